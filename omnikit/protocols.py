@@ -1,0 +1,204 @@
+"""Roles: what a component's dataclass offers before weights exist, and what the module it builds can do.
+
+A plugin needs none of these as a base class; they say what the toolkit will call. `state` is what changes between chunks;
+streaming members (`init_state`, `step`) belong to components that claim to stream.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from omnikit.specs import CodecSpec, FeatureSpec, SignalSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Generator, Tensor, nn
+
+    from omnikit.types import Features, Sample, Signal, Targets
+
+
+# ---- dataclasses: configuration and contract -------------------------------------------------------------------------
+
+
+@runtime_checkable
+class EncoderConfig(Protocol):
+    """Turns a signal into features."""
+
+    @property
+    def input(self) -> SignalSpec: ...
+    @property
+    def output(self) -> FeatureSpec: ...
+    def length(self, samples: int) -> int:
+        """Give the exact number of vectors for a signal of `samples` samples."""
+
+    def build(self) -> nn.Module: ...
+
+
+@runtime_checkable
+class ProjectorConfig(Protocol):
+    """Turns an encoder's features into vectors as wide as the backbone."""
+
+    def output(self, source: FeatureSpec, dim: int) -> FeatureSpec:
+        """Give what comes out for `source` and a backbone `dim` wide; raise ValueError if `source` does not fit."""
+
+    def length(self, count: int) -> int:
+        """Give the exact number of vectors for `count` incoming vectors."""
+
+    def build(self, source: FeatureSpec, dim: int) -> nn.Module: ...
+
+
+@runtime_checkable
+class BackboneConfig(Protocol):
+    """A causal language model: width, vocabulary size, context (positions), native template, tokenizer reference."""
+
+    @property
+    def dim(self) -> int: ...
+    @property
+    def vocabulary(self) -> int: ...
+    @property
+    def context(self) -> int: ...
+    @property
+    def template(self) -> str: ...
+    @property
+    def specials(self) -> tuple[str, ...]:
+        """Special tokens that its tokenizer knows; the template's must be among them."""
+
+    @property
+    def tokenizer(self) -> str:
+        """A tokenizer by name (`conf/tokenizer`), folder or file."""
+
+    def build(self) -> nn.Module: ...
+
+
+@runtime_checkable
+class HeadConfig(Protocol):
+    """Turns what it taps into ids.
+
+    tap: "logits" (of the backbone), "hidden", "embedding", or a features path such as "audio.encoder".
+    target: "tokens" (the answer's text), "codes" (the answer's speech), "transcript" (what the tapped audio says).
+    alignment: for taps on the backbone, "predicts" (the state that predicted the token) or "reads" (the state at it).
+    """
+
+    @property
+    def tap(self) -> str: ...
+    @property
+    def target(self) -> str: ...
+    @property
+    def alignment(self) -> str: ...
+    def codes(self, codec: CodecSpec) -> str | None:
+        """Say in one clause why this head cannot emit this codec's codes, or None if it can."""
+
+    def build(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> nn.Module: ...
+
+
+@runtime_checkable
+class CodecConfig(Protocol):
+    """Waves to codes and back."""
+
+    @property
+    def spec(self) -> CodecSpec: ...
+    @property
+    def encodes(self) -> bool: ...
+    @property
+    def decodes(self) -> bool: ...
+    def build(self) -> nn.Module: ...
+
+
+@runtime_checkable
+class ReaderConfig(Protocol):
+    """A dataset format.
+
+    provides: what its rows hold, among "text", "audio", "image", "video" (in questions), "transcript" (text of the audio),
+    "answer" (text), "speech" (the answer's wave), "codes" (the answer's codes).
+    seconds: no audio in a question is longer than this; None if unknown.
+    """
+
+    @property
+    def provides(self) -> tuple[str, ...]: ...
+    @property
+    def seconds(self) -> float | None: ...
+    def build(self) -> Reader: ...
+
+
+@runtime_checkable
+class TTSConfig(Protocol):
+    """Text to speech."""
+
+    def build(self) -> TTS: ...
+
+
+# ---- what they build -------------------------------------------------------------------------------------------------
+
+
+class Encoder(Protocol):
+    """nn.Module; features of a signal, at rest beyond `lengths`."""
+
+    def __call__(self, signal: Signal) -> Features: ...
+
+
+class Projector(Protocol):
+    """nn.Module; features to features."""
+
+    def __call__(self, features: Features) -> Features: ...
+
+
+class Backbone(Protocol):
+    """nn.Module around a causal language model.
+
+    Source of the padding rule: rows are padded on the right in training and on the left in generation; `mask` is True = valid,
+    and positions count valid tokens only.
+    """
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """tokens [B, L] to vectors [B, L, D]."""
+
+    def __call__(self, inputs: Tensor, mask: Tensor) -> Tensor:
+        """inputs [B, L, D] and mask [B, L] bool to hidden [B, L, D] (after the final norm)."""
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """hidden [..., D] to logits [..., V]."""
+
+    def init_state(self, batch: int) -> object: ...
+    def step(self, inputs: Tensor, mask: Tensor, state: object) -> tuple[Tensor, object]:
+        """New inputs [B, N, D] after what `state` holds; mask [B, past + N]; gives hidden [B, N, D]."""
+
+
+class Head(Protocol):
+    """nn.Module; a loss for training and ids for inference."""
+
+    def loss(self, features: Features, targets: Targets) -> Tensor:
+        """Scalar float32, a mean over the targets of the batch; raises DataError where a target cannot be reached."""
+
+    def decode(self, features: Features) -> list[list[int]]:
+        """Greedy ids of each row."""
+
+
+class Codec(Protocol):
+    """nn.Module; waves [N] float32 in [-1, 1] at spec.sample_rate, codes [T] int64 (runs merged where the spec says so)."""
+
+    def encode(self, wave: Tensor) -> Tensor: ...
+    def decode(self, codes: Tensor) -> Tensor: ...
+
+
+class FittedCodec(Codec, Protocol):
+    """A codec that is fitted rather than trained by gradients alone (`objective: units`)."""
+
+    def fit(self, waves: Sequence[Tensor], generator: Generator, progress: Callable[[float], None]) -> dict[str, float]:
+        """Fit to waves; call `progress` with the finished share; give numbers for the stage's record."""
+
+
+class Reader(Protocol):
+    """Samples by index."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> Sample: ...
+
+
+class TTS(Protocol):
+    """Speaks text in-process."""
+
+    def speak(self, text: str, voice: str, speed: int, pitch: int) -> tuple[NDArray[np.float32], int]: ...
+    def voices(self) -> Iterator[str]: ...
