@@ -1,0 +1,193 @@
+"""A recipe as dataclasses: what the model is, and its stages. Made from the composed configuration, never from Hydra.
+
+Knows no component: `use` and fields of a component stay a `Choice` until the plan constructs its dataclass.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from omnikit.errors import PlanError, nearest
+from omnikit.schema import construct, plain
+
+SLOTS = ("encoder", "projector", "head", "codec")  # what a branch may hold
+OWN_KEYS = ("backbone", "data", "evaluate", "generate", "name", "run", "seed", "stages", "template")
+Fit = Literal["heads", "units", "codec", "vocoder"]
+
+
+@dataclass
+class Optim:
+    """How a stage's trained parts are optimised (AdamW).
+
+    Args:
+        lr: peak learning rate.
+        schedule: what follows the warm-up: down a cosine or a line to zero, or constant.
+        warmup: share of the steps over which the rate rises from zero.
+        parts: learning rate or weight decay of single parts: {audio: {encoder: {lr: 2e-6, weight_decay: 0.1}}}.
+        clip: largest norm of the gradient.
+    """
+
+    lr: float = 1e-3
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup: float = 0.03
+    weight_decay: float = 0.01
+    beta1: float = 0.9
+    beta2: float = 0.98
+    clip: float = 1.0
+    parts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Run:
+    """How long and on what a stage runs; the names are Lightning's where it has one.
+
+    Args:
+        max_steps: optimizer steps; needed unless max_epochs is given.
+        max_epochs: passes over the data; the smaller of the two ends the stage.
+        batch_size: rows in a batch.
+        accumulate: batches per optimizer step.
+        workers: processes that load data; 0 loads in this one.
+        log_every: steps between two rows of metrics.csv.
+    """
+
+    max_steps: int | None = None
+    max_epochs: int | None = None
+    batch_size: int = 32
+    accumulate: int = 1
+    precision: str = "32-true"
+    accelerator: str = "auto"
+    devices: int = 1
+    strategy: str = "auto"
+    workers: int = 0
+    log_every: int = 10
+
+
+@dataclass
+class Stage:
+    """One training run.
+
+    Args:
+        objective: what is fitted: the heads' summed losses, or one codec part with its own.
+        after: the stage before this one; without it the order of the file holds.
+        init_from: whose weights to start from: nothing (the stage before), a stage, or {part: stage} for several parents.
+        train: what is trained, {audio: {projector: full}, backbone: full}; everything else is frozen.
+        loss: weight of each output branch's loss.
+        data: share of each dataset in a batch.
+    """
+
+    objective: Fit = "heads"
+    after: str | None = None
+    init_from: Any = None
+    train: dict[str, Any] = field(default_factory=dict)
+    loss: dict[str, float] = field(default_factory=dict)
+    data: dict[str, float] = field(default_factory=dict)
+    optim: Optim = field(default_factory=Optim)
+    trainer: Run = field(default_factory=Run)
+
+
+@dataclass
+class Generate:
+    """How answers are made: greedy for temperature 0, at most max_new_tokens tokens."""
+
+    max_new_tokens: int = 64
+    temperature: float = 0.0
+
+
+@dataclass
+class Evaluate:
+    """What `omnikit eval` scores: datasets by title, and the run of the recogniser that hears the answers."""
+
+    data: dict[str, str] = field(default_factory=dict)
+    recogniser: str | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A component as YAML names it: `use` and its other fields."""
+
+    use: str
+    fields: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole recipe; `branches` maps branch → slot → choice, in the file's order."""
+
+    name: str
+    branches: dict[str, dict[str, Choice]]
+    backbone: Choice | None
+    template: str | None
+    data: dict[str, Choice]
+    stages: dict[str, Stage]
+    generate: Generate
+    evaluate: Evaluate
+    seed: int
+    run: str | None
+
+    def fingerprint(self) -> str:
+        """Give 12 hex digits that change with anything that changes the weights: model, template, data, stages, seed."""
+        parts = [self.branches, self.backbone, self.template, self.data, self.stages, self.seed]
+        return hashlib.sha256(json.dumps(plain(parts), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def parse(values: Mapping[str, Any], name: str) -> Recipe:
+    """Make a recipe of a composed configuration; raises PlanError with every misplaced or mistyped key at once."""
+    errors: list[str] = []
+    branches = {key: _branch(key, value, errors) for key, value in values.items() if key not in OWN_KEYS}
+    backbone = _choice("backbone", values.get("backbone"), errors) if values.get("backbone") else None
+    data = {key: choice for key, value in (values.get("data") or {}).items()
+            if (choice := _choice(f"data.{key}", value, errors))}
+    stages = {key: stage for key, value in (values.get("stages") or {}).items()
+              if (stage := construct(Stage, value or {}, f"stages.{key}", errors))}
+    generate = construct(Generate, values.get("generate") or {}, "generate", errors)
+    evaluate = construct(Evaluate, values.get("evaluate") or {}, "evaluate", errors)
+    if errors or generate is None or evaluate is None:
+        raise PlanError(*errors)
+    return Recipe(name, branches, backbone, values.get("template"), data, _ordered(stages), generate, evaluate,
+                  int(values.get("seed") or 0), values.get("run"))
+
+
+def _branch(name: str, value: Any, errors: list[str]) -> dict[str, Choice]:
+    if not isinstance(value, Mapping):
+        errors.append(f"{name} is {value!r}, but a top-level key is either one of {', '.join(OWN_KEYS)} or a branch"
+                      f" that holds {', '.join(SLOTS)}.{nearest(name, OWN_KEYS)}")
+        return {}
+    for key in value:
+        if key not in SLOTS:
+            errors.append(f"{name}.{key} is not a part of a branch; a branch holds {', '.join(SLOTS)}."
+                          f"{nearest(str(key), SLOTS) or nearest(name, OWN_KEYS)}")
+    slots = {slot: _choice(f"{name}.{slot}", value[slot], errors) for slot in SLOTS if value.get(slot) is not None}
+    return {slot: choice for slot, choice in slots.items() if choice}
+
+
+def _choice(where: str, value: Any, errors: list[str]) -> Choice | None:
+    if not isinstance(value, Mapping):
+        errors.append(f"{where} is {value!r}, but must be a mapping with `use: <component>`; pick one with"
+                      f" {where.replace('.', '/')}=<preset>.")
+        return None
+    if "_target_" in value:
+        errors.append(f"{where}._target_ is refused: a YAML names installed components with `use:`, it never runs code.")
+        return None
+    if not isinstance(value.get("use"), str):
+        errors.append(f"{where}.use is missing: pick a component or preset with {where.replace('.', '/')}=<name>.")
+        return None
+    return Choice(value["use"], {str(k): v for k, v in value.items() if k != "use"})
+
+
+def _ordered(stages: dict[str, Stage]) -> dict[str, Stage]:
+    """Put each stage behind the one it names in `after`; the file's order holds otherwise. The plan reports bad names."""
+    order: list[str] = []
+    for name in stages:
+        _place(name, stages, order, ())
+    return {name: stages[name] for name in order}
+
+
+def _place(name: str, stages: dict[str, Stage], order: list[str], above: tuple[str, ...]) -> None:
+    if name in order or name in above:  # a circle is reported by the plan
+        return
+    parent = stages[name].after
+    if parent in stages:
+        _place(parent, stages, order, (*above, name))
+    order.append(name)

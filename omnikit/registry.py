@@ -1,0 +1,166 @@
+"""Which components and presets are installed, read from package metadata; only the chosen light module is imported.
+
+Everything is an entry point: `omnikit.<kind>` names a component's dataclass, `omnikit.conf` names a package that holds
+presets (`<kind>/<preset>.yaml`) and shared files (`data/`, `template/`, `tokenizer/`). Nothing else registers anything.
+"""
+
+import sys
+from dataclasses import dataclass, is_dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from omnikit.errors import RegistryError, nearest
+from omnikit.specs import KINDS
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One component as its package publishes it; loading it imports one light module."""
+
+    kind: str
+    name: str
+    target: str  # module:Class
+    package: str
+    version: str
+
+    def load(self) -> type[Any]:
+        """Import the dataclass; a plugin that fails to import is a RegistryError with the plugin's own reason."""
+        module, _, name = self.target.partition(":")
+        try:
+            cls = getattr(import_module(module), name)
+        except Exception as error:  # a stranger's module may raise anything; its reason is passed on, nothing is hidden
+            raise RegistryError(f"{self.kind} {self.name!r} of package {self.package} is broken:"
+                                f" {self.target} raised {type(error).__name__}: {error}.") from error
+        if not (isinstance(cls, type) and is_dataclass(cls)):
+            raise RegistryError(f"{self.kind} {self.name!r} of package {self.package} is broken:"
+                                f" {self.target} is not a dataclass.")
+        return cls
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One YAML file of a package's conf folder; its name is the file's name."""
+
+    kind: str
+    name: str
+    package: str
+    path: Path
+
+
+def components(kind: str) -> dict[str, tuple[Entry, ...]]:
+    """Give name → entries of one kind, without importing any plugin; more than one entry under a name is a clash."""
+    found: dict[str, dict[str, Entry]] = {}
+    for point in _points(f"omnikit.{kind}"):
+        entry = Entry(kind, point.name, point.value, *_origin(point))
+        found.setdefault(point.name, {})[f"{entry.package}:{entry.target}"] = entry
+    return {name: tuple(entries.values()) for name, entries in sorted(found.items())}
+
+
+def component(kind: str, name: str) -> type[Any]:
+    """Give the dataclass of one component; raises RegistryError if unknown, published twice or broken."""
+    known = components(kind)
+    if name not in known:
+        raise RegistryError(f"{kind} {name!r} is not installed.{nearest(name, known)} {_installed(known)}")
+    if len(known[name]) > 1:
+        raise RegistryError(_clash(kind, name, [e.package for e in known[name]]))
+    return known[name][0].load()
+
+
+def presets(kind: str) -> dict[str, tuple[Preset, ...]]:
+    """Give name → presets of one group (`encoder`, `template`, `data`, …); more than one under a name is a clash."""
+    found: dict[str, list[Preset]] = {}
+    for package, folder in conf_folders():
+        for path in sorted((folder / kind).glob("*.yaml")):
+            found.setdefault(path.stem, []).append(Preset(kind, path.stem, package, path))
+    return {name: tuple(items) for name, items in sorted(found.items())}
+
+
+def preset(kind: str, name: str) -> Preset | None:
+    """Give one preset, or None if there is none; two packages with that name, or a component with it, is an error."""
+    found = presets(kind).get(name, ())
+    if len(found) > 1:
+        raise RegistryError(_clash(f"{kind} preset", name, [p.package for p in found]))
+    if found and kind in KINDS and name in components(kind):
+        packages = [found[0].package, components(kind)[name][0].package]
+        raise RegistryError(_clash(f"{kind} preset and component", name, packages))
+    return found[0] if found else None
+
+
+def conf_file(group: str, filename: str) -> Path | None:
+    """Find `<group>/<filename>` in the conf folders, for example ("tokenizer", "tiny.json")."""
+    for _, folder in conf_folders():
+        if (folder / group / filename).is_file():
+            return folder / group / filename
+    return None
+
+
+@cache
+def conf_folders() -> tuple[tuple[str, Path], ...]:
+    """Give (package, folder) of every published conf package that can be found; omnikit's own comes first."""
+    folders = {}
+    for point in sorted(_points("omnikit.conf"), key=lambda p: p.name != "omnikit"):
+        folder = _folder(point.value)
+        if folder is not None:
+            folders[folder] = _origin(point)[0]
+    return tuple((package, folder) for folder, package in folders.items())
+
+
+def broken() -> dict[str, str]:
+    """Import every component's light module and give "kind name (package)" → reason for those that fail or clash."""
+    reasons = {}
+    for kind in KINDS:
+        for name, entries in components(kind).items():
+            for entry in entries:
+                reason = problem(entry, len(entries) > 1)
+                if reason:
+                    reasons[f"{kind} {name} ({entry.package})"] = reason
+    return reasons
+
+
+def problem(entry: Entry, clashes: bool) -> str:
+    """Say in one sentence why a component cannot be used, or give an empty string."""
+    if clashes:
+        return _clash(entry.kind, entry.name, [e.package for e in components(entry.kind)[entry.name]])
+    try:
+        entry.load()
+    except RegistryError as error:
+        return str(error)
+    return ""
+
+
+def forget() -> None:
+    """Drop what was read from package metadata; for tests and notebooks that install packages while running."""
+    _points.cache_clear()
+    conf_folders.cache_clear()
+
+
+@cache
+def _points(group: str) -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=group))
+
+
+def _origin(point: EntryPoint) -> tuple[str, str]:
+    return (point.dist.name, point.dist.version) if point.dist is not None else ("unknown package", "0")
+
+
+def _folder(package: str) -> Path | None:
+    """Find a package's folder; a plugin whose own package raises has no presets (and `list` shows it as broken)."""
+    try:
+        spec = sys.modules[package].__spec__ if package in sys.modules else find_spec(package)
+    except Exception:  # the parent package of a broken plugin may raise anything; `broken()` reports it
+        return None
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _installed(known: dict[str, tuple[Entry, ...]]) -> str:
+    return f"Installed: {', '.join(known)}." if known else "No component of this kind is installed."
+
+
+def _clash(what: str, name: str, packages: list[str]) -> str:
+    return f"{what} {name!r} is published by {' and by '.join(sorted(packages))}; uninstall one of them."
