@@ -1,0 +1,62 @@
+"""Tokenizers by reference: a name in `conf/tokenizer`, a folder, a file, or a model id in the local cache.
+
+Knows no template and no model; transformers is imported when a tokenizer is loaded.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omnikit.errors import ConfigError, nearest
+from omnikit.registry import conf_file, conf_folders
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+PAD = "<pad>"
+
+
+def load_tokenizer(reference: str) -> PreTrainedTokenizerBase:
+    """Load a tokenizer, never from the network.
+
+    Args:
+        reference: "tiny" (a file of `conf/tokenizer`, without .json), a folder as transformers saves it, a .json file
+            of the tokenizers library, or a model id whose files are already in the local cache.
+
+    Raises:
+        ConfigError: there is nothing under that reference, or it is no tokenizer.
+    """
+    path = conf_file("tokenizer", f"{reference}.json") or Path(reference).expanduser()
+    if path.is_file():
+        return _from_file(path, reference)
+    from transformers.models.auto.tokenization_auto import AutoTokenizer
+
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            str(path) if path.is_dir() else reference, local_files_only=True)
+    except Exception as error:  # transformers raises OSError, ValueError, KeyError … for what is not a tokenizer
+        raise ConfigError(_missing(reference, path)) from error
+    return tokenizer
+
+
+def _from_file(path: Path, reference: str) -> PreTrainedTokenizerBase:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    try:
+        fast = Tokenizer.from_file(str(path))
+    except Exception as error:  # the tokenizers library raises plain Exception for whatever it cannot read
+        raise ConfigError(f"tokenizer {reference!r}: {path} is not a file of the tokenizers library"
+                          f" ({error}).") from error
+    pad = {"pad_token": PAD} if fast.token_to_id(PAD) is not None else {}
+    return PreTrainedTokenizerFast(tokenizer_object=fast, **pad)  # type: ignore[no-untyped-call]
+
+
+def _missing(reference: str, path: Path) -> str:
+    if path.is_dir():
+        return f"tokenizer {reference!r}: the folder {path} holds no tokenizer.json that transformers can load."
+    known = sorted({p.stem for _, folder in conf_folders() for p in (folder / "tokenizer").glob("*.json")})
+    return (f"tokenizer {reference!r} is not a name of conf/tokenizer ({', '.join(known) or 'none there'}), not a"
+            f" folder, not a file and not in the local cache; set backbone.tokenizer to a folder with tokenizer.json."
+            f"{nearest(reference, known)}")

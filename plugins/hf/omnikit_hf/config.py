@@ -1,0 +1,91 @@
+"""Backbone `hf`: the sizes of a causal language model. Knows no torch; `build` imports it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from torch import nn
+
+POSITIVE = ("dim", "layers", "heads", "kv_heads", "ffn", "vocabulary", "context", "rope_original", "experts_per_token")
+
+
+@dataclass(frozen=True)
+class HF:
+    """Any AutoModelForCausalLM of transformers, cut at its hidden states.
+
+    Args:
+        model_type: architecture by transformers' name: llama, qwen2, mixtral, …
+        weights: folder of a checkpoint, or a model id that is already in the local cache; None for random weights.
+        dim: width of a vector.
+        layers: transformer layers.
+        heads: attention heads.
+        kv_heads: heads of keys and values, shared by groups of heads.
+        ffn: width inside the feed-forward layers.
+        vocabulary: rows of the embedding table, at least the tokenizer's size.
+        context: positions.
+        rms_eps: epsilon of the norms.
+        rope_theta: base of the rotary position frequencies.
+        rope_factor: llama3 scaling of the low frequencies; None for no scaling.
+        rope_low: llama3 scaling: wavelengths above rope_original / rope_low are scaled fully.
+        rope_high: llama3 scaling: wavelengths below rope_original / rope_high are not scaled.
+        rope_original: llama3 scaling: positions before it.
+        tie_embeddings: the output matrix is the embedding table.
+        experts: experts of each layer (Mixtral); 0 for a dense model.
+        experts_per_token: experts that a token passes.
+        dtype: number format of the weights.
+        attention: transformers' name of the attention kernel.
+        checkpointing: recompute activations in the backward pass, to save memory.
+        template: name of its native template.
+        tokenizer: a tokenizer by name (`conf/tokenizer`), folder, file, or id in the local cache.
+        specials: special tokens that this tokenizer knows.
+    """
+
+    model_type: str = "llama"
+    weights: str | None = None
+    dim: int = 128
+    layers: int = 3
+    heads: int = 4
+    kv_heads: int = 2
+    ffn: int = 384
+    vocabulary: int = 512
+    context: int = 512
+    rms_eps: float = 1e-5
+    rope_theta: float = 10000.0
+    rope_factor: float | None = None
+    rope_low: float = 1.0
+    rope_high: float = 4.0
+    rope_original: int = 8192
+    tie_embeddings: bool = False
+    experts: int = 0
+    experts_per_token: int = 2
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    checkpointing: bool = False
+    template: str = "llama_3"
+    tokenizer: str = "tiny"
+    specials: tuple[str, ...] = ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
+
+    def __post_init__(self) -> None:
+        for name in POSITIVE:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, but must be at least 1")
+        if self.dim % (2 * self.heads):
+            raise ValueError(f"dim is {self.dim}, but must be a multiple of 2 x heads ({2 * self.heads})")
+        if self.heads % self.kv_heads:
+            raise ValueError(f"kv_heads is {self.kv_heads}, but must divide heads ({self.heads})")
+        if self.experts < 0 or (self.experts and self.experts_per_token > self.experts):
+            raise ValueError(f"experts is {self.experts}, but must be 0 or at least experts_per_token"
+                             f" ({self.experts_per_token})")
+        if self.rope_theta <= 0 or self.rms_eps <= 0:
+            raise ValueError(f"rope_theta is {self.rope_theta} and rms_eps {self.rms_eps}, but both must be positive")
+        if self.rope_factor is not None and not (self.rope_factor >= 1 and 0 < self.rope_low < self.rope_high):
+            raise ValueError(f"rope_factor is {self.rope_factor} with rope_low {self.rope_low} and rope_high"
+                             f" {self.rope_high}, but must be at least 1 with 0 < rope_low < rope_high")
+
+    def build(self) -> nn.Module:
+        """Give the module; raises ConfigError if transformers does not know it or the weights do not fit."""
+        from omnikit_hf.model import HFBackbone
+
+        return HFBackbone(self)

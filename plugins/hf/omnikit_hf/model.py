@@ -1,0 +1,143 @@
+"""A causal language model of transformers as embed → hidden → logits. Knows nothing of training or of what ids mean."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers.cache_utils import DynamicCache
+from transformers.configuration_utils import PreTrainedConfig
+from transformers.modeling_utils import PreTrainedModel
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING, AutoConfig
+from transformers.models.auto.modeling_auto import AutoModelForCausalLM
+
+from omnikit.errors import ConfigError, nearest
+from omnikit_hf.config import HF
+
+# our field → transformers' name, for what a checkpoint's own config must agree with
+NAMES = {"dim": "hidden_size", "layers": "num_hidden_layers", "heads": "num_attention_heads",
+         "kv_heads": "num_key_value_heads", "ffn": "intermediate_size", "vocabulary": "vocab_size",
+         "tie_embeddings": "tie_word_embeddings"}
+AFTER_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # what `logits` would have to imitate
+
+
+class HFBackbone(nn.Module):
+    """Owns the base model under `model` and the output matrix under `lm_head`, so names equal the public checkpoints'.
+
+    Logits are computed only where they are asked for: the base model alone runs in `forward`.
+    """
+
+    def __init__(self, config: HF) -> None:
+        super().__init__()
+        causal = _load(config) if config.weights and not _on_meta() else _fresh(config)
+        self.model = cast(PreTrainedModel, causal.base_model)
+        self.lm_head: nn.Module | None = None if config.tie_embeddings else causal.get_output_embeddings()  # type: ignore[no-untyped-call]
+        if config.checkpointing:
+            # renamed in later 5.x; this name holds for all of our range (<6)
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """tokens [B, L] to vectors [B, L, D]."""
+        return cast(Tensor, self.model.get_input_embeddings()(tokens))
+
+    def forward(self, inputs: Tensor, mask: Tensor) -> Tensor:
+        """inputs [B, L, D] and mask [B, L] bool to hidden [B, L, D] after the final norm, undefined where not valid.
+
+        Positions count valid tokens, so padding may stand on either side.
+        """
+        result = self.model(inputs_embeds=inputs, attention_mask=mask.long(), position_ids=_positions(mask),
+                            use_cache=False)
+        return cast(Tensor, result.last_hidden_state)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """hidden [..., D] to logits [..., V]."""
+        if self.lm_head is None:
+            return F.linear(hidden, cast(Tensor, self.model.get_input_embeddings().weight))
+        return cast(Tensor, self.lm_head(hidden))
+
+    def init_state(self, batch: int) -> DynamicCache:
+        """Give an empty cache; it takes its batch size from the first step."""
+        return DynamicCache(config=self.model.config)
+
+    def step(self, inputs: Tensor, mask: Tensor, state: DynamicCache) -> tuple[Tensor, DynamicCache]:
+        """inputs [B, N, D] after what `state` holds, mask [B, past + N]; gives hidden [B, N, D]. Changes `state`."""
+        positions = _positions(mask)[:, -inputs.shape[1]:]
+        result = self.model(inputs_embeds=inputs, attention_mask=mask.long(), position_ids=positions,
+                            past_key_values=state, use_cache=True)
+        return cast(Tensor, result.last_hidden_state), state
+
+
+def _positions(mask: Tensor) -> Tensor:
+    """Number the valid tokens of each row from 0; padding in front gets 0."""
+    return (mask.long().cumsum(-1) - 1).clamp(min=0)  # [B, L]
+
+
+def _on_meta() -> bool:
+    return torch.get_default_device().type == "meta"
+
+
+def _fresh(config: HF) -> PreTrainedModel:
+    known = sorted(CONFIG_MAPPING.keys())
+    if config.model_type not in known:
+        raise ConfigError(f"backbone.model_type {config.model_type!r} is not known to transformers."
+                          f"{nearest(config.model_type, known)}")
+    facts = AutoConfig.for_model(config.model_type, **_arguments(config))
+    try:
+        model = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+            facts, dtype=getattr(torch, config.dtype), attn_implementation=config.attention)
+    except (ValueError, ImportError) as error:
+        raise ConfigError(f"backbone.model_type {config.model_type!r} cannot be built by transformers with attention"
+                          f" {config.attention!r}: {' '.join(str(error).split())}") from error
+    return _checked(cast(PreTrainedModel, model), config)
+
+
+def _load(config: HF) -> PreTrainedModel:
+    assert config.weights is not None, "only called with weights"
+    try:
+        facts = AutoConfig.from_pretrained(config.weights, local_files_only=True)
+        _compare(config, facts)
+        model = AutoModelForCausalLM.from_pretrained(
+            config.weights, config=facts, dtype=getattr(torch, config.dtype), attn_implementation=config.attention,
+            local_files_only=True, use_safetensors=True)
+    except (OSError, ValueError, ImportError) as error:
+        raise ConfigError(f"backbone.weights {config.weights!r} cannot be loaded as a causal language model: it must be"
+                          f" a folder with config.json and safetensors, or a model id in the local cache"
+                          f" ({' '.join(str(error).split())[:200]}).") from error
+    return _checked(cast(PreTrainedModel, model), config)
+
+
+def _compare(config: HF, facts: PreTrainedConfig) -> None:
+    """Refuse a checkpoint whose sizes are not the ones the plan was made with, naming all of them."""
+    wrong = [f"backbone.{ours} is {getattr(config, ours)}, but {config.weights} has {getattr(facts, theirs)};"
+             f" set backbone.{ours}={getattr(facts, theirs)}."
+             for ours, theirs in {**NAMES, "model_type": "model_type"}.items()
+             if getattr(facts, theirs, None) not in (None, getattr(config, ours))]
+    if wrong:
+        raise ConfigError(*wrong)
+
+
+def _checked(model: PreTrainedModel, config: HF) -> PreTrainedModel:
+    for name in AFTER_LOGITS:
+        if getattr(model.config, name, None) not in (None, 1, 1.0):
+            raise ConfigError(f"backbone.model_type {config.model_type!r} changes its logits after the output matrix"
+                              f" ({name}), which backbone hf does not do; choose another model.")
+    output = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    if model.base_model is model or output is None:
+        raise ConfigError(f"backbone.model_type {config.model_type!r} has no base model and output matrix to cut"
+                          f" between; choose another model.")
+    return model
+
+
+def _arguments(config: HF) -> dict[str, object]:
+    """Give transformers' names for our fields; an architecture ignores those that it does not have."""
+    rope: dict[str, object] = {"rope_type": "default", "rope_theta": config.rope_theta}
+    if config.rope_factor is not None:
+        rope |= {"rope_type": "llama3", "factor": config.rope_factor, "low_freq_factor": config.rope_low,
+                 "high_freq_factor": config.rope_high, "original_max_position_embeddings": config.rope_original}
+    sizes: dict[str, object] = {theirs: getattr(config, ours) for ours, theirs in NAMES.items()}
+    if config.experts:
+        sizes |= {"num_local_experts": config.experts, "num_experts_per_tok": config.experts_per_token}
+    return sizes | {"max_position_embeddings": config.context, "rms_norm_eps": config.rms_eps, "rope_parameters": rope,
+                    "bos_token_id": None, "eos_token_id": None, "pad_token_id": None}

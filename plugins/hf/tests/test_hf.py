@@ -1,0 +1,179 @@
+"""Backbone `hf` against transformers' own models and against itself under padding, steps and saving."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from omnikit_hf.config import HF
+from omnikit_hf.model import HFBackbone
+from transformers import AutoModelForCausalLM
+
+from omnikit.data.text import load_tokenizer
+from omnikit.errors import ConfigError
+from omnikit.registry import conf_file
+from omnikit.schema import construct
+from omnikit.specs import Template
+
+CONF = Path(__file__).parents[1] / "omnikit_hf" / "conf" / "backbone"
+FAMILIES = ("llama_tiny_random", "qwen2_tiny_random", "mixtral_tiny_random")
+PUBLIC = {"llama_3_1_8b_instruct": 8_030_261_248, "qwen2_5_7b_instruct": 7_615_616_512,
+          "mixtral_8x7b_instruct": 46_702_792_704}  # the numbers on the public model pages
+
+
+def preset(name: str, **changes: object) -> HF:
+    values = {k: v for k, v in yaml.safe_load((CONF / f"{name}.yaml").read_text()).items() if k != "use"}
+    errors: list[str] = []
+    config = construct(HF, {**values, **changes}, "backbone", errors)
+    assert config is not None, errors
+    return config
+
+
+def tiny(name: str, **changes: object) -> HFBackbone:
+    torch.manual_seed(3)
+    module = preset(name, **changes).build().eval()
+    assert isinstance(module, HFBackbone)
+    return module
+
+
+@pytest.mark.parametrize(("name", "expected"), PUBLIC.items(), ids=PUBLIC)
+def test_public_preset_has_the_public_number_of_parameters(name: str, expected: int) -> None:
+    with torch.device("meta"):
+        module = preset(name).build()
+    assert sum(p.numel() for p in module.parameters()) == expected
+
+
+def test_llama_3_1_scales_its_low_frequencies_as_published() -> None:
+    model = preset("llama_3_1_8b_instruct", layers=1, dim=256, heads=2, kv_heads=1, ffn=8, vocabulary=8).build()
+    frequencies = model.model.rotary_emb.inv_freq  # [64], head width 128 as in the 8B model
+    plain = 500000.0 ** -(torch.arange(0, 128, 2) / 128)
+    waves = 2 * torch.pi / plain
+    smooth = ((8192 / waves - 1) / 3).clamp(0, 1)  # low 1, high 4: 0 scales by 8, 1 leaves alone
+    torch.testing.assert_close(frequencies, plain * (smooth + (1 - smooth) / 8), rtol=1e-5, atol=0)  # float32 powers
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_logits_equal_the_causal_model_of_transformers(name: str, tmp_path: Path) -> None:
+    ours = tiny(name)
+    causal = AutoModelForCausalLM.from_config(ours.model.config).eval()
+    causal.load_state_dict(ours.state_dict())  # names equal the public checkpoints'
+    tokens = torch.randint(0, 500, (2, 9), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        hidden = ours(ours.embed(tokens), torch.ones(2, 9, dtype=torch.bool))
+        torch.testing.assert_close(ours.logits(hidden), causal(tokens).logits, rtol=1e-4, atol=1e-5)  # same kernels
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_padding_on_either_side_does_not_leak(name: str, side: str) -> None:
+    model, inputs = tiny(name), torch.randn(1, 6, 128, generator=torch.Generator().manual_seed(1))
+    noise = torch.full((1, 4, 128), 3.0)
+    parts = [noise, inputs] if side == "left" else [inputs, noise]
+    place = slice(4, 10) if side == "left" else slice(0, 6)
+    mask = torch.zeros(2, 10, dtype=torch.bool)
+    mask[0, place], mask[1] = True, True
+    with torch.no_grad():
+        alone = model(inputs, torch.ones(1, 6, dtype=torch.bool))
+        batch = model(torch.cat([torch.cat(parts, 1), torch.randn(1, 10, 128)]), mask)
+    assert batch.isfinite().all()
+    torch.testing.assert_close(batch[:1, place], alone, rtol=1e-4, atol=1e-5)  # other kernel sizes, float32
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_steps_equal_the_full_forward_with_left_padding(name: str) -> None:
+    model, inputs = tiny(name), torch.randn(2, 8, 128, generator=torch.Generator().manual_seed(2))
+    mask = torch.ones(2, 8, dtype=torch.bool)
+    mask[0, :3] = False
+    with torch.no_grad():
+        full = model(inputs, mask)
+        state, pieces = model.init_state(2), []
+        for start, end in ((0, 4), (4, 5), (5, 8)):
+            hidden, state = model.step(inputs[:, start:end], mask[:, :end], state)
+            pieces.append(hidden)
+    stepped = torch.cat(pieces, 1)
+    torch.testing.assert_close(stepped[mask], full[mask], rtol=1e-4, atol=1e-5)  # other kernel sizes, float32
+
+
+def test_checkpointing_gives_the_same_gradients() -> None:
+    plain, saving = tiny("llama_tiny_random").train(), tiny("llama_tiny_random", checkpointing=True).train()
+    inputs, mask = torch.randn(1, 5, 128), torch.ones(1, 5, dtype=torch.bool)
+    plain(inputs, mask).square().sum().backward()
+    saving(inputs, mask).square().sum().backward()
+    assert saving.model.is_gradient_checkpointing
+    for a, b in zip(plain.model.parameters(), saving.model.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad)
+
+
+def test_tied_output_matrix_is_the_embedding_table() -> None:
+    model = tiny("qwen2_tiny_random", tie_embeddings=True)
+    vector = torch.randn(128)
+    torch.testing.assert_close(model.logits(vector), model.model.embed_tokens.weight @ vector)
+    assert not [name for name in model.state_dict() if name.startswith("lm_head")]
+
+
+def test_saved_folder_loads_with_equal_weights(tmp_path: Path) -> None:
+    fresh = tiny("mixtral_tiny_random")
+    causal = AutoModelForCausalLM.from_config(fresh.model.config)
+    causal.load_state_dict(fresh.state_dict())
+    causal.save_pretrained(tmp_path)
+    loaded = tiny("mixtral_tiny_random", weights=str(tmp_path))
+    torch.testing.assert_close(dict(loaded.state_dict()), dict(fresh.state_dict()), rtol=0, atol=0)
+
+
+def test_checkpoint_of_another_size_names_field_and_value(tmp_path: Path) -> None:
+    AutoModelForCausalLM.from_config(tiny("llama_tiny_random").model.config).save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match=r"backbone.dim is 64, but .* has 128; set backbone.dim=128"):
+        preset("llama_tiny_random", weights=str(tmp_path), dim=64).build()
+
+
+def test_missing_checkpoint_says_what_is_expected(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"must be a folder with config.json and safetensors"):
+        preset("llama_tiny_random", weights=str(tmp_path / "nothing")).build()
+
+
+def test_unknown_architecture_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"'lama' is not known to transformers. Did you mean 'llama'"):
+        preset("llama_tiny_random", model_type="lama").build()
+
+
+def test_model_that_changes_its_logits_is_refused() -> None:
+    with pytest.raises(ConfigError, match="final_logit_softcapping"):
+        preset("llama_tiny_random", model_type="gemma2", attention="eager").build()
+
+
+def test_other_architectures_build_from_the_same_fields() -> None:
+    model = tiny("llama_tiny_random", model_type="gpt2")
+    hidden = model(torch.randn(1, 3, 128), torch.ones(1, 3, dtype=torch.bool))
+    assert model.logits(hidden).shape == (1, 3, preset("llama_tiny_random").vocabulary)
+
+
+@pytest.mark.parametrize(("field", "value", "text"), [
+    ("layers", 0, "layers is 0, but must be at least 1"),
+    ("kv_heads", 3, r"kv_heads is 3, but must divide heads \(4\)"),
+    ("heads", 7, "dim is 128, but must be a multiple"),
+    ("experts", 1, "experts is 1, but must be 0 or at least experts_per_token"),
+    ("rope_factor", 0.5, "rope_factor is 0.5"),
+    ("rms_eps", 0.0, "both must be positive"),
+])
+def test_impossible_value_is_refused(field: str, value: object, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        HF(**{field: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", [*PUBLIC, *FAMILIES])
+def test_native_template_exists_and_uses_known_specials(name: str) -> None:
+    config, errors = preset(name), list[str]()
+    path = conf_file("template", f"{config.template}.yaml")
+    assert path is not None
+    template = construct(Template, yaml.safe_load(path.read_text()), "template", errors)
+    assert template is not None, errors
+    assert set(template.specials) <= set(config.specials)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_tiny_vocabulary_is_the_tiny_tokenizers_size(name: str) -> None:
+    config = preset(name)
+    tokenizer = load_tokenizer(config.tokenizer)
+    assert config.vocabulary == len(tokenizer)
+    assert [tokenizer.encode(s, add_special_tokens=False) for s in config.specials] == [
+        [tokenizer.convert_tokens_to_ids(s)] for s in config.specials]
