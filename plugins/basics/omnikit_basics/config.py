@@ -1,0 +1,284 @@
+"""The settings and contracts of the basic projectors, text heads and the JSONL reader. Imports no torch."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from omnikit.specs import CodecSpec, FeatureSpec
+
+if TYPE_CHECKING:
+    from omnikit_basics.heads import CtcTextHead, LmHead
+    from omnikit_basics.projectors import PointwiseProjector, StackProjector, StridedConvProjector
+    from omnikit_basics.qformer import QFormerProjector
+    from omnikit_basics.reader import JsonlReader
+
+Activation = Literal["gelu", "relu", "silu"]
+PROVIDES = ("text", "audio", "image", "video", "transcript", "answer", "speech", "codes")  # of ReaderConfig
+
+
+# ---- projectors ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Linear:
+    """One Linear for each vector; nothing to set."""
+
+    def output(self, source: FeatureSpec, dim: int) -> FeatureSpec:
+        return FeatureSpec(dim, source.rate, source.count, source.lookahead)
+
+    def length(self, count: int) -> int:
+        return count
+
+    def build(self, source: FeatureSpec, dim: int) -> "PointwiseProjector":
+        from omnikit_basics.projectors import PointwiseProjector
+
+        return PointwiseProjector((source.dim, dim))
+
+
+@dataclass(frozen=True)
+class Mlp:
+    """Several Linears with activations between them, for each vector alone.
+
+    Args:
+        hidden: width between two Linears.
+        depth: how many Linears, at least 2.
+    """
+
+    hidden: int = 256
+    depth: int = 2
+    activation: Activation = "gelu"
+
+    def __post_init__(self) -> None:
+        _at_least(1, hidden=self.hidden)
+        if self.depth < 2:
+            raise ValueError(f"depth is {self.depth}, but must be at least 2; for a single Linear use linear")
+
+    def output(self, source: FeatureSpec, dim: int) -> FeatureSpec:
+        return FeatureSpec(dim, source.rate, source.count, source.lookahead)
+
+    def length(self, count: int) -> int:
+        return count
+
+    def build(self, source: FeatureSpec, dim: int) -> "PointwiseProjector":
+        from omnikit_basics.projectors import PointwiseProjector
+
+        return PointwiseProjector((source.dim, *[self.hidden] * (self.depth - 1), dim), self.activation)
+
+
+@dataclass(frozen=True)
+class StackMlp:
+    """Join each run of `stride` vectors, then Linear, ReLU, Linear.
+
+    Source: LLaMA-Omni, arXiv:2409.06666, whose code drops the tail; also SLAM-ASR, arXiv:2402.08846.
+
+    Args:
+        stride: vectors in a run.
+        hidden: width between the Linears.
+        tail: what becomes of the last vectors that fill no run: dropped, or padded with zeros.
+    """
+
+    stride: int = 5
+    hidden: int = 256
+    tail: Literal["drop", "pad"] = "drop"
+
+    def __post_init__(self) -> None:
+        _at_least(1, stride=self.stride, hidden=self.hidden)
+
+    def output(self, source: FeatureSpec, dim: int) -> FeatureSpec:
+        if source.rate is not None:
+            lookahead = source.lookahead + float((self.stride - 1) / source.rate)
+            return FeatureSpec(dim, rate=source.rate / self.stride, lookahead=lookahead)
+        count = source.count or 0
+        if count % self.stride:
+            divisors = [divisor for divisor in range(1, count + 1) if count % divisor == 0]
+            near = sorted(sorted(divisors, key=lambda divisor: abs(divisor - self.stride))[:3])
+            raise ValueError(f"stride is {self.stride}, but the encoder gives {count} vectors per item; "
+                             f"use a divisor: {', '.join(map(str, near))}")
+        return FeatureSpec(dim, count=count // self.stride, lookahead=source.lookahead)
+
+    def length(self, count: int) -> int:
+        return count // self.stride if self.tail == "drop" else -(-count // self.stride)
+
+    def build(self, source: FeatureSpec, dim: int) -> "StackProjector":
+        from omnikit_basics.projectors import StackProjector
+
+        return StackProjector(self, source.dim, dim)
+
+
+@dataclass(frozen=True)
+class StridedConv:
+    """One strided convolution over time, norm, activation, Linear.
+
+    The time axis is padded with kernel - 1 zeros, so every vector counts and length = ceil(count / stride).
+
+    Args:
+        kernel: vectors that a convolution sees.
+        stride: vectors per output vector.
+        hidden: channels of the convolution.
+        causal: zeros on the left, so it sees the past only; False puts them on the right, as VITA's adapter does.
+        norm: over the channels of a vector, over the valid vectors of the batch, or none.
+    """
+
+    kernel: int = 5
+    stride: int = 2
+    hidden: int = 256
+    causal: bool = True
+    norm: Literal["layer", "batch", "none"] = "layer"
+    activation: Activation = "gelu"
+
+    def __post_init__(self) -> None:
+        _at_least(1, kernel=self.kernel, stride=self.stride, hidden=self.hidden)
+
+    def output(self, source: FeatureSpec, dim: int) -> FeatureSpec:
+        if source.rate is None:
+            return FeatureSpec(dim, count=self.length(source.count or 0), lookahead=source.lookahead)
+        ahead = 0.0 if self.causal else float((self.kernel - 1) / source.rate)
+        return FeatureSpec(dim, rate=source.rate / self.stride, lookahead=source.lookahead + ahead)
+
+    def length(self, count: int) -> int:
+        return -(-count // self.stride)
+
+    def build(self, source: FeatureSpec, dim: int) -> "StridedConvProjector":
+        from omnikit_basics.projectors import StridedConvProjector
+
+        return StridedConvProjector(self, source.dim, dim)
+
+
+@dataclass(frozen=True)
+class QFormer:
+    """Learned queries that attend to each other and to the features: a fixed number of vectors for any input.
+
+    Layers are pre-norm, which trains from random weights; BLIP-2's BERT is post-norm. Source: arXiv:2301.12597.
+
+    Args:
+        queries: vectors per item.
+        cross_every: cross-attention stands in the first of every so many layers.
+    """
+
+    queries: int = 32
+    dim: int = 128
+    layers: int = 2
+    heads: int = 4
+    ffn: int = 512
+    cross_every: int = 1
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _at_least(1, queries=self.queries, dim=self.dim, layers=self.layers, heads=self.heads, ffn=self.ffn,
+                  cross_every=self.cross_every)
+        if self.dim % self.heads:
+            raise ValueError(f"heads is {self.heads}, but must divide dim, which is {self.dim}")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"dropout is {self.dropout}, but must be at least 0 and below 1")
+
+    def output(self, source: FeatureSpec, dim: int) -> FeatureSpec:
+        return FeatureSpec(dim, count=self.queries, lookahead=math.inf)
+
+    def length(self, count: int) -> int:
+        return self.queries
+
+    def build(self, source: FeatureSpec, dim: int) -> "QFormerProjector":
+        from omnikit_basics.qformer import QFormerProjector
+
+        return QFormerProjector(self, source.dim, dim)
+
+
+# ---- heads -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Lm:
+    """Next-token cross-entropy on the backbone's logits; has no parameters and nothing to set."""
+
+    @property
+    def tap(self) -> str:
+        return "logits"
+
+    @property
+    def target(self) -> str:
+        return "tokens"
+
+    @property
+    def alignment(self) -> str:
+        return "predicts"
+
+    def codes(self, codec: CodecSpec) -> str | None:
+        return "it emits text tokens only"
+
+    def build(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> "LmHead":
+        from omnikit_basics.heads import LmHead
+
+        return LmHead()
+
+
+@dataclass(frozen=True)
+class CtcText:
+    """CTC over text tokens on an encoder's features: a transcript branch for training, or a small recogniser.
+
+    Args:
+        tap: the features it reads: <branch>.encoder or <branch>.projector.
+        norm: LayerNorm before the Linear.
+        tokenizer: whose tokens it emits, by name or path; None: the backbone's.
+    """
+
+    tap: str = "audio.encoder"
+    norm: bool = True
+    tokenizer: str | None = None
+
+    def __post_init__(self) -> None:
+        if "." not in self.tap:
+            raise ValueError(f"tap is {self.tap!r}, but must be a path to features such as 'audio.encoder'")
+
+    @property
+    def target(self) -> str:
+        return "transcript"
+
+    @property
+    def alignment(self) -> str:
+        return "none"
+
+    def codes(self, codec: CodecSpec) -> str | None:
+        return "it emits text tokens only"
+
+    def build(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> "CtcTextHead":
+        from omnikit_basics.heads import CtcTextHead
+
+        return CtcTextHead(source.dim, vocabulary, norm=self.norm)
+
+
+# ---- reader ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MessagesJsonl:
+    """Conversations, one JSON object in a line, with media in files beside them.
+
+    Args:
+        path: the .jsonl file; or a folder, then `split` names the file in it.
+        split: reads <path>/<split>.jsonl.
+        root: folder that relative media paths start from; None: the folder of the .jsonl file.
+        provides: what every row holds (see omnikit.protocols.ReaderConfig).
+        seconds: no audio in a question is longer than this; None if unknown.
+    """
+
+    path: str
+    split: str | None = None
+    root: str | None = None
+    provides: tuple[str, ...] = ("text", "audio", "answer")
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for word in self.provides:
+            if word not in PROVIDES:
+                raise ValueError(f"provides holds {word!r}, but knows only {', '.join(PROVIDES)}")
+
+    def build(self) -> "JsonlReader":
+        from omnikit_basics.reader import JsonlReader
+
+        return JsonlReader(self)
+
+
+def _at_least(least: int, **values: int) -> None:
+    for name, value in values.items():
+        if value < least:
+            raise ValueError(f"{name} is {value}, but must be at least {least}")

@@ -1,0 +1,82 @@
+"""Heads that write text: next-token cross-entropy and CTC. Know no tokenizer: ids in, ids out."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from omnikit.errors import DataError
+from omnikit.types import Features, Targets
+
+PADDING = -100  # of Targets.ids
+
+
+class LmHead(nn.Module):
+    """Cross-entropy on logits that stand where their targets stand: data [B, U, V] for ids [B, U]."""
+
+    def loss(self, features: Features, targets: Targets) -> Tensor:
+        """Mean over the target tokens of the batch, float32.
+
+        Raises:
+            DataError: the batch holds no target at all.
+        """
+        if not bool((targets.ids != PADDING).any()):
+            raise DataError("No token of the batch is a target for head lm: its rows hold no answer text.")
+        logits = features.data.flatten(0, 1).float()  # [B * U, V]
+        return F.cross_entropy(logits, targets.ids.flatten(), ignore_index=PADDING)
+
+    def decode(self, features: Features) -> list[list[int]]:
+        """Best token at each place of each row."""
+        return [ids[:length].tolist() for ids, length in zip(features.data.argmax(-1), features.lengths, strict=True)]
+
+
+class CtcTextHead(nn.Module):
+    """LayerNorm (if wanted) and Linear to vocabulary + 1 classes; the last one is CTC's blank."""
+
+    def __init__(self, source: int, vocabulary: int, *, norm: bool) -> None:
+        super().__init__()
+        self.blank = vocabulary
+        self.norm = nn.LayerNorm(source) if norm else nn.Identity()
+        self.output = nn.Linear(source, vocabulary + 1)
+
+    def forward(self, features: Features) -> Tensor:
+        """Log-probabilities [B, T, V + 1] in float32."""
+        logits: Tensor = self.output(self.norm(features.data))
+        return logits.float().log_softmax(-1)
+
+    def loss(self, features: Features, targets: Targets) -> Tensor:
+        """Sum of the rows' CTC losses divided by the number of target tokens of the batch, float32.
+
+        Raises:
+            DataError: a row's target needs more frames than its features have.
+        """
+        check_reachable(features.lengths, targets)
+        log_probs = self(features).transpose(0, 1)  # [T, B, V + 1]
+        ids = targets.ids.clamp(min=0)  # beyond the lengths nothing is read, but -100 is no class
+        total = F.ctc_loss(log_probs, ids, features.lengths, targets.lengths, blank=self.blank, reduction="sum")
+        return total / targets.lengths.sum().clamp(min=1)
+
+    def decode(self, features: Features) -> list[list[int]]:
+        """Best class of each frame, runs merged, blanks dropped."""
+        best = self(features).argmax(-1)  # [B, T]
+        rows = [torch.unique_consecutive(row[:length]) for row, length in zip(best, features.lengths, strict=True)]
+        return [row[row != self.blank].tolist() for row in rows]
+
+
+def check_reachable(frames: Tensor, targets: Targets) -> None:
+    """Refuse a target that CTC cannot emit: it takes one frame a token and one blank between two equal ones.
+
+    PyTorch would give an infinite loss, or hide the row with zero_infinity.
+
+    Raises:
+        DataError: the first such row, by its place in the batch.
+    """
+    ids, lengths = targets.ids, targets.lengths
+    inside = torch.arange(1, ids.shape[1], device=ids.device) < lengths[:, None]  # [B, U - 1]
+    repeats = ((ids[:, 1:] == ids[:, :-1]) & inside).sum(1)
+    needed = lengths + repeats
+    for row in (needed > frames).nonzero().flatten().tolist():
+        raise DataError(
+            f"Row {row} of the batch has a target of {int(lengths[row])} tokens, {int(repeats[row])} of them repeated, "
+            f"and needs at least {int(needed[row])} frames for CTC, but its features have {int(frames[row])}; "
+            "drop the row or use features with a higher rate."
+        )

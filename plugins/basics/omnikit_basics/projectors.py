@@ -1,0 +1,85 @@
+"""Projectors that look at each vector or at a few neighbours. Know no encoder and no backbone."""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from omnikit.types import Features
+from omnikit_basics.config import Activation, StackMlp, StridedConv
+
+ACTIVATIONS: dict[Activation, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU, "silu": nn.SiLU}
+EPS = 1e-3  # of the norm in VITA's adapter (its configuration, ln eps); larger than usual, harmless elsewhere
+
+
+class PointwiseProjector(nn.Module):
+    """Linears with activations between them, each vector alone; `widths` are those of the vectors on the way."""
+
+    def __init__(self, widths: tuple[int, ...], activation: Activation = "gelu") -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for narrow, wide in pairwise(widths):
+            layers += [nn.Linear(narrow, wide), ACTIVATIONS[activation]()]
+        self.layers = nn.Sequential(*layers[:-1])
+
+    def forward(self, features: Features) -> Features:
+        return Features(self.layers(features.data), features.lengths, features.rate)
+
+
+class StackProjector(nn.Module):
+    """Runs of vectors joined, the first vector's values first, then two Linears under LLaMA-Omni's names."""
+
+    def __init__(self, config: StackMlp, source: int, dim: int) -> None:
+        super().__init__()
+        self.stride, self.pads = config.stride, config.tail == "pad"
+        self.linear1 = nn.Linear(source * config.stride, config.hidden)
+        self.linear2 = nn.Linear(config.hidden, dim)
+
+    def forward(self, features: Features) -> Features:
+        data, stride = features.data, self.stride
+        lengths = features.lengths // stride
+        if self.pads:
+            data = F.pad(silence(features), (0, 0, 0, -data.shape[1] % stride))
+            lengths = (features.lengths + stride - 1) // stride
+        runs = data.shape[1] // stride
+        joined = data[:, : runs * stride].reshape(len(data), runs, stride * data.shape[2])  # [B, T / k, k * D]
+        rate = None if features.rate is None else features.rate / stride
+        return Features(self.linear2(F.relu(self.linear1(joined))), lengths, rate)
+
+
+class StridedConvProjector(nn.Module):
+    """A strided convolution over time, norm, activation and Linear."""
+
+    def __init__(self, config: StridedConv, source: int, dim: int) -> None:
+        super().__init__()
+        self.stride = config.stride
+        self.padding = (config.kernel - 1, 0) if config.causal else (0, config.kernel - 1)
+        self.conv = nn.Conv1d(source, config.hidden, config.kernel, config.stride)
+        norms = {"layer": nn.LayerNorm, "batch": nn.BatchNorm1d}
+        self.norm = None if config.norm == "none" else norms[config.norm](config.hidden, eps=EPS)
+        self.activation = ACTIVATIONS[config.activation]()
+        self.project = nn.Linear(config.hidden, dim)
+
+    def forward(self, features: Features) -> Features:
+        x = F.pad(silence(features).transpose(1, 2), self.padding)  # [B, D, T + kernel - 1]
+        x = self.conv(x).transpose(1, 2)  # [B, ceil(T / stride), hidden]
+        lengths = (features.lengths + self.stride - 1) // self.stride
+        x = self.project(self.activation(self._normalise(x, lengths)))
+        return Features(x, lengths, None if features.rate is None else features.rate / self.stride)
+
+    def _normalise(self, x: Tensor, lengths: Tensor) -> Tensor:
+        if isinstance(self.norm, nn.BatchNorm1d):  # padding must not enter the batch's statistics
+            valid = valid_vectors(lengths, x.shape[1])
+            return torch.zeros_like(x).masked_scatter(valid[..., None], self.norm(x[valid]))
+        return x if self.norm is None else self.norm(x)
+
+
+def valid_vectors(lengths: Tensor, width: int) -> Tensor:
+    """Give the mask [B, width] of `lengths` [B], True = valid."""
+    return torch.arange(width, device=lengths.device) < lengths[:, None]
+
+
+def silence(features: Features) -> Tensor:
+    """Give the data [B, T, D] with zeros beyond the lengths, so that the end of a row sees what it sees alone."""
+    return features.data.masked_fill(~valid_vectors(features.lengths, features.data.shape[1])[..., None], 0.0)

@@ -1,0 +1,119 @@
+"""The text heads against formulas: cross-entropy, and CTC by adding up every alignment."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from omnikit_basics.config import CtcText, Lm
+from omnikit_basics.heads import CtcTextHead
+from torch.testing import assert_close
+
+from omnikit.errors import DataError
+from omnikit.protocols import HeadConfig
+from omnikit.specs import FeatureSpec
+from omnikit.types import Features, Targets
+
+
+def targets(*rows: list[int]) -> Targets:
+    width = max(map(len, rows))
+    ids = torch.tensor([row + [-100] * (width - len(row)) for row in rows])
+    return Targets(ids, torch.tensor([len(row) for row in rows]))
+
+
+def ctc_head(vocabulary: int = 3, *, norm: bool = True) -> CtcTextHead:
+    torch.manual_seed(0)
+    return CtcText(norm=norm).build(FeatureSpec(5, count=4), None, vocabulary)
+
+
+def collapse(path: tuple[int, ...], blank: int) -> list[int]:
+    return [key for key, _ in itertools.groupby(path) if key != blank]
+
+
+def test_both_heads_keep_the_contract() -> None:
+    assert isinstance(Lm(), HeadConfig) and isinstance(CtcText(), HeadConfig)
+    assert (Lm().tap, Lm().target, Lm().alignment) == ("logits", "tokens", "predicts")
+    assert (CtcText().tap, CtcText().target, CtcText().alignment) == ("audio.encoder", "transcript", "none")
+
+
+def test_lm_loss_is_the_mean_over_target_tokens() -> None:
+    logits = torch.randn(2, 3, 7, generator=torch.Generator().manual_seed(0))
+    rows = [[1, 6, 2], [4]]
+    wanted = [-logits[b, u].log_softmax(-1)[token] for b, row in enumerate(rows) for u, token in enumerate(row)]
+    loss = Lm().build(FeatureSpec(7, count=3), None, 7).loss(Features(logits, torch.tensor([3, 1])), targets(*rows))
+    assert_close(loss, torch.stack(wanted).mean())
+
+
+def test_lm_loss_of_half_precision_logits_is_float32() -> None:
+    logits = Features(torch.zeros(1, 2, 8, dtype=torch.bfloat16), torch.tensor([2]))
+    loss = Lm().build(FeatureSpec(8, count=2), None, 8).loss(logits, targets([0, 1]))
+    assert loss.dtype == torch.float32 and math.isclose(float(loss), math.log(8), rel_tol=1e-6)
+
+
+def test_lm_refuses_a_batch_without_targets() -> None:
+    nothing = Targets(torch.full((1, 2), -100), torch.tensor([0]))
+    with pytest.raises(DataError, match="hold no answer text"):
+        Lm().build(FeatureSpec(8, count=2), None, 8).loss(Features(torch.zeros(1, 2, 8), torch.tensor([2])), nothing)
+
+
+def test_lm_has_no_parameters_and_decodes_the_best_token() -> None:
+    head = Lm().build(FeatureSpec(4, count=2), None, 4)
+    logits = torch.eye(4)[torch.tensor([[2, 0, 3], [1, 1, 1]])]
+    assert list(head.parameters()) == []
+    assert head.decode(Features(logits, torch.tensor([3, 1]))) == [[2, 0, 3], [1]]
+
+
+@pytest.mark.parametrize("norm", [True, False], ids=["norm", "plain"])
+def test_ctc_loss_is_the_sum_over_all_alignments(norm: bool) -> None:
+    head = ctc_head(norm=norm)
+    x = torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(1))
+    rows, frames = [[1, 1], [2, 0]], [4, 3]
+    log_probs = head(Features(x, torch.tensor(frames))).detach()
+    total = 0.0
+    for b, row in enumerate(rows):
+        paths = [p for p in itertools.product(range(4), repeat=frames[b]) if collapse(p, 3) == row]
+        scores = torch.stack([log_probs[b, torch.arange(frames[b]), torch.tensor(p)].sum() for p in paths])
+        total -= float(scores.logsumexp(0))
+    loss = head.loss(Features(x, torch.tensor(frames)), targets(*rows))
+    assert math.isclose(loss.item(), total / 4, rel_tol=1e-5)  # float32
+
+
+def test_ctc_loss_ignores_what_lies_beyond_the_lengths() -> None:
+    head, x = ctc_head(), torch.randn(2, 6, 5, generator=torch.Generator().manual_seed(1))
+    changed = x.clone()
+    changed[1, 4:] = 50.0
+    goal, lengths = targets([0, 1, 2], [2]), torch.tensor([6, 4])
+    assert_close(head.loss(Features(changed, lengths), goal), head.loss(Features(x, lengths), goal))
+
+
+def test_ctc_names_the_row_that_cannot_be_reached() -> None:
+    x = Features(torch.zeros(2, 4, 5), torch.tensor([4, 3]))
+    with pytest.raises(DataError, match=r"Row 1 .* 2 tokens, 1 of them repeated, .* at least 3 frames .* have 2"):
+        ctc_head().loss(Features(x.data, torch.tensor([4, 2])), targets([0, 1], [2, 2]))
+    assert ctc_head().loss(x, targets([0, 1], [2, 2])).isfinite()  # three frames are just enough
+
+
+def test_ctc_decode_merges_runs_and_drops_blanks() -> None:
+    head = ctc_head(norm=False)
+    with torch.no_grad():
+        head.output.weight.copy_(torch.eye(4, 5))
+        head.output.bias.zero_()
+    best = torch.tensor([[0, 0, 3, 0, 1, 1], [3, 2, 2, 1, 1, 1]])
+    assert head.decode(Features(torch.eye(5)[best], torch.tensor([6, 3]))) == [[0, 0, 1], [2]]
+
+
+def test_ctc_learns_a_transcript() -> None:
+    data = torch.randn(2, 8, 5, generator=torch.Generator().manual_seed(2))
+    head, x = ctc_head(), Features(data, torch.tensor([8, 8]))
+    goal = targets([0, 1, 1, 2], [2, 0])
+    optimiser = torch.optim.Adam(head.parameters(), lr=0.1)
+    for _ in range(150):
+        optimiser.zero_grad()
+        head.loss(x, goal).backward()
+        optimiser.step()
+    assert head.decode(x) == [[0, 1, 1, 2], [2, 0]]
+
+
+def test_tap_without_a_path_is_a_sentence() -> None:
+    with pytest.raises(ValueError, match="tap is 'audio', but must be a path"):
+        CtcText(tap="audio")
