@@ -1,4 +1,4 @@
-"""The plan: contracts wired together, every dimension filled in, every mismatch reported at once. No torch, no files.
+"""The plan: contracts wired together, every dimension filled in, every mismatch reported at once. No torch, no weights.
 
     encoder → projector → backbone → head → codec, and for each stage what is trained, on what, from which weights.
 """
@@ -8,56 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from omnikit.protocols import BackboneConfig, CodecConfig, EncoderConfig, HeadConfig, ProjectorConfig, ReaderConfig
-from omnikit.recipe import Recipe, Stage
-from omnikit.specs import CodecSpec, FeatureSpec, Template
+from omnikit.errors import PlanError
+from omnikit.protocols import BackboneConfig, ReaderConfig
+from omnikit.recipe import Recipe
+from omnikit.specs import Template
+from omnikit.staging import StagePlan, Wired, plan_stages
+from omnikit.wiring import Inlet, Outlet, Parts, find_reader, find_template, tokenizer_size, wire_inputs, wire_outputs
 
-
-@dataclass(frozen=True)
-class Inlet:
-    """One input branch, wired. `projector` and `projected` are None for a branch that no backbone reads."""
-
-    name: str
-    encoder: EncoderConfig
-    encoded: FeatureSpec
-    projector: ProjectorConfig | None
-    projected: FeatureSpec | None
-
-    def length(self, samples: int) -> int:
-        """Give the exact number of backbone positions for a signal of `samples` samples."""
-        count = self.encoder.length(samples)
-        return self.projector.length(count) if self.projector else count
-
-
-@dataclass(frozen=True)
-class Outlet:
-    """One output branch, wired: the head reads `source` and emits the codec's codes or `vocabulary` tokens."""
-
-    name: str
-    head: HeadConfig
-    source: FeatureSpec
-    codec: CodecConfig | None
-    codes: CodecSpec | None
-    vocabulary: int
-
-
-@dataclass(frozen=True)
-class StagePlan:
-    """One stage, checked. Part names are dotted paths: audio.encoder, audio.projector, backbone, speech.head, speech.codec.
-
-    Args:
-        trained: parts that this stage changes; all others are frozen.
-        used: parts that this stage runs at all; the rest need not be in memory.
-        origins: part → the stage whose weights it starts from; a part that no earlier stage trained is absent (fresh).
-        datasets: names of the datasets it draws from.
-    """
-
-    name: str
-    stage: Stage
-    trained: tuple[str, ...]
-    used: tuple[str, ...]
-    origins: dict[str, str]
-    datasets: tuple[str, ...]
+__all__ = ["Inlet", "Outlet", "Plan", "StagePlan", "make"]
 
 
 @dataclass(frozen=True)
@@ -75,15 +33,79 @@ class Plan:
 
     def parts(self) -> dict[str, Any]:
         """Give part name → its dataclass, in wiring order; a part without parameters is among them."""
-        found: dict[str, Any] = {}
-        for name, inlet in self.inputs.items():
-            found[f"{name}.encoder"] = inlet.encoder
-            if inlet.projector:
-                found[f"{name}.projector"] = inlet.projector
-        if self.backbone:
-            found["backbone"] = self.backbone
-        for name, outlet in self.outputs.items():
-            found[f"{name}.head"] = outlet.head
-            if outlet.codec:
-                found[f"{name}.codec"] = outlet.codec
-        return found
+        return _parts(self.inputs, self.backbone, self.outputs)
+
+
+def make(recipe: Recipe) -> Plan:
+    """Wire a recipe.
+
+    Raises:
+        PlanError: parts do not fit together, or a stage asks for what is not there; every mismatch in one go.
+    """
+    errors: list[str] = []
+    parts = Parts(recipe, errors)
+    inputs = wire_inputs(recipe, parts, errors)
+    outputs = wire_outputs(recipe, parts, inputs, errors)
+    template = find_template(recipe, parts.backbone, errors)
+    tokenizer = _tokenizer(outputs, parts.backbone, errors)
+    readers = _readers(recipe, errors)
+    broken_model = bool(errors)
+    wired = Wired(inputs, outputs, parts.backbone, readers, tuple(_parts(inputs, parts.backbone, outputs)))
+    stage_errors: list[str] = []
+    stages = plan_stages(recipe.stages, wired, stage_errors)
+    # A part that could not be made would be missed by every stage: only complaints about other things are worth reading.
+    errors += [e for e in stage_errors if not broken_model or "names no" not in e]
+    _check_context(wired, errors)
+    if errors:
+        raise PlanError(*dict.fromkeys(errors))
+    return Plan(recipe, inputs, outputs, parts.backbone, template, tokenizer, readers, stages)
+
+
+def _parts(inputs: dict[str, Inlet], backbone: BackboneConfig | None, outputs: dict[str, Outlet]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, inlet in inputs.items():
+        found[f"{name}.encoder"] = inlet.encoder
+        if inlet.projector:
+            found[f"{name}.projector"] = inlet.projector
+    if backbone:
+        found["backbone"] = backbone
+    for name, outlet in outputs.items():
+        found[f"{name}.head"] = outlet.head
+        if outlet.codec:
+            found[f"{name}.codec"] = outlet.codec
+    return found
+
+
+def _tokenizer(outputs: dict[str, Outlet], backbone: BackboneConfig | None, errors: list[str]) -> str | None:
+    if backbone is None:
+        return next((t for o in outputs.values() if (t := getattr(o.head, "tokenizer", None))), None)
+    size = tokenizer_size(backbone.tokenizer)
+    if size is not None and size > backbone.vocabulary:
+        errors.append(f"backbone.vocabulary is {backbone.vocabulary}, but tokenizer {backbone.tokenizer!r} has {size} ids;"
+                      f" set backbone.vocabulary={size}.")
+    return backbone.tokenizer
+
+
+def _readers(recipe: Recipe, errors: list[str]) -> dict[str, ReaderConfig]:
+    """Make the readers of all datasets that the recipe defines, trains on or is evaluated on."""
+    wanted = {name: f"data.{name}" for name in recipe.data}
+    for stage_name, stage in recipe.stages.items():
+        wanted |= {name: f"stages.{stage_name}.data" for name in stage.data if name not in wanted}
+    wanted |= {name: f"evaluate.data.{title}" for title, name in recipe.evaluate.data.items() if name not in wanted}
+    made = {name: find_reader(name, recipe.data.get(name), where, errors) for name, where in wanted.items()}
+    return {name: reader for name, reader in made.items() if reader is not None}
+
+
+def _check_context(wired: Wired, errors: list[str]) -> None:
+    """Refuse datasets whose longest question alone fills the backbone's context."""
+    if wired.backbone is None:
+        return
+    for name, reader in wired.readers.items():
+        for branch, inlet in wired.inputs.items():
+            modality, rate = inlet.encoder.input.modality, inlet.encoder.input.rate
+            if modality in reader.provides and reader.seconds is not None and rate is not None and inlet.projector:
+                positions = inlet.length(int(reader.seconds * rate))
+                if positions >= wired.backbone.context:
+                    errors.append(f"data.{name} has questions of {reader.seconds:g} s, which branch {branch} turns into"
+                                  f" {positions} positions, but backbone.context is {wired.backbone.context}; join more"
+                                  f" frames in {branch}.projector, take a longer context or shorter audio.")

@@ -10,8 +10,18 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from omnikit.errors import PlanError, nearest
-from omnikit.schema import construct, plain
+from omnikit.schema import construct, convert, places_of, plain
 
+_MAPPING = dict[str, object]
+_TOP = {  # key: type, default
+    "data": (_MAPPING, {}),
+    "stages": (_MAPPING, {}),
+    "generate": (_MAPPING, {}),
+    "evaluate": (_MAPPING, {}),
+    "template": (str | None, None),
+    "seed": (int, 0),
+    "run": (str | None, None),
+}
 SLOTS = ("encoder", "projector", "head", "codec")  # what a branch may hold
 OWN_KEYS = ("backbone", "data", "evaluate", "generate", "name", "run", "seed", "stages", "template")
 Fit = Literal["heads", "units", "codec", "vocoder"]
@@ -134,19 +144,22 @@ class Recipe:
 
 def parse(values: Mapping[str, Any], name: str) -> Recipe:
     """Make a recipe of a composed configuration; raises PlanError with every misplaced or mistyped key at once."""
-    errors: list[str] = []
+    errors = [f"{place} is refused: a YAML names installed components with `use:`, it never runs code."
+              for place in places_of("_target_", values)]
+    top = {key: convert(values.get(key, default), kind, key, errors) for key, (kind, default) in _TOP.items()}
+    if errors:
+        raise PlanError(*errors)
     branches = {key: _branch(key, value, errors) for key, value in values.items() if key not in OWN_KEYS}
-    backbone = _choice("backbone", values.get("backbone"), errors) if values.get("backbone") else None
-    data = {key: choice for key, value in (values.get("data") or {}).items()
-            if (choice := _choice(f"data.{key}", value, errors))}
-    stages = {key: stage for key, value in (values.get("stages") or {}).items()
+    backbone = _choice("backbone", values["backbone"], errors) if values.get("backbone") else None
+    data = {key: choice for key, value in top["data"].items() if (choice := _choice(f"data.{key}", value, errors))}
+    stages = {key: stage for key, value in top["stages"].items()
               if (stage := construct(Stage, value or {}, f"stages.{key}", errors))}
-    generate = construct(Generate, values.get("generate") or {}, "generate", errors)
-    evaluate = construct(Evaluate, values.get("evaluate") or {}, "evaluate", errors)
+    generate = construct(Generate, top["generate"], "generate", errors)
+    evaluate = construct(Evaluate, top["evaluate"], "evaluate", errors)
     if errors or generate is None or evaluate is None:
         raise PlanError(*errors)
-    return Recipe(name, branches, backbone, values.get("template"), data, _ordered(stages), generate, evaluate,
-                  int(values.get("seed") or 0), values.get("run"))
+    return Recipe(name, branches, backbone, top["template"], data, _ordered(stages), generate, evaluate,
+                  top["seed"], top["run"])
 
 
 def _branch(name: str, value: Any, errors: list[str]) -> dict[str, Choice]:
@@ -166,9 +179,6 @@ def _choice(where: str, value: Any, errors: list[str]) -> Choice | None:
     if not isinstance(value, Mapping):
         errors.append(f"{where} is {value!r}, but must be a mapping with `use: <component>`; pick one with"
                       f" {where.replace('.', '/')}=<preset>.")
-        return None
-    if "_target_" in value:
-        errors.append(f"{where}._target_ is refused: a YAML names installed components with `use:`, it never runs code.")
         return None
     if not isinstance(value.get("use"), str):
         errors.append(f"{where}.use is missing: pick a component or preset with {where.replace('.', '/')}=<name>.")

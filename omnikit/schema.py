@@ -6,8 +6,9 @@ Knows nothing of Hydra or of any component. One rule for all: a dataclass's fiel
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, Field, field, fields, is_dataclass, make_dataclass
 from fractions import Fraction
+from functools import cache
 from typing import Any, Literal, TypeVar, Union
 
 from omnikit.errors import nearest
@@ -33,10 +34,10 @@ def construct(cls: type[T], values: Mapping[str, Any], where: str, errors: list[
             errors.append(f"{where}.{key} is not a field of {cls.__name__}.{nearest(str(key), known)}"
                           f" It has: {', '.join(sorted(known)) or 'no fields'}.")
     arguments = {}
-    for name, field in known.items():
+    for name, item in known.items():
         if name in values:
             arguments[name] = convert(values[name], hints[name], f"{where}.{name}", errors)
-        elif _default(field) is MISSING:
+        elif _default(item) is MISSING:
             errors.append(f"{where}.{name} is missing, but {cls.__name__} needs {_expected(hints[name])} there.")
     if len(errors) > before:
         return None
@@ -82,8 +83,18 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Fraction) else value
 
 
-def _default(field: "Field[Any]") -> Any:
-    return field.default_factory() if field.default_factory is not MISSING else field.default
+def places_of(key: str, values: object, where: str = "") -> list[str]:
+    """List the dotted places at which `key` occurs in nested mappings and lists."""
+    if isinstance(values, Mapping):
+        inside = [p for k, v in values.items() for p in places_of(key, v, f"{where}.{k}".lstrip("."))]
+        return [f"{where}.{key}".lstrip("."), *inside] if key in values else inside
+    if isinstance(values, list):
+        return [p for i, v in enumerate(values) for p in places_of(key, v, f"{where}[{i}]")]
+    return []
+
+
+def _default(item: "Field[Any]") -> Any:
+    return item.default_factory() if item.default_factory is not MISSING else item.default
 
 
 def _convert_union(value: Any, kinds: tuple[Any, ...], where: str, errors: list[str]) -> Any:
@@ -152,3 +163,23 @@ def _expected(kind: Any) -> str:
 
 def _sentence(text: str) -> str:
     return text if text.endswith((".", "?")) else text + "."
+
+
+@cache
+def editable(cls: type) -> type:
+    """Give a copy of a dataclass that OmegaConf can hold: not frozen, Literals as their value's type, dataclasses likewise."""
+    hints = typing.get_type_hints(cls)
+    parts = [(f.name, _editable_type(hints[f.name]), _editable_default(f, hints[f.name])) for f in fields(cls) if f.init]
+    return make_dataclass(cls.__name__, parts)
+
+
+def _editable_type(kind: Any) -> Any:
+    if typing.get_origin(kind) is Literal:
+        return type(typing.get_args(kind)[0])
+    return editable(kind) if is_dataclass(kind) and isinstance(kind, type) else kind
+
+
+def _editable_default(item: "Field[Any]", kind: Any) -> "Field[Any]":
+    if is_dataclass(kind) and isinstance(kind, type):
+        return field(default_factory=_editable_type(kind))
+    return field(default=item.default, default_factory=item.default_factory)  # type: ignore[call-overload, no-any-return]

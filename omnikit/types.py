@@ -9,7 +9,11 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from omnikit.errors import RunError
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
@@ -58,23 +62,30 @@ class Targets:
 
 @dataclass
 class Batch:
-    """One padded batch, ready for OmniModel.
+    """One padded batch, ready for OmniModel. Lists are known on the host, so that no step waits for the accelerator.
 
     Args:
-        tokens: [B, L] int64; at slots and padding the id is 0.
+        tokens: [B, L] int64; at slots and padding the id is 0. B is 0 where no head needs the backbone.
         lengths: [B] valid positions, slots included.
-        supervised: [B, L] bool, True at the answer's tokens (its end token included).
-        signals: for each input branch the signals in order of appearance; B' rows, see `rows`.
-        slots: for each input branch [B, L] bool, True where a projected vector goes.
-        targets: for each output branch what its head shall give.
+        answers: [B, U] int64, positions of the supervised tokens in order (each answer's end included); padding is 0.
+        answer_lengths: [B] supervised tokens of each row.
+        signals: for each input branch its signals in order of appearance, B' of them.
+        slots: for each input branch [S] int64, place (row * L + position) of each projected vector, in order.
+        counts: for each input branch how many vectors each of its signals takes; they sum to S.
+        rows: for each input branch the row that each of its signals stands in.
+        targets: for each output branch what its head shall give: one row for each row of the batch, or for each signal
+            of the branch that the head taps; absent if no row has any.
         ids: the rows' names, for errors.
     """
 
     tokens: Tensor
     lengths: Tensor
-    supervised: Tensor
+    answers: Tensor
+    answer_lengths: Tensor
     signals: dict[str, Signal]
     slots: dict[str, Tensor]
+    counts: dict[str, list[int]]
+    rows: dict[str, list[int]]
     targets: dict[str, Targets]
     ids: list[str]
 
@@ -124,3 +135,11 @@ class Answer:
     waveform: NDArray[np.float32] | None = None
     sample_rate: int = 16000
     codes: tuple[int, ...] = ()
+
+    def save(self, path: str | Path) -> None:
+        """Write the waveform as a 16-bit WAV; raises RunError where there is none or the file cannot be written."""
+        from omnikit.data.media import save_audio
+
+        if self.waveform is None:
+            raise RunError(f"{path} cannot be written: the answer has no sound, because the model has no speech branch.")
+        save_audio(path, self.waveform, self.sample_rate)

@@ -1,0 +1,56 @@
+"""The command `omnikit`: a word picks a function, which is imported only then. User mistakes end with code 2 and no trace."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from omnikit.errors import OmnikitError, nearest
+
+COMMANDS = {
+    "train": ("omnikit.commands.train:run", "train every stage of a recipe, or go on where it stopped"),
+    "chat": ("omnikit.commands.chat:run", "ask a trained run, by voice or text, and hear its answer"),
+    "eval": ("omnikit.commands.eval:run", "score a trained run on its held-out questions"),
+    "check": ("omnikit.commands.check:run", "check a recipe and print its wiring; no weights, no torch"),
+    "show": ("omnikit.commands.show:run", "show a recipe's wiring and parameters, or a component's fields and contract"),
+    "list": ("omnikit.commands.list:run", "list installed components and presets"),
+    "completion": ("omnikit.commands.completion:run", "print the bash completion: eval \"$(omnikit completion bash)\""),
+}
+USAGE = "omnikit: compose encoders, projectors, a language model and heads from YAML; train it, talk to it.\n"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; gives the exit code: 0 done, 2 the user's mistake, 130 interrupted. Bugs show their trace."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help"):
+        sys.stdout.write(_help())
+        return 0
+    if words[0] == "--version":
+        from omnikit import __version__
+
+        sys.stdout.write(f"omnikit {__version__}\n")
+        return 0
+    try:
+        return _run(words)
+    except OmnikitError as error:
+        sys.stderr.write("".join(f"omnikit: {sentence}\n" for sentence in str(error).splitlines()))
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("omnikit: interrupted; finished stages are kept, run the same command to go on.\n")
+        return 130
+
+
+def _run(words: list[str]) -> int:
+    if words[0] not in COMMANDS:
+        raise OmnikitError(f"{words[0]!r} is no command.{nearest(words[0], COMMANDS)} Commands: {', '.join(COMMANDS)}.")
+    module, _, function = COMMANDS[words[0]][0].partition(":")
+    return int(getattr(import_module(module), function)(words[1:]))
+
+
+def _help() -> str:
+    lines = "".join(f"  {word:<11} {line}\n" for word, (_, line) in COMMANDS.items())
+    return (f"{USAGE}\nusage: omnikit COMMAND …          omnikit COMMAND --help\n\n{lines}\n"
+            "example: omnikit train llama_omni/tiny audio/encoder=mel_cnn stages.speak.optim.lr=1e-4\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

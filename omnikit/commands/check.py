@@ -1,0 +1,25 @@
+"""`omnikit check RECIPE [overrides]`: compose, wire, print; with --deep also read the data and run one dummy batch."""
+
+import argparse
+import sys
+
+from omnikit.commands import table
+from omnikit.config import compose
+from omnikit.plan import make
+
+
+def run(argv: list[str]) -> int:
+    """Check a recipe with what `train` would be given; every mismatch is reported at once."""
+    parser = argparse.ArgumentParser("omnikit check", description=__doc__)
+    parser.add_argument("recipe", help="a name such as llama_omni/tiny, or a YAML file")
+    parser.add_argument("overrides", nargs="*", help="as for train: audio/encoder=mel_cnn stages.speak.optim.lr=1e-4")
+    parser.add_argument("--deep", action="store_true", help="read every row of the data and run one dummy batch (needs torch)")
+    arguments = parser.parse_intermixed_args(argv)
+    plan = make(compose(arguments.recipe, arguments.overrides))
+    sys.stdout.write(f"{arguments.recipe}\n\n{table.wiring(plan)}\n{table.stages(plan)}\n")
+    if arguments.deep:
+        from omnikit.commands.deep import look  # needs torch
+
+        sys.stdout.write(look(plan) + "\n")
+    sys.stdout.write(f"{arguments.recipe} fits together: {len(plan.parts())} parts, {len(plan.stages)} stages.\n")
+    return 0

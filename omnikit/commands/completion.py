@@ -1,0 +1,76 @@
+"""Tab completion for bash: commands, recipes, then Hydra's own completion of groups, presets and keys.
+
+`eval "$(omnikit completion bash)"` installs it; bash then calls `omnikit completion words LINE`.
+"""
+
+import sys
+from pathlib import Path
+
+from omnikit.cli import COMMANDS
+from omnikit.errors import ConfigError, OmnikitError
+from omnikit.places import recipe_files
+
+SCRIPT = """_omnikit() {
+  local word="${COMP_WORDS[COMP_CWORD]}"
+  local line="${COMP_LINE:0:COMP_POINT}"
+  COMPREPLY=($(compgen -o nospace -o default -W "$(omnikit completion words "$line" 2>/dev/null)" -- "${line##* }"))
+}
+COMP_WORDBREAKS=${COMP_WORDBREAKS//=}
+COMP_WORDBREAKS=${COMP_WORDBREAKS//:}
+complete -o nospace -o default -F _omnikit omnikit
+"""
+
+
+def run(argv: list[str]) -> int:
+    """Print the script (`bash`) or the words that can follow a line (`words LINE`)."""
+    if argv[:1] == ["words"] and len(argv) == 2:
+        sys.stdout.write("\n".join(words(argv[1])) + "\n")
+        return 0
+    if argv == ["bash"]:
+        sys.stdout.write(SCRIPT)
+        return 0
+    raise ConfigError(f"completion is for bash, not {' '.join(argv) or 'nothing'}; write: eval \"$(omnikit completion bash)\".")
+
+
+def words(line: str) -> list[str]:
+    """Give what can stand at the end of a command line such as `omnikit train llama_omni/tiny audio/enc`."""
+    given = line.split()
+    if line.endswith(" ") or not given:
+        given.append("")
+    if len(given) <= 2:
+        return [word for word in COMMANDS if word.startswith(given[-1])]
+    if given[1] in ("train", "check", "show"):
+        return _recipe_names(given[2]) if len(given) == 3 else _overrides(given[2], given[3:])
+    if given[1] in ("chat", "eval") and len(given) == 3:
+        return [name for name in recipe_files() if name.startswith(given[2]) and (Path("runs") / name).is_dir()]
+    if given[1] == "list":
+        from omnikit.commands.list import GROUPS
+
+        return [kind for kind in (*GROUPS, "recipe") if kind.startswith(given[-1])]
+    return []
+
+
+def _recipe_names(start: str) -> list[str]:
+    return [name for name in recipe_files() if name.startswith(start)]
+
+
+def _overrides(recipe: str, given: list[str]) -> list[str]:
+    """Ask Hydra, which has not seen the subcommand and the recipe; a line that cannot be composed completes to nothing."""
+    from hydra import initialize
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.plugins.completion_plugin import DefaultCompletionPlugin
+
+    from omnikit import config
+
+    given = [word for word in given[:-1] if not word.startswith("-")] + given[-1:]
+    try:
+        name = config.locate(recipe)
+        config.register()
+        GlobalHydra.instance().clear()
+        with initialize(version_base="1.3", config_path=None):
+            hydra = GlobalHydra.instance().hydra
+            assert hydra is not None, "initialize sets it"
+            found = DefaultCompletionPlugin(hydra.config_loader)._query(name, " ".join(given))
+    except OmnikitError:
+        return []
+    return [word for word in found if not word.startswith("hydra")]

@@ -1,0 +1,55 @@
+"""`omnikit list [KIND]`: what is installed, with the package it comes from and one line; imports no torch."""
+
+import argparse
+import sys
+
+from omnikit import choices, registry
+from omnikit.commands.table import columns
+from omnikit.errors import ConfigError, RegistryError, nearest
+from omnikit.places import recipe_files
+from omnikit.specs import KINDS
+
+GROUPS = (*KINDS, "template", "data")
+
+
+def run(argv: list[str]) -> int:
+    """List components and presets of one kind, or of all kinds; a broken or clashing one is listed with its reason."""
+    parser = argparse.ArgumentParser("omnikit list", description=__doc__)
+    parser.add_argument("kind", nargs="?", help=f"one of {', '.join(GROUPS)}, recipe")
+    kind = parser.parse_args(argv).kind
+    if kind not in (None, "recipe", *GROUPS):
+        raise ConfigError(f"{kind!r} is no kind of component.{nearest(kind, GROUPS)} Kinds: {', '.join(GROUPS)}, recipe.")
+    for group in GROUPS if kind is None else [kind]:
+        rows = _recipes() if group == "recipe" else _components(group) + _presets(group)
+        if rows:
+            sys.stdout.write(f"{group}\n{columns(rows)}")
+    if kind is None:
+        sys.stdout.write(f"recipe\n{columns(_recipes())}")
+    return 0
+
+
+def _components(kind: str) -> list[tuple[str, str, str]]:
+    rows = []
+    for name, entries in (registry.components(kind) if kind in KINDS else {}).items():
+        for entry in entries:
+            reason = registry.problem(entry, clashes=len(entries) > 1)
+            line = f"BROKEN: {reason}" if reason else (entry.load().__doc__ or "").strip().partition("\n")[0]
+            rows.append((name, f"{entry.package} {entry.version}", line))
+    return rows
+
+
+def _presets(kind: str) -> list[tuple[str, str, str]]:
+    rows = []
+    for name, presets in registry.presets(kind).items():
+        for preset in presets:
+            line = choices.summary(preset.path)
+            try:
+                registry.preset(kind, name)
+            except RegistryError as error:
+                line = f"BROKEN: {error}"
+            rows.append((f"  {name}" if kind in KINDS else name, preset.package, line))
+    return rows
+
+
+def _recipes() -> list[tuple[str, str, str]]:
+    return [(name, "omnikit", choices.summary(path)) for name, path in recipe_files().items()]

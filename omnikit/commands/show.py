@@ -1,0 +1,120 @@
+"""`omnikit show RECIPE [overrides]` prints the wiring; `omnikit show [KIND/]COMPONENT` its fields and contract."""
+
+import argparse
+import inspect
+import sys
+from dataclasses import fields
+from importlib.metadata import PackageNotFoundError, metadata
+from pathlib import Path
+from typing import Any
+
+from omnikit import choices, registry
+from omnikit.commands import table
+from omnikit.errors import ConfigError, OmnikitError
+from omnikit.places import recipe_files
+from omnikit.schema import construct, defaults
+from omnikit.specs import KINDS
+
+CONTRACTS = {
+    "encoder": ("input", "output"),
+    "projector": (),
+    "backbone": ("dim", "vocabulary", "context", "template", "tokenizer", "specials"),
+    "head": ("tap", "target", "alignment"),
+    "codec": ("spec", "encodes", "decodes", "objectives"),
+    "reader": ("provides", "seconds"),
+    "tts": (),
+    "vad": (),
+}
+
+
+def run(argv: list[str]) -> int:
+    """Show a recipe or a component."""
+    parser = argparse.ArgumentParser("omnikit show", description=__doc__)
+    parser.add_argument("what", help="a recipe (name or YAML), a component or preset, or KIND/NAME")
+    parser.add_argument("overrides", nargs="*", help="for a recipe: audio/encoder=mel_cnn …")
+    parser.add_argument("--parameters", action="store_true", help="count each part's parameters on the meta device")
+    parser.add_argument("--picture", metavar="FILE.svg", help="draw the wiring of a recipe")
+    arguments = parser.parse_intermixed_args(argv)
+    if arguments.what.endswith((".yaml", ".yml")) or arguments.what in recipe_files():
+        _show_recipe(arguments.what, arguments.overrides, arguments.parameters, arguments.picture)
+    else:
+        sys.stdout.write(_describe(*_find(arguments.what)))
+    return 0
+
+
+def _show_recipe(recipe: str, overrides: list[str], parameters: bool, picture: str | None) -> None:
+    from omnikit.config import compose  # Hydra is for recipes only
+    from omnikit.plan import make
+
+    plan = make(compose(recipe, overrides))
+    counts = None
+    if parameters:
+        from omnikit.commands.parameters import count  # imports torch
+
+        counts = count(plan)
+    sys.stdout.write(f"{recipe}\n\n{table.wiring(plan, counts)}\n{table.stages(plan)}")
+    if picture:
+        from omnikit.commands.picture import draw
+
+        Path(picture).write_text(draw(plan, recipe), encoding="utf-8")
+        sys.stdout.write(f"\nThe picture is {picture}.\n")
+
+
+def _find(name: str) -> tuple[str, str]:
+    """Give (kind, name) of a component or preset that may be written KIND/NAME."""
+    kind, slash, rest = name.partition("/")
+    if slash and kind in (*KINDS, "data"):
+        if rest not in choices.names(kind):
+            raise ConfigError(choices.unknown(kind, rest, choices.names(kind)))
+        return kind, rest
+    found = [kind for kind in KINDS if name in choices.names(kind)]
+    if len(found) > 1:
+        raise ConfigError(f"{name!r} is {' and '.join(f'{kind}/{name}' for kind in found)}; say which one.")
+    if not found:
+        known = [n for kind in KINDS for n in choices.names(kind)] + list(recipe_files())
+        raise ConfigError(choices.unknown("component, preset or recipe", name, known))
+    return found[0], name
+
+
+def _describe(kind: str, name: str) -> str:
+    values = choices.chosen(kind, name)
+    use, kind = values.pop("use"), "reader" if kind == "data" else kind
+    cls = registry.component(kind, use)
+    entry = registry.components(kind)[use][0]
+    head = f"{kind} {name}" + (f", a preset of {use}" if name != use else "")
+    rows = [(key, str(values[key]), _type(cls, key)) for key in defaults(cls)]
+    source = inspect.getsourcefile(cls) or "unknown file"
+    return (f"{head}\n\n{inspect.cleandoc(cls.__doc__ or '')}\n\nfields\n{table.columns(rows)}\n"
+            f"contract\n{table.columns(_contract(kind, cls, values))}\n"
+            f"package  {entry.package} {entry.version}\nlicence  {_licence(entry.package)}\n"
+            f"source   {source}:{inspect.getsourcelines(cls)[1]}\n")
+
+
+def _type(cls: type[Any], key: str) -> str:
+    kind = next(f.type for f in fields(cls) if f.name == key)
+    return kind if isinstance(kind, str) else getattr(kind, "__name__", str(kind)) if "[" not in str(kind) else str(kind)
+
+
+def _contract(kind: str, cls: type[Any], values: dict[str, Any]) -> list[tuple[str, str]]:
+    """Give what the component promises with these fields, or why it cannot promise yet."""
+    errors: list[str] = []
+    made = construct(cls, {k: v for k, v in values.items() if v != "???"}, kind, errors)
+    if made is None:
+        return [("", error) for error in errors]
+    rows = []
+    for name in CONTRACTS[kind]:
+        try:
+            rows.append((name, str(getattr(made, name, "none"))))
+        except (OmnikitError, ValueError) as error:
+            rows.append((name, str(error)))
+    if kind == "projector":
+        rows.append(("output(source, dim)", inspect.getdoc(cls.output) or "features as wide as the backbone"))
+    return rows
+
+
+def _licence(package: str) -> str:
+    try:
+        facts = metadata(package)
+    except PackageNotFoundError:
+        return "unknown"
+    return facts.get("License-Expression") or facts.get("License") or "not stated"

@@ -1,0 +1,77 @@
+"""Plain text tables and pictures of a plan; needs nothing installed, so that `check` runs beside hydra-core alone."""
+
+from collections.abc import Iterable, Sequence
+
+from omnikit.plan import Plan
+from omnikit.staging import StagePlan
+
+
+def columns(rows: Iterable[Sequence[str]], indent: str = "  ") -> str:
+    """Set rows in columns, each as wide as its widest cell; the last column is free."""
+    rows = [tuple(row) for row in rows]
+    widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(max(map(len, rows), default=0))]
+    lines = (indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) for row in rows)
+    return "".join(line.rstrip() + "\n" for line in lines)
+
+
+def wiring(plan: Plan, counts: dict[str, int] | None = None) -> str:
+    """Describe who feeds whom, how wide and how fast; with `counts`, the parameters of each part."""
+    rows = [("part", "component", "takes", "gives", *(["parameters"] if counts else []))]
+    for path, component, takes, gives in wires(plan):
+        count = [f"{counts[path]:,}".replace(",", " ")] if counts and path in counts else []
+        rows.append((path, component, takes, gives, *count))
+    if counts:
+        rows.append(("", "", "", "all parts", f"{sum(counts.values()):,}".replace(",", " ")))
+    return columns(rows)
+
+
+def wires(plan: Plan) -> list[tuple[str, str, str, str]]:
+    """Give (part, component, takes, gives) of each part in wiring order."""
+    recipe, rows = plan.recipe, []
+    for name, inlet in plan.inputs.items():
+        source = inlet.encoder.input
+        signal = f"{source.modality}, {float(source.rate):g} Hz" if source.rate else f"{source.modality}, {source.shape}"
+        rows.append((f"{name}.encoder", recipe.branches[name]["encoder"].use, signal, str(inlet.encoded)))
+        if inlet.projector:
+            row = (recipe.branches[name]["projector"].use, str(inlet.encoded), str(inlet.projected))
+            rows.append((f"{name}.projector", *row))
+    if plan.backbone and recipe.backbone:
+        size = f"{plan.backbone.dim} wide, {plan.backbone.vocabulary} tokens, context {plan.backbone.context}"
+        rows.append(("backbone", recipe.backbone.use, f"{plan.backbone.dim} wide", size))
+    for name, outlet in plan.outputs.items():
+        source_width = f"{outlet.head.tap}, {outlet.source.dim} wide"
+        gives = {"codes": "codes", "tokens": "the answer's tokens", "transcript": "what the audio says"}[outlet.head.target]
+        rows.append((f"{name}.head", recipe.branches[name]["head"].use, source_width, gives))
+        if outlet.codec:
+            rows.append((f"{name}.codec", recipe.branches[name]["codec"].use, "codes", str(outlet.codes)))
+    return rows
+
+
+def stages(plan: Plan) -> str:
+    """Describe what each stage trains, on what and from which weights."""
+    rows = [("stage", "trains", "loss", "data", "steps", "starts from")]
+    rows += [(name, ", ".join(s.trained), _losses(s), _shares(s), _steps(s), _origins(s)) for name, s in plan.stages.items()]
+    return columns(rows)
+
+
+def _losses(plan: StagePlan) -> str:
+    if plan.stage.objective != "heads":
+        return plan.stage.objective
+    return " + ".join(f"{weight:g} {branch}" for branch, weight in plan.stage.loss.items())
+
+
+def _shares(plan: StagePlan) -> str:
+    return " + ".join(f"{share:g} {name}" for name, share in plan.stage.data.items())
+
+
+def _steps(plan: StagePlan) -> str:
+    run = plan.stage.trainer
+    if plan.stage.objective == "units":
+        return "fit"
+    limits = [f"{run.max_steps} steps"] if run.max_steps else []
+    limits += [f"{run.max_epochs} epochs"] if run.max_epochs else []
+    return f"{' or '.join(limits)} x {run.batch_size * run.accumulate}"
+
+
+def _origins(plan: StagePlan) -> str:
+    return ", ".join(f"{part} of {stage}" for part, stage in plan.origins.items()) or "fresh weights"

@@ -1,0 +1,194 @@
+"""Hydra composes a recipe here and nowhere else; what leaves this file is a Recipe made of dataclasses.
+
+Slash picks, dot sets: `audio/encoder=mel_cnn audio.projector.stride=2`. The groups exist for every branch without a file for
+each: one ConfigSource answers them from the entry points. Recipes come through the same source, so that a stranger's YAML can
+neither name code (`_target_`) nor reconfigure Hydra.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigResult, ConfigSource
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from omnikit import choices
+from omnikit.errors import ConfigError
+from omnikit.explain import explained
+from omnikit.places import recipe_files
+from omnikit.recipe import OWN_KEYS, SLOTS, Evaluate, Generate, Recipe, Stage, parse
+from omnikit.schema import defaults, editable, places_of
+
+_BRANCH = re.compile(r"[a-z][a-z0-9_]*")
+_COMMON_BRANCHES = ("audio", "speech", "text", "transcript", "vision")
+_strangers: list[Path] = []  # folders of recipes given by path; a search path for Hydra, which has no other way to be told
+
+
+def compose(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Compose a recipe and check its keys.
+
+    Args:
+        recipe: a name such as `llama_omni/tiny`, or the path of a YAML file.
+        overrides: as on the command line, `audio/encoder=mel_cnn`, `stages.speak.optim.lr=1e-4`.
+
+    Raises:
+        OmnikitError: the recipe, a component, a key or a value is unknown or wrong; all mistakes that can be told at once.
+    """
+    return from_hydra(compose_tree(recipe, overrides), recipe_name(recipe))
+
+
+def compose_tree(recipe: str, overrides: Sequence[str] = ()) -> DictConfig:
+    """Compose a recipe with Hydra, without its own node; see compose."""
+    name = locate(recipe)
+    register()
+    GlobalHydra.instance().clear()
+    with explained(recipe, overrides), initialize(version_base="1.3", config_path=None):
+        return hydra_compose(name, overrides=list(overrides))
+
+
+def from_hydra(tree: DictConfig, name: str) -> Recipe:
+    """Make a Recipe of what Hydra composed."""
+    try:
+        values = OmegaConf.to_container(tree, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"recipe {name}: {str(error).splitlines()[0]}.") from error
+    assert isinstance(values, dict), "a recipe is a mapping"
+    return parse({str(k): v for k, v in values.items() if k != "hydra"}, name)
+
+
+def recipe_name(recipe: str) -> str:
+    """Give the name under which runs of a recipe are kept: its own name, or a file's stem."""
+    return Path(recipe).stem if recipe.endswith((".yaml", ".yml")) else recipe
+
+
+def locate(recipe: str) -> str:
+    """Give Hydra's config name for a recipe's name or path; a path's folder joins the search path."""
+    if not recipe.endswith((".yaml", ".yml")):
+        known = list(recipe_files())
+        if recipe not in known and not any((f / f"{recipe}.yaml").is_file() for f in _strangers):
+            raise ConfigError(choices.unknown("recipe", recipe, known, "or give the path of a YAML file"))
+        return recipe
+    path = Path(recipe).resolve()
+    if not path.is_file():
+        raise ConfigError(f"recipe {recipe} is not there: no such file; give a path to a YAML or one of"
+                          f" {', '.join(recipe_files())}.")
+    _strangers[:] = [path.parent]
+    return path.stem
+
+
+def register() -> None:
+    """Tell Hydra of our source, once; not through the `hydra_plugins` namespace, which editable installs hide."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    plugins = Plugins.instance()
+    for plugin in (OmnikitSource, OmnikitSearchPath):
+        plugins.register(plugin)
+
+
+class OmnikitSource(ConfigSource):
+    """Answers Hydra's questions for presets of any branch, datasets, the schema and recipes."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "omnikit"
+
+    def available(self) -> bool:
+        return True
+
+    def is_group(self, config_path: str) -> bool:
+        parts = _parts(config_path)
+        return _kind(parts) is not None or _is_folder(parts)
+
+    def is_config(self, config_path: str) -> bool:
+        parts = _parts(config_path)
+        return parts == ["recipe"] or _kind(parts[:-1]) is not None or _recipe_file(parts) is not None
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        parts = _parts(config_path)
+        kind = _kind(parts[:-1])
+        if parts == ["recipe"]:
+            return self._result(_schema(), package="_global_")
+        if kind is not None:
+            return self._result(OmegaConf.create(choices.chosen(kind, parts[-1])), package=".".join(parts[:-1]))
+        path = _recipe_file(parts)
+        assert path is not None, f"Hydra asked for {config_path}, which is_config denied"
+        header = ConfigSource._get_header_dict(path.read_text(encoding="utf-8"))
+        return self._result(_checked(path, choices.read_mapping(path)), **header)
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        parts = _parts(config_path)
+        kind = _kind(parts)
+        if kind is not None:
+            return [] if results_filter == ObjectType.GROUP else choices.names(kind)
+        if results_filter == ObjectType.CONFIG:
+            return []
+        return sorted({"": (*_COMMON_BRANCHES, "backbone", "data")}.get("/".join(parts), SLOTS))
+
+    def _result(self, config: Any, **header: str | None) -> ConfigResult:
+        return ConfigResult(self.provider, f"{self.scheme()}://{self.path}", config, dict(header))
+
+
+class OmnikitSearchPath(SearchPathPlugin):
+    """Puts our source on every search path."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        search_path.append(provider="omnikit", path="omnikit://")
+
+
+def _parts(config_path: str) -> list[str]:
+    return [part for part in config_path.removesuffix(".yaml").split("/") if part]
+
+
+def _kind(parts: list[str]) -> str | None:
+    """Give the component kind that a group picks: audio/encoder → encoder, backbone → backbone, data/x → data."""
+    if parts == ["backbone"]:
+        return "backbone"
+    if len(parts) != 2 or not all(_BRANCH.fullmatch(part) for part in parts):
+        return None
+    if parts[0] == "data":
+        return "data"
+    return parts[1] if parts[1] in SLOTS and parts[0] not in OWN_KEYS else None
+
+
+def _is_folder(parts: list[str]) -> bool:
+    recipes = any(name.startswith("/".join([*parts, ""])) for name in recipe_files())
+    return recipes or not parts or (len(parts) == 1 and parts[0] in ("data", *_COMMON_BRANCHES))
+
+
+def _recipe_file(parts: list[str]) -> Path | None:
+    name = "/".join(parts)
+    strangers = [folder / f"{name}.yaml" for folder in _strangers if parts[:1] != ["hydra"]]
+    return next((path for path in strangers if path.is_file()), recipe_files().get(name))
+
+
+def _checked(path: Path, values: dict[str, Any]) -> DictConfig:
+    """Give a recipe file's content, unless it tries to run code or to reconfigure Hydra."""
+    if "hydra" in values:
+        raise ConfigError(f"{path} sets `hydra`, which belongs to the command line; remove that key.")
+    for entry in values.get("defaults") or ():
+        if "hydra" in str(entry):
+            raise ConfigError(f"{path} lists {entry} in its defaults; `hydra` belongs to the command line, remove it.")
+    places = places_of("_target_", values)
+    if places:
+        raise ConfigError(f"{path} holds {places[0]}, which is refused: a YAML names installed components with `use:`,"
+                          " it never runs code.")
+    return OmegaConf.create(values)
+
+
+def _schema() -> DictConfig:
+    """Give the typed skeleton of a recipe; components stay free mappings, checked against their dataclass later."""
+    stages = DictConfig({}, element_type=editable(Stage), key_type=str)
+    tree = OmegaConf.create({"template": None, "seed": 0, "run": None, "data": {}})
+    tree["stages"] = stages
+    tree["generate"] = OmegaConf.structured(editable(Generate))
+    tree["evaluate"] = OmegaConf.create(defaults(Evaluate))
+    return tree

@@ -1,0 +1,234 @@
+"""Samples become one padded batch: tokens, places for vectors, signals, targets. Runs no model but the codec's encoder.
+
+Every count is known from the contracts before the model runs, so a batch is exact and what does not fit names its row.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from omnikit.data.codes import Codes
+from omnikit.data.media import load_audio
+from omnikit.data.templates import prompt, render, said
+from omnikit.data.tokenizer import Tokenizer
+from omnikit.errors import DataError
+from omnikit.plan import Inlet, Plan
+from omnikit.types import Batch, Part, Sample, Signal, Targets
+
+PADDING = -100  # of targets
+ON_BACKBONE = ("logits", "hidden", "embedding")  # taps that need the language model
+Wave = NDArray[np.float32]
+
+
+@dataclass
+class Row:
+    """One sample before padding; `answers` are positions of supervised tokens, `slots` positions of vectors."""
+
+    id: str
+    tokens: list[int] = field(default_factory=list)
+    answers: list[int] = field(default_factory=list)
+    slots: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    counts: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    waves: dict[str, list[Wave]] = field(default_factory=lambda: defaultdict(list))
+    heard: dict[str, list[str | None]] = field(default_factory=lambda: defaultdict(list))
+
+
+class Collator:
+    """Makes batches for some of a plan's output branches.
+
+    Args:
+        plan: the wiring.
+        tokenizer: None where nothing is written: no backbone and no transcript.
+        wanted: output branches whose targets are made.
+        codes: encodes the answers' waveforms; None where no wanted head emits codes.
+        answering: True renders prompts, to be answered, and makes no targets.
+    """
+
+    def __init__(self, plan: Plan, tokenizer: Tokenizer | None, wanted: Sequence[str], codes: Codes | None = None, *,
+                 answering: bool = False) -> None:
+        self.plan, self.tokenizer, self.codes, self.answering = plan, tokenizer, codes, answering
+        self.wanted = () if answering else tuple(wanted)
+        taps = {plan.outputs[name].head.tap for name in wanted}
+        self.speaks = plan.backbone is not None and (answering or bool(taps & set(ON_BACKBONE)))
+        self.inlets = list(plan.inputs.values()) if self.speaks else [i for i in plan.inputs.values() if _feeds(i, taps)]
+
+    def __call__(self, samples: Sequence[Sample]) -> Batch:
+        """Make one batch; raises DataError naming the row that does not fit."""
+        rows = [self._row(sample) for sample in samples]
+        length = max((len(row.tokens) for row in rows), default=0)
+        speaking = rows if self.speaks else []
+        branches = [inlet.name for inlet in self.inlets if any(row.waves[inlet.name] for row in rows)]
+        return Batch(
+            tokens=padded([row.tokens for row in speaking], 0),
+            lengths=torch.tensor([len(row.tokens) for row in speaking], dtype=torch.int64),
+            answers=padded([row.answers for row in speaking], 0),
+            answer_lengths=torch.tensor([len(row.answers) for row in speaking], dtype=torch.int64),
+            signals={name: signal([wave for row in rows for wave in row.waves[name]]) for name in branches},
+            slots={name: torch.tensor([index * length + place for index, row in enumerate(rows) for place in
+                                       row.slots[name]], dtype=torch.int64) for name in branches if self.speaks},
+            counts={name: [count for row in rows for count in row.counts[name]] for name in branches},
+            rows={name: [index for index, row in enumerate(rows) for _ in row.waves[name]] for name in branches},
+            targets={name: targets for name in self.wanted if (targets := self._targets(name, samples, rows))},
+            ids=[row.id for row in rows],
+        )
+
+    # ---- one sample ----
+
+    def _row(self, sample: Sample) -> Row:
+        row = Row(sample.id)
+        if not self.speaks:
+            for part in questions(sample):
+                self._listen(row, part)
+            return row
+        assert self.plan.template and self.plan.backbone and self.tokenizer, "a plan with a backbone has all three"
+        make = prompt if self.answering else render
+        for segment in make(sample.messages, self.plan.template):
+            if segment.media:
+                self._listen(row, segment.media)
+                continue
+            ids = self.tokenizer.ids(segment.text)
+            if segment.supervised:
+                row.answers.extend(range(len(row.tokens), len(row.tokens) + len(ids)))
+            row.tokens.extend(ids)
+        self._check(row, sample, self.plan.backbone.context)
+        return row
+
+    def _listen(self, row: Row, part: Part) -> None:
+        """Put a media part's signal into the branch of its modality, and keep places for its vectors."""
+        inlet = next((inlet for inlet in self.inlets if inlet.encoder.input.modality == part.type), None)
+        if inlet is None:
+            if self.speaks:
+                raise DataError(f"Row {row.id} holds {part.type} in a question, but the recipe has no input branch for"
+                                f" {part.type}; add one or leave the row out.")
+            return
+        wave = waveform(part, int(inlet.encoder.input.rate or 0), row.id)
+        count = self._count(inlet, len(wave), row.id)
+        row.waves[inlet.name].append(wave)
+        row.heard[inlet.name].append(part.text)
+        row.counts[inlet.name].append(count)
+        if self.speaks:
+            row.slots[inlet.name].extend(range(len(row.tokens), len(row.tokens) + count))
+            row.tokens.extend([0] * count)
+
+    def _count(self, inlet: Inlet, samples: int, row: str) -> int:
+        try:
+            count = inlet.length(samples) if self.speaks else inlet.encoder.length(samples)
+        except ValueError as error:
+            raise DataError(f"Row {row}: {inlet.name} cannot take {samples} samples: {error}.") from error
+        if count < 1:
+            raise DataError(f"Row {row}: {inlet.name} of {samples} samples is too short, it gives no vector; leave it out.")
+        return count
+
+    def _check(self, row: Row, sample: Sample, context: int) -> None:
+        if len(row.tokens) > context:
+            raise DataError(f"Row {row.id} has {len(row.tokens)} positions, but the backbone's context is {context};"
+                            " shorten the row or choose a backbone with a longer context.")
+        if self.answering:
+            return
+        answers = said(sample.messages)
+        if not answers or not all(answer.strip() for answer in answers):
+            raise DataError(f"Row {row.id} has an empty answer, so nothing of it would be learnt; give it a text.")
+        if not row.answers or row.answers[0] == 0:
+            raise DataError(f"Row {row.id} begins with its answer, but something must come before; add a question.")
+
+    # ---- targets ----
+
+    def _targets(self, name: str, samples: Sequence[Sample], rows: list[Row]) -> Targets | None:
+        head = self.plan.outputs[name].head
+        if head.target == "tokens":
+            found = [[row.tokens[place] for place in row.answers] for row in rows]
+        elif head.target == "codes":
+            found = [self._codes(name, sample) for sample in samples]
+        else:
+            found = [self._transcript(name, row, text) for row in rows for text in row.heard[head.tap.split(".")[0]]]
+        if not found:
+            return None
+        return Targets(padded(found, PADDING), torch.tensor([len(ids) for ids in found], dtype=torch.int64))
+
+    def _codes(self, name: str, sample: Sample) -> list[int]:
+        found: list[int] = []
+        for part in spoken(sample):
+            if part.codes is not None:
+                found.extend(part.codes)
+            elif self.codes is not None:
+                found.extend(self.codes(waveform(part, self.codes.sample_rate, sample.id)))
+        if not found:
+            raise DataError(f"Row {sample.id} has no speech in its answer, but branch {name} learns from it;"
+                            " give it audio or codes, or leave the row out.")
+        return found
+
+    def _transcript(self, name: str, row: Row, text: str | None) -> list[int]:
+        if not text or self.tokenizer is None:
+            raise DataError(f"Row {row.id} does not say what its audio says, but branch {name} learns from it;"
+                            " give the audio part a text.")
+        return self.tokenizer.ids(text)
+
+
+def questions(sample: Sample) -> list[Part]:
+    """Give the media parts of what the model is asked, in order."""
+    return [part for message in sample.messages if message.role != "assistant" for part in message.content
+            if part.type != "text"]
+
+
+def spoken(sample: Sample) -> list[Part]:
+    """Give the audio parts of the answers, in order."""
+    return [part for message in sample.messages if message.role == "assistant" for part in message.content
+            if part.type == "audio"]
+
+
+def waveform(part: Part, rate: int, row: str) -> Wave:
+    """Give an audio part as [N] float32 at `rate`; raises DataError naming the row."""
+    if part.audio is not None:
+        wave = np.asarray(part.audio, dtype=np.float32)
+        if part.sample_rate != rate:
+            import soxr
+
+            wave = np.asarray(soxr.resample(wave, part.sample_rate, rate), dtype=np.float32)
+    elif part.path is not None:
+        try:
+            wave = load_audio(part.path, rate)
+        except DataError as error:
+            raise DataError(f"Row {row}: {error}") from error
+    else:
+        raise DataError(f"Row {row} has a part of type {part.type} with neither a path nor data; give it one.")
+    if not len(wave):
+        raise DataError(f"Row {row} has empty {part.type}, but at least one sample is needed.")
+    return wave
+
+
+def padded(rows: Sequence[Sequence[int]], filler: int) -> Tensor:
+    """Give [B, longest] int64, filled on the right."""
+    longest = max((len(row) for row in rows), default=0)
+    return torch.tensor([[*row, *[filler] * (longest - len(row))] for row in rows], dtype=torch.int64).view(-1, longest)
+
+
+def signal(waves: Sequence[Wave]) -> Signal:
+    """Give waveforms as one padded signal."""
+    lengths = [len(wave) for wave in waves]
+    data = torch.zeros(len(waves), max(lengths))
+    for row, wave in zip(data, waves, strict=True):
+        row[: len(wave)] = torch.from_numpy(wave)
+    return Signal(data, torch.tensor(lengths, dtype=torch.int64))
+
+
+def moved(batch: Batch, device: torch.device) -> Batch:
+    """Give the batch on another device; the same batch if it is there already."""
+    if batch.tokens.device == device:
+        return batch
+
+    def to(tensor: Tensor) -> Tensor:
+        return tensor.to(device, non_blocking=True)
+
+    return Batch(to(batch.tokens), to(batch.lengths), to(batch.answers), to(batch.answer_lengths),
+                 {k: Signal(to(v.data), to(v.lengths)) for k, v in batch.signals.items()},
+                 {k: to(v) for k, v in batch.slots.items()}, batch.counts, batch.rows,
+                 {k: Targets(to(v.ids), to(v.lengths)) for k, v in batch.targets.items()}, batch.ids)
+
+
+def _feeds(inlet: Inlet, taps: set[str]) -> bool:
+    return bool({f"{inlet.name}.encoder", f"{inlet.name}.projector"} & taps)

@@ -1,0 +1,45 @@
+"""Text to token ids and back, always without added special tokens."""
+
+from functools import lru_cache
+from typing import Protocol
+
+REMEMBERED = 65536  # segments; headers and prompts repeat in every row
+
+
+class TextCoder(Protocol):
+    """What is asked of a tokenizer; transformers' have it."""
+
+    def encode(self, text: str, /, *, add_special_tokens: bool) -> list[int]: ...
+    def decode(self, ids: list[int], /, *, skip_special_tokens: bool) -> object: ...
+
+
+class Tokenizer:
+    """A tokenizer that adds nothing, drops special tokens when it reads ids, and remembers what it encoded."""
+
+    def __init__(self, coder: TextCoder) -> None:
+        self.coder = coder
+        self._encode = lru_cache(REMEMBERED)(self._encoded)
+
+    def ids(self, text: str) -> list[int]:
+        """Give the ids of `text`."""
+        return list(self._encode(text))
+
+    def text(self, ids: list[int]) -> str:
+        """Give the text of `ids`, without special tokens and without space around it."""
+        return str(self.coder.decode(ids, skip_special_tokens=True)).strip()
+
+    def __getstate__(self) -> TextCoder:
+        return self.coder
+
+    def __setstate__(self, coder: TextCoder) -> None:
+        self.__init__(coder)  # type: ignore[misc]  # a cache does not travel to a worker
+
+    def _encoded(self, text: str) -> tuple[int, ...]:
+        return tuple(self.coder.encode(text, add_special_tokens=False))
+
+
+def load(reference: str) -> Tokenizer:
+    """Load a tokenizer by reference, see omnikit.data.text.load_tokenizer."""
+    from omnikit.data.text import load_tokenizer
+
+    return Tokenizer(load_tokenizer(reference))

@@ -1,0 +1,207 @@
+"""OmniModel: the parts of a plan, wired. Encoders → projectors → splice → backbone → heads.
+
+Knows no file, no optimizer and no decoding loop. What a loss does not need is not computed, and what nothing trainable
+stands before keeps no graph: frozen parameters require no gradient, so autograd records nothing until the first trained part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor, nn
+
+from omnikit.errors import DataError
+from omnikit.protocols import Backbone, Codec, Encoder, Head, Projector
+from omnikit.types import Batch, Features
+
+if TYPE_CHECKING:
+    from omnikit.plan import Outlet, Plan
+
+
+class OmniModel(nn.Module):
+    """Owns a plan's modules under their part names, which begin every name of its state dict: audio.encoder.…
+
+    Each part draws its fresh weights from a seed of its own (the recipe's and its name), so that a part begins the same
+    whatever other parts are there.
+
+    Args:
+        plan: the wiring.
+        parts: part names to build; None for all.
+    """
+
+    def __init__(self, plan: Plan, parts: Collection[str] | None = None) -> None:
+        super().__init__()
+        self.plan = plan
+        self.frozen: frozenset[str] = frozenset()  # see omnikit.training.freeze
+        for path in plan.parts():
+            if parts is None or path in parts:
+                with _seeded(f"{plan.recipe.seed} {path}"):
+                    self._attach(path, _built(plan, path))
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Give part name → module, in wiring order."""
+        return {path: self.get_submodule(path) for path in self.plan.parts() if self._has(path)}
+
+    def train(self, mode: bool = True) -> OmniModel:
+        """Set the mode of every part but the frozen ones, which stay in eval mode."""
+        super().train(mode)
+        for path in self.frozen:
+            self.get_submodule(path).eval()
+        return self
+
+    def losses(self, batch: Batch, wanted: Collection[str]) -> dict[str, Tensor]:
+        """Give each wanted output branch's loss, scalar float32; a branch that the batch has no target for is absent.
+
+        Raises:
+            DataError: a row's target cannot be reached, or a branch gives another number of vectors than its contract says.
+        """
+        taps = Taps(self, batch)
+        found = {}
+        for name in wanted:
+            if name in batch.targets:
+                features = taps.features(self.plan.outputs[name])
+                try:
+                    found[name] = self.head(name).loss(features, batch.targets[name])
+                except DataError as error:
+                    raise DataError(f"Branch {name}: {error} The batch holds rows {', '.join(batch.ids)}.") from error
+        return found
+
+    # The casts below are the one place where a module is taken for the role that its plugin's contract promises.
+
+    def encoder(self, branch: str) -> Encoder:
+        """The encoder of an input branch."""
+        return cast(Encoder, self.get_submodule(f"{branch}.encoder"))
+
+    def projector(self, branch: str) -> Projector:
+        """The projector of an input branch."""
+        return cast(Projector, self.get_submodule(f"{branch}.projector"))
+
+    def language_model(self) -> Backbone:
+        """The backbone."""
+        return cast(Backbone, self.get_submodule("backbone"))
+
+    def head(self, branch: str) -> Head:
+        """The head of an output branch."""
+        return cast(Head, self.get_submodule(f"{branch}.head"))
+
+    def codec(self, branch: str) -> Codec:
+        """The codec of an output branch."""
+        return cast(Codec, self.get_submodule(f"{branch}.codec"))
+
+    def _has(self, path: str) -> bool:
+        branch, _, slot = path.partition(".")
+        return branch in self._modules and (not slot or slot in self.get_submodule(branch)._modules)
+
+    def _attach(self, path: str, module: nn.Module) -> None:
+        branch, _, slot = path.partition(".")
+        if not slot:
+            self.add_module(branch, module)
+            return
+        if branch not in self._modules:
+            self.add_module(branch, nn.Module())
+        self.get_submodule(branch).add_module(slot, module)
+
+
+class Taps:
+    """What one batch gives at each place a head can tap: computed when first asked for, and once."""
+
+    def __init__(self, model: OmniModel, batch: Batch) -> None:
+        self.model = model
+        self.batch = batch
+        self._encoded: dict[str, Features] = {}
+        self._projected: dict[str, Features] = {}
+
+    def features(self, outlet: Outlet) -> Features:
+        """Give what an output branch's head reads: [B, U, D] at the answers, or the features of an input branch."""
+        tap, answers, lengths = outlet.head.tap, self.batch.answers, self.batch.answer_lengths
+        if tap == "embedding":
+            return Features(self.model.language_model().embed(_at(self.batch.tokens, answers)), lengths)
+        if tap in ("hidden", "logits"):
+            back = 1 if outlet.head.alignment == "predicts" else 0
+            hidden = _at(self.hidden, (answers - back).clamp(min=0))  # [B, U, D]
+            return Features(self.model.language_model().logits(hidden) if tap == "logits" else hidden, lengths)
+        branch, _, slot = tap.partition(".")
+        return self.encoded(branch) if slot == "encoder" else self.projected(branch)
+
+    def encoded(self, branch: str) -> Features:
+        """Give the encoder's features [B', T, D] of one input branch."""
+        if branch not in self._encoded:
+            self._encoded[branch] = self.model.encoder(branch)(self.batch.signals[branch])
+        return self._encoded[branch]
+
+    def projected(self, branch: str) -> Features:
+        """Give the projector's features [B', T, D] of one input branch."""
+        if branch not in self._projected:
+            self._projected[branch] = self.model.projector(branch)(self.encoded(branch))
+        return self._projected[branch]
+
+    @cached_property
+    def inputs(self) -> Tensor:
+        """The backbone's input [B, L, D]: token embeddings, with projected vectors at their slots."""
+        vectors = self.model.language_model().embed(self.batch.tokens)
+        for branch, slots in self.batch.slots.items():
+            features, counts = self.projected(branch), self.batch.counts[branch]
+            _check_counts(branch, features, self.batch)
+            packed = torch.cat([row[:count] for row, count in zip(features.data, counts, strict=True)])  # [S, D]
+            flat = vectors.flatten(0, 1).index_copy(0, slots, packed.to(vectors.dtype))
+            vectors = flat.view_as(vectors)
+        return vectors
+
+    @cached_property
+    def hidden(self) -> Tensor:
+        """The backbone's output [B, L, D]."""
+        places = torch.arange(self.batch.tokens.shape[1], device=self.batch.lengths.device)
+        return self.model.language_model()(self.inputs, places < self.batch.lengths[:, None])
+
+
+def _at(values: Tensor, places: Tensor) -> Tensor:
+    """Pick values [B, L, …] at places [B, U], giving [B, U, …]."""
+    return values[torch.arange(len(places), device=places.device)[:, None], places]
+
+
+def _check_counts(branch: str, features: Features, batch: Batch) -> None:
+    """Compare the vectors that came with the vectors that the contract promised.
+
+    On an accelerator the lengths cannot be read without waiting for it, so there only the padded shape is compared.
+    """
+    expected = batch.counts[branch]
+    found = features.lengths.tolist() if features.lengths.device.type == "cpu" else []
+    for index, (row, count) in enumerate(zip(batch.rows[branch], expected, strict=True)):
+        if index < len(found) and found[index] != count:
+            raise DataError(f"Row {batch.ids[row]}: branch {branch} gives {found[index]} vectors, but its contract says"
+                            f" {count}; mend `length` of its encoder or projector.")
+    if features.data.shape[0] != len(expected) or features.data.shape[1] < max(expected):
+        raise DataError(f"Branch {branch} gives vectors of shape {tuple(features.data.shape)}, but its contract says"
+                        f" {len(expected)} signals of up to {max(expected)} vectors in rows {', '.join(batch.ids)}.")
+
+
+def _built(plan: Plan, path: str) -> nn.Module:
+    """Build one part of a plan with the dimensions that the plan filled in."""
+    branch, _, slot = path.partition(".")
+    if path == "backbone":
+        assert plan.backbone is not None, "the plan lists its own parts"
+        return plan.backbone.build()
+    if slot in ("encoder", "projector"):
+        inlet = plan.inputs[branch]
+        if slot == "encoder":
+            return inlet.encoder.build()
+        assert inlet.projector and inlet.projected, "the plan lists its own parts"
+        return inlet.projector.build(inlet.encoded, inlet.projected.dim)
+    outlet = plan.outputs[branch]
+    if slot == "head":
+        return outlet.head.build(outlet.source, outlet.codes, outlet.vocabulary)
+    assert outlet.codec, "the plan lists its own parts"
+    return outlet.codec.build()
+
+
+@contextmanager
+def _seeded(text: str) -> Iterator[None]:
+    """Draw random numbers from a seed made of `text`, and leave the generators as they were."""
+    with torch.random.fork_rng():
+        torch.manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]))
+        yield

@@ -1,0 +1,19 @@
+"""Where things lie on this machine: shipped recipes, the cache."""
+
+import os
+from pathlib import Path
+
+
+def recipe_files() -> dict[str, Path]:
+    """Give name → file of the recipes that are shipped."""
+    import omnikit.recipes  # in an editable install this is recipes/ at the top of the tree
+
+    folder = Path(next(iter(omnikit.recipes.__path__)))
+    return {str(path.relative_to(folder).with_suffix("")): path for path in sorted(folder.glob("*/*.yaml"))}
+
+
+def cache_folder() -> Path:
+    """Give the one folder for what can be made again: $OMNIKIT_CACHE, else `omnikit` in the user's cache directory."""
+    named = os.environ.get("OMNIKIT_CACHE")
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(named) if named else Path(home) / "omnikit"

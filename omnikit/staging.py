@@ -1,0 +1,232 @@
+"""Stages checked against the wiring: what each trains, runs, reads and starts from. Each mismatch becomes one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from omnikit.errors import nearest
+from omnikit.protocols import BackboneConfig, ReaderConfig
+from omnikit.recipe import Stage
+from omnikit.wiring import BACKBONE_TAPS, Inlet, Outlet
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One stage, checked. Part names are dotted paths: audio.encoder, audio.projector, backbone, speech.head, speech.codec.
+
+    Args:
+        trained: parts that this stage changes; all others are frozen.
+        used: parts that this stage runs at all; the rest need not be in memory.
+        origins: part → the stage whose weights it starts from; a part that no earlier stage trained is absent (fresh).
+        datasets: names of the datasets it draws from.
+    """
+
+    name: str
+    stage: Stage
+    trained: tuple[str, ...]
+    used: tuple[str, ...]
+    origins: dict[str, str]
+    datasets: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Wired:
+    """What stages are checked against."""
+
+    inputs: dict[str, Inlet]
+    outputs: dict[str, Outlet]
+    backbone: BackboneConfig | None
+    readers: dict[str, ReaderConfig]
+    parts: tuple[str, ...]
+
+
+def plan_stages(stages: dict[str, Stage], wired: Wired, errors: list[str]) -> dict[str, StagePlan]:
+    """Check every stage in order; each starts from the stage before unless it says otherwise."""
+    plans: dict[str, StagePlan] = {}
+    holders: dict[str, dict[str, str]] = {}  # stage → part → the stage that trained it last
+    before: str | None = None
+    for name, stage in stages.items():
+        _check_order(name, stage, stages, errors)
+        inherited = _inherited(name, stage, before, holders, errors)
+        trained = tuple(_trained(name, stage, wired, errors))
+        used = _used(name, stage, trained, wired, errors)
+        origins = {part: inherited[part] for part in used if part in inherited}
+        plans[name] = StagePlan(name, stage, trained, used, origins, tuple(d for d in stage.data if d in wired.readers))
+        holders[name] = {**inherited, **dict.fromkeys(trained, name)}
+        _check_stage(plans[name], wired, errors)
+        before = name
+    return plans
+
+
+def _check_order(name: str, stage: Stage, stages: dict[str, Stage], errors: list[str]) -> None:
+    if stage.after is not None and stage.after not in stages:
+        errors.append(f"stages.{name}.after is {stage.after!r}, which is no stage.{nearest(stage.after, stages)}"
+                      f" Stages: {', '.join(stages)}.")
+    seen, above = {name}, stage.after
+    while above in stages and above not in seen:
+        seen.add(above)
+        above = stages[above].after
+    if above == name:
+        errors.append(f"stages.{name}.after goes in a circle ({' → '.join(sorted(seen))}); let one of them come first.")
+
+
+def _inherited(
+    name: str, stage: Stage, before: str | None, holders: dict[str, dict[str, str]], errors: list[str]
+) -> dict[str, str]:
+    """Give part → stage for the weights that a stage starts from."""
+    parents = stage.init_from
+    if parents is None:
+        return dict(holders.get(stage.after or before or "", {}))
+    if isinstance(parents, str):
+        parents = {"": parents}
+    if not isinstance(parents, Mapping):
+        errors.append(f"stages.{name}.init_from is {parents!r}, but must be a stage or a mapping of parts to stages.")
+        return {}
+    found = {}
+    for part, parent in parents.items():
+        if parent not in holders:
+            errors.append(f"stages.{name}.init_from names {parent!r}, which is no earlier stage."
+                          f"{nearest(str(parent), holders)} Earlier: {', '.join(holders) or 'none'}.")
+            continue
+        matching = {p: s for p, s in holders[parent].items() if not part or p == part or p.startswith(f"{part}.")}
+        if part and not matching:
+            errors.append(f"stages.{name}.init_from takes {part} from {parent!r}, where it was never trained;"
+                          f" trained there: {', '.join(holders[parent]) or 'nothing'}.")
+        found |= matching
+    return found
+
+
+def _leaves(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        path = f"{above}.{key}".lstrip(".")
+        if isinstance(value, Mapping):
+            yield from _leaves(value, path)
+        else:
+            yield path, value
+
+
+def _trained(name: str, stage: Stage, wired: Wired, errors: list[str]) -> Iterator[str]:
+    """Give the parts that `train` names; a branch alone means all of its parts."""
+    for path, value in _leaves(stage.train):
+        matching = [part for part in wired.parts if part == path or part.startswith(f"{path}.")]
+        if not matching:
+            errors.append(f"stages.{name}.train.{path} names no part of this model.{nearest(path, wired.parts)}"
+                          f" Parts: {', '.join(wired.parts)}.")
+        elif value != "full":
+            errors.append(f"stages.{name}.train.{path} is {value!r}, but must be 'full'; leave a frozen part out.")
+        else:
+            yield from matching
+
+
+def _used(name: str, stage: Stage, trained: tuple[str, ...], wired: Wired, errors: list[str]) -> tuple[str, ...]:
+    if stage.objective != "heads":
+        return trained
+    used: set[str] = set()
+    for branch, weight in stage.loss.items():
+        if branch not in wired.outputs:
+            errors.append(f"stages.{name}.loss.{branch} names no output branch.{nearest(branch, wired.outputs)}"
+                          f" Output branches: {', '.join(wired.outputs) or 'none'}.")
+        elif weight <= 0:
+            errors.append(f"stages.{name}.loss.{branch} is {weight:g}, but a loss's weight must be above 0.")
+        else:
+            used |= _reach(wired.outputs[branch], wired)
+    return tuple(part for part in wired.parts if part in used)
+
+
+def _reach(outlet: Outlet, wired: Wired) -> set[str]:
+    """Give the parts that a head's loss runs: itself, its codec (for targets) and what lies before its tap."""
+    reached = {f"{outlet.name}.head"} | ({f"{outlet.name}.codec"} if outlet.codec and outlet.codec.encodes else set())
+    tap = outlet.head.tap
+    if tap in BACKBONE_TAPS:
+        branches = {part for name in wired.inputs for part in (f"{name}.encoder", f"{name}.projector")}
+        return reached | (branches & set(wired.parts)) | {"backbone"}
+    branch, _, slot = tap.partition(".")
+    return reached | {f"{branch}.encoder"} | ({tap} if slot == "projector" else set())
+
+
+def _check_stage(plan: StagePlan, wired: Wired, errors: list[str]) -> None:
+    where, stage = f"stages.{plan.name}", plan.stage
+    if not plan.trained and not stage.train:
+        errors.append(f"{where}.train is empty, so nothing would be learnt; name a part, for example"
+                      f" {{{wired.parts[0] if wired.parts else 'backbone'}: full}}.")
+    for dataset in stage.data:
+        if stage.data[dataset] <= 0:
+            errors.append(f"{where}.data.{dataset} is {stage.data[dataset]:g}, but a share must be above 0.")
+    if not stage.data:
+        errors.append(f"{where}.data is empty; name a dataset and its share, for example {{spoken_qa: 1.0}}.")
+    if stage.objective == "heads":
+        _check_heads(where, plan, wired, errors)
+    else:
+        _check_codec_objective(where, plan, wired, errors)
+
+
+def _check_heads(where: str, plan: StagePlan, wired: Wired, errors: list[str]) -> None:
+    stage = plan.stage
+    if not stage.loss:
+        errors.append(f"{where}.loss is empty; weigh an output branch, for example {{text: 1.0}}.")
+    for part in plan.trained:
+        if stage.loss and plan.used and part not in plan.used:
+            errors.append(f"{where}.train names {part}, but none of its losses ({', '.join(stage.loss)}) reaches it;"
+                          " add the loss that does or leave the part out.")
+    if stage.trainer.max_steps is None and stage.trainer.max_epochs is None:
+        errors.append(f"{where}.trainer says neither max_steps nor max_epochs; set one of them.")
+    for key, least in (("batch_size", 1), ("accumulate", 1), ("max_steps", 1), ("max_epochs", 1), ("devices", 1)):
+        value = getattr(stage.trainer, key)
+        if value is not None and value < least:
+            errors.append(f"{where}.trainer.{key} is {value}, but must be at least {least}.")
+    if stage.optim.lr <= 0:
+        errors.append(f"{where}.optim.lr is {stage.optim.lr:g}, but must be above 0.")
+    _check_optim_parts(where, plan, errors)
+    for branch in stage.loss:
+        if branch in wired.outputs:
+            _check_targets(where, plan, wired.outputs[branch], wired, errors)
+
+
+def _check_optim_parts(where: str, plan: StagePlan, errors: list[str]) -> None:
+    for path, value in _leaves(plan.stage.optim.parts):
+        part, _, key = path.rpartition(".")
+        if key not in ("lr", "weight_decay"):
+            errors.append(f"{where}.optim.parts.{path} is not lr or weight_decay.{nearest(key, ('lr', 'weight_decay'))}")
+        elif not isinstance(value, int | float):
+            errors.append(f"{where}.optim.parts.{path} is {value!r}, but must be a number.")
+        elif not any(p == part or p.startswith(f"{part}.") for p in plan.trained):
+            errors.append(f"{where}.optim.parts.{part} is not trained in this stage.{nearest(part, plan.trained)}"
+                          f" Trained: {', '.join(plan.trained)}.")
+
+
+def _check_targets(where: str, plan: StagePlan, outlet: Outlet, wired: Wired, errors: list[str]) -> None:
+    """Hold what a head's loss needs against what the stage's datasets hold."""
+    need = {"tokens": ("answer",), "transcript": ("transcript",), "codes": ("codes",)}[outlet.head.target]
+    if outlet.codec and outlet.codec.encodes:
+        need = ("codes", "speech")
+    datasets = [name for name in plan.datasets if not set(need) & set(wired.readers[name].provides)]
+    if outlet.head.target == "transcript" and len(datasets) < len(plan.datasets):
+        return  # rows without audio have no transcript; the loss skips them
+    for name in datasets:
+        errors.append(f"{where}.loss.{outlet.name} needs rows with {' or '.join(need)}, but dataset {name} gives"
+                      f" {', '.join(wired.readers[name].provides)}; take another dataset or drop that loss.")
+    if outlet.codec and "units" in _objectives(outlet.codec) and f"{outlet.name}.codec" not in plan.origins:
+        errors.append(f"{where} needs {outlet.name}.codec, which no earlier stage has fitted; add a stage with"
+                      f" objective: units and train: {{{outlet.name}: {{codec: full}}}} before it.")
+
+
+def _check_codec_objective(where: str, plan: StagePlan, wired: Wired, errors: list[str]) -> None:
+    objective = plan.stage.objective
+    codecs = {f"{name}.codec": outlet.codec for name, outlet in wired.outputs.items() if outlet.codec}
+    if len(plan.trained) != 1 or plan.trained[0] not in codecs:
+        errors.append(f"{where}.objective is {objective}, which fits one codec alone, but train names"
+                      f" {', '.join(plan.trained) or 'nothing'}; name one of {', '.join(codecs) or 'none (there is no codec)'}.")
+        return
+    offered = _objectives(codecs[plan.trained[0]])
+    if objective not in offered:
+        errors.append(f"{where}.objective is {objective}, but {plan.trained[0]} offers"
+                      f" {', '.join(offered) or 'no objective of its own (it comes with its weights)'}.")
+    for name in plan.datasets:
+        if "speech" not in wired.readers[name].provides:
+            errors.append(f"{where} needs rows with speech, but dataset {name} gives {', '.join(wired.readers[name].provides)}.")
+
+
+def _objectives(codec: object) -> tuple[str, ...]:
+    return tuple(getattr(codec, "objectives", ()))

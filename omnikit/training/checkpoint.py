@@ -1,0 +1,130 @@
+"""Weights of whole parts in one safetensors file: written whole or not at all, read strictly or not at all.
+
+The file's header holds, as JSON, the hash of each part in it (`trained`) and of each part that it was trained with
+(`frozen`), so that a hand-over can be checked.
+"""
+
+import errno
+import json
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from omnikit.errors import RunError
+from omnikit.training.freeze import distinct, weights_hash
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def save(path: Path, parts: Mapping[str, nn.Module], frozen: Mapping[str, str]) -> None:
+    """Write the weights of `parts`, with name → hash of the frozen parts.
+
+    Raises:
+        RunError: the disk is full or does not let us write; nothing is left behind.
+    """
+    tensors = {f"{part}.{name}": tensor.detach().cpu().contiguous()
+               for part, module in parts.items() for name, tensor in distinct(module)}
+    header = {"trained": json.dumps({part: weights_hash(module) for part, module in parts.items()}),
+              "frozen": json.dumps(dict(frozen))}
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with writing(path):
+            save_file(tensors, partial, metadata=header)
+            partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load(path: Path, parts: Mapping[str, nn.Module]) -> None:
+    """Fill modules with their weights from a file; what the file holds of other parts is left alone.
+
+    Raises:
+        RunError: the file is missing or cut short, or a tensor is missing, not expected, of another shape, or altered.
+    """
+    with _opened(path) as file:
+        names = set(file.keys())
+        trained, _ = _header(path, file.metadata())
+        strays = [name for name in names if not any(name.startswith(f"{part}.") for part in trained)]
+        if strays:
+            raise RunError(f"{path} holds the tensor {min(strays)}, which belongs to none of its parts.")
+        for part, module in parts.items():
+            if part not in trained:
+                raise RunError(f"{path} holds no weights of {part}, but only of {', '.join(trained)}.")
+            _fill(path, file, part, module, names)
+            if weights_hash(module) != trained[part]:
+                raise RunError(f"{path}: the weights of {part} have hash {weights_hash(module)}, but {trained[part]} was"
+                               " written; the file was altered, train the stage again.")
+
+
+def hashes(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Give name → hash of the parts in a file, and of the frozen parts that they were trained with."""
+    with _opened(path) as file:
+        return _header(path, file.metadata())
+
+
+def check_frozen(path: Path, found: Mapping[str, str], parts: Collection[str]) -> None:
+    """Raise RunError if a part is not the one that the file's parts were trained with."""
+    _, frozen = hashes(path)
+    for part in parts:
+        if part in frozen and part in found and frozen[part] != found[part]:
+            raise RunError(f"{path} was trained with a {part} whose weights have hash {frozen[part]}, but here they have"
+                           f" {found[part]}; train the stages again in one run.")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a full disk and a missing permission into one sentence; other errors pass."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise RunError(_unwritable(path, error.strerror or str(error))) from error
+    except SafetensorError as error:  # safetensors wraps the system's error in its own words
+        if "No space left" not in str(error):
+            raise
+        raise RunError(_unwritable(path, "No space left on device")) from error
+
+
+def _unwritable(path: Path, reason: str) -> str:
+    return f"{path} cannot be written: {reason}; make room or choose another folder with run=PATH."
+
+
+def _fill(path: Path, file: safe_open, part: str, module: nn.Module, names: set[str]) -> None:
+    wanted = dict(distinct(module))
+    there = {name.removeprefix(f"{part}.") for name in names if name.startswith(f"{part}.")}
+    for what, some in (("lacks", set(wanted) - there), ("holds but the model lacks", there - set(wanted))):
+        if some:
+            raise RunError(f"{path} {what} the tensor {part}.{min(some)} ({len(some)} such); the recipe and the run differ.")
+    with torch.no_grad():
+        for name, tensor in wanted.items():
+            stored = file.get_tensor(f"{part}.{name}")
+            if stored.shape != tensor.shape:
+                raise RunError(f"{path}: {part}.{name} has shape {tuple(stored.shape)}, but the model has"
+                               f" {tuple(tensor.shape)}; the recipe and the run differ.")
+            tensor.copy_(stored)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[safe_open]:
+    if not path.is_file():
+        raise RunError(f"{path} is missing; train its stage first.")
+    try:
+        file = safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise RunError(f"{path} is not a whole safetensors file ({error}); train its stage again.") from error
+    with file as opened:
+        yield opened
+
+
+def _header(path: Path, metadata: Mapping[str, str] | None) -> tuple[dict[str, str], dict[str, str]]:
+    try:
+        header = metadata or {}
+        return json.loads(header["trained"]), json.loads(header["frozen"])
+    except (KeyError, ValueError) as error:
+        raise RunError(f"{path} was not written by omnikit: its header does not say which parts it holds.") from error

@@ -1,0 +1,204 @@
+"""Components wired by their contracts: who feeds whom, how wide and how fast. Each mismatch becomes one sentence.
+
+Knows no stage and no file but the tokenizer's vocabulary size; the plan puts wiring and stages together.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omnikit import choices, registry
+from omnikit.errors import OmnikitError, nearest
+from omnikit.protocols import BackboneConfig, CodecConfig, EncoderConfig, HeadConfig, ProjectorConfig, ReaderConfig
+from omnikit.recipe import Choice, Recipe
+from omnikit.schema import construct
+from omnikit.specs import CodecSpec, FeatureSpec, Template
+
+BACKBONE_TAPS = ("logits", "hidden", "embedding")
+
+
+@dataclass(frozen=True)
+class Inlet:
+    """One input branch, wired. `projector` and `projected` are None for a branch that no backbone reads."""
+
+    name: str
+    encoder: EncoderConfig
+    encoded: FeatureSpec
+    projector: ProjectorConfig | None
+    projected: FeatureSpec | None
+
+    def length(self, samples: int) -> int:
+        """Give the exact number of backbone positions for a signal of `samples` samples."""
+        count = self.encoder.length(samples)
+        return self.projector.length(count) if self.projector else count
+
+
+@dataclass(frozen=True)
+class Outlet:
+    """One output branch, wired: the head reads `source` and emits the codec's codes or `vocabulary` tokens."""
+
+    name: str
+    head: HeadConfig
+    source: FeatureSpec
+    codec: CodecConfig | None
+    codes: CodecSpec | None
+    vocabulary: int
+
+
+class Parts:
+    """A recipe's components as dataclasses, by dotted path; what could not be made is absent and its reason in `errors`."""
+
+    def __init__(self, recipe: Recipe, errors: list[str]) -> None:
+        self._errors = errors
+        self._made = {f"{branch}.{slot}": self._make(slot, choice, f"{branch}.{slot}")
+                      for branch, slots in recipe.branches.items() for slot, choice in slots.items()}
+        self.backbone: BackboneConfig | None = None
+        if recipe.backbone:
+            self.backbone = self._make("backbone", recipe.backbone, "backbone")
+
+    def _make(self, kind: str, choice: Choice, where: str) -> Any:
+        try:
+            return construct(registry.component(kind, choice.use), choice.fields, where, self._errors)
+        except OmnikitError as error:
+            self._errors.append(f"{where}: {error}")
+            return None
+
+    def get(self, path: str) -> Any:
+        """Give the dataclass at a path such as audio.encoder, or None."""
+        return self._made.get(path)
+
+
+def wire_inputs(recipe: Recipe, parts: Parts, errors: list[str]) -> dict[str, Inlet]:
+    """Wire each branch that has an encoder."""
+    inlets = {}
+    for name, slots in recipe.branches.items():
+        encoder = parts.get(f"{name}.encoder")
+        if "projector" in slots and "encoder" not in slots:
+            errors.append(f"{name}.projector has nothing to project: pick an encoder with {name}/encoder=<preset>.")
+        if "encoder" in slots and "projector" not in slots and recipe.backbone:
+            errors.append(f"{name}.encoder does not reach the backbone: pick a projector with {name}/projector=<preset>.")
+        if encoder is not None:
+            inlets[name] = _inlet(name, encoder, parts, errors)
+    return inlets
+
+
+def wire_outputs(recipe: Recipe, parts: Parts, inlets: dict[str, Inlet], errors: list[str]) -> dict[str, Outlet]:
+    """Wire each branch that has a head."""
+    outlets = {}
+    for name, slots in recipe.branches.items():
+        head = parts.get(f"{name}.head")
+        if not slots:
+            errors.append(f"{name} is empty: pick {name}/encoder=<preset> or {name}/head=<preset>, or remove it.")
+        if "codec" in slots and "head" not in slots:
+            errors.append(f"{name}.codec has no head that emits its codes: pick one with {name}/head=<preset>.")
+        if head is not None:
+            source = _source(f"{name}.head", head.tap, parts, inlets, errors)
+            codec = _codec(name, head, slots, parts, errors)
+            vocabulary = _vocabulary(name, head, parts, errors)
+            if source:
+                outlets[name] = Outlet(name, head, source, codec, codec.spec if codec else None, vocabulary)
+    return outlets
+
+
+def find_template(recipe: Recipe, backbone: BackboneConfig | None, errors: list[str]) -> Template | None:
+    """Read the template of the recipe, else the backbone's own, and hold it against the tokens that the backbone knows."""
+    name = recipe.template or (backbone.template if backbone else None)
+    if name is None or backbone is None:
+        return None
+    place = "template" if recipe.template else "backbone.template"
+    try:
+        preset = registry.preset("template", name)
+        if preset is None:
+            errors.append(f"{place}: {choices.unknown('template', name, registry.presets('template'))}")
+            return None
+        template = construct(Template, choices.read_mapping(preset.path), str(preset.path), errors)
+    except OmnikitError as error:
+        errors.append(f"{place}: {error}")
+        return None
+    missing = [token for token in template.specials if token not in backbone.specials] if template else []
+    if missing:
+        errors.append(f"{place} is {name!r}, whose tokens {', '.join(missing)} the backbone's tokenizer does not know;"
+                      f" use its own template, {backbone.template!r}, by leaving `template` out.")
+    return template
+
+
+def find_reader(name: str, choice: Choice | None, where: str, errors: list[str]) -> ReaderConfig | None:
+    """Make the reader of a dataset: of the recipe's `data`, else of the dataset preset with that name."""
+    try:
+        if choice is None:
+            values = choices.chosen("data", name)
+            choice = Choice(values.pop("use"), values)
+        made: ReaderConfig | None = construct(registry.component("reader", choice.use), choice.fields, where, errors)
+    except OmnikitError as error:
+        errors.append(f"{where}: {error}")
+        return None
+    return made
+
+
+def tokenizer_size(reference: str) -> int | None:
+    """Give the number of ids of a tokenizer file, by name (`tiny`) or path; None where only transformers can tell."""
+    path = registry.conf_file("tokenizer", f"{reference}.json") or Path(reference)
+    if not (path.suffix == ".json" and path.is_file()):
+        return None
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return max([*content["model"]["vocab"].values(), *(token["id"] for token in content["added_tokens"])]) + 1
+
+
+def _inlet(name: str, encoder: EncoderConfig, parts: Parts, errors: list[str]) -> Inlet:
+    projector: ProjectorConfig | None = parts.get(f"{name}.projector")
+    if projector is None or parts.backbone is None:
+        return Inlet(name, encoder, encoder.output, None, None)
+    try:
+        projected = projector.output(encoder.output, parts.backbone.dim)
+    except ValueError as error:
+        errors.append(f"{name}.projector does not fit {name}.encoder: {error}")
+        return Inlet(name, encoder, encoder.output, None, None)
+    if projected.dim != parts.backbone.dim:
+        errors.append(f"{name}.projector gives vectors {projected.dim} wide, but the backbone reads {parts.backbone.dim};"
+                      " its `output` must give what it is asked for.")
+    return Inlet(name, encoder, encoder.output, projector, projected)
+
+
+def _source(where: str, tap: str, parts: Parts, inlets: dict[str, Inlet], errors: list[str]) -> FeatureSpec | None:
+    if tap in BACKBONE_TAPS:
+        if parts.backbone is None:
+            errors.append(f"{where} taps the backbone's {tap}, but there is no backbone: pick one with backbone=<preset>.")
+            return None
+        return FeatureSpec(parts.backbone.vocabulary if tap == "logits" else parts.backbone.dim, count=1)
+    specs = {f"{name}.encoder": inlet.encoded for name, inlet in inlets.items()}
+    specs |= {f"{name}.projector": inlet.projected for name, inlet in inlets.items() if inlet.projected}
+    if tap not in specs:
+        known = [*BACKBONE_TAPS, *specs]
+        errors.append(f"{where}.tap is {tap!r}, but can be one of {', '.join(known)}.{nearest(tap, known)}")
+        return None
+    return specs[tap]
+
+
+def _codec(name: str, head: HeadConfig, slots: dict[str, Choice], parts: Parts, errors: list[str]) -> CodecConfig | None:
+    codec: CodecConfig | None = parts.get(f"{name}.codec")
+    if head.target != "codes" and "codec" in slots:
+        errors.append(f"{name}.codec is never read: {name}.head emits {head.target}; remove it with ~{name}/codec.")
+    if head.target == "codes" and "codec" not in slots:
+        errors.append(f"{name}.head emits codes, but there is no codec: pick one with {name}/codec=<preset>.")
+    if head.target != "codes" or codec is None:
+        return None
+    reason = head.codes(codec.spec)
+    if reason:
+        errors.append(f"{name}.head cannot emit the codes of {name}.codec ({codec.spec}): {reason}.")
+    return codec
+
+
+def _vocabulary(name: str, head: HeadConfig, parts: Parts, errors: list[str]) -> int:
+    """Give the tokens that a head chooses from: those of its own tokenizer, else the backbone's."""
+    own = getattr(head, "tokenizer", None)
+    if own is None and parts.backbone is not None:
+        return parts.backbone.vocabulary
+    size = tokenizer_size(own) if own else None
+    if own and size is None:
+        errors.append(f"{name}.head.tokenizer is {own!r}, but neither a tokenizer of that name nor a .json file is there.")
+    if own is None and head.target != "codes":
+        errors.append(f"{name}.head has no vocabulary: without a backbone, set {name}.head.tokenizer (for example tiny).")
+    return size or 0
