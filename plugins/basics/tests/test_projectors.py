@@ -91,7 +91,7 @@ def test_stack_mlp_joins_frames_first_values_first() -> None:
 
 
 def test_stack_mlp_refuses_a_stride_that_leaves_a_tail() -> None:
-    with pytest.raises(ValueError, match="stride is 7, but the encoder gives 1500 .* use a divisor: 4, 5, 6$"):
+    with pytest.raises(ValueError, match=r"stride is 7, but the encoder gives 1500 .* use a divisor: 4, 5, 6$"):
         StackMlp(stride=7).output(FeatureSpec(1280, count=1500), 4096)
 
 
