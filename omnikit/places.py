@@ -1,14 +1,15 @@
 """Where things lie on this machine: shipped recipes, the cache."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 
 def recipe_files() -> dict[str, Path]:
     """Give name → file of the recipes that are shipped."""
-    import omnikit.recipes  # in an editable install this is recipes/ at the top of the tree
-
-    folder = Path(next(iter(omnikit.recipes.__path__)))
+    spec = find_spec("omnikit.recipes")  # in an editable install this is recipes/ at the top of the tree
+    assert spec is not None and spec.submodule_search_locations, "the wheel ships omnikit.recipes"
+    folder = Path(spec.submodule_search_locations[0])
     return {str(path.relative_to(folder).with_suffix("")): path for path in sorted(folder.glob("*/*.yaml"))}
 
 

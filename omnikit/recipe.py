@@ -13,7 +13,7 @@ from omnikit.errors import PlanError, nearest
 from omnikit.schema import construct, convert, places_of, plain
 
 _MAPPING = dict[str, object]
-_TOP = {  # key: type, default
+_TOP: dict[str, tuple[Any, Any]] = {  # key: type, default
     "data": (_MAPPING, {}),
     "stages": (_MAPPING, {}),
     "generate": (_MAPPING, {}),

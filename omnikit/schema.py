@@ -59,7 +59,9 @@ def convert(value: Any, kind: Any, where: str, errors: list[str]) -> Any:
         return _check(value in arguments, value, kind, where, errors)
     if origin is tuple:
         return _convert_tuple(value, arguments, where, errors)
-    if origin in (dict, Mapping) and isinstance(value, Mapping):
+    if origin in (dict, Mapping):
+        if not isinstance(value, Mapping):
+            return _check(False, value, kind, where, errors)
         return {str(k): convert(v, arguments[1], f"{where}.{k}", errors) for k, v in value.items()}
     if is_dataclass(kind) and isinstance(kind, type) and isinstance(value, Mapping):
         return construct(kind, value, where, errors)

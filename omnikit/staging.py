@@ -84,7 +84,7 @@ def _inherited(
     if not isinstance(parents, Mapping):
         errors.append(f"stages.{name}.init_from is {parents!r}, but must be a stage or a mapping of parts to stages.")
         return {}
-    found = {}
+    found: dict[str, str] = {}
     for part, parent in parents.items():
         if parent not in holders:
             errors.append(f"stages.{name}.init_from names {parent!r}, which is no earlier stage."
@@ -198,9 +198,9 @@ def _check_optim_parts(where: str, plan: StagePlan, errors: list[str]) -> None:
 
 def _check_targets(where: str, plan: StagePlan, outlet: Outlet, wired: Wired, errors: list[str]) -> None:
     """Hold what a head's loss needs against what the stage's datasets hold."""
-    need = {"tokens": ("answer",), "transcript": ("transcript",), "codes": ("codes",)}[outlet.head.target]
+    need = [{"tokens": "answer", "transcript": "transcript", "codes": "codes"}[outlet.head.target]]
     if outlet.codec and outlet.codec.encodes:
-        need = ("codes", "speech")
+        need.append("speech")
     datasets = [name for name in plan.datasets if not set(need) & set(wired.readers[name].provides)]
     if outlet.head.target == "transcript" and len(datasets) < len(plan.datasets):
         return  # rows without audio have no transcript; the loss skips them

@@ -144,7 +144,7 @@ def tokenizer_size(reference: str) -> int | None:
     if not (path.suffix == ".json" and path.is_file()):
         return None
     content = json.loads(path.read_text(encoding="utf-8"))
-    return max([*content["model"]["vocab"].values(), *(token["id"] for token in content["added_tokens"])]) + 1
+    return 1 + max([int(i) for i in (*content["model"]["vocab"].values(), *(token["id"] for token in content["added_tokens"]))])
 
 
 def _inlet(name: str, encoder: EncoderConfig, parts: Parts, errors: list[str]) -> Inlet:

@@ -4,7 +4,7 @@ import gc
 
 import torch
 
-from omnikit.model import build_part
+from omnikit.model import OmniModel
 from omnikit.plan import Plan
 
 
@@ -13,6 +13,6 @@ def count(plan: Plan) -> dict[str, int]:
     counts = {}
     for part in plan.parts():
         with torch.device("meta"):
-            counts[part] = sum(p.numel() for p in build_part(plan, part).parameters())
+            counts[part] = sum(p.numel() for p in OmniModel(plan, [part]).parameters())
         gc.collect()
     return counts

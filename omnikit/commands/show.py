@@ -117,4 +117,5 @@ def _licence(package: str) -> str:
         facts = metadata(package)
     except PackageNotFoundError:
         return "unknown"
-    return facts.get("License-Expression") or facts.get("License") or "not stated"
+    stated = [facts[key] for key in ("License-Expression", "License") if key in facts]
+    return stated[0] if stated else "not stated"

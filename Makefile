@@ -1,0 +1,42 @@
+# README's two commands are `make demo` and `make test`; each target makes .venv from the lock when it is missing.
+PYTHON ?= python3
+BIN := .venv/bin
+export HF_HUB_OFFLINE := 1
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: demo test lint bench docs lock clean
+
+demo: .venv/ready  ## train every stage of llama_omni/tiny, score it and hear one answer (about 10 minutes on 2 cores)
+	$(BIN)/omnikit train recogniser/tiny
+	$(BIN)/omnikit train llama_omni/tiny
+	$(BIN)/omnikit eval llama_omni/tiny
+	$(BIN)/omnikit chat llama_omni/tiny --example --out runs/demo/answer.wav
+
+test: .venv/ready lint  ## everything that must hold before a change lands
+	$(BIN)/pytest -n 2 --dist loadfile
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/mypy omnikit $(wildcard plugins/*/omnikit_*)
+
+bench: .venv/ready  ## speed, as ratios inside one run
+	$(BIN)/pytest benchmarks --benchmark-only --benchmark-disable-gc -p no:xdist
+
+docs: .venv/ready  ## the pages of docs/, into site/
+	$(BIN)/mkdocs build --strict
+
+lock:  ## exact versions with hashes and no URL, for every Python that pyproject.toml allows
+	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install -q uv
+	.venv-lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
+	  requirements.in -o requirements.lock
+	rm -rf .venv-lock
+
+.venv/ready: requirements.lock pyproject.toml $(wildcard plugins/*/pyproject.toml)
+	$(PYTHON) tools/check_python.py
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --require-hashes -r requirements.lock
+	$(BIN)/pip install -q --no-deps --no-build-isolation -e . $(foreach p,$(wildcard plugins/*/pyproject.toml),-e $(dir $(p)))
+	touch $@
+
+clean:
+	rm -rf .venv build dist site *.egg-info plugins/*/*.egg-info plugins/*/build
