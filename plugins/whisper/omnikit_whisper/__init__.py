@@ -1,0 +1,1 @@
+"""The Whisper encoder under transformers' weight names."""

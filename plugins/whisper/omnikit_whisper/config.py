@@ -1,0 +1,109 @@
+"""The settings and contract of the Whisper encoder. Imports no torch."""
+
+import math
+import warnings
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from omnikit.errors import DataError
+from omnikit.specs import FeatureSpec, SignalSpec
+
+if TYPE_CHECKING:
+    from omnikit_whisper.model import WhisperEncoder
+
+SAMPLE_RATE = 16000  # Hz, openai-whisper audio.py
+HOP = 160  # samples between two mel frames, openai-whisper audio.py
+STEP = 2 * HOP  # samples of one output vector: the second convolution has stride 2
+
+
+@dataclass(frozen=True)
+class Whisper:
+    """Whisper's audio encoder: log-mel, two convolutions, transformer; waves in, 50 vectors a second out.
+
+    Source: arXiv:2212.04356; weights and names as in transformers' WhisperModel.
+
+    Args:
+        dim: width of the vectors.
+        ffn: width inside the feed-forward layers.
+        positions: longest clip in vectors (1500 = 30 s).
+        seconds: every clip is padded with silence or cut to this length and all its vectors count, as Whisper was
+            trained (30.0); None: clips keep their true length.
+        dropout: share of activations dropped while training.
+        time_masks: how many stretches of time are blanked while training (SpecAugment, arXiv:1904.08779).
+        time_mask_width: longest such stretch in mel frames of 10 ms.
+        frequency_masks: how many bands of mel bins are blanked while training.
+        frequency_mask_width: widest such band in mel bins.
+        gain_db: while training a clip becomes louder or softer by up to this many decibels.
+        weights: a folder with a Whisper model of transformers (model.safetensors); None: random weights.
+    """
+
+    dim: int = 128
+    layers: int = 3
+    heads: int = 4
+    ffn: int = 512
+    mel_bins: int = 80
+    positions: int = 1500
+    seconds: float | None = None
+    dropout: float = 0.0
+    time_masks: int = 0
+    time_mask_width: int = 20
+    frequency_masks: int = 0
+    frequency_mask_width: int = 16
+    gain_db: float = 0.0
+    weights: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("dim", "layers", "heads", "ffn", "mel_bins", "positions"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, but must be at least 1")
+        for name in ("time_masks", "time_mask_width", "frequency_masks", "frequency_mask_width", "gain_db"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, but must be at least 0")
+        if self.dim % self.heads:
+            raise ValueError(f"heads is {self.heads}, but must divide dim, which is {self.dim}")
+        if self.dim % 2 or self.dim < 4:
+            raise ValueError(f"dim is {self.dim}, but must be even and at least 4 for sine and cosine positions")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"dropout is {self.dropout}, but must be at least 0 and below 1")
+        if self.seconds is not None and not 0 < self.seconds <= self.positions * STEP / SAMPLE_RATE:
+            raise ValueError(f"seconds is {self.seconds:g}, but must be above 0 and at most "
+                             f"{self.positions * STEP / SAMPLE_RATE:g}, which {self.positions} positions hold")
+
+    @property
+    def input(self) -> SignalSpec:
+        return SignalSpec("audio", Fraction(SAMPLE_RATE))
+
+    @property
+    def output(self) -> FeatureSpec:
+        if self.window is not None:
+            return FeatureSpec(self.dim, count=self.window, lookahead=math.inf)
+        return FeatureSpec(self.dim, rate=Fraction(SAMPLE_RATE, STEP), lookahead=math.inf)
+
+    @property
+    def window(self) -> int | None:
+        """Vectors of every clip where `seconds` fixes its length, else None."""
+        return None if self.seconds is None else math.ceil(self.seconds * SAMPLE_RATE / STEP)
+
+    def length(self, samples: int) -> int:
+        """Give the exact number of vectors: one for each started 20 ms, or all of the window.
+
+        Raises:
+            DataError: the clip is empty, or longer than the positions (where nothing says that it may be cut).
+        """
+        if samples < 1:
+            raise DataError("A clip has no samples, but whisper needs at least one.")
+        count = -(-samples // STEP)
+        if self.window is not None:
+            if count > self.window:
+                warnings.warn("whisper cuts clips that are longer than its field `seconds`", stacklevel=2)
+            return self.window
+        if count > self.positions:
+            raise DataError(f"A clip is {samples / SAMPLE_RATE:.2f} s long, but whisper's {self.positions} positions "
+                            f"hold {self.positions * STEP / SAMPLE_RATE:g} s; cut the clip or set `positions` higher.")
+        return count
+
+    def build(self) -> "WhisperEncoder":
+        from omnikit_whisper.model import WhisperEncoder
+
+        return WhisperEncoder(self)

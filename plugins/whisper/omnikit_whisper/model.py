@@ -1,0 +1,135 @@
+"""Whisper's encoder from the wave on, with the parameter names of transformers. Knows no text and no decoder."""
+
+import math
+from fractions import Fraction
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from omnikit.errors import DataError
+from omnikit.types import Features, Signal
+from omnikit_whisper.config import SAMPLE_RATE, STEP, Whisper
+from omnikit_whisper.mel import blank, log_mel
+from omnikit_whisper.weights import load_weights
+
+
+class WhisperEncoder(nn.Module):
+    """Waves [B, N] at 16 kHz to features [B, T, dim], 50 a second.
+
+    Its state dict is what a transformers checkpoint holds behind `model.encoder.`.
+    """
+
+    def __init__(self, config: Whisper) -> None:
+        super().__init__()
+        self.config = config
+        self.conv1 = nn.Conv1d(config.mel_bins, config.dim, kernel_size=3, padding=1)
+        self.conv2 = nn.Conv1d(config.dim, config.dim, kernel_size=3, stride=2, padding=1)
+        self.embed_positions = Positions(config.positions, config.dim)
+        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.layers))
+        self.layer_norm = nn.LayerNorm(config.dim)
+        if config.weights is not None:
+            load_weights(self, config.weights)
+
+    def forward(self, signal: Signal) -> Features:
+        mel, lengths = self.listen(signal)
+        rate = Fraction(SAMPLE_RATE, STEP) if self.config.window is None else None
+        return Features(self.encode(mel, lengths), lengths, rate)
+
+    def listen(self, signal: Signal) -> tuple[Tensor, Tensor]:
+        """Give the log-mel [B, bins, 2 * T] of a signal and the vectors [B] that each row will have."""
+        config, wave = self.config, signal.data
+        inside = torch.arange(wave.shape[1], device=wave.device) < signal.lengths[:, None]
+        wave = wave.float().masked_fill(~inside, 0.0)
+        if self.training and config.gain_db:
+            decibels = (2.0 * torch.rand(len(wave), 1, device=wave.device) - 1.0) * config.gain_db
+            wave = wave * 10.0 ** (decibels / 20.0)
+        if config.window is not None:
+            samples, extra = config.window * STEP, 0
+            lengths = torch.full_like(signal.lengths, config.window)
+        else:  # silence after the end, which a longer row of the batch would bring as well
+            samples, extra = -(-wave.shape[1] // STEP) * STEP, 2 * STEP
+            lengths = (signal.lengths + STEP - 1) // STEP
+        wave = F.pad(wave[:, :samples], (0, samples + extra - min(wave.shape[1], samples)))
+        mel = log_mel(wave, 2 * lengths, config.mel_bins)[..., : samples * 2 // STEP]
+        if self.training:
+            mel = blank(mel, 1, config.frequency_masks, config.frequency_mask_width)
+            mel = blank(mel, 2, config.time_masks, config.time_mask_width)
+        return mel, lengths
+
+    def encode(self, mel: Tensor, lengths: Tensor) -> Tensor:
+        """Give the vectors [B, T, dim] of log-mel [B, bins, 2 * T], which is 0 beyond twice the `lengths` [B].
+
+        Raises:
+            DataError: there are more vectors than positions.
+        """
+        x = F.gelu(self.conv1(mel.to(self.conv1.weight.dtype)))
+        x = F.gelu(self.conv2(x)).transpose(1, 2)  # [B, T, dim]
+        count, most = x.shape[1], self.config.positions
+        if count > most:
+            raise DataError(f"A clip gives {count} vectors, but whisper's positions end at {most}; cut it to "
+                            f"{most * STEP / SAMPLE_RATE:g} s or set `positions` higher.")
+        x = F.dropout(x + self.embed_positions(count), self.config.dropout, self.training)
+        mask = None
+        if self.config.window is None:
+            # a row without samples would leave attention nothing to look at (NaN): it looks at its padding instead
+            mask = (torch.arange(count, device=x.device) < lengths.clamp(min=1)[:, None])[:, None, None]  # [B, 1, 1, T]
+        for layer in self.layers:
+            x = layer(x, mask)
+        out: Tensor = self.layer_norm(x)
+        return out
+
+
+class Positions(nn.Module):
+    """Sines, then cosines; a buffer under the name that transformers gives the (never trained) embedding."""
+
+    weight: Tensor
+
+    def __init__(self, count: int, dim: int) -> None:
+        super().__init__()
+        frequencies = torch.exp(torch.arange(dim // 2) * (-math.log(10000.0) / (dim // 2 - 1)))
+        angles = torch.arange(count)[:, None] * frequencies  # [count, dim / 2]
+        self.register_buffer("weight", torch.cat([angles.sin(), angles.cos()], dim=1))
+
+    def forward(self, count: int) -> Tensor:
+        return self.weight[:count]
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and feed-forward, each behind its LayerNorm."""
+
+    def __init__(self, config: Whisper) -> None:
+        super().__init__()
+        self.dropout = config.dropout
+        self.self_attn = Attention(config.dim, config.heads)
+        self.self_attn_layer_norm = nn.LayerNorm(config.dim)
+        self.fc1 = nn.Linear(config.dim, config.ffn)
+        self.fc2 = nn.Linear(config.ffn, config.dim)
+        self.final_layer_norm = nn.LayerNorm(config.dim)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        x = x + F.dropout(self.self_attn(self.self_attn_layer_norm(x), mask), self.dropout, self.training)
+        y = self.fc2(F.gelu(self.fc1(self.final_layer_norm(x))))
+        return x + F.dropout(y, self.dropout, self.training)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention; the key has no bias, as in Whisper."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.k_proj = nn.Linear(dim, dim, bias=False)
+        self.v_proj = nn.Linear(dim, dim)
+        self.q_proj = nn.Linear(dim, dim)
+        self.out_proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """x [B, T, D], mask [B, 1, 1, T] True = to be looked at."""
+        query, key, value = (
+            project(x).unflatten(2, (self.heads, -1)).transpose(1, 2)  # [B, heads, T, D / heads]
+            for project in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        y = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        out: Tensor = self.out_proj(y.transpose(1, 2).flatten(2))
+        return out
