@@ -1,0 +1,1 @@
+"""LLaMA-Omni's speech output: CTC unit head and unit vocoder."""

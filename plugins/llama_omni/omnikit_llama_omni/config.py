@@ -1,0 +1,158 @@
+"""Head `ctc_units` and codec `unit_hifigan`: sizes and contracts. Knows no torch; `build` imports it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from math import prod
+from typing import TYPE_CHECKING, Literal
+
+from omnikit.specs import CodecSpec, FeatureSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class CTCUnits:
+    """Merged speech units from the backbone's hidden states, by CTC over copied states.
+
+    Args:
+        dim: width of its layers.
+        layers: causal LLaMA layers of its own.
+        heads: attention heads.
+        ffn: width inside the feed-forward layers.
+        factor: frames that each hidden state becomes.
+        rms_eps: epsilon of the norms.
+        rope_theta: base of the rotary frequencies; positions are frames.
+        rope_factor: llama3 scaling of the low frequencies; None for no scaling.
+        rope_low: llama3 scaling: wavelengths above rope_original / rope_low are scaled fully.
+        rope_high: llama3 scaling: wavelengths below rope_original / rope_high are not scaled.
+        rope_original: llama3 scaling: positions before it.
+        repeat_position: add a learned vector for the place inside the copies of one state; the original has none.
+        alignment: "predicts" takes the states that predicted the answer's tokens, "reads" those at the tokens.
+
+    Source: LLaMA-Omni, arXiv:2409.06666.
+    """
+
+    dim: int = 128
+    layers: int = 2
+    heads: int = 4
+    ffn: int = 384
+    factor: int = 25
+    rms_eps: float = 1e-5
+    rope_theta: float = 10000.0
+    rope_factor: float | None = None
+    rope_low: float = 1.0
+    rope_high: float = 4.0
+    rope_original: int = 8192
+    repeat_position: bool = False
+    alignment: Literal["predicts", "reads"] = "predicts"
+
+    def __post_init__(self) -> None:
+        for name in ("dim", "layers", "heads", "ffn", "factor", "rope_original"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, but must be at least 1")
+        if self.dim % (2 * self.heads):
+            raise ValueError(f"dim is {self.dim}, but must be a multiple of 2 x heads ({2 * self.heads})")
+        if self.rope_theta <= 0 or self.rms_eps <= 0:
+            raise ValueError(f"rope_theta is {self.rope_theta} and rms_eps {self.rms_eps}, but both must be positive")
+        if self.rope_factor is not None and not (self.rope_factor >= 1 and 0 < self.rope_low < self.rope_high):
+            raise ValueError(f"rope_factor is {self.rope_factor} with rope_low {self.rope_low} and rope_high"
+                             f" {self.rope_high}, but must be at least 1 with 0 < rope_low < rope_high")
+
+    @property
+    def tap(self) -> str:
+        """It reads the hidden states after the backbone's final norm."""
+        return "hidden"
+
+    @property
+    def target(self) -> str:
+        """It learns the units of the answer's speech."""
+        return "codes"
+
+    def codes(self, codec: CodecSpec) -> str | None:
+        """Say why this head cannot emit this codec's codes; None if it can."""
+        if codec.codebooks != 1:
+            return f"it emits one codebook, but the codec has {codec.codebooks}"
+        if not codec.merged:
+            return "it emits units with their runs merged, but the codec needs every frame"
+        return None
+
+    def build(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> nn.Module:
+        """Give the module; the vocabulary of text does not matter to it."""
+        from omnikit_llama_omni.model import CTCUnitHead
+
+        if codec is None:
+            raise ValueError("head ctc_units has no codec, but needs one beside it to know its units")
+        return CTCUnitHead(self, source.dim, codec.cardinality)
+
+
+@dataclass(frozen=True)
+class UnitHiFiGAN:
+    """Merged units to a wave: embedding, duration predictor, HiFi-GAN generator. It does not encode.
+
+    Args:
+        units: different units.
+        dim: width of a unit's embedding and of the generator's input.
+        channels: width after the first convolution; halved by each upsampling.
+        rates: upsampling of each step; their product is the samples of one unit frame.
+        kernels: kernel of each upsampling.
+        block_kernels: kernels of the parallel residual blocks.
+        dilations: dilations inside each residual block.
+        duration_dim: width inside the duration predictor, whose kernels are 3 (the original's padding allows no other).
+        sample_rate: samples per second of the wave.
+        weights: file of a checkpoint, torch or safetensors; None for random weights.
+
+    Source: fairseq's CodeHiFiGANVocoder; HiFi-GAN, arXiv:2010.05646.
+    """
+
+    units: int = 100
+    dim: int = 32
+    channels: int = 64
+    rates: tuple[int, ...] = (5, 4, 4, 2, 2)
+    kernels: tuple[int, ...] = (11, 8, 8, 4, 4)
+    block_kernels: tuple[int, ...] = (3, 7, 11)
+    dilations: tuple[int, ...] = (1, 3, 5)
+    duration_dim: int = 32
+    sample_rate: int = 16000
+    weights: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("units", "dim", "channels", "duration_dim", "sample_rate"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, but must be at least 1")
+        if not self.rates or len(self.rates) != len(self.kernels):
+            raise ValueError(f"rates has {len(self.rates)} values and kernels {len(self.kernels)}, but each step needs"
+                             " one of both")
+        for rate, kernel in zip(self.rates, self.kernels, strict=True):
+            if rate < 1 or kernel < rate or (kernel - rate) % 2:
+                raise ValueError(f"kernels has {kernel} for rate {rate}, but must exceed it by an even number")
+        if self.channels % 2 ** len(self.rates):
+            raise ValueError(f"channels is {self.channels}, but must be a multiple of {2 ** len(self.rates)}:"
+                             f" {len(self.rates)} steps halve it")
+        if not self.block_kernels or any(k < 1 or k % 2 == 0 for k in self.block_kernels):
+            raise ValueError(f"block_kernels is {self.block_kernels}, but must hold odd numbers")
+        if not self.dilations or min(self.dilations) < 1:
+            raise ValueError(f"dilations is {self.dilations}, but must hold numbers of at least 1")
+
+    @property
+    def spec(self) -> CodecSpec:
+        """One codebook, runs merged."""
+        return CodecSpec(self.sample_rate, Fraction(self.sample_rate, prod(self.rates)), 1, self.units, merged=True)
+
+    @property
+    def encodes(self) -> bool:
+        """Units come from elsewhere (mHuBERT and k-means)."""
+        return False
+
+    @property
+    def decodes(self) -> bool:
+        """It is a vocoder."""
+        return True
+
+    def build(self) -> nn.Module:
+        """Give the module; raises ConfigError if the weights do not fit."""
+        from omnikit_llama_omni.vocoder import UnitVocoder
+
+        return UnitVocoder(self)

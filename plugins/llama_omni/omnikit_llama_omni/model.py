@@ -1,0 +1,184 @@
+"""LLaMA-Omni's unit head: copy each hidden state, run causal layers, classify each frame, train by CTC.
+
+Knows nothing of text, of the backbone or of waves. Source: LLaMA-Omni, arXiv:2409.06666; names of its public checkpoint.
+"""
+
+from __future__ import annotations
+
+from math import pi
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from omnikit.errors import DataError
+from omnikit.types import Features, Targets
+from omnikit_llama_omni.config import CTCUnits
+
+
+class CTCUnitHead(nn.Module):
+    """Owns input and output projections and its layers; there is no final norm. The blank is the last class."""
+
+    def __init__(self, config: CTCUnits, source: int, units: int) -> None:
+        super().__init__()
+        self.config, self.blank = config, units
+        self.input_proj = nn.Linear(source, config.dim)
+        self.repeat_embed = nn.Embedding(config.factor, config.dim) if config.repeat_position else None
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.output_proj = nn.Linear(config.dim, units + 1)
+        if self.repeat_embed is not None:
+            nn.init.normal_(self.repeat_embed.weight, std=0.5)  # about the scale of what input_proj gives
+
+    def forward(self, states: Tensor, lengths: Tensor, frames: Tensor, longest: int) -> Tensor:
+        """Classify the frames of a batch.
+
+        Args:
+            states: [B, M, D] hidden states, padded on the right.
+            lengths: [B] valid states.
+            frames: [B] frames that each row shall have.
+            longest: the largest of them; the rest is padding, which causal attention keeps out of valid frames.
+
+        Returns:
+            logits [B, longest, units + 1].
+        """
+        copied, place = upsample(states, lengths, frames, longest)
+        x = self.input_proj(copied.to(self.input_proj.weight.dtype))  # [B, T, dim]
+        if self.repeat_embed is not None:
+            x = x + self.repeat_embed(place.clamp(max=self.config.factor - 1))
+        angles = rotation(self.config, longest, x.device)
+        for layer in self.layers:
+            x = layer(x, angles)
+        logits: Tensor = self.output_proj(x)
+        return logits
+
+    def loss(self, features: Features, targets: Targets) -> Tensor:
+        """CTC over the units of the batch, divided by their number, in float32.
+
+        A row has factor x states frames, or as many as it has units if those are more (as the original stretches it).
+
+        Raises:
+            DataError: a row's units cannot be reached, or are none of the codec's.
+        """
+        counts, units = features.lengths.tolist(), targets.lengths.tolist()
+        self._check(counts, units, targets)
+        frames = [max(self.config.factor * m, u) for m, u in zip(counts, units, strict=True)]
+        lengths = torch.tensor(frames, device=features.lengths.device)
+        logits = self(features.data, features.lengths, lengths, max(frames))
+        valid = torch.arange(targets.ids.shape[1], device=targets.ids.device) < targets.lengths[:, None]  # [B, U]
+        scores = logits.float().log_softmax(-1).transpose(0, 1)  # [T, B, units + 1]
+        total: Tensor = F.ctc_loss(scores, targets.ids[valid], lengths, targets.lengths,
+                                   blank=self.blank, reduction="sum", zero_infinity=True)
+        return total / max(sum(units), 1)
+
+    def decode(self, features: Features) -> list[list[int]]:
+        """Greedy units of each row: the best class of each frame, runs merged, blanks dropped."""
+        factor, frames = self.config.factor, features.lengths * self.config.factor
+        best = self(features.data, features.lengths, frames, features.data.shape[1] * factor).argmax(-1)  # [B, T]
+        return [collapse(row[:count], self.blank) for row, count in zip(best, frames.tolist(), strict=True)]
+
+    def _check(self, counts: list[int], units: list[int], targets: Targets) -> None:
+        for row, (count, length) in enumerate(zip(counts, units, strict=True)):
+            ids = targets.ids[row, :length]
+            if length and not count:
+                raise DataError(f"row {row} of the batch has {length} units of speech but no hidden state to make them of;"
+                                " give its answer a text.")
+            if length and not 0 <= int(ids.min()) <= int(ids.max()) < self.blank:
+                raise DataError(f"row {row} of the batch has units from {int(ids.min())} to {int(ids.max())}, but the codec"
+                                f" has 0 to {self.blank - 1}; encode its speech with this codec.")
+            needed = length + int((ids[1:] == ids[:-1]).sum())  # CTC needs a blank between two equal units
+            if needed > max(self.config.factor * count, length):
+                raise DataError(f"row {row} of the batch needs {needed} frames for its {length} units, but {count} hidden"
+                                f" states give {self.config.factor * count}; merge its runs or raise speech.head.factor.")
+
+
+class Layer(nn.Module):
+    """A LLaMA layer: norm, causal attention, norm, gated feed-forward."""
+
+    def __init__(self, config: CTCUnits) -> None:
+        super().__init__()
+        self.input_layernorm = nn.RMSNorm(config.dim, config.rms_eps)
+        self.self_attn = Attention(config)
+        self.post_attention_layernorm = nn.RMSNorm(config.dim, config.rms_eps)
+        self.mlp = FeedForward(config)
+
+    def forward(self, x: Tensor, angles: Tensor) -> Tensor:
+        """x [B, T, D] and rotation [T, head width / 2] to [B, T, D]."""
+        x = x + self.self_attn(self.input_layernorm(x), angles)
+        result: Tensor = x + self.mlp(self.post_attention_layernorm(x))
+        return result
+
+
+class Attention(nn.Module):
+    """Causal attention with rotary positions and no biases."""
+
+    def __init__(self, config: CTCUnits) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.q_proj = nn.Linear(config.dim, config.dim, bias=False)
+        self.k_proj = nn.Linear(config.dim, config.dim, bias=False)
+        self.v_proj = nn.Linear(config.dim, config.dim, bias=False)
+        self.o_proj = nn.Linear(config.dim, config.dim, bias=False)
+
+    def forward(self, x: Tensor, angles: Tensor) -> Tensor:
+        """x [B, T, D] to [B, T, D]; a frame sees itself and what is before it."""
+        q, k, v = (proj(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, H, T, D / H]
+                   for proj in (self.q_proj, self.k_proj, self.v_proj))
+        mixed = F.scaled_dot_product_attention(rotate(q, angles), rotate(k, angles), v, is_causal=True)
+        result: Tensor = self.o_proj(mixed.transpose(1, 2).flatten(2))
+        return result
+
+
+class FeedForward(nn.Module):
+    """Gated feed-forward layer with SiLU."""
+
+    def __init__(self, config: CTCUnits) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(config.dim, config.ffn, bias=False)
+        self.up_proj = nn.Linear(config.dim, config.ffn, bias=False)
+        self.down_proj = nn.Linear(config.ffn, config.dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., D] to [..., D]."""
+        result: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        return result
+
+
+def upsample(states: Tensor, lengths: Tensor, frames: Tensor, longest: int) -> tuple[Tensor, Tensor]:
+    """Copy states to frames: frame t of a row with M states and T frames holds state floor(t M / T); padding is zero.
+
+    Returns:
+        frames [B, longest, D] and the place [B, longest] of each inside the copies of its state.
+    """
+    t = torch.arange(longest, device=states.device)[None]  # [1, T]
+    count, total = lengths[:, None], frames[:, None].clamp(min=1)  # [B, 1]
+    valid = t < frames[:, None]  # [B, T]
+    source = torch.where(valid, t * count // total, 0)
+    first = (source * total + count - 1) // count.clamp(min=1)  # first frame of that state: ceil(source T / M)
+    copied = states.gather(1, source[..., None].expand(-1, -1, states.shape[-1]))
+    return torch.where(valid[..., None], copied, 0), torch.where(valid, t - first, 0)
+
+
+def collapse(frames: Tensor, blank: int) -> list[int]:
+    """Merge runs in classes [T], then drop blanks."""
+    merged = torch.unique_consecutive(frames)
+    ids: list[int] = merged[merged != blank].tolist()
+    return ids
+
+
+def rotation(config: CTCUnits, count: int, device: torch.device) -> Tensor:
+    """Give the rotary angles [count, head width / 2] of frames 0 to count - 1, with llama3 scaling if configured."""
+    width = config.dim // config.heads
+    exponents = torch.arange(0, width, 2, dtype=torch.float32, device=device) / width
+    frequencies = config.rope_theta ** -exponents  # radians per frame
+    if config.rope_factor is not None:
+        turns = config.rope_original * frequencies / (2 * pi)  # full turns within the original context
+        keep = ((turns - config.rope_low) / (config.rope_high - config.rope_low)).clamp(0, 1)
+        frequencies = frequencies * (keep + (1 - keep) / config.rope_factor)
+    return torch.arange(count, dtype=torch.float32, device=device)[:, None] * frequencies
+
+
+def rotate(x: Tensor, angles: Tensor) -> Tensor:
+    """Turn x [B, H, T, D] by angles [T, D / 2]; a pair is an element of the first half and one of the second."""
+    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    a, b = x.chunk(2, -1)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)

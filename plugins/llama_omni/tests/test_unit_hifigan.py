@@ -1,0 +1,91 @@
+"""Codec `unit_hifigan`: sizes, files, lengths, and what it refuses. The original's waves: tests/parity."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from omnikit_llama_omni.config import UnitHiFiGAN
+from omnikit_llama_omni.vocoder import UnitVocoder
+from safetensors.torch import save_file
+
+from omnikit.errors import ConfigError, DataError
+
+CONF = Path(__file__).parents[1] / "omnikit_llama_omni" / "conf" / "codec"
+SMALL = UnitHiFiGAN(units=10, dim=4, channels=32, duration_dim=4)
+
+
+def build(config: UnitHiFiGAN = SMALL) -> UnitVocoder:
+    torch.manual_seed(2)
+    module = config.build().eval()
+    assert isinstance(module, UnitVocoder)
+    return module
+
+
+def test_public_size_has_the_checkpoints_tensors_and_parameters() -> None:
+    values = yaml.safe_load((CONF / "unit_hifigan_1000.yaml").read_text())
+    config = UnitHiFiGAN(**{k: v for k, v in values.items() if k != "use"})
+    with torch.device("meta"):
+        weights = config.build().state_dict()
+    normed = [w for k, w in weights.items() if k.startswith(("conv_", "ups.", "resblocks.")) and k.endswith("weight")]
+    assert len(weights) + len(normed) == 302  # of g_00500000, whose weight norm splits each in two
+    assert sum(w.numel() for w in weights.values()) + sum(len(w) for w in normed) == 13_485_443
+    assert str(config.spec) == "16000 Hz, 50 frames/s, 1 x 1000 codes, runs merged"
+
+
+def test_wave_has_320_samples_for_each_frame() -> None:
+    module, codes = build(), torch.tensor([1, 5, 3])
+    assert module.decode(codes).shape == (320 * int(module.durations(codes).sum()),)
+    assert module.generate(codes).shape == (960,)
+
+
+def test_negative_units_are_dropped_and_none_gives_silence() -> None:
+    module = build()
+    assert torch.equal(module.decode(torch.tensor([-1, 4, -1, 2])), module.decode(torch.tensor([4, 2])))
+    assert module.decode(torch.tensor([], dtype=torch.long)).shape == (0,)
+
+
+@pytest.mark.parametrize("kind", ["torch", "safetensors"])
+def test_weights_load_from_a_file(kind: str, tmp_path: Path) -> None:
+    source, path = build(), tmp_path / f"g.{kind}"
+    weights = {k: v.contiguous() for k, v in source.state_dict().items()}
+    if_torch = {"torch": lambda: torch.save({"generator": weights}, path), "safetensors": lambda: save_file(weights, path)}
+    if_torch[kind]()
+    torch.manual_seed(9)
+    loaded = UnitHiFiGAN(units=10, dim=4, channels=32, duration_dim=4, weights=str(path)).build().eval()
+    assert torch.equal(loaded.decode(torch.tensor([1, 2])), source.decode(torch.tensor([1, 2])))
+
+
+def test_weights_of_another_size_are_refused(tmp_path: Path) -> None:
+    save_file(build().state_dict(), tmp_path / "g.safetensors")
+    with pytest.raises(ConfigError, match=r"does not fit: 1 tensors differ, 'dict.weight' first; choose the preset"):
+        UnitHiFiGAN(units=11, dim=4, channels=32, duration_dim=4, weights=str(tmp_path / "g.safetensors")).build()
+
+
+@pytest.mark.parametrize("name", ["g.safetensors", "g.pt"])
+def test_broken_and_missing_files_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is not a readable torch or safetensors file"):
+        UnitHiFiGAN(weights=str(tmp_path / name)).build()
+    (tmp_path / name).write_bytes(b"not a checkpoint")
+    with pytest.raises(ConfigError, match="is not a readable torch or safetensors file"):
+        UnitHiFiGAN(weights=str(tmp_path / name)).build()
+
+
+def test_foreign_unit_and_encoding_are_refused() -> None:
+    with pytest.raises(DataError, match="unit 10 cannot be spoken: codec unit_hifigan has units 0 to 9"):
+        build().decode(torch.tensor([3, 10]))
+    with pytest.raises(DataError, match="does not encode"):
+        build().encode(torch.zeros(320))
+
+
+@pytest.mark.parametrize(("fields", "text"), [
+    ({"rates": (5, 4)}, "rates has 2 values and kernels 5"),
+    ({"kernels": (10, 8, 8, 4, 4)}, "kernels has 10 for rate 5, but must exceed it by an even number"),
+    ({"channels": 48}, "channels is 48, but must be a multiple of 32"),
+    ({"block_kernels": (4,)}, "but must hold odd numbers"),
+    ({"dilations": ()}, r"dilations is \(\)"),
+    ({"units": 0}, "units is 0, but must be at least 1"),
+])
+def test_impossible_value_is_refused(fields: dict[str, object], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        UnitHiFiGAN(**fields)  # type: ignore[arg-type]
