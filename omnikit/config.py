@@ -7,14 +7,17 @@ neither name code (`_target_`) nor reconfigure Hydra.
 
 import os
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize
+from hydra import main as hydra_main
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult, ConfigSource
@@ -23,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from omnikit import choices
-from omnikit.errors import ConfigError
+from omnikit.errors import ConfigError, OmnikitError
 from omnikit.explain import explained
 from omnikit.places import recipe_files
 from omnikit.recipe import OWN_KEYS, SLOTS, Evaluate, Generate, Recipe, Stage, parse
@@ -31,6 +34,8 @@ from omnikit.schema import defaults, editable, places_of
 
 _BRANCH = re.compile(r"[a-z][a-z0-9_]*")
 _COMMON_BRANCHES = ("audio", "speech", "text", "transcript", "vision")
+_NO_FOLDERS = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra.sweep.dir=.", "hydra.sweep.subdir=.",
+               "hydra/job_logging=none")
 _strangers: list[Path] = []  # folders of recipes given by path; a search path for Hydra, which has no other way to be told
 
 
@@ -64,6 +69,33 @@ def from_hydra(tree: DictConfig, name: str) -> Recipe:
         raise ConfigError(f"recipe {name}: {str(error).splitlines()[0]}.") from error
     assert isinstance(values, dict), "a recipe is a mapping"
     return parse({str(k): v for k, v in values.items() if k != "hydra"}, name)
+
+
+def run_jobs(recipe: str, argv: Sequence[str], job: Callable[[Recipe, str], None]) -> None:
+    """Call `job(recipe, yaml)` through hydra.main: once, or with -m once for each point of a sweep; --cfg job only prints.
+
+    Hydra makes no folder and no log of its own. While a job runs, sys.argv is the command for that job alone, because
+    Lightning runs it again for each extra GPU.
+    """
+    name, program = locate(recipe), sys.argv[0]
+    mistakes: list[OmnikitError] = []  # Hydra would print a line of its own for each, and stop a sweep at the first
+
+    def task(tree: DictConfig) -> None:
+        sys.argv = [program, "train", recipe, *HydraConfig.get().overrides.task]
+        try:
+            job(from_hydra(tree, recipe_name(recipe)), OmegaConf.to_yaml(tree))
+        except OmnikitError as error:
+            mistakes.append(error)
+
+    register()
+    before, sys.argv = sys.argv, [program, "--config-name", name, *argv, *_NO_FOLDERS]
+    try:
+        with explained(recipe, argv):
+            hydra_main(config_path=None, version_base="1.3")(task)()
+    finally:
+        sys.argv = before
+    if mistakes:
+        raise OmnikitError(*dict.fromkeys(str(mistake) for mistake in mistakes))
 
 
 def recipe_name(recipe: str) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor
 from omnikit.data.codes import Codes
 from omnikit.data.media import load_audio
 from omnikit.data.templates import prompt, render, said
-from omnikit.data.tokenizer import Tokenizer
+from omnikit.data.tokenizer import Tokenizer, load
 from omnikit.errors import DataError
 from omnikit.plan import Inlet, Plan
 from omnikit.types import Batch, Part, Sample, Signal, Targets
@@ -42,19 +42,18 @@ class Collator:
     """Makes batches for some of a plan's output branches.
 
     Args:
-        plan: the wiring.
-        tokenizer: None where nothing is written: no backbone and no transcript.
-        wanted: output branches whose targets are made.
+        plan: the wiring; its tokenizer writes prompts and answers, a head's own (if it has one) writes transcripts.
+        wanted: output branches whose targets are made, and whose taps decide what is read of a sample.
         codes: encodes the answers' waveforms; None where no wanted head emits codes.
-        answering: True renders prompts, to be answered, and makes no targets.
+        asking: True makes no targets, and of a conversation renders the prompt only.
     """
 
-    def __init__(self, plan: Plan, tokenizer: Tokenizer | None, wanted: Sequence[str], codes: Codes | None = None, *,
-                 answering: bool = False) -> None:
-        self.plan, self.tokenizer, self.codes, self.answering = plan, tokenizer, codes, answering
-        self.wanted = () if answering else tuple(wanted)
+    def __init__(self, plan: Plan, wanted: Sequence[str], codes: Codes | None = None, *, asking: bool = False) -> None:
+        self.plan, self.codes, self.asking = plan, codes, asking
+        self.tokenizer = load(plan.tokenizer) if plan.tokenizer else None
+        self.wanted = () if asking else tuple(wanted)
         taps = {plan.outputs[name].head.tap for name in wanted}
-        self.speaks = plan.backbone is not None and (answering or bool(taps & set(ON_BACKBONE)))
+        self.speaks = bool(taps & set(ON_BACKBONE))
         self.inlets = list(plan.inputs.values()) if self.speaks else [i for i in plan.inputs.values() if _feeds(i, taps)]
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
@@ -86,7 +85,7 @@ class Collator:
                 self._listen(row, part)
             return row
         assert self.plan.template and self.plan.backbone and self.tokenizer, "a plan with a backbone has all three"
-        make = prompt if self.answering else render
+        make = prompt if self.asking else render
         for segment in make(sample.messages, self.plan.template):
             if segment.media:
                 self._listen(row, segment.media)
@@ -128,7 +127,7 @@ class Collator:
         if len(row.tokens) > context:
             raise DataError(f"Row {row.id} has {len(row.tokens)} positions, but the backbone's context is {context};"
                             " shorten the row or choose a backbone with a longer context.")
-        if self.answering:
+        if self.asking:
             return
         answers = said(sample.messages)
         if not answers or not all(answer.strip() for answer in answers):
@@ -163,10 +162,17 @@ class Collator:
         return found
 
     def _transcript(self, name: str, row: Row, text: str | None) -> list[int]:
-        if not text or self.tokenizer is None:
+        tokenizer = transcriber(self.plan, name)
+        if not text or tokenizer is None:
             raise DataError(f"Row {row.id} does not say what its audio says, but branch {name} learns from it;"
                             " give the audio part a text.")
-        return self.tokenizer.ids(text)
+        return tokenizer.ids(text)
+
+
+def transcriber(plan: Plan, branch: str) -> Tokenizer | None:
+    """Give the tokenizer whose ids a transcript branch emits: its head's own, else the plan's."""
+    reference = getattr(plan.outputs[branch].head, "tokenizer", None) or plan.tokenizer
+    return load(reference) if reference else None
 
 
 def questions(sample: Sample) -> list[Part]:

@@ -1,6 +1,6 @@
 """Text to token ids and back, always without added special tokens."""
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Protocol
 
 REMEMBERED = 65536  # segments; headers and prompts repeat in every row
@@ -38,6 +38,7 @@ class Tokenizer:
         return tuple(self.coder.encode(text, add_special_tokens=False))
 
 
+@cache
 def load(reference: str) -> Tokenizer:
     """Load a tokenizer by reference, see omnikit.data.text.load_tokenizer."""
     from omnikit.data.text import load_tokenizer

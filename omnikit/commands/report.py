@@ -1,0 +1,16 @@
+"""Tables about finished work."""
+
+from collections.abc import Iterable
+
+from omnikit.commands.table import columns
+from omnikit.training.stage import Row
+
+
+def stage_table(rows: Iterable[Row]) -> str:
+    """Say for each stage what it trained, how long it took and its last numbers."""
+    cells = [("stage", "trained", "steps", "seconds", "last numbers")]
+    for row in rows:
+        numbers = ", ".join(f"{name} {value:.4g}" for name, value in row.numbers.items())
+        done = ("done before", "", "") if row.skipped else (str(row.steps), f"{row.seconds:.0f}", numbers)
+        cells.append((row.stage, ", ".join(row.trained), *done))
+    return columns(cells)

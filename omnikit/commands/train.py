@@ -1,0 +1,34 @@
+"""`omnikit train RECIPE [overrides] [-m] [--cfg job]`: train every stage that is not done yet; print the table of stages."""
+
+import argparse
+import sys
+
+from omnikit.config import run_jobs
+from omnikit.plan import make
+from omnikit.recipe import Recipe
+
+EXAMPLE = "example: omnikit train llama_omni/tiny audio/encoder=mel_cnn stages.speak.optim.lr=1e-4"
+
+
+def run(argv: list[str]) -> int:
+    """Train a recipe; Hydra's own flags (-m for sweeps, --cfg job to print the configuration) go to Hydra."""
+    parser = argparse.ArgumentParser("omnikit train", description=__doc__, epilog=EXAMPLE)
+    parser.add_argument("recipe", help="a name such as llama_omni/tiny, or a YAML file")
+    parser.add_argument("overrides", nargs="*", help="slash picks a component, dot sets a field, + adds a branch or dataset")
+    parser.add_argument("-m", "--multirun", action="store_true", help="sweep: one run for each combination of a=1,2 b=3,4")
+    parser.add_argument("--cfg", choices=("job", "hydra", "all"), help="print the composed configuration and train nothing")
+    arguments = parser.parse_intermixed_args(argv)
+    flags = ["--multirun"] if arguments.multirun else []
+    flags += ["--cfg", arguments.cfg] if arguments.cfg else []
+    run_jobs(arguments.recipe, [*flags, *arguments.overrides], _train)
+    return 0
+
+
+def _train(recipe: Recipe, config_yaml: str) -> None:
+    plan = make(recipe)  # before torch: a mistake is told at once
+
+    from omnikit.commands.report import stage_table
+    from omnikit.training.stage import train
+
+    folder, rows = train(plan, config_yaml)
+    sys.stdout.write(f"\n{stage_table(rows)}\nThe run is {folder}.\n")

@@ -1,0 +1,113 @@
+"""Datasets mixed by share, in batches of similar length, in an order that only the seed decides."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from omnikit.data.collate import questions, spoken
+from omnikit.errors import DataError
+from omnikit.protocols import Reader
+from omnikit.types import Batch, Part, Sample
+
+WINDOW = 50  # batches that are sorted together
+CHARACTERS_PER_SECOND = 15.0  # of speech, roughly; weighs text against sound when rows are sorted by length
+T = TypeVar("T")
+Pick = tuple[str, int]  # dataset and index
+
+
+class Mixture(Dataset[Sample]):
+    """Samples of several datasets by (dataset, index)."""
+
+    def __init__(self, readers: Mapping[str, Reader]) -> None:
+        self.readers = readers
+        for name, reader in readers.items():
+            if len(reader) == 0:
+                raise DataError(f"Dataset {name} is empty, but a stage trains on it; check its path and split.")
+
+    def __getitem__(self, pick: Pick) -> Sample:
+        return self.readers[pick[0]][pick[1]]
+
+    def size(self, pick: Pick) -> float:
+        """Give the length of a sample in seconds, roughly; reads headers of media files only."""
+        sample = self[pick]
+        characters = sum(len(p.text or "") for m in sample.messages for p in m.content if p.type == "text")
+        return sum(map(_seconds, (*questions(sample), *spoken(sample)))) + characters / CHARACTERS_PER_SECOND
+
+
+class Buckets(Sampler[list[Pick]]):
+    """Batches of picks, without end: each pass is shuffled anew, sorted by length within a window, and shuffled again.
+
+    A pass sees as many rows as the datasets hold together, of each dataset its share; a dataset that is too small for
+    its share is seen again within the pass.
+
+    Args:
+        mixture: the datasets.
+        shares: dataset → share, any positive numbers.
+        batch_size: rows in a batch.
+        seed: decides the order; the same seed gives the same batches.
+        rank, world: this process takes every world-th batch.
+    """
+
+    def __init__(self, mixture: Mixture, shares: Mapping[str, float], batch_size: int, seed: int, *,
+                 rank: int = 0, world: int = 1) -> None:
+        self.mixture, self.batch_size, self.seed, self.rank, self.world = mixture, batch_size, seed, rank, world
+        total, whole = sum(len(reader) for reader in mixture.readers.values()), sum(shares.values())
+        self.rows = {name: max(1, round(total * share / whole)) for name, share in shares.items()}
+        self._passes = 0
+        self._sizes: dict[Pick, float] = {}
+
+    def __len__(self) -> int:
+        """Give the batches of a pass; the same on every rank."""
+        return max(1, -(-sum(self.rows.values()) // self.batch_size) // self.world)
+
+    def __iter__(self) -> Iterator[list[Pick]]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self._passes)
+        self._passes += 1
+        picks = _shuffled([pick for name in self.rows for pick in self._drawn(name, generator)], generator)
+        window = WINDOW * self.batch_size
+        batches = (batch for at in range(0, len(picks), window) for batch in self._window(picks[at:at + window], generator))
+        for index, batch in enumerate(batches):
+            if index >= len(self) * self.world:
+                return
+            if index % self.world == self.rank:
+                yield batch
+
+    def _drawn(self, name: str, generator: torch.Generator) -> list[Pick]:
+        """Draw a dataset's rows of one pass: whole permutations, and a part of the last."""
+        length, wanted = len(self.mixture.readers[name]), self.rows[name]
+        orders = [torch.randperm(length, generator=generator).tolist() for _ in range(-(-wanted // length))]
+        return [(name, index) for order in orders for index in order][:wanted]
+
+    def _window(self, picks: list[Pick], generator: torch.Generator) -> list[list[Pick]]:
+        ordered = sorted(picks, key=self._size)
+        size = self.batch_size
+        return _shuffled([ordered[at:at + size] for at in range(0, len(ordered), size)], generator)
+
+    def _size(self, pick: Pick) -> float:
+        if pick not in self._sizes:
+            self._sizes[pick] = self.mixture.size(pick)
+        return self._sizes[pick]
+
+
+def loader(buckets: Buckets, collate: Callable[[Sequence[Sample]], Batch], workers: int) -> DataLoader[Batch]:
+    """Give a loader of collated batches; with workers it prepares them in that many processes."""
+    return DataLoader(buckets.mixture, batch_sampler=buckets, collate_fn=collate, num_workers=workers,  # type: ignore[arg-type]
+                      persistent_workers=workers > 0, pin_memory=torch.cuda.is_available())
+
+
+def _shuffled(items: list[T], generator: torch.Generator) -> list[T]:
+    return [items[index] for index in torch.randperm(len(items), generator=generator).tolist()]
+
+
+def _seconds(part: Part) -> float:
+    if part.audio is not None:
+        return len(part.audio) / part.sample_rate
+    if part.path is None:
+        return 0.0
+    import soundfile
+
+    try:
+        return float(soundfile.info(part.path).duration)
+    except soundfile.LibsndfileError:  # the collator says what is wrong with it, with the row's name
+        return 0.0

@@ -1,0 +1,159 @@
+"""A model to talk to. Three lines:
+
+    session = omnikit.load("llama_omni/tiny")
+    answer = session.answer(audio="question.wav")
+    print(answer.text); answer.save("answer.wav")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from omnikit.data.collate import ON_BACKBONE, Collator, moved, transcriber
+from omnikit.data.tokenizer import load as load_tokenizer
+from omnikit.errors import DataError, PlanError
+from omnikit.inference.generate import Generated, codes, generate
+from omnikit.model import OmniModel, Taps
+from omnikit.plan import Outlet, Plan
+from omnikit.training import checkpoint
+from omnikit.training.freeze import hashes
+from omnikit.training.runs import WEIGHTS, find, load_plan, newest
+from omnikit.types import Answer, Message, Part, Sample
+
+Audio = str | Path | NDArray[np.float32]
+
+
+def build(plan: Plan) -> Session:
+    """Give a session with random weights."""
+    return Session(OmniModel(plan))
+
+
+def load(run: str | Path) -> Session:
+    """Give a session with the newest weights of a run.
+
+    Args:
+        run: the run's folder, a link to it, or a recipe's name for its latest run.
+
+    Raises:
+        RunError: there is no such run, a stage is not finished, or a file is not what it was.
+    """
+    folder = find(run)
+    return restore(load_plan(folder), folder)
+
+
+def restore(plan: Plan, folder: Path) -> Session:
+    """Give a session of a plan with the weights of a run folder; see load."""
+    origins = newest(folder, plan)
+    model = OmniModel(plan)
+    parts = model.parts()
+    for stage in dict.fromkeys(origins.values()):
+        checkpoint.load(folder / stage / WEIGHTS, {part: parts[part] for part, name in origins.items() if name == stage})
+    untrained = {part: digest for part, digest in hashes(model).items() if part not in origins}
+    for stage in dict.fromkeys(origins.values()):
+        checkpoint.check_frozen(folder / stage / WEIGHTS, untrained, tuple(untrained))
+    return Session(model)
+
+
+def question(audio: Audio | None = None, text: str | None = None, system: str | None = None, *,
+             history: Sequence[Message] = (), sample_rate: int = 16000, name: str = "question") -> Sample:
+    """Make a sample that asks: a sound (a file, or samples at `sample_rate`), a text, or both in this order."""
+    content = []
+    if audio is not None:
+        content.append(Part("audio", audio=np.asarray(audio, dtype=np.float32), sample_rate=sample_rate)
+                       if isinstance(audio, np.ndarray) else Part("audio", path=str(audio)))
+    if text:
+        content.append(Part("text", text=text))
+    if not content:
+        raise DataError("A question has neither audio nor text; give one of them.")
+    start = [Message("system", (Part("text", text=system),))] if system is not None else []
+    return Sample(name, (*start, *history, Message("user", tuple(content))))
+
+
+class Session:
+    """Answers questions with one model; holds no conversation itself.
+
+    Args:
+        model: moved to the GPU if there is one, and set to eval mode.
+    """
+
+    def __init__(self, model: OmniModel) -> None:
+        self.plan = model.plan
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model = model.to(self.device).eval()
+        self.speech = next((o for o in self.plan.outputs.values() if o.codec and o.codec.decodes), None)
+        self._ask = Collator(self.plan, [n for n, o in self.plan.outputs.items() if o.head.tap in ON_BACKBONE], asking=True)
+        self._generator = torch.Generator(self.device).manual_seed(self.plan.recipe.seed)
+
+    def answer(self, audio: Audio | None = None, text: str | None = None, system: str | None = None, *,
+               history: list[Message] | None = None) -> Answer:
+        """Answer one question; with `history`, earlier turns are heard and this one is appended to them."""
+        asked = question(audio, text, system if not history else None, history=history or ())
+        answer = self.answers([asked])[0]
+        if history is not None:
+            history[:] = [*asked.messages, Message("assistant", (Part("text", text=answer.text),))]
+        return answer
+
+    def answers(self, samples: Sequence[Sample], *, speak: bool = True) -> list[Answer]:
+        """Answer a batch of questions; what follows a sample's last question is not looked at.
+
+        Raises:
+            DataError: a row's media cannot be used, or it is longer than the context.
+            PlanError: the model has no backbone, so it can only transcribe.
+        """
+        if self.plan.backbone is None or self.plan.template is None or self.plan.tokenizer is None:
+            raise PlanError(f"{self.plan.recipe.name} has no backbone, so it cannot answer; it only transcribes.")
+        tokenizer, options = load_tokenizer(self.plan.tokenizer), self.plan.recipe.generate
+        batch = self._ask(samples)
+        limit = min(options.max_new_tokens, self.plan.backbone.context - batch.tokens.shape[1])
+        generated = generate(self.model, moved(batch, self.device), tokenizer.ids(self.plan.template.end)[0], max(1, limit),
+                             temperature=options.temperature, generator=self._generator)
+        texts = [tokenizer.text(row) for row in generated.tokens]
+        if not speak or self.speech is None:
+            return [Answer(text) for text in texts]
+        return [Answer(text, *sound) for text, sound in zip(texts, self._speak(self.speech, generated), strict=True)]
+
+    @torch.no_grad()
+    def transcribe(self, waves: Sequence[NDArray[np.float32]], sample_rate: int) -> list[str]:
+        """Write down what is said in waveforms, with the branch whose head gives transcripts; "" for an empty waveform.
+
+        Raises:
+            PlanError: no head gives transcripts.
+        """
+        outlet = next((o for o in self.plan.outputs.values() if o.head.target == "transcript"), None)
+        tokenizer = transcriber(self.plan, outlet.name) if outlet else None
+        if outlet is None or tokenizer is None:
+            raise PlanError(f"{self.plan.recipe.name} has no head that gives transcripts, so it cannot recognise speech.")
+        branch, texts = outlet.head.tap.partition(".")[0], [""] * len(waves)
+        heard = [index for index, wave in enumerate(waves) if self._hears(branch, len(wave), sample_rate)]
+        if heard:
+            samples = [question(waves[index], sample_rate=sample_rate, name=str(index)) for index in heard]
+            batch = moved(Collator(self.plan, (outlet.name,), asking=True)(samples), self.device)
+            ids = self.model.head(outlet.name).decode(Taps(self.model, batch).features(outlet))
+            for index, row in zip(heard, ids, strict=True):
+                texts[index] = tokenizer.text(row)
+        return texts
+
+    def _hears(self, branch: str, samples: int, sample_rate: int) -> bool:
+        """Say whether a waveform is long enough to give a vector."""
+        encoder = self.plan.inputs[branch].encoder
+        try:
+            return encoder.length(int(samples * (encoder.input.rate or 1) / sample_rate)) > 0
+        except ValueError:
+            return False
+
+    @torch.no_grad()
+    def _speak(self, outlet: Outlet, generated: Generated) -> list[tuple[NDArray[np.float32], int, tuple[int, ...]]]:
+        assert outlet.codes, "a branch that speaks has a codec"
+        sounds = []
+        for row in codes(self.model, outlet, generated):
+            wave = np.zeros(0, dtype=np.float32)
+            if row:
+                decoded = self.model.codec(outlet.name).decode(torch.tensor(row, device=self.device))
+                wave = decoded.float().cpu().numpy()
+            sounds.append((wave, outlet.codes.sample_rate, tuple(row)))
+        return sounds

@@ -1,0 +1,131 @@
+"""The heads' losses, summed and optimised: what Lightning runs in a stage with `objective: heads`."""
+
+import csv
+import math
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytorch_lightning as L
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+
+from omnikit.data.collate import moved
+from omnikit.model import OmniModel
+from omnikit.plan import StagePlan
+from omnikit.recipe import Optim
+from omnikit.training.checkpoint import writing
+from omnikit.types import Batch
+
+
+class Training(L.LightningModule):
+    """Weighted sum of the losses of one stage, AdamW over the trained parts, and metrics.csv.
+
+    Nothing here waits for the accelerator, except the row of metrics every `log_every` steps.
+
+    Args:
+        model: frozen already; what requires gradients is optimised.
+        stage: whose losses, weights and rates count.
+        metrics: the file that losses go to.
+    """
+
+    def __init__(self, model: OmniModel, stage: StagePlan, metrics: Path) -> None:
+        super().__init__()
+        self.model = model
+        self.stage = stage
+        self.weights = {name: weight for name, weight in stage.stage.loss.items() if weight}
+        self.metrics = Metrics(metrics, tuple(self.weights))
+
+    def training_step(self, batch: Batch, index: int) -> Tensor | None:
+        """Give the weighted sum of the losses; None, which skips the step, if the batch has a target for none of them."""
+        losses = self.model.losses(batch, self.weights)
+        self.metrics.add(losses)
+        terms = [self.weights[name] * loss for name, loss in losses.items()]
+        return torch.stack(terms).sum() if terms else None
+
+    def on_train_batch_end(self, outputs: object, batch: Batch, index: int) -> None:
+        every = self.stage.stage.trainer.log_every * self.stage.stage.trainer.accumulate
+        if self.global_rank == 0 and ((index + 1) % every == 0 or self.global_step == self.trainer.max_steps):
+            self.metrics.write(self.global_step, self.optimizers(use_pl_optimizer=False).param_groups[0]["lr"])  # type: ignore[union-attr]
+
+    def configure_optimizers(self) -> dict[str, object]:
+        optim, run = self.stage.stage.optim, self.stage.stage.trainer
+        # fused: one kernel for all weights; Lightning cannot clip its gradients under float16's loss scaling
+        optimizer = AdamW(groups(self.model, self.stage.trained, optim), lr=optim.lr, betas=(optim.beta1, optim.beta2),
+                          fused=run.precision != "16-mixed")
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = LambdaLR(optimizer, lambda step: rate(step, steps, optim))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        return moved(batch, device)
+
+
+class Metrics:
+    """Means of the losses between two rows of a CSV file; sums stay on the device until a row is written."""
+
+    def __init__(self, path: Path, names: tuple[str, ...]) -> None:
+        self.path, self.names = path, names
+        self.last: dict[str, float] = {}
+        self._sums: dict[str, Tensor] = {}
+        self._counts = dict.fromkeys(names, 0)
+        self._start = time.monotonic()
+
+    def add(self, losses: Mapping[str, Tensor]) -> None:
+        for name, loss in losses.items():
+            detached = loss.detach()
+            self._sums[name] = self._sums[name] + detached if name in self._sums else detached
+            self._counts[name] += 1
+
+    def write(self, step: int, lr: float) -> None:
+        """Append a row: step, lr, the mean of each loss since the last row, seconds since the start."""
+        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        self._sums, self._counts = {}, dict.fromkeys(self.names, 0)
+        self.last.update(means)
+        fresh = not self.path.exists()
+        with writing(self.path), self.path.open("a", newline="") as file:
+            rows = csv.writer(file)
+            if fresh:
+                rows.writerow(["step", "lr", *[f"loss.{name}" for name in self.names], "seconds"])
+            numbers = [f"{means[name]:.6g}" if name in means else "" for name in self.names]
+            rows.writerow([step, f"{lr:.6g}", *numbers, f"{time.monotonic() - self._start:.1f}"])
+
+
+def groups(model: OmniModel, trained: tuple[str, ...], optim: Optim) -> list[dict[str, object]]:
+    """Give AdamW's parameter groups: each trained part with its own rate and decay; vectors (norms, biases) do not decay."""
+    found: list[dict[str, object]] = []
+    for path, part in model.parts().items():
+        if path in trained:
+            own = part_options(optim, path)
+            for decays in (True, False):
+                weights = [p for p in part.parameters() if p.requires_grad and (p.ndim > 1) == decays]
+                decay = own.get("weight_decay", optim.weight_decay) if decays else 0.0
+                if weights:
+                    found.append({"params": weights, "lr": own.get("lr", optim.lr), "weight_decay": decay})
+    return found
+
+
+def part_options(optim: Optim, path: str) -> dict[str, float]:
+    """Give the numbers that `optim.parts` sets for a part, or for the branch around it."""
+    node: object = optim.parts
+    found: dict[str, float] = {}
+    for word in path.split("."):
+        node = node.get(word, {}) if isinstance(node, Mapping) else {}
+        if isinstance(node, Mapping):
+            found.update(_numbers(node))
+    return found
+
+
+def rate(step: int, steps: int, optim: Optim) -> float:
+    """Give the factor of the learning rate at a step: up a line over the warm-up, then down the schedule to zero."""
+    warm = round(optim.warmup * steps)
+    if step < warm:
+        return (step + 1) / warm
+    done = (step - warm) / max(1, steps - warm)
+    return {"cosine": 0.5 + 0.5 * math.cos(math.pi * min(1.0, done)), "linear": max(0.0, 1.0 - done)}.get(optim.schedule, 1.0)
+
+
+def _numbers(node: Mapping[str, object]) -> dict[str, float]:
+    return {name: float(value) for name, value in node.items() if isinstance(value, int | float)}

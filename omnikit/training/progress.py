@@ -1,0 +1,43 @@
+"""A progress bar that costs a step next to nothing."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytorch_lightning as L
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from omnikit.training.module import Training
+
+
+class Bar(L.Callback):
+    """Shows a stage's steps, and its losses whenever a row of metrics was written."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+                             TimeRemainingColumn(), TextColumn("{task.fields[losses]}"), refresh_per_second=2,
+                             disable=not trainer.is_global_zero)
+        self._task = self._bar.add_task(self.title, total=trainer.estimated_stepping_batches, losses="")
+        self._bar.start()
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *rest: object) -> None:
+        assert isinstance(pl_module, Training)
+        losses = " ".join(f"{name} {value:.3f}" for name, value in pl_module.metrics.last.items())
+        self._bar.update(self._task, completed=trainer.global_step, losses=losses)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._bar.stop()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        if hasattr(self, "_bar"):
+            self._bar.stop()
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Callable[[float], None]]:
+    """Show a bar; what it gives takes the finished share."""
+    with Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), refresh_per_second=2) as bar:
+        task = bar.add_task(title, total=1.0)
+        yield lambda share: bar.update(task, completed=share)

@@ -1,0 +1,92 @@
+"""Run folders: where a recipe's stages lie, which of them are done, and which one holds a part's newest weights.
+
+runs/<recipe>/<fingerprint>/<stage>/{config.yaml, lock.json, weights.safetensors, metrics.csv, done}; runs/<recipe>/latest
+links to the newest finished run. Knows no weights.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+from omnikit.errors import RunError
+from omnikit.plan import Plan
+from omnikit.recipe import Recipe
+from omnikit.schema import plain
+
+RUNS = Path("runs")
+WEIGHTS = "weights.safetensors"
+
+
+def run_folder(recipe: Recipe) -> Path:
+    """Give the folder that a recipe's run lies in."""
+    return Path(recipe.run) if recipe.run else RUNS / recipe.name / recipe.fingerprint()
+
+
+def find(run: str | Path) -> Path:
+    """Find a run given as a folder, a link to one, or a recipe's name (its latest run).
+
+    Raises:
+        RunError: there is no such run, or it has no finished stage.
+    """
+    for folder in (Path(run), Path(run) / "latest", RUNS / run / "latest"):
+        if any(folder.glob("*/config.yaml")):
+            return folder.resolve()
+    raise RunError(f"{run} is no run: neither a folder with finished stages nor a recipe with a latest run in {RUNS}/;"
+                   f" train first: omnikit train {run}")
+
+
+def link_latest(folder: Path) -> None:
+    """Let `latest` beside a run's folder point at it, by a relative link."""
+    link, partial = folder.parent / "latest", folder.parent / ".latest.partial"
+    partial.unlink(missing_ok=True)
+    partial.symlink_to(folder.name)
+    partial.replace(link)
+
+
+def stage_hash(plan: Plan, name: str) -> str:
+    """Give 16 hex digits over what decides a stage's weights: its parts, data, settings, place, seed and parents."""
+    stage, recipe = plan.stages[name], plan.recipe
+    parts = {path: recipe.backbone if path == "backbone" else recipe.branches[path.split(".")[0]][path.split(".")[1]]
+             for path in stage.used}
+    parents = {origin: stage_hash(plan, origin) for origin in sorted(set(stage.origins.values()))}
+    facts = [parts, plan.template, stage.stage, {d: recipe.data.get(d) for d in stage.datasets}, recipe.seed,
+             list(plan.stages).index(name), stage.origins, parents]
+    return hashlib.sha256(json.dumps(plain(facts), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def is_done(folder: Path, plan: Plan, name: str) -> bool:
+    """Say whether a stage lies finished in a run folder, trained as the plan says."""
+    mark = folder / name / "done"
+    return mark.is_file() and mark.read_text().strip() == stage_hash(plan, name)
+
+
+def newest(folder: Path, plan: Plan) -> dict[str, str]:
+    """Give part → the last stage that trained it.
+
+    Raises:
+        RunError: a stage of the plan is not finished in this folder.
+    """
+    for name in plan.stages:
+        if not is_done(folder, plan, name):
+            raise RunError(f"Stage {name} of {folder} is not finished; finish it with omnikit train {plan.recipe.name}.")
+    return {part: name for name, stage in plan.stages.items() for part in stage.trained}
+
+
+def load_plan(folder: Path) -> Plan:
+    """Give the plan of a run folder, as the stage finished last recorded it.
+
+    Raises:
+        OmnikitError: the record is missing, cannot be read, or names what is no longer installed.
+    """
+    from omnikit.choices import read_mapping
+    from omnikit.plan import make
+    from omnikit.recipe import parse
+
+    files = sorted(folder.glob("*/config.yaml"), key=lambda path: path.stat().st_mtime)
+    if not files:
+        raise RunError(f"{folder} holds no finished stage; train it first.")
+    try:
+        name = str(json.loads((files[-1].parent / "lock.json").read_text())["recipe"])
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(f"{files[-1].parent / 'lock.json'} cannot be read ({error}); train the stage again.") from error
+    return make(parse(read_mapping(files[-1]), name))

@@ -1,0 +1,178 @@
+"""Stages, one after another: build what a stage uses, hand weights over, freeze, fit, keep. Knows no component.
+
+A stage's folder appears under its name only when all of it is written; `done` holds the hash of what decided its weights.
+"""
+
+import logging
+import shutil
+import time
+import warnings
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import pytorch_lightning as L
+import torch
+
+from omnikit.data.codes import Codes
+from omnikit.data.collate import Collator, spoken, waveform
+from omnikit.data.datamodule import Buckets, Mixture, loader
+from omnikit.errors import DataError, RunError
+from omnikit.model import OmniModel
+from omnikit.plan import Plan, StagePlan
+from omnikit.protocols import FittedCodec, Reader
+from omnikit.training import checkpoint, lock
+from omnikit.training.freeze import check_unmoved, freeze, hashes
+from omnikit.training.module import Training
+from omnikit.training.progress import Bar, progress
+from omnikit.training.runs import WEIGHTS, is_done, link_latest, run_folder, stage_hash
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table of stages; `numbers` are the last losses, or what a fit reports."""
+
+    stage: str
+    trained: tuple[str, ...]
+    steps: int
+    seconds: float
+    numbers: dict[str, float] = field(default_factory=dict)
+    skipped: bool = False
+
+
+def train(plan: Plan, config_yaml: str) -> tuple[Path, list[Row]]:
+    """Run every stage that is not done, in the recipe's run folder, and link it as the latest.
+
+    Returns:
+        the run's folder and one row for each stage.
+    """
+    folder = run_folder(plan.recipe)
+    rows = run_stages(plan, folder, config_yaml)
+    if plan.recipe.run is None:
+        with checkpoint.writing(folder):
+            link_latest(folder)
+    return folder, rows
+
+
+def run_stages(plan: Plan, folder: Path, config_yaml: str) -> list[Row]:
+    """Run the stages of a plan in a folder; a stage that is done and unchanged is skipped.
+
+    Raises:
+        OmnikitError: data, weights or the disk are not usable; the stage's folder is then not there.
+    """
+    rows = []
+    for name, stage in plan.stages.items():
+        if is_done(folder, plan, name):
+            rows.append(Row(name, stage.trained, 0, 0.0, skipped=True))
+            continue
+        partial = folder / f".{name}.partial"
+        try:
+            with checkpoint.writing(folder / name):
+                shutil.rmtree(partial, ignore_errors=True)
+                partial.mkdir(parents=True)
+                (partial / "config.yaml").write_text(config_yaml)
+                rows.append(_run(plan, stage, folder, partial))
+                (partial / "done").write_text(stage_hash(plan, name) + "\n")
+                _replace(partial, folder / name)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return rows
+
+
+def assemble(plan: Plan, stage: StagePlan, folder: Path) -> OmniModel:
+    """Build the parts that a stage uses, with the weights that earlier stages gave them, the untrained ones frozen."""
+    model = OmniModel(plan, stage.used)
+    load_parts(model, stage.origins, folder)
+    freeze(model, stage.trained)
+    return model
+
+
+def load_parts(model: OmniModel, origins: dict[str, str], folder: Path) -> None:
+    """Load each part from the stage that trained it, and check that the parts around it are those it was trained with."""
+    parts, by_stage = model.parts(), defaultdict(list)
+    for part, name in origins.items():
+        if part in parts:
+            by_stage[name].append(part)
+    for name, names in by_stage.items():
+        checkpoint.load(folder / name / WEIGHTS, {part: parts[part] for part in names})
+
+
+def _run(plan: Plan, stage: StagePlan, folder: Path, partial: Path) -> Row:
+    start = time.monotonic()
+    seed = plan.recipe.seed + list(plan.stages).index(stage.name)
+    _quiet()
+    L.seed_everything(seed, verbose=False)
+    readers = {name: plan.readers[name].build() for name in stage.datasets}
+    model = assemble(plan, stage, folder)
+    before = hashes(model)
+    fit = _fit_heads if stage.stage.objective == "heads" else _fit_units
+    steps, numbers = fit(plan, stage, model, readers, partial, seed)
+    model.cpu()
+    after = hashes(model)
+    check_unmoved(before, after, stage.trained, stage.name)
+    frozen = {part: digest for part, digest in after.items() if part not in stage.trained}
+    checkpoint.save(partial / WEIGHTS, {p: m for p, m in model.parts().items() if p in stage.trained}, frozen)
+    row = Row(stage.name, stage.trained, steps, time.monotonic() - start, numbers)
+    lock.write(partial / "lock.json", plan, {
+        "stage": stage.name, "stage_seed": seed, "origins": stage.origins, "steps": steps, "seconds": round(row.seconds, 1),
+        "weights_before": before, "weights_after": after, "numbers": numbers,
+        "data": {name: lock.data_fingerprint(reader) for name, reader in readers.items()}})
+    return row
+
+
+def _fit_heads(plan: Plan, stage: StagePlan, model: OmniModel, readers: dict[str, Reader], partial: Path,
+               seed: int) -> tuple[int, dict[str, float]]:
+    run = stage.stage.trainer
+    trainer = L.Trainer(
+        max_steps=run.max_steps or -1, max_epochs=run.max_epochs or -1, accumulate_grad_batches=run.accumulate,
+        precision=run.precision, accelerator=run.accelerator, devices=run.devices, strategy=run.strategy,  # type: ignore[arg-type]  # words from YAML
+        gradient_clip_val=stage.stage.optim.clip, deterministic="warn", callbacks=[Bar(stage.name)], logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
+        num_sanity_val_steps=0, default_root_dir=partial)
+    buckets = Buckets(Mixture(readers), stage.stage.data, run.batch_size, seed,
+                      rank=trainer.global_rank, world=trainer.world_size)
+    module = Training(model, stage, partial / "metrics.csv")
+    trainer.fit(module, loader(buckets, collator(plan, stage, model), run.workers))
+    if not trainer.state.finished or trainer.interrupted:
+        raise RunError(f"Stage {stage.name} was interrupted at step {trainer.global_step}; the same command starts it anew.")
+    return trainer.global_step, module.metrics.last
+
+
+def _fit_units(plan: Plan, stage: StagePlan, model: OmniModel, readers: dict[str, Reader], partial: Path,
+               seed: int) -> tuple[int, dict[str, float]]:
+    branch = stage.trained[0].partition(".")[0]
+    codes = plan.outputs[branch].codes
+    assert codes is not None, "the plan lets `units` train codecs only"
+    waves = [torch.from_numpy(waveform(part, codes.sample_rate, sample.id)) for reader in readers.values()
+             for sample in (reader[index] for index in range(len(reader))) for part in spoken(sample)]
+    if not waves:
+        raise DataError(f"Stage {stage.name} finds no spoken answer in {', '.join(readers)}, but fits units to them.")
+    with progress(stage.name) as report:
+        numbers = cast(FittedCodec, model.codec(branch)).fit(waves, torch.Generator().manual_seed(seed), report)
+    return 0, numbers
+
+
+def collator(plan: Plan, stage: StagePlan, model: OmniModel) -> Collator:
+    """Give the collator of a stage: its losses' targets, with codes from the model's own codec where it encodes."""
+    wanted = [name for name, weight in stage.stage.loss.items() if weight]
+    codes = None
+    for name in wanted:
+        outlet = plan.outputs[name]
+        if outlet.head.target == "codes" and outlet.codec and outlet.codec.encodes and outlet.codes:
+            codes = Codes(model.codec(name), outlet.codes.sample_rate)
+    return Collator(plan, wanted, codes)
+
+
+def _replace(partial: Path, final: Path) -> None:
+    """Move a finished folder to its name; an older one there was trained otherwise and goes."""
+    if final.exists():
+        shutil.rmtree(final)
+    partial.rename(final)
+
+
+def _quiet() -> None:
+    """Keep Lightning's advice out of the way; what matters to us raises."""
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"(pytorch_)?lightning.*")
