@@ -3,6 +3,7 @@
 import copy
 import hashlib
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -25,7 +26,7 @@ class Codes:
         self._known: dict[bytes, list[int]] = {}
 
     @torch.no_grad()
-    def __call__(self, wave: NDArray) -> list[int]:
+    def __call__(self, wave: NDArray[np.float32]) -> list[int]:
         """Give the codes of a waveform [N] at `sample_rate`."""
         key = hashlib.sha1(wave.tobytes(), usedforsecurity=False).digest()
         if key not in self._known:

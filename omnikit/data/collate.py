@@ -210,7 +210,7 @@ def waveform(part: Part, rate: int, row: str) -> Wave:
 def padded(rows: Sequence[Sequence[int]], filler: int) -> Tensor:
     """Give [B, longest] int64, filled on the right."""
     longest = max((len(row) for row in rows), default=0)
-    return torch.tensor([[*row, *[filler] * (longest - len(row))] for row in rows], dtype=torch.int64).view(-1, longest)
+    return torch.tensor([[*row, *[filler] * (longest - len(row))] for row in rows], dtype=torch.int64).view(len(rows), longest)
 
 
 def signal(waves: Sequence[Wave]) -> Signal:

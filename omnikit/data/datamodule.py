@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
+
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 

@@ -44,7 +44,9 @@ def generate(model: OmniModel, batch: Batch, end: int, limit: int, *, temperatur
     backbone, reads = model.language_model(), _reads(model)
     inputs, mask = _padded_left(Taps(model, batch).inputs, batch.lengths)
     count = inputs.shape[0]
-    state, states, chosen = backbone.init_state(count), [], []
+    state = backbone.init_state(count)
+    states: list[Tensor] = []
+    chosen: list[Tensor] = []
     finished = torch.zeros(count, dtype=torch.bool, device=inputs.device)
     while True:
         hidden, state = backbone.step(inputs, mask, state)

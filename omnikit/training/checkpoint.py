@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from omnikit.errors import RunError
 from omnikit.training.freeze import distinct, weights_hash
@@ -47,8 +47,8 @@ def load(path: Path, parts: Mapping[str, nn.Module]) -> None:
         RunError: the file is missing or cut short, or a tensor is missing, not expected, of another shape, or altered.
     """
     with _opened(path) as file:
-        names = set(file.keys())
-        trained, _ = _header(path, file.metadata())
+        names = set(file.keys())  # type: ignore[no-untyped-call]  # safetensors has no types
+        trained, _ = _header(path, file.metadata())  # type: ignore[no-untyped-call]
         strays = [name for name in names if not any(name.startswith(f"{part}.") for part in trained)]
         if strays:
             raise RunError(f"{path} holds the tensor {min(strays)}, which belongs to none of its parts.")
@@ -64,7 +64,7 @@ def load(path: Path, parts: Mapping[str, nn.Module]) -> None:
 def hashes(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     """Give name → hash of the parts in a file, and of the frozen parts that they were trained with."""
     with _opened(path) as file:
-        return _header(path, file.metadata())
+        return _header(path, file.metadata())  # type: ignore[no-untyped-call]
 
 
 def check_frozen(path: Path, found: Mapping[str, str], parts: Collection[str]) -> None:
@@ -103,7 +103,7 @@ def _fill(path: Path, file: safe_open, part: str, module: nn.Module, names: set[
             raise RunError(f"{path} {what} the tensor {part}.{min(some)} ({len(some)} such); the recipe and the run differ.")
     with torch.no_grad():
         for name, tensor in wanted.items():
-            stored = file.get_tensor(f"{part}.{name}")
+            stored: Tensor = file.get_tensor(f"{part}.{name}")  # type: ignore[no-untyped-call]
             if stored.shape != tensor.shape:
                 raise RunError(f"{path}: {part}.{name} has shape {tuple(stored.shape)}, but the model has"
                                f" {tuple(tensor.shape)}; the recipe and the run differ.")

@@ -3,12 +3,13 @@
 import csv
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytorch_lightning as L
 import torch
-from torch import Tensor, nn
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -46,11 +47,16 @@ class Training(L.LightningModule):
         return torch.stack(terms).sum() if terms else None
 
     def on_train_batch_end(self, outputs: object, batch: Batch, index: int) -> None:
-        every = self.stage.stage.trainer.log_every * self.stage.stage.trainer.accumulate
-        if self.global_rank == 0 and ((index + 1) % every == 0 or self.global_step == self.trainer.max_steps):
-            self.metrics.write(self.global_step, self.optimizers(use_pl_optimizer=False).param_groups[0]["lr"])  # type: ignore[union-attr]
+        step = self.global_step
+        due = step % self.stage.stage.trainer.log_every == 0 or step == self.trainer.max_steps
+        if due and step > self.metrics.step and self.global_rank == 0:
+            self.metrics.write(step, self.trainer.optimizers[0].param_groups[0]["lr"])
 
-    def configure_optimizers(self) -> dict[str, object]:
+    def on_train_end(self) -> None:
+        if self.global_step > self.metrics.step and self.global_rank == 0:
+            self.metrics.write(self.global_step, self.trainer.optimizers[0].param_groups[0]["lr"])
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optim, run = self.stage.stage.optim, self.stage.stage.trainer
         # fused: one kernel for all weights; Lightning cannot clip its gradients under float16's loss scaling
         optimizer = AdamW(groups(self.model, self.stage.trained, optim), lr=optim.lr, betas=(optim.beta1, optim.beta2),
@@ -68,6 +74,7 @@ class Metrics:
 
     def __init__(self, path: Path, names: tuple[str, ...]) -> None:
         self.path, self.names = path, names
+        self.step = 0  # of the last row
         self.last: dict[str, float] = {}
         self._sums: dict[str, Tensor] = {}
         self._counts = dict.fromkeys(names, 0)
@@ -83,6 +90,7 @@ class Metrics:
         """Append a row: step, lr, the mean of each loss since the last row, seconds since the start."""
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
         self._sums, self._counts = {}, dict.fromkeys(self.names, 0)
+        self.step = step
         self.last.update(means)
         fresh = not self.path.exists()
         with writing(self.path), self.path.open("a", newline="") as file:

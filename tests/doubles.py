@@ -1,0 +1,327 @@
+"""Tiny stand-ins for plugins: every kind of component, small enough to reason about, and a plan made of them.
+
+Sound is 100 samples a second. A word w of WORDS sounds as four samples of amplitude w / 10 and one of silence.
+"""
+
+import json
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from omnikit.plan import Inlet, Outlet, Plan
+from omnikit.recipe import Choice, Evaluate, Generate, Optim, Recipe, Run, Stage
+from omnikit.specs import CodecSpec, FeatureSpec, SignalSpec, Template
+from omnikit.staging import Wired, plan_stages
+from omnikit.types import Features, Message, Part, Sample, Signal, Targets
+
+RATE = 100
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven")
+SPECIALS = ("<pad>", "<bos>", "<user>", "<bot>", "<end>")
+VOCABULARY = len(WORDS) + len(SPECIALS)
+TEMPLATE = Template("<bos>", "{content} <user>", "<user> {content}", "<bot>", "<end>", SPECIALS)
+
+
+# ---- configurations --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ear:
+    """Frames of 5 samples; `lie` makes its contract promise more vectors than come."""
+
+    dim: int = 12
+    dropout: float = 0.0
+    lie: int = 0
+
+    input = SignalSpec("audio", Fraction(RATE))
+
+    @property
+    def output(self) -> FeatureSpec:
+        return FeatureSpec(self.dim, rate=Fraction(RATE, 5))
+
+    def length(self, samples: int) -> int:
+        return samples // 5 + self.lie
+
+    def build(self) -> nn.Module:
+        return EarModule(self.dim, self.dropout)
+
+
+@dataclass(frozen=True)
+class Bridge:
+    def output(self, source: FeatureSpec, dim: int) -> FeatureSpec:
+        return FeatureSpec(dim, rate=source.rate)
+
+    def length(self, count: int) -> int:
+        return count
+
+    def build(self, source: FeatureSpec, dim: int) -> nn.Module:
+        return BridgeModule(source.dim, dim)
+
+
+@dataclass(frozen=True)
+class Mind:
+    tokenizer: str
+    dim: int = 24
+    vocabulary: int = VOCABULARY
+    context: int = 64
+    template: str = "double"
+    specials: tuple[str, ...] = SPECIALS
+
+    def build(self) -> nn.Module:
+        return MindModule(self.vocabulary, self.dim)
+
+
+@dataclass(frozen=True)
+class Mouth:
+    """Any head: `emits` is its target."""
+
+    tap: str = "logits"
+    target: str = "tokens"
+    alignment: str = "predicts"
+
+    def codes(self, codec: CodecSpec) -> str | None:
+        return None
+
+    def build(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> nn.Module:
+        if self.target == "tokens":
+            return LmModule()
+        return CtcModule(source.dim, codec.cardinality if codec else vocabulary, 4 if codec else 1)
+
+
+@dataclass(frozen=True)
+class Box:
+    """Codes are the nearest of `size` amplitudes, runs merged."""
+
+    size: int = 9
+    encodes: bool = True
+    decodes: bool = True
+    objectives: tuple[str, ...] = ("units",)
+
+    @property
+    def spec(self) -> CodecSpec:
+        return CodecSpec(RATE, Fraction(RATE, 5), 1, self.size, merged=True)
+
+    def build(self) -> nn.Module:
+        return BoxModule(self.size)
+
+
+@dataclass(frozen=True)
+class Echo:
+    """Rows whose question says two words and whose answer repeats them; every `textual`-th question is text only."""
+
+    rows: int = 64
+    textual: int = 0
+    first: int = 0
+    provides: tuple[str, ...] = ("audio", "transcript", "answer", "speech")
+    seconds: float | None = 0.1
+
+    def build(self) -> "EchoReader":
+        return EchoReader(self)
+
+
+# ---- modules ---------------------------------------------------------------------------------------------------------
+
+
+class EarModule(nn.Module):
+    def __init__(self, dim: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(5)
+        self.linear = nn.Linear(5, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, signal: Signal) -> Features:
+        frames = signal.data[:, : signal.data.shape[1] // 5 * 5].unflatten(1, (-1, 5))  # [B, T, 5]
+        x = self.norm(frames.transpose(1, 2)).transpose(1, 2)
+        return Features(self.dropout(torch.tanh(self.linear(x))), signal.lengths // 5, Fraction(RATE, 5))
+
+
+class BridgeModule(nn.Module):
+    def __init__(self, source: int, dim: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(source, dim)
+
+    def forward(self, features: Features) -> Features:
+        return Features(self.linear(features.data), features.lengths, features.rate)
+
+
+class MindModule(nn.Module):
+    """One layer of masked attention with learnt positions: sees what is valid and not later."""
+
+    def __init__(self, vocabulary: int, dim: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(vocabulary, dim)
+        self.places = nn.Embedding(64, dim)
+        self.mix = nn.Linear(dim, 3 * dim)
+        self.feed = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        return self.table(tokens)
+
+    def forward(self, inputs: Tensor, mask: Tensor) -> Tensor:
+        return self.step(inputs, mask, None)[0]
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        return hidden @ self.table.weight.T
+
+    def init_state(self, batch: int) -> object:
+        return None
+
+    def step(self, inputs: Tensor, mask: Tensor, state: object) -> tuple[Tensor, object]:
+        new, total = inputs.shape[1], mask.shape[1]
+        x = inputs + self.places((mask.long().cumsum(1) - 1).clamp(min=0)[:, -new:])
+        query, key, value = self.mix(x).chunk(3, -1)
+        if isinstance(state, tuple):
+            key, value = torch.cat([state[0], key], 1), torch.cat([state[1], value], 1)
+        causal = torch.arange(total) <= torch.arange(total - new, total)[:, None]  # [N, past + N]
+        seen = (causal & mask[:, None]) | torch.eye(total, dtype=torch.bool)[-new:]  # a padded row sees itself, not nothing
+        x = x + F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
+        return x + self.feed(x), (key, value)
+
+
+class LmModule(nn.Module):
+    def loss(self, features: Features, targets: Targets) -> Tensor:
+        return F.cross_entropy(features.data.flatten(0, 1), targets.ids.flatten(), ignore_index=-100)
+
+    def decode(self, features: Features) -> list[list[int]]:
+        return [row[:n].tolist() for row, n in zip(features.data.argmax(-1), features.lengths, strict=True)]
+
+
+class CtcModule(nn.Module):
+    def __init__(self, source: int, classes: int, repeat: int) -> None:
+        super().__init__()
+        self.repeat = repeat
+        self.place = nn.Parameter(torch.randn(repeat, source) * 0.5)
+        self.linear = nn.Linear(source, classes + 1)
+
+    def scores(self, features: Features) -> Tensor:
+        spread = (features.data[:, :, None] + self.place).flatten(1, 2)  # [B, T * repeat, D]
+        return self.linear(spread).log_softmax(-1)
+
+    def loss(self, features: Features, targets: Targets) -> Tensor:
+        scores = self.scores(features).transpose(0, 1)
+        total = F.ctc_loss(scores, targets.ids.clamp(min=0), features.lengths * self.repeat, targets.lengths,
+                           blank=scores.shape[-1] - 1, reduction="sum", zero_infinity=True)
+        return total / targets.lengths.sum()
+
+    def decode(self, features: Features) -> list[list[int]]:
+        best = self.scores(features).argmax(-1)
+        rows = [torch.unique_consecutive(row[: n * self.repeat]) for row, n in zip(best, features.lengths, strict=True)]
+        return [row[row != self.linear.out_features - 1].tolist() for row in rows]
+
+
+class BoxModule(nn.Module):
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.register_buffer("levels", torch.linspace(0, 0.4, size))
+
+    def encode(self, wave: Tensor) -> Tensor:
+        frames = wave[: len(wave) // 5 * 5].unflatten(0, (-1, 5)).abs().amax(1)  # [T]
+        return torch.unique_consecutive((frames[:, None] - self.levels).abs().argmin(1))
+
+    def decode(self, codes: Tensor) -> Tensor:
+        return F.pad(self.levels[codes][:, None].expand(-1, 4), (0, 1)).flatten()
+
+    def fit(self, waves: list[Tensor], generator: torch.Generator, progress) -> dict[str, float]:
+        self.levels.copy_(torch.linspace(0, float(max(wave.max() for wave in waves)) + 0.1, len(self.levels)))
+        progress(1.0)
+        return {"waves": float(len(waves))}
+
+
+class EchoReader:
+    def __init__(self, config: Echo) -> None:
+        self.config = config
+
+    def __len__(self) -> int:
+        return self.config.rows
+
+    def __getitem__(self, index: int) -> Sample:
+        number = index + self.config.first
+        a, b = number % 8, (number * 5 // 8 + 1) % 8
+        text = f"{WORDS[a]} {WORDS[b if b != a else (b + 1) % 8]}"
+        textual = self.config.textual and index % self.config.textual == 0
+        asked = Part("text", text=text) if textual else Part("audio", text=text, audio=sound(text), sample_rate=RATE)
+        answer = (Part("text", text=text), Part("audio", text=text, audio=sound(text), sample_rate=RATE))
+        return Sample(f"row{number}", (Message("user", (asked,)), Message("assistant", answer)), {"kind": WORDS[a]})
+
+
+def sound(text: str) -> np.ndarray:
+    """Give the waveform of a text."""
+    waves = [[(WORDS.index(word) + 1) / 10] * 4 + [0.0] for word in text.split()]
+    return np.asarray([sample for wave in waves for sample in wave], dtype=np.float32)
+
+
+# ---- plans -----------------------------------------------------------------------------------------------------------
+
+
+def write_tokenizer(folder: Path) -> str:
+    """Write a tokenizer of whole words and give its path."""
+    words = [*SPECIALS, *WORDS]
+    content = {
+        "version": "1.0", "truncation": None, "padding": None, "normalizer": None, "post_processor": None,
+        "added_tokens": [{"id": i, "content": w, "single_word": False, "lstrip": True, "rstrip": True, "normalized": False,
+                          "special": True} for i, w in enumerate(SPECIALS)],
+        "pre_tokenizer": {"type": "WhitespaceSplit"},
+        "decoder": None,
+        "model": {"type": "WordLevel", "vocab": {w: i for i, w in enumerate(words)}, "unk_token": "<pad>"},
+    }
+    path = folder / "tokenizer.json"
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+def stages(steps: int = 20) -> dict[str, Stage]:
+    """Give the four stages of a tiny LLaMA-Omni."""
+    run, optim = Run(max_steps=steps, batch_size=8, log_every=5), Optim(lr=1e-2, warmup=0.1)
+    return {
+        "listen": Stage(train={"audio": {"encoder": "full"}, "transcript": "full"}, loss={"transcript": 1.0},
+                        data={"echo": 1.0}, optim=optim, trainer=run),
+        "units": Stage(objective="units", train={"speech": {"codec": "full"}}, data={"echo": 1.0}),
+        "understand": Stage(train={"audio": {"projector": "full"}, "backbone": "full"}, loss={"text": 1.0},
+                            data={"echo": 1.0}, optim=optim, trainer=run),
+        "speak": Stage(train={"speech": {"head": "full"}}, loss={"speech": 1.0}, data={"echo": 1.0}, optim=optim, trainer=run),
+    }
+
+
+def make_plan(tokenizer: str, *, ear: Ear = Ear(), echo: Echo = Echo(), steps: int = 20, seed: int = 0,
+              alignment: str = "predicts", only: dict[str, Stage] | None = None, run: Path | None = None) -> Plan:
+    """Give the plan of a tiny LLaMA-Omni made of doubles."""
+    mind, box = Mind(tokenizer), Box()
+    encoded, projected = ear.output, Bridge().output(ear.output, mind.dim)
+    inputs = {"audio": Inlet("audio", ear, encoded, Bridge(), projected)}
+    outputs = {
+        "text": Outlet("text", Mouth(), FeatureSpec(VOCABULARY, count=1), None, None, VOCABULARY),
+        "speech": Outlet("speech", Mouth("hidden", "codes", alignment), FeatureSpec(mind.dim, count=1), box, box.spec, 0),
+        "transcript": Outlet("transcript", Mouth("audio.encoder", "transcript", "none"), encoded, None, None, VOCABULARY),
+    }
+    choice = Choice("double", {"dropout": ear.dropout})
+    branches = {"audio": {"encoder": choice, "projector": choice}, "text": {"head": choice},
+                "speech": {"head": choice, "codec": choice}, "transcript": {"head": choice}}
+    recipe = Recipe("doubles/tiny", branches, choice, None, {}, stages(steps) if only is None else only,
+                    Generate(max_new_tokens=8), Evaluate({"echo": "echo"}), seed, str(run) if run else None)
+    readers = {"echo": echo}
+    parts = ("audio.encoder", "audio.projector", "backbone", "text.head", "speech.head", "speech.codec", "transcript.head")
+    errors: list[str] = []
+    planned = plan_stages(recipe.stages, Wired(inputs, outputs, mind, readers, parts), errors)
+    assert not errors, errors
+    return Plan(recipe, inputs, outputs, mind, TEMPLATE, tokenizer, readers, planned)
+
+
+def make_recogniser(tokenizer: str, steps: int = 20) -> Plan:
+    """Give the plan of a recogniser: an encoder and a transcript head, no backbone."""
+    ear = Ear()
+    mouth = Mouth("audio.encoder", "transcript", "none")
+    inputs = {"audio": Inlet("audio", ear, ear.output, None, None)}
+    outputs = {"transcript": Outlet("transcript", mouth, ear.output, None, None, VOCABULARY)}
+    choice = Choice("double", {})
+    only = {"listen": stages(steps)["listen"]}
+    recipe = Recipe("doubles/recogniser", {"audio": {"encoder": choice}, "transcript": {"head": choice}}, None, None, {}, only,
+                    Generate(), Evaluate(), 0, None)
+    readers = {"echo": Echo()}
+    errors: list[str] = []
+    planned = plan_stages(recipe.stages, Wired(inputs, outputs, None, readers, ("audio.encoder", "transcript.head")), errors)
+    assert not errors, errors
+    return Plan(recipe, inputs, outputs, None, None, tokenizer, readers, planned)
