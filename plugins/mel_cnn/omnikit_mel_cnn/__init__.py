@@ -1,0 +1,1 @@
+"""A Mel filter bank, strided convolutions and a transformer."""
