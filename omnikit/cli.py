@@ -34,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OmnikitError as error:
         sys.stderr.write("".join(f"omnikit: {sentence}\n" for sentence in str(error).splitlines()))
         return 2
+    except BrokenPipeError:  # the reader of our output went away, as in `omnikit list | head`
+        sys.stdout = None  # type: ignore[assignment]  # or Python complains at exit
+        return 0
     except KeyboardInterrupt:
         sys.stderr.write("omnikit: interrupted; finished stages are kept, run the same command to go on.\n")
         return 130

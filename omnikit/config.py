@@ -8,7 +8,7 @@ neither name code (`_target_`) nor reconfigure Hydra.
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,26 +49,27 @@ def compose(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         OmnikitError: the recipe, a component, a key or a value is unknown or wrong; all mistakes that can be told at once.
     """
-    return from_hydra(compose_tree(recipe, overrides), recipe_name(recipe))
+    tree = compose_tree(recipe, overrides, keep_hydra=True)
+    return from_hydra(tree, recipe_name(recipe), _picks(tree.hydra.runtime.choices))
 
 
-def compose_tree(recipe: str, overrides: Sequence[str] = ()) -> DictConfig:
-    """Compose a recipe with Hydra, without its own node; see compose."""
+def compose_tree(recipe: str, overrides: Sequence[str] = (), keep_hydra: bool = False) -> DictConfig:
+    """Compose a recipe with Hydra, with or without Hydra's own node; see compose."""
     name = locate(recipe)
     register()
     GlobalHydra.instance().clear()
     with explained(recipe, overrides), initialize(version_base="1.3", config_path=None):
-        return hydra_compose(name, overrides=list(overrides))
+        return hydra_compose(name, overrides=list(overrides), return_hydra_config=keep_hydra)
 
 
-def from_hydra(tree: DictConfig, name: str) -> Recipe:
-    """Make a Recipe of what Hydra composed."""
+def from_hydra(tree: DictConfig, name: str, picks: Mapping[str, str] | None = None) -> Recipe:
+    """Make a Recipe of what Hydra composed; `picks` are the names that were picked for its parts."""
     try:
-        values = OmegaConf.to_container(tree, resolve=True)
+        values = OmegaConf.to_container(OmegaConf.masked_copy(tree, [str(k) for k in tree if k != "hydra"]), resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError(f"recipe {name}: {str(error).splitlines()[0]}.") from error
     assert isinstance(values, dict), "a recipe is a mapping"
-    return parse({str(k): v for k, v in values.items() if k != "hydra"}, name)
+    return parse({str(k): v for k, v in values.items()}, name, picks)
 
 
 def run_jobs(recipe: str, argv: Sequence[str], job: Callable[[Recipe, str], None]) -> None:
@@ -83,7 +84,8 @@ def run_jobs(recipe: str, argv: Sequence[str], job: Callable[[Recipe, str], None
     def task(tree: DictConfig) -> None:
         sys.argv = [program, "train", recipe, *HydraConfig.get().overrides.task]
         try:
-            job(from_hydra(tree, recipe_name(recipe)), OmegaConf.to_yaml(tree))
+            picks = _picks(HydraConfig.get().runtime.choices)
+            job(from_hydra(tree, recipe_name(recipe), picks), OmegaConf.to_yaml(tree))
         except OmnikitError as error:
             mistakes.append(error)
 
@@ -174,6 +176,12 @@ class OmnikitSearchPath(SearchPathPlugin):
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         search_path.append(provider="omnikit", path="omnikit://")
+
+
+def _picks(choices_of_hydra: Mapping[str, Any]) -> dict[str, str]:
+    """Give part → picked name, audio.encoder → whisper_large_v3."""
+    return {group.replace("/", "."): name for group, name in choices_of_hydra.items()
+            if isinstance(name, str) and not group.startswith("hydra")}
 
 
 def _parts(config_path: str) -> list[str]:

@@ -135,6 +135,7 @@ class Recipe:
     evaluate: Evaluate
     seed: int
     run: str | None
+    picks: dict[str, str] = field(default_factory=dict)  # part → the name that was picked for it; for people only
 
     def fingerprint(self) -> str:
         """Give 12 hex digits that change with anything that changes the weights: model, template, data, stages, seed."""
@@ -142,7 +143,7 @@ class Recipe:
         return hashlib.sha256(json.dumps(plain(parts), sort_keys=True).encode()).hexdigest()[:12]
 
 
-def parse(values: Mapping[str, Any], name: str) -> Recipe:
+def parse(values: Mapping[str, Any], name: str, picks: Mapping[str, str] | None = None) -> Recipe:
     """Make a recipe of a composed configuration; raises PlanError with every misplaced or mistyped key at once."""
     errors = [f"{place} is refused: a YAML names installed components with `use:`, it never runs code."
               for place in places_of("_target_", values)]
@@ -159,7 +160,7 @@ def parse(values: Mapping[str, Any], name: str) -> Recipe:
     if errors or generate is None or evaluate is None:
         raise PlanError(*errors)
     return Recipe(name, branches, backbone, top["template"], data, _ordered(stages), generate, evaluate,
-                  top["seed"], top["run"])
+                  top["seed"], top["run"], dict(picks or {}))
 
 
 def _branch(name: str, value: Any, errors: list[str]) -> dict[str, Choice]:

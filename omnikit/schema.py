@@ -184,4 +184,5 @@ def _editable_type(kind: Any) -> Any:
 def _editable_default(item: "Field[Any]", kind: Any) -> "Field[Any]":
     if is_dataclass(kind) and isinstance(kind, type):
         return field(default_factory=_editable_type(kind))
-    return field(default=item.default, default_factory=item.default_factory)  # type: ignore[call-overload, no-any-return]
+    copied: Field[Any] = field(default=item.default, default_factory=item.default_factory)  # type: ignore[call-overload]
+    return copied

@@ -27,23 +27,26 @@ def wiring(plan: Plan, counts: dict[str, int] | None = None) -> str:
 
 def wires(plan: Plan) -> list[tuple[str, str, str, str]]:
     """Give (part, component, takes, gives) of each part in wiring order."""
-    recipe, rows = plan.recipe, []
+    rows = []
+    picked = {"backbone": plan.recipe.backbone.use} if plan.recipe.backbone else {}
+    picked |= {f"{branch}.{slot}": pick.use for branch, slots in plan.recipe.branches.items() for slot, pick in slots.items()}
+    picked |= plan.recipe.picks
     for name, inlet in plan.inputs.items():
         source = inlet.encoder.input
         signal = f"{source.modality}, {float(source.rate):g} Hz" if source.rate else f"{source.modality}, {source.shape}"
-        rows.append((f"{name}.encoder", recipe.branches[name]["encoder"].use, signal, str(inlet.encoded)))
+        rows.append((f"{name}.encoder", picked[f"{name}.encoder"], signal, str(inlet.encoded)))
         if inlet.projector:
-            row = (recipe.branches[name]["projector"].use, str(inlet.encoded), str(inlet.projected))
+            row = (picked[f"{name}.projector"], str(inlet.encoded), str(inlet.projected))
             rows.append((f"{name}.projector", *row))
-    if plan.backbone and recipe.backbone:
+    if plan.backbone:
         size = f"{plan.backbone.dim} wide, {plan.backbone.vocabulary} tokens, context {plan.backbone.context}"
-        rows.append(("backbone", recipe.backbone.use, f"{plan.backbone.dim} wide", size))
+        rows.append(("backbone", picked["backbone"], f"{plan.backbone.dim} wide", size))
     for name, outlet in plan.outputs.items():
         source_width = f"{outlet.head.tap}, {outlet.source.dim} wide"
         gives = {"codes": "codes", "tokens": "the answer's tokens", "transcript": "what the audio says"}[outlet.head.target]
-        rows.append((f"{name}.head", recipe.branches[name]["head"].use, source_width, gives))
+        rows.append((f"{name}.head", picked[f"{name}.head"], source_width, gives))
         if outlet.codec:
-            rows.append((f"{name}.codec", recipe.branches[name]["codec"].use, "codes", str(outlet.codes)))
+            rows.append((f"{name}.codec", picked[f"{name}.codec"], "codes", str(outlet.codes)))
     return rows
 
 

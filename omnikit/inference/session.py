@@ -98,8 +98,12 @@ class Session:
             history[:] = [*asked.messages, Message("assistant", (Part("text", text=answer.text),))]
         return answer
 
-    def answers(self, samples: Sequence[Sample], *, speak: bool = True) -> list[Answer]:
+    def answers(self, samples: Sequence[Sample], *, speak: bool = True, greedy: bool = False) -> list[Answer]:
         """Answer a batch of questions; what follows a sample's last question is not looked at.
+
+        Args:
+            speak: False leaves the sound out.
+            greedy: True takes the best token always, whatever temperature the recipe has.
 
         Raises:
             DataError: a row's media cannot be used, or it is longer than the context.
@@ -111,7 +115,7 @@ class Session:
         batch = self._ask(samples)
         limit = min(options.max_new_tokens, self.plan.backbone.context - batch.tokens.shape[1])
         generated = generate(self.model, moved(batch, self.device), tokenizer.ids(self.plan.template.end)[0], max(1, limit),
-                             temperature=options.temperature, generator=self._generator)
+                             temperature=0.0 if greedy else options.temperature, generator=self._generator)
         texts = [tokenizer.text(row) for row in generated.tokens]
         if not speak or self.speech is None:
             return [Answer(text) for text in texts]
