@@ -37,7 +37,8 @@ def log_fbank(wave: Tensor, bins: int, frame: int, shift: int) -> Tensor:
         window = torch.hann_window(frame, periodic=False, device=wave.device).pow(POVEY)
         size = 1 << (frame - 1).bit_length()
         spectrum = torch.fft.rfft((frames - PREEMPHASIS * before) * window, size)  # [B, T, size / 2 + 1]
-        energies = torch.matmul(spectrum.abs().square(), filters(bins, size, wave.device))
+        power = spectrum.real.square() + spectrum.imag.square()
+        energies = torch.matmul(power, filters(bins, size, wave.device))
         return energies.clamp(min=EPSILON).log()
 
 
