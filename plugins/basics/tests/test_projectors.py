@@ -9,6 +9,7 @@ from omnikit_basics.config import Linear, Mlp, QFormer, StackMlp, StridedConv
 from torch import nn
 from torch.testing import assert_close
 
+from omnikit import choices, registry
 from omnikit.protocols import ProjectorConfig
 from omnikit.specs import FeatureSpec
 from omnikit.types import Features
@@ -38,6 +39,11 @@ def features(lengths: list[int], *, dim: int = 8, rate: Fraction | None = RATE) 
 def built(config: ProjectorConfig, *, dim: int = 8) -> nn.Module:
     torch.manual_seed(0)
     return config.build(FeatureSpec(dim, rate=RATE), 6).eval()
+
+
+def made(kind: str, preset: str) -> object:
+    values = choices.chosen(kind, preset)
+    return registry.component(kind, values.pop("use"))(**values)
 
 
 @pytest.mark.parametrize("name", list(PROJECTORS))
@@ -144,3 +150,14 @@ def test_qformer_of_an_empty_row_stays_finite() -> None:
 def test_impossible_value_is_a_sentence(make: type[ProjectorConfig], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("preset", "config"),
+    [
+        ("stack_mlp_5x2048", StackMlp(stride=5, hidden=2048, tail="drop")),
+        ("qformer_32x768", QFormer(32, dim=768, layers=12, heads=12, ffn=3072, cross_every=2, dropout=0.1)),
+    ],
+)
+def test_preset_holds_the_published_numbers(preset: str, config: ProjectorConfig) -> None:
+    assert made("projector", preset) == config

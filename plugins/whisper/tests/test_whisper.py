@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch.testing import assert_close
 from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
 
+from omnikit import choices, registry
 from omnikit.errors import DataError, RunError
 from omnikit.protocols import EncoderConfig
 from omnikit.types import Signal
@@ -213,3 +214,27 @@ def test_broken_weights_are_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"half a file")
     with pytest.raises(RunError, match=r"model\.safetensors cannot be read as safetensors"):
         tiny(weights=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("preset", "sizes"),  # width, layers, heads, mel bins: table 1 of arXiv:2212.04356; large v3 hears 128 bins
+    [
+        ("whisper_tiny", (384, 4, 6, 80)),
+        ("whisper_base", (512, 6, 8, 80)),
+        ("whisper_small", (768, 12, 12, 80)),
+        ("whisper_medium", (1024, 24, 16, 80)),
+        ("whisper_large_v2", (1280, 32, 20, 80)),
+        ("whisper_large_v3", (1280, 32, 20, 128)),
+    ],
+)
+def test_preset_has_the_published_size(preset: str, sizes: tuple[int, ...]) -> None:
+    values = choices.chosen("encoder", preset)
+    config = registry.component("encoder", values.pop("use"))(**values)
+    assert (config.dim, config.layers, config.heads, config.mel_bins) == sizes
+    assert (config.ffn, config.output.count) == (4 * config.dim, 1500)
+
+
+def test_tiny_preset_keeps_true_lengths_and_augments() -> None:
+    values = choices.chosen("encoder", "whisper_tiny_random")
+    assert (values["dim"], values["layers"], values["heads"], values["seconds"]) == (128, 3, 4, None)
+    assert values["time_masks"] and values["frequency_masks"] and values["gain_db"]
