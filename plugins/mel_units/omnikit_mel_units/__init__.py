@@ -1,0 +1,1 @@
+"""Speech units by k-means over log-mel frames."""

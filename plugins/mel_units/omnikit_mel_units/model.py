@@ -1,0 +1,97 @@
+"""Codec `mel_units`: waves to merged k-means units and back. Knows nothing of text or of language models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Generator, Tensor, nn
+
+from omnikit.errors import DataError, RunError
+from omnikit_mel_units.config import MelUnits
+from omnikit_mel_units.durations import DurationNetwork, train_durations
+from omnikit_mel_units.kmeans import kmeans, nearest
+from omnikit_mel_units.mel import LogMel
+
+KMEANS_SHARE = 0.5  # of the progress; the duration network takes the rest
+
+
+class MelUnitCodec(nn.Module):
+    """Owns the centroids (stacked log-mel frames) and the duration network; both come from `fit` or a state dict."""
+
+    def __init__(self, config: MelUnits) -> None:
+        super().__init__()
+        self.config = config
+        self.mel = LogMel(config)
+        self.durations = DurationNetwork(config.units, config.duration_dim)
+        self.register_buffer("centroids", torch.zeros(config.units, config.mels * config.stack))
+        self.register_buffer("fitted", torch.tensor(False))
+        self.centroids: Tensor
+        self.fitted: Tensor
+
+    @torch.no_grad()
+    def encode(self, wave: Tensor) -> Tensor:
+        """Wave [N] in [-1, 1] to units [T] with their runs merged; an empty wave has none."""
+        self._ready()
+        merged: Tensor = torch.unique_consecutive(self.label(wave))
+        return merged
+
+    @torch.no_grad()
+    def decode(self, codes: Tensor) -> Tensor:
+        """Merged units [T] to a wave in [-1, 1]: predicted durations, centroids' spectra, Griffin-Lim."""
+        self._ready()
+        if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < self.config.units:
+            raise DataError(f"units from {int(codes.min())} to {int(codes.max())} cannot be spoken: codec mel_units has"
+                            f" units 0 to {self.config.units - 1}; use units of the same codec.")
+        return self.speak(codes.repeat_interleave(self.durations.frames(codes)))
+
+    def label(self, wave: Tensor) -> Tensor:
+        """Wave [N] to one unit per frame [ceil(N / (hop x stack))], runs not merged."""
+        return nearest(self._rows(wave), self.centroids)[0]
+
+    def speak(self, labels: Tensor) -> Tensor:
+        """One unit per frame [T] to a wave [T x hop x stack]."""
+        return self.mel.invert(self.centroids[labels].reshape(-1, self.config.mels))
+
+    @torch.no_grad()
+    def fit(self, waves: Sequence[Tensor], generator: Generator, progress: Callable[[float], None]) -> dict[str, float]:
+        """Cluster the frames of waves [N] and learn the durations of the units.
+
+        Args:
+            waves: float32 in [-1, 1] at the codec's sample rate.
+            generator: all that is random here.
+            progress: called with the finished share, up to 1.
+
+        Returns:
+            distortion (mean squared distance of a frame from its centroid, per band), units in use, and the mean error
+            of a predicted duration in frames.
+
+        Raises:
+            DataError: the waves hold fewer frames than there are units.
+        """
+        rows = [self._rows(wave.to(self.centroids)) for wave in waves]
+        total = sum(map(len, rows))
+        if total < self.config.units:
+            raise DataError(f"codec mel_units has {total} frames of speech to fit, but needs at least"
+                            f" {self.config.units}, one for each unit; give its stage more data or fewer units.")
+        chosen = torch.cat(rows)[torch.randperm(total, generator=generator)[:self.config.frames]]
+        self.centroids.copy_(kmeans(chosen, self.config.units, self.config.iterations, generator,
+                                    lambda share: progress(KMEANS_SHARE * share)))
+        labels, distances = zip(*(nearest(row, self.centroids) for row in rows), strict=True)
+        error = train_durations(self.durations, labels, self.config.duration_steps, generator,
+                                lambda share: progress(KMEANS_SHARE + (1 - KMEANS_SHARE) * share))
+        self.fitted.fill_(True)
+        progress(1.0)
+        used = torch.cat(labels).bincount().count_nonzero()
+        return {"distortion": float(torch.cat(distances).mean() / self.centroids.shape[1]), "units": float(used),
+                "duration_error": error}
+
+    def _rows(self, wave: Tensor) -> Tensor:
+        """Wave [N] to stacked log-mel frames [T, mels x stack]."""
+        frames: Tensor = self.mel(wave)  # [T x stack, mels]
+        return frames.reshape(-1, self.centroids.shape[1])
+
+    def _ready(self) -> None:
+        if not bool(self.fitted):
+            raise RunError("codec mel_units has no units yet, but is asked for some; run a stage with `objective: units`"
+                           " before, or load a run that has one.")
