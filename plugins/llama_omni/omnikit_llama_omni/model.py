@@ -68,7 +68,8 @@ class CTCUnitHead(nn.Module):
         scores = logits.float().log_softmax(-1).transpose(0, 1)  # [T, B, units + 1]
         total: Tensor = F.ctc_loss(scores, targets.ids[valid], lengths, targets.lengths,
                                    blank=self.blank, reduction="sum", zero_infinity=True)
-        return total / max(sum(units), 1)
+        mean: Tensor = total / max(sum(units), 1)
+        return mean
 
     def decode(self, features: Features) -> list[list[int]]:
         """Greedy units of each row: the best class of each frame, runs merged, blanks dropped."""
