@@ -111,13 +111,13 @@ class Box:
 
 @dataclass(frozen=True)
 class Echo:
-    """Rows whose question says two words and whose answer repeats them; every `textual`-th question is text only."""
+    """Rows whose question says one to three words and whose answer repeats them; every `textual`-th question is text only."""
 
     rows: int = 64
     textual: int = 0
     first: int = 0
     provides: tuple[str, ...] = ("audio", "transcript", "answer", "speech")
-    seconds: float | None = 0.1
+    seconds: float | None = 0.15
 
     def build(self) -> "EchoReader":
         return EchoReader(self)
@@ -240,12 +240,12 @@ class EchoReader:
 
     def __getitem__(self, index: int) -> Sample:
         number = index + self.config.first
-        a, b = number % 8, (number * 5 // 8 + 1) % 8
-        text = f"{WORDS[a]} {WORDS[b if b != a else (b + 1) % 8]}"
+        step = 1 + number // 8 % 7  # never a multiple of 8: CTC needs no blank between neighbours
+        text = " ".join(WORDS[(number + step * place) % 8] for place in range(1 + number % 3))
         textual = self.config.textual and index % self.config.textual == 0
         asked = Part("text", text=text) if textual else Part("audio", text=text, audio=sound(text), sample_rate=RATE)
         answer = (Part("text", text=text), Part("audio", text=text, audio=sound(text), sample_rate=RATE))
-        return Sample(f"row{number}", (Message("user", (asked,)), Message("assistant", answer)), {"kind": WORDS[a]})
+        return Sample(f"row{number}", (Message("user", (asked,)), Message("assistant", answer)), {"kind": WORDS[number % 8]})
 
 
 def sound(text: str) -> np.ndarray:

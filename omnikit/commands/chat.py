@@ -1,11 +1,12 @@
 """`omnikit chat RUN`: ask a trained run by voice or text, read its answer and hear it. Without a question: a loop."""
 
-import argparse
+
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from omnikit.commands.arguments import Parser
 from omnikit.errors import OmnikitError, RunError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ SOUNDS = (".wav", ".flac", ".ogg", ".mp3")
 
 def run(argv: list[str]) -> int:
     """Answer one question, or line after line of them: a text or the path of a sound file; `:q` ends."""
-    parser = argparse.ArgumentParser("omnikit chat", description=__doc__, epilog=EXAMPLE)
+    parser = Parser("omnikit chat", description=__doc__, epilog=EXAMPLE)
     parser.add_argument("run", help="a run's folder, a link to one, or a recipe's name")
     parser.add_argument("--audio", help="sound file with the question")
     parser.add_argument("--text", help="text of the question, after the sound if both are given")

@@ -1,9 +1,10 @@
 """`omnikit eval RUN`: score a trained run on its held-out questions, and print the numbers with the recogniser's own error."""
 
-import argparse
+
 import sys
 from collections.abc import Mapping
 
+from omnikit.commands.arguments import Parser
 from omnikit.commands.table import columns
 
 EXAMPLE = "example: omnikit eval llama_omni/tiny --recogniser recogniser/tiny --limit 300"
@@ -11,7 +12,7 @@ EXAMPLE = "example: omnikit eval llama_omni/tiny --recogniser recogniser/tiny --
 
 def run(argv: list[str]) -> int:
     """Score a run; the answers and numbers are kept in its folder under eval/."""
-    parser = argparse.ArgumentParser("omnikit eval", description=__doc__, epilog=EXAMPLE)
+    parser = Parser("omnikit eval", description=__doc__, epilog=EXAMPLE)
     parser.add_argument("run", help="a run's folder, a link to one, or a recipe's name")
     parser.add_argument("--recogniser", help="run of the recogniser that hears the answers; by default the recipe's")
     parser.add_argument("--limit", type=int, help="score at most so many rows of each dataset")

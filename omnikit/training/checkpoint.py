@@ -6,6 +6,8 @@ The file's header holds, as JSON, the hash of each part in it (`trained`) and of
 
 import errno
 import json
+import os
+import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +20,7 @@ from torch import Tensor, nn
 from omnikit.errors import RunError
 from omnikit.training.freeze import distinct, weights_hash
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def save(path: Path, parts: Mapping[str, nn.Module], frozen: Mapping[str, str]) -> None:
@@ -79,20 +81,20 @@ def check_frozen(path: Path, found: Mapping[str, str], parts: Collection[str]) -
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turn a full disk and a missing permission into one sentence; other errors pass."""
+    number: int | None
+    cause: OSError | SafetensorError
     try:
         yield
     except OSError as error:
-        if error.errno not in FULL:
-            raise
-        raise RunError(_unwritable(path, error.strerror or str(error))) from error
-    except SafetensorError as error:  # safetensors wraps the system's error in its own words
-        if "No space left" not in str(error):
-            raise
-        raise RunError(_unwritable(path, "No space left on device")) from error
-
-
-def _unwritable(path: Path, reason: str) -> str:
-    return f"{path} cannot be written: {reason}; make room or choose another folder with run=PATH."
+        number, cause = error.errno, error
+    except SafetensorError as error:  # safetensors wraps the system's error in its own words: "… (os error 28)"
+        found = re.search(r"\(os error (\d+)\)", str(error))
+        number, cause = int(found[1]) if found else None, error
+    else:
+        return
+    if number not in REFUSED:
+        raise cause
+    raise RunError(f"{path} cannot be written: {os.strerror(number)}; make room or choose another folder with run=PATH.") from cause
 
 
 def _fill(path: Path, file: safe_open, part: str, module: nn.Module, names: set[str]) -> None:

@@ -1,0 +1,86 @@
+"""Run folders."""
+
+from pathlib import Path
+
+import pytest
+from doubles import make_plan, stages, write_tokenizer
+
+from omnikit.errors import RunError
+from omnikit.plan import Plan
+from omnikit.recipe import Optim
+from omnikit.training.runs import find, is_done, link_latest, load_plan, newest, run_folder, stage_hash
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    return make_plan(write_tokenizer(tmp_path))
+
+
+def finish(folder: Path, plan: Plan) -> None:
+    for name in plan.stages:
+        (folder / name).mkdir(parents=True)
+        (folder / name / "config.yaml").write_text("")
+        (folder / name / "done").write_text(stage_hash(plan, name))
+
+
+def test_folder_is_named_by_recipe_and_fingerprint(plan: Plan) -> None:
+    assert run_folder(plan.recipe) == Path("runs/doubles/tiny") / plan.recipe.fingerprint()
+
+
+def test_run_chooses_another_folder(tmp_path: Path) -> None:
+    assert run_folder(make_plan(write_tokenizer(tmp_path), run=tmp_path / "x").recipe) == tmp_path / "x"
+
+
+@pytest.mark.parametrize("given", ["runs/r/abc", "runs/r/latest", "runs/r", "r"])
+def test_run_is_found_by_folder_link_and_name(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    finish(Path("runs/r/abc"), plan)
+    link_latest(Path("runs/r/abc"))
+    assert find(given) == tmp_path / "runs" / "r" / "abc"
+
+
+def test_unknown_run_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError, match="nothing/here is no run: .*train first: omnikit train nothing/here"):
+        find("nothing/here")
+
+
+def test_latest_moves_to_the_newest(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        link_latest(tmp_path / name)
+    assert (tmp_path / "latest").resolve() == tmp_path / "two"
+
+
+def test_newest_stage_of_each_part(plan: Plan, tmp_path: Path) -> None:
+    finish(tmp_path / "r", plan)
+    assert newest(tmp_path / "r", plan) == {
+        "audio.encoder": "listen", "transcript.head": "listen", "speech.codec": "units", "audio.projector": "understand",
+        "backbone": "understand", "speech.head": "speak"}
+
+
+def test_unfinished_stage_is_named(plan: Plan, tmp_path: Path) -> None:
+    finish(tmp_path / "r", plan)
+    (tmp_path / "r" / "understand" / "done").unlink()
+    with pytest.raises(RunError, match=r"Stage understand of .*r is not finished; finish it with omnikit train doubles/tiny"):
+        newest(tmp_path / "r", plan)
+
+
+def test_hash_of_a_stage_ignores_later_stages(plan: Plan) -> None:
+    changed = stages()
+    changed["speak"].optim = Optim(lr=0.5)
+    other = make_plan(plan.tokenizer or "", only=changed)
+    same = {name: stage_hash(plan, name) == stage_hash(other, name) for name in plan.stages}
+    assert same == {"listen": True, "units": True, "understand": True, "speak": False}
+
+
+def test_done_counts_only_with_its_hash(plan: Plan, tmp_path: Path) -> None:
+    finish(tmp_path / "r", plan)
+    (tmp_path / "r" / "listen" / "done").write_text("another")
+    assert [is_done(tmp_path / "r", plan, name) for name in plan.stages] == [False, True, True, True]
+
+
+def test_run_without_lock_is_one_sentence(plan: Plan, tmp_path: Path) -> None:
+    finish(tmp_path / "r", plan)
+    with pytest.raises(RunError, match=r"lock.json cannot be read"):
+        load_plan(tmp_path / "r")
