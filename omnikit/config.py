@@ -36,7 +36,7 @@ _BRANCH = re.compile(r"[a-z][a-z0-9_]*")
 _COMMON_BRANCHES = ("audio", "speech", "text", "transcript", "vision")
 _NO_FOLDERS = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra.sweep.dir=.", "hydra.sweep.subdir=.",
                "hydra/job_logging=none")
-_strangers: list[Path] = []  # folders of recipes given by path; a search path for Hydra, which has no other way to be told
+_given: dict[str, Path] = {}  # config name → file of the recipe given by path; Hydra has no other way to be told
 
 
 def compose(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -57,9 +57,18 @@ def compose_tree(recipe: str, overrides: Sequence[str] = (), keep_hydra: bool = 
     """Compose a recipe with Hydra, with or without Hydra's own node; see compose."""
     name = locate(recipe)
     register()
+    refuse_code(overrides)
     GlobalHydra.instance().clear()
     with explained(recipe, overrides), initialize(version_base="1.3", config_path=None):
         return hydra_compose(name, overrides=list(overrides), return_hydra_config=keep_hydra)
+
+
+def refuse_code(overrides: Sequence[str]) -> None:
+    """Raise ConfigError if an override names code to run, which Hydra would do under `hydra.…` before we see it."""
+    for override in overrides:
+        if "_target_" in override:
+            raise ConfigError(f"override {override!r} is refused: `_target_` names code; pick an installed component with"
+                              " branch/kind=<name>, it never runs code.")
 
 
 def from_hydra(tree: DictConfig, name: str, picks: Mapping[str, str] | None = None) -> Recipe:
@@ -67,7 +76,9 @@ def from_hydra(tree: DictConfig, name: str, picks: Mapping[str, str] | None = No
     try:
         values = OmegaConf.to_container(OmegaConf.masked_copy(tree, [str(k) for k in tree if k != "hydra"]), resolve=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(f"recipe {name}: {str(error).splitlines()[0]}.") from error
+        place = getattr(error, "full_key", None) or "a value"
+        raise ConfigError(f"recipe {name}: {place} cannot be resolved: {str(error).splitlines()[0]};"
+                          " write the value there.") from error
     assert isinstance(values, dict), "a recipe is a mapping"
     return parse({str(k): v for k, v in values.items()}, name, picks)
 
@@ -90,6 +101,7 @@ def run_jobs(recipe: str, argv: Sequence[str], job: Callable[[Recipe, str], None
             mistakes.append(error)
 
     register()
+    refuse_code(argv)
     before, sys.argv = sys.argv, [program, "--config-name", name, *argv, *_NO_FOLDERS]
     try:
         with explained(recipe, argv):
@@ -109,15 +121,17 @@ def locate(recipe: str) -> str:
     """Give Hydra's config name for a recipe's name or path; a path's folder joins the search path."""
     if not recipe.endswith((".yaml", ".yml")):
         known = list(recipe_files())
-        if recipe not in known and not any((f / f"{recipe}.yaml").is_file() for f in _strangers):
+        if recipe not in known:
             raise ConfigError(choices.unknown("recipe", recipe, known, "or give the path of a YAML file"))
         return recipe
     path = Path(recipe).resolve()
     if not path.is_file():
         raise ConfigError(f"recipe {recipe} is not there: no such file; give a path to a YAML or one of"
                           f" {', '.join(recipe_files())}.")
-    _strangers[:] = [path.parent]
-    return path.stem
+    name = f"{path.stem}_file" if _is_taken(path.stem) else path.stem
+    _given.clear()
+    _given[name] = path
+    return name
 
 
 def register() -> None:
@@ -155,8 +169,8 @@ class OmnikitSource(ConfigSource):
             return self._result(OmegaConf.create(choices.chosen(kind, parts[-1])), package=".".join(parts[:-1]))
         path = _recipe_file(parts)
         assert path is not None, f"Hydra asked for {config_path}, which is_config denied"
-        header = ConfigSource._get_header_dict(path.read_text(encoding="utf-8"))
-        return self._result(_checked(path, choices.read_mapping(path)), **header)
+        # A recipe is a whole configuration, whatever `# @package` it claims: another one could reach Hydra's own node.
+        return self._result(_checked(path, choices.read_mapping(path)), package="_global_")
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         parts = _parts(config_path)
@@ -205,9 +219,17 @@ def _is_folder(parts: list[str]) -> bool:
 
 
 def _recipe_file(parts: list[str]) -> Path | None:
+    """Find a recipe by its config name: the one given by path, a YAML beside it, or a shipped one."""
     name = "/".join(parts)
-    strangers = [folder / f"{name}.yaml" for folder in _strangers if parts[:1] != ["hydra"]]
-    return next((path for path in strangers if path.is_file()), recipe_files().get(name))
+    if name in _given:
+        return _given[name]
+    beside = [file.parent / f"{name}{suffix}" for file in _given.values() for suffix in (".yaml", ".yml")]
+    return next((path for path in beside if path.is_file() and parts[:1] != ["hydra"]), recipe_files().get(name))
+
+
+def _is_taken(name: str) -> bool:
+    """Say whether Hydra would read a file's name as the schema, a group or its own node."""
+    return name in ("recipe", "hydra") or _is_folder([name]) or _kind([name]) is not None
 
 
 def _checked(path: Path, values: dict[str, Any]) -> DictConfig:

@@ -3,12 +3,18 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from omnikit.errors import ConfigError, nearest
+from omnikit.errors import ConfigError, OmnikitError, nearest
+from omnikit.places import recipe_files
+from omnikit.recipe import OWN_KEYS, SLOTS, Generate, Optim, Run, Stage
+
+_WORDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+_CLASSES = {cls.__name__: cls for cls in (Generate, Optim, Run, Stage)}
 
 
 @contextmanager
@@ -18,43 +24,117 @@ def explained(recipe: str, overrides: Sequence[str]) -> Iterator[None]:
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_sentence(error, recipe, overrides)) from error
+    except RecursionError as error:
+        raise ConfigError(f"recipe {recipe} extends itself; take its own name out of its defaults.") from error
+    except ValueError as error:  # `audio=3`, where audio is a group: Hydra has no class of its own for it
+        if "Config group override" not in str(error):
+            raise
+        raise ConfigError(_group_as_key(recipe, overrides)) from error
 
 
 def _sentence(error: Exception, recipe: str, overrides: Sequence[str]) -> str:
     text = str(error)
     if isinstance(error, OverrideParseException):
         return f"override {error.override!r} cannot be read: {_first_line(text)}; write key=value."
-    key = re.search(r"Could not override '([^']+)'", text)
+    sweep = re.search(r"Ambiguous value for argument '(.*)'", text)
+    if sweep:
+        return f"{sweep.group(1)} names several values; a sweep needs -m (omnikit train … -m), a list needs brackets."
+    found = re.search(r"Could not find '([^']*)'", text)
+    if found:
+        return _not_found(found.group(1), recipe, overrides)
+    twice = re.search(r"Multiple values for ([\w/]+)", text)
+    if twice:
+        return _twice(twice.group(1), recipe, overrides)
+    gone = re.search(r"Could not delete (?:from config\. )?'([^'=]+)", text)
+    if gone:
+        return _no_such_key(gone.group(1), recipe)
+    key = re.search(r"Could not override '([^'@]+)", text)
     if key:
-        return _no_such_key(key.group(1), recipe, "/" in key.group(1))
+        return _not_overridden(key.group(1), recipe, overrides, error.__cause__)
     merged = re.search(r"Error merging override (\S+)", text)
     if merged:
-        return _bad_value(merged.group(1), error.__cause__ or error, recipe)
-    typed = re.search(r"full_key: (\S+)", text)
+        key_given, _, value = merged.group(1).lstrip("+").partition("=")
+        return _bad_value(key_given, value, str(error.__cause__ or error))
+    typed = re.search(r"full_key: ?(\S*)\n", text)
     if typed:
-        return _bad_value(typed.group(1), error, recipe)
+        return _bad_value(typed.group(1), "", text)
     return f"recipe {recipe} cannot be composed: {_first_line(text)}."
 
 
-def _bad_value(override: str, cause: BaseException, recipe: str) -> str:
-    key, _, value = override.partition("=")
-    text = str(cause)
+def _bad_value(key: str, value: str, text: str) -> str:
+    """Explain a value or a key that the schema refuses; `text` is OmegaConf's."""
+    if "not a subclass of Stage" in text and " dict " in text:
+        stage = ".".join(key.split(".")[:2])
+        return f"{key} belongs to {stage}, a stage that is not there; write a new stage in a YAML that extends this recipe."
+    unknown = re.search(r"Key '(\w+)' not in '(\w+)'", text)
+    if unknown and unknown.group(2) in _CLASSES:
+        return no_field(key, unknown.group(1), unknown.group(2))
     wrong = re.search(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", text)
     if wrong:
-        words = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
-        return f"{key} is {wrong.group(1)!r}, but must be {words.get(wrong.group(2), wrong.group(2).lower())}."
-    if "not a subclass of Stage" in text:
-        stage = ".".join(key.lstrip("+").split(".")[:2])
-        return f"{key} sets one key of a stage that is not there; give it whole, +{stage}={{train: …}}, or in a YAML."
-    if "not in" in text and "Key" in text:
-        return _no_such_key(key.lstrip("+"), recipe, group=False)
+        return f"{key} is {wrong.group(1)!r}, but must be {_WORDS.get(wrong.group(2), wrong.group(2).lower())}."
+    mapping = re.search(r"(?:assign|assigned:|error:) \w+ (?:to Dict|is not a subclass of (\w+))", text)
+    if mapping:
+        shown = re.search(r"value: (.*)", text)
+        found = shown.group(1) if shown else value or "one word"
+        return f"{key or (mapping.group(1) or '').lower()} is {found}, but must be a mapping of keys to values."
     return f"{key} cannot be set{f' to {value!r}' if value else ''}: {_first_line(text)}."
 
 
-def _no_such_key(key: str, recipe: str, group: bool) -> str:
+def no_field(where: str, key: str, cls: str) -> str:
+    """Say that a key is no field of one of the recipe's dataclasses."""
+    known = sorted(item.name for item in fields(_CLASSES[cls]))
+    return f"{where} is not a field of {cls}.{nearest(key, known)} It has: {', '.join(known)}."
+
+
+def _not_overridden(key: str, recipe: str, overrides: Sequence[str], cause: BaseException | None) -> str:
+    unknown = re.search(r"Key '(\w+)' not in '(\w+)'\s+full_key: (\S+)", str(cause))
+    if unknown and unknown.group(2) in _CLASSES:
+        return no_field(unknown.group(3), unknown.group(1), unknown.group(2))
+    if _given(key, overrides):
+        return _no_such_key(key, recipe)
+    near = nearest(key.rpartition("/")[2], SLOTS)
+    return f"recipe {recipe} says `override /{key}` in its defaults, but what it extends picks no {key}.{near}" \
+           " For a new branch, leave out the word override."
+
+
+def _not_found(path: str, recipe: str, overrides: Sequence[str]) -> str:
+    """Explain a choice or a recipe that Hydra cannot find."""
+    group, _, name = path.rpartition("/")
+    if _given(group, overrides) and not name:
+        return f"override {group}= names no preset; write {group}=<name> or, to remove it, ~{group}."
+    place = f"override {group}={name}" if _given(group, overrides) else f"recipe {recipe}: /{path} in its defaults"
+    parts = group.split("/")
+    if len(parts) == 2 and parts[0] not in ("hydra", *OWN_KEYS) and parts[1] not in SLOTS:
+        return f"{place} names nothing: {parts[1]!r} is not a part of a branch.{nearest(parts[1], SLOTS)}" \
+               f" A branch holds {', '.join(SLOTS)}."
+    known = list(recipe_files())
+    return f"{place} names nothing: there is no recipe, preset or YAML beside it of that name.{nearest(path, known)}" \
+           f" Recipes: {', '.join(known)}."
+
+
+def _twice(group: str, recipe: str, overrides: Sequence[str]) -> str:
+    if any(o.startswith(f"+{group}=") for o in overrides):
+        return f"+{group} adds what recipe {recipe} already has; leave out the plus sign to replace it."
+    return f"recipe {recipe} picks {group} twice; write `override /{group}: <name>` in its defaults to replace the first."
+
+
+def _group_as_key(recipe: str, overrides: Sequence[str]) -> str:
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if "/" not in key and "." not in key and re.fullmatch(r"null|true|false|[\d.e+-]+|[\[{].*", value, re.IGNORECASE):
+            return f"{key} cannot be {value}, because it holds components; pick one by name, or remove it with ~{key}."
+    return f"recipe {recipe}: a number stands where a component's name must be; write `branch/kind: <name>`."
+
+
+def _no_such_key(key: str, recipe: str) -> str:
     """Name the first word of a path that the recipe lacks, and the nearest one it has."""
-    path = key.partition("=")[0].replace("/", ".").split(".")
-    node: object = _tree(recipe)
+    from omnikit.config import compose_tree  # this module explains what compose_tree raises
+
+    try:
+        node: object = compose_tree(recipe)
+    except OmnikitError as error:  # the recipe itself is broken: that comes first
+        return str(error)
+    path = key.replace("/", ".").split(".")
     for depth, word in enumerate(path):
         known = [str(k) for k in node] if isinstance(node, DictConfig) else []
         if word not in known:
@@ -63,18 +143,14 @@ def _no_such_key(key: str, recipe: str, group: bool) -> str:
             return f"{what} It has: {', '.join(known) or 'no keys'}{'; a new branch is added with +.' if not depth else '.'}"
         assert isinstance(node, DictConfig), "known is empty otherwise"
         node = node._get_node(word)
-    advice = f"it is set in the recipe itself; set its fields with dots, or add +{key}" if group else "set a field of it"
-    return f"{key} cannot be overridden that way: {advice}."
+    if "/" not in key:
+        return f"{key} cannot be overridden that way; set a field of it."
+    return f"{key} is not picked in the defaults of recipe {recipe}, but set there field by field; set its fields with" \
+           f" dots, or pick a component with +{key}=<name>."
 
 
-def _tree(recipe: str) -> DictConfig:
-    """Compose the recipe alone, to see which keys it has; an empty tree if the recipe itself is broken."""
-    from omnikit.config import compose_tree  # this module explains what compose_tree raises
-
-    try:
-        return compose_tree(recipe)
-    except ConfigError:
-        return OmegaConf.create({})
+def _given(key: str, overrides: Sequence[str]) -> bool:
+    return any(o.lstrip("+~").partition("=")[0].partition("@")[0] == key for o in overrides)
 
 
 def _first_line(text: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from omnikit.errors import PlanError
+from omnikit.errors import DataError, PlanError
 from omnikit.protocols import BackboneConfig, ReaderConfig
 from omnikit.recipe import Recipe
 from omnikit.specs import Template
@@ -43,6 +43,8 @@ def make(recipe: Recipe) -> Plan:
         PlanError: parts do not fit together, or a stage asks for what is not there; every mismatch in one go.
     """
     errors: list[str] = []
+    if not recipe.branches and recipe.backbone is None:
+        errors.append(f"recipe {recipe.name} has no part; pick some in its defaults, for example `- /audio/encoder: whisper`.")
     parts = Parts(recipe, errors)
     inputs = wire_inputs(recipe, parts, errors)
     outputs = wire_outputs(recipe, parts, inputs, errors)
@@ -104,7 +106,12 @@ def _check_context(wired: Wired, errors: list[str]) -> None:
         for branch, inlet in wired.inputs.items():
             modality, rate = inlet.encoder.input.modality, inlet.encoder.input.rate
             if modality in reader.provides and reader.seconds is not None and rate is not None and inlet.projector:
-                positions = inlet.length(int(reader.seconds * rate))
+                try:
+                    positions = inlet.length(int(reader.seconds * rate))
+                except DataError as error:
+                    errors.append(f"data.{name} has questions of {reader.seconds:g} s, which {branch}.encoder cannot take:"
+                                  f" {error}")
+                    continue
                 if positions >= wired.backbone.context:
                     errors.append(f"data.{name} has questions of {reader.seconds:g} s, which branch {branch} turns into"
                                   f" {positions} positions, but backbone.context is {wired.backbone.context}; join more"

@@ -109,7 +109,7 @@ def _convert_union(value: Any, kinds: tuple[Any, ...], where: str, errors: list[
             result = convert(value, kind, where, attempts[-1])
             if not attempts[-1]:
                 return result
-    errors.extend(attempts[0] if len(attempts) == 1 else [_wrong(value, Union[kinds], where)])
+    errors.extend(attempts[0] if len(attempts) == 1 else [_wrong(value, Union[kinds], where)])  # noqa: UP007  # made at run time
     return value
 
 
@@ -183,6 +183,7 @@ def _editable_type(kind: Any) -> Any:
 
 def _editable_default(item: "Field[Any]", kind: Any) -> "Field[Any]":
     if is_dataclass(kind) and isinstance(kind, type):
-        return field(default_factory=_editable_type(kind))
+        nested: Field[Any] = field(default_factory=_editable_type(kind))
+        return nested
     copied: Field[Any] = field(default=item.default, default_factory=item.default_factory)  # type: ignore[call-overload]
     return copied

@@ -217,7 +217,8 @@ def _check_codec_objective(where: str, plan: StagePlan, wired: Wired, errors: li
     codecs = {f"{name}.codec": outlet.codec for name, outlet in wired.outputs.items() if outlet.codec}
     if len(plan.trained) != 1 or plan.trained[0] not in codecs:
         errors.append(f"{where}.objective is {objective}, which fits one codec alone, but train names"
-                      f" {', '.join(plan.trained) or 'nothing'}; name one of {', '.join(codecs) or 'none (there is no codec)'}.")
+                      f" {', '.join(plan.trained) or 'nothing'};"
+                      f" name one of {', '.join(codecs) or 'none (there is no codec)'}.")
         return
     offered = _objectives(codecs[plan.trained[0]])
     if objective not in offered:
@@ -225,7 +226,8 @@ def _check_codec_objective(where: str, plan: StagePlan, wired: Wired, errors: li
                       f" {', '.join(offered) or 'no objective of its own (it comes with its weights)'}.")
     for name in plan.datasets:
         if "speech" not in wired.readers[name].provides:
-            errors.append(f"{where} needs rows with speech, but dataset {name} gives {', '.join(wired.readers[name].provides)}.")
+            errors.append(f"{where} needs rows with speech, but dataset {name} gives"
+                          f" {', '.join(wired.readers[name].provides)}.")
 
 
 def _objectives(codec: object) -> tuple[str, ...]:

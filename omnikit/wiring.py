@@ -95,9 +95,9 @@ def wire_outputs(recipe: Recipe, parts: Parts, inlets: dict[str, Inlet], errors:
         if "codec" in slots and "head" not in slots:
             errors.append(f"{name}.codec has no head that emits its codes: pick one with {name}/head=<preset>.")
         if head is not None:
-            source = _source(f"{name}.head", head.tap, parts, inlets, errors)
+            source = _source(f"{name}.head", head.tap, recipe, parts, inlets, errors)
             codec = _codec(name, head, slots, parts, errors)
-            vocabulary = _vocabulary(name, head, parts, errors)
+            vocabulary = _vocabulary(name, head, recipe, parts, errors)
             if source:
                 outlets[name] = Outlet(name, head, source, codec, codec.spec if codec else None, vocabulary)
     return outlets
@@ -162,14 +162,21 @@ def _inlet(name: str, encoder: EncoderConfig, parts: Parts, errors: list[str]) -
     return Inlet(name, encoder, encoder.output, projector, projected)
 
 
-def _source(where: str, tap: str, parts: Parts, inlets: dict[str, Inlet], errors: list[str]) -> FeatureSpec | None:
+def _source(
+    where: str, tap: str, recipe: Recipe, parts: Parts, inlets: dict[str, Inlet], errors: list[str]
+) -> FeatureSpec | None:
+    """Give what a head taps; None, and a sentence unless the tapped part has its own, where nothing is there."""
     if tap in BACKBONE_TAPS:
-        if parts.backbone is None:
+        if parts.backbone is None and recipe.backbone is None:
             errors.append(f"{where} taps the backbone's {tap}, but there is no backbone: pick one with backbone=<preset>.")
+        if parts.backbone is None:
             return None
         return FeatureSpec(parts.backbone.vocabulary if tap == "logits" else parts.backbone.dim, count=1)
     specs = {f"{name}.encoder": inlet.encoded for name, inlet in inlets.items()}
     specs |= {f"{name}.projector": inlet.projected for name, inlet in inlets.items() if inlet.projected}
+    branch, _, slot = tap.partition(".")
+    if tap not in specs and slot in recipe.branches.get(branch, {}) and parts.get(tap) is None:
+        return None
     if tap not in specs:
         known = [*BACKBONE_TAPS, *specs]
         errors.append(f"{where}.tap is {tap!r}, but can be one of {', '.join(known)}.{nearest(tap, known)}")
@@ -191,7 +198,7 @@ def _codec(name: str, head: HeadConfig, slots: dict[str, Choice], parts: Parts, 
     return codec
 
 
-def _vocabulary(name: str, head: HeadConfig, parts: Parts, errors: list[str]) -> int:
+def _vocabulary(name: str, head: HeadConfig, recipe: Recipe, parts: Parts, errors: list[str]) -> int:
     """Give the tokens that a head chooses from: those of its own tokenizer, else the backbone's."""
     own = getattr(head, "tokenizer", None)
     if own is None and parts.backbone is not None:
@@ -199,6 +206,6 @@ def _vocabulary(name: str, head: HeadConfig, parts: Parts, errors: list[str]) ->
     size = tokenizer_size(own) if own else None
     if own and size is None:
         errors.append(f"{name}.head.tokenizer is {own!r}, but neither a tokenizer of that name nor a .json file is there.")
-    if own is None and head.target != "codes":
+    if own is None and head.target != "codes" and recipe.backbone is None:
         errors.append(f"{name}.head has no vocabulary: without a backbone, set {name}.head.tokenizer (for example tiny).")
     return size or 0

@@ -1,6 +1,5 @@
 """`omnikit chat RUN`: ask a trained run by voice or text, read its answer and hear it. Without a question: a loop."""
 
-
 import sys
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,18 +1,18 @@
 """`omnikit check RECIPE [overrides]`: compose, wire, print; with --deep also read the data and run one dummy batch."""
 
-import argparse
 import sys
 
 from omnikit.commands import table
+from omnikit.commands.arguments import Parser
 from omnikit.config import compose
 from omnikit.plan import make
 
 
 def run(argv: list[str]) -> int:
     """Check a recipe with what `train` would be given; every mismatch is reported at once."""
-    parser = argparse.ArgumentParser("omnikit check", description=__doc__)
+    parser = Parser("omnikit check", description=__doc__)
     parser.add_argument("recipe", help="a name such as llama_omni/tiny, or a YAML file")
-    parser.add_argument("overrides", nargs="*", help="as for train: audio/encoder=mel_cnn stages.speak.optim.lr=1e-4")
+    parser.add_argument("overrides", nargs="*", default=[], help="as for train: audio/encoder=mel_cnn seed=1")
     parser.add_argument("--deep", action="store_true", help="read every row of the data and run one dummy batch (needs torch)")
     arguments = parser.parse_intermixed_args(argv)
     plan = make(compose(arguments.recipe, arguments.overrides))

@@ -1,6 +1,5 @@
 """`omnikit eval RUN`: score a trained run on its held-out questions, and print the numbers with the recogniser's own error."""
 
-
 import sys
 from collections.abc import Mapping
 

@@ -1,9 +1,9 @@
 """`omnikit list [KIND]`: what is installed, with the package it comes from and one line; imports no torch."""
 
-import argparse
 import sys
 
 from omnikit import choices, registry
+from omnikit.commands.arguments import Parser
 from omnikit.commands.table import columns
 from omnikit.errors import ConfigError, RegistryError, nearest
 from omnikit.places import recipe_files
@@ -14,7 +14,7 @@ GROUPS = (*KINDS, "template", "data")
 
 def run(argv: list[str]) -> int:
     """List components and presets of one kind, or of all kinds; a broken or clashing one is listed with its reason."""
-    parser = argparse.ArgumentParser("omnikit list", description=__doc__)
+    parser = Parser("omnikit list", description=__doc__)
     parser.add_argument("kind", nargs="?", help=f"one of {', '.join(GROUPS)}, recipe")
     kind = parser.parse_args(argv).kind
     if kind not in (None, "recipe", *GROUPS):

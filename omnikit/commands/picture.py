@@ -60,7 +60,8 @@ def _corner(place: tuple[int, int]) -> tuple[int, int]:
 def _box(part: str, component: str, gives: str, column: int, lane: int) -> str:
     x, y = _corner((column, lane))
     fill = _FILL[part.rpartition(".")[2]]
-    lines = [(part, 13, "bold"), (component, 12, "normal"), (gives if len(gives) < 36 else gives.partition(",")[0], 11, "normal")]
+    gives = gives if len(gives) < 36 else gives.partition(",")[0]
+    lines = [(part, 13, "bold"), (component, 12, "normal"), (gives, 11, "normal")]
     texts = "".join(f'<text x="{x + 10}" y="{y + 20 + 18 * i}" font-size="{size}" font-weight="{weight}">{escape(text)}</text>'
                     for i, (text, size, weight) in enumerate(lines))
     return f'<rect x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="8" fill="{fill}" stroke="#475569"/>{texts}'

@@ -1,6 +1,5 @@
 """`omnikit show RECIPE [overrides]` prints the wiring; `omnikit show [KIND/]COMPONENT` its fields and contract."""
 
-import argparse
 import inspect
 import sys
 from dataclasses import fields
@@ -10,6 +9,7 @@ from typing import Any
 
 from omnikit import choices, registry
 from omnikit.commands import table
+from omnikit.commands.arguments import Parser
 from omnikit.errors import ConfigError, OmnikitError
 from omnikit.places import recipe_files
 from omnikit.schema import construct, defaults
@@ -29,9 +29,9 @@ CONTRACTS = {
 
 def run(argv: list[str]) -> int:
     """Show a recipe or a component."""
-    parser = argparse.ArgumentParser("omnikit show", description=__doc__)
+    parser = Parser("omnikit show", description=__doc__)
     parser.add_argument("what", help="a recipe (name or YAML), a component or preset, or KIND/NAME")
-    parser.add_argument("overrides", nargs="*", help="for a recipe: audio/encoder=mel_cnn …")
+    parser.add_argument("overrides", nargs="*", default=[], help="for a recipe: audio/encoder=mel_cnn …")
     parser.add_argument("--parameters", action="store_true", help="count each part's parameters on the meta device")
     parser.add_argument("--picture", metavar="FILE.svg", help="draw the wiring of a recipe")
     arguments = parser.parse_intermixed_args(argv)
@@ -56,7 +56,11 @@ def _show_recipe(recipe: str, overrides: list[str], parameters: bool, picture: s
     if picture:
         from omnikit.commands.picture import draw
 
-        Path(picture).write_text(draw(plan, recipe), encoding="utf-8")
+        try:
+            Path(picture).write_text(draw(plan, recipe), encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"--picture is {picture}, which cannot be written: {error.strerror};"
+                              " choose another file.") from error
         sys.stdout.write(f"\nThe picture is {picture}.\n")
 
 

@@ -1,8 +1,8 @@
 """`omnikit train RECIPE [overrides] [-m] [--cfg job]`: train every stage that is not done yet; print the table of stages."""
 
-import argparse
 import sys
 
+from omnikit.commands.arguments import Parser
 from omnikit.config import run_jobs
 from omnikit.plan import make
 from omnikit.recipe import Recipe
@@ -12,9 +12,10 @@ EXAMPLE = "example: omnikit train llama_omni/tiny audio/encoder=mel_cnn stages.s
 
 def run(argv: list[str]) -> int:
     """Train a recipe; Hydra's own flags (-m for sweeps, --cfg job to print the configuration) go to Hydra."""
-    parser = argparse.ArgumentParser("omnikit train", description=__doc__, epilog=EXAMPLE)
+    parser = Parser("omnikit train", description=__doc__, epilog=EXAMPLE)
     parser.add_argument("recipe", help="a name such as llama_omni/tiny, or a YAML file")
-    parser.add_argument("overrides", nargs="*", help="slash picks a component, dot sets a field, + adds a branch or dataset")
+    parser.add_argument("overrides", nargs="*", default=[],
+                        help="slash picks a component, dot sets a field, + adds a branch or dataset")
     parser.add_argument("-m", "--multirun", action="store_true", help="sweep: one run for each combination of a=1,2 b=3,4")
     parser.add_argument("--cfg", choices=("job", "hydra", "all"), help="print the composed configuration and train nothing")
     arguments = parser.parse_intermixed_args(argv)
