@@ -10,7 +10,7 @@ demo: .venv/ready  ## train every stage of llama_omni/tiny, score it and hear on
 	$(BIN)/omnikit train recogniser/tiny
 	$(BIN)/omnikit train llama_omni/tiny
 	$(BIN)/omnikit eval llama_omni/tiny
-	$(BIN)/omnikit chat llama_omni/tiny --example --out runs/demo/answer.wav
+	$(BIN)/omnikit chat llama_omni/tiny --example --out runs/answer.wav
 
 test: .venv/ready lint  ## everything that must hold before a change lands
 	$(BIN)/pytest -n 2 --dist loadfile

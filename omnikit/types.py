@@ -136,6 +136,11 @@ class Answer:
     sample_rate: int = 16000
     codes: tuple[int, ...] = ()
 
+    @property
+    def seconds(self) -> float:
+        """How long the answer sounds."""
+        return 0.0 if self.waveform is None else len(self.waveform) / self.sample_rate
+
     def save(self, path: str | Path) -> None:
         """Write the waveform as a 16-bit WAV; raises RunError where there is none or the file cannot be written."""
         from omnikit.data.media import save_audio

@@ -117,8 +117,8 @@ class Collator:
     def _count(self, inlet: Inlet, samples: int, row: str) -> int:
         try:
             count = inlet.length(samples) if self.speaks else inlet.encoder.length(samples)
-        except ValueError as error:
-            raise DataError(f"Row {row}: {inlet.name} cannot take {samples} samples: {error}.") from error
+        except (ValueError, DataError) as error:
+            raise DataError(f"Row {row}: {inlet.name} cannot take {samples} samples: {error}") from error
         if count < 1:
             raise DataError(f"Row {row}: {inlet.name} of {samples} samples is too short, it gives no vector; leave it out.")
         return count

@@ -94,7 +94,8 @@ def writing(path: Path) -> Iterator[None]:
         return
     if number not in REFUSED:
         raise cause
-    raise RunError(f"{path} cannot be written: {os.strerror(number)}; make room or choose another folder with run=PATH.") from cause
+    reason = os.strerror(number)
+    raise RunError(f"{path} cannot be written: {reason}; make room or choose another folder with run=PATH.") from cause
 
 
 def _fill(path: Path, file: safe_open, part: str, module: nn.Module, names: set[str]) -> None:

@@ -27,8 +27,9 @@ def versions() -> dict[str, str]:
 
 def hardware() -> dict[str, str | int]:
     """Give what the stage ran on."""
-    facts: dict[str, str | int] = {"machine": platform.machine(), "system": platform.system(),
-                                   "python": platform.python_version(), "cores": os.cpu_count() or 0, "threads": torch.get_num_threads()}
+    facts: dict[str, str | int] = {
+        "machine": platform.machine(), "system": platform.system(), "python": platform.python_version(),
+        "cores": os.cpu_count() or 0, "threads": torch.get_num_threads()}
     if torch.cuda.is_available():
         facts |= {"gpu": torch.cuda.get_device_name(), "gpus": torch.cuda.device_count()}
     return facts
