@@ -33,7 +33,7 @@ TEMPLATE = Template("<bos>", "{content} <user>", "<user> {content}", "<bot>", "<
 class Ear:
     """Frames of 5 samples; `lie` makes its contract promise more vectors than come."""
 
-    dim: int = 12
+    dim: int = 16
     dropout: float = 0.0
     lie: int = 0
 
@@ -130,13 +130,13 @@ class EarModule(nn.Module):
     def __init__(self, dim: int, dropout: float) -> None:
         super().__init__()
         self.norm = nn.BatchNorm1d(5)
-        self.linear = nn.Linear(5, dim)
+        self.linear = nn.Sequential(nn.Linear(5, 64), nn.GELU(), nn.Linear(64, dim))
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, signal: Signal) -> Features:
         frames = signal.data[:, : signal.data.shape[1] // 5 * 5].unflatten(1, (-1, 5))  # [B, T, 5]
         x = self.norm(frames.transpose(1, 2)).transpose(1, 2)
-        return Features(self.dropout(torch.tanh(self.linear(x))), signal.lengths // 5, Fraction(RATE, 5))
+        return Features(self.dropout(self.linear(x)), signal.lengths // 5, Fraction(RATE, 5))
 
 
 class BridgeModule(nn.Module):
@@ -156,6 +156,7 @@ class MindModule(nn.Module):
         self.table = nn.Embedding(vocabulary, dim)
         self.places = nn.Embedding(64, dim)
         self.mix = nn.Linear(dim, 3 * dim)
+        self.output = nn.Linear(dim, vocabulary, bias=False)
         self.feed = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
 
     def embed(self, tokens: Tensor) -> Tensor:
@@ -165,7 +166,7 @@ class MindModule(nn.Module):
         return self.step(inputs, mask, None)[0]
 
     def logits(self, hidden: Tensor) -> Tensor:
-        return hidden @ self.table.weight.T
+        return self.output(hidden)
 
     def init_state(self, batch: int) -> object:
         return None

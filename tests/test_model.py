@@ -86,7 +86,8 @@ def test_splice_puts_projected_vectors_at_slots_and_embeddings_elsewhere(model: 
     batch = make_batch(model, [0, 1])
     taps = Taps(model, batch)
     flat, slots = taps.inputs.flatten(0, 1), batch.slots["audio"]
-    torch.testing.assert_close(flat[slots], torch.cat([taps.projected("audio").data[0, :1], taps.projected("audio").data[1, :2]]))
+    projected = taps.projected("audio").data
+    torch.testing.assert_close(flat[slots], torch.cat([projected[0, :1], projected[1, :2]]))
     kept = torch.ones(len(flat), dtype=torch.bool)
     kept[slots] = False
     torch.testing.assert_close(flat[kept], model.language_model().embed(batch.tokens).flatten(0, 1)[kept])

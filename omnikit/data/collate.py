@@ -166,7 +166,7 @@ class Collator:
         if not text or tokenizer is None:
             raise DataError(f"Row {row.id} does not say what its audio says, but branch {name} learns from it;"
                             " give the audio part a text.")
-        return tokenizer.ids(text)
+        return tokenizer.ids(f" {text.strip()}")  # a word is the same token wherever it stands
 
 
 def transcriber(plan: Plan, branch: str) -> Tokenizer | None:

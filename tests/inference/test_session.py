@@ -1,0 +1,130 @@
+"""The three lines of Python, on doubles."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from doubles import RATE, Echo, EchoReader, make_plan, make_recogniser, sound, stages, write_tokenizer
+
+from omnikit.errors import DataError, PlanError, RunError
+from omnikit.inference.session import Session, build, question, restore
+from omnikit.plan import Plan
+from omnikit.training.freeze import hashes
+from omnikit.training.stage import run_stages
+from omnikit.types import Answer, Message, Sample
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    return make_plan(write_tokenizer(tmp_path), steps=1)
+
+
+@pytest.fixture
+def session(plan: Plan) -> Session:
+    return build(plan)
+
+
+def test_answer_takes_samples_a_file_or_text(session: Session, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "q.wav", np.repeat(sound("one two"), 160), 16000)
+    waveform = np.repeat(sound("one two"), 160)
+    answers = [session.answer(tmp_path / "q.wav"), session.answer(audio=waveform), session.answer(text="one two")]
+    assert all(isinstance(answer.text, str) for answer in answers)
+    assert answers[0].text == answers[1].text
+
+
+def test_answers_in_a_batch_are_those_alone(session: Session) -> None:
+    samples = [EchoReader(Echo(textual=3))[index] for index in range(6)]
+    together, alone = session.answers(samples), [session.answers([sample])[0] for sample in samples]
+    assert [a.text for a in together] == [a.text for a in alone]
+    assert [a.codes for a in together] == [a.codes for a in alone]
+
+
+def test_waveform_is_the_codec_s(session: Session) -> None:
+    answer = session.answer(text="one two")
+    assert answer.sample_rate == RATE
+    assert answer.waveform is not None and len(answer.waveform) == 5 * len(answer.codes)
+
+
+def test_silent_on_request(session: Session) -> None:
+    assert session.answers([question(text="one")], speak=False)[0].waveform is None
+
+
+def test_history_grows_and_is_heard(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[Sample] = []
+    answers = session.answers
+    monkeypatch.setattr(session, "answers", lambda samples: heard.extend(samples) or answers(samples))
+    history: list[Message] = []
+    session.answer(text="one", system="two", history=history)
+    session.answer(text="three", history=history)
+    assert [message.role for message in history] == ["system", "user", "assistant", "user", "assistant"]
+    assert heard[1].messages[:3] == tuple(history[:3])
+
+
+def test_saved_answer_is_a_wave(tmp_path: Path) -> None:
+    Answer("one", sound("one"), RATE).save(tmp_path / "a.wav")
+    data, rate = soundfile.read(tmp_path / "a.wav", dtype="float32")
+    assert rate == RATE
+    np.testing.assert_allclose(data, sound("one"), atol=1 / 32768)  # 16 bits
+
+
+def test_silent_answer_cannot_be_saved(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"a.wav cannot be written: the answer has no sound"):
+        Answer("one").save(tmp_path / "a.wav")
+
+
+def test_question_needs_audio_or_text() -> None:
+    with pytest.raises(DataError, match="A question has neither audio nor text"):
+        question()
+
+
+def test_long_question_is_refused(session: Session) -> None:
+    with pytest.raises(DataError, match="Row question has .* positions, but the backbone's context is 64"):
+        session.answer(text="one " * 70)
+
+
+def test_context_leaves_room_for_one_token_at_least(session: Session) -> None:
+    assert len(session.answer(text="one " * 60).text.split()) <= 2
+
+
+def test_recogniser_transcribes_and_is_silent_about_silence(tmp_path: Path) -> None:
+    plan = make_recogniser(write_tokenizer(tmp_path), steps=150)
+    run_stages(plan, tmp_path / "run", "")
+    session = restore(plan, tmp_path / "run")
+    waves = [sound("one"), np.zeros(0, np.float32), sound("two three four"), np.zeros(2, np.float32)]
+    assert session.transcribe(waves, RATE) == ["one", "", "two three four", ""]
+
+
+def test_recogniser_cannot_answer(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="doubles/recogniser has no backbone, so it cannot answer"):
+        build(make_recogniser(write_tokenizer(tmp_path))).answer(text="one")
+
+
+def test_model_without_transcripts_cannot_transcribe(plan: Plan) -> None:
+    mute = replace(plan, outputs={"text": plan.outputs["text"]})
+    with pytest.raises(PlanError, match="has no head that gives transcripts"):
+        build(mute).transcribe([sound("one")], RATE)
+
+
+def test_unfinished_run_is_one_sentence(plan: Plan, tmp_path: Path) -> None:
+    run_stages(make_plan(plan.tokenizer or "", only={"listen": stages(1)["listen"]}), tmp_path / "run", "")
+    with pytest.raises(RunError, match=r"Stage listen of .* is not finished|Stage units of .* is not finished"):
+        restore(plan, tmp_path / "run")
+
+
+def test_untrained_part_must_be_the_one_trained_with(plan: Plan, tmp_path: Path) -> None:
+    only = {name: stage for name, stage in stages(1).items() if name == "understand"}
+    partial = make_plan(plan.tokenizer or "", only=only)
+    run_stages(partial, tmp_path / "run", "")
+    restored = hashes(restore(partial, tmp_path / "run").model)
+    other = replace(partial, recipe=replace(partial.recipe, seed=5))
+    (tmp_path / "run" / "understand" / "done").write_text(_hash(other))
+    with pytest.raises(RunError, match=r"was trained with a audio.encoder whose weights have hash " + restored["audio.encoder"]):
+        restore(other, tmp_path / "run")
+
+
+def _hash(plan: Plan) -> str:
+    from omnikit.training.runs import stage_hash
+
+    return stage_hash(plan, "understand")
