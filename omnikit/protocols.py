@@ -104,6 +104,10 @@ class CodecConfig(Protocol):
     def encodes(self) -> bool: ...
     @property
     def decodes(self) -> bool: ...
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """The stage objectives that fit it ("units", "codec", "vocoder"); none if it comes with its weights."""
+
     def build(self) -> nn.Module: ...
 
 

@@ -75,6 +75,11 @@ class MelUnits:
         """Units become waves."""
         return True
 
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """What stages can fit it: `objective: units`."""
+        return ("units",)
+
     def build(self) -> nn.Module:
         """Give the module, not yet fitted."""
         from omnikit_mel_units.model import MelUnitCodec
