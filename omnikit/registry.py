@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass, is_dataclass
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, distributions
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ class Preset:
     path: Path
 
 
+@cache
 def components(kind: str) -> dict[str, tuple[Entry, ...]]:
     """Give name → entries of one kind, without importing any plugin; more than one entry under a name is a clash."""
     found: dict[str, dict[str, Entry]] = {}
@@ -134,13 +135,23 @@ def problem(entry: Entry, clashes: bool) -> str:
 
 def forget() -> None:
     """Drop what was read from package metadata; for tests and notebooks that install packages while running."""
-    _points.cache_clear()
-    conf_folders.cache_clear()
+    for known in (components, conf_folders, _all_points):
+        known.cache_clear()
 
 
 @cache
-def _points(group: str) -> tuple[EntryPoint, ...]:
-    return tuple(entry_points(group=group))
+def _all_points() -> tuple[EntryPoint, ...]:
+    """Read every installed distribution's entry points, once: a file for each; of two with one name the first counts."""
+    found: dict[str, list[EntryPoint]] = {}
+    for distribution in distributions():
+        points = [point for point in distribution.entry_points if point.group.startswith("omnikit.")]
+        if points:
+            found.setdefault(distribution.name, points)
+    return tuple(point for points in found.values() for point in points)
+
+
+def _points(group: str) -> list[EntryPoint]:
+    return [point for point in _all_points() if point.group == group]
 
 
 def _origin(point: EntryPoint) -> tuple[str, str]:

@@ -1,0 +1,139 @@
+from pathlib import Path
+
+import pytest
+from small import ENCODER, publish
+
+from omnikit import choices, registry
+from omnikit.errors import RegistryError
+
+
+def publish_frames(site: Path, package: str = "made_up", name: str = "frames", **files: str) -> None:
+    publish(site, package, {"omnikit.encoder": {name: f"{package}.config:Frames"},
+                            "omnikit.conf": {package: f"{package}.conf"}},
+            {"config.py": ENCODER, "conf/__init__.py": "", **files})
+    registry.forget()
+
+
+def test_a_component_is_found_by_its_entry_point(site: Path) -> None:
+    publish_frames(site)
+    assert registry.component("encoder", "frames").__name__ == "Frames"
+    entry, = registry.components("encoder")["frames"]
+    assert (entry.package, entry.version, entry.target) == ("made-up", "1.0", "made_up.config:Frames")
+
+
+def test_listing_imports_no_plugin(site: Path) -> None:
+    publish(site, "made_up", {"omnikit.encoder": {"frames": "made_up.config:Frames"}}, {"config.py": "raise SystemError"})
+    registry.forget()
+    assert "frames" in registry.components("encoder")
+
+
+def test_a_plugin_that_raises_at_import_is_broken_and_breaks_nothing_else(site: Path) -> None:
+    publish(site, "made_up", {"omnikit.encoder": {"frames": "made_up.config:Frames"}},
+            {"config.py": "raise OSError('no licence file')"})
+    registry.forget()
+    reason = ("encoder 'frames' of package made-up is broken: made_up.config:Frames raised OSError: no licence file.")
+    with pytest.raises(RegistryError) as caught:
+        registry.component("encoder", "frames")
+    assert str(caught.value) == reason
+    assert registry.broken() == {"encoder frames (made-up)": reason}
+    assert registry.component("encoder", "whisper").__name__ == "Whisper"
+
+
+def test_a_plugin_whose_package_raises_has_no_presets_and_is_broken(site: Path) -> None:
+    publish_frames(site, **{"__init__.py": "raise KeyError('x')", "conf/encoder/frames_16.yaml": "use: frames\n"})
+    assert "frames_16" not in registry.presets("encoder")
+    with pytest.raises(RegistryError, match="encoder 'frames' of package made-up is broken: .* raised KeyError: 'x'"):
+        registry.component("encoder", "frames")
+
+
+@pytest.mark.parametrize(("code", "reason"), [
+    ("class Frames: pass", "made_up.config:Frames is not a dataclass."),
+    ("Frames = 3", "made_up.config:Frames is not a dataclass."),
+    ("", "raised AttributeError: module 'made_up.config' has no attribute 'Frames'."),
+    ("from dataclasses import dataclass\n@dataclass\nclass Frames:\n    dim: int = 1\n    def __call__(self): pass\nFrames = Frames()",
+     "made_up.config:Frames is not a dataclass."),
+], ids=["class", "number", "absent", "instance"])
+def test_what_is_no_dataclass_is_broken(site: Path, code: str, reason: str) -> None:
+    publish(site, "made_up", {"omnikit.encoder": {"frames": "made_up.config:Frames"}}, {"config.py": code})
+    registry.forget()
+    with pytest.raises(RegistryError) as caught:
+        registry.component("encoder", "frames")
+    assert str(caught.value).endswith(reason)
+
+
+def test_a_name_that_is_taken_is_an_error_that_names_both_packages(site: Path) -> None:
+    publish_frames(site, name="whisper")
+    sentence = "encoder 'whisper' is published by made-up and by omnikit-whisper; uninstall one of them."
+    with pytest.raises(RegistryError) as caught:
+        registry.component("encoder", "whisper")
+    assert str(caught.value) == sentence
+    assert registry.broken() == {"encoder whisper (made-up)": sentence, "encoder whisper (omnikit-whisper)": sentence}
+    assert registry.component("encoder", "mel_cnn")
+
+
+def test_one_name_in_two_kinds_is_no_clash(site: Path) -> None:
+    publish(site, "made_up", {"omnikit.vad": {"whisper": "made_up.config:Frames"}}, {"config.py": ENCODER})
+    registry.forget()
+    assert registry.component("vad", "whisper").__name__ == "Frames"
+    assert registry.component("encoder", "whisper").__name__ == "Whisper"
+
+
+def test_a_package_found_twice_on_the_path_does_not_clash_with_itself(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish_frames(site)
+    monkeypatch.syspath_prepend(str(site))
+    registry.forget()
+    assert len(registry.components("encoder")["frames"]) == 1
+
+
+def test_an_unknown_name_gets_the_nearest_and_what_is_installed() -> None:
+    with pytest.raises(RegistryError) as caught:
+        registry.component("projector", "liner")
+    text = str(caught.value)
+    assert text.startswith("projector 'liner' is not installed. Did you mean 'linear'? Installed: linear, mlp, qformer,")
+
+
+def test_an_unknown_name_of_an_empty_kind_says_so() -> None:
+    assert not registry.components("vad"), "this test needs a kind without components"
+    with pytest.raises(RegistryError, match=r"vad 'silero' is not installed\. No component of this kind is installed\."):
+        registry.component("vad", "silero")
+
+
+def test_a_preset_is_found_with_its_package(site: Path) -> None:
+    publish_frames(site, **{"conf/encoder/frames_16.yaml": "# Sixteen wide.\nuse: frames\n"})
+    found = registry.preset("encoder", "frames_16")
+    assert found is not None
+    assert (found.package, found.path) == ("made-up", site / "made_up/conf/encoder/frames_16.yaml")
+
+
+def test_a_preset_with_a_components_name_is_an_error(site: Path) -> None:
+    publish_frames(site, **{"conf/encoder/whisper.yaml": "use: frames\n"})
+    with pytest.raises(RegistryError) as caught:
+        registry.preset("encoder", "whisper")
+    assert str(caught.value) == ("encoder preset and component 'whisper' is published by made-up and by omnikit-whisper;"
+                                 " uninstall one of them.")
+
+
+def test_two_presets_of_one_name_are_an_error(site: Path) -> None:
+    publish_frames(site, **{"conf/encoder/whisper_tiny.yaml": "use: frames\n"})
+    with pytest.raises(RegistryError) as caught:
+        registry.preset("encoder", "whisper_tiny")
+    assert str(caught.value) == ("encoder preset 'whisper_tiny' is published by made-up and by omnikit-whisper;"
+                                 " uninstall one of them.")
+    assert choices.chosen("encoder", "whisper_small")["use"] == "whisper"
+
+
+def test_a_published_conf_package_that_is_not_there_is_passed_over(site: Path) -> None:
+    publish(site, "made_up", {"omnikit.conf": {"made_up": "made_up.nothing"}}, {})
+    registry.forget()
+    assert "made-up" not in dict(registry.conf_folders())
+    assert registry.presets("template")
+
+
+def test_every_installed_component_works() -> None:
+    assert registry.broken() == {}
+
+
+def test_conf_file_finds_the_shipped_tokenizer() -> None:
+    path = registry.conf_file("tokenizer", "tiny.json")
+    assert path is not None and path.is_file()
+    assert registry.conf_file("tokenizer", "none.json") is None
