@@ -30,18 +30,24 @@ class LmHead(nn.Module):
 
 
 class CtcTextHead(nn.Module):
-    """LayerNorm (if wanted) and Linear to vocabulary + 1 classes; the last one is CTC's blank."""
+    """LayerNorm (if wanted) and Linear from `stack` joined frames to vocabulary + 1 classes; the last one is CTC's blank."""
 
-    def __init__(self, source: int, vocabulary: int, *, norm: bool) -> None:
+    def __init__(self, source: int, vocabulary: int, *, norm: bool, stack: int = 1) -> None:
         super().__init__()
         self.blank = vocabulary
+        self.stack = stack
         self.norm = nn.LayerNorm(source) if norm else nn.Identity()
-        self.output = nn.Linear(source, vocabulary + 1)
+        self.output = nn.Linear(source * stack, vocabulary + 1)
 
-    def forward(self, features: Features) -> Tensor:
-        """Log-probabilities [B, T, V + 1] in float32."""
-        logits: Tensor = self.output(self.norm(features.data))
-        return logits.float().log_softmax(-1)
+    def forward(self, features: Features) -> Features:
+        """Log-probabilities [B, ceil(T / stack), V + 1] in float32."""
+        data = self.norm(features.data)  # [B, T, D]
+        lengths = (features.lengths + self.stack - 1) // self.stack
+        if self.stack > 1:  # zeros fill the last run, as they do for the longest row
+            inside = torch.arange(data.shape[1], device=data.device) < features.lengths[:, None]
+            data = F.pad(data * inside[..., None], (0, 0, 0, -data.shape[1] % self.stack))
+            data = data.unflatten(1, (-1, self.stack)).flatten(2)  # [B, T / stack, D * stack]
+        return Features(self.output(data).float().log_softmax(-1), lengths)
 
     def loss(self, features: Features, targets: Targets) -> Tensor:
         """Sum of the rows' CTC losses divided by the number of target tokens of the batch, float32.
@@ -49,16 +55,18 @@ class CtcTextHead(nn.Module):
         Raises:
             DataError: a row's target needs more frames than its features have.
         """
-        check_reachable(features.lengths, targets)
-        log_probs = self(features).transpose(0, 1)  # [T, B, V + 1]
+        scores = self(features)
+        check_reachable(scores.lengths, targets)
+        log_probs = scores.data.transpose(0, 1)  # [T, B, V + 1]
         ids = targets.ids.clamp(min=0)  # beyond the lengths nothing is read, but -100 is no class
-        total = F.ctc_loss(log_probs, ids, features.lengths, targets.lengths, blank=self.blank, reduction="sum")
+        total = F.ctc_loss(log_probs, ids, scores.lengths, targets.lengths, blank=self.blank, reduction="sum")
         return total / targets.lengths.sum().clamp(min=1)
 
     def decode(self, features: Features) -> list[list[int]]:
         """Best class of each frame, runs merged, blanks dropped."""
-        best = self(features).argmax(-1)  # [B, T]
-        rows = [torch.unique_consecutive(row[:length]) for row, length in zip(best, features.lengths, strict=True)]
+        scores = self(features)
+        best = scores.data.argmax(-1)  # [B, T]
+        rows = [torch.unique_consecutive(row[:length]) for row, length in zip(best, scores.lengths, strict=True)]
         return [row[row != self.blank].tolist() for row in rows]
 
 

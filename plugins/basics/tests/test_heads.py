@@ -68,7 +68,7 @@ def test_ctc_loss_is_the_sum_over_all_alignments(norm: bool) -> None:
     head = ctc_head(norm=norm)
     x = torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(1))
     rows, frames = [[1, 1], [2, 0]], [4, 3]
-    log_probs = head(Features(x, torch.tensor(frames))).detach()
+    log_probs = head(Features(x, torch.tensor(frames))).data.detach()
     total = 0.0
     for b, row in enumerate(rows):
         paths = [p for p in itertools.product(range(4), repeat=frames[b]) if collapse(p, 3) == row]
@@ -117,3 +117,12 @@ def test_ctc_learns_a_transcript() -> None:
 def test_tap_without_a_path_is_a_sentence() -> None:
     with pytest.raises(ValueError, match="tap is 'audio', but must be a path"):
         CtcText(tap="audio")
+
+
+def test_stacked_ctc_head_hears_a_row_alone_as_in_a_padded_batch() -> None:
+    torch.manual_seed(0)
+    head = CtcTextHead(4, 3, norm=True, stack=4)
+    data = torch.randn(2, 11, 4)
+    both, alone = head(Features(data, torch.tensor([11, 6]))), head(Features(data[1:, :6], torch.tensor([6])))
+    assert both.lengths.tolist() == [3, 2]  # ceil(11 / 4), ceil(6 / 4)
+    torch.testing.assert_close(both.data[1, :2], alone.data[0])

@@ -13,13 +13,11 @@ if TYPE_CHECKING:
     from omnikit_whisper.model import WhisperEncoder
 
 SAMPLE_RATE = 16000  # Hz, openai-whisper audio.py
-HOP = 160  # samples between two mel frames, openai-whisper audio.py
-STEP = 2 * HOP  # samples of one output vector: the second convolution has stride 2
 
 
 @dataclass(frozen=True)
 class Whisper:
-    """Whisper's audio encoder: log-mel, two convolutions, transformer; waves in, 50 vectors a second out.
+    """Whisper's audio encoder: log-mel, two convolutions, transformer; waves in, 50 vectors a second out (with the strides of Whisper).
 
     Source: arXiv:2212.04356; weights and names as in transformers' WhisperModel.
 
@@ -27,11 +25,13 @@ class Whisper:
         dim: width of the vectors.
         ffn: width inside the feed-forward layers.
         positions: longest clip in vectors (1500 = 30 s).
+        hop: samples between two mel frames; Whisper's is 160 (openai-whisper audio.py).
+        strides: of the two convolutions; Whisper's are 1 and 2, which give 50 vectors a second. Fewer vectors train faster.
         seconds: every clip is padded with silence or cut to this length and all its vectors count, as Whisper was
             trained (30.0); None: clips keep their true length.
         dropout: share of activations dropped while training.
         time_masks: how many stretches of time are blanked while training (SpecAugment, arXiv:1904.08779).
-        time_mask_width: longest such stretch in mel frames of 10 ms.
+        time_mask_width: longest such stretch in mel frames.
         frequency_masks: how many bands of mel bins are blanked while training.
         frequency_mask_width: widest such band in mel bins.
         gain_db: while training a clip becomes louder or softer by up to this many decibels.
@@ -44,6 +44,8 @@ class Whisper:
     ffn: int = 512
     mel_bins: int = 80
     positions: int = 1500
+    hop: int = 160
+    strides: tuple[int, int] = (1, 2)
     seconds: float | None = None
     dropout: float = 0.0
     time_masks: int = 0
@@ -60,15 +62,23 @@ class Whisper:
         for name in ("time_masks", "time_mask_width", "frequency_masks", "frequency_mask_width", "gain_db"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, but must be at least 0")
+        if self.hop < 1 or min(self.strides) < 1 or self.strides[1] < 2:
+            raise ValueError(f"hop is {self.hop} and strides is {list(self.strides)}, but hop and the first stride must be"
+                             " at least 1, and the second stride at least 2")
         if self.dim % self.heads:
             raise ValueError(f"heads is {self.heads}, but must divide dim, which is {self.dim}")
         if self.dim % 2 or self.dim < 4:
             raise ValueError(f"dim is {self.dim}, but must be even and at least 4 for sine and cosine positions")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout is {self.dropout}, but must be at least 0 and below 1")
-        if self.seconds is not None and not 0 < self.seconds <= self.positions * STEP / SAMPLE_RATE:
+        if self.seconds is not None and not 0 < self.seconds <= self.positions * self.step / SAMPLE_RATE:
             raise ValueError(f"seconds is {self.seconds:g}, but must be above 0 and at most "
-                             f"{self.positions * STEP / SAMPLE_RATE:g}, which {self.positions} positions hold")
+                             f"{self.positions * self.step / SAMPLE_RATE:g}, which {self.positions} positions hold")
+
+    @property
+    def step(self) -> int:
+        """Samples of one output vector."""
+        return self.hop * self.strides[0] * self.strides[1]
 
     @property
     def input(self) -> SignalSpec:
@@ -78,29 +88,29 @@ class Whisper:
     def output(self) -> FeatureSpec:
         if self.window is not None:
             return FeatureSpec(self.dim, count=self.window, lookahead=math.inf)
-        return FeatureSpec(self.dim, rate=Fraction(SAMPLE_RATE, STEP), lookahead=math.inf)
+        return FeatureSpec(self.dim, rate=Fraction(SAMPLE_RATE, self.step), lookahead=math.inf)
 
     @property
     def window(self) -> int | None:
         """Vectors of every clip where `seconds` fixes its length, else None."""
-        return None if self.seconds is None else math.ceil(self.seconds * SAMPLE_RATE / STEP)
+        return None if self.seconds is None else math.ceil(self.seconds * SAMPLE_RATE / self.step)
 
     def length(self, samples: int) -> int:
-        """Give the exact number of vectors: one for each started 20 ms, or all of the window.
+        """Give the exact number of vectors: one for each started step of 20 ms, or all of the window.
 
         Raises:
             DataError: the clip is empty, or longer than the positions (where nothing says that it may be cut).
         """
         if samples < 1:
             raise DataError("A clip has no samples, but whisper needs at least one.")
-        count = -(-samples // STEP)
+        count = -(-samples // self.step)
         if self.window is not None:
             if count > self.window:
                 warnings.warn("whisper cuts clips that are longer than its field `seconds`", stacklevel=2)
             return self.window
         if count > self.positions:
             raise DataError(f"A clip is {samples / SAMPLE_RATE:.2f} s long, but whisper's {self.positions} positions "
-                            f"hold {self.positions * STEP / SAMPLE_RATE:g} s; cut the clip or set `positions` higher.")
+                            f"hold {self.positions * self.step / SAMPLE_RATE:g} s; cut the clip or set `positions` higher.")
         return count
 
     def build(self) -> "WhisperEncoder":

@@ -7,28 +7,28 @@ from torch import Tensor
 from torchaudio.functional import mask_along_axis_iid
 from transformers.audio_utils import mel_filter_bank
 
-from omnikit_whisper.config import HOP, SAMPLE_RATE
+from omnikit_whisper.config import SAMPLE_RATE
 
 FFT = 400  # samples of a window, openai-whisper audio.py
 FLOOR = -10.0  # log10 of the smallest power, 1e-10
 RANGE = 8.0  # what lies more than 80 dB below a clip's loudest bin is lifted to there
 
 
-def log_mel(wave: Tensor, frames: Tensor, bins: int) -> Tensor:
+def log_mel(wave: Tensor, frames: Tensor, bins: int, hop: int = 160) -> Tensor:
     """Give Whisper's input for waves, in float32 whatever surrounds it.
 
     Args:
-        wave: [B, N] at 16 kHz, N a multiple of 160 and above 200; zeros beyond a row's end.
+        wave: [B, N] at 16 kHz, N a multiple of `hop` and above 200; zeros beyond a row's end.
         frames: [B] frames of each row that count; the others take no part in the row's maximum and become 0.
 
     Returns:
-        [B, bins, N / 160], about -1 to 1.5.
+        [B, bins, N / hop], about -1 to 1.5.
 
     Source: openai-whisper 20250625 audio.py.
     """
     with torch.autocast(wave.device.type, enabled=False):
         window = torch.hann_window(FFT, device=wave.device)
-        spectrum = torch.stft(wave.float(), FFT, HOP, window=window, center=True, return_complex=True)[..., :-1]
+        spectrum = torch.stft(wave.float(), FFT, hop, window=window, center=True, return_complex=True)[..., :-1]
         power = spectrum.real.square() + spectrum.imag.square()  # [B, FFT / 2 + 1, T]
         mel = torch.matmul(filters(bins, wave.device), power).clamp(min=1e-10).log10()  # [B, bins, T]
     valid = (torch.arange(mel.shape[2], device=mel.device) < frames[:, None])[:, None]  # [B, 1, T]

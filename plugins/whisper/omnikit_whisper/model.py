@@ -9,13 +9,13 @@ from torch.nn import functional as F
 
 from omnikit.errors import DataError
 from omnikit.types import Features, Signal
-from omnikit_whisper.config import SAMPLE_RATE, STEP, Whisper
+from omnikit_whisper.config import SAMPLE_RATE, Whisper
 from omnikit_whisper.mel import blank, log_mel
 from omnikit_whisper.weights import load_weights
 
 
 class WhisperEncoder(nn.Module):
-    """Waves [B, N] at 16 kHz to features [B, T, dim], 50 a second.
+    """Waves [B, N] at 16 kHz to features [B, T, dim], one for each step of the config (50 a second in Whisper).
 
     Its state dict is what a transformers checkpoint holds behind `model.encoder.`.
     """
@@ -23,8 +23,8 @@ class WhisperEncoder(nn.Module):
     def __init__(self, config: Whisper) -> None:
         super().__init__()
         self.config = config
-        self.conv1 = nn.Conv1d(config.mel_bins, config.dim, kernel_size=3, padding=1)
-        self.conv2 = nn.Conv1d(config.dim, config.dim, kernel_size=3, stride=2, padding=1)
+        self.conv1 = nn.Conv1d(config.mel_bins, config.dim, kernel_size=3, stride=config.strides[0], padding=1)
+        self.conv2 = nn.Conv1d(config.dim, config.dim, kernel_size=3, stride=config.strides[1], padding=1)
         self.embed_positions = Positions(config.positions, config.dim)
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.layers))
         self.layer_norm = nn.LayerNorm(config.dim)
@@ -33,32 +33,32 @@ class WhisperEncoder(nn.Module):
 
     def forward(self, signal: Signal) -> Features:
         mel, lengths = self.listen(signal)
-        rate = Fraction(SAMPLE_RATE, STEP) if self.config.window is None else None
+        rate = Fraction(SAMPLE_RATE, self.config.step) if self.config.window is None else None
         return Features(self.encode(mel, lengths), lengths, rate)
 
     def listen(self, signal: Signal) -> tuple[Tensor, Tensor]:
-        """Give the log-mel [B, bins, 2 * T] of a signal and the vectors [B] that each row will have."""
-        config, wave = self.config, signal.data
+        """Give the log-mel [B, bins, F] of a signal and the vectors [B] that each row will have; F / T frames make one."""
+        config, wave, step = self.config, signal.data, self.config.step
         inside = torch.arange(wave.shape[1], device=wave.device) < signal.lengths[:, None]
         wave = wave.float().masked_fill(~inside, 0.0)
         if self.training and config.gain_db:
             decibels = (2.0 * torch.rand(len(wave), 1, device=wave.device) - 1.0) * config.gain_db
             wave = wave * 10.0 ** (decibels / 20.0)
         if config.window is not None:
-            samples, extra = config.window * STEP, 0
+            samples, extra = config.window * step, 0
             lengths = torch.full_like(signal.lengths, config.window)
         else:  # silence after the end, which a longer row of the batch would bring as well
-            samples, extra = -(-wave.shape[1] // STEP) * STEP, 2 * STEP
-            lengths = (signal.lengths + STEP - 1) // STEP
+            samples, extra = -(-wave.shape[1] // step) * step, max(2 * step, 320)
+            lengths = (signal.lengths + step - 1) // step
         wave = F.pad(wave[:, :samples], (0, samples + extra - min(wave.shape[1], samples)))
-        mel = log_mel(wave, 2 * lengths, config.mel_bins)[..., : samples * 2 // STEP]
+        mel = log_mel(wave, lengths * (step // config.hop), config.mel_bins, config.hop)[..., : samples // config.hop]
         if self.training:
             mel = blank(mel, 1, config.frequency_masks, config.frequency_mask_width)
             mel = blank(mel, 2, config.time_masks, config.time_mask_width)
         return mel, lengths
 
     def encode(self, mel: Tensor, lengths: Tensor) -> Tensor:
-        """Give the vectors [B, T, dim] of log-mel [B, bins, 2 * T], which is 0 beyond twice the `lengths` [B].
+        """Give the vectors [B, T, dim] of log-mel [B, bins, F], which is 0 beyond the frames of `lengths` [B].
 
         Raises:
             DataError: there are more vectors than positions.
@@ -68,7 +68,7 @@ class WhisperEncoder(nn.Module):
         count, most = x.shape[1], self.config.positions
         if count > most:
             raise DataError(f"A clip gives {count} vectors, but whisper's positions end at {most}; cut it to "
-                            f"{most * STEP / SAMPLE_RATE:g} s or set `positions` higher.")
+                            f"{most * self.config.step / SAMPLE_RATE:g} s or set `positions` higher.")
         x = F.dropout(x + self.embed_positions(count), self.config.dropout, self.training)
         mask = None
         if self.config.window is None:

@@ -238,3 +238,12 @@ def test_tiny_preset_keeps_true_lengths_and_augments() -> None:
     values = choices.chosen("encoder", "whisper_tiny_random")
     assert (values["dim"], values["layers"], values["heads"], values["seconds"]) == (128, 3, 4, None)
     assert values["time_masks"] and values["frequency_masks"] and values["gain_db"]
+
+
+def test_other_steps_give_the_promised_length_and_keep_padding_out() -> None:
+    config = Whisper(dim=16, layers=1, heads=2, ffn=32, hop=320, strides=(2, 2))
+    encoder, wave = config.build().eval(), torch.randn(2, 9000, generator=torch.Generator().manual_seed(0))
+    both = encoder(Signal(wave, torch.tensor([9000, 5000])))
+    alone = encoder(Signal(wave[1:, :5000], torch.tensor([5000])))
+    assert both.lengths.tolist() == [config.length(9000), config.length(5000)] == [8, 4]  # ceil(samples / 1280)
+    torch.testing.assert_close(both.data[1, :4], alone.data[0], atol=2e-5, rtol=1e-4)  # float32 sums in another order
