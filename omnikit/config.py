@@ -123,7 +123,10 @@ def locate(recipe: str) -> str:
         known = list(recipe_files())
         if recipe not in known:
             raise ConfigError(choices.unknown("recipe", recipe, known, "or give the path of a YAML file"))
-        return recipe
+        name = recipe.replace("/", ".")  # a slash would make Hydra look for `+branch/kind=…` in the recipe's folder
+        _given.clear()
+        _given[name] = recipe_files()[recipe]
+        return name
     path = Path(recipe).resolve()
     if not path.is_file():
         raise ConfigError(f"recipe {recipe} is not there: no such file; give a path to a YAML or one of"
