@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from omnikit.data.text import load_tokenizer
 from omnikit.errors import ConfigError
+from omnikit.protocols import BackboneConfig
 from omnikit.registry import conf_file
 from omnikit.schema import construct
 from omnikit.specs import Template
@@ -41,6 +42,10 @@ def test_public_preset_has_the_public_number_of_parameters(name: str, expected: 
     with torch.device("meta"):
         module = preset(name).build()
     assert sum(p.numel() for p in module.parameters()) == expected
+
+
+def test_config_keeps_the_contract_of_a_backbone() -> None:
+    assert isinstance(preset("qwen2_tiny_random"), BackboneConfig)
 
 
 def test_llama_3_1_scales_its_low_frequencies_as_published() -> None:

@@ -151,6 +151,11 @@ class UnitHiFiGAN:
         """It is a vocoder."""
         return True
 
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """None: it comes with its weights."""
+        return ()
+
     def build(self) -> nn.Module:
         """Give the module; raises ConfigError if the weights do not fit."""
         from omnikit_llama_omni.vocoder import UnitVocoder

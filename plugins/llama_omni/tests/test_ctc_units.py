@@ -12,6 +12,7 @@ from omnikit_llama_omni.config import CTCUnits
 from omnikit_llama_omni.model import CTCUnitHead, collapse, rotation, upsample
 
 from omnikit.errors import DataError
+from omnikit.protocols import HeadConfig
 from omnikit.specs import CodecSpec, FeatureSpec
 from omnikit.types import Features, Targets
 
@@ -53,6 +54,11 @@ def test_public_size_scales_its_frequencies_as_llama_3_1() -> None:
     plain = 500000.0 ** -(torch.arange(0, 128, 2) / 128)
     torch.testing.assert_close(angles[:20], plain[:20])  # short waves stay
     torch.testing.assert_close(angles[-10:], plain[-10:] / 8)  # long waves are slowed by the factor
+
+
+def test_config_keeps_the_contract_of_a_head() -> None:
+    assert isinstance(SMALL, HeadConfig)
+    assert (SMALL.tap, SMALL.target, SMALL.alignment) == ("hidden", "codes", "predicts")
 
 
 @pytest.mark.parametrize(("states", "frames"), [(1, 25), (7, 175), (4, 101), (3, 4), (5, 5)])

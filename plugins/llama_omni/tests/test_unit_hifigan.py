@@ -10,6 +10,7 @@ from omnikit_llama_omni.vocoder import UnitVocoder
 from safetensors.torch import save_file
 
 from omnikit.errors import ConfigError, DataError
+from omnikit.protocols import CodecConfig
 
 CONF = Path(__file__).parents[1] / "omnikit_llama_omni" / "conf" / "codec"
 SMALL = UnitHiFiGAN(units=10, dim=4, channels=32, duration_dim=4)
@@ -31,6 +32,11 @@ def test_public_size_has_the_checkpoints_tensors_and_parameters() -> None:
     assert len(weights) + len(normed) == 302  # of g_00500000, whose weight norm splits each in two
     assert sum(w.numel() for w in weights.values()) + sum(len(w) for w in normed) == 13_485_443
     assert str(config.spec) == "16000 Hz, 50 frames/s, 1 x 1000 codes, runs merged"
+
+
+def test_config_keeps_the_contract_of_a_codec_that_only_decodes() -> None:
+    assert isinstance(SMALL, CodecConfig)
+    assert (SMALL.encodes, SMALL.decodes, SMALL.objectives) == (False, True, ())
 
 
 def test_wave_has_320_samples_for_each_frame() -> None:

@@ -11,6 +11,7 @@ from omnikit_mel_units.model import MelUnitCodec
 from torch import Generator, Tensor
 
 from omnikit.errors import DataError, RunError
+from omnikit.protocols import CodecConfig
 
 CONFIG = MelUnits(units=6, mels=40, iterations=10, duration_dim=16, duration_steps=80, griffin_lim=16)
 TONES = (300.0, 800.0, 1700.0, 3500.0)  # Hz
@@ -195,4 +196,6 @@ def test_impossible_value_is_refused(field: str, value: object, text: str) -> No
 
 
 def test_contract_is_50_merged_units_a_second() -> None:
+    assert isinstance(CONFIG, CodecConfig)
+    assert (CONFIG.encodes, CONFIG.decodes, CONFIG.objectives) == (True, True, ("units",))
     assert str(MelUnits().spec) == "16000 Hz, 50 frames/s, 1 x 100 codes, runs merged"
