@@ -50,20 +50,22 @@ def read_mapping(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the file is no YAML, with the line where it breaks, or no mapping.
     """
+    import yaml
     from omegaconf import OmegaConf  # its loader reads 1e-5 as a number, PyYAML's as a word
     from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
 
     try:
-        config = OmegaConf.create(path.read_text(encoding="utf-8") or "{}")
-        values = OmegaConf.to_container(config, resolve=False)
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, AttributeError) as error:
+        text = path.read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        if root is not None and not isinstance(root, yaml.MappingNode):
+            raise ConfigError(f"{path} is not a mapping of keys to values; mend the file.")
+        values = OmegaConf.to_container(OmegaConf.create(text), resolve=False) if root is not None else {}
+    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
         line = f", line {mark.line + 1}," if mark else ""
         raise ConfigError(f"{path}{line} is not YAML: {problem}; mend the file.") from error
-    if not isinstance(values, dict) or (len(values) == 1 and None in values.values()):
-        raise ConfigError(f"{path} is not a mapping of keys to values; mend the file.")
+    assert isinstance(values, dict), "its root is a mapping"
     return {str(key): value for key, value in values.items()}
 
 

@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -34,8 +35,7 @@ from omnikit.schema import defaults, editable, places_of
 
 _BRANCH = re.compile(r"[a-z][a-z0-9_]*")
 _COMMON_BRANCHES = ("audio", "speech", "text", "transcript", "vision")
-_NO_FOLDERS = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra.sweep.dir=.", "hydra.sweep.subdir=.",
-               "hydra/job_logging=none")
+_NO_FOLDERS = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra.sweep.subdir=.", "hydra/job_logging=none")
 _given: dict[str, Path] = {}  # config name → file of the recipe given by path; Hydra has no other way to be told
 
 
@@ -102,9 +102,10 @@ def run_jobs(recipe: str, argv: Sequence[str], job: Callable[[Recipe, str], None
 
     register()
     refuse_code(argv)
-    before, sys.argv = sys.argv, [program, "--config-name", name, *argv, *_NO_FOLDERS]
+    before = sys.argv
     try:
-        with explained(recipe, argv):
+        with explained(recipe, argv), TemporaryDirectory() as swept:  # Hydra writes a multirun.yaml for a sweep
+            sys.argv = [program, "--config-name", name, *argv, *_NO_FOLDERS, f"hydra.sweep.dir={swept}"]
             hydra_main(config_path=None, version_base="1.3")(task)()
     finally:
         sys.argv = before
@@ -227,7 +228,7 @@ def _recipe_file(parts: list[str]) -> Path | None:
     if name in _given:
         return _given[name]
     beside = [file.parent / f"{name}{suffix}" for file in _given.values() for suffix in (".yaml", ".yml")]
-    return next((path for path in beside if path.is_file() and parts[:1] != ["hydra"]), recipe_files().get(name))
+    return next((path for path in beside if path.is_file() and parts not in (["recipe"], ["hydra"])), recipe_files().get(name))
 
 
 def _is_taken(name: str) -> bool:
@@ -239,7 +240,10 @@ def _checked(path: Path, values: dict[str, Any]) -> DictConfig:
     """Give a recipe file's content, unless it tries to run code or to reconfigure Hydra."""
     if "hydra" in values:
         raise ConfigError(f"{path} sets `hydra`, which belongs to the command line; remove that key.")
-    for entry in values.get("defaults") or ():
+    if not isinstance(values.get("defaults", []), list):
+        raise ConfigError(f"{path}: defaults is no list; write a line `- /<branch>/<kind>: <name>` for each part.")
+    _refuse_circle(path, values, ())
+    for entry in values.get("defaults", []):
         if "hydra" in str(entry):
             raise ConfigError(f"{path} lists {entry} in its defaults; `hydra` belongs to the command line, remove it.")
     places = places_of("_target_", values)
@@ -247,6 +251,16 @@ def _checked(path: Path, values: dict[str, Any]) -> DictConfig:
         raise ConfigError(f"{path} holds {places[0]}, which is refused: a YAML names installed components with `use:`,"
                           " it never runs code.")
     return OmegaConf.create(values)
+
+
+def _refuse_circle(path: Path, values: Mapping[str, Any], above: tuple[Path, ...]) -> None:
+    """Raise ConfigError if a recipe extends itself, itself or by way of others: Hydra would never come to an end."""
+    if path in above:
+        raise ConfigError(f"{path} extends itself ({' → '.join(p.stem for p in (*above, path))}); take it out of the defaults.")
+    for entry in values.get("defaults", []):
+        parent = _recipe_file(_parts(entry)) if isinstance(entry, str) else None
+        if parent is not None:
+            _refuse_circle(parent, choices.read_mapping(parent), (*above, path))
 
 
 def _schema() -> DictConfig:

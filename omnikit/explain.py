@@ -24,8 +24,6 @@ def explained(recipe: str, overrides: Sequence[str]) -> Iterator[None]:
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_sentence(error, recipe, overrides)) from error
-    except RecursionError as error:
-        raise ConfigError(f"recipe {recipe} extends itself; take its own name out of its defaults.") from error
     except ValueError as error:  # `audio=3`, where audio is a group: Hydra has no class of its own for it
         if "Config group override" not in str(error):
             raise
@@ -39,12 +37,12 @@ def _sentence(error: Exception, recipe: str, overrides: Sequence[str]) -> str:
     sweep = re.search(r"Ambiguous value for argument '(.*)'", text)
     if sweep:
         return f"{sweep.group(1)} names several values; a sweep needs -m (omnikit train … -m), a list needs brackets."
-    found = re.search(r"Could not find '([^']*)'", text)
+    found = re.search(r"Could not (?:find|load) '([^']*)'", text)
     if found:
         return _not_found(found.group(1), recipe, overrides)
-    twice = re.search(r"Multiple values for ([\w/]+)", text)
+    twice = re.search(r"Multiple values for ([\w/]+)|([\w/]+) appears more than once", text)
     if twice:
-        return _twice(twice.group(1), recipe, overrides)
+        return _twice(twice.group(1) or twice.group(2), recipe, overrides)
     gone = re.search(r"Could not delete (?:from config\. )?'([^'=]+)", text)
     if gone:
         return _no_such_key(gone.group(1), recipe)

@@ -164,6 +164,9 @@ def parse(values: Mapping[str, Any], name: str, picks: Mapping[str, str] | None 
 
 
 def _branch(name: str, value: Any, errors: list[str]) -> dict[str, Choice]:
+    if "/" in name:  # Hydra takes +audio/encodr=whisper for a key
+        errors.append(f"{name} names nothing: a branch holds {', '.join(SLOTS)}.{nearest(name.rpartition('/')[2], SLOTS)}")
+        return {}
     if not isinstance(value, Mapping):
         errors.append(f"{name} is {value!r}, but a top-level key is either one of {', '.join(OWN_KEYS)} or a branch"
                       f" that holds {', '.join(SLOTS)}.{nearest(name, OWN_KEYS)}")
