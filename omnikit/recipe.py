@@ -19,11 +19,12 @@ _TOP: dict[str, tuple[Any, Any]] = {  # key: type, default
     "generate": (_MAPPING, {}),
     "evaluate": (_MAPPING, {}),
     "template": (str | None, None),
+    "system": (str | None, None),
     "seed": (int, 0),
     "run": (str | None, None),
 }
 SLOTS = ("encoder", "projector", "head", "codec")  # what a branch may hold
-OWN_KEYS = ("backbone", "data", "evaluate", "generate", "name", "run", "seed", "stages", "template")
+OWN_KEYS = ("backbone", "data", "evaluate", "generate", "name", "run", "seed", "stages", "system", "template")
 Fit = Literal["heads", "units", "codec", "vocoder"]
 
 
@@ -129,6 +130,7 @@ class Recipe:
     branches: dict[str, dict[str, Choice]]
     backbone: Choice | None
     template: str | None
+    system: str | None  # system prompt instead of the template's own; "" for none
     data: dict[str, Choice]
     stages: dict[str, Stage]
     generate: Generate
@@ -139,7 +141,7 @@ class Recipe:
 
     def fingerprint(self) -> str:
         """Give 12 hex digits that change with anything that changes the weights: model, template, data, stages, seed."""
-        parts = [self.branches, self.backbone, self.template, self.data, self.stages, self.seed]
+        parts = [self.branches, self.backbone, self.template, self.system, self.data, self.stages, self.seed]
         return hashlib.sha256(json.dumps(plain(parts), sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -159,7 +161,7 @@ def parse(values: Mapping[str, Any], name: str, picks: Mapping[str, str] | None 
     evaluate = construct(Evaluate, top["evaluate"], "evaluate", errors)
     if errors or generate is None or evaluate is None:
         raise PlanError(*errors)
-    return Recipe(name, branches, backbone, top["template"], data, _ordered(stages), generate, evaluate,
+    return Recipe(name, branches, backbone, top["template"], top["system"], data, _ordered(stages), generate, evaluate,
                   top["seed"], top["run"], dict(picks or {}))
 
 

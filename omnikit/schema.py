@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar, Union
 from omnikit.errors import nearest
 
 T = TypeVar("T")
+MISSING_WORD = "???"  # Hydra's word for a value that must still be given
 _WORDS = {int: "a whole number", float: "a number", str: "a word", bool: "true or false", Fraction: "a fraction"}
 
 
@@ -35,7 +36,7 @@ def construct(cls: type[T], values: Mapping[str, Any], where: str, errors: list[
                           f" It has: {', '.join(sorted(known)) or 'no fields'}.")
     arguments = {}
     for name, item in known.items():
-        if name in values:
+        if name in values and values[name] != MISSING_WORD:
             arguments[name] = convert(values[name], hints[name], f"{where}.{name}", errors)
         elif _default(item) is MISSING:
             errors.append(f"{where}.{name} is missing, but {cls.__name__} needs {_expected(hints[name])} there.")
@@ -69,9 +70,9 @@ def convert(value: Any, kind: Any, where: str, errors: list[str]) -> Any:
 
 
 def defaults(cls: type) -> dict[str, Any]:
-    """Give the defaults of a dataclass as YAML would hold them; a field without a default is '???', Hydra's 'missing'."""
+    """Give the defaults of a dataclass as YAML would hold them; a field without a default is MISSING_WORD."""
     values = {f.name: _default(f) for f in fields(cls) if f.init}
-    return {name: "???" if value is MISSING else plain(value) for name, value in values.items()}
+    return {name: MISSING_WORD if value is MISSING else plain(value) for name, value in values.items()}
 
 
 def plain(value: Any) -> Any:

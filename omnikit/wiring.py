@@ -6,7 +6,7 @@ Knows no stage and no file but the tokenizer's vocabulary size; the plan puts wi
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +118,8 @@ def find_template(recipe: Recipe, backbone: BackboneConfig | None, errors: list[
     except OmnikitError as error:
         errors.append(f"{place}: {error}")
         return None
+    if template and recipe.system is not None:
+        template = replace(template, default_system=recipe.system)
     missing = [token for token in template.specials if token not in backbone.specials] if template else []
     if missing:
         errors.append(f"{place} is {name!r}, whose tokens {', '.join(missing)} the backbone's tokenizer does not know;"

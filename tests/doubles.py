@@ -301,8 +301,9 @@ def make_plan(tokenizer: str, *, ear: Ear = Ear(), echo: Echo = Echo(), steps: i
     choice = Choice("double", {"dropout": ear.dropout})
     branches = {"audio": {"encoder": choice, "projector": choice}, "text": {"head": choice},
                 "speech": {"head": choice, "codec": choice}, "transcript": {"head": choice}}
-    recipe = Recipe("doubles/tiny", branches, choice, None, {}, stages(steps) if only is None else only,
-                    Generate(max_new_tokens=8), Evaluate({"echo": "echo"}), seed, str(run) if run else None)
+    recipe = Recipe("doubles/tiny", branches, choice, template=None, system=None, data={}, seed=seed,
+                    stages=stages(steps) if only is None else only, generate=Generate(max_new_tokens=8),
+                    evaluate=Evaluate({"echo": "echo"}), run=str(run) if run else None)
     readers = {"echo": echo}
     parts = ("audio.encoder", "audio.projector", "backbone", "text.head", "speech.head", "speech.codec", "transcript.head")
     errors: list[str] = []
@@ -319,8 +320,8 @@ def make_recogniser(tokenizer: str, steps: int = 20) -> Plan:
     outputs = {"transcript": Outlet("transcript", mouth, ear.output, None, None, VOCABULARY)}
     choice = Choice("double", {})
     only = {"listen": stages(steps)["listen"]}
-    recipe = Recipe("doubles/recogniser", {"audio": {"encoder": choice}, "transcript": {"head": choice}}, None, None, {}, only,
-                    Generate(), Evaluate(), 0, None)
+    recipe = Recipe("doubles/recogniser", {"audio": {"encoder": choice}, "transcript": {"head": choice}}, None, template=None,
+                    system=None, data={}, stages=only, generate=Generate(), evaluate=Evaluate(), seed=0, run=None)
     readers = {"echo": Echo()}
     errors: list[str] = []
     planned = plan_stages(recipe.stages, Wired(inputs, outputs, None, readers, ("audio.encoder", "transcript.head")), errors)

@@ -12,7 +12,7 @@ from omnikit.commands import table
 from omnikit.commands.arguments import Parser
 from omnikit.errors import ConfigError, OmnikitError
 from omnikit.places import recipe_files
-from omnikit.schema import construct, defaults
+from omnikit.schema import MISSING_WORD, construct, defaults
 from omnikit.specs import KINDS
 
 CONTRACTS = {
@@ -102,7 +102,7 @@ def _type(cls: type[Any], key: str) -> str:
 def _contract(kind: str, cls: type[Any], values: dict[str, Any]) -> list[tuple[str, str]]:
     """Give what the component promises with these fields, or why it cannot promise yet."""
     errors: list[str] = []
-    made = construct(cls, {k: v for k, v in values.items() if v != "???"}, kind, errors)
+    made = construct(cls, {k: v for k, v in values.items() if v != MISSING_WORD}, kind, errors)
     if made is None:
         return [("", error) for error in errors]
     rows = []

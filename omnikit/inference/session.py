@@ -147,7 +147,7 @@ class Session:
         encoder = self.plan.inputs[branch].encoder
         try:
             return encoder.length(int(samples * (encoder.input.rate or 1) / sample_rate)) > 0
-        except ValueError:
+        except (ValueError, DataError):
             return False
 
     @torch.no_grad()

@@ -14,6 +14,7 @@ from omnikit.data.collate import questions
 from omnikit.plan import Plan
 from omnikit.protocols import Reader
 from omnikit.schema import plain
+from omnikit.training.checkpoint import writing
 
 PACKAGES = ("hydra-core", "numpy", "pytorch-lightning", "safetensors", "tokenizers", "torch", "torchaudio", "transformers")
 PROBES = 16  # rows of a dataset whose content goes into its fingerprint
@@ -52,4 +53,5 @@ def write(path: Path, plan: Plan, facts: dict[str, object]) -> None:
     """Write a stage's lock: the resolved recipe, versions, hardware, command, and `facts` of the stage."""
     record = {"recipe": plan.recipe.name, "fingerprint": plan.recipe.fingerprint(), "seed": plan.recipe.seed,
               "command": sys.argv, "versions": versions(), "hardware": hardware(), **facts, "resolved": plain(plan.recipe)}
-    path.write_text(json.dumps(record, indent=1, default=str) + "\n")
+    with writing(path):
+        path.write_text(json.dumps(record, indent=1, default=str) + "\n")

@@ -45,13 +45,17 @@ def link_latest(folder: Path) -> None:
 
 def stage_hash(plan: Plan, name: str) -> str:
     """Give 16 hex digits over what decides a stage's weights: its parts, data, settings, place, seed and parents."""
-    stage, recipe = plan.stages[name], plan.recipe
-    parts = {path: recipe.backbone if path == "backbone" else recipe.branches[path.split(".")[0]][path.split(".")[1]]
-             for path in stage.used}
+    stage, configs = plan.stages[name], plan.parts()
     parents = {origin: stage_hash(plan, origin) for origin in sorted(set(stage.origins.values()))}
-    facts = [parts, plan.template, stage.stage, {d: recipe.data.get(d) for d in stage.datasets}, recipe.seed,
-             list(plan.stages).index(name), stage.origins, parents]
-    return hashlib.sha256(json.dumps(plain(facts), sort_keys=True).encode()).hexdigest()[:16]
+    facts = [{path: _facts(configs[path]) for path in stage.used}, {d: _facts(plan.readers[d]) for d in stage.datasets},
+             plain(plan.template), plan.tokenizer, plain(stage.stage), plan.recipe.seed, list(plan.stages).index(name),
+             stage.origins, parents]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _facts(config: object) -> list[object]:
+    """Give a component's class and fields."""
+    return [f"{type(config).__module__}.{type(config).__qualname__}", plain(config)]
 
 
 def is_done(folder: Path, plan: Plan, name: str) -> bool:

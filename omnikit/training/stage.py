@@ -5,6 +5,7 @@ A stage's folder appears under its name only when all of it is written; `done` h
 
 import logging
 import shutil
+import signal
 import time
 import warnings
 from collections import defaultdict
@@ -14,11 +15,13 @@ from typing import cast
 
 import pytorch_lightning as L
 import torch
+import torch.utils.deterministic
+from torch.utils.data import DataLoader
 
 from omnikit.data.codes import Codes
 from omnikit.data.collate import Collator, spoken, waveform
 from omnikit.data.datamodule import Buckets, Mixture, loader
-from omnikit.errors import DataError, RunError
+from omnikit.errors import DataError, OmnikitError
 from omnikit.model import OmniModel
 from omnikit.plan import Plan, StagePlan
 from omnikit.protocols import FittedCodec, Reader
@@ -27,6 +30,7 @@ from omnikit.training.freeze import check_unmoved, freeze, hashes
 from omnikit.training.module import Training
 from omnikit.training.progress import Bar, progress
 from omnikit.training.runs import WEIGHTS, is_done, link_latest, run_folder, stage_hash
+from omnikit.types import Batch
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ def run_stages(plan: Plan, folder: Path, config_yaml: str) -> list[Row]:
                 shutil.rmtree(partial, ignore_errors=True)
                 partial.mkdir(parents=True)
                 (partial / "config.yaml").write_text(config_yaml)
-                rows.append(_run(plan, stage, folder, partial))
+            rows.append(_run(plan, stage, folder, partial))
+            with checkpoint.writing(folder / name):
                 (partial / "done").write_text(stage_hash(plan, name) + "\n")
                 _replace(partial, folder / name)
         finally:
@@ -101,7 +106,7 @@ def load_parts(model: OmniModel, origins: dict[str, str], folder: Path) -> None:
 def _run(plan: Plan, stage: StagePlan, folder: Path, partial: Path) -> Row:
     start = time.monotonic()
     seed = plan.recipe.seed + list(plan.stages).index(stage.name)
-    _quiet()
+    _prepare()
     L.seed_everything(seed, verbose=False)
     readers = {name: plan.readers[name].build() for name in stage.datasets}
     model = assemble(plan, stage, folder)
@@ -133,10 +138,23 @@ def _fit_heads(plan: Plan, stage: StagePlan, model: OmniModel, readers: dict[str
     buckets = Buckets(Mixture(readers), stage.stage.data, run.batch_size, seed,
                       rank=trainer.global_rank, world=trainer.world_size)
     module = Training(model, stage, partial / "metrics.csv")
-    trainer.fit(module, loader(buckets, collator(plan, stage, model), run.workers))
-    if not trainer.state.finished or trainer.interrupted:
-        raise RunError(f"Stage {stage.name} was interrupted at step {trainer.global_step}; the same command starts it anew.")
+    _fit(trainer, module, loader(buckets, collator(plan, stage, model), run.workers))
     return trainer.global_step, module.metrics.last
+
+
+def _fit(trainer: L.Trainer, module: Training, batches: DataLoader[Batch]) -> None:
+    """Fit, and give interruptions and mistakes in the data back as they were raised."""
+    interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(module, batches)
+    except SystemExit as error:  # Lightning's answer to Ctrl-C: it ignores the signal from then on and leaves the program
+        signal.signal(signal.SIGINT, interrupt)
+        raise KeyboardInterrupt from error
+    except OmnikitError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        # a worker's exception comes with its trace as the text, and the sentence at its end
+        raise type(error)(str(error).rpartition(f"{type(error).__name__}: ")[2].strip()) from error
 
 
 def _fit_units(plan: Plan, stage: StagePlan, model: OmniModel, readers: dict[str, Reader], partial: Path,
@@ -171,8 +189,9 @@ def _replace(partial: Path, final: Path) -> None:
     partial.rename(final)
 
 
-def _quiet() -> None:
-    """Keep Lightning's advice out of the way; what matters to us raises."""
+def _prepare() -> None:
+    """Keep Lightning's advice out of the way; what matters to us raises. And let determinism cost nothing it need not."""
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # its module has properties
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(pytorch_)?lightning.*")

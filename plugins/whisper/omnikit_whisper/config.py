@@ -26,6 +26,7 @@ class Whisper:
         ffn: width inside the feed-forward layers.
         positions: longest clip in vectors (1500 = 30 s).
         hop: samples between two mel frames; Whisper's is 160 (openai-whisper audio.py).
+        kernel: mel frames that a convolution sees; odd; Whisper's is 3.
         strides: of the two convolutions; Whisper's are 1 and 2, which give 50 vectors a second. Fewer vectors train faster.
         seconds: every clip is padded with silence or cut to this length and all its vectors count, as Whisper was
             trained (30.0); None: clips keep their true length.
@@ -45,6 +46,7 @@ class Whisper:
     mel_bins: int = 80
     positions: int = 1500
     hop: int = 160
+    kernel: int = 3
     strides: tuple[int, int] = (1, 2)
     seconds: float | None = None
     dropout: float = 0.0
@@ -62,9 +64,10 @@ class Whisper:
         for name in ("time_masks", "time_mask_width", "frequency_masks", "frequency_mask_width", "gain_db"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, but must be at least 0")
-        if self.hop < 1 or min(self.strides) < 1 or self.strides[1] < 2:
-            raise ValueError(f"hop is {self.hop} and strides is {list(self.strides)}, but hop and the first stride must be"
-                             " at least 1, and the second stride at least 2")
+        if min(self.hop, *self.strides) < 1:
+            raise ValueError(f"hop is {self.hop} and strides is {list(self.strides)}, but each must be at least 1")
+        if self.kernel < 1 or self.kernel % 2 == 0:
+            raise ValueError(f"kernel is {self.kernel}, but must be odd and at least 1")
         if self.dim % self.heads:
             raise ValueError(f"heads is {self.heads}, but must divide dim, which is {self.dim}")
         if self.dim % 2 or self.dim < 4:

@@ -23,8 +23,8 @@ class WhisperEncoder(nn.Module):
     def __init__(self, config: Whisper) -> None:
         super().__init__()
         self.config = config
-        self.conv1 = nn.Conv1d(config.mel_bins, config.dim, kernel_size=3, stride=config.strides[0], padding=1)
-        self.conv2 = nn.Conv1d(config.dim, config.dim, kernel_size=3, stride=config.strides[1], padding=1)
+        self.conv1 = nn.Conv1d(config.mel_bins, config.dim, config.kernel, config.strides[0], config.kernel // 2)
+        self.conv2 = nn.Conv1d(config.dim, config.dim, config.kernel, config.strides[1], config.kernel // 2)
         self.embed_positions = Positions(config.positions, config.dim)
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.layers))
         self.layer_norm = nn.LayerNorm(config.dim)
@@ -63,7 +63,10 @@ class WhisperEncoder(nn.Module):
         Raises:
             DataError: there are more vectors than positions.
         """
-        x = F.gelu(self.conv1(mel.to(self.conv1.weight.dtype)))
+        x = F.gelu(self.conv1(mel.to(self.conv1.weight.dtype)))  # [B, dim, T * strides[1]]
+        if self.config.window is None:  # what the first convolution spills beyond a row's end, the row alone would not see
+            inside = torch.arange(x.shape[2], device=x.device) < self.config.strides[1] * lengths[:, None]
+            x = x * inside[:, None]
         x = F.gelu(self.conv2(x)).transpose(1, 2)  # [B, T, dim]
         count, most = x.shape[1], self.config.positions
         if count > most:

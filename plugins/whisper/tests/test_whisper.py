@@ -241,7 +241,7 @@ def test_tiny_preset_keeps_true_lengths_and_augments() -> None:
 
 
 def test_other_steps_give_the_promised_length_and_keep_padding_out() -> None:
-    config = Whisper(dim=16, layers=1, heads=2, ffn=32, hop=320, strides=(2, 2))
+    config = Whisper(dim=16, layers=1, heads=2, ffn=32, hop=320, kernel=7, strides=(2, 2))
     encoder, wave = config.build().eval(), torch.randn(2, 9000, generator=torch.Generator().manual_seed(0))
     both = encoder(Signal(wave, torch.tensor([9000, 5000])))
     alone = encoder(Signal(wave[1:, :5000], torch.tensor([5000])))
