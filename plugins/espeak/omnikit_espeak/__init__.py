@@ -1,0 +1,1 @@
+"""Text to speech in-process with espeak-ng."""
