@@ -1,0 +1,1 @@
+"""A spoken question-answer corpus that makes itself."""

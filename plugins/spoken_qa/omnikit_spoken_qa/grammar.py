@@ -1,0 +1,165 @@
+"""Questions, their answers, and which of them are held out. Pure text: knows nothing of voices or waves.
+
+Each kind is a finite list of questions made of combinations (two numbers; a fact and a way to ask for it; three words).
+A held-out combination never occurs in training, in no wording; its answer follows from combinations that do.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import permutations, product
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+NUMBERS = _words(
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+    " eighteen nineteen twenty"
+)
+DAYS = _words("monday tuesday wednesday thursday friday saturday sunday")
+MONTHS = _words("january february march april may june july august september october november december")
+CAPITALS = {
+    "france": "paris", "italy": "rome", "spain": "madrid", "germany": "berlin", "japan": "tokyo", "china": "beijing",
+    "russia": "moscow", "egypt": "cairo", "greece": "athens", "cuba": "havana", "norway": "oslo", "kenya": "nairobi",
+}  # fmt: skip
+COLORS = {
+    "grass": "green", "snow": "white", "coal": "black", "blood": "red", "banana": "yellow", "carrot": "orange",
+    "sky": "blue", "chocolate": "brown", "milk": "white", "lemon": "yellow", "tomato": "red", "spinach": "green",
+    "sugar": "white", "ocean": "blue",
+}  # fmt: skip
+YOUNG = {
+    "dog": "puppy", "cat": "kitten", "cow": "calf", "horse": "foal", "sheep": "lamb", "goat": "kid", "bear": "cub",
+    "duck": "duckling", "frog": "tadpole", "goose": "gosling", "swan": "cygnet", "kangaroo": "joey", "hen": "chick",
+    "butterfly": "caterpillar",
+}  # fmt: skip
+OPPOSITES = _words(
+    "hot cold big small fast slow happy sad open closed light dark old young rich poor hard soft high low long short"
+    " wet dry full empty early late loud quiet up down left right day night clean dirty strong weak"
+)
+ASK = ("what is", "name", "tell me", "do you know")  # how a noun phrase is asked for
+ASK_WHAT = ("what", "which one", "name what", "tell me what")  # how a clause is asked for
+REPEATS = 2000  # word triples of the kind `repeat`, before some are held out
+HELD = 40  # held-out questions of a kind, at least
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question.
+
+    Args:
+        kind: its kind, a key of `KINDS`.
+        text: what is asked, in lower-case words.
+        answer: the one right answer, in lower-case words.
+        combination: what is held out or not as a whole.
+        group: what must stay in training in another combination, or empty if nothing has to.
+    """
+
+    kind: str
+    text: str
+    answer: str
+    combination: str
+    group: str = ""
+
+
+def addition() -> Iterator[Question]:
+    """Sums of two numbers up to ten; a combination is the pair of operands in this order."""
+    for (a, first), (b, second) in product(enumerate(NUMBERS[:11]), repeat=2):
+        sum_ = f"{first} plus {second}"
+        for ask in ("what is", "how much is", "tell me", "do you know"):
+            yield Question("addition", f"{ask} {sum_}", f"{sum_} is {NUMBERS[a + b]}", sum_)
+
+
+def comparison() -> Iterator[Question]:
+    """Which of two numbers up to twelve is larger or smaller; a combination is the pair in this order."""
+    for (a, first), (b, second) in permutations(enumerate(NUMBERS[:13]), 2):
+        low, high = (first, second) if a < b else (second, first)
+        pair = f"{first} or {second}"
+        for ask in ("which is", "tell me which is"):
+            yield Question("comparison", f"{ask} larger {pair}", f"{high} is larger than {low}", pair)
+            yield Question("comparison", f"{ask} smaller {pair}", f"{low} is smaller than {high}", pair)
+
+
+def repeat() -> Iterator[Question]:
+    """Three words to say again; a combination is the three words in this order."""
+    words = sorted({*CAPITALS, *CAPITALS.values(), *COLORS, *COLORS.values(), *YOUNG, *YOUNG.values(), *OPPOSITES})
+    chance = random.Random("repeat")
+    seen: set[str] = set()
+    while len(seen) < REPEATS:
+        said = " ".join(chance.sample(words, 3))
+        ask = chance.choice(("repeat after me", "please repeat", "say the words", "say after me"))
+        if said not in seen:
+            seen.add(said)
+            yield Question("repeat", f"{ask} {said}", f"you said {said}", said)
+
+
+def fact() -> Iterator[Question]:
+    """Look-ups in three small tables; a combination is a fact and a way to ask for it."""
+    tables = (("capital of", CAPITALS), ("color of", COLORS), ("name of a young", YOUNG))
+    for noun, table in tables:
+        for thing, value in table.items():
+            phrase = f"the {noun} {thing}"
+            for ask in ASK:
+                yield Question("fact", f"{ask} {phrase}", f"{phrase} is {value}", f"{ask} {phrase}", phrase)
+
+
+def sequence() -> Iterator[Question]:
+    """What comes before or after a day, a month or a number; a combination is a step and a way to ask for it."""
+    for line, direction in product((DAYS, MONTHS, NUMBERS), ("after", "before")):
+        ring = line[1:] + line[:1] if direction == "after" else line[-1:] + line[:-1]
+        for this, other in zip(line, ring, strict=True):
+            step = f"{direction} {this}"
+            if line is NUMBERS and step in ("after twenty", "before zero"):
+                continue
+            for ask in ASK_WHAT:
+                text = f"{ask} comes {step}"
+                yield Question("sequence", text, f"{other} comes {step}", text, step)
+
+
+def opposite() -> Iterator[Question]:
+    """Opposites of adjectives and adverbs; a combination is a word and a way to ask for it."""
+    pairs = list(zip(OPPOSITES[::2], OPPOSITES[1::2], strict=True))
+    for word, other in pairs + [(b, a) for a, b in pairs]:
+        phrase = f"the opposite of {word}"
+        for ask in ASK:
+            yield Question("opposite", f"{ask} {phrase}", f"{phrase} is {other}", f"{ask} {phrase}", phrase)
+
+
+KINDS: dict[str, Callable[[], Iterator[Question]]] = {
+    "addition": addition,
+    "comparison": comparison,
+    "repeat": repeat,
+    "fact": fact,
+    "sequence": sequence,
+    "opposite": opposite,
+}
+
+
+@cache
+def divide(kind: str, seed: int) -> tuple[tuple[Question, ...], tuple[Question, ...]]:
+    """Give a kind's training questions and its held-out ones, both shuffled.
+
+    Whole combinations are held out until `HELD` questions or a tenth of all are reached, whichever is more; of each group
+    at most one combination goes.
+    """
+    chance = random.Random(f"{kind} {seed}")
+    questions = list(KINDS[kind]())
+    chance.shuffle(questions)
+    sizes: dict[str, int] = {}
+    groups: dict[str, str] = {}
+    for question in questions:
+        sizes[question.combination] = sizes.get(question.combination, 0) + 1
+        groups[question.combination] = question.group
+    held, count = max(HELD, len(questions) // 10), 0
+    taken: set[str] = set()
+    used: set[str] = set()
+    for combination, size in sizes.items():
+        if count >= held or (groups[combination] and groups[combination] in used):
+            continue
+        taken.add(combination)
+        used.add(groups[combination])
+        count += size
+    kept = tuple(question for question in questions if question.combination not in taken)
+    return kept, tuple(question for question in questions if question.combination in taken)

@@ -1,0 +1,70 @@
+"""The reader: rows of the script with their recordings, as samples."""
+
+from collections.abc import Sequence
+
+from omnikit.errors import DataError
+from omnikit.types import Message, Part, Sample
+from omnikit_spoken_qa.config import SECONDS
+from omnikit_spoken_qa.recordings import Recordings, record
+from omnikit_spoken_qa.script import Row, Utterance, readings, rows
+
+SAMPLE_RATE = 16000
+
+
+class SpokenCorpus:
+    """Owns one split in one view; recordings lie in the cache folder and are read when asked for."""
+
+    def __init__(self, split: str, view: str, size: int, seed: int, tts: str) -> None:
+        self.split, self.view = split, view
+        self._rows: list[Row] = []
+        self._readings: list[Utterance] = []
+        self._asked: Recordings | None = None
+        self._answered: Recordings | None = None
+        if view == "reading":
+            self._readings = readings(split, size, seed)
+            self._asked = _checked(self._readings, tts, f"recording readings, {split}")
+            return
+        self._rows = rows(split, size, seed)
+        if view == "speech":
+            answers = sorted({row.answered for row in self._rows}, key=lambda item: item.text)
+            self._place = {item.text: index for index, item in enumerate(answers)}
+            self._asked = _checked([row.asked for row in self._rows], tts, f"recording questions, {split}")
+            self._answered = _checked(answers, tts, f"recording answers, {split}")
+
+    def __len__(self) -> int:
+        return len(self._readings or self._rows)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Give one conversation: a question and its answer (a reading has no answer)."""
+        if self._readings:
+            return self._reading(index)
+        row = self._rows[index]
+        answer = Part("text", text=row.question.answer)
+        spoken: tuple[Part, ...] = ()
+        if self._answered is not None:
+            place = self._place[row.question.answer]
+            spoken = (Part("audio", text=row.question.answer, audio=self._answered[place], sample_rate=SAMPLE_RATE),)
+        facts = {"kind": row.question.kind, "voice": row.asked.voice, "split": self.split}
+        messages = (Message("user", (self._question(index, row),)), Message("assistant", (answer, *spoken)))
+        return Sample(row.id, messages, facts)
+
+    def _question(self, index: int, row: Row) -> Part:
+        if self._asked is None:
+            return Part("text", text=row.question.text)
+        return Part("audio", text=row.question.text, audio=self._asked[index], sample_rate=SAMPLE_RATE)
+
+    def _reading(self, index: int) -> Sample:
+        assert self._asked is not None
+        item = self._readings[index]
+        part = Part("audio", text=item.text, audio=self._asked[index], sample_rate=SAMPLE_RATE)
+        facts = {"kind": "reading", "voice": item.voice, "split": self.split}
+        return Sample(f"reading-{self.split}-{index:05}", (Message("user", (part,)),), facts)
+
+
+def _checked(utterances: Sequence[Utterance], tts: str, title: str) -> Recordings:
+    """Record, and make sure that nothing is longer than the contract says."""
+    recordings = record(utterances, tts, title)
+    longest = recordings.seconds(SAMPLE_RATE)
+    if longest > SECONDS:
+        raise DataError(f"spoken_qa: a recording of {tts} takes {longest:.1f} s, but the corpus allows {SECONDS:.0f} s.")
+    return recordings
