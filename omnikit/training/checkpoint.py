@@ -74,7 +74,7 @@ def check_frozen(path: Path, found: Mapping[str, str], parts: Collection[str]) -
     _, frozen = hashes(path)
     for part in parts:
         if part in frozen and part in found and frozen[part] != found[part]:
-            raise RunError(f"{path} was trained with a {part} whose weights have hash {frozen[part]}, but here they have"
+            raise RunError(f"{path} was trained beside {part} with weights of hash {frozen[part]}, but here they have"
                            f" {found[part]}; train the stages again in one run.")
 
 

@@ -80,7 +80,7 @@ def test_question_needs_audio_or_text() -> None:
 
 
 def test_long_question_is_refused(session: Session) -> None:
-    with pytest.raises(DataError, match="Row question has .* positions, but the backbone's context is 64"):
+    with pytest.raises(DataError, match=r"Row question has .* positions, but the backbone's context is 64"):
         session.answer(text="one " * 70)
 
 
@@ -120,7 +120,7 @@ def test_untrained_part_must_be_the_one_trained_with(plan: Plan, tmp_path: Path)
     restored = hashes(restore(partial, tmp_path / "run").model)
     other = replace(partial, recipe=replace(partial.recipe, seed=5))
     (tmp_path / "run" / "understand" / "done").write_text(_hash(other))
-    with pytest.raises(RunError, match=r"was trained with a audio.encoder whose weights have hash " + restored["audio.encoder"]):
+    with pytest.raises(RunError, match=rf"beside audio.encoder with weights of hash {restored['audio.encoder']}"):
         restore(other, tmp_path / "run")
 
 

@@ -118,7 +118,7 @@ def test_altered_tensor_is_refused(saved: Path) -> None:
 
 
 def test_other_frozen_part_is_refused(saved: Path) -> None:
-    with pytest.raises(RunError, match=r"was trained with a speech.head whose weights have hash f00, but here they have beef"):
+    with pytest.raises(RunError, match=r"was trained beside speech.head with weights of hash f00, but here they have beef"):
         checkpoint.check_frozen(saved, {"speech.head": "beef"}, ["speech.head"])
 
 

@@ -2,13 +2,15 @@
 
 import csv
 import json
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 from doubles import Ear, Echo, EchoReader, make_plan, stages, write_tokenizer
 
-from omnikit.errors import RunError
+from omnikit.data.datamodule import Mixture
+from omnikit.errors import DataError, RunError
 from omnikit.inference.session import restore
 from omnikit.model import OmniModel
 from omnikit.plan import Plan
@@ -17,6 +19,7 @@ from omnikit.training import checkpoint
 from omnikit.training.freeze import hashes
 from omnikit.training.runs import WEIGHTS
 from omnikit.training.stage import Row, run_stages, train
+from omnikit.types import Sample
 
 FILES = {"config.yaml", "lock.json", WEIGHTS, "done"}
 
@@ -147,8 +150,10 @@ def test_interrupted_stage_leaves_nothing_and_earlier_ones_stay(
         return losses(self, batch, wanted)
 
     monkeypatch.setattr(OmniModel, "losses", interrupted)
-    with pytest.raises((error, RunError, SystemExit)):
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(error):
         run_stages(make_plan(tokenizer, steps=3), tmp_path, "")
+    assert signal.getsignal(signal.SIGINT) is handler
     assert {path.name for path in tmp_path.iterdir()} == {"listen", "units"}
 
 
@@ -158,6 +163,24 @@ def test_killed_stage_is_started_anew(tokenizer: str, tmp_path: Path) -> None:
     run_stages(make_plan(tokenizer, only={"listen": stages(1)["listen"]}), tmp_path, "")
     assert "left over" not in (tmp_path / "listen" / "metrics.csv").read_text()
     assert [path.name for path in tmp_path.iterdir()] == ["listen"]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_broken_row_is_one_sentence(tokenizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+    read = EchoReader.__getitem__
+
+    def broken(self: EchoReader, index: int) -> Sample:
+        if index == 5:
+            raise DataError("line 5 is broken.")
+        return read(self, index)
+
+    monkeypatch.setattr(EchoReader, "__getitem__", broken)
+    monkeypatch.setattr(Mixture, "size", lambda self, pick: 1.0)
+    only = {"listen": stages(20)["listen"]}
+    only["listen"].trainer.workers = workers
+    with pytest.raises(DataError, match=r"^line 5 is broken.$"):
+        run_stages(make_plan(tokenizer, only=only), tmp_path, "")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_damaged_parent_stops_the_next_stage(tokenizer: str, tmp_path: Path) -> None:
