@@ -22,8 +22,9 @@ lint: .venv/ready
 bench: .venv/ready  ## speed, as ratios inside one run
 	$(BIN)/pytest benchmarks --benchmark-only --benchmark-disable-gc -p no:xdist
 
-docs: .venv/ready  ## the pages of docs/, into site/
-	$(BIN)/mkdocs build --strict
+docs: .venv/ready  ## the pages of docs/ and the reference made from the code, into site/
+	$(BIN)/python tools/make_reference.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lock:  ## exact versions with hashes and no URL, for every Python that pyproject.toml allows
 	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install -q uv

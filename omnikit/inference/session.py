@@ -19,7 +19,8 @@ from omnikit.data.tokenizer import load as load_tokenizer
 from omnikit.errors import DataError, PlanError
 from omnikit.inference.generate import Generated, codes, generate
 from omnikit.model import OmniModel, Taps
-from omnikit.plan import Outlet, Plan
+from omnikit.plan import Outlet, Plan, make
+from omnikit.recipe import Recipe
 from omnikit.training import checkpoint
 from omnikit.training.freeze import hashes
 from omnikit.training.runs import WEIGHTS, find, load_plan, newest
@@ -28,9 +29,9 @@ from omnikit.types import Answer, Message, Part, Sample
 Audio = str | Path | NDArray[np.float32]
 
 
-def build(plan: Plan) -> Session:
-    """Give a session with random weights."""
-    return Session(OmniModel(plan))
+def build(recipe: Recipe | Plan) -> Session:
+    """Give a session with random weights, of what omnikit.compose gives or of its plan."""
+    return Session(OmniModel(make(recipe) if isinstance(recipe, Recipe) else recipe))
 
 
 def load(run: str | Path) -> Session:

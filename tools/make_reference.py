@@ -1,0 +1,153 @@
+"""Write the pages of docs/ that follow from code and READMEs: index, recipes, reference (make docs; git ignores them).
+
+    python tools/make_reference.py
+"""
+
+import inspect
+import io
+import os
+import re
+import sys
+import typing
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from pathlib import Path
+from typing import Any
+
+from omnikit import choices, registry
+from omnikit.cli import COMMANDS, main
+from omnikit.schema import defaults
+from omnikit.specs import KINDS
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+MODULES = ("protocols", "specs", "types", "errors")
+GENERATED = ("index.md", "recipes/llama_omni.md", "recipes/recogniser.md", "reference/commands.md", "reference/components.md",
+             *(f"reference/{module}.md" for module in MODULES))
+
+
+def write() -> None:
+    """Write every generated page."""
+    pages = {
+        "index.md": moved(ROOT / "README.md", DOCS),
+        "recipes/llama_omni.md": moved(ROOT / "recipes" / "llama_omni" / "README.md", DOCS / "recipes"),
+        "recipes/recogniser.md": moved(ROOT / "recipes" / "recogniser" / "README.md", DOCS / "recipes"),
+        "reference/commands.md": commands(),
+        "reference/components.md": components(),
+        **{f"reference/{module}.md": f"# omnikit.{module}\n\n::: omnikit.{module}\n" for module in MODULES},
+    }
+    assert set(pages) == set(GENERATED), "GENERATED lists what this function writes"
+    for name, text in pages.items():
+        (DOCS / name).parent.mkdir(exist_ok=True)
+        (DOCS / name).write_text(text, encoding="utf-8")
+
+
+def moved(readme: Path, folder: Path) -> str:
+    """Give a README's text for a page in `folder`: links to pages follow, links to other files become plain text."""
+    homes = {ROOT / "README.md": DOCS / "index.md"}
+    homes |= {ROOT / "recipes" / name / "README.md": DOCS / "recipes" / f"{name}.md" for name in ("llama_omni", "recogniser")}
+
+    def link(match: re.Match[str]) -> str:
+        mark, text, target = match.groups()
+        path, hash_sign, anchor = target.partition("#")
+        if "://" in target or not path:
+            return match.group()
+        home = (readme.parent / path).resolve()
+        home = homes.get(home, home)
+        if DOCS not in home.parents:
+            return text
+        return f"{mark}[{text}]({os.path.relpath(home, folder)}{hash_sign}{anchor})"
+
+    return re.sub(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)", link, readme.read_text(encoding="utf-8"))
+
+
+def commands() -> str:
+    """Give the help text of every command."""
+    sections = [f"# Commands\n\n```text\n{said('--help')}```\n"]
+    for word, (target, line) in COMMANDS.items():
+        text = said(word, "--help")
+        if not text:  # a command without options says what it does in its module
+            text = inspect.cleandoc(sys.modules[target.partition(":")[0]].__doc__ or "") + "\n"
+        sections.append(f"## omnikit {word}\n\n{line[0].upper()}{line[1:]}.\n\n```text\n{text}```\n")
+    return "\n".join(sections)
+
+
+def said(*words: str) -> str:
+    """Give what the command line prints."""
+    os.environ["COLUMNS"] = "100"
+    printed = io.StringIO()
+    with redirect_stdout(printed), redirect_stderr(io.StringIO()), suppress(SystemExit):
+        main(words)
+    return printed.getvalue()
+
+
+def components() -> str:
+    """Give one section for each installed component, with the presets that set it."""
+    sections = ["# Components\n\nWhat is installed here; `omnikit show KIND/NAME` prints the same. Defaults train on two CPU cores;"
+                " presets hold published sizes.\n"]
+    for kind in KINDS:
+        names = registry.components(kind)
+        sections += [f"## {kind}\n"] if names else []
+        sections += [section(kind, name) for name in names]
+    return "\n".join(sections)
+
+
+def section(kind: str, name: str) -> str:
+    """Describe one component: what it is, its fields, its contract, its presets."""
+    cls = registry.component(kind, name)
+    about, notes = split(inspect.cleandoc(cls.__doc__ or ""))
+    rows = [f"| `{field}` | `{shown(value)}` | {readable(cls, field)} | {notes.get(field, '')} |"
+            for field, value in defaults(cls).items()]
+    table = ["| field | default | type | meaning |", "|---|---|---|---|", *rows] if rows else ["It has no fields."]
+    facts = said("show", f"{kind}/{name}").partition("\ncontract\n")[2].partition("\npackage ")
+    contract = inspect.cleandoc(facts[0]) or "nothing beyond build()"
+    package, licence, *_ = (line.partition("  ")[2].strip() for line in ("package " + facts[2]).splitlines())
+    return "\n".join([f"### {name}", "", about, "", *table, "", "Its contract, with the defaults:", "", "```text", contract,
+                      "```", "", *presets(kind, name), f"Package {package}, licence {licence}.", ""])
+
+
+def presets(kind: str, name: str) -> list[str]:
+    """List the presets of a component, those of datasets too."""
+    lines = []
+    for group in (kind, *(["data"] if kind == "reader" else [])):
+        for preset, found in registry.presets(group).items():
+            if choices.read_mapping(found[0].path).get("use") == name:
+                lines.append(f"- `{preset}`: {choices.summary(found[0].path)}")
+    return ["Presets:", "", *lines, ""] if lines else []
+
+
+def split(text: str) -> tuple[str, dict[str, str]]:
+    """Split a docstring into its prose and what it says about each field under `Args:`."""
+    prose, fields, last = [], {}, ""
+    inside = False
+    for line in text.splitlines():
+        if line.strip() == "Args:":
+            inside = True
+        elif inside and (found := re.fullmatch(r"    (\w+): (.*)", line)):
+            last = found.group(1)
+            fields[last] = found.group(2)
+        elif inside and line.startswith("     "):
+            fields[last] += f" {line.strip()}"
+        else:
+            inside = inside and not line.strip()
+            prose.append(line)
+    return "\n".join(prose).strip(), {field: note.replace("|", "\\|") for field, note in fields.items()}
+
+
+def readable(cls: type[Any], field: str) -> str:
+    """Give a field's type as a reader would write it."""
+    kind = typing.get_type_hints(cls)[field]
+    if typing.get_origin(kind) is typing.Literal:
+        return "one of " + ", ".join(f"`{word}`" for word in typing.get_args(kind))
+    word = kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind)
+    return "`" + word.replace("|", "\\|") + "`"
+
+
+def shown(value: object) -> str:
+    """Give a default as YAML writes it."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return "needed" if value == "???" else str(value)
+
+
+if __name__ == "__main__":
+    write()
