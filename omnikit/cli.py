@@ -1,5 +1,6 @@
 """The command `omnikit`: a word picks a function, which is imported only then. User mistakes end with code 2 and no trace."""
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -21,6 +22,22 @@ USAGE = "omnikit: compose encoders, projectors, a language model and heads from 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; gives the exit code: 0 done, 2 the user's mistake, 130 interrupted. Bugs show their trace."""
     words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _run(words)
+        sys.stdout.flush()
+        return code
+    except OmnikitError as error:
+        sys.stderr.write("".join(f"omnikit: {sentence}\n" for sentence in str(error).splitlines()))
+        return 2
+    except BrokenPipeError:  # the reader of our output went away, as in `omnikit list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains at exit
+        return 0
+    except KeyboardInterrupt:
+        sys.stderr.write("omnikit: interrupted; finished stages are kept, run the same command to go on.\n")
+        return 130
+
+
+def _run(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         sys.stdout.write(_help())
         return 0
@@ -29,20 +46,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         sys.stdout.write(f"omnikit {__version__}\n")
         return 0
-    try:
-        return _run(words)
-    except OmnikitError as error:
-        sys.stderr.write("".join(f"omnikit: {sentence}\n" for sentence in str(error).splitlines()))
-        return 2
-    except BrokenPipeError:  # the reader of our output went away, as in `omnikit list | head`
-        sys.stdout = None  # type: ignore[assignment]  # or Python complains at exit
-        return 0
-    except KeyboardInterrupt:
-        sys.stderr.write("omnikit: interrupted; finished stages are kept, run the same command to go on.\n")
-        return 130
-
-
-def _run(words: list[str]) -> int:
     if words[0] not in COMMANDS:
         raise OmnikitError(f"{words[0]!r} is no command.{nearest(words[0], COMMANDS)} Commands: {', '.join(COMMANDS)}.")
     module, _, function = COMMANDS[words[0]][0].partition(":")

@@ -156,7 +156,7 @@ def _inlet(name: str, encoder: EncoderConfig, parts: Parts, errors: list[str]) -
     try:
         projected = projector.output(encoder.output, parts.backbone.dim)
     except ValueError as error:
-        errors.append(f"{name}.projector does not fit {name}.encoder: {error}")
+        errors.append(f"{name}.projector does not fit {name}.encoder: {str(error).rstrip('.')}.")
         return Inlet(name, encoder, encoder.output, None, None)
     if projected.dim != parts.backbone.dim:
         errors.append(f"{name}.projector gives vectors {projected.dim} wide, but the backbone reads {parts.backbone.dim};"

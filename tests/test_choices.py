@@ -38,7 +38,7 @@ def test_a_dataset_is_a_reader_or_a_preset_of_one() -> None:
 def test_an_unknown_name_gets_the_nearest_and_all_there_are() -> None:
     with pytest.raises(RegistryError) as caught:
         choices.chosen("head", "ctc_unit")
-    assert str(caught.value).startswith("head 'ctc_unit' is unknown. Did you mean 'ctc_units'? There is: ctc_text, ctc_units,")
+    assert str(caught.value).startswith("head 'ctc_unit' is unknown. Did you mean 'ctc_units'? There is: ctc_text, ")
 
 
 @pytest.mark.parametrize(("content", "sentence"), [
@@ -93,7 +93,8 @@ def test_summary_is_the_first_comment_that_is_not_for_hydra(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(("kind", "name"), PRESETS, ids="/".join)
 def test_every_preset_can_be_made(kind: str, name: str) -> None:
-    values, errors = choices.chosen(kind, name), []
+    values = choices.chosen(kind, name)
+    errors: list[str] = []
     cls = registry.component("reader" if kind == "data" else kind, values.pop("use"))
     assert construct(cls, values, name, errors) is not None, errors
 

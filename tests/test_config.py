@@ -160,8 +160,8 @@ def test_compose_is_reached_from_the_package() -> None:
 @pytest.mark.parametrize(("override", "sentence"), [
     ("audio/encoder=whispr", "encoder 'whispr' is unknown. Did you mean 'whisper'? There is: "),
     ("audio.encoder.laernable=true", "audio.encoder.laernable names nothing: audio.encoder has no 'laernable'. Did you mean 'layers'?"),
-    ("adio/encoder=whisper", "adio/encoder names nothing: recipe {recipe} has no 'adio'. Did you mean 'audio'? It has: template, seed,"
-                             " run, data, stages, generate, evaluate, audio, backbone, text, speech; a new branch is added with +."),
+    ("adio/encoder=whisper", "adio/encoder names nothing: recipe {recipe} has no 'adio'. Did you mean 'audio'? It has: "),
+    ("adio/encoder=whisper", "audio, backbone, text, speech; a new branch is added with +."),
     ("audio/encodr=whisper", "audio/encodr names nothing: audio has no 'encodr'. Did you mean 'encoder'? It has: encoder, projector."),
     ("+audio/encodr=whisper", "audio/encodr names nothing: a branch holds encoder, projector, head, codec. Did you mean 'encoder'?"),
     ("+audio/encoder=whisper", "+audio/encoder adds what recipe {recipe} already has; leave out the plus sign to replace it."),
@@ -179,7 +179,7 @@ def test_compose_is_reached_from_the_package() -> None:
     ("~nope", "nope names nothing: recipe {recipe} has no 'nope'."),
     ("x=[1", "override 'x=[1' cannot be read: no viable alternative at input '[1'; write key=value."),
     ("foo", "override 'foo' cannot be read: "),
-    ("+nonsense=3", "nonsense is 3, but a top-level key is either one of backbone, data, evaluate, generate, name, run,"),
+    ("+nonsense=3", "nonsense is 3, but a top-level key is either one of backbone, data, evaluate, generate, name, "),
     ("+seeed=3", "Did you mean 'seed'?"),
     ("seed=abc", "seed is 'abc', but must be a whole number."),
     ("audio.projector=linear", "audio.projector is 'linear', but must be a mapping with `use: <component>`; pick one with"

@@ -37,6 +37,7 @@ def words(line: str) -> list[str]:
     given = line.split()
     if line.endswith(" ") or not given:
         given.append("")
+    given = [word for word in given[:-1] if not word.startswith("-")] + given[-1:]  # flags may stand anywhere
     if len(given) <= 2:
         return [word for word in COMMANDS if word.startswith(given[-1])]
     if given[1] in ("train", "check", "show"):
@@ -58,11 +59,13 @@ def _overrides(recipe: str, given: list[str]) -> list[str]:
     """Ask Hydra, which has not seen the subcommand and the recipe; a line that cannot be composed completes to nothing."""
     from hydra import initialize
     from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
     from hydra.plugins.completion_plugin import DefaultCompletionPlugin
+    from omegaconf.errors import OmegaConfBaseException
 
     from omnikit import config
 
-    given = [word for word in given[:-1] if not word.startswith("-")] + given[-1:]
+    given = [word for word in given[:-1] if "=" in word or word.startswith("~")] + given[-1:]  # no `job` of `--cfg job`
     try:
         name = config.locate(recipe)
         config.register()
@@ -71,6 +74,6 @@ def _overrides(recipe: str, given: list[str]) -> list[str]:
             hydra = GlobalHydra.instance().hydra
             assert hydra is not None, "initialize sets it"
             found = DefaultCompletionPlugin(hydra.config_loader)._query(name, " ".join(given))
-    except OmnikitError:
+    except (OmnikitError, HydraException, OmegaConfBaseException, ValueError):  # a broken line completes to nothing
         return []
     return [word for word in found if not word.startswith("hydra")]
