@@ -129,17 +129,23 @@ def _run(plan: Plan, stage: StagePlan, folder: Path, partial: Path) -> Row:
 def _fit_heads(plan: Plan, stage: StagePlan, model: OmniModel, readers: dict[str, Reader], partial: Path,
                seed: int) -> tuple[int, dict[str, float]]:
     run = stage.stage.trainer
-    trainer = L.Trainer(
-        max_steps=run.max_steps or -1, max_epochs=run.max_epochs or -1, accumulate_grad_batches=run.accumulate,
-        precision=run.precision, accelerator=run.accelerator, devices=run.devices, strategy=run.strategy,  # type: ignore[arg-type]  # words from YAML
-        gradient_clip_val=stage.stage.optim.clip, deterministic="warn", callbacks=[Bar(stage.name)], logger=False,
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
-        num_sanity_val_steps=0, default_root_dir=partial)
+    trainer = lightning(stage, partial, [Bar(stage.name)])
     buckets = Buckets(Mixture(readers), stage.stage.data, run.batch_size, seed,
                       rank=trainer.global_rank, world=trainer.world_size)
     module = Training(model, stage, partial / "metrics.csv")
     _fit(trainer, module, loader(buckets, collator(plan, stage, model), run.workers))
     return trainer.global_step, module.metrics.last
+
+
+def lightning(stage: StagePlan, folder: Path, callbacks: list[L.Callback]) -> L.Trainer:
+    """Give Lightning's trainer with nothing switched on that a stage does not ask for: no logger, no checkpoints."""
+    run = stage.stage.trainer
+    return L.Trainer(
+        max_steps=run.max_steps or -1, max_epochs=run.max_epochs or -1, accumulate_grad_batches=run.accumulate,
+        precision=run.precision, accelerator=run.accelerator, devices=run.devices, strategy=run.strategy,  # type: ignore[arg-type]  # words from YAML
+        gradient_clip_val=stage.stage.optim.clip, deterministic="warn", callbacks=callbacks, logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
+        num_sanity_val_steps=0, default_root_dir=folder)
 
 
 def _fit(trainer: L.Trainer, module: Training, batches: DataLoader[Batch]) -> None:

@@ -49,7 +49,7 @@ class HF:
     heads: int = 4
     kv_heads: int = 2
     ffn: int = 384
-    vocabulary: int = 952
+    vocabulary: int = 665
     context: int = 512
     rms_eps: float = 1e-5
     rope_theta: float = 10000.0

@@ -15,29 +15,18 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-NUMBERS = _words(
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-    " eighteen nineteen twenty"
-)
+NUMBERS = _words("zero one two three four five six seven eight nine ten eleven twelve")
 DAYS = _words("monday tuesday wednesday thursday friday saturday sunday")
-MONTHS = _words("january february march april may june july august september october november december")
 CAPITALS = {
-    "france": "paris", "italy": "rome", "spain": "madrid", "germany": "berlin", "japan": "tokyo", "china": "beijing",
-    "russia": "moscow", "egypt": "cairo", "greece": "athens", "cuba": "havana", "norway": "oslo", "kenya": "nairobi",
+    "france": "paris", "italy": "rome", "spain": "madrid", "japan": "tokyo", "china": "beijing", "russia": "moscow",
+    "egypt": "cairo", "cuba": "havana",
 }  # fmt: skip
 COLORS = {
-    "grass": "green", "snow": "white", "coal": "black", "blood": "red", "banana": "yellow", "carrot": "orange",
-    "sky": "blue", "chocolate": "brown", "milk": "white", "lemon": "yellow", "tomato": "red", "spinach": "green",
-    "sugar": "white", "ocean": "blue",
-}  # fmt: skip
-YOUNG = {
-    "dog": "puppy", "cat": "kitten", "cow": "calf", "horse": "foal", "sheep": "lamb", "goat": "kid", "bear": "cub",
-    "duck": "duckling", "frog": "tadpole", "goose": "gosling", "swan": "cygnet", "kangaroo": "joey", "hen": "chick",
-    "butterfly": "caterpillar",
+    "grass": "green", "snow": "white", "coal": "black", "blood": "red", "banana": "yellow", "sky": "blue", "milk": "white",
+    "lemon": "yellow", "tomato": "red", "spinach": "green",
 }  # fmt: skip
 OPPOSITES = _words(
-    "hot cold big small fast slow happy sad open closed light dark old young rich poor hard soft high low long short"
-    " wet dry full empty early late loud quiet up down left right day night clean dirty strong weak"
+    "hot cold big small fast slow happy sad open closed light dark old young high low long short early late"
 )
 ASK = ("what is", "name", "tell me", "do you know")  # how a noun phrase is asked for
 ASK_WHAT = ("what", "which one", "name what", "tell me what")  # how a clause is asked for
@@ -65,8 +54,10 @@ class Question:
 
 
 def addition() -> Iterator[Question]:
-    """Sums of two numbers up to ten; a combination is the pair of operands in this order."""
-    for (a, first), (b, second) in product(enumerate(NUMBERS[:11]), repeat=2):
+    """Sums of two numbers up to twelve; a combination is the pair of operands in this order."""
+    for (a, first), (b, second) in product(enumerate(NUMBERS), repeat=2):
+        if a + b >= len(NUMBERS):
+            continue
         sum_ = f"{first} plus {second}"
         for ask in ("what is", "how much is", "tell me", "do you know"):
             yield Question("addition", f"{ask} {sum_}", f"{sum_} is {NUMBERS[a + b]}", sum_)
@@ -74,7 +65,7 @@ def addition() -> Iterator[Question]:
 
 def comparison() -> Iterator[Question]:
     """Which of two numbers up to twelve is larger or smaller; a combination is the pair in this order."""
-    for (a, first), (b, second) in permutations(enumerate(NUMBERS[:13]), 2):
+    for (a, first), (b, second) in permutations(enumerate(NUMBERS), 2):
         low, high = (first, second) if a < b else (second, first)
         pair = f"{first} or {second}"
         for ask in ("which is", "tell me which is"):
@@ -84,7 +75,7 @@ def comparison() -> Iterator[Question]:
 
 def repeat() -> Iterator[Question]:
     """Three words to say again; a combination is the three words in this order."""
-    words = sorted({*CAPITALS, *CAPITALS.values(), *COLORS, *COLORS.values(), *YOUNG, *YOUNG.values(), *OPPOSITES})
+    words = sorted({*NUMBERS, *DAYS, *COLORS.values()})
     chance = random.Random("repeat")
     seen: set[str] = set()
     while len(seen) < REPEATS:
@@ -96,8 +87,8 @@ def repeat() -> Iterator[Question]:
 
 
 def fact() -> Iterator[Question]:
-    """Look-ups in three small tables; a combination is a fact and a way to ask for it."""
-    tables = (("capital of", CAPITALS), ("color of", COLORS), ("name of a young", YOUNG))
+    """Look-ups in two small tables; a combination is a fact and a way to ask for it."""
+    tables = (("capital of", CAPITALS), ("color of", COLORS))
     for noun, table in tables:
         for thing, value in table.items():
             phrase = f"the {noun} {thing}"
@@ -106,12 +97,12 @@ def fact() -> Iterator[Question]:
 
 
 def sequence() -> Iterator[Question]:
-    """What comes before or after a day, a month or a number; a combination is a step and a way to ask for it."""
-    for line, direction in product((DAYS, MONTHS, NUMBERS), ("after", "before")):
+    """What comes before or after a day or a number; a combination is a step and a way to ask for it."""
+    for line, direction in product((DAYS, NUMBERS), ("after", "before")):
         ring = line[1:] + line[:1] if direction == "after" else line[-1:] + line[:-1]
         for this, other in zip(line, ring, strict=True):
             step = f"{direction} {this}"
-            if line is NUMBERS and step in ("after twenty", "before zero"):
+            if line is NUMBERS and step in (f"after {NUMBERS[-1]}", f"before {NUMBERS[0]}"):
                 continue
             for ask in ASK_WHAT:
                 text = f"{ask} comes {step}"
