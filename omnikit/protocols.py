@@ -77,9 +77,9 @@ class BackboneConfig(Protocol):
 class HeadConfig(Protocol):
     """Turns what it taps into ids.
 
-    tap: "logits" (of the backbone), "hidden", "embedding", or a features path such as "audio.encoder".
-    target: "tokens" (the answer's text), "codes" (the answer's speech), "transcript" (what the tapped audio says).
-    alignment: for taps on the backbone, "predicts" (the state that predicted the token) or "reads" (the state at it).
+    - tap: "logits" (of the backbone), "hidden", "embedding", or a features path such as "audio.encoder".
+    - target: "tokens" (the answer's text), "codes" (the answer's speech), "transcript" (what the tapped audio says).
+    - alignment: for taps on the backbone, "predicts" (the state that predicted the token) or "reads" (the state at it).
     """
 
     @property
@@ -115,9 +115,9 @@ class CodecConfig(Protocol):
 class ReaderConfig(Protocol):
     """A dataset format.
 
-    provides: what its rows hold, among "text", "audio", "image", "video" (in questions), "transcript" (text of the audio),
-    "answer" (text), "speech" (the answer's wave), "codes" (the answer's codes).
-    seconds: no audio in a question is longer than this; None if unknown.
+    - provides: what its rows hold, among "text", "audio", "image", "video" (in questions), "transcript" (text of the audio),
+      "answer" (text), "speech" (the answer's wave), "codes" (the answer's codes).
+    - seconds: no audio in a question is longer than this; None if unknown.
     """
 
     @property

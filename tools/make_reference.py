@@ -8,6 +8,7 @@ import io
 import os
 import re
 import sys
+import types
 import typing
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
@@ -20,7 +21,7 @@ from omnikit.specs import KINDS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-MODULES = ("protocols", "specs", "types", "errors")
+MODULES = {"protocols": "    options: {show_if_no_docstring: true}\n", "specs": "", "types": "", "errors": ""}
 GENERATED = ("index.md", "recipes/llama_omni.md", "recipes/recogniser.md", "reference/commands.md", "reference/components.md",
              *(f"reference/{module}.md" for module in MODULES))
 
@@ -33,8 +34,9 @@ def write() -> None:
         "recipes/recogniser.md": moved(ROOT / "recipes" / "recogniser" / "README.md", DOCS / "recipes"),
         "reference/commands.md": commands(),
         "reference/components.md": components(),
-        **{f"reference/{module}.md": f"# omnikit.{module}\n\n::: omnikit.{module}\n" for module in MODULES},
     }
+    for module, options in MODULES.items():
+        pages[f"reference/{module}.md"] = f"# omnikit.{module}\n\n::: omnikit.{module}\n{options}"
     assert set(pages) == set(GENERATED), "GENERATED lists what this function writes"
     for name, text in pages.items():
         (DOCS / name).parent.mkdir(exist_ok=True)
@@ -82,8 +84,8 @@ def said(*words: str) -> str:
 
 def components() -> str:
     """Give one section for each installed component, with the presets that set it."""
-    sections = ["# Components\n\nWhat is installed here; `omnikit show KIND/NAME` prints the same. Defaults train on two CPU cores;"
-                " presets hold published sizes.\n"]
+    sections = ["# Components\n\nWhat is installed here; `omnikit show KIND/NAME` prints the same."
+                " Defaults train on two CPU cores; presets hold published sizes.\n"]
     for kind in KINDS:
         names = registry.components(kind)
         sections += [f"## {kind}\n"] if names else []
@@ -138,8 +140,9 @@ def readable(cls: type[Any], field: str) -> str:
     kind = typing.get_type_hints(cls)[field]
     if typing.get_origin(kind) is typing.Literal:
         return "one of " + ", ".join(f"`{word}`" for word in typing.get_args(kind))
-    word = kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind)
-    return "`" + word.replace("|", "\\|") + "`"
+    if isinstance(kind, types.UnionType):
+        return " or ".join("null" if part is types.NoneType else f"`{part.__name__}`" for part in kind.__args__)
+    return f"`{kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else kind}`"
 
 
 def shown(value: object) -> str:
