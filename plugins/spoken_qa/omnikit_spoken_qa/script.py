@@ -55,7 +55,8 @@ def rows(split: str, size: int, seed: int) -> list[Row]:
 def readings(split: str, size: int, seed: int) -> list[Utterance]:
     """Give what a recogniser learns from (train) or is measured on (test: the held-out answers in the answers' voice).
 
-    Training alternates random words with sentences; half is in the answers' voice; no held-out answer is among it.
+    Training alternates random words with answers and questions of the training; half is said as answers are, half by
+    everybody; no held-out answer is among it.
     """
     held = {question.answer for kind in KINDS for question in divide(kind, seed)[1]}
     if split != "train":
@@ -63,14 +64,14 @@ def readings(split: str, size: int, seed: int) -> list[Utterance]:
     chance = random.Random(f"readings {seed}")
     kept = [question for kind in KINDS for question in divide(kind, seed)[0]]
     words = sorted({word for question in kept for word in f"{question.text} {question.answer}".split()})
-    sentences = sorted({question.answer for question in kept} - held)
+    sentences = [sorted({question.answer for question in kept} - held), sorted({question.text for question in kept} - held)]
     result: list[Utterance] = []
     while len(result) < size:
         random_words = " ".join(chance.choices(words, k=chance.randint(3, 7)))
-        text = random_words if len(result) % 2 else chance.choice(sentences)
-        voice = ANSWER if chance.random() < 0.5 else chance.choice(VOICES)
+        text = random_words if len(result) % 2 else chance.choice(chance.choice(sentences))
+        said = Utterance(text, chance.choice(VOICES), chance.randint(*SPEEDS), chance.randint(*PITCHES))
         if text not in held:
-            result.append(Utterance(text, voice, chance.randint(*SPEEDS), chance.randint(*PITCHES)))
+            result.append(Utterance(text, ANSWER) if chance.random() < 0.5 else said)
     return result
 
 
