@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from omnikit.errors import RunError
 from omnikit.training.freeze import distinct, weights_hash
 
-REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
+REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS,
+           errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
 
 
 def save(path: Path, parts: Mapping[str, nn.Module], frozen: Mapping[str, str]) -> None:
@@ -80,7 +81,7 @@ def check_frozen(path: Path, found: Mapping[str, str], parts: Collection[str]) -
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn a full disk and a missing permission into one sentence; other errors pass."""
+    """Turn a full disk, a missing permission and an impossible path into one sentence; other errors pass."""
     number: int | None
     cause: OSError | SafetensorError
     try:

@@ -32,7 +32,7 @@ def find(run: str | Path) -> Path:
         if any(folder.glob("*/config.yaml")):
             return folder.resolve()
     raise RunError(f"{run} is no run: neither a folder with finished stages nor a recipe with a latest run in {RUNS}/;"
-                   f" train first: omnikit train {run}")
+                   f" train first with omnikit train {run}.")
 
 
 def link_latest(folder: Path) -> None:

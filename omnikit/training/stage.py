@@ -82,6 +82,8 @@ def run_stages(plan: Plan, folder: Path, config_yaml: str) -> list[Row]:
                 _replace(partial, folder / name)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
     return rows
 
 

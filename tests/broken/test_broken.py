@@ -1,0 +1,114 @@
+"""Every row of the table is refused with one sentence that names the place and the fix, in under 5 s, with no trace."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from broken.table import TABLE, TRAP, Broken, row
+from small import RECIPE
+
+from omnikit import cli
+
+TEXT = """\
+# One stage, one step: what `chat` is tried on.
+defaults:
+  - /recipe
+  - /audio/encoder: mel_cnn
+  - /audio/projector: linear
+  - /backbone: llama_tiny_random
+  - /text/head: lm
+  - /data/rows: messages_jsonl
+  - _self_
+data: {rows: {path: rows.jsonl}}
+backbone: {layers: 1}
+stages:
+  understand:
+    train: {audio: full, backbone: full}
+    loss: {text: 1.0}
+    data: {rows: 1.0}
+    trainer: {max_steps: 1, batch_size: 2}
+generate: {max_new_tokens: 4}
+"""
+SECONDS = 5.0
+
+
+@pytest.fixture(scope="module")
+def works(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which every command of the table works, but for its mistake."""
+    folder = tmp_path_factory.mktemp("works")
+    (folder / "small.yaml").write_text(RECIPE)
+    (folder / "text.yaml").write_text(TEXT)
+    (folder / "rows.jsonl").write_text(row() * 2)
+    soundfile.write(folder / "good.wav", np.sin(np.arange(8000) / 20, dtype=np.float32) / 2, 16000)
+    module, _, _ = TRAP.partition(".")
+    code = "from pathlib import Path\nPath('it_ran').touch()\ndef spring(*a, **k):\n    Path('it_ran').touch()\n"
+    (folder / f"{module}.py").write_text(code)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert cli.main(["train", "text.yaml", "run=run"]) == 0
+    return folder
+
+
+@pytest.fixture
+def here(works: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "here"
+    shutil.copytree(works, folder, symlinks=True)
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("argv", ["check small.yaml", "check --deep small.yaml", "check text.yaml", "chat run --text two",
+                                  "chat run --audio good.wav"])
+def test_without_the_mistake_it_works(here: Path, argv: str) -> None:
+    assert cli.main(argv.split()) == 0
+
+
+@pytest.mark.parametrize("broken", TABLE, ids=[f"{broken.kind}: {broken.place}" for broken in TABLE])
+def test_a_mistake_is_one_sentence(here: Path, capsys: pytest.CaptureFixture[str], broken: Broken) -> None:
+    prepare(here, broken)
+    before = time.process_time()
+    code = cli.main(broken.argv.split())
+    seconds = time.process_time() - before
+    lines = capsys.readouterr().err.splitlines()
+    assert code == 2 and len(lines) == 1, lines
+    assert lines[0].startswith("omnikit: ") and lines[0].endswith((".", "?")), lines[0]
+    assert broken.place in lines[0] and broken.fix in lines[0], lines[0]
+    assert seconds < SECONDS
+    assert not (here / "it_ran").exists() and TRAP.partition(".")[0] not in sys.modules
+    assert not list(here.rglob("*.part*")) and not (here / "other").exists(), "nothing half-written"
+
+
+def prepare(folder: Path, broken: Broken) -> None:
+    """Make the one mistake."""
+    recipe = RECIPE
+    for old, new in broken.changes:
+        assert old in recipe, f"small.yaml lacks {old!r}"
+        recipe = recipe.replace(old, new)
+    (folder / "small.yaml").write_text(recipe)
+    for name, content in broken.files.items():
+        (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    if broken.damage:
+        broken.damage(folder)
+
+
+@pytest.mark.parametrize("argv", ["check small.yaml audio/encoder=whispr", "chat run --audio none.wav"])
+def test_from_a_shell_there_is_no_trace_and_little_time(here: Path, argv: str) -> None:
+    before = sum(os.times()[2:4])
+    done = subprocess.run([sys.executable, "-m", "omnikit.cli", *argv.split()], capture_output=True, text=True, check=False)
+    seconds = sum(os.times()[2:4]) - before
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+    assert seconds < 2 * SECONDS, "of processor time; half of it is torch's import, on a machine that others use too"
+
+
+def test_the_table_is_long_and_wide() -> None:
+    kinds = Counter(broken.kind for broken in TABLE)
+    assert len(TABLE) >= 30 and len(kinds) >= 12
+    assert len({(broken.argv, broken.place) for broken in TABLE}) == len(TABLE), "each row is another mistake"
