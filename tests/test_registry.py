@@ -42,7 +42,7 @@ def test_a_plugin_that_raises_at_import_is_broken_and_breaks_nothing_else(site: 
 def test_a_plugin_whose_package_raises_has_no_presets_and_is_broken(site: Path) -> None:
     publish_frames(site, **{"__init__.py": "raise KeyError('x')", "conf/encoder/frames_16.yaml": "use: frames\n"})
     assert "frames_16" not in registry.presets("encoder")
-    with pytest.raises(RegistryError, match="encoder 'frames' of package made-up is broken: .* raised KeyError: 'x'"):
+    with pytest.raises(RegistryError, match=r"encoder 'frames' of package made-up is broken: .* raised KeyError: 'x'"):
         registry.component("encoder", "frames")
 
 

@@ -46,7 +46,7 @@ class CtcTextHead(nn.Module):
         if self.stack > 1:  # zeros fill the last run, as they do for the longest row
             inside = torch.arange(data.shape[1], device=data.device) < features.lengths[:, None]
             data = F.pad(data * inside[..., None], (0, 0, 0, -data.shape[1] % self.stack))
-            data = data.unflatten(1, (-1, self.stack)).flatten(2)  # [B, T / stack, D * stack]
+            data = data.reshape(len(data), data.shape[1] // self.stack, -1)  # [B, T / stack, D * stack]
         return Features(self.output(data).float().log_softmax(-1), lengths)
 
     def loss(self, features: Features, targets: Targets) -> Tensor:

@@ -17,7 +17,7 @@ SAMPLE_RATE = 16000  # Hz, openai-whisper audio.py
 
 @dataclass(frozen=True)
 class Whisper:
-    """Whisper's audio encoder: log-mel, two convolutions, transformer; waves in, 50 vectors a second out (with the strides of Whisper).
+    """Whisper's audio encoder: log-mel, two convolutions, transformer; waves in, 50 vectors a second out with Whisper's strides.
 
     Source: arXiv:2212.04356; weights and names as in transformers' WhisperModel.
 
