@@ -13,7 +13,7 @@ demo: .venv/ready  ## train every stage of llama_omni/tiny, score it and hear on
 	$(BIN)/omnikit chat llama_omni/tiny --example --out runs/answer.wav
 
 test: .venv/ready lint  ## everything that must hold before a change lands
-	$(BIN)/pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile  # a thread each: two workers with two threads each wait for each other
 
 lint: .venv/ready
 	$(BIN)/ruff check .
