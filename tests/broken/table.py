@@ -85,6 +85,11 @@ def foreign(folder: Path) -> None:
     save_file({"x": torch.zeros(1)}, folder / WEIGHTS)
 
 
+def plant(folder: Path) -> None:
+    with (folder / "run/understand/config.yaml").open("a") as file:
+        file.write(f"x: {{_target_: {TRAP}}}\n")
+
+
 def remove(name: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).unlink()
 
@@ -183,8 +188,7 @@ TABLE = [
     Broken("code", CHECK, "in its defaults; `hydra` belongs to the command line", "remove it", (("/recipe\n", "/recipe\n  - /evil@hydra.job_logging\n"),),
            {"evil.yaml": f"handlers: {{x: {{(): {TRAP}}}}}\n"}),
     Broken("code", f"{CHECK} audio.encoder={{use:{TRAP}}}", f"audio.encoder: encoder '{TRAP}' is not installed", "Installed: mel_cnn"),
-    Broken("code", CHAT, "x._target_ is refused", "names installed components with `use:`", damage=lambda folder: (folder / "run/understand/config.yaml").open("a").write(
-        f"x: {{_target_: {TRAP}}}\n") and None),
+    Broken("code", CHAT, "x._target_ is refused", "names installed components with `use:`", damage=plant),
     Broken("wrong command", "trian small.yaml", "'trian' is no command", "Did you mean 'train'?"),
     Broken("wrong command", "check", "the following arguments are required: recipe", "see omnikit check --help"),
     Broken("wrong command", "chat run --sing", "unrecognized arguments: --sing", "see omnikit chat --help"),

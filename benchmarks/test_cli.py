@@ -1,0 +1,38 @@
+"""How long a word on the command line takes, from a cold process to its exit, and how much memory; reported, not asserted.
+
+Limits on two idle cores (issue 2): --help 0.3 s · list 0.6 s · check 1 s and 120 MB · show --parameters 10 s (warm) and 900 MB.
+"""
+
+import os
+import sys
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+LARGEST = ("llama_omni/full", "backbone=mixtral_8x7b_instruct")
+CASES = {
+    "help": (("--help",), 5),
+    "list": (("list",), 5),
+    "check largest": (("check", *LARGEST), 5),
+    "completion": (("completion", "words", "omnikit train llama_omni/full audio/encoder=wh"), 3),
+    "show parameters": (("show", *LARGEST, "--parameters"), 2),
+}
+
+
+@pytest.mark.parametrize(("argv", "rounds"), CASES.values(), ids=CASES.keys())
+def test_command(benchmark: BenchmarkFixture, argv: tuple[str, ...], rounds: int) -> None:
+    usage = [run(argv)]  # the files are in memory afterwards
+    benchmark.pedantic(lambda: usage.append(run(argv)), rounds=rounds)
+    benchmark.extra_info["megabytes"] = round(max(megabytes for _, megabytes in usage))
+    benchmark.extra_info["processor seconds"] = round(min(seconds for seconds, _ in usage), 2)
+
+
+def run(argv: tuple[str, ...]) -> tuple[float, float]:
+    """Run `omnikit …`; gives its processor seconds and its largest memory in megabytes."""
+    silent = os.open(os.devnull, os.O_WRONLY)
+    pid = os.posix_spawn(sys.executable, [sys.executable, "-m", "omnikit.cli", *argv], os.environ,
+                         file_actions=[(os.POSIX_SPAWN_DUP2, silent, 1), (os.POSIX_SPAWN_DUP2, silent, 2)])
+    _, status, used = os.wait4(pid, 0)
+    os.close(silent)
+    assert os.waitstatus_to_exitcode(status) == 0, f"omnikit {' '.join(argv)} failed"
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
