@@ -1,0 +1,69 @@
+"""Talking to a run of doubles on the command line."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from doubles import make_plan, sound, write_tokenizer
+
+from omnikit.cli import main
+from omnikit.inference import session
+from omnikit.training.runs import find
+from omnikit.training.stage import run_stages
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("chat")
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> str:
+    plan = make_plan(write_tokenizer(folder), steps=150)
+    run_stages(plan, folder / "run", "")
+    return str(folder / "run")
+
+
+@pytest.fixture(autouse=True)
+def doubles_are_installed(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = make_plan(str(Path(run).parent / "tokenizer.json"), steps=150)
+    monkeypatch.setattr(session, "load_plan", lambda path: plan if find(path) else None)
+
+
+def test_spoken_question_gives_text_and_a_wave(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(tmp_path / "q.wav", np.repeat(sound("three"), 160), 16000, subtype="FLOAT")
+    assert main(["chat", run, "--audio", str(tmp_path / "q.wav"), "--out", str(tmp_path / "a.wav")]) == 0
+    info = soundfile.info(tmp_path / "a.wav")
+    assert (info.subtype, info.samplerate) == ("PCM_16", 100)
+    assert str(tmp_path / "a.wav") in capsys.readouterr().out
+
+
+def test_loop_answers_line_by_line_and_outlives_a_bad_one(
+    run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("one\ngone.wav\n\ntwo\n:q\nnever read\n"))
+    assert main(["chat", run, "--out", str(tmp_path / "a.wav")]) == 0
+    assert sorted(path.name for path in tmp_path.glob("*.wav")) == ["a-1.wav", "a-3.wav"]
+    assert "gone.wav does not exist" in capsys.readouterr().err
+
+
+def test_missing_folder_for_the_answer_is_told_before_the_model_loads(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["chat", run, "--text", "one", "--out", "no/such/a.wav"]) == 2
+    assert "there is no folder no/such" in capsys.readouterr().err
+
+
+def test_unknown_run_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["chat", "no/run", "--text", "one"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_score_is_printed_as_a_table(run: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from omnikit.evaluation import score
+
+    monkeypatch.setattr(score, "load_plan", session.load_plan)
+    assert main(["eval", run, "--limit", "8", "--batch-size", "3"]) == 0
+    printed = capsys.readouterr().out
+    assert "echo" in printed and f"{run}/eval" in printed
+    assert (Path(run) / "eval" / "echo.jsonl").read_text().count("\n") == 8
