@@ -23,6 +23,9 @@ class SignalSpec:
     rate: Fraction | None = None
     shape: tuple[int, ...] = ()
 
+    def __str__(self) -> str:
+        return f"{self.modality}, {float(self.rate):g} Hz" if self.rate else f"{self.modality}, {self.shape}"
+
 
 @dataclass(frozen=True)
 class FeatureSpec:

@@ -32,9 +32,7 @@ def wires(plan: Plan) -> list[tuple[str, str, str, str]]:
     picked |= {f"{branch}.{slot}": pick.use for branch, slots in plan.recipe.branches.items() for slot, pick in slots.items()}
     picked |= plan.recipe.picks
     for name, inlet in plan.inputs.items():
-        source = inlet.encoder.input
-        signal = f"{source.modality}, {float(source.rate):g} Hz" if source.rate else f"{source.modality}, {source.shape}"
-        rows.append((f"{name}.encoder", picked[f"{name}.encoder"], signal, str(inlet.encoded)))
+        rows.append((f"{name}.encoder", picked[f"{name}.encoder"], str(inlet.encoder.input), str(inlet.encoded)))
         if inlet.projector:
             row = (picked[f"{name}.projector"], str(inlet.encoded), str(inlet.projected))
             rows.append((f"{name}.projector", *row))
