@@ -34,7 +34,7 @@ def load_tokenizer(reference: str) -> PreTrainedTokenizerBase:
 
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            str(path) if path.is_dir() else reference, local_files_only=True)
+            str(path) if path.is_dir() else reference, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises OSError, ValueError, KeyError … for what is not a tokenizer
         raise ConfigError(_missing(reference, path)) from error
     return tokenizer

@@ -44,3 +44,13 @@ def test_file_that_is_no_tokenizer_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text("{}")
     with pytest.raises(ConfigError, match="is not a file of the tokenizers library"):
         load_tokenizer(str(tmp_path / "bad.json"))
+
+
+def test_code_beside_a_tokenizer_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builtins.input", lambda prompt: "y")  # transformers would ask
+    (tmp_path / "tokenizer_config.json").write_text('{"auto_map": {"AutoTokenizer": ["odd.Odd", null]}}')
+    (tmp_path / "config.json").write_text('{"model_type": "odd"}')
+    (tmp_path / "odd.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    with pytest.raises(ConfigError, match=r"holds no tokenizer\.json"):
+        load_tokenizer(str(tmp_path))
+    assert not (tmp_path / "ran").exists()

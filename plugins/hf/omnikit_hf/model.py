@@ -86,7 +86,7 @@ def _fresh(config: HF) -> PreTrainedModel:
     facts = AutoConfig.for_model(config.model_type, **_arguments(config))
     try:
         model = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-            facts, dtype=getattr(torch, config.dtype), attn_implementation=config.attention)
+            facts, dtype=getattr(torch, config.dtype), attn_implementation=config.attention, trust_remote_code=False)
     except (ValueError, ImportError) as error:
         raise ConfigError(f"backbone.model_type {config.model_type!r} cannot be built by transformers with attention"
                           f" {config.attention!r}: {' '.join(str(error).split())}") from error
@@ -96,11 +96,11 @@ def _fresh(config: HF) -> PreTrainedModel:
 def _load(config: HF) -> PreTrainedModel:
     assert config.weights is not None, "only called with weights"
     try:
-        facts = AutoConfig.from_pretrained(config.weights, local_files_only=True)
+        facts = AutoConfig.from_pretrained(config.weights, local_files_only=True, trust_remote_code=False)
         _compare(config, facts)
         model = AutoModelForCausalLM.from_pretrained(
             config.weights, config=facts, dtype=getattr(torch, config.dtype), attn_implementation=config.attention,
-            local_files_only=True, use_safetensors=True)
+            local_files_only=True, use_safetensors=True, trust_remote_code=False)
     except (OSError, ValueError, ImportError) as error:
         raise ConfigError(f"backbone.weights {config.weights!r} cannot be loaded as a causal language model: it must be"
                           f" a folder with config.json and safetensors, or a model id in the local cache"

@@ -136,6 +136,15 @@ def test_missing_checkpoint_says_what_is_expected(tmp_path: Path) -> None:
         preset("llama_tiny_random", weights=str(tmp_path / "nothing")).build()
 
 
+def test_code_beside_a_checkpoint_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builtins.input", lambda prompt: "y")  # transformers would ask
+    (tmp_path / "config.json").write_text('{"model_type": "odd", "auto_map": {"AutoConfig": "odd.Odd"}}')
+    (tmp_path / "odd.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    with pytest.raises(ConfigError, match="cannot be loaded as a causal language model"):
+        preset("llama_tiny_random", weights=str(tmp_path)).build()
+    assert not (tmp_path / "ran").exists()
+
+
 def test_unknown_architecture_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"'lama' is not known to transformers. Did you mean 'llama'"):
         preset("llama_tiny_random", model_type="lama").build()
