@@ -6,6 +6,13 @@ from typing import NoReturn
 from omnikit.errors import ConfigError
 
 
+def at_least_one(word: str) -> int:
+    """Read a count for argparse."""
+    if not word.isdecimal() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f"{word} is no whole number of at least 1")
+    return int(word)
+
+
 class Parser(argparse.ArgumentParser):
     """argparse without its usage lines: a wrong command line is a ConfigError."""
 

@@ -28,6 +28,8 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--out", type=Path, help="wav for the spoken answer; in the loop numbered: out-1.wav, out-2.wav, …")
     parser.add_argument("--history", action="store_true", help="in the loop, let the model hear the earlier turns again")
     arguments = parser.parse_args(argv)
+    if arguments.out and arguments.out.is_dir():
+        raise RunError(f"--out is {arguments.out}, which is a folder; name a wav file, for example --out answer.wav.")
     if arguments.out and not arguments.out.parent.is_dir():
         raise RunError(f"--out is {arguments.out}, but there is no folder {arguments.out.parent}; make it first.")
 

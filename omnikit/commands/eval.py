@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping
 
-from omnikit.commands.arguments import Parser
+from omnikit.commands.arguments import Parser, at_least_one
 from omnikit.commands.table import columns
 
 EXAMPLE = "example: omnikit eval llama_omni/tiny --recogniser recogniser/tiny --limit 300"
@@ -14,8 +14,8 @@ def run(argv: list[str]) -> int:
     parser = Parser("omnikit eval", description=__doc__, epilog=EXAMPLE)
     parser.add_argument("run", help="a run's folder, a link to one, or a recipe's name")
     parser.add_argument("--recogniser", help="run of the recogniser that hears the answers; by default the recipe's")
-    parser.add_argument("--limit", type=int, help="score at most so many rows of each dataset")
-    parser.add_argument("--batch-size", type=int, default=32, help="questions at a time (32)")
+    parser.add_argument("--limit", type=at_least_one, help="score at most so many rows of each dataset")
+    parser.add_argument("--batch-size", type=at_least_one, default=32, help="questions at a time (32)")
     arguments = parser.parse_args(argv)
 
     from omnikit.evaluation.score import score

@@ -54,6 +54,17 @@ def test_missing_folder_for_the_answer_is_told_before_the_model_loads(run: str, 
     assert "there is no folder no/such" in capsys.readouterr().err
 
 
+def test_folder_for_the_answer_s_file_is_refused(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["chat", run, "--text", "one", "--out", "."]) == 2
+    assert capsys.readouterr().err.count("which is a folder; name a wav file") == 1
+
+
+@pytest.mark.parametrize("option", ["--limit=0", "--limit=-1", "--batch-size=0", "--batch-size=x"])
+def test_impossible_count_is_one_sentence(run: str, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", run, option]) == 2
+    assert "is no whole number of at least 1" in capsys.readouterr().err
+
+
 def test_unknown_run_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["chat", "no/run", "--text", "one"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
