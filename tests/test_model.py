@@ -30,7 +30,7 @@ def model(plan: Plan) -> OmniModel:
 
 def make_batch(model: OmniModel, indices: list[int], wanted: tuple[str, ...] = WANTED, textual: int = 0) -> Batch:
     reader = EchoReader(Echo(textual=textual))
-    return Collator(model.plan, wanted, Codes(model.codec("speech"), 100))([reader[i] for i in indices])
+    return Collator(model.plan, wanted, {"speech": Codes(model.codec("speech"), 100)})([reader[i] for i in indices])
 
 
 def test_state_dict_names_start_with_part_paths(model: OmniModel) -> None:

@@ -1,4 +1,4 @@
-"""The codes of an answer: as the row brings them, or encoded from its waveform, once in a run. Knows no batch."""
+"""The codes of an answer: as the row brings them, or encoded from its waveform, once in a process. Knows no batch."""
 
 import copy
 import hashlib

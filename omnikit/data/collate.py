@@ -4,7 +4,7 @@ Every count is known from the contracts before the model runs, so a batch is exa
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,12 +16,12 @@ from omnikit.data.codes import Codes
 from omnikit.data.media import load_audio
 from omnikit.data.templates import prompt, render, said
 from omnikit.data.tokenizer import Tokenizer, load
-from omnikit.errors import DataError
+from omnikit.errors import ConfigError, DataError
 from omnikit.plan import Inlet, Plan
 from omnikit.types import Batch, Part, Sample, Signal, Targets
+from omnikit.wiring import BACKBONE_TAPS
 
 PADDING = -100  # of targets
-ON_BACKBONE = ("logits", "hidden", "embedding")  # taps that need the language model
 Wave = NDArray[np.float32]
 
 
@@ -44,16 +44,21 @@ class Collator:
     Args:
         plan: the wiring; its tokenizer writes prompts and answers, a head's own (if it has one) writes transcripts.
         wanted: output branches whose targets are made, and whose taps decide what is read of a sample.
-        codes: encodes the answers' waveforms; None where no wanted head emits codes.
+        codes: branch → what encodes the answers' waveforms for it; a branch without one takes the rows' codes.
         asking: True makes no targets, and of a conversation renders the prompt only.
+
+    Raises:
+        ConfigError: the tokenizer fits neither the template nor the backbone.
     """
 
-    def __init__(self, plan: Plan, wanted: Sequence[str], codes: Codes | None = None, *, asking: bool = False) -> None:
-        self.plan, self.codes, self.asking = plan, codes, asking
+    def __init__(self, plan: Plan, wanted: Sequence[str], codes: Mapping[str, Codes] | None = None, *,
+                 asking: bool = False) -> None:
+        self.plan, self.codes, self.asking = plan, codes or {}, asking
         self.tokenizer = load(plan.tokenizer) if plan.tokenizer else None
+        _check_tokenizer(plan, self.tokenizer)
         self.wanted = () if asking else tuple(wanted)
         taps = {plan.outputs[name].head.tap for name in wanted}
-        self.speaks = bool(taps & set(ON_BACKBONE))
+        self.speaks = bool(taps & set(BACKBONE_TAPS))
         self.inlets = list(plan.inputs.values()) if self.speaks else [i for i in plan.inputs.values() if _feeds(i, taps)]
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
@@ -154,8 +159,8 @@ class Collator:
         for part in spoken(sample):
             if part.codes is not None:
                 found.extend(part.codes)
-            elif self.codes is not None:
-                found.extend(self.codes(waveform(part, self.codes.sample_rate, sample.id)))
+            elif name in self.codes:
+                found.extend(self.codes[name](waveform(part, self.codes[name].sample_rate, sample.id)))
         if not found:
             raise DataError(f"Row {sample.id} has no speech in its answer, but branch {name} learns from it;"
                             " give it audio or codes, or leave the row out.")
@@ -167,6 +172,19 @@ class Collator:
             raise DataError(f"Row {row.id} does not say what its audio says, but branch {name} learns from it;"
                             " give the audio part a text.")
         return tokenizer.ids(f" {text.strip()}")  # a word is the same token wherever it stands
+
+
+def _check_tokenizer(plan: Plan, tokenizer: Tokenizer | None) -> None:
+    """Hold the loaded tokenizer against what the plan could not count without loading it."""
+    if tokenizer is None or plan.backbone is None or plan.template is None:
+        return
+    if len(tokenizer) > plan.backbone.vocabulary:
+        raise ConfigError(f"backbone.tokenizer {plan.tokenizer!r} has {len(tokenizer)} ids, but backbone.vocabulary is"
+                          f" {plan.backbone.vocabulary}; set backbone.vocabulary={len(tokenizer)}.")
+    split = [f"{token} ({len(tokenizer.ids(token))})" for token in plan.template.specials if len(tokenizer.ids(token)) != 1]
+    if split:
+        raise ConfigError(f"backbone.tokenizer {plan.tokenizer!r} does not write the template's tokens as one id each:"
+                          f" {', '.join(split)}; choose the tokenizer that belongs to the template.")
 
 
 def transcriber(plan: Plan, branch: str) -> Tokenizer | None:
@@ -230,10 +248,7 @@ def moved(batch: Batch, device: torch.device) -> Batch:
     def to(tensor: Tensor) -> Tensor:
         return tensor.to(device, non_blocking=True)
 
-    return Batch(to(batch.tokens), to(batch.lengths), to(batch.answers), to(batch.answer_lengths),
-                 {k: Signal(to(v.data), to(v.lengths)) for k, v in batch.signals.items()},
-                 {k: to(v) for k, v in batch.slots.items()}, batch.counts, batch.rows,
-                 {k: Targets(to(v.ids), to(v.lengths)) for k, v in batch.targets.items()}, batch.ids)
+    return batch.mapped(to)
 
 
 def _feeds(inlet: Inlet, taps: set[str]) -> bool:

@@ -9,6 +9,7 @@ REMEMBERED = 65536  # segments; headers and prompts repeat in every row
 class TextCoder(Protocol):
     """What is asked of a tokenizer; transformers' have it."""
 
+    def __len__(self) -> int: ...
     def encode(self, text: str, /, *, add_special_tokens: bool) -> list[int]: ...
     def decode(self, ids: list[int], /, *, skip_special_tokens: bool) -> object: ...
 
@@ -19,6 +20,10 @@ class Tokenizer:
     def __init__(self, coder: TextCoder) -> None:
         self.coder = coder
         self._encode = lru_cache(REMEMBERED)(self._encoded)
+
+    def __len__(self) -> int:
+        """Give the number of ids."""
+        return len(self.coder)
 
     def ids(self, text: str) -> list[int]:
         """Give the ids of `text`."""

@@ -36,7 +36,7 @@ def generate(model: OmniModel, batch: Batch, end: int, limit: int, *, temperatur
     """Write an answer to each prompt.
 
     Args:
-        batch: prompts, from a collator with `answering`.
+        batch: prompts, from a collator with `asking`.
         end: id of the token that ends an answer.
         limit: tokens at most.
         temperature: 0 takes the best token; above, tokens are drawn with `generator`.

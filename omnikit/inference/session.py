@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from omnikit.data.collate import ON_BACKBONE, Collator, moved, transcriber
+from omnikit.data.collate import Collator, moved, transcriber
 from omnikit.data.tokenizer import load as load_tokenizer
 from omnikit.errors import DataError, PlanError
 from omnikit.inference.generate import Generated, codes, generate
@@ -25,6 +25,7 @@ from omnikit.training import checkpoint
 from omnikit.training.freeze import hashes
 from omnikit.training.runs import WEIGHTS, find, load_plan, newest
 from omnikit.types import Answer, Message, Part, Sample
+from omnikit.wiring import BACKBONE_TAPS
 
 Audio = str | Path | NDArray[np.float32]
 
@@ -87,7 +88,7 @@ class Session:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = model.to(self.device).eval()
         self.speech = next((o for o in self.plan.outputs.values() if o.codec and o.codec.decodes), None)
-        self._ask = Collator(self.plan, [n for n, o in self.plan.outputs.items() if o.head.tap in ON_BACKBONE], asking=True)
+        self._ask = Collator(self.plan, [n for n, o in self.plan.outputs.items() if o.head.tap in BACKBONE_TAPS], asking=True)
         self._generator = torch.Generator(self.device).manual_seed(self.plan.recipe.seed)
 
     def answer(self, audio: Audio | None = None, text: str | None = None, system: str | None = None, *,

@@ -181,13 +181,10 @@ def _fit_units(plan: Plan, stage: StagePlan, model: OmniModel, readers: dict[str
 
 def collator(plan: Plan, stage: StagePlan, model: OmniModel) -> Collator:
     """Give the collator of a stage: its losses' targets, with codes from the model's own codec where it encodes."""
-    wanted = [name for name, weight in stage.stage.loss.items() if weight]
-    codes = None
-    for name in wanted:
-        outlet = plan.outputs[name]
-        if outlet.head.target == "codes" and outlet.codec and outlet.codec.encodes and outlet.codes:
-            codes = Codes(model.codec(name), outlet.codes.sample_rate)
-    return Collator(plan, wanted, codes)
+    outlets = {name: plan.outputs[name] for name in stage.stage.loss}
+    return Collator(plan, list(outlets), {
+        name: Codes(model.codec(name), outlet.codes.sample_rate) for name, outlet in outlets.items()
+        if outlet.head.target == "codes" and outlet.codec and outlet.codec.encodes and outlet.codes})
 
 
 def _replace(partial: Path, final: Path) -> None:

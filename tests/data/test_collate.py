@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from doubles import RATE, SPECIALS, WORDS, Echo, EchoReader, Mind, make_plan, sound, write_tokenizer
+from doubles import RATE, SPECIALS, WORDS, BoxModule, Echo, EchoReader, Mind, make_plan, sound, write_tokenizer
+from torch.utils.data._utils.pin_memory import pin_memory
 
 from omnikit.data.codes import Codes
 from omnikit.data.collate import Collator, signal
-from omnikit.errors import DataError
+from omnikit.errors import ConfigError, DataError
 from omnikit.model import OmniModel
 from omnikit.plan import Plan
 from omnikit.types import Message, Part, Sample
@@ -80,7 +81,7 @@ def test_codes_are_encoded_once_for_equal_waves(plan: Plan) -> None:
     calls: list[int] = []
     encode = codes.codec.encode
     codes.codec.encode = lambda wave: calls.append(1) or encode(wave)  # type: ignore[method-assign]
-    batch = Collator(plan, ["speech"], codes)([asked(audio(), speech=audio())] * 3)
+    batch = Collator(plan, ["speech"], {"speech": codes})([asked(audio(), speech=audio())] * 3)
     assert batch.targets["speech"].ids[0].tolist() == codec.encode(torch.from_numpy(sound("two"))).tolist()
     assert len(calls) == 1
 
@@ -138,3 +139,35 @@ def test_answer_that_comes_first_is_refused(plan: Plan) -> None:
     bare = replace(plan, template=replace(plan.template, bos="", assistant=""), backbone=Mind(plan.tokenizer or ""))
     with pytest.raises(DataError, match="Row r1 begins with its answer"):
         Collator(bare, ["text"])([Sample("r1", (Message("assistant", (Part("text", text="two"),)),))])
+
+
+def test_each_branch_encodes_with_its_own_codec(plan: Plan) -> None:
+    both = replace(plan, outputs={**plan.outputs, "whisper": replace(plan.outputs["speech"], name="whisper")})
+    codecs = {"speech": BoxModule(9), "whisper": BoxModule(5)}
+    collate = Collator(both, list(codecs), {name: Codes(codec, RATE) for name, codec in codecs.items()})
+    batch = collate([asked(audio(), speech=audio())])
+    for name, codec in codecs.items():
+        assert batch.targets[name].ids[0].tolist() == codec.encode(torch.from_numpy(sound("two"))).tolist()
+    assert not torch.equal(batch.targets["speech"].ids, batch.targets["whisper"].ids)
+
+
+def test_tokenizer_larger_than_the_backbone_is_refused(plan: Plan) -> None:
+    small = replace(plan, backbone=Mind(plan.tokenizer or "", vocabulary=12))
+    with pytest.raises(ConfigError, match=r"has 13 ids, but backbone.vocabulary is 12; set backbone.vocabulary=13"):
+        Collator(small, ["text"])
+
+
+def test_tokenizer_that_splits_a_token_of_the_template_is_refused(plan: Plan) -> None:
+    assert plan.template
+    other = replace(plan, template=replace(plan.template, specials=("<bos>", "<a b>")))
+    with pytest.raises(ConfigError, match=r"does not write the template's tokens as one id each: <a b> \(2\); choose"):
+        Collator(other, ["text"])
+
+
+def test_every_tensor_of_a_batch_is_pinned(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = Collator(plan, ["text", "transcript"])([asked(audio())])
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor + 1)
+    pinned = pin_memory(batch)
+    assert torch.equal(pinned.tokens, batch.tokens + 1) and pinned.ids == batch.ids
+    assert torch.equal(pinned.signals["audio"].data, batch.signals["audio"].data + 1)
+    assert torch.equal(pinned.targets["transcript"].ids, batch.targets["transcript"].ids + 1)
