@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from omnikit.errors import DataError
+from omnikit.places import cache_folder
 from omnikit.registry import component
 from omnikit_spoken_qa.script import Utterance
 
@@ -49,12 +50,6 @@ class Recordings:
     def seconds(self, sample_rate: int) -> float:
         """Give the length of the longest one."""
         return float(np.diff(self._bounds).max()) / sample_rate
-
-
-def cache_folder() -> Path:
-    """Give omnikit's cache folder: $OMNIKIT_CACHE, or `omnikit` in the user's cache directory."""
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.environ.get("OMNIKIT_CACHE") or user / "omnikit")
 
 
 def record(utterances: Sequence[Utterance], tts: str, title: str) -> Recordings:
