@@ -1,7 +1,6 @@
 """The settings and contract of the Whisper encoder. Imports no torch."""
 
 import math
-import warnings
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ SAMPLE_RATE = 16000  # Hz, openai-whisper audio.py
 
 @dataclass(frozen=True)
 class Whisper:
-    """Whisper's audio encoder: log-mel, two convolutions, transformer; waves in, 50 vectors a second out with Whisper's strides.
+    """Whisper's audio encoder: log-mel, two convolutions, transformer; waves in, 50 vectors a second with Whisper's strides.
 
     Source: arXiv:2212.04356; weights and names as in transformers' WhisperModel.
 
@@ -108,8 +107,6 @@ class Whisper:
             raise DataError("A clip has no samples, but whisper needs at least one.")
         count = -(-samples // self.step)
         if self.window is not None:
-            if count > self.window:
-                warnings.warn("whisper cuts clips that are longer than its field `seconds`", stacklevel=2)
             return self.window
         if count > self.positions:
             raise DataError(f"A clip is {samples / SAMPLE_RATE:.2f} s long, but whisper's {self.positions} positions "

@@ -1,7 +1,9 @@
 """Whisper's encoder from the wave on, with the parameter names of transformers. Knows no text and no decoder."""
 
+import logging
 import math
 from fractions import Fraction
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +14,12 @@ from omnikit.types import Features, Signal
 from omnikit_whisper.config import SAMPLE_RATE, Whisper
 from omnikit_whisper.mel import blank, log_mel
 from omnikit_whisper.weights import load_weights
+
+
+@cache
+def tell_cut(seconds: float) -> None:
+    """Log once that clips are cut, as the original does it in silence."""
+    logging.getLogger(__name__).warning("whisper cuts clips to %g s, its field `seconds`; what follows is not heard.", seconds)
 
 
 class WhisperEncoder(nn.Module):
@@ -46,6 +54,8 @@ class WhisperEncoder(nn.Module):
             wave = wave * 10.0 ** (decibels / 20.0)
         if config.window is not None:
             samples, extra = config.window * step, 0
+            if wave.shape[1] > samples:
+                tell_cut(samples / SAMPLE_RATE)
             lengths = torch.full_like(signal.lengths, config.window)
         else:  # silence after the end, which a longer row of the batch would bring as well
             samples, extra = -(-wave.shape[1] // step) * step, max(2 * step, 320)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from omnikit_whisper.config import Whisper
 from omnikit_whisper.mel import blank
-from omnikit_whisper.model import WhisperEncoder
+from omnikit_whisper.model import WhisperEncoder, tell_cut
 from safetensors.torch import save_file
 from torch.testing import assert_close
 from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
@@ -154,9 +154,18 @@ def test_config_keeps_the_contract() -> None:
     assert Whisper(seconds=30.0).length(1) == 1500
 
 
-def test_cut_is_told() -> None:
-    with pytest.warns(UserWarning, match="whisper cuts clips"):
-        assert Whisper(seconds=30.0).length(480_001) == 1500
+def test_cut_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    tell_cut.cache_clear()
+    encoder = tiny(seconds=1.0)
+    for _ in range(2):
+        encoder(waves(24_000))
+    assert [record.getMessage() for record in caplog.records] == [
+        "whisper cuts clips to 1 s, its field `seconds`; what follows is not heard."]
+
+
+def test_contract_of_a_clip_that_is_cut_is_silent(recwarn: pytest.WarningsRecorder) -> None:
+    assert Whisper(seconds=30.0).length(480_001) == 1500
+    assert not recwarn.list
 
 
 @pytest.mark.parametrize(
