@@ -5,7 +5,7 @@ presets (`<kind>/<preset>.yaml`) and shared files (`data/`, `template/`, `tokeni
 """
 
 import sys
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, distributions
@@ -14,8 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from omnikit.errors import RegistryError, nearest
+from omnikit.protocols import (
+    BackboneConfig,
+    CodecConfig,
+    EncoderConfig,
+    HeadConfig,
+    ProjectorConfig,
+    ReaderConfig,
+    TTSConfig,
+)
 from omnikit.specs import KINDS
 
+_ROLES: dict[str, type] = {"encoder": EncoderConfig, "projector": ProjectorConfig, "backbone": BackboneConfig,
+                           "head": HeadConfig, "codec": CodecConfig, "reader": ReaderConfig, "tts": TTSConfig}
 
 @dataclass(frozen=True)
 class Entry:
@@ -32,9 +43,9 @@ class Entry:
         module, _, name = self.target.partition(":")
         try:
             cls = getattr(import_module(module), name)
-        except Exception as error:  # a stranger's module may raise anything; its reason is passed on, nothing is hidden
+        except (Exception, SystemExit) as error:  # a stranger's module may raise anything; its reason is passed on
             raise RegistryError(f"{self.kind} {self.name!r} of package {self.package} is broken:"
-                                f" {self.target} raised {type(error).__name__}: {error}.") from error
+                                f" {self.target} raised {type(error).__name__}: {' '.join(str(error).split())}.") from error
         if not (isinstance(cls, type) and is_dataclass(cls)):
             raise RegistryError(f"{self.kind} {self.name!r} of package {self.package} is broken:"
                                 f" {self.target} is not a dataclass.")
@@ -127,9 +138,15 @@ def problem(entry: Entry, clashes: bool) -> str:
     if clashes:
         return _clash(entry.kind, entry.name, [e.package for e in components(entry.kind)[entry.name]])
     try:
-        entry.load()
+        cls = entry.load()
     except RegistryError as error:
         return str(error)
+    promised = [name for name in vars(_ROLES.get(entry.kind, object)) if not name.startswith("_")]
+    own = {item.name for item in fields(cls)}  # a field without a default is no attribute of its class
+    lacking = [name for name in promised if name not in own and not hasattr(cls, name)]
+    if lacking:
+        return (f"{entry.kind} {entry.name!r} of package {entry.package} is broken: {entry.target} lacks"
+                f" {', '.join(lacking)}, which each {entry.kind} has.")
     return ""
 
 
@@ -162,7 +179,7 @@ def _folder(package: str) -> Path | None:
     """Find a package's folder; a plugin whose own package raises has no presets (and `list` shows it as broken)."""
     try:
         spec = sys.modules[package].__spec__ if package in sys.modules else find_spec(package)
-    except Exception:  # the parent package of a broken plugin may raise anything; `broken()` reports it
+    except (Exception, SystemExit):  # the parent package of a broken plugin may raise anything; `broken()` reports it
         return None
     if spec is None or not spec.submodule_search_locations:
         return None

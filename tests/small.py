@@ -86,7 +86,8 @@ def publish(site: Path, package: str, entries: Mapping[str, Mapping[str, str]], 
     info.mkdir(parents=True)
     name = package.replace("_", "-")
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nLicense: MIT\n")
-    groups = [f"[{group}]\n" + "".join(f"{key} = {value}\n" for key, value in names.items()) for group, names in entries.items()]
+    groups = [f"[{group}]\n" + "".join(f"{key} = {value}\n" for key, value in names.items())
+              for group, names in entries.items()]
     (info / "entry_points.txt").write_text("\n".join(groups))
     for path, content in {"__init__.py": "", **files}.items():
         (site / package / path).parent.mkdir(parents=True, exist_ok=True)

@@ -50,7 +50,8 @@ def test_a_plugin_whose_package_raises_has_no_presets_and_is_broken(site: Path) 
     ("class Frames: pass", "made_up.config:Frames is not a dataclass."),
     ("Frames = 3", "made_up.config:Frames is not a dataclass."),
     ("", "raised AttributeError: module 'made_up.config' has no attribute 'Frames'."),
-    ("from dataclasses import dataclass\n@dataclass\nclass Frames:\n    dim: int = 1\n    def __call__(self): pass\nFrames = Frames()",
+    ("from dataclasses import dataclass\n@dataclass\nclass Frames:\n    dim: int = 1\n    def __call__(self): pass\n"
+     "Frames = Frames()",
      "made_up.config:Frames is not a dataclass."),
 ], ids=["class", "number", "absent", "instance"])
 def test_what_is_no_dataclass_is_broken(site: Path, code: str, reason: str) -> None:
@@ -59,6 +60,24 @@ def test_what_is_no_dataclass_is_broken(site: Path, code: str, reason: str) -> N
     with pytest.raises(RegistryError) as caught:
         registry.component("encoder", "frames")
     assert str(caught.value).endswith(reason)
+
+
+def test_a_plugin_that_leaves_the_program_is_broken_in_one_line(site: Path) -> None:
+    publish(site, "made_up", {"omnikit.encoder": {"frames": "made_up.config:Frames"}},
+            {"config.py": "import sys\nsys.exit('no licence\\n  file')"})
+    registry.forget()
+    reason = "encoder 'frames' of package made-up is broken: made_up.config:Frames raised SystemExit: no licence file."
+    assert registry.broken() == {"encoder frames (made-up)": reason}
+
+
+def test_a_dataclass_that_lacks_what_its_kind_promises_is_broken(site: Path) -> None:
+    code = "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Frames:\n    input: str\n" + \
+        "    def build(self): pass\n"
+    publish(site, "made_up", {"omnikit.encoder": {"frames": "made_up.config:Frames"}}, {"config.py": code})
+    registry.forget()
+    reason = ("encoder 'frames' of package made-up is broken: made_up.config:Frames lacks output, length, which each encoder"
+              " has.")
+    assert registry.broken() == {"encoder frames (made-up)": reason}
 
 
 def test_a_name_that_is_taken_is_an_error_that_names_both_packages(site: Path) -> None:
