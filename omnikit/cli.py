@@ -33,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains at exit
         return 0
     except KeyboardInterrupt:
-        sys.stderr.write("omnikit: interrupted; finished stages are kept, run the same command to go on.\n")
+        advice = "; finished stages are kept, run the same command to go on" if words[:1] == ["train"] else ""
+        sys.stderr.write(f"omnikit: interrupted{advice}.\n")
         return 130
 
 

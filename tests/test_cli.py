@@ -71,9 +71,11 @@ def test_an_interrupt_ends_with_130_and_says_how_to_go_on(
     def interrupted(argv: list[str]) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("omnikit.commands.list.run", interrupted)
-    code, _, err = run(capsys, "list")
+    monkeypatch.setattr("omnikit.commands.train.run", interrupted)
+    code, _, err = run(capsys, "train")
     assert (code, err) == (130, "omnikit: interrupted; finished stages are kept, run the same command to go on.\n")
+    monkeypatch.setattr("omnikit.commands.list.run", interrupted)
+    assert run(capsys, "list") == (130, "", "omnikit: interrupted.\n")
 
 
 def test_a_bug_of_ours_shows_its_trace(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,6 +114,17 @@ def test_show_of_a_broken_component_gives_its_reason(site: Path, capsys: pytest.
     assert fails(capsys, "show", "frames").endswith("made_up.config:Frames raised OSError: no licence.")
 
 
+def test_what_is_for_a_recipe_is_refused_beside_a_component(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fails(capsys, "show", "whisper", "seed=1") == "seed=1 is for a recipe, but whisper is none; leave it out or name a recipe."
+    assert fails(capsys, "show", "whisper", "--parameters").startswith("--parameters is for a recipe, but whisper is none;")
+
+
+def test_show_finds_every_name_that_list_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "show", "instruct_s2s").startswith("reader instruct_s2s, a preset of ")
+    assert run(capsys, "show", "template/llama_3") == run(capsys, "show", "llama_3")
+    assert "  assistant  " in run(capsys, "show", "llama_3") and "<|eot_id|>" in run(capsys, "show", "llama_3")
+
+
 def test_show_of_a_recipe_is_its_wiring(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out = run(capsys, "show", str(write_recipe(tmp_path)), "audio/projector=qformer")
     assert "audio.projector  qformer" in out and "32 vectors" in out and "speak       speech.head" in out

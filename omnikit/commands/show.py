@@ -37,6 +37,10 @@ def run(argv: list[str]) -> int:
     arguments = parser.parse_intermixed_args(argv)
     if arguments.what.endswith((".yaml", ".yml")) or arguments.what in recipe_files():
         _show_recipe(arguments.what, arguments.overrides, arguments.parameters, arguments.picture)
+    elif arguments.overrides or arguments.parameters or arguments.picture:
+        extra = [*arguments.overrides, *(["--parameters"] if arguments.parameters else []),
+                 *(["--picture"] if arguments.picture else [])]
+        raise ConfigError(f"{extra[0]} is for a recipe, but {arguments.what} is none; leave it out or name a recipe.")
     else:
         sys.stdout.write(_describe(*_find(arguments.what)))
     return 0
@@ -67,20 +71,24 @@ def _show_recipe(recipe: str, overrides: list[str], parameters: bool, picture: s
 def _find(name: str) -> tuple[str, str]:
     """Give (kind, name) of a component or preset that may be written KIND/NAME."""
     kind, slash, rest = name.partition("/")
-    if slash and kind in (*KINDS, "data"):
+    if slash and kind in (*KINDS, "data", "template"):
         if rest not in choices.names(kind):
             raise ConfigError(choices.unknown(kind, rest, choices.names(kind)))
         return kind, rest
-    found = [kind for kind in KINDS if name in choices.names(kind)]
+    known = {kind: choices.names(kind) for kind in KINDS}
+    known |= {kind: list(registry.presets(kind)) for kind in ("data", "template")}  # a reader is no dataset here
+    found = [kind for kind, names in known.items() if name in names]
     if len(found) > 1:
         raise ConfigError(f"{name!r} is {' and '.join(f'{kind}/{name}' for kind in found)}; say which one.")
     if not found:
-        known = [n for kind in KINDS for n in choices.names(kind)] + list(recipe_files())
-        raise ConfigError(choices.unknown("component, preset or recipe", name, known))
+        everything = [n for names in known.values() for n in names] + list(recipe_files())
+        raise ConfigError(choices.unknown("component, preset or recipe", name, everything))
     return found[0], name
 
 
 def _describe(kind: str, name: str) -> str:
+    if kind == "template":
+        return _describe_template(name)
     values = choices.chosen(kind, name)
     use, kind = values.pop("use"), "reader" if kind == "data" else kind
     cls = registry.component(kind, use)
@@ -92,6 +100,14 @@ def _describe(kind: str, name: str) -> str:
             f"contract\n{table.columns(_contract(kind, cls, values))}\n"
             f"package  {entry.package} {entry.version}\nlicence  {_licence(entry.package)}\n"
             f"source   {source}:{inspect.getsourcelines(cls)[1]}\n")
+
+
+def _describe_template(name: str) -> str:
+    preset = registry.preset("template", name)
+    assert preset is not None, "its name was found among the presets"
+    rows = [(key, repr(value)) for key, value in choices.read_mapping(preset.path).items()]
+    return (f"template {name}\n\n{choices.summary(preset.path)}\n\nfields\n{table.columns(rows)}\n"
+            f"package  {preset.package}\nsource   {preset.path}\n")
 
 
 def _type(cls: type[Any], key: str) -> str:
