@@ -31,7 +31,8 @@ from omnikit.errors import ConfigError, OmnikitError
 from omnikit.explain import explained
 from omnikit.places import recipe_files
 from omnikit.recipe import OWN_KEYS, SLOTS, Evaluate, Generate, Recipe, Stage, parse
-from omnikit.schema import defaults, editable, places_of
+from omnikit.refusals import refuse_file, refuse_overrides
+from omnikit.schema import defaults, editable
 
 _BRANCH = re.compile(r"[a-z][a-z0-9_]*")
 _COMMON_BRANCHES = ("audio", "speech", "text", "transcript", "vision")
@@ -57,18 +58,10 @@ def compose_tree(recipe: str, overrides: Sequence[str] = (), keep_hydra: bool = 
     """Compose a recipe with Hydra, with or without Hydra's own node; see compose."""
     name = locate(recipe)
     register()
-    refuse_code(overrides)
+    refuse_overrides(overrides)
     GlobalHydra.instance().clear()
     with explained(recipe, overrides), initialize(version_base="1.3", config_path=None):
         return hydra_compose(name, overrides=list(overrides), return_hydra_config=keep_hydra)
-
-
-def refuse_code(overrides: Sequence[str]) -> None:
-    """Raise ConfigError if an override names code to run, which Hydra would do under `hydra.…` before we see it."""
-    for override in overrides:
-        if "_target_" in override:
-            raise ConfigError(f"override {override!r} is refused: `_target_` names code; pick an installed component with"
-                              " branch/kind=<name>, it never runs code.")
 
 
 def from_hydra(tree: DictConfig, name: str, picks: Mapping[str, str] | None = None) -> Recipe:
@@ -86,8 +79,8 @@ def from_hydra(tree: DictConfig, name: str, picks: Mapping[str, str] | None = No
 def run_jobs(recipe: str, argv: Sequence[str], job: Callable[[Recipe, str], None]) -> None:
     """Call `job(recipe, yaml)` through hydra.main: once, or with -m once for each point of a sweep; --cfg job only prints.
 
-    Hydra makes no folder and no log of its own. While a job runs, sys.argv is the command for that job alone, because
-    Lightning runs it again for each extra GPU.
+    Hydra makes no folder and no log of its own. While a job runs, sys.argv is the command for that job alone, as a launcher
+    for several devices would need it; stages run on one device in this version.
     """
     name, program = locate(recipe), sys.argv[0]
     mistakes: list[OmnikitError] = []  # Hydra would print a line of its own for each, and stop a sweep at the first
@@ -96,12 +89,12 @@ def run_jobs(recipe: str, argv: Sequence[str], job: Callable[[Recipe, str], None
         sys.argv = [program, "train", recipe, *HydraConfig.get().overrides.task]
         try:
             picks = _picks(HydraConfig.get().runtime.choices)
-            job(from_hydra(tree, recipe_name(recipe), picks), OmegaConf.to_yaml(tree))
+            job(from_hydra(tree, recipe_name(recipe), picks), OmegaConf.to_yaml(tree, resolve=True))
         except OmnikitError as error:
             mistakes.append(error)
 
     register()
-    refuse_code(argv)
+    refuse_overrides(argv)
     before = sys.argv
     try:
         with explained(recipe, argv), TemporaryDirectory() as swept:  # Hydra writes a multirun.yaml for a sweep
@@ -170,7 +163,7 @@ class OmnikitSource(ConfigSource):
         if parts == ["recipe"]:
             return self._result(_schema(), package="_global_")
         if kind is not None:
-            return self._result(OmegaConf.create(choices.chosen(kind, parts[-1])), package=".".join(parts[:-1]))
+            return self._result(OmegaConf.create(_chosen(kind, parts)), package=".".join(parts[:-1]))
         path = _recipe_file(parts)
         assert path is not None, f"Hydra asked for {config_path}, which is_config denied"
         # A recipe is a whole configuration, whatever `# @package` it claims: another one could reach Hydra's own node.
@@ -202,6 +195,13 @@ def _picks(choices_of_hydra: Mapping[str, Any]) -> dict[str, str]:
             if isinstance(name, str) and not group.startswith("hydra")}
 
 
+def _chosen(kind: str, parts: list[str]) -> dict[str, Any]:
+    try:
+        return choices.chosen(kind, parts[-1])
+    except OmnikitError as error:
+        raise ConfigError(f"{'/'.join(parts[:-1])}: {error}") from error
+
+
 def _parts(config_path: str) -> list[str]:
     return [part for part in config_path.removesuffix(".yaml").split("/") if part]
 
@@ -224,11 +224,13 @@ def _is_folder(parts: list[str]) -> bool:
 
 def _recipe_file(parts: list[str]) -> Path | None:
     """Find a recipe by its config name: the one given by path, a YAML beside it, or a shipped one."""
+    if parts[:1] == ["hydra"]:  # Hydra's own groups are nobody else's
+        return None
     name = "/".join(parts)
     if name in _given:
         return _given[name]
     beside = [file.parent / f"{name}{suffix}" for file in _given.values() for suffix in (".yaml", ".yml")]
-    return next((path for path in beside if path.is_file() and parts not in (["recipe"], ["hydra"])), recipe_files().get(name))
+    return next((path for path in beside if path.is_file() and parts != ["recipe"]), recipe_files().get(name))
 
 
 def _is_taken(name: str) -> bool:
@@ -237,19 +239,9 @@ def _is_taken(name: str) -> bool:
 
 
 def _checked(path: Path, values: dict[str, Any]) -> DictConfig:
-    """Give a recipe file's content, unless it tries to run code or to reconfigure Hydra."""
-    if "hydra" in values:
-        raise ConfigError(f"{path} sets `hydra`, which belongs to the command line; remove that key.")
-    if not isinstance(values.get("defaults", []), list):
-        raise ConfigError(f"{path}: defaults is no list; write a line `- /<branch>/<kind>: <name>` for each part.")
+    """Give a recipe file's content, unless it asks for what no recipe may, or extends itself."""
     _refuse_circle(path, values, ())
-    for entry in values.get("defaults", []):
-        if "hydra" in str(entry):
-            raise ConfigError(f"{path} lists {entry} in its defaults; `hydra` belongs to the command line, remove it.")
-    places = places_of("_target_", values)
-    if places:
-        raise ConfigError(f"{path} holds {places[0]}, which is refused: a YAML names installed components with `use:`,"
-                          " it never runs code.")
+    refuse_file(path, values)
     return OmegaConf.create(values)
 
 
@@ -257,7 +249,8 @@ def _refuse_circle(path: Path, values: Mapping[str, Any], above: tuple[Path, ...
     """Raise ConfigError if a recipe extends itself, itself or by way of others: Hydra would never come to an end."""
     if path in above:
         raise ConfigError(f"{path} extends itself ({' → '.join(p.stem for p in (*above, path))}); take it out of the defaults.")
-    for entry in values.get("defaults", []):
+    entries = values.get("defaults")
+    for entry in entries if isinstance(entries, list) else []:
         parent = _recipe_file(_parts(entry)) if isinstance(entry, str) else None
         if parent is not None:
             _refuse_circle(parent, choices.read_mapping(parent), (*above, path))

@@ -70,6 +70,8 @@ def _bad_value(key: str, value: str, text: str) -> str:
     wrong = re.search(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", text)
     if wrong:
         return f"{key} is {wrong.group(1)!r}, but must be {_WORDS.get(wrong.group(2), wrong.group(2).lower())}."
+    if "Cannot merge DictConfig with ListConfig" in text:
+        return f"{key} is {value}, but must be a mapping of keys to values."
     mapping = re.search(r"(?:assign|assigned:|error:) \w+ (?:to Dict|is not a subclass of (\w+))", text)
     if mapping:
         shown = re.search(r"value: (.*)", text)

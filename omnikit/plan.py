@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
-from omnikit.errors import DataError, PlanError
+from omnikit.errors import ConfigError, DataError, PlanError
 from omnikit.protocols import BackboneConfig, ReaderConfig
 from omnikit.recipe import Recipe
 from omnikit.specs import Template
@@ -58,6 +59,7 @@ def make(recipe: Recipe) -> Plan:
     # A part that could not be made would be missed by every stage: only complaints about other things are worth reading.
     errors += [e for e in stage_errors if not broken_model or "names no" not in e]
     _check_context(wired, errors)
+    _check_numbers(recipe, errors)
     if errors:
         raise PlanError(*dict.fromkeys(errors))
     return Plan(recipe, inputs, outputs, parts.backbone, template, tokenizer, readers, stages)
@@ -81,7 +83,11 @@ def _parts(inputs: dict[str, Inlet], backbone: BackboneConfig | None, outputs: d
 def _tokenizer(outputs: dict[str, Outlet], backbone: BackboneConfig | None, errors: list[str]) -> str | None:
     if backbone is None:
         return next((t for o in outputs.values() if (t := getattr(o.head, "tokenizer", None))), None)
-    size = tokenizer_size(backbone.tokenizer)
+    try:
+        size = tokenizer_size(backbone.tokenizer)
+    except ConfigError as error:
+        errors.append(f"backbone.tokenizer: {error}")
+        return None
     if size is not None and size > backbone.vocabulary:
         errors.append(f"backbone.vocabulary is {backbone.vocabulary}, but tokenizer {backbone.tokenizer!r} has {size} ids;"
                       f" set backbone.vocabulary={size}.")
@@ -96,6 +102,16 @@ def _readers(recipe: Recipe, errors: list[str]) -> dict[str, ReaderConfig]:
     wanted |= {name: f"evaluate.data.{title}" for title, name in recipe.evaluate.data.items() if name not in wanted}
     made = {name: find_reader(name, recipe.data.get(name), where, errors) for name, where in wanted.items()}
     return {name: reader for name, reader in made.items() if reader is not None}
+
+
+def _check_numbers(recipe: Recipe, errors: list[str]) -> None:
+    if not 0 <= recipe.seed < 2**32:
+        errors.append(f"seed is {recipe.seed}, but must be at least 0 and below {2**32}.")
+    generate = recipe.generate
+    if generate.max_new_tokens < 1:
+        errors.append(f"generate.max_new_tokens is {generate.max_new_tokens}, but must be at least 1.")
+    if not 0 <= generate.temperature < math.inf:  # false for nan
+        errors.append(f"generate.temperature is {generate.temperature:g}, but must be a finite number, at least 0.")
 
 
 def _check_context(wired: Wired, errors: list[str]) -> None:

@@ -5,6 +5,7 @@ Knows no component: `use` and fields of a component stay a `Choice` until the pl
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -26,6 +27,7 @@ _TOP: dict[str, tuple[Any, Any]] = {  # key: type, default
 SLOTS = ("encoder", "projector", "head", "codec")  # what a branch may hold
 OWN_KEYS = ("backbone", "data", "evaluate", "generate", "name", "run", "seed", "stages", "system", "template")
 Fit = Literal["heads", "units", "codec", "vocoder"]
+_NAME = re.compile(r"[a-z][a-z0-9_]*")  # of branches, stages, datasets and titles: some become names of files
 
 
 @dataclass
@@ -59,6 +61,7 @@ class Run:
         max_epochs: passes over the data; the smaller of the two ends the stage.
         batch_size: rows in a batch.
         accumulate: batches per optimizer step.
+        devices: 1 in this version, and so is strategy "auto".
         workers: processes that load data; 0 loads in this one.
         log_every: steps between two rows of metrics.csv.
     """
@@ -67,10 +70,10 @@ class Run:
     max_epochs: int | None = None
     batch_size: int = 32
     accumulate: int = 1
-    precision: str = "32-true"
-    accelerator: str = "auto"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: int = 1
-    strategy: str = "auto"
+    strategy: Literal["auto"] = "auto"
     workers: int = 0
     log_every: int = 10
 
@@ -141,8 +144,16 @@ class Recipe:
 
     def fingerprint(self) -> str:
         """Give 12 hex digits that change with anything that changes the weights: model, template, data, stages, seed."""
-        parts = [self.branches, self.backbone, self.template, self.system, self.data, self.stages, self.seed]
+        parts = [self.branches, self.backbone, self.template, self.system, self.data,
+                 {name: decisive(stage) for name, stage in self.stages.items()}, self.seed]
         return hashlib.sha256(json.dumps(plain(parts), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def decisive(stage: Stage) -> dict[str, Any]:
+    """Give a stage as YAML would hold it, without what changes no weight: where it runs, loading, reporting."""
+    values: dict[str, Any] = plain(stage)
+    values["trainer"] = {k: v for k, v in values["trainer"].items() if k not in ("accelerator", "log_every", "workers")}
+    return values
 
 
 def parse(values: Mapping[str, Any], name: str, picks: Mapping[str, str] | None = None) -> Recipe:
@@ -156,9 +167,12 @@ def parse(values: Mapping[str, Any], name: str, picks: Mapping[str, str] | None 
     backbone = _choice("backbone", values["backbone"], errors) if values.get("backbone") else None
     data = {key: choice for key, value in top["data"].items() if (choice := _choice(f"data.{key}", value, errors))}
     stages = {key: stage for key, value in top["stages"].items()
-              if (stage := construct(Stage, value or {}, f"stages.{key}", errors))}
+              if (stage := construct(Stage, {} if value is None else value, f"stages.{key}", errors))}
     generate = construct(Generate, top["generate"], "generate", errors)
     evaluate = construct(Evaluate, top["evaluate"], "evaluate", errors)
+    names = {"data": top["data"], "stages": top["stages"], "evaluate.data": evaluate.data if evaluate else {}}
+    errors += [f"{place}.{key} is no name; use lower-case letters, digits and _." for place, keys in names.items()
+               for key in keys if not _NAME.fullmatch(key)]
     if errors or generate is None or evaluate is None:
         raise PlanError(*errors)
     return Recipe(name, branches, backbone, top["template"], top["system"], data, _ordered(stages), generate, evaluate,
@@ -173,6 +187,9 @@ def _branch(name: str, value: Any, errors: list[str]) -> dict[str, Choice]:
         errors.append(f"{name} is {value!r}, but a top-level key is either one of {', '.join(OWN_KEYS)} or a branch"
                       f" that holds {', '.join(SLOTS)}.{nearest(name, OWN_KEYS)}")
         return {}
+    if not _NAME.fullmatch(name):
+        errors.append(f"{name} is no name of a branch; use lower-case letters, digits and _.")
+        return {}
     for key in value:
         if key not in SLOTS:
             errors.append(f"{name}.{key} is not a part of a branch; a branch holds {', '.join(SLOTS)}."
@@ -186,7 +203,11 @@ def _choice(where: str, value: Any, errors: list[str]) -> Choice | None:
         errors.append(f"{where} is {value!r}, but must be a mapping with `use: <component>`; pick one with"
                       f" {where.replace('.', '/')}=<preset>.")
         return None
-    if not isinstance(value.get("use"), str):
+    if value.get("use") is not None and not isinstance(value["use"], str):
+        errors.append(f"{where}.use is {value['use']!r}, but must be a component's name; pick one with"
+                      f" {where.replace('.', '/')}=<name>.")
+        return None
+    if value.get("use") is None:
         errors.append(f"{where}.use is missing: pick a component or preset with {where.replace('.', '/')}=<name>.")
         return None
     return Choice(value["use"], {str(k): v for k, v in value.items() if k != "use"})

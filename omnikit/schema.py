@@ -28,6 +28,9 @@ def construct(cls: type[T], values: Mapping[str, Any], where: str, errors: list[
         errors: collects the sentences.
     """
     before = len(errors)
+    if not isinstance(values, Mapping):  # a YAML may hold anything
+        _check(False, values, cls, where, errors)
+        return None
     hints = typing.get_type_hints(cls)
     known = {f.name: f for f in fields(cls) if f.init}  # type: ignore[arg-type]  # T is a dataclass by contract
     for key in values:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,16 @@ from omnikit.errors import nearest
 from omnikit.protocols import BackboneConfig, ReaderConfig
 from omnikit.recipe import Stage
 from omnikit.wiring import BACKBONE_TAPS, Inlet, Outlet
+
+_COUNTS = {"batch_size": 1, "accumulate": 1, "max_steps": 1, "max_epochs": 1, "log_every": 1, "workers": 0}  # key: least
+_RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {  # every comparison is false for nan
+    "lr": ("above 0", lambda value: value > 0),
+    "weight_decay": ("at least 0", lambda value: value >= 0),
+    "warmup": ("between 0 and 1", lambda value: 0 <= value <= 1),
+    "beta1": ("at least 0 and below 1", lambda value: 0 <= value < 1),
+    "beta2": ("at least 0 and below 1", lambda value: 0 <= value < 1),
+    "clip": ("at least 0 (0: no limit)", lambda value: value >= 0),
+}
 
 
 @dataclass(frozen=True)
@@ -64,12 +75,12 @@ def _check_order(name: str, stage: Stage, stages: dict[str, Stage], errors: list
     if stage.after is not None and stage.after not in stages:
         errors.append(f"stages.{name}.after is {stage.after!r}, which is no stage.{nearest(stage.after, stages)}"
                       f" Stages: {', '.join(stages)}.")
-    seen, above = {name}, stage.after
+    seen, above = [name], stage.after
     while above in stages and above not in seen:
-        seen.add(above)
+        seen.append(above)
         above = stages[above].after
-    if above == name:
-        errors.append(f"stages.{name}.after goes in a circle ({' → '.join(sorted(seen))}); let one of them come first.")
+    if above == name == min(seen):  # once for each circle
+        errors.append(f"stages.{name}.after goes in a circle ({' → '.join(seen)}); let one of them come first.")
 
 
 def _inherited(
@@ -85,8 +96,8 @@ def _inherited(
         errors.append(f"stages.{name}.init_from is {parents!r}, but must be a stage or a mapping of parts to stages.")
         return {}
     found: dict[str, str] = {}
-    for part, parent in parents.items():
-        if parent not in holders:
+    for part, parent in _leaves(parents):
+        if not isinstance(parent, str) or parent not in holders:
             errors.append(f"stages.{name}.init_from names {parent!r}, which is no earlier stage."
                           f"{nearest(str(parent), holders)} Earlier: {', '.join(holders) or 'none'}.")
             continue
@@ -128,7 +139,7 @@ def _used(name: str, stage: Stage, trained: tuple[str, ...], wired: Wired, error
         if branch not in wired.outputs:
             errors.append(f"stages.{name}.loss.{branch} names no output branch.{nearest(branch, wired.outputs)}"
                           f" Output branches: {', '.join(wired.outputs) or 'none'}.")
-        elif weight <= 0:
+        elif not 0 < weight < math.inf:
             errors.append(f"stages.{name}.loss.{branch} is {weight:g}, but a loss's weight must be above 0.")
         else:
             used |= _reach(wired.outputs[branch], wired)
@@ -152,10 +163,11 @@ def _check_stage(plan: StagePlan, wired: Wired, errors: list[str]) -> None:
         errors.append(f"{where}.train is empty, so nothing would be learnt; name a part, for example"
                       f" {{{wired.parts[0] if wired.parts else 'backbone'}: full}}.")
     for dataset in stage.data:
-        if stage.data[dataset] <= 0:
+        if not 0 < stage.data[dataset] < math.inf:
             errors.append(f"{where}.data.{dataset} is {stage.data[dataset]:g}, but a share must be above 0.")
     if not stage.data:
         errors.append(f"{where}.data is empty; name a dataset and its share, for example {{spoken_qa: 1.0}}.")
+    _check_numbers(where, stage, errors)
     if stage.objective == "heads":
         _check_heads(where, plan, wired, errors)
     else:
@@ -172,16 +184,28 @@ def _check_heads(where: str, plan: StagePlan, wired: Wired, errors: list[str]) -
                           " add the loss that does or leave the part out.")
     if stage.trainer.max_steps is None and stage.trainer.max_epochs is None:
         errors.append(f"{where}.trainer says neither max_steps nor max_epochs; set one of them.")
-    for key, least in (("batch_size", 1), ("accumulate", 1), ("max_steps", 1), ("max_epochs", 1), ("devices", 1)):
-        value = getattr(stage.trainer, key)
-        if value is not None and value < least:
-            errors.append(f"{where}.trainer.{key} is {value}, but must be at least {least}.")
-    if stage.optim.lr <= 0:
-        errors.append(f"{where}.optim.lr is {stage.optim.lr:g}, but must be above 0.")
     _check_optim_parts(where, plan, errors)
     for branch in stage.loss:
         if branch in wired.outputs:
             _check_targets(where, plan, wired.outputs[branch], wired, errors)
+
+
+def _check_numbers(where: str, stage: Stage, errors: list[str]) -> None:
+    for key, least in _COUNTS.items():
+        value = getattr(stage.trainer, key)
+        if value is not None and value < least:
+            errors.append(f"{where}.trainer.{key} is {value}, but must be at least {least}.")
+    if stage.trainer.devices != 1:
+        errors.append(f"{where}.trainer.devices is {stage.trainer.devices}, but stages run on one device in this version;"
+                      " set devices=1.")
+    for key in _RANGES:
+        _check_range(f"{where}.optim.{key}", key, getattr(stage.optim, key), errors)
+
+
+def _check_range(place: str, key: str, value: float, errors: list[str]) -> None:
+    words, holds = _RANGES[key]
+    if not (math.isfinite(value) and holds(value)):
+        errors.append(f"{place} is {value:g}, but must be {words}{'' if math.isfinite(value) else ', and finite'}.")
 
 
 def _check_optim_parts(where: str, plan: StagePlan, errors: list[str]) -> None:
@@ -189,11 +213,16 @@ def _check_optim_parts(where: str, plan: StagePlan, errors: list[str]) -> None:
         part, _, key = path.rpartition(".")
         if key not in ("lr", "weight_decay"):
             errors.append(f"{where}.optim.parts.{path} is not lr or weight_decay.{nearest(key, ('lr', 'weight_decay'))}")
-        elif not isinstance(value, int | float):
+        elif not part:
+            errors.append(f"{where}.optim.parts.{key} stands under no part; write it under one, {{backbone: {{{key}: …}}}},"
+                          f" or set {where}.optim.{key} for all.")
+        elif not isinstance(value, int | float) or isinstance(value, bool):
             errors.append(f"{where}.optim.parts.{path} is {value!r}, but must be a number.")
         elif not any(p == part or p.startswith(f"{part}.") for p in plan.trained):
             errors.append(f"{where}.optim.parts.{part} is not trained in this stage.{nearest(part, plan.trained)}"
                           f" Trained: {', '.join(plan.trained)}.")
+        else:
+            _check_range(f"{where}.optim.parts.{path}", key, value, errors)
 
 
 def _check_targets(where: str, plan: StagePlan, outlet: Outlet, wired: Wired, errors: list[str]) -> None:
@@ -201,10 +230,10 @@ def _check_targets(where: str, plan: StagePlan, outlet: Outlet, wired: Wired, er
     need = [{"tokens": "answer", "transcript": "transcript", "codes": "codes"}[outlet.head.target]]
     if outlet.codec and outlet.codec.encodes:
         need.append("speech")
-    datasets = [name for name in plan.datasets if not set(need) & set(wired.readers[name].provides)]
-    if outlet.head.target == "transcript" and len(datasets) < len(plan.datasets):
-        return  # rows without audio have no transcript; the loss skips them
-    for name in datasets:
+    datasets = list(plan.datasets)
+    if outlet.head.target == "transcript":  # rows without audio have none, and the loss skips them
+        datasets = [name for name in datasets if "audio" in wired.readers[name].provides] or datasets
+    for name in [name for name in datasets if not set(need) & set(wired.readers[name].provides)]:
         errors.append(f"{where}.loss.{outlet.name} needs rows with {' or '.join(need)}, but dataset {name} gives"
                       f" {', '.join(wired.readers[name].provides)}; take another dataset or drop that loss.")
     if outlet.codec and "units" in _objectives(outlet.codec) and f"{outlet.name}.codec" not in plan.origins:

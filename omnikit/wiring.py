@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from omnikit import choices, registry
-from omnikit.errors import OmnikitError, nearest
+from omnikit.errors import ConfigError, OmnikitError, nearest
 from omnikit.protocols import BackboneConfig, CodecConfig, EncoderConfig, HeadConfig, ProjectorConfig, ReaderConfig
 from omnikit.recipe import Choice, Recipe
 from omnikit.schema import construct
@@ -82,6 +82,13 @@ def wire_inputs(recipe: Recipe, parts: Parts, errors: list[str]) -> dict[str, In
             errors.append(f"{name}.encoder does not reach the backbone: pick a projector with {name}/projector=<preset>.")
         if encoder is not None:
             inlets[name] = _inlet(name, encoder, parts, errors)
+    hears: dict[str, str] = {}
+    for name, inlet in inlets.items():
+        modality = inlet.encoder.input.modality
+        other = hears.setdefault(modality, name)
+        if other != name:
+            errors.append(f"{other}.encoder and {name}.encoder both take {modality}, but only one branch of a kind can hear a"
+                          f" question; take {other} or {name} out of the recipe.")
     return inlets
 
 
@@ -141,12 +148,22 @@ def find_reader(name: str, choice: Choice | None, where: str, errors: list[str])
 
 
 def tokenizer_size(reference: str) -> int | None:
-    """Give the number of ids of a tokenizer file, by name (`tiny`) or path; None where only transformers can tell."""
+    """Give the number of ids of a tokenizer file, by name (`tiny`) or path; None where only transformers can tell.
+
+    Raises:
+        ConfigError: the file is no tokenizer.
+    """
     path = registry.conf_file("tokenizer", f"{reference}.json") or Path(reference)
     if not (path.suffix == ".json" and path.is_file()):
         return None
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return 1 + max([int(i) for i in (*content["model"]["vocab"].values(), *(token["id"] for token in content["added_tokens"]))])
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        vocabulary = content["model"]["vocab"]  # a list of pieces in a Unigram model, else piece → id
+        ids = vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))
+        return 1 + max(int(i) for i in (*ids, *(token["id"] for token in content["added_tokens"])))
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ConfigError(f"{path} is not a tokenizer of the tokenizers library ({type(error).__name__}); give a tokenizer.json"
+                          " that it wrote.") from error
 
 
 def _inlet(name: str, encoder: EncoderConfig, parts: Parts, errors: list[str]) -> Inlet:
@@ -205,7 +222,11 @@ def _vocabulary(name: str, head: HeadConfig, recipe: Recipe, parts: Parts, error
     own = getattr(head, "tokenizer", None)
     if own is None and parts.backbone is not None:
         return parts.backbone.vocabulary
-    size = tokenizer_size(own) if own else None
+    try:
+        size = tokenizer_size(own) if own else None
+    except ConfigError as error:
+        errors.append(f"{name}.head.tokenizer: {error}")
+        return 0
     if own and size is None:
         errors.append(f"{name}.head.tokenizer is {own!r}, but neither a tokenizer of that name nor a .json file is there.")
     if own is None and head.target != "codes" and recipe.backbone is None:

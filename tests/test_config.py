@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
 from small import write_recipe
 
 import omnikit
 from omnikit.config import compose, compose_tree, run_jobs
 from omnikit.errors import ConfigError, OmnikitError, PlanError
 from omnikit.places import recipe_files
-from omnikit.recipe import Recipe
+from omnikit.recipe import Recipe, parse
 
 
 @pytest.fixture
@@ -187,6 +188,13 @@ def test_compose_is_reached_from_the_package() -> None:
     ("+ears.encoder.dim=3", "ears.encoder.use is missing: pick a component or preset with ears/encoder=<name>."),
     ("seed=${nope}", "recipe small: seed cannot be resolved: Interpolation key 'nope' not found; write the value there."),
     ("generate=3", "generate is 3, but must be a mapping."),
+    ("stages=[a,b]", "stages is [a,b], but must be a mapping of keys to values."),
+    ("=3", "override '=3' cannot be read: it names no key; write key=value."),
+    ("audio/encoder=whispr", "audio/encoder: encoder 'whispr' is unknown."),
+    ("audio/encoder=[whisper,mel_cnn]", "names several, but a part is one component; pick it with audio/encoder=<name>."),
+    ("audio.encoder.use=mel_cnn", "would keep the fields of another component; pick it with audio/encoder=mel_cnn."),
+    ("backbone.use=qwen2", "would keep the fields of another component; pick it with backbone=qwen2."),
+    ("+data.more.use=messages_jsonl", "pick it with +data/more=messages_jsonl."),
 ], ids=lambda value: value if "=" in value or "~" in value else "")
 def test_a_wrong_override_is_one_sentence(recipe: str, override: str, sentence: str) -> None:
     found = message(recipe, override)
@@ -203,7 +211,7 @@ def test_a_wrong_override_is_one_sentence(recipe: str, override: str, sentence: 
     ([("  - _self_", "  - override /audio/codec: mel_units\n  - _self_")], "{recipe} says `override /audio/codec` in its defaults, but"
      " what it extends picks no audio/codec."),
     ([("loss: {text", "los: {text")], "stages.understand.los is not a field of Stage. Did you mean 'loss'?"),
-    ([("{rows: 1.0}", "rows")], "stages.understand.data is one word, but must be a mapping of keys to values."),
+    ([("{rows: 1.0}", "rows")], "stages.understand.data is 'rows', but must be a mapping of keys to values."),
     ([("max_steps: 3", "max_steps: many")], "stages.understand.trainer.max_steps is 'many', but must be a whole number."),
     ([("max_steps: 3", "max_step: 3")], "stages.understand.trainer.max_step is not a field of Run. Did you mean 'max_steps'?"),
     ([("stages:\n", "generate: 3\nstages:\n")], "generate is 3, but must be a mapping of keys to values."),
@@ -212,6 +220,21 @@ def test_a_wrong_override_is_one_sentence(recipe: str, override: str, sentence: 
     ([("stages:\n", "audio: {ear: {}}\nstages:\n")], "audio.ear is not a part of a branch; a branch holds encoder, projector,"),
     ([("stages:\n", "hydra: {job: {name: x}}\nstages:\n")], "sets `hydra`, which belongs to the command line; remove that key."),
     ([("stages:\n", "stages: [\n")], "is not YAML:"),
+    ([("stages:\n", "stages:\n  read: null\n")], "{recipe}: stages.read is empty, but must be a mapping of keys to values."),
+    ([("stages:\n", "stages:\n  read: {trainer: fast}\n")], "{recipe}: stages.read.trainer is 'fast', but must be a mapping"),
+    ([("stages:\n", "stages:\n  ../read: {}\n")], "stages.../read is no name; use lower-case letters, digits and _."),
+    ([("data:\n", "evaluate: {data: {../x: rows}}\ndata:\n")], "evaluate.data.../x is no name; use lower-case letters"),
+    ([("data:\n", "data:\n  Rows: {use: messages_jsonl}\n")], "data.Rows is no name; use lower-case letters, digits and _."),
+    ([("data:\n", "Ear: {encoder: {use: mel_cnn}}\ndata:\n")], "Ear is no name of a branch; use lower-case letters"),
+    ([("data:\n", "ear: {encoder: {use: 3}}\ndata:\n")], "ear.encoder.use is 3, but must be a component's name; pick one with"),
+    ([("data:\n", "run: /tmp/there\ndata:\n")], "{recipe} sets `run`, which belongs to the command line; remove that key"),
+    ([("data:\n", "seed: ???\ndata:\n")], "{recipe}: seed is ???, which is no value; write one there."),
+    ([("data:\n", "system: ${oc.env:HOME}\ndata:\n")], "{recipe}: system is '${{oc.env:HOME}}', which is refused: it would ask"),
+    ([("data:\n", "system: ${oc.${template}:HOME}\ndata:\n")], "which is refused: it would ask this machine; write the value there."),
+    ([("/recipe\n", "/recipe\n  - 3\n")], "{recipe} lists 3 in its defaults, which is neither a recipe nor one pair"),
+    ([("/recipe\n", "/recipe\n  - {a: 1, b: 2}\n")], "in its defaults, which is neither a recipe nor one pair"),
+    ([("/recipe\n", "/recipe\n  - [x]\n")], "{recipe} lists ['x'] in its defaults, which is neither a recipe nor one pair"),
+    ([("/recipe\n", "/recipe\n  - /${seed}\n")], "{recipe} lists /${{seed}} in its defaults, where nothing is filled in;"),
 ], ids=lambda value: value[0][1].strip() if isinstance(value, list) else "")
 def test_a_wrong_recipe_is_one_sentence(tmp_path: Path, changes: list[tuple[str, str]], sentence: str) -> None:
     recipe = str(write_recipe(tmp_path, *changes))
@@ -324,6 +347,22 @@ def test_a_job_gets_the_recipe_and_its_own_command_line(recipe: str, tmp_path: P
     (made, argv), = jobs(recipe, "seed=3")
     assert (made.seed, argv, sys.argv) == (3, ["train", recipe, "seed=3"], before)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["small.yaml"], "Hydra makes no folder of its own"
+
+
+def test_a_job_gets_the_configuration_with_every_value_filled_in(tmp_path: Path) -> None:
+    texts: list[str] = []
+    run_jobs(str(write_recipe(tmp_path, ("data:\n", "system: ${template}\ntemplate: llama_3\ndata:\n"))), ["seed=${backbone.layers}"],
+             lambda made, text: texts.append(text))
+    values = OmegaConf.to_container(OmegaConf.create(texts[0]), resolve=False)
+    assert "${" not in texts[0] and isinstance(values, dict)
+    assert parse({str(key): value for key, value in values.items()}, "small").system == "llama_3"
+
+
+def test_hydras_own_groups_are_no_recipes(tmp_path: Path) -> None:
+    (tmp_path / "hydra").mkdir()
+    (tmp_path / "hydra" / "evil.yaml").write_text("seed: 1\n")
+    assert "Could not find" in message(str(write_recipe(tmp_path)), "+hydra=evil") or "names nothing" in message(
+        str(write_recipe(tmp_path)), "+hydra=evil")
 
 
 def test_a_sweep_runs_a_job_for_each_point(recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
