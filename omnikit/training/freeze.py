@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,19 @@ def freeze(model: OmniModel, trained: Collection[str]) -> None:
     for path, part in model.parts().items():
         part.requires_grad_(path in trained)
     model.train(model.training)
+
+
+@contextmanager
+def full_precision(model: OmniModel, trained: Collection[str]) -> Iterator[None]:
+    """Hold the trained parts in float32, where an update smaller than a half-precision step counts, then in their own type."""
+    halves = [(weights, weights.dtype) for path in trained for weights in model.get_submodule(path).parameters()
+              if weights.dtype in (torch.bfloat16, torch.float16)]
+    for weights, _ in halves:
+        weights.data = weights.data.float()
+    yield
+    for weights, dtype in halves:
+        weights.grad = None
+        weights.data = weights.data.to(dtype)
 
 
 def distinct(part: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -5,19 +5,22 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Callable
 from importlib.metadata import distributions
 from pathlib import Path
 
 import torch
 
-from omnikit.data.collate import questions
-from omnikit.plan import Plan
-from omnikit.protocols import Reader
+from omnikit.errors import OmnikitError
+from omnikit.plan import Plan, StagePlan
+from omnikit.protocols import Reader, ReaderConfig
 from omnikit.schema import plain
-from omnikit.training.checkpoint import writing
+from omnikit.training.checkpoint import hashes, writing
+from omnikit.training.runs import WEIGHTS
+from omnikit.types import Part
 
 PACKAGES = ("hydra-core", "numpy", "pytorch-lightning", "safetensors", "tokenizers", "torch", "torchaudio", "transformers")
-PROBES = 16  # rows of a dataset whose content goes into its fingerprint
+PROBES = 256  # rows of a dataset whose content goes into its fingerprint
 
 
 def versions() -> dict[str, str]:
@@ -37,16 +40,47 @@ def hardware() -> dict[str, str | int]:
 
 
 def data_fingerprint(reader: Reader) -> str:
-    """Give 16 hex digits over a dataset's length and the words and media sizes of rows spread over it."""
+    """Give 16 hex digits over a dataset's length and the words and media (of files their size) of rows spread over it."""
     digest = hashlib.sha256(str(len(reader)).encode())
     for index in range(0, len(reader), max(1, len(reader) // PROBES)):
         sample = reader[index]
         digest.update(sample.id.encode())
         for part in (part for message in sample.messages for part in message.content):
             digest.update(repr((part.type, part.text, part.codes)).encode())
-        for part in questions(sample):
-            digest.update(part.audio.tobytes() if part.audio is not None else b"")
+            digest.update(_media(part))
     return digest.hexdigest()[:16]
+
+
+def fingerprint_now(reader: ReaderConfig) -> str | None:
+    """Give the fingerprint of a dataset as it lies there now; None if it cannot be opened, so that nothing could be trained."""
+    try:
+        built = reader.build()
+    except OmnikitError:
+        return None
+    return data_fingerprint(built)
+
+
+def is_stale(folder: Path, stage: StagePlan, data_now: Callable[[str], str | None]) -> bool:
+    """Say whether a finished stage was made of other data, or of other weights of earlier stages, than lie there now."""
+    try:
+        record = json.loads((folder / stage.name / "lock.json").read_text())
+        data, before = dict(record["data"]), dict(record["weights_before"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
+    for part, origin in stage.origins.items():
+        if before.get(part) != hashes(folder / origin / WEIGHTS)[0].get(part):
+            return True
+    return any(data_now(name) not in (None, data.get(name)) for name in stage.datasets)
+
+
+def _media(part: Part) -> bytes:
+    """Give the samples of a part that holds them, the size of the file of one that names it."""
+    if part.audio is not None:
+        return part.audio.tobytes()
+    if part.path is None:
+        return b""
+    path = Path(part.path)
+    return str(path.stat().st_size if path.is_file() else None).encode()
 
 
 def write(path: Path, plan: Plan, facts: dict[str, object]) -> None:

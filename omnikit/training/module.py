@@ -14,6 +14,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from omnikit.data.collate import moved
+from omnikit.errors import RunError
 from omnikit.model import OmniModel
 from omnikit.plan import StagePlan
 from omnikit.recipe import Optim
@@ -24,7 +25,7 @@ from omnikit.types import Batch
 class Training(L.LightningModule):
     """Weighted sum of the losses of one stage, AdamW over the trained parts, and metrics.csv.
 
-    Nothing here waits for the accelerator, except the row of metrics every `log_every` steps.
+    This class waits for the accelerator only to write the row of metrics every `log_every` steps; a component may wait itself.
 
     Args:
         model: frozen already; what requires gradients is optimised.
@@ -36,8 +37,8 @@ class Training(L.LightningModule):
         super().__init__()
         self.model = model
         self.stage = stage
-        self.weights = {name: weight for name, weight in stage.stage.loss.items() if weight}
-        self.metrics = Metrics(metrics, tuple(self.weights))
+        self.weights = dict(stage.stage.loss)
+        self.metrics = Metrics(metrics, tuple(self.weights), stage.name)
 
     def training_step(self, batch: Batch, index: int) -> Tensor | None:
         """Give the weighted sum of the losses; None, which skips the step, if the batch has a target for none of them."""
@@ -72,8 +73,8 @@ class Training(L.LightningModule):
 class Metrics:
     """Means of the losses between two rows of a CSV file; sums stay on the device until a row is written."""
 
-    def __init__(self, path: Path, names: tuple[str, ...]) -> None:
-        self.path, self.names = path, names
+    def __init__(self, path: Path, names: tuple[str, ...], stage: str) -> None:
+        self.path, self.names, self.stage = path, names, stage
         self.step = 0  # of the last row
         self.last: dict[str, float] = {}
         self._sums: dict[str, Tensor] = {}
@@ -87,8 +88,16 @@ class Metrics:
             self._counts[name] += 1
 
     def write(self, step: int, lr: float) -> None:
-        """Append a row: step, lr, the mean of each loss since the last row, seconds since the start."""
+        """Append a row: step, lr, the mean of each loss since the last row, seconds since the start.
+
+        Raises:
+            RunError: a loss is NaN or infinite, so what was learnt since is lost; or the file cannot be written.
+        """
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        for name, mean in means.items():
+            if not math.isfinite(mean):
+                raise RunError(f"Stage {self.stage} at step {step}: loss {name} is {mean}, which is no number; lower"
+                               f" stages.{self.stage}.optim.lr, or look for broken rows with omnikit check --deep.")
         self._sums, self._counts = {}, dict.fromkeys(self.names, 0)
         self.step = step
         self.last.update(means)

@@ -1,7 +1,7 @@
 """Run folders: where a recipe's stages lie, which of them are done, and which one holds a part's newest weights.
 
-runs/<recipe>/<fingerprint>/<stage>/{config.yaml, lock.json, weights.safetensors, metrics.csv, done}; runs/<recipe>/latest
-links to the newest finished run. Knows no weights.
+runs/<recipe>/<fingerprint>/<stage>/{config.yaml, lock.json, weights.safetensors, metrics.csv, done}, beside them
+config.yaml of the last training that came to its end; runs/<recipe>/latest links to the newest finished run. Knows no weights.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from omnikit.errors import RunError
 from omnikit.plan import Plan
-from omnikit.recipe import Recipe
+from omnikit.recipe import Recipe, decisive
 from omnikit.schema import plain
 
 RUNS = Path("runs")
@@ -48,7 +48,7 @@ def stage_hash(plan: Plan, name: str) -> str:
     stage, configs = plan.stages[name], plan.parts()
     parents = {origin: stage_hash(plan, origin) for origin in sorted(set(stage.origins.values()))}
     facts = [{path: _facts(configs[path]) for path in stage.used}, {d: _facts(plan.readers[d]) for d in stage.datasets},
-             plain(plan.template), plan.tokenizer, plain(stage.stage), plan.recipe.seed, list(plan.stages).index(name),
+             plain(plan.template), plan.tokenizer, decisive(stage.stage), plan.recipe.seed, list(plan.stages).index(name),
              stage.origins, parents]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -77,7 +77,7 @@ def newest(folder: Path, plan: Plan) -> dict[str, str]:
 
 
 def load_plan(folder: Path) -> Plan:
-    """Give the plan of a run folder, as the stage finished last recorded it.
+    """Give the plan of a run folder, as the last training recorded it, or the last stage where that one did not end.
 
     Raises:
         OmnikitError: the record is missing, cannot be read, or names what is no longer installed.
@@ -93,4 +93,6 @@ def load_plan(folder: Path) -> Plan:
         name = str(json.loads((files[-1].parent / "lock.json").read_text())["recipe"])
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{files[-1].parent / 'lock.json'} cannot be read ({error}); train the stage again.") from error
-    return make(parse(read_mapping(files[-1]), name))
+    whole = folder / "config.yaml"  # may differ from the stages' in what only answers and scores read
+    last = whole if whole.is_file() and whole.stat().st_mtime >= files[-1].stat().st_mtime else files[-1]
+    return make(parse(read_mapping(last), name))

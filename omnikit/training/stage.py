@@ -10,6 +10,7 @@ import time
 import warnings
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -21,12 +22,12 @@ from torch.utils.data import DataLoader
 from omnikit.data.codes import Codes
 from omnikit.data.collate import Collator, spoken, waveform
 from omnikit.data.datamodule import Buckets, Mixture, loader
-from omnikit.errors import DataError, OmnikitError
+from omnikit.errors import DataError, OmnikitError, RunError
 from omnikit.model import OmniModel
 from omnikit.plan import Plan, StagePlan
 from omnikit.protocols import FittedCodec, Reader
 from omnikit.training import checkpoint, lock
-from omnikit.training.freeze import check_unmoved, freeze, hashes
+from omnikit.training.freeze import check_unmoved, freeze, full_precision, hashes, weights_hash
 from omnikit.training.module import Training
 from omnikit.training.progress import Bar, progress
 from omnikit.training.runs import WEIGHTS, is_done, link_latest, run_folder, stage_hash
@@ -53,6 +54,10 @@ def train(plan: Plan, config_yaml: str) -> tuple[Path, list[Row]]:
     """
     folder = run_folder(plan.recipe)
     rows = run_stages(plan, folder, config_yaml)
+    with checkpoint.writing(folder):
+        partial = folder / ".config.yaml.partial"
+        partial.write_text(config_yaml)
+        partial.replace(folder / "config.yaml")
     if plan.recipe.run is None:
         with checkpoint.writing(folder):
             link_latest(folder)
@@ -60,14 +65,16 @@ def train(plan: Plan, config_yaml: str) -> tuple[Path, list[Row]]:
 
 
 def run_stages(plan: Plan, folder: Path, config_yaml: str) -> list[Row]:
-    """Run the stages of a plan in a folder; a stage that is done and unchanged is skipped.
+    """Run the stages of a plan in a folder; a stage that is done, with unchanged settings, data and parents, is skipped.
 
     Raises:
         OmnikitError: data, weights or the disk are not usable; the stage's folder is then not there.
     """
     rows = []
+    data_now = cache(lambda name: lock.fingerprint_now(plan.readers[name]))
     for name, stage in plan.stages.items():
-        if is_done(folder, plan, name):
+        _check_ours(folder / name)
+        if is_done(folder, plan, name) and not lock.is_stale(folder, stage, data_now):
             rows.append(Row(name, stage.trained, 0, 0.0, skipped=True))
             continue
         partial = folder / f".{name}.partial"
@@ -103,6 +110,9 @@ def load_parts(model: OmniModel, origins: dict[str, str], folder: Path) -> None:
             by_stage[name].append(part)
     for name, names in by_stage.items():
         checkpoint.load(folder / name / WEIGHTS, {part: parts[part] for part in names})
+    fresh = {part: weights_hash(module) for part, module in parts.items() if part not in origins} if by_stage else {}
+    for name in by_stage:  # where that stage had a part from a third one, this one leaves that out on purpose
+        checkpoint.check_frozen(folder / name / WEIGHTS, fresh, set(fresh) - set(model.plan.stages[name].origins))
 
 
 def _run(plan: Plan, stage: StagePlan, folder: Path, partial: Path) -> Row:
@@ -114,8 +124,9 @@ def _run(plan: Plan, stage: StagePlan, folder: Path, partial: Path) -> Row:
     model = assemble(plan, stage, folder)
     before = hashes(model)
     fit = _fit_heads if stage.stage.objective == "heads" else _fit_units
-    steps, numbers = fit(plan, stage, model, readers, partial, seed)
-    model.cpu()
+    with full_precision(model, stage.trained):
+        steps, numbers = fit(plan, stage, model, readers, partial, seed)
+        model.cpu()
     after = hashes(model)
     check_unmoved(before, after, stage.trained, stage.name)
     frozen = {part: digest for part, digest in after.items() if part not in stage.trained}
@@ -189,9 +200,16 @@ def collator(plan: Plan, stage: StagePlan, model: OmniModel) -> Collator:
 
 def _replace(partial: Path, final: Path) -> None:
     """Move a finished folder to its name; an older one there was trained otherwise and goes."""
+    _check_ours(final)
     if final.exists():
         shutil.rmtree(final)
     partial.rename(final)
+
+
+def _check_ours(final: Path) -> None:
+    """Raise RunError if what has a stage's name is not a stage that we finished: it shall not be deleted."""
+    if final.exists() and not (final / "done").is_file():
+        raise RunError(f"{final} is there but is no finished stage; choose another folder with run=PATH.")
 
 
 def _prepare() -> None:

@@ -1,5 +1,7 @@
 """Run folders."""
 
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ from doubles import make_plan, stages, write_tokenizer
 
 from omnikit.errors import RunError
 from omnikit.plan import Plan
-from omnikit.recipe import Optim
+from omnikit.recipe import Optim, Run
 from omnikit.training.runs import find, is_done, link_latest, load_plan, newest, run_folder, stage_hash
 
 
@@ -84,3 +86,28 @@ def test_run_without_lock_is_one_sentence(plan: Plan, tmp_path: Path) -> None:
     finish(tmp_path / "r", plan)
     with pytest.raises(RunError, match=r"lock.json cannot be read"):
         load_plan(tmp_path / "r")
+
+
+def test_what_changes_no_weight_changes_no_hash(plan: Plan) -> None:
+    changed = stages()
+    changed["listen"].trainer = Run(max_steps=20, batch_size=8, log_every=1, workers=2, accelerator="cpu")
+    other = make_plan(plan.tokenizer or "", only=changed)
+    assert other.recipe.fingerprint() == plan.recipe.fingerprint()
+    assert stage_hash(other, "listen") == stage_hash(plan, "listen")
+    changed["listen"].trainer = Run(max_steps=20, batch_size=4, log_every=5)
+    assert make_plan(plan.tokenizer or "", only=changed).recipe.fingerprint() != plan.recipe.fingerprint()
+
+
+@pytest.mark.parametrize(("age", "expected"), [(0, 0.5), (100, 0.1)], ids=["last training", "training that did not end"])
+def test_plan_is_the_last_recorded(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age: int, expected: float
+) -> None:
+    finish(tmp_path / "r", plan)
+    for name in plan.stages:
+        (tmp_path / "r" / name / "config.yaml").write_text("generate: {temperature: 0.1}")
+        (tmp_path / "r" / name / "lock.json").write_text(json.dumps({"recipe": "r"}))
+    whole = tmp_path / "r" / "config.yaml"
+    whole.write_text("generate: {temperature: 0.5}")
+    os.utime(whole, (whole.stat().st_atime, whole.stat().st_mtime - age))
+    monkeypatch.setattr("omnikit.plan.make", lambda recipe: recipe)
+    assert load_plan(tmp_path / "r").generate.temperature == expected

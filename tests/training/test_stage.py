@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from doubles import Ear, Echo, EchoReader, make_plan, stages, write_tokenizer
+from safetensors import safe_open
 
+from omnikit import model as modelling
 from omnikit.data.datamodule import Mixture
 from omnikit.errors import DataError, RunError
 from omnikit.inference.session import restore
@@ -16,10 +18,11 @@ from omnikit.model import OmniModel
 from omnikit.plan import Plan
 from omnikit.recipe import Optim, Stage
 from omnikit.training import checkpoint
+from omnikit.training import lock as locking
 from omnikit.training.freeze import hashes
 from omnikit.training.runs import WEIGHTS
 from omnikit.training.stage import Row, run_stages, train
-from omnikit.types import Sample
+from omnikit.types import Message, Part, Sample
 
 FILES = {"config.yaml", "lock.json", WEIGHTS, "done"}
 
@@ -213,3 +216,105 @@ def test_train_links_the_latest_run(tokenizer: str, tmp_path: Path, monkeypatch:
 def test_training_learns_from_text_rows_among_audio_rows(tokenizer: str, tmp_path: Path) -> None:
     rows = run_stages(make_plan(tokenizer, echo=Echo(textual=2), steps=5), tmp_path, "")
     assert all(row.steps == 5 for row in rows if row.stage != "units")
+
+
+def test_folder_that_is_no_stage_is_never_deleted(tokenizer: str, tmp_path: Path) -> None:
+    (tmp_path / "listen").mkdir()
+    (tmp_path / "listen" / "thesis.txt").write_text("dear")
+    with pytest.raises(RunError, match=r"listen is there but is no finished stage; choose another folder with run=PATH"):
+        run_stages(make_plan(tokenizer, only={"listen": stages(1)["listen"]}), tmp_path, "")
+    assert (tmp_path / "listen" / "thesis.txt").read_text() == "dear"
+
+
+def test_train_keeps_the_configuration_of_the_last_call(tokenizer: str, tmp_path: Path) -> None:
+    plan = make_plan(tokenizer, only={"listen": stages(1)["listen"]}, run=tmp_path / "r")
+    train(plan, "first")
+    _, rows = train(plan, "second")
+    assert rows[0].skipped
+    assert (tmp_path / "r" / "config.yaml").read_text() == "second"
+
+
+def test_edited_data_is_trained_again_and_so_are_the_heirs(
+    tokenizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan(tokenizer, only={name: stages(2)[name] for name in ("listen", "units")})
+    run_stages(plan, tmp_path, "")
+    read = EchoReader.__getitem__
+    monkeypatch.setattr(EchoReader, "__getitem__", lambda self, index: read(self, index + 1))
+    assert [row.skipped for row in run_stages(plan, tmp_path, "")] == [False, False]
+    assert [row.skipped for row in run_stages(plan, tmp_path, "")] == [True, True]
+
+
+def test_stage_on_weights_that_were_trained_again_is_stale(tokenizer: str, tmp_path: Path) -> None:
+    plan = make_plan(tokenizer, steps=1)
+    run_stages(plan, tmp_path, "")
+    record = lock(tmp_path, "understand")
+    record["weights_before"]["audio.encoder"] = "another"
+    (tmp_path / "understand" / "lock.json").write_text(json.dumps(record))
+    assert {row.stage: row.skipped for row in run_stages(plan, tmp_path, "")} == {
+        "listen": True, "units": True, "understand": False, "speak": True}  # it gave the same weights again
+
+
+def test_finished_stage_outlives_its_data(tokenizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(self: Echo) -> EchoReader:
+        raise DataError("rows.jsonl does not exist.")
+
+    plan = make_plan(tokenizer, only={"listen": stages(1)["listen"]})
+    run_stages(plan, tmp_path, "")
+    monkeypatch.setattr(Echo, "build", gone)
+    assert run_stages(plan, tmp_path, "")[0].skipped
+
+
+def test_size_of_a_file_is_part_of_the_data(tmp_path: Path) -> None:
+    class Files:
+        def __len__(self) -> int:
+            return 1
+
+        def __getitem__(self, index: int) -> Sample:
+            return Sample("a", (Message("user", (Part("audio", path=str(tmp_path / "a.wav")),)),))
+
+    prints = [locking.data_fingerprint(Files())]
+    for content in ("one", "three"):
+        (tmp_path / "a.wav").write_text(content)
+        prints.append(locking.data_fingerprint(Files()))
+    assert len(set(prints)) == 3
+
+
+def test_frozen_part_must_be_the_one_that_the_parent_had(
+    tokenizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only = {name: stage for name, stage in stages(1).items() if name != "listen"}  # nothing trains the encoder
+    run_stages(make_plan(tokenizer, only={name: only[name] for name in ("units", "understand")}), tmp_path, "")
+    built = modelling._built
+
+    def other(plan: Plan, path: str) -> torch.nn.Module:
+        part = built(plan, path)
+        if path == "audio.encoder":  # as if the file that its weights come from had changed
+            part.norm.bias.data.add_(1)
+        return part
+
+    monkeypatch.setattr(modelling, "_built", other)
+    with pytest.raises(RunError, match=r"understand/weights.safetensors was trained beside audio.encoder with weights"):
+        run_stages(make_plan(tokenizer, only=only), tmp_path, "")
+
+
+def test_half_precision_part_is_trained_in_float32_and_kept_in_its_type(
+    tokenizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built, losses, seen = modelling._built, OmniModel.losses, set()
+
+    def half(plan: Plan, path: str) -> torch.nn.Module:
+        return built(plan, path).bfloat16() if path == "backbone" else built(plan, path)
+
+    def watched(self: OmniModel, batch: object, wanted: dict[str, float]) -> object:
+        seen.update(weights.dtype for weights in self.get_submodule("backbone").parameters())
+        return losses(self, batch, wanted)
+
+    monkeypatch.setattr(modelling, "_built", half)
+    monkeypatch.setattr(OmniModel, "losses", watched)
+    run_stages(make_plan(tokenizer, only={"understand": stages(2)["understand"]}), tmp_path, "")
+    with safe_open(tmp_path / "understand" / WEIGHTS, framework="pt") as file:
+        kept = {file.get_tensor(name).dtype for name in file.keys() if name.startswith("backbone.")}  # noqa: SIM118
+    assert (seen, kept) == ({torch.float32}, {torch.bfloat16})
+    record = lock(tmp_path, "understand")
+    assert record["weights_before"]["backbone"] != record["weights_after"]["backbone"]
