@@ -182,8 +182,8 @@ def test_broken_row_is_one_sentence(tokenizer: str, tmp_path: Path, monkeypatch:
     only = {"listen": stages(20)["listen"]}
     only["listen"].trainer.workers = workers
     with pytest.raises(DataError, match=r"^line 5 is broken.$"):
-        run_stages(make_plan(tokenizer, only=only), tmp_path, "")
-    assert list(tmp_path.iterdir()) == []
+        run_stages(make_plan(tokenizer, only=only), tmp_path / "run", "")
+    assert not (tmp_path / "run").exists()
 
 
 def test_damaged_parent_stops_the_next_stage(tokenizer: str, tmp_path: Path) -> None:
