@@ -34,7 +34,7 @@ class HF:
         tie_embeddings: the output matrix is the embedding table.
         experts: experts of each layer (Mixtral); 0 for a dense model.
         experts_per_token: experts that a token passes.
-        dtype: number format of the weights.
+        dtype: number format of the weights; a stage that trains them holds them in float32 meanwhile.
         attention: transformers' name of the attention kernel.
         checkpointing: recompute activations in the backward pass, to save memory.
         template: name of its native template.
