@@ -116,7 +116,7 @@ TABLE = [
     Broken("forced key", f"{CHECK} +stages.new.seed=3", "stages.new, a stage that is not there", "write a new stage in a YAML that extends this recipe"),
     Broken("wrong type", f"{CHECK} audio.encoder.dim=wide", "audio.encoder.dim is 'wide'", "must be a whole number"),
     Broken("wrong type", f"{CHECK} stages.speak.optim.lr=fast", "stages.speak.optim.lr is 'fast'", "must be a number"),
-    Broken("wrong type", CHECK, "stages.understand.data is one word", "must be a mapping", (("{rows: 1.0}", "rows"),)),
+    Broken("wrong type", CHECK, "stages.understand.data is 'rows'", "must be a mapping", (("{rows: 1.0}", "rows"),)),
     Broken("wrong type", f"{CHECK} audio.projector=linear", "audio.projector is 'linear'", "pick one with audio/projector=<preset>"),
     Broken("wrong type", f"{CHECK} stages.speak.optim.schedule=cosin", "stages.speak.optim.schedule is 'cosin'", "one of cosine, linear, constant. Did you mean 'cosine'?"),
     Broken("impossible value", f"{CHECK} audio/projector=stack_mlp audio.projector.stride=0", "audio.projector: stride is 0", "must be at least 1"),
