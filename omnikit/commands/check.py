@@ -21,5 +21,6 @@ def run(argv: list[str]) -> int:
         from omnikit.commands.deep import look  # needs torch
 
         sys.stdout.write(look(plan) + "\n")
-    sys.stdout.write(f"{arguments.recipe} fits together: {len(plan.parts())} parts, {len(plan.stages)} stages.\n")
+    parts, stages = len(plan.parts()), len(plan.stages)
+    sys.stdout.write(f"{arguments.recipe} fits together: {parts} parts, {stages} stage{'s' if stages != 1 else ''}.\n")
     return 0
