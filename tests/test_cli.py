@@ -43,7 +43,8 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], word: str) -
 @pytest.mark.parametrize(("argv", "sentence"), [
     (["check"], "omnikit check: the following arguments are required: recipe; see omnikit check --help."),
     (["check", "a", "--dep"], "omnikit check: unrecognized arguments: --dep; see omnikit check --help."),
-    (["eval", "a", "--limit", "many"], "omnikit eval: argument --limit: many is no whole number of at least 1; see omnikit eval --help."),
+    (["eval", "a", "--limit", "many"],
+     "omnikit eval: argument --limit: many is no whole number of at least 1; see omnikit eval --help."),
     (["train", "a", "--cfg", "all of it"], "omnikit train: argument --cfg: invalid choice: 'all of it'"),
 ], ids=["missing", "unknown", "type", "choice"])
 def test_a_wrong_command_line_is_one_sentence(capsys: pytest.CaptureFixture[str], argv: list[str], sentence: str) -> None:
