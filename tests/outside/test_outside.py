@@ -146,7 +146,8 @@ def test_it_checks_in_a_recipe_that_knows_nothing_of_it(place: Path) -> None:
 @pytest.mark.slow
 def test_a_clash_is_refused_when_it_is_used(place: Path) -> None:
     assert omnikit(place, "check", "recipe.yaml", code=2) == (
-        "omnikit: audio/encoder: encoder 'mel_cnn' is published by foreign-clash and by omnikit-mel-cnn; uninstall one of them.\n")
+        "omnikit: audio/encoder: encoder 'mel_cnn' is published by foreign-clash and by omnikit-mel-cnn;"
+        " uninstall one of them.\n")
 
 
 @pytest.mark.slow
