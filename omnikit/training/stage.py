@@ -152,6 +152,8 @@ def _fit_heads(plan: Plan, stage: StagePlan, model: OmniModel, readers: dict[str
 
 def lightning(stage: StagePlan, folder: Path, callbacks: list[L.Callback]) -> L.Trainer:
     """Give Lightning's trainer with nothing switched on that a stage does not ask for: no logger, no checkpoints."""
+    # deterministic mode also writes NaN into every new tensor, which costs time and changes no result of ours
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # its stub lacks it
     run = stage.stage.trainer
     return L.Trainer(
         max_steps=run.max_steps or -1, max_epochs=run.max_epochs or -1, accumulate_grad_batches=run.accumulate,
@@ -214,7 +216,6 @@ def _check_ours(final: Path) -> None:
 
 def _prepare() -> None:
     """Keep Lightning's advice out of the way; what matters to us raises. And let determinism cost nothing it need not."""
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # its module has properties
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(pytorch_)?lightning.*")
