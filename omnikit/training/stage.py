@@ -215,7 +215,7 @@ def _check_ours(final: Path) -> None:
 
 
 def _prepare() -> None:
-    """Keep Lightning's advice out of the way; what matters to us raises. And let determinism cost nothing it need not."""
+    """Keep Lightning's advice out of the way; what matters to us raises."""
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(pytorch_)?lightning.*")
