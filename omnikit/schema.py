@@ -189,5 +189,5 @@ def _editable_default(item: "Field[Any]", kind: Any) -> "Field[Any]":
     if is_dataclass(kind) and isinstance(kind, type):
         nested: Field[Any] = field(default_factory=_editable_type(kind))
         return nested
-    copied: Field[Any] = field(default=item.default, default_factory=item.default_factory)  # type: ignore[call-overload]
+    copied: Field[Any] = field(default=item.default, default_factory=item.default_factory)  # type: ignore[call-overload]  # one of the two is MISSING
     return copied

@@ -93,7 +93,7 @@ class Buckets(Sampler[list[Pick]]):
 
 def loader(buckets: Buckets, collate: Callable[[Sequence[Sample]], Batch], workers: int) -> DataLoader[Batch]:
     """Give a loader of collated batches; with workers it prepares them in that many processes."""
-    return DataLoader(buckets.mixture, batch_sampler=buckets, collate_fn=collate, num_workers=workers,  # type: ignore[arg-type]
+    return DataLoader(buckets.mixture, batch_sampler=buckets, collate_fn=collate, num_workers=workers,  # type: ignore[arg-type]  # picks, not ints
                       persistent_workers=workers > 0, pin_memory=torch.cuda.is_available())
 
 

@@ -50,7 +50,7 @@ def _from_file(path: Path, reference: str) -> PreTrainedTokenizerBase:
         raise ConfigError(f"tokenizer {reference!r}: {path} is not a file of the tokenizers library"
                           f" ({error}).") from error
     pad = {"pad_token": PAD} if fast.token_to_id(PAD) is not None else {}
-    return PreTrainedTokenizerFast(tokenizer_object=fast, **pad)  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(tokenizer_object=fast, **pad)  # type: ignore[no-untyped-call]  # transformers has none here
 
 
 def _missing(reference: str, path: Path) -> str:

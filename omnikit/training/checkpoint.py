@@ -51,7 +51,7 @@ def load(path: Path, parts: Mapping[str, nn.Module]) -> None:
     """
     with _opened(path) as file:
         names = set(file.keys())  # type: ignore[no-untyped-call]  # safetensors has no types
-        trained, _ = _header(path, file.metadata())  # type: ignore[no-untyped-call]
+        trained, _ = _header(path, file.metadata())  # type: ignore[no-untyped-call]  # safetensors has no types
         strays = [name for name in names if not any(name.startswith(f"{part}.") for part in trained)]
         if strays:
             raise RunError(f"{path} holds the tensor {min(strays)}, which belongs to none of its parts.")
@@ -67,7 +67,7 @@ def load(path: Path, parts: Mapping[str, nn.Module]) -> None:
 def hashes(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     """Give name → hash of the parts in a file, and of the frozen parts that they were trained with."""
     with _opened(path) as file:
-        return _header(path, file.metadata())  # type: ignore[no-untyped-call]
+        return _header(path, file.metadata())  # type: ignore[no-untyped-call]  # safetensors has no types
 
 
 def check_frozen(path: Path, found: Mapping[str, str], parts: Collection[str]) -> None:
@@ -107,7 +107,7 @@ def _fill(path: Path, file: safe_open, part: str, module: nn.Module, names: set[
             raise RunError(f"{path} {what} the tensor {part}.{min(some)} ({len(some)} such); the recipe and the run differ.")
     with torch.no_grad():
         for name, tensor in wanted.items():
-            stored: Tensor = file.get_tensor(f"{part}.{name}")  # type: ignore[no-untyped-call]
+            stored: Tensor = file.get_tensor(f"{part}.{name}")  # type: ignore[no-untyped-call]  # safetensors has no types
             if stored.shape != tensor.shape:
                 raise RunError(f"{path}: {part}.{name} has shape {tuple(stored.shape)}, but the model has"
                                f" {tuple(tensor.shape)}; the recipe and the run differ.")

@@ -19,7 +19,7 @@ from omnikit.training.module import Metrics, groups, part_options, rate
      ("linear", 55, 0.5), ("linear", 100, 0.0), ("constant", 4, 0.5), ("constant", 99, 1.0)],
 )
 def test_rate_warms_up_then_follows_the_schedule(schedule: str, step: int, expected: float) -> None:
-    optim = Optim(schedule=schedule, warmup=0.1)  # type: ignore[arg-type]
+    optim = Optim(schedule=schedule, warmup=0.1)  # type: ignore[arg-type]  # a word of the Literal
     assert rate(step, 100, optim) == pytest.approx(expected)
 
 

@@ -33,10 +33,10 @@ class HFBackbone(nn.Module):
         super().__init__()
         causal = _load(config) if config.weights and not _on_meta() else _fresh(config)
         self.model = cast(PreTrainedModel, causal.base_model)
-        self.lm_head: nn.Module | None = None if config.tie_embeddings else causal.get_output_embeddings()  # type: ignore[no-untyped-call]
+        self.lm_head: nn.Module | None = None if config.tie_embeddings else causal.get_output_embeddings()  # type: ignore[no-untyped-call]  # transformers has none here
         if config.checkpointing:
             # renamed in later 5.x; this name holds for all of our range (<6)
-            self.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]  # transformers has none here
 
     def embed(self, tokens: Tensor) -> Tensor:
         """tokens [B, L] to vectors [B, L, D]."""
@@ -85,7 +85,7 @@ def _fresh(config: HF) -> PreTrainedModel:
                           f"{nearest(config.model_type, known)}")
     facts = AutoConfig.for_model(config.model_type, **_arguments(config))
     try:
-        model = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+        model = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]  # transformers has none here
             facts, dtype=getattr(torch, config.dtype), attn_implementation=config.attention, trust_remote_code=False)
     except (ValueError, ImportError) as error:
         raise ConfigError(f"backbone.model_type {config.model_type!r} cannot be built by transformers with attention"
@@ -123,7 +123,7 @@ def _checked(model: PreTrainedModel, config: HF) -> PreTrainedModel:
         if getattr(model.config, name, None) not in (None, 1, 1.0):
             raise ConfigError(f"backbone.model_type {config.model_type!r} changes its logits after the output matrix"
                               f" ({name}), which backbone hf does not do; choose another model.")
-    output = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    output = model.get_output_embeddings()  # type: ignore[no-untyped-call]  # transformers has none here
     if model.base_model is model or output is None:
         raise ConfigError(f"backbone.model_type {config.model_type!r} has no base model and output matrix to cut"
                           f" between; choose another model.")

@@ -171,7 +171,7 @@ def test_other_architectures_build_from_the_same_fields() -> None:
 ])
 def test_impossible_value_is_refused(field: str, value: object, text: str) -> None:
     with pytest.raises(ValueError, match=text):
-        HF(**{field: value})  # type: ignore[arg-type]
+        HF(**{field: value})  # type: ignore[arg-type]  # wrong on purpose
 
 
 @pytest.mark.parametrize("name", [*PUBLIC, *FAMILIES])

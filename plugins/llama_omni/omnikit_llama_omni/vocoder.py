@@ -37,7 +37,7 @@ class UnitVocoder(nn.Module):
                                        for width in widths[1:] for kernel in config.block_kernels)
         self.conv_post = nn.Conv1d(widths[-1], 1, 7, padding=3)
         self.dur_predictor = DurationPredictor(config)
-        self.register_load_state_dict_pre_hook(_fold_hook)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_fold_hook)  # type: ignore[no-untyped-call]  # torch has none here
         if config.weights and torch.get_default_device().type != "meta":
             self._load(config.weights)
 

@@ -168,4 +168,4 @@ def test_codecs_that_fit(codec: CodecSpec, reason: str | None) -> None:
 ])
 def test_impossible_value_is_refused(field: str, value: object, text: str) -> None:
     with pytest.raises(ValueError, match=text):
-        CTCUnits(**{field: value})  # type: ignore[arg-type]
+        CTCUnits(**{field: value})  # type: ignore[arg-type]  # wrong on purpose

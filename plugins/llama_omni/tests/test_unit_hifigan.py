@@ -94,4 +94,4 @@ def test_foreign_unit_and_encoding_are_refused() -> None:
 ])
 def test_impossible_value_is_refused(fields: dict[str, object], text: str) -> None:
     with pytest.raises(ValueError, match=text):
-        UnitHiFiGAN(**fields)  # type: ignore[arg-type]
+        UnitHiFiGAN(**fields)  # type: ignore[arg-type]  # wrong on purpose

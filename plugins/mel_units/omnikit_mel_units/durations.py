@@ -63,7 +63,7 @@ def train_durations(network: DurationNetwork, labels: Sequence[Tensor], steps: i
             error = (trained(codes[rows, :longest]) - wanted.clamp(min=1).log())[wanted > 0]
             optimizer.param_groups[0]["lr"] = RATE * (1 - step / steps)
             optimizer.zero_grad()
-            error.square().mean().backward()  # type: ignore[no-untyped-call]
+            error.square().mean().backward()  # type: ignore[no-untyped-call]  # torch has none here
             optimizer.step()
             progress((step + 1) / steps)
     network.load_state_dict(trained.state_dict())

@@ -192,7 +192,7 @@ def test_too_little_speech_to_fit_is_refused(given: list[Tensor]) -> None:
 ])
 def test_impossible_value_is_refused(field: str, value: object, text: str) -> None:
     with pytest.raises(ValueError, match=text):
-        MelUnits(**{field: value})  # type: ignore[arg-type]
+        MelUnits(**{field: value})  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_contract_is_50_merged_units_a_second() -> None:

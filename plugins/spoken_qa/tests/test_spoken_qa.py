@@ -89,7 +89,7 @@ def test_cache_folder_that_is_a_file_is_one_sentence(cache: Path, monkeypatch: p
 )
 def test_impossible_settings_are_refused(fields: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        SpokenQA(**fields)  # type: ignore[arg-type]
+        SpokenQA(**fields)  # type: ignore[arg-type]  # words at run time
 
 
 @pytest.mark.parametrize(
@@ -101,6 +101,6 @@ def test_impossible_settings_are_refused(fields: dict[str, object], message: str
     ],
 )
 def test_contract_follows_the_view(view: str, provides: set[str], seconds: float | None) -> None:
-    config = SpokenQA(view=view)  # type: ignore[arg-type]
+    config = SpokenQA(view=view)  # type: ignore[arg-type]  # words at run time
     assert set(config.provides) == provides
     assert config.seconds == seconds
