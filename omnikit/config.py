@@ -214,7 +214,7 @@ def _kind(parts: list[str]) -> str | None:
         return None
     if parts[0] == "data":
         return "data"
-    return parts[1] if parts[1] in SLOTS and parts[0] not in OWN_KEYS else None
+    return SLOTS.get(parts[1]) if parts[0] not in OWN_KEYS else None
 
 
 def _is_folder(parts: list[str]) -> bool:

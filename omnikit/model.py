@@ -93,6 +93,10 @@ class OmniModel(nn.Module):
         """The codec of an output branch."""
         return cast(Codec, self.get_submodule(f"{branch}.codec"))
 
+    def units(self, branch: str) -> Codec:
+        """What makes the codes of an output branch: its `units`, else its codec."""
+        return cast(Codec, self.get_submodule(self.plan.outputs[branch].made_by or f"{branch}.codec"))
+
     def _has(self, path: str) -> bool:
         branch, _, slot = path.partition(".")
         return branch in self._modules and (not slot or slot in self.get_submodule(branch)._modules)
@@ -195,8 +199,9 @@ def _built(plan: Plan, path: str) -> nn.Module:
     outlet = plan.outputs[branch]
     if slot == "head":
         return outlet.head.build(outlet.source, outlet.codes, outlet.vocabulary)
-    assert outlet.codec, "the plan lists its own parts"
-    return outlet.codec.build()
+    codec = outlet.units if slot == "units" else outlet.codec
+    assert codec, "the plan lists its own parts"
+    return codec.build()
 
 
 @contextmanager

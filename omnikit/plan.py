@@ -75,6 +75,8 @@ def _parts(inputs: dict[str, Inlet], backbone: BackboneConfig | None, outputs: d
         found["backbone"] = backbone
     for name, outlet in outputs.items():
         found[f"{name}.head"] = outlet.head
+        if outlet.units:
+            found[f"{name}.units"] = outlet.units
         if outlet.codec:
             found[f"{name}.codec"] = outlet.codec
     return found

@@ -132,6 +132,9 @@ def _trained(name: str, stage: Stage, wired: Wired, errors: list[str]) -> Iterat
 
 
 def _used(name: str, stage: Stage, trained: tuple[str, ...], wired: Wired, errors: list[str]) -> tuple[str, ...]:
+    if stage.objective == "vocoder":  # learns from what makes the codes
+        makers = {o.made_by for o in wired.outputs.values() if f"{o.name}.codec" in trained and o.made_by}
+        return tuple(part for part in wired.parts if part in makers or part in trained)
     if stage.objective != "heads":
         return trained
     used: set[str] = set()
@@ -148,7 +151,7 @@ def _used(name: str, stage: Stage, trained: tuple[str, ...], wired: Wired, error
 
 def _reach(outlet: Outlet, wired: Wired) -> set[str]:
     """Give the parts that a head's loss runs: itself, its codec (for targets) and what lies before its tap."""
-    reached = {f"{outlet.name}.head"} | ({f"{outlet.name}.codec"} if outlet.codec and outlet.codec.encodes else set())
+    reached = {f"{outlet.name}.head"} | ({outlet.made_by} if outlet.made_by else set())
     tap = outlet.head.tap
     if tap in BACKBONE_TAPS:
         branches = {part for name in wired.inputs for part in (f"{name}.encoder", f"{name}.projector")}
@@ -228,7 +231,7 @@ def _check_optim_parts(where: str, plan: StagePlan, errors: list[str]) -> None:
 def _check_targets(where: str, plan: StagePlan, outlet: Outlet, wired: Wired, errors: list[str]) -> None:
     """Hold what a head's loss needs against what the stage's datasets hold."""
     need = [{"tokens": "answer", "transcript": "transcript", "codes": "codes"}[outlet.head.target]]
-    if outlet.codec and outlet.codec.encodes:
+    if outlet.maker:
         need.append("speech")
     datasets = list(plan.datasets)
     if outlet.head.target == "transcript":  # rows without audio have none, and the loss skips them
@@ -236,14 +239,16 @@ def _check_targets(where: str, plan: StagePlan, outlet: Outlet, wired: Wired, er
     for name in [name for name in datasets if not set(need) & set(wired.readers[name].provides)]:
         errors.append(f"{where}.loss.{outlet.name} needs rows with {' or '.join(need)}, but dataset {name} gives"
                       f" {', '.join(wired.readers[name].provides)}; take another dataset or drop that loss.")
-    if outlet.codec and "units" in _objectives(outlet.codec) and f"{outlet.name}.codec" not in plan.origins:
-        errors.append(f"{where} needs {outlet.name}.codec, which no earlier stage has fitted; add a stage with"
-                      f" objective: units and train: {{{outlet.name}: {{codec: full}}}} before it.")
+    if outlet.made_by and "units" in _objectives(outlet.maker) and outlet.made_by not in plan.origins:
+        slot = outlet.made_by.rpartition(".")[2]
+        errors.append(f"{where} needs {outlet.made_by}, which no earlier stage has fitted; add a stage with"
+                      f" objective: units and train: {{{outlet.name}: {{{slot}: full}}}} before it.")
 
 
 def _check_codec_objective(where: str, plan: StagePlan, wired: Wired, errors: list[str]) -> None:
     objective = plan.stage.objective
     codecs = {f"{name}.codec": outlet.codec for name, outlet in wired.outputs.items() if outlet.codec}
+    codecs |= {f"{name}.units": outlet.units for name, outlet in wired.outputs.items() if outlet.units}
     if len(plan.trained) != 1 or plan.trained[0] not in codecs:
         errors.append(f"{where}.objective is {objective}, which fits one codec alone, but train names"
                       f" {', '.join(plan.trained) or 'nothing'};"

@@ -13,7 +13,7 @@ from typing import Any
 from omnikit import choices, registry
 from omnikit.errors import ConfigError, OmnikitError, nearest
 from omnikit.protocols import BackboneConfig, CodecConfig, EncoderConfig, HeadConfig, ProjectorConfig, ReaderConfig
-from omnikit.recipe import Choice, Recipe
+from omnikit.recipe import SLOTS, Choice, Recipe
 from omnikit.schema import construct
 from omnikit.specs import CodecSpec, FeatureSpec, Template
 
@@ -38,7 +38,10 @@ class Inlet:
 
 @dataclass(frozen=True)
 class Outlet:
-    """One output branch, wired: the head reads `source` and emits the codec's codes or `vocabulary` tokens."""
+    """One output branch, wired: the head reads `source` and emits the codec's codes or `vocabulary` tokens.
+
+    `units` is the codec that makes codes of waves where `codec` is a vocoder that cannot.
+    """
 
     name: str
     head: HeadConfig
@@ -46,6 +49,17 @@ class Outlet:
     codec: CodecConfig | None
     codes: CodecSpec | None
     vocabulary: int
+    units: CodecConfig | None = None
+
+    @property
+    def maker(self) -> CodecConfig | None:
+        """What makes codes of waves: `units`, else the codec if it can; None where codes come with the data."""
+        return self.units or (self.codec if self.codec and self.codec.encodes else None)
+
+    @property
+    def made_by(self) -> str | None:
+        """The part that makes codes of waves, speech.units or speech.codec."""
+        return f"{self.name}.{'units' if self.units else 'codec'}" if self.maker else None
 
 
 class Parts:
@@ -53,7 +67,7 @@ class Parts:
 
     def __init__(self, recipe: Recipe, errors: list[str]) -> None:
         self._errors = errors
-        self._made = {f"{branch}.{slot}": self._make(slot, choice, f"{branch}.{slot}")
+        self._made = {f"{branch}.{slot}": self._make(SLOTS[slot], choice, f"{branch}.{slot}")
                       for branch, slots in recipe.branches.items() for slot, choice in slots.items()}
         self.backbone: BackboneConfig | None = None
         if recipe.backbone:
@@ -104,9 +118,10 @@ def wire_outputs(recipe: Recipe, parts: Parts, inlets: dict[str, Inlet], errors:
         if head is not None:
             source = _source(f"{name}.head", head.tap, recipe, parts, inlets, errors)
             codec = _codec(name, head, slots, parts, errors)
+            units = _units(name, codec, slots, parts, errors)
             vocabulary = _vocabulary(name, head, recipe, parts, errors)
             if source:
-                outlets[name] = Outlet(name, head, source, codec, codec.spec if codec else None, vocabulary)
+                outlets[name] = Outlet(name, head, source, codec, codec.spec if codec else None, vocabulary, units)
     return outlets
 
 
@@ -215,6 +230,25 @@ def _codec(name: str, head: HeadConfig, slots: dict[str, Choice], parts: Parts, 
     if reason:
         errors.append(f"{name}.head cannot emit the codes of {name}.codec ({codec.spec}): {reason}.")
     return codec
+
+
+def _units(name: str, codec: CodecConfig | None, slots: dict[str, Choice], parts: Parts,
+           errors: list[str]) -> CodecConfig | None:
+    """Give the codec that makes the codes, held against the one that speaks them."""
+    units: CodecConfig | None = parts.get(f"{name}.units")
+    if "units" in slots and "codec" not in slots:
+        errors.append(f"{name}.units makes codes, but there is no codec that speaks them: pick one with {name}/codec=<preset>.")
+    if units is None or codec is None:
+        return None
+    if not units.encodes:
+        errors.append(f"{name}.units cannot make codes of waves; pick a codec that encodes with {name}/units=<preset>.")
+    if not codec.decodes:
+        errors.append(f"{name}.codec cannot make waves of codes; pick a codec that decodes with {name}/codec=<preset>.")
+    made, spoken = units.spec, codec.spec
+    if (made.rate, made.codebooks, made.cardinality, made.merged) != (
+            spoken.rate, spoken.codebooks, spoken.cardinality, spoken.merged):
+        errors.append(f"{name}.units makes other codes ({made}) than {name}.codec speaks ({spoken}); set both alike.")
+    return units
 
 
 def _vocabulary(name: str, head: HeadConfig, recipe: Recipe, parts: Parts, errors: list[str]) -> int:

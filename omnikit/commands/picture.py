@@ -6,7 +6,8 @@ from omnikit.commands.table import wires
 from omnikit.plan import Plan
 
 WIDTH, HEIGHT, GAP, LANE = 210, 64, 46, 96
-_FILL = {"encoder": "#dbeafe", "projector": "#e0e7ff", "backbone": "#fef3c7", "head": "#dcfce7", "codec": "#fce7f3"}
+_FILL = {"encoder": "#dbeafe", "projector": "#e0e7ff", "backbone": "#fef3c7", "head": "#dcfce7", "codec": "#fce7f3",
+         "units": "#fce7f3"}
 
 
 def draw(plan: Plan, title: str) -> str:
@@ -39,6 +40,8 @@ def _places(plan: Plan) -> dict[str, tuple[int, int]]:
         places[f"{name}.head"] = (first, lane)
         if outlet.codec:
             places[f"{name}.codec"] = (first + 1, lane)
+        if outlet.units:
+            places[f"{name}.units"] = (first, len(plan.outputs) + lane)
     return places
 
 
@@ -50,6 +53,7 @@ def _links(plan: Plan) -> list[tuple[str, str]]:
     for name, outlet in plan.outputs.items():
         source = outlet.head.tap if "." in outlet.head.tap else "backbone"
         links += [(source, f"{name}.head")] + ([(f"{name}.head", f"{name}.codec")] if outlet.codec else [])
+        links += [(f"{name}.units", f"{name}.codec")] if outlet.units else []
     return links
 
 

@@ -43,6 +43,8 @@ def wires(plan: Plan) -> list[tuple[str, str, str, str]]:
         source_width = f"{outlet.head.tap}, {outlet.source.dim} wide"
         gives = {"codes": "codes", "tokens": "the answer's tokens", "transcript": "what the audio says"}[outlet.head.target]
         rows.append((f"{name}.head", picked[f"{name}.head"], source_width, gives))
+        if outlet.units:
+            rows.append((f"{name}.units", picked[f"{name}.units"], f"waves, {outlet.units.spec.sample_rate} Hz", "codes"))
         if outlet.codec:
             rows.append((f"{name}.codec", picked[f"{name}.codec"], "codes", str(outlet.codes)))
     return rows

@@ -25,7 +25,7 @@ from omnikit.data.datamodule import Buckets, Mixture, loader
 from omnikit.errors import DataError, OmnikitError, RunError
 from omnikit.model import OmniModel
 from omnikit.plan import Plan, StagePlan
-from omnikit.protocols import FittedCodec, Reader
+from omnikit.protocols import CodecConfig, FittedCodec, Reader
 from omnikit.training import checkpoint, lock
 from omnikit.training.freeze import check_unmoved, freeze, full_precision, hashes, weights_hash
 from omnikit.training.module import Training
@@ -180,15 +180,14 @@ def _fit(trainer: L.Trainer, module: Training, batches: DataLoader[Batch]) -> No
 
 def _fit_units(plan: Plan, stage: StagePlan, model: OmniModel, readers: dict[str, Reader], partial: Path,
                seed: int) -> tuple[int, dict[str, float]]:
-    branch = stage.trained[0].partition(".")[0]
-    codes = plan.outputs[branch].codes
-    assert codes is not None, "the plan lets `units` train codecs only"
-    waves = [torch.from_numpy(waveform(part, codes.sample_rate, sample.id)) for reader in readers.values()
+    codec = stage.trained[0]
+    rate = cast(CodecConfig, plan.parts()[codec]).spec.sample_rate  # the plan lets `units` train codecs only
+    waves = [torch.from_numpy(waveform(part, rate, sample.id)) for reader in readers.values()
              for sample in (reader[index] for index in range(len(reader))) for part in spoken(sample)]
     if not waves:
         raise DataError(f"Stage {stage.name} finds no spoken answer in {', '.join(readers)}, but fits units to them.")
     with progress(stage.name) as report:
-        numbers = cast(FittedCodec, model.codec(branch)).fit(waves, torch.Generator().manual_seed(seed), report)
+        numbers = cast(FittedCodec, model.get_submodule(codec)).fit(waves, torch.Generator().manual_seed(seed), report)
     return 0, numbers
 
 
@@ -196,8 +195,7 @@ def collator(plan: Plan, stage: StagePlan, model: OmniModel) -> Collator:
     """Give the collator of a stage: its losses' targets, with codes from the model's own codec where it encodes."""
     outlets = {name: plan.outputs[name] for name in stage.stage.loss}
     return Collator(plan, list(outlets), {
-        name: Codes(model.codec(name), outlet.codes.sample_rate) for name, outlet in outlets.items()
-        if outlet.head.target == "codes" and outlet.codec and outlet.codec.encodes and outlet.codes})
+        name: Codes(model.units(name), outlet.maker.spec.sample_rate) for name, outlet in outlets.items() if outlet.maker})
 
 
 def _replace(partial: Path, final: Path) -> None:
