@@ -14,30 +14,35 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from omnikit.errors import ConfigError, DataError
 from omnikit_llama_omni.config import UnitHiFiGAN
+from omnikit_llama_omni.streaming import VocoderState, advance
 
 SLOPE = 0.1  # of every leaky ReLU but the last, which has torch's 0.01
 
 
 class UnitVocoder(nn.Module):
-    """Owns the unit embeddings (`dict`), the duration predictor and the generator, with weight norm folded."""
+    """Owns the unit embeddings (`dict`), the duration predictor and the generator.
+
+    Every convolution of the generator has weight norm, w = g v / |v| with |v| over all dims but the first (of a transposed
+    convolution the input's channels), as the published checkpoints do; their names `weight_g`, `weight_v` load as well.
+    """
 
     def __init__(self, config: UnitHiFiGAN) -> None:
         super().__init__()
         self.config = config
         widths = [config.channels // 2 ** i for i in range(len(config.rates) + 1)]
         self.dict = nn.Embedding(config.units, config.dim)
-        self.conv_pre = nn.Conv1d(config.dim, widths[0], 7, padding=3)
+        self.conv_pre = weight_norm(nn.Conv1d(config.dim, widths[0], 7, padding=3))
         self.ups = nn.ModuleList(
-            nn.ConvTranspose1d(wide, narrow, kernel, rate, padding=(kernel - rate) // 2)
+            weight_norm(nn.ConvTranspose1d(wide, narrow, kernel, rate, padding=(kernel - rate) // 2))
             for wide, narrow, kernel, rate in zip(widths, widths[1:], config.kernels, config.rates, strict=False))
         self.resblocks = nn.ModuleList(ResidualBlock(width, kernel, config.dilations)
                                        for width in widths[1:] for kernel in config.block_kernels)
-        self.conv_post = nn.Conv1d(widths[-1], 1, 7, padding=3)
+        self.conv_post = weight_norm(nn.Conv1d(widths[-1], 1, 7, padding=3))
         self.dur_predictor = DurationPredictor(config)
-        self.register_load_state_dict_pre_hook(_fold_hook)  # type: ignore[no-untyped-call]  # torch has none here
         if config.weights and torch.get_default_device().type != "meta":
             self._load(config.weights)
 
@@ -55,20 +60,30 @@ class UnitVocoder(nn.Module):
         durations = self.durations(codes)
         return self.generate(codes.repeat_interleave(durations))
 
+    def init_state(self, batch: int = 1) -> VocoderState:
+        """Give the state of a wave of which nothing was spoken; `batch` is 1."""
+        assert batch == 1, "a state is of one wave"
+        return VocoderState.empty(self.dict.weight.device)
+
+    @torch.no_grad()
+    def step(self, codes: Tensor, state: VocoderState, *, last: bool = False) -> tuple[Tensor, VocoderState]:
+        """New merged units [N] after what `state` holds to the wave [M] that is certain now. Changes `state`."""
+        return advance(self, self._valid(codes), state, last=last), state
+
     def durations(self, codes: Tensor) -> Tensor:
         """Frames [T] of each unit [T], at least 1; halves round to even."""
         log_duration: Tensor = self.dur_predictor(self.dict(codes)[None])[0]  # [T]
         return (log_duration.exp() - 1).round().clamp(min=1).long()
 
     def generate(self, codes: Tensor) -> Tensor:
-        """One unit per frame [T] to a wave [T x product of rates]."""
-        x = self.conv_pre(self.dict(codes).T[None])  # [1, C, T]
+        """One unit per frame [T] or [B, T] to a wave [T x product of rates] or [B, …]."""
+        x = self.conv_pre(self.dict(codes).transpose(-1, -2))  # [B, C, T]
         blocks = len(self.config.block_kernels)
         for step, up in enumerate(self.ups):
             x = up(F.leaky_relu(x, SLOPE))  # [1, C / 2, T x rate]
             parallel = self.resblocks[step * blocks:(step + 1) * blocks]
             x = torch.stack([block(x) for block in parallel]).mean(0)
-        wave: Tensor = self.conv_post(F.leaky_relu(x)).tanh()[0, 0]
+        wave: Tensor = self.conv_post(F.leaky_relu(x)).tanh()[..., 0, :]
         return wave
 
     def _load(self, file: str) -> None:
@@ -93,9 +108,10 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, width: int, kernel: int, dilations: tuple[int, ...]) -> None:
         super().__init__()
-        self.convs1 = nn.ModuleList(nn.Conv1d(width, width, kernel, dilation=d, padding=d * (kernel - 1) // 2)
-                                    for d in dilations)
-        self.convs2 = nn.ModuleList(nn.Conv1d(width, width, kernel, padding=(kernel - 1) // 2) for _ in dilations)
+        self.convs1 = nn.ModuleList(
+            weight_norm(nn.Conv1d(width, width, kernel, dilation=d, padding=d * (kernel - 1) // 2)) for d in dilations)
+        self.convs2 = nn.ModuleList(
+            weight_norm(nn.Conv1d(width, width, kernel, padding=(kernel - 1) // 2)) for _ in dilations)
 
     def forward(self, x: Tensor) -> Tensor:
         """x [B, C, T] to [B, C, T]."""
@@ -125,27 +141,6 @@ class DurationPredictor(nn.Module):
         return result
 
 
-def fold(weights: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
-    """Replace weight-norm pairs under `prefix` by the weights they stand for: w = g v / |v|, |v| over all dims but 0.
-
-    Both spellings are known: `weight_g`, `weight_v`, and `parametrizations.weight.original0`, `…original1`.
-    """
-    folded = dict(weights)
-    for gain, direction in (("weight_g", "weight_v"),
-                            ("parametrizations.weight.original0", "parametrizations.weight.original1")):
-        for name in [n for n in folded if n.startswith(prefix) and n.endswith("." + gain)]:
-            stem = name.removesuffix(gain)
-            g, v = folded.pop(name), folded.pop(stem + direction)
-            folded[stem + "weight"] = g * v / v.flatten(1).norm(dim=1).view_as(g)
-    return folded
-
-
-def _fold_hook(module: nn.Module, weights: dict[str, Tensor], prefix: str, *_: object) -> None:
-    folded = fold(weights, prefix)
-    weights.clear()
-    weights.update(folded)
-
-
 def _read(file: str) -> dict[str, Tensor]:
     """Read a checkpoint: safetensors, or a torch file with the weights at the top or under `generator`."""
     path = Path(file).expanduser()
@@ -155,4 +150,11 @@ def _read(file: str) -> dict[str, Tensor]:
         raise ConfigError(f"speech.codec.weights {file!r} is not a readable torch or safetensors file"
                           f" ({type(error).__name__}); give the vocoder's checkpoint.") from error
     weights: Mapping[str, Tensor] = found.get("generator", found)  # type: ignore[assignment]  # checked by the caller
-    return fold(weights)
+    return {renamed(name): tensor for name, tensor in weights.items()}
+
+
+def renamed(name: str) -> str:
+    """Give the present name of a tensor under weight norm's legacy name: x.weight_g is x.parametrizations.weight.original0."""
+    stem, _, last = name.rpartition(".")
+    number = {"weight_g": 0, "weight_v": 1}.get(last)
+    return name if number is None else f"{stem}.parametrizations.weight.original{number}"
