@@ -80,6 +80,7 @@ class HeadConfig(Protocol):
     - tap: "logits" (of the backbone), "hidden", "embedding", or a features path such as "audio.encoder".
     - target: "tokens" (the answer's text), "codes" (the answer's speech), "transcript" (what the tapped audio says).
     - alignment: for taps on the backbone, "predicts" (the state that predicted the token) or "reads" (the state at it).
+    - training_alignment, where a head has it: the alignment of the states that its loss reads; None or absent: the same.
     """
 
     @property
@@ -185,6 +186,31 @@ class Codec(Protocol):
 
     def encode(self, wave: Tensor) -> Tensor: ...
     def decode(self, codes: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class StreamingHead(Head, Protocol):
+    """A head that gives its ids while the answer is being written; any chunking gives the ids that `decode` gives."""
+
+    def init_state(self, batch: int) -> object:
+        """Give the state of `batch` answers of which nothing was seen."""
+
+    def step(self, features: Features, state: object) -> tuple[list[list[int]], object]:
+        """New features [B, N, D] after what `state` has seen; gives each row's new ids. May change `state`."""
+
+
+@runtime_checkable
+class StreamingCodec(Codec, Protocol):
+    """A codec whose wave goes on from segment to segment; the pieces, joined, are the wave that `decode` gives."""
+
+    def init_state(self, batch: int) -> object:
+        """Give the state of one wave of which nothing was spoken; `batch` is 1."""
+
+    def step(self, codes: Tensor, state: object, *, last: bool = False) -> tuple[Tensor, object]:
+        """New codes [N] after what `state` holds; gives the wave [M] that no later code can change. May change `state`.
+
+        `last` says that no code follows: all that is left is spoken, and the state is as new.
+        """
 
 
 class FittedCodec(Codec, Protocol):

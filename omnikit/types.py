@@ -140,6 +140,24 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Event:
+    """A piece of an answer while it is being given; the pieces of each kind, joined, are the answer's.
+
+    Args:
+        seconds: since the question was handed over.
+        text: what was written since the last event.
+        codes: the codes of the segment that was handed to the codec.
+        waveform: [N] in [-1, 1] at `sample_rate`, what the codec gave for it; None where it waits for what follows.
+    """
+
+    seconds: float
+    text: str = ""
+    codes: tuple[int, ...] = ()
+    waveform: NDArray[np.float32] | None = None
+    sample_rate: int = 16000
+
+
+@dataclass(frozen=True)
 class Answer:
     """What the model gives back: its text and, with a speech branch, its waveform [N] in [-1, 1] at `sample_rate`."""
 

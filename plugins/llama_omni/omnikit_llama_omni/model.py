@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from omnikit.errors import DataError
 from omnikit.types import Features, Targets
+from omnikit_llama_omni.cache import Past, Places, UnitState
 from omnikit_llama_omni.config import CTCUnits
 
 
@@ -45,7 +46,7 @@ class CTCUnitHead(nn.Module):
         x = self.input_proj(copied.to(self.input_proj.weight.dtype))  # [B, T, dim]
         if self.repeat_embed is not None:
             x = x + self.repeat_embed(place.clamp(max=self.config.factor - 1))
-        angles = rotation(self.config, longest, x.device)
+        angles = rotation(self.config, torch.arange(longest, device=x.device))
         for layer in self.layers:
             x = layer(x, angles)
         logits: Tensor = self.output_proj(x)
@@ -77,6 +78,30 @@ class CTCUnitHead(nn.Module):
         best = self(features.data, features.lengths, frames, features.data.shape[1] * factor).argmax(-1)  # [B, T]
         return [collapse(row[:count], self.blank) for row, count in zip(best, frames.tolist(), strict=True)]
 
+    def init_state(self, batch: int) -> UnitState:
+        """Give the state of `batch` answers of which nothing was seen."""
+        return UnitState.empty(batch, self.config.layers)
+
+    @torch.no_grad()
+    def step(self, features: Features, state: UnitState) -> tuple[list[list[int]], UnitState]:
+        """Give each row's new units for its new hidden states, at a cost that hardly grows with what came before.
+
+        Any chunking of the states gives the units that `decode` gives. Changes `state`.
+        """
+        counts = [self.config.factor * count for count in features.lengths.tolist()]
+        if not any(counts):
+            return [[] for _ in counts], state
+        places = Places(state.frames, max(counts), features.data.device)
+        angles = rotation(self.config, places.positions)[:, None]  # [B, 1, T, head width / 2]
+        x = self.input_proj(features.data.to(self.input_proj.weight.dtype))  # [B, M, dim]
+        x = x.repeat_interleave(self.config.factor, 1)[:, :max(counts)]  # [B, T, dim]
+        if self.repeat_embed is not None:
+            x = x + self.repeat_embed(places.positions % self.config.factor)
+        for layer, past in zip(self.layers, state.layers, strict=True):
+            x = layer(x, angles, past, places)
+        best: list[list[int]] = self.output_proj(x).argmax(-1).tolist()  # [B, T]
+        return state.advance(best, counts, self.blank), state
+
     def _check(self, counts: list[int], units: list[int], targets: Targets) -> None:
         for row, (count, length) in enumerate(zip(counts, units, strict=True)):
             ids = targets.ids[row, :length]
@@ -102,9 +127,9 @@ class Layer(nn.Module):
         self.post_attention_layernorm = nn.RMSNorm(config.dim, config.rms_eps)
         self.mlp = FeedForward(config)
 
-    def forward(self, x: Tensor, angles: Tensor) -> Tensor:
-        """x [B, T, D] and rotation [T, head width / 2] to [B, T, D]."""
-        x = x + self.self_attn(self.input_layernorm(x), angles)
+    def forward(self, x: Tensor, angles: Tensor, past: Past | None = None, places: Places | None = None) -> Tensor:
+        """x [B, T, D] and rotation [..., T, head width / 2] to [B, T, D]; with `past`, of frames that go on behind it."""
+        x = x + self.self_attn(self.input_layernorm(x), angles, past, places)
         result: Tensor = x + self.mlp(self.post_attention_layernorm(x))
         return result
 
@@ -120,11 +145,16 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(config.dim, config.dim, bias=False)
         self.o_proj = nn.Linear(config.dim, config.dim, bias=False)
 
-    def forward(self, x: Tensor, angles: Tensor) -> Tensor:
+    def forward(self, x: Tensor, angles: Tensor, past: Past | None = None, places: Places | None = None) -> Tensor:
         """x [B, T, D] to [B, T, D]; a frame sees itself and what is before it."""
         q, k, v = (proj(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, H, T, D / H]
                    for proj in (self.q_proj, self.k_proj, self.v_proj))
-        mixed = F.scaled_dot_product_attention(rotate(q, angles), rotate(k, angles), v, is_causal=True)
+        q, k = rotate(q, angles), rotate(k, angles)
+        if past is None or places is None:
+            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        else:
+            k, v = past.extend(k, v, places)
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=places.mask)
         result: Tensor = self.o_proj(mixed.transpose(1, 2).flatten(2))
         return result
 
@@ -166,20 +196,20 @@ def collapse(frames: Tensor, blank: int) -> list[int]:
     return ids
 
 
-def rotation(config: CTCUnits, count: int, device: torch.device) -> Tensor:
-    """Give the rotary angles [count, head width / 2] of frames 0 to count - 1, with llama3 scaling if configured."""
+def rotation(config: CTCUnits, frames: Tensor) -> Tensor:
+    """Give the rotary angles [..., head width / 2] of frames by number [...], with llama3 scaling if configured."""
     width = config.dim // config.heads
-    exponents = torch.arange(0, width, 2, dtype=torch.float32, device=device) / width
+    exponents = torch.arange(0, width, 2, dtype=torch.float32, device=frames.device) / width
     frequencies = config.rope_theta ** -exponents  # radians per frame
     if config.rope_factor is not None:
         turns = config.rope_original * frequencies / (2 * pi)  # full turns within the original context
         keep = ((turns - config.rope_low) / (config.rope_high - config.rope_low)).clamp(0, 1)
         frequencies = frequencies * (keep + (1 - keep) / config.rope_factor)
-    return torch.arange(count, dtype=torch.float32, device=device)[:, None] * frequencies
+    return frames[..., None].float() * frequencies
 
 
 def rotate(x: Tensor, angles: Tensor) -> Tensor:
-    """Turn x [B, H, T, D] by angles [T, D / 2]; a pair is an element of the first half and one of the second."""
+    """Turn x [B, H, T, D] by angles [..., T, D / 2]; a pair is an element of the first half and one of the second."""
     cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
     a, b = x.chunk(2, -1)
     return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)

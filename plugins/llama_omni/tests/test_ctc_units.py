@@ -50,7 +50,7 @@ def test_public_size_has_the_papers_number_of_parameters() -> None:
 
 
 def test_public_size_scales_its_frequencies_as_llama_3_1() -> None:
-    angles = rotation(preset("ctc_units_425m"), 2, torch.device("cpu"))[1]  # one frame: the frequencies
+    angles = rotation(preset("ctc_units_425m"), torch.arange(2))[1]  # one frame: the frequencies
     plain = 500000.0 ** -(torch.arange(0, 128, 2) / 128)
     torch.testing.assert_close(angles[:20], plain[:20])  # short waves stay
     torch.testing.assert_close(angles[-10:], plain[-10:] / 8)  # long waves are slowed by the factor
