@@ -1,0 +1,1 @@
+"""Speech units by k-means over the hidden states of HuBERT."""

@@ -1,0 +1,92 @@
+"""HuBERT with the weights of a transformers checkpoint, and centroids from a file. Knows nothing of waves or units."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers.models.hubert.configuration_hubert import HubertConfig
+from transformers.models.hubert.modeling_hubert import HubertModel
+
+from omnikit.errors import ConfigError
+from omnikit_hubert.config import HubertUnits
+
+# our field → transformers' name
+NAMES = {"dim": "hidden_size", "layers": "num_hidden_layers", "heads": "num_attention_heads", "ffn": "intermediate_size",
+         "stable": "do_stable_layer_norm", "kernels": "conv_kernel", "strides": "conv_stride", "conv_norm": "feat_extract_norm",
+         "conv_bias": "conv_bias", "position_kernel": "num_conv_pos_embeddings",
+         "position_groups": "num_conv_pos_embedding_groups"}
+
+
+def fresh(config: HubertUnits) -> HubertModel:
+    """Give a HuBERT of the given sizes with random weights."""
+    sizes = {theirs: getattr(config, ours) for ours, theirs in NAMES.items()}
+    return HubertModel(HubertConfig(**sizes, conv_dim=(config.conv_dim,) * len(config.kernels)))
+
+
+def load(config: HubertUnits) -> HubertModel:
+    """Give the HuBERT of the folder `weights`.
+
+    Raises:
+        ConfigError: the folder holds no HuBERT, one of other sizes, or not all of its tensors.
+    """
+    folder = Path(str(config.weights)).expanduser()
+    if not (folder / "config.json").is_file():
+        raise ConfigError(f"hubert_units.weights {config.weights!r} is no folder with a config.json; give a HuBERT checkpoint"
+                          " that transformers wrote (config.json, model.safetensors).")
+    try:
+        facts = HubertConfig.from_pretrained(folder, local_files_only=True)
+        _compare(config, facts)
+        model, found = cast(tuple[HubertModel, dict[str, list[str]]], HubertModel.from_pretrained(
+            folder, config=facts, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True))
+    except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
+        raise ConfigError(f"hubert_units.weights {config.weights!r} cannot be loaded as a HuBERT: it must be a folder with"
+                          f" config.json and safetensors ({' '.join(str(error).split())[:200]}).") from error
+    missing = sorted(name for name in found["missing_keys"] if name != "masked_spec_embed")  # read in training only
+    if missing:
+        raise ConfigError(f"hubert_units.weights {config.weights!r} lacks {len(missing)} tensors of HuBERT, {missing[0]!r}"
+                          " first; give a whole checkpoint.")
+    return model
+
+
+def centroids(config: HubertUnits) -> Tensor:
+    """Read the centroids [units, dim] of the file `centroids`, float32.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds something else.
+    """
+    path, expected = Path(str(config.centroids)).expanduser(), (config.units, config.dim)
+    try:
+        if path.suffix == ".npy":
+            found = [torch.from_numpy(np.load(path, allow_pickle=False))]
+        else:
+            found = list(load_file(path).values())
+    except (OSError, ValueError, TypeError, EOFError, SafetensorError) as error:
+        raise ConfigError(f"hubert_units.centroids {config.centroids!r} cannot be read ({' '.join(str(error).split())[:120]});"
+                          f" give a .npy or .safetensors file with the centroids {expected}.") from error
+    if len(found) != 1 or tuple(found[0].shape) != expected:
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in found) or "nothing"
+        raise ConfigError(f"hubert_units.centroids {config.centroids!r} holds {shapes}, but must hold one matrix {expected}"
+                          " (units x dim); set units and dim to the file's, or give another file.")
+    if not found[0].is_floating_point() or not found[0].isfinite().all():
+        raise ConfigError(f"hubert_units.centroids {config.centroids!r} holds numbers that are not finite reals; give the"
+                          " centroids that k-means found.")
+    return found[0].float()
+
+
+def _compare(config: HubertUnits, facts: HubertConfig) -> None:
+    """Refuse a checkpoint whose sizes are not the ones the plan was made with, naming all of them."""
+    kind = getattr(facts, "model_type", None)
+    if kind != "hubert":
+        raise ConfigError(f"hubert_units.weights {config.weights!r} holds a model of type {kind!r}, but must hold a 'hubert'.")
+    pairs = [(ours, getattr(config, ours), getattr(facts, theirs)) for ours, theirs in NAMES.items()]
+    pairs.append(("conv_dim", (config.conv_dim,) * len(config.kernels), facts.conv_dim))
+    wrong = [f"hubert_units.{ours} gives {wanted}, but {config.weights} has {found}; set it alike."
+             for ours, wanted, found in pairs if wanted != (tuple(found) if isinstance(found, list) else found)]
+    if wrong:
+        raise ConfigError(*wrong)
