@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from omnikit.specs import CodecSpec, FeatureSpec, SignalSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
     from torch import Generator, Tensor, nn
 
-    from omnikit.types import Features, Sample, Signal, Targets
+    from omnikit.plan import Plan
+    from omnikit.types import Features, Published, Sample, Signal, Stored, Targets
 
 
 # ---- dataclasses: configuration and contract -------------------------------------------------------------------------
@@ -133,6 +135,27 @@ class TTSConfig(Protocol):
     """Text to speech."""
 
     def build(self) -> TTS: ...
+
+
+@runtime_checkable
+class ImporterConfig(Protocol):
+    """A published layout of whole models, read and written; its fields are the files, the first one the folder.
+
+    Its mistakes are RunErrors of one sentence: what is missing or unreadable, where, and what to give.
+    """
+
+    def recipe(self) -> dict[str, object]:
+        """Give the model as a recipe's YAML would hold it, without stages, from what the files say."""
+
+    def open(self) -> Published:
+        """Give the tensors; none is read yet."""
+
+    def files(self) -> tuple[Path, ...]:
+        """Give the files that are there; a change of theirs makes a finished import stale."""
+
+    @staticmethod
+    def write(plan: Plan, tensors: Mapping[str, Mapping[str, Stored]], folder: Path) -> None:
+        """Write part → our name → tensor of a model into an empty folder, as the layout has it."""
 
 
 # ---- what they build -------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ _TOP: dict[str, tuple[Any, Any]] = {  # key: type, default
 SLOTS = {"encoder": "encoder", "projector": "projector", "head": "head", "units": "codec", "codec": "codec"}
 """What a branch may hold → the kind of component. `units` is a codec that only makes codes, where `codec` cannot."""
 OWN_KEYS = ("backbone", "data", "evaluate", "generate", "name", "run", "seed", "stages", "system", "template")
-Fit = Literal["heads", "units", "codec", "vocoder"]
+Fit = Literal["heads", "units", "codec", "vocoder", "import"]
 _NAME = re.compile(r"[a-z][a-z0-9_]*")  # of branches, stages, datasets and titles: some become names of files
 
 
@@ -84,12 +84,15 @@ class Stage:
     """One training run.
 
     Args:
-        objective: what is fitted: the heads' summed losses, or one codec part with its own.
+        objective: what is fitted: the heads' summed losses, or one codec part with its own; `import` fits nothing, but takes
+            weights from a published checkpoint.
         after: the stage before this one; without it the order of the file holds.
         init_from: whose weights to start from: nothing (the stage before), a stage, or {part: stage} for several parents.
         train: what is trained, {audio: {projector: full}, backbone: full}; everything else is frozen.
         loss: weight of each output branch's loss.
         data: share of each dataset in a batch.
+        source: for `import`, the layout and its files: {use: llama_omni, folder: …}.
+        allow: for `import`, parts that may lack tensors (they start fresh) or have some left over.
     """
 
     objective: Fit = "heads"
@@ -100,6 +103,8 @@ class Stage:
     data: dict[str, float] = field(default_factory=dict)
     optim: Optim = field(default_factory=Optim)
     trainer: Run = field(default_factory=Run)
+    source: dict[str, Any] = field(default_factory=dict)
+    allow: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -154,7 +159,7 @@ def decisive(stage: Stage) -> dict[str, Any]:
     """Give a stage as YAML would hold it, without what changes no weight: where it runs, loading, reporting."""
     values: dict[str, Any] = plain(stage)
     values["trainer"] = {k: v for k, v in values["trainer"].items() if k not in ("accelerator", "log_every", "workers")}
-    return values
+    return {key: value for key, value in values.items() if value or key not in ("source", "allow")}
 
 
 def parse(values: Mapping[str, Any], name: str, picks: Mapping[str, str] | None = None) -> Recipe:

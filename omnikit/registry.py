@@ -19,6 +19,7 @@ from omnikit.protocols import (
     CodecConfig,
     EncoderConfig,
     HeadConfig,
+    ImporterConfig,
     ProjectorConfig,
     ReaderConfig,
     TTSConfig,
@@ -26,7 +27,7 @@ from omnikit.protocols import (
 from omnikit.specs import KINDS
 
 _ROLES: dict[str, type] = {"encoder": EncoderConfig, "projector": ProjectorConfig, "backbone": BackboneConfig,
-                           "head": HeadConfig, "codec": CodecConfig, "reader": ReaderConfig, "tts": TTSConfig}
+                           "head": HeadConfig, "codec": CodecConfig, "reader": ReaderConfig, "tts": TTSConfig, "importer": ImporterConfig}
 
 @dataclass(frozen=True)
 class Entry:

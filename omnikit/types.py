@@ -158,6 +158,41 @@ class Event:
 
 
 @dataclass(frozen=True)
+class Stored:
+    """A tensor that lies in a file and is read when asked for, so that a checkpoint larger than the memory passes piece by piece.
+
+    Args:
+        name: what its file calls it.
+        file: where it lies.
+        dtype: torch's word for its number format, float16.
+        read: gives it, on the CPU.
+    """
+
+    name: str
+    file: Path
+    shape: tuple[int, ...]
+    dtype: str
+    read: Callable[[], Tensor]
+
+
+@dataclass(frozen=True)
+class Published:
+    """What the files of a published checkpoint hold, by our parts and names.
+
+    Args:
+        tensors: part → our name → tensor; under "other" what belongs to no part.
+        aside: part → tensors that are left out on purpose, as the layout's own loader does.
+        original: gives the name in the files for a part and our name.
+        homes: part → the file or flag that its tensors come from, for sentences.
+    """
+
+    tensors: dict[str, dict[str, Stored]]
+    aside: dict[str, list[Stored]]
+    original: Callable[[str, str], str]
+    homes: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Answer:
     """What the model gives back: its text and, with a speech branch, its waveform [N] in [-1, 1] at `sample_rate`."""
 

@@ -24,6 +24,7 @@ CONTRACTS = {
     "reader": ("provides", "seconds"),
     "tts": (),
     "vad": (),
+    "importer": (),
 }
 
 
