@@ -121,12 +121,12 @@ class Taps:
         self._projected: dict[str, Features] = {}
 
     def features(self, outlet: Outlet) -> Features:
-        """Give what an output branch's head reads: [B, U, D] at the answers, or the features of an input branch."""
+        """Give what an output branch's head trains on: [B, U, D] at the answers, or the features of an input branch."""
         tap, answers, lengths = outlet.head.tap, self.batch.answers, self.batch.answer_lengths
         if tap == "embedding":
             return Features(self.model.language_model().embed(_at(self.batch.tokens, answers)), lengths)
         if tap in ("hidden", "logits"):
-            back = 1 if outlet.head.alignment == "predicts" else 0
+            back = 1 if outlet.trained_on == "predicts" else 0
             hidden = _at(self.hidden, (answers - back).clamp(min=0))  # [B, U, D]
             return Features(self.model.language_model().logits(hidden) if tap == "logits" else hidden, lengths)
         branch, _, slot = tap.partition(".")

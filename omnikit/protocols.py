@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
     from omnikit.plan import Plan
-    from omnikit.types import Features, Published, Sample, Signal, Stored, Targets
+    from omnikit.types import Built, Features, Published, Sample, Signal, Stored, Targets
 
 
 # ---- dataclasses: configuration and contract -------------------------------------------------------------------------
@@ -138,6 +138,13 @@ class TTSConfig(Protocol):
 
 
 @runtime_checkable
+class BuilderConfig(Protocol):
+    """Makes a dataset; its fields are the options of `omnikit data build`."""
+
+    def build(self) -> Builder: ...
+
+
+@runtime_checkable
 class ImporterConfig(Protocol):
     """A published layout of whole models, read and written; its fields are the files, the first one the folder.
 
@@ -253,5 +260,44 @@ class Reader(Protocol):
 class TTS(Protocol):
     """Speaks text in-process."""
 
+    @property
+    def version(self) -> str:
+        """What makes the samples; part of the name under which they are kept."""
+
     def speak(self, text: str, voice: str, speed: int, pitch: int) -> tuple[NDArray[np.float32], int]: ...
     def voices(self) -> Iterator[str]: ...
+
+
+class Builder(Protocol):
+    """Makes a dataset in a folder; a second call goes on where the first was stopped."""
+
+    def make(self, folder: Path, runs: Runs) -> Built: ...
+
+
+class Writer(Protocol):
+    """Text to text: what a trained model writes about each text when it is asked to follow `instructions`."""
+
+    @property
+    def version(self) -> str:
+        """Changes with the weights."""
+
+    def __call__(self, instructions: str, texts: Sequence[str]) -> list[str]: ...
+
+
+class Units(Protocol):
+    """Waves [N] at `sample_rate` to codes, by a trained run's codec."""
+
+    @property
+    def version(self) -> str:
+        """Changes with the weights."""
+
+    @property
+    def sample_rate(self) -> int: ...
+    def __call__(self, wave: NDArray[np.float32]) -> list[int]: ...
+
+
+class Runs(Protocol):
+    """Opens trained runs for a builder, which itself knows neither runs nor sessions."""
+
+    def writer(self, run: str) -> Writer: ...
+    def units(self, run: str) -> Units: ...

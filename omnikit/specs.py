@@ -3,10 +3,11 @@
 Knows nothing of torch, Hydra or files: only numbers and names.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
-KINDS = ("encoder", "projector", "backbone", "head", "codec", "tts", "vad", "reader")
+LATER = {"later": True}  # metadata of a field that came after there were runs: at its default it leaves their hashes alone
+KINDS = ("encoder", "projector", "backbone", "head", "codec", "tts", "vad", "reader", "importer")
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,18 @@ class Template:
     """How a conversation becomes text for one family of language models.
 
     Each pattern holds `{content}` once. `assistant` + answer + `end` is one answer; the answer and `end` are supervised.
+    What a template of LLaVA's family needs beyond that is off by default: see docs/explanation/exactness.md.
 
     Args:
         specials: tokens that the tokenizer must know as single ids.
         default_system: system prompt used when a conversation brings none; empty for none.
+        behind_audio: text behind each audio of a question.
+        instruction: text behind `behind_audio` in a question that brings audio but no text.
+        strip: drop the space around each message.
+        pieces: tokenise the whole run of text between two media at once, header and answer together, as LLaVA's code does:
+            if the first run begins with the id of `bos`, one is kept and the first id of every run is dropped. False
+            tokenises each answer alone, as it is generated, and drops nothing.
+        adds_bos: with `pieces`, whether the tokenizer puts `bos` before each run; None: as the tokenizer itself does.
     """
 
     bos: str
@@ -93,3 +102,14 @@ class Template:
     end: str
     specials: tuple[str, ...]
     default_system: str = ""
+    behind_audio: str = field(default="", metadata=LATER)
+    instruction: str = field(default="", metadata=LATER)
+    strip: bool = field(default=False, metadata=LATER)
+    pieces: bool = field(default=False, metadata=LATER)
+    adds_bos: bool | None = field(default=None, metadata=LATER)
+
+    def __post_init__(self) -> None:
+        if self.pieces and not self.bos:
+            raise ValueError("pieces is true, but bos is empty, and it is what the rule for pieces looks for")
+        if self.adds_bos is not None and not self.pieces:
+            raise ValueError(f"adds_bos is {str(self.adds_bos).lower()}, but only templates with `pieces: true` read it")

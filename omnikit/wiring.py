@@ -52,6 +52,11 @@ class Outlet:
     units: CodecConfig | None = None
 
     @property
+    def trained_on(self) -> str:
+        """The alignment of the states that its loss reads; answers are made with `head.alignment`."""
+        return str(getattr(self.head, "training_alignment", None) or self.head.alignment)
+
+    @property
     def maker(self) -> CodecConfig | None:
         """What makes codes of waves: `units`, else the codec if it can; None where codes come with the data."""
         return self.units or (self.codec if self.codec and self.codec.encodes else None)

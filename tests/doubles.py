@@ -82,6 +82,7 @@ class Mouth:
     tap: str = "logits"
     target: str = "tokens"
     alignment: str = "predicts"
+    training_alignment: str | None = None
 
     def codes(self, codec: CodecSpec) -> str | None:
         return None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from doubles import Ear, Echo, EchoReader, make_plan, make_recogniser, write_tokenizer
+from doubles import Ear, Echo, EchoReader, Mouth, make_plan, make_recogniser, write_tokenizer
 
 from omnikit.data.codes import Codes
 from omnikit.data.collate import Collator
@@ -102,6 +102,13 @@ def test_states_are_gathered_by_alignment(tmp_path: Path, alignment: str, back: 
     assert batch.answers.tolist() == [[5, 6, 7]]
     features = taps.features(model.plan.outputs["speech"])
     torch.testing.assert_close(features.data[0], taps.hidden[0, 5 - back: 8 - back])
+
+
+def test_losses_take_the_states_of_training_alignment(tmp_path: Path) -> None:
+    model = OmniModel(make_plan(write_tokenizer(tmp_path))).eval()
+    taps, outlet = Taps(model, make_batch(model, [1])), model.plan.outputs["speech"]
+    reading = replace(outlet, head=Mouth("hidden", "codes", "predicts", training_alignment="reads"))
+    torch.testing.assert_close(taps.features(reading).data[0], taps.hidden[0, 5:8])
 
 
 def test_logits_are_computed_at_answers_only(model: OmniModel, monkeypatch: pytest.MonkeyPatch) -> None:

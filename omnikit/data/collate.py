@@ -14,6 +14,7 @@ from torch import Tensor
 
 from omnikit.data.codes import Codes
 from omnikit.data.media import load_audio
+from omnikit.data.pieces import encode
 from omnikit.data.templates import prompt, render, said
 from omnikit.data.tokenizer import Tokenizer, load
 from omnikit.errors import ConfigError, DataError
@@ -91,14 +92,11 @@ class Collator:
             return row
         assert self.plan.template and self.plan.backbone and self.tokenizer, "a plan with a backbone has all three"
         make = prompt if self.asking else render
-        for segment in make(sample.messages, self.plan.template):
-            if segment.media:
-                self._listen(row, segment.media)
-                continue
-            ids = self.tokenizer.ids(segment.text)
-            if segment.supervised:
-                row.answers.extend(range(len(row.tokens), len(row.tokens) + len(ids)))
-            row.tokens.extend(ids)
+        for piece in encode(make(sample.messages, self.plan.template), self.plan.template, self.tokenizer):
+            if piece.media:
+                self._listen(row, piece.media)
+            row.answers.extend(len(row.tokens) + place for place, mark in enumerate(piece.supervised) if mark)
+            row.tokens.extend(piece.ids)
         self._check(row, sample, self.plan.backbone.context)
         return row
 

@@ -12,7 +12,7 @@ class Segment:
     """A run of text, or one media part that the backbone hears or sees.
 
     Args:
-        text: the text, to be tokenised alone; empty for media.
+        text: the text; empty for media.
         supervised: True for an answer and the token that ends it.
         media: the part whose projected vectors stand here.
     """
@@ -49,18 +49,44 @@ def _segments(messages: Sequence[Message], template: Template) -> Iterator[Segme
         yield Segment(template.system.replace("{content}", template.default_system))
     for message in messages:
         if message.role == "assistant":
+            answer = _text(message)
             yield Segment(template.assistant)
-            yield Segment(_text(message) + template.end, supervised=True)
-        else:
-            yield from _question(message, template.system if message.role == "system" else template.user)
+            yield Segment((answer.strip() if template.strip else answer) + template.end, supervised=True)
+        elif message.role == "user":
+            yield from _framed(template.user, _stripped(_asked(message, template)) if template.strip
+                               else _asked(message, template))
+        elif _text(message):  # an empty system prompt leaves its whole block out
+            yield from _framed(template.system, _contents(message))
 
 
-def _question(message: Message, pattern: str) -> Iterator[Segment]:
+def _framed(pattern: str, content: list[Segment]) -> list[Segment]:
     before, _, behind = pattern.partition("{content}")
-    yield Segment(before)
-    for part in message.content:
-        yield Segment(part.text or "") if part.type == "text" else Segment(media=part)
-    yield Segment(behind)
+    return [Segment(before), *content, Segment(behind)]
+
+
+def _contents(message: Message) -> list[Segment]:
+    return [Segment(part.text or "") if part.type == "text" else Segment(media=part) for part in message.content]
+
+
+def _asked(message: Message, template: Template) -> list[Segment]:
+    """Give a question's parts with what the template puts behind audio."""
+    found: list[Segment] = []
+    for segment in _contents(message):
+        found.append(segment)
+        if segment.media and segment.media.type == "audio":
+            found.append(Segment(template.behind_audio))
+    heard = any(segment.media and segment.media.type == "audio" for segment in found)
+    return [*found, Segment(template.instruction)] if heard and not _text(message).strip() else found
+
+
+def _stripped(content: list[Segment]) -> list[Segment]:
+    """Drop the space before the first and behind the last word or medium."""
+    joined = _merged(content)
+    if joined and not joined[0].media:
+        joined[0] = Segment(joined[0].text.lstrip())
+    if joined and not joined[-1].media:
+        joined[-1] = Segment(joined[-1].text.rstrip())
+    return joined
 
 
 def _text(message: Message) -> str:

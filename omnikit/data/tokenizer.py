@@ -1,4 +1,4 @@
-"""Text to token ids and back, always without added special tokens."""
+"""Text to token ids and back, without added special tokens unless they are asked for."""
 
 from functools import cache, lru_cache
 from typing import Protocol
@@ -15,7 +15,7 @@ class TextCoder(Protocol):
 
 
 class Tokenizer:
-    """A tokenizer that adds nothing, drops special tokens when it reads ids, and remembers what it encoded."""
+    """A tokenizer that adds nothing by itself, drops special tokens when it reads ids, and remembers what it encoded."""
 
     def __init__(self, coder: TextCoder) -> None:
         self.coder = coder
@@ -25,9 +25,9 @@ class Tokenizer:
         """Give the number of ids."""
         return len(self.coder)
 
-    def ids(self, text: str) -> list[int]:
-        """Give the ids of `text`."""
-        return list(self._encode(text))
+    def ids(self, text: str, *, special: bool = False) -> list[int]:
+        """Give the ids of `text`; with `special` also what its tokenizer.json puts around a text (Llama 3: its BOS)."""
+        return list(self._encode(text, special))
 
     def text(self, ids: list[int]) -> str:
         """Give the text of `ids`, without special tokens and without space around it."""
@@ -39,8 +39,8 @@ class Tokenizer:
     def __setstate__(self, coder: TextCoder) -> None:
         self.__init__(coder)  # type: ignore[misc]  # a cache does not travel to a worker
 
-    def _encoded(self, text: str) -> tuple[int, ...]:
-        return tuple(self.coder.encode(text, add_special_tokens=False))
+    def _encoded(self, text: str, special: bool) -> tuple[int, ...]:
+        return tuple(self.coder.encode(text, add_special_tokens=special))
 
 
 @cache

@@ -6,6 +6,7 @@ config.yaml of the last training that came to its end; runs/<recipe>/latest link
 
 import hashlib
 import json
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 from omnikit.errors import RunError
@@ -48,14 +49,22 @@ def stage_hash(plan: Plan, name: str) -> str:
     stage, configs = plan.stages[name], plan.parts()
     parents = {origin: stage_hash(plan, origin) for origin in sorted(set(stage.origins.values()))}
     facts = [{path: _facts(configs[path]) for path in stage.used}, {d: _facts(plan.readers[d]) for d in stage.datasets},
-             plain(plan.template), plan.tokenizer, decisive(stage.stage), plan.recipe.seed, list(plan.stages).index(name),
+             _settings(plan.template), plan.tokenizer, decisive(stage.stage), plan.recipe.seed, list(plan.stages).index(name),
              stage.origins, parents]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _facts(config: object) -> list[object]:
     """Give a component's class and fields."""
-    return [f"{type(config).__module__}.{type(config).__qualname__}", plain(config)]
+    return [f"{type(config).__module__}.{type(config).__qualname__}", _settings(config)]
+
+
+def _settings(config: object) -> object:
+    """Give a dataclass's fields, without those that came later and stand at their default: older runs stay finished."""
+    if not is_dataclass(config):
+        return plain(config)
+    later = {f.name for f in fields(config) if f.metadata.get("later") and getattr(config, f.name) == f.default}
+    return {name: value for name, value in plain(config).items() if name not in later}
 
 
 def is_done(folder: Path, plan: Plan, name: str) -> bool:

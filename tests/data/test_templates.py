@@ -1,5 +1,8 @@
 """Conversations as segments."""
 
+from dataclasses import replace
+
+import pytest
 from doubles import TEMPLATE
 
 from omnikit.data.templates import Segment, prompt, render, said
@@ -48,3 +51,27 @@ def test_prompt_is_what_stands_before_the_answer() -> None:
 
 def test_said_gives_the_answers() -> None:
     assert said([user(text("a")), bot("b"), user(text("c")), bot("d")]) == ["b", "d"]
+
+
+SPOKEN = replace(LLAMA, behind_audio="\n", instruction="Answer.", strip=True)
+
+
+@pytest.mark.parametrize(("parts", "behind"), [
+    ((AUDIO,), "\nAnswer.</U><A>"),
+    ((AUDIO, text("And now? ")), "\nAnd now?</U><A>"),
+    ((AUDIO, text(" ")), "\n Answer.</U><A>"),
+    ((text(" Hear: "), AUDIO), "</U><A>"),
+], ids=["alone", "with text", "with space", "behind text"])
+def test_what_stands_behind_audio(parts: tuple[Part, ...], behind: str) -> None:
+    segments = render([user(*parts), bot("x")], SPOKEN)
+    place = next(index for index, segment in enumerate(segments) if segment.media)
+    assert segments[place + 1].text == behind
+
+
+def test_space_around_messages_is_dropped() -> None:
+    segments = render([user(text(" \nHow? ")), bot(" So. ")], SPOKEN)
+    assert [segment.text for segment in segments] == ["<B><S>Be kind.</S><U>How?</U><A>", "So.</A>"]
+
+
+def test_an_empty_system_prompt_leaves_its_block_out() -> None:
+    assert render([Message("system", (text(""),)), user(text("Hi")), bot("Hi")], LLAMA)[0].text == "<B><U>Hi</U><A>"

@@ -2,14 +2,16 @@
 
 import json
 import os
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from doubles import make_plan, stages, write_tokenizer
+from doubles import TEMPLATE, make_plan, stages, write_tokenizer
 
 from omnikit.errors import RunError
 from omnikit.plan import Plan
 from omnikit.recipe import Optim, Run
+from omnikit.specs import LATER, Template
 from omnikit.training.runs import find, is_done, link_latest, load_plan, newest, run_folder, stage_hash
 
 
@@ -74,6 +76,17 @@ def test_hash_of_a_stage_ignores_later_stages(plan: Plan) -> None:
     other = make_plan(plan.tokenizer or "", only=changed)
     same = {name: stage_hash(plan, name) == stage_hash(other, name) for name in plan.stages}
     assert same == {"listen": True, "units": True, "understand": True, "speak": False}
+
+
+def test_a_later_field_changes_the_hash_when_it_is_used_only(plan: Plan) -> None:
+    @dataclass(frozen=True)
+    class Longer(Template):
+        newest: str = field(default="", metadata=LATER)
+
+    def hashed(newest: str) -> str:
+        return stage_hash(replace(plan, template=Longer(**vars(TEMPLATE), newest=newest)), "listen")
+
+    assert hashed("") == stage_hash(replace(plan, template=TEMPLATE), "listen") != hashed("used")
 
 
 def test_done_counts_only_with_its_hash(plan: Plan, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from omnikit.specs import Template
 
 CONF = Path(__file__).parents[1] / "omnikit_hf" / "conf" / "backbone"
 FAMILIES = ("llama_tiny_random", "qwen2_tiny_random", "mixtral_tiny_random")
-PUBLIC = {"llama_3_1_8b_instruct": 8_030_261_248, "qwen2_5_7b_instruct": 7_615_616_512,
+PUBLIC = {"llama_3_1_8b_instruct": 8_030_261_248, "llama_3_1_8b_omni": 8_030_261_248, "qwen2_5_7b_instruct": 7_615_616_512,
           "mixtral_8x7b_instruct": 46_702_792_704}  # the numbers on the public model pages
 
 

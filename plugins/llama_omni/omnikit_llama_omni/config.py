@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import prod
 from typing import TYPE_CHECKING, Literal
 
-from omnikit.specs import CodecSpec, FeatureSpec
+from omnikit.specs import LATER, CodecSpec, FeatureSpec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,6 +31,8 @@ class CTCUnits:
         rope_original: llama3 scaling: positions before it.
         repeat_position: add a learned vector for the place inside the copies of one state; the original has none.
         alignment: "predicts" takes the states that predicted the answer's tokens, "reads" those at the tokens.
+        training_alignment: the states that the loss takes; None: those of `alignment`. The public code trains with "reads"
+            and answers with "predicts".
 
     Source: LLaMA-Omni, arXiv:2409.06666.
     """
@@ -48,6 +50,7 @@ class CTCUnits:
     rope_original: int = 8192
     repeat_position: bool = False
     alignment: Literal["predicts", "reads"] = "predicts"
+    training_alignment: Literal["predicts", "reads"] | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         for name in ("dim", "layers", "heads", "ffn", "factor", "rope_original"):

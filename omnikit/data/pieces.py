@@ -1,0 +1,77 @@
+"""Segments become ids: each alone, or the whole run between two media at once, as code of LLaVA's family does it.
+
+Knows no sample and no model. What is supervised stays known id by id.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from omnikit.data.templates import Segment
+from omnikit.data.tokenizer import Tokenizer
+from omnikit.specs import Template
+from omnikit.types import Part
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A run of ids, or one media part.
+
+    Args:
+        ids: token ids; empty for media.
+        supervised: for each id whether it is one of an answer, its end included.
+        media: the part whose projected vectors stand here.
+    """
+
+    ids: tuple[int, ...] = ()
+    supervised: tuple[bool, ...] = ()
+    media: Part | None = None
+
+
+def encode(segments: Sequence[Segment], template: Template, tokenizer: Tokenizer) -> Iterator[Piece]:
+    """Give the ids of a conversation's segments, in the way that its template asks for."""
+    if template.pieces:
+        yield from _runs(segments, template, tokenizer)
+        return
+    for segment in segments:
+        ids = tokenizer.ids(segment.text)
+        yield Piece(tuple(ids), (segment.supervised,) * len(ids), segment.media)
+
+
+def _runs(segments: Sequence[Segment], template: Template, tokenizer: Tokenizer) -> Iterator[Piece]:
+    """Tokenise each run of text between media at once.
+
+    If the first run begins with the id of `bos`, the first id of every run is dropped and one put back in front. Where the
+    tokenizer adds no such id by itself, that is the first real one of every run but the first.
+    """
+    bos = tokenizer.ids(template.bos)[0]
+    drop: int | None = None  # ids that every run but the first loses; the first gets its own back
+    for media, run in groupby(segments, lambda segment: segment.media is not None):
+        if media:
+            yield from (Piece(media=segment.media) for segment in run)
+            continue
+        texts = list(run)
+        ids = _ids("".join(segment.text for segment in texts), bos, template, tokenizer)
+        supervised = _supervised(texts, bos, template, tokenizer)
+        marks = [place in supervised for place in range(len(ids))]
+        yield Piece(tuple(ids[drop or 0:]), tuple(marks[drop or 0:]))
+        if drop is None:
+            drop = int(ids[:1] == [bos])
+
+
+def _supervised(texts: Sequence[Segment], bos: int, template: Template, tokenizer: Tokenizer) -> set[int]:
+    """Give the places of a run's answers: from the number of ids before an answer up to the number with it."""
+    places: set[int] = set()
+    before = ""
+    for segment in texts:
+        behind = before + segment.text
+        if segment.supervised:
+            places |= set(range(len(_ids(before, bos, template, tokenizer)), len(_ids(behind, bos, template, tokenizer))))
+        before = behind
+    return places
+
+
+def _ids(text: str, bos: int, template: Template, tokenizer: Tokenizer) -> list[int]:
+    if template.adds_bos is None:
+        return tokenizer.ids(text, special=True)
+    return [bos] * template.adds_bos + tokenizer.ids(text)
