@@ -72,11 +72,20 @@ class UnitVocoder(nn.Module):
 
     def durations(self, codes: Tensor) -> Tensor:
         """Frames [T] of each unit [T], at least 1; halves round to even."""
-        log_duration: Tensor = self.dur_predictor(self.dict(codes)[None])[0]  # [T]
+        log_duration = self.log_durations(codes[None], torch.ones_like(codes[None], dtype=torch.bool))[0]  # [T]
         return (log_duration.exp() - 1).round().clamp(min=1).long()
 
+    def log_durations(self, codes: Tensor, mask: Tensor) -> Tensor:
+        """Merged units [B, T], mask True = valid, to log(frames + 1) [B, T]; a row's numbers do not depend on its padding."""
+        result: Tensor = self.dur_predictor(self.dict(codes), mask)
+        return result
+
     def generate(self, codes: Tensor) -> Tensor:
-        """One unit per frame [T] or [B, T] to a wave [T x product of rates] or [B, …]."""
+        """One unit per frame [T] or [B, T] to a wave [T x product of rates] or [B, …].
+
+        Weight norm is computed at each call: at the published sizes 4 % of a call for 54 frames, 12 % for 10. Who calls often
+        shares it with torch.nn.utils.parametrize.cached().
+        """
         x = self.conv_pre(self.dict(codes).transpose(-1, -2))  # [B, C, T]
         blocks = len(self.config.block_kernels)
         for step, up in enumerate(self.ups):
@@ -133,9 +142,10 @@ class DurationPredictor(nn.Module):
         self.proj = nn.Linear(wide, 1)
         self.dropout = nn.Dropout(0.5)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Embedded units [B, T, D] to log(frames + 1) [B, T]."""
-        x = self.dropout(self.ln1(self.conv1(x.transpose(1, 2)).transpose(1, 2)))  # [B, T, duration_dim]
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Embedded units [B, T, D], mask [B, T] True = valid, to log(frames + 1) [B, T]."""
+        valid = mask[..., None]
+        x = self.dropout(self.ln1(self.conv1((x * valid).transpose(1, 2)).transpose(1, 2))) * valid  # [B, T, duration_dim]
         x = self.dropout(self.ln2(self.conv2(x.transpose(1, 2)).transpose(1, 2)))
         result: Tensor = self.proj(x)[..., 0]
         return result
