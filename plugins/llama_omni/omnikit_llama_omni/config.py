@@ -103,7 +103,9 @@ class UnitHiFiGAN:
         kernels: kernel of each upsampling.
         block_kernels: kernels of the parallel residual blocks.
         dilations: dilations inside each residual block.
-        duration_dim: width inside the duration predictor, whose kernels are 3 (the original's padding allows no other).
+        block_dilations: dilations of each residual block in turn, where they differ; empty: `dilations` for all.
+        duration_dim: width inside the duration predictor, whose kernels are 3 (the original's padding allows no other);
+            None for a vocoder without one, which speaks a frame for each unit.
         sample_rate: samples per second of the wave.
         weights: file of a checkpoint, torch or safetensors; None for random weights.
 
@@ -117,14 +119,16 @@ class UnitHiFiGAN:
     kernels: tuple[int, ...] = (11, 8, 8, 4, 4)
     block_kernels: tuple[int, ...] = (3, 7, 11)
     dilations: tuple[int, ...] = (1, 3, 5)
-    duration_dim: int = 32
+    block_dilations: tuple[tuple[int, ...], ...] = ()
+    duration_dim: int | None = 32
     sample_rate: int = 16000
     weights: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("units", "dim", "channels", "duration_dim", "sample_rate"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, but must be at least 1")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}, but must be at least 1")
         if not self.rates or len(self.rates) != len(self.kernels):
             raise ValueError(f"rates has {len(self.rates)} values and kernels {len(self.kernels)}, but each step needs"
                              " one of both")
@@ -138,11 +142,23 @@ class UnitHiFiGAN:
             raise ValueError(f"block_kernels is {self.block_kernels}, but must hold odd numbers")
         if not self.dilations or min(self.dilations) < 1:
             raise ValueError(f"dilations is {self.dilations}, but must hold numbers of at least 1")
+        if self.block_dilations and len(self.block_dilations) != len(self.block_kernels):
+            raise ValueError(f"block_dilations has {len(self.block_dilations)} values and block_kernels"
+                             f" {len(self.block_kernels)}, but each block needs one of both")
+        if any(not dilations or min(dilations) < 1 for dilations in self.block_dilations):
+            raise ValueError(f"block_dilations is {self.block_dilations}, but must hold numbers of at least 1")
+
+    @property
+    def blocks(self) -> tuple[tuple[int, tuple[int, ...]], ...]:
+        """Kernel and dilations of each parallel residual block."""
+        dilations = self.block_dilations or (self.dilations,) * len(self.block_kernels)
+        return tuple(zip(self.block_kernels, dilations, strict=True))
 
     @property
     def spec(self) -> CodecSpec:
-        """One codebook, runs merged."""
-        return CodecSpec(self.sample_rate, Fraction(self.sample_rate, prod(self.rates)), 1, self.units, merged=True)
+        """One codebook; runs are merged where there is a duration predictor."""
+        return CodecSpec(self.sample_rate, Fraction(self.sample_rate, prod(self.rates)), 1, self.units,
+                         merged=self.duration_dim is not None)
 
     @property
     def encodes(self) -> bool:

@@ -55,7 +55,7 @@ def advance(vocoder: UnitVocoder, codes: Tensor, state: VocoderState, *, last: b
 def reach(config: UnitHiFiGAN) -> tuple[int, int]:
     """Give how many frames before and after a frame its samples depend on: the generator's layers, from last to first."""
     first, last = -EDGE, prod(config.rates) - 1 + EDGE  # of what goes into the last convolution, for the samples of frame 0
-    block = max(sum((kernel - 1) // 2 * (dilation + 1) for dilation in config.dilations) for kernel in config.block_kernels)
+    block = max(sum((kernel - 1) // 2 * (dilation + 1) for dilation in dilations) for kernel, dilations in config.blocks)
     for rate, kernel in zip(reversed(config.rates), reversed(config.kernels), strict=True):
         padding = (kernel - rate) // 2
         first, last = first - block, last + block
@@ -64,9 +64,10 @@ def reach(config: UnitHiFiGAN) -> tuple[int, int]:
     return EDGE - first, EDGE + last
 
 
-def duration_reach(predictor: nn.Module) -> int:
+def duration_reach(predictor: nn.Module | None) -> int:
     """Give how many units to each side a duration depends on: each convolution adds half its kernel."""
-    return sum(layer.kernel_size[0] // 2 for layer in predictor.modules() if isinstance(layer, nn.Conv1d))
+    layers = predictor.modules() if predictor is not None else ()
+    return sum(layer.kernel_size[0] // 2 for layer in layers if isinstance(layer, nn.Conv1d))
 
 
 def _time(vocoder: UnitVocoder, codes: Tensor, state: VocoderState, *, last: bool) -> None:

@@ -39,10 +39,10 @@ class UnitVocoder(nn.Module):
         self.ups = nn.ModuleList(
             weight_norm(nn.ConvTranspose1d(wide, narrow, kernel, rate, padding=(kernel - rate) // 2))
             for wide, narrow, kernel, rate in zip(widths, widths[1:], config.kernels, config.rates, strict=False))
-        self.resblocks = nn.ModuleList(ResidualBlock(width, kernel, config.dilations)
-                                       for width in widths[1:] for kernel in config.block_kernels)
+        self.resblocks = nn.ModuleList(ResidualBlock(width, kernel, dilations)
+                                       for width in widths[1:] for kernel, dilations in config.blocks)
         self.conv_post = weight_norm(nn.Conv1d(widths[-1], 1, 7, padding=3))
-        self.dur_predictor = DurationPredictor(config)
+        self.dur_predictor = DurationPredictor(config.dim, config.duration_dim) if config.duration_dim else None
         if config.weights and torch.get_default_device().type != "meta":
             self._load(config.weights)
 
@@ -71,12 +71,15 @@ class UnitVocoder(nn.Module):
         return advance(self, self._valid(codes), state, last=last), state
 
     def durations(self, codes: Tensor) -> Tensor:
-        """Frames [T] of each unit [T], at least 1; halves round to even."""
+        """Frames [T] of each unit [T], at least 1; halves round to even. One each where nothing predicts them."""
+        if self.dur_predictor is None:
+            return torch.ones_like(codes)
         log_duration = self.log_durations(codes[None], torch.ones_like(codes[None], dtype=torch.bool))[0]  # [T]
         return (log_duration.exp() - 1).round().clamp(min=1).long()
 
     def log_durations(self, codes: Tensor, mask: Tensor) -> Tensor:
         """Merged units [B, T], mask True = valid, to log(frames + 1) [B, T]; a row's numbers do not depend on its padding."""
+        assert self.dur_predictor is not None, "a vocoder without durations has none to train"
         result: Tensor = self.dur_predictor(self.dict(codes), mask)
         return result
 
@@ -132,10 +135,9 @@ class ResidualBlock(nn.Module):
 class DurationPredictor(nn.Module):
     """Two convolutions with norms, one number per unit: log(frames + 1)."""
 
-    def __init__(self, config: UnitHiFiGAN) -> None:
+    def __init__(self, dim: int, wide: int) -> None:
         super().__init__()
-        wide = config.duration_dim
-        self.conv1 = nn.Sequential(nn.Conv1d(config.dim, wide, 3, padding=1), nn.ReLU())
+        self.conv1 = nn.Sequential(nn.Conv1d(dim, wide, 3, padding=1), nn.ReLU())
         self.ln1 = nn.LayerNorm(wide)
         self.conv2 = nn.Sequential(nn.Conv1d(wide, wide, 3, padding=1), nn.ReLU())
         self.ln2 = nn.LayerNorm(wide)

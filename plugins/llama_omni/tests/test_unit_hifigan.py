@@ -103,6 +103,8 @@ def test_foreign_unit_and_encoding_are_refused() -> None:
     ({"channels": 48}, "channels is 48, but must be a multiple of 32"),
     ({"block_kernels": (4,)}, "but must hold odd numbers"),
     ({"dilations": ()}, r"dilations is \(\)"),
+    ({"block_dilations": ((1,), (2,))}, "block_dilations has 2 values and block_kernels 3"),
+    ({"block_dilations": ((1,), (2,), ())}, "must hold numbers of at least 1"),
     ({"units": 0}, "units is 0, but must be at least 1"),
 ])
 def test_impossible_value_is_refused(fields: dict[str, object], text: str) -> None:
