@@ -104,7 +104,7 @@ class Stage:
     optim: Optim = field(default_factory=Optim)
     trainer: Run = field(default_factory=Run)
     source: dict[str, Any] = field(default_factory=dict)
-    allow: list[str] = field(default_factory=list)
+    allow: tuple[str, ...] = ()
 
 
 @dataclass
