@@ -1,0 +1,108 @@
+"""`omnikit data build NAME key=value …`: make a dataset. `omnikit data inspect RECIPE`: see what a stage learns from."""
+
+import sys
+import time
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omnikit import choices, registry
+from omnikit.commands.arguments import Parser, at_least_one
+from omnikit.commands.table import columns
+from omnikit.errors import ConfigError, nearest
+from omnikit.schema import construct
+
+if TYPE_CHECKING:
+    from omnikit.protocols import BuilderConfig
+    from omnikit.types import Built
+
+EXAMPLES = ("examples: omnikit data build spoken_instructions source=alpaca.json out=data/instruct_s2s;"
+            " omnikit data inspect llama_omni/tiny --stage speak --html batch.html")
+COMMANDS = {"build": "make a dataset", "inspect": "show one batch of a stage"}
+
+
+def run(argv: list[str]) -> int:
+    """Run one of the commands about data."""
+    if argv[:1] == ["build"]:
+        return _build(_build_parser().parse_args(argv[1:]))
+    if argv[:1] == ["inspect"]:
+        return _inspect(_inspect_parser().parse_intermixed_args(argv[1:]))
+    parser = Parser("omnikit data", usage="omnikit data build NAME key=value … | omnikit data inspect RECIPE …",
+                    description=__doc__, epilog=EXAMPLES)
+    parser.add_argument("command", choices=COMMANDS, help="; ".join(f"{word}: {line}" for word, line in COMMANDS.items()))
+    parser.parse_args(argv)
+    return 0
+
+
+def _build_parser() -> Parser:
+    parser = Parser("omnikit data build", description="Make a dataset; the same command goes on where it was stopped.")
+    parser.add_argument("builder", help=f"one of {', '.join(choices.names('builder')) or 'none installed'};"
+                        " omnikit show builder/NAME lists its options")
+    parser.add_argument("options", nargs="*", metavar="key=value", help="out=FOLDER and the builder's options")
+    return parser
+
+
+def _inspect_parser() -> Parser:
+    parser = Parser("omnikit data inspect", description="Show one batch of a stage: where each token comes from, which head"
+                    " learns it, and what the other heads learn.")
+    parser.add_argument("recipe", help="a name such as llama_omni/tiny, or a YAML file")
+    parser.add_argument("overrides", nargs="*", default=[], help="as for train")
+    parser.add_argument("--stage", help="by default the first that trains heads")
+    parser.add_argument("--rows", type=at_least_one, default=4, help="rows of the batch (4)")
+    parser.add_argument("--html", type=Path, help="write the batch to this file, too; it needs nothing beside it")
+    return parser
+
+
+def _inspect(arguments: Namespace) -> int:
+    from omnikit.commands.look import look
+
+    return look(arguments.recipe, arguments.overrides, arguments.stage, arguments.rows, arguments.html)
+
+
+def _build(arguments: Namespace) -> int:
+    name = str(arguments.builder)
+    if name not in choices.names("builder"):
+        raise ConfigError(choices.unknown("builder", name, choices.names("builder")))
+    values = _values(arguments.options)
+    out = values.pop("out", None)
+    errors: list[str] = []
+    config: BuilderConfig | None = construct(registry.component("builder", name), values, name, errors)
+    if not isinstance(out, str) or not out:
+        errors.append(f"{name} lacks out=FOLDER, where the dataset goes.")
+    if errors or config is None:
+        raise ConfigError(*errors)
+    from omnikit.inference.runs import OpenedRuns
+
+    start = time.monotonic()
+    built = config.build().make(Path(str(out)).expanduser(), OpenedRuns())
+    sys.stdout.write(_report(built, str(out), time.monotonic() - start))
+    return 0
+
+
+def _values(words: list[str]) -> dict[str, object]:
+    """Read key=value words as YAML reads values."""
+    import yaml
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    values: dict[str, object] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals or not key.isidentifier():
+            raise ConfigError(f"{word!r} is no option; write key=value, for example seed=1."
+                              f"{nearest(word, ['out=', 'source='])}")
+        try:
+            values[key] = OmegaConf.to_container(OmegaConf.create(f"value: {text}"), resolve=False)["value"]  # type: ignore[call-overload,index]  # a mapping
+        except (OmegaConfBaseException, yaml.YAMLError) as error:
+            raise ConfigError(f"{key} is {text!r}, which is no value: {str(error).splitlines()[0]}.") from error
+    return values
+
+
+def _report(built: "Built", out: str, seconds: float) -> str:
+    rows = [("rows", str(built.rows), f"{built.question_seconds / 60:.1f} min of questions,"
+             f" {built.answer_seconds / 60:.1f} min of answers"),
+            ("made now", str(built.made), f"{2 * built.made / seconds:.0f} utterances a second, {seconds:.1f} s in all"),
+            ("rejected", str(sum(built.rejected.values())), "")]
+    rows += [("", str(count), reason) for reason, count in built.rejected.items()]
+    return (f"{columns(rows)}\nThe dataset is {out}; train on it with data/NAME=messages_jsonl data.NAME.path={out}/train.jsonl"
+            f" 'data.NAME.provides=[{','.join(built.provides)}]'\n")

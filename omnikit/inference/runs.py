@@ -1,0 +1,89 @@
+"""Trained runs for builders of datasets: a model that rewrites texts, a codec that makes codes.
+
+Imports torch only when one is opened: most datasets are built without.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from omnikit.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from omnikit.data.codes import Codes
+    from omnikit.inference.session import Session
+    from omnikit.model import OmniModel
+
+
+class OpenedRuns:
+    """Opens runs by a folder, a link or a recipe's name; a recipe without a run is built with its own weights."""
+
+    def writer(self, run: str) -> SessionWriter:
+        """Give a run's model as text to text; raises OmnikitError where there is none."""
+        from omnikit.config import compose
+        from omnikit.inference.session import build, load
+        from omnikit.places import recipe_files
+
+        is_recipe = run in recipe_files() or run.endswith((".yaml", ".yml"))
+        return SessionWriter(build(compose(run)) if is_recipe else load(run))
+
+    def units(self, run: str) -> RunUnits:
+        """Give what makes a run's codes.
+
+        Raises:
+            RunError: there is no such run, or it is not finished.
+            ConfigError: no branch of it makes codes.
+        """
+        from omnikit.data.codes import Codes
+        from omnikit.model import OmniModel
+        from omnikit.training import checkpoint
+        from omnikit.training.runs import WEIGHTS, find, load_plan, newest
+
+        folder = find(run)
+        plan = load_plan(folder)
+        outlet = next((outlet for outlet in plan.outputs.values() if outlet.maker and outlet.made_by), None)
+        if outlet is None or outlet.maker is None or outlet.made_by is None:
+            raise ConfigError(f"units is {run}, but no branch of {plan.recipe.name} makes codes of waves; name a run with a"
+                              " codec that encodes.")
+        model = OmniModel(plan, [outlet.made_by])
+        origins = newest(folder, plan)
+        if outlet.made_by in origins:
+            checkpoint.load(folder / origins[outlet.made_by] / WEIGHTS, model.parts())
+        return RunUnits(Codes(model.units(outlet.name), outlet.maker.spec.sample_rate), _version(model))
+
+
+class SessionWriter:
+    """Asks a session one text after another, greedily; what it is told to do stands in the system prompt."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.version = _version(session.model)
+
+    def __call__(self, instructions: str, texts: Sequence[str]) -> list[str]:
+        """Give one answer for each text; raises DataError where one is longer than the context."""
+        from omnikit.inference.session import question
+
+        asked = [question(text=text, system=instructions, name=text[:40]) for text in texts]
+        return [answer.text for answer in self.session.answers(asked, speak=False, greedy=True)]
+
+
+class RunUnits:
+    """The codes of a wave; see omnikit.data.codes."""
+
+    def __init__(self, codes: Codes, version: str) -> None:
+        self.codes, self.version, self.sample_rate = codes, version, codes.sample_rate
+
+    def __call__(self, wave: NDArray[np.float32]) -> list[int]:
+        return self.codes(wave)
+
+
+def _version(model: OmniModel) -> str:
+    """Give 16 hex digits over all weights."""
+    from omnikit.training.freeze import hashes
+
+    return hashlib.sha256("".join(f"{part}{digest}" for part, digest in hashes(model).items()).encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Text instructions become spoken questions with spoken answers."""

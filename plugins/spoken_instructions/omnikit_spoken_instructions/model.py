@@ -1,0 +1,124 @@
+"""The builder: source → said → spoken → rows. What is finished is written down at once and never made again."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from omnikit.data.media import load_audio
+from omnikit.errors import ConfigError, OmnikitError
+from omnikit.protocols import TTS, Runs, Units
+from omnikit.registry import component
+from omnikit.schema import plain
+from omnikit.types import Built
+from omnikit_spoken_instructions.config import SpokenInstructions
+from omnikit_spoken_instructions.folder import OWN, Journal, opened
+from omnikit_spoken_instructions.rewriter import BATCH, ByModel, Rewriter, Rules, Said, unrepeated
+from omnikit_spoken_instructions.rows import Spoken, finish
+from omnikit_spoken_instructions.script import jobs
+from omnikit_spoken_instructions.sources import Entry, Rejected, read
+from omnikit_spoken_instructions.voices import speak
+
+NAME, FORMAT = "spoken_instructions", 1  # change the format when the same options give other files
+
+
+class SpokenInstructionsBuilder:
+    """Makes the dataset of some options in a folder; a second call goes on where the first was stopped."""
+
+    def __init__(self, options: SpokenInstructions) -> None:
+        self.options = options
+
+    def make(self, folder: Path, runs: Runs) -> Built:
+        """Build all that is not there yet.
+
+        Raises:
+            OmnikitError: the source, a voice, a run or the folder cannot be used.
+        """
+        options, source = self.options, Path(self.options.source).expanduser()
+        entries = read(source, options.limit)
+        speaker = _speaker(options)
+        units = runs.units(options.units) if options.units else None
+        writer = runs.writer(options.rewriter) if options.rewriter != "rules" else None
+        versions = {"format": FORMAT, NAME: version(f"omnikit-{NAME.replace('_', '-')}"), "tts": speaker.version,
+                    "units": units.version if units else None, "rewriter": writer.version if writer else None}
+        identity = {"builder": NAME, "options": {k: v for k, v in plain(options).items() if k != "workers"},
+                    "source_sha256": hashlib.sha256(source.read_bytes()).hexdigest(), "versions": versions}
+        with opened(folder, identity), _bar() as (bar, task):
+            if writer:
+                said = _remembered(entries, ByModel(options, writer), folder, (bar, task))
+            else:
+                said = _merged(entries, Rules(options)([entry for entry in entries if isinstance(entry, Entry)]))
+            said = unrepeated(said)
+            bar.reset(task, description="speaking", total=sum(isinstance(item, Said) for item in said))
+            spoken, made = self._spoken([item for item in said if isinstance(item, Said)], folder, units, (bar, task))
+            return finish(folder, identity, said, spoken, made)
+
+    def _spoken(self, said: Sequence[Said], folder: Path, units: Units | None, bar: tuple[Progress, TaskID]) -> tuple[
+            dict[str, Spoken], int]:
+        """Speak what the journal does not hold yet; gives what was spoken by id, and how many rows this call spoke."""
+        with closing(Journal(folder / OWN / "spoken.jsonl")) as journal:
+            done = {str(entry["id"]): Spoken.read(entry) for entry in journal.entries}
+            done = {name: spoken for name, spoken in done.items() if spoken.is_there(folder)}
+            missing = [job for job in jobs(said, self.options) if job.id not in done]
+            bar[0].update(bar[1], completed=len(said) - len(missing))
+            for reply in speak(missing, folder, self.options.tts, self.options.workers):
+                if units and "answer" in reply:
+                    wave = load_audio(folder / Spoken.read(reply).answer.path, units.sample_rate)
+                    reply["codes"] = units(wave)
+                journal.add(reply)
+                done[str(reply["id"])] = Spoken.read(reply)
+                bar[0].advance(bar[1])
+        return done, len(missing)
+
+
+def _remembered(entries: Sequence[Entry | Rejected], rewriter: Rewriter, folder: Path,
+                bar: tuple[Progress, TaskID]) -> list[Said | Rejected]:
+    """Rewrite in batches that do not depend on where an earlier call was stopped; each is written down when it is whole."""
+    asked = [entry for entry in entries if isinstance(entry, Entry)]
+    found: list[Said | Rejected] = []
+    bar[0].reset(bar[1], description="rewriting", total=len(asked))
+    with closing(Journal(folder / OWN / "said.jsonl")) as journal:
+        for index, start in enumerate(range(0, len(asked), BATCH)):
+            if index >= len(journal.entries):
+                batch = rewriter(asked[start:start + BATCH])
+                journal.entries.append({"said": [asdict(item) for item in batch]})
+                journal.add(journal.entries[-1])
+            items = journal.entries[index]["said"]
+            assert isinstance(items, list), "as it was written above"
+            found += [Rejected(**item) if "reason" in item else Said(**item) for item in items]
+            bar[0].update(bar[1], completed=len(found))
+    return _merged(entries, found)
+
+
+def _merged(entries: Sequence[Entry | Rejected], said: Sequence[Said | Rejected]) -> list[Said | Rejected]:
+    """Put what became of the entries back into the source's order, among what was rejected on reading."""
+    rest = iter(said)
+    return [entry if isinstance(entry, Rejected) else next(rest) for entry in entries]
+
+
+def _speaker(options: SpokenInstructions) -> TTS:
+    """Load the text-to-speech, and let every voice say a word at the ends of the ranges: a mistake is told at once."""
+    speaker: TTS = component("tts", options.tts)().build()
+    extremes = list(zip(options.speeds, options.pitches, strict=True))
+    for voice in (*options.voices, options.answer_voice):
+        for speed, pitch in extremes:
+            try:
+                speaker.speak("a", voice, speed, pitch)
+            except OmnikitError as error:
+                raise ConfigError(f"{NAME}: {error}") from error
+    return speaker
+
+
+@contextmanager
+def _bar() -> Iterator[tuple[Progress, TaskID]]:
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        yield progress, progress.add_task("reading", total=None)
+
+

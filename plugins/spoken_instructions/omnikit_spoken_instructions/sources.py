@@ -1,0 +1,125 @@
+"""Files of text instructions: the first question and answer of each entry, or why there is none. Rewrites nothing."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from omnikit.errors import DataError
+
+ASKS, ANSWERS = ("user", "human"), ("assistant", "gpt")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One instruction with its answer; `origin` is the shape it came in: alpaca, ultrachat, messages or conversations."""
+
+    id: str
+    origin: str
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """An entry that is left out; `text` is what it asked, as far as that is known."""
+
+    id: str
+    reason: str
+    text: str = ""
+
+
+class _Reject(Exception):
+    """Ends the reading of one entry; its text is the reason."""
+
+
+def read(path: Path, limit: int | None) -> list[Entry | Rejected]:
+    """Read a JSON list or JSONL, at most `limit` entries of it; ids count them.
+
+    Raises:
+        DataError: the file is missing, empty, no text, or a JSON that is no list.
+    """
+    return [_parsed(f"{index:06}", value) for index, value in zip(range(limit or 10**12), _values(path), strict=False)]
+
+
+def _values(path: Path) -> Iterator[object]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no text in UTF-8 ({error.reason}), but must be JSON or JSONL of instructions.") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}), but should hold the instructions; mend `source`.") from None
+    if not text.strip():
+        raise DataError(f"{path} is empty, but must hold at least one instruction.")
+    if not text.lstrip().startswith("["):
+        yield from (_line(line) for line in text.splitlines() if line.strip())
+        return
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path} is not JSON ({error}); mend it, or write one object in a line.") from None
+    if not values:
+        raise DataError(f"{path} is an empty list, but must hold at least one instruction.")
+    yield from values
+
+
+def _line(line: str) -> object:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError:
+        return _Reject("not JSON")
+
+
+def _parsed(name: str, value: object) -> Entry | Rejected:
+    try:
+        if isinstance(value, _Reject):
+            raise value
+        origin, question, answer = _round(value)
+        if not question.strip():
+            raise _Reject("empty question")
+        if not answer.strip():
+            raise _Reject("empty answer")
+    except _Reject as reason:
+        return Rejected(name, str(reason))
+    return Entry(f"{origin}-{name}", origin, question, answer)
+
+
+def _round(value: object) -> tuple[str, str, str]:
+    """Give shape, question and answer of the first round."""
+    if not isinstance(value, dict):
+        raise _Reject("unknown shape")
+    if "instruction" in value:
+        given = _text(value.get("input", ""))
+        question = _text(value["instruction"])
+        return "alpaca", f"{question.rstrip().rstrip('.:')}: {given}" if given.strip() else question, _text(value.get("output"))
+    if "data" in value:
+        turns = value["data"]
+        if not isinstance(turns, list) or len(turns) < 2:
+            raise _Reject("empty answer" if isinstance(turns, list) and turns else "unknown shape")
+        return "ultrachat", _text(turns[0]), _text(turns[1])
+    for key, role, content in (("messages", "role", "content"), ("conversations", "from", "value")):
+        if key in value:
+            return key, *_first(value[key], role, content)
+    raise _Reject("unknown shape")
+
+
+def _first(turns: object, role: str, content: str) -> tuple[str, str]:
+    """Give the first question, and the answer behind it."""
+    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+        raise _Reject("unknown shape")
+    said = [turn for turn in turns if turn.get(role) in (*ASKS, *ANSWERS)]
+    asked = next((index for index, turn in enumerate(said) if turn[role] in ASKS), None)
+    if asked is None:
+        raise _Reject("empty question")
+    if asked + 1 == len(said) or said[asked + 1][role] not in ANSWERS:
+        raise _Reject("empty answer")
+    return _text(said[asked].get(content)), _text(said[asked + 1].get(content))
+
+
+def _text(value: object) -> str:
+    """Give a text, or the text parts of a list of parts."""
+    if isinstance(value, list) and value and all(isinstance(p, dict) and isinstance(p.get("text"), str) for p in value):
+        return " ".join(part["text"] for part in value)
+    if not isinstance(value, str):
+        raise _Reject("not text")
+    return value
