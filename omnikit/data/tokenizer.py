@@ -31,7 +31,11 @@ class Tokenizer:
 
     def text(self, ids: list[int]) -> str:
         """Give the text of `ids`, without special tokens and without space around it."""
-        return str(self.coder.decode(ids, skip_special_tokens=True)).strip()
+        return self.raw(ids).strip()
+
+    def raw(self, ids: list[int]) -> str:
+        """Give the text of `ids`, without special tokens."""
+        return str(self.coder.decode(ids, skip_special_tokens=True))
 
     def __getstate__(self) -> TextCoder:
         return self.coder

@@ -3,6 +3,7 @@
 Knows no file and no conversation: a batch of prompts in, tokens, states and waves out.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,37 @@ from torch import Tensor
 
 from omnikit.model import OmniModel, Taps
 from omnikit.plan import Outlet
+from omnikit.protocols import HeadConfig
 from omnikit.types import Batch, Features
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How answers are written.
+
+    Args:
+        end: id of the token that ends an answer.
+        limit: tokens at most.
+        temperature: 0 takes the best token; above, tokens are drawn with `generator`.
+    """
+
+    end: int
+    limit: int
+    temperature: float = 0.0
+    generator: torch.Generator | None = None
+
+
+@dataclass(frozen=True)
+class Written:
+    """One step of a batch of answers.
+
+    Args:
+        state: [B, D], the state that predicted the tokens, which is the state after reading the tokens before.
+        tokens: [B] ids; None in the step after the last tokens, made only where a head reads them.
+    """
+
+    state: Tensor
+    tokens: Tensor | None
 
 
 @dataclass
@@ -31,58 +62,59 @@ class Generated:
 
 
 @torch.no_grad()
-def generate(model: OmniModel, batch: Batch, end: int, limit: int, *, temperature: float = 0.0,
-             generator: torch.Generator | None = None) -> Generated:
-    """Write an answer to each prompt.
-
-    Args:
-        batch: prompts, from a collator with `asking`.
-        end: id of the token that ends an answer.
-        limit: tokens at most.
-        temperature: 0 takes the best token; above, tokens are drawn with `generator`.
-    """
-    backbone, reads = model.language_model(), _reads(model)
-    inputs, mask = _padded_left(Taps(model, batch).inputs, batch.lengths)
-    count = inputs.shape[0]
+def steps(model: OmniModel, batch: Batch, sampling: Sampling) -> Iterator[Written]:
+    """Write an answer to each prompt, token by token, until every row has its end or the limit is reached."""
+    backbone = model.language_model()
+    reads = any(reads_states(outlet.head) for outlet in model.plan.outputs.values())
+    inputs, valid = _padded_left(Taps(model, batch).inputs, batch.lengths)
+    count, length = valid.shape
+    mask = torch.cat([valid, valid.new_ones(count, sampling.limit)], 1)  # once: each step looks at one place more of it
     state = backbone.init_state(count)
-    states: list[Tensor] = []
-    chosen: list[Tensor] = []
     finished = torch.zeros(count, dtype=torch.bool, device=inputs.device)
-    while True:
-        hidden, state = backbone.step(inputs, mask, state)
-        states.append(hidden[:, -1])  # [B, D]
-        if len(chosen) == limit or bool(finished.all()):
-            break
-        tokens = _choose(backbone.logits(states[-1]), temperature, generator)  # [B]
-        chosen.append(tokens)
-        finished = finished | (tokens == end)
-        if not reads and (len(chosen) == limit or bool(finished.all())):
-            break
+    for number in range(sampling.limit):
+        hidden, state = backbone.step(inputs, mask[:, :length + number], state)
+        tokens = _choose(backbone.logits(hidden[:, -1]), sampling)  # [B]
+        yield Written(hidden[:, -1], tokens)
         inputs = backbone.embed(tokens[:, None])
-        mask = torch.cat([mask, mask.new_ones(count, 1)], dim=1)
-    written = torch.stack(chosen, dim=1)  # [B, N]
-    lengths = _lengths(written == end)
-    rows = [row[:length] for row, length in zip(written.tolist(), lengths.tolist(), strict=True)]
-    number = written.shape[1]
-    return Generated(rows, torch.stack(states[:number], dim=1), torch.stack(states[1:], dim=1) if reads else None, lengths)
+        finished = finished | (tokens == sampling.end)
+        if bool(finished.all()):
+            break
+    if reads:
+        hidden, state = backbone.step(inputs, mask[:, :length + number + 1], state)
+        yield Written(hidden[:, -1], None)
+
+
+@torch.no_grad()
+def generate(model: OmniModel, batch: Batch, sampling: Sampling) -> Generated:
+    """Write an answer to each prompt of a batch that a collator with `asking` made."""
+    written = list(steps(model, batch, sampling))
+    states = torch.stack([step.state for step in written], dim=1)  # [B, N or N + 1, D]
+    tokens = torch.stack([step.tokens for step in written if step.tokens is not None], dim=1)  # [B, N]
+    lengths = _lengths(tokens == sampling.end)
+    rows = [row[:length] for row, length in zip(tokens.tolist(), lengths.tolist(), strict=True)]
+    number = tokens.shape[1]
+    return Generated(rows, states[:, :number], states[:, 1:] if states.shape[1] > number else None, lengths)
 
 
 @torch.no_grad()
 def codes(model: OmniModel, outlet: Outlet, generated: Generated) -> list[list[int]]:
     """Give the codes that a speech branch emits for each row's answer."""
-    longest = generated.predicted.shape[1]
-    tokens = torch.tensor([[*row, *[0] * (longest - len(row))] for row in generated.tokens], device=generated.lengths.device)
+    return model.head(outlet.name).decode(tapped(model, outlet, generated))
+
+
+def tapped(model: OmniModel, outlet: Outlet, generated: Generated) -> Features:
+    """Give what a speech branch's head sees of each row's answer, [B, N, D]."""
     if outlet.head.tap == "embedding":
-        data = model.language_model().embed(tokens)
-    else:
-        data = generated.predicted if outlet.head.alignment == "predicts" or generated.read is None else generated.read
-        data = model.language_model().logits(data) if outlet.head.tap == "logits" else data
-    return model.head(outlet.name).decode(Features(data, generated.lengths))
+        longest = generated.predicted.shape[1]
+        padded = [[*row, *[0] * (longest - len(row))] for row in generated.tokens]
+        return Features(model.language_model().embed(torch.tensor(padded, device=generated.lengths.device)), generated.lengths)
+    data = generated.predicted if outlet.head.alignment == "predicts" or generated.read is None else generated.read
+    return Features(model.language_model().logits(data) if outlet.head.tap == "logits" else data, generated.lengths)
 
 
-def _reads(model: OmniModel) -> bool:
-    heads = [outlet.head for outlet in model.plan.outputs.values()]
-    return any(head.tap in ("hidden", "logits") and head.alignment == "reads" for head in heads)
+def reads_states(head: HeadConfig) -> bool:
+    """Say whether a head sees the states after reading the tokens, rather than those that predicted them."""
+    return head.tap in ("hidden", "logits") and head.alignment == "reads"
 
 
 def _padded_left(inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -93,10 +125,11 @@ def _padded_left(inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     return inputs[torch.arange(len(inputs), device=inputs.device)[:, None], turned], mask
 
 
-def _choose(logits: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:
-    if temperature <= 0:
+def _choose(logits: Tensor, sampling: Sampling) -> Tensor:
+    if sampling.temperature <= 0:
         return logits.argmax(-1)
-    return torch.multinomial((logits.float() / temperature).softmax(-1), 1, generator=generator).squeeze(-1)
+    shares = (logits.float() / sampling.temperature).softmax(-1)
+    return torch.multinomial(shares, 1, generator=sampling.generator).squeeze(-1)
 
 
 def _lengths(ends: Tensor) -> Tensor:

@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +16,19 @@ import torch
 from numpy.typing import NDArray
 
 from omnikit.data.collate import Collator, moved, transcriber
+from omnikit.data.tokenizer import Tokenizer
 from omnikit.data.tokenizer import load as load_tokenizer
 from omnikit.errors import DataError, PlanError
-from omnikit.inference.generate import Generated, codes, generate
+from omnikit.inference.generate import Generated, Sampling, codes, generate, steps
+from omnikit.inference.speech import Segment, Speech
+from omnikit.inference.writing import Writer
 from omnikit.model import OmniModel, Taps
 from omnikit.plan import Outlet, Plan, make
 from omnikit.recipe import Recipe
 from omnikit.training import checkpoint
 from omnikit.training.freeze import hashes
 from omnikit.training.runs import WEIGHTS, find, load_plan, newest
-from omnikit.types import Answer, Message, Part, Sample
+from omnikit.types import Answer, Batch, Event, Message, Part, Sample
 from omnikit.wiring import BACKBONE_TAPS
 
 Audio = str | Path | NDArray[np.float32]
@@ -111,17 +115,68 @@ class Session:
             DataError: a row's media cannot be used, or it is longer than the context.
             PlanError: the model has no backbone, so it can only transcribe.
         """
+        batch, tokenizer, sampling = self._prepared(samples, greedy=greedy)
+        generated = generate(self.model, batch, sampling)
+        texts = [tokenizer.text(row) for row in generated.tokens]
+        if not speak or self.speech is None:
+            return [Answer(text) for text in texts]
+        return [Answer(text, *sound) for text, sound in zip(texts, self._speak(self.speech, generated), strict=True)]
+
+    def stream(self, audio: Audio | None = None, text: str | None = None, system: str | None = None, *,
+               history: list[Message] | None = None, omega: int = 10, independent: bool = False) -> Iterator[Event]:
+        """Answer one question while it is being answered: text as it is written, sound in segments.
+
+        Joined, the text and the codes are those of `answer`, and the sound too unless segments are `independent`.
+
+        Args:
+            history: as in `answer`; this turn is appended when the last event has been given.
+            omega: codes that make a segment, at least; all that are pending go.
+            independent: True speaks each segment as a wave of its own, as the original does: sooner, with seams.
+
+        Raises:
+            ConfigError, DataError, PlanError: before the first event; omega is impossible, the question cannot be used, or
+                a part of the model cannot stream.
+        """
+        start = time.perf_counter()
+        asked = question(audio, text, system if not history else None, history=history or ())
+        prepared = self._prepared([asked], greedy=False)
+        speech = Speech(self.model, self.speech, omega, independent=independent) if self.speech else None
+        return self._events(start, asked, prepared, speech, history)
+
+    def _events(self, start: float, asked: Sample, prepared: tuple[Batch, Tokenizer, Sampling], speech: Speech | None,
+                history: list[Message] | None) -> Iterator[Event]:
+        batch, tokenizer, sampling = prepared
+        writer, text = Writer(tokenizer), ""
+        for step in steps(self.model, batch, sampling):
+            piece = writer.push(int(step.tokens)) if step.tokens is not None else ""
+            if piece:
+                text += piece
+                yield Event(time.perf_counter() - start, piece)
+            if speech and (segment := speech.write(step)):
+                yield self._sound(segment, start)
+        rest = writer.finish()
+        if rest:
+            yield Event(time.perf_counter() - start, rest)
+        if speech and (segment := speech.finish()):
+            yield self._sound(segment, start)
+        if history is not None:
+            history[:] = [*asked.messages, Message("assistant", (Part("text", text=text + rest),))]
+
+    def _sound(self, segment: Segment, start: float) -> Event:
+        assert self.speech and self.speech.codes, "a branch that speaks has a codec"
+        seconds = time.perf_counter() - start
+        return Event(seconds, codes=segment.codes, waveform=segment.waveform, sample_rate=self.speech.codes.sample_rate)
+
+    def _prepared(self, samples: Sequence[Sample], *, greedy: bool) -> tuple[Batch, Tokenizer, Sampling]:
+        """Make the prompts of questions, and say how answers are written."""
         if self.plan.backbone is None or self.plan.template is None or self.plan.tokenizer is None:
             raise PlanError(f"{self.plan.recipe.name} has no backbone, so it cannot answer; it only transcribes.")
         tokenizer, options = load_tokenizer(self.plan.tokenizer), self.plan.recipe.generate
         batch = self._ask(samples)
         limit = min(options.max_new_tokens, self.plan.backbone.context - batch.tokens.shape[1])
-        generated = generate(self.model, moved(batch, self.device), tokenizer.ids(self.plan.template.end)[0], max(1, limit),
-                             temperature=0.0 if greedy else options.temperature, generator=self._generator)
-        texts = [tokenizer.text(row) for row in generated.tokens]
-        if not speak or self.speech is None:
-            return [Answer(text) for text in texts]
-        return [Answer(text, *sound) for text, sound in zip(texts, self._speak(self.speech, generated), strict=True)]
+        temperature = 0.0 if greedy else options.temperature
+        sampling = Sampling(tokenizer.ids(self.plan.template.end)[0], max(1, limit), temperature, self._generator)
+        return moved(batch, self.device), tokenizer, sampling
 
     @torch.no_grad()
     def transcribe(self, waves: Sequence[NDArray[np.float32]], sample_rate: int) -> list[str]:

@@ -17,7 +17,7 @@ NONE = -1  # a label that no frame has
 
 @dataclass
 class Past:
-    """Keys and values [B, H, room, W] of one layer. The buffer doubles when it is full, so a frame is copied a few times at most."""
+    """Keys and values [B, H, room, W] of one layer; full buffers double, so that each frame is copied a few times at most."""
 
     keys: Tensor | None = None
     values: Tensor | None = None
@@ -61,7 +61,7 @@ class UnitState:
 class Places:
     """Where `count` new frames of each row stand behind those that it has seen.
 
-    Rows may have seen different numbers of frames. What is written behind a row's own new frames is written over by its next ones.
+    Rows may have seen different numbers of frames; what a row gets behind its own new frames, its next ones replace.
     """
 
     def __init__(self, seen: list[int], count: int, device: torch.device) -> None:
