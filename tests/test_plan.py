@@ -223,8 +223,8 @@ WIRING = [
     ({"backbone.dim": 130}, "backbone: dim is 130, but must be a multiple of 2 x heads (8)."),
     ({"template": "qwen2p5_instruct"}, "template is 'qwen2p5_instruct', whose tokens <|im_start|>, <|im_end|> the backbone's tokenizer does not know;"
                                        " use its own template, 'llama_3', by leaving `template` out."),
-    ({"template": "lama_3"}, "template: template 'lama_3' is unknown. Did you mean 'llama_3'? There is: llama_3, mixtral_instruct, qwen2p5_instruct."),
-    ({"backbone.template": "lama_3"}, "backbone.template: template 'lama_3' is unknown. Did you mean 'llama_3'? There is: llama_3, mixtral_instruct, qwen2p5_instruct."),
+    ({"template": "lama_3"}, "template: template 'lama_3' is unknown. Did you mean 'llama_3'? There is: llama_3, llama_omni, llama_omni_one_bos, llama_omni_two_bos, mixtral_instruct, qwen2p5_instruct."),
+    ({"backbone.template": "lama_3"}, "backbone.template: template 'lama_3' is unknown. Did you mean 'llama_3'? There is: llama_3, llama_omni, llama_omni_one_bos, llama_omni_two_bos, mixtral_instruct, qwen2p5_instruct."),
     ({"transcript.head": {"use": "ctc_text", "tap": "audio.encodr"}},
      "transcript.head.tap is 'audio.encodr', but can be one of logits, hidden, embedding, audio.encoder, audio.projector. Did you mean 'audio.encoder'?"),
     ({"transcript.head": {"use": "ctc_text", "tokenizer": "tniy"}},
