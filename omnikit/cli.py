@@ -11,8 +11,11 @@ COMMANDS = {
     "train": ("omnikit.commands.train:run", "train every stage of a recipe, or go on where it stopped"),
     "chat": ("omnikit.commands.chat:run", "ask a trained run, by voice or text, and hear its answer"),
     "eval": ("omnikit.commands.eval:run", "score a trained run on its held-out questions"),
+    "data": ("omnikit.commands.data:run", "build a dataset, or look at what a stage learns from it"),
     "check": ("omnikit.commands.check:run", "check a recipe and print its wiring; no weights, no torch"),
     "show": ("omnikit.commands.show:run", "show a recipe's wiring and parameters, or a component's fields and contract"),
+    "import": ("omnikit.commands.import_:run", "make a run of a published checkpoint"),
+    "export": ("omnikit.commands.export:run", "write a run in the files of a published layout"),
     "list": ("omnikit.commands.list:run", "list installed components and presets"),
     "completion": ("omnikit.commands.completion:run", "print the bash completion: eval \"$(omnikit completion bash)\""),
 }

@@ -16,6 +16,7 @@ from typing import Any
 from omnikit.errors import RegistryError, nearest
 from omnikit.protocols import (
     BackboneConfig,
+    BuilderConfig,
     CodecConfig,
     EncoderConfig,
     HeadConfig,
@@ -27,7 +28,8 @@ from omnikit.protocols import (
 from omnikit.specs import KINDS
 
 _ROLES: dict[str, type] = {"encoder": EncoderConfig, "projector": ProjectorConfig, "backbone": BackboneConfig,
-                           "head": HeadConfig, "codec": CodecConfig, "reader": ReaderConfig, "tts": TTSConfig, "importer": ImporterConfig}
+                           "head": HeadConfig, "codec": CodecConfig, "reader": ReaderConfig, "tts": TTSConfig,
+                           "importer": ImporterConfig, "builder": BuilderConfig}
 
 @dataclass(frozen=True)
 class Entry:

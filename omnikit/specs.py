@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 LATER = {"later": True}  # metadata of a field that came after there were runs: at its default it leaves their hashes alone
-KINDS = ("encoder", "projector", "backbone", "head", "codec", "tts", "vad", "reader", "importer")
+KINDS = ("encoder", "projector", "backbone", "head", "codec", "tts", "vad", "reader", "importer", "builder")
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Stored:
-    """A tensor that lies in a file and is read when asked for, so that a checkpoint larger than the memory passes piece by piece.
+    """A tensor that lies in a file and is read when asked for: a checkpoint larger than the memory passes piece by piece.
 
     Args:
         name: what its file calls it.
@@ -190,6 +190,27 @@ class Published:
     aside: dict[str, list[Stored]]
     original: Callable[[str, str], str]
     homes: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a builder made.
+
+    Args:
+        rows: rows of the dataset.
+        rejected: reason → entries of the source that were left out for it.
+        made: rows that this call made; the others were found finished.
+        question_seconds: sound of all questions.
+        answer_seconds: sound of all answers.
+        provides: what every row holds, in a reader's words.
+    """
+
+    rows: int
+    rejected: dict[str, int]
+    made: int
+    question_seconds: float
+    answer_seconds: float
+    provides: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ CONTRACTS = {
     "tts": (),
     "vad": (),
     "importer": (),
+    "builder": (),
 }
 
 
