@@ -14,7 +14,7 @@ from torch import Tensor
 
 from omnikit.data.codes import Codes
 from omnikit.data.media import load_audio
-from omnikit.data.pieces import encode
+from omnikit.data.pieces import Piece, encode
 from omnikit.data.templates import prompt, render, said
 from omnikit.data.tokenizer import Tokenizer, load
 from omnikit.errors import ConfigError, DataError
@@ -28,7 +28,10 @@ Wave = NDArray[np.float32]
 
 @dataclass
 class Row:
-    """One sample before padding; `answers` are positions of supervised tokens, `slots` positions of vectors."""
+    """One sample before padding; `answers` are positions of supervised tokens, `slots` positions of vectors.
+
+    `pieces` are what the tokens and places were made of, in order; only omnikit.data.inspect looks at them.
+    """
 
     id: str
     tokens: list[int] = field(default_factory=list)
@@ -37,6 +40,7 @@ class Row:
     counts: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     waves: dict[str, list[Wave]] = field(default_factory=lambda: defaultdict(list))
     heard: dict[str, list[str | None]] = field(default_factory=lambda: defaultdict(list))
+    pieces: list[Piece] = field(default_factory=list)
 
 
 class Collator:
@@ -64,7 +68,7 @@ class Collator:
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
         """Make one batch; raises DataError naming the row that does not fit."""
-        rows = [self._row(sample) for sample in samples]
+        rows = [self.row(sample) for sample in samples]
         length = max((len(row.tokens) for row in rows), default=0)
         speaking = rows if self.speaks else []
         branches = [inlet.name for inlet in self.inlets if any(row.waves[inlet.name] for row in rows)]
@@ -84,7 +88,8 @@ class Collator:
 
     # ---- one sample ----
 
-    def _row(self, sample: Sample) -> Row:
+    def row(self, sample: Sample) -> Row:
+        """Give one sample before padding; raises DataError where it does not fit."""
         row = Row(sample.id)
         if not self.speaks:
             for part in questions(sample):
@@ -95,6 +100,7 @@ class Collator:
         for piece in encode(make(sample.messages, self.plan.template), self.plan.template, self.tokenizer):
             if piece.media:
                 self._listen(row, piece.media)
+            row.pieces.append(piece)
             row.answers.extend(len(row.tokens) + place for place, mark in enumerate(piece.supervised) if mark)
             row.tokens.extend(piece.ids)
         self._check(row, sample, self.plan.backbone.context)
@@ -166,7 +172,7 @@ class Collator:
 
     def _transcript(self, name: str, row: Row, text: str | None) -> list[int]:
         tokenizer = transcriber(self.plan, name)
-        if not text or tokenizer is None:
+        if not text or not text.strip() or tokenizer is None:
             raise DataError(f"Row {row.id} does not say what its audio says, but branch {name} learns from it;"
                             " give the audio part a text.")
         return tokenizer.ids(f" {text.strip()}")  # a word is the same token wherever it stands

@@ -21,11 +21,13 @@ class Piece:
         ids: token ids; empty for media.
         supervised: for each id whether it is one of an answer, its end included.
         media: the part whose projected vectors stand here.
+        segments: what the ids were made of.
     """
 
     ids: tuple[int, ...] = ()
     supervised: tuple[bool, ...] = ()
     media: Part | None = None
+    segments: tuple[Segment, ...] = ()
 
 
 def encode(segments: Sequence[Segment], template: Template, tokenizer: Tokenizer) -> Iterator[Piece]:
@@ -35,7 +37,7 @@ def encode(segments: Sequence[Segment], template: Template, tokenizer: Tokenizer
         return
     for segment in segments:
         ids = tokenizer.ids(segment.text)
-        yield Piece(tuple(ids), (segment.supervised,) * len(ids), segment.media)
+        yield Piece(tuple(ids), (segment.supervised,) * len(ids), segment.media, (segment,))
 
 
 def _runs(segments: Sequence[Segment], template: Template, tokenizer: Tokenizer) -> Iterator[Piece]:
@@ -54,7 +56,7 @@ def _runs(segments: Sequence[Segment], template: Template, tokenizer: Tokenizer)
         ids = _ids("".join(segment.text for segment in texts), bos, template, tokenizer)
         supervised = _supervised(texts, bos, template, tokenizer)
         marks = [place in supervised for place in range(len(ids))]
-        yield Piece(tuple(ids[drop or 0:]), tuple(marks[drop or 0:]))
+        yield Piece(tuple(ids[drop or 0:]), tuple(marks[drop or 0:]), segments=tuple(texts))
         if drop is None:
             drop = int(ids[:1] == [bos])
 

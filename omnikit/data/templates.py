@@ -1,7 +1,7 @@
 """A conversation becomes a row of segments: text, or a place for media. Knows words, not ids; imports no torch."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from omnikit.specs import Template
 from omnikit.types import Message, Part
@@ -15,11 +15,21 @@ class Segment:
         text: the text; empty for media.
         supervised: True for an answer and the token that ends it.
         media: the part whose projected vectors stand here.
+        origins: whence the text comes, as runs of (characters, origin): "template", "system", "question" or "answer".
     """
 
     text: str = ""
     supervised: bool = False
     media: Part | None = None
+    origins: tuple[tuple[int, str], ...] = field(default=(), compare=False)
+
+    def stripped(self, *, left: bool = True) -> "Segment":
+        """Drop the space at one end."""
+        text = self.text.lstrip() if left else self.text.rstrip()
+        gone = len(self.text) - len(text)
+        each = [origin for count, origin in self.origins for _ in range(count)]
+        kept = each[gone:] if left else each[: len(each) - gone]
+        return replace(self, text=text, origins=tuple((1, origin) for origin in kept))
 
 
 def render(messages: Sequence[Message], template: Template) -> list[Segment]:
@@ -35,7 +45,7 @@ def prompt(messages: Sequence[Message], template: Template) -> list[Segment]:
     messages = list(messages)
     while messages and messages[-1].role == "assistant":
         messages.pop()
-    return _merged([*_segments(messages, template), Segment(template.assistant)])
+    return _merged([*_segments(messages, template), _words(template.assistant)])
 
 
 def said(messages: Sequence[Message]) -> list[str]:
@@ -43,15 +53,20 @@ def said(messages: Sequence[Message]) -> list[str]:
     return [_text(message) for message in messages if message.role == "assistant"]
 
 
+def _words(text: str, origin: str = "template") -> Segment:
+    return Segment(text, origins=((len(text), origin),))
+
+
 def _segments(messages: Sequence[Message], template: Template) -> Iterator[Segment]:
-    yield Segment(template.bos)
+    yield _words(template.bos)
     if template.default_system and not any(message.role == "system" for message in messages):
-        yield Segment(template.system.replace("{content}", template.default_system))
+        yield from _framed(template.system, [_words(template.default_system, "system")])
     for message in messages:
         if message.role == "assistant":
-            answer = _text(message)
-            yield Segment(template.assistant)
-            yield Segment((answer.strip() if template.strip else answer) + template.end, supervised=True)
+            answer = _text(message).strip() if template.strip else _text(message)
+            yield _words(template.assistant)
+            origins = ((len(answer), "answer"), (len(template.end), "template"))
+            yield Segment(answer + template.end, supervised=True, origins=origins)
         elif message.role == "user":
             yield from _framed(template.user, _stripped(_asked(message, template)) if template.strip
                                else _asked(message, template))
@@ -61,11 +76,12 @@ def _segments(messages: Sequence[Message], template: Template) -> Iterator[Segme
 
 def _framed(pattern: str, content: list[Segment]) -> list[Segment]:
     before, _, behind = pattern.partition("{content}")
-    return [Segment(before), *content, Segment(behind)]
+    return [_words(before), *content, _words(behind)]
 
 
 def _contents(message: Message) -> list[Segment]:
-    return [Segment(part.text or "") if part.type == "text" else Segment(media=part) for part in message.content]
+    origin = "system" if message.role == "system" else "question"
+    return [_words(part.text or "", origin) if part.type == "text" else Segment(media=part) for part in message.content]
 
 
 def _asked(message: Message, template: Template) -> list[Segment]:
@@ -74,18 +90,18 @@ def _asked(message: Message, template: Template) -> list[Segment]:
     for segment in _contents(message):
         found.append(segment)
         if segment.media and segment.media.type == "audio":
-            found.append(Segment(template.behind_audio))
+            found.append(_words(template.behind_audio))
     heard = any(segment.media and segment.media.type == "audio" for segment in found)
-    return [*found, Segment(template.instruction)] if heard and not _text(message).strip() else found
+    return [*found, _words(template.instruction)] if heard and not _text(message).strip() else found
 
 
 def _stripped(content: list[Segment]) -> list[Segment]:
     """Drop the space before the first and behind the last word or medium."""
     joined = _merged(content)
     if joined and not joined[0].media:
-        joined[0] = Segment(joined[0].text.lstrip())
+        joined[0] = joined[0].stripped()
     if joined and not joined[-1].media:
-        joined[-1] = Segment(joined[-1].text.rstrip())
+        joined[-1] = joined[-1].stripped(left=False)
     return joined
 
 
@@ -102,5 +118,5 @@ def _merged(segments: Iterator[Segment] | list[Segment]) -> list[Segment]:
             if segment.media or segment.text:
                 merged.append(segment)
         else:
-            merged[-1] = Segment(last.text + segment.text)
+            merged[-1] = Segment(last.text + segment.text, origins=last.origins + segment.origins)
     return merged

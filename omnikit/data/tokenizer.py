@@ -3,6 +3,8 @@
 from functools import cache, lru_cache
 from typing import Protocol
 
+from omnikit.errors import ConfigError
+
 REMEMBERED = 65536  # segments; headers and prompts repeat in every row
 
 
@@ -36,6 +38,14 @@ class Tokenizer:
     def raw(self, ids: list[int]) -> str:
         """Give the text of `ids`, without special tokens."""
         return str(self.coder.decode(ids, skip_special_tokens=True))
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Give where in `text` each of its ids begins and ends; raises ConfigError where the tokenizer cannot tell."""
+        try:
+            found = self.coder(text, add_special_tokens=False, return_offsets_mapping=True)  # type: ignore[operator]  # transformers'
+        except (TypeError, NotImplementedError) as error:
+            raise ConfigError("The tokenizer cannot tell where its tokens stand in a text; use one with a tokenizer.json.") from error
+        return [(int(start), int(end)) for start, end in found["offset_mapping"]]
 
     def __getstate__(self) -> TextCoder:
         return self.coder
