@@ -10,6 +10,7 @@ from typing import Any
 from omnikit.errors import nearest
 from omnikit.protocols import BackboneConfig, ReaderConfig
 from omnikit.recipe import Stage
+from omnikit.sources import check_import, check_no_source
 from omnikit.wiring import BACKBONE_TAPS, Inlet, Outlet
 
 _COUNTS = {"batch_size": 1, "accumulate": 1, "max_steps": 1, "max_epochs": 1, "log_every": 1, "workers": 0}  # key: least
@@ -61,9 +62,10 @@ def plan_stages(stages: dict[str, Stage], wired: Wired, errors: list[str]) -> di
     for name, stage in stages.items():
         _check_order(name, stage, stages, errors)
         inherited = _inherited(name, stage, before, holders, errors)
-        trained = tuple(_trained(name, stage, wired, errors))
+        imports = stage.objective == "import"
+        trained = wired.parts if imports and not stage.train else tuple(_trained(name, stage, wired, errors))
         used = _used(name, stage, trained, wired, errors)
-        origins = {part: inherited[part] for part in used if part in inherited}
+        origins = {part: inherited[part] for part in used if part in inherited and not imports}
         plans[name] = StagePlan(name, stage, trained, used, origins, tuple(d for d in stage.data if d in wired.readers))
         holders[name] = {**inherited, **dict.fromkeys(trained, name)}
         _check_stage(plans[name], wired, errors)
@@ -162,6 +164,10 @@ def _reach(outlet: Outlet, wired: Wired) -> set[str]:
 
 def _check_stage(plan: StagePlan, wired: Wired, errors: list[str]) -> None:
     where, stage = f"stages.{plan.name}", plan.stage
+    if stage.objective == "import":
+        check_import(where, stage, plan.trained, errors)
+        return
+    check_no_source(where, stage, errors)
     if not plan.trained and not stage.train:
         errors.append(f"{where}.train is empty, so nothing would be learnt; name a part, for example"
                       f" {{{wired.parts[0] if wired.parts else 'backbone'}: full}}.")

@@ -64,17 +64,21 @@ def _losses(plan: StagePlan) -> str:
 
 
 def _shares(plan: StagePlan) -> str:
+    if plan.stage.objective == "import":
+        return str(plan.stage.source.get("folder", plan.stage.source.get("use")))
     return " + ".join(f"{share:g} {name}" for name, share in plan.stage.data.items())
 
 
 def _steps(plan: StagePlan) -> str:
     run = plan.stage.trainer
-    if plan.stage.objective == "units":
-        return "fit"
+    if plan.stage.objective in ("units", "import"):
+        return {"units": "fit", "import": "none"}[plan.stage.objective]
     limits = [f"{run.max_steps} steps"] if run.max_steps else []
     limits += [f"{run.max_epochs} epochs"] if run.max_epochs else []
     return f"{' or '.join(limits)} x {run.batch_size * run.accumulate}"
 
 
 def _origins(plan: StagePlan) -> str:
+    if plan.stage.objective == "import":
+        return f"a checkpoint of layout {plan.stage.source.get('use')}"
     return ", ".join(f"{part} of {stage}" for part, stage in plan.origins.items()) or "fresh weights"

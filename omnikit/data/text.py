@@ -5,6 +5,7 @@ Knows no template and no model; transformers is imported when a tokenizer is loa
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 PAD = "<pad>"
+FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+         "vocab.json", "merges.txt", "chat_template.jinja")  # as transformers saves tokenizers
 
 
 def load_tokenizer(reference: str) -> PreTrainedTokenizerBase:
@@ -60,3 +63,22 @@ def _missing(reference: str, path: Path) -> str:
     return (f"tokenizer {reference!r} is not a name of conf/tokenizer ({', '.join(known) or 'none there'}), not a"
             f" folder, not a file and not in the local cache; set backbone.tokenizer to a folder with tokenizer.json."
             f"{nearest(reference, known)}")
+
+
+def copy_tokenizer(reference: str, folder: Path) -> str:
+    """Copy a tokenizer's files into a folder; give the name of its tokenizer.json there, or "" where there is only a folder.
+
+    Raises:
+        ConfigError: there is no tokenizer under that reference.
+    """
+    folder.mkdir(exist_ok=True)
+    path = conf_file("tokenizer", f"{reference}.json") or Path(reference).expanduser()
+    if path.is_file() and path.name != "tokenizer.json":
+        shutil.copyfile(path, folder / "tokenizer.json")
+    elif path.exists():
+        for file in (path if path.is_dir() else path.parent).iterdir():
+            if file.name in FILES:
+                shutil.copyfile(file, folder / file.name)
+    else:
+        load_tokenizer(reference).save_pretrained(folder)
+    return "tokenizer.json" if (folder / "tokenizer.json").is_file() else ""

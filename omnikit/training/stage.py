@@ -26,8 +26,9 @@ from omnikit.errors import DataError, OmnikitError, RunError
 from omnikit.model import OmniModel
 from omnikit.plan import Plan, StagePlan
 from omnikit.protocols import CodecConfig, FittedCodec, Reader
-from omnikit.training import checkpoint, lock
+from omnikit.training import checkpoint, imports, lock
 from omnikit.training.freeze import check_unmoved, freeze, full_precision, hashes, weights_hash
+from omnikit.training.ledger import as_record
 from omnikit.training.module import Training
 from omnikit.training.progress import Bar, progress
 from omnikit.training.runs import WEIGHTS, is_done, link_latest, run_folder, stage_hash
@@ -74,7 +75,7 @@ def run_stages(plan: Plan, folder: Path, config_yaml: str) -> list[Row]:
     data_now = cache(lambda name: lock.fingerprint_now(plan.readers[name]))
     for name, stage in plan.stages.items():
         _check_ours(folder / name)
-        if is_done(folder, plan, name) and not lock.is_stale(folder, stage, data_now):
+        if is_done(folder, plan, name) and not (lock.is_stale(folder, stage, data_now) or imports.is_stale(folder, stage)):
             rows.append(Row(name, stage.trained, 0, 0.0, skipped=True))
             continue
         partial = folder / f".{name}.partial"
@@ -116,6 +117,8 @@ def load_parts(model: OmniModel, origins: dict[str, str], folder: Path) -> None:
 
 
 def _run(plan: Plan, stage: StagePlan, folder: Path, partial: Path) -> Row:
+    if stage.stage.objective == "import":
+        return _import(plan, stage, partial)
     start = time.monotonic()
     seed = plan.recipe.seed + list(plan.stages).index(stage.name)
     _prepare()
@@ -136,6 +139,17 @@ def _run(plan: Plan, stage: StagePlan, folder: Path, partial: Path) -> Row:
         "stage": stage.name, "stage_seed": seed, "origins": stage.origins, "steps": steps, "seconds": round(row.seconds, 1),
         "weights_before": before, "weights_after": after, "numbers": numbers,
         "data": {name: lock.data_fingerprint(reader) for name, reader in readers.items()}})
+    return row
+
+
+def _import(plan: Plan, stage: StagePlan, partial: Path) -> Row:
+    start = time.monotonic()
+    entries, after = imports.take(plan, stage, partial / WEIGHTS)
+    taken, fresh, odd, _ = map(sum, zip(*(entry.numbers for entry in entries), strict=True))
+    row = Row(stage.name, stage.trained, 0, time.monotonic() - start, {"from files": taken, "fresh": fresh, "left over": odd})
+    lock.write(partial / "lock.json", plan, {
+        "stage": stage.name, "origins": {}, "seconds": round(row.seconds, 1), "weights_before": {}, "weights_after": after,
+        "ledger": as_record(entries), "source": imports.fingerprint(imports.source_of(stage)), "data": {}})
     return row
 
 

@@ -1,0 +1,70 @@
+"""`omnikit import LAYOUT FOLDER … --out RUN`: a published checkpoint becomes a run that chat, eval and train accept."""
+
+import sys
+from argparse import SUPPRESS
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from omnikit import choices, registry
+from omnikit.commands.arguments import Parser
+from omnikit.commands.table import columns
+from omnikit.errors import ConfigError, RunError
+from omnikit.schema import construct
+
+EXAMPLE = "example: omnikit import llama_omni Llama-3.1-8B-Omni --vocoder g_00500000 --whisper large-v3.pt --out runs/omni"
+STAGE = "imported"
+
+
+def run(argv: list[str]) -> int:
+    """Import; the flags between FOLDER and --out are the layout's own files."""
+    layouts = registry.components("importer")
+    name = argv[0] if argv and not argv[0].startswith("-") else None
+    if name is not None and name not in layouts:
+        raise ConfigError(choices.unknown("layout", name, layouts))
+    cls = registry.component("importer", name) if name else None
+    arguments = _parser(list(layouts), cls).parse_args(argv)
+    assert cls is not None, "argparse asks for the layout"
+    out = Path(arguments.out)
+    if out.exists():
+        raise RunError(f"--out is {out}, which is there already; name a folder that is not, or remove it.")
+    source = {f.name: _absolute(value) for f in fields(cls) if (value := getattr(arguments, f.name)) is not None}
+    errors: list[str] = []
+    made = construct(cls, source, "import", errors)
+    if made is None:
+        raise ConfigError(*errors)
+    stage = {"objective": "import", "source": {"use": name, **source}, "allow": arguments.allow}
+
+    from omnikit.training.exchange import start_run  # needs torch
+
+    rows = start_run({**made.recipe(), "stages": {STAGE: stage}}, out)
+    sys.stdout.write(f"\n{columns(rows)}\nThe run is {out}; ask it with: omnikit chat {out} --audio question.wav\n")
+    return 0
+
+
+def _parser(layouts: list[str], cls: type[Any] | None) -> Parser:
+    parser = Parser("omnikit import", description=__doc__, epilog=EXAMPLE)
+    parser.add_argument("layout", help=f"one of {', '.join(layouts) or '(none is installed)'}; its name gives its flags")
+    for index, item in enumerate(fields(cls) if cls else ()):
+        flag = item.name if index == 0 else f"--{item.name}"
+        parser.add_argument(flag, help=_described(cls, item.name))
+    parser.add_argument("--allow", nargs="+", default=[], metavar="PART",
+                        help="parts that may lack tensors, which then start fresh, or have some left over")
+    parser.add_argument("--out", required=cls is not None, help="the run's folder; it must not be there yet")
+    return parser
+
+
+def _described(cls: type[Any] | None, name: str) -> str:
+    """Give what a dataclass's docstring says of a field."""
+    lines = (getattr(cls, "__doc__", None) or "").splitlines()
+    start = next((i for i, line in enumerate(lines) if line.strip().startswith(f"{name}:")), None)
+    if start is None:
+        return SUPPRESS
+    rest = [line.strip() for line in lines[start + 1:]]
+    end = next((i for i, line in enumerate(rest) if not line or line.split(" ")[0].endswith(":")), len(rest))
+    return " ".join([lines[start].partition(":")[2].strip(), *rest[:end]]).replace("%", "%%")
+
+
+def _absolute(path: str) -> str:
+    """Give a path that still holds when the run is used from another folder."""
+    return str(Path(path).expanduser().absolute())

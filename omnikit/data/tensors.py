@@ -1,0 +1,110 @@
+"""Tensors of checkpoint files, found by name and read one by one when asked for. Knows no layout and no model.
+
+Torch files are opened with `weights_only`, so that they can hold data but run no code.
+"""
+
+import json
+import pickle
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from omnikit.errors import RunError
+from omnikit.types import Stored
+
+DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
+          "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
+"""Number formats of safetensors → torch's words."""
+
+
+def in_file(path: Path) -> dict[str, Stored]:
+    """Give name → tensor of a safetensors file, or of a torch file that holds one mapping.
+
+    Raises:
+        RunError: the file is missing, cut short or holds something else.
+    """
+    return _safetensors(path) if path.suffix == ".safetensors" else mapping(torch_file(path), path)
+
+
+def in_folder(folder: Path) -> dict[str, Stored]:
+    """Give name → tensor of a folder as transformers writes it: model.safetensors or pytorch_model.bin, whole or in shards."""
+    for stem, suffix in (("model", "safetensors"), ("pytorch_model", "bin")):
+        single, index = folder / f"{stem}.{suffix}", folder / f"{stem}.{suffix}.index.json"
+        if index.is_file():
+            found: dict[str, Stored] = {}
+            for name in sorted(set(_shards(index))):
+                found |= in_file(folder / name)
+            return found
+        if single.is_file():
+            return in_file(single)
+    raise RunError(f"{folder} holds no weights: neither model.safetensors nor pytorch_model.bin, nor their index.json for"
+                   " shards; give the folder of a checkpoint.")
+
+
+def torch_file(path: Path) -> object:
+    """Give what a torch file holds; its tensors stay on the disk until they are read, if the file's format allows it."""
+    if not path.is_file():
+        raise RunError(f"{path} is missing; give the path of the file.")
+    try:
+        try:
+            return torch.load(path, "cpu", weights_only=True, mmap=True)
+        except RuntimeError as error:
+            if "mmap" not in str(error):  # written before torch 1.6
+                raise
+            return torch.load(path, "cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise RunError(f"{path} is no torch file of tensors alone, so reading it could run code; save its state dict"
+                       " anew.") from error
+    except (OSError, RuntimeError, ValueError, EOFError, LookupError) as error:
+        raise RunError(f"{path} is not a whole torch file ({type(error).__name__}); copy it again.") from error
+
+
+def mapping(found: object, path: Path) -> dict[str, Stored]:
+    """Give name → tensor of what a torch file held; raises RunError if it is no mapping of names to tensors."""
+    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise RunError(f"{path} holds no mapping of names to tensors; save its state dict anew.")
+    return {str(name): in_memory(str(name), path, tensor) for name, tensor in found.items()}
+
+
+def in_memory(name: str, path: Path, tensor: Tensor) -> Stored:
+    """Give a tensor that is there already as one that came from a file."""
+    return Stored(name, path, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), lambda: tensor)
+
+
+def read_json(path: Path) -> dict[str, object]:
+    """Give a JSON file's mapping; raises RunError if it is missing or none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunError(f"{path} is missing; give the folder that holds it.") from error
+    except ValueError as error:
+        raise RunError(f"{path} is not JSON ({error}); copy it again.") from error
+    if not isinstance(found, dict):
+        raise RunError(f"{path} is no mapping of keys to values; copy it again.")
+    return found
+
+
+def _safetensors(path: Path) -> dict[str, Stored]:
+    if not path.is_file():
+        raise RunError(f"{path} is missing; give the path of the file.")
+    try:
+        file = safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise RunError(f"{path} is not a whole safetensors file ({error}); copy it again.") from error
+    found = {}
+    for name in file.keys():  # type: ignore[no-untyped-call]  # noqa: SIM118 - safe_open is no mapping and has no types
+        piece = file.get_slice(name)  # type: ignore[no-untyped-call]  # safetensors has no types
+        dtype = piece.get_dtype()
+        found[name] = Stored(name, path, tuple(piece.get_shape()), DTYPES.get(dtype, dtype), partial(file.get_tensor, name))
+    return found
+
+
+def _shards(index: Path) -> list[str]:
+    named = read_json(index).get("weight_map")
+    if not isinstance(named, dict) or not named:
+        raise RunError(f"{index} has no weight_map, which names the shards; copy it again.")
+    return [str(name) for name in named.values()]

@@ -1,0 +1,144 @@
+"""The stage `objective: import`: tensors go from a published checkpoint to the stage's weights one by one.
+
+The model is built on the meta device, for names and shapes; only a part that starts fresh in places is built for real.
+"""
+
+import gc
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from omnikit.data.tensors import in_file, in_memory
+from omnikit.errors import OmnikitError, PlanError, RunError
+from omnikit.model import OmniModel
+from omnikit.plan import Plan, StagePlan
+from omnikit.protocols import ImporterConfig
+from omnikit.sources import find_source
+from omnikit.training import checkpoint, piecewise
+from omnikit.training.freeze import distinct
+from omnikit.training.ledger import Entry, compare, complaints
+from omnikit.training.progress import progress
+from omnikit.training.runs import WEIGHTS, newest
+from omnikit.types import Stored
+
+
+def source_of(stage: StagePlan) -> ImporterConfig:
+    """Give what reads a stage's source; raises PlanError if its settings are wrong."""
+    errors: list[str] = []
+    source = find_source(stage.stage, f"stages.{stage.name}", errors)
+    if source is None:
+        raise PlanError(*errors)
+    return source
+
+
+def take(plan: Plan, stage: StagePlan, path: Path) -> tuple[list[Entry], dict[str, str]]:
+    """Write the weights of an import stage.
+
+    Returns:
+        the ledger, and part → hash of its weights.
+
+    Raises:
+        RunError: a file is missing or unreadable; or a tensor is missing, left over or of another shape in a part that
+            the stage does not allow that for, one sentence for each part.
+    """
+    found = source_of(stage).open()
+    entries = compare({part: blueprint(plan, part) for part in stage.trained}, found)
+    wrong = complaints(entries, found, stage.stage.allow)
+    if wrong:
+        raise RunError(*wrong)
+    parts = {entry.part: _filled(plan, entry) for entry in entries if entry.part in stage.trained}
+    with progress(stage.name) as report:
+        return entries, piecewise.write(path, parts, report)
+
+
+def blueprint(plan: Plan, part: str) -> dict[str, Stored]:
+    """Give name → shape and number format of a part's tensors, tied ones once; there is nothing to read."""
+    with torch.device("meta"):
+        module = OmniModel(plan, [part]).parts()[part]
+    seen: set[int] = set()
+    found = {}
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            found[name] = in_memory(name, Path(part), tensor)
+    del module
+    gc.collect()  # modules are circles; the next part is to find their room free
+    return found
+
+
+def held(plan: Plan, folder: Path) -> dict[str, dict[str, Stored]]:
+    """Give part → name → tensor of a finished run; a part that no stage trained has its fresh weights.
+
+    A part that was imported and not trained since has the number formats that its files had.
+
+    Raises:
+        RunError: a stage is not finished, or a file is not what it was.
+    """
+    origins = newest(folder, plan)
+    found = {}
+    for part in plan.parts():
+        if part not in origins:
+            module = OmniModel(plan, [part]).parts()[part]
+            found[part] = {name: in_memory(name, folder, tensor) for name, tensor in distinct(module)}
+            continue
+        path = folder / origins[part] / WEIGHTS
+        found[part] = {name.removeprefix(f"{part}."): tensor for name, tensor in in_file(path).items()
+                       if name.startswith(f"{part}.")}
+        written = checkpoint.hashes(path)[0].get(part)
+        if piecewise.stored_hash(found[part]) != written:
+            raise RunError(f"{path}: the weights of {part} are not those that were written there (hash {written}); the file"
+                           " was altered, train the stage again.")
+        found[part] = _as_published(found[part], path.with_name("lock.json"), part)
+    return found
+
+
+def is_stale(folder: Path, stage: StagePlan) -> bool:
+    """Say whether a finished import's files changed since; files that are gone change nothing."""
+    if stage.stage.objective != "import":
+        return False
+    record = json.loads((folder / stage.name / "lock.json").read_text())
+    return fingerprint(source_of(stage)) not in (None, record.get("source"))
+
+
+def fingerprint(source: ImporterConfig) -> str | None:
+    """Give 16 hex digits over the names, sizes and times of a source's files; None if it cannot be opened any more."""
+    try:
+        facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in source.files()]
+    except (OmnikitError, OSError):
+        return None
+    return hashlib.sha256(repr(sorted(facts)).encode()).hexdigest()[:16] if facts else None
+
+
+def _as_published(named: dict[str, Stored], lock: Path, part: str) -> dict[str, Stored]:
+    """Give a part in the number format of the files that it was imported from, where that was one for all."""
+    ledger = json.loads(lock.read_text()).get("ledger", {}) if lock.is_file() else {}
+    formats = ledger.get(part, {}).get("formats", [])
+    if len(formats) != 1:
+        return named
+    return {name: Stored(tensor.name, tensor.file, tensor.shape, formats[0], _cast(tensor, formats[0]))
+            for name, tensor in named.items()}
+
+
+def _filled(plan: Plan, entry: Entry) -> dict[str, Stored]:
+    """Give every tensor of a part in the part's own number format: from the files, else fresh."""
+    fresh: Mapping[str, Tensor] = {}
+    if entry.fresh:
+        fresh = dict(distinct(OmniModel(plan, [entry.part]).parts()[entry.part]))
+    filled = {}
+    for name, own in entry.wanted.items():
+        read = _cast(entry.taken[name], own.dtype) if name in entry.taken else _given(fresh[name])
+        filled[name] = Stored(own.name, own.file, own.shape, own.dtype, read)
+    return filled
+
+
+def _cast(tensor: Stored, dtype: str) -> Callable[[], Tensor]:
+    kind: torch.dtype = getattr(torch, dtype)
+    return lambda: tensor.read().to(kind)
+
+
+def _given(tensor: Tensor) -> Callable[[], Tensor]:
+    return lambda: tensor

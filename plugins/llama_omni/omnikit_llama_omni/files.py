@@ -1,0 +1,233 @@
+"""LLaMA-Omni's files opened: the checkpoint in each of its published forms, Whisper and the vocoder. Reads no tensor yet."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import sqrt
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from omnikit.data.tensors import in_file, in_folder, mapping, read_json, torch_file
+from omnikit.errors import RunError
+from omnikit.types import Stored
+from omnikit_llama_omni import names
+from omnikit_llama_omni.layout import LlamaOmni
+
+EXTRAS = "omnikit.safetensors"
+"""Tensors that the layout does not know, as `omnikit export` writes them, under our names."""
+VOCODER = Path("vocoder") / "g_00500000"
+_DIMS = ("n_mels", "n_audio_ctx", "n_audio_state", "n_audio_head", "n_audio_layer")
+_ADAPTER = re.compile(r"(.+)\.lora_(?:embedding_)?([AB])(?:\.default)?(?:\.weight)?")
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Whisper's encoder: openai's sizes, tensors by our names, those left out, and how to say a name in its file."""
+
+    home: str
+    sizes: dict[str, int]
+    tensors: dict[str, Stored]
+    aside: list[Stored] = field(default_factory=list)
+    original: Callable[[str], str] = names.to_openai
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Everything that a source names; `model` is the checkpoint with adapters merged, by its own names."""
+
+    folder: Path
+    config: dict[str, object]
+    model: dict[str, Stored]
+    encoder: Encoder
+    vocoder: dict[str, Stored] | None
+    vocoder_config: Mapping[str, object]
+    vocoder_home: str
+    extras: dict[str, Stored]
+    tokenizer: Path
+
+
+def opened(source: LlamaOmni) -> Opened:
+    """Open the files of a source; raises RunError for the first that is missing, unreadable or of another kind."""
+    folder = Path(source.folder).expanduser()
+    if not folder.is_dir():
+        raise RunError(f"{folder} is no folder; give the one with LLaMA-Omni's config.json and weights.")
+    base = Path(source.base).expanduser() if source.base else None
+    at = folder if (folder / "config.json").is_file() or base is None else base
+    config, model = read_json(at / "config.json"), _checkpoint(folder, base)
+    vocoder = _vocoder_path(source, folder)
+    beside = read_json(vocoder.parent / "config.json") if vocoder and (vocoder.parent / "config.json").is_file() else {}
+    extras = in_file(folder / EXTRAS) if (folder / EXTRAS).is_file() else {}
+    return Opened(folder, config, model, _encoder(source, folder, config, model), _vocoder(vocoder) if vocoder else None,
+                  beside if "upsample_rates" in beside else {},
+                  str(vocoder) if vocoder else f"{folder}, which has no {VOCODER} (give the vocoder's file with --vocoder)",
+                  extras, _tokenizer(source, folder, base))
+
+
+def _checkpoint(folder: Path, base: Path | None) -> dict[str, Stored]:
+    """Give the checkpoint's tensors: a folder's own, or a base's with a projector or an adapter laid over them."""
+    adapter, projector = folder / "adapter_config.json", folder / "speech_projector.bin"
+    whole = any(folder.glob("model*.safetensors*")) or any(folder.glob("pytorch_model*.bin*"))
+    if base is not None and not base.is_dir():
+        raise RunError(f"base is {base}, which is no folder; give the language model's.")
+    if not adapter.is_file() and (whole or not projector.is_file()):
+        if base is not None:
+            raise RunError(f"base is given, but {folder} holds neither an adapter nor a projector alone that would need one;"
+                           " leave it out.")
+        return in_folder(folder)
+    if base is None:
+        what = "a LoRA adapter" if adapter.is_file() else "a projector alone"
+        raise RunError(f"{folder} holds {what}; give the folder of the language model that it was trained on with --base.")
+    if adapter.is_file():
+        return _merged(in_folder(base) | _trainables(folder), folder)
+    return in_folder(base) | {f"model.{name[name.index('speech_projector'):]}": tensor for name, tensor in
+                              in_file(projector).items() if "speech_projector" in name}
+
+
+def _trainables(folder: Path) -> dict[str, Stored]:
+    """Give what was trained beside an adapter, under the checkpoint's names."""
+    path = folder / "non_lora_trainables.bin"
+    found = {name.removeprefix("base_model."): tensor for name, tensor in in_file(path).items()} if path.is_file() else {}
+    if any(name.startswith("model.model.") for name in found):
+        found = {name.removeprefix("model."): tensor for name, tensor in found.items()}
+    return found
+
+
+def _merged(base: dict[str, Stored], folder: Path) -> dict[str, Stored]:
+    """Add an adapter's low-rank products to a base: W + alpha / r · B A (with rslora alpha / √r)."""
+    settings = read_json(folder / "adapter_config.json")
+    for key in ("use_dora", "fan_in_fan_out"):
+        if settings.get(key):
+            raise RunError(f"{folder / 'adapter_config.json'} sets {key}, which import does not merge; merge the adapter with"
+                           " PEFT and import the whole checkpoint.")
+    files = [path for path in (folder / "adapter_model.safetensors", folder / "adapter_model.bin") if path.is_file()]
+    if not files:
+        raise RunError(f"{folder} has adapter_config.json but no adapter_model.safetensors or adapter_model.bin; copy it"
+                       " again.")
+    pairs: dict[str, dict[str, Stored]] = {}
+    merged = dict(base)
+    for name, tensor in in_file(files[0]).items():
+        name = name.removeprefix("base_model.model.")
+        found = _ADAPTER.fullmatch(name)
+        if found:
+            pairs.setdefault(found[1], {})[found[2]] = tensor
+        else:  # trained whole: modules_to_save, biases
+            merged[re.sub(r"\.modules_to_save(\.default)?", "", name)] = tensor
+    for module, pair in pairs.items():
+        weight = f"{module}.weight"
+        if weight not in base or set(pair) != {"A", "B"}:
+            raise RunError(f"{files[0]} adapts {module}, but the base has no {weight} or one of lora_A and lora_B is missing;"
+                           " give the base that the adapter was trained on.")
+        scale = _scale(settings, module, pair["A"].shape[0], folder)
+        merged[weight] = _sum(base[weight], pair["A"], pair["B"], scale, "embed" in module)
+    return merged
+
+
+def _scale(settings: Mapping[str, object], module: str, rank: int, folder: Path) -> float:
+    """Give alpha / r of a module, as PEFT finds it: patterns match the ends of names."""
+    alpha = settings.get("lora_alpha")
+    patterns = settings.get("alpha_pattern")
+    for pattern, value in (patterns if isinstance(patterns, dict) else {}).items():
+        alpha = value if re.fullmatch(rf"(.*\.)?({pattern})", module) else alpha
+    if not isinstance(alpha, int | float):
+        raise RunError(f"{folder / 'adapter_config.json'} has no number lora_alpha, but the adapter cannot be merged without"
+                       " it; copy it again.")
+    return alpha / (sqrt(rank) if settings.get("use_rslora") else rank)
+
+
+def _sum(weight: Stored, a: Stored, b: Stored, scale: float, turned: bool) -> Stored:
+    def read() -> Tensor:
+        base, product = weight.read(), b.read().float() @ a.read().float()
+        return (base.float() + scale * (product.T if turned else product)).to(base.dtype)
+
+    return Stored(weight.name, weight.file, weight.shape, weight.dtype, read)
+
+
+def _encoder(source: LlamaOmni, folder: Path, config: Mapping[str, object], model: Mapping[str, Stored]) -> Encoder:
+    if source.whisper:
+        path = Path(source.whisper).expanduser()
+        return _transformers_encoder(path) if path.is_dir() else _openai_encoder(path)
+    named = folder / str(config.get("speech_encoder") or "?")
+    if named.is_file():
+        return _openai_encoder(named)
+    inside = {name.removeprefix(names.ENCODER): tensor for name, tensor in model.items() if name.startswith(names.ENCODER)}
+    if not inside:
+        raise RunError(f"{folder} has no Whisper: neither {named} nor tensors {names.ENCODER}*; give openai's file or a"
+                       " folder of transformers with --whisper.")
+    return Encoder(f"{folder}", _sizes(inside, folder), {names.from_openai(name): tensor for name, tensor in inside.items()},
+                   [], lambda name: names.ENCODER + names.to_openai(name))
+
+
+def _openai_encoder(path: Path) -> Encoder:
+    found = torch_file(path)
+    dims = found.get("dims") if isinstance(found, Mapping) else None
+    if not (isinstance(found, Mapping) and isinstance(dims, Mapping) and all(isinstance(dims.get(k), int) for k in _DIMS)
+            and "model_state_dict" in found):
+        raise RunError(f"{path} is no Whisper file of openai: it lacks dims ({', '.join(_DIMS)}) or model_state_dict; give such"
+                       " a file, or a folder of transformers.")
+    tensors = mapping(found["model_state_dict"], path)
+    own = {names.from_openai(name.removeprefix("encoder.")): tensor for name, tensor in tensors.items()
+           if name.startswith("encoder.")}
+    return Encoder(str(path), {key: int(dims[key]) for key in _DIMS}, own,
+                   [tensor for name, tensor in tensors.items() if not name.startswith("encoder.")],
+                   lambda name: f"encoder.{names.to_openai(name)}")
+
+
+def _transformers_encoder(folder: Path) -> Encoder:
+    config, tensors = read_json(folder / "config.json"), in_folder(folder)
+    keys = ("num_mel_bins", "max_source_positions", "d_model", "encoder_attention_heads", "encoder_layers")
+    if not all(isinstance(config.get(key), int) for key in keys):
+        raise RunError(f"{folder / 'config.json'} is of no Whisper: it lacks one of {', '.join(keys)}; give another folder with"
+                       " --whisper.")
+    prefix = "model.encoder." if any(name.startswith("model.encoder.") for name in tensors) else "encoder."
+    sizes = {ours: int(str(config[theirs])) for ours, theirs in zip(_DIMS, keys, strict=True)}
+    own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    return Encoder(str(folder), sizes, own, [tensor for name, tensor in tensors.items() if not name.startswith(prefix)],
+                   lambda name: prefix + name)
+
+
+def _sizes(inside: Mapping[str, Stored], folder: Path) -> dict[str, int]:
+    """Read openai's sizes off the shapes; heads are 64 wide in every published Whisper."""
+    try:
+        dim, mels, _ = inside["conv1.weight"].shape
+        positions = inside["positional_embedding"].shape[0]
+    except (KeyError, ValueError) as error:
+        raise RunError(f"{folder}: the encoder inside the checkpoint lacks {names.ENCODER}conv1.weight or"
+                       f" {names.ENCODER}positional_embedding; give Whisper's own file with --whisper.") from error
+    layers = len({name.split(".")[1] for name in inside if name.startswith("blocks.")})
+    return dict(zip(_DIMS, (mels, positions, dim, max(1, dim // 64), layers), strict=True))
+
+
+def _vocoder_path(source: LlamaOmni, folder: Path) -> Path | None:
+    if source.vocoder:
+        return Path(source.vocoder).expanduser()
+    return folder / VOCODER if (folder / VOCODER).is_file() else None
+
+
+def _vocoder(path: Path) -> dict[str, Stored]:
+    """Give a vocoder's tensors by our names: of a torch file with entry `generator`, of a plain one, or of safetensors."""
+    if path.suffix == ".safetensors":
+        found = in_file(path)
+    else:
+        whole = torch_file(path)
+        found = mapping(whole.get("generator", whole) if isinstance(whole, Mapping) else whole, path)
+    return {names.from_legacy(name): tensor for name, tensor in found.items()}
+
+
+def _tokenizer(source: LlamaOmni, folder: Path, base: Path | None) -> Path:
+    if source.tokenizer:
+        return Path(source.tokenizer).expanduser()
+    for place in (folder, *([base] if base else [])):
+        for name in ("tokenizer.json", "tokenizer.model"):
+            if (place / name).is_file():
+                return place / name if name.endswith(".json") else place
+    raise RunError(f"{folder} has no tokenizer.json; give one, or the folder of the language model's, with --tokenizer.")
+
+
+def common_format(tensors: Mapping[str, Stored]) -> str:
+    """Give the one number format of a language model's tensors, or float32, which holds every other."""
+    found = {tensor.dtype for tensor in tensors.values()}
+    return found.pop() if len(found) == 1 and all(getattr(torch, d).is_floating_point for d in found) else "float32"
