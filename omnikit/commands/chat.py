@@ -2,10 +2,11 @@
 
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omnikit.commands.arguments import Parser
+from omnikit.commands.arguments import Parser, at_least_one
 from omnikit.errors import OmnikitError, RunError
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from omnikit.types import Message
 
 EXAMPLE = "example: omnikit chat llama_omni/tiny --audio question.wav --out answer.wav"
+OMEGA = 10  # codes of a segment; the smallest of LLaMA-Omni's paper, arXiv:2409.06666
 SOUNDS = (".wav", ".flac", ".ogg", ".mp3")
 
 
@@ -27,7 +29,14 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--system", help="system prompt, instead of the template's own")
     parser.add_argument("--out", type=Path, help="wav for the spoken answer; in the loop numbered: out-1.wav, out-2.wav, …")
     parser.add_argument("--history", action="store_true", help="in the loop, let the model hear the earlier turns again")
+    parser.add_argument("--stream", action="store_true", help="give text and sound while they are made: the sound in numbered"
+                        " files beside --out; then say how long it took")
+    parser.add_argument("--omega", type=at_least_one, help="with --stream: codes that make a segment of sound (default 10)")
+    parser.add_argument("--independent", action="store_true", help="with --stream: speak each segment as a sound of its own,"
+                        " as the original LLaMA-Omni does; sooner, with seams")
     arguments = parser.parse_args(argv)
+    if not arguments.stream and (arguments.omega or arguments.independent):
+        parser.error(f"{'--omega' if arguments.omega else '--independent'} shapes a stream; add --stream")
     if arguments.out and arguments.out.is_dir():
         raise RunError(f"--out is {arguments.out}, which is a folder; name a wav file, for example --out answer.wav.")
     if arguments.out and not arguments.out.parent.is_dir():
@@ -38,11 +47,45 @@ def run(argv: list[str]) -> int:
     session = load(arguments.run)
     if arguments.example:
         arguments.audio, arguments.text = _example(session, arguments.out), None
+    asking = Asking(session, arguments.system, omega=(arguments.omega or OMEGA) if arguments.stream else None,
+                    independent=arguments.independent)
     if arguments.audio or arguments.text:
-        _answer(session, arguments.audio, arguments.text, arguments.system, arguments.out, None)
+        asking.ask(arguments.audio, arguments.text, arguments.out)
     else:
-        _loop(session, arguments.system, arguments.out, [] if arguments.history else None)
+        asking.history = [] if arguments.history else None
+        _loop(asking, arguments.out)
     return 0
+
+
+@dataclass
+class Asking:
+    """How questions are asked; `omega` codes make a segment of a streamed answer, None asks for whole ones."""
+
+    session: "Session"
+    system: str | None
+    history: "list[Message] | None" = None
+    omega: int | None = None
+    independent: bool = False
+
+    def ask(self, audio: str | None, text: str | None, out: Path | None) -> None:
+        """Ask one question, print the answer and write its sound to `out`."""
+        if self.omega is not None:
+            self._stream(audio, text, out, self.omega)
+            return
+        answer = self.session.answer(audio, text, self.system, history=self.history)
+        sys.stdout.write(f"{answer.text}\n")
+        if out:
+            answer.save(out)
+            sys.stdout.write(f"answer  {out}  ({answer.seconds:.1f} s)\n")
+
+    def _stream(self, audio: str | None, text: str | None, out: Path | None, omega: int) -> None:
+        from omnikit.commands.streamed import show
+
+        speech = self.session.speech
+        if out and (speech is None or speech.codes is None):
+            raise RunError(f"{out} cannot be written: the answer has no sound, because the model has no speech branch.")
+        events = self.session.stream(audio, text, self.system, history=self.history, omega=omega, independent=self.independent)
+        show(events, out, speech.codes.sample_rate if speech and speech.codes else 0)
 
 
 def _example(session: "Session", out: Path | None) -> str:
@@ -63,13 +106,12 @@ def _example(session: "Session", out: Path | None) -> str:
     return str(path)
 
 
-def _loop(session: "Session", system: str | None, out: Path | None, history: "list[Message] | None") -> None:
+def _loop(asking: Asking, out: Path | None) -> None:
     sys.stdout.write("A line is a question; the path of a sound file is a spoken one; :q ends.\n")
     for number, line in enumerate(_lines(), 1):
         audio, text = (line, None) if line.lower().endswith(SOUNDS) else (None, line)
-        numbered = out.with_stem(f"{out.stem}-{number}") if out else None
         try:
-            _answer(session, audio, text, system, numbered, history)
+            asking.ask(audio, text, out.with_stem(f"{out.stem}-{number}") if out else None)
         except OmnikitError as error:  # one bad question does not end the conversation
             sys.stderr.write(f"omnikit: {error}\n")
 
@@ -84,12 +126,3 @@ def _lines() -> Iterator[str]:
             return
         if line:
             yield line
-
-
-def _answer(session: "Session", audio: str | None, text: str | None, system: str | None, out: Path | None,
-            history: "list[Message] | None") -> None:
-    answer = session.answer(audio, text, system, history=history)
-    sys.stdout.write(f"{answer.text}\n")
-    if out:
-        answer.save(out)
-        sys.stdout.write(f"answer  {out}  ({answer.seconds:.1f} s)\n")

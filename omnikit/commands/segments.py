@@ -1,0 +1,88 @@
+"""Sound on disk while it is being made: numbered segments, and one file that grows. Each is a whole WAV at every moment."""
+
+import os
+import re
+import wave
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omnikit.data.media import save_audio
+from omnikit.errors import RunError
+
+NUMBERED = re.compile(r"\d{3,}\.wav")
+
+
+class Segments:
+    """Owns `a-segments/001.wav`, `002.wav`, … and the growing file beside `a.wav`, which takes its name in the end.
+
+    Raises:
+        RunError: a file cannot be written (disk full, no permission).
+    """
+
+    def __init__(self, path: Path, sample_rate: int) -> None:
+        self.path, self.sample_rate = path, sample_rate
+        self.folder = path.with_name(f"{path.stem}-segments")
+        self.growing = path.with_name(f"{path.stem}.{os.getpid()}.part.wav")
+        self.count = self.samples = 0
+        with self._writing():
+            self.folder.mkdir(exist_ok=True)
+            for old in self.folder.iterdir():  # of an answer before
+                if NUMBERED.fullmatch(old.name):
+                    old.unlink()
+            self._file = self.growing.open("wb")
+            self._wave = wave.open(self._file, "wb")  # noqa: SIM115  # closed by finish or abandon
+            self._wave.setparams((1, 2, sample_rate, 0, "NONE", ""))
+            self._append(np.zeros(0, np.float32))
+
+    @property
+    def seconds(self) -> float:
+        """How long all segments sound."""
+        return self.samples / self.sample_rate
+
+    def say(self, waveform: NDArray[np.float32]) -> None:
+        """Write one more segment [N]."""
+        self.count += 1
+        save_audio(self.folder / f"{self.count:03d}.wav", waveform, self.sample_rate)
+        with self._writing():
+            self._append(waveform)
+
+    def finish(self) -> None:
+        """Give the growing file its name."""
+        with self._writing():
+            self._wave.close()
+            self._file.close()
+            self.growing.replace(self.path)
+
+    def abandon(self) -> None:
+        """Remove the growing file, if it has not got its name; the segments stay."""
+        with suppress(OSError):
+            self._file.close()
+            self.growing.unlink(missing_ok=True)
+
+    def _append(self, waveform: NDArray[np.float32]) -> None:
+        data = np.rint(np.clip(waveform, -1.0, 1.0) * 32767).astype("<i2")
+        self._wave.writeframes(data.tobytes())  # corrects the header each time
+        self._file.flush()
+        self.samples += len(data)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RunError(f"{self.path} cannot be written: {error.strerror}.") from None
+
+
+@contextmanager
+def segments(path: Path, sample_rate: int) -> Iterator[Segments]:
+    """Write sound as it comes; `path` appears when all is said, and not at all if that fails."""
+    sound = Segments(path, sample_rate)
+    try:
+        yield sound
+        sound.finish()
+    finally:
+        sound.abandon()
