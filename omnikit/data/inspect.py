@@ -1,0 +1,201 @@
+"""One batch as people read it: where each token comes from, what is learnt of it, what the other heads shall give.
+
+Asks the collator for everything: what is shown is what training gets. Runs no model.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+
+from omnikit.data.collate import PADDING, Collator, Row, transcriber
+from omnikit.data.pieces import Piece
+from omnikit.errors import DataError
+from omnikit.plan import Plan
+from omnikit.protocols import HeadConfig
+from omnikit.types import Sample
+from omnikit.wiring import BACKBONE_TAPS
+
+TARGETS = {"tokens": "the answer's tokens", "codes": "the answer's codes", "transcript": "what the audio says"}
+SHOWN = 400  # codes of a row
+
+
+@dataclass(frozen=True)
+class Token:
+    """One position of a row, or one medium with all of its positions.
+
+    Args:
+        place: the first position, from 0.
+        text: the token's text; of a medium what is said in it.
+        origin: "template", "system", "question", "answer", or the input branch of a medium.
+        learnt: output branches that learn it as a token.
+        id: the token's id; None for a medium.
+        count: positions.
+        seconds: of a medium that sounds.
+    """
+
+    place: int
+    text: str
+    origin: str
+    learnt: tuple[str, ...] = ()
+    id: int | None = None
+    count: int = 1
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """Neighbours of one origin."""
+
+    origin: str
+    learnt: tuple[str, ...]
+    tokens: tuple[Token, ...]
+
+    @property
+    def places(self) -> str:
+        """First and last position."""
+        first, last = self.tokens[0].place, self.tokens[-1].place + self.tokens[-1].count - 1
+        return str(first) if first == last else f"{first}–{last}"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a head other than the language model's shall give for a row."""
+
+    branch: str
+    text: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One row; `problem` is the sentence for which training would stop at it."""
+
+    id: str
+    length: int = 0
+    tokens: tuple[Token, ...] = ()
+    targets: tuple[Target, ...] = ()
+    problem: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def runs(self) -> Iterator[Run]:
+        """Neighbouring tokens of one origin together."""
+        for (origin, learnt), tokens in groupby(self.tokens, lambda token: (token.origin, token.learnt)):
+            yield Run(origin, learnt, tuple(tokens))
+
+
+@dataclass(frozen=True)
+class Report:
+    """A batch.
+
+    Args:
+        title: what it is a batch of.
+        heads: output branch → what its head learns and where it reads.
+        notes: targets that cannot be shown, and why.
+    """
+
+    title: str
+    heads: Mapping[str, str]
+    rows: tuple[Shown, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Give the batch in numbers."""
+        lengths = [row.length for row in self.rows if not row.problem]
+        tokens = [token for row in self.rows for token in row.tokens]
+        longest = max(lengths, default=0)
+        whole = longest * len(lengths)
+        found = {"rows": str(len(self.rows)), "positions": f"{sum(lengths)}, longest row {longest}",
+                 "padding": f"{1 - sum(lengths) / whole:.0%}" if whole else "none"}
+        for origin in dict.fromkeys(token.origin for token in tokens):
+            found[f"from {origin}"] = str(sum(token.count for token in tokens if token.origin == origin))
+        found["learnt as tokens"] = str(sum(bool(token.learnt) for token in tokens))
+        for branch in dict.fromkeys(target.branch for row in self.rows for target in row.targets):
+            counts = [target.count for row in self.rows for target in row.targets if target.branch == branch]
+            found[f"learnt by {branch}"] = str(sum(counts))
+        return found
+
+
+def report(title: str, collator: Collator, samples: Sequence[Sample], notes: Sequence[str] = ()) -> Report:
+    """Look at samples as training would collate them; a sample that does not fit becomes a problem, not an error."""
+    heads = {name: _describe(collator.plan.outputs[name].head) for name in collator.wanted}
+    return Report(title, heads, tuple(_shown(collator, sample) for sample in samples), tuple(notes))
+
+
+def html(shown: Report) -> str:
+    """Give a report as one page that needs nothing beside it."""
+    from jinja2 import Environment
+
+    template = Path(__file__).with_name("inspect.html.jinja").read_text(encoding="utf-8")
+    return Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(template).render(shown=shown)
+
+
+def _shown(collator: Collator, sample: Sample) -> Shown:
+    try:
+        row = collator.row(sample)
+        targets = _targets(collator, sample, row)
+    except DataError as error:
+        return Shown(sample.id, problem=str(error), facts=sample.facts)
+    return Shown(sample.id, len(row.tokens), tuple(_tokens(collator, row)), targets, facts=sample.facts)
+
+
+def _tokens(collator: Collator, row: Row) -> Iterator[Token]:
+    place, heard = 0, {name: 0 for name in row.waves}
+    heads, answers = collator.plan.outputs, set(row.answers)
+    writers = tuple(name for name in collator.wanted if heads[name].head.target == "tokens")
+    for piece in row.pieces:
+        if piece.media:
+            branch = _branch(collator.plan, piece.media.type)
+            index, heard[branch] = heard[branch], heard[branch] + 1
+            yield _medium(collator.plan, row, branch, index, place)
+            place += row.counts[branch][index]
+            continue
+        for token, (text, origin) in zip(piece.ids, _origins(collator, piece), strict=True):
+            yield Token(place, text, origin, writers if place in answers else (), token)
+            place += 1
+
+
+def _medium(plan: Plan, row: Row, branch: str, index: int, place: int) -> Token:
+    rate = plan.inputs[branch].encoder.input.rate
+    seconds = round(float(len(row.waves[branch][index]) / rate), 2) if rate else None
+    return Token(place, row.heard[branch][index] or "", branch, count=row.counts[branch][index], seconds=seconds)
+
+
+def _branch(plan: Plan, modality: str) -> str:
+    return next(name for name, inlet in plan.inputs.items() if inlet.encoder.input.modality == modality)
+
+
+def _origins(collator: Collator, piece: Piece) -> list[tuple[str, str]]:
+    """Give text and origin of each id of a piece, held against its text from the end: a template may drop ids in front."""
+    assert collator.tokenizer, "what has pieces has a tokenizer"
+    text = "".join(segment.text for segment in piece.segments)
+    origins = [origin for segment in piece.segments for count, origin in segment.origins for _ in range(count)]
+    spans = collator.tokenizer.spans(text)
+    found = [(text[start:end], origins[min(start, len(origins) - 1)]) for start, end in spans][-len(piece.ids):]
+    return [("", "template")] * (len(piece.ids) - len(found)) + found
+
+
+def _targets(collator: Collator, sample: Sample, row: Row) -> tuple[Target, ...]:
+    batch, plan = collator([sample]), collator.plan
+    found: list[Target] = []
+    for name, targets in batch.targets.items():
+        rows = [ids[ids != PADDING].tolist() for ids in targets.ids]
+        if plan.outputs[name].head.target == "codes":
+            found += [Target(name, " ".join(map(str, ids[:SHOWN])) + (" …" if len(ids) > SHOWN else ""), len(ids)) for ids in rows]
+        elif plan.outputs[name].head.target == "transcript":
+            tokenizer = transcriber(plan, name)
+            assert tokenizer, "a branch with transcripts has a tokenizer"
+            found += [Target(name, tokenizer.text(ids), len(ids)) for ids in rows]
+    missing = [name for name in collator.wanted if name not in batch.targets]
+    return (*found, *(Target(name, "nothing: this row has no target for it", 0) for name in missing))
+
+
+def _describe(head: HeadConfig) -> str:
+    where = f"the features of {head.tap}"
+    if head.tap in BACKBONE_TAPS:
+        where = {"predicts": "the states that predict the answer's tokens", "reads": "the states at the answer's tokens"}.get(
+            head.alignment, "the answer's tokens")
+        where = f"{where} ({head.tap})"
+    return f"learns {TARGETS[head.target]} from {where}"
