@@ -1,0 +1,139 @@
+"""One golden case: what was given to the original code, what came out, how far apart ours may be. Knows no model.
+
+A case is a folder with case.json, inputs.safetensors, outputs.safetensors and outputs.json, weights*.safetensors, tokenizer.json;
+all but the first may be absent.
+"""
+
+import json
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import inf, isfinite
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+
+class CannotReplay(Exception):
+    """A case is of a known kind but lacks what its kind needs; the text is one sentence."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One output compared: the largest error and what is allowed; an output that must be equal has inf or 0."""
+
+    output: str
+    error: float
+    allowed: float
+
+    @property
+    def share(self) -> float:
+        """Error as a share of what is allowed; above 1 the check failed."""
+        if not self.error:
+            return 0.0
+        return self.error / self.allowed if self.allowed and isfinite(self.error) else inf
+
+
+@dataclass
+class Case:
+    """A golden case; the comparisons made with it collect in `checks`.
+
+    Args:
+        folder: where it lies; nothing is written there.
+        scratch: an empty folder to write to.
+    """
+
+    folder: Path
+    scratch: Path
+    checks: list[Check] = field(default_factory=list)
+    compared: set[str] = field(default_factory=set)
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What case.json says."""
+        found: dict[str, Any] = json.loads((self.folder / "case.json").read_text(encoding="utf-8"))
+        return found
+
+    @property
+    def config(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.facts.get("config", {})
+        return found
+
+    @cached_property
+    def words(self) -> str:
+        """System and module in lower case, by which kinds are told apart."""
+        return f"{self.facts.get('system', '')}: {self.facts.get('module', '')}".lower()
+
+    @cached_property
+    def weights(self) -> dict[str, Tensor]:
+        """Every weight in float32, which holds the stored formats without loss."""
+        return {name: tensor for file in sorted(self.folder.glob("weights*.safetensors")) for name, tensor in _read(file).items()}
+
+    @cached_property
+    def inputs(self) -> dict[str, Tensor]:
+        return _read(self.folder / "inputs.safetensors")
+
+    @cached_property
+    def outputs(self) -> dict[str, Tensor]:
+        return _read(self.folder / "outputs.safetensors")
+
+    @cached_property
+    def words_out(self) -> dict[str, Any]:
+        """What outputs.json holds."""
+        path = self.folder / "outputs.json"
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return found
+
+    def limit(self, key: str, kind: str, default: float, behind: str = "") -> float:
+        """Give a stated tolerance: the number behind `kind` (atol, rtol) in the text at `key`, behind the word `behind` in it."""
+        stated = self.facts.get("tolerance", {})
+        value = stated.get(key) if isinstance(stated, dict) else stated
+        if isinstance(value, int | float):
+            return float(value)
+        text = str(value)
+        found = re.search(rf"{kind}\s*([0-9.]+(?:e[-+]?\d+)?)", text[max(text.find(behind), 0):])
+        return float(found[1]) if found else default
+
+    def close(self, output: str, found: Tensor, *, atol: float = 0.0, rtol: float = 0.0, expected: Tensor | None = None) -> None:
+        """Compare a tensor with the output of that name; the largest error is in units of atol + rtol x the largest value."""
+        expected = self.outputs[output] if expected is None else expected
+        self.compared.add(output)
+        if found.shape != expected.shape:
+            self.checks.append(Check(f"{output} has shape {list(found.shape)}, not {list(expected.shape)}", inf, 0.0))
+            return
+        error = (found.double() - expected.double()).abs()
+        allowed = atol + rtol * expected.double().abs()
+        if not error.numel():
+            self.checks.append(Check(output, 0.0, atol + rtol))
+            return
+        worst = int((error / allowed).argmax())  # nan counts as the largest
+        self.checks.append(Check(output, float(error.flatten()[worst]), float(allowed.expand_as(error).flatten()[worst])))
+
+    def equal(self, output: str, found: object, expected: object) -> None:
+        """Compare what must be the same."""
+        self.compared.add(output.partition(" ")[0].partition("/")[0].partition("[")[0])
+        same = torch.equal(found, expected) if isinstance(found, Tensor) and isinstance(expected, Tensor) else found == expected
+        self.checks.append(Check(output, 0.0 if same else inf, 0.0))
+
+    @property
+    def left(self) -> list[str]:
+        """Outputs that no check looked at."""
+        return sorted({*self.outputs, *self.words_out} - self.compared)
+
+    @property
+    def worst(self) -> Check:
+        """The check nearest to its limit, or farthest beyond."""
+        return max(self.checks, key=lambda check: check.share)
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    if not file.is_file():
+        return {}
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in load_file(file).items()}

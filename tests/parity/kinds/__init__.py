@@ -1,0 +1,12 @@
+"""The kinds of golden cases: each a module with `matches(case)`, by what a case holds, and `replay(case)`, which compares."""
+
+from types import ModuleType
+
+from parity.kinds import llama_omni_full, llama_omni_prompt, mel_whisper, unit_hifigan
+
+KINDS: dict[str, ModuleType] = {
+    "llama_omni_full": llama_omni_full,
+    "llama_omni_prompt": llama_omni_prompt,
+    "mel_whisper": mel_whisper,
+    "unit_hifigan": unit_hifigan,
+}

@@ -1,0 +1,245 @@
+"""LLaMA-Omni whole: published, imported, fed, compared, exported. Sizes, inputs, chunk sizes and limits are the case's own."""
+
+import contextlib
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+from omnikit_llama_omni.model import CTCUnitHead, upsample
+from torch import Tensor, nn
+
+import omnikit
+from omnikit.cli import main as command
+from omnikit.data.collate import padded
+from omnikit.inference.generate import Generated, Sampling, codes, generate, steps
+from omnikit.inference.speech import Speech
+from omnikit.model import OmniModel, Taps
+from omnikit.plan import Outlet
+from omnikit.types import Batch, Features, Signal, Targets
+from parity import published
+from parity.case import CannotReplay, Case
+
+MARK = -200  # stands for one clip in a case's ids
+IGNORED = -100  # in a case's labels and units
+
+
+class Mel(nn.Module):
+    """Whisper's encoder from the log-mel [B, frames, bins] on; of its vectors those of valid frames count, as in the original."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, signal: Signal) -> Features:
+        lengths = (signal.lengths + 1) // 2
+        return Features(self.encoder.encode(signal.data.transpose(1, 2), lengths), lengths)  # type: ignore[operator]  # whisper's own
+
+
+def matches(case: Case) -> bool:
+    return "omnispeech" in case.words and any(name.startswith("speech_generator.") for name in case.weights)
+
+
+def replay(case: Case) -> None:
+    folder, run, out = (case.scratch / name for name in ("published", "run", "exported"))
+    tensors = published.write(case, folder)
+    call("import", "llama_omni", str(folder), "--out", str(run))
+    model = omnikit.load(run).model.cpu()
+    model.get_submodule("audio").encoder = Mel(model.get_submodule("audio.encoder"))
+    asked = batch(case, model, "")
+    hear(case, model, asked)
+    speak(case, model, asked, write(case, model, asked))
+    stream(case, model, asked)
+    if "train_input_ids" in case.inputs:
+        learn(case, model)
+    call("export", "llama_omni", str(run), "--out", str(out))
+    back = published.read(out)
+    wrong = sorted(name for name in tensors.keys() | back.keys()
+                   if name not in tensors or name not in back or not torch.equal(tensors[name], back[name]))
+    case.equal(f"exported tensors{': ' + wrong[0] if wrong else ''}", wrong, [])
+
+
+def call(*words: str) -> None:
+    """Run a command of ours; what it prints is shown only if it fails."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        code = command(list(words))
+    if code:
+        raise CannotReplay(f"omnikit {' '.join(words[:2])} gave {code}: {said.getvalue().strip()[-600:]}")
+
+
+# ---- batches ---------------------------------------------------------------------------------------------------------
+
+
+def batch(case: Case, model: OmniModel, prefix: str) -> Batch:
+    """Make a batch of a case's ids, in which MARK stands for a clip; a row without one takes a clip and does not hear it."""
+    given = {name: case.inputs.get(f"{prefix}{name}") for name in ("input_ids", "mel", "mel_lengths", "labels", "tgt_units")}
+    ids, mels, mask = given["input_ids"], given["mel"], case.inputs.get(f"{prefix}attention_mask")
+    assert ids is not None and mels is not None and given["mel_lengths"] is not None, "every whole case has these inputs"
+    counts = [model.plan.inputs["audio"].projector.length((n + 1) // 2) for n in given["mel_lengths"].flatten().tolist()]  # type: ignore[union-attr]  # LLaMA-Omni has one
+    tokens, slots, labels, heard, rows = [], [], [], [], []
+    clip = 0
+    for row, line in enumerate(ids.tolist()):
+        kept = len(line) if mask is None else int(mask[row].sum())
+        wanted = [IGNORED] * kept if given["labels"] is None else given["labels"][row, :kept].tolist()
+        spread, marks, places = [], [], []
+        for token, label in zip(line[:kept], wanted, strict=True):
+            if token == MARK:
+                places += range(len(spread), len(spread) + counts[clip])
+                heard, rows = [*heard, clip], [*rows, row]
+            new = [0] * counts[clip] if token == MARK else [token]
+            spread, marks = spread + new, marks + ([IGNORED] * len(new) if token == MARK else [label])
+            clip += token == MARK
+        clip += MARK not in line[:kept]
+        tokens.append(spread), labels.append(marks), slots.append(places)
+    longest = max(map(len, tokens))
+    answers = [[place for place, label in enumerate(marks) if label != IGNORED] for marks in labels]
+    return Batch(
+        tokens=padded(tokens, 0), lengths=torch.tensor([len(line) for line in tokens]), answers=padded(answers, 0),
+        answer_lengths=torch.tensor([len(line) for line in answers]),
+        signals={"audio": Signal(mels[heard], given["mel_lengths"].flatten()[heard])} if heard else {},
+        slots={"audio": torch.tensor([row * longest + place for row, places in enumerate(slots) for place in places])} if heard else {},
+        counts={"audio": [counts[clip] for clip in heard]} if heard else {}, rows={"audio": rows} if heard else {},
+        targets=targets(labels, given["tgt_units"]), ids=[str(row) for row in range(len(tokens))])
+
+
+def targets(labels: list[list[int]], units: Tensor | None) -> dict[str, Targets]:
+    wanted = [[label for label in marks if label != IGNORED] for marks in labels]
+    found = {"text": Targets(padded(wanted, IGNORED), torch.tensor([len(line) for line in wanted]))}
+    return found if units is None else found | {"speech": Targets(units, (units != IGNORED).sum(-1))}
+
+
+# ---- comparisons, by the letters of the case's outputs ---------------------------------------------------------------
+
+
+def hear(case: Case, model: OmniModel, asked: Batch) -> None:
+    """(a) encoder, projector, vectors that count; (b) spliced embeddings, states, logits."""
+    atol, taps = case.limit("hidden", "atol", 1e-4), Taps(model, asked)
+    if asked.signals:
+        projected = taps.projected("audio")
+        case.close("a_encoder_out", taps.encoded("audio").data, atol=atol)
+        case.close("a_projector_out", projected.data, atol=atol)
+        kept = torch.cat([row[:count] for row, count in zip(projected.data, asked.counts["audio"], strict=True)])
+        case.close("a_speech_features", kept.view(case.outputs["a_speech_features"].shape)
+                   if kept.numel() == case.outputs["a_speech_features"].numel() else kept, atol=atol)
+    case.close("b_inputs_embeds", taps.inputs, atol=atol)
+    case.close("b_last_hidden_state", taps.hidden, atol=atol)
+    case.close("b_logits", model.language_model().logits(taps.hidden), atol=case.limit("logits", "atol", 2e-4))
+
+
+def write(case: Case, model: OmniModel, asked: Batch) -> Generated:
+    """(c) greedy ids, with the case's end and with the one of `with_eos`."""
+    expected = case.outputs["c_generated_ids"]
+    generated = generate(model, asked, sampling(case, expected.shape[1]))
+    case.equal("c_generated_ids", generated.tokens, expected.tolist())
+    if "generated_ids" in case.words_out:
+        case.equal("generated_ids", generated.tokens[0], case.words_out["generated_ids"])
+    ended = case.words_out.get("with_eos")
+    if ended:
+        short = generate(model, asked, Sampling(ended["eos_token_id"], expected.shape[1]))
+        case.equal("with_eos/generated_ids", short.tokens[0], ended["generated_ids"])
+        case.equal("with_eos/units", codes(model, model.plan.outputs["speech"], short)[0], ended["units"])
+        head: CTCUnitHead = model.get_submodule("speech.head")  # type: ignore[assignment]  # LLaMA-Omni has this one
+        case.equal("with_eos/n_ctc_frames", int(short.lengths[0]) * head.config.factor, ended["n_ctc_frames"])
+    return generated
+
+
+def sampling(case: Case, limit: int) -> Sampling:
+    end = case.config["llm"].get("eos_token_id", -1)
+    return Sampling(end[-1] if isinstance(end, list) else end, limit)
+
+
+def speak(case: Case, model: OmniModel, asked: Batch, generated: Generated) -> None:
+    """(d) the states that the head sees, their copies, classes of frames, units."""
+    head: CTCUnitHead = model.get_submodule("speech.head")  # type: ignore[assignment]  # LLaMA-Omni has this one
+    states, lengths = generated.predicted, generated.lengths
+    frames = lengths * head.config.factor
+    longest = int(frames.max())
+    case.close("d_hidden_states_for_units", states[0], atol=case.limit("hidden", "atol", 1e-4))
+    case.close("d_upsampled_input", upsample(states, lengths, frames, longest)[0][0], atol=case.limit("hidden", "atol", 1e-4))
+    logits = head(states, lengths, frames, longest)
+    best, units = logits.argmax(-1), codes(model, model.plan.outputs["speech"], generated)[0]
+    case.close("d_ctc_logits", logits[0], atol=case.limit("ctc_logits", "atol", 5e-3))
+    case.equal("d_ctc_argmax", best.view(case.outputs["d_ctc_argmax"].shape), case.outputs["d_ctc_argmax"])
+    case.equal("d_units", units, case.outputs["d_units"].tolist())
+    said: dict[str, Any] = {"ctc_argmax": best[0].tolist(), "units": units, "units_string": " ".join(map(str, units)),
+                            "blank": head.blank}
+    for name, value in said.items():
+        if name in case.words_out:
+            case.equal(name, value, case.words_out[name])
+    if "blank_share" in case.words_out:
+        case.close("blank_share", (best == head.blank).float().mean(), atol=1e-6, expected=torch.tensor(case.words_out["blank_share"]))
+    case.compared |= {"llm_min_top1_margin", "ctc_min_top1_margin"}  # of the case's making, nothing that a model gives
+
+
+def stream(case: Case, model: OmniModel, asked: Batch) -> None:
+    """(e) new units after each token, and the segments that go to the vocoder, for each of the case's sizes."""
+    expected, outlet = case.words_out.get("streaming"), model.plan.outputs["speech"]
+    if not expected:
+        return
+    limit = case.outputs["c_generated_ids"].shape[1]
+    each, _ = segments(model, outlet, asked, sampling(case, limit), 1)
+    new = {place["after_token"]: place["units"] for place in each}
+    found = [new.get(number, []) for number in range(limit)]
+    case.equal("streaming/new_units_after_each_token", found, expected["new_units_after_each_token"])
+    if "equal_to_offline" in expected:
+        offline = case.outputs["d_units"].tolist()
+        case.equal("streaming/equal_to_offline", sum(found, []) == offline, expected["equal_to_offline"])
+    for size, chunks in expected.get("chunks", {}).items():
+        case.equal(f"streaming/chunks/{size}", segments(model, outlet, asked, sampling(case, limit), int(size))[0], chunks)
+
+
+def segments(model: OmniModel, outlet: Outlet, asked: Batch, wanted: Sampling, size: int) -> tuple[list[dict[str, Any]], int]:
+    """Give the segments of at least `size` units as the case writes them, and the number of tokens."""
+    speech, number, found = Speech(model, outlet, size, independent=True), -1, []
+    for step in steps(model, asked, wanted):
+        number += step.tokens is not None
+        segment = speech.write(step)
+        if segment:
+            found.append({"after_token": number, "units": list(segment.codes)})
+    rest = speech.finish()
+    if rest:
+        found.append({"after_token": number, "flush": True, "units": list(rest.codes)})
+    return found, number + 1
+
+
+def learn(case: Case, model: OmniModel) -> None:
+    """(f) the losses of both stages and of both at once, and what goes into them."""
+    told, outlet = batch(case, model, "train_"), model.plan.outputs["speech"]
+    compare_splice(case, told)
+    head: CTCUnitHead = model.get_submodule("speech.head")  # type: ignore[assignment]  # LLaMA-Omni has this one
+    features, units = Taps(model, told).features(outlet), told.targets["speech"].lengths
+    frames = torch.maximum(head.config.factor * features.lengths, units)
+    longest = int(frames.max())
+    logits, copied = head(features.data, features.lengths, frames, longest), upsample(features.data, features.lengths, frames, longest)[0]
+    valid = torch.arange(longest) < frames[:, None]  # what stands in padding is nobody's
+    case.close("f_ctc_logits", logits[valid], atol=case.limit("ctc_logits", "atol", 5e-3), expected=case.outputs["f_ctc_logits"][valid])
+    case.close("f_upsampled_inputs", copied, atol=case.limit("hidden", "atol", 1e-4))
+    first, second = case.limit("losses", "rtol", 1e-5, "stage 1"), case.limit("losses", "rtol", 1e-3, "CTC")
+    text, speech = model.losses(told, ["text"])["text"], model.losses(told, ["speech"])["speech"]
+    joint = model.losses(told, ["text", "speech"])
+    weight = case.config["llm"].get("ctc_loss_weight", 1.0)
+    both = joint["text"] + weight * joint["speech"]
+    case.close("f_stage1_ce_loss", text, rtol=first)
+    case.close("f_stage2_ctc_loss", speech, rtol=second)
+    case.close("f_joint_loss", both, rtol=second)
+    said: dict[str, tuple[Tensor, float]] = {"stage1_ce": (text, first), "stage2_ctc": (speech, second), "joint": (both, second)}
+    numbers = {"answer_tokens": features.lengths, "tgt_units": units, "ctc_input_lengths": frames}
+    for name, value in case.words_out.get("train", {}).items():
+        if name in said:
+            case.close(f"train/{name}", said[name][0], rtol=said[name][1], expected=torch.tensor(value))
+        elif name in numbers:
+            case.equal(f"train/{name}", numbers[name].tolist(), value)
+    case.compared.add("train")
+
+
+def compare_splice(case: Case, told: Batch) -> None:
+    """Compare labels and mask after the clips have taken their places."""
+    labels = torch.full_like(told.tokens, IGNORED)
+    wanted, places = told.targets["text"], torch.arange(told.tokens.shape[1])
+    for row, count in enumerate(told.answer_lengths.tolist()):
+        labels[row, told.answers[row, :count]] = wanted.ids[row, :count]
+    mask = places < told.lengths[:, None]
+    for name, value in {"f_spliced_labels": labels, "f_spliced_attention_mask": mask}.items():
+        if name in case.outputs:
+            case.equal(name, value.long(), case.outputs[name].long())

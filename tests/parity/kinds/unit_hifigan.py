@@ -1,0 +1,52 @@
+"""Units to waves, with durations and without, by a vocoder whose sizes case.json gives and whose file is written as published."""
+
+import re
+
+import torch
+from omnikit_llama_omni.config import UnitHiFiGAN
+from torch import Tensor
+
+from parity.case import Case
+
+
+def matches(case: Case) -> bool:
+    return "model_cfg" in case.config and "vocoder" in case.words and any(k.startswith("conv_pre.") for k in case.weights)
+
+
+def replay(case: Case) -> None:
+    file = case.scratch / "g_00500000"
+    torch.save({"generator": case.weights}, file)  # as fairseq's checkpoints are; loading is strict
+    vocoder = config(case, str(file)).build().eval()
+    atol = case.limit("wav_atol", "atol", 2e-5)
+    for name, stored in case.inputs.items():
+        found = re.fullmatch(r"(seq\d+)_code", name)
+        if not found:
+            continue
+        stem, units = found[1], stored.flatten()
+        kept = units[units >= 0]
+        whole = torch.ones(1, len(kept), dtype=torch.bool)
+        outputs: dict[str, Tensor] = {}
+        if vocoder.dur_predictor is not None:
+            outputs[f"{stem}_log_duration"] = vocoder.log_durations(kept[None], whole)
+            outputs[f"{stem}_duration"] = vocoder.durations(kept)[None]
+            outputs[f"{stem}_wav_dur"] = vocoder.decode(units)
+        outputs[f"{stem}_wav_nodur"] = vocoder.generate(kept)
+        for output, tensor in outputs.items():
+            expected = case.outputs.get(output)
+            if expected is not None and output.endswith("_duration") and not expected.is_floating_point():
+                case.equal(output, tensor.flatten().tolist(), expected.flatten().tolist())
+            elif expected is not None:
+                case.close(output, tensor.view(expected.shape) if tensor.numel() == expected.numel() else tensor, atol=atol)
+
+
+def config(case: Case, weights: str) -> UnitHiFiGAN:
+    """Give our configuration for fairseq's."""
+    theirs, weight = case.config["model_cfg"], case.weights
+    dilations = tuple(tuple(block) for block in theirs["resblock_dilation_sizes"])
+    durations = theirs.get("dur_predictor_params") if any(k.startswith("dur_predictor.") for k in weight) else None
+    return UnitHiFiGAN(
+        units=theirs["num_embeddings"], dim=theirs["embedding_dim"], channels=theirs["upsample_initial_channel"],
+        rates=tuple(theirs["upsample_rates"]), kernels=tuple(theirs["upsample_kernel_sizes"]),
+        block_kernels=tuple(theirs["resblock_kernel_sizes"]), block_dilations=dilations,
+        duration_dim=durations["var_pred_hidden_dim"] if durations else None,
+        sample_rate=theirs.get("sampling_rate", 16000), weights=weights)
