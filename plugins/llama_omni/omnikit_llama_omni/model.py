@@ -175,7 +175,9 @@ class FeedForward(nn.Module):
 
 
 def upsample(states: Tensor, lengths: Tensor, frames: Tensor, longest: int) -> tuple[Tensor, Tensor]:
-    """Copy states to frames: frame t of a row with M states and T frames holds state floor(t M / T); padding is zero.
+    """Copy states to frames: frame t of a row with M states and T frames holds state floor(t / (T / M)); padding is zero.
+
+    Divided in float32, as the original does: where T is no multiple of M, exact division gives now and then another state.
 
     Returns:
         frames [B, longest, D] and the place [B, longest] of each inside the copies of its state.
@@ -183,10 +185,10 @@ def upsample(states: Tensor, lengths: Tensor, frames: Tensor, longest: int) -> t
     t = torch.arange(longest, device=states.device)[None]  # [1, T]
     count, total = lengths[:, None], frames[:, None].clamp(min=1)  # [B, 1]
     valid = t < frames[:, None]  # [B, T]
-    source = torch.where(valid, t * count // total, 0)
+    source = torch.where(valid, (t / (total / count)).long(), 0)
     first = (source * total + count - 1) // count.clamp(min=1)  # first frame of that state: ceil(source T / M)
     copied = states.gather(1, source[..., None].expand(-1, -1, states.shape[-1]))
-    return torch.where(valid[..., None], copied, 0), torch.where(valid, t - first, 0)
+    return torch.where(valid[..., None], copied, 0), torch.where(valid, (t - first).clamp(min=0), 0)
 
 
 def collapse(frames: Tensor, blank: int) -> list[int]:

@@ -5,6 +5,7 @@ from fractions import Fraction
 from math import log
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -68,6 +69,15 @@ def test_frame_t_holds_state_floor_of_t_m_over_t(states: int, frames: int) -> No
     expected = [t * states // frames for t in range(frames)]
     assert copied[0, :, 0].tolist() == [*expected, 0, 0]
     assert place[0, :frames].tolist() == [t - expected.index(s) for t, s in enumerate(expected)]
+
+
+def test_stretched_frames_are_divided_in_float32_as_in_the_original() -> None:
+    numbers = torch.arange(14, dtype=torch.float32).reshape(1, 14, 1)
+    copied, place = upsample(numbers, torch.tensor([14]), torch.tensor([456]), 456)
+    expected = (np.arange(456, dtype=np.float32) / (np.float32(456) / np.float32(14))).astype(int)
+    assert copied[0, :, 0].tolist() == expected.tolist()
+    assert expected[228] == 6 != 228 * 14 // 456  # one of the frames where exact division gives another state
+    assert place.min() == 0
 
 
 @pytest.mark.parametrize(("frames", "units"), [
