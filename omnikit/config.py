@@ -5,6 +5,7 @@ each: one ConfigSource answers them from the entry points. Recipes come through 
 neither name code (`_target_`) nor reconfigure Hydra.
 """
 
+import json
 import os
 import re
 import sys
@@ -44,12 +45,13 @@ def compose(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
     """Compose a recipe and check its keys.
 
     Args:
-        recipe: a name such as `llama_omni/tiny`, or the path of a YAML file.
+        recipe: a name such as `llama_omni/tiny`, the path of a YAML file, or a run's folder for the recipe it was made of.
         overrides: as on the command line, `audio/encoder=mel_cnn`, `stages.speak.optim.lr=1e-4`.
 
     Raises:
         OmnikitError: the recipe, a component, a key or a value is unknown or wrong; all mistakes that can be told at once.
     """
+    recipe, overrides = of_run(recipe, overrides)
     tree = compose_tree(recipe, overrides, keep_hydra=True)
     return from_hydra(tree, recipe_name(recipe), _picks(tree.hydra.runtime.choices))
 
@@ -82,6 +84,7 @@ def run_jobs(recipe: str, argv: Sequence[str], job: Callable[[Recipe, str], None
     Hydra makes no folder and no log of its own. While a job runs, sys.argv is the command for that job alone, as a launcher
     for several devices would need it; stages run on one device in this version.
     """
+    recipe, argv = of_run(recipe, argv)
     name, program = locate(recipe), sys.argv[0]
     mistakes: list[OmnikitError] = []  # Hydra would print a line of its own for each, and stop a sweep at the first
 
@@ -106,8 +109,19 @@ def run_jobs(recipe: str, argv: Sequence[str], job: Callable[[Recipe, str], None
         raise OmnikitError(*dict.fromkeys(str(mistake) for mistake in mistakes))
 
 
+def of_run(recipe: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
+    """Give recipe and overrides that go on with a run, where its folder is given instead of a recipe; else those given."""
+    folder = Path(recipe)
+    if not _is_of_run(folder / "config.yaml"):
+        return recipe, list(overrides)
+    quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+    return str(folder / "config.yaml"), [*overrides, f"run='{quoted}'"]
+
+
 def recipe_name(recipe: str) -> str:
-    """Give the name under which runs of a recipe are kept: its own name, or a file's stem."""
+    """Give the name under which runs of a recipe are kept: its own name, a file's stem, or the one that a run recorded."""
+    if _is_of_run(Path(recipe)):
+        return str(json.loads(next(Path(recipe).parent.glob("*/lock.json")).read_text())["recipe"])
     return Path(recipe).stem if recipe.endswith((".yaml", ".yml")) else recipe
 
 
@@ -166,8 +180,11 @@ class OmnikitSource(ConfigSource):
             return self._result(OmegaConf.create(_chosen(kind, parts)), package=".".join(parts[:-1]))
         path = _recipe_file(parts)
         assert path is not None, f"Hydra asked for {config_path}, which is_config denied"
+        values = choices.read_mapping(path)
+        if _is_of_run(path):  # where it was made; of_run says where it is
+            values["run"] = None
         # A recipe is a whole configuration, whatever `# @package` it claims: another one could reach Hydra's own node.
-        return self._result(_checked(path, choices.read_mapping(path)), package="_global_")
+        return self._result(_checked(path, values), package="_global_")
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         parts = _parts(config_path)
@@ -231,6 +248,11 @@ def _recipe_file(parts: list[str]) -> Path | None:
         return _given[name]
     beside = [file.parent / f"{name}{suffix}" for file in _given.values() for suffix in (".yaml", ".yml")]
     return next((path for path in beside if path.is_file() and parts != ["recipe"]), recipe_files().get(name))
+
+
+def _is_of_run(path: Path) -> bool:
+    """Say whether a file is the recipe that a run keeps."""
+    return path.name == "config.yaml" and path.is_file() and any(path.parent.glob("*/lock.json"))
 
 
 def _is_taken(name: str) -> bool:

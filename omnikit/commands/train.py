@@ -13,7 +13,8 @@ EXAMPLE = "example: omnikit train llama_omni/tiny audio/encoder=mel_cnn stages.s
 def run(argv: list[str]) -> int:
     """Train a recipe; Hydra's own flags (-m for sweeps, --cfg job to print the configuration) go to Hydra."""
     parser = Parser("omnikit train", description=__doc__, epilog=EXAMPLE)
-    parser.add_argument("recipe", help="a name such as llama_omni/tiny, or a YAML file")
+    parser.add_argument("recipe", help="a name such as llama_omni/tiny, a YAML file, or a run's folder to go on"
+                        " with its recipe there")
     parser.add_argument("overrides", nargs="*", default=[],
                         help="slash picks a component, dot sets a field, + adds a branch or dataset")
     parser.add_argument("-m", "--multirun", action="store_true", help="sweep: one run for each combination of a=1,2 b=3,4")
