@@ -1,3 +1,4 @@
+# ruff: noqa: E501  # a kind of instruction stands in one line
 """Instructions in writing, as Alpaca and UltraChat shape them, and the rows that no voice can say.
 
     python tests/instructions.py 200 > instructions.json

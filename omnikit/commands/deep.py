@@ -6,6 +6,7 @@ import torch
 
 from omnikit.commands.table import columns
 from omnikit.data.collate import Collator
+from omnikit.data.supervision import check_supervised
 from omnikit.errors import DataError
 from omnikit.model import OmniModel
 from omnikit.plan import Plan, StagePlan
@@ -27,6 +28,8 @@ def look(plan: Plan) -> str:
     for name, stage in plan.stages.items():
         collator = Collator(plan, _losses(plan, stage))
         rows = {dataset: _read(readers[dataset], collator, f"{name}: {dataset}", mistakes) for dataset in stage.datasets}
+        if not mistakes and stage.stage.objective == "heads":
+            check_supervised(name, plan, stage.stage.loss, {dataset: readers[dataset] for dataset in stage.datasets})
         if not mistakes:
             lines.append((name, ", ".join(f"{n} of {d}" for d, n in rows.items()), _run(plan, stage, collator, readers)))
     if mistakes:

@@ -142,7 +142,7 @@ def _shown(collator: Collator, sample: Sample) -> Shown:
 
 
 def _tokens(collator: Collator, row: Row) -> Iterator[Token]:
-    place, heard = 0, {name: 0 for name in row.waves}
+    place, heard = 0, dict.fromkeys(row.waves, 0)
     heads, answers = collator.plan.outputs, set(row.answers)
     writers = tuple(name for name in collator.wanted if heads[name].head.target == "tokens")
     for piece in row.pieces:
@@ -183,7 +183,7 @@ def _targets(collator: Collator, sample: Sample, row: Row) -> tuple[Target, ...]
     for name, targets in batch.targets.items():
         rows = [ids[ids != PADDING].tolist() for ids in targets.ids]
         if plan.outputs[name].head.target == "codes":
-            found += [Target(name, " ".join(map(str, ids[:SHOWN])) + (" …" if len(ids) > SHOWN else ""), len(ids)) for ids in rows]
+            found += [Target(name, " ".join([*map(str, ids[:SHOWN]), *["…"][: len(ids) > SHOWN]]), len(ids)) for ids in rows]
         elif plan.outputs[name].head.target == "transcript":
             tokenizer = transcriber(plan, name)
             assert tokenizer, "a branch with transcripts has a tokenizer"

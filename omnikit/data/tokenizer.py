@@ -44,7 +44,8 @@ class Tokenizer:
         try:
             found = self.coder(text, add_special_tokens=False, return_offsets_mapping=True)  # type: ignore[operator]  # transformers'
         except (TypeError, NotImplementedError) as error:
-            raise ConfigError("The tokenizer cannot tell where its tokens stand in a text; use one with a tokenizer.json.") from error
+            raise ConfigError("The tokenizer cannot tell where its tokens stand in a text; use one with a"
+                              " tokenizer.json.") from error
         return [(int(start), int(end)) for start, end in found["offset_mapping"]]
 
     def __getstate__(self) -> TextCoder:

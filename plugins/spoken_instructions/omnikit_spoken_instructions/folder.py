@@ -76,7 +76,8 @@ def written(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RunError(f"{path} cannot be written ({error.strerror or error}); free some space or name another folder.") from error
+        raise RunError(f"{path} cannot be written ({error.strerror or error}); free some space or name another"
+                       " folder.") from error
 
 
 def _check(folder: Path, path: Path, identity: Mapping[str, object]) -> None:

@@ -29,7 +29,7 @@ class Rejected:
     text: str = ""
 
 
-class _Reject(Exception):
+class _RejectError(Exception):
     """Ends the reading of one entry; its text is the reason."""
 
 
@@ -67,19 +67,19 @@ def _line(line: str) -> object:
     try:
         return json.loads(line)
     except json.JSONDecodeError:
-        return _Reject("not JSON")
+        return _RejectError("not JSON")
 
 
 def _parsed(name: str, value: object) -> Entry | Rejected:
     try:
-        if isinstance(value, _Reject):
+        if isinstance(value, _RejectError):
             raise value
         origin, question, answer = _round(value)
         if not question.strip():
-            raise _Reject("empty question")
+            raise _RejectError("empty question")
         if not answer.strip():
-            raise _Reject("empty answer")
-    except _Reject as reason:
+            raise _RejectError("empty answer")
+    except _RejectError as reason:
         return Rejected(name, str(reason))
     return Entry(f"{origin}-{name}", origin, question, answer)
 
@@ -87,7 +87,7 @@ def _parsed(name: str, value: object) -> Entry | Rejected:
 def _round(value: object) -> tuple[str, str, str]:
     """Give shape, question and answer of the first round."""
     if not isinstance(value, dict):
-        raise _Reject("unknown shape")
+        raise _RejectError("unknown shape")
     if "instruction" in value:
         given = _text(value.get("input", ""))
         question = _text(value["instruction"])
@@ -95,24 +95,24 @@ def _round(value: object) -> tuple[str, str, str]:
     if "data" in value:
         turns = value["data"]
         if not isinstance(turns, list) or len(turns) < 2:
-            raise _Reject("empty answer" if isinstance(turns, list) and turns else "unknown shape")
+            raise _RejectError("empty answer" if isinstance(turns, list) and turns else "unknown shape")
         return "ultrachat", _text(turns[0]), _text(turns[1])
     for key, role, content in (("messages", "role", "content"), ("conversations", "from", "value")):
         if key in value:
             return key, *_first(value[key], role, content)
-    raise _Reject("unknown shape")
+    raise _RejectError("unknown shape")
 
 
 def _first(turns: object, role: str, content: str) -> tuple[str, str]:
     """Give the first question, and the answer behind it."""
     if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
-        raise _Reject("unknown shape")
+        raise _RejectError("unknown shape")
     said = [turn for turn in turns if turn.get(role) in (*ASKS, *ANSWERS)]
     asked = next((index for index, turn in enumerate(said) if turn[role] in ASKS), None)
     if asked is None:
-        raise _Reject("empty question")
+        raise _RejectError("empty question")
     if asked + 1 == len(said) or said[asked + 1][role] not in ANSWERS:
-        raise _Reject("empty answer")
+        raise _RejectError("empty answer")
     return _text(said[asked].get(content)), _text(said[asked + 1].get(content))
 
 
@@ -121,5 +121,5 @@ def _text(value: object) -> str:
     if isinstance(value, list) and value and all(isinstance(p, dict) and isinstance(p.get("text"), str) for p in value):
         return " ".join(part["text"] for part in value)
     if not isinstance(value, str):
-        raise _Reject("not text")
+        raise _RejectError("not text")
     return value

@@ -1,0 +1,59 @@
+"""Whether rows hold anything to learn: asked before a stage begins, so that no step is spent on nothing. Reads no media."""
+
+from collections.abc import Collection, Mapping
+
+from omnikit.data.collate import questions, spoken
+from omnikit.data.templates import said
+from omnikit.errors import DataError
+from omnikit.plan import Outlet, Plan
+from omnikit.protocols import Reader
+from omnikit.types import Sample
+
+NEEDS = {"tokens": "a text in its answers", "codes": "codes or sound in its answers",
+         "transcript": "audio in its questions with the text of what it says"}
+
+
+def check_supervised(stage: str, plan: Plan, wanted: Collection[str], readers: Mapping[str, Reader]) -> None:
+    """Make sure that every wanted branch learns from some row, and that some row of every dataset is learnt from.
+
+    Rows are read until one is found, so that this takes no time where there is something to learn.
+
+    Raises:
+        DataError: one sentence for each branch and each dataset with nothing.
+    """
+    outlets = [plan.outputs[name] for name in wanted]
+    sentences = []
+    for outlet in outlets:
+        if not _found([outlet], readers):
+            sentences.append(f"Stage {stage}: branch {outlet.name} would learn nothing, because no row of {_sizes(readers)}"
+                             f" has {NEEDS[outlet.head.target]}; give the rows that, or drop"
+                             f" stages.{stage}.loss.{outlet.name}.")
+    for name, reader in readers.items():
+        if not sentences and not _found(outlets, {name: reader}):
+            needs = " or ".join(dict.fromkeys(NEEDS[outlet.head.target] for outlet in outlets))
+            sentences.append(f"Stage {stage}: nothing of {_sizes({name: reader})} would be learnt by branch"
+                             f" {' or '.join(wanted)}, because no row has {needs}; give the rows that, or drop"
+                             f" stages.{stage}.data.{name}.")
+    if sentences:
+        raise DataError(*sentences)
+
+
+def teaches(outlet: Outlet, sample: Sample) -> bool:
+    """Say whether a branch has anything to learn from a sample."""
+    if outlet.head.target == "tokens":
+        return any(answer.strip() for answer in said(sample.messages))
+    if outlet.head.target == "codes":
+        parts = spoken(sample)
+        return any(part.codes for part in parts) or bool(outlet.maker and parts)
+    return any(part.type == "audio" and (part.text or "").strip() for part in questions(sample))
+
+
+def _found(outlets: Collection[Outlet], readers: Mapping[str, Reader]) -> bool:
+    """Look at the datasets' rows in turns: a dataset without any does not have to be read to its end first."""
+    longest = max(map(len, readers.values()), default=0)
+    turns = (reader[index] for index in range(longest) for reader in readers.values() if index < len(reader))
+    return any(teaches(outlet, sample) for sample in turns for outlet in outlets)
+
+
+def _sizes(readers: Mapping[str, Reader]) -> str:
+    return " or ".join(f"dataset {name} ({len(reader)} rows)" for name, reader in readers.items())
