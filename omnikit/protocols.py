@@ -114,6 +114,18 @@ class CodecConfig(Protocol):
     def build(self) -> nn.Module: ...
 
 
+class VocoderConfig(CodecConfig, Protocol):
+    """A codec with objective "vocoder": how much of a wave it hears at once, and what it is heard by, while it is trained."""
+
+    @property
+    def segment(self) -> int:
+        """Frames of a training segment."""
+
+    @property
+    def discriminator_dim(self) -> int:
+        """Width of the discriminators, where a stage has adversarial losses; a multiple of 4."""
+
+
 @runtime_checkable
 class ReaderConfig(Protocol):
     """A dataset format.
@@ -241,6 +253,23 @@ class StreamingCodec(Codec, Protocol):
 
         `last` says that no code follows: all that is left is spoken, and the state is as new.
         """
+
+
+class LabellingCodec(Codec, Protocol):
+    """A codec that makes codes of waves and says which frame has which; a vocoder learns from it."""
+
+    def label(self, wave: Tensor) -> Tensor:
+        """Wave [N] to one code per frame [T] int64, runs not merged; frame t begins at second t / spec.rate."""
+
+
+class Vocoder(Codec, Protocol):
+    """A codec that speaks codes and learns to by gradients (`objective: vocoder`)."""
+
+    def generate(self, codes: Tensor) -> Tensor:
+        """One code per frame [B, T] to waves [B, T x samples of a frame]."""
+
+    def log_durations(self, codes: Tensor, mask: Tensor) -> Tensor:
+        """Merged codes [B, T], mask [B, T] True = valid, to log(frames + 1) [B, T]; not asked for where runs are not merged."""
 
 
 class FittedCodec(Codec, Protocol):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from omnikit.errors import nearest
+from omnikit.fitting import check_codec, check_fitted
 from omnikit.protocols import BackboneConfig, ReaderConfig
 from omnikit.recipe import Stage
 from omnikit.sources import check_import, check_no_source
@@ -180,7 +181,9 @@ def _check_stage(plan: StagePlan, wired: Wired, errors: list[str]) -> None:
     if stage.objective == "heads":
         _check_heads(where, plan, wired, errors)
     else:
-        _check_codec_objective(where, plan, wired, errors)
+        check_codec(where, plan, wired.outputs, wired.readers, errors)
+    if stage.objective in ("heads", "vocoder"):
+        _check_steps(where, plan, errors)
 
 
 def _check_heads(where: str, plan: StagePlan, wired: Wired, errors: list[str]) -> None:
@@ -191,12 +194,16 @@ def _check_heads(where: str, plan: StagePlan, wired: Wired, errors: list[str]) -
         if stage.loss and plan.used and part not in plan.used:
             errors.append(f"{where}.train names {part}, but none of its losses ({', '.join(stage.loss)}) reaches it;"
                           " add the loss that does or leave the part out.")
-    if stage.trainer.max_steps is None and stage.trainer.max_epochs is None:
-        errors.append(f"{where}.trainer says neither max_steps nor max_epochs; set one of them.")
-    _check_optim_parts(where, plan, errors)
     for branch in stage.loss:
         if branch in wired.outputs:
             _check_targets(where, plan, wired.outputs[branch], wired, errors)
+
+
+def _check_steps(where: str, plan: StagePlan, errors: list[str]) -> None:
+    """Check what a stage needs that learns step by step."""
+    if plan.stage.trainer.max_steps is None and plan.stage.trainer.max_epochs is None:
+        errors.append(f"{where}.trainer says neither max_steps nor max_epochs; set one of them.")
+    _check_optim_parts(where, plan, errors)
 
 
 def _check_numbers(where: str, stage: Stage, errors: list[str]) -> None:
@@ -245,30 +252,4 @@ def _check_targets(where: str, plan: StagePlan, outlet: Outlet, wired: Wired, er
     for name in [name for name in datasets if not set(need) & set(wired.readers[name].provides)]:
         errors.append(f"{where}.loss.{outlet.name} needs rows with {' or '.join(need)}, but dataset {name} gives"
                       f" {', '.join(wired.readers[name].provides)}; take another dataset or drop that loss.")
-    if outlet.made_by and "units" in _objectives(outlet.maker) and outlet.made_by not in plan.origins:
-        slot = outlet.made_by.rpartition(".")[2]
-        errors.append(f"{where} needs {outlet.made_by}, which no earlier stage has fitted; add a stage with"
-                      f" objective: units and train: {{{outlet.name}: {{{slot}: full}}}} before it.")
-
-
-def _check_codec_objective(where: str, plan: StagePlan, wired: Wired, errors: list[str]) -> None:
-    objective = plan.stage.objective
-    codecs = {f"{name}.codec": outlet.codec for name, outlet in wired.outputs.items() if outlet.codec}
-    codecs |= {f"{name}.units": outlet.units for name, outlet in wired.outputs.items() if outlet.units}
-    if len(plan.trained) != 1 or plan.trained[0] not in codecs:
-        errors.append(f"{where}.objective is {objective}, which fits one codec alone, but train names"
-                      f" {', '.join(plan.trained) or 'nothing'};"
-                      f" name one of {', '.join(codecs) or 'none (there is no codec)'}.")
-        return
-    offered = _objectives(codecs[plan.trained[0]])
-    if objective not in offered:
-        errors.append(f"{where}.objective is {objective}, but {plan.trained[0]} offers"
-                      f" {', '.join(offered) or 'no objective of its own (it comes with its weights)'}.")
-    for name in plan.datasets:
-        if "speech" not in wired.readers[name].provides:
-            errors.append(f"{where} needs rows with speech, but dataset {name} gives"
-                          f" {', '.join(wired.readers[name].provides)}.")
-
-
-def _objectives(codec: object) -> tuple[str, ...]:
-    return tuple(getattr(codec, "objectives", ()))
+    check_fitted(where, plan, outlet, errors)

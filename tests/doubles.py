@@ -6,6 +6,7 @@ Sound is 100 samples a second. A word w of WORDS sounds as four samples of ampli
 import json
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -214,6 +215,17 @@ class CtcModule(nn.Module):
         rows = [torch.unique_consecutive(row[: n * self.repeat]) for row, n in zip(best, features.lengths, strict=True)]
         return [row[row != self.linear.out_features - 1].tolist() for row in rows]
 
+    def init_state(self, batch: int) -> list[int]:
+        return [-1] * batch
+
+    def step(self, features: Features, state: list[int]) -> tuple[list[list[int]], list[int]]:
+        best, found = self.scores(features).argmax(-1), []
+        for row, (labels, length) in enumerate(zip(best.tolist(), features.lengths.tolist(), strict=True)):
+            frames = [state[row], *labels[: length * self.repeat]]
+            found.append([b for a, b in pairwise(frames) if b not in (a, self.linear.out_features - 1)])
+            state[row] = frames[-1]
+        return found, state
+
 
 class BoxModule(nn.Module):
     def __init__(self, size: int) -> None:
@@ -221,11 +233,20 @@ class BoxModule(nn.Module):
         self.register_buffer("levels", torch.linspace(0, 0.4, size))
 
     def encode(self, wave: Tensor) -> Tensor:
+        return torch.unique_consecutive(self.label(wave))
+
+    def label(self, wave: Tensor) -> Tensor:
         frames = wave[: len(wave) // 5 * 5].unflatten(0, (-1, 5)).abs().amax(1)  # [T]
-        return torch.unique_consecutive((frames[:, None] - self.levels).abs().argmin(1))
+        return (frames[:, None] - self.levels).abs().argmin(1)
 
     def decode(self, codes: Tensor) -> Tensor:
         return F.pad(self.levels[codes][:, None].expand(-1, 4), (0, 1)).flatten()
+
+    def init_state(self, batch: int) -> None:
+        return None
+
+    def step(self, codes: Tensor, state: None, *, last: bool = False) -> tuple[Tensor, None]:
+        return self.decode(codes), None  # a code sounds the same whatever stands beside it
 
     def fit(self, waves: list[Tensor], generator: torch.Generator, progress) -> dict[str, float]:
         self.levels.copy_(torch.linspace(0, float(max(wave.max() for wave in waves)) + 0.1, len(self.levels)))

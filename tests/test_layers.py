@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "torchaudio", "transformers", "pytorch_lightning", "lightning", "hydra", "omegaconf", "yaml", "numpy",
          "scipy", "soundfile", "soxr", "safetensors", "tokenizers", "rich", "jiwer", "torchmetrics", "espeakng_loader"}
-STANDARD = ("__init__", "choices", "cli", "errors", "places", "plan", "protocols", "recipe", "refusals", "registry",
+STANDARD = ("__init__", "choices", "cli", "errors", "fitting", "places", "plan", "protocols", "recipe", "refusals", "registry",
             "schema", "sources", "specs", "staging", "types", "wiring")
 WITH_HYDRA = ("config", "explain")
 LIGHT_COMMANDS = ("arguments", "chat", "check", "completion", "data", "eval", "export", "import_", "list", "picture",

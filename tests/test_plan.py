@@ -70,7 +70,7 @@ def changed(values: Mapping[str, Any], changes: Mapping[str, object]) -> Plan:
             node = node.setdefault(word, {})
         node.pop(last, None)
         if value is not GONE:
-            node[last] = value
+            node[last] = deepcopy(value)
     return make(parse(copy, "changed"))
 
 
@@ -343,6 +343,12 @@ def test_a_part_that_cannot_be_made_is_not_complained_about_twice(fitting: dict[
 # ---- what does not fit: staging.py -----------------------------------------------------------------------------------
 
 SPEECH_ROWS: dict[str, object] = {"data.rows.provides": ["audio", "answer", "speech"], "speech.codec": {"use": "mel_units"}}
+VOICE: dict[str, object] = {  # another stage at the end, that fits together
+    "data.rows.provides": ["audio", "answer", "speech"], "speech.units": {"use": "mel_units"},
+    "stages.units": {"objective": "units", "train": {"speech": {"units": "full"}}, "data": {"rows": 1.0}},
+    "stages.speak.after": "units", "stages.speak.init_from": {"audio": "understand", "backbone": "understand", "speech": "units"},
+    "stages.voice": {"objective": "vocoder", "train": {"speech": {"codec": "full"}}, "data": {"rows": 1.0},
+                     "loss": {"mel": 1.0, "duration": 1.0}, "trainer": {"max_steps": 1}, "after": "speak"}}
 STAGING: list[tuple[dict[str, object], str]] = [
     ({"stages.speak.after": "undrstand"}, "stages.speak.after is 'undrstand', which is no stage. Did you mean 'understand'? Stages: understand, speak."),
     ({"stages.understand.after": "speak", "stages.speak.after": "understand"}, "goes in a circle (speak → understand); let one of them come first."),
@@ -404,11 +410,34 @@ STAGING: list[tuple[dict[str, object], str]] = [
                   " train: {speech: {codec: full}} before it."),
     ({"stages.speak.objective": "units"}, "stages.speak.objective is units, which fits one codec alone, but train names speech.head; name one of speech.codec."),
     ({"stages.speak.objective": "units", "stages.speak.train": {"speech": {"codec": "full"}}, "data.rows.provides": ["answer", "speech"]},
-     "stages.speak.objective is units, but speech.codec offers no objective of its own (it comes with its weights)."),
+     "stages.speak.objective is units, but speech.codec offers vocoder."),
+    ({**VOICE, "speech.codec": {"use": "mel_units"}}, "stages.voice.objective is vocoder, but speech.codec offers units."),
+    ({**VOICE, "speech.units": GONE, "stages.units": GONE, "stages.speak.after": "understand", "stages.speak.init_from": GONE,
+      "data.rows.provides": ["audio", "answer", "codes", "speech"]},
+     "stages.voice trains speech.codec on the codes of waves, but nothing makes them; pick what does with +speech/units=<preset>."),
+    ({**VOICE, "data.more": {**ROWS, "provides": ["audio", "answer", "codes"]}, "stages.voice.data": {"more": 1.0}},
+     "stages.voice needs rows with speech, but dataset more gives audio, answer, codes."),
+    ({**VOICE, "stages.voice.loss": {"stftt": 1.0, "mel": 1.0, "duration": 1.0}}, "stages.voice.loss.stftt is no loss of a vocoder."
+     " Did you mean 'stft'? There is: stft, mel, duration, adversarial, feature_matching."),
+    ({**VOICE, "stages.voice.loss": {"mel": 1.0, "duration": 1.0, "stft": 0.0}},
+     "stages.voice.loss.stft is 0, but must be above 0; leave a loss out that is not wanted."),
+    ({**VOICE, "stages.voice.loss": {}}, "stages.voice.loss weighs nothing that a wave is learnt by; write for example"
+                                         " {stft: 1.0, mel: 1.0, duration: 1.0}."),
+    ({**VOICE, "stages.voice.loss": {"mel": 1.0}}, "stages.voice.loss lacks duration, so speech.codec would never learn how long a"
+                                                   " code lasts; add duration: 1.0."),
+    ({**VOICE, "stages.voice.trainer": {}}, "stages.voice.trainer says neither max_steps nor max_epochs; set one of them."),
+    ({**VOICE, "stages.voice.optim": {"parts": {"backbone": {"lr": 1.0}}}},
+     "stages.voice.optim.parts.backbone is not trained in this stage. Trained: speech.codec."),
     ({**SPEECH_ROWS, "data.rows.provides": ["answer", "codes"], "stages.speak.objective": "units",
       "stages.speak.train": {"speech": {"codec": "full"}}}, "stages.speak needs rows with speech, but dataset rows gives answer, codes."),
-    ({"stages.speak.objective": "unit"}, "stages.speak.objective is 'unit', but must be one of heads, units, codec, vocoder. Did you mean 'units'?"),
+    ({"stages.speak.objective": "unit"}, "stages.speak.objective is 'unit', but must be one of heads, units, codec, vocoder, import. Did you mean 'units'?"),
 ]
+
+
+def test_a_voice_fits_after_units(fitting: dict[str, Any]) -> None:
+    stage = changed(fitting, VOICE).stages["voice"]
+    assert (stage.trained, stage.used) == (("speech.codec",), ("speech.units", "speech.codec"))
+    assert stage.origins == {"speech.units": "units"}
 
 
 @pytest.mark.parametrize(("changes", "sentence"), STAGING, ids=[sentence[:60] for _, sentence in STAGING])

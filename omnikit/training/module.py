@@ -1,4 +1,4 @@
-"""The heads' losses, summed and optimised: what Lightning runs in a stage with `objective: heads`."""
+"""Losses, summed and optimised: what Lightning runs in a stage that learns step by step."""
 
 import csv
 import math
@@ -19,11 +19,14 @@ from omnikit.model import OmniModel
 from omnikit.plan import StagePlan
 from omnikit.recipe import Optim
 from omnikit.training.checkpoint import writing
+from omnikit.training.vocoder import Takes, VocoderLosses
 from omnikit.types import Batch
 
 
 class Training(L.LightningModule):
     """Weighted sum of the losses of one stage, AdamW over the trained parts, and metrics.csv.
+
+    The losses are those of the model's heads, unless `vocoding` gives a vocoder's.
 
     This class waits for the accelerator only to write the row of metrics every `log_every` steps; a component may wait itself.
 
@@ -31,23 +34,29 @@ class Training(L.LightningModule):
         model: frozen already; what requires gradients is optimised.
         stage: whose losses, weights and rates count.
         metrics: the file that losses go to.
+        vocoding: the losses of `objective: vocoder`, with discriminators where some are wanted.
     """
 
-    def __init__(self, model: OmniModel, stage: StagePlan, metrics: Path) -> None:
+    def __init__(self, model: OmniModel, stage: StagePlan, metrics: Path, vocoding: VocoderLosses | None = None) -> None:
         super().__init__()
         self.model = model
         self.stage = stage
+        self.vocoding = vocoding
         self.weights = dict(stage.stage.loss)
-        self.metrics = Metrics(metrics, tuple(self.weights), stage.name)
+        self.metrics = Metrics(metrics, (*self.weights, *(vocoding.extra if vocoding else ())), stage.name)
 
-    def training_step(self, batch: Batch, index: int) -> Tensor | None:
+    def training_step(self, batch: Batch | Takes, index: int) -> Tensor | None:
         """Give the weighted sum of the losses; None, which skips the step, if the batch has a target for none of them."""
-        losses = self.model.losses(batch, self.weights)
+        if isinstance(batch, Batch):
+            losses = self.model.losses(batch, self.weights)
+        else:
+            assert self.vocoding, "segments of speech come in a vocoder's stage only"
+            losses = self.vocoding(batch)
         self.metrics.add(losses)
-        terms = [self.weights[name] * loss for name, loss in losses.items()]
+        terms = [self.weights[name] * loss for name, loss in losses.items() if name in self.weights]
         return torch.stack(terms).sum() if terms else None
 
-    def on_train_batch_end(self, outputs: object, batch: Batch, index: int) -> None:
+    def on_train_batch_end(self, outputs: object, batch: Batch | Takes, index: int) -> None:
         step = self.global_step
         due = step % self.stage.stage.trainer.log_every == 0 or step == self.trainer.max_steps
         if due and step > self.metrics.step and self.global_rank == 0:
@@ -66,7 +75,9 @@ class Training(L.LightningModule):
         schedule = LambdaLR(optimizer, lambda step: rate(step, steps, optim))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+    def transfer_batch_to_device(self, batch: Batch | Takes, device: torch.device, dataloader_idx: int) -> Batch | Takes:
+        if isinstance(batch, Takes):
+            return batch.mapped(lambda tensor: tensor.to(device, non_blocking=True))
         return moved(batch, device)
 
 

@@ -22,16 +22,18 @@ from torch.utils.data import DataLoader
 from omnikit.data.codes import Codes
 from omnikit.data.collate import Collator, spoken, waveform
 from omnikit.data.datamodule import Buckets, Mixture, loader
+from omnikit.data.supervision import check_supervised
 from omnikit.errors import DataError, OmnikitError, RunError
 from omnikit.model import OmniModel
 from omnikit.plan import Plan, StagePlan
-from omnikit.protocols import CodecConfig, FittedCodec, Reader
+from omnikit.protocols import CodecConfig, FittedCodec, Reader, Vocoder, VocoderConfig
 from omnikit.training import checkpoint, imports, lock
 from omnikit.training.freeze import check_unmoved, freeze, full_precision, hashes, weights_hash
 from omnikit.training.ledger import as_record
 from omnikit.training.module import Training
 from omnikit.training.progress import Bar, progress
 from omnikit.training.runs import WEIGHTS, is_done, link_latest, run_folder, stage_hash
+from omnikit.training.vocoder import Segments, Takes, VocoderLosses, label
 from omnikit.types import Batch
 
 
@@ -124,9 +126,11 @@ def _run(plan: Plan, stage: StagePlan, folder: Path, partial: Path) -> Row:
     _prepare()
     L.seed_everything(seed, verbose=False)
     readers = {name: plan.readers[name].build() for name in stage.datasets}
+    if stage.stage.objective == "heads":
+        check_supervised(stage.name, plan, stage.stage.loss, readers)
     model = assemble(plan, stage, folder)
     before = hashes(model)
-    fit = _fit_heads if stage.stage.objective == "heads" else _fit_units
+    fit = {"heads": _fit_heads, "vocoder": _fit_vocoder}.get(stage.stage.objective, _fit_units)
     with full_precision(model, stage.trained):
         steps, numbers = fit(plan, stage, model, readers, partial, seed)
         model.cpu()
@@ -164,6 +168,20 @@ def _fit_heads(plan: Plan, stage: StagePlan, model: OmniModel, readers: dict[str
     return trainer.global_step, module.metrics.last
 
 
+def _fit_vocoder(plan: Plan, stage: StagePlan, model: OmniModel, readers: dict[str, Reader], partial: Path,
+                 seed: int) -> tuple[int, dict[str, float]]:
+    run, branch = stage.stage.trainer, stage.trained[0].partition(".")[0]
+    codec = cast(VocoderConfig, plan.outputs[branch].codec)  # the plan lets `vocoder` train such only
+    with progress(f"{stage.name}: labels") as report:
+        speech = label(readers, model.units(branch), codec, report)
+    segments = Segments(speech, stage.stage.data, run.batch_size, codec.segment, seed)
+    losses = VocoderLosses(cast(Vocoder, model.codec(branch)), stage.stage.loss, codec, stage.stage.optim.lr)
+    trainer = lightning(stage, partial, [Bar(stage.name)])
+    module = Training(model, stage, partial / "metrics.csv", losses)
+    _fit(trainer, module, DataLoader(segments, batch_size=None, pin_memory=torch.cuda.is_available()))
+    return trainer.global_step, module.metrics.last
+
+
 def lightning(stage: StagePlan, folder: Path, callbacks: list[L.Callback]) -> L.Trainer:
     """Give Lightning's trainer with nothing switched on that a stage does not ask for: no logger, no checkpoints."""
     # deterministic mode also writes NaN into every new tensor, which costs time and changes no result of ours
@@ -177,7 +195,7 @@ def lightning(stage: StagePlan, folder: Path, callbacks: list[L.Callback]) -> L.
         num_sanity_val_steps=0, default_root_dir=folder)
 
 
-def _fit(trainer: L.Trainer, module: Training, batches: DataLoader[Batch]) -> None:
+def _fit(trainer: L.Trainer, module: Training, batches: DataLoader[Batch] | DataLoader[Takes]) -> None:
     """Fit, and give interruptions and mistakes in the data back as they were raised."""
     interrupt = signal.getsignal(signal.SIGINT)
     try:

@@ -107,6 +107,8 @@ class UnitHiFiGAN:
         duration_dim: width inside the duration predictor, whose kernels are 3 (the original's padding allows no other);
             None for a vocoder without one, which speaks a frame for each unit.
         sample_rate: samples per second of the wave.
+        segment: frames that it is trained on at once.
+        discriminator_dim: width of the discriminators that hear it, in a stage with adversarial losses.
         weights: file of a checkpoint, torch or safetensors; None for random weights.
 
     Source: fairseq's CodeHiFiGANVocoder; HiFi-GAN, arXiv:2010.05646.
@@ -122,13 +124,17 @@ class UnitHiFiGAN:
     block_dilations: tuple[tuple[int, ...], ...] = ()
     duration_dim: int | None = 32
     sample_rate: int = 16000
+    segment: int = 28  # 8960 samples, as the published one
+    discriminator_dim: int = 32
     weights: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("units", "dim", "channels", "duration_dim", "sample_rate"):
+        for name in ("units", "dim", "channels", "duration_dim", "sample_rate", "segment"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}, but must be at least 1")
+        if self.discriminator_dim < 4 or self.discriminator_dim % 4:
+            raise ValueError(f"discriminator_dim is {self.discriminator_dim}, but must be a multiple of 4")
         if not self.rates or len(self.rates) != len(self.kernels):
             raise ValueError(f"rates has {len(self.rates)} values and kernels {len(self.kernels)}, but each step needs"
                              " one of both")
@@ -172,8 +178,8 @@ class UnitHiFiGAN:
 
     @property
     def objectives(self) -> tuple[str, ...]:
-        """None: it comes with its weights."""
-        return ()
+        """What stages can train it: `objective: vocoder`."""
+        return ("vocoder",)
 
     def build(self) -> nn.Module:
         """Give the module; raises ConfigError if the weights do not fit."""

@@ -40,13 +40,29 @@ def test_public_size_has_the_checkpoints_tensors_and_parameters() -> None:
 
 def test_config_keeps_the_contract_of_a_codec_that_only_decodes() -> None:
     assert isinstance(SMALL, CodecConfig)
-    assert (SMALL.encodes, SMALL.decodes, SMALL.objectives) == (False, True, ())
+    assert (SMALL.encodes, SMALL.decodes, SMALL.objectives) == (False, True, ("vocoder",))
 
 
 def test_wave_has_320_samples_for_each_frame() -> None:
     module, codes = build(), torch.tensor([1, 5, 3])
     assert module.decode(codes).shape == (320 * int(module.durations(codes).sum()),)
     assert module.generate(codes).shape == (960,)
+
+
+def test_durations_of_a_row_do_not_depend_on_its_padding() -> None:
+    module, codes = build(), torch.tensor([[1, 5, 3], [4, 2, 0]])
+    mask = torch.tensor([[True, True, True], [True, True, False]])
+    with torch.no_grad():
+        both = module.log_durations(codes, mask)
+        alone = module.log_durations(codes[1:, :2], mask[1:, :2])
+    torch.testing.assert_close(both[1, :2], alone[0])
+
+
+def test_a_loss_on_the_wave_reaches_every_weight_of_the_generator() -> None:
+    module = build()
+    module.generate(torch.tensor([[1, 5, 3], [4, 2, 0]])).square().mean().backward()
+    still = [name for name, weights in module.named_parameters() if weights.grad is None or not weights.grad.any()]
+    assert all(name.startswith("dur_predictor") for name in still)
 
 
 def test_negative_units_are_dropped_and_none_gives_silence() -> None:
@@ -106,6 +122,8 @@ def test_foreign_unit_and_encoding_are_refused() -> None:
     ({"block_dilations": ((1,), (2,))}, "block_dilations has 2 values and block_kernels 3"),
     ({"block_dilations": ((1,), (2,), ())}, "must hold numbers of at least 1"),
     ({"units": 0}, "units is 0, but must be at least 1"),
+    ({"segment": 0}, "segment is 0, but must be at least 1"),
+    ({"discriminator_dim": 6}, "discriminator_dim is 6, but must be a multiple of 4"),
 ])
 def test_impossible_value_is_refused(fields: dict[str, object], text: str) -> None:
     with pytest.raises(ValueError, match=text):

@@ -32,7 +32,6 @@ class MelUnitCodec(nn.Module):
     @torch.no_grad()
     def encode(self, wave: Tensor) -> Tensor:
         """Wave [N] in [-1, 1] to units [T] with their runs merged; an empty wave has none."""
-        self._ready()
         merged: Tensor = torch.unique_consecutive(self.label(wave))
         return merged
 
@@ -45,8 +44,10 @@ class MelUnitCodec(nn.Module):
                             f" units 0 to {self.config.units - 1}; use units of the same codec.")
         return self.speak(codes.repeat_interleave(self.durations.frames(codes)))
 
+    @torch.no_grad()
     def label(self, wave: Tensor) -> Tensor:
         """Wave [N] to one unit per frame [ceil(N / (hop x stack))], runs not merged."""
+        self._ready()
         return nearest(self._rows(wave), self.centroids)[0]
 
     def speak(self, labels: Tensor) -> Tensor:

@@ -1,0 +1,75 @@
+"""Stages that fit one codec alone: its units (`objective: units`) or how it speaks them (`vocoder`). Each mismatch becomes
+one sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from omnikit.errors import nearest
+from omnikit.protocols import ReaderConfig
+from omnikit.wiring import Outlet
+
+if TYPE_CHECKING:
+    from omnikit.staging import StagePlan
+
+VOCODER_LOSSES = ("stft", "mel", "duration", "adversarial", "feature_matching")
+
+
+def check_codec(where: str, plan: StagePlan, outputs: Mapping[str, Outlet], readers: Mapping[str, ReaderConfig],
+                errors: list[str]) -> None:
+    """Hold a stage that fits a codec against what the codec offers and what the datasets hold."""
+    objective = plan.stage.objective
+    codecs = {f"{name}.codec": outlet.codec for name, outlet in outputs.items() if outlet.codec}
+    codecs |= {f"{name}.units": outlet.units for name, outlet in outputs.items() if outlet.units}
+    if len(plan.trained) != 1 or plan.trained[0] not in codecs:
+        errors.append(f"{where}.objective is {objective}, which fits one codec alone, but train names"
+                      f" {', '.join(plan.trained) or 'nothing'};"
+                      f" name one of {', '.join(codecs) or 'none (there is no codec)'}.")
+        return
+    offered = objectives(codecs[plan.trained[0]])
+    if objective not in offered:
+        errors.append(f"{where}.objective is {objective}, but {plan.trained[0]} offers"
+                      f" {', '.join(offered) or 'no objective of its own (it comes with its weights)'}.")
+    for name in plan.datasets:
+        if "speech" not in readers[name].provides:
+            errors.append(f"{where} needs rows with speech, but dataset {name} gives"
+                          f" {', '.join(readers[name].provides)}.")
+    if objective == "vocoder" and "vocoder" in offered:
+        _check_vocoder(where, plan, outputs[plan.trained[0].partition(".")[0]], errors)
+
+
+def check_fitted(where: str, plan: StagePlan, outlet: Outlet, errors: list[str]) -> None:
+    """Append a sentence if a stage needs codes from a part that no stage before it has fitted."""
+    if outlet.made_by and "units" in objectives(outlet.maker) and outlet.made_by not in plan.origins:
+        slot = outlet.made_by.rpartition(".")[2]
+        errors.append(f"{where} needs {outlet.made_by}, which no earlier stage has fitted; add a stage with"
+                      f" objective: units and train: {{{outlet.name}: {{{slot}: full}}}} before it.")
+
+
+def objectives(codec: object) -> tuple[str, ...]:
+    """Give the stage objectives that a codec offers."""
+    return tuple(getattr(codec, "objectives", ()))
+
+
+def _check_vocoder(where: str, plan: StagePlan, outlet: Outlet, errors: list[str]) -> None:
+    part, losses = plan.trained[0], plan.stage.loss
+    if outlet.units is None:
+        errors.append(f"{where} trains {part} on the codes of waves, but nothing makes them; pick what does with"
+                      f" +{outlet.name}/units=<preset>.")
+    check_fitted(where, plan, outlet, errors)
+    for name, weight in losses.items():
+        if name not in VOCODER_LOSSES:
+            errors.append(f"{where}.loss.{name} is no loss of a vocoder.{nearest(name, VOCODER_LOSSES)}"
+                          f" There is: {', '.join(VOCODER_LOSSES)}.")
+        elif not 0 < weight < math.inf:
+            errors.append(f"{where}.loss.{name} is {weight:g}, but must be above 0; leave a loss out that is not wanted.")
+    if not {"stft", "mel", "adversarial"} & set(losses):
+        errors.append(f"{where}.loss weighs nothing that a wave is learnt by; write for example"
+                      f" {{stft: 1.0, mel: 1.0{', duration: 1.0' if outlet.codes and outlet.codes.merged else ''}}}.")
+    merged, given = bool(outlet.codes and outlet.codes.merged), getattr(outlet.codec, "weights", None) is not None
+    if "duration" in losses and not merged:
+        errors.append(f"{where}.loss.duration is never read: {part} merges no runs; take it out.")
+    if losses and "duration" not in losses and merged and part not in plan.origins and not given:
+        errors.append(f"{where}.loss lacks duration, so {part} would never learn how long a code lasts; add duration: 1.0.")

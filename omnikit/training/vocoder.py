@@ -1,0 +1,189 @@
+"""What a stage with `objective: vocoder` learns from and by: frames of speech with their waves, and the losses.
+
+A vocoder turns one code per frame into a wave; what makes the codes labels the speech of the stage's data, once, before the
+first step. All of that speech is kept in memory: 230 MB an hour at 16 kHz. Knows no vocoder and no Lightning.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import IterableDataset
+
+from omnikit.data.collate import spoken, waveform
+from omnikit.errors import DataError, RunError
+from omnikit.protocols import Codec, LabellingCodec, Reader, Vocoder, VocoderConfig
+from omnikit.training.adversary import Adversary, adversarial_loss, judgement_loss, matching_loss
+from omnikit.training.spectra import MelLoss, STFTLoss
+
+BETAS = (0.8, 0.99)  # of the discriminators' AdamW: HiFi-GAN, section 3.1
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """Speech cut to whole frames: its codes [T], one per frame, and its wave [T x samples of a frame]."""
+
+    labels: Tensor
+    wave: Tensor
+
+
+@dataclass
+class Takes:
+    """A batch of segments, and the whole utterances that they were cut from.
+
+    Args:
+        labels: [B, S] codes, one per frame.
+        waves: [B, S x samples of a frame].
+        merged: [B, U] the utterances' codes with runs merged; what is beyond an utterance's end is 0.
+        frames: [B, U] how long each lasts; 0 beyond the end.
+    """
+
+    labels: Tensor
+    waves: Tensor
+    merged: Tensor
+    frames: Tensor
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> Takes:
+        """Give the batch with every tensor changed."""
+        return Takes(change(self.labels), change(self.waves), change(self.merged), change(self.frames))
+
+    def pin_memory(self) -> Takes:
+        """Give the batch in memory that a GPU copies from without waiting; a DataLoader asks for it by this name."""
+        return self.mapped(lambda tensor: tensor.pin_memory())
+
+
+def label(readers: Mapping[str, Reader], codec: Codec, config: VocoderConfig,
+          progress: Callable[[float], None]) -> dict[str, list[Utterance]]:
+    """Label each different spoken answer of each dataset; one shorter than a segment ends in silence.
+
+    Args:
+        codec: what makes the codes.
+        config: of the vocoder that learns.
+        progress: takes the finished share.
+
+    Raises:
+        DataError: a dataset has no spoken answer, or one that cannot be read.
+        RunError: the codec says only which codes there are, not which frame has which.
+    """
+    if not hasattr(codec, "label"):
+        raise RunError(f"{type(codec).__name__} makes codes, but does not say which frame has which (it has no `label`), so no"
+                       " vocoder can learn from it; pick other units.")
+    labelling, found, done = cast(LabellingCodec, codec), {}, 0
+    for name, reader in readers.items():
+        rows: dict[bytes, Utterance] = {}
+        for index in range(len(reader)):
+            sample = reader[index]
+            for part in spoken(sample):
+                wave = waveform(part, config.spec.sample_rate, sample.id)
+                key = hashlib.sha1(wave.tobytes(), usedforsecurity=False).digest()
+                if key not in rows:
+                    rows[key] = _utterance(torch.from_numpy(wave), labelling, config)
+            done += 1
+            progress(done / sum(map(len, readers.values())))
+        if not rows:
+            raise DataError(f"Dataset {name} has no spoken answer, but a vocoder learns from them; take another dataset.")
+        found[name] = list(rows.values())
+    return found
+
+
+def _utterance(wave: Tensor, codec: LabellingCodec, config: VocoderConfig) -> Utterance:
+    hop = int(config.spec.sample_rate / config.spec.rate)
+    long = F.pad(wave, (0, max(0, (config.segment + 1) * hop - len(wave))))  # one more: some codecs give no last frame
+    labels = codec.label(long)
+    return Utterance(labels, F.pad(long, (0, max(0, len(labels) * hop - len(long))))[:len(labels) * hop])
+
+
+class Segments(IterableDataset[Takes]):
+    """Passes of batches; a segment is cut at a random frame of an utterance, and every second of speech is as likely.
+
+    Args:
+        speech: dataset → its utterances.
+        shares: dataset → share of the segments, any positive numbers.
+        batch_size: segments in a batch; a pass has as many segments as there are utterances.
+        segment: frames of a segment.
+        seed: decides which; the same seed gives the same batches.
+    """
+
+    def __init__(self, speech: Mapping[str, Sequence[Utterance]], shares: Mapping[str, float], batch_size: int, segment: int,
+                 seed: int) -> None:
+        self.rows = [row for name in shares for row in speech[name]]
+        frames = {name: sum(len(row.labels) for row in speech[name]) for name in shares}
+        self.weights = torch.tensor([shares[name] * len(row.labels) / frames[name] for name in shares for row in speech[name]])
+        self.batch_size, self.segment = batch_size, segment
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __len__(self) -> int:
+        """Give the batches of a pass."""
+        return -(-len(self.rows) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Takes]:
+        for _ in range(len(self)):
+            drawn = torch.multinomial(self.weights, self.batch_size, replacement=True, generator=self.generator)
+            yield self._takes([self.rows[index] for index in drawn.tolist()])
+
+    def _takes(self, rows: Sequence[Utterance]) -> Takes:
+        labels, waves = zip(*(self._cut(row) for row in rows), strict=True)
+        runs = [torch.unique_consecutive(row.labels, return_counts=True) for row in rows]
+        merged, frames = (pad_sequence(list(column), batch_first=True) for column in zip(*runs, strict=True))
+        return Takes(torch.stack(labels), torch.stack(waves), merged, frames)
+
+    def _cut(self, row: Utterance) -> tuple[Tensor, Tensor]:
+        start = int(torch.randint(len(row.labels) - self.segment + 1, (), generator=self.generator))
+        hop = len(row.wave) // len(row.labels)
+        return row.labels[start:start + self.segment], row.wave[start * hop:(start + self.segment) * hop]
+
+
+class VocoderLosses(nn.Module):
+    """The losses of a vocoder: stft, mel, duration, adversarial, feature_matching, each alone and in float32.
+
+    With either of the last two it owns discriminators, which learn from the same batch before the vocoder does: they score
+    what it gives now, and `judge`, their own optimizer, is stepped here. Their loss is among the numbers as `discriminator`.
+
+    Args:
+        vocoder: what is trained.
+        wanted: names of the losses.
+        config: the vocoder's.
+        lr: learning rate of the discriminators; it does not change.
+    """
+
+    def __init__(self, vocoder: Vocoder, wanted: Collection[str], config: VocoderConfig, lr: float) -> None:
+        super().__init__()
+        self._vocoder = (vocoder,)  # in a tuple, so that it does not become a part of this module
+        self.wanted = frozenset(wanted)
+        self.stft, self.mel = STFTLoss(), MelLoss(config.spec.sample_rate)
+        self.adversary = Adversary(config.discriminator_dim) if self.wanted & {"adversarial", "feature_matching"} else None
+        self.judge = torch.optim.AdamW(self.adversary.parameters(), lr, betas=BETAS) if self.adversary else None
+        self.extra = ("discriminator",) if self.adversary else ()
+
+    def forward(self, takes: Takes) -> dict[str, Tensor]:
+        """Give each wanted loss, a scalar; and `discriminator`, without a gradient, where there are some."""
+        vocoder = self._vocoder[0]
+        made: Tensor = vocoder.generate(takes.labels).float()
+        losses = {"stft": self.stft, "mel": self.mel}
+        found = {name: loss(made, takes.waves) for name, loss in losses.items() if name in self.wanted}
+        if "duration" in self.wanted:
+            valid = takes.frames > 0
+            error = vocoder.log_durations(takes.merged, valid).float() - (takes.frames + 1).log()
+            found["duration"] = error[valid].square().mean()
+        return found | self._adversarial(made, takes.waves)
+
+    def _adversarial(self, made: Tensor, true: Tensor) -> dict[str, Tensor]:
+        if self.adversary is None or self.judge is None:
+            return {}
+        self.adversary.requires_grad_(True)
+        judgement = judgement_loss(self.adversary(true), self.adversary(made.detach()))
+        if torch.is_grad_enabled():
+            self.judge.zero_grad()
+            judgement.backward()  # type: ignore[no-untyped-call]  # torch has none here
+            self.judge.step()
+        self.adversary.requires_grad_(False)
+        heard, wanted = self.adversary(made), self.adversary(true)
+        losses = {"adversarial": adversarial_loss(heard), "feature_matching": matching_loss(wanted, heard)}
+        return {name: losses[name] for name in losses if name in self.wanted} | {"discriminator": judgement.detach()}

@@ -1,0 +1,224 @@
+"""A stage with `objective: vocoder` on doubles: what it hears, what it learns by, what it keeps."""
+
+import csv
+import json
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import torch
+from doubles import RATE, Box, BoxModule, Echo, EchoReader, make_plan, write_tokenizer
+from torch import Tensor, nn
+
+from omnikit.errors import DataError, RunError
+from omnikit.plan import Plan
+from omnikit.protocols import VocoderConfig
+from omnikit.recipe import Optim, Run, Stage
+from omnikit.specs import CodecSpec
+from omnikit.staging import Wired, plan_stages
+from omnikit.training import checkpoint
+from omnikit.training.runs import WEIGHTS
+from omnikit.training.spectra import MelLoss, STFTLoss
+from omnikit.training.stage import run_stages
+from omnikit.training.vocoder import Segments, Takes, Utterance, VocoderLosses, label
+
+BOX = Box()
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """A table of waves, one for each code, and one of durations."""
+
+    size: int = BOX.size
+    segment: int = 2
+    discriminator_dim: int = 4
+    weights: str | None = None
+    encodes: bool = False
+    decodes: bool = True
+    objectives: tuple[str, ...] = ("vocoder",)
+
+    @property
+    def spec(self) -> CodecSpec:
+        return CodecSpec(RATE, Fraction(RATE, 5), 1, self.size, merged=True)
+
+    def build(self) -> nn.Module:
+        return SpeakerModule(self.size)
+
+
+class SpeakerModule(nn.Module):
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.waves = nn.Embedding(size, 5)
+        self.lasting = nn.Embedding(size, 1)
+
+    def generate(self, codes: Tensor) -> Tensor:
+        return self.waves(codes).flatten(-2)
+
+    def log_durations(self, codes: Tensor, mask: Tensor) -> Tensor:
+        return self.lasting(codes)[..., 0]
+
+
+def voiced(tokenizer: str, loss: dict[str, float], *, steps: int = 3, seed: int = 0) -> Plan:
+    """Give the doubles' plan with units beside a codec that speaks them, and two stages: units, voice."""
+    plan = make_plan(tokenizer, only={}, seed=seed)
+    outputs = {**plan.outputs, "speech": replace(plan.outputs["speech"], codec=Speaker(), units=BOX)}
+    only = {"units": Stage(objective="units", train={"speech": {"units": "full"}}, data={"echo": 1.0}),
+            "voice": Stage(objective="vocoder", train={"speech": {"codec": "full"}}, loss=loss, data={"echo": 1.0},
+                           optim=Optim(lr=1e-2), trainer=Run(max_steps=steps, batch_size=4, log_every=1))}
+    errors: list[str] = []
+    parts = ("audio.encoder", "audio.projector", "backbone", "text.head", "speech.head", "speech.units", "speech.codec")
+    planned = plan_stages(only, Wired(plan.inputs, outputs, plan.backbone, plan.readers, parts), errors)
+    assert not errors, errors
+    return replace(plan, outputs=outputs, stages=planned, recipe=replace(plan.recipe, stages=only))
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+
+
+@pytest.fixture
+def speech() -> list[Utterance]:
+    return label({"echo": EchoReader(Echo())}, BoxModule(9), Speaker(), lambda share: None)["echo"]
+
+
+def takes() -> Takes:
+    return Takes(torch.tensor([[1, 2], [3, 3]]), torch.linspace(-0.3, 0.3, 20).view(2, 10),
+                 torch.tensor([[1, 2, 0], [3, 4, 5]]), torch.tensor([[2, 1, 0], [4, 1, 3]]))
+
+
+# ---- what it learns from ----
+
+
+def test_speaker_keeps_the_contract() -> None:
+    config: VocoderConfig = Speaker()  # mypy holds it against the protocol
+    assert config.objectives == ("vocoder",)
+
+
+def test_each_frame_has_its_code_and_each_answer_stands_once(speech: list[Utterance]) -> None:
+    waves = {tuple(row.wave.tolist()) for row in speech}
+    assert len(waves) == len(speech) < Echo().rows
+    for row in speech:
+        assert torch.equal(BoxModule(9).label(row.wave), row.labels) and len(row.wave) == 5 * len(row.labels)
+
+
+def test_short_speech_ends_in_silence(speech: list[Utterance]) -> None:
+    shortest = min(speech, key=lambda row: len(row.wave.nonzero()))  # one word: one frame
+    assert len(shortest.labels) == Speaker().segment + 1
+    assert not shortest.wave[5:].any()
+
+
+def test_segments_are_cut_at_frames(speech: list[Utterance]) -> None:
+    for batch in Segments({"echo": speech}, {"echo": 1.0}, 4, 2, seed=0):
+        for labels, wave in zip(batch.labels, batch.waves, strict=True):
+            assert torch.equal(BoxModule(9).label(wave), labels)
+
+
+def test_merged_codes_and_their_frames_make_the_utterance(speech: list[Utterance]) -> None:
+    batch = next(iter(Segments({"echo": speech}, {"echo": 1.0}, 4, 2, seed=0)))
+    whole = {tuple(row.labels.tolist()) for row in speech}
+    for codes, frames in zip(batch.merged, batch.frames, strict=True):
+        assert tuple(codes.repeat_interleave(frames).tolist()) in whole
+        assert len(torch.unique_consecutive(codes[frames > 0])) == int((frames > 0).sum())
+
+
+def test_shares_hold_whatever_the_sizes() -> None:
+    rows = {name: [Utterance(torch.full((length,), code), torch.zeros(5 * length)) for _ in range(count)]
+            for name, code, length, count in (("few", 1, 2, 3), ("many", 2, 9, 50))}
+    drawn = torch.cat([batch.labels[:, 0] for batch in Segments(rows, {"few": 3.0, "many": 1.0}, 40, 2, seed=0)])
+    assert float((drawn == 1).float().mean()) == pytest.approx(0.75, abs=0.15)
+
+
+def test_same_seed_draws_the_same_segments(speech: list[Utterance]) -> None:
+    one, two, other = (next(iter(Segments({"echo": speech}, {"echo": 1.0}, 8, 2, seed=seed))).waves for seed in (5, 5, 6))
+    assert torch.equal(one, two) and not torch.equal(one, other)
+
+
+# ---- what it learns by ----
+
+
+def test_losses_are_those_of_the_wave_it_gives() -> None:
+    module, batch = SpeakerModule(9), takes()
+    found = VocoderLosses(module, ("stft", "mel", "duration"), Speaker(), 1e-3)(batch)
+    wave = module.waves.weight[batch.labels].flatten(1)
+    assert torch.equal(found["stft"], STFTLoss()(wave, batch.waves))
+    assert torch.equal(found["mel"], MelLoss(RATE)(wave, batch.waves))
+    assert set(found) == {"stft", "mel", "duration"}
+
+
+def test_duration_loss_is_the_squared_error_of_log_frames() -> None:
+    module, batch = SpeakerModule(9), takes()
+    found = VocoderLosses(module, ("duration",), Speaker(), 1e-3)(batch)["duration"]
+    said = module.lasting.weight[torch.tensor([1, 2, 3, 4, 5]), 0]
+    expected = (said - torch.tensor([3.0, 2.0, 5.0, 2.0, 4.0]).log()).square().mean()
+    torch.testing.assert_close(found, expected)
+
+
+def test_discriminators_learn_and_the_vocoder_is_their_pupil() -> None:
+    torch.manual_seed(0)
+    module, batch = SpeakerModule(9), takes()
+    losses = VocoderLosses(module, ("adversarial", "feature_matching"), Speaker(), 1e-3)
+    before = {name: weights.clone() for name, weights in losses.named_parameters()}
+    found = losses(batch)
+    (found["adversarial"] + found["feature_matching"]).backward()
+    assert set(found) == {"adversarial", "feature_matching", "discriminator"} and not found["discriminator"].requires_grad
+    assert all(not torch.equal(weights, before[name]) for name, weights in losses.named_parameters() if "scales.2" in name)
+    assert module.waves.weight.grad is not None and bool(module.waves.weight.grad[1].any())
+
+
+# ---- the stage ----
+
+
+def run(tokenizer: str, folder: Path, loss: dict[str, float], **changes: int) -> dict[str, dict[str, str]]:
+    run_stages(voiced(tokenizer, loss, **changes), folder, "")
+    return json.loads((folder / "voice" / "lock.json").read_text())
+
+
+def test_stage_trains_the_codec_alone(tokenizer: str, tmp_path: Path) -> None:
+    record = run(tokenizer, tmp_path, {"stft": 1.0, "duration": 1.0})
+    moved = {part for part, digest in record["weights_after"].items() if record["weights_before"][part] != digest}
+    assert moved == {"speech.codec"} and set(record["weights_after"]) == {"speech.codec", "speech.units"}
+    assert set(checkpoint.hashes(tmp_path / "voice" / WEIGHTS)[0]) == {"speech.codec"}
+
+
+def test_losses_fall_and_every_step_is_a_row(tokenizer: str, tmp_path: Path) -> None:
+    run(tokenizer, tmp_path, {"stft": 1.0, "duration": 1.0}, steps=60)
+    with (tmp_path / "voice" / "metrics.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert len(table) == 60 and list(table[0]) == ["step", "lr", "loss.stft", "loss.duration", "seconds"]
+    assert float(table[-1]["loss.duration"]) < 0.8 * float(table[0]["loss.duration"])
+
+
+def test_same_seed_gives_the_same_voice(tokenizer: str, tmp_path: Path) -> None:
+    loss = {"mel": 1.0, "duration": 1.0, "adversarial": 1.0, "feature_matching": 2.0}
+    records = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        records.append(run(tokenizer, tmp_path / name, loss, seed=seed)["weights_after"]["speech.codec"])
+        torch.rand(7)  # whatever else a program draws
+    assert records[0] == records[1] != records[2]
+
+
+def test_discriminators_are_a_column_and_are_not_kept(tokenizer: str, tmp_path: Path) -> None:
+    run(tokenizer, tmp_path, {"mel": 1.0, "duration": 1.0, "adversarial": 1.0})
+    head = (tmp_path / "voice" / "metrics.csv").read_text().splitlines()[0]
+    assert head == "step,lr,loss.mel,loss.duration,loss.adversarial,loss.discriminator,seconds"
+    assert set(checkpoint.hashes(tmp_path / "voice" / WEIGHTS)[0]) == {"speech.codec"}
+
+
+def test_finished_voice_is_not_trained_again(tokenizer: str, tmp_path: Path) -> None:
+    plan = voiced(tokenizer, {"stft": 1.0, "duration": 1.0})
+    run_stages(plan, tmp_path, "")
+    assert all(row.skipped for row in run_stages(plan, tmp_path, ""))
+
+
+def test_units_that_do_not_label_frames_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(BoxModule, "label")
+    with pytest.raises(RunError, match=r"BoxModule makes codes, but does not say which frame has which \(it has no `label`\)"):
+        label({"echo": EchoReader(Echo())}, BoxModule(9), Speaker(), lambda share: None)
+
+
+def test_data_without_speech_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("omnikit.training.vocoder.spoken", lambda sample: [])
+    with pytest.raises(DataError, match="Dataset echo has no spoken answer, but a vocoder learns from them"):
+        label({"echo": EchoReader(Echo())}, BoxModule(9), Speaker(), lambda share: None)
