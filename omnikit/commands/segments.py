@@ -1,5 +1,6 @@
 """Sound on disk while it is being made: numbered segments, and one file that grows. Each is a whole WAV at every moment."""
 
+import io
 import os
 import re
 import wave
@@ -8,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
 
 from omnikit.data.media import save_audio
@@ -60,20 +62,23 @@ class Segments:
     def abandon(self) -> None:
         """Remove the growing file, if it has not got its name; the segments stay."""
         with suppress(OSError):
+            self._wave.close()
             self._file.close()
             self.growing.unlink(missing_ok=True)
 
     def _append(self, waveform: NDArray[np.float32]) -> None:
-        data = np.rint(np.clip(waveform, -1.0, 1.0) * 32767).astype("<i2")
-        self._wave.writeframes(data.tobytes())  # corrects the header each time
+        data = io.BytesIO()  # as save_audio writes its samples
+        soundfile.write(data, np.clip(waveform, -1.0, 1.0), self.sample_rate, format="RAW", subtype="PCM_16", endian="LITTLE")
+        self._wave.writeframes(data.getvalue())  # corrects the header each time
         self._file.flush()
-        self.samples += len(data)
+        self.samples += len(waveform)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
+            self.growing.unlink(missing_ok=True)
             raise RunError(f"{self.path} cannot be written: {error.strerror}.") from None
 
 

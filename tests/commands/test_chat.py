@@ -1,14 +1,16 @@
 """Talking to a run of doubles on the command line."""
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from doubles import make_plan, sound, write_tokenizer
+from doubles import RATE, make_plan, sound, write_tokenizer
 
 from omnikit.cli import main
+from omnikit.commands.segments import segments
 from omnikit.inference import session
 from omnikit.training.runs import find
 from omnikit.training.stage import run_stages
@@ -47,6 +49,56 @@ def test_loop_answers_line_by_line_and_outlives_a_bad_one(
     assert main(["chat", run, "--out", str(tmp_path / "a.wav")]) == 0
     assert sorted(path.name for path in tmp_path.glob("*.wav")) == ["a-1.wav", "a-3.wav"]
     assert "gone.wav does not exist" in capsys.readouterr().err
+
+
+def test_streamed_sound_is_the_whole_answer_s(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["chat", run, "--text", "two three four", "--out", str(tmp_path / "whole.wav")]) == 0
+    text = capsys.readouterr().out.splitlines()[0]
+    (tmp_path / "a-segments").mkdir()
+    (tmp_path / "a-segments" / "009.wav").touch()  # of an answer before
+    options = ["--stream", "--omega", "1", "--out", str(tmp_path / "a.wav")]
+    assert main(["chat", run, "--text", "two three four", *options]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    pieces = [soundfile.read(path)[0] for path in sorted((tmp_path / "a-segments").iterdir())]
+    assert printed[0] == text and f"{len(pieces)} segments in {tmp_path / 'a-segments'}" in printed[1] and len(pieces) > 1
+    assert re.fullmatch(r"times  first text [\d.]+ s, first sound [\d.]+ s, real-time factor [\d.]+ \(.*\)", printed[2])
+    np.testing.assert_array_equal(np.concatenate(pieces), soundfile.read(tmp_path / "a.wav")[0])
+    np.testing.assert_array_equal(soundfile.read(tmp_path / "a.wav")[0], soundfile.read(tmp_path / "whole.wav")[0])
+    assert not list(tmp_path.glob("*.part*"))
+
+
+def test_growing_sound_is_a_wave_at_every_moment_and_goes_if_it_fails(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), segments(tmp_path / "a.wav", RATE) as growing:
+        for count, word in enumerate(("one", "two", "three")):
+            assert len(soundfile.read(growing.growing)[0]) == 5 * count
+            growing.say(sound(word))
+        raise KeyboardInterrupt
+    assert sorted(path.name for path in tmp_path.rglob("*.wav")) == ["001.wav", "002.wav", "003.wav"]
+
+
+def test_sound_that_cannot_be_written_is_one_sentence(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a-segments").touch()  # a file where the folder shall be
+    assert main(["chat", run, "--text", "one", "--stream", "--out", str(tmp_path / "a.wav")]) == 2
+    assert capsys.readouterr().err.count("a.wav cannot be written: File exists.\n") == 1
+
+
+def test_loop_streams(run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("one\ntwo\n"))
+    assert main(["chat", run, "--stream", "--independent", "--out", str(tmp_path / "a.wav")]) == 0
+    assert sorted(path.name for path in tmp_path.glob("*.wav")) == ["a-1.wav", "a-2.wav"]
+    assert capsys.readouterr().out.count("times  first text") == 2
+
+
+@pytest.mark.parametrize(("options", "text"), [
+    (["--omega", "0", "--stream"], "0 is no whole number of at least 1"),
+    (["--omega", "5"], "--omega shapes a stream; add --stream"),
+    (["--independent"], "--independent shapes a stream; add --stream"),
+])
+def test_wrong_options_of_a_stream_are_one_sentence(
+    run: str, options: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["chat", run, "--text", "one", *options]) == 2
+    assert text in capsys.readouterr().err
 
 
 def test_missing_folder_for_the_answer_is_told_before_the_model_loads(run: str, capsys: pytest.CaptureFixture[str]) -> None:
