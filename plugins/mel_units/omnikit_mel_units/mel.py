@@ -17,8 +17,9 @@ class LogMel(nn.Module):
         super().__init__()
         self.config = config
         self.size = 1 << (config.window - 1).bit_length()  # of the Fourier transform, at least the window
-        filters = melscale_fbanks(self.size // 2 + 1, BASS, config.sample_rate / 2, config.mels, config.sample_rate,
-                                  norm="slaney", mel_scale="slaney")  # [bins, mels]
+        with torch.device("cpu"):  # torchaudio looks at values, of which the meta device has none
+            filters = melscale_fbanks(self.size // 2 + 1, BASS, config.sample_rate / 2, config.mels, config.sample_rate,
+                                      norm="slaney", mel_scale="slaney")  # [bins, mels]
         self.register_buffer("filters", filters, persistent=False)
         self.register_buffer("hann", torch.hann_window(config.window), persistent=False)
         self.filters: Tensor
