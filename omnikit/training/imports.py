@@ -57,7 +57,10 @@ def take(plan: Plan, stage: StagePlan, path: Path) -> tuple[list[Entry], dict[st
 
 def blueprint(plan: Plan, part: str) -> dict[str, Stored]:
     """Give name → shape and number format of a part's tensors, tied ones once; there is nothing to read."""
-    with torch.device("meta"):
+    try:
+        with torch.device("meta"):
+            module = OmniModel(plan, [part]).parts()[part]
+    except NotImplementedError:  # torch's word for what cannot be computed without numbers, as some buffers are
         module = OmniModel(plan, [part]).parts()[part]
     seen: set[int] = set()
     found = {}
