@@ -1,10 +1,12 @@
-"""Numbers about texts: exact match and word error rate. Knows no model."""
+"""Texts compared: exact match, wrong words and wrong characters. Knows no model."""
 
 import re
 from collections.abc import Sequence
 
 NORMALISER = "lower case, punctuation to spaces (apostrophes inside words stay), runs of spaces to one"
 _NOT_WORDS = re.compile(r"(?<!\w)'|'(?!\w)|[^\w\s']")
+
+Pair = tuple[float, float]  # how much was found, and of how much
 
 
 def normalised(text: str) -> str:
@@ -17,15 +19,25 @@ def exact(found: str, expected: str) -> bool:
     return found.split() == expected.split()
 
 
-def word_error_rate(heard: Sequence[str], said: Sequence[str]) -> float | None:
-    """Give wrong, missing and extra words divided by the words said, after normalising; None if no word was said.
+def word_errors(heard: Sequence[str], said: Sequence[str]) -> list[Pair]:
+    """Give (wrong, missing and extra words; words said) of each pair, after normalising; without pairs with nothing said.
 
-    Source: the usual edit distance, by jiwer. A pair with nothing said is left out.
+    Source: the usual edit distance, by jiwer.
     """
     import jiwer
 
+    counts = [jiwer.process_words(s, h) for h, s in _spoken(heard, said)]
+    return [(c.substitutions + c.deletions + c.insertions, c.substitutions + c.deletions + c.hits) for c in counts]
+
+
+def character_errors(heard: Sequence[str], said: Sequence[str]) -> list[Pair]:
+    """Give the same for characters, spaces between words included."""
+    import jiwer
+
+    counts = [jiwer.process_characters(s, h) for h, s in _spoken(heard, said)]
+    return [(c.substitutions + c.deletions + c.insertions, c.substitutions + c.deletions + c.hits) for c in counts]
+
+
+def _spoken(heard: Sequence[str], said: Sequence[str]) -> list[tuple[str, str]]:
     pairs = [(normalised(h), normalised(s)) for h, s in zip(heard, said, strict=True)]
-    spoken = [(h, s) for h, s in pairs if s]
-    if not spoken:
-        return None
-    return float(jiwer.wer([s for _, s in spoken], [h for h, _ in spoken]))
+    return [(h, s) for h, s in pairs if s]

@@ -1,199 +1,131 @@
-"""Scores of a run: does it answer right, because of what it heard, and can its speech be understood?
+"""Scores of a run: does it answer right, because of what it heard, can its speech be understood, and how soon?
 
-For each dataset of `evaluate.data`: exact text answers, in all and by kind; the same with another question's audio; and the
-word error rate of the recogniser on the generated speech, beside its own on natural speech of the same rows.
+For each dataset of `evaluate.data` the run answers every question; what came of it is kept in RUN/eval/, and the card is
+computed from that alone.
 """
 
+from __future__ import annotations
+
+import hashlib
 import json
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from omnikit.data.collate import questions, spoken, waveform
-from omnikit.data.templates import said
-from omnikit.errors import DataError, PlanError
-from omnikit.evaluation.metrics import NORMALISER, exact, word_error_rate
+from omnikit.errors import PlanError
+from omnikit.evaluation import card
+from omnikit.evaluation.answering import Examiner, spread
+from omnikit.evaluation.latency import OMEGAS, independent, streams, timed
+from omnikit.evaluation.records import write_json, write_lines
 from omnikit.inference.session import Session, restore
+from omnikit.plan import Plan
 from omnikit.training import lock
-from omnikit.training.checkpoint import writing
-from omnikit.training.progress import progress
+from omnikit.training.freeze import hashes
 from omnikit.training.runs import find, load_plan
-from omnikit.types import Answer, Message, Part, Sample
-
-Numbers = dict[str, object]
-Sound = tuple[NDArray[np.float32], int]
+from omnikit.types import Sample
 
 
-@dataclass
-class Scored:
-    """One row with everything that was asked of the model; `other` is its answer to another question's audio."""
-
-    sample: Sample
-    expected: str
-    answer: Answer
-    other: str | None = None
-    heard: str | None = None
-    natural: str | None = None  # what the recogniser hears in the row's own spoken answer
-
-
-def score(run: str | Path, recogniser: str | Path | None = None, limit: int | None = None, batch_size: int = 32) -> Numbers:
-    """Score a run on each dataset that its recipe evaluates on; keeps the answers and the numbers in <run>/eval/.
+@dataclass(frozen=True)
+class Options:
+    """How a run is scored.
 
     Args:
         recogniser: the run that hears the generated speech; None takes the recipe's, if it names one.
         limit: rows of each dataset at most, spread over it.
+        batch_size: questions at a time.
+        latency_rows: questions of the first dataset that are answered against the clock; 0 for none.
+        omegas: the Ω that they are streamed with.
+        speaks_with: "codec", or "units": the codes are spoken by the part that makes them.
+        keep_wavs: keep the generated speech too.
+    """
+
+    recogniser: str | Path | None = None
+    limit: int | None = None
+    batch_size: int = 32
+    latency_rows: int = 20
+    omegas: tuple[int, ...] = OMEGAS
+    speaks_with: str = "codec"
+    keep_wavs: bool = False
+
+
+def score(run: str | Path, options: Options = Options()) -> tuple[Path, dict[str, Any]]:
+    """Score a run on each dataset that its recipe evaluates on.
+
+    Returns:
+        the folder with the card and all that was kept, <run>/eval (<run>/eval_units where the units speak), and the card.
 
     Raises:
         OmnikitError: a run is not finished, or the recipe evaluates on nothing.
     """
-    folder = find(run)
-    plan = load_plan(folder)
-    session, name = restore(plan, folder), recogniser or plan.recipe.evaluate.recogniser
+    run_folder = find(run)
+    plan = load_plan(run_folder)
+    session, name = restore(plan, run_folder), options.recogniser or plan.recipe.evaluate.recogniser
     ear = restore(load_plan(find(name)), find(name)) if name and session.speech else None
     if not plan.recipe.evaluate.data:
         raise PlanError(f"Recipe {plan.recipe.name} names no data under `evaluate`, so there is nothing to score.")
-    found: dict[str, object] = {}
-    for title, dataset in plan.recipe.evaluate.data.items():
-        reader = plan.readers[dataset].build()
-        rows = [reader[index] for index in spread(len(reader), limit)]
-        scored = answered(session, ear, rows, title, batch_size)
-        found[title] = {"dataset": dataset, **summary(scored)}
-        write(folder / "eval" / f"{title}.jsonl", "".join(json.dumps(_record(row)) + "\n" for row in scored))
-    numbers: Numbers = {"run": str(folder), "recogniser": str(find(name)) if ear and name else None, "seed": plan.recipe.seed,
-                        "decoding": {"max_new_tokens": plan.recipe.generate.max_new_tokens, "temperature": 0.0},
-                        "normaliser": NORMALISER, "limit": limit, "hardware": lock.hardware(), "scores": found}
-    write(folder / "eval" / "summary.json", json.dumps(numbers, indent=1) + "\n")
-    return numbers
+    folder = kept_in(run, options.speaks_with)
+    rows = {title: _rows(plan, dataset, options.limit) for title, dataset in plan.recipe.evaluate.data.items()}
+    conditions = _conditions(session, ear, options)
+    (folder / card.CONDITIONS).unlink(missing_ok=True)  # so that new answers never stand beside old conditions
+    examiner = Examiner(session, ear, options.speaks_with, folder / "wavs" if options.keep_wavs else None,
+                        options.batch_size)
+    for title, samples in rows.items():
+        write_lines(folder / f"{title}.jsonl", examiner.records(samples, title))
+    timing = conditions["latency"]
+    if timing:
+        write_lines(folder / card.TIMINGS, timed(session, _timed_rows(rows[timing["data"]], options), options.omegas))
+    write_json(folder / card.CONDITIONS, conditions)
+    return folder, card.make(folder)
 
 
-def answered(session: Session, ear: Session | None, samples: Sequence[Sample], title: str, batch_size: int) -> list[Scored]:
-    """Ask every question, and again with another's audio; let the recogniser hear the answers."""
-    others = rotated(samples)
-    rows: list[Scored] = []
-    with progress(f"eval {title}") as report:
-        for start in range(0, len(samples), batch_size):
-            batch = samples[start:start + batch_size]
-            answers = session.answers(batch, speak=ear is not None, greedy=True)
-            controls = [(i, o) for i, o in enumerate(others[start:start + batch_size]) if o is not None]
-            texts = session.answers([o for _, o in controls], speak=False, greedy=True) if controls else []
-            fresh = [Scored(s, _expected(s), a) for s, a in zip(batch, answers, strict=True)]
-            for (index, _), text in zip(controls, texts, strict=True):
-                fresh[index].other = text.text
-            if ear:
-                _hear(ear, fresh)
-            rows += fresh
-            report(len(rows) / len(samples))
-    return rows
+def rescore(run: str | Path, speaks_with: str = "codec") -> tuple[Path, dict[str, Any]]:
+    """Compute the card again from what an earlier scoring kept, without the model.
+
+    Raises:
+        RunError: there is no such run, or nothing was kept in it.
+    """
+    folder = kept_in(run, speaks_with)
+    return folder, card.make(folder)
 
 
-def summary(rows: Sequence[Scored]) -> Numbers:
-    """Give the numbers of one dataset; shares and rates are between 0 and 1, None where nothing was measured."""
-    kinds = defaultdict(list)
-    for row in rows:
-        kinds[row.sample.facts.get("kind", "all")].append(exact(row.answer.text, row.expected))
-    controls = [exact(row.other, row.expected) for row in rows if row.other is not None]
-    heard = [row for row in rows if row.heard is not None]
-    natural = [row for row in rows if row.natural is not None]
+def kept_in(run: str | Path, speaks_with: str) -> Path:
+    """Give the folder of a run's card."""
+    return find(run) / ("eval" if speaks_with == "codec" else f"eval_{speaks_with}")
+
+
+def _rows(plan: Plan, dataset: str, limit: int | None) -> list[Sample]:
+    reader = plan.readers[dataset].build()
+    return [reader[index] for index in spread(len(reader), limit)]
+
+
+def _timed_rows(samples: list[Sample], options: Options) -> list[Sample]:
+    return [samples[index] for index in spread(len(samples), options.latency_rows)]
+
+
+def _conditions(session: Session, ear: Session | None, options: Options) -> dict[str, Any]:
+    """Give all that numbers depend on, apart from what scoring again sets anew."""
+    recipe = session.plan.recipe
+    omegas = list(options.omegas) if streams(session) else []
+    clock = {"data": next(iter(recipe.evaluate.data)), "rows": options.latency_rows, "omegas": omegas,
+             "independent_segments": independent(session), "temperature": recipe.generate.temperature}
     return {
-        "rows": len(rows),
-        "exact": _mean([exact(row.answer.text, row.expected) for row in rows]),
-        "exact_by_kind": {kind: {"rows": len(right), "exact": _mean(right)} for kind, right in sorted(kinds.items())},
-        "exact_with_other_audio": _mean(controls),
-        "speech_wer": word_error_rate([row.heard or "" for row in heard], [row.answer.text for row in heard]),
-        "natural_wer": word_error_rate([row.natural or "" for row in natural], [row.expected for row in natural]),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "recipe": recipe.name, "run": recipe.fingerprint(), "weights": _weights(session), "seed": recipe.seed,
+        "decoding": {"temperature": 0.0, "max_new_tokens": recipe.generate.max_new_tokens},
+        "speaks_with": options.speaks_with,
+        "recogniser": {"recipe": ear.plan.recipe.name, "run": ear.plan.recipe.fingerprint(), "weights": _weights(ear)}
+        if ear else None,
+        "data": {title: {"dataset": dataset, "fingerprint": lock.fingerprint_now(session.plan.readers[dataset])}
+                 for title, dataset in recipe.evaluate.data.items()},
+        "limit": options.limit, "batch_size": options.batch_size,
+        "latency": clock if options.latency_rows and options.speaks_with == "codec" else None,
+        "hardware": lock.hardware(),
+        "versions": {**lock.versions(), "jiwer": version("jiwer")},
     }
 
 
-def rotated(samples: Sequence[Sample]) -> list[Sample | None]:
-    """Give each sample with the audio of another whose question is different; None for a sample without audio.
-
-    All audios move on by one shift: the smallest that leaves the fewest samples with a question of the same words, and
-    those few have None too.
-    """
-    sounding = [index for index, sample in enumerate(samples) if any(p.type == "audio" for p in questions(sample))]
-    words = [" ".join(p.text or str(index) for p in questions(samples[index])) for index in sounding]
-    shift = _shift(words)
-    result: list[Sample | None] = [None] * len(samples)
-    for place, index in enumerate(sounding):
-        other = (place + shift) % len(sounding)
-        if words[place] != words[other]:
-            result[index] = _with_audio(samples[index], samples[sounding[other]])
-    return result
-
-
-def spread(length: int, limit: int | None) -> list[int]:
-    """Give at most `limit` indices, evenly spread over `length` rows."""
-    if limit is None or limit >= length:
-        return list(range(length))
-    return [index * length // limit for index in range(limit)]
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text)
-        partial.replace(path)
-
-
-def _shift(words: Sequence[str]) -> int:
-    """Give the smallest shift after which the fewest places hold the words they held before."""
-    best, fewest = 0, len(words)
-    for shift in range(1, len(words)):
-        kept = sum(a == b for a, b in zip(words, [*words[shift:], *words[:shift]], strict=True))
-        if kept < fewest:
-            best, fewest = shift, kept
-        if not fewest:
-            break
-    return best
-
-
-def _hear(ear: Session, rows: Sequence[Scored]) -> None:
-    sounds = [(row.answer.waveform, row.answer.sample_rate) for row in rows]
-    for row, text in zip(rows, _transcribed(ear, [(w, r) for w, r in sounds if w is not None]), strict=True):
-        row.heard = text
-    speaking = [(row, part) for row in rows for part in spoken(row.sample)[:1] if part.path or part.audio is not None]
-    rate = int(next(iter(ear.plan.inputs.values())).encoder.input.rate or 0)
-    natural = [(waveform(part, rate, row.sample.id), rate) for row, part in speaking]
-    for (row, _), text in zip(speaking, _transcribed(ear, natural), strict=True):
-        row.natural = text
-
-
-def _transcribed(ear: Session, sounds: Sequence[Sound]) -> list[str]:
-    return ear.transcribe([wave for wave, _ in sounds], sounds[0][1]) if sounds else []
-
-
-def _with_audio(sample: Sample, other: Sample) -> Sample:
-    """Give a sample whose question's audio parts are another's, in order; the other's last one where they run out."""
-    sounds = [part for part in questions(other) if part.type == "audio"]
-    replacing: Iterator[Part] = iter(sounds)
-    messages: list[Message] = []
-    for message in sample.messages:
-        parts = message.content
-        if message.role != "assistant":
-            parts = tuple(next(replacing, sounds[-1]) if part.type == "audio" else part for part in parts)
-        messages.append(replace(message, content=parts))
-    return replace(sample, messages=tuple(messages))
-
-
-def _expected(sample: Sample) -> str:
-    answers = said(sample.messages)
-    if not answers:
-        raise DataError(f"Row {sample.id} has no answer, so it cannot be scored; give it one.")
-    return answers[-1]
-
-
-def _record(row: Scored) -> Mapping[str, object]:
-    return {"id": row.sample.id, **row.sample.facts, "question": [part.text for part in questions(row.sample)],
-            "expected": row.expected, "answer": row.answer.text, "exact": exact(row.answer.text, row.expected),
-            "answer_with_other_audio": row.other, "heard": row.heard, "natural_heard": row.natural,
-            "codes": list(row.answer.codes)}
-
-
-def _mean(values: Sequence[bool]) -> float | None:
-    return sum(values) / len(values) if values else None
+def _weights(session: Session) -> str:
+    """Give 16 hex digits over the weights of all parts."""
+    return hashlib.sha256(json.dumps(hashes(session.model), sort_keys=True).encode()).hexdigest()[:16]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from omnikit.evaluation.metrics import exact, normalised, word_error_rate
+from omnikit.evaluation.metrics import character_errors, exact, normalised, word_errors
 
 
 @pytest.mark.parametrize(
@@ -20,8 +20,21 @@ def test_exact_minds_case_and_words_but_not_space() -> None:
 
 @pytest.mark.parametrize(
     ("heard", "said", "expected"),
-    [(["a b c"], ["a b c"], 0.0), (["a x c"], ["a b c"], 1 / 3), (["a b"], ["a b c"], 1 / 3), (["a b c d"], ["a b c"], 1 / 3),
-     (["", "b"], ["a", "b"], 1 / 2), (["A!"], ["a"], 0.0), (["noise", "b"], ["", "b"], 0.0), (["noise"], [""], None)],
+    [("a b c", "a b c", [(0, 3)]), ("a x c", "a b c", [(1, 3)]), ("a b", "a b c", [(1, 3)]), ("a b c d", "a b c", [(1, 3)]),
+     ("", "a", [(1, 1)]), ("A!", "a", [(0, 1)]), ("noise", "", []), ("b a", "a b", [(2, 2)])],
 )
-def test_word_error_rate_is_edits_by_words_said(heard: list[str], said: list[str], expected: float | None) -> None:
-    assert word_error_rate(heard, said) == pytest.approx(expected)
+def test_word_errors_are_edits_and_words_said(heard: str, said: str, expected: list[tuple[int, int]]) -> None:
+    assert word_errors([heard], [said]) == expected
+
+
+@pytest.mark.parametrize(
+    ("heard", "said", "expected"),
+    [("two", "two", [(0, 3)]), ("too", "two", [(1, 3)]), ("one two", "one to", [(1, 6)]), ("", "nine", [(4, 4)]),
+     ("four!", "Four", [(0, 4)]), ("noise", "", [])],
+)
+def test_character_errors_are_edits_and_characters_said(heard: str, said: str, expected: list[tuple[int, int]]) -> None:
+    assert character_errors([heard], [said]) == expected
+
+
+def test_pairs_are_counted_one_by_one() -> None:
+    assert word_errors(["", "a b", "c"], ["one", "", "c"]) == [(1, 1), (0, 1)]

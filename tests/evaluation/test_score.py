@@ -1,18 +1,23 @@
 """Scoring a run of doubles."""
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from doubles import Echo, EchoReader, make_plan, make_recogniser, write_tokenizer
 
-from omnikit.commands.eval import table
+from omnikit.commands.eval import omegas, run, table
 from omnikit.data.collate import questions
+from omnikit.data.media import load_audio
+from omnikit.errors import ConfigError, PlanError, RunError
 from omnikit.evaluation import score as scoring
-from omnikit.evaluation.score import Scored, rotated, score, spread, summary
+from omnikit.evaluation.answering import rotated, spread
+from omnikit.evaluation.score import Options, rescore, score
 from omnikit.training.runs import find
 from omnikit.training.stage import run_stages
-from omnikit.types import Answer, Message, Part, Sample
+from omnikit.types import Message, Part, Sample
 
 
 def row(question: str, answer: str = "yes") -> Sample:
@@ -36,48 +41,128 @@ def test_row_without_audio_is_not_rotated() -> None:
     assert rotated([text, row("a"), row("b")])[0] is None
 
 
-@pytest.mark.parametrize(("length", "limit", "expected"), [(4, None, [0, 1, 2, 3]), (4, 9, [0, 1, 2, 3]), (9, 3, [0, 3, 6])])
+@pytest.mark.parametrize(("length", "limit", "expected"), [(4, None, [0, 1, 2, 3]), (4, 9, [0, 1, 2, 3]), (9, 3, [0, 4, 8]),
+                                                           (8, 3, [0, 3, 5])])
 def test_limit_is_spread_over_the_rows(length: int, limit: int | None, expected: list[int]) -> None:
     assert spread(length, limit) == expected
 
 
-def test_summary_counts_by_kind_and_control() -> None:
-    def scored(kind: str, text: str, other: str) -> Scored:
-        return Scored(Sample("x", (), {"kind": kind}), "yes", Answer(text), other)
+def test_limit_meets_kinds_that_come_in_turns() -> None:
+    assert {index % 6 for index in spread(300, 30)} == set(range(6))
 
-    found = summary([scored("a", "yes", "no"), scored("a", "no", "yes"), scored("b", "yes", "no"), scored("b", "yes", "no")])
-    assert (found["exact"], found["exact_with_other_audio"], found["speech_wer"]) == (0.75, 0.25, None)
-    assert found["exact_by_kind"] == {"a": {"rows": 2, "exact": 0.5}, "b": {"rows": 2, "exact": 1.0}}
+
+class Scored:
+    """A trained run of doubles, its recogniser, and what scoring gave."""
+
+    def __init__(self, folder: Path) -> None:
+        tokenizer = write_tokenizer(folder)
+        self.plans = {"model": make_plan(tokenizer, steps=300), "ear": make_recogniser(tokenizer, steps=150)}
+        self.model, self.ear = folder / "model", folder / "ear"
+        for name, plan in self.plans.items():
+            run_stages(plan, folder / name, "")
+        self.folder, self.card = self.score(recogniser=self.ear, limit=32, batch_size=7, latency_rows=3, omegas=(1, 4),
+                                            keep_wavs=True)
+        self.numbers = self.card["scores"]["echo"]["numbers"]
+
+    def score(self, **options: object) -> tuple[Path, dict[str, Any]]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(scoring, "load_plan", lambda path: self.plans[find(path).name])  # doubles are not installed
+            return score(self.model, Options(**options))  # type: ignore[arg-type]  # fields by name
 
 
 @pytest.fixture(scope="module")
-def numbers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    folder = tmp_path_factory.mktemp("scored")
-    tokenizer = write_tokenizer(folder)
-    plans = {"model": make_plan(tokenizer, steps=300), "ear": make_recogniser(tokenizer, steps=150)}
-    for name, plan in plans.items():
-        run_stages(plan, folder / name, "")
+def scored(tmp_path_factory: pytest.TempPathFactory) -> Scored:
+    return Scored(tmp_path_factory.mktemp("scored"))
+
+
+def test_trained_run_is_right_because_of_what_it_hears(scored: Scored) -> None:
+    assert scored.card["scores"]["echo"]["rows"] == 32
+    assert scored.numbers["exact"]["value"] > 0.9 and scored.numbers["exact_with_other_audio"]["value"] == 0.0
+    assert scored.numbers["natural_wer"]["value"] < 0.05
+
+
+def test_speech_has_the_rate_of_its_codec(scored: Scored) -> None:
+    assert scored.numbers["units_per_second"]["value"] == pytest.approx(20, rel=0.01)  # a code is 5 samples of 100 a second
+    assert scored.numbers["natural_words_per_second"]["value"] == pytest.approx(20)  # and a word is one code
+
+
+def test_answers_numbers_and_sounds_are_kept(scored: Scored) -> None:
+    lines = [json.loads(line) for line in (scored.folder / "echo.jsonl").read_text().splitlines()]
+    reader = EchoReader(Echo())
+    assert [line["id"] for line in lines] == [reader[2 * i + i % 2].id for i in range(32)]
+    assert json.loads((scored.folder / "card.json").read_text()) == scored.card
+    assert {path.name for path in scored.folder.iterdir()} == {
+        "card.html", "card.json", "conditions.json", "echo.jsonl", "latency.jsonl", "wavs"}
+    sound = next(line for line in lines if line["codes"])
+    assert len(load_audio(scored.folder / sound["wav"], 100)) == round(sound["seconds"] * 100)
+
+
+def test_conditions_say_what_answered_and_what_heard(scored: Scored) -> None:
+    conditions = json.loads((scored.folder / "conditions.json").read_text())
+    assert conditions["recogniser"]["recipe"] == "doubles/recogniser" and conditions["recipe"] == "doubles/tiny"
+    assert len(conditions["recogniser"]["weights"]) == len(conditions["weights"]) == 16
+    assert conditions["limit"] == 32 and conditions["seed"] == 0 and conditions["decoding"]["temperature"] == 0.0
+    assert conditions["latency"]["omegas"] == [1, 4]
+    assert {name: one["whole"]["count"] for name, one in scored.card["latency"].items()} == {"1": 3, "4": 3, "offline": 3}
+
+
+def test_rescored_without_the_model_the_numbers_are_the_same_bytes(scored: Scored, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    for folder in (scored.model / "speak", scored.folder):
+        shutil.copytree(folder, copy / folder.name, ignore=shutil.ignore_patterns("card.*", "weights*"))
+    found, _ = rescore(copy)
+    for name in ("card.json", "card.html"):
+        assert (found / name).read_bytes() == (scored.folder / name).read_bytes()
+
+
+def test_rescoring_a_run_that_was_not_scored_is_told(scored: Scored) -> None:
+    with pytest.raises(RunError, match="there are no kept answers to score again"):
+        rescore(scored.ear)
+
+
+def test_interrupted_scoring_leaves_no_card_that_mixes_two_runs(scored: Scored, tmp_path: Path) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(scored.model, copy)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scoring, "load_plan", lambda path: plans[find(path).name])  # doubles are no installed components
-        return score(folder / "model", folder / "ear", limit=32, batch_size=7)
+        patch.setattr(scoring, "load_plan", lambda path: scored.plans["model"])
+        patch.setattr(scoring.card, "make", lambda folder: 1 / 0)
+        patch.setattr(scoring, "timed", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            score(copy, Options(limit=4))
+    with pytest.raises(RunError, match="there are no kept answers"):
+        rescore(copy)
 
 
-def test_trained_run_is_right_because_of_what_it_hears(numbers: dict[str, object]) -> None:
-    found = numbers["scores"]["echo"]
-    assert found["rows"] == 32
-    assert found["exact"] > 0.9 and found["exact_with_other_audio"] == 0.0
-    assert found["natural_wer"] < 0.05
+def test_units_that_do_not_speak_are_refused(scored: Scored) -> None:
+    with pytest.raises(PlanError, match=r"doubles/tiny has no speech\.units that speak, so --speak-with units cannot be heard"):
+        scored.score(speaks_with="units", limit=2)
 
 
-def test_answers_and_numbers_are_kept(numbers: dict[str, object]) -> None:
-    folder = Path(str(numbers["run"])) / "eval"
-    lines = [json.loads(line) for line in (folder / "echo.jsonl").read_text().splitlines()]
-    assert [line["id"] for line in lines] == [EchoReader(Echo())[2 * i].id for i in range(32)]
-    assert json.loads((folder / "summary.json").read_text())["scores"] == numbers["scores"]
-    assert sorted(path.name for path in folder.iterdir()) == ["echo.jsonl", "summary.json"]
+def test_table_shows_the_recogniser_s_own_error_beside_the_speech_s(scored: Scored) -> None:
+    text = table(scored.card)
+    for name in ("exact", "speech_wer", "speech_cer", "natural_wer", "natural_cer"):
+        assert f"{100 * scored.numbers[name]['value']:.1f} %" in text
+    assert "First sound after" in text and "offline" in text
 
 
-def test_table_shows_the_recogniser_s_own_error_beside_the_speech_s(numbers: dict[str, object]) -> None:
-    text = table(numbers)
-    found = numbers["scores"]["echo"]
-    assert f"{100 * found['speech_wer']:.1f} %" in text and f"{100 * found['natural_wer']:.1f} %" in text
+def test_card_is_computed_again_by_the_command(scored: Scored, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (scored.folder / "card.json").read_bytes()
+    assert run([str(scored.model), "--rescore"]) == 0
+    assert f"The card is {scored.folder}/card.html" in capsys.readouterr().out
+    assert (scored.folder / "card.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [(["--rescore", "--limit", "3"], "so --limit cannot change anything"),
+     (["--rescore", "--keep-wavs"], "so --keep-wavs cannot change anything"),
+     (["--omega", "10,x"], "x is no whole number of at least 1"), (["--omega", "10,10"], "10,10 names one number twice"),
+     (["--latency-rows", "-1"], "-1 is no whole number")],
+)
+def test_command_line_that_cannot_be_meant_is_refused(words: list[str], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        run(["some/run", *words])
+
+
+def test_omegas_are_read_with_commas() -> None:
+    assert omegas("10, 20") == (10, 20)

@@ -1,0 +1,95 @@
+"""From what was kept to numbers: right answers, understandable speech, speech rate, latency. Runs no model."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from omnikit.evaluation.estimates import Estimate, quantile, ratio, share
+from omnikit.evaluation.metrics import Pair, character_errors, exact, normalised, word_errors
+from omnikit.evaluation.records import Record, Timing
+
+Numbers = dict[str, Estimate | None]  # None: not measured
+
+MEANINGS = {
+    "exact": "share of answers equal to the expected text; case and punctuation count",
+    "exact_with_other_audio": "the same when the model hears another question's audio: high means that it does not listen",
+    "text_wer": "wrong, missing and extra words of the text answer for each expected word",
+    "speech_wer": "the same between what the recogniser hears in the generated speech and the text answer",
+    "speech_cer": "the same for characters",
+    "natural_wer": "the recogniser's own word error on the data's natural speech of the same rows: no speech can be expected"
+                   " to do better",
+    "natural_cer": "the same for characters",
+    "words_per_second": "words of the text answer for each second of generated speech",
+    "natural_words_per_second": "the same of the data's natural speech",
+    "units_per_second": "codes for each second of generated speech",
+    "natural_units_per_second": "the same of the data's natural speech",
+    "first_text": "seconds from the question until the first text is there; the middle of all rows",
+    "first_sound": "seconds from the question until the first sound is there; the middle of all rows",
+    "first_sound_90": "the time within which nine in ten answers sound",
+    "whole": "seconds from the question until all is there; the middle of all rows",
+    "real_time_factor": "seconds of work for each second of generated speech; below 1 it is faster than it sounds",
+}
+
+
+def scores(rows: Sequence[Record]) -> Numbers:
+    """Give the numbers of one dataset."""
+    heard = [(row.heard, row.answer) for row in rows if row.heard is not None]
+    natural = [(row.natural, row.expected) for row in rows if row.natural is not None]
+    return {
+        "exact": share([exact(row.answer, row.expected) for row in rows]),
+        "exact_with_other_audio": share([exact(row.other, row.expected) for row in rows if row.other is not None]),
+        "text_wer": ratio(word_errors([row.answer for row in rows], [row.expected for row in rows])),
+        "speech_wer": ratio(word_errors([h for h, _ in heard], [s for _, s in heard])),
+        "speech_cer": ratio(character_errors([h for h, _ in heard], [s for _, s in heard])),
+        "natural_wer": ratio(word_errors([h for h, _ in natural], [s for _, s in natural])),
+        "natural_cer": ratio(character_errors([h for h, _ in natural], [s for _, s in natural])),
+        **_rates(rows),
+    }
+
+
+def kinds(rows: Sequence[Record]) -> dict[str, Numbers]:
+    """Give exact answers and word errors of each kind of question; nothing where there is one kind only."""
+    found = defaultdict(list)
+    for row in rows:
+        found[row.facts.get("kind", "")].append(row)
+    if len(found) < 2:
+        return {}
+    return {kind: {"exact": share([exact(row.answer, row.expected) for row in some]),
+                   "text_wer": ratio(word_errors([row.answer for row in some], [row.expected for row in some]))}
+            for kind, some in sorted(found.items())}
+
+
+def latency(timings: Sequence[Timing]) -> dict[str, Numbers]:
+    """Give the numbers of each Ω, "offline" for answers that came whole, in the order in which they were measured."""
+    by_omega = defaultdict(list)
+    for timing in timings:
+        by_omega[setting(timing)].append(timing)
+    return {name: {
+        "first_text": quantile([t.first_text for t in some], 0.5),
+        "first_sound": quantile([t.first_sound for t in some if t.first_sound is not None], 0.5),
+        "first_sound_90": quantile([t.first_sound for t in some if t.first_sound is not None], 0.9),
+        "whole": quantile([t.whole for t in some], 0.5),
+        "real_time_factor": ratio([(t.whole, t.seconds) for t in some if t.seconds]),
+    } for name, some in by_omega.items()}
+
+
+def setting(timing: Timing) -> str:
+    """Name a timing's Ω."""
+    return "offline" if timing.omega is None else str(timing.omega)
+
+
+def _rates(rows: Sequence[Record]) -> Numbers:
+    generated = [row for row in rows if row.seconds]
+    natural = [row for row in rows if row.natural_seconds]
+    coded: list[Pair] = [(row.natural_codes, row.natural_seconds or 0.0) for row in natural if row.natural_codes is not None]
+    return {
+        "words_per_second": ratio([(_words(row.answer), row.seconds or 0.0) for row in generated]),
+        "natural_words_per_second": ratio([(_words(row.expected), row.natural_seconds or 0.0) for row in natural]),
+        "units_per_second": ratio([(len(row.codes), row.seconds or 0.0) for row in generated]),
+        "natural_units_per_second": ratio(coded),
+    }
+
+
+def _words(text: str) -> int:
+    return len(normalised(text).split())

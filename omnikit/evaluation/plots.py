@@ -1,0 +1,102 @@
+"""Plots as SVG text, the same bytes for the same numbers. Labels are text, in the page's own type face."""
+
+from __future__ import annotations
+
+import io
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from omnikit.evaluation.estimates import Estimate
+from omnikit.evaluation.numbers import Numbers, setting
+from omnikit.evaluation.records import Timing
+
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none", "svg.hashsalt": "omnikit", "font.family": "sans-serif", "font.size": 11,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#dddddd",
+    "axes.axisbelow": True}
+BLUE, ORANGE, GREY = "#1f5f99", "#c45a00", "#777777"  # apart for colour-blind readers, dark on white
+ERRORS = (("words", "speech_wer", "natural_wer"), ("characters", "speech_cer", "natural_cer"))
+
+
+def kinds(found: Mapping[str, Numbers]) -> str:
+    """Draw exact answers by kind of question."""
+    figure, axes = _figure(1.2 + 0.42 * len(found))
+    names = list(found)[::-1]
+    _bars(axes, [float(place) for place in range(len(names))], [found[name]["exact"] for name in names], BLUE, "exact answers")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlim(0, 1.02)
+    axes.set_xlabel("exact answers")
+    axes.set_ylabel("kind of question")
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    return _svg(figure)
+
+
+def errors(found: Numbers) -> str:
+    """Draw the recogniser's errors on generated speech beside its own on natural speech."""
+    figure, axes = _figure(2.6)
+    for offset, column, colour, name in ((0.2, 1, ORANGE, "generated speech"), (-0.2, 2, GREY, "natural speech")):
+        _bars(axes, [1 + offset, offset], [found[row[column]] for row in ERRORS], colour, name)
+    axes.set_yticks([1, 0], [row[0] for row in ERRORS])
+    axes.set_xlim(left=0)
+    axes.set_xlabel("errors of the recogniser")
+    axes.set_ylabel("counted in")
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    _legend(figure)
+    return _svg(figure)
+
+
+def latency(timings: Sequence[Timing]) -> str:
+    """Draw when the first text and the first sound are there against Ω: every answer, and the middle one."""
+    figure, axes = _figure(3.6)
+    by_omega: dict[str, list[Timing]] = defaultdict(list)
+    for timing in timings:
+        by_omega[setting(timing)].append(timing)
+    for shift, colour, marker, name, values in (
+            (-0.1, BLUE, "o", "first text", [[t.first_text for t in some] for some in by_omega.values()]),
+            (0.0, ORANGE, "s", "first sound", [[t.first_sound for t in some if t.first_sound is not None]
+                                               for some in by_omega.values()]),
+            (0.1, GREY, "^", "everything", [[t.whole for t in some] for some in by_omega.values()])):
+        places = [place + shift for place, some in enumerate(values) for _ in some]
+        axes.plot(places, [value for some in values for value in some], ".", color=colour, alpha=0.35, markersize=4)
+        there = [(place + shift, sorted(some)[len(some) // 2]) for place, some in enumerate(values) if some]
+        axes.plot([x for x, _ in there], [y for _, y in there], "-", marker=marker, color=colour, label=name)
+    axes.set_xticks(range(len(by_omega)), list(by_omega))
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("Ω: new units before a segment is spoken")
+    axes.set_ylabel("seconds from the question")
+    _legend(figure)
+    return _svg(figure)
+
+
+def _figure(height: float) -> tuple[Figure, Axes]:
+    with rc_context(STYLE):
+        figure = Figure(figsize=(6.4, height), layout="constrained")
+        return figure, figure.subplots()
+
+
+def _bars(axes: Axes, places: Sequence[float], found: Sequence[Estimate | None], colour: str, name: str) -> None:
+    there = [(place, one) for place, one in zip(places, found, strict=True) if one is not None]
+    values = [one.value for _, one in there]
+    below = [one.value - one.low if one.low is not None else 0.0 for _, one in there]
+    above = [one.high - one.value if one.high is not None else 0.0 for _, one in there]
+    axes.barh([place for place, _ in there], values, height=0.36 if name != "exact answers" else 0.6, color=colour,
+              label=name, xerr=[[max(0.0, v) for v in below], [max(0.0, v) for v in above]],
+              error_kw={"ecolor": "#222222", "elinewidth": 1.2, "capsize": 3})
+
+
+def _legend(figure: Figure) -> None:
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
+
+
+def _svg(figure: Figure) -> str:
+    file = io.StringIO()
+    with rc_context(STYLE):
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    text = file.getvalue()
+    return text[text.index("<svg"):]  # without the XML header, which HTML does not want

@@ -1,0 +1,116 @@
+"""What a scoring run keeps: everything that was asked and answered, a JSON line each, from which numbers are computed again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from omnikit.errors import RunError
+from omnikit.training.checkpoint import writing
+
+Kept = TypeVar("Kept", "Record", "Timing")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row of a dataset and what became of it.
+
+    Args:
+        facts: free words of the dataset about it, such as its kind.
+        question: the question's parts as text.
+        answer: the model's text.
+        other: its text when it heard another question's audio; None if not asked.
+        heard: what the recogniser hears in the generated speech; None without speech or recogniser.
+        natural: what it hears in the row's own spoken answer.
+        codes: what the model emitted for its speech.
+        seconds: how long the generated speech is; None without speech.
+        natural_seconds: how long the row's own spoken answer is.
+        natural_codes: how many codes that one becomes.
+        wav: the generated speech's file beside the records, if it was kept.
+    """
+
+    id: str
+    expected: str
+    answer: str
+    question: tuple[str | None, ...] = ()
+    facts: dict[str, str] = field(default_factory=dict)
+    other: str | None = None
+    heard: str | None = None
+    natural: str | None = None
+    codes: tuple[int, ...] = ()
+    seconds: float | None = None
+    natural_seconds: float | None = None
+    natural_codes: int | None = None
+    wav: str | None = None
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One answer against the clock, in seconds since the question was handed over.
+
+    Args:
+        omega: new units before a segment is spoken; None for an answer that comes whole.
+        first_text: when its first text was there.
+        first_sound: when its first sound was there; None if it has none.
+        whole: when all of it was there.
+        seconds: how long the answer sounds.
+    """
+
+    id: str
+    omega: int | None
+    first_text: float
+    first_sound: float | None
+    whole: float
+    seconds: float
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file that a person can read."""
+    write(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_lines(path: Path, rows: Iterable[Kept]) -> None:
+    """Write records or timings, one a line."""
+    write(path, "".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows))
+
+
+def read_lines(path: Path, kind: type[Kept]) -> list[Kept]:
+    """Read records or timings back.
+
+    Raises:
+        RunError: the file is missing or was not written by `write_lines`.
+    """
+    rows = []
+    try:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            values: dict[str, Any] = json.loads(line)
+            values |= {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+            rows.append(kind(**values))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise RunError(f"{path} does not hold what omnikit eval kept ({type(error).__name__}: {error}); score the run again"
+                       " without --rescore.") from error
+    return rows
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read conditions back; raises RunError where the file is missing or no JSON object."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read, so there are no kept answers to score again ({type(error).__name__}); score"
+                       " the run without --rescore first.") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{path} holds no conditions; score the run again without --rescore.")
+    return content
