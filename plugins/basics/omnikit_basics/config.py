@@ -1,10 +1,10 @@
 """The settings and contracts of the basic projectors, text heads and the JSONL reader. Imports no torch."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from omnikit.specs import CodecSpec, FeatureSpec
+from omnikit.specs import LATER, CodecSpec, FeatureSpec
 
 if TYPE_CHECKING:
     from omnikit_basics.heads import CtcTextHead, LmHead
@@ -75,11 +75,13 @@ class StackMlp:
         stride: vectors in a run.
         hidden: width between the Linears.
         tail: what becomes of the last vectors that fill no run: dropped, or padded with zeros.
+        uneven: a fixed number of vectors that the stride does not divide has such a tail too; false refuses the stride.
     """
 
     stride: int = 5
     hidden: int = 256
     tail: Literal["drop", "pad"] = "drop"
+    uneven: bool = field(default=False, metadata=LATER)
 
     def __post_init__(self) -> None:
         _at_least(1, stride=self.stride, hidden=self.hidden)
@@ -89,12 +91,12 @@ class StackMlp:
             lookahead = source.lookahead + float((self.stride - 1) / source.rate)
             return FeatureSpec(dim, rate=source.rate / self.stride, lookahead=lookahead)
         count = source.count or 0
-        if count % self.stride:
+        if count % self.stride and not self.uneven:
             divisors = [divisor for divisor in range(1, count + 1) if count % divisor == 0]
             near = sorted(sorted(divisors, key=lambda divisor: abs(divisor - self.stride))[:3])
             raise ValueError(f"stride is {self.stride}, but the encoder gives {count} vectors per item; "
                              f"use a divisor: {', '.join(map(str, near))}")
-        return FeatureSpec(dim, count=count // self.stride, lookahead=source.lookahead)
+        return FeatureSpec(dim, count=self.length(count), lookahead=source.lookahead)
 
     def length(self, count: int) -> int:
         return count // self.stride if self.tail == "drop" else -(-count // self.stride)

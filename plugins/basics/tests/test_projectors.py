@@ -96,6 +96,14 @@ def test_stack_mlp_joins_frames_first_values_first() -> None:
     assert_close(module(x).data, expected + module.linear2.bias)
 
 
+@pytest.mark.parametrize(("tail", "count"), [("drop", 4), ("pad", 5)])
+def test_stack_mlp_takes_an_uneven_window_where_it_is_told_to(tail: str, count: int) -> None:
+    config = StackMlp(stride=7, hidden=4, tail=tail, uneven=True)  # type: ignore[arg-type]  # one of both
+    assert config.output(FeatureSpec(2, count=30), 6) == FeatureSpec(6, count=count)
+    built = config.build(FeatureSpec(2, count=30), 6)
+    assert built(Features(torch.randn(1, 30, 2), torch.tensor([30]))).data.shape == (1, count, 6)
+
+
 def test_stack_mlp_refuses_a_stride_that_leaves_a_tail() -> None:
     with pytest.raises(ValueError, match=r"stride is 7, but the encoder gives 1500 .* use a divisor: 4, 5, 6$"):
         StackMlp(stride=7).output(FeatureSpec(1280, count=1500), 4096)

@@ -95,7 +95,9 @@ def _projector(files: Opened) -> dict[str, object]:
     _only(files, "speech_projector_type", "linear")
     first = files.model.get(f"{names.PROJECTOR}linear1.weight")
     hidden = {"hidden": first.shape[0]} if first else {}  # 2048 in the original's code
-    return chosen("projector", "stack_mlp_5x2048") | {"stride": _number(files, "speech_encoder_ds_rate")} | hidden
+    stride = _number(files, "speech_encoder_ds_rate")
+    uneven = {"uneven": True} if stride > 0 and files.encoder.sizes["n_audio_ctx"] % stride else {}  # the original drops the tail
+    return chosen("projector", "stack_mlp_5x2048") | {"stride": stride} | uneven | hidden
 
 
 def _backbone(files: Opened) -> dict[str, object]:
