@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -21,6 +22,15 @@ NAMES = {"dim": "hidden_size", "layers": "num_hidden_layers", "heads": "num_atte
          "kv_heads": "num_key_value_heads", "ffn": "intermediate_size", "vocabulary": "vocab_size",
          "tie_embeddings": "tie_word_embeddings"}
 AFTER_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # what `logits` would have to imitate
+
+
+@dataclass
+class State:
+    """Keys and values of what was seen; `seen` [B, 1] counts its valid tokens, `plain` says that none of it is padding."""
+
+    cache: DynamicCache
+    seen: Tensor | None = None
+    plain: bool = False
 
 
 class HFBackbone(nn.Module):
@@ -57,15 +67,23 @@ class HFBackbone(nn.Module):
             return F.linear(hidden, cast(Tensor, self.model.get_input_embeddings().weight))
         return cast(Tensor, self.lm_head(hidden))
 
-    def init_state(self, batch: int) -> DynamicCache:
-        """Give an empty cache; it takes its batch size from the first step."""
-        return DynamicCache(config=self.model.config)
+    def init_state(self, batch: int) -> State:
+        """Give an empty state; it takes its batch size from the first step."""
+        return State(DynamicCache(config=self.model.config))
 
-    def step(self, inputs: Tensor, mask: Tensor, state: DynamicCache) -> tuple[Tensor, DynamicCache]:
-        """inputs [B, N, D] after what `state` holds, mask [B, past + N]; gives hidden [B, N, D]. Changes `state`."""
-        positions = _positions(mask)[:, -inputs.shape[1]:]
-        result = self.model(inputs_embeds=inputs, attention_mask=mask.long(), position_ids=positions,
-                            past_key_values=state, use_cache=True)
+    def step(self, inputs: Tensor, mask: Tensor, state: State) -> tuple[Tensor, State]:
+        """inputs [B, N, D] after what `state` holds, mask [B, past + N]; gives hidden [B, N, D]. Changes `state`.
+
+        A batch of one row without padding needs no mask: that is asked once, since the answer waits for the accelerator.
+        """
+        new = mask[:, -inputs.shape[1]:]
+        if state.seen is None:
+            state.plain = len(mask) == 1 and bool(mask.all())
+            state.seen = torch.zeros(len(mask), 1, dtype=torch.int64, device=mask.device)
+        counted = state.seen + new.cumsum(-1)  # valid tokens up to each new one, [B, N]
+        state.seen = counted[:, -1:]
+        result = self.model(inputs_embeds=inputs, attention_mask=None if state.plain else mask,
+                            position_ids=(counted - 1).clamp(min=0), past_key_values=state.cache, use_cache=True)
         return cast(Tensor, result.last_hidden_state), state
 
 
