@@ -1,7 +1,7 @@
 """One golden case: what was given to the original code, what came out, how far apart ours may be. Knows no model.
 
-A case is a folder with case.json, inputs.safetensors, outputs.safetensors and outputs.json, weights*.safetensors, tokenizer.json;
-all but the first may be absent.
+A case is a folder with case.json and, where its kind needs them, inputs.safetensors, outputs.safetensors, outputs.json,
+weights*.safetensors and tokenizer.json.
 """
 
 import json
@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 
-class CannotReplay(Exception):
+class ReplayError(Exception):
     """A case is of a known kind but lacks what its kind needs; the text is one sentence."""
 
 
@@ -74,7 +74,8 @@ class Case:
     @cached_property
     def weights(self) -> dict[str, Tensor]:
         """Every weight in float32, which holds the stored formats without loss."""
-        return {name: tensor for file in sorted(self.folder.glob("weights*.safetensors")) for name, tensor in _read(file).items()}
+        files = sorted(self.folder.glob("weights*.safetensors"))
+        return {name: tensor for file in files for name, tensor in _read(file).items()}
 
     @cached_property
     def inputs(self) -> dict[str, Tensor]:
@@ -92,7 +93,7 @@ class Case:
         return found
 
     def limit(self, key: str, kind: str, default: float, behind: str = "") -> float:
-        """Give a stated tolerance: the number behind `kind` (atol, rtol) in the text at `key`, behind the word `behind` in it."""
+        """Give a stated tolerance: the number behind `kind` (atol, rtol) in the text at `key`, from the word `behind` on."""
         stated = self.facts.get("tolerance", {})
         value = stated.get(key) if isinstance(stated, dict) else stated
         if isinstance(value, int | float):
@@ -101,8 +102,11 @@ class Case:
         found = re.search(rf"{kind}\s*([0-9.]+(?:e[-+]?\d+)?)", text[max(text.find(behind), 0):])
         return float(found[1]) if found else default
 
-    def close(self, output: str, found: Tensor, *, atol: float = 0.0, rtol: float = 0.0, expected: Tensor | None = None) -> None:
-        """Compare a tensor with the output of that name; the largest error is in units of atol + rtol x the largest value."""
+    def close(self, output: str, found: Tensor, *, atol: float = 0.0, rtol: float = 0.0,
+              expected: Tensor | None = None) -> None:
+        """Compare a tensor with the output of that name: each value may be atol + rtol x the expected value off."""
+        if expected is None and output not in self.outputs:
+            raise ReplayError(f"it has no output {output}")
         expected = self.outputs[output] if expected is None else expected
         self.compared.add(output)
         if found.shape != expected.shape:

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import torch
 from omnikit_llama_omni.config import UnitHiFiGAN
-from safetensors.torch import save_file
+from parity.case import Case, ReplayError
+from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.models import WordLevel
 from torch import Tensor
-
-from parity.case import CannotReplay, Case
 
 ENCODER = "model.speech_encoder."
 SPECIALS = {"bos_token_id": "<|begin_of_text|>", "eos_token_id": "<|eot_id|>", "pad_token_id": "<|finetune_right_pad_id|>"}
@@ -26,14 +25,16 @@ def write(case: Case, folder: Path) -> dict[str, Tensor]:
     """
     llm, whisper = case.config["llm"], case.config["whisper_encoder"]
     main = {name: tensor.contiguous() for name, tensor in case.weights.items() if not name.startswith(ENCODER)}
-    encoder = {f"encoder.{name.removeprefix(ENCODER)}": tensor for name, tensor in case.weights.items() if name.startswith(ENCODER)}
+    encoder = {f"encoder.{name.removeprefix(ENCODER)}": tensor for name, tensor in case.weights.items()
+               if name.startswith(ENCODER)}
     if not encoder or len(encoder) == len(case.weights):
-        raise CannotReplay(f"its weights hold {'no' if not encoder else 'only'} {ENCODER}*")
+        raise ReplayError(f"its weights hold {'no' if not encoder else 'only'} {ENCODER}*")
     for file in (WHISPER, VOCODER):
         (folder / file).parent.mkdir(parents=True)
     save_file(main, folder / "model.safetensors", metadata={"format": "pt"})
     torch.save({"dims": {theirs: whisper[key] for theirs, key in DIMS.items()}, "model_state_dict": encoder}, folder / WHISPER)
-    (folder / "config.json").write_text(json.dumps({**SETTINGS, "speech_encoder_hidden_size": whisper["state"], **llm}, indent=1))
+    config = {**SETTINGS, "speech_encoder_hidden_size": whisper["state"], **llm}
+    (folder / "config.json").write_text(json.dumps(config, indent=1))
     _write_tokenizer(llm, folder / "tokenizer.json")
     vocoder = _vocoder(llm["unit_vocab_size"], folder / VOCODER, case.facts.get("seed", 0))
     return main | encoder | {f"vocoder.{name}": tensor for name, tensor in vocoder.items()}
@@ -50,8 +51,6 @@ SETTINGS = {
 def read(folder: Path) -> dict[str, Tensor]:
     """Give every tensor of such a folder, however its main weights are cut into files; names as `write` gives them."""
     found: dict[str, Tensor] = {}
-    from safetensors.torch import load_file
-
     for file in sorted(folder.glob("model*.safetensors")):
         found |= load_file(file)
     whisper = json.loads((folder / "config.json").read_text())["speech_encoder"]

@@ -20,10 +20,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before transformers is imported
 sys.path[:0] = [str(Path(__file__).parents[1])]  # as pytest has it (pyproject.toml)
 
 import torch  # noqa: E402 - see above
+from parity.case import Case, ReplayError  # noqa: E402
+from parity.kinds import KINDS  # noqa: E402
 
 from omnikit.errors import OmnikitError  # noqa: E402
-from parity.case import CannotReplay, Case  # noqa: E402
-from parity.kinds import KINDS  # noqa: E402
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -53,11 +53,11 @@ def found(root: Path) -> Iterator[Path]:
 
 
 def kind_of(case: Case) -> tuple[str, ModuleType]:
-    """Give the kind that a case belongs to; raises CannotReplay if there is none."""
+    """Give the kind that a case belongs to; raises ReplayError if there is none."""
     for name, module in KINDS.items():
         if module.matches(case):
             return name, module
-    raise CannotReplay(f"no kind replays {case.facts.get('module') or 'what it holds'!r} of {case.facts.get('system')!r}")
+    raise ReplayError(f"no kind replays {case.facts.get('module') or 'what it holds'!r} of {case.facts.get('system')!r}")
 
 
 def report(folder: Path, width: int) -> bool:
@@ -67,7 +67,7 @@ def report(folder: Path, width: int) -> bool:
         case = Case(folder, Path(scratch))
         try:
             line = replayed(case)
-        except (CannotReplay, OmnikitError) as error:
+        except (ReplayError, OmnikitError) as error:
             line = f"FAILED  cannot be replayed: {error}"
         except Exception as error:  # a case from elsewhere may break anything; the rest shall still be replayed
             traceback.print_exc()
@@ -82,7 +82,7 @@ def replayed(case: Case) -> str:
     with torch.no_grad():
         module.replay(case)
     if not case.checks:
-        raise CannotReplay("it holds no output that its kind compares")
+        raise ReplayError("it holds no output that its kind compares")
     worst, wrong = case.worst, [check for check in case.checks if check.share > 1]
     largest = (f"largest error {worst.error:.2g} of {worst.allowed:.2g} allowed in {worst.output}" if worst.allowed
                else "all equal" if not worst.error else f"{worst.output} differs")

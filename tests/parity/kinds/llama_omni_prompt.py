@@ -6,6 +6,8 @@ Whether that tokenizer adds BOS decides between the two BOS cases, as in the ori
 from dataclasses import replace
 from typing import Any
 
+from parity.case import Case, ReplayError
+
 from omnikit.choices import read_mapping
 from omnikit.data.pieces import encode
 from omnikit.data.templates import Segment, prompt, render
@@ -14,7 +16,6 @@ from omnikit.registry import preset
 from omnikit.schema import construct
 from omnikit.specs import Template
 from omnikit.types import Message, Part
-from parity.case import CannotReplay, Case
 
 MARK = "<speech>"
 ROLES = {"human": "user", "gpt": "assistant", "user": "user", "assistant": "assistant"}
@@ -81,5 +82,5 @@ def read_template(name: str, case: Case) -> Template:
     found, errors = preset("template", name), list[str]()
     template = construct(Template, read_mapping(found.path), name, errors) if found else None
     if template is None:
-        raise CannotReplay(f"template {name} is not there: {' '.join(errors)}")
+        raise ReplayError(f"template {name} is not there: {' '.join(errors)}")
     return template

@@ -4,10 +4,10 @@ import re
 
 import torch
 from omnikit_whisper.config import SAMPLE_RATE, Whisper
+from parity.case import Case, ReplayError
 from torch import Tensor
 
 from omnikit.types import Signal
-from parity.case import CannotReplay, Case
 
 
 def matches(case: Case) -> bool:
@@ -20,7 +20,7 @@ def replay(case: Case) -> None:
         clip = f"wav{facts['index']}"
         wave = case.inputs[f"{clip}_int16"].flatten().float().repeat(facts.get("repeat_the_stored_clip", 1)) / 32768
         if "samples" in facts and len(wave) != facts["samples"]:
-            raise CannotReplay(f"{clip} has {len(wave)} samples, but case.json says {facts['samples']}")
+            raise ReplayError(f"{clip} has {len(wave)} samples, but case.json says {facts['samples']}")
         rows = [name for name in case.outputs if re.fullmatch(rf"{clip}_mel\d+", name)]
         index = case.outputs.get(f"{clip}_frame_index")
         case.compared.add(f"{clip}_frame_index")

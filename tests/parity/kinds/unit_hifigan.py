@@ -1,12 +1,11 @@
-"""Units to waves, with durations and without, by a vocoder whose sizes case.json gives and whose file is written as published."""
+"""Units to waves, with durations and without, by a vocoder of any sizes whose file is written as published."""
 
 import re
 
 import torch
 from omnikit_llama_omni.config import UnitHiFiGAN
-from torch import Tensor
-
 from parity.case import Case
+from torch import Tensor
 
 
 def matches(case: Case) -> bool:
