@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from omnikit.data.codes import Codes
     from omnikit.inference.session import Session
     from omnikit.model import OmniModel
+    from omnikit.plan import Plan
 
 
 class OpenedRuns:
@@ -27,33 +28,33 @@ class OpenedRuns:
         """Give a run's model as text to text; raises OmnikitError where there is none."""
         from omnikit.config import compose
         from omnikit.inference.session import build, load
-        from omnikit.places import recipe_files
 
-        is_recipe = run in recipe_files() or run.endswith((".yaml", ".yml"))
-        return SessionWriter(build(compose(run)) if is_recipe else load(run))
+        return SessionWriter(build(compose(run)) if _is_recipe(run) else load(run))
 
     def units(self, run: str) -> RunUnits:
         """Give what makes a run's codes.
 
         Raises:
             RunError: there is no such run, or it is not finished.
-            ConfigError: no branch of it makes codes.
+            ConfigError: no branch of it makes codes, or it is a recipe whose codec must be trained.
         """
         from omnikit.data.codes import Codes
         from omnikit.model import OmniModel
         from omnikit.training import checkpoint
-        from omnikit.training.runs import WEIGHTS, find, load_plan, newest
+        from omnikit.training.runs import WEIGHTS, find, newest
 
-        folder = find(run)
-        plan = load_plan(folder)
+        plan = _plan(run)
         outlet = next((outlet for outlet in plan.outputs.values() if outlet.maker and outlet.made_by), None)
         if outlet is None or outlet.maker is None or outlet.made_by is None:
             raise ConfigError(f"units is {run}, but no branch of {plan.recipe.name} makes codes of waves; name a run with a"
                               " codec that encodes.")
         model = OmniModel(plan, [outlet.made_by])
-        origins = newest(folder, plan)
-        if outlet.made_by in origins:
-            checkpoint.load(folder / origins[outlet.made_by] / WEIGHTS, model.parts())
+        if not _is_recipe(run):
+            origins, folder = newest(find(run), plan), find(run)
+            if outlet.made_by in origins:
+                checkpoint.load(folder / origins[outlet.made_by] / WEIGHTS, model.parts())
+        elif outlet.maker.objectives:
+            raise ConfigError(f"units is the recipe {run}, but its {outlet.made_by} must be trained first; name a finished run.")
         return RunUnits(Codes(model.units(outlet.name), outlet.maker.spec.sample_rate), _version(model))
 
 
@@ -80,6 +81,22 @@ class RunUnits:
 
     def __call__(self, wave: NDArray[np.float32]) -> list[int]:
         return self.codes(wave)
+
+
+def _is_recipe(reference: str) -> bool:
+    """Say whether a reference is a recipe's file, or the name of a recipe without a run."""
+    from omnikit.places import recipe_files
+    from omnikit.training.runs import RUNS
+
+    return reference.endswith((".yaml", ".yml")) or (reference in recipe_files() and not (RUNS / reference).is_dir())
+
+
+def _plan(reference: str) -> Plan:
+    from omnikit.config import compose
+    from omnikit.plan import make
+    from omnikit.training.runs import find, load_plan
+
+    return make(compose(reference)) if _is_recipe(reference) else load_plan(find(reference))
 
 
 def _version(model: OmniModel) -> str:

@@ -102,15 +102,15 @@ def _merged(entries: Sequence[Entry | Rejected], said: Sequence[Said | Rejected]
 
 
 def _speaker(options: SpokenInstructions) -> TTS:
-    """Load the text-to-speech, and let every voice say a word at the ends of the ranges: a mistake is told at once."""
+    """Load the text-to-speech, and let every voice and the ends of the ranges be heard: a mistake is told at once."""
     speaker: TTS = component("tts", options.tts)().build()
-    extremes = list(zip(options.speeds, options.pitches, strict=True))
-    for voice in (*options.voices, options.answer_voice):
-        for speed, pitch in extremes:
-            try:
-                speaker.speak("a", voice, speed, pitch)
-            except OmnikitError as error:
-                raise ConfigError(f"{NAME}: {error}") from error
+    low, high = zip(options.speeds, options.pitches, strict=True)
+    try:
+        for voice in (*options.voices, options.answer_voice):
+            speaker.speak("a", voice, *low)
+        speaker.speak("a", options.answer_voice, *high)
+    except OmnikitError as error:
+        raise ConfigError(f"{NAME}: {error}") from error
     return speaker
 
 

@@ -71,6 +71,7 @@ def plain(text: str) -> str:
     text = re.sub(r"[:;]+(?=\s|$)", ",", text).replace("-", " ")
     text = re.sub(r"\s+", " ", text).strip(" ,")
     text = re.sub(r"\s+([,.?!])", r"\1", re.sub(r",(?:\s*,)+", ",", text))
+    text = re.sub(r"([.?!])[.,]+", r"\1", text)
     if unreadable := UNREADABLE.search(text):
         raise ValueError(f"unreadable character {unreadable.group()!r}")
     if not re.search(r"[A-Za-zÀ-ſ]", text):

@@ -47,9 +47,9 @@ def job(line: str) -> Job:
 def record(job: Job, folder: Path, speaker: TTS) -> dict[str, object]:
     """Write the two wave files of a row and describe them."""
     question, rate = _speak(speaker, job.asked)
-    answer, _ = _speak(speaker, job.answered)
     if len(question) > job.seconds * rate:
         return {"id": job.id, "rejected": "question sounds too long"}
+    answer, _ = _speak(speaker, job.answered)
     if not np.any(question) or not np.any(answer):
         return {"id": job.id, "rejected": "silent"}
     generator = np.random.default_rng(list(job.chance.encode()))

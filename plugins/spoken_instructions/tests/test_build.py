@@ -1,0 +1,262 @@
+# ruff: noqa: E501  # an option and its sentence stand in one line
+"""Whole builds: files are as the manifest says, whatever the processes and whenever they were killed."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from instructions import BAD, TWICE, mixed
+from numpy.typing import NDArray
+from omnikit_espeak.config import Espeak
+from omnikit_spoken_instructions.config import SpokenInstructions
+from omnikit_spoken_instructions.sound import with_noise, with_voice
+
+from omnikit import cli
+from omnikit.errors import ConfigError, DataError, OmnikitError, RunError
+from omnikit.protocols import Units, Writer
+from omnikit.types import Built
+
+ROWS = 40
+SOUND = {"noise_share": 0.4, "overlap_share": 0.4}
+
+
+class NoRuns:
+    """No run is there; a codec that gives a wave's length in tenths of a second, and a model that says the same always."""
+
+    version, sample_rate = "1", 16000
+
+    def writer(self, run: str) -> Writer:
+        return Says()
+
+    def units(self, run: str) -> Units:
+        return self
+
+    def __call__(self, wave: NDArray[np.float32]) -> list[int]:
+        return [len(wave) // 1600, 1]
+
+
+class Says:
+    version = "1"
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, instructions: str, texts: Sequence[str]) -> list[str]:
+        self.calls += 1
+        if self.calls > 2 and os.environ.get("STOP"):
+            raise KeyboardInterrupt
+        return [f"This is about {' '.join(text.split()[-3:])}" for text in texts]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("source") / "instructions.json"
+    path.write_text(json.dumps(mixed(ROWS)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def built(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Built]:
+    folder = tmp_path_factory.mktemp("built") / "out"
+    return folder, SpokenInstructions(str(source), **SOUND).build().make(folder, NoRuns())
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Give the files of a dataset, without the builder's own."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*"))
+            if path.is_file() and ".build" not in path.parts}
+
+
+def rows(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
+
+
+def test_manifest_names_every_file_with_its_hash(built: tuple[Path, Built]) -> None:
+    folder, _ = built
+    manifest = json.loads((folder / "manifest.json").read_text())
+    files = {name: hashlib.sha256(data).hexdigest() for name, data in content(folder).items() if name != "manifest.json"}
+    assert manifest["files"] == files
+    assert manifest["counts"]["seconds"]["answer"] == pytest.approx(
+        sum(soundfile.info(path).duration for path in folder.glob("audio/*-answer.wav")), abs=0.1)
+
+
+def test_every_entry_is_a_row_or_rejected_for_a_reason(built: tuple[Path, Built]) -> None:
+    folder, found = built
+    expected = dict.fromkeys([*BAD, "asked before"], 1)
+    rejected = [json.loads(line)["reason"] for line in (folder / "rejected.jsonl").read_text().splitlines()]
+    assert found.rejected == expected and sorted(rejected) == sorted(expected)
+    assert found.rows == len(rows(folder)) == ROWS - len(expected)
+    assert sum(row["messages"][0]["content"][0]["text"].endswith("allest animal?") for row in rows(folder)) == 1, TWICE
+
+
+def test_answers_have_one_voice_and_questions_many(built: tuple[Path, Built]) -> None:
+    folder, _ = built
+    row = rows(folder)[0]
+    text, audio = row["messages"][1]["content"]
+    wave, rate = Espeak().build().speak(text["text"], "en-us", 175, 50)
+    found, found_rate = soundfile.read(folder / audio["path"], dtype="float32")
+    assert (rate, audio["text"]) == (found_rate, text["text"])
+    np.testing.assert_allclose(found, wave, atol=2 / 32768)  # 16-bit samples
+    assert len({row["facts"]["voice"] for row in rows(folder)}) > 5
+
+
+def test_facts_tell_what_lies_over_a_question(built: tuple[Path, Built]) -> None:
+    facts = [row["facts"] for row in rows(built[0])]
+    noisy, overlapped = ([fact for fact in facts if key in fact] for key in ("noise_snr_db", "overlap"))
+    assert 3 < len(noisy) < len(facts) and 3 < len(overlapped) < len(facts)
+    assert all(5 <= float(fact["noise_snr_db"]) <= 20 for fact in noisy)
+    assert all(10 <= float(fact["overlap_db"]) <= 20 for fact in overlapped)
+
+
+def test_number_of_processes_changes_nothing(built: tuple[Path, Built], source: Path, tmp_path: Path) -> None:
+    SpokenInstructions(str(source), workers=1, **SOUND).build().make(tmp_path / "out", NoRuns())
+    assert content(tmp_path / "out") == content(built[0])
+
+
+def test_killed_build_goes_on_to_the_same_files(built: tuple[Path, Built], source: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    words = ["data", "build", "spoken_instructions", f"source={source}", f"out={folder}", *(f"{k}={v}" for k, v in SOUND.items())]
+    process = subprocess.Popen([sys.executable, "-c", "import sys; from omnikit.cli import main; main(sys.argv[1:])", *words])
+    journal = folder / ".build" / "spoken.jsonl"
+    while process.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n") > 5):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
+    done = journal.read_bytes().count(b"\n")
+    with journal.open("ab") as file:
+        file.write(b'{"id": "cut sho')  # what a kill within a write leaves
+    (folder / "audio" / ".half.wav.1.part").write_bytes(b"half")
+    found = SpokenInstructions(str(source), **SOUND).build().make(folder, NoRuns())
+    assert content(folder) == content(built[0])
+    assert found.made <= built[1].made - done
+
+
+def test_finished_build_makes_nothing_again(built: tuple[Path, Built], source: Path) -> None:
+    folder, found = built
+    before = content(folder)
+    assert SpokenInstructions(str(source), **SOUND).build().make(folder, NoRuns()) == replace(found, made=0)
+    assert content(folder) == before
+
+
+def test_lost_wave_is_spoken_again(source: Path, tmp_path: Path) -> None:
+    options = SpokenInstructions(str(source), limit=12)
+    options.build().make(tmp_path / "out", NoRuns())
+    before = content(tmp_path / "out")
+    min((tmp_path / "out" / "audio").iterdir()).unlink()
+    assert options.build().make(tmp_path / "out", NoRuns()).made == 1
+    assert content(tmp_path / "out") == before
+
+
+def test_codes_of_a_run_come_with_the_rows(source: Path, tmp_path: Path) -> None:
+    found = SpokenInstructions(str(source), limit=6, units="a_run").build().make(tmp_path, NoRuns())
+    audio = rows(tmp_path)[0]["messages"][1]["content"][1]
+    assert audio["codes"] == [soundfile.info(tmp_path / audio["path"]).frames // 1600, 1]
+    assert found.provides[-1] == "codes"
+
+
+def test_model_s_texts_are_kept_when_it_is_stopped(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = SpokenInstructions(str(source), rewriter="a_run", limit=26)
+    options.build().make(tmp_path / "whole", NoRuns())
+    monkeypatch.setenv("STOP", "1")
+    with pytest.raises(KeyboardInterrupt):
+        options.build().make(tmp_path / "stopped", NoRuns())
+    monkeypatch.delenv("STOP")
+    kept = (tmp_path / "stopped" / ".build" / "said.jsonl").read_bytes()
+    options.build().make(tmp_path / "stopped", NoRuns())
+    assert kept and (tmp_path / "stopped" / ".build" / "said.jsonl").read_bytes().startswith(kept)
+    assert content(tmp_path / "stopped") == content(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("changes", "kind", "sentence"), [
+    ({"seed": 1}, RunError, r"was built with options\.seed 0, but it is 1 now; name another folder"),
+    ({"voices": ("en-us", "xx")}, ConfigError, "espeak-ng has no voice 'xx'"),
+    ({"speeds": (10, 200)}, ConfigError, "speed is 10, but espeak-ng speaks 80 to 450"),
+    ({"source": "gone.json"}, DataError, "gone.json cannot be read"),
+    ({"tts": "espak"}, OmnikitError, "tts 'espak' is not installed. Did you mean 'espeak'"),
+], ids=["other options", "voice", "speed", "source", "tts"])
+def test_what_cannot_be_built_is_one_sentence(built: tuple[Path, Built], source: Path, changes: dict[str, object],
+                                              kind: type[OmnikitError], sentence: str) -> None:
+    options = SpokenInstructions(**{"source": str(source), **SOUND, **changes})  # type: ignore[arg-type]
+    with pytest.raises(kind, match=sentence):
+        options.build().make(built[0], NoRuns())
+
+
+def test_changed_source_is_refused(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(mixed(20)[:4]))
+    options = SpokenInstructions(str(tmp_path / "a.json"))
+    options.build().make(tmp_path / "out", NoRuns())
+    (tmp_path / "a.json").write_text(json.dumps(mixed(21)[:3]))
+    with pytest.raises(RunError, match="was built with source_sha256"):
+        options.build().make(tmp_path / "out", NoRuns())
+
+
+def test_folder_of_something_else_is_refused(source: Path) -> None:
+    with pytest.raises(RunError, match="which is there and is no dataset that was built"):
+        SpokenInstructions(str(source)).build().make(source.parent, NoRuns())
+
+
+def test_two_builds_of_one_folder_do_not_meet(built: tuple[Path, Built], source: Path) -> None:
+    import fcntl
+
+    with (built[0] / ".build" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(RunError, match="is being built by another process"):
+            SpokenInstructions(str(source), **SOUND).build().make(built[0], NoRuns())
+
+
+def test_nothing_left_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_text(json.dumps([BAD["link"], BAD["code"]]))
+    with pytest.raises(DataError, match="No row is left of 2: 1 code, 1 link"):
+        SpokenInstructions(str(tmp_path / "bad.json")).build().make(tmp_path / "out", NoRuns())
+
+
+def test_question_that_sounds_too_long_is_rejected(source: Path, tmp_path: Path) -> None:
+    found = SpokenInstructions(str(source), limit=12, seconds=3.0).build().make(tmp_path, NoRuns())
+    assert found.rejected["question sounds too long"] > 0
+    assert all(soundfile.info(path).duration <= 3 for path in tmp_path.glob("audio/*-question.wav"))
+
+
+@pytest.mark.parametrize("snr", [0.0, 10.0, 25.0])
+def test_noise_lies_as_far_below_as_it_says(snr: float) -> None:
+    wave = 0.2 * np.sin(np.arange(16000) / 10).astype(np.float32)
+    noise = with_noise(wave, snr, np.random.default_rng(0)) - wave  # nothing is clipped, so nothing was turned down
+    assert 10 * np.log10(np.mean(wave**2) / np.mean(noise**2)) == pytest.approx(snr, abs=0.01)
+
+
+def test_other_voice_begins_in_the_first_half_and_is_cut() -> None:
+    wave = 0.1 * np.ones(1000, np.float32)
+    added = with_voice(wave, np.ones(5000, np.float32), 20.0, np.random.default_rng(3)) - wave
+    start = int(np.flatnonzero(np.abs(added) > 1e-6)[0])
+    assert 0 <= start < 500 and len(added) == 1000
+    assert 10 * np.log10(np.mean(wave**2) / np.mean(added**2)) == pytest.approx(20, abs=0.01)
+
+
+def test_loud_mix_is_turned_down_as_a_whole() -> None:
+    wave = 0.9 * np.sin(np.arange(16000) / 10).astype(np.float32)
+    assert np.abs(with_noise(wave, 0.0, np.random.default_rng(0))).max() == pytest.approx(0.99, abs=1e-4)
+
+
+@pytest.mark.parametrize(("options", "sentence"), [
+    ({"fillers": 2.0}, "fillers is 2.0, but a share is between 0 and 1"), ({"workers": 0}, "workers is 0, but must be at least 1"),
+    ({"speeds": (200, 100)}, r"speeds is \[200, 100\], but must go from the lower"), ({"limit": 0}, "limit is 0"),
+    ({"voices": ()}, "voices is empty"), ({"seconds": 0.0}, "seconds is 0")], ids=str)
+def test_impossible_options_are_refused(options: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        SpokenInstructions("x", **options)  # type: ignore[arg-type]
+
+
+def test_command_prints_rejected_rows_by_reason(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["data", "build", "spoken_instructions", f"source={source}", f"out={tmp_path / 'out'}", "limit=12"]) == 0
+    shown = capsys.readouterr().out
+    assert "rows      7" in shown and "rejected  5" in shown and "1  code\n" in shown
+    assert "provides=[audio,transcript,answer,speech]" in shown
