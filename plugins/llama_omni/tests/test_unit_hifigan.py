@@ -65,6 +65,21 @@ def test_a_loss_on_the_wave_reaches_every_weight_of_the_generator() -> None:
     assert all(name.startswith("dur_predictor") for name in still)
 
 
+def test_several_rows_are_spoken_as_each_alone() -> None:
+    module, codes = build(), torch.tensor([[3, 1, 5, 9], [2, 6, 5, 3]])
+    with torch.no_grad():
+        together, alone = module.generate(codes), torch.stack([module.generate(row) for row in codes])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)  # float32 sums in another order
+
+
+def test_without_durations_each_unit_is_one_frame() -> None:
+    config = UnitHiFiGAN(units=10, dim=4, channels=32, duration_dim=None)
+    assert not config.spec.merged
+    module = config.build()
+    assert not any(name.startswith("dur_predictor") for name in module.state_dict())
+    assert module.decode(torch.tensor([1, 5, 5])).shape == (960,)
+
+
 def test_negative_units_are_dropped_and_none_gives_silence() -> None:
     module = build()
     assert torch.equal(module.decode(torch.tensor([-1, 4, -1, 2])), module.decode(torch.tensor([4, 2])))
@@ -122,6 +137,7 @@ def test_foreign_unit_and_encoding_are_refused() -> None:
     ({"block_dilations": ((1,), (2,))}, "block_dilations has 2 values and block_kernels 3"),
     ({"block_dilations": ((1,), (2,), ())}, "must hold numbers of at least 1"),
     ({"units": 0}, "units is 0, but must be at least 1"),
+    ({"duration_dropout": 1.0}, "duration_dropout is 1.0, but must be at least 0 and below 1"),
     ({"segment": 0}, "segment is 0, but must be at least 1"),
     ({"discriminator_dim": 6}, "discriminator_dim is 6, but must be a multiple of 4"),
 ])

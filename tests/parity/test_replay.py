@@ -1,0 +1,147 @@
+"""The runner of golden cases: the stored ones, variations that must pass, and alterations that must not."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from omnikit_llama_omni.config import UnitHiFiGAN
+from parity.made import make
+from parity.replay import main
+from safetensors.torch import load_file, save_file
+from transformers import WhisperFeatureExtractor
+
+GOLDENS = Path(__file__).parent / "goldens"
+CASES = ("llama_omni_full", "llama_omni_prompt", "mel_whisper", "unit_hifigan")
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Callable[[str], Path]:
+    """Copy a stored case under a name that says nothing of its kind."""
+    return lambda name: Path(shutil.copytree(GOLDENS / name, tmp_path / "one" / "a", copy_function=shutil.copyfile))
+
+
+def edit_json(path: Path, change: Callable[[dict], None]) -> None:  # type: ignore[type-arg]  # whatever JSON holds
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+
+
+def edit_tensors(path: Path, **changed: torch.Tensor) -> None:
+    save_file({name: tensor.contiguous() for name, tensor in (load_file(path) | changed).items()}, path)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_stored_case_is_ok_and_all_of_it_compared(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(GOLDENS / name)]) == 0
+    line = capsys.readouterr().out
+    assert line.startswith(f"{name}  ok") and "not compared" not in line
+
+
+def test_whole_model_of_other_sizes_is_ok(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make(tmp_path / "b")
+    assert main([str(tmp_path)]) == 0, capsys.readouterr().out
+
+
+def test_an_altered_loss_of_a_whole_model_fails(copied: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
+    folder = copied("llama_omni_full")
+    outputs = load_file(folder / "outputs.safetensors")
+    edit_tensors(folder / "outputs.safetensors", f_joint_loss=outputs["f_joint_loss"] * 1.002)
+    assert main([str(folder)]) == 1
+    assert "FAILED  llama_omni_full: 40 checks, largest error 0.072 of 0.036 allowed in f_joint_loss" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "output", "step"), [
+    ("mel_whisper", "wav1_mel80", 3e-4), ("unit_hifigan", "seq0_wav_dur", 3e-5), ("unit_hifigan", "seq1_duration", 1),
+    ("mel_whisper", "wav0_mel128", float("nan")),
+])
+def test_one_altered_value_fails(name: str, output: str, step: float, copied: Callable[[str], Path],
+                                 capsys: pytest.CaptureFixture[str]) -> None:
+    folder = copied(name)
+    expected = load_file(folder / "outputs.safetensors")[output]
+    expected.view(-1)[5 % expected.numel()] += step
+    edit_tensors(folder / "outputs.safetensors", **{output: expected})
+    assert main([str(folder)]) == 1
+    assert output in capsys.readouterr().out
+
+
+def test_an_altered_label_fails(copied: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
+    folder = copied("llama_omni_prompt")
+    edit_json(folder / "outputs.json", lambda values: values["training"][0]["labels"].__setitem__(-1, -100))
+    assert main([str(folder)]) == 1
+    assert "training[0].labels differs" in capsys.readouterr().out
+
+
+def test_a_tokenizer_without_bos_gives_the_other_case(copied: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
+    folder = copied("llama_omni_prompt")
+    edit_json(folder / "tokenizer.json", lambda values: values.update(post_processor=None))
+    edit_json(folder / "outputs.json", lambda values: [_without_bos(item) for kind in values.values() for item in kind])
+    assert main([str(folder)]) == 0, capsys.readouterr().out
+
+
+def _without_bos(item: dict[str, list[int]]) -> None:
+    """One BOS less, and what stood behind each clip is lost (fact sheet 4.3)."""
+    ids = item["input_ids"]
+    kept = [place for place in range(1, len(ids)) if ids[place - 1] != -200]
+    item["input_ids"] = [ids[place] for place in kept]
+    if "labels" in item:
+        item["labels"] = [item["labels"][place] for place in kept]
+
+
+def test_a_clip_longer_than_the_window_is_cut(copied: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
+    folder = copied("mel_whisper")
+    stored = load_file(folder / "inputs.safetensors")["wav0_int16"]
+    wave = stored.repeat(31).float() / 32768  # 31 s
+    extractor = WhisperFeatureExtractor(feature_size=128)  # another implementation, which cuts to 30 s as well
+    mel = torch.from_numpy(np.asarray(extractor(wave.numpy(), sampling_rate=16000).input_features[0])).T.contiguous()
+    save_file({"wav0_int16": stored}, folder / "inputs.safetensors")
+    save_file({"wav0_mel128": mel[::100].contiguous(), "wav0_frame_index": torch.arange(0, 3000, 100)},
+              folder / "outputs.safetensors")
+    facts = {"index": 0, "repeat_the_stored_clip": 31, "samples": len(wave), "mel128_sum": float(mel.double().sum())}
+    edit_json(folder / "case.json", lambda values: values["inputs"].update(wavs=[facts]))
+    assert main([str(folder)]) == 0, capsys.readouterr().out
+
+
+def test_a_vocoder_without_durations_and_of_other_sizes_is_ok(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = UnitHiFiGAN(units=7, dim=6, channels=12, rates=(4, 3), kernels=(8, 5), block_kernels=(3, 5),
+                         block_dilations=((1, 2), (3, 1)), duration_dim=None, sample_rate=8000)
+    vocoder, codes = config.build(), torch.tensor([[1, -1, 4, 6, 6, 0]])
+    wave = vocoder.decode(codes[0])
+    assert len(wave) == 5 * 12
+    names = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+    weights = vocoder.state_dict()
+    for ours, theirs in names.items():
+        weights = {name.replace(ours, theirs): tensor for name, tensor in weights.items()}
+    save_file(weights, tmp_path / "weights.safetensors")
+    save_file({"seq0_code": codes}, tmp_path / "inputs.safetensors")
+    save_file({"seq0_wav_nodur": wave}, tmp_path / "outputs.safetensors")
+    (tmp_path / "case.json").write_text(json.dumps({"system": "vocoder", "module": "CodeHiFiGANVocoder", "config": {"model_cfg": {
+        "num_embeddings": 7, "embedding_dim": 6, "upsample_initial_channel": 12, "upsample_rates": [4, 3],
+        "upsample_kernel_sizes": [8, 5], "resblock_kernel_sizes": [3, 5], "resblock_dilation_sizes": [[1, 2], [3, 1]]}}}))
+    assert main([str(tmp_path)]) == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("words", "text"), [
+    (("--only", "whale_fbank"), "FAILED  cannot be replayed: no kind replays 'whale audio front end"),
+    (("--only", "unit_hifigan,vita"), "no case vita in"),
+], ids=["unknown kind", "no such case"])
+def test_what_cannot_be_replayed_fails(words: tuple[str, ...], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*words, str(GOLDENS)]) == 1
+    assert text in capsys.readouterr().out
+
+
+def test_an_empty_root_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path)]) == 1
+    assert capsys.readouterr().out.startswith("no case at all in")
+
+
+def test_a_case_without_its_weights_fails_and_the_others_are_replayed(
+        copied: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
+    folder = copied("unit_hifigan")
+    (folder / "inputs.safetensors").unlink()
+    assert main([str(folder.parent), str(GOLDENS / "llama_omni_prompt")]) == 1
+    printed = capsys.readouterr().out
+    assert "it holds no output that its kind compares" in printed and printed.endswith("1 of 2 cases ok\n")
