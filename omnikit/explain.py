@@ -137,6 +137,8 @@ def _no_such_key(key: str, recipe: str) -> str:
     path = key.replace("/", ".").split(".")
     for depth, word in enumerate(path):
         known = [str(k) for k in node] if isinstance(node, DictConfig) else []
+        if word not in known and word in SLOTS and "/" in key:
+            return f"recipe {recipe} picks no {key}; write +{key}=<name> to add one."
         if word not in known:
             where = ".".join(path[:depth]) or f"recipe {recipe}"
             what = f"{key} names nothing: {where} has no {word!r}.{nearest(word, known)}"

@@ -15,7 +15,8 @@ from omnikit.training.adversary import (
 
 
 def heard(*scores: float) -> Heard:
-    return [(torch.tensor([[score, 0.0]]), [torch.tensor([[score, 2 * score]]), torch.tensor([[0.0, 1.0]])]) for score in scores]
+    other = torch.tensor([[0.0, 1.0]])
+    return [(torch.tensor([[score, 0.0]]), [torch.tensor([[score, 2 * score]]), other]) for score in scores]
 
 
 def waves(samples: int = 600) -> Tensor:

@@ -106,6 +106,7 @@ class UnitHiFiGAN:
         block_dilations: dilations of each residual block in turn, where they differ; empty: `dilations` for all.
         duration_dim: width inside the duration predictor, whose kernels are 3 (the original's padding allows no other);
             None for a vocoder without one, which speaks a frame for each unit.
+        duration_dropout: share of its numbers that are dropped while it is trained.
         sample_rate: samples per second of the wave.
         segment: frames that it is trained on at once.
         discriminator_dim: width of the discriminators that hear it, in a stage with adversarial losses.
@@ -123,6 +124,7 @@ class UnitHiFiGAN:
     dilations: tuple[int, ...] = (1, 3, 5)
     block_dilations: tuple[tuple[int, ...], ...] = ()
     duration_dim: int | None = 32
+    duration_dropout: float = 0.5  # the published one
     sample_rate: int = 16000
     segment: int = 28  # 8960 samples, as the published one
     discriminator_dim: int = 32
@@ -133,6 +135,8 @@ class UnitHiFiGAN:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}, but must be at least 1")
+        if not 0 <= self.duration_dropout < 1:
+            raise ValueError(f"duration_dropout is {self.duration_dropout}, but must be at least 0 and below 1")
         if self.discriminator_dim < 4 or self.discriminator_dim % 4:
             raise ValueError(f"discriminator_dim is {self.discriminator_dim}, but must be a multiple of 4")
         if not self.rates or len(self.rates) != len(self.kernels):

@@ -42,7 +42,7 @@ class UnitVocoder(nn.Module):
         self.resblocks = nn.ModuleList(ResidualBlock(width, kernel, dilations)
                                        for width in widths[1:] for kernel, dilations in config.blocks)
         self.conv_post = weight_norm(nn.Conv1d(widths[-1], 1, 7, padding=3))
-        self.dur_predictor = DurationPredictor(config.dim, config.duration_dim) if config.duration_dim else None
+        self.dur_predictor = DurationPredictor(config) if config.duration_dim else None
         if config.weights and torch.get_default_device().type != "meta":
             self._load(config.weights)
 
@@ -135,14 +135,16 @@ class ResidualBlock(nn.Module):
 class DurationPredictor(nn.Module):
     """Two convolutions with norms, one number per unit: log(frames + 1)."""
 
-    def __init__(self, dim: int, wide: int) -> None:
+    def __init__(self, config: UnitHiFiGAN) -> None:
         super().__init__()
-        self.conv1 = nn.Sequential(nn.Conv1d(dim, wide, 3, padding=1), nn.ReLU())
+        wide = config.duration_dim
+        assert wide is not None, "built only where there is one"
+        self.conv1 = nn.Sequential(nn.Conv1d(config.dim, wide, 3, padding=1), nn.ReLU())
         self.ln1 = nn.LayerNorm(wide)
         self.conv2 = nn.Sequential(nn.Conv1d(wide, wide, 3, padding=1), nn.ReLU())
         self.ln2 = nn.LayerNorm(wide)
         self.proj = nn.Linear(wide, 1)
-        self.dropout = nn.Dropout(0.5)
+        self.dropout = nn.Dropout(config.duration_dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Embedded units [B, T, D], mask [B, T] True = valid, to log(frames + 1) [B, T]."""

@@ -1,0 +1,122 @@
+"""Let a run's two voices speak the same codes: the vocoder of a stage `voice`, and what made the codes (Griffin-Lim).
+
+    python tools/compare_voices.py llama_omni/tiny      # needs its recogniser; ten minutes on one core
+
+Two kinds of speech are compared on the recipe's held-out data. *Copies* speak each frame's true code, so that only the voice
+differs from the recording; *answers* speak what the model's head said, runs merged, so that durations are predicted too.
+Word error rates are the recogniser's, against the text; the distance is the mean absolute difference of natural log-mel
+magnitudes (80 bands, hop 256) between a copy and its recording.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar, cast
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from omnikit.data.collate import spoken, waveform
+from omnikit.data.templates import said
+from omnikit.errors import OmnikitError, RunError
+from omnikit.evaluation.metrics import word_errors
+from omnikit.inference.session import Session, load
+from omnikit.protocols import LabellingCodec, Vocoder
+from omnikit.training.progress import progress
+from omnikit.training.spectra import MelLoss
+from omnikit.types import Sample
+
+Said = list[tuple[Tensor, str]]  # wave or codes, and what they should say
+T = TypeVar("T")
+BATCH = 32
+
+
+def main() -> None:
+    """Speak, hear and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run")
+    parser.add_argument("--recogniser", help="the run that hears; the recipe's without it")
+    parser.add_argument("--limit", type=int, help="answers at most of each dataset")
+    given = parser.parse_args()
+    try:
+        compare(load(given.run), given.recogniser, given.limit)
+    except OmnikitError as error:
+        raise SystemExit(f"compare_voices: {error}") from error
+
+
+def compare(session: Session, recogniser: str | None, limit: int | None) -> None:
+    """Print one table for a run."""
+    outlet, name = session.speech, recogniser or session.plan.recipe.evaluate.recogniser
+    if outlet is None or outlet.units is None or not outlet.units.decodes or name is None:
+        raise RunError("the run needs speech.codec and speech.units that both speak, and a recogniser.")
+    ear, rate = load(Path(name) if Path(name).exists() else name), outlet.units.spec.sample_rate
+    samples = [reader[index] for title in session.plan.recipe.evaluate.data.values()
+               for reader in [session.plan.readers[title].build()] for index in range(len(reader))[:limit]]
+    recordings = _recordings(samples, rate)
+    table = Table("voice", "copies: WER", "copies: log-mel distance", "answers: WER")
+    table.add_row("recording", _wer(ear, recordings, rate), "0", "")
+    answers = _answers(session, samples)
+    for title, copy, speak in _voices(session, outlet.name):
+        copies, spoken_answers = _spoken(title, recordings, copy), _spoken(f"{title}, answers", answers, speak)
+        distance = _distance(MelLoss(rate), recordings, copies)
+        table.add_row(title, _wer(ear, copies, rate), f"{distance:.3f}", _wer(ear, spoken_answers, rate))
+    Console().print(f"{len(recordings)} different recordings, {len(answers)} answers", table)
+
+
+def _voices(session: Session, branch: str) -> list[tuple[str, Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]]:
+    """Give each voice: its title, how it copies a recording, how it speaks codes."""
+    units, codec = cast(LabellingCodec, session.model.units(branch)), session.model.codec(branch)
+    speak = getattr(units, "speak", None)
+    if speak is None:
+        raise RunError("speech.units speaks no frames (it has no `speak`), so it cannot copy a recording.")
+    return [("speech.units, Griffin-Lim", lambda wave: speak(units.label(wave)), lambda codes: units.decode(codes)),
+            ("speech.codec", lambda wave: cast(Vocoder, codec).generate(units.label(wave)), lambda codes: codec.decode(codes))]
+
+
+def _recordings(samples: Sequence[Sample], rate: int) -> Said:
+    """Give each different spoken answer once."""
+    found = {said(sample.messages)[-1]: waveform(part, rate, sample.id) for sample in samples for part in spoken(sample)[:1]}
+    return [(torch.from_numpy(wave), text) for text, wave in found.items()]
+
+
+def _answers(session: Session, samples: Sequence[Sample]) -> Said:
+    found: Said = []
+    with progress("answers") as report:
+        for batch in _batches(samples):
+            found += [(torch.tensor(a.codes), a.text) for a in session.answers(batch, greedy=True) if a.codes]
+            report(len(found) / len(samples))
+    return found
+
+
+@torch.no_grad()
+def _spoken(title: str, rows: Said, voice: Callable[[Tensor], Tensor]) -> Said:
+    found: Said = []
+    with progress(title) as report:
+        for row, text in rows:
+            found.append((voice(row), text))
+            report(len(found) / len(rows))
+    return found
+
+
+def _wer(ear: Session, rows: Said, rate: int) -> str:
+    heard = [text for batch in _batches(rows) for text in ear.transcribe([wave.numpy() for wave, _ in batch], rate)]
+    wrong, words = map(sum, zip(*word_errors(heard, [text for _, text in rows]), strict=True))
+    return f"{wrong / words:.1%}"
+
+
+def _batches(rows: Sequence[T]) -> list[Sequence[T]]:
+    return [rows[start:start + BATCH] for start in range(0, len(rows), BATCH)]
+
+
+def _distance(mel: MelLoss, recordings: Said, copies: Said) -> float:
+    distances = []
+    for (true, _), (made, _) in zip(recordings, copies, strict=True):
+        length = min(len(true), len(made))
+        distances.append(mel(made[None, :length], true[None, :length]))
+    return float(torch.stack(distances).mean())
+
+
+if __name__ == "__main__":
+    main()
