@@ -22,6 +22,7 @@ from omnikit.evaluation.records import write_json, write_lines
 from omnikit.inference.session import Session, restore
 from omnikit.plan import Plan
 from omnikit.training import lock
+from omnikit.training.checkpoint import writing
 from omnikit.training.freeze import hashes
 from omnikit.training.runs import find, load_plan
 from omnikit.types import Sample
@@ -65,12 +66,18 @@ def score(run: str | Path, options: Options = Options()) -> tuple[Path, dict[str
     ear = restore(load_plan(find(name)), find(name)) if name and session.speech else None
     if not plan.recipe.evaluate.data:
         raise PlanError(f"Recipe {plan.recipe.name} names no data under `evaluate`, so there is nothing to score.")
+    if "latency" in plan.recipe.evaluate.data:
+        raise PlanError(f"Recipe {plan.recipe.name} has evaluate.data.latency, but latency.jsonl holds the timings; give that"
+                        " dataset another title.")
     folder = kept_in(run, options.speaks_with)
     rows = {title: _rows(plan, dataset, options.limit) for title, dataset in plan.recipe.evaluate.data.items()}
     conditions = _conditions(session, ear, options)
-    (folder / card.CONDITIONS).unlink(missing_ok=True)  # so that new answers never stand beside old conditions
     examiner = Examiner(session, ear, options.speaks_with, folder / "wavs" if options.keep_wavs else None,
                         options.batch_size)
+    with writing(folder):
+        folder.mkdir(exist_ok=True)
+        for name in (card.CONDITIONS, card.TIMINGS):  # so that new answers never stand beside old conditions
+            (folder / name).unlink(missing_ok=True)
     for title, samples in rows.items():
         write_lines(folder / f"{title}.jsonl", examiner.records(samples, title))
     timing = conditions["latency"]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from omnikit.errors import ConfigError, PlanError, RunError
 from omnikit.evaluation import score as scoring
 from omnikit.evaluation.answering import rotated, spread
 from omnikit.evaluation.score import Options, rescore, score
+from omnikit.recipe import Evaluate
 from omnikit.training.runs import find
 from omnikit.training.stage import run_stages
 from omnikit.types import Message, Part, Sample
@@ -136,6 +138,22 @@ def test_interrupted_scoring_leaves_no_card_that_mixes_two_runs(scored: Scored, 
 def test_units_that_do_not_speak_are_refused(scored: Scored) -> None:
     with pytest.raises(PlanError, match=r"doubles/tiny has no speech\.units that speak, so --speak-with units cannot be heard"):
         scored.score(speaks_with="units", limit=2)
+
+
+def test_dataset_that_would_take_the_timings_file_is_refused(scored: Scored) -> None:
+    plan = scored.plans["model"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(scored.plans, "model", replace(plan, recipe=replace(plan.recipe, evaluate=Evaluate({"latency": "echo"}))))
+        with pytest.raises(PlanError, match=r"has evaluate\.data\.latency, but latency\.jsonl holds the timings"):
+            scored.score(limit=2)
+
+
+def test_run_that_evaluates_on_nothing_is_refused(scored: Scored) -> None:
+    plan = scored.plans["model"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(scored.plans, "model", replace(plan, recipe=replace(plan.recipe, evaluate=Evaluate())))
+        with pytest.raises(PlanError, match="names no data under `evaluate`, so there is nothing to score"):
+            scored.score(limit=2)
 
 
 def test_table_shows_the_recogniser_s_own_error_beside_the_speech_s(scored: Scored) -> None:
