@@ -62,14 +62,16 @@ class Places:
     """Where `count` new frames of each row stand behind those that it has seen.
 
     Rows may have seen different numbers of frames; what a row gets behind its own new frames, its next ones replace.
+    `mask` [B, 1, T, K] is added to the scores: 0 where a frame sees another, else minus infinity.
     """
 
-    def __init__(self, seen: list[int], count: int, device: torch.device) -> None:
+    def __init__(self, seen: list[int], count: int, like: Tensor) -> None:
         self.even = len(set(seen)) == 1
         self.start, self.end = max(seen), max(seen) + count
-        first = torch.tensor(seen[:1] if self.even else seen, device=device)[:, None]
-        self.positions = first + torch.arange(count, device=device)  # [B, T], or [1, T] where all rows are even
-        self.mask = torch.arange(self.end, device=device) <= self.positions[:, None, :, None]  # [B, 1, T, K], True = seen
+        first = torch.tensor(seen[:1] if self.even else seen, device=like.device)[:, None]
+        self.positions = first + torch.arange(count, device=like.device)  # [B, T], or [1, T] where all rows are even
+        later = torch.arange(self.end, device=like.device) > self.positions[:, None, :, None]  # [B, 1, T, K]
+        self.mask = torch.zeros(later.shape, dtype=like.dtype, device=like.device).masked_fill_(later, float("-inf"))
 
 
 def collapse_after(label: int, frames: list[int], blank: int) -> list[int]:

@@ -16,6 +16,8 @@ from omnikit.types import Features, Targets
 from omnikit_llama_omni.cache import Past, Places, UnitState
 from omnikit_llama_omni.config import CTCUnits
 
+Turn = tuple[Tensor, Tensor]  # cosines and sines of the rotary angles, [..., T, head width / 2] each
+
 
 class CTCUnitHead(nn.Module):
     """Owns input and output projections and its layers; there is no final norm. The blank is the last class."""
@@ -46,9 +48,9 @@ class CTCUnitHead(nn.Module):
         x = self.input_proj(copied.to(self.input_proj.weight.dtype))  # [B, T, dim]
         if self.repeat_embed is not None:
             x = x + self.repeat_embed(place.clamp(max=self.config.factor - 1))
-        angles = rotation(self.config, torch.arange(longest, device=x.device))
+        turn = turning(rotation(self.config, torch.arange(longest, device=x.device)), x.dtype)
         for layer in self.layers:
-            x = layer(x, angles)
+            x = layer(x, turn)
         logits: Tensor = self.output_proj(x)
         return logits
 
@@ -91,14 +93,14 @@ class CTCUnitHead(nn.Module):
         counts = [self.config.factor * count for count in features.lengths.tolist()]
         if not any(counts):
             return [[] for _ in counts], state
-        places = Places(state.frames, max(counts), features.data.device)
-        angles = rotation(self.config, places.positions)[:, None]  # [B, 1, T, head width / 2]
         x = self.input_proj(features.data.to(self.input_proj.weight.dtype))  # [B, M, dim]
+        places = Places(state.frames, max(counts), x)
         x = x.repeat_interleave(self.config.factor, 1)[:, :max(counts)]  # [B, T, dim]
         if self.repeat_embed is not None:
             x = x + self.repeat_embed(places.positions % self.config.factor)
+        turn = turning(rotation(self.config, places.positions)[:, None], x.dtype)  # [B, 1, T, head width / 2]
         for layer, past in zip(self.layers, state.layers, strict=True):
-            x = layer(x, angles, past, places)
+            x = layer(x, turn, past, places)
         best: list[list[int]] = self.output_proj(x).argmax(-1).tolist()  # [B, T]
         return state.advance(best, counts, self.blank), state
 
@@ -127,9 +129,9 @@ class Layer(nn.Module):
         self.post_attention_layernorm = nn.RMSNorm(config.dim, config.rms_eps)
         self.mlp = FeedForward(config)
 
-    def forward(self, x: Tensor, angles: Tensor, past: Past | None = None, places: Places | None = None) -> Tensor:
-        """x [B, T, D] and rotation [..., T, head width / 2] to [B, T, D]; with `past`, of frames that go on behind it."""
-        x = x + self.self_attn(self.input_layernorm(x), angles, past, places)
+    def forward(self, x: Tensor, turn: Turn, past: Past | None = None, places: Places | None = None) -> Tensor:
+        """x [B, T, D] to [B, T, D]; with `past`, of frames that go on behind it."""
+        x = x + self.self_attn(self.input_layernorm(x), turn, past, places)
         result: Tensor = x + self.mlp(self.post_attention_layernorm(x))
         return result
 
@@ -145,11 +147,11 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(config.dim, config.dim, bias=False)
         self.o_proj = nn.Linear(config.dim, config.dim, bias=False)
 
-    def forward(self, x: Tensor, angles: Tensor, past: Past | None = None, places: Places | None = None) -> Tensor:
+    def forward(self, x: Tensor, turn: Turn, past: Past | None = None, places: Places | None = None) -> Tensor:
         """x [B, T, D] to [B, T, D]; a frame sees itself and what is before it."""
         q, k, v = (proj(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, H, T, D / H]
                    for proj in (self.q_proj, self.k_proj, self.v_proj))
-        q, k = rotate(q, angles), rotate(k, angles)
+        q, k = rotate(q, turn), rotate(k, turn)
         if past is None or places is None:
             mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         else:
@@ -210,8 +212,13 @@ def rotation(config: CTCUnits, frames: Tensor) -> Tensor:
     return frames[..., None].float() * frequencies
 
 
-def rotate(x: Tensor, angles: Tensor) -> Tensor:
-    """Turn x [B, H, T, D] by angles [..., T, D / 2]; a pair is an element of the first half and one of the second."""
-    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+def turning(angles: Tensor, dtype: torch.dtype) -> Turn:
+    """Give what `rotate` needs of angles, once for all layers."""
+    return angles.cos().to(dtype), angles.sin().to(dtype)
+
+
+def rotate(x: Tensor, turn: Turn) -> Tensor:
+    """Turn x [B, H, T, D] by [..., T, D / 2] angles; a pair is an element of the first half and one of the second."""
+    cos, sin = turn
     a, b = x.chunk(2, -1)
     return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
