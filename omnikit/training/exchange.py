@@ -7,7 +7,6 @@ from pathlib import Path
 
 from omnikit.choices import read_mapping
 from omnikit.data.text import copy_tokenizer
-from omnikit.errors import RunError
 from omnikit.plan import make
 from omnikit.protocols import ImporterConfig
 from omnikit.recipe import parse
@@ -56,12 +55,10 @@ def export(layout: type[ImporterConfig], run: str, out: Path) -> None:
 def _whole(out: Path) -> Iterator[Path]:
     """Give a folder to fill, which gets its name when all went well."""
     partial = out.with_name(f".{out.name}.partial")
-    if not out.parent.is_dir():
-        raise RunError(f"--out is {out}, but there is no folder {out.parent}; make it first.")
     try:
         with writing(out):
             shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
+            partial.mkdir(parents=True)
             yield partial
             partial.rename(out)
     finally:

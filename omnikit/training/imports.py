@@ -3,8 +3,6 @@
 The model is built on the meta device, for names and shapes; only a part that starts fresh in places is built for real.
 """
 
-import gc
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +11,7 @@ import torch
 from torch import Tensor
 
 from omnikit.data.tensors import in_file, in_memory
-from omnikit.errors import OmnikitError, PlanError, RunError
+from omnikit.errors import PlanError, RunError
 from omnikit.model import OmniModel
 from omnikit.plan import Plan, StagePlan
 from omnikit.protocols import ImporterConfig
@@ -68,8 +66,6 @@ def blueprint(plan: Plan, part: str) -> dict[str, Stored]:
         if id(tensor) not in seen:
             seen.add(id(tensor))
             found[name] = in_memory(name, Path(part), tensor)
-    del module
-    gc.collect()  # modules are circles; the next part is to find their room free
     return found
 
 
@@ -100,20 +96,18 @@ def held(plan: Plan, folder: Path) -> dict[str, dict[str, Stored]]:
 
 
 def is_stale(folder: Path, stage: StagePlan) -> bool:
-    """Say whether a finished import's files changed since; files that are gone change nothing."""
+    """Say whether one of a finished import's files changed since; files that are gone change nothing."""
     if stage.stage.objective != "import":
         return False
-    record = json.loads((folder / stage.name / "lock.json").read_text())
-    return fingerprint(source_of(stage)) not in (None, record.get("source"))
+    record = json.loads((folder / stage.name / "lock.json").read_text()).get("files", {})
+    now = facts(source_of(stage))
+    return any(now[path] != record[path] for path in now.keys() & record.keys())
 
 
-def fingerprint(source: ImporterConfig) -> str | None:
-    """Give 16 hex digits over the names, sizes and times of a source's files; None if it cannot be opened any more."""
-    try:
-        facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in source.files()]
-    except (OmnikitError, OSError):
-        return None
-    return hashlib.sha256(repr(sorted(facts)).encode()).hexdigest()[:16] if facts else None
+def facts(source: ImporterConfig) -> dict[str, list[int]]:
+    """Give path → size and time of a source's files that are there."""
+    there = [(path, path.stat()) for path in source.files()]
+    return {str(path): [stat.st_size, stat.st_mtime_ns] for path, stat in there}
 
 
 def _as_published(named: dict[str, Stored], lock: Path, part: str) -> dict[str, Stored]:

@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable
+from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -23,6 +24,7 @@ PACKAGES = ("hydra-core", "numpy", "pytorch-lightning", "safetensors", "tokenize
 PROBES = 256  # rows of a dataset whose content goes into its fingerprint
 
 
+@cache  # reads the metadata of every package
 def versions() -> dict[str, str]:
     """Give name → version of omnikit, its plugins and what they stand on."""
     found = {dist.name: dist.version for dist in distributions() if dist.name}

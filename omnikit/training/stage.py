@@ -153,7 +153,7 @@ def _import(plan: Plan, stage: StagePlan, partial: Path) -> Row:
     row = Row(stage.name, stage.trained, 0, time.monotonic() - start, {"from files": taken, "fresh": fresh, "left over": odd})
     lock.write(partial / "lock.json", plan, {
         "stage": stage.name, "origins": {}, "seconds": round(row.seconds, 1), "weights_before": {}, "weights_after": after,
-        "ledger": as_record(entries), "source": imports.fingerprint(imports.source_of(stage)), "data": {}})
+        "ledger": as_record(entries), "files": imports.facts(imports.source_of(stage)), "data": {}})
     return row
 
 
