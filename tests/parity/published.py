@@ -13,7 +13,6 @@ from torch import Tensor
 
 ENCODER = "model.speech_encoder."
 SPECIALS = {"bos_token_id": "<|begin_of_text|>", "eos_token_id": "<|eot_id|>", "pad_token_id": "<|finetune_right_pad_id|>"}
-DIMS = {"n_mels": "n_mels", "n_audio_ctx": "ctx", "n_audio_state": "state", "n_audio_head": "heads", "n_audio_layer": "layers"}
 WHISPER, VOCODER = Path("models/speech_encoder/whisper.pt"), Path("vocoder/g_00500000")
 
 
@@ -23,7 +22,7 @@ def write(case: Case, folder: Path) -> dict[str, Tensor]:
     Returns:
         every tensor by its name in its file; the vocoder's behind "vocoder.".
     """
-    llm, whisper = case.config["llm"], case.config["whisper_encoder"]
+    llm = case.config["llm"]
     main = {name: tensor.contiguous() for name, tensor in case.weights.items() if not name.startswith(ENCODER)}
     encoder = {f"encoder.{name.removeprefix(ENCODER)}": tensor for name, tensor in case.weights.items()
                if name.startswith(ENCODER)}
@@ -32,8 +31,10 @@ def write(case: Case, folder: Path) -> dict[str, Tensor]:
     for file in (WHISPER, VOCODER):
         (folder / file).parent.mkdir(parents=True)
     save_file(main, folder / "model.safetensors", metadata={"format": "pt"})
-    torch.save({"dims": {theirs: whisper[key] for theirs, key in DIMS.items()}, "model_state_dict": encoder}, folder / WHISPER)
-    config = {**SETTINGS, "speech_encoder_hidden_size": whisper["state"], **llm}
+    dims = _dims(encoder, case.config["whisper_encoder"]["heads"])
+    torch.save({"dims": dims, "model_state_dict": encoder}, folder / WHISPER)
+    said = {key: value for key, value in case.config.items() if isinstance(value, str | int | float)}
+    config = {**SETTINGS, "speech_encoder_hidden_size": dims["n_audio_state"], **said, **llm}
     (folder / "config.json").write_text(json.dumps(config, indent=1))
     _write_tokenizer(llm, folder / "tokenizer.json")
     vocoder = _vocoder(llm["unit_vocab_size"], folder / VOCODER, case.facts.get("seed", 0))
@@ -57,6 +58,13 @@ def read(folder: Path) -> dict[str, Tensor]:
     found |= torch.load(folder / whisper, weights_only=True)["model_state_dict"]
     vocoder = torch.load(folder / VOCODER, weights_only=True)
     return found | {f"vocoder.{name}": tensor for name, tensor in vocoder["generator"].items()}
+
+
+def _dims(encoder: dict[str, Tensor], heads: int) -> dict[str, int]:
+    """Give openai's sizes, which but for the heads are those of the tensors."""
+    state, mels, _ = encoder["encoder.conv1.weight"].shape
+    return {"n_mels": mels, "n_audio_ctx": len(encoder["encoder.positional_embedding"]), "n_audio_state": state,
+            "n_audio_head": heads, "n_audio_layer": len([name for name in encoder if name.endswith("mlp_ln.bias")])}
 
 
 def _write_tokenizer(llm: dict[str, object], path: Path) -> None:

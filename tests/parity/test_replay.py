@@ -12,9 +12,11 @@ from omnikit_llama_omni.config import UnitHiFiGAN
 from parity.made import make
 from parity.replay import main
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 from transformers import WhisperFeatureExtractor
 
 GOLDENS = Path(__file__).parent / "goldens"
+ASKS = "<speech>\nPlease directly answer the questions in the user's speech."
 CASES = ("llama_omni_full", "llama_omni_prompt", "mel_whisper", "unit_hifigan")
 
 
@@ -75,7 +77,8 @@ def test_an_altered_label_fails(copied: Callable[[str], Path], capsys: pytest.Ca
     assert "training[0].labels differs" in capsys.readouterr().out
 
 
-def test_a_tokenizer_without_bos_gives_the_other_case(copied: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_tokenizer_without_bos_gives_the_other_case(
+        copied: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
     folder = copied("llama_omni_prompt")
     edit_json(folder / "tokenizer.json", lambda values: values.update(post_processor=None))
     edit_json(folder / "outputs.json", lambda values: [_without_bos(item) for kind in values.values() for item in kind])
@@ -89,6 +92,32 @@ def _without_bos(item: dict[str, list[int]]) -> None:
     item["input_ids"] = [ids[place] for place in kept]
     if "labels" in item:
         item["labels"] = [item["labels"][place] for place in kept]
+
+
+@pytest.mark.parametrize("adds", [True, False], ids=["bos", "no bos"])
+@pytest.mark.parametrize("turns", [
+    ["<speech>"], ["Listen: <speech> now. "], ["  <speech>\nAnd this?\n"], ["<speech>\n<speech>\nBoth?"],
+    [ASKS, " Three. \n", "<speech>", "Four.", "Why?"], [ASKS, "Yes.", ASKS],
+], ids=["alone", "amid text", "space", "two", "turns", "twice"])
+def test_prompts_of_other_shapes_are_ok(turns: list[str], adds: bool, copied: Callable[[str], Path],
+                                        capsys: pytest.CaptureFixture[str]) -> None:
+    folder = copied("llama_omni_prompt")
+    if not adds:
+        edit_json(folder / "tokenizer.json", lambda values: values.update(post_processor=None))
+    system = json.loads((folder / "outputs.json").read_text())["inference"][0]["prompt"].partition("<|eot_id|>")[0]
+    text = system + "<|eot_id|>" + "".join(
+        f"<|start_header_id|>{('user', 'assistant')[n % 2]}<|end_header_id|>\n\n{turn.strip()}<|eot_id|>"
+        for n, turn in enumerate(turns)) + "<|start_header_id|>assistant<|end_header_id|>\n\n"
+    item = {"messages": turns, "prompt": text, "input_ids": _original_ids(text, folder / "tokenizer.json")}
+    (folder / "outputs.json").write_text(json.dumps({"inference": [item]}))
+    assert main([str(folder)]) == 0, capsys.readouterr().out
+
+
+def _original_ids(text: str, file: Path) -> list[int]:
+    """The rule of fact sheet 4.2: what the tokenizer gives for each piece, less its first id; BOS and clips between them."""
+    tokenizer = Tokenizer.from_file(str(file))
+    first, *others = (tokenizer.encode(piece).ids[1:] for piece in text.split("<speech>"))
+    return [594, *first, *(i for piece in others for i in (-200, *piece))]
 
 
 def test_a_clip_longer_than_the_window_is_cut(copied: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,9 +147,10 @@ def test_a_vocoder_without_durations_and_of_other_sizes_is_ok(tmp_path: Path, ca
     save_file(weights, tmp_path / "weights.safetensors")
     save_file({"seq0_code": codes}, tmp_path / "inputs.safetensors")
     save_file({"seq0_wav_nodur": wave}, tmp_path / "outputs.safetensors")
-    (tmp_path / "case.json").write_text(json.dumps({"system": "vocoder", "module": "CodeHiFiGANVocoder", "config": {"model_cfg": {
-        "num_embeddings": 7, "embedding_dim": 6, "upsample_initial_channel": 12, "upsample_rates": [4, 3],
-        "upsample_kernel_sizes": [8, 5], "resblock_kernel_sizes": [3, 5], "resblock_dilation_sizes": [[1, 2], [3, 1]]}}}))
+    theirs = {"num_embeddings": 7, "embedding_dim": 6, "upsample_initial_channel": 12, "upsample_rates": [4, 3],
+              "upsample_kernel_sizes": [8, 5], "resblock_kernel_sizes": [3, 5], "resblock_dilation_sizes": [[1, 2], [3, 1]]}
+    facts = {"system": "vocoder", "module": "CodeHiFiGANVocoder", "config": {"model_cfg": theirs}}
+    (tmp_path / "case.json").write_text(json.dumps(facts))
     assert main([str(tmp_path)]) == 0, capsys.readouterr().out
 
 

@@ -55,6 +55,8 @@ def replay(case: Case) -> None:
         learn(case, model)
     call("export", "llama_omni", str(run), "--out", str(out))
     back = published.read(out)
+    if case.config["llm"].get("tie_word_embeddings"):  # one matrix, which a file may hold once or twice
+        tensors.pop("lm_head.weight", None), back.pop("lm_head.weight", None)
     wrong = sorted(name for name in tensors.keys() | back.keys()
                    if name not in tensors or name not in back or not torch.equal(tensors[name], back[name]))
     case.equal(f"exported tensors{': ' + wrong[0] if wrong else ''}", wrong, [])
@@ -135,12 +137,13 @@ def targets(labels: list[list[int]], units: Tensor | None) -> dict[str, Targets]
 def hear(case: Case, model: OmniModel, asked: Batch) -> None:
     """(a) encoder, projector, vectors that count; (b) spliced embeddings, states, logits."""
     atol, taps = case.limit("hidden", "atol", 1e-4), Taps(model, asked)
-    if asked.signals:
+    if asked.signals:  # a question may have no clip
         projected = taps.projected("audio")
         case.close("a_encoder_out", taps.encoded("audio").data, atol=atol)
         case.close("a_projector_out", projected.data, atol=atol)
         kept = [row[:count] for row, count in zip(projected.data, asked.counts["audio"], strict=True)]
-        first = len(case.outputs["a_speech_features"]) == len(kept[0])  # a case may tell of its first clip only
+        told = case.outputs.get("a_speech_features")
+        first = told is not None and len(told) == len(kept[0])  # a case may tell of its first clip only
         case.close("a_speech_features", kept[0] if first else torch.cat(kept), atol=atol)
     case.close("b_inputs_embeds", taps.inputs, atol=atol)
     case.close("b_last_hidden_state", taps.hidden, atol=atol)
@@ -149,6 +152,8 @@ def hear(case: Case, model: OmniModel, asked: Batch) -> None:
 
 def write(case: Case, model: OmniModel, asked: Batch) -> Generated:
     """(c) greedy ids, with the case's end and with the one of `with_eos`."""
+    if "c_generated_ids" not in case.outputs:
+        raise ReplayError("it has no output c_generated_ids, which says how many tokens to write")
     expected = case.outputs["c_generated_ids"]
     generated = generate(model, asked, sampling(case, expected.shape[1]))
     case.equal("c_generated_ids", generated.tokens, expected.tolist())
@@ -180,8 +185,9 @@ def speak(case: Case, model: OmniModel, asked: Batch, generated: Generated) -> N
     logits = head(states, lengths, frames, longest)
     best, units = logits.argmax(-1), codes(model, model.plan.outputs["speech"], generated)[0]
     case.close("d_ctc_logits", logits[0], atol=case.limit("ctc_logits", "atol", 5e-3))
-    case.equal("d_ctc_argmax", best.view(case.outputs["d_ctc_argmax"].shape), case.outputs["d_ctc_argmax"])
-    case.equal("d_units", units, case.outputs["d_units"].tolist())
+    for name, found in {"d_ctc_argmax": best[0].tolist(), "d_units": units}.items():
+        if name in case.outputs:
+            case.equal(name, found, case.outputs[name].flatten().tolist())
     said: dict[str, Any] = {"ctc_argmax": best[0].tolist(), "units": units, "units_string": " ".join(map(str, units)),
                             "blank": head.blank}
     for name, value in said.items():
@@ -203,8 +209,8 @@ def stream(case: Case, model: OmniModel, asked: Batch) -> None:
     found = [new.get(number, []) for number in range(limit)]
     case.equal("streaming/new_units_after_each_token", found, expected["new_units_after_each_token"])
     if "equal_to_offline" in expected:
-        offline = case.outputs["d_units"].tolist()
-        case.equal("streaming/equal_to_offline", list(chain(*found)) == offline, expected["equal_to_offline"])
+        offline = codes(model, outlet, generate(model, asked, sampling(case, limit)))
+        case.equal("streaming/equal_to_offline", [list(chain(*found))] == offline, expected["equal_to_offline"])
     for size, chunks in expected.get("chunks", {}).items():
         case.equal(f"streaming/chunks/{size}", segments(model, outlet, asked, sampling(case, limit), int(size)), chunks)
 
@@ -237,8 +243,7 @@ def learn(case: Case, model: OmniModel) -> None:
     if "f_ctc_logits" in case.outputs:
         case.close("f_ctc_logits", logits[valid], atol=case.limit("ctc_logits", "atol", 5e-3),
                    expected=case.outputs["f_ctc_logits"][valid])
-    if "f_upsampled_inputs" in case.outputs:
-        case.close("f_upsampled_inputs", copied, atol=case.limit("hidden", "atol", 1e-4))
+    case.close("f_upsampled_inputs", copied, atol=case.limit("hidden", "atol", 1e-4))
     first, second = case.limit("losses", "rtol", 1e-5, "stage 1"), case.limit("losses", "rtol", 1e-3, "CTC")
     text, speech = model.losses(told, ["text"])["text"], model.losses(told, ["speech"])["speech"]
     joint = model.losses(told, ["text", "speech"])

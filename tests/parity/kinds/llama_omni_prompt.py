@@ -33,6 +33,7 @@ def replay(case: Case) -> None:
         compare(case, f"inference[{number}]", item, item["messages"], template)
     for number, item in enumerate(case.words_out.get("training", [])):
         turns = item.get("after_preprocess_multimodal", item["conversation"])
+        turns = turns[turns[0]["from"] != "human":]  # the original leaves out what stands before the first question
         if "input_ids" in item:  # else the original stopped at it; ours learns every answer of several turns
             compare(case, f"training[{number}]", item, turns, template)
 
@@ -41,8 +42,9 @@ def compare(case: Case, where: str, item: dict[str, Any], turns: list[Any], temp
     """Compare one conversation: the rendered text, the ids, the labels."""
     config = case.config
     template = replace(template, default_system=item.get("system", template.default_system))
-    if any(MARK in text and f"{MARK}\n" not in text for text in map(words, turns)):
-        template = replace(template, behind_audio="")  # the template's newline is not there: the text brings what it has
+    texts = [text.strip() for turn in turns if MARK in (text := words(turn))]
+    if any(text.count(MARK) != text.count(f"{MARK}{template.behind_audio}") for text in texts):
+        template = replace(template, behind_audio="", instruction="")  # then the text brings what shall stand there
     conversation = [message(turn, number, template) for number, turn in enumerate(turns)]
     segments = (render if "labels" in item else prompt)(conversation, template)
     if "prompt" in item:
@@ -65,12 +67,13 @@ def words(turn: str | dict[str, str]) -> str:
 def message(turn: str | dict[str, str], number: int, template: Template) -> Message:
     """Give a turn as a message; turns without a role take it in turns. What the template puts behind audio is taken out."""
     role = ("user", "assistant")[number % 2] if isinstance(turn, str) else ROLES[turn["from"]]
-    first, *others = words(turn).strip().split(MARK)
+    first, *others = words(turn).split(MARK)
     parts = [Part("text", text=first)] if first else []
     for behind in others:
         text = behind.removeprefix(template.behind_audio)
         parts += [Part("audio"), *([Part("text", text=text)] if text else [])]
-    asks = role == "user" and others and "".join(part.text or "" for part in parts).strip() == template.instruction
+    said = "".join(part.text or "" for part in parts).strip()
+    asks = role == "user" and others and said and said == template.instruction
     return Message(role, tuple(part for part in parts if part.type != "text") if asks else tuple(parts))
 
 
