@@ -1,6 +1,7 @@
 """One batch of a stage on the terminal, and as a page: what `omnikit data inspect` prints."""
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from rich.console import Console
@@ -31,8 +32,8 @@ def look(recipe: str, overrides: list[str], name: str | None, rows: int, page: P
     readers = {dataset: plan.readers[dataset].build() for dataset in stage.datasets}
     mixture = Mixture(readers)
     seed = plan.recipe.seed + list(plan.stages).index(stage.name)
-    picks = next(iter(Buckets(mixture, stage.stage.data, rows, seed)))
-    title = f"{recipe}, stage {stage.name}: {len(picks)} rows of {', '.join(dict.fromkeys(pick[0] for pick in picks))}"
+    picks = max(islice(Buckets(mixture, stage.stage.data, rows, seed), 2), key=len)  # one batch of a pass may be short
+    title = f"{recipe}, stage {stage.name}: {len(picks)} row{'s'[: len(picks) > 1]} of {', '.join(dict.fromkeys(pick[0] for pick in picks))}"
     shown = report(title, collator, [mixture[pick] for pick in picks], list(notes.values()))
     console = Console(highlight=False, soft_wrap=False)
     for part in _printed(shown):

@@ -54,7 +54,8 @@ class OpenedRuns:
             if outlet.made_by in origins:
                 checkpoint.load(folder / origins[outlet.made_by] / WEIGHTS, model.parts())
         elif outlet.maker.objectives:
-            raise ConfigError(f"units is the recipe {run}, but its {outlet.made_by} must be trained first; name a finished run.")
+            raise ConfigError(f"units is the recipe {run}, but its {outlet.made_by} must be trained first; name a"
+                              " finished run.")
         return RunUnits(Codes(model.units(outlet.name), outlet.maker.spec.sample_rate), _version(model))
 
 
