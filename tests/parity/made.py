@@ -136,7 +136,7 @@ def answer(model: Original, embedded: Tensor, outputs: dict[str, Tensor], words:
     best = logits.argmax(-1)
     outputs |= {"c_generated_ids": torch.tensor([ids]), "d_hidden_states_for_units": told, "d_upsampled_input": copied,
                 "d_ctc_logits": logits, "d_ctc_argmax": best[None], "d_units": torch.tensor(units_of(best.tolist(), blank))}
-    end = next(number for number, token in enumerate(ids) if number > 2 and token not in ids[:number])
+    end = max(ids.index(token) for token in ids)  # the last place where an id comes for the first time
     words["with_eos"] = {"eos_token_id": ids[end], "generated_ids": ids[:end + 1], "n_ctc_frames": factor * (end + 1),
                          "units": units_of(best[:factor * (end + 1)].tolist(), blank)}
 
