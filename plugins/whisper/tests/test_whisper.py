@@ -147,6 +147,19 @@ def test_bfloat16_encoder_hears_in_float32() -> None:
     assert half(waves(8000)).data.dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_equals_transformers_whose_norms_run_in_it_too(tmp_path: Path, dtype: torch.dtype) -> None:
+    reference = original(50)
+    reference.save_pretrained(tmp_path)
+    encoder = tiny(weights=str(tmp_path), positions=50, seconds=1.0).to(dtype)
+    mel, lengths = encoder.listen(waves(8000))
+    with torch.no_grad():
+        expected = reference.encoder.to(dtype)(mel.to(dtype)).last_hidden_state
+        found = encoder.encode(mel, lengths)
+    assert found.dtype == dtype
+    assert_close(found, expected, atol=8 * torch.finfo(dtype).eps, rtol=0)  # values of about 1, a few roundings
+
+
 def test_config_keeps_the_contract() -> None:
     assert isinstance(Whisper(), EncoderConfig)
     assert (Whisper().output.rate, Whisper().output.count) == (50, None)
