@@ -1,12 +1,16 @@
 """Segments as ids: each alone, or whole runs by the rule of LLaVA's code with and without a tokenizer's own BOS."""
 
+import re
 from dataclasses import replace
 
 import pytest
 
+from omnikit.choices import read_mapping
 from omnikit.data.pieces import Piece, encode
-from omnikit.data.templates import render
+from omnikit.data.templates import prompt, render
 from omnikit.data.tokenizer import Tokenizer
+from omnikit.registry import preset
+from omnikit.schema import construct
 from omnikit.specs import Template
 from omnikit.types import Message, Part
 
@@ -81,3 +85,39 @@ def test_without_pieces_an_answer_is_tokenised_alone() -> None:
 def test_fields_that_contradict_are_refused(fields: dict[str, object], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         replace(Template("^", "", "", "", "", ()), **fields)  # type: ignore[arg-type]  # wrong on purpose
+
+
+class Words:
+    """Each word, mark, line break and special token is one id, as in Llama 3's vocabulary; nothing is added."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def encode(self, text: str, /, *, add_special_tokens: bool) -> list[int]:
+        return [int(word == "<|begin_of_text|>") for word in re.findall(r"<\|\w+\|>|'s|\n+| ?\w+|[.,]", text)]
+
+    def decode(self, ids: list[int], /, *, skip_special_tokens: bool) -> str:
+        return ""
+
+
+@pytest.mark.parametrize(("name", "place", "count"), [
+    ("llama_omni_two_bos", 46, 64), ("llama_omni_one_bos", 45, 62), ("llama_omni", 45, 62)])
+def test_llama_omnis_prompt_has_the_recorded_length(name: str, place: int, count: int) -> None:
+    template = read_template(name)
+    messages = [Message("user", (AUDIO,))]
+    ids = [i for piece in encode(prompt(messages, template), template, Tokenizer(Words()))
+           for i in ([-200] if piece.media else piece.ids)]
+    assert (ids.index(-200), len(ids)) == (place, count)  # fact sheet 4.3; the fork's notes have 45 and 62
+
+
+def test_the_presets_differ_in_their_bos_alone() -> None:
+    either = read_template("llama_omni")
+    assert replace(either, adds_bos=True) == read_template("llama_omni_two_bos")
+    assert replace(either, adds_bos=False) == read_template("llama_omni_one_bos")
+
+
+def read_template(name: str) -> Template:
+    found, errors = preset("template", name), list[str]()
+    template = construct(Template, read_mapping(found.path), name, errors) if found else None
+    assert template is not None, errors
+    return template
