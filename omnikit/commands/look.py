@@ -33,7 +33,8 @@ def look(recipe: str, overrides: list[str], name: str | None, rows: int, page: P
     mixture = Mixture(readers)
     seed = plan.recipe.seed + list(plan.stages).index(stage.name)
     picks = max(islice(Buckets(mixture, stage.stage.data, rows, seed), 2), key=len)  # one batch of a pass may be short
-    title = f"{recipe}, stage {stage.name}: {len(picks)} row{'s'[: len(picks) > 1]} of {', '.join(dict.fromkeys(pick[0] for pick in picks))}"
+    named = ", ".join(dict.fromkeys(pick[0] for pick in picks))
+    title = f"{recipe}, stage {stage.name}: {len(picks)} row{'s'[: len(picks) > 1]} of {named}"
     shown = report(title, collator, [mixture[pick] for pick in picks], list(notes.values()))
     console = Console(highlight=False, soft_wrap=False)
     for part in _printed(shown):

@@ -3,6 +3,7 @@
 
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,7 @@ def test_run_makes_the_codes_of_the_next_dataset(works: Path, capsys: pytest.Cap
     assert "provides=[audio,transcript,answer,speech,codes]" in printed(capsys, *BUILD, "out=coded", "limit=3", "units=run")
     row = json.loads((works / "coded" / "train.jsonl").read_text().splitlines()[0])
     codes = row["messages"][1]["content"][1]["codes"]
-    assert len(codes) > 5 and all(one != other for one, other in zip(codes, codes[1:], strict=False))  # runs are merged
+    assert len(codes) > 5 and all(one != other for one, other in pairwise(codes))  # runs are merged
     assert json.loads((works / "coded" / "manifest.json").read_text())["versions"]["units"]
 
 

@@ -44,7 +44,7 @@ def test_ids_places_and_what_is_learnt_are_the_batch_s(plan: Plan) -> None:
     row, = report("t", made, [ROW]).rows
     batch = made([ROW])
     assert [(token.place, token.id) for token in row.tokens if token.id is not None] == [
-        (place, id) for place, id in enumerate(batch.tokens[0].tolist()) if place not in batch.slots["audio"].tolist()]
+        (place, number) for place, number in enumerate(batch.tokens[0].tolist()) if place not in batch.slots["audio"].tolist()]
     assert [token.place for token in row.tokens if token.learnt] == batch.answers[0].tolist()
     assert [(token.place, token.count) for token in row.tokens if token.id is None] == [(batch.slots["audio"].tolist()[0], batch.counts["audio"][0])]
     assert row.length == batch.tokens.shape[1]

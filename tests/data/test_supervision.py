@@ -1,3 +1,4 @@
+# ruff: noqa: E501  # a row and its refusal stand in one line
 """A stage that would learn nothing is refused before it begins, naming branch and dataset."""
 
 from dataclasses import replace
