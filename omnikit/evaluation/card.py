@@ -120,7 +120,7 @@ def _brief(conditions: Mapping[str, Any]) -> str:
              f"at most {decoding['max_new_tokens']} tokens", f"seed {conditions['seed']}",
              str(machine.get("gpu") or f"{machine['cores']} cores ({machine['machine']})")]
     words += [f"heard by {ear['recipe']} {ear['weights']}"] if ear else []
-    return ", ".join([*words, str(conditions["date"])])
+    return f"{', '.join([*words, str(conditions['date'])])}; texts compared in {conditions['normaliser']}"
 
 
 def _mistakes(rows: Sequence[Record]) -> list[Record]:
