@@ -44,10 +44,30 @@ def words(line: str) -> list[str]:
         return _recipe_names(given[2]) if len(given) == 3 else _overrides(given[2], given[3:])
     if given[1] in ("chat", "eval") and len(given) == 3:
         return [name for name in recipe_files() if name.startswith(given[2]) and (Path("runs") / name).is_dir()]
+    if given[1] == "data":
+        return _data(given[2:])
     if given[1] == "list":
         from omnikit.commands.list import GROUPS
 
         return [kind for kind in (*GROUPS, "recipe") if kind.startswith(given[-1])]
+    return []
+
+
+def _data(given: list[str]) -> list[str]:
+    """Complete `omnikit data build NAME key=…` and `omnikit data inspect RECIPE …`."""
+    from omnikit import registry
+    from omnikit.choices import names
+    from omnikit.schema import defaults
+
+    if len(given) == 1:
+        return [word for word in ("build", "inspect") if word.startswith(given[0])]
+    if given[0] == "inspect":
+        return _recipe_names(given[1]) if len(given) == 2 else _overrides(given[1], given[2:])
+    if given[0] == "build" and len(given) == 2:
+        return [name for name in names("builder") if name.startswith(given[1])]
+    if given[0] == "build" and given[1] in names("builder"):
+        options = ("out", *defaults(registry.component("builder", given[1])))
+        return [f"{option}=" for option in options if f"{option}=".startswith(given[-1])]
     return []
 
 
