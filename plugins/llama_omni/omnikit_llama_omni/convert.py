@@ -26,7 +26,8 @@ LLAMA = {"rms_norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": Fal
 """What transformers leaves out of a Llama's config.json (defaults of its LlamaConfig)."""
 SPECIALS = ("<|begin_of_text|>", "<|end_of_text|>", "<|finetune_right_pad_id|>", "<|start_header_id|>", "<|end_header_id|>",
             "<|eom_id|>", "<|eot_id|>", "<|python_tag|>")  # of Llama 3's tokenizer
-RATES = {(11, 8, 8, 4, 4): (5, 4, 4, 2, 2)}  # kernels → rates of the published vocoder (asrp's built-in configuration)
+RATES: dict[tuple[int, ...], tuple[int, ...]] = {(11, 8, 8, 4, 4): (5, 4, 4, 2, 2)}
+"""Kernels → rates of the published vocoder (asrp's built-in configuration); its shapes alone tell the kernels only."""
 
 
 def recipe(files: Opened) -> dict[str, object]:
@@ -62,8 +63,8 @@ def published(files: Opened) -> Published:
             tensors[part][own] = tensor
     tensors["speech.codec"] |= files.vocoder or {}
     for name, tensor in files.extras.items():
-        part = re.match(r"backbone|\w+\.\w+", name)
-        tensors[part[0] if part else "other"][name[part.end() + 1:] if part else name] = tensor
+        found = re.match(r"(backbone|\w+\.\w+)\.(.+)", name)
+        tensors[found[1] if found else "other"][found[2] if found else name] = tensor
     homes = {"audio.encoder": files.encoder.home, "speech.codec": files.vocoder_home}
     homes |= {part: str(files.folder) for part in ("audio.projector", "backbone", "speech.head")}
     return Published(dict(tensors), dict(aside), lambda part, name: _original(files, part, name), homes)
@@ -96,7 +97,8 @@ def _projector(files: Opened) -> dict[str, object]:
     first = files.model.get(f"{names.PROJECTOR}linear1.weight")
     hidden = {"hidden": first.shape[0]} if first else {}  # 2048 in the original's code
     stride = _number(files, "speech_encoder_ds_rate")
-    uneven = {"uneven": True} if stride > 0 and files.encoder.sizes["n_audio_ctx"] % stride else {}  # the original drops the tail
+    # the original drops the tail, whatever its length
+    uneven = {"uneven": True} if stride > 0 and files.encoder.sizes["n_audio_ctx"] % stride else {}
     return chosen("projector", "stack_mlp_5x2048") | {"stride": stride} | uneven | hidden
 
 
@@ -116,7 +118,8 @@ def _backbone(files: Opened) -> dict[str, object]:
         "kv_heads": files.config.get("num_key_value_heads") or heads, "ffn": _number(files, "intermediate_size"),
         "vocabulary": table.shape[0] if table else _number(files, "vocab_size"), "context": settings["max_position_embeddings"],
         "rms_eps": settings["rms_norm_eps"], "tie_embeddings": settings["tie_word_embeddings"],
-        "dtype": common_format(language), "tokenizer": str(files.tokenizer), "specials": _specials(files)}
+        "dtype": common_format(language), "tokenizer": str(files.tokenizer),
+        "template": files.template, "specials": _specials(files)}
 
 
 def _rope(files: Opened) -> dict[str, object]:
@@ -127,7 +130,8 @@ def _rope(files: Opened) -> dict[str, object]:
     if kind not in ("default", "llama3"):
         raise RunError(f"{files.folder / 'config.json'} has rotary positions of type {kind!r}, but backbone hf has default and"
                        " llama3.")
-    theta = {"rope_theta": float(str(scaling.get("rope_theta", files.config.get("rope_theta", LLAMA["rope_theta"]))))}
+    base = scaling.get("rope_theta", files.config.get("rope_theta", LLAMA["rope_theta"]))
+    theta: dict[str, object] = {"rope_theta": float(str(base))}
     if kind == "default":
         return theta | {"rope_factor": None}
     try:

@@ -81,7 +81,7 @@ def _write_model(model: Named, folder: Path) -> None:
     if len(shards) == 1:
         save_file({name: model[name].read() for name in shards[0]}, folder / "model.safetensors", {"format": "pt"})
         return
-    places = {}
+    places: dict[str, str] = {}
     for number, shard in enumerate(shards, 1):
         file = f"model-{number:05}-of-{len(shards):05}.safetensors"
         save_file({name: model[name].read() for name in shard}, folder / file, {"format": "pt"})
