@@ -91,10 +91,11 @@ def clean(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def data_files(folder: Path) -> set[str]:
-    """Give the YAML, JSON and pages that a project ships, as named in its wheel."""
+    """Give the YAML, JSON, pages and page templates that a project ships, as named in its wheel."""
     tops = [ROOT / "conf", ROOT / "recipes"] if folder == ROOT else list(folder.glob("omnikit_*/conf"))
     found = {path.relative_to(folder) for top in tops for path in top.rglob("*.*") if path.suffix in (".yaml", ".json", ".md")}
-    return {f"omnikit/{path}" if folder == ROOT else str(path) for path in found}
+    pages = {str(path.relative_to(folder)) for path in (folder / "omnikit").rglob("*.jinja")}
+    return {f"omnikit/{path}" if folder == ROOT else str(path) for path in found} | pages
 
 
 def run(site: Path, *words: str) -> subprocess.CompletedProcess[str]:
