@@ -28,7 +28,8 @@ def run(argv: list[str]) -> int:
     out = Path(arguments.out)
     if out.exists():
         raise RunError(f"--out is {out}, which is there already; name a folder that is not, or remove it.")
-    source = {f.name: _absolute(value) for f in fields(cls) if (value := getattr(arguments, f.name)) is not None}
+    source = {f.name: value if f.metadata.get("word") else _absolute(value) for f in fields(cls)
+              if (value := getattr(arguments, f.name)) is not None}  # all but words are paths
     errors: list[str] = []
     made = construct(cls, source, "import", errors)
     if made is None:

@@ -48,6 +48,7 @@ class Opened:
     vocoder_home: str
     extras: dict[str, Stored]
     tokenizer: Path
+    template: str
 
 
 def opened(source: LlamaOmni) -> Opened:
@@ -64,7 +65,7 @@ def opened(source: LlamaOmni) -> Opened:
     return Opened(folder, config, model, _encoder(source, folder, config, model), _vocoder(vocoder) if vocoder else None,
                   beside if "upsample_rates" in beside else {},
                   str(vocoder) if vocoder else f"{folder}, which has no {VOCODER} (give the vocoder's file with --vocoder)",
-                  extras, _tokenizer(source, folder, base))
+                  extras, _tokenizer(source, folder, base), source.template)
 
 
 def _checkpoint(folder: Path, base: Path | None) -> dict[str, Stored]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,8 @@ class LlamaOmni:
             else the encoder inside the checkpoint.
         base: for a projector or an adapter, the folder of the language model that they were trained on.
         tokenizer: a folder or tokenizer.json; None: the folder's, else the base's.
+        template: llama_omni begins a prompt with one BOS or two as the tokenizer has it; llama_omni_one_bos and
+            llama_omni_two_bos force it.
 
     Source: ictnlp/LLaMA-Omni, by the names and shapes of its checkpoints; PEFT's names for adapters.
     """
@@ -33,6 +35,7 @@ class LlamaOmni:
     whisper: str | None = None
     base: str | None = None
     tokenizer: str | None = None
+    template: str = field(default="llama_omni", metadata={"word": True})
 
     def recipe(self) -> dict[str, object]:
         """Give the model as a recipe's YAML would hold it, without stages."""
