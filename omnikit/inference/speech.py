@@ -20,6 +20,8 @@ from omnikit.model import OmniModel
 from omnikit.plan import Outlet
 from omnikit.protocols import StreamingCodec, StreamingHead
 
+TOKENS = 4  # that the head sees at once where nobody waits: about a second of speech in LLaMA-Omni's data
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -49,8 +51,54 @@ class Pending:
         return codes
 
 
+class Emission:
+    """Owns the state of one answer's head: states in, codes out.
+
+    Raises:
+        PlanError: the head cannot stream.
+    """
+
+    def __init__(self, model: OmniModel, outlet: Outlet) -> None:
+        head = model.head(outlet.name)
+        if not isinstance(head, StreamingHead):
+            raise PlanError(f"{outlet.name}.head gives its codes only when the answer is complete, because it has no `step`;"
+                            " ask without streaming.")
+        self.model, self.outlet = model, outlet
+        self._head, self._state = head, head.init_state(1)
+        self._steps: list[Written] = []  # what the head has not seen; where it reads, the last one is not known whole
+        self._device = next(model.parameters()).device
+
+    def write(self, step: Written, tokens: int = 1) -> list[int]:
+        """Take one step of the answer; gives new codes when the head has `tokens` tokens to see."""
+        self._steps.append(step)
+        return self._emit() if self._waiting >= tokens else []
+
+    def finish(self) -> list[int]:
+        """Give the codes of what the head has not seen, when no step follows."""
+        return self._emit() if self._waiting else []
+
+    @property
+    def _waiting(self) -> int:
+        """Tokens whose states are all known."""
+        steps = self._steps[:-1] if reads_states(self.outlet.head) else self._steps
+        return sum(step.tokens is not None for step in steps)
+
+    @torch.no_grad()
+    def _emit(self) -> list[int]:
+        count, states = self._waiting, torch.stack([step.state for step in self._steps], 1)  # [1, N or N + 1, D]
+        tokens = [int(step.tokens) for step in self._steps[:count] if step.tokens is not None]
+        lengths = torch.tensor([count], device=self._device)
+        written = Generated([tokens], states[:, :count], states[:, 1:] if len(self._steps) > count else None, lengths)
+        self._steps = self._steps[count:]
+        codes, self._state = self._head.step(tapped(self.model, self.outlet, written), self._state)
+        return codes[0]
+
+
 class Speech:
     """Owns the states of one answer's head and codec.
+
+    Until there is sound, the head sees each token at once. Then nobody waits for the next one: the head sees several, so that
+    its weights are read less often. Independent segments are cut after each token to the end, as the original cuts them.
 
     Args:
         model: its weights, which any number of answers may share.
@@ -64,54 +112,37 @@ class Speech:
     """
 
     def __init__(self, model: OmniModel, outlet: Outlet, omega: int, *, independent: bool = False) -> None:
-        self.model, self.outlet, self.pending = model, outlet, Pending(omega)
-        head, codec = model.head(outlet.name), model.codec(outlet.name)
-        if not isinstance(head, StreamingHead):
-            raise PlanError(f"{outlet.name}.head gives its codes only when the answer is complete, because it has no `step`;"
-                            " ask without streaming.")
-        streaming = codec if isinstance(codec, StreamingCodec) and not independent else None
-        if streaming is None and not independent:
+        self.pending, self.emission = Pending(omega), Emission(model, outlet)
+        self._codec = model.codec(outlet.name)
+        self._streaming = self._codec if isinstance(self._codec, StreamingCodec) and not independent else None
+        if self._streaming is None and not independent:
             raise PlanError(f"{outlet.name}.codec cannot go on where a segment ended, because it has no `step`; stream with"
                             " independent segments (--independent, independent=True).")
-        self._head, self._codec, self._streaming = head, codec, streaming
-        self._head_state, self._codec_state = head.init_state(1), streaming.init_state(1) if streaming else None
+        self._state = self._streaming.init_state(1) if self._streaming else None
+        self._sounding = False
         self._device = next(model.parameters()).device
-        self._unread: Written | None = None  # a token whose state after reading is still to come
 
-    @torch.no_grad()
     def write(self, step: Written) -> Segment | None:
         """Take one step of the answer; gives a segment if enough codes are pending now."""
-        written = self._complete(step)
-        if written is None:
-            return None
-        new, self._head_state = self._head.step(tapped(self.model, self.outlet, written), self._head_state)
-        codes = self.pending.push(new[0])
+        calm = self._sounding and self._streaming is not None
+        codes = self.pending.push(self.emission.write(step, TOKENS if calm else 1))
         return self._segment(codes) if codes else None
 
-    @torch.no_grad()
     def finish(self) -> Segment | None:
         """Give what is left when no step follows."""
-        segment = self._segment(self.pending.flush(), last=True)
+        rest = self.pending.push(self.emission.finish()) or self.pending.flush()
+        segment = self._segment(rest, last=True)
         return segment if segment.codes or segment.waveform is not None else None
 
-    def _complete(self, step: Written) -> Generated | None:
-        """Give the token whose states are known now, as an answer of one token."""
-        known = step
-        if reads_states(self.outlet.head):
-            before, self._unread = self._unread, step
-            if before is None:
-                return None
-            known = before
-        if known.tokens is None:
-            return None
-        one = torch.ones(1, dtype=torch.int64, device=self._device)
-        return Generated([known.tokens.tolist()], known.state[:, None], step.state[:, None], one)
-
+    @torch.no_grad()
     def _segment(self, codes: tuple[int, ...], *, last: bool = False) -> Segment:
         given = torch.tensor(codes, dtype=torch.int64, device=self._device)
         wave: Tensor | None = None
         if self._streaming:
-            wave, self._codec_state = self._streaming.step(given, self._codec_state, last=last)
+            wave, self._state = self._streaming.step(given, self._state, last=last)
         elif codes:
             wave = self._codec.decode(given)
-        return Segment(codes, wave.float().cpu().numpy() if wave is not None and len(wave) else None)
+        if wave is None or not len(wave):
+            return Segment(codes, None)
+        self._sounding = True
+        return Segment(codes, wave.float().cpu().numpy())
