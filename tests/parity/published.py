@@ -75,7 +75,9 @@ def _write_tokenizer(llm: dict[str, object], path: Path) -> None:
     for token in (*SPECIALS.values(), "<|start_header_id|>", "<|end_header_id|>"):
         if token not in placed.values():
             placed[next(free)] = token
-    tokenizer = Tokenizer(WordLevel({placed.get(number, f"w{number}"): number for number in range(size)}, unk_token="w0"))
+    words = [placed.get(number, f"w{number}") for number in range(size)]
+    unknown = next(word for word in words if word not in placed.values())
+    tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(words)}, unk_token=unknown))
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in placed.values()])
     tokenizer.save(str(path))
 
