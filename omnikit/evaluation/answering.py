@@ -136,7 +136,7 @@ def rotated(samples: Sequence[Sample]) -> list[Sample | None]:
 
 def spread(length: int, limit: int | None) -> list[int]:
     """Give at most `limit` indices, spread over `length` rows: from each of as many equal parts one, always one place further
-    into its part, so that rows that come in turns (kinds of question) are all met."""
+    into its part, so that rows whose kinds come in turns are not all of one kind."""
     if limit is None or limit >= length:
         return list(range(length))
     return [index * length // limit + index % (length // limit) for index in range(limit)]
