@@ -27,8 +27,8 @@ def run(argv: list[str]) -> int:
         return _build(_build_parser().parse_args(argv[1:]))
     if argv[:1] == ["inspect"]:
         return _inspect(_inspect_parser().parse_intermixed_args(argv[1:]))
-    parser = Parser("omnikit data", usage="omnikit data build NAME key=value … | omnikit data inspect RECIPE …",
-                    description=__doc__, epilog=EXAMPLES)
+    parser = Parser("omnikit data", usage="omnikit data build NAME key=value …\n       omnikit data inspect RECIPE [override …]"
+                    " [--stage NAME] [--rows N] [--html FILE]", description=__doc__, epilog=EXAMPLES)
     parser.add_argument("command", choices=COMMANDS, help="; ".join(f"{word}: {line}" for word, line in COMMANDS.items()))
     parser.parse_args(argv)
     return 0

@@ -13,13 +13,15 @@ REFUSED = (
     ("code", re.compile(r"```|</?[a-z]+[^>]*>|\b(?:def|class|function|import|return|printf|println|SELECT)\b[^.\n]*[({;*]|"
                         r"[;{}]\s*$|\w+\(\w*\)\s*[{;]|=>|&&|\|\||\w_\w+\(", re.MULTILINE)),
     ("link", re.compile(r"https?://|www\.|\b[\w-]+\.(?:com|org|net|io|edu|gov)\b|\S+@\S+\.\w+", re.IGNORECASE)),
-    ("formula", re.compile(r"\\[a-zA-Z(\[]|\$\$|\$[^$\d][^$]*\$|[∑∫√≤≥≠π∞^]|\b\w\s?=\s?\w|\d\s?[*×÷]\s?\d")),
+    ("formula", re.compile(r"\\[a-zA-Z(\[]|\$\$|\$[^$\d][^$]*\$|[∑∫√≤≥≠π∞^]|[A-Za-z]\s?=\s?\w|[A-Za-z] ?[×÷] ?\w")),
     ("table", re.compile(r"^\s*\|.*\|\s*$", re.MULTILINE)),
     ("blank to fill in", re.compile(r"_{2,}|\.{4,}|\[[^\]]*\]")),
 )
 MARKS = ((re.compile(r"[“”„«»\"]"), ""), (re.compile(r"[‘’`´]"), "'"), (re.compile(r"[–—]|\s-\s|--+"), ", "),
          (re.compile(r"…|\.\.\."), "."))
 ITEM = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)]|[a-zA-Z]\))\s+(.*)$")
+SUMS = ((re.compile(r"(?<=\d)\s*[*×]\s*(?=\d)"), " times "), (re.compile(r"(?<=\d)\s*÷\s*(?=\d)"), " divided by "),
+        (re.compile(r"(?<=\d)\s*=\s*(?=\d)"), " equals "))
 MARKDOWN = ((re.compile(r"^\s{0,3}#{1,6}\s*", re.MULTILINE), ""), (re.compile(r"^\s*>\s?", re.MULTILINE), ""),
             (re.compile(r"(\*\*|__|\*|(?<!\w)_|_(?!\w))"), ""))
 SHORT = ((r"\be\.?g\.", "for example"), (r"\bi\.e\.", "that is"), (r"\betc\.?", "and so on"), (r"\bvs\.?", "versus"),
@@ -61,6 +63,8 @@ def plain(text: str) -> str:
     for reason, pattern in REFUSED:
         if pattern.search(text):
             raise ValueError(reason)
+    for pattern, other in SUMS:
+        text = pattern.sub(other, text)
     for pattern, other in MARKDOWN:
         text = pattern.sub(other, text) if pattern is not MARKDOWN[-1][0] else _emphasis(text, pattern)
     text = in_words(re.sub(r"\s*\([^()]*\)", "", _sentences(text)))

@@ -62,7 +62,8 @@ def test_numbers_are_read_as_a_speaker_reads_them(written: str, said: str) -> No
     ("**Yes** (probably) & no", "Yes and no."), ("a cat/dog", "A cat or dog."), ("# Title\nText: more; end", "Title. Text, more, end."),
     ("1. Start small\n2. Go on", "Start small and go on."), ("* one fish\n* New York\n* a hat", "One fish, New York and a hat."),
     ("He said “hi” – twice…", "He said hi, twice."), ("e.g. tea, etc.", "For example tea, and so on."), ("naïve café?", "Naïve café?"),
-    ("_so_ it is", "So it is."), ("well-known", "Well known.")])
+    ("_so_ it is", "So it is."), ("well-known", "Well known."), ("It is *Paris* now", "It is Paris now."),
+    ("What is 7*8 + 2?", "What is seven times eight plus two?"), ("6 ÷ 3 = 2", "Six divided by three equals two.")])
 def test_marks_become_words_or_go(written: str, said: str) -> None:
     assert rules.plain(written) == said
 
