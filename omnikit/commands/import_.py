@@ -22,10 +22,8 @@ def run(argv: list[str]) -> int:
     name = argv[0] if argv and not argv[0].startswith("-") else None
     if name is not None and name not in layouts:
         raise ConfigError(choices.unknown("layout", name, layouts))
-    cls = registry.component("importer", name) if name else None
-    arguments = _parser(list(layouts), cls).parse_args(argv)
-    assert cls is not None, "argparse asks for the layout"
-    out = Path(arguments.out)
+    arguments = _parser([name] if name else list(layouts)).parse_args(argv)
+    cls, out = registry.component("importer", arguments.layout), Path(arguments.out)
     if out.exists():
         raise RunError(f"--out is {out}, which is there already; name a folder that is not, or remove it.")
     source = {f.name: value if f.metadata.get("word") else _absolute(value) for f in fields(cls)
@@ -43,21 +41,25 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def _parser(layouts: list[str], cls: type[Any] | None) -> Parser:
+def _parser(layouts: list[str]) -> Parser:
+    """Give the command line of some layouts: the first field of each is the folder, the others are flags."""
     parser = Parser("omnikit import", description=__doc__, epilog=EXAMPLE)
-    parser.add_argument("layout", help=f"one of {', '.join(layouts) or '(none is installed)'}; its name gives its flags")
-    for index, item in enumerate(fields(cls) if cls else ()):
-        flag = item.name if index == 0 else f"--{item.name}"
-        parser.add_argument(flag, help=_described(cls, item.name))
+    parser.add_argument("layout", help=f"one of {', '.join(layouts) or '(none is installed)'}")
+    files: dict[str, str] = {}
+    for layout in layouts:
+        cls = registry.component("importer", layout)
+        files |= {f.name if index == 0 else f"--{f.name}": _described(cls, f.name) for index, f in enumerate(fields(cls))}
+    for flag, described in files.items():
+        parser.add_argument(flag, help=described)
     parser.add_argument("--allow", nargs="+", default=[], metavar="PART",
                         help="parts that may lack tensors, which then start fresh, or have some left over")
-    parser.add_argument("--out", required=cls is not None, help="the run's folder; it must not be there yet")
+    parser.add_argument("--out", required=True, help="the run's folder; it must not be there yet")
     return parser
 
 
-def _described(cls: type[Any] | None, name: str) -> str:
+def _described(cls: type[Any], name: str) -> str:
     """Give what a dataclass's docstring says of a field."""
-    lines = (getattr(cls, "__doc__", None) or "").splitlines()
+    lines = (cls.__doc__ or "").splitlines()
     start = next((i for i, line in enumerate(lines) if line.strip().startswith(f"{name}:")), None)
     if start is None:
         return SUPPRESS

@@ -253,6 +253,7 @@ def test_the_encoder_inside_the_checkpoint_is_used_where_there_is_no_file(folder
 # ---- vocoder ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")  # the old one is what it is compared with
 def test_legacy_weight_norm_gives_torchs_own_weights(folder: Path) -> None:
     vocoder = UnitVocoder(plan_of(source()).parts()["speech.codec"])
     vocoder.load_state_dict(tensors(source())["speech.codec"])
