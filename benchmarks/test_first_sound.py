@@ -1,0 +1,93 @@
+"""When the first sound comes, against omega, and what a vocoder of the published size costs whole and in segments.
+
+The answers are those of llama_omni/tiny with random weights, sharpened so that its units change often. One thread.
+"""
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from omnikit.config import compose
+from omnikit.inference.session import Session, build
+from omnikit.model import OmniModel
+from omnikit.plan import make
+from omnikit.protocols import StreamingCodec
+
+OMEGAS, ROUNDS, UNITS = (10, 20, 40, 60, 80, 100), 3, 60
+FRAMES = 1.72  # of a unit in LLaMA-Omni's data
+
+
+def test_first_sound_against_omega(benchmark: Callable[..., object]) -> None:
+    session, found = talker(), dict[str, float]()
+    whole = session.answer(text="why").codes
+
+    def measure() -> None:
+        for omega in OMEGAS:
+            for name, independent in (("exact", False), ("independent", True)):
+                found[f"first sound, ms, omega {omega}, {name}"] = round(1000 * min(
+                    first_sound(session, omega, independent) for _ in range(ROUNDS)), 1)
+        start = time.perf_counter()
+        session.answer(text="why")
+        found["whole answer, ms"] = round(1000 * (time.perf_counter() - start), 1)
+
+    benchmark.pedantic(measure, rounds=1)  # type: ignore[attr-defined]  # a fixture, not a Callable
+    found["units"] = len(whole)
+    tell(benchmark, found)
+    assert found["first sound, ms, omega 10, exact"] < found["whole answer, ms"] / 2
+
+
+def test_vocoder(benchmark: Callable[..., object]) -> None:
+    codec, found = published_vocoder(), dict[str, float]()
+    units = torch.randint(1000, (UNITS,), generator=torch.Generator().manual_seed(3))
+    ways = {"whole": lambda: codec.decode(units), "exact segments of 10 units": lambda: exact(codec, units, 10),
+            "exact segments of 35 units": lambda: exact(codec, units, 35),
+            "independent segments of 10 units": lambda: torch.cat([codec.decode(piece) for piece in units.split(10)])}
+
+    def measure() -> None:
+        for name, way in ways.items():
+            start = time.process_time()
+            wave = way()
+            found[f"real-time factor, {name}"] = round((time.process_time() - start) / (len(wave) / 16000), 3)
+
+    benchmark.pedantic(measure, rounds=1)  # type: ignore[attr-defined]  # a fixture, not a Callable
+    tell(benchmark, found)
+    torch.testing.assert_close(ways["exact segments of 10 units"](), ways["whole"](), atol=1e-5, rtol=0)  # float32
+
+
+def first_sound(session: Session, omega: int, independent: bool) -> float:
+    """Give seconds from the question to the first sound."""
+    events = session.stream(text="why", omega=omega, independent=independent)
+    return next(event.seconds for event in events if event.waveform is not None)
+
+
+def exact(codec: StreamingCodec, units: Tensor, size: int) -> Tensor:
+    state, waves = codec.init_state(1), []
+    for piece in units.split(size):
+        wave, state = codec.step(piece, state)
+        waves.append(wave)
+    return torch.cat([*waves, codec.step(units[:0], state, last=True)[0]])
+
+
+def talker() -> Session:
+    torch.set_num_threads(1)
+    session = build(compose("llama_omni/tiny", ["generate.max_new_tokens=60"]))
+    for name, weight in session.model.get_submodule("speech.head").named_parameters():
+        weight.data *= 6 if "q_proj" in name or "output_proj" in name else 1
+    return session
+
+
+def published_vocoder() -> StreamingCodec:
+    """Random weights of the published size, whose units sound as long as in LLaMA-Omni's data."""
+    torch.set_num_threads(1)
+    model = OmniModel(make(compose("llama_omni/full", [])), ["speech.codec"]).eval()
+    codec = model.codec("speech")
+    assert isinstance(codec, StreamingCodec)
+    model.get_parameter("speech.codec.dur_predictor.proj.bias").data.fill_(torch.tensor(1 + FRAMES).log())
+    return codec
+
+
+def tell(benchmark: Callable[..., object], found: dict[str, float]) -> None:
+    benchmark.extra_info.update(found)  # type: ignore[attr-defined]  # a fixture, not a Callable
+    print("", *(f"{name}: {value}" for name, value in found.items()), sep="\n")
