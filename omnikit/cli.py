@@ -36,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains at exit
         return 0
     except KeyboardInterrupt:
-        advice = "; finished stages are kept, run the same command to go on" if words[:1] == ["train"] else ""
+        kept = "stages" if words[:1] == ["train"] else "rows" if words[:2] == ["data", "build"] else ""
+        advice = f"; finished {kept} are kept, run the same command to go on" if kept else ""
         sys.stderr.write(f"omnikit: interrupted{advice}.\n")
         return 130
 

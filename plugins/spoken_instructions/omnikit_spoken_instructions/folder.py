@@ -27,8 +27,9 @@ class Journal:
         self._file.truncate()
 
     def add(self, entry: Mapping[str, object]) -> None:
-        self._file.write(json.dumps(entry).encode() + b"\n")
-        self._file.flush()
+        with written(self.path):
+            self._file.write(json.dumps(entry).encode() + b"\n")
+            self._file.flush()
 
     def close(self) -> None:
         self._file.close()

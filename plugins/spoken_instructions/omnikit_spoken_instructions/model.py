@@ -44,7 +44,8 @@ class SpokenInstructionsBuilder:
         speaker = _speaker(options)
         units = runs.units(options.units) if options.units else None
         writer = runs.writer(options.rewriter) if options.rewriter != "rules" else None
-        versions = {"format": FORMAT, NAME: version(f"omnikit-{NAME.replace('_', '-')}"), "tts": speaker.version,
+        versions = {"format": FORMAT, "omnikit": version("omnikit"),
+                    NAME: version(f"omnikit-{NAME.replace('_', '-')}"), "tts": speaker.version,
                     "units": units.version if units else None, "rewriter": writer.version if writer else None}
         identity = {"builder": NAME, "options": {k: v for k, v in plain(options).items() if k != "workers"},
                     "source_sha256": hashlib.sha256(source.read_bytes()).hexdigest(), "versions": versions}

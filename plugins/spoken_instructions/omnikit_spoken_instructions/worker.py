@@ -6,6 +6,7 @@ is no row. Ends with its input, so that it does not outlive a parent that was ki
 
 import hashlib
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -31,8 +32,12 @@ def main(folder: str, tts: str) -> int:
             reply = record(job(line), Path(folder), speaker)
         except OmnikitError as error:
             reply = {"error": str(error)}
-        sys.stdout.write(json.dumps(reply) + "\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(json.dumps(reply) + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:  # the parent was killed or interrupted
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains at exit
+            return 0
     return 0
 
 
