@@ -33,7 +33,7 @@ def message(recipe: str, *overrides: str) -> str:
 def test_slash_picks_a_component(recipe: str) -> None:
     made = compose(recipe, ["audio/projector=stack_mlp"])
     assert made.branches["audio"]["projector"].use == "stack_mlp"
-    assert made.branches["audio"]["projector"].fields == {"stride": 5, "hidden": 256, "tail": "drop"}
+    assert made.branches["audio"]["projector"].fields == {"stride": 5, "hidden": 256, "tail": "drop", "uneven": False}
 
 
 def test_slash_picks_a_preset(recipe: str) -> None:
