@@ -21,6 +21,8 @@ def check_codec(where: str, plan: StagePlan, outputs: Mapping[str, Outlet], read
                 errors: list[str]) -> None:
     """Hold a stage that fits a codec against what the codec offers and what the datasets hold."""
     objective = plan.stage.objective
+    if plan.stage.train and not plan.trained:  # it names no part of this model, which has its own sentence
+        return
     codecs = {f"{name}.codec": outlet.codec for name, outlet in outputs.items() if outlet.codec}
     codecs |= {f"{name}.units": outlet.units for name, outlet in outputs.items() if outlet.units}
     if len(plan.trained) != 1 or plan.trained[0] not in codecs:
