@@ -94,6 +94,7 @@ def prepare(folder: Path, broken: Broken) -> None:
         recipe = recipe.replace(old, new)
     (folder / "small.yaml").write_text(recipe)
     for name, content in broken.files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
     if broken.damage:
         broken.damage(folder)
