@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING, Literal
 
@@ -33,6 +35,8 @@ class CTCUnits:
         alignment: "predicts" takes the states that predicted the answer's tokens, "reads" those at the tokens.
         training_alignment: the states that the loss takes; None: those of `alignment`. The public code trains with "reads"
             and answers with "predicts".
+        skip_unreachable: a row that has more units than its frames can give counts as a loss of 0, as in the original; false
+            refuses it.
 
     Source: LLaMA-Omni, arXiv:2409.06666.
     """
@@ -51,6 +55,7 @@ class CTCUnits:
     repeat_position: bool = False
     alignment: Literal["predicts", "reads"] = "predicts"
     training_alignment: Literal["predicts", "reads"] | None = field(default=None, metadata=LATER)
+    skip_unreachable: bool = field(default=False, metadata=LATER)
 
     def __post_init__(self) -> None:
         for name in ("dim", "layers", "heads", "ffn", "factor", "rope_original"):
@@ -81,6 +86,13 @@ class CTCUnits:
         if not codec.merged:
             return "it emits units with their runs merged, but the codec needs every frame"
         return None
+
+    def unreachable(self, vectors: int, ids: Sequence[int]) -> str | None:
+        """Say why CTC cannot give `ids` from so many states; a row with more units than frames is stretched to them."""
+        frames, needed = max(self.factor * vectors, len(ids)), len(ids) + sum(one == other for one, other in pairwise(ids))
+        return None if needed <= frames and vectors else (
+            f"its speech is {len(ids)} units, which take {needed} frames, but {vectors} states give {self.factor * vectors};"
+            " merge the runs of the units, or raise `factor`")
 
     def build(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> nn.Module:
         """Give the module; the vocabulary of text does not matter to it."""

@@ -114,7 +114,7 @@ class CTCUnitHead(nn.Module):
                 raise DataError(f"row {row} of the batch has units from {int(ids.min())} to {int(ids.max())}, but the codec"
                                 f" has 0 to {self.blank - 1}; encode its speech with this codec.")
             needed = length + int((ids[1:] == ids[:-1]).sum())  # CTC needs a blank between two equal units
-            if needed > max(self.config.factor * count, length):
+            if needed > max(self.config.factor * count, length) and not self.config.skip_unreachable:
                 raise DataError(f"row {row} of the batch needs {needed} frames for its {length} units, but {count} hidden"
                                 f" states give {self.config.factor * count}; merge its runs or raise speech.head.factor.")
 

@@ -1,6 +1,8 @@
 """Head `ctc_units`: sizes, copying, CTC against its definition, padding, and what it refuses."""
 
 import itertools
+from contextlib import nullcontext
+from dataclasses import replace
 from fractions import Fraction
 from math import log
 from pathlib import Path
@@ -155,6 +157,13 @@ def test_target_out_of_reach_is_a_data_error(counts: tuple[int, ...], rows: list
         build().loss(features(*counts), targets(rows))
 
 
+def test_a_row_out_of_reach_counts_nothing_where_it_may_be_skipped() -> None:
+    head = build(replace(SMALL, skip_unreachable=True))
+    both = head.loss(features(1, 2), targets([3, 3, 3], [1, 2]))  # 3 frames for 3 equal units, which need 5
+    alone = head.loss(Features(features(1, 2).data[1:], torch.tensor([2])), targets([1, 2]))
+    torch.testing.assert_close(both, alone * 2 / 5)  # its units count in the mean all the same
+
+
 def test_units_without_a_state_are_a_data_error() -> None:
     with pytest.raises(DataError, match="row 1 of the batch has 2 units of speech but no hidden state"):
         build().loss(Features(torch.randn(2, 3, 8), torch.tensor([3, 0])), targets([1], [2, 3]))
@@ -179,3 +188,15 @@ def test_codecs_that_fit(codec: CodecSpec, reason: str | None) -> None:
 def test_impossible_value_is_refused(field: str, value: object, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         CTCUnits(**{field: value})  # type: ignore[arg-type]  # wrong on purpose
+
+
+@pytest.mark.parametrize(("states", "ids", "fits"), [
+    (1, [1, 2, 3], True), (1, [1, 1, 3], False), (2, [1, 1, 3], True), (0, [1], False),
+                                                     (1, [1, 2, 3, 4, 5], True)])
+def test_what_ctc_cannot_reach_is_told_without_the_module(states: int, ids: list[int], fits: bool) -> None:
+    """Held against the loss itself, which refuses the same; more units than frames stretch the states to them."""
+    features = Features(torch.zeros(1, max(1, states), 8), torch.tensor([states]))
+    wanted = Targets(torch.tensor([ids]), torch.tensor([len(ids)]))
+    assert (SMALL.unreachable(states, ids) is None) == fits
+    with nullcontext() if fits else pytest.raises(DataError):
+        assert torch.isfinite(build().loss(features, wanted))

@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -48,7 +48,8 @@ def replay(case: Case) -> None:
     model = omnikit.load(run).model.cpu()
     model.get_submodule("audio").encoder = Mel(model.get_submodule("audio.encoder"))
     asked = batch(case, model, "")
-    hear(case, model, asked)
+    hear(case, model)
+    splice(case, model, asked)
     speak(case, model, asked, write(case, model, asked))
     stream(case, model, asked)
     if "train_input_ids" in case.inputs:
@@ -134,17 +135,22 @@ def targets(labels: list[list[int]], units: Tensor | None) -> dict[str, Targets]
 # ---- comparisons, by the letters of the case's outputs ---------------------------------------------------------------
 
 
-def hear(case: Case, model: OmniModel, asked: Batch) -> None:
-    """(a) encoder, projector, vectors that count; (b) spliced embeddings, states, logits."""
+def hear(case: Case, model: OmniModel) -> None:
+    """(a) encoder, projector and the vectors that count, of every clip, whether the question has it or not."""
+    atol, frames = case.limit("hidden", "atol", 1e-4), case.inputs["mel_lengths"].flatten()
+    encoded = model.encoder("audio")(Signal(case.inputs["mel"], frames))
+    projected = model.projector("audio")(encoded)
+    kept = [row[:count] for row, count in zip(projected.data, projected.lengths.tolist(), strict=True)]
+    told = case.outputs.get("a_speech_features")
+    first = told is not None and len(told) == len(kept[0])  # a case may tell of its first clip only
+    case.close("a_encoder_out", encoded.data, atol=atol)
+    case.close("a_projector_out", projected.data, atol=atol)
+    case.close("a_speech_features", kept[0] if first else torch.cat(kept), atol=atol)
+
+
+def splice(case: Case, model: OmniModel, asked: Batch) -> None:
+    """(b) spliced embeddings, states, logits."""
     atol, taps = case.limit("hidden", "atol", 1e-4), Taps(model, asked)
-    if asked.signals:  # a question may have no clip
-        projected = taps.projected("audio")
-        case.close("a_encoder_out", taps.encoded("audio").data, atol=atol)
-        case.close("a_projector_out", projected.data, atol=atol)
-        kept = [row[:count] for row, count in zip(projected.data, asked.counts["audio"], strict=True)]
-        told = case.outputs.get("a_speech_features")
-        first = told is not None and len(told) == len(kept[0])  # a case may tell of its first clip only
-        case.close("a_speech_features", kept[0] if first else torch.cat(kept), atol=atol)
     case.close("b_inputs_embeds", taps.inputs, atol=atol)
     case.close("b_last_hidden_state", taps.hidden, atol=atol)
     case.close("b_logits", model.language_model().logits(taps.hidden), atol=case.limit("logits", "atol", 2e-4))
@@ -234,6 +240,7 @@ def learn(case: Case, model: OmniModel) -> None:
     told, outlet = batch(case, model, "train_"), model.plan.outputs["speech"]
     compare_splice(case, told)
     head: CTCUnitHead = model.get_submodule("speech.head")  # type: ignore[assignment]  # LLaMA-Omni has this one
+    head.config = replace(head.config, skip_unreachable=True)  # as the original has it; ours refuses such rows
     features, units = Taps(model, told).features(outlet), told.targets["speech"].lengths
     frames = torch.maximum(head.config.factor * features.lengths, units)
     longest = int(frames.max())
