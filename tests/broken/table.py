@@ -141,6 +141,8 @@ TABLE = [
     Broken("head and codec", f"{CHECK} ~speech/codec", "speech.head emits codes, but there is no codec", "pick one with speech/codec=<preset>"),
     Broken("head and codec", f"{CHECK} +text/codec=unit_hifigan", "text.codec is never read", "remove it with ~text/codec"),
     Broken("head and codec", f"{CHECK} speech/codec=mel_units data.rows.provides=[text,audio,answer,speech]", "stages.speak needs speech.codec, which no earlier stage has fitted", "add a stage with objective: units"),
+    Broken("head and codec", f"{CHECK} speech/units=mel_units", "small.yaml picks no speech/units", "write +speech/units=<name> to add one"),
+    Broken("head and codec", f"{CHECK} +speech/units=unit_hifigan", "speech.units cannot make codes of waves", "pick a codec that encodes with speech/units=<preset>"),
     Broken("context overflow", f"{CHECK} backbone.context=20", "data.rows has questions of 5 s", "join more frames in audio.projector"),
     Broken("context overflow", f"{CHECK} data.rows.seconds=1000", "data.rows has questions of 1000 s, which audio.encoder cannot take", "cut the clip"),
     Broken("context overflow", f"{DEEP} backbone.context=10 data.rows.seconds=null", "Row 1 has", "shorten the row or choose a backbone with a longer context",
