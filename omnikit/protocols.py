@@ -82,6 +82,7 @@ class HeadConfig(Protocol):
     - tap: "logits" (of the backbone), "hidden", "embedding", or a features path such as "audio.encoder".
     - target: "tokens" (the answer's text), "codes" (the answer's speech), "transcript" (what the tapped audio says).
     - alignment: for taps on the backbone, "predicts" (the state that predicted the token) or "reads" (the state at it).
+    - unreachable(vectors, ids), where a head can tell: why it could never give these ids from so many vectors, or None.
     - training_alignment, where a head has it: the alignment of the states that its loss reads; None or absent: the same.
     """
 

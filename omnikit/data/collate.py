@@ -19,6 +19,7 @@ from omnikit.data.templates import prompt, render, said
 from omnikit.data.tokenizer import Tokenizer, load
 from omnikit.errors import ConfigError, DataError
 from omnikit.plan import Inlet, Plan
+from omnikit.protocols import HeadConfig
 from omnikit.types import Batch, Part, Sample, Signal, Targets
 from omnikit.wiring import BACKBONE_TAPS
 
@@ -152,8 +153,14 @@ class Collator:
             found = [[row.tokens[place] for place in row.answers] for row in rows]
         elif head.target == "codes":
             found = [self._codes(name, sample) for sample in samples]
+            if self.speaks:
+                _check_reach(name, head, [(row.id, len(row.answers)) for row in rows], found)
         else:
-            found = [self._transcript(name, row, text) for row in rows for text in row.heard[head.tap.split(".")[0]]]
+            branch, _, slot = head.tap.partition(".")
+            found = [self._transcript(name, row, text) for row in rows for text in row.heard[branch]]
+            inlet = self.plan.inputs[branch]
+            length = inlet.length if slot == "projector" else inlet.encoder.length
+            _check_reach(name, head, [(row.id, length(len(wave))) for row in rows for wave in row.waves[branch]], found)
         if not found:
             return None
         return Targets(padded(found, PADDING), torch.tensor([len(ids) for ids in found], dtype=torch.int64))
@@ -189,6 +196,15 @@ def _check_tokenizer(plan: Plan, tokenizer: Tokenizer | None) -> None:
     if split:
         raise ConfigError(f"backbone.tokenizer {plan.tokenizer!r} does not write the template's tokens as one id each:"
                           f" {', '.join(split)}; choose the tokenizer that belongs to the template.")
+
+
+def _check_reach(branch: str, head: HeadConfig, places: Sequence[tuple[str, int]], targets: Sequence[Sequence[int]]) -> None:
+    """Ask a head that can tell whether it could ever give each target from so many vectors; names the row if not."""
+    unreachable = getattr(head, "unreachable", None)
+    for (row, vectors), ids in zip(places, targets, strict=True):
+        reason = unreachable(vectors, ids) if unreachable else None
+        if reason:
+            raise DataError(f"Row {row} cannot be learnt by branch {branch}: {reason}.")
 
 
 def transcriber(plan: Plan, branch: str) -> Tokenizer | None:

@@ -1,13 +1,13 @@
 """Samples as a batch: exact counts, targets, and one sentence for a row that does not fit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from doubles import RATE, SPECIALS, WORDS, BoxModule, Echo, EchoReader, Mind, make_plan, sound, write_tokenizer
+from doubles import RATE, SPECIALS, WORDS, BoxModule, Echo, EchoReader, Mind, Mouth, make_plan, sound, write_tokenizer
 from torch.utils.data._utils.pin_memory import pin_memory
 
 from omnikit.data.codes import Codes
@@ -171,3 +171,25 @@ def test_every_tensor_of_a_batch_is_pinned(plan: Plan, monkeypatch: pytest.Monke
     assert torch.equal(pinned.tokens, batch.tokens + 1) and pinned.ids == batch.ids
     assert torch.equal(pinned.signals["audio"].data, batch.signals["audio"].data + 1)
     assert torch.equal(pinned.targets["transcript"].ids, batch.targets["transcript"].ids + 1)
+
+
+def test_target_that_its_vectors_cannot_give_names_the_row(plan: Plan) -> None:
+    class Strict(Mouth):
+        def unreachable(self, vectors: int, ids: Sequence[int]) -> str | None:
+            return f"{vectors} vectors, {len(ids)} ids" if len(ids) > vectors else None
+
+    plan.outputs["transcript"] = replace(plan.outputs["transcript"], head=Strict("audio.encoder", "transcript", "none"))
+    collator = Collator(plan, ["transcript"])
+    assert collator([asked(audio("two"))]).targets["transcript"].lengths.tolist() == [1]
+    with pytest.raises(DataError, match=r"^Row r1 cannot be learnt by branch transcript: 1 vectors, 2 ids\.$"):
+        collator([asked(audio("two two"))])
+
+
+def test_codes_are_held_against_the_answer_s_states(plan: Plan) -> None:
+    class Strict(Mouth):
+        def unreachable(self, vectors: int, ids: Sequence[int]) -> str | None:
+            return f"{vectors} vectors, {len(ids)} ids"
+
+    plan.outputs["speech"] = replace(plan.outputs["speech"], head=Strict("hidden", "codes"))
+    with pytest.raises(DataError, match="Row r1 cannot be learnt by branch speech: 2 vectors, 3 ids"):  # a word and the end
+        Collator(plan, ["speech"])([asked(audio(), speech=audio(codes=(4, 2, 4)))])

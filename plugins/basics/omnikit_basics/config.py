@@ -1,7 +1,9 @@
 """The settings and contracts of the basic projectors, text heads and the JSONL reader. Imports no torch."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from omnikit.specs import LATER, CodecSpec, FeatureSpec
@@ -245,6 +247,13 @@ class CtcText:
 
     def codes(self, codec: CodecSpec) -> str | None:
         return "it emits text tokens only"
+
+    def unreachable(self, vectors: int, ids: Sequence[int]) -> str | None:
+        """Say why CTC cannot give `ids` from so many vectors: it takes a frame each, and a blank between two equal ones."""
+        frames, needed = -(-vectors // self.stack), len(ids) + sum(one == other for one, other in pairwise(ids))
+        return None if needed <= frames else (
+            f"what is said is {len(ids)} tokens, which take {needed} frames, but the audio gives {frames}; leave the row out,"
+            " or take features with a higher rate, a smaller `stack` or a tokenizer with longer pieces")
 
     def build(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> "CtcTextHead":
         from omnikit_basics.heads import CtcTextHead

@@ -2,6 +2,8 @@
 
 import itertools
 import math
+from contextlib import nullcontext
+from fractions import Fraction
 
 import pytest
 import torch
@@ -126,3 +128,17 @@ def test_stacked_ctc_head_hears_a_row_alone_as_in_a_padded_batch() -> None:
     both, alone = head(Features(data, torch.tensor([11, 6]))), head(Features(data[1:, :6], torch.tensor([6])))
     assert both.lengths.tolist() == [3, 2]  # ceil(11 / 4), ceil(6 / 4)
     torch.testing.assert_close(both.data[1, :2], alone.data[0])
+
+
+@pytest.mark.parametrize(("vectors", "stack", "ids", "fits"), [
+    (3, 1, [1, 2, 3], True), (2, 1, [1, 2, 3], False), (3, 1, [1, 1, 2], False),
+    (4, 1, [1, 1, 2], True), (5, 2, [1, 2, 3], True), (4, 2, [1, 2, 3], False)])
+def test_what_ctc_cannot_reach_is_told_without_the_module(vectors: int, stack: int, ids: list[int], fits: bool) -> None:
+    """Held against the loss itself, which refuses the same."""
+    config = CtcText(stack=stack)
+    head = config.build(FeatureSpec(4, rate=Fraction(10)), None, 5)
+    features = Features(torch.zeros(1, vectors, 4), torch.tensor([vectors]))
+    wanted = Targets(torch.tensor([ids]), torch.tensor([len(ids)]))
+    assert (config.unreachable(vectors, ids) is None) == fits
+    with nullcontext() if fits else pytest.raises(DataError):
+        assert torch.isfinite(head.loss(features, wanted))

@@ -191,12 +191,12 @@ def test_impossible_value_is_refused(field: str, value: object, text: str) -> No
 
 
 @pytest.mark.parametrize(("states", "ids", "fits"), [
-    (1, [1, 2, 3], True), (1, [1, 1, 3], False), (2, [1, 1, 3], True), (0, [1], False),
-                                                     (1, [1, 2, 3, 4, 5], True)])
+    (1, [1, 2, 3], True), (1, [1, 1, 3], False), (2, [1, 1, 3], True), (0, [1], False), (1, [1, 2, 3, 4, 5], True)])
 def test_what_ctc_cannot_reach_is_told_without_the_module(states: int, ids: list[int], fits: bool) -> None:
     """Held against the loss itself, which refuses the same; more units than frames stretch the states to them."""
     features = Features(torch.zeros(1, max(1, states), 8), torch.tensor([states]))
     wanted = Targets(torch.tensor([ids]), torch.tensor([len(ids)]))
     assert (SMALL.unreachable(states, ids) is None) == fits
+    assert (replace(SMALL, skip_unreachable=True).unreachable(states, ids) is None) == (states > 0)
     with nullcontext() if fits else pytest.raises(DataError):
         assert torch.isfinite(build().loss(features, wanted))
