@@ -26,6 +26,7 @@ from omnikit_llama_omni.layout import LlamaOmni
 HOLDS = {"audio.encoder": "whisper", "audio.projector": "stack_mlp", "backbone": "hf", "speech.head": "ctc_units",
          "speech.codec": "unit_hifigan"}
 NEEDED = ("audio.encoder", "audio.projector", "backbone")
+FILES = ("weights", "centroids")  # fields of parts that name files whose tensors are in the model by now
 SHARD = 5 * 10**9  # bytes, as transformers cut in the layout's time
 Named = Mapping[str, Stored]
 
@@ -188,9 +189,7 @@ def _settings(plan: Plan) -> dict[str, tuple[object, dict[str, object]]]:
     uses |= {"backbone": plan.recipe.backbone.use} if plan.recipe.backbone else {}
     found = {}
     for part, config in plan.parts().items():
-        known = {f.name for f in fields(config)}
-        if "weights" in known:
-            config = replace(config, weights=None)
+        config = replace(config, **{f.name: None for f in fields(config) if f.name in FILES})
         if part == "backbone":
             config = replace(config, tokenizer="", template=plan.recipe.template or config.template)
         found[part] = (config, {"use": uses[part], **plain(config)})
