@@ -99,7 +99,7 @@ class Case:
         if isinstance(value, int | float):
             return float(value)
         text = str(value)
-        found = re.search(rf"{kind}\s*([0-9.]+(?:e[-+]?\d+)?)", text[max(text.find(behind), 0):])
+        found = re.search(rf"{kind}\s*=?\s*([0-9.]+(?:e[-+]?\d+)?)", text[max(text.find(behind), 0):])
         return float(found[1]) if found else default
 
     def close(self, output: str, found: Tensor, *, atol: float = 0.0, rtol: float = 0.0,

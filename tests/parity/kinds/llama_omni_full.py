@@ -38,7 +38,7 @@ class Mel(nn.Module):
 
 
 def matches(case: Case) -> bool:
-    return "omnispeech" in case.words and any(name.startswith("speech_generator.") for name in case.weights)
+    return {"llm", "whisper_encoder"} <= set(case.config) and any(k.startswith("speech_generator.") for k in case.weights)
 
 
 def replay(case: Case) -> None:

@@ -11,7 +11,7 @@ from omnikit.types import Signal
 
 
 def matches(case: Case) -> bool:
-    return "log-mel" in case.words and any(re.fullmatch(r"wav\d+_int16", name) for name in case.inputs)
+    return "mel" in case.words and any(re.fullmatch(r"wav\d+_int16", name) for name in case.inputs)
 
 
 def replay(case: Case) -> None:
