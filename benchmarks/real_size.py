@@ -3,8 +3,8 @@
     python benchmarks/real_size.py                              # llama_omni/full in bfloat16 on a GPU, 17 GB
     python benchmarks/real_size.py --recipe llama_omni/tiny     # the same on a processor, to see that it works
 
-Random weights speak at no speech's rate, so the head runs, but units come as often as in LLaMA-Omni's data. The vocoder stays in
-float32. Each number is the fastest of the rounds; the first round, which warms up, does not count.
+Random weights speak at no speech's rate, so the head runs, but units come as often as in LLaMA-Omni's data. The vocoder
+stays in float32. Each number is the fastest of the rounds; the first round, which warms up, does not count.
 """
 
 import argparse
