@@ -45,7 +45,11 @@ class Broken:
 def row(**changes: object) -> str:
     """Give one line of rows.jsonl whose question's part has other values."""
     part = {"type": "audio", "path": "good.wav", "text": "two", **changes}
-    return json.dumps({"messages": [{"role": "user", "content": [part]}, {"role": "assistant", "content": "two"}]}) + "\n"
+    answer = [{"type": "text", "text": "two"}, {"type": "audio", "path": "good.wav", "codes": [1, 2]}]
+    return json.dumps({"messages": [{"role": "user", "content": [part]}, {"role": "assistant", "content": answer}]}) + "\n"
+
+
+MUTE = json.dumps({"messages": [{"role": "user", "content": "two"}, {"role": "assistant", "content": "two"}]}) + "\n"
 
 
 def wav(samples: bytes, promised: int, *, bits: int = 16, code: int = 1) -> bytes:
@@ -143,6 +147,7 @@ TABLE = [
     Broken("head and codec", f"{CHECK} speech/codec=mel_units data.rows.provides=[text,audio,answer,speech]", "stages.speak needs speech.codec, which no earlier stage has fitted", "add a stage with objective: units"),
     Broken("head and codec", f"{CHECK} speech/units=mel_units", "small.yaml picks no speech/units", "write +speech/units=<name> to add one"),
     Broken("head and codec", f"{CHECK} +speech/units=unit_hifigan", "speech.units cannot make codes of waves", "pick a codec that encodes with speech/units=<preset>"),
+    Broken("nothing to learn", DEEP, "Stage speak: branch speech would learn nothing, because no row of dataset rows (2 rows)", "give the rows that, or drop stages.speak.loss.speech", files={"rows.jsonl": MUTE * 2}),
     Broken("context overflow", f"{CHECK} backbone.context=20", "data.rows has questions of 5 s", "join more frames in audio.projector"),
     Broken("context overflow", f"{CHECK} data.rows.seconds=1000", "data.rows has questions of 1000 s, which audio.encoder cannot take", "cut the clip"),
     Broken("context overflow", f"{DEEP} backbone.context=10 data.rows.seconds=null", "Row 1 has", "shorten the row or choose a backbone with a longer context",
