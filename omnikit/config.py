@@ -30,7 +30,7 @@ from omegaconf.errors import OmegaConfBaseException
 from omnikit import choices
 from omnikit.errors import ConfigError, OmnikitError
 from omnikit.explain import explained
-from omnikit.places import recipe_files
+from omnikit.places import carried, recipe_files
 from omnikit.recipe import OWN_KEYS, SLOTS, Evaluate, Generate, Recipe, Stage, parse
 from omnikit.refusals import refuse_file, refuse_overrides
 from omnikit.schema import defaults, editable
@@ -182,7 +182,7 @@ class OmnikitSource(ConfigSource):
         assert path is not None, f"Hydra asked for {config_path}, which is_config denied"
         values = choices.read_mapping(path)
         if _is_of_run(path):  # where it was made; of_run says where it is
-            values["run"] = None
+            values = carried({**values, "run": None}, path.parent)
         # A recipe is a whole configuration, whatever `# @package` it claims: another one could reach Hydra's own node.
         return self._result(_checked(path, values), package="_global_")
 

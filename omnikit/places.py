@@ -3,6 +3,7 @@
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 
 def recipe_files() -> dict[str, Path]:
@@ -11,6 +12,16 @@ def recipe_files() -> dict[str, Path]:
     assert spec is not None and spec.submodule_search_locations, "the wheel ships omnikit.recipes"
     folder = Path(spec.submodule_search_locations[0])
     return {str(path.relative_to(folder).with_suffix("")): path for path in sorted(folder.glob("*/*.yaml"))}
+
+
+def carried(values: dict[str, Any], run: Path) -> dict[str, Any]:
+    """Give a run's recipe with the tokenizer that the run carries, where the run lies elsewhere than when it was made."""
+    backbone = values.get("backbone")
+    named = Path(backbone["tokenizer"]) if isinstance(backbone, dict) and isinstance(backbone.get("tokenizer"), str) else None
+    if named is None or "tokenizer" not in named.parts[-2:] or named.exists():
+        return values
+    own = run / "tokenizer" / (named.name if named.suffix == ".json" else "")
+    return {**values, "backbone": {**values["backbone"], "tokenizer": str(own.absolute())}} if own.exists() else values
 
 
 def cache_folder() -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from omnikit.choices import read_mapping
 from omnikit.data.text import copy_tokenizer
+from omnikit.places import carried
 from omnikit.plan import make
 from omnikit.protocols import ImporterConfig
 from omnikit.recipe import parse
@@ -30,12 +31,11 @@ def start_run(tree: Mapping[str, object], out: Path) -> list[tuple[str, ...]]:
 
     values = plain(tree)
     with _whole(out) as partial:
-        backbone = values["backbone"]
-        file = copy_tokenizer(backbone["tokenizer"], partial / "tokenizer")
-        backbone["tokenizer"] = str((out / "tokenizer" / file).absolute())
+        file = copy_tokenizer(values["backbone"]["tokenizer"], partial / "tokenizer")
+        values["backbone"]["tokenizer"] = str((out / "tokenizer" / file).absolute())
         text = yaml.safe_dump({**values, "run": None}, sort_keys=False, allow_unicode=True)
         (partial / "config.yaml").write_text(f"# Made by omnikit import; go on with omnikit train <this folder>.\n{text}")
-        plan = make(parse(read_mapping(partial / "config.yaml"), out.name))
+        plan = make(parse(carried(read_mapping(partial / "config.yaml"), partial), out.name))
         run_stages(plan, partial, text)
         return [row for stage in plan.stages for row in rows_of(partial / stage / "lock.json")]
 

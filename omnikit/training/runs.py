@@ -9,7 +9,9 @@ import json
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
+from omnikit.data.text import FILES
 from omnikit.errors import RunError
+from omnikit.places import carried
 from omnikit.plan import Plan
 from omnikit.recipe import Recipe, decisive
 from omnikit.schema import plain
@@ -49,8 +51,8 @@ def stage_hash(plan: Plan, name: str) -> str:
     stage, configs = plan.stages[name], plan.parts()
     parents = {origin: stage_hash(plan, origin) for origin in sorted(set(stage.origins.values()))}
     facts = [{path: _facts(configs[path]) for path in stage.used}, {d: _facts(plan.readers[d]) for d in stage.datasets},
-             _settings(plan.template), plan.tokenizer, decisive(stage.stage), plan.recipe.seed, list(plan.stages).index(name),
-             stage.origins, parents]
+             _settings(plan.template), _content(plan.tokenizer), decisive(stage.stage), plan.recipe.seed,
+             list(plan.stages).index(name), stage.origins, parents]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -64,7 +66,16 @@ def _settings(config: object) -> object:
     if not is_dataclass(config):
         return plain(config)
     later = {f.name for f in fields(config) if f.metadata.get("later") and getattr(config, f.name) == f.default}
-    return {name: value for name, value in plain(config).items() if name not in later}
+    kept = {name: value for name, value in plain(config).items() if name not in later}
+    return {**kept, "tokenizer": _content(kept["tokenizer"])} if "tokenizer" in kept else kept
+
+
+def _content(tokenizer: str | None) -> str | None:
+    """Give a tokenizer as it counts: files by what they hold, wherever they lie; a name as it is."""
+    path = Path(tokenizer or "")
+    files = [path] if path.is_file() else [path / name for name in FILES if (path / name).is_file()] if tokenizer else []
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+    return digest if files else tokenizer
 
 
 def is_done(folder: Path, plan: Plan, name: str) -> bool:
@@ -104,4 +115,4 @@ def load_plan(folder: Path) -> Plan:
         raise RunError(f"{files[-1].parent / 'lock.json'} cannot be read ({error}); train the stage again.") from error
     whole = folder / "config.yaml"  # may differ from the stages' in what only answers and scores read
     last = whole if whole.is_file() and whole.stat().st_mtime >= files[-1].stat().st_mtime else files[-1]
-    return make(parse(read_mapping(last), name))
+    return make(parse(carried(read_mapping(last), folder), name))

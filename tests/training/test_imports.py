@@ -140,3 +140,20 @@ def test_an_import_learns_nothing(folder: Path, capsys: pytest.CaptureFixture[st
     imported()
     assert main(["check", "run", "+stages.imported.loss={text: 1.0}"]) == 2
     assert "stages.imported.loss is set, but an import learns nothing" in capsys.readouterr().err
+
+
+def test_a_run_that_was_moved_answers_and_goes_on(folder: Path) -> None:
+    imported()
+    (folder / "elsewhere").mkdir()
+    (folder / "run").rename(folder / "elsewhere/moved")
+    assert load(folder / "elsewhere/moved").plan.tokenizer == str(folder / "elsewhere/moved/tokenizer/tokenizer.json")
+    assert main(["train", "elsewhere/moved", "generate.max_new_tokens=3"]) == 0
+    assert load(folder / "elsewhere/moved").plan.recipe.generate.max_new_tokens == 3
+
+
+def test_another_tokenizer_is_another_model(folder: Path) -> None:
+    imported()
+    path = folder / "run/tokenizer/tokenizer.json"
+    path.write_text(path.read_text().replace('"w7"', '"seven"'))
+    with pytest.raises(RunError, match=r"Stage imported of .* is not finished"):
+        load(folder / "run")
