@@ -55,12 +55,13 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", default="llama_omni/full")
+    parser.add_argument("overrides", nargs="*", help="as in `omnikit train`")
     parser.add_argument("--omega", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=5.0, help="of the question")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = built(arguments.recipe, device)
+    model = built(arguments.recipe, arguments.overrides, device)
     question, found = asked(model, arguments.seconds, device), defaultdict[str, list[float]](list)
     for number in range(arguments.rounds + 1):
         clock = Clock(device)
@@ -76,10 +77,10 @@ def main() -> None:
           f"   ({weights / 1e9:.2f} GB at {speed / 1e9:.0f} GB/s, measured)")
 
 
-def built(recipe: str, device: torch.device) -> OmniModel:
+def built(recipe: str, overrides: list[str], device: torch.device) -> OmniModel:
     """Give the model on the device: the backbone in its own format, the other parts but the codec in the same."""
     with device:
-        model = OmniModel(make(compose(recipe, []))).eval()
+        model = OmniModel(make(compose(recipe, overrides))).eval()
     dtype = next(model.get_submodule("backbone").parameters()).dtype
     for path, part in model.parts().items():
         if path != "backbone" and not path.endswith((".codec", ".units")):

@@ -14,7 +14,7 @@ from torch import nn
 from omnikit.config import compose
 from omnikit.errors import ConfigError, DataError, PlanError
 from omnikit.inference.session import Session, build
-from omnikit.inference.speech import Pending
+from omnikit.inference.speech import TOKENS, Pending
 from omnikit.plan import Plan, make
 from omnikit.types import Answer, Event, Message
 
@@ -88,6 +88,21 @@ def test_independent_segments_are_spoken_alone(talker: Session) -> None:
     expected = [codec.decode(torch.tensor(event.codes)).numpy() for event in spoken]
     for event, wave in zip(spoken, expected, strict=True):
         np.testing.assert_array_equal(event.waveform, wave)
+
+
+@pytest.mark.parametrize("independent", [False, True])
+def test_head_is_asked_less_often_when_there_is_sound(
+    talker: Session, independent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head, asked = talker.model.head("speech"), list[int]()
+    step = head.step
+    monkeypatch.setattr(head, "step", lambda features, state: asked.append(features.data.shape[1]) or step(features, state))
+    before: list[int] | None = None
+    for event in talker.stream(text="why", independent=independent):
+        before = list(asked) if before is None and event.waveform is not None else before
+    assert before and set(before) == {1}
+    rest = asked[len(before):]
+    assert rest and (set(rest) == {1} if independent else set(rest[:-1]) <= {TOKENS} and rest[-1] <= TOKENS)
 
 
 def test_history_grows_when_the_stream_has_ended(talker: Session) -> None:
