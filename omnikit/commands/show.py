@@ -32,12 +32,13 @@ CONTRACTS = {
 def run(argv: list[str]) -> int:
     """Show a recipe or a component."""
     parser = Parser("omnikit show", description=__doc__)
-    parser.add_argument("what", help="a recipe (name or YAML), a component or preset, or KIND/NAME")
+    parser.add_argument("what", help="a recipe (name or YAML), a run's folder, a component or preset, or KIND/NAME")
     parser.add_argument("overrides", nargs="*", default=[], help="for a recipe: audio/encoder=mel_cnn …")
     parser.add_argument("--parameters", action="store_true", help="count each part's parameters on the meta device")
     parser.add_argument("--picture", metavar="FILE.svg", help="draw the wiring of a recipe")
     arguments = parser.parse_intermixed_args(argv)
-    if arguments.what.endswith((".yaml", ".yml")) or arguments.what in recipe_files():
+    recipe = arguments.what in recipe_files() or Path(arguments.what, "config.yaml").is_file()  # the latter is a run
+    if arguments.what.endswith((".yaml", ".yml")) or recipe:
         _show_recipe(arguments.what, arguments.overrides, arguments.parameters, arguments.picture)
     elif arguments.overrides or arguments.parameters or arguments.picture:
         extra = [*arguments.overrides, *(["--parameters"] if arguments.parameters else []),
