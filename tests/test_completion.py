@@ -27,6 +27,7 @@ def recipe(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     ("omnikit data build sp", ["spoken_instructions"]),
     ("omnikit data build spoken_instructions seed=1 noise", ["noise_share=", "noise_snr_db="]),
     ("omnikit data inspect llama_omni/f", ["llama_omni/full"]),
+    ("omnikit import ll", ["llama_omni"]),
     ("omnikit nonsense x", []),
 ], ids=str)
 def test_words_before_the_overrides(line: str, expected: list[str]) -> None:

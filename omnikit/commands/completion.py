@@ -44,6 +44,10 @@ def words(line: str) -> list[str]:
         return _recipe_names(given[2]) if len(given) == 3 else _overrides(given[2], given[3:])
     if given[1] in ("chat", "eval") and len(given) == 3:
         return [name for name in recipe_files() if name.startswith(given[2]) and (Path("runs") / name).is_dir()]
+    if given[1] in ("import", "export") and len(given) == 3:
+        from omnikit.choices import names
+
+        return [name for name in names("importer") if name.startswith(given[2])]
     if given[1] == "data":
         return _data(given[2:])
     if given[1] == "list":
