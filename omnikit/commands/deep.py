@@ -38,7 +38,9 @@ def look(plan: Plan) -> str:
 
 
 def _losses(plan: Plan, stage: StagePlan) -> Sequence[str]:
-    """Give the losses that can be made before anything is trained: codes need a codec that an earlier stage fits."""
+    """Give the heads' losses that can be made before anything is trained: codes need a codec that an earlier stage fits."""
+    if stage.stage.objective != "heads":  # the losses of a vocoder are no branches
+        return []
     return [branch for branch in stage.stage.loss if plan.outputs[branch].head.target != "codes"]
 
 
@@ -56,6 +58,8 @@ def _read(reader: Reader, collator: Collator, title: str, mistakes: list[str]) -
 
 
 def _run(plan: Plan, stage: StagePlan, collator: Collator, readers: dict[str, Reader]) -> str:
+    if stage.stage.objective != "heads":
+        return f"(not run: objective {stage.stage.objective})"
     if not collator.wanted:
         return "(needs codes, which an earlier stage makes)"
     reader = readers[stage.datasets[0]]
