@@ -22,6 +22,8 @@ PLAIN = CTCUnits(dim=32, layers=2, heads=2, ffn=48, factor=25)
 WITH_PLACES = CTCUnits(dim=32, layers=2, heads=2, ffn=48, factor=7, repeat_position=True, rope_factor=8.0, rope_original=64)
 VOCODERS = {
     "320 samples a unit": UnitHiFiGAN(units=12, dim=4, channels=32, duration_dim=4),
+    "blocks of their own": UnitHiFiGAN(units=12, dim=4, channels=8, rates=(4, 2), kernels=(8, 4), block_kernels=(3, 5),
+                                       block_dilations=((1, 6), (2,)), duration_dim=4),
     "other kernels": UnitHiFiGAN(units=12, dim=4, channels=8, rates=(3, 2), kernels=(9, 2), block_kernels=(5,),
                                  dilations=(2,), duration_dim=4),
 }
@@ -165,6 +167,13 @@ def test_wave_in_random_pieces_is_that_of_decode(seed: int) -> None:
 def test_short_waves_end_where_they_end(count: int) -> None:
     module, codes = vocoder("320 samples a unit"), units(count)
     torch.testing.assert_close(spoken(module, codes, [1] * count), module.decode(codes), atol=1e-5, rtol=0)
+
+
+def test_without_durations_a_unit_is_a_frame() -> None:
+    module = UnitHiFiGAN(units=12, dim=4, channels=8, rates=(3, 2), kernels=(9, 2), duration_dim=None).build().eval()
+    assert isinstance(module, UnitVocoder)
+    codes = units(30)
+    torch.testing.assert_close(spoken(module, codes, pieces(30, 4)), module.decode(codes), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("name", VOCODERS)
