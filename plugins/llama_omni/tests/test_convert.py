@@ -9,6 +9,7 @@ import numpy as np
 import published
 import pytest
 import torch
+from omnikit_llama_omni import publish
 from omnikit_llama_omni.layout import LlamaOmni
 from omnikit_llama_omni.names import from_legacy, from_openai, to_checkpoint, to_legacy, to_openai
 from omnikit_llama_omni.vocoder import UnitVocoder
@@ -310,6 +311,17 @@ def test_a_model_of_the_original_gets_nothing_of_ours(folder: Path) -> None:
     assert "omnikit" not in config and not Path("exported/omnikit.safetensors").exists()
     differing = {key for key, value in published.CONFIG.items() if config.get(key) != value}
     assert differing == {"speech_encoder"}  # the file's new place
+
+
+def test_large_models_are_exported_in_shards(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publish, "SHARD", 20_000)  # bytes
+    exchanged(folder)
+    shards = sorted(Path("exported").glob("model-*.safetensors"))
+    whole = {name: tensor for shard in shards for name, tensor in load_file(shard).items()}
+    assert len(shards) > 3 and not Path("exported/model.safetensors").exists()
+    assert all(sum(t.nbytes for t in load_file(shard).values()) <= 20_000 for shard in shards)
+    assert_same({"": whole}, {"": load_file("checkpoint/model.safetensors")})
+    assert_same(tensors(LlamaOmni("exported")), tensors(source()))
 
 
 def test_half_precision_is_exported_as_such(folder: Path) -> None:
