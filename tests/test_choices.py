@@ -22,7 +22,8 @@ def preset(site: Path) -> Path:
 
 
 def test_a_component_gives_use_and_its_defaults() -> None:
-    assert choices.chosen("projector", "stack_mlp") == {"use": "stack_mlp", "stride": 5, "hidden": 256, "tail": "drop"}
+    assert choices.chosen("projector", "stack_mlp") == {"use": "stack_mlp", "stride": 5, "hidden": 256, "tail": "drop",
+                                                          "uneven": False}
 
 
 def test_a_preset_gives_all_fields_with_its_own_values(preset: Path) -> None:
