@@ -99,7 +99,7 @@ class Case:
         if isinstance(value, int | float):
             return float(value)
         text = str(value)
-        found = re.search(rf"{kind}\s*=?\s*([0-9.]+(?:e[-+]?\d+)?)", text[max(text.find(behind), 0):])
+        found = re.search(rf"{kind}\s*=?\s*([0-9.]+(?:e[-+]?\d+)?)", text[max(text.find(behind), 0):], re.IGNORECASE)
         return float(found[1]) if found else default
 
     def close(self, output: str, found: Tensor, *, atol: float = 0.0, rtol: float = 0.0,
@@ -117,7 +117,7 @@ class Case:
         if not error.numel():
             self.checks.append(Check(output, 0.0, atol + rtol))
             return
-        worst = int((error / allowed).argmax())  # nan counts as the largest
+        worst = int(torch.where(error == 0, 0.0, error / allowed).argmax())  # nan counts as the largest; 0 of 0 is no error
         self.checks.append(Check(output, float(error.flatten()[worst]), float(allowed.expand_as(error).flatten()[worst])))
 
     def equal(self, output: str, found: object, expected: object) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from omnikit_llama_omni.config import UnitHiFiGAN
+from parity.case import Case
 from parity.made import make
 from parity.replay import main
 from safetensors.torch import load_file, save_file
@@ -68,6 +69,20 @@ def test_one_altered_value_fails(name: str, output: str, step: float, copied: Ca
     edit_tensors(folder / "outputs.safetensors", **{output: expected})
     assert main([str(folder)]) == 1
     assert output in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("found", "expected", "passes"), [
+    ([0.0, 1.0], [0.0, 1.0], True), ([0.0, 1.5], [0.0, 1.0], False), ([0.0, float("nan")], [0.0, 1.0], False),
+])
+def test_no_tolerance_means_equal(found: list[float], expected: list[float], passes: bool, tmp_path: Path) -> None:
+    case = Case(tmp_path, tmp_path)
+    case.close("a", torch.tensor(found), expected=torch.tensor(expected))
+    assert (case.worst.share <= 1) is passes
+
+
+def test_a_tolerance_may_be_written_with_a_capital_letter(tmp_path: Path) -> None:
+    (tmp_path / "case.json").write_text(json.dumps({"tolerance": {"hidden": "ATOL=2E-4, rtol 1e-3"}}))
+    assert [Case(tmp_path, tmp_path).limit("hidden", kind, 9.0) for kind in ("atol", "rtol")] == [2e-4, 1e-3]
 
 
 def test_an_altered_label_fails(copied: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
