@@ -111,13 +111,13 @@ def facts(source: ImporterConfig) -> dict[str, list[int]]:
 
 
 def _as_published(named: dict[str, Stored], lock: Path, part: str) -> dict[str, Stored]:
-    """Give a part in the number format of the files that it was imported from, where that was one for all."""
+    """Give a part's imported tensors in the number format of the files, where that was one for all; fresh ones keep theirs."""
     ledger = json.loads(lock.read_text()).get("ledger", {}) if lock.is_file() else {}
-    formats = ledger.get(part, {}).get("formats", [])
+    formats, fresh = (ledger.get(part, {}).get(key, []) for key in ("formats", "fresh"))
     if len(formats) != 1:
         return named
-    return {name: Stored(tensor.name, tensor.file, tensor.shape, formats[0], _cast(tensor, formats[0]))
-            for name, tensor in named.items()}
+    return {name: tensor if name in fresh else Stored(tensor.name, tensor.file, tensor.shape, formats[0],
+                                                      _cast(tensor, formats[0])) for name, tensor in named.items()}
 
 
 def _filled(plan: Plan, entry: Entry) -> dict[str, Stored]:

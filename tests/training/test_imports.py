@@ -95,6 +95,17 @@ def test_an_allowed_part_starts_from_its_own_seed(folder: Path) -> None:
     assert one == two and record["from_files"] == 0 and record["fresh"] > 0
 
 
+def test_what_started_fresh_keeps_its_number_format(folder: Path) -> None:
+    weights = {f"encoder.{name}": tensor.half() for name, tensor in published.encoder().items() if name != "ln_post.weight"}
+    torch.save({"dims": published.DIMS, "model_state_dict": weights}, folder / "whisper.pt")
+    assert imported("--allow", "audio.encoder") == 0
+    encoder = held(load_plan(folder / "run"), folder / "run")["audio.encoder"]
+    formats = {name: str(tensor.read().dtype).removeprefix("torch.") for name, tensor in encoder.items()}
+    assert formats == {name: tensor.dtype for name, tensor in encoder.items()}
+    assert {name for name, kind in formats.items() if kind == "float32"} == {"layer_norm.weight"}
+    assert set(formats.values()) == {"float16", "float32"}
+
+
 def test_allow_names_imported_parts_only(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert imported("--allow", "speech.hed") == 2
     assert "allow names speech.hed, which this stage does not import. Did you mean 'speech.head'?" in capsys.readouterr().err
