@@ -176,7 +176,7 @@ def _rows(path: Path) -> list[object]:
         raise DataError(f"{path} does not exist, but should hold conversations; mend `path`.")
     try:
         text = path.read_text(encoding="utf-8").strip()
-        rows = json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.splitlines() if line.strip()]
+        rows = json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.split("\n") if line.strip()]
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not JSON ({error}), but must hold a list, or one object in a line.") from None
     if not rows:

@@ -97,6 +97,13 @@ def test_conversation_of_many_turns_takes_the_waves(tmp_path: Path) -> None:
         Message("assistant", (Part("text", "still noon"), Part("audio", "still noon", answer)))))
 
 
+def test_a_line_ends_at_a_line_feed_only(tmp_path: Path) -> None:
+    answer = "It\u2028is\u2029now\x85noon."
+    path = Path(write(tmp_path, published(conversations=[HUMAN, {"from": "gpt", "value": answer}])))
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\r\n" for row in json.loads(path.read_text())), newline="")
+    assert LlamaOmniJson(str(path)).build()[0].messages[1].content[0].text == answer
+
+
 def test_units_of_a_conversation_are_taken_on_request(tmp_path: Path) -> None:
     sample = SpokenConversations(write(tmp_path, CONVERSATION), units=True).build()[0]
     assert [part.codes for message in sample.messages for part in message.content if part.codes] == [(7, 12), (3,)]

@@ -52,7 +52,7 @@ def _values(path: Path) -> Iterator[object]:
     if not text.strip():
         raise DataError(f"{path} is empty, but must hold at least one instruction.")
     if not text.lstrip().startswith("["):
-        yield from (_line(line) for line in text.splitlines() if line.strip())
+        yield from (_line(line) for line in text.split("\n") if line.strip())
         return
     try:
         values = json.loads(text)

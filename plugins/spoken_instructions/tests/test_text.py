@@ -131,6 +131,13 @@ def test_question_asked_before_is_rejected_whatever_its_fillers() -> None:
     assert unrepeated([first, second, other]) == [first, Rejected("b", "asked before", "Is it late?"), other]
 
 
+def test_a_line_ends_at_a_line_feed_only(tmp_path: Path) -> None:
+    row = {"instruction": "Why?\u2028Really?", "output": "So\x85it\u2029is."}
+    (tmp_path / "a.jsonl").write_text(2 * (json.dumps(row, ensure_ascii=False) + "\r\n"), newline="")
+    found = read(tmp_path / "a.jsonl", None)
+    assert [(entry.question, entry.answer) for entry in found if isinstance(entry, Entry)] == 2 * [tuple(row.values())]
+
+
 def test_limit_and_order_of_the_source(tmp_path: Path) -> None:
     (tmp_path / "rows.json").write_text(json.dumps(mixed(40)))
     assert [entry.id[-6:] for entry in read(tmp_path / "rows.json", 5)] == [f"{index:06}" for index in range(5)]
