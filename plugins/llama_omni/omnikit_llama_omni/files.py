@@ -128,11 +128,11 @@ def _merged(base: dict[str, Stored], folder: Path) -> dict[str, Stored]:
 
 
 def _scale(settings: Mapping[str, object], module: str, rank: int, folder: Path) -> float:
-    """Give alpha / r of a module, as PEFT finds it: patterns match the ends of names."""
-    alpha = settings.get("lora_alpha")
-    patterns = settings.get("alpha_pattern")
-    for pattern, value in (patterns if isinstance(patterns, dict) else {}).items():
-        alpha = value if re.fullmatch(rf"(.*\.)?({pattern})", module) else alpha
+    """Give alpha / r of a module, as PEFT finds it: patterns match the ends of names, and the first one holds."""
+    found = settings.get("alpha_pattern")
+    patterns = found if isinstance(found, dict) else {}
+    alpha = next((value for pattern, value in patterns.items() if re.fullmatch(rf"(.*\.)?({pattern})", module)),
+                 settings.get("lora_alpha"))
     if not isinstance(alpha, int | float):
         raise RunError(f"{folder / 'adapter_config.json'} has no number lora_alpha, but the adapter cannot be merged without"
                        " it; copy it again.")

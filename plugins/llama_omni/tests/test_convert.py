@@ -117,8 +117,9 @@ def adapter(rank: int, **settings: object) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(("settings", "scale"), [
-    ({}, 16 / 4), ({"use_rslora": True}, 16 / math.sqrt(4)), ({"alpha_pattern": {"q_proj": 8}}, 8 / 4)],
-    ids=["lora", "rslora", "alpha_pattern"])
+    ({}, 16 / 4), ({"use_rslora": True}, 16 / math.sqrt(4)), ({"alpha_pattern": {"q_proj": 8}}, 8 / 4),
+    ({"alpha_pattern": {"k_proj": 2, "layers.1.self_attn.q_proj": 8, "q_proj": 32}}, 8 / 4)],
+    ids=["lora", "rslora", "alpha_pattern", "first pattern"])
 def test_an_adapter_is_merged(folder: Path, settings: dict[str, object], scale: float) -> None:
     Path("checkpoint").rename(BASE)
     pair, base = adapter(4, **settings), load_file("base/model.safetensors")
