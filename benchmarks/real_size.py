@@ -113,7 +113,7 @@ def answer(model: OmniModel, question: Batch, omega: int, clock: Clock) -> None:
         codec = model.codec("speech")
         assert isinstance(codec, StreamingCodec), "a vocoder that streams"
         state = codec.init_state(1)
-        written, before = steps(model, question, Sampling(-1, TOKENS)), clock.now()
+        written, before = steps(model, question, Sampling((), TOKENS)), clock.now()
         for number, step in enumerate(written):
             clock.parts["decoding a token" if number else "encoder, projector and prefill"].append(clock.now() - before)
             with clock.part("head, a token"):

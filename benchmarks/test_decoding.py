@@ -28,7 +28,7 @@ def test_decoding_costs_what_transformers_own_costs(benchmark: Callable[..., obj
     times: dict[str, list[float]] = {"ours": [], "bare": []}
 
     def ours() -> list[int]:
-        return generate(model, batch, Sampling(-1, TOKENS)).tokens[0]
+        return generate(model, batch, Sampling((), TOKENS)).tokens[0]
 
     def theirs() -> list[int]:
         with torch.no_grad():

@@ -114,7 +114,7 @@ def whole(model: OmniModel) -> dict[str, float]:
 def streamed(model: OmniModel) -> tuple[list[int], list[float]]:
     """As Session.stream does: token by token until there is sound, then several tokens at once. Gives units and times."""
     emission, units, times = Emission(model, model.plan.outputs["speech"]), [], [time.process_time()]
-    for number, step in enumerate(steps(model, prompt(), Sampling(-1, WRITTEN))):
+    for number, step in enumerate(steps(model, prompt(), Sampling((), WRITTEN))):
         units += emission.write(step, TOKENS if number >= SOUND else 1)
         times.append(time.process_time())
     units += emission.finish()
@@ -125,7 +125,7 @@ def streamed(model: OmniModel) -> tuple[list[int], list[float]]:
 def offline(model: OmniModel) -> tuple[list[int], list[float]]:
     """All tokens, then one pass over their states. Gives units and times."""
     states, times = [], [time.process_time()]
-    for step in steps(model, prompt(), Sampling(-1, WRITTEN)):
+    for step in steps(model, prompt(), Sampling((), WRITTEN)):
         states.append(step.state)
         times.append(time.process_time())
     units = model.head("speech").decode(Features(torch.stack(states, 1), torch.tensor([WRITTEN])))[0]

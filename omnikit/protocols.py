@@ -54,7 +54,10 @@ class ProjectorConfig(Protocol):
 
 @runtime_checkable
 class BackboneConfig(Protocol):
-    """A causal language model: width, vocabulary size, context (positions), native template, tokenizer reference."""
+    """A causal language model: width, vocabulary size, context (positions), native template, tokenizer reference.
+
+    - ends, where a backbone has it: ids that end an answer, beside the template's end.
+    """
 
     @property
     def dim(self) -> int: ...

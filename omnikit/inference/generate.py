@@ -20,12 +20,12 @@ class Sampling:
     """How answers are written.
 
     Args:
-        end: id of the token that ends an answer.
+        ends: ids of the tokens that end an answer, any of them.
         limit: tokens at most.
         temperature: 0 takes the best token; above, tokens are drawn with `generator`.
     """
 
-    end: int
+    ends: tuple[int, ...]
     limit: int
     temperature: float = 0.0
     generator: torch.Generator | None = None
@@ -49,7 +49,7 @@ class Generated:
     """What was written for a batch of prompts.
 
     Args:
-        tokens: ids of each row; the end token is the last one, unless the row was cut.
+        tokens: ids of each row; an end token is the last one, unless the row was cut.
         predicted: [B, N, D], the state that predicted each token.
         read: [B, N, D], the state after reading each token; None unless a head needs it.
         lengths: [B] tokens of each row.
@@ -71,12 +71,13 @@ def steps(model: OmniModel, batch: Batch, sampling: Sampling) -> Iterator[Writte
     mask = torch.cat([valid, valid.new_ones(count, sampling.limit)], 1)  # once: each step looks at one place more of it
     state = backbone.init_state(count)
     finished = torch.zeros(count, dtype=torch.bool, device=inputs.device)
+    ends = torch.tensor(sampling.ends, dtype=torch.int64, device=inputs.device)
     for number in range(sampling.limit):
         hidden, state = backbone.step(inputs, mask[:, :length + number], state)
         tokens = _choose(backbone.logits(hidden[:, -1]), sampling)  # [B]
         yield Written(hidden[:, -1], tokens)
         inputs = backbone.embed(tokens[:, None])
-        finished = finished | (tokens == sampling.end)
+        finished = finished | torch.isin(tokens, ends)
         if bool(finished.all()):
             break
     if reads:
@@ -90,7 +91,7 @@ def generate(model: OmniModel, batch: Batch, sampling: Sampling) -> Generated:
     written = list(steps(model, batch, sampling))
     states = torch.stack([step.state for step in written], dim=1)  # [B, N or N + 1, D]
     tokens = torch.stack([step.tokens for step in written if step.tokens is not None], dim=1)  # [B, N]
-    lengths = _lengths(tokens == sampling.end)
+    lengths = _lengths(torch.isin(tokens, torch.tensor(sampling.ends, dtype=torch.int64, device=tokens.device)))
     rows = [row[:length] for row, length in zip(tokens.tolist(), lengths.tolist(), strict=True)]
     number = tokens.shape[1]
     return Generated(rows, states[:, :number], states[:, 1:] if states.shape[1] > number else None, lengths)

@@ -175,7 +175,8 @@ class Session:
         batch = self._ask(samples)
         limit = min(options.max_new_tokens, self.plan.backbone.context - batch.tokens.shape[1])
         temperature = 0.0 if greedy else options.temperature
-        sampling = Sampling(tokenizer.ids(self.plan.template.end)[0], max(1, limit), temperature, self._generator)
+        ends = (tokenizer.ids(self.plan.template.end)[0], *getattr(self.plan.backbone, "ends", ()))
+        sampling = Sampling(ends, max(1, limit), temperature, self._generator)
         return moved(batch, self.device), tokenizer, sampling
 
     @torch.no_grad()

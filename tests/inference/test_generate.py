@@ -44,7 +44,7 @@ def full_forward(model: OmniModel, index: int) -> tuple[list[int], torch.Tensor]
 @torch.no_grad()
 def test_decoding_with_state_equals_a_full_forward(model: OmniModel, index: int) -> None:
     expected, hidden = full_forward(model, index)
-    found = generate(model, prompts(model, [index]), Sampling(END, LIMIT))
+    found = generate(model, prompts(model, [index]), Sampling((END,), LIMIT))
     assert found.tokens == [expected]
     start = hidden.shape[0] - len(expected) - 1
     torch.testing.assert_close(found.predicted[0], hidden[start:-1], atol=1e-5, rtol=1e-5)  # float32
@@ -53,8 +53,8 @@ def test_decoding_with_state_equals_a_full_forward(model: OmniModel, index: int)
 @torch.no_grad()
 def test_rows_alone_equal_rows_in_a_batch(model: OmniModel) -> None:
     rows = [0, 1, 2, 3, 4, 5]  # one to three words; 0 and 4 ask by text
-    together = generate(model, prompts(model, rows), Sampling(END, LIMIT))
-    alone = [generate(model, prompts(model, [row]), Sampling(END, LIMIT)) for row in rows]
+    together = generate(model, prompts(model, rows), Sampling((END,), LIMIT))
+    alone = [generate(model, prompts(model, [row]), Sampling((END,), LIMIT)) for row in rows]
     assert together.tokens == [one.tokens[0] for one in alone]
     assert len({len(tokens) for tokens in together.tokens}) > 1
     speech = model.plan.outputs["speech"]
@@ -68,7 +68,7 @@ def test_rows_alone_equal_rows_in_a_batch(model: OmniModel) -> None:
 @torch.no_grad()
 def test_speech_sees_the_states_that_training_gathers(tmp_path: Path, alignment: str) -> None:
     model = make_model(tmp_path, alignment)
-    generated = generate(model, prompts(model, [1]), Sampling(END, LIMIT))
+    generated = generate(model, prompts(model, [1]), Sampling((END,), LIMIT))
     # The answer just written, as a row of training: its states at the answer must be those of the decoding.
     batch = prompts(model, [1])
     length, written = batch.tokens.shape[1], generated.tokens[0]
@@ -82,12 +82,22 @@ def test_speech_sees_the_states_that_training_gathers(tmp_path: Path, alignment:
     assert codes(model, model.plan.outputs["speech"], generated) == model.head("speech").decode(features)
 
 
+@torch.no_grad()
+def test_any_end_ends_an_answer(model: OmniModel) -> None:
+    batch = prompts(model, [0, 1, 2, 3])
+    free = generate(model, batch, Sampling((), LIMIT)).tokens
+    ends = (free[1][1], free[2][1])
+    expected = [row[:1 + min((place for place, token in enumerate(row) if token in ends), default=LIMIT)] for row in free]
+    found = generate(model, batch, Sampling(ends, LIMIT))
+    assert found.tokens == expected and {row[-1] for row in expected} >= set(ends)
+
+
 def test_limit_cuts_an_answer_without_end(model: OmniModel) -> None:
-    assert [len(row) for row in generate(model, prompts(model, [1, 2]), Sampling(-1, 3)).tokens] == [3, 3]
+    assert [len(row) for row in generate(model, prompts(model, [1, 2]), Sampling((), 3)).tokens] == [3, 3]
 
 
 def test_temperature_draws_by_the_generator(model: OmniModel) -> None:
-    draws = [generate(model, prompts(model, [1, 2]), Sampling(-1, LIMIT, 5.0, torch.Generator().manual_seed(seed)))
+    draws = [generate(model, prompts(model, [1, 2]), Sampling((), LIMIT, 5.0, torch.Generator().manual_seed(seed)))
              for seed in (1, 1, 2)]
     assert draws[0].tokens == draws[1].tokens != draws[2].tokens
 

@@ -1,12 +1,12 @@
 """The three lines of Python, on doubles."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from doubles import RATE, Echo, EchoReader, make_plan, make_recogniser, sound, stages, write_tokenizer
+from doubles import RATE, Echo, EchoReader, Mind, make_plan, make_recogniser, sound, stages, write_tokenizer
 
 from omnikit.errors import DataError, PlanError, RunError
 from omnikit.inference.session import Session, build, question, restore
@@ -45,6 +45,16 @@ def test_waveform_is_the_codec_s(session: Session) -> None:
     answer = session.answer(text="one two")
     assert answer.sample_rate == RATE
     assert answer.waveform is not None and len(answer.waveform) == 5 * len(answer.codes)
+
+
+def test_a_backbone_s_own_ends_end_an_answer(plan: Plan) -> None:
+    @dataclass(frozen=True)
+    class Ending(Mind):
+        ends: tuple[int, ...] = (11, 12)
+
+    ending = build(replace(plan, backbone=Ending(plan.backbone.tokenizer)))
+    assert ending._prepared([question(text="one")], greedy=True)[2].ends == (4, 11, 12)  # <end>, then the backbone's
+    assert build(plan)._prepared([question(text="one")], greedy=True)[2].ends == (4,)
 
 
 def test_silent_on_request(session: Session) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+
+from omnikit.specs import LATER
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,6 +42,7 @@ class HF:
         template: name of its native template.
         tokenizer: a tokenizer by name (`conf/tokenizer`), folder, file, or id in the local cache.
         specials: special tokens that this tokenizer knows.
+        ends: ids that end an answer, beside the template's end (eos_token_id of generation_config.json).
     """
 
     model_type: str = "llama"
@@ -66,11 +69,14 @@ class HF:
     template: str = "llama_3"
     tokenizer: str = "tiny"
     specials: tuple[str, ...] = ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
+    ends: tuple[int, ...] = field(default=(), metadata=LATER)
 
     def __post_init__(self) -> None:
         for name in POSITIVE:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, but must be at least 1")
+        if min(self.ends, default=0) < 0:
+            raise ValueError(f"ends holds {min(self.ends)}, but ids are at least 0")
         if self.dim % (2 * self.heads):
             raise ValueError(f"dim is {self.dim}, but must be a multiple of 2 x heads ({2 * self.heads})")
         if self.heads % self.kv_heads:

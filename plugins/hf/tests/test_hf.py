@@ -48,6 +48,16 @@ def test_config_keeps_the_contract_of_a_backbone() -> None:
     assert isinstance(preset("qwen2_tiny_random"), BackboneConfig)
 
 
+@pytest.mark.parametrize("name", ["llama_3_1_8b_instruct", "llama_3_1_8b_omni"])
+def test_llama_3_1_stops_at_its_three_ends(name: str) -> None:
+    assert preset(name).ends == (128001, 128008, 128009)  # generation_config.json of meta-llama/Llama-3.1-8B-Instruct
+
+
+def test_negative_ends_are_refused() -> None:
+    with pytest.raises(ValueError, match="ends holds -1, but ids are at least 0"):
+        HF(ends=(3, -1))
+
+
 def test_llama_3_1_scales_its_low_frequencies_as_published() -> None:
     model = preset("llama_3_1_8b_instruct", layers=1, dim=256, heads=2, kv_heads=1, ffn=8, vocabulary=8).build()
     frequencies = model.model.rotary_emb.inv_freq  # [64], head width 128 as in the 8B model
