@@ -26,6 +26,14 @@ CONFIG = {
     "ctc_upsample_factor": 5, "ctc_loss_weight": 1.0, "unit_vocab_size": UNITS}
 
 
+def assert_same(one: dict[str, dict[str, Tensor]], two: dict[str, dict[str, Tensor]]) -> None:
+    """Compare part → name → tensor."""
+    assert {part: set(named) for part, named in one.items()} == {part: set(named) for part, named in two.items()}
+    for part, named in one.items():
+        for name, tensor in named.items():
+            assert torch.equal(tensor, two[part][name]), f"{part}.{name}"
+
+
 def language_model(seed: int = 0) -> dict[str, Tensor]:
     """Give a Llama's tensors."""
     return _drawn(seed, {"model.embed_tokens.weight": (VOCABULARY, 32), "model.norm.weight": (32,),

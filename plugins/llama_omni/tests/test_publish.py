@@ -1,0 +1,139 @@
+"""LLaMA-Omni's published files written: what was imported comes out as it was, and what the layout has no words for travels."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import published
+import pytest
+import torch
+from omnikit_llama_omni import publish
+from omnikit_llama_omni.layout import LlamaOmni
+from omnikit_llama_omni.names import from_legacy, from_openai, to_checkpoint, to_legacy, to_openai
+from published import assert_same
+from safetensors.torch import load_file
+from torch import Tensor
+
+from omnikit.cli import main
+from omnikit.inference.session import load
+from omnikit.training.imports import held
+from omnikit.training.runs import load_plan
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with checkpoint/, whisper.pt and vocoder/."""
+    monkeypatch.chdir(tmp_path)
+    published.write(tmp_path / "checkpoint")
+    return tmp_path
+
+
+def tensors(of: LlamaOmni) -> dict[str, dict[str, Tensor]]:
+    return {part: {name: tensor.read() for name, tensor in named.items()} for part, named in of.open().tensors.items()}
+
+
+def test_names_go_there_and_back() -> None:
+    assert all(to_openai(from_openai(name)) == name for name in published.encoder())
+    assert all(to_legacy(from_legacy(name)) == name for name in published.vocoder())
+    assert to_checkpoint("speech.head", "layers.0.mlp.up_proj.weight") == "speech_generator.layers.0.mlp.up_proj.weight"
+
+
+def exchanged(folder: Path) -> None:
+    words = ["--vocoder", "vocoder/g_00500000", "--whisper", "whisper.pt", "--out", "run"]
+    assert main(["import", "llama_omni", "checkpoint", *words]) == 0
+    assert main(["export", "llama_omni", "run", "--out", "exported"]) == 0
+
+
+def test_export_gives_the_original_files_back(folder: Path) -> None:
+    exchanged(folder)
+    model, whisper_file = load_file("exported/model.safetensors"), torch.load("exported/models/speech_encoder/whisper.pt")
+    speech = torch.load("exported/vocoder/g_00500000")["generator"]
+    assert_same({"": model}, {"": load_file("checkpoint/model.safetensors")})
+    assert_same({"": speech}, {"": published.vocoder()})
+    assert_same({"": whisper_file["model_state_dict"]}, {"": {f"encoder.{n}": t for n, t in published.encoder().items()}})
+    assert whisper_file["dims"] == published.DIMS
+
+
+def test_a_model_of_the_original_gets_nothing_of_ours(folder: Path) -> None:
+    exchanged(folder)
+    config = json.loads(Path("exported/config.json").read_text())
+    assert "omnikit" not in config and not Path("exported/omnikit.safetensors").exists()
+    differing = {key for key, value in published.CONFIG.items() if config.get(key) != value}
+    assert differing == {"speech_encoder"}  # the file's new place
+
+
+def test_large_models_are_exported_in_shards(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publish, "SHARD", 20_000)  # bytes
+    exchanged(folder)
+    shards = sorted(Path("exported").glob("model-*.safetensors"))
+    whole = {name: tensor for shard in shards for name, tensor in load_file(shard).items()}
+    assert len(shards) > 3 and not Path("exported/model.safetensors").exists()
+    assert all(sum(t.nbytes for t in load_file(shard).values()) <= 20_000 for shard in shards)
+    assert_same({"": whole}, {"": load_file("checkpoint/model.safetensors")})
+    assert_same(tensors(LlamaOmni("exported")), tensors(LlamaOmni("checkpoint", "vocoder/g_00500000", "whisper.pt")))
+
+
+def test_half_precision_is_exported_as_such(folder: Path) -> None:
+    state = {f"encoder.{name}": tensor.half() for name, tensor in published.encoder().items()}
+    torch.save({"dims": published.DIMS, "model_state_dict": state}, "whisper.pt")
+    exchanged(folder)
+    exported = torch.load("exported/models/speech_encoder/whisper.pt")["model_state_dict"]
+    assert_same({"": exported}, {"": state})
+
+
+def test_what_the_original_has_no_words_for_travels_too(folder: Path) -> None:
+    Path("ours.yaml").write_text(OURS)
+    assert main(["train", "ours.yaml", "run=run"]) == 0
+    assert main(["export", "llama_omni", "run", "--out", "exported"]) == 0
+    assert main(["import", "llama_omni", "exported", "--out", "again"]) == 0
+    before, after = (load_plan(Path(name)) for name in ("run", "again"))
+    assert {p: c for p, c in before.parts().items() if p != "backbone"} == {
+        p: c for p, c in after.parts().items() if p != "backbone"}
+    assert (after.template, after.recipe.generate) == (before.template, before.recipe.generate)
+    one, two = ({part: {name: t.read() for name, t in named.items()} for part, named in held(plan, folder / name).items()}
+                for plan, name in ((before, "run"), (after, "again")))
+    assert_same(one, two)
+    said = [load(name).answer(text="one plus two") for name in ("run", "again")]
+    assert said[0].text == said[1].text and said[0].codes == said[1].codes
+    assert np.array_equal(said[0].waveform, said[1].waveform)
+
+
+def test_other_components_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("ours.yaml").write_text(OURS.replace("whisper_tiny_random", "mel_cnn"))
+    assert main(["train", "ours.yaml", "run=run"]) == 0
+    assert main(["export", "llama_omni", "run", "--out", "exported"]) == 2
+    assert "audio.encoder of this run is mel_cnn, but layout llama_omni holds whisper there" in capsys.readouterr().err
+    assert not Path("exported").exists()
+
+
+OURS = """\
+# A model beyond the original's words: a seven-wide kernel, a place inside repeats, a transcript head, its own prompt.
+defaults:
+  - /recipe
+  - /audio/encoder: whisper_tiny_random
+  - /audio/projector: stack_mlp_2x256
+  - /backbone: llama_tiny_random
+  - /text/head: lm
+  - /speech/head: ctc_units_tiny_random
+  - /speech/codec: unit_hifigan
+  - /transcript/head: ctc_text_stacked
+  - /data/rows: messages_jsonl
+  - _self_
+system: Be brief.
+backbone: {layers: 1}
+audio: {encoder: {layers: 1}}
+data: {rows: {path: rows.jsonl, provides: [text, answer]}}
+stages:
+  only:
+    train: {backbone: full}
+    loss: {text: 1.0}
+    data: {rows: 1.0}
+    trainer: {max_steps: 1, batch_size: 1}
+generate: {max_new_tokens: 5}
+"""
+
+
+@pytest.fixture(autouse=True)
+def rows(tmp_path: Path) -> None:
+    asked = {"role": "user", "content": [{"type": "text", "text": "two"}]}
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"messages": [asked, {"role": "assistant", "content": "two"}]}) + "\n")
