@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from omnikit.data.media import save_audio
-from omnikit.errors import OmnikitError
+from omnikit.errors import DataError, OmnikitError
 from omnikit.protocols import TTS
 from omnikit.registry import component
 from omnikit_spoken_instructions.script import Job, Utterance
@@ -51,15 +51,18 @@ def job(line: str) -> Job:
 
 def record(job: Job, folder: Path, speaker: TTS) -> dict[str, object]:
     """Write the two wave files of a row and describe them."""
-    question, rate = _speak(speaker, job.asked)
+    try:
+        (question, rate), (answer, _) = _speak(speaker, job.asked), _speak(speaker, job.answered)
+        other = None if job.other is None else _speak(speaker, job.other)[0]
+    except DataError:  # of this text alone; what is wrong with every row is another error
+        return {"id": job.id, "rejected": "cannot be spoken"}
     if len(question) > job.seconds * rate:
         return {"id": job.id, "rejected": "question sounds too long"}
-    answer, _ = _speak(speaker, job.answered)
     if not np.any(question) or not np.any(answer):
         return {"id": job.id, "rejected": "silent"}
     generator = np.random.default_rng(list(job.chance.encode()))
-    if job.other is not None:
-        question = with_voice(question, _speak(speaker, job.other)[0], job.other_db, generator)
+    if other is not None:
+        question = with_voice(question, other, job.other_db, generator)
     if job.snr_db is not None:
         question = with_noise(question, job.snr_db, generator)
     return {"id": job.id, "facts": job.facts, "question": _write(folder, f"{job.id}-question.wav", question, rate),
@@ -67,7 +70,10 @@ def record(job: Job, folder: Path, speaker: TTS) -> dict[str, object]:
 
 
 def _speak(speaker: TTS, said: Utterance) -> tuple[Wave, int]:
-    return speaker.speak(said.text, said.voice, said.speed, said.pitch)
+    wave, rate = speaker.speak(said.text, said.voice, said.speed, said.pitch)
+    if not np.isfinite(wave).all():
+        raise DataError(f"Voice {said.voice!r} gave NaN or infinite values for {said.text!r}.")
+    return wave, rate
 
 
 def _write(folder: Path, name: str, wave: Wave, rate: int) -> dict[str, object]:

@@ -19,7 +19,9 @@ from instructions import BAD, TWICE, mixed
 from numpy.typing import NDArray
 from omnikit_espeak.config import Espeak
 from omnikit_spoken_instructions.config import SpokenInstructions
+from omnikit_spoken_instructions.script import Job, Utterance
 from omnikit_spoken_instructions.sound import with_noise, with_voice
+from omnikit_spoken_instructions.worker import record
 
 from omnikit import cli
 from omnikit.errors import ConfigError, DataError, OmnikitError, RunError
@@ -224,6 +226,26 @@ def test_question_that_sounds_too_long_is_rejected(source: Path, tmp_path: Path)
     found = SpokenInstructions(str(source), limit=12, seconds=3.0).build().make(tmp_path, NoRuns())
     assert found.rejected["question sounds too long"] > 0
     assert all(soundfile.info(path).duration <= 3 for path in tmp_path.glob("audio/*-question.wav"))
+
+
+class Refuses:
+    """Speaks, but for what holds one of two words."""
+
+    version = "1"
+
+    def speak(self, text: str, voice: str, speed: int, pitch: int) -> tuple[NDArray[np.float32], int]:
+        if "never" in text:
+            raise DataError("no sound for this text")
+        return np.full(800, np.nan if "broken" in text else 0.1, np.float32), 8000
+
+
+@pytest.mark.parametrize("texts", [("never", "a", None), ("a", "never", None), ("a", "b", "never"), ("a", "broken", None)], ids=str)
+def test_row_that_the_voice_refuses_is_rejected_alone(texts: tuple[str, str, str | None], tmp_path: Path) -> None:
+    asked, answered, other = (Utterance(text, "v") if text else None for text in texts)
+    assert asked and answered
+    job = Job("alpaca-1", asked, answered, 9.0, "1", other=other)
+    assert record(job, tmp_path, Refuses()) == {"id": "alpaca-1", "rejected": "cannot be spoken"}
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("snr", [0.0, 10.0, 25.0])
