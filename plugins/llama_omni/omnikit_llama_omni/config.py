@@ -89,8 +89,10 @@ class CTCUnits:
 
     def unreachable(self, vectors: int, ids: Sequence[int]) -> str | None:
         """Say why CTC cannot give `ids` from so many states; a row with more units than frames is stretched to them."""
+        if not vectors:
+            return f"its speech is {len(ids)} units, but there is no hidden state to make them of; give its answer a text"
         frames, needed = max(self.factor * vectors, len(ids)), len(ids) + sum(one == other for one, other in pairwise(ids))
-        return None if vectors and (needed <= frames or self.skip_unreachable) else (
+        return None if needed <= frames or self.skip_unreachable else (
             f"its speech is {len(ids)} units, which take {needed} frames, but {vectors} states give {self.factor * vectors};"
             " merge the runs of the units, or raise `factor`")
 

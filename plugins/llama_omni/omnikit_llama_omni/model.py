@@ -63,13 +63,14 @@ class CTCUnitHead(nn.Module):
             DataError: a row's units cannot be reached, or are none of the codec's.
         """
         counts, units = features.lengths.tolist(), targets.lengths.tolist()
-        self._check(counts, units, targets)
+        valid = torch.arange(targets.ids.shape[1], device=targets.ids.device) < targets.lengths[:, None]  # [B, U]
+        wanted = targets.ids[valid]
+        self._check(counts, units, wanted.tolist())
         frames = [max(self.config.factor * m, u) for m, u in zip(counts, units, strict=True)]
         lengths = torch.tensor(frames, device=features.lengths.device)
         logits = self(features.data, features.lengths, lengths, max(frames))
-        valid = torch.arange(targets.ids.shape[1], device=targets.ids.device) < targets.lengths[:, None]  # [B, U]
         scores = logits.float().log_softmax(-1).transpose(0, 1)  # [T, B, units + 1]
-        total: Tensor = F.ctc_loss(scores, targets.ids[valid], lengths, targets.lengths,
+        total: Tensor = F.ctc_loss(scores, wanted, lengths, targets.lengths,
                                    blank=self.blank, reduction="sum", zero_infinity=True)
         mean: Tensor = total / max(sum(units), 1)
         return mean
@@ -104,19 +105,17 @@ class CTCUnitHead(nn.Module):
         best: list[list[int]] = self.output_proj(x).argmax(-1).tolist()  # [B, T]
         return state.advance(best, counts, self.blank), state
 
-    def _check(self, counts: list[int], units: list[int], targets: Targets) -> None:
+    def _check(self, counts: list[int], units: list[int], ids: list[int]) -> None:
+        """Refuse units of the whole batch that are none of the codec's, and rows that CTC cannot reach."""
+        if ids and not 0 <= min(ids) <= max(ids) < self.blank:
+            raise DataError(f"The batch has units from {min(ids)} to {max(ids)}, but the codec has 0 to {self.blank - 1};"
+                            " encode its speech with this codec.")
+        start = 0
         for row, (count, length) in enumerate(zip(counts, units, strict=True)):
-            ids = targets.ids[row, :length]
-            if length and not count:
-                raise DataError(f"row {row} of the batch has {length} units of speech but no hidden state to make them of;"
-                                " give its answer a text.")
-            if length and not 0 <= int(ids.min()) <= int(ids.max()) < self.blank:
-                raise DataError(f"row {row} of the batch has units from {int(ids.min())} to {int(ids.max())}, but the codec"
-                                f" has 0 to {self.blank - 1}; encode its speech with this codec.")
-            needed = length + int((ids[1:] == ids[:-1]).sum())  # CTC needs a blank between two equal units
-            if needed > max(self.config.factor * count, length) and not self.config.skip_unreachable:
-                raise DataError(f"row {row} of the batch needs {needed} frames for its {length} units, but {count} hidden"
-                                f" states give {self.config.factor * count}; merge its runs or raise speech.head.factor.")
+            reason = self.config.unreachable(count, ids[start:start + length]) if length else None
+            if reason:
+                raise DataError(f"Row {row} of the batch cannot be learnt: {reason}.")
+            start += length
 
 
 class Layer(nn.Module):
