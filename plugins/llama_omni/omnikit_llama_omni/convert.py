@@ -14,6 +14,7 @@ from math import ceil
 
 from omnikit.choices import chosen
 from omnikit.errors import RunError
+from omnikit.recipe import OWN_KEYS, SLOTS
 from omnikit.types import Published, Stored
 from omnikit_llama_omni import names
 from omnikit_llama_omni.files import Opened, common_format, opened
@@ -107,6 +108,7 @@ def _backbone(files: Opened) -> dict[str, object]:
     if "llama" not in model_type:
         raise RunError(f"{files.folder / 'config.json'} has model_type {model_type!r}, but layout llama_omni holds a Llama"
                        " (omni_speech2s_llama).")
+    _only(files, "hidden_act", "silu")
     dim, heads = _number(files, "hidden_size"), _number(files, "num_attention_heads")
     if files.config.get("head_dim") not in (None, dim // heads):
         raise RunError(f"{files.folder / 'config.json'} has head_dim {files.config['head_dim']}, but backbone hf has heads of"
@@ -204,11 +206,12 @@ def _with_ours(tree: dict[str, object], ours: object, files: Opened) -> dict[str
     """Lay what `omnikit export` added over a recipe: whole parts, parts to leave out, keys of the top."""
     if ours is None:
         return tree
-    if not isinstance(ours, Mapping) or not all(isinstance(ours.get(k, {}), Mapping) for k in ("parts", "keys")):
+    parts, keys = _ours(ours) or (None, None)
+    if parts is None or keys is None:
         raise RunError(f"{files.folder / 'config.json'} has {KEY} {ours!r}, which `omnikit export` did not write; remove it.")
-    for path, part in ours.get("parts", {}).items():
+    for path, part in parts.items():
         if path == "backbone":
-            tree[path] = {**part, "tokenizer": str(files.tokenizer)}
+            tree[path] = {**(part or {}), "tokenizer": str(files.tokenizer)}
             continue
         branch, _, slot = path.partition(".")
         slots = tree.setdefault(branch, {})
@@ -217,7 +220,24 @@ def _with_ours(tree: dict[str, object], ours: object, files: Opened) -> dict[str
         slots |= {slot: part} if part else {}
         if not slots:
             del tree[branch]
-    return tree | dict(ours.get("keys", {}))
+    return tree | keys
+
+
+def _ours(ours: object) -> tuple[dict[str, dict[str, object] | None], dict[str, object]] | None:
+    """Give parts (None: there is none) and keys of the top as `omnikit export` writes them; None if it cannot have."""
+    if not isinstance(ours, Mapping) or not ours.keys() <= {"parts", "keys"}:
+        return None
+    parts, keys = ours.get("parts", {}), ours.get("keys", {})
+    if not isinstance(parts, dict) or not isinstance(keys, dict) or not keys.keys() <= {"system", "generate"}:
+        return None
+    known = all((path == "backbone" and part is not None) or _is_slot(path) for path, part in parts.items())
+    whole = all(part is None or (isinstance(part, dict) and isinstance(part.get("use"), str)) for part in parts.values())
+    return (parts, keys) if known and whole else None
+
+
+def _is_slot(path: str) -> bool:
+    branch, _, slot = path.partition(".")
+    return branch not in OWN_KEYS and slot in SLOTS
 
 
 def _number(files: Opened, key: str) -> int:

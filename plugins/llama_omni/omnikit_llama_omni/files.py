@@ -15,11 +15,11 @@ from omnikit.data.tensors import in_file, in_folder, mapping, read_json, torch_f
 from omnikit.errors import RunError
 from omnikit.types import Stored
 from omnikit_llama_omni import names
-from omnikit_llama_omni.layout import LlamaOmni
+from omnikit_llama_omni.layout import VOCODER, LlamaOmni
+from omnikit_llama_omni.vocoder import stored
 
 EXTRAS = "omnikit.safetensors"
 """Tensors that the layout does not know, as `omnikit export` writes them, under our names."""
-VOCODER = Path("vocoder") / "g_00500000"
 _DIMS = ("n_mels", "n_audio_ctx", "n_audio_state", "n_audio_head", "n_audio_layer")
 _ADAPTER = re.compile(r"(.+)\.lora_(?:embedding_)?([AB])(?:\.default)?(?:\.weight)?")
 
@@ -62,7 +62,7 @@ def opened(source: LlamaOmni) -> Opened:
     vocoder = _vocoder_path(source, folder)
     beside = read_json(vocoder.parent / "config.json") if vocoder and (vocoder.parent / "config.json").is_file() else {}
     extras = in_file(folder / EXTRAS) if (folder / EXTRAS).is_file() else {}
-    return Opened(folder, config, model, _encoder(source, folder, config, model), _vocoder(vocoder) if vocoder else None,
+    return Opened(folder, config, model, _encoder(source, folder, config, model), stored(vocoder) if vocoder else None,
                   beside if "upsample_rates" in beside else {},
                   str(vocoder) if vocoder else f"{folder}, which has no {VOCODER} (give the vocoder's file with --vocoder)",
                   extras, _tokenizer(source, folder, base), source.template)
@@ -206,16 +206,6 @@ def _vocoder_path(source: LlamaOmni, folder: Path) -> Path | None:
     if source.vocoder:
         return Path(source.vocoder).expanduser()
     return folder / VOCODER if (folder / VOCODER).is_file() else None
-
-
-def _vocoder(path: Path) -> dict[str, Stored]:
-    """Give a vocoder's tensors by our names: of a torch file with entry `generator`, of a plain one, or of safetensors."""
-    if path.suffix == ".safetensors":
-        found = in_file(path)
-    else:
-        whole = torch_file(path)
-        found = mapping(whole.get("generator", whole) if isinstance(whole, Mapping) else whole, path)
-    return {names.from_legacy(name): tensor for name, tensor in found.items()}
 
 
 def _tokenizer(source: LlamaOmni, folder: Path, base: Path | None) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +12,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from omnikit.plan import Plan
     from omnikit.types import Published, Stored
+
+VOCODER = Path("vocoder") / "g_00500000"
+SUFFIXES = (".safetensors", ".bin", ".json", ".model", ".txt")
+"""Of weights, settings and tokenizers, which lie in a folder, never below it."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +56,21 @@ class LlamaOmni:
         return published(opened(self))
 
     def files(self) -> tuple[Path, ...]:
-        """Give the files that are there."""
-        named = [Path(path) for path in (self.folder, self.base, self.whisper, self.vocoder) if path]
-        inside = [file for path in named if path.is_dir() for file in path.rglob("*") if file.suffix in SUFFIXES]
-        return tuple(sorted({*inside, *(path for path in named if path.is_file())}))
+        """Give the files that are read, as far as they are there, and the folders' other weights and settings."""
+        folder = Path(self.folder).expanduser()
+        named = [Path(path).expanduser() for path in (self.base, self.whisper, self.tokenizer) if path]
+        vocoder = Path(self.vocoder).expanduser() if self.vocoder else folder / VOCODER
+        places = [folder, *named, vocoder, vocoder.with_name("config.json"), *self._encoders(folder)]
+        inside = [file for place in places if place.is_dir() for file in place.iterdir() if file.suffix in SUFFIXES]
+        return tuple(sorted({file for file in (*places, *inside) if file.is_file()}))
+
+    def _encoders(self, folder: Path) -> Iterator[Path]:
+        """Give Whisper's file that config.json names, the folder's own or else the base's."""
+        own = folder / "config.json"
+        config = Path(self.base).expanduser() / "config.json" if self.base and not own.is_file() else own
+        if self.whisper is None:
+            with suppress(OSError, ValueError, LookupError, TypeError):  # `open` says what is wrong with it
+                yield folder / str(json.loads(config.read_text(encoding="utf-8"))["speech_encoder"])
 
     @staticmethod
     def write(plan: Plan, tensors: Mapping[str, Mapping[str, Stored]], folder: Path) -> None:
@@ -61,6 +78,3 @@ class LlamaOmni:
         from omnikit_llama_omni.publish import write
 
         write(plan, tensors, folder)
-
-
-SUFFIXES = (".safetensors", ".bin", ".pt", ".json")

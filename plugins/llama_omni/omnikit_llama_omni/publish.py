@@ -20,8 +20,8 @@ from omnikit.types import Stored
 from omnikit_llama_omni import names
 from omnikit_llama_omni.config import UnitHiFiGAN
 from omnikit_llama_omni.convert import KEY, recipe
-from omnikit_llama_omni.files import EXTRAS, VOCODER, opened
-from omnikit_llama_omni.layout import LlamaOmni
+from omnikit_llama_omni.files import EXTRAS, opened
+from omnikit_llama_omni.layout import VOCODER, LlamaOmni
 
 HOLDS = {"audio.encoder": "whisper", "audio.projector": "stack_mlp", "backbone": "hf", "speech.head": "ctc_units",
          "speech.codec": "unit_hifigan"}
@@ -170,9 +170,9 @@ def _config(plan: Plan, parts: list[str], whisper: str, ids: Mapping[str, int]) 
 
 def _beyond(plan: Plan, folder: Path) -> dict[str, object]:
     """Give what the files as they are would be read wrongly without: whole parts (null: there is none), and keys of the top."""
-    own = _settings(plan)
+    own, files = _settings(plan), opened(LlamaOmni(str(folder)))
     try:
-        read = make(parse(recipe(opened(LlamaOmni(str(folder)))), "read back"))
+        read = make(parse(recipe(files), "read back"))
     except OmnikitError:  # a part is not in the layout's files at all
         return {"parts": {part: choice for part, (_, choice) in own.items()}, "keys": _keys(plan)}
     theirs, keys = _settings(read), _keys(read)

@@ -5,18 +5,18 @@ Source: fairseq's CodeHiFiGANVocoder, by the tensor names and rules of its check
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from omnikit.errors import ConfigError, DataError
+from omnikit.data.tensors import in_file, mapping, torch_file
+from omnikit.errors import ConfigError, DataError, RunError
+from omnikit.types import Stored
+from omnikit_llama_omni import names
 from omnikit_llama_omni.config import UnitHiFiGAN
 from omnikit_llama_omni.streaming import VocoderState, advance
 
@@ -99,7 +99,11 @@ class UnitVocoder(nn.Module):
         return wave
 
     def _load(self, file: str) -> None:
-        found, own = _read(file), self.state_dict()
+        try:
+            found = {name: tensor.read() for name, tensor in stored(Path(file).expanduser()).items()}
+        except RunError as error:
+            raise ConfigError(f"speech.codec.weights: {error}") from error
+        own = self.state_dict()
         wrong = sorted(name for name in own.keys() | found.keys()
                        if name not in own or name not in found or own[name].shape != found[name].shape)
         if wrong:
@@ -155,20 +159,15 @@ class DurationPredictor(nn.Module):
         return result
 
 
-def _read(file: str) -> dict[str, Tensor]:
-    """Read a checkpoint: safetensors, or a torch file with the weights at the top or under `generator`."""
-    path = Path(file).expanduser()
-    try:
-        found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
-        raise ConfigError(f"speech.codec.weights {file!r} is not a readable torch or safetensors file"
-                          f" ({type(error).__name__}); give the vocoder's checkpoint.") from error
-    weights: Mapping[str, Tensor] = found.get("generator", found)  # type: ignore[assignment]  # checked by the caller
-    return {renamed(name): tensor for name, tensor in weights.items()}
+def stored(path: Path) -> dict[str, Stored]:
+    """Give a vocoder's tensors by our names: of a torch file with entry `generator`, of a plain one, or of safetensors.
 
-
-def renamed(name: str) -> str:
-    """Give the present name of a tensor under weight norm's legacy name: x.weight_g is x.parametrizations.weight.original0."""
-    stem, _, last = name.rpartition(".")
-    number = {"weight_g": 0, "weight_v": 1}.get(last)
-    return name if number is None else f"{stem}.parametrizations.weight.original{number}"
+    Raises:
+        RunError: the file is missing, cut short or holds something else.
+    """
+    if path.suffix == ".safetensors":
+        found = in_file(path)
+    else:
+        whole = torch_file(path)
+        found = mapping(whole.get("generator", whole) if isinstance(whole, Mapping) else whole, path)
+    return {names.from_legacy(name): tensor for name, tensor in found.items()}

@@ -132,6 +132,19 @@ def test_what_cannot_be_opened_is_one_sentence(folder: Path, of: LlamaOmni, mess
         of.open()
 
 
+def test_files_are_those_that_are_read(folder: Path) -> None:
+    Path("whisper.pt").rename("elsewhere.pt")
+    Path("checkpoint/tokenizer.json").rename("words.json")
+    Path("vocoder").rename("checkpoint/vocoder")
+    published.write_config(Path("checkpoint"), speech_encoder=str(folder / "elsewhere.pt"))
+    Path("checkpoint/later").mkdir()
+    Path("checkpoint/later/model.safetensors").touch()
+    found = LlamaOmni("checkpoint", tokenizer="words.json")
+    inside = ("config.json", "model.safetensors", "vocoder/config.json", "vocoder/g_00500000")
+    assert set(found.files()) == {*(Path("checkpoint") / name for name in inside), folder / "elsewhere.pt", Path("words.json")}
+    assert LlamaOmni("checkpoint", whisper="other.pt").files() == tuple(sorted(Path("checkpoint") / name for name in inside))
+
+
 # ---- what config.json says -------------------------------------------------------------------------------------------
 
 
@@ -186,12 +199,23 @@ def test_a_checkpoint_without_generator_only_writes(folder: Path) -> None:
     ({"ctc_upsample_factor": None}, r"has ctc_upsample_factor None, but it must be a whole number, which nothing else says"),
     ({"speech_generator_type": "ar"}, r"speech_generator_type 'ar', but layout llama_omni knows 'ctc' only"),
     ({"model_type": "omni2_speech2s_qwen2"}, r"but layout llama_omni holds a Llama"),
+    ({"hidden_act": "gelu"}, r"has hidden_act 'gelu', but layout llama_omni knows 'silu' only"),
     ({"head_dim": 16}, r"has head_dim 16, but backbone hf has heads of hidden_size / num_attention_heads \(8\)"),
     ({"rope_scaling": {"type": "dynamic"}}, r"rotary positions of type 'dynamic'"),
-], ids=["three numbers", "code", "factor", "generator", "qwen2", "head_dim", "rope"])
+], ids=["three numbers", "code", "factor", "generator", "qwen2", "hidden_act", "head_dim", "rope"])
 def test_a_config_that_says_something_else_is_refused(folder: Path, changes: dict[str, object], message: str) -> None:
     published.write_config(Path("checkpoint"), **changes)
     with pytest.raises(RunError, match=message):
+        source().recipe()
+
+
+@pytest.mark.parametrize("ours", [
+    {"keys": {"backbone": 3}}, {"keys": {"generate": {}, "stages": {}}}, {"keys": 3}, {"parts": {"backbone": None}},
+    {"parts": {"backbone": 3}}, {"parts": {"speech.head": {"dim": 3}}}, {"parts": {"speech": {"use": "lm"}}},
+    {"parts": {"stages.head": {"use": "lm"}}}, {"parts": {"speech.ear": None}}, {"more": {}}, 3], ids=str)
+def test_what_export_did_not_write_is_refused(folder: Path, ours: object) -> None:
+    published.write_config(Path("checkpoint"), omnikit=ours)
+    with pytest.raises(RunError, match=r"config.json has omnikit .*, which `omnikit export` did not write; remove it"):
         source().recipe()
 
 

@@ -98,6 +98,18 @@ def test_what_the_original_has_no_words_for_travels_too(folder: Path) -> None:
     assert np.array_equal(said[0].waveform, said[1].waveform)
 
 
+def test_files_that_cannot_be_read_back_are_no_export(
+        folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def save(whole: object, path: Path) -> None:
+        path.write_bytes(b"cut short")
+
+    monkeypatch.setattr(publish.torch, "save", save)
+    assert main(["import", "llama_omni", "checkpoint", "--vocoder", "vocoder/g_00500000", "--whisper", "whisper.pt",
+                 "--out", "run"]) == 0
+    assert main(["export", "llama_omni", "run", "--out", "exported"]) == 2
+    assert "whisper.pt is no torch file" in capsys.readouterr().err and not Path("exported").exists()
+
+
 def test_other_components_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("ours.yaml").write_text(OURS.replace("whisper_tiny_random", "mel_cnn"))
     assert main(["train", "ours.yaml", "run=run"]) == 0
