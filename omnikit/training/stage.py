@@ -171,9 +171,10 @@ def _fit_heads(plan: Plan, stage: StagePlan, model: OmniModel, readers: dict[str
 def _fit_vocoder(plan: Plan, stage: StagePlan, model: OmniModel, readers: dict[str, Reader], partial: Path,
                  seed: int) -> tuple[int, dict[str, float]]:
     run, branch = stage.stage.trainer, stage.trained[0].partition(".")[0]
-    codec = cast(VocoderConfig, plan.outputs[branch].codec)  # the plan lets `vocoder` train such only
+    outlet = plan.outputs[branch]
+    codec, units = cast(VocoderConfig, outlet.codec), cast(CodecConfig, outlet.units)  # the plan lets `vocoder` train such only
     with progress(f"{stage.name}: labels") as report:
-        speech = label(readers, model.units(branch), codec, report)
+        speech = label(readers, model.units(branch), codec, report, sample_rate=units.spec.sample_rate)
     segments = Segments(speech, stage.stage.data, run.batch_size, codec.segment, seed)
     losses = VocoderLosses(cast(Vocoder, model.codec(branch)), stage.stage.loss, codec, stage.stage.optim.lr)
     trainer = lightning(stage, partial, [Bar(stage.name)])

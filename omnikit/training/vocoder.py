@@ -7,6 +7,7 @@ first step. All of that speech is kept in memory: 230 MB an hour at 16 kHz. Know
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -24,6 +25,7 @@ from omnikit.training.adversary import Adversary, adversarial_loss, judgement_lo
 from omnikit.training.spectra import MelLoss, STFTLoss
 
 BETAS = (0.8, 0.99)  # of the discriminators' AdamW: HiFi-GAN, section 3.1
+MOST_SILENCE = 1024  # frames behind a short utterance; a codec that gives no labels for so many gives none at all
 
 
 @dataclass(frozen=True)
@@ -60,17 +62,18 @@ class Takes:
 
 
 def label(readers: Mapping[str, Reader], codec: Codec, config: VocoderConfig,
-          progress: Callable[[float], None]) -> dict[str, list[Utterance]]:
+          progress: Callable[[float], None], *, sample_rate: int) -> dict[str, list[Utterance]]:
     """Label each different spoken answer of each dataset; one shorter than a segment ends in silence.
 
     Args:
         codec: what makes the codes.
         config: of the vocoder that learns.
         progress: takes the finished share.
+        sample_rate: of the waves that `codec` takes, whatever the vocoder's own is.
 
     Raises:
         DataError: a dataset has no spoken answer, or one that cannot be read.
-        RunError: the codec says only which codes there are, not which frame has which.
+        RunError: the codec says only which codes there are, not which frame has which, or gives no labels.
     """
     if not hasattr(codec, "label"):
         raise RunError(f"{type(codec).__name__} makes codes, but does not say which frame has which (it has no `label`), so no"
@@ -84,7 +87,9 @@ def label(readers: Mapping[str, Reader], codec: Codec, config: VocoderConfig,
                 wave = waveform(part, config.spec.sample_rate, sample.id)
                 key = hashlib.sha1(wave.tobytes(), usedforsecurity=False).digest()
                 if key not in rows:
-                    rows[key] = _utterance(torch.from_numpy(wave), labelling, config)
+                    heard = waveform(part, sample_rate, sample.id)
+                    labels = _labels(torch.from_numpy(heard), labelling, config, sample_rate)
+                    rows[key] = _utterance(labels, torch.from_numpy(wave), config)
             done += 1
             progress(done / sum(map(len, readers.values())))
         if not rows:
@@ -93,11 +98,21 @@ def label(readers: Mapping[str, Reader], codec: Codec, config: VocoderConfig,
     return found
 
 
-def _utterance(wave: Tensor, codec: LabellingCodec, config: VocoderConfig) -> Utterance:
-    hop = int(config.spec.sample_rate / config.spec.rate)
-    long = F.pad(wave, (0, max(0, (config.segment + 1) * hop - len(wave))))  # one more: some codecs give no last frame
-    labels = codec.label(long)
-    return Utterance(labels, F.pad(long, (0, max(0, len(labels) * hop - len(long))))[:len(labels) * hop])
+def _labels(wave: Tensor, codec: LabellingCodec, config: VocoderConfig, sample_rate: int) -> Tensor:
+    """Label a wave [N] at `sample_rate`, with as much silence behind it as a segment of labels takes."""
+    extra, hop = 1, sample_rate / config.spec.rate
+    while extra <= MOST_SILENCE:  # a codec whose frames overlap gives none for the last few
+        labels = codec.label(F.pad(wave, (0, max(0, math.ceil((config.segment + extra) * hop) - len(wave)))))
+        if len(labels) >= config.segment:
+            return labels
+        extra *= 2
+    raise RunError(f"{type(codec).__name__} gives {len(labels)} labels for {config.segment + extra // 2} frames of sound, but"
+                   f" a segment of the vocoder needs {config.segment}; pick other units.")
+
+
+def _utterance(labels: Tensor, wave: Tensor, config: VocoderConfig) -> Utterance:
+    samples = len(labels) * int(config.spec.sample_rate / config.spec.rate)
+    return Utterance(labels, F.pad(wave, (0, max(0, samples - len(wave))))[:samples])
 
 
 class Segments(IterableDataset[Takes]):

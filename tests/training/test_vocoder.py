@@ -32,6 +32,7 @@ class Speaker:
 
     size: int = BOX.size
     segment: int = 2
+    sample_rate: int = RATE
     discriminator_dim: int = 4
     weights: str | None = None
     encodes: bool = False
@@ -40,7 +41,7 @@ class Speaker:
 
     @property
     def spec(self) -> CodecSpec:
-        return CodecSpec(RATE, Fraction(RATE, 5), 1, self.size, merged=True)
+        return CodecSpec(self.sample_rate, Fraction(RATE, 5), 1, self.size, merged=True)
 
     def build(self) -> nn.Module:
         return SpeakerModule(self.size)
@@ -80,7 +81,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def speech() -> list[Utterance]:
-    return label({"echo": EchoReader(Echo())}, BoxModule(9), Speaker(), lambda share: None)["echo"]
+    return label({"echo": EchoReader(Echo())}, BoxModule(9), Speaker(), lambda share: None, sample_rate=RATE)["echo"]
 
 
 def takes() -> Takes:
@@ -107,6 +108,36 @@ def test_short_speech_ends_in_silence(speech: list[Utterance]) -> None:
     shortest = min(speech, key=lambda row: len(row.wave.nonzero()))  # one word: one frame
     assert len(shortest.labels) == Speaker().segment + 1
     assert not shortest.wave[5:].any()
+
+
+def test_units_hear_their_own_rate_and_the_target_has_the_vocoder_s(speech: list[Utterance]) -> None:
+    readers, config = {"echo": EchoReader(Echo())}, Speaker(sample_rate=2 * RATE)
+    fast = label(readers, BoxModule(9), config, lambda share: None, sample_rate=RATE)
+    for one, other in zip(speech, fast["echo"], strict=True):
+        assert torch.equal(other.labels, one.labels) and len(other.wave) == 10 * len(other.labels)
+    loud = max(fast["echo"], key=lambda row: int(row.wave.count_nonzero())).wave.view(-1, 10).abs().amax(1)
+    assert bool(loud[:2].all())  # sound stands at its frames, not in the first half of the row
+
+
+class Late(BoxModule):
+    """Gives no label for the last frames, as codecs do whose frames overlap."""
+
+    late = 4
+
+    def label(self, wave: Tensor) -> Tensor:
+        return super().label(wave)[:-self.late]
+
+
+def test_short_speech_is_padded_until_it_makes_a_segment() -> None:
+    found = label({"echo": EchoReader(Echo())}, Late(9), Speaker(segment=3), lambda share: None, sample_rate=RATE)["echo"]
+    assert all(len(row.labels) >= 3 and len(row.wave) == 5 * len(row.labels) for row in found)
+    next(iter(Segments({"echo": found}, {"echo": 1.0}, 8, 3, seed=0)))
+
+
+def test_units_that_give_no_labels_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Late, "late", 10000)
+    with pytest.raises(RunError, match="Late gives 0 labels for 1026 frames of sound, but a segment of the vocoder needs 2"):
+        label({"echo": EchoReader(Echo())}, Late(9), Speaker(), lambda share: None, sample_rate=RATE)
 
 
 def test_segments_are_cut_at_frames(speech: list[Utterance]) -> None:
@@ -215,10 +246,10 @@ def test_finished_voice_is_not_trained_again(tokenizer: str, tmp_path: Path) -> 
 def test_units_that_do_not_label_frames_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(BoxModule, "label")
     with pytest.raises(RunError, match=r"BoxModule makes codes, but does not say which frame has which \(it has no `label`\)"):
-        label({"echo": EchoReader(Echo())}, BoxModule(9), Speaker(), lambda share: None)
+        label({"echo": EchoReader(Echo())}, BoxModule(9), Speaker(), lambda share: None, sample_rate=RATE)
 
 
 def test_data_without_speech_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("omnikit.training.vocoder.spoken", lambda sample: [])
     with pytest.raises(DataError, match="Dataset echo has no spoken answer, but a vocoder learns from them"):
-        label({"echo": EchoReader(Echo())}, BoxModule(9), Speaker(), lambda share: None)
+        label({"echo": EchoReader(Echo())}, BoxModule(9), Speaker(), lambda share: None, sample_rate=RATE)
