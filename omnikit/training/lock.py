@@ -21,6 +21,7 @@ from omnikit.training.runs import WEIGHTS
 from omnikit.types import Part
 
 PACKAGES = ("hydra-core", "numpy", "pytorch-lightning", "safetensors", "tokenizers", "torch", "torchaudio", "transformers")
+WEIGHT_FIELDS = ("weights", "centroids")  # of a component: paths, whose files are too big to be hashed each time
 PROBES = 256  # rows of a dataset whose content goes into its fingerprint
 
 
@@ -62,12 +63,27 @@ def fingerprint_now(reader: ReaderConfig) -> str | None:
     return data_fingerprint(built)
 
 
-def is_stale(folder: Path, stage: StagePlan, data_now: Callable[[str], str | None]) -> bool:
-    """Say whether a finished stage was made of other data, or of other weights of earlier stages, than lie there now."""
+def part_files(plan: Plan, stage: StagePlan) -> dict[str, list[int]]:
+    """Give path → size and time of the files that a stage's parts take their first weights from; earlier stages' are not."""
+    configs = plan.parts()
+    named = [Path(value) for part in stage.used if part not in stage.origins
+             for value in (getattr(configs[part], field, None) for field in WEIGHT_FIELDS) if isinstance(value, str)]
+    files = {file for path in named for file in (path, *path.rglob("*")) if file.is_file()}
+    return {str(file): [file.stat().st_size, file.stat().st_mtime_ns] for file in sorted(files)}
+
+
+def is_stale(folder: Path, plan: Plan, stage: StagePlan, data_now: Callable[[str], str | None]) -> bool:
+    """Say whether a finished stage was made of other data, or of other weights of files or of earlier stages, than lie there.
+
+    Files that are gone change nothing: what was made of them is there.
+    """
     try:
         record = json.loads((folder / stage.name / "lock.json").read_text())
-        data, before = dict(record["data"]), dict(record["weights_before"])
+        data, before, files = dict(record["data"]), dict(record["weights_before"]), dict(record.get("part_files", {}))
     except (OSError, ValueError, KeyError, TypeError):
+        return True
+    now = part_files(plan, stage) if files else {}
+    if any(now[path] != files[path] for path in now.keys() & files.keys()):
         return True
     for part, origin in stage.origins.items():
         if before.get(part) != hashes(folder / origin / WEIGHTS)[0].get(part):

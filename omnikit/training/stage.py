@@ -77,7 +77,9 @@ def run_stages(plan: Plan, folder: Path, config_yaml: str) -> list[Row]:
     data_now = cache(lambda name: lock.fingerprint_now(plan.readers[name]))
     for name, stage in plan.stages.items():
         _check_ours(folder / name)
-        if is_done(folder, plan, name) and not (lock.is_stale(folder, stage, data_now) or imports.is_stale(folder, stage)):
+        stale = is_done(folder, plan, name) and (
+            lock.is_stale(folder, plan, stage, data_now) or imports.is_stale(folder, stage))
+        if is_done(folder, plan, name) and not stale:
             rows.append(Row(name, stage.trained, 0, 0.0, skipped=True))
             continue
         partial = folder / f".{name}.partial"
@@ -141,7 +143,7 @@ def _run(plan: Plan, stage: StagePlan, folder: Path, partial: Path) -> Row:
     row = Row(stage.name, stage.trained, steps, time.monotonic() - start, numbers)
     lock.write(partial / "lock.json", plan, {
         "stage": stage.name, "stage_seed": seed, "origins": stage.origins, "steps": steps, "seconds": round(row.seconds, 1),
-        "weights_before": before, "weights_after": after, "numbers": numbers,
+        "part_files": lock.part_files(plan, stage), "weights_before": before, "weights_after": after, "numbers": numbers,
         "data": {name: lock.data_fingerprint(reader) for name, reader in readers.items()}})
     return row
 

@@ -3,6 +3,8 @@
 import csv
 import json
 import signal
+from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,7 @@ from omnikit.training.runs import WEIGHTS
 from omnikit.training.stage import Row, run_stages, train
 from omnikit.types import Message, Part, Sample
 
+SEED = 0  # draws a row of text first
 FILES = {"config.yaml", "lock.json", WEIGHTS, "done"}
 
 
@@ -37,6 +40,31 @@ def trained(tokenizer: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     folder = tmp_path_factory.mktemp("run")
     plan = make_plan(tokenizer, ear=Ear(dropout=0.1), steps=300)
     return plan, folder, run_stages(plan, folder, "name: doubles\n")
+
+
+PROJECTOR = {"audio": {"projector": "full"}}
+
+
+def test_batches_of_text_alone_do_not_end_a_stage_that_trains_a_projector(tokenizer: str, tmp_path: Path) -> None:
+    stage = replace(stages(12)["understand"], train=PROJECTOR)
+    stage = replace(stage, trainer=replace(stage.trainer, batch_size=1))
+    plan = make_plan(tokenizer, echo=Echo(textual=2), only={"understand": stage})
+    run_stages(plan, tmp_path, "")
+    record = lock(tmp_path, "understand")
+    assert record["weights_before"]["audio.projector"] != record["weights_after"]["audio.projector"]
+
+
+def test_rows_that_never_reach_what_is_trained_are_named(tokenizer: str, tmp_path: Path) -> None:
+    stage = replace(stages(12)["understand"], train=PROJECTOR)
+    plan = make_plan(tokenizer, echo=Echo(textual=1), only={"understand": stage})
+    with pytest.raises(DataError, match=r"Stage understand: audio.projector would learn nothing, because no row of dataset echo"
+                                        r" \(64 rows\) has audio in its questions and something to learn in its answer"):
+        run_stages(plan, tmp_path / "run", "")
+    plan = make_plan(tokenizer, echo=Echo(textual=2), only={"understand": replace(
+        stage, trainer=replace(stage.trainer, batch_size=1, max_steps=1))})
+    with pytest.raises(DataError, match=r"Stage understand: no batch reached audio.projector, the last of rows \w+; give those"):
+        run_stages(replace(plan, recipe=replace(plan.recipe, seed=SEED)), tmp_path / "run", "")
+    assert not (tmp_path / "run").exists()
 
 
 def lock(folder: Path, stage: str) -> dict[str, dict[str, str]]:
@@ -253,6 +281,23 @@ def test_stage_on_weights_that_were_trained_again_is_stale(tokenizer: str, tmp_p
     (tmp_path / "understand" / "lock.json").write_text(json.dumps(record))
     assert {row.stage: row.skipped for row in run_stages(plan, tmp_path, "")} == {
         "listen": True, "units": True, "understand": False, "speak": True}  # it gave the same weights again
+
+
+def test_stage_whose_parts_come_from_a_changed_file_is_stale(tokenizer: str, tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Given(Ear):
+        weights: str | None = None
+
+    file = tmp_path / "checkpoint" / "ear.pt"
+    file.parent.mkdir()
+    file.write_text("a")
+    plan = make_plan(tokenizer, ear=Given(weights=str(file.parent)), steps=1)
+    run_stages(plan, tmp_path / "run", "")
+    file.write_text("other")
+    again = {row.stage: row.skipped for row in run_stages(plan, tmp_path / "run", "")}
+    assert again == {"listen": False, "units": True, "understand": True, "speak": True}  # they start from listen's weights
+    file.unlink()
+    assert all(row.skipped for row in run_stages(plan, tmp_path / "run", ""))
 
 
 def test_finished_stage_outlives_its_data(tokenizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
