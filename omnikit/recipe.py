@@ -27,7 +27,7 @@ _TOP: dict[str, tuple[Any, Any]] = {  # key: type, default
 SLOTS = {"encoder": "encoder", "projector": "projector", "head": "head", "units": "codec", "codec": "codec"}
 """What a branch may hold → the kind of component. `units` is a codec that only makes codes, where `codec` cannot."""
 OWN_KEYS = ("backbone", "data", "evaluate", "generate", "name", "run", "seed", "stages", "system", "template")
-Fit = Literal["heads", "units", "codec", "vocoder", "import"]
+Fit = Literal["heads", "units", "vocoder", "import"]
 _NAME = re.compile(r"[a-z][a-z0-9_]*")  # of branches, stages, datasets and titles: some become names of files
 
 

@@ -368,6 +368,8 @@ STAGING: list[tuple[dict[str, object], str]] = [
     ({"stages.speak.loss": {}}, "stages.speak.loss is empty; weigh an output branch, for example {text: 1.0}."),
     ({"stages.speak.loss": {"text": 1.0}}, "stages.speak.train names speech.head, but none of its losses (text) reaches it;"
                                            " add the loss that does or leave the part out."),
+    ({"stages.understand.train": {"audio": {"projector": "full"}}, "data.rows.provides": ["text", "answer", "codes"]},
+     "stages.understand trains only audio.projector, but none of its data has audio (rows gives text, answer, codes); add a dataset that has, or train another part."),
     ({"stages.speak.trainer.max_steps": None}, "stages.speak.trainer says neither max_steps nor max_epochs; set one of them."),
     ({"stages.speak.trainer.max_steps": 0}, "stages.speak.trainer.max_steps is 0, but must be at least 1."),
     ({"stages.speak.trainer.batch_size": 0}, "stages.speak.trainer.batch_size is 0, but must be at least 1."),
@@ -430,7 +432,8 @@ STAGING: list[tuple[dict[str, object], str]] = [
      "stages.voice.optim.parts.backbone is not trained in this stage. Trained: speech.codec."),
     ({**SPEECH_ROWS, "data.rows.provides": ["answer", "codes"], "stages.speak.objective": "units",
       "stages.speak.train": {"speech": {"codec": "full"}}}, "stages.speak needs rows with speech, but dataset rows gives answer, codes."),
-    ({"stages.speak.objective": "unit"}, "stages.speak.objective is 'unit', but must be one of heads, units, codec, vocoder, import. Did you mean 'units'?"),
+    ({"stages.speak.objective": "unit"}, "stages.speak.objective is 'unit', but must be one of heads, units, vocoder, import. Did you mean 'units'?"),
+    ({"stages.speak.objective": "codec"}, "stages.speak.objective is 'codec', but must be one of heads, units, vocoder, import. Did you mean 'vocoder'?"),
 ]
 
 

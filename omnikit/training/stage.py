@@ -132,7 +132,7 @@ def _run(plan: Plan, stage: StagePlan, folder: Path, partial: Path) -> Row:
         check_supervised(stage.name, plan, stage.stage.loss, readers)
     model = assemble(plan, stage, folder)
     before = hashes(model)
-    fit = {"heads": _fit_heads, "vocoder": _fit_vocoder}.get(stage.stage.objective, _fit_units)
+    fit = {"heads": _fit_heads, "units": _fit_units, "vocoder": _fit_vocoder}[stage.stage.objective]
     with full_precision(model, stage.trained):
         steps, numbers = fit(plan, stage, model, readers, partial, seed)
         model.cpu()
