@@ -47,12 +47,13 @@ def link_latest(folder: Path) -> None:
 
 
 def stage_hash(plan: Plan, name: str) -> str:
-    """Give 16 hex digits over what decides a stage's weights: its parts, data, settings, place, seed and parents."""
+    """Give 16 hex digits over what decides a stage's weights: its parts, codes, data, settings, place, seed, parents."""
     stage, configs = plan.stages[name], plan.parts()
     parents = {origin: stage_hash(plan, origin) for origin in sorted(set(stage.origins.values()))}
+    codes = {name: plain(outlet.codes) for name, outlet in plan.outputs.items() if f"{name}.head" in stage.used}
     facts = [{path: _facts(configs[path]) for path in stage.used}, {d: _facts(plan.readers[d]) for d in stage.datasets},
              _settings(plan.template), _content(plan.tokenizer), decisive(stage.stage), plan.recipe.seed,
-             list(plan.stages).index(name), stage.origins, parents]
+             list(plan.stages).index(name), stage.origins, parents, codes]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -78,6 +78,14 @@ def test_hash_of_a_stage_ignores_later_stages(plan: Plan) -> None:
     assert same == {"listen": True, "units": True, "understand": True, "speak": False}
 
 
+def test_codes_that_a_head_emits_change_its_hash(plan: Plan) -> None:
+    speech = plan.outputs["speech"]
+    assert speech.codes
+    other = replace(plan, outputs={**plan.outputs, "speech": replace(speech, codes=replace(speech.codes, cardinality=12))})
+    same = {name: stage_hash(plan, name) == stage_hash(other, name) for name in plan.stages}
+    assert same == {"listen": True, "units": True, "understand": True, "speak": False}
+
+
 def test_a_later_field_changes_the_hash_when_it_is_used_only(plan: Plan) -> None:
     @dataclass(frozen=True)
     class Longer(Template):
