@@ -94,10 +94,11 @@ def read_lines(path: Path, kind: type[Kept]) -> list[Kept]:
     """
     rows = []
     try:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            values: dict[str, Any] = json.loads(line)
-            values |= {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-            rows.append(kind(**values))
+        with path.open(encoding="utf-8") as file:
+            for line in file:  # splitlines would also split at U+2028 and others, which JSON leaves as they are
+                values: dict[str, Any] = json.loads(line)
+                values |= {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+                rows.append(kind(**values))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise RunError(f"{path} does not hold what omnikit eval kept ({type(error).__name__}: {error}); score the run again"
                        " without --rescore.") from error
