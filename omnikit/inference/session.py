@@ -26,7 +26,7 @@ from omnikit.model import OmniModel, Taps
 from omnikit.plan import Outlet, Plan, make
 from omnikit.recipe import Recipe
 from omnikit.training import checkpoint
-from omnikit.training.freeze import hashes
+from omnikit.training.freeze import weights_hash
 from omnikit.training.runs import WEIGHTS, find, load_plan, newest
 from omnikit.types import Answer, Batch, Event, Message, Part, Sample
 from omnikit.wiring import BACKBONE_TAPS
@@ -59,7 +59,7 @@ def restore(plan: Plan, folder: Path) -> Session:
     parts = model.parts()
     for stage in dict.fromkeys(origins.values()):
         checkpoint.load(folder / stage / WEIGHTS, {part: parts[part] for part, name in origins.items() if name == stage})
-    untrained = {part: digest for part, digest in hashes(model).items() if part not in origins}
+    untrained = {part: weights_hash(module) for part, module in parts.items() if part not in origins}
     for stage in dict.fromkeys(origins.values()):
         checkpoint.check_frozen(folder / stage / WEIGHTS, untrained, tuple(untrained))
     return Session(model)

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import soundfile
 from doubles import RATE, Echo, EchoReader, Mind, make_plan, make_recogniser, sound, stages, write_tokenizer
+from torch import nn
 
 from omnikit.errors import DataError, PlanError, RunError
 from omnikit.inference.session import Session, build, question, restore
 from omnikit.plan import Plan
-from omnikit.training.freeze import hashes
+from omnikit.training.freeze import hashes, weights_hash
+from omnikit.training.runs import newest
 from omnikit.training.stage import run_stages
 from omnikit.types import Answer, Message, Sample
 
@@ -55,6 +57,16 @@ def test_a_backbone_s_own_ends_end_an_answer(plan: Plan) -> None:
     ending = build(replace(plan, backbone=Ending(plan.backbone.tokenizer)))
     assert ending._prepared([question(text="one")], greedy=True)[2].ends == (4, 11, 12)  # <end>, then the backbone's
     assert build(plan)._prepared([question(text="one")], greedy=True)[2].ends == (4,)
+
+
+def test_only_untrained_parts_are_hashed_beside_the_loading(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_stages(plan, tmp_path / "run", "")
+    hashed: list[nn.Module] = []
+    monkeypatch.setattr("omnikit.inference.session.weights_hash", lambda module: hashed.append(module) or weights_hash(module))
+    parts = restore(plan, tmp_path / "run").model.parts()
+    assert hashed == [parts[part] for part in parts if part not in newest(tmp_path / "run", plan)]
 
 
 def test_silent_on_request(session: Session) -> None:
