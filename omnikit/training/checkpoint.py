@@ -96,7 +96,7 @@ def writing(path: Path) -> Iterator[None]:
     if number not in REFUSED:
         raise cause
     reason = os.strerror(number)
-    raise RunError(f"{path} cannot be written: {reason}; make room or choose another folder with run=PATH.") from cause
+    raise RunError(f"{path} cannot be written: {reason}; make room or choose another folder.") from cause
 
 
 def _fill(path: Path, file: safe_open, part: str, module: nn.Module, names: set[str]) -> None:

@@ -148,6 +148,8 @@ TABLE = [
     Broken("head and codec", f"{CHECK} speech/units=mel_units", "small.yaml picks no speech/units", "write +speech/units=<name> to add one"),
     Broken("head and codec", f"{CHECK} +speech/units=unit_hifigan", "speech.units cannot make codes of waves", "pick a codec that encodes with speech/units=<preset>"),
     Broken("nothing to learn", DEEP, "Stage speak: branch speech would learn nothing, because no row of dataset rows (2 rows)", "give the rows that, or drop stages.speak.loss.speech", files={"rows.jsonl": MUTE * 2}),
+    Broken("nothing to learn", "train text.yaml run=other ~stages.understand.train.backbone", "Stage understand: audio.encoder, audio.projector would learn nothing", "train another part",
+           files={"rows.jsonl": MUTE * 2}),
     Broken("context overflow", f"{CHECK} backbone.context=20", "data.rows has questions of 5 s", "join more frames in audio.projector"),
     Broken("context overflow", f"{CHECK} data.rows.seconds=1000", "data.rows has questions of 1000 s, which audio.encoder cannot take", "cut the clip"),
     Broken("context overflow", f"{DEEP} backbone.context=10 data.rows.seconds=null", "Row 1 has", "shorten the row or choose a backbone with a longer context",
@@ -225,5 +227,5 @@ TABLE = [
     Broken("import", f"{CHECK} stages.speak.objective=import", "stages.speak.source.foldr is not a field", "Did you mean 'folder'?",
            (("    loss: {speech: 1.0}\n    data: {rows: 1.0}\n", "    source: {use: llama_omni, folder: x, foldr: x}\n"),)),
     Broken("export", "export llama_omni nowhere --out new", "nowhere is no run", "train first"),
-    Broken("wrong command", "train text.yaml run=good.wav", "good.wav", "choose another folder with run=PATH"),
+    Broken("wrong command", "train text.yaml run=good.wav", "good.wav", "make room or choose another folder."),
 ]
