@@ -14,6 +14,7 @@ from matplotlib.ticker import PercentFormatter
 
 from omnikit.evaluation.estimates import Estimate
 from omnikit.evaluation.numbers import Numbers, setting
+from omnikit.evaluation.numbers import latency as middle
 from omnikit.evaluation.records import Timing
 
 STYLE: dict[Any, Any] = {
@@ -57,15 +58,15 @@ def latency(timings: Sequence[Timing]) -> str:
     by_omega: dict[str, list[Timing]] = defaultdict(list)
     for timing in timings:
         by_omega[setting(timing)].append(timing)
-    for shift, colour, marker, name, values in (
-            (-0.1, BLUE, "o", "first text", [[t.first_text for t in some] for some in by_omega.values()]),
-            (0.0, ORANGE, "s", "first sound", [[t.first_sound for t in some if t.first_sound is not None]
-                                               for some in by_omega.values()]),
-            (0.1, GREY, "^", "everything", [[t.whole for t in some] for some in by_omega.values()])):
-        places = [place + shift for place, some in enumerate(values) for _ in some]
-        axes.plot(places, [value for some in values for value in some], ".", color=colour, alpha=0.35, markersize=4)
-        there = [(place + shift, sorted(some)[len(some) // 2]) for place, some in enumerate(values) if some]
-        axes.plot([x for x, _ in there], [y for _, y in there], "-", marker=marker, color=colour, label=name)
+    middles = list(middle(timings).values())
+    for shift, colour, marker, label, name in ((-0.1, BLUE, "o", "first text", "first_text"),
+                                               (0.0, ORANGE, "s", "first sound", "first_sound"),
+                                               (0.1, GREY, "^", "everything", "whole")):
+        dots = [(place + shift, getattr(t, name)) for place, some in enumerate(by_omega.values()) for t in some]
+        dots = [(x, y) for x, y in dots if y is not None]
+        axes.plot([x for x, _ in dots], [y for _, y in dots], ".", color=colour, alpha=0.35, markersize=4)
+        there = [(place + shift, one.value) for place, found in enumerate(middles) if (one := found[name])]
+        axes.plot([x for x, _ in there], [y for _, y in there], "-", marker=marker, color=colour, label=label)
     axes.set_xticks(range(len(by_omega)), list(by_omega))
     axes.set_ylim(bottom=0)
     axes.set_xlabel("Ω: new units before a segment is spoken")
