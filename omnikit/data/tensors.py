@@ -107,4 +107,7 @@ def _shards(index: Path) -> list[str]:
     named = read_json(index).get("weight_map")
     if not isinstance(named, dict) or not named:
         raise RunError(f"{index} has no weight_map, which names the shards; copy it again.")
+    strange = [str(name) for name in named.values() if Path(str(name)).name != str(name)]
+    if strange:
+        raise RunError(f"{index} names the shard {strange[0]!r}, but shards lie beside their index; copy the checkpoint again.")
     return [str(name) for name in named.values()]
