@@ -22,7 +22,7 @@ class Segments:
     """Owns `a-segments/001.wav`, `002.wav`, … and the growing file beside `a.wav`, which takes its name in the end.
 
     Raises:
-        RunError: a file cannot be written (disk full, no permission).
+        RunError: a file cannot be written (disk full, no permission), or the folder holds other files.
     """
 
     def __init__(self, path: Path, sample_rate: int) -> None:
@@ -32,9 +32,7 @@ class Segments:
         self.count = self.samples = 0
         with self._writing():
             self.folder.mkdir(exist_ok=True)
-            for old in self.folder.iterdir():  # of an answer before
-                if NUMBERED.fullmatch(old.name):
-                    old.unlink()
+            self._empty()
             self._file = self.growing.open("wb")
             self._wave = wave.open(self._file, "wb")  # noqa: SIM115  # closed by finish or abandon
             self._wave.setparams((1, 2, sample_rate, 0, "NONE", ""))
@@ -65,6 +63,16 @@ class Segments:
             self._wave.close()
             self._file.close()
             self.growing.unlink(missing_ok=True)
+
+    def _empty(self) -> None:
+        """Remove the segments of an answer before; where something else lies too, the folder is not ours."""
+        old = sorted(self.folder.iterdir())
+        others = [path.name for path in old if not NUMBERED.fullmatch(path.name)]
+        if others:
+            raise RunError(f"{self.folder} holds {others[0]}, which is no segment of an answer, so its files are not replaced;"
+                           " choose another --out.")
+        for path in old:
+            path.unlink()
 
     def _append(self, waveform: NDArray[np.float32]) -> None:
         data = io.BytesIO()  # as save_audio writes its samples

@@ -11,6 +11,7 @@ from doubles import RATE, make_plan, sound, write_tokenizer
 
 from omnikit.cli import main
 from omnikit.commands.segments import segments
+from omnikit.errors import RunError
 from omnikit.inference import session
 from omnikit.training.runs import find
 from omnikit.training.stage import run_stages
@@ -74,6 +75,25 @@ def test_growing_sound_is_a_wave_at_every_moment_and_goes_if_it_fails(tmp_path: 
             growing.say(sound(word))
         raise KeyboardInterrupt
     assert sorted(path.name for path in tmp_path.rglob("*.wav")) == ["001.wav", "002.wav", "003.wav"]
+
+
+def test_segments_of_an_answer_before_go(tmp_path: Path) -> None:
+    for words in (("one", "two", "three"), ("four",)):
+        with segments(tmp_path / "a.wav", RATE) as growing:
+            for word in words:
+                growing.say(sound(word))
+    assert [path.name for path in (tmp_path / "a-segments").iterdir()] == ["001.wav"]
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "a-segments"
+    folder.mkdir()
+    for name in ("001.wav", "mine.wav"):
+        (folder / name).write_bytes(b"mine")
+    with pytest.raises(RunError, match=r"a-segments holds mine.wav, which is no segment of an answer, so its files are not"), \
+            segments(tmp_path / "a.wav", RATE):
+        pass
+    assert [path.read_bytes() for path in folder.iterdir()] == [b"mine"] * 2 and list(tmp_path.iterdir()) == [folder]
 
 
 def test_sound_that_cannot_be_written_is_one_sentence(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
