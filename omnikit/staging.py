@@ -194,9 +194,23 @@ def _check_heads(where: str, plan: StagePlan, wired: Wired, errors: list[str]) -
         if stage.loss and plan.used and part not in plan.used:
             errors.append(f"{where}.train names {part}, but none of its losses ({', '.join(stage.loss)}) reaches it;"
                           " add the loss that does or leave the part out.")
+    _check_media(where, plan, wired, errors)
     for branch in stage.loss:
         if branch in wired.outputs:
             _check_targets(where, plan, wired.outputs[branch], wired, errors)
+
+
+def _check_media(where: str, plan: StagePlan, wired: Wired, errors: list[str]) -> None:
+    """Refuse a stage that trains parts of input branches only, on data without any of their media."""
+    branches = list(dict.fromkeys(part.partition(".")[0] for part in plan.trained))
+    if not branches or not plan.datasets or not set(branches) <= set(wired.inputs):
+        return
+    media = dict.fromkeys(wired.inputs[branch].encoder.input.modality for branch in branches)
+    held = {name: wired.readers[name].provides for name in plan.datasets}
+    if not any(set(media) & set(provides) for provides in held.values()):
+        there = "; ".join(f"{name} gives {', '.join(provides)}" for name, provides in held.items())
+        errors.append(f"{where} trains only {', '.join(plan.trained)}, but none of its data has {' or '.join(media)} ({there});"
+                      " add a dataset that has, or train another part.")
 
 
 def _check_steps(where: str, plan: StagePlan, errors: list[str]) -> None:

@@ -1,6 +1,6 @@
 """Whether rows hold anything to learn: asked before a stage begins, so that no step is spent on nothing. Reads no media."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from omnikit.data.collate import questions, spoken
 from omnikit.data.templates import said
@@ -14,7 +14,8 @@ NEEDS = {"tokens": "a text in its answers", "codes": "codes or sound in its answ
 
 
 def check_supervised(stage: str, plan: Plan, wanted: Collection[str], readers: Mapping[str, Reader]) -> None:
-    """Make sure that every wanted branch learns from some row, and that some row of every dataset is learnt from.
+    """Make sure that every wanted branch learns from some row, that some row of every dataset is learnt from, and that a stage
+    that trains input branches only has a row with such a medium.
 
     Rows are read until one is found, so that this takes no time where there is something to learn.
 
@@ -34,6 +35,8 @@ def check_supervised(stage: str, plan: Plan, wanted: Collection[str], readers: M
             sentences.append(f"Stage {stage}: nothing of {_sizes({name: reader})} would be learnt by branch"
                              f" {' or '.join(wanted)}, because no row has {needs}; give the rows that, or drop"
                              f" stages.{stage}.data.{name}.")
+    if not sentences:
+        sentences += _unreached(stage, plan, outlets, readers)
     if sentences:
         raise DataError(*sentences)
 
@@ -48,11 +51,28 @@ def teaches(outlet: Outlet, sample: Sample) -> bool:
     return any(part.type == "audio" and (part.text or "").strip() for part in questions(sample))
 
 
+def _unreached(stage: str, plan: Plan, outlets: Collection[Outlet], readers: Mapping[str, Reader]) -> list[str]:
+    trained = plan.stages[stage].trained
+    branches = {part.partition(".")[0] for part in trained}
+    if not branches <= set(plan.inputs):
+        return []
+    media = sorted({plan.inputs[branch].encoder.input.modality for branch in branches})
+    if any(teaches(outlet, sample) for sample in _turns(readers) if any(part.type in media for part in questions(sample))
+           for outlet in outlets):
+        return []
+    return [f"Stage {stage}: {', '.join(trained)} would learn nothing, because no row of {_sizes(readers)} has"
+            f" {' or '.join(media)} in its questions and something to learn in its answer; give the rows that, or train another"
+            " part."]
+
+
 def _found(outlets: Collection[Outlet], readers: Mapping[str, Reader]) -> bool:
-    """Look at the datasets' rows in turns: a dataset without any does not have to be read to its end first."""
+    return any(teaches(outlet, sample) for sample in _turns(readers) for outlet in outlets)
+
+
+def _turns(readers: Mapping[str, Reader]) -> Iterator[Sample]:
+    """Give the datasets' rows in turns: a dataset without any does not have to be read to its end first."""
     longest = max(map(len, readers.values()), default=0)
-    turns = (reader[index] for index in range(longest) for reader in readers.values() if index < len(reader))
-    return any(teaches(outlet, sample) for sample in turns for outlet in outlets)
+    return (reader[index] for index in range(longest) for reader in readers.values() if index < len(reader))
 
 
 def _sizes(readers: Mapping[str, Reader]) -> str:

@@ -3,7 +3,7 @@
 import csv
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytorch_lightning as L
@@ -14,7 +14,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from omnikit.data.collate import moved
-from omnikit.errors import RunError
+from omnikit.errors import DataError, RunError
 from omnikit.model import OmniModel
 from omnikit.plan import StagePlan
 from omnikit.recipe import Optim
@@ -43,10 +43,13 @@ class Training(L.LightningModule):
         self.stage = stage
         self.vocoding = vocoding
         self.weights = dict(stage.stage.loss)
+        self.reached = False  # whether some batch moved what is trained
+        self.past: Sequence[str] = ()  # rows of the last batch that did not
         self.metrics = Metrics(metrics, (*self.weights, *(vocoding.extra if vocoding else ())), stage.name)
 
     def training_step(self, batch: Batch | Takes, index: int) -> Tensor | None:
-        """Give the weighted sum of the losses; None, which skips the step, if the batch has a target for none of them."""
+        """Give the weighted sum of the losses; None, which skips the step, if the batch has a target for none of them, or
+        if no trained part had a share in them: rows of text teach nothing to a projector of audio."""
         if isinstance(batch, Batch):
             losses = self.model.losses(batch, self.weights)
         else:
@@ -54,7 +57,13 @@ class Training(L.LightningModule):
             losses = self.vocoding(batch)
         self.metrics.add(losses)
         terms = [self.weights[name] * loss for name, loss in losses.items() if name in self.weights]
-        return torch.stack(terms).sum() if terms else None
+        total = torch.stack(terms).sum() if terms else None
+        if total is not None and total.requires_grad:
+            self.reached = True
+            return total
+        if isinstance(batch, Batch) and terms:
+            self.past = batch.ids
+        return None
 
     def on_train_batch_end(self, outputs: object, batch: Batch | Takes, index: int) -> None:
         step = self.global_step
@@ -63,6 +72,9 @@ class Training(L.LightningModule):
             self.metrics.write(step, self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_train_end(self) -> None:
+        if self.past and not self.reached:
+            raise DataError(f"Stage {self.stage.name}: no batch reached {', '.join(self.stage.trained)}, the last of rows"
+                            f" {', '.join(self.past)}; give those rows a bigger share that do, or train another part.")
         if self.global_step > self.metrics.step and self.global_rank == 0:
             self.metrics.write(self.global_step, self.trainer.optimizers[0].param_groups[0]["lr"])
 
