@@ -8,6 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from omnikit.building import Builder as Builder  # the roles of a dataset's making, by the name they had here first
+from omnikit.building import BuilderConfig as BuilderConfig
+from omnikit.building import Runs as Runs
+from omnikit.building import Units as Units
+from omnikit.building import Writer as Writer
 from omnikit.specs import CodecSpec, FeatureSpec, SignalSpec
 
 if TYPE_CHECKING:
@@ -19,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
     from omnikit.plan import Plan
-    from omnikit.types import Built, Features, Published, Sample, Signal, Stored, Targets
+    from omnikit.types import Features, Published, Sample, Signal, Stored, Targets
 
 
 # ---- dataclasses: configuration and contract -------------------------------------------------------------------------
@@ -113,7 +118,7 @@ class CodecConfig(Protocol):
     def decodes(self) -> bool: ...
     @property
     def objectives(self) -> tuple[str, ...]:
-        """The stage objectives that fit it ("units", "codec", "vocoder"); none if it comes with its weights."""
+        """The stage objectives that fit it ("units", "vocoder"); none if it comes with its weights."""
 
     def build(self) -> nn.Module: ...
 
@@ -151,13 +156,6 @@ class TTSConfig(Protocol):
     """Text to speech."""
 
     def build(self) -> TTS: ...
-
-
-@runtime_checkable
-class BuilderConfig(Protocol):
-    """Makes a dataset; its fields are the options of `omnikit data build`."""
-
-    def build(self) -> Builder: ...
 
 
 @runtime_checkable
@@ -299,38 +297,3 @@ class TTS(Protocol):
 
     def speak(self, text: str, voice: str, speed: int, pitch: int) -> tuple[NDArray[np.float32], int]: ...
     def voices(self) -> Iterator[str]: ...
-
-
-class Builder(Protocol):
-    """Makes a dataset in a folder; a second call goes on where the first was stopped."""
-
-    def make(self, folder: Path, runs: Runs) -> Built: ...
-
-
-class Writer(Protocol):
-    """Text to text: what a trained model writes about each text when it is asked to follow `instructions`."""
-
-    @property
-    def version(self) -> str:
-        """Changes with the weights."""
-
-    def __call__(self, instructions: str, texts: Sequence[str]) -> list[str]: ...
-
-
-class Units(Protocol):
-    """Waves [N] at `sample_rate` to codes, by a trained run's codec."""
-
-    @property
-    def version(self) -> str:
-        """Changes with the weights."""
-
-    @property
-    def sample_rate(self) -> int: ...
-    def __call__(self, wave: NDArray[np.float32]) -> list[int]: ...
-
-
-class Runs(Protocol):
-    """Opens trained runs for a builder, which itself knows neither runs nor sessions."""
-
-    def writer(self, run: str) -> Writer: ...
-    def units(self, run: str) -> Units: ...

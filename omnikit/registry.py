@@ -13,10 +13,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from omnikit.building import BuilderConfig
 from omnikit.errors import RegistryError, nearest
 from omnikit.protocols import (
     BackboneConfig,
-    BuilderConfig,
     CodecConfig,
     EncoderConfig,
     HeadConfig,

@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "torchaudio", "transformers", "pytorch_lightning", "lightning", "hydra", "omegaconf", "yaml", "numpy",
          "scipy", "soundfile", "soxr", "safetensors", "tokenizers", "rich", "jiwer", "torchmetrics", "espeakng_loader"}
-STANDARD = ("__init__", "choices", "cli", "errors", "fitting", "places", "plan", "protocols", "recipe", "refusals", "registry",
-            "schema", "sources", "specs", "staging", "types", "wiring")
+STANDARD = ("__init__", "building", "choices", "cli", "errors", "fitting", "places", "plan", "protocols", "recipe", "refusals",
+            "registry", "schema", "sources", "specs", "staging", "types", "wiring")
 WITH_HYDRA = ("config", "explain")
 LIGHT_COMMANDS = ("arguments", "chat", "check", "completion", "data", "eval", "export", "import_", "list", "picture",
                   "show", "table", "train")
@@ -71,6 +71,11 @@ def test_lower_layers_never_import_higher_ones(path: Path) -> None:
     assert not higher, f"{named(path)} is of layer {own}, but imports {', '.join(sorted(higher))}"
 
 
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_no_file_is_longer_than_300_lines(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").split("\n")) <= 301  # the last one is empty
+
+
 def test_modules_of_omnikit_form_no_circle() -> None:
     names = {module(path) for path in FILES}
     graph = {module(path): names & set(imports(path, at_import_only=True)) - {module(path)} for path in FILES}
@@ -111,7 +116,7 @@ def test_a_plugins_light_modules_are_light(folder: Path) -> None:
         outside = set(imports(path, at_import_only=True))
         assert not {name.partition(".")[0] for name in outside} & HEAVY, named(path)
         inside = {part(name) for name in outside if name.startswith("omnikit.")}
-        assert inside <= {"specs", "errors", "schema", "protocols", "types"}
+        assert inside <= {"specs", "errors", "schema", "protocols", "building", "types"}
 
 
 @pytest.mark.parametrize("path", PLUGIN_FILES, ids=named)

@@ -21,7 +21,8 @@ from omnikit.specs import KINDS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-MODULES = {"protocols": "    options: {show_if_no_docstring: true}\n", "specs": "", "types": "", "errors": ""}
+ROLES = "    options: {show_if_no_docstring: true}\n"
+MODULES = {"protocols": ROLES, "building": ROLES, "specs": "", "types": "", "errors": ""}
 GENERATED = ("index.md", "recipes/llama_omni.md", "recipes/recogniser.md", "reference/commands.md", "reference/components.md",
              *(f"reference/{module}.md" for module in MODULES))
 

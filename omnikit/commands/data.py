@@ -13,7 +13,7 @@ from omnikit.errors import ConfigError, nearest
 from omnikit.schema import construct
 
 if TYPE_CHECKING:
-    from omnikit.protocols import BuilderConfig
+    from omnikit.building import BuilderConfig
     from omnikit.types import Built
 
 EXAMPLES = ("examples: omnikit data build spoken_instructions source=alpaca.json out=data/instruct_s2s;"
