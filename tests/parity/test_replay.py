@@ -49,6 +49,13 @@ def test_whole_model_of_other_sizes_is_ok(tmp_path: Path, capsys: pytest.Capture
     assert main([str(tmp_path)]) == 0, capsys.readouterr().out
 
 
+def test_any_of_several_ends_ends_an_answer(copied: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
+    folder = copied("llama_omni_full")
+    edit_json(folder / "outputs.json", lambda values: values["with_eos"].update(eos_token_id=[599, 138, 88]))  # 138 comes first
+    edit_json(folder / "case.json", lambda values: values["config"]["llm"].update(eos_token_id=[2, 599]))  # none comes
+    assert main([str(folder)]) == 0, capsys.readouterr().out
+
+
 def test_an_altered_loss_of_a_whole_model_fails(copied: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
     folder = copied("llama_omni_full")
     outputs = load_file(folder / "outputs.safetensors")

@@ -23,6 +23,7 @@ __all__ = ["KEY", "opened", "published", "recipe"]
 
 KEY = "omnikit"
 """In config.json, what the layout has no words for, as `omnikit export` writes it."""
+TEMPLATE = "llama_omni"
 LLAMA = {"rms_norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": False, "max_position_embeddings": 2048}
 """What transformers leaves out of a Llama's config.json (defaults of its LlamaConfig)."""
 SPECIALS = ("<|begin_of_text|>", "<|end_of_text|>", "<|finetune_right_pad_id|>", "<|start_header_id|>", "<|end_header_id|>",
@@ -121,7 +122,18 @@ def _backbone(files: Opened) -> dict[str, object]:
         "vocabulary": table.shape[0] if table else _number(files, "vocab_size"), "context": settings["max_position_embeddings"],
         "rms_eps": settings["rms_norm_eps"], "tie_embeddings": settings["tie_word_embeddings"],
         "dtype": common_format(language), "tokenizer": str(files.tokenizer),
-        "template": files.template, "specials": _specials(files)}
+        "ends": _ends(files), "template": files.template or TEMPLATE, "specials": _specials(files)}
+
+
+def _ends(files: Opened) -> list[int]:
+    """Give the ids that end an answer; one below 0 stands for none."""
+    found = files.config.get("eos_token_id")
+    ends = found if isinstance(found, list) else [] if found is None else [found]
+    whole = [end for end in ends if isinstance(end, int) and not isinstance(end, bool)]
+    if len(whole) < len(ends):
+        raise RunError(f"{files.folder / 'config.json'} has eos_token_id {found!r}, but it must be the id of a token, or a list"
+                       " of ids; write it there.")
+    return [end for end in whole if end >= 0]
 
 
 def _rope(files: Opened) -> dict[str, object]:
@@ -211,7 +223,8 @@ def _with_ours(tree: dict[str, object], ours: object, files: Opened) -> dict[str
         raise RunError(f"{files.folder / 'config.json'} has {KEY} {ours!r}, which `omnikit export` did not write; remove it.")
     for path, part in parts.items():
         if path == "backbone":
-            tree[path] = {**(part or {}), "tokenizer": str(files.tokenizer)}
+            asked = {"template": files.template} if files.template else {}  # by --template, which wins
+            tree[path] = {**(part or {}), "tokenizer": str(files.tokenizer), **asked}
             continue
         branch, _, slot = path.partition(".")
         slots = tree.setdefault(branch, {})

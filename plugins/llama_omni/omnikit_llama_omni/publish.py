@@ -144,7 +144,8 @@ def _config(plan: Plan, parts: list[str], whisper: str, ids: Mapping[str, int]) 
     rope = None if llm["rope_factor"] is None else {
         "factor": llm["rope_factor"], "low_freq_factor": llm["rope_low"], "high_freq_factor": llm["rope_high"],
         "original_max_position_embeddings": llm["rope_original"], "rope_type": "llama3"}
-    ends = [ids[token] for token in ("<|end_of_text|>", "<|eom_id|>", "<|eot_id|>") if token in ids]
+    end = ids.get(plan.template.end) if plan.template else None
+    ends = list(plan.backbone.ends) or [end]  # type: ignore[union-attr]  # of backbone hf, which _held asked for
     config: dict[str, object] = {
         "architectures": [f"OmniSpeech{'2S' if speaks else ''}LlamaForCausalLM"],
         "model_type": f"omni_speech{'2s' if speaks else ''}_llama", "hidden_size": llm["dim"],
@@ -153,7 +154,7 @@ def _config(plan: Plan, parts: list[str], whisper: str, ids: Mapping[str, int]) 
         "rms_norm_eps": llm["rms_eps"], "rope_theta": llm["rope_theta"], "rope_scaling": rope,
         "tie_word_embeddings": llm["tie_embeddings"], "torch_dtype": llm["dtype"], "hidden_act": "silu",
         "attention_bias": False, "mlp_bias": False, "attention_dropout": 0.0, "initializer_range": 0.02, "use_cache": True,
-        "bos_token_id": ids.get("<|begin_of_text|>"), "eos_token_id": ends,
+        "bos_token_id": ids.get("<|begin_of_text|>"), "eos_token_id": ends if len(ends) > 1 else ends[0],
         "pad_token_id": ids.get("<|finetune_right_pad_id|>"),
         "speech_encoder": whisper, "speech_encoder_type": "whisper",
         "speech_encoder_ds_rate": own["audio.projector"]["stride"], "speech_encoder_hidden_size": own["audio.encoder"]["dim"],
@@ -170,12 +171,13 @@ def _config(plan: Plan, parts: list[str], whisper: str, ids: Mapping[str, int]) 
 
 def _beyond(plan: Plan, folder: Path) -> dict[str, object]:
     """Give what the files as they are would be read wrongly without: whole parts (null: there is none), and keys of the top."""
-    own, files = _settings(plan), opened(LlamaOmni(str(folder)))
+    ids, files = _ids(folder), opened(LlamaOmni(str(folder)))
+    own = _settings(plan, ids)
     try:
         read = make(parse(recipe(files), "read back"))
     except OmnikitError:  # a part is not in the layout's files at all
         return {"parts": {part: choice for part, (_, choice) in own.items()}, "keys": _keys(plan)}
-    theirs, keys = _settings(read), _keys(read)
+    theirs, keys = _settings(read, ids), _keys(read)
     parts: dict[str, object] = {part: choice for part, (config, choice) in own.items()
                                 if part not in theirs or config != theirs[part][0]}
     parts |= {part: None for part in theirs if part not in own}
@@ -183,8 +185,8 @@ def _beyond(plan: Plan, folder: Path) -> dict[str, object]:
     return {key: value for key, value in (("parts", parts), ("keys", differing)) if value}
 
 
-def _settings(plan: Plan) -> dict[str, tuple[object, dict[str, object]]]:
-    """Give part → its dataclass and how a recipe writes it, without what names files or is said elsewhere."""
+def _settings(plan: Plan, ids: Mapping[str, int]) -> dict[str, tuple[object, dict[str, object]]]:
+    """Give part → its dataclass, without what the template says, and how a recipe writes it; nothing that names files."""
     uses = {f"{branch}.{slot}": choice.use for branch, slots in plan.recipe.branches.items() for slot, choice in slots.items()}
     uses |= {"backbone": plan.recipe.backbone.use} if plan.recipe.backbone else {}
     found = {}
@@ -192,7 +194,11 @@ def _settings(plan: Plan) -> dict[str, tuple[object, dict[str, object]]]:
         config = replace(config, **{f.name: None for f in fields(config) if f.name in FILES})
         if part == "backbone":
             config = replace(config, tokenizer="", template=plan.recipe.template or config.template)
-        found[part] = (config, {"use": uses[part], **plain(config)})
+        choice = {"use": uses[part], **plain(config)}
+        if part == "backbone":
+            end = ids.get(plan.template.end) if plan.template else None
+            config = replace(config, ends=tuple(each for each in config.ends if each != end))
+        found[part] = (config, choice)
     return found
 
 

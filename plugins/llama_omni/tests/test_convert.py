@@ -176,6 +176,12 @@ def test_the_width_of_heads_is_the_heads_own(folder: Path) -> None:
     assert plan_of(source()).parts()["speech.head"].dim == 16
 
 
+@pytest.mark.parametrize(("said", "ends"), [([46, 9, 49], (46, 9, 49)), (49, (49,)), (None, ()), (-1, ())], ids=str)
+def test_answers_end_at_any_of_the_ids_that_the_config_names(folder: Path, said: object, ends: tuple[int, ...]) -> None:
+    Path("checkpoint/config.json").write_text(json.dumps({**published.CONFIG, "eos_token_id": said}))
+    assert plan_of(source()).backbone.ends == ends
+
+
 def test_tied_embeddings_need_no_output_matrix(folder: Path) -> None:
     weights = published.language_model() | published.speech_parts()
     save_file(weights, "checkpoint/model.safetensors")
@@ -199,10 +205,11 @@ def test_a_checkpoint_without_generator_only_writes(folder: Path) -> None:
     ({"ctc_upsample_factor": None}, r"has ctc_upsample_factor None, but it must be a whole number, which nothing else says"),
     ({"speech_generator_type": "ar"}, r"speech_generator_type 'ar', but layout llama_omni knows 'ctc' only"),
     ({"model_type": "omni2_speech2s_qwen2"}, r"but layout llama_omni holds a Llama"),
+    ({"eos_token_id": [2, "3"]}, r"has eos_token_id \[2, '3'\], but it must be the id of a token, or a list of ids"),
     ({"hidden_act": "gelu"}, r"has hidden_act 'gelu', but layout llama_omni knows 'silu' only"),
     ({"head_dim": 16}, r"has head_dim 16, but backbone hf has heads of hidden_size / num_attention_heads \(8\)"),
     ({"rope_scaling": {"type": "dynamic"}}, r"rotary positions of type 'dynamic'"),
-], ids=["three numbers", "code", "factor", "generator", "qwen2", "hidden_act", "head_dim", "rope"])
+], ids=["three numbers", "code", "factor", "generator", "qwen2", "ends", "hidden_act", "head_dim", "rope"])
 def test_a_config_that_says_something_else_is_refused(folder: Path, changes: dict[str, object], message: str) -> None:
     published.write_config(Path("checkpoint"), **changes)
     with pytest.raises(RunError, match=message):

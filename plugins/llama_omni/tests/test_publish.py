@@ -62,6 +62,14 @@ def test_a_model_of_the_original_gets_nothing_of_ours(folder: Path) -> None:
     assert differing == {"speech_encoder"}  # the file's new place
 
 
+@pytest.mark.parametrize("ends", [[46, 9, 49], 9, 49], ids=str)
+def test_ids_that_end_an_answer_are_written_back(folder: Path, ends: object) -> None:
+    published.write_config(Path("checkpoint"), eos_token_id=ends)
+    exchanged(folder)
+    config = json.loads(Path("exported/config.json").read_text())
+    assert config["eos_token_id"] == ends and "omnikit" not in config
+
+
 def test_large_models_are_exported_in_shards(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publish, "SHARD", 20_000)  # bytes
     exchanged(folder)

@@ -167,7 +167,7 @@ def write(case: Case, model: OmniModel, asked: Batch) -> Generated:
         case.equal("generated_ids", generated.tokens[0], case.words_out["generated_ids"])
     ended = case.words_out.get("with_eos")
     if ended:
-        short = generate(model, asked, Sampling(ended["eos_token_id"], expected.shape[1]))
+        short = generate(model, asked, Sampling(ends(ended["eos_token_id"]), expected.shape[1]))
         case.equal("with_eos/generated_ids", short.tokens[0], ended["generated_ids"])
         case.equal("with_eos/units", codes(model, model.plan.outputs["speech"], short)[0], ended["units"])
         head: CTCUnitHead = model.get_submodule("speech.head")  # type: ignore[assignment]  # LLaMA-Omni has this one
@@ -176,8 +176,12 @@ def write(case: Case, model: OmniModel, asked: Batch) -> Generated:
 
 
 def sampling(case: Case, limit: int) -> Sampling:
-    end = case.config["llm"].get("eos_token_id", -1)
-    return Sampling(end[-1] if isinstance(end, list) else end, limit)
+    return Sampling(ends(case.config["llm"].get("eos_token_id", [])), limit)
+
+
+def ends(stated: int | list[int]) -> tuple[int, ...]:
+    """Give the ids of which any ends an answer."""
+    return tuple(stated) if isinstance(stated, list) else (stated,)
 
 
 def speak(case: Case, model: OmniModel, asked: Batch, generated: Generated) -> None:
