@@ -51,7 +51,7 @@ def _parser(layouts: list[str]) -> Parser:
         files |= {f.name if index == 0 else f"--{f.name}": _described(cls, f.name) for index, f in enumerate(fields(cls))}
     for flag, described in files.items():
         parser.add_argument(flag, help=described)
-    parser.add_argument("--allow", nargs="+", default=[], metavar="PART",
+    parser.add_argument("--allow", nargs="+", action="extend", default=[], metavar="PART",
                         help="parts that may lack tensors, which then start fresh, or have some left over")
     parser.add_argument("--out", required=True, help="the run's folder; it must not be there yet")
     return parser

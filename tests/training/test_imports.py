@@ -8,9 +8,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from omnikit import registry
+from omnikit.choices import read_mapping
 from omnikit.cli import main
 from omnikit.errors import RunError
 from omnikit.inference.session import load
+from omnikit.schema import construct, plain
+from omnikit.specs import Template
 from omnikit.training.checkpoint import hashes
 from omnikit.training.freeze import weights_hash
 from omnikit.training.imports import held
@@ -109,6 +113,43 @@ def test_what_started_fresh_keeps_its_number_format(folder: Path) -> None:
 def test_allow_names_imported_parts_only(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert imported("--allow", "speech.hed") == 2
     assert "allow names speech.hed, which this stage does not import. Did you mean 'speech.head'?" in capsys.readouterr().err
+
+
+def test_allow_may_be_given_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = folder / "checkpoint/model.safetensors"
+    save_file(load_file(path) | {"odd.weight": torch.zeros(2)}, path)
+    (folder / "vocoder/g_00500000").unlink()
+    assert main(["import", "llama_omni", "checkpoint", "--whisper", "whisper.pt", "--out", "run",
+                 "--allow", "speech.codec", "--allow", "other"]) == 0
+
+
+def test_named_template_is_checked_and_wins_over_an_export_s(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = json.loads((folder / "checkpoint/config.json").read_text())
+    imported()
+    assert load_plan(folder / "run").template == template("llama_omni")
+    kept = load_plan(folder / "run").recipe.backbone
+    assert kept
+    config["omnikit"] = {"parts": {"backbone": {"use": kept.use, **plain(kept.fields), "template": "llama_3"}}}
+    (folder / "checkpoint/config.json").write_text(json.dumps(config))
+    assert imported(out="kept") == 0 and load_plan(folder / "kept").template == template("llama_3")
+    assert imported("--template", "llama_omni_one_bos", out="asked") == 0
+    assert load_plan(folder / "asked").template == template("llama_omni_one_bos")
+    capsys.readouterr()
+    assert imported("--template", "lama_3", out="bad") == 2
+    assert "template 'lama_3' is unknown. Did you mean 'llama_3'?" in capsys.readouterr().err
+
+
+def template(name: str) -> Template | None:
+    preset = registry.preset("template", name)
+    assert preset
+    return construct(Template, read_mapping(preset.path), name, [])
+
+
+def test_help_says_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["import", "llama_omni", "--help"])
+    shown = capsys.readouterr().out
+    assert "None" not in shown and shown.count("left out:") == 4
 
 
 def test_training_goes_on_from_an_import_without_the_files(folder: Path) -> None:

@@ -25,13 +25,13 @@ class LlamaOmni:
     Args:
         folder: with config.json and weights: model*.safetensors or pytorch_model*.bin, whole or in shards;
             speech_projector.bin; or adapter_config.json, adapter_model.* and non_lora_trainables.bin.
-        vocoder: the unit vocoder's file (g_00500000), its config.json beside it; None: vocoder/g_00500000 in the folder.
-        whisper: openai's file (large-v3.pt) or a folder of transformers; None: what config.json names, in the folder,
+        vocoder: the unit vocoder's file (g_00500000), its config.json beside it; left out: vocoder/g_00500000 in the folder.
+        whisper: openai's file (large-v3.pt) or a folder of transformers; left out: what config.json names, in the folder,
             else the encoder inside the checkpoint.
         base: for a projector or an adapter, the folder of the language model that they were trained on.
-        tokenizer: a folder or tokenizer.json; None: the folder's, else the base's.
+        tokenizer: a folder or tokenizer.json; left out: the folder's, else the base's.
         template: llama_omni begins a prompt with one BOS or two as the tokenizer has it; llama_omni_one_bos and
-            llama_omni_two_bos force it.
+            llama_omni_two_bos force it; left out: what an export says, else llama_omni.
 
     Source: ictnlp/LLaMA-Omni, by the names and shapes of its checkpoints; PEFT's names for adapters.
     """
@@ -41,7 +41,7 @@ class LlamaOmni:
     whisper: str | None = None
     base: str | None = None
     tokenizer: str | None = None
-    template: str = field(default="llama_omni", metadata={"word": True})
+    template: str | None = field(default=None, metadata={"word": True})
 
     def recipe(self) -> dict[str, object]:
         """Give the model as a recipe's YAML would hold it, without stages."""
