@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 CHECK, DEEP, CHAT = "check small.yaml", "check --deep small.yaml", "chat run --text two"
 WEIGHTS = "run/understand/weights.safetensors"
 TRAP = "made_up_trap.spring"
+EMPTY = b"\x02" + bytes(7) + b"{}"  # a safetensors file without tensors
 
 
 @dataclass(frozen=True)
@@ -221,6 +222,8 @@ TABLE = [
     Broken("import", "import llama_omni published --out new", "holds no weights", "give the folder of a checkpoint", files={"published/config.json": "{}"}),
     Broken("import", "import llama_omni published --out new", "model.safetensors is not a whole safetensors file", "copy it again",
            files={"published/config.json": "{}", "published/model.safetensors": b"\x10\x00"}),
+    Broken("import", "import llama_omni published --out new", "config.json lacks model_type, hidden_size, intermediate_size", "give the config.json of a LLaMA-Omni",
+           files={"published/config.json": "{}", "published/model.safetensors": EMPTY}),
     Broken("import", f"{CHECK} stages.speak.objective=import", "stages.speak.source names no layout", "write {use: <layout>, folder: <folder>}",
            (("    loss: {speech: 1.0}\n    data: {rows: 1.0}\n", ""),)),
     Broken("import", f"{CHECK} +stages.speak.source={{use:llama_omni,folder:x}}", "stages.speak.source is set, but only `objective: import` reads it", "take it out"),

@@ -20,6 +20,8 @@ from omnikit_llama_omni.vocoder import stored
 
 EXTRAS = "omnikit.safetensors"
 """Tensors that the layout does not know, as `omnikit export` writes them, under our names."""
+NEEDED = (
+    "model_type", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "speech_encoder_ds_rate")
 _DIMS = ("n_mels", "n_audio_ctx", "n_audio_state", "n_audio_head", "n_audio_layer")
 _ADAPTER = re.compile(r"(.+)\.lora_(?:embedding_)?([AB])(?:\.default)?(?:\.weight)?")
 
@@ -48,7 +50,7 @@ class Opened:
     vocoder_home: str
     extras: dict[str, Stored]
     tokenizer: Path
-    template: str
+    template: str | None
 
 
 def opened(source: LlamaOmni) -> Opened:
@@ -59,6 +61,10 @@ def opened(source: LlamaOmni) -> Opened:
     base = Path(source.base).expanduser() if source.base else None
     at = folder if (folder / "config.json").is_file() or base is None else base
     config, model = read_json(at / "config.json"), _checkpoint(folder, base)
+    missing = [key for key in NEEDED if config.get(key) is None]
+    if missing:
+        raise RunError(f"{at / 'config.json'} lacks {', '.join(missing)}, which nothing else says; give the config.json of a"
+                       " LLaMA-Omni.")
     vocoder = _vocoder_path(source, folder)
     beside = read_json(vocoder.parent / "config.json") if vocoder and (vocoder.parent / "config.json").is_file() else {}
     extras = in_file(folder / EXTRAS) if (folder / EXTRAS).is_file() else {}
