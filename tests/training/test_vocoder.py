@@ -237,6 +237,17 @@ def test_discriminators_are_a_column_and_are_not_kept(tokenizer: str, tmp_path: 
     assert set(checkpoint.hashes(tmp_path / "voice" / WEIGHTS)[0]) == {"speech.codec"}
 
 
+def test_stage_labels_at_the_rate_of_the_units(tokenizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, sample_rate: int) -> None:
+        raise RunError(f"labelled at {sample_rate}")
+
+    plan = voiced(tokenizer, {"stft": 1.0, "duration": 1.0})
+    speech = replace(plan.outputs["speech"], codec=Speaker(sample_rate=2 * RATE))
+    monkeypatch.setattr("omnikit.training.stage.label", refuse)
+    with pytest.raises(RunError, match=f"labelled at {RATE}$"):
+        run_stages(replace(plan, outputs={**plan.outputs, "speech": speech}), tmp_path, "")
+
+
 def test_finished_voice_is_not_trained_again(tokenizer: str, tmp_path: Path) -> None:
     plan = voiced(tokenizer, {"stft": 1.0, "duration": 1.0})
     run_stages(plan, tmp_path, "")
