@@ -1,6 +1,7 @@
 """`omnikit chat RUN`: ask a trained run by voice or text, read its answer and hear it. Without a question: a loop."""
 
 import sys
+from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,26 +36,43 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--independent", action="store_true", help="with --stream: speak each segment as a sound of its own,"
                         " as the original LLaMA-Omni does; sooner, with seams")
     arguments = parser.parse_args(argv)
-    if not arguments.stream and (arguments.omega or arguments.independent):
-        parser.error(f"{'--omega' if arguments.omega else '--independent'} shapes a stream; add --stream")
-    if arguments.out and arguments.out.is_dir():
-        raise RunError(f"--out is {arguments.out}, which is a folder; name a wav file, for example --out answer.wav.")
-    if arguments.out and not arguments.out.parent.is_dir():
-        raise RunError(f"--out is {arguments.out}, but there is no folder {arguments.out.parent}; make it first.")
+    _check(parser, arguments)
 
     from omnikit.inference.session import load
 
     session = load(arguments.run)
     if arguments.example:
-        arguments.audio, arguments.text = _example(session, arguments.out), None
+        arguments.audio = _example(session, arguments.out)
     asking = Asking(session, arguments.system, omega=(arguments.omega or OMEGA) if arguments.stream else None,
                     independent=arguments.independent)
-    if arguments.audio or arguments.text:
+    if arguments.audio is not None or arguments.text is not None:
         asking.ask(arguments.audio, arguments.text, arguments.out)
     else:
         asking.history = [] if arguments.history else None
         _loop(asking, arguments.out)
     return 0
+
+
+def _check(parser: Parser, arguments: Namespace) -> None:
+    """Refuse options that contradict one another or would be dropped, before the model is loaded."""
+    asked = [f"--{name}" for name in ("audio", "text") if getattr(arguments, name) is not None]
+    for flag in asked:
+        if not getattr(arguments, flag[2:]).strip():
+            parser.error(f"{flag} is empty; ask something, or leave it out for a loop of questions")
+    if arguments.example and asked:
+        parser.error(f"--example brings its own question, so {asked[0]} would not be asked; leave one of them out")
+    if arguments.history and (arguments.example or asked):
+        parser.error(f"--history is for a loop of questions, but {'--example' if arguments.example else asked[0]} asks one;"
+                     " leave one of them out")
+    if not arguments.stream and (arguments.omega or arguments.independent):
+        parser.error(f"{'--omega' if arguments.omega else '--independent'} shapes a stream; add --stream")
+    out: Path | None = arguments.out
+    if out and out.is_dir():
+        raise RunError(f"--out is {out}, which is a folder; name a wav file, for example --out answer.wav.")
+    if out and out.suffix.lower() != ".wav":
+        raise RunError(f"--out is {out}, but answers are written as WAV; name it {out.with_suffix('.wav')}.")
+    if out and not out.parent.is_dir():
+        raise RunError(f"--out is {out}, but there is no folder {out.parent}; make it first.")
 
 
 @dataclass
