@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omnikit.commands.arguments import Parser, at_least_one
+from omnikit.commands.streamed import show, silent
 from omnikit.errors import OmnikitError, RunError
 
 if TYPE_CHECKING:
@@ -92,13 +93,13 @@ class Asking:
             return
         answer = self.session.answer(audio, text, self.system, history=self.history)
         sys.stdout.write(f"{answer.text}\n")
-        if out:
+        if out and answer.waveform is not None and not len(answer.waveform):
+            sys.stdout.write(f"{silent(out)}\n")
+        elif out:
             answer.save(out)
             sys.stdout.write(f"answer  {out}  ({answer.seconds:.1f} s)\n")
 
     def _stream(self, audio: str | None, text: str | None, out: Path | None, omega: int) -> None:
-        from omnikit.commands.streamed import show
-
         speech = self.session.speech
         if out and (speech is None or speech.codes is None):
             raise RunError(f"{out} cannot be written: the answer has no sound, because the model has no speech branch.")

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,25 +39,35 @@ class Times:
 
 
 def show(events: Iterable["Event"], out: Path | None, sample_rate: int) -> None:
-    """Print the text of events and write their sound to `out` (none if None), then say when what came."""
+    """Print the text of events and write their sound to `out` (none if None), then say when what came.
+
+    No file is begun before there is sound.
+    """
     times = Times()
-    with _segments(out, sample_rate) as sound:
+    sound: Segments | None = None
+    with ExitStack() as stack:
         for event in events:
             times.notice(event)
             if event.text:
                 sys.stdout.write(event.text)
                 sys.stdout.flush()
-            if sound and event.waveform is not None:
+            if out and event.waveform is not None:
+                sound = sound or stack.enter_context(_segments(out, sample_rate))
                 sound.say(event.waveform)
         sys.stdout.write("\n")
+    if out and sound is None:
+        sys.stdout.write(f"{silent(out)}\n")
     if sound:
         sys.stdout.write(f"answer  {out}  ({sound.seconds:.1f} s), {sound.count} segments in {sound.folder}\n")
     sys.stdout.write(f"times  {times}\n")
 
 
-def _segments(out: Path | None, sample_rate: int) -> "AbstractContextManager[Segments | None]":
-    if out is None:
-        return nullcontext()
+def silent(out: Path) -> str:
+    """Say why `out` was not written."""
+    return f"The speech head gave no codes, so there is no sound and {out} was not written."
+
+
+def _segments(out: Path, sample_rate: int) -> "AbstractContextManager[Segments]":
     from omnikit.commands.segments import segments
 
     return segments(out, sample_rate)

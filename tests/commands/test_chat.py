@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from doubles import RATE, make_plan, sound, write_tokenizer
+from doubles import RATE, CtcModule, make_plan, sound, write_tokenizer
 
 from omnikit.cli import main
 from omnikit.commands.segments import segments
@@ -100,6 +100,19 @@ def test_sound_that_cannot_be_written_is_one_sentence(run: str, tmp_path: Path, 
     (tmp_path / "a-segments").touch()  # a file where the folder shall be
     assert main(["chat", run, "--text", "one", "--stream", "--out", str(tmp_path / "a.wav")]) == 2
     assert capsys.readouterr().err.count("a.wav cannot be written: File exists.\n") == 1
+
+
+@pytest.mark.parametrize("options", [[], ["--stream"]], ids=["whole", "streamed"])
+def test_answer_without_a_code_is_told_and_writes_nothing(
+    run: str, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(CtcModule, "decode", lambda head, features: [[]] * len(features.data))
+    monkeypatch.setattr(CtcModule, "step", lambda head, features, state: ([[]], state))
+    out = tmp_path / "a.wav"
+    assert main(["chat", run, "--text", "two", "--out", str(out), *options]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == (
+        f"The speech head gave no codes, so there is no sound and {out} was not written.")
+    assert not list(tmp_path.iterdir())
 
 
 def test_loop_streams(run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
