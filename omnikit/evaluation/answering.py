@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +134,17 @@ def rotated(samples: Sequence[Sample]) -> list[Sample | None]:
         if words[place] != words[other]:
             result[index] = _with_audio(samples[index], samples[sounding[other]])
     return result
+
+
+def some(kinds: Sequence[str], limit: int | None) -> list[int]:
+    """Give the indices of at most `limit` rows, in order: of each kind as many as of the others, as far as it has them, spread
+    over its own."""
+    places: dict[str, list[int]] = {}
+    for index, kind in enumerate(kinds):
+        places.setdefault(kind, []).append(index)
+    turns = (kind for turn in range(len(kinds)) for kind, own in places.items() if turn < len(own))
+    counts = Counter(islice(turns, limit))
+    return sorted(own[place] for kind, own in places.items() for place in spread(len(own), counts[kind]))
 
 
 def spread(length: int, limit: int | None) -> list[int]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from omnikit.errors import PlanError
 from omnikit.evaluation import card
-from omnikit.evaluation.answering import Examiner, spread
+from omnikit.evaluation.answering import Examiner, some
 from omnikit.evaluation.latency import OMEGAS, independent, streams, timed
 from omnikit.evaluation.records import write_json, write_lines
 from omnikit.inference.session import Session, restore
@@ -34,7 +34,7 @@ class Options:
 
     Args:
         recogniser: the run that hears the generated speech; None takes the recipe's, if it names one.
-        limit: rows of each dataset at most, spread over it.
+        limit: rows of each dataset at most, of every kind as many, spread over it.
         batch_size: questions at a time.
         latency_rows: questions of the first dataset that are answered against the clock; 0 for none.
         omegas: the Ω that they are streamed with.
@@ -104,11 +104,18 @@ def kept_in(run: str | Path, speaks_with: str) -> Path:
 
 def _rows(plan: Plan, dataset: str, limit: int | None) -> list[Sample]:
     reader = plan.readers[dataset].build()
-    return [reader[index] for index in spread(len(reader), limit)]
+    if limit is None:
+        return [reader[index] for index in range(len(reader))]
+    kinds = [_kind(reader[index]) for index in range(len(reader))]  # a sample may hold sound, so they are not kept
+    return [reader[index] for index in some(kinds, limit)]
+
+
+def _kind(sample: Sample) -> str:
+    return str(sample.facts.get("kind", ""))
 
 
 def _timed_rows(samples: list[Sample], options: Options) -> list[Sample]:
-    return [samples[index] for index in spread(len(samples), options.latency_rows)]
+    return [samples[index] for index in some([_kind(sample) for sample in samples], options.latency_rows)]
 
 
 def _conditions(session: Session, ear: Session | None, options: Options) -> dict[str, Any]:

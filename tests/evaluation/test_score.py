@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from omnikit.data.collate import questions
 from omnikit.data.media import load_audio
 from omnikit.errors import ConfigError, PlanError, RunError
 from omnikit.evaluation import score as scoring
-from omnikit.evaluation.answering import rotated, spread
+from omnikit.evaluation.answering import rotated, some, spread
 from omnikit.evaluation.score import Options, rescore, score
 from omnikit.recipe import Evaluate
 from omnikit.training.runs import find
@@ -51,6 +52,20 @@ def test_limit_is_spread_over_the_rows(length: int, limit: int | None, expected:
 
 def test_limit_meets_kinds_that_come_in_turns() -> None:
     assert {index % 6 for index in spread(300, 30)} == set(range(6))
+
+
+@pytest.mark.parametrize("limit", [6, 12, 30])
+def test_limit_meets_every_kind_as_often(limit: int) -> None:
+    kinds = [str(index * 7 % 13 % 6) for index in range(300)]
+    found = some(kinds, limit)
+    assert set(Counter(kinds[index] for index in found).values()) == {limit // 6}
+    assert found == sorted(set(found))
+
+
+def test_limit_takes_a_rare_kind_whole_and_the_rest_of_the_others() -> None:
+    kinds = ["rare" if index in (3, 50) else "often" for index in range(60)]
+    assert Counter(kinds[index] for index in some(kinds, 20)) == {"rare": 2, "often": 18}
+    assert some(kinds, None) == some(kinds, 99) == list(range(60)) and some(kinds, 0) == []
 
 
 class Scored:
@@ -91,7 +106,7 @@ def test_speech_has_the_rate_of_its_codec(scored: Scored) -> None:
 def test_answers_numbers_and_sounds_are_kept(scored: Scored) -> None:
     lines = [json.loads(line) for line in (scored.folder / "echo.jsonl").read_text().splitlines()]
     reader = EchoReader(Echo())
-    assert [line["id"] for line in lines] == [reader[2 * i + i % 2].id for i in range(32)]
+    assert [line["id"] for line in lines] == [reader[8 * i + kind].id for i in (0, 3, 4, 7) for kind in range(8)]
     assert json.loads((scored.folder / "card.json").read_text()) == scored.card
     assert {path.name for path in scored.folder.iterdir()} == {
         "card.html", "card.json", "conditions.json", "echo.jsonl", "latency.jsonl", "wavs"}
