@@ -10,9 +10,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from omnikit.errors import RunError
+from omnikit.errors import DataError, RunError
 
 OWN = ".build"
+
+
+class NothingLeftError(DataError):
+    """A build ended without a row; its folder is free for another."""
 
 
 class Journal:
@@ -58,7 +62,11 @@ def opened(folder: Path, identity: Mapping[str, object]) -> Iterator[None]:
             for half in [*folder.glob(".*.part"), *folder.glob("audio/.*.part")]:
                 half.unlink(missing_ok=True)
             (folder / "audio").mkdir(exist_ok=True)
-        yield
+        try:
+            yield
+        except NothingLeftError:
+            (own / "identity.json").unlink(missing_ok=True)
+            raise
 
 
 def write(path: Path, text: str) -> str:
@@ -85,6 +93,9 @@ def _check(folder: Path, path: Path, identity: Mapping[str, object]) -> None:
     """Compare with what an earlier call built there, or write it down."""
     now = json.dumps(identity, indent=1, sort_keys=True) + "\n"
     if not path.exists():
+        with written(folder):  # what a build without a row left
+            for file in [*path.parent.glob("*.jsonl"), *folder.glob("audio/*.wav")]:
+                file.unlink()
         write(path, now)
         return
     before = path.read_text(encoding="utf-8")

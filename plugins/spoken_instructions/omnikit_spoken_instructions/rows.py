@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from omnikit.errors import DataError
 from omnikit.types import Built
-from omnikit_spoken_instructions.folder import write
+from omnikit_spoken_instructions.folder import NothingLeftError, write
 from omnikit_spoken_instructions.rewriter import Said
 from omnikit_spoken_instructions.sources import Rejected
 
@@ -53,15 +52,15 @@ def finish(folder: Path, identity: Mapping[str, object], said: Sequence[Said | R
     """Write train.jsonl, rejected.jsonl and, last, manifest.json.
 
     Raises:
-        DataError: nothing is left.
+        NothingLeftError: nothing is left.
     """
     whole = [_left_out(item, spoken) for item in said]
     kept = [item for item in whole if isinstance(item, Said)]
     rejected = [item for item in whole if isinstance(item, Rejected)]
     reasons = dict(sorted(Counter(item.reason for item in rejected).items()))
     if not kept:
-        raise DataError(f"No row is left of {len(said)}: {', '.join(f'{count} {reason}' for reason, count in reasons.items())};"
-                        " take another source or other options.")
+        why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+        raise NothingLeftError(f"No row is left of {len(said)}: {why}; take another source or other options.")
     files = {"rejected.jsonl": write(folder / "rejected.jsonl", _lines([asdict(item) for item in rejected])),
              "train.jsonl": write(folder / "train.jsonl", _lines([_row(item, spoken[item.id]) for item in kept]))}
     files |= {file.path: file.sha256 for item in kept for file in (spoken[item.id].question, spoken[item.id].answer)}

@@ -222,6 +222,15 @@ def test_nothing_left_is_an_error(tmp_path: Path) -> None:
         SpokenInstructions(str(tmp_path / "bad.json")).build().make(tmp_path / "out", NoRuns())
 
 
+def test_folder_in_which_nothing_was_left_is_free_for_another_source(source: Path, built: tuple[Path, Built], tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_text(json.dumps([BAD["link"], BAD["code"]]))
+    with pytest.raises(DataError, match="No row is left"):
+        SpokenInstructions(str(tmp_path / "bad.json")).build().make(tmp_path / "out", NoRuns())
+    (tmp_path / "out" / ".build" / "said.jsonl").write_text('{"said": []}\n')  # as a model's build leaves it
+    SpokenInstructions(str(source), limit=12).build().make(tmp_path / "out", NoRuns())
+    assert not (tmp_path / "out" / ".build" / "said.jsonl").exists() and rows(tmp_path / "out")
+
+
 def test_question_that_sounds_too_long_is_rejected(source: Path, tmp_path: Path) -> None:
     found = SpokenInstructions(str(source), limit=12, seconds=3.0).build().make(tmp_path, NoRuns())
     assert found.rejected["question sounds too long"] > 0
