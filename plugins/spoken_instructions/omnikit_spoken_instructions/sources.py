@@ -29,6 +29,10 @@ class Rejected:
     text: str = ""
 
 
+SHAPES = ('{"instruction": …, "output": …}, {"data": [question, answer]}, {"messages": [{"role": …, "content": …}]} or'
+          ' {"conversations": [{"from": …, "value": …}]}')
+
+
 class _RejectError(Exception):
     """Ends the reading of one entry; its text is the reason."""
 
@@ -52,6 +56,7 @@ def _values(path: Path) -> Iterator[object]:
     if not text.strip():
         raise DataError(f"{path} is empty, but must hold at least one instruction.")
     if not text.lstrip().startswith("["):
+        _check_lines(path, text)
         yield from (_line(line) for line in text.split("\n") if line.strip())
         return
     try:
@@ -61,6 +66,21 @@ def _values(path: Path) -> Iterator[object]:
     if not values:
         raise DataError(f"{path} is an empty list, but must hold at least one instruction.")
     yield from values
+
+
+def _check_lines(path: Path, text: str) -> None:
+    """Refuse a file of which no line is JSON."""
+    first: tuple[int, json.JSONDecodeError] | None = None
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            try:
+                json.loads(line)
+                return
+            except json.JSONDecodeError as error:
+                first = first or (number, error)
+    assert first, "the text is not empty"
+    raise DataError(f"{path} is not JSON: line {first[0]}, column {first[1].colno}: {first[1].msg}; write a list, or one object"
+                    f" in a line, each {SHAPES}.")
 
 
 def _line(line: str) -> object:

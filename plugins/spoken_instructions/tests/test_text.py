@@ -125,6 +125,13 @@ def test_file_that_cannot_be_read_is_one_sentence(content: str | bytes, sentence
         read(tmp_path / "rows.json", None)
 
 
+def test_file_of_words_names_the_place_and_the_shapes(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text('\n{"a": 1 2}\nThese are words.\n')
+    with pytest.raises(DataError, match=r"words.txt is not JSON: line 2, column 9: Expecting ',' delimiter; write a list, or one"
+                                        r' object in a line, each \{"instruction": …, "output": …\}, .*"conversations"'):
+        read(tmp_path / "words.txt", None)
+
+
 def test_question_asked_before_is_rejected_whatever_its_fillers() -> None:
     first, second, other = (Said(name, "alpaca", text, "Yes.") for name, text in
                             (("a", "So, is it late?"), ("b", "Is it late?"), ("c", "Is it later?")))
