@@ -1,6 +1,6 @@
 """One batch of a stage on the terminal, and as a page: what `omnikit data inspect` prints."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from rich.text import Text
 from omnikit.config import compose
 from omnikit.data.codes import Codes
 from omnikit.data.collate import Collator
-from omnikit.data.datamodule import Buckets, Mixture
+from omnikit.data.datamodule import Buckets, Mixture, Pick
 from omnikit.data.inspect import Report, Run, Shown, html, report
 from omnikit.errors import ConfigError, RunError, nearest
 from omnikit.model import OmniModel
@@ -24,6 +24,9 @@ STYLES = {"template": "dim", "system": "magenta", "question": "blue", "answer": 
 
 def look(recipe: str, overrides: list[str], name: str | None, rows: int, page: Path | None) -> int:
     """Show a batch of a stage; gives 0, or 2 if a row of it would stop training."""
+    if page and (page.is_dir() or not page.parent.is_dir()):  # told before the work
+        why = "it is a folder" if page.is_dir() else f"there is no folder {page.parent}"
+        raise RunError(f"--html is {page}, which cannot be written: {why}; choose another file.")
     plan = make(compose(recipe, overrides))
     stage = _stage(plan, name)
     codes, notes = _codes(plan, stage)
@@ -33,6 +36,7 @@ def look(recipe: str, overrides: list[str], name: str | None, rows: int, page: P
     mixture = Mixture(readers)
     seed = plan.recipe.seed + list(plan.stages).index(stage.name)
     picks = max(islice(Buckets(mixture, stage.stage.data, rows, seed), 2), key=len)  # one batch of a pass may be short
+    picks = _with_each(picks, stage.datasets)
     named = ", ".join(dict.fromkeys(pick[0] for pick in picks))
     title = f"{recipe}, stage {stage.name}: {len(picks)} row{'s'[: len(picks) > 1]} of {named}"
     shown = report(title, collator, [mixture[pick] for pick in picks], list(notes.values()))
@@ -46,6 +50,17 @@ def look(recipe: str, overrides: list[str], name: str | None, rows: int, page: P
             raise RunError(f"--html is {page}, which cannot be written: {error.strerror}; choose another file.") from error
         console.print(f"The page is {page}.")
     return 2 if any(row.problem for row in shown.rows) else 0
+
+
+def _with_each(picks: Sequence[Pick], datasets: Sequence[str]) -> list[Pick]:
+    """Put the first row of each dataset that a batch happens to lack in the place of a row of one that it has twice."""
+    found = list(picks)
+    for name in datasets:
+        names = [pick[0] for pick in found]
+        twice = [index for index, other in enumerate(names) if names.count(other) > 1]
+        if name not in names and twice:
+            found[twice[-1]] = (name, 0)
+    return found
 
 
 def _stage(plan: Plan, name: str | None) -> StagePlan:
