@@ -10,7 +10,7 @@ from omnikit import choices, registry
 from omnikit.commands.arguments import Parser, at_least_one
 from omnikit.commands.table import columns
 from omnikit.errors import ConfigError, nearest
-from omnikit.schema import construct
+from omnikit.schema import MISSING_WORD, construct, defaults
 
 if TYPE_CHECKING:
     from omnikit.building import BuilderConfig
@@ -66,7 +66,10 @@ def _build(arguments: Namespace) -> int:
     values = _values(arguments.options)
     out = values.pop("out", None)
     errors: list[str] = []
-    config: BuilderConfig | None = construct(registry.component("builder", name), values, name, errors)
+    cls = registry.component("builder", name)
+    missing = [key for key, value in {**defaults(cls), **values}.items() if value == MISSING_WORD]
+    errors += [f"{name} lacks {key}=VALUE; omnikit show builder/{name} says what it is." for key in missing]
+    config: BuilderConfig | None = None if missing else construct(cls, values, name, errors)
     if not isinstance(out, str) or not out:
         errors.append(f"{name} lacks out=FOLDER, where the dataset goes.")
     if errors or config is None:

@@ -111,6 +111,12 @@ def test_inspect_takes_the_first_stage_with_batches(capsys: pytest.CaptureFixtur
     assert "stage understand: 1 row " in shown and re.search(r"answer +text ", shown) and re.search(r"transcript \(\d+\)", shown)
 
 
+def test_inspect_shows_a_row_of_each_dataset(capsys: pytest.CaptureFixture[str]) -> None:
+    rare = "{use: messages_jsonl, path: out/train.jsonl, provides: [audio, transcript, answer, speech], seconds: 30}"
+    words = ["small.yaml", f"+data.rare={rare}", "+stages.understand.data.rare=0.001"]
+    assert "2 rows of built, rare" in printed(capsys, "data", "inspect", *words, "--rows", "2")
+
+
 def test_inspect_tells_a_row_that_would_stop_training(works: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = json.loads((works / "out" / "train.jsonl").read_text().splitlines()[0])
     line["messages"][1]["content"][0]["text"] = " "
@@ -131,15 +137,16 @@ def test_inspect_tells_a_row_that_would_stop_training(works: Path, capsys: pytes
     ([*BUILD, "out=x", "noise_share=2"], "spoken_instructions: noise_share is 2.0, but a share is between 0 and 1."),
     ([*BUILD, "out=x", "voices=[en-us"], "voices is '[en-us', which is no value:"),
     ([*BUILD], "spoken_instructions lacks out=FOLDER, where the dataset goes."),
+    (["data", "build", "spoken_instructions", "out=x"], "spoken_instructions lacks source=VALUE; omnikit show builder/spoken_instructions says"),
     ([*BUILD, "x"], "'x' is no option; write key=value, for example seed=1."),
     ([*BUILD, "out=x", "units=nowhere"], "nowhere is no run:"),
     ([*BUILD, "out=x", "units=small.yaml"], "units is the recipe small.yaml, but its speech.codec must be trained first;"),
     ([*BUILD, "out=."], "out is ., which is there and is no dataset that was built; name a new folder."),
     (["data", "inspect", "small.yaml", "--stage", "speek"], "--stage is speek, which is no stage; stages with batches: understand, speak. Did you mean 'speak'?"),
     (["data", "inspect", "small.yaml", "--stage", "units"], "--stage is units, which has objective units and no batches;"),
-    (["data", "inspect", "small.yaml", "--html", "no/x.html"], "--html is no/x.html, which cannot be written: No such file or directory;"),
+    (["data", "inspect", "small.yaml", "--html", "no/x.html"], "--html is no/x.html, which cannot be written: there is no folder no;"),
 ], ids=lambda words: " ".join(words[-2:]) if isinstance(words, list) else "")
 def test_mistake_is_one_sentence(words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2
-    shown = capsys.readouterr().err
-    assert shown.startswith(f"omnikit: {sentence}") and shown.count("\n") == 1
+    out, shown = capsys.readouterr()
+    assert shown.startswith(f"omnikit: {sentence}") and shown.count("\n") == 1 and not out
