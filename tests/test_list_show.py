@@ -49,6 +49,11 @@ def test_list_of_an_unknown_kind(capsys: pytest.CaptureFixture[str]) -> None:
     assert fails(capsys, "list", "encodr").startswith("'encodr' is no kind of component. Did you mean 'encoder'? Kinds: ")
 
 
+@pytest.mark.parametrize(("word", "kind"), [("codecs", "codec"), ("units", "codec"), ("datasets", "data"), ("recipes", "recipe")])
+def test_list_knows_plurals_and_slots(word: str, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "list", word) == run(capsys, "list", kind)
+
+
 def test_broken_and_clashing_plugins_are_listed_as_such(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     publish(site, "made_up", {"omnikit.encoder": {"frames": "made_up.config:Frames"}}, {"config.py": "raise OSError('no licence')"})
     publish(site, "made_up_too", {"omnikit.encoder": {"whisper": "made_up_too.config:Frames", "fine": "made_up_too.config:Frames"}},
@@ -99,6 +104,18 @@ def test_show_of_a_dataset(capsys: pytest.CaptureFixture[str]) -> None:
 def test_show_of_an_unknown_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert fails(capsys, "show", "whispr").startswith("component, preset or recipe 'whispr' is unknown. Did you mean 'whisper'?")
     assert fails(capsys, "show", "encoder/whispr").startswith("encoder 'whispr' is unknown. Did you mean 'whisper'?")
+
+
+def test_show_of_a_slot_or_a_kind_says_what_to_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fails(capsys, "show", "speech/units") == "speech/units takes a component of kind codec: omnikit list codec names those that there are."
+    assert fails(capsys, "show", "codecs") == "codecs is no component but a kind of them: omnikit list codec names those that there are."
+    assert fails(capsys, "show", "zzz") == "component, preset or recipe 'zzz' is unknown. omnikit list names all."
+
+
+def test_show_of_what_needs_a_value_gives_no_complaint_and_fits_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "missing" not in run(capsys, "show", "importer/llama_omni")
+    out = run(capsys, "show", "builder/spoken_instructions")
+    assert "missing" not in out and "contract" not in out and max(map(len, out.partition("package")[0].splitlines())) <= 128
 
 
 def test_show_of_a_name_in_two_kinds_asks_which(site: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,15 +10,17 @@ from omnikit.places import recipe_files
 from omnikit.specs import KINDS
 
 GROUPS = (*KINDS, "template", "data")
+SLOT_KINDS = {"units": "codec", "dataset": "data"}
 
 
 def run(argv: list[str]) -> int:
     """List components and presets of one kind, or of all kinds; a broken or clashing one is listed with its reason."""
     parser = Parser("omnikit list", description=__doc__)
     parser.add_argument("kind", nargs="?", help=f"one of {', '.join(GROUPS)}, recipe")
-    kind = parser.parse_args(argv).kind
-    if kind not in (None, "recipe", *GROUPS):
-        raise ConfigError(f"{kind!r} is no kind of component.{nearest(kind, GROUPS)} Kinds: {', '.join(GROUPS)}, recipe.")
+    word = parser.parse_args(argv).kind
+    kind = kind_of(word) if word else None
+    if word and kind is None:
+        raise ConfigError(f"{word!r} is no kind of component.{nearest(word, GROUPS)} Kinds: {', '.join(GROUPS)}, recipe.")
     for group in GROUPS if kind is None else [kind]:
         rows = _recipes() if group == "recipe" else _components(group) + _presets(group)
         if rows:
@@ -26,6 +28,12 @@ def run(argv: list[str]) -> int:
     if kind is None:
         sys.stdout.write(f"recipe\n{columns(_recipes())}")
     return 0
+
+
+def kind_of(word: str) -> str | None:
+    """Give the kind that a word means: its name, its plural, or the slot of a recipe that takes it; None for no kind."""
+    known = {kind: kind for kind in (*GROUPS, "recipe")} | SLOT_KINDS
+    return known.get(word) or known.get(word.removesuffix("s"))
 
 
 def _components(kind: str) -> list[tuple[str, str, str]]:

@@ -10,11 +10,14 @@ from typing import Any
 from omnikit import choices, registry
 from omnikit.commands import table
 from omnikit.commands.arguments import Parser
-from omnikit.errors import ConfigError, OmnikitError
+from omnikit.commands.list import kind_of
+from omnikit.errors import ConfigError, OmnikitError, nearest
 from omnikit.places import recipe_files
+from omnikit.recipe import SLOTS
 from omnikit.schema import MISSING_WORD, construct, defaults
 from omnikit.specs import KINDS
 
+WIDTH = 60  # characters of a default that are shown
 CONTRACTS = {
     "encoder": ("input", "output"),
     "projector": (),
@@ -84,8 +87,13 @@ def _find(name: str) -> tuple[str, str]:
     if len(found) > 1:
         raise ConfigError(f"{name!r} is {' and '.join(f'{kind}/{name}' for kind in found)}; say which one.")
     if not found:
+        listed = kind_of(rest if rest in SLOTS else name)
+        if listed and not (slash and kind in KINDS):
+            what = f"takes a component of kind {listed}" if slash else "is no component but a kind of them"
+            raise ConfigError(f"{name} {what}: omnikit list {listed} names those that there are.")
         everything = [n for names in known.values() for n in names] + list(recipe_files())
-        raise ConfigError(choices.unknown("component, preset or recipe", name, everything))
+        raise ConfigError(f"component, preset or recipe {name!r} is unknown.{nearest(name, everything)}"
+                          " omnikit list names all.")
     return found[0], name
 
 
@@ -97,10 +105,11 @@ def _describe(kind: str, name: str) -> str:
     cls = registry.component(kind, use)
     entry = registry.components(kind)[use][0]
     head = f"{kind} {name}" + (f", a preset of {use}" if name != use else "")
-    rows = [(key, str(values[key]), _type(cls, key)) for key in defaults(cls)]
+    rows = [(key, _cut(str(values[key])), _type(cls, key)) for key in defaults(cls)]
     source = inspect.getsourcefile(cls) or "unknown file"
-    return (f"{head}\n\n{inspect.cleandoc(cls.__doc__ or '')}\n\nfields\n{table.columns(rows)}\n"
-            f"contract\n{table.columns(_contract(kind, cls, values))}\n"
+    contract = _contract(kind, cls, values)
+    promised = f"contract\n{table.columns(contract)}\n" if contract else ""
+    return (f"{head}\n\n{inspect.cleandoc(cls.__doc__ or '')}\n\nfields\n{table.columns(rows)}\n{promised}"
             f"package  {entry.package} {entry.version}\nlicence  {_licence(entry.package)}\n"
             f"source   {source}:{inspect.getsourcelines(cls)[1]}\n")
 
@@ -113,6 +122,10 @@ def _describe_template(name: str) -> str:
             f"package  {preset.package}\nsource   {preset.path}\n")
 
 
+def _cut(text: str) -> str:
+    return text if len(text) <= WIDTH else f"{text[:WIDTH - 1]}…"
+
+
 def _type(cls: type[Any], key: str) -> str:
     kind = next(f.type for f in fields(cls) if f.name == key)
     return kind if isinstance(kind, str) else getattr(kind, "__name__", str(kind)) if "[" not in str(kind) else str(kind)
@@ -123,7 +136,8 @@ def _contract(kind: str, cls: type[Any], values: dict[str, Any]) -> list[tuple[s
     errors: list[str] = []
     made = construct(cls, {k: v for k, v in values.items() if v != MISSING_WORD}, kind, errors)
     if made is None:
-        return [("", error) for error in errors]
+        unset = [key for key, value in values.items() if value == MISSING_WORD]
+        return [("", error) for error in errors] if len(errors) > len(unset) else []  # each unset field is one of them
     rows = []
     for name in CONTRACTS[kind]:
         try:
