@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from omnikit_spoken_instructions.script import jobs
 from omnikit_spoken_instructions.sources import Entry, Rejected, read
 from omnikit_spoken_instructions.voices import speak
 
-NAME, FORMAT = "spoken_instructions", 1  # change the format when the same options give other files
+NAME, FORMAT = "spoken_instructions", 2  # change the format when the same options give other files
 
 
 class SpokenInstructionsBuilder:
@@ -54,7 +54,8 @@ class SpokenInstructionsBuilder:
                 said = _remembered(entries, ByModel(options, writer), folder, (bar, task))
             else:
                 said = _merged(entries, Rules(options)([entry for entry in entries if isinstance(entry, Entry)]))
-            said = unrepeated(said)
+            names = {entry.id: entry.source_id for entry in entries}
+            said = [replace(item, source_id=names[item.id]) for item in unrepeated(said)]
             bar.reset(task, description="speaking", total=sum(isinstance(item, Said) for item in said))
             spoken, made = self._spoken([item for item in said if isinstance(item, Said)], folder, units, (bar, task))
             return finish(folder, identity, said, spoken, made)

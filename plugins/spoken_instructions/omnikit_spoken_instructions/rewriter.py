@@ -33,6 +33,7 @@ class Said:
     origin: str
     question: str
     answer: str
+    source_id: str = ""
 
 
 class Rewriter(Protocol):

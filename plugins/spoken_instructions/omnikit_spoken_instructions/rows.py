@@ -61,7 +61,7 @@ def finish(folder: Path, identity: Mapping[str, object], said: Sequence[Said | R
     if not kept:
         why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
         raise NothingLeftError(f"No row is left of {len(said)}: {why}; take another source or other options.")
-    files = {"rejected.jsonl": write(folder / "rejected.jsonl", _lines([asdict(item) for item in rejected])),
+    files = {"rejected.jsonl": write(folder / "rejected.jsonl", _lines([_rejected(item) for item in rejected])),
              "train.jsonl": write(folder / "train.jsonl", _lines([_row(item, spoken[item.id]) for item in kept]))}
     files |= {file.path: file.sha256 for item in kept for file in (spoken[item.id].question, spoken[item.id].answer)}
     seconds = {name: round(sum(getattr(spoken[item.id], name).seconds for item in kept), 1) for name in ("question", "answer")}
@@ -74,7 +74,7 @@ def finish(folder: Path, identity: Mapping[str, object], said: Sequence[Said | R
 
 def _left_out(item: Said | Rejected, spoken: Mapping[str, Spoken]) -> Said | Rejected:
     reason = spoken[item.id].rejected if isinstance(item, Said) else ""
-    return Rejected(item.id, reason, item.question) if isinstance(item, Said) and reason else item
+    return Rejected(item.id, reason, item.question, item.source_id) if isinstance(item, Said) and reason else item
 
 
 def _row(item: Said, spoken: Spoken) -> dict[str, object]:
@@ -84,7 +84,12 @@ def _row(item: Said, spoken: Spoken) -> dict[str, object]:
         answered["codes"] = list(spoken.codes)
     messages = [{"role": "user", "content": [asked]},
                 {"role": "assistant", "content": [{"type": "text", "text": item.answer}, answered]}]
-    return {"id": item.id, "messages": messages, "facts": spoken.facts}
+    named = {"source_id": item.source_id} if item.source_id else {}
+    return {"id": item.id, "messages": messages, "facts": {**(spoken.facts or {}), **named}}
+
+
+def _rejected(item: Rejected) -> dict[str, object]:
+    return {key: value for key, value in asdict(item).items() if key != "source_id" or value}
 
 
 def _lines(values: Sequence[Mapping[str, object]]) -> str:

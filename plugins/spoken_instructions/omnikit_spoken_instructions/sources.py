@@ -12,12 +12,16 @@ ASKS, ANSWERS = ("user", "human"), ("assistant", "gpt")
 
 @dataclass(frozen=True)
 class Entry:
-    """One instruction with its answer; `origin` is the shape it came in: alpaca, ultrachat, messages or conversations."""
+    """One instruction with its answer; `origin` is the shape it came in: alpaca, ultrachat, messages or conversations.
+
+    `source_id` is its name in the source, "" if it has none.
+    """
 
     id: str
     origin: str
     question: str
     answer: str
+    source_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Rejected:
     id: str
     reason: str
     text: str = ""
+    source_id: str = ""
 
 
 SHAPES = ('{"instruction": …, "output": …}, {"data": [question, answer]}, {"messages": [{"role": …, "content": …}]} or'
@@ -100,8 +105,14 @@ def _parsed(name: str, value: object) -> Entry | Rejected:
         if not answer.strip():
             raise _RejectError("empty answer")
     except _RejectError as reason:
-        return Rejected(name, str(reason))
-    return Entry(f"{origin}-{name}", origin, question, answer)
+        return Rejected(name, str(reason), source_id=_id(value))
+    return Entry(f"{origin}-{name}", origin, question, answer, _id(value))
+
+
+def _id(value: object) -> str:
+    """Give the name that an entry has in its source; HuggingFaceH4's UltraChat says `prompt_id`."""
+    found = next((value[key] for key in ("id", "prompt_id") if key in value), "") if isinstance(value, dict) else ""
+    return str(found) if isinstance(found, str | int) else ""
 
 
 def _round(value: object) -> tuple[str, str, str]:

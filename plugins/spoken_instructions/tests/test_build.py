@@ -222,6 +222,16 @@ def test_nothing_left_is_an_error(tmp_path: Path) -> None:
         SpokenInstructions(str(tmp_path / "bad.json")).build().make(tmp_path / "out", NoRuns())
 
 
+def test_ids_of_the_source_are_kept(tmp_path: Path) -> None:
+    whole = {"messages": [{"role": "user", "content": "Is it late?"}, {"role": "assistant", "content": "It is late."}]}
+    (tmp_path / "in.json").write_text(json.dumps([{"id": 12, **whole}, {"prompt_id": "p", "data": ["Why?"]},
+                                                  {"id": "again", **whole}, BAD["link"], BAD["code"]]))
+    SpokenInstructions(str(tmp_path / "in.json")).build().make(tmp_path / "out", NoRuns())
+    assert [row["facts"]["source_id"] for row in rows(tmp_path / "out")] == ["12"]  # type: ignore[index]  # of JSON
+    rejected = [json.loads(line) for line in (tmp_path / "out" / "rejected.jsonl").read_text().splitlines()]
+    assert [row.get("source_id") for row in rejected] == ["p", "again", None, None]
+
+
 def test_folder_in_which_nothing_was_left_is_free_for_another_source(source: Path, built: tuple[Path, Built], tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text(json.dumps([BAD["link"], BAD["code"]]))
     with pytest.raises(DataError, match="No row is left"):

@@ -112,7 +112,7 @@ def test_filler_keeps_names_and_lowers_beginnings() -> None:
 def test_first_round_of_each_shape(row: dict[str, object], entry: tuple[str, str, str], tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text(f"{json.dumps(row)}\n\n{{broken\n")
     first, second = read(tmp_path / "rows.jsonl", None)
-    assert first == Entry(f"{entry[0]}-000000", *entry)
+    assert first == Entry(f"{entry[0]}-000000", *entry, source_id=str(row.get("id", "")))
     assert second == Rejected("000001", "not JSON")
 
 
