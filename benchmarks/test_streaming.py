@@ -16,14 +16,14 @@ from torch import Tensor
 
 from omnikit.config import compose
 from omnikit.inference.generate import Sampling, steps
-from omnikit.inference.speech import TOKENS, Emission
+from omnikit.inference.speech import Emission, Pace
 from omnikit.model import OmniModel
 from omnikit.plan import make
 from omnikit.types import Batch, Features
 
 LENGTHS = (32, 128, 256, 512)  # text tokens
 SAMPLED = (1, 32, 64, 128, 192, 256, 384, 512)
-WRITTEN, ROUNDS, LIMIT, FASTER = 128, 3, 1.05, 10
+WRITTEN, ROUNDS, LIMIT, FASTER = 128, 5, 1.05, 10
 SOUND = 8  # tokens until the first sound: in LLaMA-Omni's data 9 units each, and the vocoder looks 21 frames ahead
 BACKBONE = {"dim": 1024, "layers": 8, "heads": 8, "kv_heads": 4, "ffn": 2816, "vocabulary": 16000, "context": 1024}
 HEAD = {"dim": 512, "layers": 2, "heads": 8, "ffn": 1408, "factor": 25, "repeat_position": "false"}
@@ -113,9 +113,13 @@ def whole(model: OmniModel) -> dict[str, float]:
 
 def streamed(model: OmniModel) -> tuple[list[int], list[float]]:
     """As Session.stream does: token by token until there is sound, then several tokens at once. Gives units and times."""
-    emission, units, times = Emission(model, model.plan.outputs["speech"]), [], [time.process_time()]
+    emission, pace, times = Emission(model, model.plan.outputs["speech"]), Pace(), [time.process_time()]
+    units: list[int] = []
     for number, step in enumerate(steps(model, prompt(), Sampling((), WRITTEN))):
-        units += emission.write(step, TOKENS if number >= SOUND else 1)
+        new = emission.write(step, pace.tokens)
+        units += new
+        if new and number >= SOUND:
+            pace.sounded()
         times.append(time.process_time())
     units += emission.finish()
     return units, [*times, time.process_time()]

@@ -20,7 +20,7 @@ from omnikit.model import OmniModel
 from omnikit.plan import Outlet
 from omnikit.protocols import StreamingCodec, StreamingHead
 
-TOKENS = 4  # that the head sees at once where nobody waits: about a second of speech in LLaMA-Omni's data
+TOKENS = 8  # that the head sees at once at most: about two seconds of speech in LLaMA-Omni's data
 
 
 @dataclass(frozen=True)
@@ -94,11 +94,24 @@ class Emission:
         return codes[0]
 
 
-class Speech:
-    """Owns the states of one answer's head and codec.
+class Pace:
+    """How many tokens the head sees at once: one until there is sound, then twice as many each time, up to TOKENS.
 
-    Until there is sound, the head sees each token at once. Then nobody waits for the next one: the head sees several, so that
-    its weights are read less often. Independent segments are cut after each token to the end, as the original cuts them.
+    While one segment sounds, nobody waits for the next, which may then be longer: the head's weights are read less often.
+    """
+
+    def __init__(self) -> None:
+        self.tokens = 1
+
+    def sounded(self) -> None:
+        """Note that a segment was spoken."""
+        self.tokens = min(TOKENS, 2 * self.tokens)
+
+
+class Speech:
+    """Owns the states of one answer's head and codec, and their pace.
+
+    Independent segments are cut after each token to the end, as the original cuts them.
 
     Args:
         model: its weights, which any number of answers may share.
@@ -119,13 +132,12 @@ class Speech:
             raise PlanError(f"{outlet.name}.codec cannot go on where a segment ended, because it has no `step`; stream with"
                             " independent segments (--independent, independent=True).")
         self._state = self._streaming.init_state(1) if self._streaming else None
-        self._sounding = False
+        self._pace = Pace()
         self._device = next(model.parameters()).device
 
     def write(self, step: Written) -> Segment | None:
         """Take one step of the answer; gives a segment if enough codes are pending now."""
-        calm = self._sounding and self._streaming is not None
-        codes = self.pending.push(self.emission.write(step, TOKENS if calm else 1))
+        codes = self.pending.push(self.emission.write(step, self._pace.tokens))
         return self._segment(codes) if codes else None
 
     def finish(self) -> Segment | None:
@@ -144,5 +156,6 @@ class Speech:
             wave = self._codec.decode(given)
         if wave is None or not len(wave):
             return Segment(codes, None)
-        self._sounding = True
+        if self._streaming:
+            self._pace.sounded()
         return Segment(codes, wave.float().cpu().numpy())
