@@ -22,7 +22,7 @@ CASES = {
 @pytest.mark.parametrize(("argv", "rounds"), CASES.values(), ids=CASES.keys())
 def test_command(benchmark: BenchmarkFixture, argv: tuple[str, ...], rounds: int) -> None:
     usage = [run(argv)]  # the files are in memory afterwards
-    benchmark.pedantic(lambda: usage.append(run(argv)), rounds=rounds)  # type: ignore[no-untyped-call]  # has no types
+    benchmark.pedantic(lambda: usage.append(run(argv)), rounds=rounds)
     benchmark.extra_info["megabytes"] = round(max(megabytes for _, megabytes in usage))
     benchmark.extra_info["processor seconds"] = round(min(seconds for seconds, _ in usage), 2)
 

@@ -4,9 +4,10 @@ Rounds alternate, and the fastest of each counts, in processor time, so that wha
 """
 
 import time
-from collections.abc import Callable
 
 import torch
+from omnikit_hf.model import HFBackbone
+from pytest_benchmark.fixture import BenchmarkFixture
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from omnikit.config import compose
@@ -19,7 +20,7 @@ TOKENS, PROMPT, ROUNDS, LIMIT = 128, 60, 5, 1.05
 SIZES = {"backbone.dim": 256, "backbone.layers": 4, "backbone.heads": 8, "backbone.kv_heads": 4, "backbone.ffn": 704}
 
 
-def test_decoding_costs_what_transformers_own_costs(benchmark: Callable[..., object]) -> None:
+def test_decoding_costs_what_transformers_own_costs(benchmark: BenchmarkFixture) -> None:
     torch.set_num_threads(1)
     model = OmniModel(make(compose("llama_omni/tiny", [f"{name}={value}" for name, value in SIZES.items()])),
                       ["backbone"]).eval()
@@ -45,10 +46,10 @@ def test_decoding_costs_what_transformers_own_costs(benchmark: Callable[..., obj
                 call()
                 times[name].append(time.process_time() - start)
 
-    benchmark.pedantic(rounds, rounds=1)  # type: ignore[attr-defined]  # a fixture, not a Callable
+    benchmark.pedantic(rounds, rounds=1)
     ratio = min(times["ours"]) / min(times["bare"])
     numbers = {"ratio": round(ratio, 4), "token_ms": round(1000 * min(times["ours"]) / TOKENS, 2)}
-    benchmark.extra_info.update(numbers)  # type: ignore[attr-defined]  # a fixture, not a Callable
+    benchmark.extra_info.update(numbers)
     print(f"\ndecoding, ours / transformers: {ratio:.3f}, {numbers['token_ms']} ms a token")
     assert ratio <= LIMIT
 
@@ -63,7 +64,8 @@ def prompt() -> Batch:
 def transformers_own(model: OmniModel) -> torch.nn.Module:
     """Give transformers' model with the same weights."""
     backbone = model.get_submodule("backbone")
-    config = backbone.model.config  # type: ignore[union-attr]  # of the hf plugin
+    assert isinstance(backbone, HFBackbone)
+    config = backbone.model.config
     assert isinstance(config, LlamaConfig)
     bare = AutoModelForCausalLM.from_config(config)
     bare.load_state_dict(backbone.state_dict())

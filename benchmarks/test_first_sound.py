@@ -4,9 +4,9 @@ The answers are those of llama_omni/tiny with random weights, sharpened so that 
 """
 
 import time
-from collections.abc import Callable
 
 import torch
+from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
 from omnikit.config import compose
@@ -19,7 +19,7 @@ OMEGAS, ROUNDS, UNITS = (10, 20, 40, 60, 80, 100), 3, 60
 FRAMES = 1.72  # of a unit in LLaMA-Omni's data
 
 
-def test_first_sound_against_omega(benchmark: Callable[..., object]) -> None:
+def test_first_sound_against_omega(benchmark: BenchmarkFixture) -> None:
     session, found = talker(), dict[str, float]()
     whole = session.answer(text="why").codes
 
@@ -32,13 +32,13 @@ def test_first_sound_against_omega(benchmark: Callable[..., object]) -> None:
         session.answer(text="why")
         found["whole answer, ms"] = round(1000 * (time.perf_counter() - start), 1)
 
-    benchmark.pedantic(measure, rounds=1)  # type: ignore[attr-defined]  # a fixture, not a Callable
+    benchmark.pedantic(measure, rounds=1)
     found["units"] = len(whole)
     tell(benchmark, found)
     assert found["first sound, ms, omega 10, exact"] < found["whole answer, ms"] / 2
 
 
-def test_vocoder(benchmark: Callable[..., object]) -> None:
+def test_vocoder(benchmark: BenchmarkFixture) -> None:
     codec, found = published_vocoder(), dict[str, float]()
     units = torch.randint(1000, (UNITS,), generator=torch.Generator().manual_seed(3))
     ways = {"whole": lambda: codec.decode(units), "exact segments of 10 units": lambda: exact(codec, units, 10),
@@ -51,7 +51,7 @@ def test_vocoder(benchmark: Callable[..., object]) -> None:
             wave = way()
             found[f"real-time factor, {name}"] = round((time.process_time() - start) / (len(wave) / 16000), 3)
 
-    benchmark.pedantic(measure, rounds=1)  # type: ignore[attr-defined]  # a fixture, not a Callable
+    benchmark.pedantic(measure, rounds=1)
     tell(benchmark, found)
     torch.testing.assert_close(ways["exact segments of 10 units"](), ways["whole"](), atol=1e-5, rtol=0)  # float32
 
@@ -88,6 +88,6 @@ def published_vocoder() -> StreamingCodec:
     return codec
 
 
-def tell(benchmark: Callable[..., object], found: dict[str, float]) -> None:
-    benchmark.extra_info.update(found)  # type: ignore[attr-defined]  # a fixture, not a Callable
+def tell(benchmark: BenchmarkFixture, found: dict[str, float]) -> None:
+    benchmark.extra_info.update(found)
     print("", *(f"{name}: {value}" for name, value in found.items()), sep="\n")

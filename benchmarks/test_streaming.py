@@ -8,10 +8,10 @@ thread; rounds alternate, and each step of an answer counts with its fastest, so
 
 import statistics
 import time
-from collections.abc import Callable
 from itertools import pairwise
 
 import torch
+from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
 from omnikit.config import compose
@@ -19,6 +19,7 @@ from omnikit.inference.generate import Sampling, steps
 from omnikit.inference.speech import Emission, Pace
 from omnikit.model import OmniModel
 from omnikit.plan import make
+from omnikit.protocols import StreamingHead
 from omnikit.types import Batch, Features
 
 LENGTHS = (32, 128, 256, 512)  # text tokens
@@ -46,7 +47,7 @@ class Recomputing:
         return new
 
 
-def test_cached_head_costs_what_one_pass_costs(benchmark: Callable[..., object]) -> None:
+def test_cached_head_costs_what_one_pass_costs(benchmark: BenchmarkFixture) -> None:
     model, states = built(), torch.randn(max(LENGTHS), BACKBONE["dim"], generator=torch.Generator().manual_seed(1))
     found: dict[str, float] = {}
 
@@ -59,8 +60,8 @@ def test_cached_head_costs_what_one_pass_costs(benchmark: Callable[..., object])
             found[f"faster in all, {length} tokens"] = round(integral(theirs, length) / sum(ours[:length]), 1)
         found.update(whole(model))
 
-    benchmark.pedantic(measure, rounds=1)  # type: ignore[attr-defined]  # a fixture, not a Callable
-    benchmark.extra_info.update(found)  # type: ignore[attr-defined]  # a fixture, not a Callable
+    benchmark.pedantic(measure, rounds=1)
+    benchmark.extra_info.update(found)
     print("", *(f"{name}: {value}" for name, value in found.items()), sep="\n")
     assert found["faster in all, 256 tokens"] >= FASTER
     assert found["streamed / offline"] <= LIMIT
@@ -70,10 +71,11 @@ def test_cached_head_costs_what_one_pass_costs(benchmark: Callable[..., object])
 def cached(model: OmniModel, states: Tensor) -> list[float]:
     """Give the seconds of each token."""
     head, seconds = model.head("speech"), []
-    state = head.init_state(1)  # type: ignore[attr-defined]  # a head that streams
+    assert isinstance(head, StreamingHead)
+    state = head.init_state(1)
     for one in states:
         start = time.process_time()
-        _, state = head.step(Features(one[None, None], torch.tensor([1])), state)  # type: ignore[attr-defined]
+        _, state = head.step(Features(one[None, None], torch.tensor([1])), state)
         seconds.append(time.process_time() - start)
     return seconds
 

@@ -6,12 +6,12 @@ with its fastest round of processor time, so that what else the machine does fal
 
 import os
 import time
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
 import pytorch_lightning as L
 import torch
+from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 from torch.optim import AdamW
 from torch.utils.data import DataLoader
@@ -41,7 +41,7 @@ class Clock(L.Callback):
         self.ends.append(time.process_time())
 
 
-def test_lightning_step_costs_what_a_hand_written_one_costs(benchmark: Callable[..., object], tmp_path: Path) -> None:
+def test_lightning_step_costs_what_a_hand_written_one_costs(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
     os.environ.setdefault("OMNIKIT_CACHE", str(tmp_path / "cache"))
     torch.set_num_threads(1)
     plan = make(compose("llama_omni/tiny", SMALL))
@@ -53,11 +53,11 @@ def test_lightning_step_costs_what_a_hand_written_one_costs(benchmark: Callable[
             times["hand"].append(by_hand(plan, stage))
             times["lightning"].append(by_lightning(plan, stage, tmp_path))
 
-    benchmark.pedantic(rounds, rounds=1)  # type: ignore[attr-defined]  # a fixture, not a Callable
+    benchmark.pedantic(rounds, rounds=1)
     fastest = {name: sum(min(step) for step in zip(*found, strict=True)) for name, found in times.items()}
     ratio = fastest["lightning"] / fastest["hand"]
     numbers = {"ratio": round(ratio, 4), "step_ms": round(1000 * fastest["lightning"] / (STEPS - 1), 1)}
-    benchmark.extra_info.update(numbers)  # type: ignore[attr-defined]  # a fixture, not a Callable
+    benchmark.extra_info.update(numbers)
     print(f"\nLightning / by hand: {ratio:.3f}, {1000 * fastest['hand'] / (STEPS - 1):.1f} ms a step by hand")
     assert ratio <= LIMIT
 

@@ -3,11 +3,15 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+from small import write_recipe
 
 from omnikit import registry
+from omnikit.config import compose_tree
 
 
 @pytest.fixture
@@ -24,6 +28,14 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             del sys.modules[name]
     monkeypatch.undo()
     registry.forget()
+
+
+@pytest.fixture(scope="module")
+def fitting(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The small recipe, as Hydra gives it."""
+    values = OmegaConf.to_container(compose_tree(str(write_recipe(tmp_path_factory.mktemp("recipe")))))
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
 
 
 @pytest.fixture(autouse=True)
