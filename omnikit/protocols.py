@@ -8,11 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from omnikit.building import Builder as Builder  # the roles of a dataset's making, by the name they had here first
-from omnikit.building import BuilderConfig as BuilderConfig
-from omnikit.building import Runs as Runs
-from omnikit.building import Units as Units
-from omnikit.building import Writer as Writer
 from omnikit.specs import CodecSpec, FeatureSpec, SignalSpec
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--recogniser", help="run of the recogniser that hears the answers; by default the recipe's")
     parser.add_argument("--limit", type=at_least_one, help="score at most so many rows of each dataset")
     parser.add_argument("--batch-size", type=at_least_one, help="questions at a time (32)")
-    parser.add_argument("--latency-rows", type=at_least_none, help="answers against the clock for each omega (20; 0 for none)")
+    parser.add_argument("--latency-rows", type=at_least_zero, help="answers against the clock for each omega (20; 0 for none)")
     parser.add_argument("--omega", type=omegas, help="units before a segment is spoken, where latency is measured"
                         " (10,20,40,80)")
     parser.add_argument("--speak-with", choices=("codec", "units"), default="codec", help="units: the part that makes the"
@@ -67,7 +67,7 @@ def _percent(number: Mapping[str, float] | None) -> str:
     return "–" if number is None else f"{100 * number['value']:.1f} %"
 
 
-def at_least_none(word: str) -> int:
+def at_least_zero(word: str) -> int:
     """Read a count that may be 0, for argparse."""
     return 0 if word == "0" else at_least_one(word)
 

@@ -7,10 +7,10 @@ from omnikit.commands.arguments import Parser
 from omnikit.commands.table import columns
 from omnikit.errors import ConfigError, RegistryError, nearest
 from omnikit.places import recipe_files
+from omnikit.recipe import SLOTS
 from omnikit.specs import KINDS
 
 GROUPS = (*KINDS, "template", "data")
-SLOT_KINDS = {"units": "codec", "dataset": "data"}
 
 
 def run(argv: list[str]) -> int:
@@ -32,7 +32,7 @@ def run(argv: list[str]) -> int:
 
 def kind_of(word: str) -> str | None:
     """Give the kind that a word means: its name, its plural, or the slot of a recipe that takes it; None for no kind."""
-    known = {kind: kind for kind in (*GROUPS, "recipe")} | SLOT_KINDS
+    known = {kind: kind for kind in (*GROUPS, "recipe")} | SLOTS | {"dataset": "data"}
     return known.get(word) or known.get(word.removesuffix("s"))
 
 

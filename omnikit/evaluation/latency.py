@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from omnikit.data.collate import waveform
 from omnikit.evaluation.records import Timing
 from omnikit.inference.session import Session
+from omnikit.inference.times import Times
 from omnikit.protocols import StreamingCodec, StreamingHead
 from omnikit.training.progress import progress
 from omnikit.types import Sample
@@ -63,12 +64,8 @@ def _time(session: Session, name: str, question: dict[str, object], omega: int |
         answer = session.answer(**question)  # type: ignore[arg-type]  # made by `asked`
         whole = time.perf_counter() - start
         return Timing(name, None, whole, whole if answer.seconds else None, whole, answer.seconds)
-    first_text, first_sound, whole, seconds = None, None, 0.0, 0.0
+    times, whole = Times(), 0.0
     for event in session.stream(**question, omega=omega, independent=independent(session)):  # type: ignore[arg-type]  # as above
+        times.notice(event)
         whole = event.seconds
-        if event.text and first_text is None:
-            first_text = event.seconds
-        if event.waveform is not None and len(event.waveform):
-            first_sound = event.seconds if first_sound is None else first_sound
-            seconds += len(event.waveform) / event.sample_rate
-    return Timing(name, omega, whole if first_text is None else first_text, first_sound, whole, seconds)
+    return Timing(name, omega, whole if times.text is None else times.text, times.sound, whole, times.said)

@@ -10,9 +10,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from omnikit.building import Runs, Units
 from omnikit.data.media import load_audio
 from omnikit.errors import ConfigError, OmnikitError
-from omnikit.protocols import TTS, Runs, Units
+from omnikit.protocols import TTS
 from omnikit.registry import component
 from omnikit.schema import plain
 from omnikit.types import Built

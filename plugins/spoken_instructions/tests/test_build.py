@@ -24,8 +24,8 @@ from omnikit_spoken_instructions.sound import with_noise, with_voice
 from omnikit_spoken_instructions.worker import record
 
 from omnikit import cli
+from omnikit.building import Units, Writer
 from omnikit.errors import ConfigError, DataError, OmnikitError, RunError
-from omnikit.protocols import Units, Writer
 from omnikit.types import Built
 
 ROWS = 40
