@@ -2,6 +2,7 @@
 
 import ast
 import re
+import runpy
 import shlex
 import sys
 import tomllib
@@ -16,6 +17,7 @@ from omnikit import cli, registry
 from omnikit.config import compose
 from omnikit.places import recipe_files
 from omnikit.plan import make
+from omnikit.specs import KINDS
 from omnikit.types import Signal
 
 ROOT = Path(__file__).parent.parent
@@ -159,3 +161,9 @@ def test_links_of_a_page_lead_to_files(page: Path) -> None:
                          ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_page_names_no_package_registry(page: Path) -> None:
     assert HOSTS.findall(page.read_text(encoding="utf-8")) == []
+
+
+def test_the_reference_describes_every_component() -> None:
+    made = runpy.run_path(str(ROOT / "tools" / "make_reference.py"))["components"]()
+    assert [line.removeprefix("### ") for line in made.splitlines() if line.startswith("### ")] == [
+        name for kind in KINDS for name in registry.components(kind)]

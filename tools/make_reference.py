@@ -101,8 +101,8 @@ def section(kind: str, name: str) -> str:
     rows = [f"| `{field}` | `{shown(value)}` | {readable(cls, field)} | {notes.get(field, '')} |"
             for field, value in defaults(cls).items()]
     table = ["| field | default | type | meaning |", "|---|---|---|---|", *rows] if rows else ["It has no fields."]
-    facts = said("show", f"{kind}/{name}").partition("\ncontract\n")[2].partition("\npackage ")
-    contract = inspect.cleandoc(facts[0]) or "nothing beyond build()"
+    facts = said("show", f"{kind}/{name}").partition("\npackage ")
+    contract = inspect.cleandoc(facts[0].partition("\ncontract\n")[2]) or "nothing beyond build()"
     package, licence, *_ = (line.partition("  ")[2].strip() for line in ("package " + facts[2]).splitlines())
     return "\n".join([f"### {name}", "", about, "", *table, "", "Its contract, with the defaults:", "", "```text", contract,
                       "```", "", *presets(kind, name), f"Package {package}, licence {licence}.", ""])
