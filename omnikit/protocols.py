@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class EncoderConfig(Protocol):
-    """Turns a signal into features."""
+    """Turns a signal into features.
+
+    - pictures, where it reads images: the PictureSpec by which pictures and films become its signals, one for each tile.
+    """
 
     @property
     def input(self) -> SignalSpec: ...

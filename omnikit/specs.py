@@ -54,6 +54,38 @@ class FeatureSpec:
 
 
 @dataclass(frozen=True)
+class PictureSpec:
+    """How an encoder of images wants pictures and films cut and coloured; what it reads are tiles (3, size, size).
+
+    Args:
+        size: side of a tile in pixels.
+        mean: of red, green and blue, in [0, 1].
+        deviation: of red, green and blue, in [0, 1].
+        fit: how a whole picture or frame becomes a square: shortest edge resized and the centre cut out, or padded to a square.
+        least_tiles: that a picture is cut into (a thumbnail is not counted).
+        most_tiles: that a picture is cut into; 0 cuts none and fits the picture as `fit` says.
+        thumbnail: whether a picture of several tiles is followed by all of it, small.
+        frame_rate: frames of a film per second; None: four of a film under 4 s, one a second up to 16 s, sixteen of a longer
+            one (arXiv:2501.01957).
+        least_frames: of a film; a shorter one repeats some.
+        most_frames: of a film.
+        pooled: (every, slow, fast): in a film every so many frames keep `slow` vectors, the others `fast`; None keeps all.
+    """
+
+    size: int
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)  # ImageNet's
+    deviation: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    fit: str = "crop"
+    least_tiles: int = 1
+    most_tiles: int = 12
+    thumbnail: bool = True
+    frame_rate: float | None = None
+    least_frames: int = 4
+    most_frames: int = 16
+    pooled: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True)
 class CodecSpec:
     """A codec's handshake.
 

@@ -107,10 +107,12 @@ class Part:
     """One piece of a message.
 
     Args:
-        type: "text", "audio", "image" or "video".
+        type: "text", "audio", "image" or "video"; "prompt" is a place for learned vectors.
         text: the text of a text part; for audio, what is said in it (None if unknown).
         path: the media file, if the data lies in one.
         audio: [N] mono waveform in [-1, 1] at `sample_rate`, if the data is at hand.
+        pixels: [H, W, 3] uint8 of an image or [F, H, W, 3] of a video at `frame_rate`, if the data is at hand.
+        frame_rate: of `pixels`, frames per second.
         codes: codec ids of an audio part, where the data brings them.
     """
 
@@ -120,14 +122,25 @@ class Part:
     audio: NDArray[np.float32] | None = None
     sample_rate: int = 16000
     codes: tuple[int, ...] | None = None
+    pixels: NDArray[np.uint8] | None = None
+    frame_rate: float = 25.0
 
 
 @dataclass(frozen=True)
 class Message:
-    """One turn of a conversation; role is "system", "user" or "assistant"."""
+    """One turn of a conversation.
+
+    Args:
+        role: "system", "user" or "assistant".
+        state: of an answer, what the model takes the question for, where the row says it: "noise" is not meant for it. None:
+            "audio" if the question before holds some, else "text".
+        cut: of an answer, True where it breaks off: the token that ends an answer is left out.
+    """
 
     role: str
     content: tuple[Part, ...]
+    state: str | None = None
+    cut: bool = False
 
 
 @dataclass(frozen=True)
@@ -215,12 +228,16 @@ class Built:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model gives back: its text and, with a speech branch, its waveform [N] in [-1, 1] at `sample_rate`."""
+    """What the model gives back: its text and, with a speech branch, its waveform [N] in [-1, 1] at `sample_rate`.
+
+    `state` is what it took the question for, where its template has state tokens: "audio", "noise" (no answer) or "text".
+    """
 
     text: str
     waveform: NDArray[np.float32] | None = None
     sample_rate: int = 16000
     codes: tuple[int, ...] = ()
+    state: str | None = None
 
     @property
     def seconds(self) -> float:
