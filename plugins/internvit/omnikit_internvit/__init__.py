@@ -1,0 +1,1 @@
+"""InternViT under its published weight names."""

@@ -1,0 +1,117 @@
+"""The settings and contract of InternViT. Imports no torch."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from omnikit.specs import FeatureSpec, PictureSpec, SignalSpec
+
+if TYPE_CHECKING:
+    from omnikit_internvit.model import InternVitEncoder
+
+SHUFFLE = 2  # neighbours on each side that pixel shuffle joins into one vector: InternVL's scale factor 0.5
+
+
+@dataclass(frozen=True)
+class InternVit:
+    """InternViT and pixel shuffle: a tile in, a quarter of its patches out, each vector four patches wide.
+
+    Defaults are those of InternViT-300M-448px as VITA-1.5 uses it: pre-norm, no norm at the end, learned positions.
+    Source: arXiv:2312.14238, arXiv:2404.16821 (pixel shuffle).
+
+    Args:
+        size: side of a tile in pixels.
+        patch: side of a patch in pixels.
+        dim: width inside the transformer; what comes out is four times as wide.
+        ffn: width inside the feed-forward layers.
+        norm: LayerNorm, or RMSNorm as in InternViT-6B.
+        eps: of every norm.
+        qkv_bias: whether queries, keys and values have a bias.
+        qk_norm: RMSNorm over the queries, and over the keys, of all heads together, as in InternViT-6B.
+        layer_scale: what the learned scales of attention and feed-forward begin at.
+        drop_path: share of rows whose last layer is skipped while training; layers before it in proportion to their depth.
+        layer: whose output is taken, as an index into [embeddings, layer 1, …]; the layers behind it are not built.
+        gain: the features are multiplied by this before the shuffle; the released VITA weights need 0.5.
+        checkpointing: keep only the input of each layer while training and compute the rest again: less memory, slower.
+        most_tiles: that a picture is cut into; 0 cuts none.
+        thumbnail: whether a picture of several tiles is followed by all of it, small.
+        frame_rate: frames of a film per second; see PictureSpec.
+        least_frames: of a film.
+        most_frames: of a film.
+        pooled: slow-fast pooling of a film; see PictureSpec.
+        weights: a published InternViT: its folder (model.safetensors, config.json) or one file; None: random weights.
+    """
+
+    size: int = 448
+    patch: int = 14
+    dim: int = 1024
+    layers: int = 24
+    heads: int = 16
+    ffn: int = 4096
+    norm: Literal["layer", "rms"] = "layer"
+    eps: float = 1e-6
+    qkv_bias: bool = True
+    qk_norm: bool = False
+    layer_scale: float = 1.0
+    drop_path: float = 0.1
+    layer: int = -1
+    gain: float = 0.5
+    checkpointing: bool = False
+    most_tiles: int = 12
+    thumbnail: bool = True
+    frame_rate: float | None = None
+    least_frames: int = 4
+    most_frames: int = 16
+    pooled: tuple[int, int, int] | None = None
+    weights: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("size", "patch", "dim", "layers", "heads", "ffn"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, but must be at least 1")
+        if self.dim % self.heads:
+            raise ValueError(f"heads is {self.heads}, but must divide dim, which is {self.dim}")
+        if self.size % (SHUFFLE * self.patch):
+            raise ValueError(f"size is {self.size}, but must be a multiple of {SHUFFLE * self.patch}: patches of {self.patch} "
+                             f"pixels are joined {SHUFFLE} by {SHUFFLE}")
+        if not 0.0 <= self.drop_path < 1.0:
+            raise ValueError(f"drop_path is {self.drop_path}, but must be at least 0 and below 1")
+        if not -self.layers <= self.layer <= self.layers or self.layer == 0:
+            raise ValueError(f"layer is {self.layer}, but must be from 1 to {self.layers}, or from -{self.layers} to -1 counted "
+                             "from the end")
+        if self.eps <= 0 or self.gain == 0:
+            raise ValueError(f"eps is {self.eps:g} and gain is {self.gain:g}, but eps must be above 0 and gain not 0")
+        assert self.pictures  # its fields are ours: they are refused here, not when it is first asked for
+
+    @property
+    def grid(self) -> int:
+        """Patches on a side of a tile."""
+        return self.size // self.patch
+
+    @property
+    def depth(self) -> int:
+        """Layers that are built: up to the chosen one."""
+        return self.layer if self.layer > 0 else self.layers + 1 + self.layer
+
+    @property
+    def input(self) -> SignalSpec:
+        return SignalSpec("image", None, (3, self.size, self.size))
+
+    @property
+    def output(self) -> FeatureSpec:
+        return FeatureSpec(SHUFFLE**2 * self.dim, count=(self.grid // SHUFFLE) ** 2)
+
+    @property
+    def pictures(self) -> PictureSpec:
+        return PictureSpec(
+            self.size, most_tiles=self.most_tiles, thumbnail=self.thumbnail, frame_rate=self.frame_rate,
+            least_frames=self.least_frames, most_frames=self.most_frames, pooled=self.pooled,
+        )
+
+    def length(self, items: int) -> int:
+        """Give the vectors of a tile, which are as many for every tile."""
+        return (self.grid // SHUFFLE) ** 2
+
+    def build(self) -> "InternVitEncoder":
+        from omnikit_internvit.model import InternVitEncoder
+
+        return InternVitEncoder(self)
