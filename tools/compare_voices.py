@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from omnikit.data.collate import spoken, waveform
+from omnikit.data.signals import spoken, waveform
 from omnikit.data.templates import said
 from omnikit.errors import OmnikitError, RunError
 from omnikit.evaluation.metrics import word_errors

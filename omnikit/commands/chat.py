@@ -109,8 +109,8 @@ class Asking:
 
 def _example(session: "Session", out: Path | None) -> str:
     """Write the question of the first evaluation row beside `out`, and say what it asks; gives the sound file."""
-    from omnikit.data.collate import questions, waveform
     from omnikit.data.media import save_audio
+    from omnikit.data.signals import questions, waveform
 
     datasets = list(session.plan.recipe.evaluate.data.values())
     if not datasets:

@@ -7,24 +7,21 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from omnikit.data.codes import Codes
-from omnikit.data.media import load_audio
 from omnikit.data.pieces import Piece, encode
+from omnikit.data.signals import Wave, questions, signal, spoken, waveform
 from omnikit.data.templates import prompt, render, said
 from omnikit.data.tokenizer import Tokenizer, load
 from omnikit.errors import ConfigError, DataError
 from omnikit.plan import Inlet, Plan
 from omnikit.protocols import HeadConfig
-from omnikit.types import Batch, Part, Sample, Signal, Targets
+from omnikit.types import Batch, Part, Sample, Targets
 from omnikit.wiring import BACKBONE_TAPS
 
 PADDING = -100  # of targets
-Wave = NDArray[np.float32]
 
 
 @dataclass
@@ -213,51 +210,10 @@ def transcriber(plan: Plan, branch: str) -> Tokenizer | None:
     return load(reference) if reference else None
 
 
-def questions(sample: Sample) -> list[Part]:
-    """Give the media parts of what the model is asked, in order."""
-    return [part for message in sample.messages if message.role != "assistant" for part in message.content
-            if part.type != "text"]
-
-
-def spoken(sample: Sample) -> list[Part]:
-    """Give the audio parts of the answers, in order."""
-    return [part for message in sample.messages if message.role == "assistant" for part in message.content
-            if part.type == "audio"]
-
-
-def waveform(part: Part, rate: int, row: str) -> Wave:
-    """Give an audio part as [N] float32 at `rate`; raises DataError naming the row."""
-    if part.audio is not None:
-        wave = np.asarray(part.audio, dtype=np.float32)
-        if part.sample_rate != rate:
-            import soxr
-
-            wave = np.asarray(soxr.resample(wave, part.sample_rate, rate), dtype=np.float32)
-    elif part.path is not None:
-        try:
-            wave = load_audio(part.path, rate)
-        except DataError as error:
-            raise DataError(f"Row {row}: {error}") from error
-    else:
-        raise DataError(f"Row {row} has a part of type {part.type} with neither a path nor data; give it one.")
-    if not len(wave):
-        raise DataError(f"Row {row} has empty {part.type}, but at least one sample is needed.")
-    return wave
-
-
 def padded(rows: Sequence[Sequence[int]], filler: int) -> Tensor:
     """Give [B, longest] int64, filled on the right."""
     longest = max((len(row) for row in rows), default=0)
     return torch.tensor([[*row, *[filler] * (longest - len(row))] for row in rows], dtype=torch.int64).view(len(rows), longest)
-
-
-def signal(waves: Sequence[Wave]) -> Signal:
-    """Give waveforms as one padded signal."""
-    lengths = [len(wave) for wave in waves]
-    data = torch.zeros(len(waves), max(lengths))
-    for row, wave in zip(data, waves, strict=True):
-        row[: len(wave)] = torch.from_numpy(wave)
-    return Signal(data, torch.tensor(lengths, dtype=torch.int64))
 
 
 def moved(batch: Batch, device: torch.device) -> Batch:

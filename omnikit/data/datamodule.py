@@ -6,7 +6,7 @@ from typing import TypeVar
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from omnikit.data.collate import questions, spoken
+from omnikit.data.signals import questions, spoken
 from omnikit.errors import DataError
 from omnikit.protocols import Reader
 from omnikit.types import Batch, Part, Sample

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 
-from omnikit.data.collate import questions, spoken
+from omnikit.data.signals import questions, spoken
 from omnikit.data.templates import said
 from omnikit.errors import DataError
 from omnikit.plan import Outlet, Plan

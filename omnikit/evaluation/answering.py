@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from omnikit.data.collate import questions, spoken, waveform
 from omnikit.data.media import save_audio
+from omnikit.data.signals import questions, spoken, waveform
 from omnikit.data.templates import said
 from omnikit.errors import DataError, PlanError
 from omnikit.evaluation.records import Record

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from omnikit.data.collate import waveform
+from omnikit.data.signals import waveform
 from omnikit.evaluation.records import Timing
 from omnikit.inference.session import Session
 from omnikit.inference.times import Times

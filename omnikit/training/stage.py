@@ -20,8 +20,9 @@ import torch.utils.deterministic
 from torch.utils.data import DataLoader
 
 from omnikit.data.codes import Codes
-from omnikit.data.collate import Collator, spoken, waveform
+from omnikit.data.collate import Collator
 from omnikit.data.datamodule import Buckets, Mixture, loader
+from omnikit.data.signals import spoken, waveform
 from omnikit.data.supervision import check_supervised
 from omnikit.errors import DataError, OmnikitError, RunError
 from omnikit.model import OmniModel

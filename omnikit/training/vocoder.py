@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import IterableDataset
 
-from omnikit.data.collate import spoken, waveform
+from omnikit.data.signals import spoken, waveform
 from omnikit.errors import DataError, RunError
 from omnikit.protocols import Codec, LabellingCodec, Reader, Vocoder, VocoderConfig
 from omnikit.training.adversary import Adversary, adversarial_loss, judgement_loss, matching_loss

@@ -11,7 +11,8 @@ from doubles import RATE, SPECIALS, WORDS, BoxModule, Echo, EchoReader, Mind, Mo
 from torch.utils.data._utils.pin_memory import pin_memory
 
 from omnikit.data.codes import Codes
-from omnikit.data.collate import Collator, signal
+from omnikit.data.collate import Collator
+from omnikit.data.signals import signal
 from omnikit.errors import ConfigError, DataError
 from omnikit.model import OmniModel
 from omnikit.plan import Plan

@@ -11,8 +11,8 @@ import pytest
 from doubles import Echo, EchoReader, make_plan, make_recogniser, write_tokenizer
 
 from omnikit.commands.eval import omegas, run, table
-from omnikit.data.collate import questions
 from omnikit.data.media import load_audio
+from omnikit.data.signals import questions
 from omnikit.errors import ConfigError, PlanError, RunError
 from omnikit.evaluation import score as scoring
 from omnikit.evaluation.answering import rotated, some, spread
