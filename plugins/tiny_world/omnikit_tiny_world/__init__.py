@@ -1,0 +1,1 @@
+"""A tiny world that draws, films and speaks itself."""

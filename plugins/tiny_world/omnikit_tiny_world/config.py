@@ -1,0 +1,93 @@
+"""The settings of the tiny world and what its rows hold. Draws and says nothing before `build()`."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from omnikit_tiny_world.model import TinyCorpus
+
+SPLITS = ("train", "test", "test_unseen")
+LANGUAGES = ("en", "zh", "both")
+VIEWS: dict[str, tuple[str, ...]] = {
+    "captions": ("image", "text", "answer"),
+    "film_captions": ("video", "text", "answer"),
+    "pictures": ("image", "text", "answer"),
+    "films": ("video", "text", "answer"),
+    "text": ("text", "answer"),
+    "spoken_pictures": ("image", "audio", "transcript", "answer"),
+    "spoken_films": ("video", "audio", "transcript", "answer"),
+    "speech": ("audio", "transcript", "answer"),
+    "reading": ("audio", "transcript"),
+    "transcribe": ("audio", "transcript", "answer"),
+    "noise": ("audio", "answer"),
+    "turns": ("audio", "text", "image", "answer"),
+}  # view → what its rows hold
+ASKED = ("spoken_pictures", "spoken_films", "speech")  # views whose questions may also be text
+TRAIN, TEST = 8000, 400  # rows of a split when `size` is 0
+SECONDS = 4.0  # no recording is longer
+
+
+@dataclass(frozen=True)
+class TinyWorld:
+    """Drawn pictures, short films, and questions about them and about numbers and words, written or spoken in two languages.
+
+    What is held out (a color × shape × count, a printed word × its color, a color × shape × direction, two numbers to add)
+    occurs in training in no view, wording or language.
+
+    Args:
+        split: "train"; "test" (held-out combinations, voices heard in training); "test_unseen" (the same rows in voices
+            never heard).
+        view: "captions", "film_captions" (a sentence that names all there is), "pictures", "films" (a written question),
+            "spoken_pictures", "spoken_films" (a spoken one), "speech" (a spoken question about numbers and words), "text"
+            (the same written), "reading" (audio and what is said, no answer: for a recogniser), "transcribe" (a learned
+            prompt and audio; the answer is what is said), "noise" (statements and sounds not meant for the model), "turns"
+            (questions, noise and written text, for the state).
+        language: "en", "zh", or "both", which take turns.
+        size: number of rows; 0 for the split's default.
+        seed: decides what is held out, the order, what is drawn and who speaks.
+        spoken: share of the questions of the spoken views that are said; the others are written.
+        noisy: share of the recordings that have a noise mixed in, at 0 to 15 dB.
+        wide: share of the pictures of one question or caption that are two tiles wide or high.
+        tts: the text-to-speech component that speaks.
+    """
+
+    split: Literal["train", "test", "test_unseen"] = "train"
+    view: str = "pictures"
+    language: Literal["en", "zh", "both"] = "both"
+    size: int = 0
+    seed: int = 0
+    spoken: float = 1.0
+    noisy: float = 0.0
+    wide: float = 0.1
+    tts: str = "espeak"
+
+    def __post_init__(self) -> None:
+        for name, known in (("split", SPLITS), ("view", tuple(VIEWS)), ("language", LANGUAGES)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, but tiny_world has {', '.join(known)}")
+        if self.size < 0:
+            raise ValueError(f"size is {self.size}, but a corpus has at least one row (0 means its default)")
+        for name in ("spoken", "noisy", "wide"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, but a share lies between 0 and 1")
+        if self.spoken != 1 and self.view not in ASKED:
+            raise ValueError(f"spoken is {self.spoken}, but only {', '.join(ASKED)} may be written instead, not {self.view}")
+
+    @property
+    def provides(self) -> tuple[str, ...]:
+        """What a row holds."""
+        held = VIEWS[self.view]
+        if self.spoken == 1:
+            return held
+        return (*held, "text") if self.spoken else ("text", *(name for name in held if name not in ("audio", "transcript")))
+
+    @property
+    def seconds(self) -> float | None:
+        """No recording is longer than this; None where nothing is said."""
+        return SECONDS if "audio" in self.provides else None
+
+    def build(self) -> "TinyCorpus":
+        """Give the rows; recordings that the cache lacks are made now, with a progress bar."""
+        from omnikit_tiny_world.model import TinyCorpus
+
+        return TinyCorpus(self)

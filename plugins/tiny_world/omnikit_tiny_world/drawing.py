@@ -1,0 +1,178 @@
+"""Draws scenes: pictures [H, W, 3] and films [F, H, W, 3], uint8. Pillow only; knows nothing of questions."""
+
+import math
+import random
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from omnikit_tiny_world.scenes import Scene
+
+Pixels = NDArray[np.uint8]
+Color = tuple[int, int, int]
+SIDE = 64  # pixels
+FINE = 3  # drawn so many times larger and averaged, against jagged edges
+GAP = 3  # pixels between shapes, at least
+LARGEST, SMALLEST = 24, 12  # pixels across
+INKS: dict[str, Color] = {
+    "red": (214, 38, 40), "orange": (248, 142, 24), "yellow": (238, 222, 48), "green": (38, 160, 66),
+    "blue": (40, 84, 214), "purple": (152, 56, 182),
+}  # fmt: skip
+JITTER = 12  # of an ink, up and down in each channel
+GRAYS = ((8, 60), (205, 252))  # backgrounds are dark or light
+FONT_SIZES = (27, 33)
+FRAMES, FRAME_RATES = (6, 10), (3.0, 4.0, 5.0)  # no film takes four seconds
+PATH = (0.42, 0.56)  # how far a film's shape goes, in picture sides
+
+Point = tuple[float, float]
+
+
+def picture(scene: Scene, chance: random.Random, size: tuple[int, int] = (SIDE, SIDE)) -> Pixels:
+    """Draw a scene.
+
+    Args:
+        scene: shapes or a printed word.
+        chance: decides places, sizes, background and noise.
+        size: width and height in pixels.
+    """
+    ink, paper = _ink(scene.color, chance), _paper(chance)
+    if scene.word:
+        image = _print(scene.word, ink, paper, size, chance)
+    else:
+        centres, across = _places(int(scene.count), scene.position, size, chance)
+        image = _stamp(scene.shape, (centres, across), ink, paper, size)
+    return _noisy(np.asarray(image), chance, chance.uniform(0, 6))
+
+
+def film(scene: Scene, chance: random.Random) -> tuple[Pixels, float]:
+    """Film a scene: frames and frames per second. Where the shape is in one frame does not tell where it goes."""
+    ink, paper = _ink(scene.color, chance), _paper(chance)
+    count, rate = chance.randint(*FRAMES), chance.choice(FRAME_RATES)
+    across, far = chance.uniform(14, 20), chance.uniform(*PATH) * SIDE
+    edge = across / 2 + 2
+    along, aside = chance.uniform(edge, SIDE - edge - far), chance.uniform(edge, SIDE - edge)
+    noise = chance.uniform(0, 5)
+    frames = []
+    for step in range(count):
+        moved = along + far * step / (count - 1)
+        if scene.direction in ("left", "up"):
+            moved = SIDE - moved
+        centre = (moved, aside) if scene.direction in ("left", "right") else (aside, moved)
+        frames.append(_noisy(np.asarray(_stamp(scene.shape, ([centre], across), ink, paper, (SIDE, SIDE))), chance, noise))
+    return np.stack(frames), rate
+
+
+def _ink(name: str, chance: random.Random) -> Color:
+    red, green, blue = (min(255, max(0, value + chance.randint(-JITTER, JITTER))) for value in INKS[name])
+    return red, green, blue
+
+
+def _paper(chance: random.Random) -> Color:
+    gray = chance.randint(*chance.choice(GRAYS))
+    red, green, blue = (min(255, max(0, gray + chance.randint(-6, 6))) for _ in range(3))
+    return red, green, blue
+
+
+def _noisy(pixels: Pixels, chance: random.Random, strength: float) -> Pixels:
+    noise = np.random.default_rng(chance.getrandbits(64)).standard_normal(pixels.shape, np.float32) * np.float32(strength)
+    return np.clip(np.rint(pixels + noise), 0, 255).astype(np.uint8)
+
+
+def _places(count: int, position: str, size: tuple[int, int], chance: random.Random) -> tuple[list[Point], float]:
+    """Give the centres of `count` shapes that do not touch, and how large they are, in pixels."""
+    left, top, width, height = _region(count, position, size)
+    best = _grid(count, width, height)
+    cell = min(width / best[0], height / best[1])
+    across = min(LARGEST, cell - GAP) * chance.uniform(0.8, 1)
+    across = max(SMALLEST, across)
+    cells = [(column, row) for row in range(best[1]) for column in range(best[0])]
+    centres = []
+    for column, row in sorted(chance.sample(cells, count)):
+        roam_x = max(0.0, min(width / best[0] - across - GAP, across)) / 2
+        roam_y = max(0.0, min(height / best[1] - across - GAP, across)) / 2
+        centres.append((left + (column + 0.5) * width / best[0] + chance.uniform(-roam_x, roam_x),
+                        top + (row + 0.5) * height / best[1] + chance.uniform(-roam_y, roam_y)))
+    return centres, across
+
+
+def _region(count: int, position: str, size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Give left, top, width, height of where the group may be: half the picture, or its middle."""
+    width, height = size
+    share = 0.94 if count > 2 else 0.7
+    if position in ("left", "right"):
+        region_width, region_height = width * 0.46, height * share
+        left = width * 0.02 if position == "left" else width * 0.52
+        return left, (height - region_height) / 2, region_width, region_height
+    if position in ("top", "bottom"):
+        region_width, region_height = width * share, height * 0.46
+        top = height * 0.02 if position == "top" else height * 0.52
+        return (width - region_width) / 2, top, region_width, region_height
+    return width * 0.2, height * 0.2, width * 0.6, height * 0.6
+
+
+def _grid(count: int, width: float, height: float) -> tuple[int, int]:
+    """Give columns and rows with the largest cells."""
+    grids = {1: [(1, 1)], 2: [(1, 2), (2, 1)], 3: [(1, 3), (3, 1), (2, 2)], 4: [(2, 2), (1, 4), (4, 1)]}[count]
+    return max(grids, key=lambda grid: min(width / grid[0], height / grid[1]))
+
+
+def _stamp(shape: str, places: tuple[list[Point], float], ink: Color, paper: Color, size: tuple[int, int]) -> Image.Image:
+    """Draw one shape at several places."""
+    centres, across = places
+    image = Image.new("RGB", (size[0] * FINE, size[1] * FINE), paper)
+    draw = ImageDraw.Draw(image)
+    for x, y in centres:
+        _draw(draw, shape, (x * FINE, y * FINE), across * FINE / 2, (ink, paper))
+    return image.reduce(FINE)
+
+
+def _draw(draw: ImageDraw.ImageDraw, shape: str, centre: Point, radius: float, colors: tuple[Color, Color]) -> None:
+    (x, y), (ink, paper) = centre, colors
+    box = (x - radius, y - radius, x + radius, y + radius)
+    if shape in ("circle", "ring"):
+        draw.ellipse(box, fill=ink)
+        if shape == "ring":
+            draw.ellipse((x - radius / 2, y - radius / 2, x + radius / 2, y + radius / 2), fill=paper)
+    elif shape == "square":
+        draw.rectangle((x - radius * 0.88, y - radius * 0.88, x + radius * 0.88, y + radius * 0.88), fill=ink)
+    elif shape == "cross":
+        arm = radius * 0.36
+        draw.rectangle((x - arm, y - radius, x + arm, y + radius), fill=ink)
+        draw.rectangle((x - radius, y - arm, x + radius, y + arm), fill=ink)
+    else:
+        draw.polygon([(x + radius * a, y + radius * b) for a, b in _outline(shape)], fill=ink)
+
+
+@cache
+def _outline(shape: str) -> tuple[Point, ...]:
+    """Give the corners of a triangle or a star of radius one."""
+    if shape == "triangle":
+        return (0, -0.95), (0.98, 0.85), (-0.98, 0.85)
+    corners = []
+    for corner in range(10):
+        radius = 1.0 if corner % 2 == 0 else 0.42
+        angle = math.pi * corner / 5
+        corners.append((radius * math.sin(angle), -radius * math.cos(angle)))
+    return tuple(corners)
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _print(word: str, ink: Color, paper: Color, size: tuple[int, int], chance: random.Random) -> Image.Image:
+    """Print a word somewhere on the paper, wholly inside."""
+    image = Image.new("RGB", size, paper)
+    draw = ImageDraw.Draw(image)
+    points = chance.randint(*FONT_SIZES)
+    left, top, right, bottom = draw.textbbox((0, 0), word, font=_font(points))
+    while right - left > size[0] - 2:
+        points -= 1
+        left, top, right, bottom = draw.textbbox((0, 0), word, font=_font(points))
+    x = chance.uniform(1, size[0] - 1 - (right - left)) - left
+    y = chance.uniform(1, size[1] - 1 - (bottom - top)) - top
+    draw.text((x, y), word, fill=ink, font=_font(points))
+    return image

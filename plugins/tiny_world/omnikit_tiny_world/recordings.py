@@ -1,0 +1,147 @@
+"""Recordings of utterances: each made once, by two workers, kept under the cache folder, read as memory maps.
+
+A store is one folder for one text-to-speech and version; in it, each time some utterances were lacking, lies one more shard:
+`samples.npy` (int16, all recordings one after another), `bounds.npy` (where each begins, and the end) and `names.json` (the
+hash of each utterance). A shard is either complete or absent. Views that say the same share it. Knows nothing of questions.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import astuple
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
+
+from omnikit.errors import DataError
+from omnikit.places import cache_folder
+from omnikit.registry import component
+from omnikit_tiny_world.script import Utterance
+
+WORKERS = 2
+FORMAT = 1  # part of the store's name: change it when the files' layout changes
+Place = tuple[int, int, int]  # shard, first sample, end
+
+
+class Recordings:
+    """Owns the places of some utterances in a store; gives each one's waveform."""
+
+    def __init__(self, shards: Sequence[Path], places: dict[str, Place]) -> None:
+        self._shards = list(shards)
+        self._places = places
+        self._open: dict[int, NDArray[np.int16]] = {}
+
+    def __getitem__(self, utterance: Utterance) -> NDArray[np.float32]:
+        """Give waveform [N] in [-1, 1]."""
+        shard, start, end = self._places[_name(utterance)]
+        if shard not in self._open:
+            self._open[shard] = np.load(self._shards[shard] / "samples.npy", mmap_mode="r")
+        return self._open[shard][start:end].astype(np.float32) / np.float32(32767)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_open": {}}  # a memory map would travel to a worker with all its samples
+
+    def seconds(self, sample_rate: int) -> float:
+        """Give the length of the longest one."""
+        return max((end - start for _, start, end in self._places.values()), default=0) / sample_rate
+
+
+def record(utterances: Iterable[Utterance], tts: str, title: str) -> Recordings:
+    """Give the recordings of `utterances`, from the cache or made now.
+
+    Raises:
+        DataError: the cache folder cannot be written, or its disk is full.
+    """
+    version = json.dumps([FORMAT, tts, component("tts", tts)().build().version])
+    store = cache_folder() / "tiny_world" / hashlib.sha256(version.encode()).hexdigest()[:16]
+    wanted = {_name(item): item for item in utterances}
+    shards, found = _stored(store)
+    missing = [item for name, item in wanted.items() if name not in found]
+    if missing:
+        try:
+            _make(store, missing, tts, title)
+        except OSError as error:
+            raise DataError(
+                f"The tiny world cannot be recorded in {store}: {error.strerror or error};"
+                " free some space there or set OMNIKIT_CACHE to another folder."
+            ) from error
+        shards, found = _stored(store)
+    return Recordings(shards, {name: found[name] for name in wanted})
+
+
+def _name(utterance: Utterance) -> str:
+    return hashlib.sha256(json.dumps(astuple(utterance)).encode()).hexdigest()[:20]
+
+
+def _stored(store: Path) -> tuple[list[Path], dict[str, Place]]:
+    """Give the finished shards and where each utterance lies in them."""
+    shards = sorted(path for path in store.glob("*") if path.is_dir() and not path.suffix)
+    places: dict[str, Place] = {}
+    for index, shard in enumerate(shards):
+        bounds = np.load(shard / "bounds.npy").tolist()
+        names = json.loads((shard / "names.json").read_text())
+        places.update({name: (index, bounds[i], bounds[i + 1]) for i, name in enumerate(names)})
+    return shards, places
+
+
+def _make(store: Path, utterances: Sequence[Utterance], tts: str, title: str) -> None:
+    """Write a shard under another name and rename it, so that a half-written one is never found."""
+    names = [_name(item) for item in utterances]
+    folder = store / hashlib.sha256("".join(names).encode()).hexdigest()[:20]
+    store.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=store))
+    try:
+        parts = _speak(work, utterances, tts, title)
+        lengths: list[list[int]] = [json.loads(part.with_suffix(".json").read_text()) for part in parts]
+        np.save(work / "bounds.npy", np.cumsum([0, *chain.from_iterable(lengths)], dtype=np.int64))
+        np.save(work / "samples.npy", np.concatenate([np.fromfile(part, np.int16) for part in parts]))
+        (work / "names.json").write_text(json.dumps(names))
+        for part in parts:
+            part.unlink()
+            part.with_suffix(".json").unlink()
+        try:
+            work.rename(folder)
+        except OSError:
+            if not folder.exists():  # otherwise another process was faster and made the same
+                raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _speak(work: Path, utterances: Sequence[Utterance], tts: str, title: str) -> list[Path]:
+    """Let each worker record a contiguous share; give the files in order."""
+    share = -(-len(utterances) // WORKERS)
+    shares = [utterances[start : start + share] for start in range(0, len(utterances), share)]
+    parts = [work / f"{index}.raw" for index in range(len(shares))]
+    console = Console(stderr=True)
+    with ExitStack() as stack:
+        progress = stack.enter_context(Progress(console=console, disable=not console.is_terminal))
+        bar = progress.add_task(title, total=len(utterances))
+        workers = [stack.enter_context(_worker(part, items, tts)) for part, items in zip(parts, shares, strict=True)]
+        for worker in workers:
+            assert worker.stdout is not None
+            for line in worker.stdout:
+                progress.advance(bar, int(line))
+        failed = [worker.wait() for worker in workers]
+    if any(failed):
+        raise OSError(f"a worker that records speech ended with code {max(failed)}")
+    return parts
+
+
+def _worker(part: Path, utterances: Sequence[Utterance], tts: str) -> "subprocess.Popen[str]":
+    """Start a process of its own for one share: espeak-ng is one per process, and the caller's main module stays out of it."""
+    jobs = part.with_suffix(".jobs")
+    jobs.write_text(json.dumps([astuple(item) for item in utterances]))
+    command = [sys.executable, "-m", "omnikit_tiny_world.worker", str(jobs), str(part), tts]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
