@@ -121,13 +121,19 @@ class Taps:
         self._projected: dict[str, Features] = {}
 
     def features(self, outlet: Outlet) -> Features:
-        """Give what an output branch's head trains on: [B, U, D] at the answers, or the features of an input branch."""
-        tap, answers, lengths = outlet.head.tap, self.batch.answers, self.batch.answer_lengths
+        """Give what an output branch's head trains on: [C, U, D] at the answers, or the features of an input branch.
+
+        Logits of a packed batch are [1, S, V], those of all its answers in a row: none is computed for padding.
+        """
+        tap, answers, lengths, homes = outlet.head.tap, self.batch.answers, self.batch.answer_lengths, self.batch.homes
         if tap == "embedding":
-            return Features(self.model.language_model().embed(_at(self.batch.tokens, answers)), lengths)
+            return Features(self.model.language_model().embed(_at(self.batch.tokens, answers, homes)), lengths)
         if tap in ("hidden", "logits"):
             back = 1 if outlet.trained_on == "predicts" else 0
-            hidden = _at(self.hidden, (answers - back).clamp(min=0))  # [B, U, D]
+            if tap == "logits" and self.batch.written is not None:
+                states = self.hidden.flatten(0, 1)[None, self.batch.written - back]  # [1, S, D]
+                return Features(self.model.language_model().logits(states), lengths.sum()[None])
+            hidden = _at(self.hidden, (answers - back).clamp(min=0), homes)  # [C, U, D]
             return Features(self.model.language_model().logits(hidden) if tap == "logits" else hidden, lengths)
         branch, _, slot = tap.partition(".")
         return self.encoded(branch) if slot == "encoder" else self.projected(branch)
@@ -160,12 +166,16 @@ class Taps:
     def hidden(self) -> Tensor:
         """The backbone's output [B, L, D]."""
         places = torch.arange(self.batch.tokens.shape[1], device=self.batch.lengths.device)
-        return self.model.language_model()(self.inputs, places < self.batch.lengths[:, None])
+        mask = places < self.batch.lengths[:, None]
+        if self.batch.documents is None:
+            return self.model.language_model()(self.inputs, mask)
+        return self.model.language_model()(self.inputs, mask, self.batch.documents)
 
 
-def _at(values: Tensor, places: Tensor) -> Tensor:
-    """Pick values [B, L, …] at places [B, U], giving [B, U, …]."""
-    return values[torch.arange(len(places), device=places.device)[:, None], places]
+def _at(values: Tensor, places: Tensor, homes: Tensor | None) -> Tensor:
+    """Pick values [B, L, …] at places [C, U] of the rows `homes` [C], by default each row of its own, giving [C, U, …]."""
+    rows = torch.arange(len(places), device=places.device) if homes is None else homes
+    return values[rows[:, None], places]
 
 
 def _check_counts(branch: str, features: Features, batch: Batch) -> None:

@@ -60,6 +60,7 @@ class BackboneConfig(Protocol):
     """A causal language model: width, vocabulary size, context (positions), native template, tokenizer reference.
 
     - ends, where a backbone has it: ids that end an answer, beside the template's end.
+    - packs, where a backbone has it: True if its module takes `documents`, so that rows may hold several conversations.
     """
 
     @property
@@ -202,8 +203,12 @@ class Backbone(Protocol):
     def embed(self, tokens: Tensor) -> Tensor:
         """tokens [B, L] to vectors [B, L, D]."""
 
-    def __call__(self, inputs: Tensor, mask: Tensor) -> Tensor:
-        """inputs [B, L, D] and mask [B, L] bool to hidden [B, L, D] (after the final norm)."""
+    def __call__(self, inputs: Tensor, mask: Tensor, documents: Tensor | None = None) -> Tensor:
+        """inputs [B, L, D] and mask [B, L] bool to hidden [B, L, D] (after the final norm).
+
+        `documents` [B, L] int64 come only where the configuration `packs`: the number of the conversation that each place
+        belongs to, 0 for padding. A conversation sees itself only, and its positions begin at 0.
+        """
 
     def logits(self, hidden: Tensor) -> Tensor:
         """hidden [..., D] to logits [..., V]."""

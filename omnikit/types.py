@@ -65,18 +65,25 @@ class Targets:
 class Batch:
     """One padded batch, ready for OmniModel. Lists are known on the host, so that no step waits for the accelerator.
 
+    A row holds one conversation, or several where rows are packed: then C conversations stand in B rows, and `documents`,
+    `homes` and `written` are there.
+
     Args:
         tokens: [B, L] int64; at slots and padding the id is 0. B is 0 where no head needs the backbone.
         lengths: [B] valid positions, slots included.
-        answers: [B, U] int64, positions of the supervised tokens in order (each answer's end included); padding is 0.
-        answer_lengths: [B] supervised tokens of each row.
+        answers: [C, U] int64, positions in their row of a conversation's supervised tokens in order (each answer's end
+            included); padding is 0. C is B unless rows are packed.
+        answer_lengths: [C] supervised tokens of each conversation.
         signals: for each input branch its signals in order of appearance, B' of them.
         slots: for each input branch [S] int64, place (row * L + position) of each projected vector, in order.
         counts: for each input branch how many vectors each of its signals takes; they sum to S.
-        rows: for each input branch the row that each of its signals stands in.
-        targets: for each output branch what its head shall give: one row for each row of the batch, or for each signal
-            of the branch that the head taps; absent if no row has any.
-        ids: the rows' names, for errors.
+        rows: for each input branch the conversation that each of its signals stands in.
+        targets: for each output branch what its head shall give: one row for each conversation, or for each signal of the
+            branch that the head taps; absent if no row has any. In a packed batch targets of logits are one row, as `written`.
+        ids: the conversations' names, for errors.
+        documents: [B, L] int64, the number from 1 of the conversation within its row that each place belongs to; 0 is padding.
+        homes: [C] int64, the row that each conversation stands in.
+        written: [S] int64, places (row * L + position) of all supervised tokens, one conversation after another.
     """
 
     tokens: Tensor
@@ -89,13 +96,17 @@ class Batch:
     rows: dict[str, list[int]]
     targets: dict[str, Targets]
     ids: list[str]
+    documents: Tensor | None = None
+    homes: Tensor | None = None
+    written: Tensor | None = None
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Give the batch with every tensor changed."""
         return Batch(change(self.tokens), change(self.lengths), change(self.answers), change(self.answer_lengths),
                      {k: Signal(change(v.data), change(v.lengths)) for k, v in self.signals.items()},
                      {k: change(v) for k, v in self.slots.items()}, self.counts, self.rows,
-                     {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.targets.items()}, self.ids)
+                     {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.targets.items()}, self.ids,
+                     *(None if t is None else change(t) for t in (self.documents, self.homes, self.written)))
 
     def pin_memory(self) -> Batch:
         """Give the batch in memory that a GPU copies from without waiting; a DataLoader asks for it by this name."""
@@ -161,6 +172,7 @@ class Event:
         text: what was written since the last event.
         codes: the codes of the segment that was handed to the codec.
         waveform: [N] in [-1, 1] at `sample_rate`, what the codec gave for it; None where it waits for what follows.
+        state: what the model takes the question for, in the event that says it; "noise" is the last event.
     """
 
     seconds: float
@@ -168,6 +180,7 @@ class Event:
     codes: tuple[int, ...] = ()
     waveform: NDArray[np.float32] | None = None
     sample_rate: int = 16000
+    state: str | None = None
 
 
 @dataclass(frozen=True)

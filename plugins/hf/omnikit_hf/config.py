@@ -90,6 +90,11 @@ class HF:
             raise ValueError(f"rope_factor is {self.rope_factor} with rope_low {self.rope_low} and rope_high"
                              f" {self.rope_high}, but must be at least 1 with 0 < rope_low < rope_high")
 
+    @property
+    def packs(self) -> bool:
+        """Its module takes `documents`."""
+        return True
+
     def build(self) -> nn.Module:
         """Give the module; raises ConfigError if transformers does not know it or the weights do not fit."""
         from omnikit_hf.model import HFBackbone

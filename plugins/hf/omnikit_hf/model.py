@@ -52,14 +52,30 @@ class HFBackbone(nn.Module):
         """tokens [B, L] to vectors [B, L, D]."""
         return cast(Tensor, self.model.get_input_embeddings()(tokens))
 
-    def forward(self, inputs: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, mask: Tensor, documents: Tensor | None = None) -> Tensor:
         """inputs [B, L, D] and mask [B, L] bool to hidden [B, L, D] after the final norm, undefined where not valid.
 
-        Positions count valid tokens, so padding may stand on either side.
+        Positions count valid tokens, so padding may stand on either side. With `documents` [B, L], the number of the
+        conversation that each place belongs to (0: padding, on the right), a conversation sees itself only and its positions
+        begin at 0.
         """
+        if documents is not None:
+            return self._packed(inputs, _restarting(documents))
         result = self.model(inputs_embeds=inputs, attention_mask=mask.long(), position_ids=_positions(mask),
                             use_cache=False)
         return cast(Tensor, result.last_hidden_state)
+
+    def _packed(self, inputs: Tensor, positions: Tensor) -> Tensor:
+        """Run rows of several conversations; transformers isolates what stands between two places that do not count on.
+
+        It reads `position_ids` so only where no mask is given. Its flash attention does so for a batch of one row, so the
+        rows are joined there.
+        """
+        shape = inputs.shape
+        if self.model.config._attn_implementation == "flash_attention_2":
+            inputs, positions = inputs.flatten(0, 1)[None], positions.flatten()[None]  # [1, B * L, D], [1, B * L]
+        result = self.model(inputs_embeds=inputs, attention_mask=None, position_ids=positions, use_cache=False)
+        return cast(Tensor, result.last_hidden_state).view(shape)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """hidden [..., D] to logits [..., V]."""
@@ -90,6 +106,13 @@ class HFBackbone(nn.Module):
 def _positions(mask: Tensor) -> Tensor:
     """Number the valid tokens of each row from 0; padding in front gets 0."""
     return (mask.long().cumsum(-1) - 1).clamp(min=0)  # [B, L]
+
+
+def _restarting(documents: Tensor) -> Tensor:
+    """Number the places of each document from 0; each place of padding is 0, a document of its own."""
+    places = torch.arange(documents.shape[1], device=documents.device).expand_as(documents)
+    begins = documents != F.pad(documents, (1, 0), value=-1)[:, :-1]  # [B, L]
+    return (places - torch.where(begins, places, 0).cummax(-1).values) * (documents > 0)
 
 
 def _on_meta() -> bool:

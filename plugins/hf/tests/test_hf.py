@@ -201,3 +201,25 @@ def test_tiny_vocabulary_is_the_tiny_tokenizers_size(name: str) -> None:
     assert config.vocabulary == len(tokenizer)
     assert [tokenizer.encode(s, add_special_tokens=False) for s in config.specials] == [
         [tokenizer.convert_tokens_to_ids(s)] for s in config.specials]
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_packed_conversations_are_as_if_each_were_alone(name: str, attention: str) -> None:
+    ours = tiny(name, attention=attention)
+    tokens = torch.randint(0, 500, (2, 12), generator=torch.Generator().manual_seed(0))
+    documents = torch.tensor([[1, 1, 1, 1, 1, 2, 3, 3, 3, 3, 0, 0], [1] * 4 + [2] * 8])
+    with torch.no_grad():
+        packed = ours(ours.embed(tokens), documents > 0, documents)
+        for row, start, end in ((0, 0, 5), (0, 5, 6), (0, 6, 10), (1, 0, 4), (1, 4, 12)):
+            alone = ours(ours.embed(tokens[row:row + 1, start:end]), torch.ones(1, end - start, dtype=torch.bool))
+            torch.testing.assert_close(packed[row:row + 1, start:end], alone, rtol=1e-4, atol=1e-5)  # other sums of float32
+
+
+def test_packed_conversation_gives_its_neighbours_no_gradient() -> None:
+    ours = tiny("qwen2_tiny_random")
+    inputs = torch.randn(1, 9, 128, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    documents = torch.tensor([[1, 1, 1, 2, 2, 2, 3, 3, 3]])
+    ours(inputs, documents > 0, documents)[:, 3:6].square().sum().backward()
+    assert inputs.grad is not None
+    assert inputs.grad[0].abs().sum(-1).gt(0).tolist() == [False] * 3 + [True] * 3 + [False] * 3
