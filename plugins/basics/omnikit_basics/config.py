@@ -42,7 +42,7 @@ class Mlp:
     """Several Linears with activations between them, for each vector alone.
 
     Args:
-        hidden: width between two Linears.
+        hidden: width between two Linears; 0: as wide as the backbone.
         depth: how many Linears, at least 2.
     """
 
@@ -51,7 +51,7 @@ class Mlp:
     activation: Activation = "gelu"
 
     def __post_init__(self) -> None:
-        _at_least(1, hidden=self.hidden)
+        _at_least(0, hidden=self.hidden)
         if self.depth < 2:
             raise ValueError(f"depth is {self.depth}, but must be at least 2; for a single Linear use linear")
 
@@ -64,7 +64,7 @@ class Mlp:
     def build(self, source: FeatureSpec, dim: int) -> "PointwiseProjector":
         from omnikit_basics.projectors import PointwiseProjector
 
-        return PointwiseProjector((source.dim, *[self.hidden] * (self.depth - 1), dim), self.activation)
+        return PointwiseProjector((source.dim, *[self.hidden or dim] * (self.depth - 1), dim), self.activation)
 
 
 @dataclass(frozen=True)

@@ -169,3 +169,10 @@ def test_impossible_value_is_a_sentence(make: type[ProjectorConfig], message: st
 )
 def test_preset_holds_the_published_numbers(preset: str, config: ProjectorConfig) -> None:
     assert made("projector", preset) == config
+
+
+def test_mlp_without_a_width_is_as_wide_as_the_backbone_and_vitas() -> None:
+    with torch.device("meta"):
+        module = Mlp(hidden=0).build(FeatureSpec(4096, count=256), 3584)
+    assert sum(p.numel() for p in module.parameters()) == 27_532_288  # vita.md, section 2.3
+    assert module.state_dict()["layers.0.weight"].shape == (3584, 4096)

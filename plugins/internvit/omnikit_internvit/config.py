@@ -76,8 +76,8 @@ class InternVit:
         if not 0.0 <= self.drop_path < 1.0:
             raise ValueError(f"drop_path is {self.drop_path}, but must be at least 0 and below 1")
         if not -self.layers <= self.layer <= self.layers or self.layer == 0:
-            raise ValueError(f"layer is {self.layer}, but must be from 1 to {self.layers}, or from -{self.layers} to -1 counted "
-                             "from the end")
+            raise ValueError(f"layer is {self.layer}, but must be from 1 to {self.layers}, or from -{self.layers} to -1, "
+                             "which counts from the end")
         if self.eps <= 0 or self.gain == 0:
             raise ValueError(f"eps is {self.eps:g} and gain is {self.gain:g}, but eps must be above 0 and gain not 0")
         assert self.pictures  # its fields are ours: they are refused here, not when it is first asked for

@@ -34,7 +34,7 @@ class InternVitEncoder(nn.Module):
     def joined(self, hidden: Tensor) -> Tensor:
         """Give [T, N / 4, 4 * dim] of a square of patches [T, 1 + N, dim] behind the class token, which is dropped."""
         side = round((hidden.shape[1] - 1) ** 0.5)
-        square = (self.config.gain * hidden[:, 1:]).unflatten(1, (side, side))
+        square = (self.config.gain * hidden[:, 1:]).reshape(len(hidden), side, side, -1)
         return pixel_shuffle(square).flatten(1, 2)
 
 
@@ -43,7 +43,8 @@ def pixel_shuffle(square: Tensor) -> Tensor:
 
     In a vector the upper left comes first, then the upper right, the lower left, the lower right (InternVL's version v2).
     """
-    cells = square.unflatten(2, (-1, SHUFFLE)).unflatten(1, (-1, SHUFFLE))  # [T, H / 2, 2, W / 2, 2, D]
+    tiles, high, wide, dim = square.shape
+    cells = square.reshape(tiles, high // SHUFFLE, SHUFFLE, wide // SHUFFLE, SHUFFLE, dim)
     return cells.transpose(2, 3).flatten(3)
 
 
@@ -69,7 +70,7 @@ def fit_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
     side = round((positions.shape[1] - 1) ** 0.5)
     if (side, side) == grid:
         return positions
-    square = positions[:, 1:].float().unflatten(1, (side, side)).permute(0, 3, 1, 2)  # [1, D, side, side]
+    square = positions[:, 1:].float().reshape(1, side, side, -1).permute(0, 3, 1, 2)  # [1, D, side, side]
     fitted = F.interpolate(square, size=grid, mode="bicubic", align_corners=False).flatten(2).transpose(1, 2)
     return torch.cat([positions[:, :1], fitted.to(positions.dtype)], dim=1)
 

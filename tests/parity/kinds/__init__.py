@@ -2,9 +2,10 @@
 
 from types import ModuleType
 
-from parity.kinds import llama_omni_full, llama_omni_prompt, mel_whisper, unit_hifigan
+from parity.kinds import internvit, llama_omni_full, llama_omni_prompt, mel_whisper, unit_hifigan
 
 KINDS: dict[str, ModuleType] = {
+    "internvit": internvit,
     "llama_omni_full": llama_omni_full,
     "llama_omni_prompt": llama_omni_prompt,
     "mel_whisper": mel_whisper,
