@@ -35,7 +35,11 @@ class PlanError(OmnikitError):
 
 
 class DataError(OmnikitError):
-    """A data row, a media file or a whole dataset cannot be used."""
+    """A data row, a media file or a whole dataset cannot be used; `kind` says how in two or three words, for counting."""
+
+    def __init__(self, *sentences: str, kind: str = "other") -> None:
+        super().__init__(*sentences)
+        self.kind = kind
 
 
 class RunError(OmnikitError):

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from omnikit_basics.config import MessagesJsonl
 
 ROLES = ("system", "user", "assistant")
+STATES = ("audio", "noise", "text")
 MEDIA = ("audio", "image", "video")
 KEYS = {
     "row": ("id", "messages", "facts"),
-    "message": ("role", "content"),
+    "message": ("role", "content", "state", "cut"),
     "text": ("type", "text"),
     "audio": ("type", "path", "text", "codes"),
     "image": ("type", "path"),
@@ -102,11 +103,22 @@ class Row:
         role, content = message.get("role"), message.get("content")
         if not isinstance(role, str) or role not in ROLES:
             self.refuse(f"{where}.role", role, f"one of {', '.join(ROLES)}")
+        state, cut = self.marks(message, role, where)
         if isinstance(content, str):
-            return Message(role, (Part("text", text=content),))
+            return Message(role, (Part("text", text=content),), state, cut)
         if not isinstance(content, list) or not content:
             self.refuse(f"{where}.content", content, "a text or a list of at least one part")
-        return Message(role, tuple(self.part(part, f"{where}.content[{i}]") for i, part in enumerate(content)))
+        parts = tuple(self.part(part, f"{where}.content[{i}]") for i, part in enumerate(content))
+        return Message(role, parts, state, cut)
+
+    def marks(self, message: dict[str, object], role: str, where: str) -> tuple[str | None, bool]:
+        """Give what an answer takes its question for, if the row says it, and whether the answer breaks off."""
+        state, cut = message.get("state"), message.get("cut", False)
+        if "state" in message and (not isinstance(state, str) or state not in STATES or role != "assistant"):
+            self.refuse(f"{where}.state", state, f"one of {', '.join(STATES)}, in a message of the assistant")
+        if not isinstance(cut, bool) or (cut and role != "assistant"):
+            self.refuse(f"{where}.cut", cut, "true or false, and true only in a message of the assistant")
+        return (str(state) if state else None), cut
 
     def part(self, value: object, where: str) -> Part:
         kind = value.get("type") if isinstance(value, dict) else None

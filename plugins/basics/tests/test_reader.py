@@ -32,6 +32,10 @@ def part(**keys: object) -> dict[str, object]:
     return {"messages": [{"role": "user", "content": [keys]}]}
 
 
+def said(role: str, **keys: object) -> dict[str, object]:
+    return {"messages": [{"role": role, "content": "x", **keys}]}
+
+
 def test_row_becomes_a_sample(tmp_path: Path) -> None:
     sample = MessagesJsonl(str(write(tmp_path, GOOD))).build()[0]
     audio = Part("audio", "hello there", str(tmp_path / "a1.wav"))
@@ -44,6 +48,12 @@ def test_row_becomes_a_sample(tmp_path: Path) -> None:
         ),
         {"kind": "greeting"},
     )
+
+
+def test_answer_may_be_to_noise_and_may_break_off(tmp_path: Path) -> None:
+    answer = {"role": "assistant", "content": "nice", "state": "noise", "cut": True}
+    sample = MessagesJsonl(str(write(tmp_path, {"messages": [{"role": "user", "content": "hm"}, answer]}))).build()[0]
+    assert sample.messages[1] == Message("assistant", (Part("text", "nice"),), "noise", True)
 
 
 def test_blank_lines_are_no_rows_and_lines_stay_counted(tmp_path: Path) -> None:
@@ -81,6 +91,9 @@ BROKEN = {
     "unknown row key": ({**GOOD, "mesages": 1}, "unknown key 'mesages'.* Did you mean 'messages'"),
     "role": ({"messages": [{"role": "bot", "content": "x"}]}, r'messages\[0\].role is "bot", but must be one of sys'),
     "content": ({"messages": [{"role": "user"}]}, r"messages\[0\].content is missing, but must be a text or a list"),
+    "state": (said("assistant", state="noisy"), r'messages\[0\].state is "noisy", but must be one of audio, noise, text'),
+    "state of a question": (said("user", state="noise"), "state is .* in a message of the assistant"),
+    "cut": (said("assistant", cut=1), r"messages\[0\].cut is 1, but must be true or false"),
     "part type": (part(type="audoi", path="a1.wav"), r'content\[0\].type is "audoi".* Did you mean \'audio\''),
     "part is text": ({"messages": [{"role": "user", "content": ["x"]}]}, r'content\[0\].type is "x", but must be'),
     "text missing": (part(type="text"), r"content\[0\].text is missing, but must be a text"),

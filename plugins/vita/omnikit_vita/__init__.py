@@ -1,0 +1,1 @@
+"""VITA's data format and published files."""
