@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 LATER = {"later": True}  # metadata of a field that came after there were runs: at its default it leaves their hashes alone
+STATES = ("audio", "noise", "text")  # what an answer takes its question for
 KINDS = ("encoder", "projector", "backbone", "head", "codec", "tts", "vad", "reader", "importer", "builder")
 
 
@@ -124,7 +125,18 @@ class Template:
         pieces: tokenise the whole run of text between two media at once, header and answer together, as LLaVA's code does:
             if the first run begins with the id of `bos`, one is kept and the first id of every run is dropped. False
             tokenises each answer alone, as it is generated, and drops nothing.
+            Where `bos` is empty, the id that the tokenizer adds by itself takes its part, if there is one.
         adds_bos: with `pieces`, whether the tokenizer puts `bos` before each run; None: as the tokenizer itself does.
+        first: pattern of a question right behind the system prompt; empty: as `user`.
+        systems: default system prompts by what a conversation shows, instead of `default_system`: of the keys "video", "image"
+            and "text" (neither of both); where it shows both, the last one counts.
+        states: what stands before an answer, supervised, by its state: of the keys "audio", "noise" and "text" (omnikit.types).
+        bare_text: a conversation without any medium has no states, and the last id before each of its answers is learnt too,
+            as the code of VITA 1.0 has it.
+        behind_image: text behind each picture of a question, whatever its number of tiles.
+        behind_video: text behind each film of a question.
+        tidy: drop newlines beside pictures and films and the one behind audio, and move pictures that end a question to its
+            front, as VITA's data code does.
     """
 
     bos: str
@@ -139,9 +151,28 @@ class Template:
     strip: bool = field(default=False, metadata=LATER)
     pieces: bool = field(default=False, metadata=LATER)
     adds_bos: bool | None = field(default=None, metadata=LATER)
+    first: str = field(default="", metadata=LATER)
+    systems: dict[str, str] = field(default_factory=dict, metadata=LATER)
+    states: dict[str, str] = field(default_factory=dict, metadata=LATER)
+    bare_text: bool = field(default=False, metadata=LATER)
+    behind_image: str = field(default="", metadata=LATER)
+    behind_video: str = field(default="", metadata=LATER)
+    tidy: bool = field(default=False, metadata=LATER)
 
     def __post_init__(self) -> None:
-        if self.pieces and not self.bos:
-            raise ValueError("pieces is true, but bos is empty, and it is what the rule for pieces looks for")
+        _check_keys("systems", self.systems, ("text", "image", "video"))
+        _check_keys("states", self.states, STATES)
+        if len(set(self.states.values())) < len(self.states) or "" in self.states.values():
+            raise ValueError(f"states is {self.states}, but each state must have a text of its own")
+        if self.bare_text and not self.pieces:
+            raise ValueError("bare_text is true, but only templates with `pieces: true` read it")
+        if self.adds_bos is not None and not self.bos:
+            raise ValueError("adds_bos is set, but bos is empty, and it is what would be added")
         if self.adds_bos is not None and not self.pieces:
             raise ValueError(f"adds_bos is {str(self.adds_bos).lower()}, but only templates with `pieces: true` read it")
+
+
+def _check_keys(name: str, values: dict[str, str], known: tuple[str, ...]) -> None:
+    for key in values:
+        if key not in known:
+            raise ValueError(f"{name} has the key {key!r}, but knows only {', '.join(known)}")

@@ -146,7 +146,7 @@ def find_template(recipe: Recipe, backbone: BackboneConfig | None, errors: list[
         errors.append(f"{place}: {error}")
         return None
     if template and recipe.system is not None:
-        template = replace(template, default_system=recipe.system)
+        template = replace(template, default_system=recipe.system, systems={})
     missing = [token for token in template.specials if token not in backbone.specials] if template else []
     if missing:
         errors.append(f"{place} is {name!r}, whose tokens {', '.join(missing)} the backbone's tokenizer does not know;"

@@ -4,7 +4,7 @@ Knows no sample and no model. What is supervised stays known id by id.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from omnikit.data.templates import Segment
@@ -33,7 +33,9 @@ class Piece:
 def encode(segments: Sequence[Segment], template: Template, tokenizer: Tokenizer) -> Iterator[Piece]:
     """Give the ids of a conversation's segments, in the way that its template asks for."""
     if template.pieces:
-        yield from _runs(segments, template, tokenizer)
+        early = template.bare_text and not any(segment.media for segment in segments)
+        for piece in _runs(segments, template, tokenizer):
+            yield _early(piece) if early else piece
         return
     for segment in segments:
         ids = tokenizer.ids(segment.text)
@@ -44,9 +46,10 @@ def _runs(segments: Sequence[Segment], template: Template, tokenizer: Tokenizer)
     """Tokenise each run of text between media at once.
 
     If the first run begins with the id of `bos`, the first id of every run is dropped and one put back in front. Where the
-    tokenizer adds no such id by itself, that is the first real one of every run but the first.
+    tokenizer adds no such id by itself, that is the first real one of every run but the first. Without a `bos` it is the id
+    that the tokenizer adds by itself, if it adds one.
     """
-    bos = tokenizer.ids(template.bos)[0]
+    bos = _beginning(template, tokenizer)
     drop: int | None = None  # ids that every run but the first loses; the first gets its own back
     for media, run in groupby(segments, lambda segment: segment.media is not None):
         if media:
@@ -58,10 +61,22 @@ def _runs(segments: Sequence[Segment], template: Template, tokenizer: Tokenizer)
         marks = [place in supervised for place in range(len(ids))]
         yield Piece(tuple(ids[drop or 0:]), tuple(marks[drop or 0:]), segments=tuple(texts))
         if drop is None:
-            drop = int(ids[:1] == [bos])
+            drop = int(bos is not None and ids[:1] == [bos])
 
 
-def _supervised(texts: Sequence[Segment], bos: int, template: Template, tokenizer: Tokenizer) -> set[int]:
+def _beginning(template: Template, tokenizer: Tokenizer) -> int | None:
+    """Give the id that begins a run; None where nothing does."""
+    ids = tokenizer.ids(template.bos) if template.bos else tokenizer.ids("", special=True)
+    return ids[0] if ids else None
+
+
+def _early(piece: Piece) -> Piece:
+    """Let each answer's supervision begin one id before it."""
+    marks = piece.supervised
+    return replace(piece, supervised=tuple(mark or behind for mark, behind in zip(marks, (*marks[1:], False), strict=True)))
+
+
+def _supervised(texts: Sequence[Segment], bos: int | None, template: Template, tokenizer: Tokenizer) -> set[int]:
     """Give the places of a run's answers: from the number of ids before an answer up to the number with it."""
     places: set[int] = set()
     before = ""
@@ -73,7 +88,7 @@ def _supervised(texts: Sequence[Segment], bos: int, template: Template, tokenize
     return places
 
 
-def _ids(text: str, bos: int, template: Template, tokenizer: Tokenizer) -> list[int]:
+def _ids(text: str, bos: int | None, template: Template, tokenizer: Tokenizer) -> list[int]:
     if template.adds_bos is None:
         return tokenizer.ids(text, special=True)
-    return [bos] * template.adds_bos + tokenizer.ids(text)
+    return ([bos] if template.adds_bos and bos is not None else []) + tokenizer.ids(text)

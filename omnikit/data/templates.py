@@ -3,8 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from omnikit.errors import DataError
 from omnikit.specs import Template
 from omnikit.types import Message, Part
+
+PICTURES = ("image", "video")
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,11 @@ class Segment:
 
 
 def render(messages: Sequence[Message], template: Template) -> list[Segment]:
-    """Render a whole conversation; each assistant message (its text and the end) is supervised."""
+    """Render a whole conversation; each assistant message (its state, its text and the end) is supervised.
+
+    Raises:
+        DataError: an answer's state is none of the template's.
+    """
     return _merged(_segments(messages, template))
 
 
@@ -59,19 +66,43 @@ def _words(text: str, origin: str = "template") -> Segment:
 
 def _segments(messages: Sequence[Message], template: Template) -> Iterator[Segment]:
     yield _words(template.bos)
-    if template.default_system and not any(message.role == "system" for message in messages):
-        yield from _framed(template.system, [_words(template.default_system, "system")])
-    for message in messages:
+    system = _default_system(messages, template)
+    if system and not any(message.role == "system" for message in messages):
+        yield from _framed(template.system, [_words(system, "system")])
+    stateless = template.bare_text and not any(_media(message) for message in messages)
+    heard = False  # in the last question
+    for number, message in enumerate(messages):
         if message.role == "assistant":
-            answer = _text(message).strip() if template.strip else _text(message)
             yield _words(template.assistant)
-            origins = ((len(answer), "answer"), (len(template.end), "template"))
-            yield Segment(answer + template.end, supervised=True, origins=origins)
+            yield _answer(message, "" if stateless else _state(message, template, heard=heard), template)
         elif message.role == "user":
-            yield from _framed(template.user, _stripped(_asked(message, template)) if template.strip
-                               else _asked(message, template))
+            heard = "audio" in _media(message)
+            content = _asked(message, template)
+            begins = not any(earlier.role != "system" for earlier in messages[:number])
+            yield from _framed(template.first if template.first and begins else template.user,
+                               _stripped(content) if template.strip else content)
         elif _text(message):  # an empty system prompt leaves its whole block out
             yield from _framed(template.system, _contents(message))
+
+
+def _default_system(messages: Sequence[Message], template: Template) -> str:
+    shown = [medium for message in messages for medium in _media(message) if medium in PICTURES]
+    return template.systems.get(shown[-1] if shown else "text", template.default_system)
+
+
+def _state(message: Message, template: Template, *, heard: bool) -> str:
+    """Give what stands before an answer: what its row says, else by whether the question was heard."""
+    if message.state is not None and template.states and message.state not in template.states:
+        raise DataError(f"An answer has the state {message.state!r}, but the template knows {', '.join(template.states)};"
+                        " give it one of them.")
+    return template.states.get(message.state or ("audio" if heard else "text"), "")
+
+
+def _answer(message: Message, state: str, template: Template) -> Segment:
+    text, end = _text(message), "" if message.cut else template.end
+    text = text.strip() if template.strip else text
+    origins = ((len(state), "template"), (len(text), "answer"), (len(end), "template"))
+    return Segment(state + text + end, supervised=True, origins=origins)
 
 
 def _framed(pattern: str, content: list[Segment]) -> list[Segment]:
@@ -85,14 +116,30 @@ def _contents(message: Message) -> list[Segment]:
 
 
 def _asked(message: Message, template: Template) -> list[Segment]:
-    """Give a question's parts with what the template puts behind audio."""
+    """Give a question's parts with what the template puts behind media."""
+    behind = {"audio": template.behind_audio, "image": template.behind_image, "video": template.behind_video}
     found: list[Segment] = []
-    for segment in _contents(message):
+    for segment in _tidied(_contents(message)) if template.tidy else _contents(message):
         found.append(segment)
-        if segment.media and segment.media.type == "audio":
-            found.append(_words(template.behind_audio))
-    heard = any(segment.media and segment.media.type == "audio" for segment in found)
-    return [*found, _words(template.instruction)] if heard and not _text(message).strip() else found
+        if segment.media and (text := behind.get(segment.media.type)):
+            found.append(_words(text))
+    return [*found, _words(template.instruction)] if "audio" in _media(message) and not _text(message).strip() else found
+
+
+def _tidied(content: list[Segment]) -> list[Segment]:
+    """Drop newlines beside pictures and films and one behind audio, and move pictures that stand last to the front."""
+    kinds = ["", *(segment.media.type if segment.media else "" for segment in content), ""]
+    found: list[Segment] = []
+    for before, segment, behind in zip(kinds, content, kinds[2:], strict=False):
+        text = segment.text.lstrip("\n") if before in PICTURES else segment.text
+        text = text.removeprefix("\n") if before == "audio" else text
+        text = text.rstrip("\n") if behind in PICTURES else text
+        if segment.media or text:
+            found.append(replace(segment, text=text, origins=((len(text), "question"),) if text else ()))
+    place = len(found)
+    while place and (part := found[place - 1].media) and part.type in PICTURES:
+        place -= 1
+    return found[place:] + found[:place]
 
 
 def _stripped(content: list[Segment]) -> list[Segment]:
@@ -103,6 +150,11 @@ def _stripped(content: list[Segment]) -> list[Segment]:
     if joined and not joined[-1].media:
         joined[-1] = joined[-1].stripped(left=False)
     return joined
+
+
+def _media(message: Message) -> list[str]:
+    """Give the kinds of what a question shows and lets hear, in order."""
+    return [part.type for part in message.content if part.type != "text"] if message.role != "assistant" else []
 
 
 def _text(message: Message) -> str:

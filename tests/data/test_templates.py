@@ -1,11 +1,16 @@
 """Conversations as segments."""
 
+import hashlib
 from dataclasses import replace
 
 import pytest
 from doubles import TEMPLATE
 
+from omnikit.choices import read_mapping
 from omnikit.data.templates import Segment, prompt, render, said
+from omnikit.errors import DataError
+from omnikit.registry import preset
+from omnikit.schema import construct
 from omnikit.specs import Template
 from omnikit.types import Message, Part
 
@@ -75,3 +80,96 @@ def test_space_around_messages_is_dropped() -> None:
 
 def test_an_empty_system_prompt_leaves_its_block_out() -> None:
     assert render([Message("system", (text(""),)), user(text("Hi")), bot("Hi")], LLAMA)[0].text == "<B><U>Hi</U><A>"
+
+
+IMAGE, VIDEO = Part("image", path="p.png"), Part("video", path="v.mp4")
+STATES = replace(LLAMA, states={"audio": "1", "noise": "2", "text": "3"}, systems={"text": "T", "image": "I", "video": "V"})
+
+
+def answers(messages: list[Message], template: Template = STATES) -> list[str]:
+    return [segment.text for segment in render(messages, template) if segment.supervised]
+
+
+def test_state_says_whether_the_last_question_was_heard() -> None:
+    assert answers([user(AUDIO), bot("a"), user(text("b")), bot("c")]) == ["1a</A>", "3c</A>"]
+
+
+def test_state_of_a_row_comes_first() -> None:
+    assert answers([user(AUDIO), replace(bot("a"), state="noise")]) == ["2a</A>"]
+
+
+def test_unknown_state_is_refused() -> None:
+    with pytest.raises(DataError, match=r"state 'noise', but the template knows audio; give it one of them\."):
+        answers([user(AUDIO), replace(bot("a"), state="noise")], replace(STATES, states={"audio": "1"}))
+
+
+def test_state_without_states_is_not_written() -> None:
+    assert answers([user(AUDIO), replace(bot("a"), state="noise")], LLAMA) == ["a</A>"]
+
+
+def test_cut_answer_has_no_end() -> None:
+    assert answers([user(AUDIO), replace(bot("a"), cut=True), user(AUDIO), bot("b")]) == ["1a", "1b</A>"]
+
+
+def test_bare_text_has_no_states_without_media() -> None:
+    bare = replace(STATES, bare_text=True, pieces=True)
+    assert answers([user(text("a")), bot("b")], bare) == ["b</A>"]
+    assert answers([user(IMAGE), bot("a"), user(text("b")), bot("c")], bare) == ["3a</A>", "3c</A>"]
+
+
+@pytest.mark.parametrize(("parts", "system"), [((text("x"),), "T"), ((AUDIO,), "T"), ((IMAGE, AUDIO), "I"),
+                                               ((VIDEO, text("x")), "V"), ((VIDEO, IMAGE), "I")])
+def test_system_prompt_by_what_is_shown(parts: tuple[Part, ...], system: str) -> None:
+    assert render([user(*parts), bot("x")], STATES)[0].text.startswith(f"<B><S>{system}</S>")
+
+
+def test_system_of_the_row_replaces_every_system() -> None:
+    messages = [Message("system", (text("Own."),)), user(IMAGE), bot("x")]
+    assert render(messages, STATES)[0].text == "<B><S>Own.</S><U>"
+
+
+@pytest.mark.parametrize(("parts", "written"), [
+    ((IMAGE, text("\nWhat?")), "[image]\nWhat?"),
+    ((IMAGE, text("\n\nWhat?")), "[image]\nWhat?"),
+    ((text("What?\n"), IMAGE), "[image]\nWhat?"),
+    ((IMAGE, text("\n"), AUDIO, text("\n")), "[image]\n[audio]"),
+    ((text("Hear:\n"), AUDIO), "Hear:\n[audio]"),
+    ((IMAGE, text("\n"), IMAGE, text("\nBoth?")), "[image]\n[image]\nBoth?"),
+    ((text("Which?"), IMAGE, IMAGE), "[image]\n[image]\nWhich?"),
+    ((text("See\n"), VIDEO, text("\n here.")), "See[video]\n here."),
+    ((AUDIO,), "[audio]"),
+], ids=["picture first", "two newlines", "picture last", "picture and audio", "audio last", "two pictures", "two last",
+        "inside", "audio alone"])
+def test_tidy_question(parts: tuple[Part, ...], written: str) -> None:
+    template = replace(LLAMA, default_system="", tidy=True, behind_image="\n", behind_video="\n")
+    segments = render([user(*parts), bot("x")], template)
+    found = "".join(f"[{segment.media.type}]" if segment.media else segment.text for segment in segments)
+    assert found == f"<B><U>{written}</U><A>x</A>"
+
+
+def test_first_question_shares_the_frame_of_the_system_prompt() -> None:
+    template = replace(LLAMA, system="[{content}\n", first="{content}]", user="[{content}]", assistant="", bos="")
+    segments = render([user(text("Q")), bot("A"), user(text("Q2"))], template)
+    assert "".join(segment.text for segment in segments) == "[Be kind.\nQ]A</A>[Q2]"
+
+
+@pytest.mark.parametrize("name", ["qwen2p5_vita", "mixtral_two", "nemo"])
+def test_system_prompts_of_vita_are_the_published_ones(name: str) -> None:
+    systems = read_mapping(preset("template", name).path)["systems"]  # type: ignore[union-attr]  # the preset is ours
+    hashes = {key: hashlib.sha256(words.encode()).hexdigest()[:16] for key, words in systems.items()}
+    assert hashes == {"text": "bb0dce8b2e325b89", "image": "9c6f6b56ee8d5b6a", "video": "b4c4b477649f999d"}
+
+
+def conversation(name: str) -> str:
+    template = construct(Template, read_mapping(preset("template", name).path), name, [])  # type: ignore[union-attr]  # ours
+    assert template
+    return "".join(s.text for s in prompt([user(text("Q")), bot("A"), user(text("Q2"))], replace(template, states={})))
+
+
+@pytest.mark.parametrize(("name", "tail"), [
+    ("mixtral_two", "with the user.</s>\nuser:Q</s>\nbot:A</s>\nuser:Q2</s>\nbot:"),
+    ("nemo", "with the user.\nQ[/INST]A</s>[INST]Q2[/INST]"),
+    ("qwen2p5_vita", "<|im_end|>\n<|im_start|>user\nQ2<|im_end|>\n<|im_start|>assistant\n"),
+])
+def test_templates_of_vita_are_rendered_as_published(name: str, tail: str) -> None:
+    assert conversation(name).endswith(tail)
