@@ -1,18 +1,20 @@
 """The settings and contract of the Mel filter bank, CNN and transformer encoder. Imports no torch."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
 
 from omnikit.errors import DataError
-from omnikit.specs import FeatureSpec, SignalSpec
+from omnikit.specs import LATER, FeatureSpec, SignalSpec
 
 if TYPE_CHECKING:
     from omnikit_mel_cnn.model import MelCnnEncoder
 
 SAMPLE_RATE = 16000  # Hz
 SUBSAMPLING = 4  # two convolutions of stride 2
+OVERLAP = 3  # mel frames that a vector sees beyond those of its own time
+TABLE = 5000  # rows of VITA's table of positions
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,17 @@ class MelCnn:
         frequency_masks: how many bands of mel bins are blanked while training.
         frequency_mask_width: widest such band in mel bins.
         gain_db: while training a clip becomes louder or softer by up to this many decibels.
+        dither_always: dither outside training too, as VITA's front end does; then no answer is like another.
+        cmvn: file of the statistics that normalisation `fixed` starts with, as JSON or Kaldi's text (see omnikit_mel_cnn.cmvn).
+        lead: silence before the clip (a mel frame's overlap, then three frames of 0), so that a vector is there when its own
+            time is over; as Freeze-Omni's front end begins.
+        embed: Linear, LayerNorm and ReLU before the layers.
+        positions: sines added to the vectors, or VITA's `relative` ones: vectors times sqrt(dim), scores by content and by
+            the sines of the key's place, without a shift.
+        concat: a layer's input and what attention found are joined and pass a Linear.
+        chunk_size: vectors that see each other; None: the whole clip.
+        left_chunks: earlier chunks that a vector sees too; None: all.
+        dynamic: when each batch draws its own chunk_size and left_chunks (WeNet, arXiv:2012.05481).
     """
 
     dim: int = 128
@@ -53,6 +66,15 @@ class MelCnn:
     frequency_masks: int = 0
     frequency_mask_width: int = 16
     gain_db: float = 0.0
+    dither_always: bool = field(default=False, metadata=LATER)
+    cmvn: str | None = field(default=None, metadata=LATER)
+    lead: bool = field(default=False, metadata=LATER)
+    embed: bool = field(default=False, metadata=LATER)
+    positions: Literal["absolute", "relative"] = field(default="absolute", metadata=LATER)
+    concat: bool = field(default=False, metadata=LATER)
+    chunk_size: int | None = field(default=None, metadata=LATER)
+    left_chunks: int | None = field(default=None, metadata=LATER)
+    dynamic: Literal["never", "training", "always"] = field(default="never", metadata=LATER)
 
     def __post_init__(self) -> None:
         for name in ("dim", "layers", "heads", "ffn", "channels", "frame_length_ms", "frame_shift_ms"):
@@ -72,6 +94,20 @@ class MelCnn:
             raise ValueError(f"scale is {self.scale}, but must be above 0")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout is {self.dropout}, but must be at least 0 and below 1")
+        self._check_chunks()
+
+    def _check_chunks(self) -> None:
+        if self.chunk_size is not None and self.chunk_size < 1:
+            raise ValueError(f"chunk_size is {self.chunk_size}, but must be at least 1, or null for the whole clip")
+        if self.left_chunks is not None and self.left_chunks < 0:
+            raise ValueError(f"left_chunks is {self.left_chunks}, but must be at least 0, or null for all")
+        if self.left_chunks is not None and self.chunk_size is None:
+            raise ValueError(f"left_chunks is {self.left_chunks}, but without chunk_size there are no chunks; set it too")
+        if self.cmvn is not None and self.normalisation != "fixed":
+            raise ValueError("cmvn is given, but normalisation is clip, which takes its numbers from the clip; set it to fixed")
+        if self.lead and self.frame_length_ms < self.frame_shift_ms:
+            raise ValueError(f"lead is true, but frame_length_ms, {self.frame_length_ms}, is below frame_shift_ms, "
+                             f"{self.frame_shift_ms}, so mel frames do not overlap; set it to false")
 
     @property
     def input(self) -> SignalSpec:
@@ -79,7 +115,15 @@ class MelCnn:
 
     @property
     def output(self) -> FeatureSpec:
-        return FeatureSpec(self.dim, rate=Fraction(1000, self.frame_shift_ms * SUBSAMPLING), lookahead=math.inf)
+        return FeatureSpec(self.dim, rate=Fraction(1000, self.frame_shift_ms * SUBSAMPLING), lookahead=self._lookahead)
+
+    @property
+    def _lookahead(self) -> float:
+        """From the beginning of a vector's time to the last sample that it depends on."""
+        if self.chunk_size is None or self.normalisation == "clip" or self.dynamic == "always":
+            return math.inf
+        last = SUBSAMPLING * self.chunk_size + OVERLAP  # mel frames up to the end of the chunk
+        return ((last - 1) * self.shift + self.frame - self.silence - OVERLAP * self.lead * self.shift) / SAMPLE_RATE
 
     @property
     def frame(self) -> int:
@@ -91,19 +135,33 @@ class MelCnn:
         """Samples between two mel frames."""
         return self.frame_shift_ms * SAMPLE_RATE // 1000
 
+    @property
+    def silence(self) -> int:
+        """Samples of silence before the clip."""
+        return self.frame - self.shift if self.lead else 0
+
     def length(self, samples: int) -> int:
         """Give the exact number of vectors; edges are not padded, so the last few samples may add none.
 
         Raises:
-            DataError: the clip is too short for one vector.
+            DataError: the clip is too short for one vector, or longer than positions reach.
         """
-        frames = 1 + (samples - self.frame) // self.shift
+        frames = 1 + (samples + self.silence - self.frame) // self.shift + OVERLAP * self.lead
         count = subsampled(subsampled(frames))
         if count < 1:
-            least = (self.frame + 6 * self.shift) / SAMPLE_RATE  # 7 frames give 3, then 1
+            least = self._samples(1) / SAMPLE_RATE
             raise DataError(f"A clip is {samples / SAMPLE_RATE:.3f} s long, but mel_cnn needs at least {least:.3f} s; "
                             "pad it with silence or drop it.")
+        if self.positions == "relative" and count >= TABLE:
+            most = (self._samples(TABLE) - 1) / SAMPLE_RATE
+            raise DataError(f"A clip is {samples / SAMPLE_RATE:.1f} s long, but mel_cnn with relative positions hears at most "
+                            f"{most:.1f} s; cut it or drop it.")
         return count
+
+    def _samples(self, count: int) -> int:
+        """Give how many samples the shortest clip with `count` vectors has."""
+        frames = SUBSAMPLING * count + OVERLAP - OVERLAP * self.lead
+        return (frames - 1) * self.shift + self.frame - self.silence
 
     def build(self) -> "MelCnnEncoder":
         from omnikit_mel_cnn.model import MelCnnEncoder

@@ -15,6 +15,7 @@ LOWEST = 20.0  # Hz, lower edge of the lowest filter
 POVEY = 0.85  # power of the Hann window
 EPSILON = torch.finfo(torch.float32).eps  # smallest energy
 FRESH_MEAN, FRESH_ISTD = 13.0, 0.3  # near those of VITA's fixed normalisation, scale 32768 (its configuration)
+Numbers = tuple[list[float], list[float]]
 
 
 def log_fbank(wave: Tensor, bins: int, frame: int, shift: int) -> Tensor:
@@ -55,12 +56,13 @@ class Normalisation(nn.Module):
     mean: Tensor
     istd: Tensor
 
-    def __init__(self, bins: int, *, fixed: bool) -> None:
+    def __init__(self, bins: int, *, fixed: bool, numbers: Numbers | None = None) -> None:
         super().__init__()
         self.fixed = fixed
         if fixed:
-            self.register_buffer("mean", torch.full((bins,), FRESH_MEAN))
-            self.register_buffer("istd", torch.full((bins,), FRESH_ISTD))
+            mean, istd = numbers or ([FRESH_MEAN] * bins, [FRESH_ISTD] * bins)
+            self.register_buffer("mean", torch.tensor(mean))
+            self.register_buffer("istd", torch.tensor(istd))
 
     def forward(self, mel: Tensor, frames: Tensor) -> Tensor:
         """mel [B, T, bins] with `frames` [B] valid ones; the others become 0."""

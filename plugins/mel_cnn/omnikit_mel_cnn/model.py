@@ -1,4 +1,8 @@
-"""The Mel filter bank, CNN and transformer encoder from the wave on. Knows no text."""
+"""The Mel filter bank, CNN and transformer encoder from the wave on. Knows no text.
+
+Names of the weights: normalisation.{mean,istd}, subsampling.{conv1,conv2,project}, embed.{0,1}, layers.N.{attention_norm,
+attention.{query,key,value,out,position,bias_u,bias_v}, concat, ffn_norm, ffn.{0,2}}, norm.
+"""
 
 import math
 
@@ -7,8 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omnikit.types import Features, Signal
-from omnikit_mel_cnn.config import MelCnn, subsampled
+from omnikit_mel_cnn.cmvn import read_cmvn
+from omnikit_mel_cnn.config import OVERLAP, MelCnn
 from omnikit_mel_cnn.fbank import Normalisation, blank, log_fbank
+from omnikit_mel_cnn.layers import EncoderLayer, Subsampling, chunk_mask, drawn_chunks, sines
 
 
 class MelCnnEncoder(nn.Module):
@@ -16,95 +22,72 @@ class MelCnnEncoder(nn.Module):
 
     def __init__(self, config: MelCnn) -> None:
         super().__init__()
-        self.config = config
-        self.normalisation = Normalisation(config.mel_bins, fixed=config.normalisation == "fixed")
+        self.config, dim = config, config.dim
+        numbers = None if config.cmvn is None else read_cmvn(config.cmvn, config.mel_bins)
+        self.normalisation = Normalisation(config.mel_bins, fixed=config.normalisation == "fixed", numbers=numbers)
         self.subsampling = Subsampling(config)
+        embed = [nn.Linear(dim, dim), nn.LayerNorm(dim), nn.Dropout(config.dropout), nn.ReLU()] if config.embed else []
+        self.embed = nn.Sequential(*embed)
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.layers))
-        self.norm = nn.LayerNorm(config.dim)
+        self.norm = nn.LayerNorm(dim)
 
     def forward(self, signal: Signal) -> Features:
-        mel, frames = self.listen(signal)
-        x = self.subsampling(mel.to(self.norm.weight.dtype))  # [B, T, dim]
-        x = x + positions(x.shape[1], self.config.dim, x.device).to(x.dtype)
-        x = F.dropout(x, self.config.dropout, self.training)
-        lengths = ((frames - 1) // 2 - 1).clamp(min=0) // 2  # subsampled twice
-        # a row too short for a vector would leave attention nothing to look at (NaN): it looks at its padding instead
-        valid = torch.arange(x.shape[1], device=x.device) < lengths.clamp(min=1)[:, None]
-        for layer in self.layers:
-            x = layer(x, valid[:, None, None])
-        return Features(self.norm(x), lengths, self.config.output.rate)
+        return self.encode(*self.listen(signal))
 
     def listen(self, signal: Signal) -> tuple[Tensor, Tensor]:
         """Give the normalised mel [B, frames, bins] of a signal and the frames [B] of each row."""
-        config, wave = self.config, signal.data * self.config.scale
-        if self.training and config.gain_db:
-            decibels = (2.0 * torch.rand(len(wave), 1, device=wave.device) - 1.0) * config.gain_db
-            wave = wave * 10.0 ** (decibels / 20.0)
-        if self.training and config.dither:
-            wave = wave + config.dither * torch.randn_like(wave)
+        config = self.config
+        wave = F.pad(self.loudness(signal.data), (config.silence, 0))
         mel = log_fbank(wave, config.mel_bins, config.frame, config.shift)
-        frames = (1 + (signal.lengths - config.frame) // config.shift).clamp(min=0)
+        frames = (1 + (signal.lengths + config.silence - config.frame) // config.shift).clamp(min=0)
+        if config.lead:
+            mel, frames = F.pad(mel, (0, 0, OVERLAP, 0)), frames + OVERLAP
         mel = self.normalisation(mel, frames)
         if self.training:
             mel = blank(mel, 2, config.frequency_masks, config.frequency_mask_width)
             mel = blank(mel, 1, config.time_masks, config.time_mask_width)
         return mel, frames
 
+    def loudness(self, wave: Tensor) -> Tensor:
+        """Scale a wave [B, N]; while training also change its loudness and dither it."""
+        config, wave = self.config, wave * self.config.scale
+        if self.training and config.gain_db:
+            decibels = (2.0 * torch.rand(len(wave), 1, device=wave.device) - 1.0) * config.gain_db
+            wave = wave * 10.0 ** (decibels / 20.0)
+        if config.dither and (self.training or config.dither_always):
+            wave = wave + config.dither * torch.randn_like(wave)
+        return wave
 
-class Subsampling(nn.Module):
-    """Two 3x3 convolutions of stride 2 over time and mel bins, unpadded, so no row sees its padding; then a Linear."""
+    def encode(self, mel: Tensor, frames: Tensor) -> Features:
+        """Normalised mel [B, frames, bins] with `frames` [B] valid ones to features."""
+        x = self.place(self.reduce(mel), 0)
+        lengths = ((frames - 1) // 2 - 1).clamp(min=0) // 2  # subsampled twice
+        mask, places = self.mask(x.shape[1], lengths), sines(0, x.shape[1], self.config.dim, x.device)
+        for layer in self.layers:
+            x, _ = layer(x, mask, places)
+        return Features(self.norm(x), lengths, self.config.output.rate)
 
-    def __init__(self, config: MelCnn) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(1, config.channels, 3, 2)
-        self.conv2 = nn.Conv2d(config.channels, config.channels, 3, 2)
-        self.project = nn.Linear(config.channels * subsampled(subsampled(config.mel_bins)), config.dim)
+    def reduce(self, mel: Tensor) -> Tensor:
+        """mel [B, frames, bins] to vectors [B, T, dim], each of seven frames, four on from the one before."""
+        vectors: Tensor = self.subsampling(mel.to(self.norm.weight.dtype))
+        return vectors
 
-    def forward(self, mel: Tensor) -> Tensor:
-        """mel [B, frames, bins] to [B, T, dim]."""
-        x = F.relu(self.conv2(F.relu(self.conv1(mel[:, None]))))  # [B, channels, T, bins / 4]
-        out: Tensor = self.project(x.transpose(1, 2).flatten(2))  # channel by channel
-        return out
+    def place(self, x: Tensor, first: int) -> Tensor:
+        """Make vectors [B, T, dim], the first of them number `first`, what the layers read."""
+        x = self.embed(x)
+        if self.config.positions == "relative":
+            x = x * math.sqrt(self.config.dim)
+        else:
+            x = x + sines(first, x.shape[1], self.config.dim, x.device).to(x.dtype)
+        return F.dropout(x, self.config.dropout, self.training)
 
-
-class EncoderLayer(nn.Module):
-    """Self-attention and feed-forward, each behind its LayerNorm."""
-
-    def __init__(self, config: MelCnn) -> None:
-        super().__init__()
-        self.dropout = config.dropout
-        self.attention_norm = nn.LayerNorm(config.dim)
-        self.attention = Attention(config.dim, config.heads)
-        self.ffn_norm = nn.LayerNorm(config.dim)
-        self.ffn = nn.Sequential(nn.Linear(config.dim, config.ffn), nn.ReLU(), nn.Linear(config.ffn, config.dim))
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        x = x + F.dropout(self.attention(self.attention_norm(x), mask), self.dropout, self.training)
-        return x + F.dropout(self.ffn(self.ffn_norm(x)), self.dropout, self.training)
-
-
-class Attention(nn.Module):
-    """Multi-head self-attention."""
-
-    def __init__(self, dim: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query, self.key = nn.Linear(dim, dim), nn.Linear(dim, dim)
-        self.value, self.out = nn.Linear(dim, dim), nn.Linear(dim, dim)
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x [B, T, D], mask [B, 1, 1, T] True = to be looked at."""
-        query, key, value = (
-            project(x).unflatten(2, (self.heads, -1)).transpose(1, 2)  # [B, heads, T, D / heads]
-            for project in (self.query, self.key, self.value)
-        )
-        y = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        out: Tensor = self.out(y.transpose(1, 2).flatten(2))
-        return out
-
-
-def positions(count: int, dim: int, device: torch.device) -> Tensor:
-    """Sines and cosines by turns [count, dim], of wavelengths up to 2 pi 10000 (arXiv:1706.03762)."""
-    frequencies = torch.exp(torch.arange(0, dim, 2, device=device) * (-math.log(10000.0) / dim))
-    angles = torch.arange(count, device=device)[:, None] * frequencies  # [count, dim / 2]
-    return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)
+    def mask(self, count: int, lengths: Tensor) -> Tensor:
+        """Give who sees whom: [B, 1, 1 or T, T], T = count."""
+        config = self.config
+        valid = torch.arange(count, device=lengths.device) < lengths[:, None]  # [B, T]
+        chunk, left = config.chunk_size, config.left_chunks
+        if config.dynamic == "always" or (config.dynamic == "training" and self.training):
+            chunk, left = drawn_chunks(count)
+        if chunk is None:
+            return valid[:, None, None]
+        return valid[:, None, None] & chunk_mask(count, chunk, left, valid.device)

@@ -2,7 +2,15 @@
 
 from types import ModuleType
 
-from parity.kinds import internvit, llama_omni_full, llama_omni_prompt, mel_whisper, unit_hifigan
+from parity.kinds import (
+    internvit,
+    llama_omni_full,
+    llama_omni_prompt,
+    mel_whisper,
+    unit_hifigan,
+    whale_audio_encoder,
+    whale_fbank,
+)
 
 KINDS: dict[str, ModuleType] = {
     "internvit": internvit,
@@ -10,4 +18,6 @@ KINDS: dict[str, ModuleType] = {
     "llama_omni_prompt": llama_omni_prompt,
     "mel_whisper": mel_whisper,
     "unit_hifigan": unit_hifigan,
+    "whale_audio_encoder": whale_audio_encoder,
+    "whale_fbank": whale_fbank,
 }

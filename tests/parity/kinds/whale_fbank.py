@@ -1,0 +1,40 @@
+"""Waves of any rate and number of channels to VITA's filter bank, and how many positions they take in the language model."""
+
+import re
+
+import torch
+from omnikit_basics.config import StridedConv
+from omnikit_mel_cnn.config import MelCnn
+from parity.case import Case
+from torchaudio.transforms import Resample
+
+from omnikit.types import Signal
+
+IDENTITY = ([0.0], [1.0])  # mean and inverse deviation
+
+
+def matches(case: Case) -> bool:
+    return {"num_mel_bins", "frame_length", "frame_shift"} <= case.config.keys() and "wavs" in case.facts.get("inputs", {})
+
+
+def replay(case: Case) -> None:
+    config, bins = case.config, case.config["num_mel_bins"]
+    encoder = MelCnn(dim=4, heads=1, layers=1, ffn=4, channels=1, mel_bins=bins, frame_length_ms=config["frame_length"],
+                     frame_shift_ms=config["frame_shift"], scale=float(config.get("waveform_scale", 32768)),
+                     normalisation="fixed", positions="relative")
+    module = encoder.build().eval()
+    for buffer, value in zip((module.normalisation.mean, module.normalisation.istd), IDENTITY, strict=True):
+        buffer.fill_(value[0])
+    for name, stored in case.inputs.items():
+        found = re.fullmatch(r"wav(\d+)", name)
+        if not found:
+            continue
+        facts = next(facts for facts in case.facts["inputs"]["wavs"] if facts["index"] == int(found[1]))
+        wave = stored[:1]  # the first channel, as the original
+        if facts["sample_rate"] != config["resample_rate"]:
+            wave = Resample(facts["sample_rate"], config["resample_rate"])(wave)  # the loader's work, by the original's means
+        mel, frames = module.listen(Signal(wave, torch.tensor([wave.shape[1]])))
+        case.close(f"fbank{found[1]}", mel[0], atol=case.limit("atol", "atol", 2e-3), rtol=case.limit("rtol", "rtol", 1e-4))
+        case.equal(f"frames of {name}", int(frames), facts["n_frames"])
+        positions = StridedConv().length(encoder.length(wave.shape[1])) if facts["audio_tokens_for_llm"] else 0
+        case.equal(f"positions of {name}", positions, facts["audio_tokens_for_llm"])
