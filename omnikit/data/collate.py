@@ -110,7 +110,7 @@ class Collator:
         if inlet is None:
             if self.speaks:
                 raise DataError(f"Row {row.id} holds {part.type} in a question, but the recipe has no input branch for"
-                                f" {part.type}; add one or leave the row out.")
+                                f" {part.type}; add one or leave the row out.", kind="no branch")
             return
         wave = waveform(part, int(inlet.encoder.input.rate or 0), row.id)
         count = self._count(inlet, len(wave), row.id)
@@ -125,22 +125,25 @@ class Collator:
         try:
             count = inlet.length(samples) if self.speaks else inlet.encoder.length(samples)
         except (ValueError, DataError) as error:
-            raise DataError(f"Row {row}: {inlet.name} cannot take {samples} samples: {error}") from error
+            raise DataError(f"Row {row}: {inlet.name} cannot take {samples} samples: {error}", kind="wrong length") from error
         if count < 1:
-            raise DataError(f"Row {row}: {inlet.name} of {samples} samples is too short, it gives no vector; leave it out.")
+            raise DataError(f"Row {row}: {inlet.name} of {samples} samples is too short, it gives no vector; leave it out.",
+                            kind="too short")
         return count
 
     def _check(self, row: Row, sample: Sample, context: int) -> None:
         if len(row.tokens) > context:
             raise DataError(f"Row {row.id} has {len(row.tokens)} positions, but the backbone's context is {context};"
-                            " shorten the row or choose a backbone with a longer context.")
+                            " shorten the row or choose a backbone with a longer context.", kind="too long")
         if self.asking:
             return
         answers = said(sample.messages)
         if not answers or not all(answer.strip() for answer in answers):
-            raise DataError(f"Row {row.id} has an empty answer, so nothing of it would be learnt; give it a text.")
+            raise DataError(f"Row {row.id} has an empty answer, so nothing of it would be learnt; give it a text.",
+                            kind="empty answer")
         if not row.answers or row.answers[0] == 0:
-            raise DataError(f"Row {row.id} begins with its answer, but something must come before; add a question.")
+            raise DataError(f"Row {row.id} begins with its answer, but something must come before; add a question.",
+                            kind="no question")
 
     # ---- targets ----
 
@@ -171,14 +174,14 @@ class Collator:
                 found.extend(self.codes[name](waveform(part, self.codes[name].sample_rate, sample.id)))
         if not found:
             raise DataError(f"Row {sample.id} has no speech in its answer, but branch {name} learns from it;"
-                            " give it audio or codes, or leave the row out.")
+                            " give it audio or codes, or leave the row out.", kind="no speech")
         return found
 
     def _transcript(self, name: str, row: Row, text: str | None) -> list[int]:
         tokenizer = transcriber(self.plan, name)
         if not text or not text.strip() or tokenizer is None:
             raise DataError(f"Row {row.id} does not say what its audio says, but branch {name} learns from it;"
-                            " give the audio part a text.")
+                            " give the audio part a text.", kind="no transcript")
         return tokenizer.ids(f" {text.strip()}")  # a word is the same token wherever it stands
 
 
@@ -201,7 +204,7 @@ def _check_reach(branch: str, head: HeadConfig, places: Sequence[tuple[str, int]
     for (row, vectors), ids in zip(places, targets, strict=True):
         reason = unreachable(vectors, ids) if unreachable else None
         if reason:
-            raise DataError(f"Row {row} cannot be learnt by branch {branch}: {reason}.")
+            raise DataError(f"Row {row} cannot be learnt by branch {branch}: {reason}.", kind="out of reach")
 
 
 def transcriber(plan: Plan, branch: str) -> Tokenizer | None:

@@ -28,22 +28,22 @@ def load_audio(path: str | Path, sample_rate: int) -> NDArray[np.float32]:
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"{path} does not exist, but an audio file should be there.")
+        raise DataError(f"{path} does not exist, but an audio file should be there.", kind="missing file")
     try:
         with soundfile.SoundFile(path) as file:
             promised, rate = file.frames, file.samplerate
             data: NDArray[np.float32] = file.read(dtype="float32", always_2d=True)  # [N, channels]
     except soundfile.LibsndfileError as error:
         raise DataError(f"{path} is not a readable audio file ({error.error_string}), "
-                        "but must be one that libsndfile knows: WAV, FLAC, OGG or MP3.") from None
+                        "but must be one that libsndfile knows: WAV, FLAC, OGG or MP3.", kind="unreadable audio") from None
     missing = missing_bytes(path)
     if missing or len(data) < promised:
         found = f"{missing} bytes are missing" if missing else f"{len(data)} of {promised} samples can be read"
-        raise DataError(f"{path} is cut short ({found}); write or copy it again.")
+        raise DataError(f"{path} is cut short ({found}); write or copy it again.", kind="unreadable audio")
     if not len(data):
-        raise DataError(f"{path} holds no samples, but must hold some sound.")
+        raise DataError(f"{path} holds no samples, but must hold some sound.", kind="empty audio")
     if not np.isfinite(data).all():
-        raise DataError(f"{path} holds values that are no numbers (NaN or infinite); write it again.")
+        raise DataError(f"{path} holds values that are no numbers (NaN or infinite); write it again.", kind="unreadable audio")
     wave = data.mean(axis=1, dtype=np.float32)
     if rate != sample_rate:
         wave = soxr.resample(wave, rate, sample_rate)

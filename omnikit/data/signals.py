@@ -37,11 +37,12 @@ def waveform(part: Part, rate: int, row: str) -> Wave:
         try:
             wave = load_audio(part.path, rate)
         except DataError as error:
-            raise DataError(f"Row {row}: {error}") from error
+            raise DataError(f"Row {row}: {error}", kind=error.kind) from error
     else:
-        raise DataError(f"Row {row} has a part of type {part.type} with neither a path nor data; give it one.")
+        raise DataError(f"Row {row} has a part of type {part.type} with neither a path nor data; give it one.",
+                        kind="no media")
     if not len(wave):
-        raise DataError(f"Row {row} has empty {part.type}, but at least one sample is needed.")
+        raise DataError(f"Row {row} has empty {part.type}, but at least one sample is needed.", kind=f"empty {part.type}")
     return wave
 
 
