@@ -1,4 +1,4 @@
-"""Train the tokenizers of plugins/tiny_world: byte-level BPE in which each English word and each Chinese character is one token.
+"""Train the tokenizers of plugins/tiny_world: byte-level BPE, each English word and Chinese character one token.
 
     python tools/train_tiny_world_tokenizer.py      # the same files, byte for byte
 
@@ -9,7 +9,7 @@ may extend. The three state characters of VITA-1.5 are one token each in both.
 import re
 from pathlib import Path
 
-from omnikit_tiny_world.script import texts
+from omnikit_tiny_world.reading import texts
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 FOLDER = Path(__file__).parent.parent / "plugins" / "tiny_world" / "omnikit_tiny_world" / "conf" / "tokenizer"
@@ -45,7 +45,6 @@ def train(name: str, words: list[str], signs: list[str]) -> None:
     tokenizer.save(str(FOLDER / f"{name}.json"))
     pieces = [word for word in (*words, *spaced, *signs) if len(tokenizer.encode(word).ids) > 1]
     assert not pieces, f"words that are more than one token: {pieces}"
-    print(name, tokenizer.get_vocab_size())
 
 
 if __name__ == "__main__":

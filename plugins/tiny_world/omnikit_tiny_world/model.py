@@ -1,25 +1,26 @@
 """The reader: rows of the script with what is drawn, filmed and recorded, as samples."""
 
 import random
+from pathlib import Path
 
 from omnikit.errors import DataError
 from omnikit.types import Message, Part, Sample
 from omnikit_tiny_world.config import SECONDS, TEST, TRAIN, TinyWorld
 from omnikit_tiny_world.drawing import SIDE, film, picture
 from omnikit_tiny_world.recordings import Recordings, record
-from omnikit_tiny_world.script import Row, Utterance, rows
+from omnikit_tiny_world.script import Row, rows
+from omnikit_tiny_world.sounds import SAMPLE_RATE, Wave, alone, babble, mixed, sound
 
-SAMPLE_RATE = 16000
+LENGTHS = (1.0, 2.5)  # seconds of a sound alone
 
 
 class TinyCorpus:
-    """Owns one split in one view. Pictures and films are drawn when asked for, recordings lie in the cache folder."""
+    """Owns one split in one view. Pictures, films and sounds are made when asked for, recordings lie in the cache folder."""
 
     def __init__(self, config: TinyWorld) -> None:
         self.config = config
         self._rows = rows(config, config.size or (TRAIN if config.split == "train" else TEST))
-        said = [row.said for row in self._rows if row.said]
-        self._recordings = _checked(said, config) if said else None
+        self._recordings = _checked(self._rows, config)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -27,31 +28,71 @@ class TinyCorpus:
     def __getitem__(self, index: int) -> Sample:
         """Give one conversation: what is shown, the question, and its answer (a reading has none)."""
         row = self._rows[index]
-        chance = random.Random(f"drawn {row.id.replace('_unseen', '')} {self.config.seed}")
-        parts = [*self._seen(row, chance), self._question(row)]
-        messages = (Message("user", tuple(parts)), Message("assistant", (Part("text", text=row.answer),), state=row.state))
-        voice = {"voice": row.said.voice} if row.said else {}
-        facts = {"kind": row.kind, "language": row.language, "split": self.config.split, **voice, **row.facts}
-        return Sample(row.id, messages, facts)
+        chance = random.Random(f"made {row.id.replace('_unseen', '')} {self.config.seed}")
+        parts = [*self._seen(row, chance), *([Part("prompt")] if row.prompt else []), self._asked(row, chance)]
+        messages = [Message("user", tuple(parts))]
+        if row.answer is not None:
+            messages.append(Message("assistant", (Part("text", text=row.answer),), row.state))
+        return Sample(row.id, tuple(messages), self._facts(row))
 
-    def _seen(self, row: Row, chance: random.Random) -> tuple[Part, ...]:
+    def save_example(self, index: int, folder: str | Path) -> Sample:
+        """Write what a row shows and says as p.png, v.mp4, q.wav into a folder, for `omnikit chat`; give the row.
+
+        Raises:
+            RunError: the folder cannot be written.
+        """
+        from omnikit.data.films import save_film
+        from omnikit.data.media import save_audio
+        from omnikit.data.pictures import save_picture
+
+        sample, folder = self[index], Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for part in sample.messages[0].content:
+            if part.type == "image" and part.pixels is not None:
+                save_picture(folder / "p.png", part.pixels)
+            if part.type == "video" and part.pixels is not None:
+                save_film(folder / "v.mp4", part.pixels, part.frame_rate)
+            if part.audio is not None:
+                save_audio(folder / "q.wav", part.audio, part.sample_rate)
+        return sample
+
+    def _facts(self, row: Row) -> dict[str, str]:
+        heard = row.said is not None or bool(row.sound)
+        facts = {"kind": row.kind, "language": row.language, "split": self.config.split}
+        facts["state"] = row.state or ("audio" if heard else "text")
+        if row.said:
+            facts |= {"voice": row.said.voice, "condition": "noisy" if row.sound else "clean"}
+        return {**facts, **row.facts}
+
+    def _seen(self, row: Row, chance: random.Random) -> list[Part]:
         if row.scene is None:
-            return ()
+            return []
         if row.scene.direction:
             frames, rate = film(row.scene, chance)
-            return (Part("video", pixels=frames, frame_rate=rate),)
+            return [Part("video", pixels=frames, frame_rate=rate)]
         wide = chance.random() < self.config.wide
         size = chance.choice(((2 * SIDE, SIDE), (SIDE, 2 * SIDE))) if wide else (SIDE, SIDE)
-        return (Part("image", pixels=picture(row.scene, chance, size)),)
+        return [Part("image", pixels=picture(row.scene, chance, size))]
 
-    def _question(self, row: Row) -> Part:
-        if row.said is None or self._recordings is None:
+    def _asked(self, row: Row, chance: random.Random) -> Part:
+        if not row.said and not row.sound:
             return Part("text", text=row.asked)
-        return Part("audio", text=row.asked, audio=self._recordings[row.said], sample_rate=SAMPLE_RATE)
+        return Part("audio", text=row.asked or None, audio=self._heard(row, chance), sample_rate=SAMPLE_RATE)
+
+    def _heard(self, row: Row, chance: random.Random) -> Wave:
+        seed = chance.getrandbits(64)
+        if row.said:
+            wave = self._recordings[row.said]
+            return mixed(wave, sound(row.sound, len(wave), seed), row.decibels) if row.sound else wave
+        samples = int(chance.uniform(*LENGTHS) * SAMPLE_RATE)
+        if row.voices:
+            return alone(babble([self._recordings[voice] for voice in row.voices], samples, seed), seed)
+        return alone(sound(row.sound, samples, seed), seed)
 
 
-def _checked(said: list[Utterance], config: TinyWorld) -> Recordings:
+def _checked(script: list[Row], config: TinyWorld) -> Recordings:
     """Record, and make sure that nothing is longer than the contract says."""
+    said = [utterance for row in script for utterance in ((row.said,) if row.said else row.voices)]
     recordings = record(said, config.tts, f"recording {config.view}, {config.split}")
     longest = recordings.seconds(SAMPLE_RATE)
     if longest > SECONDS:

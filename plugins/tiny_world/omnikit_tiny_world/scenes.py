@@ -10,7 +10,7 @@ from itertools import product
 from omnikit_tiny_world.words import COLORS, COUNTS, DIRECTIONS, PLACES, POSITIONS, PRINTED, SHAPES, called, hold_out, plural
 
 HELD = {"shapes": 18, "word": 12, "film": 18}  # combinations
-QUESTIONS = {
+QUESTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "color": {"en": ("what color is it", "which color do you see"), "zh": ("这是什么颜色", "你看到什么颜色")},
     "shape": {"en": ("what shape is it", "which shape do you see"), "zh": ("这是什么形状", "你看到什么形状")},
     "count": {"en": ("how many are there", "how many do you see"), "zh": ("一共有几个", "你看到几个")},

@@ -2,11 +2,13 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from omnikit_tiny_world import questions, scenes
+from omnikit_tiny_world import questions, scenes, statements
 from omnikit_tiny_world.config import TinyWorld
+from omnikit_tiny_world.reading import sentences, strings
 from omnikit_tiny_world.scenes import QUESTIONS, Scene
+from omnikit_tiny_world.sounds import SOUNDS, UNDER
 from omnikit_tiny_world.words import LANGUAGES, POSITIONS
 
 HEARD = {
@@ -16,6 +18,10 @@ HEARD = {
 UNSEEN = {"en": "en-us+f3", "zh": "cmn+f3"}  # never heard in training
 SPEEDS, PITCHES = (150, 210), (35, 65)  # words per minute and espeak-ng's pitch
 TAKES = 48  # recordings of one sentence, at most
+BABBLE = 5  # voices at once
+DECIBELS = (0.0, 15.0)  # speech over noise
+MIX = ("speech", "statement", "text", "spoken_pictures", "sound", "speech", "statement", "pictures")  # of the view "turns"
+Turn = tuple[int, str]  # how many rows of this language came before, and the language
 
 
 @dataclass(frozen=True)
@@ -33,10 +39,13 @@ class Row:
     """One conversation before anything is drawn or heard.
 
     Args:
-        asked: the question, whether it is written or said.
+        asked: the question, whether it is written or said; empty for a sound.
+        answer: None where there is none.
         scene: what is shown, if anything.
-        said: the recording of the question; None where it is written.
-        sound: a kind of noise in place of speech.
+        said: the recording of the question; None where it is written, or a sound.
+        sound: a kind of noise: under what is said, or alone.
+        decibels: speech over noise.
+        voices: what babble is made of.
         state: the answer's state where the row says it.
         prompt: whether a learned prompt comes first.
     """
@@ -45,10 +54,12 @@ class Row:
     language: str
     kind: str
     asked: str
-    answer: str
+    answer: str | None
     scene: Scene | None = None
     said: Utterance | None = None
     sound: str = ""
+    decibels: float = 0.0
+    voices: tuple[Utterance, ...] = ()
     state: str | None = None
     prompt: bool = False
     facts: dict[str, str] = field(default_factory=dict)
@@ -56,13 +67,16 @@ class Row:
 
 def rows(config: TinyWorld, size: int) -> list[Row]:
     """Give `size` rows; kinds and languages take turns. "test_unseen" differs from "test" in the voices alone."""
-    write = WRITERS[config.view]
     result = []
+    seed = "reading" if config.view == "transcribe" else config.view  # they share the recordings
     for index in range(size):
-        chance = random.Random(f"{config.view} {_part(config)} {config.seed} {index}")
+        chance = random.Random(f"{seed} {'train' if config.split == 'train' else 'test'} {config.seed} {index}")
         language = LANGUAGES[index % 2] if config.language == "both" else config.language
         turn = index // 2 if config.language == "both" else index
-        result.append(write(config, f"{config.view}-{config.split}-{index:05}", (turn, language), chance))
+        row = WRITERS[config.view](config, f"{config.view}-{config.split}-{index:05}", (turn, language), chance)
+        if row.said and chance.random() < config.noisy:
+            row = replace(row, sound=chance.choice(UNDER), decibels=chance.uniform(*DECIBELS))
+        result.append(row)
     return result
 
 
@@ -71,13 +85,6 @@ def take(text: str, language: str, split: str, chance: random.Random) -> Utteran
     voice = random.Random(f"{text} {chance.randrange(TAKES)} {split == 'train'}")
     heard, speed, pitch = voice.choice(HEARD[language]), voice.randint(*SPEEDS), voice.randint(*PITCHES)
     return Utterance(text, UNSEEN[language] if split == "test_unseen" else heard, speed, pitch)
-
-
-def _part(config: TinyWorld) -> str:
-    return "train" if config.split == "train" else "test"
-
-
-Turn = tuple[int, str]  # how many rows of this language came before, and the language
 
 
 def _scene(config: TinyWorld, sort: str, turn: int, chance: random.Random) -> Scene:
@@ -144,6 +151,57 @@ def _turn(items: tuple[questions.Question, ...], place: int) -> questions.Questi
     return items[place * 7 % len(items) if len(items) % 7 else place % len(items)]
 
 
+def _read(config: TinyWorld, name: str, turn: Turn, chance: random.Random) -> Row:
+    """Something said, for a recogniser: in training half are strings of random words; no held-out question is among them."""
+    place, language = turn
+    kept, held = sentences(language, config.seed)
+    if config.split == "train":
+        known = kept[place // 2 % len(kept)]
+        text = strings(language, config.seed, chance) if place % 2 else chance.choice(known)
+    else:
+        known = held[place % len(held)]
+        text = known[place // len(held) % len(known)]
+    answer = text if config.view == "transcribe" else None
+    said = take(text, language, config.split, chance)
+    return Row(name, language, "reading", text, answer, said=said, prompt=config.view == "transcribe")
+
+
+def _noise(config: TinyWorld, name: str, turn: Turn, chance: random.Random) -> Row:
+    """What is not meant for the model: two statements, then a sound."""
+    place, language = turn
+    if place % 3 == 2:
+        return _sound(config, name, (place // 3, language), chance)
+    return _stated(config, name, (place - place // 3, language), chance)
+
+
+def _stated(config: TinyWorld, name: str, turn: Turn, chance: random.Random) -> Row:
+    place, language = turn
+    kept, held = statements.divide(language, config.seed)
+    said = chance.choice(kept) if config.split == "train" else held[place % len(held)]
+    spoken = take(said.text, language, config.split, chance)
+    return Row(name, language, "statement", said.text, said.reply, said=spoken, state="noise")
+
+
+def _sound(config: TinyWorld, name: str, turn: Turn, chance: random.Random) -> Row:
+    place, language = turn
+    kind, voices = SOUNDS[place % len(SOUNDS)], list[Utterance]()
+    if kind == "babble":
+        known = statements.divide(language, config.seed)[config.split != "train"]
+        voices = [take(said.text, language, config.split, chance) for said in chance.sample(known, BABBLE)]
+    reply = statements.SOUND_REPLY[LANGUAGES.index(language)]
+    return Row(name, language, "sound", "", reply, sound=kind, voices=tuple(voices), state="noise", facts={"sound": kind})
+
+
+def _mixed(config: TinyWorld, name: str, turn: Turn, chance: random.Random) -> Row:
+    """Questions said and written, with and without a picture, statements and sounds."""
+    place, language = turn
+    view = MIX[place % len(MIX)]
+    before = place // len(MIX) * MIX.count(view) + MIX[: place % len(MIX)].count(view)
+    write = {"statement": _stated, "sound": _sound}.get(view) or WRITERS[view]
+    asked = replace(config, view="noise" if view in ("statement", "sound") else view)
+    return write(asked, name, (before, language), chance)
+
+
 WRITERS: dict[str, Callable[[TinyWorld, str, Turn, random.Random], Row]] = {
     "captions": _captioned,
     "film_captions": _film_captioned,
@@ -153,22 +211,8 @@ WRITERS: dict[str, Callable[[TinyWorld, str, Turn, random.Random], Row]] = {
     "spoken_pictures": _shown,
     "spoken_films": _filmed,
     "speech": _asked,
+    "reading": _read,
+    "transcribe": _read,
+    "noise": _noise,
+    "turns": _mixed,
 }
-
-
-def texts(seed: int = 0) -> list[str]:
-    """Give every sentence that rows may hold, for training a tokenizer."""
-    found = [text for asked in QUESTIONS.values() for wordings in asked.values() for text in wordings]
-    for kind in questions.KINDS:
-        for language in LANGUAGES:
-            for part in questions.divide(kind, language, seed):
-                found += [text for item in part for text in (item.text, item.answer)]
-    for sort in ("shapes", "word", "film"):
-        for part in scenes.divide(sort, seed):
-            for scene in part:
-                for position in POSITIONS if sort == "shapes" else ("",):
-                    placed = Scene(scene.color, scene.shape, scene.count, position, scene.word, scene.direction)
-                    found += [scenes.answer(placed, kind, language) for language in LANGUAGES for kind in
-                              {"shapes": ("caption", "where", "shape", "color", "count"), "word": ("caption", "word"),
-                               "film": ("film caption", "direction")}[sort]]
-    return sorted(set(found))

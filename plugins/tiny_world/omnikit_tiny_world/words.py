@@ -22,12 +22,15 @@ PLACES = {"left": "on the left", "right": "on the right", "top": "at the top", "
           "middle": "in the middle"}  # fmt: skip
 DIRECTIONS: Words = {"left": ("left", "往左"), "right": ("right", "往右"), "up": ("up", "往上"), "down": ("down", "往下")}
 COUNTS: Words = {"1": ("one", "一个"), "2": ("two", "两个"), "3": ("three", "三个"), "4": ("four", "四个")}
-PRINTED = tuple("sun cat dog cup hat bus key pen bed box egg map".split())  # three letters fill 64 pixels
-ENGLISH_NUMBERS = tuple(
-    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen"
-    " nineteen twenty".split()
-)
-MANDARIN_NUMBERS = tuple("一 二 三 四 五 六 七 八 九 十 十一 十二 十三 十四 十五 十六 十七 十八 十九 二十".split())
+PRINTED = ("sun", "cat", "dog", "cup", "hat", "bus", "key", "pen", "bed", "box", "egg", "map")  # three letters fill 64 pixels
+ENGLISH_NUMBERS = (
+    "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
+    "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
+)  # fmt: skip
+MANDARIN_NUMBERS = (
+    "一", "二", "三", "四", "五", "六", "七", "八", "九", "十",
+    "十一", "十二", "十三", "十四", "十五", "十六", "十七", "十八", "十九", "二十",
+)  # fmt: skip
 OPPOSITES: Words = {
     "hot": ("hot", "热"), "cold": ("cold", "冷"), "big": ("big", "大"), "small": ("small", "小"),
     "fast": ("fast", "快"), "slow": ("slow", "慢"), "long": ("long", "长"), "short": ("short", "短"),
