@@ -39,6 +39,10 @@ class Tokenizer:
         """Give the text of `ids`, without special tokens."""
         return str(self.coder.decode(ids, skip_special_tokens=True))
 
+    def spelled(self, ids: list[int]) -> str:
+        """Give the text of `ids`, with special tokens."""
+        return str(self.coder.decode(ids, skip_special_tokens=False))
+
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Give where in `text` each of its ids begins and ends; raises ConfigError where the tokenizer cannot tell."""
         try:

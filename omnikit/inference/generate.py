@@ -3,7 +3,7 @@
 Knows no file and no conversation: a batch of prompts in, tokens, states and waves out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,8 @@ from omnikit.plan import Outlet
 from omnikit.protocols import HeadConfig
 from omnikit.types import Batch, Features
 
+OPENING = 16  # first tokens of an answer in which it is looked for what stops it
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -23,12 +25,14 @@ class Sampling:
         ends: ids of the tokens that end an answer, any of them.
         limit: tokens at most.
         temperature: 0 takes the best token; above, tokens are drawn with `generator`.
+        stop: gives for an answer's first ids after how many of them it ends before its end; None where it does not.
     """
 
     ends: tuple[int, ...]
     limit: int
     temperature: float = 0.0
     generator: torch.Generator | None = None
+    stop: Callable[[Sequence[int]], int | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,12 +76,16 @@ def steps(model: OmniModel, batch: Batch, sampling: Sampling) -> Iterator[Writte
     state = backbone.init_state(count)
     finished = torch.zeros(count, dtype=torch.bool, device=inputs.device)
     ends = torch.tensor(sampling.ends, dtype=torch.int64, device=inputs.device)
+    opened: list[list[int]] = [[] for _ in range(count)]
     for number in range(sampling.limit):
         hidden, state = backbone.step(inputs, mask[:, :length + number], state)
         tokens = _choose(backbone.logits(hidden[:, -1]), sampling)  # [B]
         yield Written(hidden[:, -1], tokens)
         inputs = backbone.embed(tokens[:, None])
         finished = finished | torch.isin(tokens, ends)
+        if sampling.stop and number < OPENING:
+            opened = [[*row, token] for row, token in zip(opened, tokens.tolist(), strict=True)]
+            finished |= torch.tensor([sampling.stop(row) is not None for row in opened], device=inputs.device)
         if bool(finished.all()):
             break
     if reads:
@@ -93,6 +101,9 @@ def generate(model: OmniModel, batch: Batch, sampling: Sampling) -> Generated:
     tokens = torch.stack([step.tokens for step in written if step.tokens is not None], dim=1)  # [B, N]
     lengths = _lengths(torch.isin(tokens, torch.tensor(sampling.ends, dtype=torch.int64, device=tokens.device)))
     rows = [row[:length] for row, length in zip(tokens.tolist(), lengths.tolist(), strict=True)]
+    if sampling.stop:
+        rows = [row[:sampling.stop(row[:OPENING])] for row in rows]
+        lengths = lengths.clamp(max=torch.tensor([len(row) for row in rows], device=lengths.device))
     number = tokens.shape[1]
     return Generated(rows, states[:, :number], states[:, 1:] if states.shape[1] > number else None, lengths)
 

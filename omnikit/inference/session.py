@@ -19,9 +19,9 @@ from omnikit.data.collate import Collator, moved, transcriber
 from omnikit.data.tokenizer import Tokenizer
 from omnikit.data.tokenizer import load as load_tokenizer
 from omnikit.errors import DataError, PlanError
-from omnikit.inference.generate import Generated, Sampling, codes, generate, steps
+from omnikit.inference.generate import Generated, Sampling, Written, codes, generate, steps
 from omnikit.inference.speech import Segment, Speech
-from omnikit.inference.writing import Writer
+from omnikit.inference.states import NOISE, Scribe, states_of
 from omnikit.model import OmniModel, Taps
 from omnikit.plan import Outlet, Plan, make
 from omnikit.recipe import Recipe
@@ -100,8 +100,7 @@ class Session:
         """Answer one question; with `history`, earlier turns are heard and this one is appended to them."""
         asked = question(audio, text, system if not history else None, history=history or ())
         answer = self.answers([asked])[0]
-        if history is not None:
-            history[:] = [*asked.messages, Message("assistant", (Part("text", text=answer.text),))]
+        _remember(history, asked, answer.text, answer.state)
         return answer
 
     def answers(self, samples: Sequence[Sample], *, speak: bool = True, greedy: bool = False) -> list[Answer]:
@@ -117,10 +116,12 @@ class Session:
         """
         batch, tokenizer, sampling = self._prepared(samples, greedy=greedy)
         generated = generate(self.model, batch, sampling)
-        texts = [tokenizer.text(row) for row in generated.tokens]
+        states = states_of(self.plan.template, tokenizer)
+        said = [states.split(row) for row in generated.tokens]
         if not speak or self.speech is None:
-            return [Answer(text) for text in texts]
-        return [Answer(text, *sound) for text, sound in zip(texts, self._speak(self.speech, generated), strict=True)]
+            return [Answer(text, state=state) for state, text in said]
+        return [Answer(text, state=state) if state == NOISE else Answer(text, *sound, state=state)
+                for (state, text), sound in zip(said, self._speak(self.speech, generated), strict=True)]
 
     def stream(self, audio: Audio | None = None, text: str | None = None, system: str | None = None, *,
                history: list[Message] | None = None, omega: int = 10, independent: bool = False) -> Iterator[Event]:
@@ -146,21 +147,35 @@ class Session:
     def _events(self, start: float, asked: Sample, prepared: tuple[Batch, Tokenizer, Sampling], speech: Speech | None,
                 history: list[Message] | None) -> Iterator[Event]:
         batch, tokenizer, sampling = prepared
-        writer, text = Writer(tokenizer), ""
+        scribe, text = Scribe(tokenizer, states_of(self.plan.template, tokenizer)), ""
+        waiting: list[Written] = []  # steps that are not spoken while noise may still be found
         for step in steps(self.model, batch, sampling):
-            piece = writer.push(int(step.tokens)) if step.tokens is not None else ""
-            if piece:
+            known = scribe.known
+            piece = scribe.push(int(step.tokens)) if step.tokens is not None else ""
+            state = scribe.state if scribe.known and not known else None
+            if piece or state:
                 text += piece
-                yield Event(time.perf_counter() - start, piece)
-            if speech and (segment := speech.write(step)):
-                yield self._sound(segment, start)
-        rest = writer.finish()
+                yield Event(time.perf_counter() - start, piece, state=state)
+            waiting.append(step)
+            if scribe.known:
+                yield from self._sounds(speech, scribe, waiting, start)
+                waiting = []
+        rest = scribe.finish()
         if rest:
             yield Event(time.perf_counter() - start, rest)
-        if speech and (segment := speech.finish()):
+        yield from self._sounds(speech, scribe, waiting, start, last=True)
+        _remember(history, asked, text + rest, scribe.state)
+
+    def _sounds(self, speech: Speech | None, scribe: Scribe, written: Sequence[Written], start: float, *,
+                last: bool = False) -> Iterator[Event]:
+        """Speak some steps of an answer."""
+        if speech is None or scribe.noisy:
+            return
+        for step in written:
+            if segment := speech.write(step):
+                yield self._sound(segment, start)
+        if last and (segment := speech.finish()):
             yield self._sound(segment, start)
-        if history is not None:
-            history[:] = [*asked.messages, Message("assistant", (Part("text", text=text + rest),))]
 
     def _sound(self, segment: Segment, start: float) -> Event:
         assert self.speech and self.speech.codes, "a branch that speaks has a codec"
@@ -176,7 +191,8 @@ class Session:
         limit = min(options.max_new_tokens, self.plan.backbone.context - batch.tokens.shape[1])
         temperature = 0.0 if greedy else options.temperature
         ends = (tokenizer.ids(self.plan.template.end)[0], *getattr(self.plan.backbone, "ends", ()))
-        sampling = Sampling(ends, max(1, limit), temperature, self._generator)
+        states = states_of(self.plan.template, tokenizer)
+        sampling = Sampling(ends, max(1, limit), temperature, self._generator, states.stop if states.texts else None)
         return moved(batch, self.device), tokenizer, sampling
 
     @torch.no_grad()
@@ -219,3 +235,9 @@ class Session:
                 wave = decoded.float().cpu().numpy()
             sounds.append((wave, outlet.codes.sample_rate, tuple(row)))
         return sounds
+
+
+def _remember(history: list[Message] | None, asked: Sample, text: str, state: str | None) -> None:
+    """Append a turn to a conversation; noise is no part of it."""
+    if history is not None and state != NOISE:
+        history[:] = [*asked.messages, Message("assistant", (Part("text", text=text),), state=state)]
