@@ -285,7 +285,10 @@ class FittedCodec(Codec, Protocol):
 
 
 class Reader(Protocol):
-    """Samples by index."""
+    """Samples by index; a broken row raises DataError when it is asked for.
+
+    - problems(index), where a reader has it: all that is wrong with a row, as DataErrors with kinds, for `omnikit data check`.
+    """
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int) -> Sample: ...

@@ -1,4 +1,5 @@
-"""`omnikit data build NAME key=value …`: make a dataset. `omnikit data inspect RECIPE`: see what a stage learns from."""
+"""`omnikit data build NAME key=value …`: make a dataset. `omnikit data inspect RECIPE`: see what a stage learns from.
+`omnikit data check RECIPE`: name every bad row before training."""
 
 import sys
 import time
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
     from omnikit.types import Built
 
 EXAMPLES = ("examples: omnikit data build spoken_instructions source=alpaca.json out=data/instruct_s2s;"
-            " omnikit data inspect llama_omni/tiny --stage speak --html batch.html")
-COMMANDS = {"build": "make a dataset", "inspect": "show one batch of a stage"}
+            " omnikit data inspect llama_omni/tiny --stage speak --html batch.html;"
+            " omnikit data check llama_omni/tiny --report bad.json")
+COMMANDS = {"build": "make a dataset", "inspect": "show one batch of a stage", "check": "name every bad row"}
 
 
 def run(argv: list[str]) -> int:
@@ -27,8 +29,12 @@ def run(argv: list[str]) -> int:
         return _build(_build_parser().parse_args(argv[1:]))
     if argv[:1] == ["inspect"]:
         return _inspect(_inspect_parser().parse_intermixed_args(argv[1:]))
+    if argv[:1] == ["check"]:
+        return _check(_check_parser().parse_intermixed_args(argv[1:]))
     parser = Parser("omnikit data", usage="omnikit data build NAME key=value …\n       omnikit data inspect RECIPE [override …]"
-                    " [--stage NAME] [--rows N] [--html FILE]", description=__doc__, epilog=EXAMPLES)
+                    " [--stage NAME] [--rows N] [--html FILE]\n       omnikit data check RECIPE [dataset …] [override …]"
+                    " [--report FILE]",
+                    description=__doc__, epilog=EXAMPLES)
     parser.add_argument("command", choices=COMMANDS, help="; ".join(f"{word}: {line}" for word, line in COMMANDS.items()))
     parser.parse_args(argv)
     return 0
@@ -51,6 +57,22 @@ def _inspect_parser() -> Parser:
     parser.add_argument("--rows", type=at_least_one, default=4, help="rows of the batch (4)")
     parser.add_argument("--html", type=Path, help="write the batch to this file, too; it needs nothing beside it")
     return parser
+
+
+def _check_parser() -> Parser:
+    parser = Parser("omnikit data check", description="Read every row of a recipe's datasets as training does, without the"
+                    " model; name and count every bad one. The exit code is 1 if there is any.")
+    parser.add_argument("recipe", help="a name such as llama_omni/tiny, or a YAML file")
+    parser.add_argument("words", nargs="*", default=[], metavar="dataset", help="datasets of the recipe (all), and overrides as"
+                        " for train")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write all problems to this JSON file, too")
+    return parser
+
+
+def _check(arguments: Namespace) -> int:
+    from omnikit.commands.rows import check
+
+    return check(arguments.recipe, arguments.words, arguments.report)
 
 
 def _inspect(arguments: Namespace) -> int:

@@ -1,0 +1,141 @@
+"""Every row of a dataset read as training reads it, without the model: what is wrong, and of what kind. Prints nothing.
+
+A reader may offer `problems(index)`, a list of DataErrors, to name more than the first mistake of a row.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+
+from omnikit.data.collate import Collator
+from omnikit.data.signals import spoken, waveform
+from omnikit.errors import DataError
+from omnikit.plan import Plan
+from omnikit.protocols import Reader
+from omnikit.types import Sample
+
+RATE = 16000  # at which the waves of answers are read where no stage says another
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake of one row.
+
+    Args:
+        dataset: its name in the recipe.
+        row: the row's id; "" where it has none that could be read.
+        index: the row's place in the dataset, from 0.
+        kind: two or three words to count by.
+        sentence: what is wrong, where, and what to do.
+    """
+
+    dataset: str
+    row: str
+    index: int
+    kind: str
+    sentence: str
+
+
+class Checker:
+    """Checks the rows of one dataset for every stage of a plan that reads it.
+
+    Args:
+        plan: the wiring.
+        dataset: its name in the recipe.
+        reader: the dataset; of its duplicates only the second and later ones are problems.
+    """
+
+    def __init__(self, plan: Plan, dataset: str, reader: Reader) -> None:
+        self.dataset, self.reader = dataset, reader
+        self.collators, self.speaks = _collators(plan, dataset)
+        self._seen: dict[str, int] = {}
+
+    def problems(self, advance: Callable[[], None]) -> Iterator[Problem]:
+        """Give what is wrong, row by row; calls `advance` behind each row."""
+        for index in range(len(self.reader)):
+            yield from self._row(index)
+            advance()
+
+    def _row(self, index: int) -> Iterator[Problem]:
+        sample, errors = self._read(index)
+        name = sample.id if sample else ""
+        for error in errors:
+            yield Problem(self.dataset, name, index, error.kind, str(error))
+        if sample is None:
+            return
+        if name in self._seen:
+            yield Problem(self.dataset, name, index, "duplicate id", f"Row {name} is row {index} of {self.dataset}, but row"
+                          f" {self._seen[name]} has the same id; give one of them another.")
+        self._seen.setdefault(name, index)
+        if not errors:
+            for error in self._collated(sample):
+                yield Problem(self.dataset, name, index, error.kind, str(error))
+
+    def _read(self, index: int) -> tuple[Sample | None, list[DataError]]:
+        try:
+            sample = self.reader[index]
+        except DataError as error:
+            found = self.reader.problems(index) if hasattr(self.reader, "problems") else []
+            return None, list(found) or [error]
+        return sample, []
+
+    def _collated(self, sample: Sample) -> list[DataError]:
+        """Give the first mistake that each stage would stop at; the same one is given once."""
+        found: dict[str, DataError] = {}
+        for look in (_check_roles, *(partial(_collate, collator) for collator in self.collators), self._speech):
+            try:
+                look(sample)
+            except DataError as error:
+                found.setdefault(str(error), error)
+        return list(found.values())
+
+    def _speech(self, sample: Sample) -> None:
+        """Read the sound of the answers, where a stage learns from it."""
+        parts = spoken(sample)
+        if self.speaks and not parts:
+            raise DataError(f"Row {sample.id} has no speech in its answer, but a stage learns from it; give it audio or codes,"
+                            " or leave the row out.", kind="no speech")
+        for part in parts:
+            if self.speaks and part.codes is None:
+                waveform(part, RATE, sample.id)
+
+
+def counts(problems: Sequence[Problem]) -> dict[str, int]:
+    """Give kind → problems, the most frequent first."""
+    return dict(sorted(Counter(problem.kind for problem in problems).items(), key=lambda item: (-item[1], item[0])))
+
+
+def _collators(plan: Plan, dataset: str) -> tuple[list[Collator], bool]:
+    """Give a collator for each set of losses that reads a dataset, and whether a stage learns from its answers' sound.
+
+    Codes are left out of the targets: what makes them may not be trained yet.
+    """
+    losses: dict[tuple[str, ...], None] = {}
+    speaks = False
+    for stage in plan.stages.values():
+        if dataset not in stage.datasets:
+            continue
+        if stage.stage.objective == "heads":
+            losses[tuple(stage.stage.loss)] = None
+        speaks |= stage.stage.objective in ("units", "vocoder")
+    collators = []
+    for branches in losses:
+        collator = Collator(plan, list(branches))
+        collator.wanted = tuple(name for name in branches if plan.outputs[name].head.target != "codes")
+        speaks |= len(collator.wanted) < len(branches)
+        collators.append(collator)
+    return collators, speaks
+
+
+def _collate(collator: Collator, sample: Sample) -> None:
+    collator([sample])
+
+
+def _check_roles(sample: Sample) -> None:
+    """Refuse a conversation in which nobody asks, or one speaks twice."""
+    roles = [message.role for message in sample.messages if message.role != "system"]
+    if roles[:1] != ["user"] or any(first == second for first, second in pairwise(roles)):
+        raise DataError(f"Row {sample.id} has the turns {', '.join(roles) or 'none'}, but user and assistant must take turns,"
+                        " the user first; mend them.", kind="wrong roles")
