@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omnikit.commands.arguments import Parser, at_least_one
-from omnikit.commands.streamed import show, silent
+from omnikit.commands.streamed import NO_ANSWER, show, silent
 from omnikit.errors import OmnikitError, RunError
 
 if TYPE_CHECKING:
@@ -92,7 +92,9 @@ class Asking:
             self._stream(audio, text, out, self.omega)
             return
         answer = self.session.answer(audio, text, self.system, history=self.history)
-        sys.stdout.write(f"{answer.text}\n")
+        sys.stdout.write(f"{NO_ANSWER if answer.state == 'noise' else answer.text}\n")
+        if answer.state == "noise":
+            return
         if out and answer.waveform is not None and not len(answer.waveform):
             sys.stdout.write(f"{silent(out)}\n")
         elif out:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from omnikit.commands.segments import Segments
     from omnikit.types import Event
 
+NO_ANSWER = "(noise: no answer)"
+
 
 def show(events: Iterable["Event"], out: Path | None, sample_rate: int) -> None:
     """Print the text of events and write their sound to `out` (none if None), then say when what came.
@@ -23,6 +25,9 @@ def show(events: Iterable["Event"], out: Path | None, sample_rate: int) -> None:
     with ExitStack() as stack:
         for event in events:
             times.notice(event)
+            if event.state == "noise":
+                sys.stdout.write(NO_ANSWER)
+                out = None  # nothing is said, so nothing is missed
             if event.text:
                 sys.stdout.write(event.text)
                 sys.stdout.flush()

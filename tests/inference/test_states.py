@@ -1,0 +1,151 @@
+"""The state of an answer: found in its first tokens, taken out of its text; noise ends it at once, in every way of asking."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small import write_recipe
+from tokenizers import AddedToken
+from tokenizers import Tokenizer as Fast
+from transformers import PreTrainedTokenizerFast
+
+from omnikit.config import compose
+from omnikit.data.tokenizer import Tokenizer, load
+from omnikit.inference import generate
+from omnikit.inference.session import Session, build
+from omnikit.inference.states import Scribe, States
+from omnikit.plan import make
+from omnikit.types import Event, Message
+
+GOLDENS = Path(__file__).parents[1] / "parity" / "goldens"
+SMALLER = ["speech.codec.dim=4", "speech.codec.channels=32", "speech.codec.duration_dim=4", "speech.head.layers=1",
+           "generate.max_new_tokens=9", "backbone.layers=1"]
+TEXTS = {"audio": "<1>", "noise": "<2>", "text": "<3>"}
+SIGNS = {"audio": "☞", "noise": "☟", "text": "☜"}
+WAVE = np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)
+
+
+def golden(case: str, *special: str) -> Tokenizer:
+    fast = Fast.from_file(str(GOLDENS / case / "tokenizer.json"))
+    fast.add_special_tokens([AddedToken(token, normalized=False) for token in special])
+    return Tokenizer(PreTrainedTokenizerFast(tokenizer_object=fast))
+
+
+@pytest.fixture(params=["one token", "several tokens", "bytes", "special"])
+def states(request: pytest.FixtureRequest) -> tuple[States, Tokenizer]:
+    tokenizer = {"one token": lambda: golden("vita10_prompt_mixtral"), "several tokens": lambda: golden("vita15_prompt_qwen2p5"),
+                 "bytes": lambda: golden("vita15_prompt_qwen2p5"),
+                 "special": lambda: golden("vita15_prompt_qwen2p5", *SIGNS.values())}[request.param]()
+    return States(SIGNS if request.param in ("bytes", "special") else TEXTS, tokenizer), tokenizer
+
+
+@pytest.mark.parametrize("answer", ["I am fine.", " Very good, thank you.", "☃ is a snowman", "<"])
+@pytest.mark.parametrize("state", ["audio", "text"])
+def test_state_is_found_and_taken_out(states: tuple[States, Tokenizer], state: str, answer: str) -> None:
+    found, tokenizer = states
+    ids = tokenizer.ids(found.texts[state] + answer)
+    assert found.split(ids) == (state, answer.strip())
+    scribe = Scribe(tokenizer, found)
+    assert "".join(map(scribe.push, ids)) + scribe.finish() == answer.strip()
+    assert (scribe.state, found.stop(ids)) == (state, None)
+
+
+def test_noise_ends_with_the_last_token_of_its_state(states: tuple[States, Tokenizer]) -> None:
+    found, tokenizer = states
+    ids = tokenizer.ids(found.texts["noise"])
+    assert found.stop([*ids, *tokenizer.ids("More.")]) == len(ids)
+    assert found.stop(ids[:-1]) is None
+    assert found.split(ids) == ("noise", "")
+
+
+def test_answer_without_a_state_keeps_its_text() -> None:
+    tokenizer = golden("vita10_prompt_mixtral")
+    for bare in (None, "text"):
+        states, ids = States(TEXTS, tokenizer, bare), tokenizer.ids("<4> is what I say")
+        assert states.split(ids) == (bare, "<4> is what I say")
+        scribe = Scribe(tokenizer, states)
+        assert "".join(map(scribe.push, ids)) + scribe.finish() == "<4> is what I say"
+        assert scribe.state == bare
+
+
+# ---- a session whose tokens are dictated ----
+
+
+@pytest.fixture(scope="module")
+def talker(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    folder = tmp_path_factory.mktemp("talker")
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    (folder / "rows.jsonl").write_text(json.dumps({"messages": turns}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        plan = make(compose(str(write_recipe(folder)), SMALLER))
+    assert plan.template
+    return build(replace(plan, template=replace(plan.template, states={"audio": "aye", "noise": "noise", "text": "text"})))
+
+
+@pytest.fixture
+def dictate(talker: Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+    """Let the model write given texts, row by row."""
+    plan = talker.plan
+    assert plan.tokenizer and plan.template
+    tokenizer, end = load(plan.tokenizer), plan.template.end
+
+    def dictated(*texts: str) -> None:
+        rows = [tokenizer.ids(text + end) for text in texts]
+        longest = max(map(len, rows))
+        steps = iter(torch.tensor([row + row[-1:] * (longest - len(row)) for row in rows]).T)
+        monkeypatch.setattr(generate, "_choose", lambda logits, sampling: next(steps))
+
+    return dictated
+
+
+def test_answers_say_their_state(talker: Session, dictate) -> None:
+    dictate("aye it is two", "noise it is three", "text four", "five")
+    answers = talker.answers([asked(text) for text in "abcd"])
+    assert [(a.state, a.text) for a in answers] == [("audio", "it is two"), ("noise", ""), ("text", "four"), (None, "five")]
+    assert answers[1].waveform is None and answers[1].codes == ()
+    assert answers[0].waveform is not None
+
+
+def asked(text: str):
+    from omnikit.inference.session import question
+
+    return question(text=text)
+
+
+def test_noise_alone_is_written_no_further(talker: Session, dictate) -> None:
+    dictate("noise it is three and much more")
+    batch, tokenizer, sampling = talker._prepared([asked("a")], greedy=True)
+    written = list(generate.steps(talker.model, batch, sampling))
+    assert [int(step.tokens) for step in written if step.tokens is not None] == tokenizer.ids("noise")
+
+
+def test_streamed_noise_is_one_event(talker: Session, dictate) -> None:
+    dictate("noise it is three")
+    history: list[Message] = []
+    events = list(talker.stream(text="a", history=history))
+    assert [(e.state, e.text, e.codes, e.waveform) for e in events] == [("noise", "", (), None)]
+    assert history == []
+
+
+@pytest.mark.parametrize("text", ["aye it is two", "five and six"])
+def test_streamed_answer_is_the_whole_answer(talker: Session, dictate, text: str) -> None:
+    dictate(text)
+    whole = talker.answer(WAVE)
+    dictate(text)
+    events: list[Event] = list(talker.stream(WAVE))
+    assert ("".join(e.text for e in events), tuple(c for e in events for c in e.codes)) == (whole.text, whole.codes)
+    assert next((e.state for e in events if e.state), None) == whole.state
+    assert len(whole.codes) > 0
+
+
+def test_history_keeps_states_and_leaves_noise_out(talker: Session, dictate) -> None:
+    history: list[Message] = []
+    for text in ("aye two", "noise three", "text four"):
+        dictate(text)
+        talker.answer(text="a", history=history)
+    assert [message.state for message in history if message.role == "assistant"] == ["audio", "text"]
