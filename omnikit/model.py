@@ -10,10 +10,12 @@ import hashlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from math import isqrt
 from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from omnikit.errors import DataError
 from omnikit.protocols import Backbone, Codec, Encoder, Head, Projector
@@ -123,14 +125,14 @@ class Taps:
     def features(self, outlet: Outlet) -> Features:
         """Give what an output branch's head trains on: [C, U, D] at the answers, or the features of an input branch.
 
-        Logits of a packed batch are [1, S, V], those of all its answers in a row: none is computed for padding.
+        Of a packed batch, logits for a loss by token are [1, S, V], all its answers in a row: none is computed for padding.
         """
         tap, answers, lengths, homes = outlet.head.tap, self.batch.answers, self.batch.answer_lengths, self.batch.homes
         if tap == "embedding":
             return Features(self.model.language_model().embed(_at(self.batch.tokens, answers, homes)), lengths)
         if tap in ("hidden", "logits"):
             back = 1 if outlet.trained_on == "predicts" else 0
-            if tap == "logits" and self.batch.written is not None:
+            if self.batch.written is not None and outlet.by_token:
                 states = self.hidden.flatten(0, 1)[None, self.batch.written - back]  # [1, S, D]
                 return Features(self.model.language_model().logits(states), lengths.sum()[None])
             hidden = _at(self.hidden, (answers - back).clamp(min=0), homes)  # [C, U, D]
@@ -156,8 +158,11 @@ class Taps:
         vectors = self.model.language_model().embed(self.batch.tokens)
         for branch, slots in self.batch.slots.items():
             features, counts = self.projected(branch), self.batch.counts[branch]
-            _check_counts(branch, features, self.batch)
-            packed = torch.cat([row[:count] for row, count in zip(features.data, counts, strict=True)])  # [S, D]
+            spec = self.model.plan.inputs[branch].pictures
+            pools = spec.pooled[1:] if spec and spec.pooled else ()
+            _check_counts(branch, features, self.batch, pools)
+            packed = torch.cat([pooled(row[None], count)[0] if count in pools else row[:count]
+                                for row, count in zip(features.data, counts, strict=True)])  # [S, D]
             flat = vectors.flatten(0, 1).index_copy(0, slots, packed.to(vectors.dtype))
             vectors = flat.view_as(vectors)
         return vectors
@@ -178,15 +183,24 @@ def _at(values: Tensor, places: Tensor, homes: Tensor | None) -> Tensor:
     return values[rows[:, None], places]
 
 
-def _check_counts(branch: str, features: Features, batch: Batch) -> None:
-    """Compare the vectors that came with the vectors that the contract promised.
+def pooled(vectors: Tensor, count: int) -> Tensor:
+    """Pool the vectors of square pictures [B, T, D] to `count` of each [B, count, D], both squares, row by row: bilinear."""
+    side, new = isqrt(vectors.shape[1]), isqrt(count)
+    if side == new:
+        return vectors
+    grid = vectors.transpose(1, 2).reshape(*vectors.shape[::2], side, side)  # [B, D, side, side]
+    return interpolate(grid, size=(new, new), mode="bilinear", align_corners=False).flatten(2).transpose(1, 2)
+
+
+def _check_counts(branch: str, features: Features, batch: Batch, pools: Collection[int]) -> None:
+    """Compare the vectors that came with the vectors that the contract promised; a count in `pools` is made of more.
 
     On an accelerator the lengths cannot be read without waiting for it, so there only the padded shape is compared.
     """
     expected = batch.counts[branch]
     found = features.lengths.tolist() if features.lengths.device.type == "cpu" else []
     for index, (row, count) in enumerate(zip(batch.rows[branch], expected, strict=True)):
-        if index < len(found) and found[index] != count:
+        if index < len(found) and found[index] != count and not (count in pools and found[index] > count):
             raise DataError(f"Row {batch.ids[row]}: branch {branch} gives {found[index]} vectors, but its contract says"
                             f" {count}; mend `length` of its encoder or projector.")
     if features.data.shape[0] != len(expected) or features.data.shape[1] < max(expected):

@@ -5,6 +5,7 @@ Knows nothing of torch, Hydra or files: only numbers and names.
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import isqrt
 
 LATER = {"later": True}  # metadata of a field that came after there were runs: at its default it leaves their hashes alone
 STATES = ("audio", "noise", "text")  # what an answer takes its question for
@@ -16,7 +17,7 @@ class SignalSpec:
     """Raw input of an encoder.
 
     Args:
-        modality: "audio", "image" or "video".
+        modality: "audio", "image" (pictures, and the frames of films) or "prompt" (a place for learned vectors).
         rate: samples per second; None for a signal without time.
         shape: shape of one item without its time axis; () for mono audio, (3, 448, 448) for an image.
     """
@@ -84,6 +85,25 @@ class PictureSpec:
     least_frames: int = 4
     most_frames: int = 16
     pooled: tuple[int, int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.fit not in ("crop", "pad"):
+            raise ValueError(f"fit is {self.fit!r}, but must be crop or pad")
+        if self.size < 1 or self.least_tiles < 1 or (self.most_tiles and self.most_tiles < self.least_tiles):
+            raise ValueError(f"pictures of {self.least_tiles} to {self.most_tiles} tiles of {self.size} pixels are asked for,"
+                             " but there must be at least 1 of each and at least as many at most (0 cuts none)")
+        if not 1 <= self.least_frames <= self.most_frames or (self.frame_rate is not None and self.frame_rate <= 0):
+            raise ValueError(f"films of {self.least_frames} to {self.most_frames} frames at {self.frame_rate} a second are"
+                             " asked for, but there must be at least 1, at least as many at most, and a rate above 0")
+        if self.pooled and (self.pooled[0] < 1 or any(isqrt(count) ** 2 != count or not count for count in self.pooled[1:])):
+            raise ValueError(f"pooled is {list(self.pooled)}, but must be a number of frames and two squares: 4, 144, 49")
+
+    def kept(self, frame: int, count: int) -> int:
+        """Give the vectors that stay of a film's frame (from 0), which has `count`."""
+        if self.pooled is None:
+            return count
+        every, slow, fast = self.pooled
+        return fast if frame % every else slow
 
 
 @dataclass(frozen=True)

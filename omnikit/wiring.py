@@ -6,7 +6,9 @@ Knows no stage and no file but the tokenizer's vocabulary size; the plan puts wi
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from omnikit.errors import ConfigError, OmnikitError, nearest
 from omnikit.protocols import BackboneConfig, CodecConfig, EncoderConfig, HeadConfig, ProjectorConfig, ReaderConfig
 from omnikit.recipe import SLOTS, Choice, Recipe
 from omnikit.schema import construct
-from omnikit.specs import CodecSpec, FeatureSpec, Template
+from omnikit.specs import CodecSpec, FeatureSpec, PictureSpec, Template
 
 BACKBONE_TAPS = ("logits", "hidden", "embedding")
 
@@ -29,6 +31,18 @@ class Inlet:
     encoded: FeatureSpec
     projector: ProjectorConfig | None
     projected: FeatureSpec | None
+
+    @property
+    def media(self) -> tuple[str, ...]:
+        """The types of parts that this branch takes: one that sees pictures sees films too, frame by frame."""
+        modality = self.encoder.input.modality
+        return ("image", "video") if modality == "image" else (modality,)
+
+    @property
+    def pictures(self) -> PictureSpec | None:
+        """How pictures are cut, in a branch that sees."""
+        found: PictureSpec | None = getattr(self.encoder, "pictures", None)
+        return found
 
     def length(self, samples: int) -> int:
         """Give the exact number of backbone positions for a signal of `samples` samples."""
@@ -55,6 +69,11 @@ class Outlet:
     def trained_on(self) -> str:
         """The alignment of the states that its loss reads; answers are made with `head.alignment`."""
         return str(getattr(self.head, "training_alignment", None) or self.head.alignment)
+
+    @property
+    def by_token(self) -> bool:
+        """Whether its loss looks at each token alone, so that the answers of a packed batch may stand in one row."""
+        return self.head.tap == "logits" and self.head.target == "tokens"
 
     @property
     def maker(self) -> CodecConfig | None:
@@ -103,6 +122,7 @@ def wire_inputs(recipe: Recipe, parts: Parts, errors: list[str]) -> dict[str, In
             inlets[name] = _inlet(name, encoder, parts, errors)
     hears: dict[str, str] = {}
     for name, inlet in inlets.items():
+        errors += _unseen(inlet)
         modality = inlet.encoder.input.modality
         other = hears.setdefault(modality, name)
         if other != name:
@@ -184,6 +204,25 @@ def tokenizer_size(reference: str) -> int | None:
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ConfigError(f"{path} is not a tokenizer of the tokenizers library ({type(error).__name__}); give a tokenizer.json"
                           " that it wrote.") from error
+
+
+def _unseen(inlet: Inlet) -> Iterator[str]:
+    """Give what is wrong with how a branch sees."""
+    modality, spec = inlet.encoder.input.modality, inlet.pictures
+    if modality == "video":
+        yield (f"{inlet.name}.encoder takes video, but films come frame by frame to a branch that takes image;"
+               " let its `input` say image.")
+    if modality == "image" and spec is None:
+        yield (f"{inlet.name}.encoder takes image, but has no `pictures`, which says how pictures become its input;"
+               " give it a PictureSpec.")
+    if modality == "image" and spec and inlet.encoder.input.shape != (3, spec.size, spec.size):
+        yield (f"{inlet.name}.encoder takes images of shape {inlet.encoder.input.shape}, but its `pictures` cuts tiles of"
+               f" {(3, spec.size, spec.size)}; give both the same size.")
+    if spec and spec.pooled and inlet.projected:
+        count = inlet.projected.count or 0
+        if isqrt(count) ** 2 != count or max(spec.pooled[1:]) > count:
+            yield (f"{inlet.name}.encoder pools frames to {spec.pooled[1]} and {spec.pooled[2]} vectors, but a frame has"
+                   f" {count}; that must be a square and at least as many.")
 
 
 def _inlet(name: str, encoder: EncoderConfig, parts: Parts, errors: list[str]) -> Inlet:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from omnikit.data.codes import Codes
 from omnikit.data.pieces import Piece, encode
-from omnikit.data.signals import Wave, questions, signal, spoken, waveform
+from omnikit.data.signals import Item, items_of, questions, signal, signals, spoken, waveform
 from omnikit.data.templates import prompt, render, said
 from omnikit.data.tokenizer import Tokenizer, load
 from omnikit.errors import ConfigError, DataError
@@ -28,7 +28,9 @@ PADDING = -100  # of targets
 class Row:
     """One sample before padding; `answers` are positions of supervised tokens, `slots` positions of vectors.
 
-    `pieces` are what the tokens and places were made of, in order; only omnikit.data.inspect looks at them.
+    `signals`, `counts` and `heard` (what is said) belong together, branch by branch: one each for a sound, a tile or a frame.
+    `media` are branch and number of signals of each part, `pieces` what the tokens and places were made of, in order; only
+    omnikit.data.inspect looks at them.
     """
 
     id: str
@@ -36,8 +38,9 @@ class Row:
     answers: list[int] = field(default_factory=list)
     slots: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     counts: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
-    waves: dict[str, list[Wave]] = field(default_factory=lambda: defaultdict(list))
+    signals: dict[str, list[Item]] = field(default_factory=lambda: defaultdict(list))
     heard: dict[str, list[str | None]] = field(default_factory=lambda: defaultdict(list))
+    media: list[tuple[str, int]] = field(default_factory=list)
     pieces: list[Piece] = field(default_factory=list)
 
 
@@ -69,17 +72,17 @@ class Collator:
         rows = [self.row(sample) for sample in samples]
         length = max((len(row.tokens) for row in rows), default=0)
         speaking = rows if self.speaks else []
-        branches = [inlet.name for inlet in self.inlets if any(row.waves[inlet.name] for row in rows)]
+        branches = [inlet.name for inlet in self.inlets if any(row.signals[inlet.name] for row in rows)]
         return Batch(
             tokens=padded([row.tokens for row in speaking], 0),
             lengths=torch.tensor([len(row.tokens) for row in speaking], dtype=torch.int64),
             answers=padded([row.answers for row in speaking], 0),
             answer_lengths=torch.tensor([len(row.answers) for row in speaking], dtype=torch.int64),
-            signals={name: signal([wave for row in rows for wave in row.waves[name]]) for name in branches},
+            signals={name: signal([item for row in rows for item in row.signals[name]]) for name in branches},
             slots={name: torch.tensor([index * length + place for index, row in enumerate(rows) for place in
                                        row.slots[name]], dtype=torch.int64) for name in branches if self.speaks},
             counts={name: [count for row in rows for count in row.counts[name]] for name in branches},
-            rows={name: [index for index, row in enumerate(rows) for _ in row.waves[name]] for name in branches},
+            rows={name: [index for index, row in enumerate(rows) for _ in row.signals[name]] for name in branches},
             targets={name: targets for name in self.wanted if (targets := self._targets(name, samples, rows))},
             ids=[row.id for row in rows],
         )
@@ -106,22 +109,26 @@ class Collator:
 
     def _listen(self, row: Row, part: Part) -> None:
         """Put a media part's signal into the branch of its modality, and keep places for its vectors."""
-        inlet = next((inlet for inlet in self.inlets if inlet.encoder.input.modality == part.type), None)
+        inlet = next((inlet for inlet in self.inlets if part.type in inlet.media), None)
         if inlet is None:
             if self.speaks:
                 raise DataError(f"Row {row.id} holds {part.type} in a question, but the recipe has no input branch for"
                                 f" {part.type}; add one or leave the row out.", kind="no branch")
             return
-        wave = waveform(part, int(inlet.encoder.input.rate or 0), row.id)
-        count = self._count(inlet, len(wave), row.id)
-        row.waves[inlet.name].append(wave)
-        row.heard[inlet.name].append(part.text)
-        row.counts[inlet.name].append(count)
+        items = signals(part, inlet, row.id)
+        counts = [self._count(inlet, item, row.id) for item in items]
+        if part.type == "video" and inlet.pictures and self.speaks:
+            counts = [inlet.pictures.kept(frame, count) for frame, count in enumerate(counts)]
+        row.signals[inlet.name].extend(items)
+        row.heard[inlet.name].extend([part.text] * len(items))
+        row.counts[inlet.name].extend(counts)
+        row.media.append((inlet.name, len(items)))
         if self.speaks:
-            row.slots[inlet.name].extend(range(len(row.tokens), len(row.tokens) + count))
-            row.tokens.extend([0] * count)
+            row.slots[inlet.name].extend(range(len(row.tokens), len(row.tokens) + sum(counts)))
+            row.tokens.extend([0] * sum(counts))
 
-    def _count(self, inlet: Inlet, samples: int, row: str) -> int:
+    def _count(self, inlet: Inlet, item: Item, row: str) -> int:
+        samples = items_of(item)
         try:
             count = inlet.length(samples) if self.speaks else inlet.encoder.length(samples)
         except (ValueError, DataError) as error:
@@ -160,7 +167,8 @@ class Collator:
             found = [self._transcript(name, row, text) for row in rows for text in row.heard[branch]]
             inlet = self.plan.inputs[branch]
             length = inlet.length if slot == "projector" else inlet.encoder.length
-            _check_reach(name, head, [(row.id, length(len(wave))) for row in rows for wave in row.waves[branch]], found)
+            _check_reach(name, head, [(row.id, length(items_of(item))) for row in rows for item in row.signals[branch]],
+                         found)
         if not found:
             return None
         return Targets(padded(found, PADDING), torch.tensor([len(ids) for ids in found], dtype=torch.int64))

@@ -142,29 +142,26 @@ def _shown(collator: Collator, sample: Sample) -> Shown:
 
 
 def _tokens(collator: Collator, row: Row) -> Iterator[Token]:
-    place, heard = 0, dict.fromkeys(row.waves, 0)
+    place, heard, media = 0, dict.fromkeys(row.signals, 0), iter(row.media)
     heads, answers = collator.plan.outputs, set(row.answers)
     writers = tuple(name for name in collator.wanted if heads[name].head.target == "tokens")
     for piece in row.pieces:
         if piece.media:
-            branch = _branch(collator.plan, piece.media.type)
-            index, heard[branch] = heard[branch], heard[branch] + 1
-            yield _medium(collator.plan, row, branch, index, place)
-            place += row.counts[branch][index]
+            branch, signals = next(media)
+            yield _medium(collator.plan, row, branch, range(heard[branch], heard[branch] + signals), place)
+            place += sum(row.counts[branch][heard[branch]:heard[branch] + signals])
+            heard[branch] += signals
             continue
         for token, (text, origin) in zip(piece.ids, _origins(collator, piece), strict=True):
             yield Token(place, text, origin, writers if place in answers else (), token)
             place += 1
 
 
-def _medium(plan: Plan, row: Row, branch: str, index: int, place: int) -> Token:
-    rate = plan.inputs[branch].encoder.input.rate
-    seconds = round(float(len(row.waves[branch][index]) / rate), 2) if rate else None
-    return Token(place, row.heard[branch][index] or "", branch, count=row.counts[branch][index], seconds=seconds)
-
-
-def _branch(plan: Plan, modality: str) -> str:
-    return next(name for name, inlet in plan.inputs.items() if inlet.encoder.input.modality == modality)
+def _medium(plan: Plan, row: Row, branch: str, signals: range, place: int) -> Token:
+    rate, first = plan.inputs[branch].encoder.input.rate, signals[0]
+    seconds = round(float(len(row.signals[branch][first]) / rate), 2) if rate else None
+    counts = row.counts[branch][first:signals.stop]
+    return Token(place, row.heard[branch][first] or "", branch, count=sum(counts), seconds=seconds)
 
 
 def _origins(collator: Collator, piece: Piece) -> list[tuple[str, str]]:

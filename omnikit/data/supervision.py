@@ -56,7 +56,7 @@ def _unreached(stage: str, plan: Plan, outlets: Collection[Outlet], readers: Map
     branches = {part.partition(".")[0] for part in trained}
     if not branches <= set(plan.inputs):
         return []
-    media = sorted({plan.inputs[branch].encoder.input.modality for branch in branches})
+    media = sorted({kind for branch in branches for kind in plan.inputs[branch].media})
     if any(teaches(outlet, sample) for sample in _turns(readers) if any(part.type in media for part in questions(sample))
            for outlet in outlets):
         return []

@@ -3,21 +3,29 @@
 from types import ModuleType
 
 from parity.kinds import (
+    dynamic_tiling,
     internvit,
     llama_omni_full,
     llama_omni_prompt,
     mel_whisper,
+    slow_fast_pooling,
+    streaming_speech_encoder,
     unit_hifigan,
+    video_sampling,
     whale_audio_encoder,
     whale_fbank,
 )
 
 KINDS: dict[str, ModuleType] = {
+    "dynamic_tiling": dynamic_tiling,
     "internvit": internvit,
     "llama_omni_full": llama_omni_full,
     "llama_omni_prompt": llama_omni_prompt,
     "mel_whisper": mel_whisper,
+    "slow_fast_pooling": slow_fast_pooling,
+    "streaming_speech_encoder": streaming_speech_encoder,
     "unit_hifigan": unit_hifigan,
+    "video_sampling": video_sampling,
     "whale_audio_encoder": whale_audio_encoder,
     "whale_fbank": whale_fbank,
 }

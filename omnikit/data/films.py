@@ -1,0 +1,172 @@
+"""Films from files through PyAV, and which of their frames an encoder sees. Knows no sample and no model."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from omnikit.data.pictures import Pixels, checked
+from omnikit.errors import DataError, RunError
+from omnikit.specs import PictureSpec
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+
+@dataclass(frozen=True)
+class Film:
+    """What a film's header says.
+
+    Args:
+        frames: how many there are.
+        rate: frames per second.
+    """
+
+    frames: int
+    rate: float
+
+
+def chosen(film: Film, spec: PictureSpec) -> list[int]:
+    """Give the frames of a film that an encoder sees, in order; a short one repeats some."""
+    if spec.frame_rate is not None:
+        return by_rate(film, spec.frame_rate, spec.least_frames, spec.most_frames)
+    return by_duration(film, spec.least_frames, spec.most_frames)
+
+
+def by_duration(film: Film, least: int = 4, most: int = 16) -> list[int]:
+    """Choose by duration: `least` frames under so many seconds, one a second up to `most` seconds, else `most` frames.
+
+    `least` and `most` frames lie evenly from the first to the last. Source: VITA-1.5, arXiv:2501.01957.
+    """
+    seconds = film.frames / film.rate
+    if least <= seconds <= most:
+        return [min(round(second * film.rate), film.frames - 1) for second in range(int(seconds))]
+    return [round(place) for place in np.linspace(0, film.frames - 1, least if seconds < least else most).tolist()]
+
+
+def by_rate(film: Film, rate: float, least: int, most: int, span: tuple[float, float] | None = None) -> list[int]:
+    """Choose `rate` frames a second as VITA's released code does, thinned to `most` or repeated to `least`.
+
+    Args:
+        span: first and last second; whole seconds count, and equal ones mean one second.
+
+    Raises:
+        DataError: the film has too few frames a second for `rate`, or ends before the span.
+    """
+    first, last = 0, film.frames - 1
+    if span:
+        start, end = sorted(max(int(second), 0) for second in span)
+        first, last = int(start * film.rate), int(min((end if end > start else start + 1) * film.rate, last))
+    if last < first:
+        raise DataError(f"The film has {film.frames / film.rate:g} s, but second {span and min(span):g} of it is asked for.")
+    stride = round(film.rate / rate)  # a half goes to the even number, as in the original
+    if not stride:
+        raise DataError(f"The film has {film.rate:g} frames a second, but {rate:g} are asked for; set frame_rate below"
+                        f" {2 * film.rate:g}.")
+    places = list(range(first, last + 1, stride))
+    wanted = min(max(len(places), least), most)
+    return [places[index] for index in np.linspace(0, len(places) - 1, wanted, dtype=int)]
+
+
+def film_of(path: str | Path) -> Film:
+    """Read how many frames a film has and how fast they follow, without decoding any; raises as load_frames does."""
+    with _opened(path) as (container, stream):
+        return _film(path, container, stream)
+
+
+def load_frames(path: str | Path, spec: PictureSpec) -> Pixels:
+    """Read the frames of a film that an encoder sees, [F, H, W, 3] of red, green and blue, turned as its camera was held.
+
+    Raises:
+        DataError: the file is missing, no film, cut short, or has too few frames a second.
+    """
+    with _opened(path) as (container, stream):
+        film = _film(path, container, stream)
+        try:
+            wanted = chosen(film, spec)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
+        container.seek(0)
+        found = _decoded(path, container, stream, wanted)
+    if wanted[-1] not in found:
+        raise DataError(f"{path} is cut short ({max(found, default=-1) + 1} of {film.frames} frames can be read);"
+                        " write or copy it again.")
+    return np.stack([found[index] for index in wanted])
+
+
+def save_film(path: str | Path, frames: Pixels | Sequence[Pixels], rate: float) -> None:
+    """Write frames [F, H, W, 3], even sides, as an MP4 (H.264); the file appears whole or not at all.
+
+    Raises:
+        DataError: the frames are no film.
+        RunError: the file cannot be written.
+    """
+    import av
+
+    path, pixels = Path(path), checked(np.asarray(frames), str(path), axes=4)
+    if pixels.shape[1] % 2 or pixels.shape[2] % 2:
+        raise DataError(f"{path} has frames of {pixels.shape[2]} x {pixels.shape[1]} pixels, but a film's sides must be even.")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with av.open(str(part), "w", format="mp4") as container:
+            stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
+            stream.height, stream.width = pixels.shape[1:3]
+            stream.pix_fmt, stream.thread_count = "yuv420p", 1
+            stream.options = {"crf": "18", "preset": "veryfast"}
+            for frame in pixels:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+            container.mux(stream.encode(None))
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise RunError(f"{path} cannot be written: {error.strerror}.") from None
+
+
+@contextmanager
+def _opened(path: str | Path) -> "Iterator[tuple[InputContainer, VideoStream]]":
+    import av
+
+    if not Path(path).is_file():
+        raise DataError(f"{path} does not exist, but a film should be there.")
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise DataError(f"{path} holds no pictures, but must be a film; give its sound as audio instead.")
+            yield container, container.streams.video[0]
+    except av.FFmpegError as error:
+        raise DataError(f"{path} is not a readable film ({error.strerror}), but must be one that FFmpeg knows: MP4, WebM,"
+                        " MKV …") from None
+
+
+def _film(path: str | Path, container: "InputContainer", stream: "VideoStream") -> Film:
+    """Count the frames by their packets: headers of cut films still promise them all, and those of streams none."""
+    frames, rate = sum(packet.size > 0 for packet in container.demux(stream)), stream.average_rate or stream.guessed_rate
+    if not frames or not rate:
+        raise DataError(f"{path} holds no frame, but must be a film.")
+    if frames < stream.frames:
+        raise DataError(f"{path} is cut short ({frames} of {stream.frames} frames are there); write or copy it again.")
+    return Film(frames, float(rate))
+
+
+def _decoded(path: str | Path, container: "InputContainer", stream: "VideoStream", wanted: Sequence[int]) -> dict[int, Pixels]:
+    """Give the wanted frames by number."""
+    stream.thread_type = "AUTO"
+    found: dict[int, Pixels] = {}
+    for index, frame in enumerate(container.decode(stream)):
+        if index in wanted:
+            found[index] = _upright(frame)
+        if index >= max(wanted):
+            break
+    return found
+
+
+def _upright(frame: "VideoFrame") -> Pixels:
+    pixels = frame.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(np.rot90(pixels, -(frame.rotation // 90) if frame.rotation % 90 == 0 else 0))
