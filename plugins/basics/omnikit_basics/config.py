@@ -121,6 +121,8 @@ class StridedConv:
         hidden: channels of the convolution.
         causal: zeros on the left, so it sees the past only; False puts them on the right, as VITA's adapter does.
         norm: over the channels of a vector, over the valid vectors of the batch, or none.
+        eps: added to the variance by the norm; that of VITA's adapter is larger than usual, harmless elsewhere.
+        prompts: learned vectors put before the output of each item.
     """
 
     kernel: int = 5
@@ -129,9 +131,14 @@ class StridedConv:
     causal: bool = True
     norm: Literal["layer", "batch", "none"] = "layer"
     activation: Activation = "gelu"
+    eps: float = field(default=1e-3, metadata=LATER)
+    prompts: int = field(default=0, metadata=LATER)
 
     def __post_init__(self) -> None:
         _at_least(1, kernel=self.kernel, stride=self.stride, hidden=self.hidden)
+        _at_least(0, prompts=self.prompts)
+        if self.eps <= 0:
+            raise ValueError(f"eps is {self.eps}, but must be above 0")
 
     def output(self, source: FeatureSpec, dim: int) -> FeatureSpec:
         if source.rate is None:
@@ -140,7 +147,7 @@ class StridedConv:
         return FeatureSpec(dim, rate=source.rate / self.stride, lookahead=source.lookahead + ahead)
 
     def length(self, count: int) -> int:
-        return -(-count // self.stride)
+        return self.prompts - (-count // self.stride)
 
     def build(self, source: FeatureSpec, dim: int) -> "StridedConvProjector":
         from omnikit_basics.projectors import StridedConvProjector

@@ -1,5 +1,6 @@
 """Projectors that look at each vector or at a few neighbours. Know no encoder and no backbone."""
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -10,7 +11,7 @@ from omnikit.types import Features
 from omnikit_basics.config import Activation, StackMlp, StridedConv
 
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU, "silu": nn.SiLU}
-EPS = 1e-3  # of the norm in VITA's adapter (its configuration, ln eps); larger than usual, harmless elsewhere
+PROMPT_SPREAD = 0.02  # of fresh prompts, that of a language model's embeddings
 
 
 class PointwiseProjector(nn.Module):
@@ -48,25 +49,65 @@ class StackProjector(nn.Module):
         return Features(self.linear2(F.relu(self.linear1(joined))), lengths, rate)
 
 
+@dataclass(frozen=True)
+class ConvState:
+    """Vectors [B, D, n] that the next output begins with; then `skip` more are passed over; `begun` once prompts were given."""
+
+    held: Tensor
+    skip: int = 0
+    begun: bool = False
+
+
 class StridedConvProjector(nn.Module):
-    """A strided convolution over time, norm, activation and Linear."""
+    """A strided convolution over time, norm, activation and Linear; learned prompts before them."""
 
     def __init__(self, config: StridedConv, source: int, dim: int) -> None:
         super().__init__()
-        self.stride = config.stride
+        self.kernel, self.stride = config.kernel, config.stride
         self.padding = (config.kernel - 1, 0) if config.causal else (0, config.kernel - 1)
         self.conv = nn.Conv1d(source, config.hidden, config.kernel, config.stride)
         norms = {"layer": nn.LayerNorm, "batch": nn.BatchNorm1d}
-        self.norm = None if config.norm == "none" else norms[config.norm](config.hidden, eps=EPS)
+        self.norm = None if config.norm == "none" else norms[config.norm](config.hidden, eps=config.eps)
         self.activation = ACTIVATIONS[config.activation]()
         self.project = nn.Linear(config.hidden, dim)
+        self.prompts = nn.Parameter(PROMPT_SPREAD * torch.randn(config.prompts, dim)) if config.prompts else None
 
     def forward(self, features: Features) -> Features:
         x = F.pad(silence(features).transpose(1, 2), self.padding)  # [B, D, T + kernel - 1]
-        x = self.conv(x).transpose(1, 2)  # [B, ceil(T / stride), hidden]
-        lengths = (features.lengths + self.stride - 1) // self.stride
-        x = self.project(self.activation(self._normalise(x, lengths)))
-        return Features(x, lengths, None if features.rate is None else features.rate / self.stride)
+        return self._convolved(x, (features.lengths + self.stride - 1) // self.stride, features, begins=True)
+
+    def init_state(self, batch: int) -> ConvState:
+        """Give the state of `batch` items of which nothing was seen."""
+        weight = self.conv.weight
+        return ConvState(weight.new_zeros(batch, weight.shape[1], self.padding[0]))
+
+    def step(self, features: Features, state: ConvState, *, last: bool = False) -> tuple[Features, ConvState]:
+        """Give what new vectors complete; every row brings equally many. The steps, joined, are what `forward` gives.
+
+        `last` says that no vector follows: zeros on the right come in, where the padding is there.
+        """
+        x = torch.cat([state.held, features.data.transpose(1, 2)], dim=2)
+        x = F.pad(x, (0, self.padding[1])) if last else x
+        skip = min(state.skip, x.shape[2])  # a stride longer than the kernel leaves some out
+        x = x[:, :, skip:]
+        count = max(0, (x.shape[2] - self.kernel) // self.stride + 1)
+        used = count * self.stride
+        left = ConvState(x[:, :, used:], state.skip - skip + max(0, used - x.shape[2]), begun=True)
+        lengths = torch.full_like(features.lengths, count)
+        return self._convolved(x if count else x[:, :, :0], lengths, features, begins=not state.begun), left
+
+    def _convolved(self, x: Tensor, lengths: Tensor, features: Features, *, begins: bool) -> Features:
+        """Padded vectors [B, D, N] to `lengths` [B] projected ones, behind the prompts where the item begins."""
+        rate = None if features.rate is None else features.rate / self.stride
+        if x.shape[2] >= self.kernel:
+            x = self.conv(x).transpose(1, 2)  # [B, ceil(T / stride), hidden]
+            x = self.project(self.activation(self._normalise(x, lengths)))
+        else:
+            x = x.new_zeros(len(x), 0, self.project.out_features)
+        if self.prompts is not None and begins:
+            x = torch.cat([self.prompts.expand(len(x), -1, -1), x], dim=1)
+            lengths = lengths + len(self.prompts)
+        return Features(x, lengths, rate)
 
     def _normalise(self, x: Tensor, lengths: Tensor) -> Tensor:
         if isinstance(self.norm, nn.BatchNorm1d):  # padding must not enter the batch's statistics

@@ -46,6 +46,8 @@ class MelCnn:
         concat: a layer's input and what attention found are joined and pass a Linear.
         chunk_size: vectors that see each other; None: the whole clip.
         left_chunks: earlier chunks that a vector sees too; None: all.
+        restart: while streaming, positions begin one chunk too early once left_chunks are kept, as in Freeze-Omni; only then
+            does streamed differ from offline.
         dynamic: when each batch draws its own chunk_size and left_chunks (WeNet, arXiv:2012.05481).
     """
 
@@ -74,6 +76,7 @@ class MelCnn:
     concat: bool = field(default=False, metadata=LATER)
     chunk_size: int | None = field(default=None, metadata=LATER)
     left_chunks: int | None = field(default=None, metadata=LATER)
+    restart: bool = field(default=False, metadata=LATER)
     dynamic: Literal["never", "training", "always"] = field(default="never", metadata=LATER)
 
     def __post_init__(self) -> None:
@@ -103,6 +106,9 @@ class MelCnn:
             raise ValueError(f"left_chunks is {self.left_chunks}, but must be at least 0, or null for all")
         if self.left_chunks is not None and self.chunk_size is None:
             raise ValueError(f"left_chunks is {self.left_chunks}, but without chunk_size there are no chunks; set it too")
+        if self.restart and (self.positions == "absolute" or self.left_chunks is None):
+            raise ValueError("restart is true, but it moves relative positions by what left_chunks keeps; "
+                             "set positions to relative and left_chunks to a number, or restart to false")
         if self.cmvn is not None and self.normalisation != "fixed":
             raise ValueError("cmvn is given, but normalisation is clip, which takes its numbers from the clip; set it to fixed")
         if self.lead and self.frame_length_ms < self.frame_shift_ms:

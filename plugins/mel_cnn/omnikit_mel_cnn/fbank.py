@@ -24,13 +24,15 @@ def log_fbank(wave: Tensor, bins: int, frame: int, shift: int) -> Tensor:
     Equal to torchaudio.compliance.kaldi.fbank without dither, which takes one clip at a time.
 
     Args:
-        wave: [B, N] at 16 kHz, N at least `frame`.
+        wave: [B, N] at 16 kHz.
         frame: samples of a frame.
         shift: samples between frames.
 
     Returns:
-        [B, T, bins], T = 1 + (N - frame) // shift.
+        [B, T, bins], T = 1 + (N - frame) // shift; 0 where N is below `frame`.
     """
+    if wave.shape[1] < frame:
+        return wave.new_zeros(len(wave), 0, bins, dtype=torch.float32)
     with torch.autocast(wave.device.type, enabled=False):
         frames = wave.float().unfold(1, frame, shift)  # [B, T, frame]
         frames = frames - frames.mean(dim=2, keepdim=True)

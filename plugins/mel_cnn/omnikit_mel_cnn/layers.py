@@ -1,8 +1,8 @@
 """Convolutions and layers of the encoder, and who may look at whom. Knows no wave and no state.
 
-Relative positions are those of VITA's encoder (its fact sheet; golden numbers in tests/parity): the score of query q and key
-k at place j is (q + u) k + (q + v) p_j, where p_j is a Linear of the sines of place j. Nothing is shifted, so a score depends on
-the key's place alone.
+Relative positions are those of VITA's encoder (golden numbers in tests/parity/goldens/whale_audio_encoder): the score of query q
+and key k at place j is (q + u) k + (q + v) p_j, where p_j is a Linear of the sines of place j. Nothing is shifted, so a score
+depends on the key's place alone.
 """
 
 import math
@@ -87,7 +87,7 @@ class Attention(nn.Module):
         scores = torch.zeros(mask.shape, dtype=query.dtype, device=x.device)
         held = key, value
         if self.relative:
-            place = self.position(places.to(x.dtype)).unflatten(1, (self.heads, -1)).transpose(0, 1)  # [heads, P + N, D / heads]
+            place = self.position(places.to(x.dtype)).unflatten(1, (self.heads, -1)).transpose(0, 1)  # [heads, P + N, ...]
             # (q + u) k + (q + v) p = q (k + p) + u k + v p: what does not depend on q is a row, not a square
             row = (key * self.bias_u[:, None]).sum(3) + (place * self.bias_v[:, None]).sum(2)  # [B, heads, P + N]
             scores, key = row[:, :, None] / math.sqrt(query.shape[3]), key + place

@@ -15,6 +15,7 @@ from omnikit_mel_cnn.cmvn import read_cmvn
 from omnikit_mel_cnn.config import OVERLAP, MelCnn
 from omnikit_mel_cnn.fbank import Normalisation, blank, log_fbank
 from omnikit_mel_cnn.layers import EncoderLayer, Subsampling, chunk_mask, drawn_chunks, sines
+from omnikit_mel_cnn.streaming import StreamState, advance, begin
 
 
 class MelCnnEncoder(nn.Module):
@@ -33,6 +34,18 @@ class MelCnnEncoder(nn.Module):
 
     def forward(self, signal: Signal) -> Features:
         return self.encode(*self.listen(signal))
+
+    def init_state(self, batch: int) -> StreamState:
+        """Give the state of `batch` clips of which nothing was heard; raises ConfigError if the encoder needs whole clips."""
+        return begin(self, batch)
+
+    def step(self, signal: Signal, state: StreamState, *, last: bool = False) -> tuple[Features, StreamState]:
+        """Give the vectors that new samples [B, n] complete; with `last` all that the clip has. Any cutting gives the same.
+
+        Raises:
+            DataError: rows have unequal lengths, or the stream is longer than positions reach.
+        """
+        return advance(self, signal, state, last=last)
 
     def listen(self, signal: Signal) -> tuple[Tensor, Tensor]:
         """Give the normalised mel [B, frames, bins] of a signal and the frames [B] of each row."""

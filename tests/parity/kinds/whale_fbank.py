@@ -8,6 +8,7 @@ from omnikit_mel_cnn.config import MelCnn
 from parity.case import Case
 from torchaudio.transforms import Resample
 
+from omnikit.errors import DataError
 from omnikit.types import Signal
 
 IDENTITY = ([0.0], [1.0])  # mean and inverse deviation
@@ -36,5 +37,12 @@ def replay(case: Case) -> None:
         mel, frames = module.listen(Signal(wave, torch.tensor([wave.shape[1]])))
         case.close(f"fbank{found[1]}", mel[0], atol=case.limit("atol", "atol", 2e-3), rtol=case.limit("rtol", "rtol", 1e-4))
         case.equal(f"frames of {name}", int(frames), facts["n_frames"])
-        positions = StridedConv().length(encoder.length(wave.shape[1])) if facts["audio_tokens_for_llm"] else 0
-        case.equal(f"positions of {name}", positions, facts["audio_tokens_for_llm"])
+        case.equal(f"positions of {name}", positions(encoder, wave.shape[1]), facts["audio_tokens_for_llm"])
+
+
+def positions(encoder: MelCnn, samples: int) -> int:
+    """Give the positions in the language model; none where our encoder refuses the clip as too short."""
+    try:
+        return StridedConv().length(encoder.length(samples))
+    except DataError:
+        return 0
