@@ -56,13 +56,23 @@ class Embeddings(nn.Module):
         self.grid = config.grid
         self.class_embedding = nn.Parameter(torch.empty(1, 1, config.dim).normal_(std=0.02))
         self.patch_embedding = nn.Conv2d(3, config.dim, config.patch, config.patch)
-        self.position_embedding = nn.Parameter(torch.empty(1, 1 + config.grid**2, config.dim).normal_(std=0.02))
+        self.position_embedding = nn.Parameter(first_positions(config.grid, config.dim))
 
     def forward(self, pixels: Tensor) -> Tensor:
         patches = self.patch_embedding(pixels.to(self.patch_embedding.weight.dtype))  # [T, dim, H, W]
         positions = fit_positions(self.position_embedding, (patches.shape[2], patches.shape[3]))
         x = torch.cat([self.class_embedding.expand(len(pixels), -1, -1), patches.flatten(2).transpose(1, 2)], dim=1)
         return x + positions.to(x.dtype)  # [T, 1 + H * W, dim]
+
+
+def first_positions(grid: int, dim: int) -> Tensor:
+    """Give what learned positions [1, 1 + grid², dim] begin at: sines and cosines of row and column, by which a tower that is
+    trained from random weights finds shapes sooner than from noise; half as large as the patches. The class token has none."""
+    count = dim // 4
+    angles = torch.arange(grid)[:, None] * 10000.0 ** (-torch.arange(count) / max(1, count))
+    waves = torch.cat([angles.sin(), angles.cos()], dim=1)  # [grid, dim / 2]
+    square = torch.cat([waves[:, None].expand(-1, grid, -1), waves[None].expand(grid, -1, -1)], dim=2)
+    return 0.5 * F.pad(square.flatten(0, 1), (0, dim - 4 * count, 1, 0))[None]
 
 
 def fit_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:

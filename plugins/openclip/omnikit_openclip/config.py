@@ -1,0 +1,91 @@
+"""The settings and contract of open_clip's image towers. Imports neither torch nor open_clip."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from omnikit.specs import FeatureSpec, PictureSpec, SignalSpec
+from omnikit_openclip.towers import Tower, tower
+
+if TYPE_CHECKING:
+    from omnikit_openclip.model import OpenClipEncoder
+
+
+@dataclass(frozen=True)
+class OpenClip:
+    """The patch vectors of an image tower of open_clip.
+
+    Colours and size of the pictures are those of the model; a published checkpoint may have been trained with others than its
+    name says, then set `mean` and `deviation` (pretrained.py of open_clip tells).
+
+    Args:
+        model: open_clip's name (ViT-L-14-336), a JSON file like those in its model_configs, or a folder with
+            open_clip_config.json.
+        pretrained: a local checkpoint of that model (.safetensors, .bin or .pt of tensors); None: random weights.
+        layer: whose output is taken, as an index into [embeddings, layer 1, …]; the layers behind it are not built.
+        norm: whether the tower's last LayerNorm is applied to the vectors.
+        mean: of red, green and blue; None: the model's.
+        deviation: of red, green and blue; None: the model's.
+        checkpointing: keep only the input of each layer while training and compute the rest again: less memory, slower.
+        most_tiles: that a picture is cut into; 0 cuts none, as open_clip does: shortest edge resized, centre cut out.
+        thumbnail: whether a picture of several tiles is followed by all of it, small.
+        frame_rate: frames of a film per second; see PictureSpec.
+        least_frames: of a film.
+        most_frames: of a film.
+        pooled: slow-fast pooling of a film; see PictureSpec.
+    """
+
+    model: str = "ViT-B-32"
+    pretrained: str | None = None
+    layer: int = -1
+    norm: bool = False
+    mean: tuple[float, float, float] | None = None
+    deviation: tuple[float, float, float] | None = None
+    checkpointing: bool = False
+    most_tiles: int = 0
+    thumbnail: bool = True
+    frame_rate: float | None = None
+    least_frames: int = 4
+    most_frames: int = 16
+    pooled: tuple[int, int, int] | None = None
+
+    def __post_init__(self) -> None:
+        layers = self.tower.layers
+        if not -layers <= self.layer <= layers or self.layer == 0:
+            raise ValueError(f"layer is {self.layer}, but must be from 1 to {layers}, or from -{layers} to -1, which counts "
+                             f"from the end: {self.model} has {layers} layers")
+        assert self.pictures  # its fields are ours: they are refused here, not when it is first asked for
+
+    @property
+    def tower(self) -> Tower:
+        """What open_clip says of the model."""
+        return tower(self.model)
+
+    @property
+    def depth(self) -> int:
+        """Layers that are built: up to the chosen one."""
+        return self.layer if self.layer > 0 else self.tower.layers + 1 + self.layer
+
+    @property
+    def input(self) -> SignalSpec:
+        return SignalSpec("image", None, (3, self.tower.size, self.tower.size))
+
+    @property
+    def output(self) -> FeatureSpec:
+        return FeatureSpec(self.tower.width, count=self.length(1))
+
+    @property
+    def pictures(self) -> PictureSpec:
+        return PictureSpec(
+            self.tower.size, self.mean or self.tower.mean, self.deviation or self.tower.deviation, most_tiles=self.most_tiles,
+            thumbnail=self.thumbnail, frame_rate=self.frame_rate, least_frames=self.least_frames,
+            most_frames=self.most_frames, pooled=self.pooled,
+        )  # fmt: skip
+
+    def length(self, items: int) -> int:
+        """Give the vectors of a tile, which are as many for every tile."""
+        return (self.tower.size // self.tower.patch) ** 2
+
+    def build(self) -> "OpenClipEncoder":
+        from omnikit_openclip.model import OpenClipEncoder
+
+        return OpenClipEncoder(self)
