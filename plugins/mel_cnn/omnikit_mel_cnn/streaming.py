@@ -4,8 +4,8 @@ However the wave is cut, the vectors are those that the encoder gives for the wh
 layers keep keys and values of left_chunks * chunk_size places, and a key keeps its true place.
 
 Freeze-Omni's encoder (goldens/streaming_speech_encoder) is this with `lead: true` and `restart: true`: from its chunk number
-left_chunks + 1 on (the first is 0) positions begin at place - (left_chunks + 1) * chunk_size, one chunk before the first kept key,
-so every key seems a chunk older than it is. Up to there streamed equals offline, behind it only with `restart: false`.
+left_chunks + 1 on (the first is 0) positions begin at place - (left_chunks + 1) * chunk_size, one chunk before the first kept
+key, so every key seems a chunk older than it is. Up to there streamed equals offline, behind it only with `restart: false`.
 """
 
 from __future__ import annotations

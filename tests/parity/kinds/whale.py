@@ -12,7 +12,8 @@ from torch import Tensor, nn
 ENCODER = {"global_cmvn": "normalisation", "enc.0.core.conv.0": "subsampling.conv1", "enc.0.core.conv.2": "subsampling.conv2",
            "enc.0.core.out.0": "subsampling.project", "enc.1.embed": "embed", "enc.1.after_norm": "norm"}
 LAYER = {"self_attn.linear_q": "attention.query", "self_attn.linear_k": "attention.key",
-         "self_attn.linear_v": "attention.value", "self_attn.linear_out": "attention.out", "self_attn.linear_pos": "attention.position",
+         "self_attn.linear_v": "attention.value", "self_attn.linear_out": "attention.out",
+         "self_attn.linear_pos": "attention.position",
          "self_attn.pos_bias_u": "attention.bias_u", "self_attn.pos_bias_v": "attention.bias_v", "norm1": "attention_norm",
          "norm2": "ffn_norm", "feed_forward.w_1": "ffn.0", "feed_forward.w_2": "ffn.2", "concat_linear": "concat"}
 PROJECTOR = {"conv1d2": "conv", "bn2": "norm", "project": "project"}
