@@ -37,7 +37,8 @@ def picture(scene: Scene, chance: random.Random, size: tuple[int, int] = (SIDE, 
         chance: decides places, sizes, background and noise.
         size: width and height in pixels.
     """
-    ink, paper = _ink(scene.color, chance), _paper(chance)
+    faint = scene.color == "yellow" and bool(scene.word)  # thin yellow letters cannot be read on white
+    ink, paper = _ink(scene.color, chance), _paper(chance, GRAYS[:1] if faint else GRAYS)
     if scene.word:
         image = _print(scene.word, ink, paper, size, chance)
     else:
@@ -69,8 +70,8 @@ def _ink(name: str, chance: random.Random) -> Color:
     return red, green, blue
 
 
-def _paper(chance: random.Random) -> Color:
-    gray = chance.randint(*chance.choice(GRAYS))
+def _paper(chance: random.Random, grays: tuple[tuple[int, int], ...] = GRAYS) -> Color:
+    gray = chance.randint(*chance.choice(grays))
     red, green, blue = (min(255, max(0, gray + chance.randint(-6, 6))) for _ in range(3))
     return red, green, blue
 

@@ -7,8 +7,8 @@ from omnikit_tiny_world import questions, scenes, statements
 from omnikit_tiny_world.scenes import QUESTIONS, Scene
 from omnikit_tiny_world.words import COLORS, DIRECTIONS, LANGUAGES, OPPOSITES, POSITIONS, SHAPES, Words, number
 
-WORDS = (3, 6)  # of a random English string
-LETTERS = 12  # of a random Mandarin string, at most
+WORDS = (3, 5)  # of a random English string
+LETTERS = 10  # of a random Mandarin string, at most
 
 
 @cache
@@ -20,11 +20,12 @@ def sentences(language: str, seed: int) -> tuple[tuple[tuple[str, ...], ...], tu
         kinds.append([item.text for item in statements.divide(language, seed)[part]])
         for texts in kinds:
             random.Random(f"sentences {seed}").shuffle(texts)
-        parts.append((_about(language), *(tuple(texts) for texts in kinds)))
+        parts.append((about(language), *(tuple(texts) for texts in kinds)))
     return parts[0], parts[1]
 
 
-def _about(language: str) -> tuple[str, ...]:
+@cache
+def about(language: str) -> tuple[str, ...]:
     """Give the questions about pictures and films."""
     return tuple(text for kind, asked in QUESTIONS.items() if "caption" not in kind for text in asked[language])
 
@@ -54,7 +55,7 @@ def pieces(language: str) -> tuple[str, ...]:
     place = LANGUAGES.index(language)
     tables: tuple[Words, ...] = (COLORS, SHAPES, DIRECTIONS, POSITIONS, OPPOSITES)
     named = [words[place] for table in tables for words in table.values()]
-    phrases = [*_about(language)]
+    phrases = [*about(language)]
     phrases += [part for wordings in questions.WORDINGS.values() for text in wordings[language] for part in text.split("{}")]
     phrases += [text[place] for text in (*statements.WHO, *statements.WHAT)]
     phrases += [number(value, language) for value in questions.LARGE]

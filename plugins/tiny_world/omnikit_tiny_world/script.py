@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from omnikit_tiny_world import questions, scenes, statements
 from omnikit_tiny_world.config import TinyWorld
-from omnikit_tiny_world.reading import sentences, strings
+from omnikit_tiny_world.reading import about, sentences, strings
 from omnikit_tiny_world.scenes import QUESTIONS, Scene
 from omnikit_tiny_world.sounds import SOUNDS, UNDER
 from omnikit_tiny_world.words import LANGUAGES, POSITIONS
@@ -17,7 +17,7 @@ HEARD = {
 }  # voices in training
 UNSEEN = {"en": "en-us+f3", "zh": "cmn+f3"}  # never heard in training
 SPEEDS, PITCHES = (150, 210), (35, 65)  # words per minute and espeak-ng's pitch
-TAKES = 48  # recordings of one sentence, at most
+TAKES, FEW = 16, 48  # recordings of one sentence, at most; of one of the few questions about pictures
 BABBLE = 5  # voices at once
 DECIBELS = (0.0, 15.0)  # speech over noise
 MIX = ("speech", "statement", "text", "spoken_pictures", "sound", "speech", "statement", "pictures")  # of the view "turns"
@@ -82,7 +82,8 @@ def rows(config: TinyWorld, size: int) -> list[Row]:
 
 def take(text: str, language: str, split: str, chance: random.Random) -> Utterance:
     """Choose one of the recordings of a sentence; views share them."""
-    voice = random.Random(f"{text} {chance.randrange(TAKES)} {split == 'train'}")
+    takes = FEW if text in about(language) else TAKES
+    voice = random.Random(f"{text} {chance.randrange(takes)} {split == 'train'}")
     heard, speed, pitch = voice.choice(HEARD[language]), voice.randint(*SPEEDS), voice.randint(*PITCHES)
     return Utterance(text, UNSEEN[language] if split == "test_unseen" else heard, speed, pitch)
 

@@ -27,7 +27,7 @@ def sound(kind: str, samples: int, seed: int) -> Wave:
 def alone(wave: Wave, seed: int) -> Wave:
     """Give a sound at a random loudness."""
     loud = np.random.default_rng(seed).uniform(*LOUDNESS)
-    return np.clip(_level(wave) * np.float32(loud), -1, 1, dtype=np.float32)
+    return np.asarray(np.clip(_level(wave) * np.float32(loud), -1, 1), np.float32)
 
 
 def babble(voices: list[Wave], samples: int, seed: int) -> Wave:
