@@ -69,7 +69,7 @@ def start(plan: Plan, stage: StagePlan) -> tuple[OmniModel, DataLoader[Batch]]:
     freeze(model, stage.trained)
     readers = {name: plan.readers[name].build() for name in stage.datasets}
     buckets = Buckets(Mixture(readers), stage.stage.data, stage.stage.trainer.batch_size, 0)
-    return model, loader(buckets, collator(plan, stage, model), 0)
+    return model, loader(buckets.mixture, buckets, collator(plan, stage, model), 0)
 
 
 def by_lightning(plan: Plan, stage: StagePlan, folder: Path) -> list[float]:

@@ -128,6 +128,8 @@ class Taps:
         Of a packed batch, logits for a loss by token are [1, S, V], all its answers in a row: none is computed for padding.
         """
         tap, answers, lengths, homes = outlet.head.tap, self.batch.answers, self.batch.answer_lengths, self.batch.homes
+        if outlet.head.target == "state":
+            return self.heard(outlet.listens)
         if tap == "embedding":
             return Features(self.model.language_model().embed(_at(self.batch.tokens, answers, homes)), lengths)
         if tap in ("hidden", "logits"):
@@ -139,6 +141,12 @@ class Taps:
             return Features(self.model.language_model().logits(hidden) if tap == "logits" else hidden, lengths)
         branch, _, slot = tap.partition(".")
         return self.encoded(branch) if slot == "encoder" else self.projected(branch)
+
+    def heard(self, branch: str) -> Features:
+        """Give the backbone's output at the last position of each signal of an input branch, [B', 1, D]."""
+        places = self.batch.slots[branch]
+        last = torch.tensor(self.batch.counts[branch], device=places.device).cumsum(0) - 1
+        return Features(self.hidden.flatten(0, 1)[places[last]][:, None], torch.ones_like(last))
 
     def encoded(self, branch: str) -> Features:
         """Give the encoder's features [B', T, D] of one input branch."""

@@ -7,11 +7,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from omnikit.errors import PlanError, nearest
 from omnikit.schema import construct, convert, places_of, plain
+from omnikit.specs import LATER
 
 _MAPPING = dict[str, object]
 _TOP: dict[str, tuple[Any, Any]] = {  # key: type, default
@@ -61,10 +62,11 @@ class Run:
         max_steps: optimizer steps; needed unless max_epochs is given.
         max_epochs: passes over the data; the smaller of the two ends the stage.
         batch_size: rows in a batch.
-        accumulate: batches per optimizer step.
+        accumulate: batches per optimizer step; each counts alike, whatever it holds.
         devices: 1 in this version, and so is strategy "auto".
         workers: processes that load data; 0 loads in this one.
         log_every: steps between two rows of metrics.csv.
+        pack: positions of a row that several conversations share, each as if it were alone; None gives each its own row.
     """
 
     max_steps: int | None = None
@@ -77,6 +79,7 @@ class Run:
     strategy: Literal["auto"] = "auto"
     workers: int = 0
     log_every: int = 10
+    pack: int | None = field(default=None, metadata=LATER)
 
 
 @dataclass
@@ -158,7 +161,8 @@ class Recipe:
 def decisive(stage: Stage) -> dict[str, Any]:
     """Give a stage as YAML would hold it, without what changes no weight: where it runs, loading, reporting."""
     values: dict[str, Any] = plain(stage)
-    values["trainer"] = {k: v for k, v in values["trainer"].items() if k not in ("accelerator", "log_every", "workers")}
+    later = {f.name for f in fields(Run) if f.metadata == LATER and getattr(stage.trainer, f.name) == f.default}
+    values["trainer"] = {k: v for k, v in values["trainer"].items() if k not in {"accelerator", "log_every", "workers"} | later}
     return {key: value for key, value in values.items() if value or key not in ("source", "allow")}
 
 

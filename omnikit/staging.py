@@ -14,7 +14,8 @@ from omnikit.recipe import Stage
 from omnikit.sources import check_import, check_no_source
 from omnikit.wiring import BACKBONE_TAPS, Inlet, Outlet
 
-_COUNTS = {"batch_size": 1, "accumulate": 1, "max_steps": 1, "max_epochs": 1, "log_every": 1, "workers": 0}  # key: least
+_COUNTS = {"batch_size": 1, "accumulate": 1, "max_steps": 1, "max_epochs": 1, "log_every": 1, "workers": 0,
+           "pack": 1}  # key: least
 _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {  # every comparison is false for nan
     "lr": ("above 0", lambda value: value > 0),
     "weight_decay": ("at least 0", lambda value: value >= 0),
@@ -178,6 +179,7 @@ def _check_stage(plan: StagePlan, wired: Wired, errors: list[str]) -> None:
     if not stage.data:
         errors.append(f"{where}.data is empty; name a dataset and its share, for example {{spoken_qa: 1.0}}.")
     _check_numbers(where, stage, errors)
+    _check_pack(where, plan, wired, errors)
     if stage.objective == "heads":
         _check_heads(where, plan, wired, errors)
     else:
@@ -205,7 +207,7 @@ def _check_media(where: str, plan: StagePlan, wired: Wired, errors: list[str]) -
     branches = list(dict.fromkeys(part.partition(".")[0] for part in plan.trained))
     if not branches or not plan.datasets or not set(branches) <= set(wired.inputs):
         return
-    media = dict.fromkeys(wired.inputs[branch].encoder.input.modality for branch in branches)
+    media = dict.fromkeys(kind for branch in branches for kind in wired.inputs[branch].media)
     held = {name: wired.readers[name].provides for name in plan.datasets}
     if not any(set(media) & set(provides) for provides in held.values()):
         there = "; ".join(f"{name} gives {', '.join(provides)}" for name, provides in held.items())
@@ -230,6 +232,22 @@ def _check_numbers(where: str, stage: Stage, errors: list[str]) -> None:
                       " set devices=1.")
     for key in _RANGES:
         _check_range(f"{where}.optim.{key}", key, getattr(stage.optim, key), errors)
+
+
+def _check_pack(where: str, plan: StagePlan, wired: Wired, errors: list[str]) -> None:
+    """Refuse packed rows where no backbone reads them, or none that could."""
+    pack = plan.stage.trainer.pack
+    if pack is None:
+        return
+    if plan.stage.objective != "heads" or (plan.used and "backbone" not in plan.used) or wired.backbone is None:
+        errors.append(f"{where}.trainer.pack is {pack}, but the backbone, whose rows are packed, does not run in this"
+                      " stage; leave pack out.")
+    elif not getattr(wired.backbone, "packs", False):
+        errors.append(f"{where}.trainer.pack is {pack}, but this backbone cannot tell the conversations of a row apart; leave"
+                      " pack out, or take a backbone that packs, for example hf.")
+    elif pack > wired.backbone.context:
+        errors.append(f"{where}.trainer.pack is {pack}, but backbone.context is {wired.backbone.context}; set pack to at most"
+                      " that.")
 
 
 def _check_range(place: str, key: str, value: float, errors: list[str]) -> None:

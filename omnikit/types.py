@@ -79,7 +79,7 @@ class Batch:
         counts: for each input branch how many vectors each of its signals takes; they sum to S.
         rows: for each input branch the conversation that each of its signals stands in.
         targets: for each output branch what its head shall give: one row for each conversation, or for each signal of the
-            branch that the head taps; absent if no row has any. In a packed batch targets of logits are one row, as `written`.
+            branch that the head taps; absent if no row has any. In a packed batch, targets of a loss by token are one row.
         ids: the conversations' names, for errors.
         documents: [B, L] int64, the number from 1 of the conversation within its row that each place belongs to; 0 is padding.
         homes: [C] int64, the row that each conversation stands in.

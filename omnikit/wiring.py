@@ -66,6 +66,11 @@ class Outlet:
     units: CodecConfig | None = None
 
     @property
+    def listens(self) -> str:
+        """The input branch at whose last positions a head with target "state" reads."""
+        return str(getattr(self.head, "branch", "audio"))
+
+    @property
     def trained_on(self) -> str:
         """The alignment of the states that its loss reads; answers are made with `head.alignment`."""
         return str(getattr(self.head, "training_alignment", None) or self.head.alignment)

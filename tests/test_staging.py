@@ -102,6 +102,10 @@ STAGING: list[tuple[dict[str, object], str]] = [
     ({"stages.speak.trainer.max_steps": None}, "stages.speak.trainer says neither max_steps nor max_epochs; set one of them."),
     ({"stages.speak.trainer.max_steps": 0}, "stages.speak.trainer.max_steps is 0, but must be at least 1."),
     ({"stages.speak.trainer.batch_size": 0}, "stages.speak.trainer.batch_size is 0, but must be at least 1."),
+    ({"stages.understand.trainer.pack": 0}, "stages.understand.trainer.pack is 0, but must be at least 1."),
+    ({"stages.understand.trainer.pack": 9000}, "stages.understand.trainer.pack is 9000, but backbone.context is 512; set pack to at most that."),
+    ({**VOICE, "stages.voice.trainer": {"max_steps": 1, "pack": 9}},
+     "stages.voice.trainer.pack is 9, but the backbone, whose rows are packed, does not run in this stage; leave pack out."),
     ({"stages.speak.optim.lr": -1.0}, "stages.speak.optim.lr is -1, but must be above 0."),
     ({"stages.speak.optim.lr": float("nan")}, "stages.speak.optim.lr is nan, but must be above 0, and finite."),
     ({"stages.speak.optim.lr": float("inf")}, "stages.speak.optim.lr is inf, but must be above 0, and finite."),
@@ -194,3 +198,11 @@ def test_rows_without_a_transcript_are_fine_beside_rows_with_one(fitting: dict[s
 
 def test_a_learning_rate_of_a_branch_reaches_its_parts(fitting: dict[str, Any]) -> None:
     assert changed(fitting, {"stages.understand.optim.parts": {"audio": {"lr": 1e-5}}})
+
+
+def test_a_backbone_that_cannot_tell_conversations_apart_packs_none(fitting: dict[str, Any],
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("omnikit_hf.config.HF.packs", False)
+    assert mistakes(fitting, {"stages.understand.trainer.pack": 60}) == [
+        "stages.understand.trainer.pack is 60, but this backbone cannot tell the conversations of a row apart; leave pack out, or"
+        " take a backbone that packs, for example hf."]

@@ -14,6 +14,7 @@ from omnikit.types import Batch, Part, Sample
 WINDOW = 50  # batches that are sorted together
 CHARACTERS_PER_SECOND = 15.0  # of speech, roughly; weighs text against sound when rows are sorted by length
 T = TypeVar("T")
+P = TypeVar("P")
 Pick = tuple[str, int]  # dataset and index
 
 
@@ -36,11 +37,41 @@ class Mixture(Dataset[Sample]):
         return sum(map(_seconds, (*questions(sample), *spoken(sample)))) + characters / CHARACTERS_PER_SECOND
 
 
-class Buckets(Sampler[list[Pick]]):
-    """Batches of picks, without end: each pass is shuffled anew, sorted by length within a window, and shuffled again.
+class Shares:
+    """Which samples each pass draws, shuffled anew.
 
     A pass sees as many rows as the datasets hold together, of each dataset its share; a dataset that is too small for
     its share is seen again within the pass.
+
+    Args:
+        mixture: the datasets.
+        shares: dataset → share, any positive numbers.
+        seed: decides the order.
+    """
+
+    def __init__(self, mixture: Mixture, shares: Mapping[str, float], seed: int) -> None:
+        self.mixture, self.seed = mixture, seed
+        total, whole = sum(len(reader) for reader in mixture.readers.values()), sum(shares.values())
+        self.rows = {name: max(1, round(total * share / whole)) for name, share in shares.items()}
+
+    def __len__(self) -> int:
+        """Give the samples of a pass."""
+        return sum(self.rows.values())
+
+    def picks(self, number: int) -> tuple[list[Pick], torch.Generator]:
+        """Give a pass's samples, and the generator that goes on deciding."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
+        return shuffled([pick for name in self.rows for pick in self._drawn(name, generator)], generator), generator
+
+    def _drawn(self, name: str, generator: torch.Generator) -> list[Pick]:
+        """Draw a dataset's rows of one pass: whole permutations, and a part of the last."""
+        length, wanted = len(self.mixture.readers[name]), self.rows[name]
+        orders = [torch.randperm(length, generator=generator).tolist() for _ in range(-(-wanted // length))]
+        return [(name, index) for order in orders for index in order][:wanted]
+
+
+class Buckets(Sampler[list[Pick]]):
+    """Batches of picks, without end: each pass is drawn anew, sorted by length within a window, and shuffled again.
 
     Args:
         mixture: the datasets.
@@ -52,20 +83,18 @@ class Buckets(Sampler[list[Pick]]):
 
     def __init__(self, mixture: Mixture, shares: Mapping[str, float], batch_size: int, seed: int, *,
                  rank: int = 0, world: int = 1) -> None:
-        self.mixture, self.batch_size, self.seed, self.rank, self.world = mixture, batch_size, seed, rank, world
-        total, whole = sum(len(reader) for reader in mixture.readers.values()), sum(shares.values())
-        self.rows = {name: max(1, round(total * share / whole)) for name, share in shares.items()}
+        self.mixture, self.batch_size, self.rank, self.world = mixture, batch_size, rank, world
+        self.shares = Shares(mixture, shares, seed)
         self._passes = 0
         self._sizes: dict[Pick, float] = {}
 
     def __len__(self) -> int:
         """Give the batches of a pass; the same on every rank."""
-        return max(1, -(-sum(self.rows.values()) // self.batch_size) // self.world)
+        return max(1, -(-len(self.shares) // self.batch_size) // self.world)
 
     def __iter__(self) -> Iterator[list[Pick]]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self._passes)
+        picks, generator = self.shares.picks(self._passes)
         self._passes += 1
-        picks = _shuffled([pick for name in self.rows for pick in self._drawn(name, generator)], generator)
         window = WINDOW * self.batch_size
         batches = (batch for at in range(0, len(picks), window) for batch in self._window(picks[at:at + window], generator))
         for index, batch in enumerate(batches):
@@ -74,16 +103,10 @@ class Buckets(Sampler[list[Pick]]):
             if index % self.world == self.rank:
                 yield batch
 
-    def _drawn(self, name: str, generator: torch.Generator) -> list[Pick]:
-        """Draw a dataset's rows of one pass: whole permutations, and a part of the last."""
-        length, wanted = len(self.mixture.readers[name]), self.rows[name]
-        orders = [torch.randperm(length, generator=generator).tolist() for _ in range(-(-wanted // length))]
-        return [(name, index) for order in orders for index in order][:wanted]
-
     def _window(self, picks: list[Pick], generator: torch.Generator) -> list[list[Pick]]:
         ordered = sorted(picks, key=self._size)
         size = self.batch_size
-        return _shuffled([ordered[at:at + size] for at in range(0, len(ordered), size)], generator)
+        return shuffled([ordered[at:at + size] for at in range(0, len(ordered), size)], generator)
 
     def _size(self, pick: Pick) -> float:
         if pick not in self._sizes:
@@ -91,13 +114,14 @@ class Buckets(Sampler[list[Pick]]):
         return self._sizes[pick]
 
 
-def loader(buckets: Buckets, collate: Callable[[Sequence[Sample]], Batch], workers: int) -> DataLoader[Batch]:
+def loader(samples: Dataset[T], order: Sampler[P], collate: Callable[[Sequence[T]], Batch], workers: int) -> DataLoader[Batch]:
     """Give a loader of collated batches; with workers it prepares them in that many processes."""
-    return DataLoader(buckets.mixture, batch_sampler=buckets, collate_fn=collate, num_workers=workers,  # type: ignore[arg-type]  # picks, not ints
+    return DataLoader(samples, batch_sampler=order, collate_fn=collate, num_workers=workers,  # type: ignore[arg-type]  # picks, not ints
                       persistent_workers=workers > 0, pin_memory=torch.cuda.is_available())
 
 
-def _shuffled(items: list[T], generator: torch.Generator) -> list[T]:
+def shuffled(items: list[T], generator: torch.Generator) -> list[T]:
+    """Give the items in an order that the generator draws."""
     return [items[index] for index in torch.randperm(len(items), generator=generator).tolist()]
 
 

@@ -7,10 +7,11 @@ import pytorch_lightning as L
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from omnikit.training.module import Training
+from omnikit.types import Batch
 
 
 class Bar(L.Callback):
-    """Shows a stage's steps, and its losses whenever a row of metrics was written."""
+    """Shows a stage's steps, its losses whenever a row of metrics was written, and how rows are packed."""
 
     def __init__(self, title: str) -> None:
         self.title = title
@@ -22,9 +23,13 @@ class Bar(L.Callback):
         self._task = self._bar.add_task(self.title, total=trainer.estimated_stepping_batches, losses="")
         self._bar.start()
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *rest: object) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: object,
+                           index: int) -> None:
         assert isinstance(pl_module, Training)
         losses = " ".join(f"{name} {value:.3f}" for name, value in pl_module.metrics.last.items())
+        if isinstance(batch, Batch) and batch.documents is not None:
+            rows, width = batch.documents.shape
+            losses = f"{losses} · {len(batch.ids)} packed in {rows} x {width}"
         self._bar.update(self._task, completed=trainer.global_step, losses=losses)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -21,7 +21,9 @@ from torch.utils.data import DataLoader
 
 from omnikit.data.codes import Codes
 from omnikit.data.collate import Collator
-from omnikit.data.datamodule import Buckets, Mixture, loader
+from omnikit.data.datamodule import Buckets, Mixture, Shares, loader
+from omnikit.data.lengths import Lengths
+from omnikit.data.packing import PackedCollator, PackedSamples, Packs
 from omnikit.data.signals import spoken, waveform
 from omnikit.data.supervision import check_supervised
 from omnikit.errors import DataError, OmnikitError, RunError
@@ -162,13 +164,23 @@ def _import(plan: Plan, stage: StagePlan, partial: Path) -> Row:
 
 def _fit_heads(plan: Plan, stage: StagePlan, model: OmniModel, readers: dict[str, Reader], partial: Path,
                seed: int) -> tuple[int, dict[str, float]]:
-    run = stage.stage.trainer
     trainer = lightning(stage, partial, [Bar(stage.name)])
-    buckets = Buckets(Mixture(readers), stage.stage.data, run.batch_size, seed,
-                      rank=trainer.global_rank, world=trainer.world_size)
     module = Training(model, stage, partial / "metrics.csv")
-    _fit(trainer, module, loader(buckets, collator(plan, stage, model), run.workers))
+    _fit(trainer, module, batches(stage, Mixture(readers), collator(plan, stage, model), seed))
     return trainer.global_step, module.metrics.last
+
+
+def batches(stage: StagePlan, mixture: Mixture, collate: Collator, seed: int) -> DataLoader[Batch]:
+    """Give the loader of a stage: batches of rows of similar length, or of packed rows where the stage packs."""
+    run = stage.stage.trainer
+    if run.pack is None:
+        return loader(mixture, Buckets(mixture, stage.stage.data, run.batch_size, seed), collate, run.workers)
+    packs = Packs(mixture, Shares(mixture, stage.stage.data, seed), Lengths(collate), batch_size=run.batch_size, pack=run.pack,
+                  passes=run.max_epochs)
+    if run.max_epochs is not None:
+        with progress(f"{stage.name}: lengths") as report:
+            packs.measure(report)
+    return loader(PackedSamples(mixture), packs, PackedCollator(collate), run.workers)
 
 
 def _fit_vocoder(plan: Plan, stage: StagePlan, model: OmniModel, readers: dict[str, Reader], partial: Path,

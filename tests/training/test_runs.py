@@ -10,7 +10,7 @@ from doubles import TEMPLATE, make_plan, stages, write_tokenizer
 
 from omnikit.errors import RunError
 from omnikit.plan import Plan
-from omnikit.recipe import Optim, Run
+from omnikit.recipe import Optim, Run, decisive
 from omnikit.specs import LATER, Template
 from omnikit.training.runs import find, is_done, link_latest, load_plan, newest, run_folder, stage_hash
 
@@ -132,3 +132,9 @@ def test_plan_is_the_last_recorded(
     os.utime(whole, (whole.stat().st_atime, whole.stat().st_mtime - age))
     monkeypatch.setattr("omnikit.plan.make", lambda recipe: recipe)
     assert load_plan(tmp_path / "r").generate.temperature == expected
+
+
+def test_packing_counts_only_where_a_stage_packs(plan: Plan) -> None:
+    stage = plan.stages["understand"].stage
+    assert "pack" not in decisive(stage)["trainer"]
+    assert decisive(replace(stage, trainer=replace(stage.trainer, pack=60)))["trainer"]["pack"] == 60
