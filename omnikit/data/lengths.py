@@ -2,6 +2,7 @@
 
 from omnikit.data.collate import Collator
 from omnikit.data.pieces import encode
+from omnikit.data.signals import seen_count
 from omnikit.data.templates import render
 from omnikit.errors import DataError
 from omnikit.plan import Inlet
@@ -9,10 +10,7 @@ from omnikit.types import Part, Sample
 
 
 class Lengths:
-    """Counts as a collator does, but for files that cannot be read: the collator names those.
-
-    Where a header cannot tell, the count is what the medium has at most.
-    """
+    """Counts as a collator does, but for files that cannot be read: the collator names those."""
 
     def __init__(self, collator: Collator) -> None:
         self.collator = collator
@@ -25,11 +23,20 @@ class Lengths:
                    for piece in encode(render(sample.messages, template), template, tokenizer))
 
     def _vectors(self, part: Part) -> int:
-        inlet = next((inlet for inlet in self.collator.inlets if inlet.encoder.input.modality == part.type), None)
+        inlet = next((inlet for inlet in self.collator.inlets if part.type in inlet.media), None)
         try:
-            return inlet.length(samples(part, inlet)) if inlet else 0
+            return _positions(part, inlet) if inlet else 0
         except (ValueError, DataError):
             return 0
+
+
+def _positions(part: Part, inlet: Inlet) -> int:
+    if part.type == "audio":
+        return inlet.length(samples(part, inlet))
+    if inlet.pictures is None:
+        return inlet.length(1)
+    each, tiles = inlet.length(1), seen_count(part, inlet.pictures)
+    return sum(inlet.pictures.kept(tile, each) for tile in range(tiles)) if part.type == "video" else tiles * each
 
 
 def samples(part: Part, inlet: Inlet) -> int:
