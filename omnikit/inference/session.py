@@ -16,12 +16,14 @@ import torch
 from numpy.typing import NDArray
 
 from omnikit.data.collate import Collator, moved, transcriber
+from omnikit.data.pictures import Pixels
 from omnikit.data.tokenizer import Tokenizer
 from omnikit.data.tokenizer import load as load_tokenizer
 from omnikit.errors import DataError, PlanError
 from omnikit.inference.generate import Generated, Sampling, Written, codes, generate, steps
 from omnikit.inference.speech import Segment, Speech
 from omnikit.inference.states import NOISE, Scribe, states_of
+from omnikit.inference.turns import told, turns
 from omnikit.model import OmniModel, Taps
 from omnikit.plan import Outlet, Plan, make
 from omnikit.recipe import Recipe
@@ -32,6 +34,7 @@ from omnikit.types import Answer, Batch, Event, Message, Part, Sample
 from omnikit.wiring import BACKBONE_TAPS
 
 Audio = str | Path | NDArray[np.float32]
+Pictures = str | Path | Pixels | Sequence[str | Path | Pixels]  # one, or several in a list
 
 
 def build(recipe: Recipe | Plan) -> Session:
@@ -66,18 +69,30 @@ def restore(plan: Plan, folder: Path) -> Session:
 
 
 def question(audio: Audio | None = None, text: str | None = None, system: str | None = None, *,
-             history: Sequence[Message] = (), sample_rate: int = 16000, name: str = "question") -> Sample:
-    """Make a sample that asks: a sound (a file, or samples at `sample_rate`), a text, or both in this order."""
-    content = []
-    if audio is not None:
-        content.append(Part("audio", audio=np.asarray(audio, dtype=np.float32), sample_rate=sample_rate)
-                       if isinstance(audio, np.ndarray) else Part("audio", path=str(audio)))
-    if text:
-        content.append(Part("text", text=text))
+             image: Pictures | None = None, video: Pictures | None = None, history: Sequence[Message] = (),
+             name: str = "question") -> Sample:
+    """Make a sample that asks: a sound (a file, or samples at 16 kHz), a text, or both in this order.
+
+    Args:
+        image: files or pixels [H, W, 3] that stand before them; then the sound is the last, as VITA was trained.
+        video: files or pixels [F, H, W, 3] at 25 frames a second, behind the pictures.
+    """
+    pictures = [*_parts("image", image), *_parts("video", video)]
+    sound = [Part("audio", audio=np.asarray(audio, dtype=np.float32)) if isinstance(audio, np.ndarray)
+             else Part("audio", path=str(audio))] if audio is not None else []
+    words = [Part("text", text=text)] if text else []
+    content = [*pictures, *words, *sound] if pictures else [*sound, *words]
     if not content:
-        raise DataError("A question has neither audio nor text; give one of them.")
+        raise DataError("A question has neither audio nor text, image or video; give one of them.")
     start = [Message("system", (Part("text", text=system),))] if system is not None else []
     return Sample(name, (*start, *history, Message("user", tuple(content))))
+
+
+def _parts(kind: str, found: Pictures | None) -> list[Part]:
+    if found is None:
+        return []
+    several = [found] if isinstance(found, str | Path | np.ndarray) else found
+    return [Part(kind, pixels=one) if isinstance(one, np.ndarray) else Part(kind, path=str(one)) for one in several]
 
 
 class Session:
@@ -96,9 +111,9 @@ class Session:
         self._generator = torch.Generator(self.device).manual_seed(self.plan.recipe.seed)
 
     def answer(self, audio: Audio | None = None, text: str | None = None, system: str | None = None, *,
-               history: list[Message] | None = None) -> Answer:
-        """Answer one question; with `history`, earlier turns are heard and this one is appended to them."""
-        asked = question(audio, text, system if not history else None, history=history or ())
+               image: Pictures | None = None, video: Pictures | None = None, history: list[Message] | None = None) -> Answer:
+        """Answer one question (see `question`); with `history`, earlier turns are heard and this one is appended to them."""
+        asked = question(audio, text, system if not history else None, image=image, video=video, history=history or ())
         answer = self.answers([asked])[0]
         _remember(history, asked, answer.text, answer.state)
         return answer
@@ -117,14 +132,25 @@ class Session:
         batch, tokenizer, sampling = self._prepared(samples, greedy=greedy)
         generated = generate(self.model, batch, sampling)
         states = states_of(self.plan.template, tokenizer)
-        said = [states.split(row) for row in generated.tokens]
+        said = [(state, "" if state == NOISE else text) if state else states.split(row) for row, state, text in zip(
+            generated.tokens, told(self.model, batch, samples), map(tokenizer.text, generated.tokens), strict=True)]
         if not speak or self.speech is None:
             return [Answer(text, state=state) for state, text in said]
         return [Answer(text, state=state) if state == NOISE else Answer(text, *sound, state=state)
                 for (state, text), sound in zip(said, self._speak(self.speech, generated), strict=True)]
 
+    def turns(self, samples: Sequence[Sample]) -> list[list[dict[str, float]]]:
+        """Give for each sample and each sound of its questions the shares of "audio" (meant for the model) and "noise".
+
+        Raises:
+            DataError: as `answers`.
+            PlanError: no head tells states (`turn/head: state`).
+        """
+        return turns(self.model, moved(self._ask(samples), self.device))
+
     def stream(self, audio: Audio | None = None, text: str | None = None, system: str | None = None, *,
-               history: list[Message] | None = None, omega: int = 10, independent: bool = False) -> Iterator[Event]:
+               image: Pictures | None = None, video: Pictures | None = None, history: list[Message] | None = None,
+               omega: int = 10, independent: bool = False) -> Iterator[Event]:
         """Answer one question while it is being answered: text as it is written, sound in segments.
 
         Joined, the text and the codes are those of `answer`, and the sound too unless segments are `independent`.
@@ -139,7 +165,7 @@ class Session:
                 a part of the model cannot stream.
         """
         start = time.perf_counter()
-        asked = question(audio, text, system if not history else None, history=history or ())
+        asked = question(audio, text, system if not history else None, image=image, video=video, history=history or ())
         prepared = self._prepared([asked], greedy=False)
         speech = Speech(self.model, self.speech, omega, independent=independent) if self.speech else None
         return self._events(start, asked, prepared, speech, history)
@@ -147,15 +173,20 @@ class Session:
     def _events(self, start: float, asked: Sample, prepared: tuple[Batch, Tokenizer, Sampling], speech: Speech | None,
                 history: list[Message] | None) -> Iterator[Event]:
         batch, tokenizer, sampling = prepared
+        state = told(self.model, batch, [asked])[0]
+        if state:
+            yield Event(time.perf_counter() - start, state=state)
+        if state == NOISE:
+            return
         scribe, text = Scribe(tokenizer, states_of(self.plan.template, tokenizer)), ""
         waiting: list[Written] = []  # steps that are not spoken while noise may still be found
         for step in steps(self.model, batch, sampling):
             known = scribe.known
             piece = scribe.push(int(step.tokens)) if step.tokens is not None else ""
-            state = scribe.state if scribe.known and not known else None
-            if piece or state:
+            found = scribe.state if scribe.known and not known else None
+            if piece or found:
                 text += piece
-                yield Event(time.perf_counter() - start, piece, state=state)
+                yield Event(time.perf_counter() - start, piece, state=found)
             waiting.append(step)
             if scribe.known:
                 yield from self._sounds(speech, scribe, waiting, start)
@@ -164,7 +195,7 @@ class Session:
         if rest:
             yield Event(time.perf_counter() - start, rest)
         yield from self._sounds(speech, scribe, waiting, start, last=True)
-        _remember(history, asked, text + rest, scribe.state)
+        _remember(history, asked, text + rest, scribe.state or state)
 
     def _sounds(self, speech: Speech | None, scribe: Scribe, written: Sequence[Written], start: float, *,
                 last: bool = False) -> Iterator[Event]:
@@ -209,7 +240,8 @@ class Session:
         branch, texts = outlet.head.tap.partition(".")[0], [""] * len(waves)
         heard = [index for index, wave in enumerate(waves) if self._hears(branch, len(wave), sample_rate)]
         if heard:
-            samples = [question(waves[index], sample_rate=sample_rate, name=str(index)) for index in heard]
+            samples = [Sample(str(index), (Message("user", (Part("audio", audio=waves[index], sample_rate=sample_rate),)),))
+                       for index in heard]
             batch = moved(Collator(self.plan, (outlet.name,), asking=True)(samples), self.device)
             ids = self.model.head(outlet.name).decode(Taps(self.model, batch).features(outlet))
             for index, row in zip(heard, ids, strict=True):

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import soundfile
 from doubles import RATE, Echo, EchoReader, Mind, make_plan, make_recogniser, sound, stages, write_tokenizer
+from seeing import make_seer, picture
 from torch import nn
 
+from omnikit.data.films import save_film
+from omnikit.data.pictures import save_picture
 from omnikit.errors import DataError, PlanError, RunError
 from omnikit.inference.session import Session, build, question, restore
 from omnikit.plan import Plan
@@ -150,3 +153,18 @@ def _hash(plan: Plan) -> str:
     from omnikit.training.runs import stage_hash
 
     return stage_hash(plan, "understand")
+
+
+def test_answer_takes_pictures_and_films(tmp_path: Path) -> None:
+    seeing = build(make_seer(write_tokenizer(tmp_path)))
+    save_picture(tmp_path / "a.png", picture(16, 8))
+    save_film(tmp_path / "a.mp4", np.stack([picture(seed=index) for index in range(3)]), 1.0)
+    from_file = seeing.answer(image=tmp_path / "a.png", video=str(tmp_path / "a.mp4"), text="one")
+    assert from_file.text == seeing.answer(image=[picture(16, 8)], video=[tmp_path / "a.mp4"], text="one").text
+
+
+def test_pictures_stand_first_and_then_the_sound_last() -> None:
+    asked = question("a.wav", "why", image=["a.png", picture()], video="a.mp4").messages[0].content
+    assert [(part.type, part.path) for part in asked] == [("image", "a.png"), ("image", None), ("video", "a.mp4"),
+                                                          ("text", None), ("audio", "a.wav")]
+    assert [part.type for part in question("a.wav", "why").messages[0].content] == ["audio", "text"]

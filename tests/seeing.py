@@ -1,0 +1,89 @@
+"""The doubles of doubles.py with an eye: tiles of 8 x 8 pixels, four vectors for each."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from doubles import RATE, Mind, make_plan, sound
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from omnikit.plan import Inlet, Plan
+from omnikit.specs import FeatureSpec, PictureSpec, SignalSpec
+from omnikit.types import Features, Message, Part, Sample, Signal
+
+SIDE = 8
+SPEC = PictureSpec(SIDE, most_tiles=4, least_frames=2, most_frames=3)
+
+
+@dataclass(frozen=True)
+class Eye:
+    """A vector for each quarter of a tile: the mean colour of it, through a Linear."""
+
+    pictures: PictureSpec = field(default=SPEC)
+    dim: int = 12
+
+    input = SignalSpec("image", None, (3, SIDE, SIDE))
+
+    @property
+    def output(self) -> FeatureSpec:
+        return FeatureSpec(self.dim, count=4)
+
+    def length(self, items: int) -> int:
+        return 4 * items
+
+    def build(self) -> nn.Module:
+        return EyeModule(self.dim)
+
+
+@dataclass(frozen=True)
+class Nerve:
+    def output(self, source: FeatureSpec, dim: int) -> FeatureSpec:
+        return FeatureSpec(dim, source.rate, source.count)
+
+    def length(self, count: int) -> int:
+        return count
+
+    def build(self, source: FeatureSpec, dim: int) -> nn.Module:
+        return NerveModule(source.dim, dim)
+
+
+class EyeModule(nn.Module):
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, dim)
+
+    def forward(self, signal: Signal) -> Features:
+        quarters = nn.functional.adaptive_avg_pool2d(signal.data, 2).flatten(2).transpose(1, 2)  # [T, 4, 3]
+        return Features(self.linear(quarters), signal.lengths * 4)
+
+
+class NerveModule(nn.Module):
+    def __init__(self, source: int, dim: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(source, dim)
+
+    def forward(self, features: Features) -> Features:
+        data: Tensor = self.linear(features.data)
+        return Features(data, features.lengths, features.rate)
+
+
+def make_seer(tokenizer: str, spec: PictureSpec = SPEC) -> Plan:
+    """Give the plan of the doubles with a branch `vision`."""
+    plan, eye = make_plan(tokenizer), Eye(spec)
+    vision = Inlet("vision", eye, eye.output, Nerve(), Nerve().output(eye.output, Mind(tokenizer).dim))
+    return replace(plan, inputs={**plan.inputs, "vision": vision})
+
+
+def picture(width: int = 8, height: int = 8, seed: int = 0) -> NDArray[np.uint8]:
+    """Give random pixels."""
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def asks(*parts: Part, answer: str = "two", name: str = "r") -> Sample:
+    """Give a row that asks with parts."""
+    return Sample(name, (Message("user", parts), Message("assistant", (Part("text", text=answer),))))
+
+
+def heard(words: str = "one") -> Part:
+    """Give a spoken question."""
+    return Part("audio", text=words, audio=sound(words), sample_rate=RATE)
