@@ -24,7 +24,7 @@ class InternVitEncoder(nn.Module):
         self.embeddings = Embeddings(config)
         self.encoder = Layers(config)
         if config.weights is not None:
-            load_weights(self, config.weights)
+            load_weights(self, config.weights, config)
 
     def forward(self, signal: Signal) -> Features:
         hidden = self.encoder(self.embeddings(signal.data))

@@ -9,23 +9,28 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from omnikit.errors import RunError
+from omnikit_internvit.config import InternVit
 
 PREFIXES = ("model.vision_tower.vision_tower.", "vision_model.")  # VITA, InternVL; InternViT's own repositories have none
 POSITIONS = "embeddings.position_embedding"
+HIDDEN = {"num_attention_heads": "heads", "layer_norm_eps": "eps", "num_hidden_layers": "layers"}  # no shape tells them
 
 
-def load_weights(module: nn.Module, source: str) -> None:
+def load_weights(module: nn.Module, source: str, config: InternVit) -> None:
     """Copy a checkpoint's tower into `module`, positions stretched to its grid; on the meta device nothing is read.
 
     Raises:
-        RunError: a file is missing or unreadable, or a tensor is missing, left over or of another shape.
+        RunError: a file is missing or unreadable, its config.json says otherwise than ours, or a tensor is missing, left over
+            or of another shape.
     """
     from omnikit_internvit.model import fit_positions
 
     own = module.state_dict()
     if any(tensor.is_meta for tensor in own.values()):
         return
-    found = {name: tensor for name, tensor in read_tensors(Path(source).expanduser()).items() if not _behind(name, own)}
+    folder = Path(source).expanduser()
+    refuse_other_settings(folder, config)
+    found = {name: tensor for name, tensor in read_tensors(folder).items() if not _behind(name, config)}
     positions = found.get(POSITIONS)
     if positions is not None and positions.dim() == 3 and positions.shape[2] == own[POSITIONS].shape[2]:
         side = round((own[POSITIONS].shape[1] - 1) ** 0.5)
@@ -41,6 +46,22 @@ def load_weights(module: nn.Module, source: str) -> None:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise RunError(f"The weights in {source} do not fit internvit: {problems[0]}{more}; choose the preset of that size.")
     module.load_state_dict(found)
+
+
+def refuse_other_settings(folder: Path, config: InternVit) -> None:
+    """Raise RunError if the folder's config.json has other numbers than ours where no tensor's shape would show it."""
+    file = folder / "config.json"
+    if not file.is_file():
+        return
+    try:
+        said = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{file} cannot be read as JSON ({error}); copy it again.") from None
+    said = said.get("vision_config", said)
+    for name, field in HIDDEN.items():
+        if said.get(name, getattr(config, field)) != getattr(config, field):
+            raise RunError(f"{file} has {name} {said[name]}, but internvit's field `{field}` is {getattr(config, field)}; choose "
+                           "the preset of that size or set the field.")
 
 
 def read_tensors(source: Path) -> dict[str, Tensor]:
@@ -81,8 +102,7 @@ def _read(file: Path) -> dict[str, Tensor]:
     return {str(name): tensor for name, tensor in loaded.items() if isinstance(tensor, Tensor)}
 
 
-def _behind(name: str, own: dict[str, Tensor]) -> bool:
+def _behind(name: str, config: InternVit) -> bool:
     """Whether a tensor is of a layer behind the chosen one, which is not built."""
-    words = name.split(".")
-    layers = {int(key.split(".")[2]) for key in own if key.startswith("encoder.layers.")}
-    return name.startswith("encoder.layers.") and words[2].isdigit() and int(words[2]) > max(layers)
+    number = name.removeprefix("encoder.layers.").partition(".")[0]
+    return name.startswith("encoder.layers.") and number.isdigit() and config.depth <= int(number) < config.layers
