@@ -225,7 +225,7 @@ class Built:
     Args:
         rows: rows of the dataset.
         rejected: reason → entries of the source that were left out for it.
-        made: rows that this call made; the others were found finished.
+        made: rows (or waves) that this call made; the others were found finished.
         question_seconds: sound of all questions.
         answer_seconds: sound of all answers.
         provides: what every row holds, in a reader's words.

@@ -126,7 +126,7 @@ def _values(words: list[str]) -> dict[str, object]:
 def _report(built: "Built", out: str, seconds: float) -> str:
     rows = [("rows", str(built.rows), f"{built.question_seconds / 60:.1f} min of questions,"
              f" {built.answer_seconds / 60:.1f} min of answers"),
-            ("made now", str(built.made), f"{2 * built.made / seconds:.0f} utterances a second, {seconds:.1f} s in all"),
+            ("made now", str(built.made), f"{built.made / seconds:.1f} a second, {seconds:.1f} s in all"),
             ("rejected", str(sum(built.rejected.values())), "")]
     rows += [("", str(count), reason) for reason, count in built.rejected.items()]
     return (f"{columns(rows)}\nThe dataset is {out}; train on it with data/NAME=messages_jsonl data.NAME.path={out}/train.jsonl"

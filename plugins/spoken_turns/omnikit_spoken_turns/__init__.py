@@ -1,0 +1,1 @@
+"""Text questions become spoken ones; statements and noises become noise audio."""

@@ -1,0 +1,131 @@
+"""Rows of a source in, rows of messages_jsonl out, and the files of a finished dataset. Speaks nothing."""
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omnikit.errors import ConfigError, DataError
+from omnikit.protocols import Reader
+from omnikit.registry import component
+from omnikit.schema import construct
+from omnikit.types import Built, Message, Part, Sample
+from omnikit_spoken_turns.config import NoiseAudio, SpokenQuestions
+from omnikit_spoken_turns.folder import NothingLeftError, write
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A row of the source that is left out."""
+
+    id: str
+    reason: str
+    sentence: str = ""
+
+
+def source(options: SpokenQuestions | NoiseAudio) -> tuple[Reader, str]:
+    """Open the source; gives its reader and the SHA-256 of its file.
+
+    Raises:
+        ConfigError: the reader does not exist or takes other options.
+        DataError: there is no such dataset.
+    """
+    path, errors = Path(options.source).expanduser(), list[str]()
+    if not path.is_file():
+        raise DataError(f"{path} does not exist, but should hold the rows; mend `source`.")
+    config = construct(component("reader", options.reader), {**options.options, "path": str(path)}, "options", errors)
+    if errors or config is None:
+        raise ConfigError(*errors)
+    reader: Reader = config.build()
+    with path.open("rb") as stream:
+        return reader, hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def samples(reader: Reader, limit: int | None) -> Iterator[Sample | Rejected]:
+    """Read the source; a row that it refuses is rejected with the reader's sentence."""
+    for index in range(min(limit or len(reader), len(reader))):
+        try:
+            yield reader[index]
+        except DataError as error:
+            yield Rejected(str(index), error.kind if error.kind != "other" else "unreadable row", str(error))
+
+
+def text(message: Message) -> str:
+    """Give what a message says in writing."""
+    return " ".join(part.text.strip() for part in message.content if part.type == "text" and (part.text or "").strip()
+                    and part.text)
+
+
+def part(value: Part, folder: Path, row: str) -> dict[str, object]:
+    """Give a part as messages_jsonl has it, its file as seen from the dataset's folder.
+
+    Raises:
+        DataError: its medium lies in no file.
+    """
+    if value.type == "text":
+        return {"type": "text", "text": value.text}
+    if value.path is None and value.codes is None:
+        raise DataError(f"Row {row} has {value.type} that lies in no file, which a new row cannot name; take a source with"
+                        " files.", kind="no file")
+    found: dict[str, object] = {"type": value.type}
+    if value.path is not None:
+        found["path"] = os.path.relpath(Path(value.path).expanduser(), folder)
+    if value.text is not None:
+        found["text"] = value.text
+    return found | ({"codes": list(value.codes)} if value.codes is not None else {})
+
+
+def message(value: Message, content: Sequence[Mapping[str, object]]) -> dict[str, object]:
+    """Give a message with other content as messages_jsonl has it."""
+    marks: dict[str, object] = {"state": value.state} if value.state else {}
+    return {"role": value.role, "content": list(content), **marks, **({"cut": True} if value.cut else {})}
+
+
+def finish(folder: Path, identity: Mapping[str, object], rows: Sequence[Mapping[str, object]], rejected: Sequence[Rejected],
+           made: Mapping[str, Mapping[str, object]]) -> tuple[Built, dict[str, int]]:
+    """Write train.jsonl, rejected.jsonl and, last, manifest.json.
+
+    Args:
+        made: name → what the journal says of a wave file, or why there is none.
+
+    Returns:
+        What was built, without how much of it now; and reason → turns that stayed in writing.
+
+    Raises:
+        NothingLeftError: nothing is left.
+    """
+    reasons = dict(sorted(Counter(item.reason for item in rejected).items()))
+    if not rows:
+        why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+        raise NothingLeftError(f"No row is left of {len(rejected)}: {why}; take another source or other options.")
+    spoken = [entry for entry in made.values() if "path" in entry]
+    kept = dict(sorted(Counter(str(entry["kept"]) for entry in made.values() if "kept" in entry).items()))
+    seconds = round(sum(float(str(entry["seconds"])) for entry in spoken), 1)
+    files = {"rejected.jsonl": write(folder / "rejected.jsonl", _lines(vars(item) for item in rejected)),
+             "train.jsonl": write(folder / "train.jsonl", _lines(rows))}
+    files |= {str(entry["path"]): str(entry["sha256"]) for entry in spoken}
+    provides = _provides(rows)
+    counts = {"rows": len(rows), "rejected": reasons, "waves": len(spoken), "seconds": seconds, "left_in_writing": kept}
+    manifest = {**identity, "counts": counts, "provides": provides, "files": dict(sorted(files.items()))}
+    write(folder / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    return Built(len(rows), reasons, 0, seconds, 0.0, provides), kept
+
+
+def _provides(rows: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
+    """Give what is in some question, and "transcript" where all sound of questions says what it says."""
+    asked: list[dict[str, object]] = []
+    for row in rows:
+        messages = row["messages"]
+        assert isinstance(messages, list), "as the builders write it"
+        asked += [value for turn in messages if turn["role"] == "user" for value in turn["content"]]
+    kinds = {str(value["type"]) for value in asked}
+    heard = [value for value in asked if value["type"] == "audio"]
+    transcript = ("transcript",) if heard and all(value.get("text") for value in heard) else ()
+    return (*(kind for kind in ("text", "audio", "image", "video") if kind in kinds), *transcript, "answer")
+
+
+def _lines(values: Iterable[Mapping[str, object]]) -> str:
+    return "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values)
