@@ -36,7 +36,7 @@ from omnikit.refusals import refuse_file, refuse_overrides
 from omnikit.schema import defaults, editable
 
 _BRANCH = re.compile(r"[a-z][a-z0-9_]*")
-_COMMON_BRANCHES = ("audio", "speech", "text", "transcript", "vision")
+_COMMON_BRANCHES = ("audio", "speech", "text", "transcript", "turn", "vision")
 _NO_FOLDERS = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra.sweep.subdir=.", "hydra/job_logging=none")
 _given: dict[str, Path] = {}  # config name → file of the recipe given by path; Hydra has no other way to be told
 

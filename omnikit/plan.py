@@ -58,6 +58,7 @@ def make(recipe: Recipe) -> Plan:
     stages = plan_stages(recipe.stages, wired, stage_errors)
     # A part that could not be made would be missed by every stage: only complaints about other things are worth reading.
     errors += [e for e in stage_errors if not broken_model or "names no" not in e]
+    _check_listens(inputs, outputs, errors)
     _check_context(wired, errors)
     _check_numbers(recipe, errors)
     if errors:
@@ -114,6 +115,18 @@ def _check_numbers(recipe: Recipe, errors: list[str]) -> None:
         errors.append(f"generate.max_new_tokens is {generate.max_new_tokens}, but must be at least 1.")
     if not 0 <= generate.temperature < math.inf:  # false for nan
         errors.append(f"generate.temperature is {generate.temperature:g}, but must be a finite number, at least 0.")
+
+
+def _check_listens(inputs: dict[str, Inlet], outputs: dict[str, Outlet], errors: list[str]) -> None:
+    """Refuse heads that tell the state of questions which no branch hears."""
+    for name, outlet in outputs.items():
+        inlet = inputs.get(outlet.listens)
+        if outlet.head.target == "state" and (inlet is None or inlet.encoder.input.modality != "audio"):
+            hearing = [branch for branch, other in inputs.items() if other.encoder.input.modality == "audio"]
+            errors.append(f"{name}.head tells states of the questions that branch {outlet.listens!r} hears, but"
+                          f" {'that branch hears no audio' if inlet else 'there is no such input branch'}; "
+                          + (f"set {name}.head.branch={hearing[0]}." if hearing else "add a branch for audio, or leave"
+                             f" {name} out."))
 
 
 def _check_context(wired: Wired, errors: list[str]) -> None:

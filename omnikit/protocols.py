@@ -87,7 +87,9 @@ class HeadConfig(Protocol):
     """Turns what it taps into ids.
 
     - tap: "logits" (of the backbone), "hidden", "embedding", or a features path such as "audio.encoder".
-    - target: "tokens" (the answer's text), "codes" (the answer's speech), "transcript" (what the tapped audio says).
+    - target: "tokens" (the answer's text), "codes" (the answer's speech), "transcript" (what the tapped audio says),
+      "state" (whether a question was meant for the model: 0 it was, 1 it is noise), read at the last position of each audio.
+    - branch, where its target is "state": the input branch whose audio that is; "audio" where it has none.
     - alignment: for taps on the backbone, "predicts" (the state that predicted the token) or "reads" (the state at it).
     - unreachable(vectors, ids), where a head can tell: why it could never give these ids from so many vectors, or None.
     - training_alignment, where a head has it: the alignment of the states that its loss reads; None or absent: the same.

@@ -13,15 +13,13 @@ from torch import Tensor
 from omnikit.data.codes import Codes
 from omnikit.data.pieces import Piece, encode
 from omnikit.data.signals import Item, items_of, questions, signal, signals, spoken, waveform
-from omnikit.data.templates import prompt, render, said
+from omnikit.data.templates import PADDING, Segment, labels, prompt, render, said
 from omnikit.data.tokenizer import Tokenizer, load
 from omnikit.errors import ConfigError, DataError
 from omnikit.plan import Inlet, Plan
 from omnikit.protocols import HeadConfig
 from omnikit.types import Batch, Part, Sample, Targets
 from omnikit.wiring import BACKBONE_TAPS
-
-PADDING = -100  # of targets
 
 
 @dataclass
@@ -97,8 +95,7 @@ class Collator:
                 self._listen(row, part)
             return row
         assert self.plan.template and self.plan.backbone and self.tokenizer, "a plan with a backbone has all three"
-        make = prompt if self.asking else render
-        for piece in encode(make(sample.messages, self.plan.template), self.plan.template, self.tokenizer):
+        for piece in encode(self._segments(sample), self.plan.template, self.tokenizer):
             if piece.media:
                 self._listen(row, piece.media)
             row.pieces.append(piece)
@@ -106,6 +103,13 @@ class Collator:
             row.tokens.extend(piece.ids)
         self._check(row, sample, self.plan.backbone.context)
         return row
+
+    def _segments(self, sample: Sample) -> list[Segment]:
+        assert self.plan.template, "a plan with a backbone has a template"
+        try:
+            return (prompt if self.asking else render)(sample.messages, self.plan.template)
+        except DataError as error:
+            raise DataError(f"Row {sample.id}: {error}", kind="unknown state") from error
 
     def _listen(self, row: Row, part: Part) -> None:
         """Put a media part's signal into the branch of its modality, and keep places for its vectors."""
@@ -162,6 +166,9 @@ class Collator:
             found = [self._codes(name, sample) for sample in samples]
             if self.speaks:
                 _check_reach(name, head, [(row.id, len(row.answers)) for row in rows], found)
+        elif head.target == "state":
+            found = [[label] for sample in samples for label in labels(sample.messages)]
+            found = found if any(label != PADDING for label, in found) else []
         else:
             branch, _, slot = head.tap.partition(".")
             found = [self._transcript(name, row, text) for row in rows for text in row.heard[branch]]

@@ -8,15 +8,17 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
-from omnikit.data.collate import PADDING, Collator, Row, transcriber
+from omnikit.data.collate import Collator, Row, transcriber
 from omnikit.data.pieces import Piece
+from omnikit.data.templates import PADDING
 from omnikit.errors import DataError
 from omnikit.plan import Plan
 from omnikit.protocols import HeadConfig
 from omnikit.types import Sample
 from omnikit.wiring import BACKBONE_TAPS
 
-TARGETS = {"tokens": "the answer's tokens", "codes": "the answer's codes", "transcript": "what the audio says"}
+TARGETS = {"tokens": "the answer's tokens", "codes": "the answer's codes", "transcript": "what the audio says",
+           "state": "whether the question was meant for it"}
 SHOWN = 400  # codes of a row
 
 
@@ -185,13 +187,17 @@ def _targets(collator: Collator, sample: Sample, row: Row) -> tuple[Target, ...]
             tokenizer = transcriber(plan, name)
             assert tokenizer, "a branch with transcripts has a tokenizer"
             found += [Target(name, tokenizer.text(ids), len(ids)) for ids in rows]
+        elif plan.outputs[name].head.target == "state":
+            found += [Target(name, ("audio", "noise")[label], 1) for ids in rows for label in ids]
     missing = [name for name in collator.wanted if name not in batch.targets]
     return (*found, *(Target(name, "nothing: this row has no target for it", 0) for name in missing))
 
 
 def _describe(head: HeadConfig) -> str:
     where = f"the features of {head.tap}"
-    if head.tap in BACKBONE_TAPS:
+    if head.target == "state":
+        where = f"the state at the last position of its audio ({head.tap})"
+    elif head.tap in BACKBONE_TAPS:
         where = {"predicts": "the states that predict the answer's tokens", "reads": "the states at the answer's tokens"}.get(
             head.alignment, "the answer's tokens")
         where = f"{where} ({head.tap})"

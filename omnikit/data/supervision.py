@@ -3,14 +3,15 @@
 from collections.abc import Collection, Iterator, Mapping
 
 from omnikit.data.signals import questions, spoken
-from omnikit.data.templates import said
+from omnikit.data.templates import PADDING, labels, said
 from omnikit.errors import DataError
 from omnikit.plan import Outlet, Plan
 from omnikit.protocols import Reader
 from omnikit.types import Sample
 
 NEEDS = {"tokens": "a text in its answers", "codes": "codes or sound in its answers",
-         "transcript": "audio in its questions with the text of what it says"}
+         "transcript": "audio in its questions with the text of what it says",
+         "state": "audio in a question with an answer behind it"}
 
 
 def check_supervised(stage: str, plan: Plan, wanted: Collection[str], readers: Mapping[str, Reader]) -> None:
@@ -48,6 +49,8 @@ def teaches(outlet: Outlet, sample: Sample) -> bool:
     if outlet.head.target == "codes":
         parts = spoken(sample)
         return any(part.codes for part in parts) or bool(outlet.maker and parts)
+    if outlet.head.target == "state":
+        return any(label != PADDING for label in labels(sample.messages))
     return any(part.type == "audio" and (part.text or "").strip() for part in questions(sample))
 
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from omnikit.errors import DataError
 from omnikit.specs import Template
 from omnikit.types import Message, Part
 
+PADDING = -100  # of targets
 PICTURES = ("image", "video")
 
 
@@ -58,6 +60,21 @@ def prompt(messages: Sequence[Message], template: Template) -> list[Segment]:
 def said(messages: Sequence[Message]) -> list[str]:
     """Give the text of each answer."""
     return [_text(message) for message in messages if message.role == "assistant"]
+
+
+def labels(messages: Sequence[Message]) -> list[int]:
+    """Give for each audio of a conversation's questions whether it was meant for the model: 0, or 1 for noise.
+
+    Where it is not the last of its question, or nothing answers that, it is PADDING.
+    """
+    found: list[int] = []
+    for message, following in pairwise([*messages, None]):
+        heard = _media(message).count("audio") if message and message.role == "user" else 0
+        if heard:
+            answered = following is not None and following.role == "assistant"
+            label = int(following.state == "noise") if following and answered else PADDING
+            found += [*[PADDING] * (heard - 1), label]
+    return found
 
 
 def _words(text: str, origin: str = "template") -> Segment:

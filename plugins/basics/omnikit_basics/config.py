@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from omnikit.specs import LATER, CodecSpec, FeatureSpec
 
 if TYPE_CHECKING:
-    from omnikit_basics.heads import CtcTextHead, LmHead
+    from omnikit_basics.heads import CtcTextHead, LmHead, StateHead
     from omnikit_basics.projectors import PointwiseProjector, StackProjector, StridedConvProjector
     from omnikit_basics.qformer import QFormerProjector
     from omnikit_basics.reader import JsonlReader
@@ -266,6 +266,52 @@ class CtcText:
         from omnikit_basics.heads import CtcTextHead
 
         return CtcTextHead(source.dim, vocabulary, norm=self.norm, stack=self.stack)
+
+
+@dataclass(frozen=True)
+class State:
+    """Tells whether a question was meant for the model, at the last position of its audio in the backbone's output.
+
+    Source: the head of VITA-1.5's experimental variant (VITA-MLLM/VITA): one class more than states, cross-entropy weighed
+    [1, 5, 1].
+
+    Args:
+        branch: the input branch that hears the question.
+        classes: states: meant for the model, noise, and more where a checkpoint has them; one class more is never a target.
+        weights: of the classes in the loss, that of the last class too.
+    """
+
+    branch: str = "audio"
+    classes: int = 2
+    weights: tuple[float, ...] = (1.0, 5.0, 1.0)
+
+    def __post_init__(self) -> None:
+        _at_least(2, classes=self.classes)
+        if len(self.weights) != self.classes + 1:
+            raise ValueError(f"weights has {len(self.weights)} numbers, but must have {self.classes + 1}: one for each of the"
+                             f" {self.classes} classes and one for the class that is never a target")
+        if not all(0 < weight < math.inf for weight in self.weights):
+            raise ValueError(f"weights is {list(self.weights)}, but every weight must be above 0 and finite")
+
+    @property
+    def tap(self) -> str:
+        return "hidden"
+
+    @property
+    def target(self) -> str:
+        return "state"
+
+    @property
+    def alignment(self) -> str:
+        return "none"
+
+    def codes(self, codec: CodecSpec) -> str | None:
+        return "it tells states only"
+
+    def build(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> "StateHead":
+        from omnikit_basics.heads import StateHead
+
+        return StateHead(source.dim, self.weights)
 
 
 # ---- reader ----------------------------------------------------------------------------------------------------------

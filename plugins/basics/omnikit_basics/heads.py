@@ -1,4 +1,6 @@
-"""Heads that write text: next-token cross-entropy and CTC. Know no tokenizer: ids in, ids out."""
+"""Heads that write text or tell states: next-token cross-entropy, CTC, classes. Know no tokenizer: ids in, ids out."""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -88,3 +90,34 @@ def check_reachable(frames: Tensor, targets: Targets) -> None:
             f"and needs at least {int(needed[row])} frames for CTC, but its features have {int(frames[row])}; "
             "drop the row or use features with a higher rate."
         )
+
+
+class StateHead(nn.Module):
+    """One Linear (`predictor_head` in the published layout) from a state [B', 1, D] to len(weights) classes."""
+
+    weights: Tensor
+
+    def __init__(self, source: int, weights: Sequence[float]) -> None:
+        super().__init__()
+        self.output = nn.Linear(source, len(weights))
+        self.register_buffer("weights", torch.tensor(weights), persistent=False)
+
+    def probabilities(self, features: Features) -> Tensor:
+        """[B', 1, D] to the classes' shares [B', C] in float32."""
+        scores: Tensor = self.output(features.data[:, 0])
+        return scores.float().softmax(-1)
+
+    def loss(self, features: Features, targets: Targets) -> Tensor:
+        """Cross-entropy, each target weighed by its class and the sum divided by the weights, float32; ids [B', 1].
+
+        Raises:
+            DataError: the batch holds no target at all.
+        """
+        ids = targets.ids[:, 0]
+        if not bool((ids != PADDING).any()):
+            raise DataError("No question of the batch is a target for head state: none has audio with an answer behind it.")
+        return F.cross_entropy(self.output(features.data[:, 0]).float(), ids, self.weights.float(), ignore_index=PADDING)
+
+    def decode(self, features: Features) -> list[list[int]]:
+        """The likeliest class of each signal."""
+        return [[int(label)] for label in self.probabilities(features).argmax(-1)]

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 import torch
-from omnikit_basics.config import CtcText, Lm
+from omnikit_basics.config import CtcText, Lm, State
 from omnikit_basics.heads import CtcTextHead
 from torch.testing import assert_close
 
@@ -142,3 +142,43 @@ def test_what_ctc_cannot_reach_is_told_without_the_module(vectors: int, stack: i
     assert (config.unreachable(vectors, ids) is None) == fits
     with nullcontext() if fits else pytest.raises(DataError):
         assert torch.isfinite(head.loss(features, wanted))
+
+
+# ---- state ----
+
+
+def test_state_head_says_what_it_is() -> None:
+    assert (State().tap, State().target, State().alignment) == ("hidden", "state", "none")
+
+
+def test_state_loss_is_the_weighted_mean_of_the_heard_questions() -> None:
+    head = State().build(FeatureSpec(4, count=1), None, 0)
+    data, ids = torch.randn(4, 1, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([[0], [1], [-100], [0]])
+    rows = head.output(data[:, 0]).log_softmax(-1)
+    expected = -(rows[0, 0] + 5 * rows[1, 1] + rows[3, 0]) / (1 + 5 + 1)
+    torch.testing.assert_close(head.loss(Features(data, torch.ones(4)), Targets(ids, torch.ones(4))), expected)
+
+
+def test_state_shares_sum_to_one_and_the_largest_is_decoded() -> None:
+    head = State().build(FeatureSpec(4, count=1), None, 0)
+    features = Features(torch.randn(5, 1, 4, generator=torch.Generator().manual_seed(1)), torch.ones(5))
+    shares = head.probabilities(features)
+    assert shares.shape == (5, 3)
+    torch.testing.assert_close(shares.sum(-1), torch.ones(5))
+    assert head.decode(features) == [[int(row.argmax())] for row in shares]
+
+
+def test_state_loss_without_a_heard_question_is_refused() -> None:
+    head = State().build(FeatureSpec(4, count=1), None, 0)
+    with pytest.raises(DataError, match="none has audio with an answer behind it"):
+        head.loss(Features(torch.zeros(1, 1, 4), torch.ones(1)), Targets(torch.tensor([[-100]]), torch.ones(1)))
+
+
+@pytest.mark.parametrize(("fields", "text"), [
+    ({"classes": 1, "weights": (1.0, 1.0)}, "classes is 1, but must be at least 2"),
+    ({"classes": 3}, "weights has 3 numbers, but must have 4"),
+    ({"weights": (1.0, 0.0, 1.0)}, "every weight must be above 0 and finite"),
+], ids=["one class", "weights", "no weight"])
+def test_impossible_state_heads_are_refused(fields: dict[str, object], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        State(**fields)  # type: ignore[arg-type]  # wrong on purpose
