@@ -1,4 +1,5 @@
-"""`omnikit chat RUN`: ask a trained run by voice or text, read its answer and hear it. Without a question: a loop."""
+"""`omnikit chat RUN`: ask a trained run by voice, text, picture or film, read its answer and hear it. Without a question: a
+loop."""
 
 import sys
 from argparse import Namespace
@@ -17,15 +18,21 @@ if TYPE_CHECKING:
 
 EXAMPLE = "example: omnikit chat llama_omni/tiny --audio question.wav --out answer.wav"
 OMEGA = 10  # codes of a segment; the smallest of LLaMA-Omni's paper, arXiv:2409.06666
-SOUNDS = (".wav", ".flac", ".ogg", ".mp3")
+MEDIA = {  # what the path of a file in a line of the loop is
+    "audio": (".wav", ".flac", ".ogg", ".mp3"),
+    "image": (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"),
+    "video": (".mp4", ".webm", ".mkv", ".mov", ".avi"),
+}
 
 
 def run(argv: list[str]) -> int:
-    """Answer one question, or line after line of them: a text or the path of a sound file; `:q` ends."""
+    """Answer one question, or line after line of them: a text, and paths of sounds, pictures and films; `:q` ends."""
     parser = Parser("omnikit chat", description=__doc__, epilog=EXAMPLE)
     parser.add_argument("run", help="a run's folder, a link to one, or a recipe's name")
     parser.add_argument("--audio", help="sound file with the question")
     parser.add_argument("--text", help="text of the question, after the sound if both are given")
+    parser.add_argument("--image", action="append", help="picture that is asked about; several: one --image for each")
+    parser.add_argument("--video", action="append", help="film that is asked about; several: one --video for each")
     parser.add_argument("--example", action="store_true", help="ask a held-out question of the recipe's data; its sound goes"
                         " beside --out")
     parser.add_argument("--system", help="system prompt, instead of the template's own")
@@ -42,12 +49,12 @@ def run(argv: list[str]) -> int:
     from omnikit.inference.session import load
 
     session = load(arguments.run)
-    if arguments.example:
-        arguments.audio = _example(session, arguments.out)
+    asked = Asked(_example(session, arguments.out) if arguments.example else arguments.audio, arguments.text, arguments.image,
+                  arguments.video)
     asking = Asking(session, arguments.system, omega=(arguments.omega or OMEGA) if arguments.stream else None,
                     independent=arguments.independent)
-    if arguments.audio is not None or arguments.text is not None:
-        asking.ask(arguments.audio, arguments.text, arguments.out)
+    if asked != Asked():
+        asking.ask(asked, arguments.out)
     else:
         asking.history = [] if arguments.history else None
         _loop(asking, arguments.out)
@@ -56,9 +63,10 @@ def run(argv: list[str]) -> int:
 
 def _check(parser: Parser, arguments: Namespace) -> None:
     """Refuse options that contradict one another or would be dropped, before the model is loaded."""
-    asked = [f"--{name}" for name in ("audio", "text") if getattr(arguments, name) is not None]
+    asked = [f"--{name}" for name in ("audio", "text", "image", "video") if getattr(arguments, name) is not None]
     for flag in asked:
-        if not getattr(arguments, flag[2:]).strip():
+        given = getattr(arguments, flag[2:])
+        if not all(value.strip() for value in (given if isinstance(given, list) else [given])):
             parser.error(f"{flag} is empty; ask something, or leave it out for a loop of questions")
     if arguments.example and asked:
         parser.error(f"--example brings its own question, so {asked[0]} would not be asked; leave one of them out")
@@ -76,6 +84,16 @@ def _check(parser: Parser, arguments: Namespace) -> None:
         raise RunError(f"--out is {out}, but there is no folder {out.parent}; make it first.")
 
 
+@dataclass(frozen=True)
+class Asked:
+    """One question: paths and a text."""
+
+    audio: str | None = None
+    text: str | None = None
+    image: list[str] | None = None
+    video: list[str] | None = None
+
+
 @dataclass
 class Asking:
     """How questions are asked; `omega` codes make a segment of a streamed answer, None asks for whole ones."""
@@ -86,12 +104,13 @@ class Asking:
     omega: int | None = None
     independent: bool = False
 
-    def ask(self, audio: str | None, text: str | None, out: Path | None) -> None:
+    def ask(self, asked: Asked, out: Path | None) -> None:
         """Ask one question, print the answer and write its sound to `out`."""
         if self.omega is not None:
-            self._stream(audio, text, out, self.omega)
+            self._stream(asked, out, self.omega)
             return
-        answer = self.session.answer(audio, text, self.system, history=self.history)
+        answer = self.session.answer(asked.audio, asked.text, self.system, image=asked.image, video=asked.video,
+                                     history=self.history)
         sys.stdout.write(f"{NO_ANSWER if answer.state == 'noise' else answer.text}\n")
         if answer.state == "noise":
             return
@@ -101,11 +120,12 @@ class Asking:
             answer.save(out)
             sys.stdout.write(f"answer  {out}  ({answer.seconds:.1f} s)\n")
 
-    def _stream(self, audio: str | None, text: str | None, out: Path | None, omega: int) -> None:
+    def _stream(self, asked: Asked, out: Path | None, omega: int) -> None:
         speech = self.session.speech
         if out and (speech is None or speech.codes is None):
             raise RunError(f"{out} cannot be written: the answer has no sound, because the model has no speech branch.")
-        events = self.session.stream(audio, text, self.system, history=self.history, omega=omega, independent=self.independent)
+        events = self.session.stream(asked.audio, asked.text, self.system, image=asked.image, video=asked.video,
+                                     history=self.history, omega=omega, independent=self.independent)
         show(events, out, speech.codes.sample_rate if speech and speech.codes else 0)
 
 
@@ -128,13 +148,26 @@ def _example(session: "Session", out: Path | None) -> str:
 
 
 def _loop(asking: Asking, out: Path | None) -> None:
-    sys.stdout.write("A line is a question; the path of a sound file is a spoken one; :q ends.\n")
+    sys.stdout.write("A line is a question: words, and paths of sounds, pictures and films; :q ends.\n")
     for number, line in enumerate(_lines(), 1):
-        audio, text = (line, None) if line.lower().endswith(SOUNDS) else (None, line)
         try:
-            asking.ask(audio, text, out.with_stem(f"{out.stem}-{number}") if out else None)
+            asking.ask(_read(line), out.with_stem(f"{out.stem}-{number}") if out else None)
         except OmnikitError as error:  # one bad question does not end the conversation
             sys.stderr.write(f"omnikit: {error}\n")
+
+
+def _read(line: str) -> Asked:
+    """Take a line apart into paths and words; a path may hold spaces where it is the whole line."""
+    words = [line] if _medium(line) and Path(line).is_file() else line.split()
+    found = {kind: [word for word in words if _medium(word) == kind] for kind in MEDIA}
+    text = " ".join(word for word in words if not _medium(word))
+    if len(found["audio"]) > 1:
+        raise RunError(f"The line names {len(found['audio'])} sounds, but a question has one; ask them one after the other.")
+    return Asked(next(iter(found["audio"]), None), text or None, found["image"] or None, found["video"] or None)
+
+
+def _medium(word: str) -> str | None:
+    return next((kind for kind, endings in MEDIA.items() if word.lower().endswith(endings)), None)
 
 
 def _lines() -> Iterator[str]:

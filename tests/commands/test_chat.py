@@ -10,6 +10,7 @@ import soundfile
 from doubles import RATE, CtcModule, make_plan, sound, write_tokenizer
 
 from omnikit.cli import main
+from omnikit.commands.chat import Asked, _read
 from omnikit.commands.segments import segments
 from omnikit.errors import RunError
 from omnikit.inference import session
@@ -163,3 +164,34 @@ def test_score_is_printed_as_a_table(run: str, monkeypatch: pytest.MonkeyPatch, 
     printed = capsys.readouterr().out
     assert "echo" in printed and f"{run}/eval" in printed
     assert (Path(run) / "eval" / "echo.jsonl").read_text().count("\n") == 8
+
+
+@pytest.mark.parametrize(("line", "asked"), [
+    ("why is it", Asked(text="why is it")),
+    ("a.PNG  b.jpg what differs?", Asked(text="what differs?", image=["a.PNG", "b.jpg"])),
+    ("a.mp4 q.wav", Asked(audio="q.wav", video=["a.mp4"])),
+    ("what is in a.png?", Asked(text="what is in a.png?")),
+], ids=["words", "pictures", "film and sound", "no path"])
+def test_a_line_is_taken_apart(line: str, asked: Asked) -> None:
+    assert _read(line) == asked
+
+
+def test_a_path_with_spaces_is_a_line_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "my cat.png").touch()
+    assert _read(f"{tmp_path}/my cat.png") == Asked(image=[f"{tmp_path}/my cat.png"])
+
+
+def test_pictures_that_nobody_sees_are_one_sentence(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["chat", run, "--text", "one", "--image", str(tmp_path / "no.png"), "--image", "b.png"]) == 2
+    assert "holds image in a question, but the recipe has no input branch for image" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("options", "text"), [
+    (["--image", " "], "--image is empty"),
+    (["--example", "--video", "a.mp4"], "--example brings its own question, so --video would not be asked"),
+])
+def test_pictures_that_would_be_dropped_are_refused(
+    run: str, options: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["chat", run, *options]) == 2
+    assert text in capsys.readouterr().err
