@@ -84,7 +84,9 @@ class Checker:
     def _collated(self, sample: Sample) -> list[DataError]:
         """Give the first mistake that each stage would stop at; the same one is given once."""
         found: dict[str, DataError] = {}
-        for look in (_check_roles, *(partial(_collate, collator) for collator in self.collators), self._speech):
+        collations = [partial(_collate, collator) for collator in self.collators]
+        looks: list[Callable[[Sample], None]] = [_check_roles, *collations, self._speech]
+        for look in looks:
             try:
                 look(sample)
             except DataError as error:

@@ -65,11 +65,12 @@ def by_rate(film: Film, rate: float, least: int, most: int, span: tuple[float, f
         start, end = sorted(max(int(second), 0) for second in span)
         first, last = int(start * film.rate), int(min((end if end > start else start + 1) * film.rate, last))
     if last < first:
-        raise DataError(f"The film has {film.frames / film.rate:g} s, but second {span and min(span):g} of it is asked for.")
+        raise DataError(f"The film has {film.frames / film.rate:g} s, but second {span and min(span):g} of it is asked for.",
+                        kind="film too short")
     stride = round(film.rate / rate)  # a half goes to the even number, as in the original
     if not stride:
         raise DataError(f"The film has {film.rate:g} frames a second, but {rate:g} are asked for; set frame_rate below"
-                        f" {2 * film.rate:g}.")
+                        f" {2 * film.rate:g}.", kind="film too slow")
     places = list(range(first, last + 1, stride))
     wanted = min(max(len(places), least), most)
     return [places[index] for index in np.linspace(0, len(places) - 1, wanted, dtype=int)]
@@ -92,12 +93,12 @@ def load_frames(path: str | Path, spec: PictureSpec) -> Pixels:
         try:
             wanted = chosen(film, spec)
         except DataError as error:
-            raise DataError(f"{path}: {error}") from error
+            raise DataError(f"{path}: {error}", kind=error.kind) from error
         container.seek(0)
         found = _decoded(path, container, stream, wanted)
     if wanted[-1] not in found:
         raise DataError(f"{path} is cut short ({max(found, default=-1) + 1} of {film.frames} frames can be read);"
-                        " write or copy it again.")
+                        " write or copy it again.", kind="unreadable video")
     return np.stack([found[index] for index in wanted])
 
 
@@ -134,24 +135,26 @@ def _opened(path: str | Path) -> "Iterator[tuple[InputContainer, VideoStream]]":
     import av
 
     if not Path(path).is_file():
-        raise DataError(f"{path} does not exist, but a film should be there.")
+        raise DataError(f"{path} does not exist, but a film should be there.", kind="missing file")
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
-                raise DataError(f"{path} holds no pictures, but must be a film; give its sound as audio instead.")
+                raise DataError(f"{path} holds no pictures, but must be a film; give its sound as audio instead.",
+                                kind="unreadable video")
             yield container, container.streams.video[0]
     except av.FFmpegError as error:
         raise DataError(f"{path} is not a readable film ({error.strerror}), but must be one that FFmpeg knows: MP4, WebM,"
-                        " MKV …") from None
+                        " MKV …", kind="unreadable video") from None
 
 
 def _film(path: str | Path, container: "InputContainer", stream: "VideoStream") -> Film:
     """Count the frames by their packets: headers of cut films still promise them all, and those of streams none."""
     frames, rate = sum(packet.size > 0 for packet in container.demux(stream)), stream.average_rate or stream.guessed_rate
     if not frames or not rate:
-        raise DataError(f"{path} holds no frame, but must be a film.")
+        raise DataError(f"{path} holds no frame, but must be a film.", kind="unreadable video")
     if frames < stream.frames:
-        raise DataError(f"{path} is cut short ({frames} of {stream.frames} frames are there); write or copy it again.")
+        raise DataError(f"{path} is cut short ({frames} of {stream.frames} frames are there); write or copy it again.",
+                        kind="unreadable video")
     return Film(frames, float(rate))
 
 

@@ -117,7 +117,8 @@ def load_picture(path: str | Path) -> Pixels:
             image.load()
             return np.asarray(_rgb(ImageOps.exif_transpose(image)))
         except (OSError, SyntaxError, ValueError, EOFError) as error:  # all of them in Pillow's readers
-            raise DataError(f"{path} is a damaged picture ({str(error).rstrip('.')}); write or copy it again.") from None
+            raise DataError(f"{path} is a damaged picture ({str(error).rstrip('.')}); write or copy it again.",
+                        kind="unreadable image") from None
 
 
 def picture_size(path: str | Path) -> tuple[int, int]:
@@ -164,17 +165,20 @@ def _opened(path: str | Path) -> "Image":
     from PIL import Image, UnidentifiedImageError
 
     if not Path(path).is_file():
-        raise DataError(f"{path} does not exist, but a picture should be there.")
+        raise DataError(f"{path} does not exist, but a picture should be there.", kind="missing file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             return Image.open(path)
     except UnidentifiedImageError:
-        raise DataError(f"{path} is not a readable picture, but must be one that Pillow knows: PNG, JPEG, WebP …") from None
+        raise DataError(f"{path} is not a readable picture, but must be one that Pillow knows: PNG, JPEG, WebP …",
+                        kind="unreadable image") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise DataError(f"{path} has more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels; make it smaller.") from None
+        raise DataError(f"{path} has more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels; make it smaller.",
+                        kind="unreadable image") from None
     except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path} is a damaged picture ({str(error).rstrip('.')}); write or copy it again.") from None
+        raise DataError(f"{path} is a damaged picture ({str(error).rstrip('.')}); write or copy it again.",
+                        kind="unreadable image") from None
 
 
 def _rgb(image: "Image") -> "Image":

@@ -41,14 +41,14 @@ def signals(part: Part, inlet: Inlet, row: str) -> list[Item]:
     try:
         return list(coloured(seen(part, inlet.pictures), inlet.pictures))
     except DataError as error:
-        raise DataError(f"Row {row}: {error}") from error
+        raise DataError(f"Row {row}: {error}", kind=error.kind) from error
 
 
 def seen(part: Part, spec: PictureSpec) -> Pixels:
     """Give the tiles of a picture, or the frames of a film, [T, S, S, 3]; raises DataError."""
     if part.type == "image":
         if part.pixels is None and part.path is None:
-            raise DataError("a part of type image has neither a path nor data; give it one.")
+            raise DataError("a part of type image has neither a path nor data; give it one.", kind="no media")
         return tiles(load_picture(part.path) if part.pixels is None and part.path else _pixels(part), spec)
     if part.pixels is not None:
         pixels = _pixels(part)
@@ -56,7 +56,7 @@ def seen(part: Part, spec: PictureSpec) -> Pixels:
     elif part.path is not None:
         frames = load_frames(part.path, spec)
     else:
-        raise DataError("a part of type video has neither a path nor data; give it one.")
+        raise DataError("a part of type video has neither a path nor data; give it one.", kind="no media")
     return np.stack([fitted(frame, spec) for frame in frames])
 
 
@@ -81,11 +81,12 @@ def waveform(part: Part, rate: int, row: str) -> Wave:
         try:
             wave = load_audio(part.path, rate)
         except DataError as error:
-            raise DataError(f"Row {row}: {error}") from error
+            raise DataError(f"Row {row}: {error}", kind=error.kind) from error
     else:
-        raise DataError(f"Row {row} has a part of type {part.type} with neither a path nor data; give it one.")
+        raise DataError(f"Row {row} has a part of type {part.type} with neither a path nor data; give it one.",
+                        kind="no media")
     if not len(wave):
-        raise DataError(f"Row {row} has empty {part.type}, but at least one sample is needed.")
+        raise DataError(f"Row {row} has empty {part.type}, but at least one sample is needed.", kind=f"empty {part.type}")
     return wave
 
 
