@@ -1,0 +1,228 @@
+"""The reader: what a row holds, the cache that views share, noises, examples on disk, and its errors."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from omnikit_tiny_world import recordings, sounds
+from omnikit_tiny_world.config import VIEWS, TinyWorld
+from omnikit_tiny_world.model import TinyCorpus
+from omnikit_tiny_world.recordings import Recordings
+from omnikit_tiny_world.script import HEARD, UNSEEN
+
+from omnikit.errors import DataError
+from omnikit.types import Part, Sample
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Record what these tests need once."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMNIKIT_CACHE", str(folder))
+        yield folder  # type: ignore[misc]  # a fixture
+
+
+def built(view: str, size: int = 6, **settings: object) -> TinyCorpus:
+    return TinyWorld(view=view, size=size, **settings).build()  # type: ignore[arg-type]  # any of its fields
+
+
+def asked(sample: Sample) -> list[str]:
+    return [part.type for part in sample.messages[0].content]
+
+
+def audio(corpus: TinyCorpus, index: int) -> np.ndarray:
+    wave = corpus[index].messages[0].content[-1].audio
+    assert wave is not None and wave.dtype == np.float32 and np.isfinite(wave).all() and np.abs(wave).max() <= 1
+    return wave
+
+
+@pytest.mark.parametrize(
+    ("view", "types"),
+    [
+        ("captions", ["image", "text"]), ("film_captions", ["video", "text"]), ("pictures", ["image", "text"]),
+        ("films", ["video", "text"]), ("text", ["text"]), ("spoken_pictures", ["image", "audio"]),
+        ("spoken_films", ["video", "audio"]), ("speech", ["audio"]), ("reading", ["audio"]),
+        ("transcribe", ["prompt", "audio"]), ("noise", ["audio"]), ("turns", ["audio"]),
+    ],
+)  # fmt: skip
+def test_a_row_holds_what_its_view_says(view: str, types: list[str]) -> None:
+    sample = built(view)[0]
+    assert asked(sample) == types
+    assert ("answer" in VIEWS[view]) == (len(sample.messages) == 2)
+    assert {"image", "video", "audio", "text"} & set(VIEWS[view]) >= set(types) - {"prompt"}
+    assert {"kind", "language", "split", "state"} <= set(sample.facts)
+    assert ("voice" in sample.facts) == ("audio" in types)
+
+
+def test_an_answer_says_what_the_facts_say() -> None:
+    for sample in (built("pictures", 40, language="en")[index] for index in range(40)):
+        answer, facts = sample.messages[1].content[0].text, sample.facts
+        if facts["kind"] == "count":
+            assert answer == {"1": "one", "2": "two", "3": "three", "4": "four"}[facts["count"]]
+        else:
+            assert answer == facts["position" if facts["kind"] == "where" else facts["kind"]]
+
+
+def test_views_share_their_recordings(monkeypatch: pytest.MonkeyPatch) -> None:
+    built("reading", 8)
+    monkeypatch.setattr(recordings, "_make", None)
+    corpus, again = built("transcribe", 8), built("reading", 4)
+    np.testing.assert_array_equal(audio(corpus, 2), audio(again, 2))
+
+
+def test_a_shard_adds_only_what_is_lacking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMNIKIT_CACHE", str(tmp_path))
+    made: list[int] = []
+    make = recordings._make
+    monkeypatch.setattr(recordings, "_make", lambda store, lacking, *rest: (made.append(len(lacking)), make(store, lacking, *rest)))
+    first = audio(built("speech", 3), 1)
+    np.testing.assert_array_equal(first, audio(built("speech", 5), 1))
+    assert made == [3, 2]
+    assert {path.name for path in tmp_path.glob("tiny_world/*/*/*")} == {"bounds.npy", "names.json", "samples.npy"}
+
+
+def test_a_recording_is_what_the_voice_says_in_both_languages() -> None:
+    from omnikit_espeak.config import Espeak
+
+    corpus = built("speech", 4)
+    for index in (0, 1):
+        said = corpus._rows[index].said
+        assert said is not None and said.voice in HEARD[corpus._rows[index].language]
+        expected, _ = Espeak().build().speak(said.text, said.voice, said.speed, said.pitch)
+        np.testing.assert_allclose(audio(corpus, index), expected, atol=1 / 32767)  # kept as 16-bit integers
+
+
+def test_every_voice_exists() -> None:
+    from omnikit_espeak.library import facts
+
+    for voice in (*HEARD["en"], *HEARD["zh"], *UNSEEN.values()):
+        language, _, variant = voice.partition("+")
+        assert language in facts().voices and (not variant or variant in facts().variants), voice
+
+
+def test_a_reader_travels_without_its_samples() -> None:
+    corpus = built("speech", 4)
+    expected = audio(corpus, 1)
+    packed = pickle.dumps(corpus)
+    assert len(packed) < 20_000
+    np.testing.assert_array_equal(audio(pickle.loads(packed), 1), expected)
+
+
+def test_same_settings_same_bytes_and_unseen_shows_the_same_pictures() -> None:
+    first, second, unseen = (built("spoken_pictures", 4, split=split) for split in ("test", "test", "test_unseen"))
+    for index in range(4):
+        pixels = [corpus[index].messages[0].content[0].pixels for corpus in (first, second, unseen)]
+        assert pixels[0].tobytes() == pixels[1].tobytes() == pixels[2].tobytes()  # type: ignore[union-attr]  # images
+        assert audio(first, index).tobytes() == audio(second, index).tobytes() != audio(unseen, index).tobytes()
+
+
+def test_noise_answers_bear_their_state_and_sounds_differ() -> None:
+    corpus = built("noise", 42, language="en")
+    samples = [corpus[index] for index in range(42)]
+    assert {sample.messages[1].state for sample in samples} == {"noise"}
+    heard = {sample.facts["sound"]: sample.messages[0].content[0] for sample in samples if sample.facts["kind"] == "sound"}
+    assert set(heard) == set(sounds.SOUNDS)
+    for part in heard.values():
+        assert part.text is None and part.audio is not None
+        assert 0.01 < np.sqrt(np.mean(part.audio**2)) < 0.2 and 1 <= len(part.audio) / 16000 <= 2.5
+
+
+def test_sounds_have_their_spectrum() -> None:
+    def slope(kind: str) -> float:
+        power = np.abs(np.fft.rfft(sounds.sound(kind, 32000, 1))) ** 2
+        low, high = power[400:800].mean(), power[6400:12800].mean()  # 200-400 Hz and 3.2-6.4 kHz: four octaves
+        return float(10 * np.log10(low / high) / 4)
+
+    assert abs(slope("white")) < 0.5
+    assert abs(slope("pink") - 3) < 0.5  # decibels an octave
+    assert abs(slope("brown") - 6) < 0.5
+
+
+@pytest.mark.parametrize("decibels", [0.0, 10.0])
+def test_noise_is_mixed_at_the_ratio_that_is_asked_for(decibels: float) -> None:
+    speech = np.sin(np.arange(8000) / 10).astype(np.float32) * np.float32(0.2)
+    noise = sounds.mixed(speech, sounds.sound("white", 8000, 2), decibels) - speech
+    assert 10 * np.log10(np.mean(speech**2) / np.mean(noise**2)) == pytest.approx(decibels, abs=0.05)
+
+
+def test_noisy_questions_say_so_and_are_the_clean_ones_with_noise() -> None:
+    clean, noisy = built("speech", 6), built("speech", 6, noisy=1.0)
+    for index in range(6):
+        assert (clean[index].facts["condition"], noisy[index].facts["condition"]) == ("clean", "noisy")
+        quiet, loud = audio(clean, index), audio(noisy, index)
+        assert len(quiet) == len(loud) and 0.6 < np.corrcoef(quiet, loud)[0, 1] < 1
+
+
+def test_an_example_can_be_shown_and_said(tmp_path: Path) -> None:
+    from omnikit.data.films import film_of
+    from omnikit.data.media import load_audio
+    from omnikit.data.pictures import load_picture
+
+    picture = built("spoken_pictures").save_example(0, tmp_path / "one").messages[0].content
+    np.testing.assert_array_equal(load_picture(tmp_path / "one" / "p.png"), picture[0].pixels)
+    np.testing.assert_allclose(load_audio(tmp_path / "one" / "q.wav", 16000), picture[1].audio, atol=1e-4)
+    film: Part = built("films").save_example(0, tmp_path / "two").messages[0].content[0]
+    assert {path.name for path in (tmp_path / "two").iterdir()} == {"v.mp4"}
+    assert film.pixels is not None and film_of(tmp_path / "two" / "v.mp4").frames == len(film.pixels)
+
+
+def test_interrupted_recording_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMNIKIT_CACHE", str(tmp_path))
+    monkeypatch.setattr(np, "save", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(DataError, match="No space left on device; free some space there or set OMNIKIT_CACHE"):
+        built("speech", 2)
+    assert list(tmp_path.glob("tiny_world/*/*")) == []
+
+
+def test_cache_folder_that_is_a_file_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("OMNIKIT_CACHE", str(tmp_path / "file"))
+    with pytest.raises(DataError, match=r"cannot be recorded in .*file.*Not a directory"):
+        built("speech", 2)
+
+
+def test_a_recording_that_is_too_long_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Recordings, "seconds", lambda *_: 4.25)
+    with pytest.raises(DataError, match=r"a recording of espeak takes 4\.2 s, but the world allows 4 s"):
+        built("speech", 2)
+
+
+def test_pictures_and_films_need_no_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMNIKIT_CACHE", str(tmp_path))
+    for view in ("captions", "film_captions", "pictures", "films", "text"):
+        assert built(view)[1]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"split": "dev"}, "split is 'dev', but tiny_world has train, test, test_unseen"),
+        ({"view": "video"}, "view is 'video', but tiny_world has captions, film_captions, pictures"),
+        ({"language": "de"}, "language is 'de', but tiny_world has en, zh, both"),
+        ({"size": -1}, r"size is -1, but a corpus has at least one row \(0 means its default\)"),
+        ({"noisy": 2.0}, r"noisy is 2\.0, but a share lies between 0 and 1"),
+        ({"spoken": 0.5}, r"spoken is 0\.5, but only spoken_pictures, spoken_films, speech may be written instead, not pictures"),
+    ],
+    ids=["split", "view", "language", "size", "noisy", "spoken"],
+)
+def test_impossible_settings_are_refused(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TinyWorld(**fields)  # type: ignore[arg-type]  # words at run time
+
+
+@pytest.mark.parametrize(
+    ("fields", "provides", "seconds"),
+    [
+        ({"view": "films"}, {"video", "text", "answer"}, None),
+        ({"view": "speech"}, {"audio", "transcript", "answer"}, 4.0),
+        ({"view": "speech", "spoken": 0.5}, {"audio", "transcript", "answer", "text"}, 4.0),
+        ({"view": "spoken_films", "spoken": 0.0}, {"video", "answer", "text"}, None),
+    ],
+)
+def test_contract_follows_view_and_share(fields: dict[str, object], provides: set[str], seconds: float | None) -> None:
+    config = TinyWorld(**fields)  # type: ignore[arg-type]  # words at run time
+    assert set(config.provides) == provides
+    assert config.seconds == seconds
