@@ -159,9 +159,9 @@ class MelCnn:
             raise DataError(f"A clip is {samples / SAMPLE_RATE:.3f} s long, but mel_cnn needs at least {least:.3f} s; "
                             "pad it with silence or drop it.")
         if self.positions == "relative" and count >= TABLE:
-            most = (self._samples(TABLE) - 1) / SAMPLE_RATE
-            raise DataError(f"A clip is {samples / SAMPLE_RATE:.1f} s long, but mel_cnn with relative positions hears at most "
-                            f"{most:.1f} s; cut it or drop it.")
+            reach = TABLE * SUBSAMPLING * self.frame_shift_ms / 1000
+            raise DataError(f"A clip is {samples / SAMPLE_RATE:.1f} s long, which is {count} vectors, but the relative positions "
+                            f"of mel_cnn reach {TABLE - 1}, about {reach:.0f} s; cut it or drop it.")
         return count
 
     def _samples(self, count: int) -> int:
