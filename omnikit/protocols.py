@@ -140,8 +140,8 @@ class VocoderConfig(CodecConfig, Protocol):
 class ReaderConfig(Protocol):
     """A dataset format.
 
-    - provides: what its rows hold, among "text", "audio", "image", "video" (in questions), "transcript" (text of the audio),
-      "answer" (text), "speech" (the answer's wave), "codes" (the answer's codes).
+    - provides: what its rows hold, among "text", "audio", "image", "video", "prompt" (in questions), "transcript" (text of the
+      audio), "answer" (text), "speech" (the answer's wave), "codes" (the answer's codes).
     - seconds: no audio in a question is longer than this; None if unknown.
     """
 

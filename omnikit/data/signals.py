@@ -37,7 +37,9 @@ def signals(part: Part, inlet: Inlet, row: str) -> list[Item]:
         DataError: the part cannot be used; names the row.
     """
     if inlet.pictures is None or part.type not in inlet.media:
-        return [waveform(part, int(inlet.encoder.input.rate or 0), row)] if part.type == "audio" else [np.zeros(1, np.float32)]
+        if inlet.encoder.input.modality == "prompt":
+            return [np.zeros(1, dtype=np.float32)]
+        return [waveform(part, int(inlet.encoder.input.rate or 0), row)]
     try:
         return list(coloured(seen(part, inlet.pictures), inlet.pictures))
     except DataError as error:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from omnikit_basics.reader import JsonlReader
 
 Activation = Literal["gelu", "relu", "silu"]
-PROVIDES = ("text", "audio", "image", "video", "transcript", "answer", "speech", "codes")  # of ReaderConfig
+PROVIDES = ("text", "audio", "image", "video", "prompt", "transcript", "answer", "speech", "codes")  # of ReaderConfig
 
 
 # ---- projectors ------------------------------------------------------------------------------------------------------

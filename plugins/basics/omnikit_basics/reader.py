@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ROLES = ("system", "user", "assistant")
 STATES = ("audio", "noise", "text")
 MEDIA = ("audio", "image", "video")
+KINDS = ("text", *MEDIA, "prompt")
 KEYS = {
     "row": ("id", "messages", "facts"),
     "message": ("role", "content", "state", "cut"),
@@ -25,6 +26,7 @@ KEYS = {
     "audio": ("type", "path", "text", "codes"),
     "image": ("type", "path"),
     "video": ("type", "path"),
+    "prompt": ("type",),
 }
 
 
@@ -122,10 +124,10 @@ class Row:
 
     def part(self, value: object, where: str) -> Part:
         kind = value.get("type") if isinstance(value, dict) else None
-        if not isinstance(kind, str) or kind not in (*MEDIA, "text"):
+        if not isinstance(kind, str) or kind not in KINDS:
             found = kind if isinstance(value, dict) else value
-            hint = nearest(str(found), (*MEDIA, "text"))
-            self.refuse(f"{where}.type", found, f"one of text, {', '.join(MEDIA)}", hint)
+            hint = nearest(str(found), KINDS)
+            self.refuse(f"{where}.type", found, f"one of {', '.join(KINDS)}", hint)
         part = self.mapping(value, where, kind)
         text = part.get("text")
         if not isinstance(text, str) and (kind == "text" or text is not None):
