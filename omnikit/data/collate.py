@@ -139,7 +139,7 @@ class Collator:
             raise DataError(f"Row {row}: {inlet.name} cannot take {samples} samples: {error}", kind="wrong length") from error
         if count < 1:
             raise DataError(f"Row {row}: {inlet.name} of {samples} samples is too short, it gives no vector; leave it out.",
-                            kind="too short")
+                            kind="wrong length")
         return count
 
     def _check(self, row: Row, sample: Sample, context: int) -> None:

@@ -1,0 +1,177 @@
+"""`omnikit data check`: a file with many kinds of bad rows; each row is named with its kind, and the good ones are not."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from omnikit.cli import main
+from omnikit.data.films import save_film
+from omnikit.data.pictures import save_picture
+
+RECIPE = """\
+# @package _global_
+# A small model that sees and hears; its stages learn from VITA's JSON.
+defaults:
+  - /recipe
+  - /vision/encoder: internvit_tiny_random
+  - /vision/projector: linear
+  - /audio/encoder: mel_cnn_tiny_random
+  - /audio/projector: linear
+  - /backbone: llama_tiny_random
+  - /text/head: lm
+  - /data/shown: vita_json
+  - /data/said: messages_jsonl
+  - _self_
+data:
+  shown: {path: rows.json, folders: {pictures: pictures, films: films}, audio: sound}
+  said: {path: rows.jsonl}
+backbone: {context: 512}
+stages:
+  see:
+    train: {vision: full, backbone: full}
+    loss: {text: 1.0}
+    data: {shown: 1.0, said: 1.0}
+    trainer: {max_steps: 1, batch_size: 2}
+"""
+
+
+def turns(*texts: str) -> list[dict[str, str]]:
+    return [{"from": ("human", "gpt")[place % 2], "value": text} for place, text in enumerate(texts)]
+
+
+def seen(name: str, **changes: object) -> dict[str, object]:
+    asked = turns("<image>\nWhat?", "a cat")
+    return {"set": "pictures", "id": name, "image": "a.png", "conversations": asked, **changes}
+
+
+def heard(name: str, file: str, **changes: object) -> dict[str, object]:
+    return {"id": name, "audio": file, "conversations": turns("<audio>", "two"), **changes}
+
+
+def filmed(name: str, file: str) -> dict[str, object]:
+    return {"set": "films", "id": name, "video": file, "conversations": turns("<video>\nWhich way?", "left")}
+
+
+GOOD = [seen("picture"), filmed("film", "f.mp4"), heard("sound", "q.wav"), heard("noise", "q.wav", inserted_id=1),
+        {"id": "text", "conversations": turns("Why?", "so")}]
+BAD: list[tuple[str, object]] = [
+    ("not an object", 5),
+    ("missing id", {**seen("x"), "id": None}),
+    ("duplicate id", seen("picture")),
+    ("wrong roles", seen("roles", conversations=turns("<image>", "a", "b"))),
+    ("wrong type", seen("type", image=3)),
+    ("unknown key", seen("key", imge="b.png")),
+    ("placeholders", seen("count", image=["a.png", "a.png"])),
+    ("unknown set", seen("set", set="pictuers")),
+    ("missing file", seen("file", image="none.png")),
+    ("path outside", seen("outside", image="../films/f.mp4")),
+    ("image and video", seen("both", video="a.png", conversations=turns("<image><video>", "a"))),
+    ("inserted_id", seen("inserted", inserted_id=1)),
+    ("unreadable image", seen("cut-picture", image="cut.png")),
+    ("unreadable image", seen("no-picture", image="text.png")),
+    ("unreadable video", filmed("cut-film", "cut.mp4")),
+    ("unreadable audio", heard("cut-sound", "cut.wav")),
+    ("empty audio", heard("empty-sound", "empty.wav")),
+    ("wrong length", heard("short-sound", "short.wav")),
+    ("empty answer", seen("answer", conversations=turns("<image>", " "))),
+    ("too long", seen("long", conversations=turns("<image>" + "why " * 2000, "so"))),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("check")
+    for name in ("pictures", "films", "sound/audio"):
+        (found / name).mkdir(parents=True)
+    chance = np.random.default_rng(0)
+    save_picture(found / "pictures" / "a.png", chance.integers(0, 255, (64, 64, 3), dtype=np.uint8))
+    save_film(found / "films" / "f.mp4", chance.integers(0, 255, (8, 32, 32, 3), dtype=np.uint8), 4)
+    sound = found / "sound" / "audio"
+    soundfile.write(sound / "q.wav", np.sin(np.arange(16000) / 9), 16000)
+    soundfile.write(sound / "short.wav", np.ones(20), 16000)
+    soundfile.write(sound / "empty.wav", np.ones(0), 16000)
+    for whole in ("pictures/a.png", "films/f.mp4", "sound/audio/q.wav"):
+        data = (found / whole).read_bytes()
+        (found / whole).with_stem("cut").write_bytes(data[: len(data) // 2])
+    (found / "pictures" / "text.png").write_text("no picture")
+    (found / "small.yaml").write_text(RECIPE)
+    values = [json.dumps(row) for row in [*GOOD, *(row for _, row in BAD)]]
+    (found / "rows.json").write_text("[" + ",\n".join([*values, '{"id": "broken" "set": 1}']) + "]")
+    said = {"id": "ok", "messages": [{"role": "user", "content": "two"}, {"role": "assistant", "content": "two"}]}
+    twice = {**said, "id": "twice", "messages": [said["messages"][0], *said["messages"]]}
+    (found / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in (said, twice)))
+    return found
+
+
+@pytest.fixture(scope="module")
+def report(folder: Path) -> dict[str, object]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(["data", "check", "small.yaml", "--report", "bad.json"]) == 1
+    found: dict[str, object] = json.loads((folder / "bad.json").read_text())
+    return found
+
+
+EXPECTED = [*((kind, len(GOOD) + place) for place, (kind, _) in enumerate(BAD)), ("not JSON", len(GOOD) + len(BAD))]
+NAMES = {len(GOOD) + place: row["id"] for place, (_, row) in enumerate(BAD) if isinstance(row, dict) and row["id"]}
+
+
+@pytest.mark.parametrize(("kind", "index"), EXPECTED, ids=[f"{kind} {index}" for kind, index in EXPECTED])
+def test_bad_row_is_named_with_its_kind(report: dict[str, object], kind: str, index: int) -> None:
+    found = [(problem["kind"], problem["sentence"]) for problem in report["problems"]
+             if (problem["dataset"], problem["index"]) == ("shown", index)]
+    assert [name for name, _ in found] == [kind]
+    name = NAMES.get(index, "")
+    assert f"row {index} ({name})" in found[0][1] or (f"Row {name}" if name else f"row {index}") in found[0][1]
+
+
+def test_good_rows_are_not_named_and_kinds_are_counted(report: dict[str, object]) -> None:
+    assert {problem["index"] for problem in report["problems"] if problem["dataset"] == "shown"} == {i for _, i in EXPECTED}
+    shown = {"rows": len(GOOD) + len(EXPECTED), "bad": len(EXPECTED)}
+    assert report["datasets"] == {"shown": shown, "said": {"rows": 2, "bad": 1}}
+    assert len(report["kinds"]) >= 12 and report["kinds"]["unreadable image"] == 2
+    assert [(p["row"], p["kind"]) for p in report["problems"] if p["dataset"] == "said"] == [("twice", "wrong roles")]
+
+
+def test_table_names_rows_and_kinds(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(folder)
+    assert main(["data", "check", "small.yaml", "said"]) == 1
+    printed = capsys.readouterr().out
+    assert printed.startswith("said: 2 rows, 1 bad\n") and "shown" not in printed
+    assert "wrong roles       1\n" in printed
+    assert "Row twice has the turns user, user, assistant, but user and assistant must take turns" in printed
+
+
+def test_dataset_without_a_bad_row_ends_with_0(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "good.json").write_text(json.dumps(GOOD))
+    assert main(["data", "check", "small.yaml", "shown", "data.shown.path=good.json"]) == 0
+
+
+def test_dataset_that_cannot_be_opened_is_a_problem_of_its_own(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    assert main(["data", "check", "small.yaml", "data.shown.path=none.json"]) == 1
+    printed = capsys.readouterr().out
+    assert "none.json does not exist, but should hold conversations" in printed and "said: 2 rows, 1 bad" in printed
+
+
+MISTAKES: dict[str, tuple[list[str], str]] = {
+    "dataset": (["sad"], "'sad' is no dataset of small.yaml. Did you mean 'said'? It has: shown, said.\n"),
+    "report": (["--report", "none/bad.json"], "--report is none/bad.json, which cannot be written: there is no folder none;"),
+    "report folder": (["--report", "films"], "--report is films, which cannot be written: it is a folder;"),
+}
+
+
+@pytest.mark.parametrize("case", list(MISTAKES))
+def test_mistake_is_one_sentence(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], case: str
+) -> None:
+    words, message = MISTAKES[case]
+    monkeypatch.chdir(folder)
+    assert main(["data", "check", "small.yaml", *words]) == 2
+    assert message in capsys.readouterr().err
