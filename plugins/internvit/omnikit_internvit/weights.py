@@ -60,8 +60,8 @@ def refuse_other_settings(folder: Path, config: InternVit) -> None:
     said = said.get("vision_config", said)
     for name, field in HIDDEN.items():
         if said.get(name, getattr(config, field)) != getattr(config, field):
-            raise RunError(f"{file} has {name} {said[name]}, but internvit's field `{field}` is {getattr(config, field)}; choose "
-                           "the preset of that size or set the field.")
+            raise RunError(f"{file} has {name} {said[name]}, but internvit's field `{field}` is {getattr(config, field)}; "
+                           "choose the preset of that size or set the field.")
 
 
 def read_tensors(source: Path) -> dict[str, Tensor]:

@@ -6,16 +6,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import open_clip
 import pytest
 import torch
 from omnikit_openclip.config import OpenClip
-from omnikit_openclip.towers import DEVIATION, MEAN, known, tower
+from omnikit_openclip.towers import known, tower
+from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.testing import assert_close
 
 from omnikit import choices, registry
+from omnikit.data.pictures import coloured
+from omnikit.data.pictures import tiles as tiles_of
 from omnikit.errors import RunError
 from omnikit.protocols import EncoderConfig
 from omnikit.types import Signal
@@ -106,11 +110,18 @@ def test_plan_imports_neither_torch_nor_open_clip() -> None:
     assert done.stdout.splitlines() == ["1024 wide, 256 vectors", "set()"]
 
 
-def test_pictures_are_coloured_as_open_clip_does(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shape", [(224, 224), (300, 400), (500, 231), (97, 61)], ids=str)
+def test_pictures_are_prepared_as_open_clip_prepares_them(shape: tuple[int, int]) -> None:
     spec = OpenClip("ViT-B-32").pictures
-    config = open_clip.transform.PreprocessCfg()
-    assert (spec.mean, spec.deviation, spec.most_tiles, spec.fit) == (config.mean, config.std, 0, "crop")
-    assert OpenClip(mean=(0.5, 0.5, 0.5)).pictures.mean == (0.5, 0.5, 0.5) and MEAN != DEVIATION
+    picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    theirs = open_clip.image_transform(224, is_train=False)(Image.fromarray(picture))
+    ours = torch.from_numpy(coloured(tiles_of(picture, spec), spec))
+    assert_close(ours, theirs[None], atol=1e-6, rtol=1e-6)  # float32: they divide by 255, subtract, divide
+
+
+def test_other_colours_can_be_asked_for() -> None:
+    spec = OpenClip(mean=(0.5, 0.5, 0.5)).pictures
+    assert (spec.mean, spec.deviation) == ((0.5, 0.5, 0.5), open_clip.OPENAI_DATASET_STD)
 
 
 def test_folder_of_a_published_model_brings_its_colours(tmp_path: Path) -> None:

@@ -1,0 +1,75 @@
+"""Cutting a picture and encoding its tiles through the pipeline's own functions against Pillow and the bare modules by hand.
+
+Both see the same picture and the same weights, on one thread; rounds alternate and the fastest of each counts, in processor
+time, so that what else the machine does falls out of the ratio.
+"""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from omnikit_internvit.config import InternVit
+from omnikit_internvit.model import InternVitEncoder
+from PIL import Image
+from pytest_benchmark.fixture import BenchmarkFixture
+from torch import Tensor
+
+from omnikit.data.signals import signal, signals
+from omnikit.types import Part
+from omnikit.wiring import Inlet
+
+SIZE, GRID, ROUNDS, LIMIT = 448, (4, 2), 7, 1.05  # 1280 x 720 pixels: 8 tiles and a thumbnail (vita.md, section 2.4)
+MEAN, DEVIATION = torch.tensor((0.485, 0.456, 0.406)), torch.tensor((0.229, 0.224, 0.225))
+
+
+def test_pictures_cost_what_the_bare_modules_cost(benchmark: BenchmarkFixture) -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    encoder = InternVit(dim=192, layers=2, heads=3, ffn=768).build().eval()
+    picture = np.random.default_rng(0).integers(0, 256, (720, 1280, 3), dtype=np.uint8)
+    inlet = Inlet("vision", encoder.config, encoder.config.output, None, None)
+    times: dict[str, list[float]] = {"ours": [], "bare": []}
+
+    def ours() -> Tensor:
+        found: Tensor = encoder(signal(signals(Part("image", pixels=picture), inlet, "one"))).data
+        return found
+
+    calls: list[tuple[str, Callable[[], Tensor]]] = [("ours", ours), ("bare", lambda: encoded(encoder, cut(picture)))]
+
+    def rounds() -> None:
+        for _ in range(ROUNDS):
+            for name, call in calls:
+                start = time.process_time()
+                call()
+                times[name].append(time.process_time() - start)
+
+    with torch.no_grad():
+        torch.testing.assert_close(ours(), encoded(encoder, cut(picture)), atol=1e-4, rtol=1e-4)  # the same vectors
+        benchmark.pedantic(rounds, rounds=1)
+    ratio = min(times["ours"]) / min(times["bare"])
+    numbers = {"ratio": round(ratio, 4), "pictures_per_second": round(1 / min(times["ours"]), 2)}
+    benchmark.extra_info.update(numbers)
+    print(f"\npictures, ours / bare modules: {ratio:.3f}, {numbers['pictures_per_second']} a second")
+    assert ratio <= LIMIT
+
+
+def cut(picture: np.ndarray) -> Tensor:
+    """Cut with Pillow, colour with torch: [9, 3, 448, 448]."""
+    image, (columns, rows) = Image.fromarray(picture), GRID
+    whole = image.resize((columns * SIZE, rows * SIZE))
+    corners = [(SIZE * column, SIZE * row) for row in range(rows) for column in range(columns)]
+    pieces = [*(whole.crop((x, y, x + SIZE, y + SIZE)) for x, y in corners), image.resize((SIZE, SIZE))]
+    tiles = [torch.from_numpy(np.array(piece)).permute(2, 0, 1).float() / 255 for piece in pieces]
+    return (torch.stack(tiles) - MEAN[:, None, None]) / DEVIATION[:, None, None]
+
+
+def encoded(encoder: InternVitEncoder, tiles: Tensor) -> Tensor:
+    """Call the modules one after another and shuffle as vita.md, section 2.2, has it: [9, 256, 768]."""
+    x = encoder.embeddings(tiles)
+    for layer in encoder.encoder.layers:
+        x = layer(x)
+    count, side = len(x), SIZE // 14
+    x = (x[:, 1:] * encoder.config.gain).reshape(count, side, side // 2, -1).permute(0, 2, 1, 3)
+    x = x.reshape(count, side // 2, side // 2, -1).permute(0, 2, 1, 3)
+    return x.reshape(count, (side // 2) ** 2, -1)
