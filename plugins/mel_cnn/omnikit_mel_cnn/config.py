@@ -160,8 +160,8 @@ class MelCnn:
                             "pad it with silence or drop it.")
         if self.positions == "relative" and count >= TABLE:
             reach = TABLE * SUBSAMPLING * self.frame_shift_ms / 1000
-            raise DataError(f"A clip is {samples / SAMPLE_RATE:.1f} s long, which is {count} vectors, but the relative positions "
-                            f"of mel_cnn reach {TABLE - 1}, about {reach:.0f} s; cut it or drop it.")
+            raise DataError(f"A clip is {samples / SAMPLE_RATE:.1f} s long, which is {count} vectors, but the relative "
+                            f"positions of mel_cnn reach {TABLE - 1}, about {reach:.0f} s; cut it or drop it.")
         return count
 
     def _samples(self, count: int) -> int:
