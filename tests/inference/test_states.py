@@ -37,9 +37,8 @@ def golden(case: str, *special: str) -> Tokenizer:
 
 @pytest.fixture(params=["one token", "several tokens", "bytes", "special"])
 def states(request: pytest.FixtureRequest) -> tuple[States, Tokenizer]:
-    tokenizer = {"one token": lambda: golden("vita10_prompt_mixtral"), "several tokens": lambda: golden("vita15_prompt_qwen2p5"),
-                 "bytes": lambda: golden("vita15_prompt_qwen2p5"),
-                 "special": lambda: golden("vita15_prompt_qwen2p5", *SIGNS.values())}[request.param]()
+    case = "vita10_prompt_mixtral" if request.param == "one token" else "vita15_prompt_qwen2p5"
+    tokenizer = golden(case, *(SIGNS.values() if request.param == "special" else ()))
     return States(SIGNS if request.param in ("bytes", "special") else TEXTS, tokenizer), tokenizer
 
 

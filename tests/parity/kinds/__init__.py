@@ -12,6 +12,7 @@ from parity.kinds import (
     streaming_speech_encoder,
     unit_hifigan,
     video_sampling,
+    vita_prompt,
     whale_audio_encoder,
     whale_fbank,
 )
@@ -26,6 +27,7 @@ KINDS: dict[str, ModuleType] = {
     "streaming_speech_encoder": streaming_speech_encoder,
     "unit_hifigan": unit_hifigan,
     "video_sampling": video_sampling,
+    "vita_prompt": vita_prompt,
     "whale_audio_encoder": whale_audio_encoder,
     "whale_fbank": whale_fbank,
 }
