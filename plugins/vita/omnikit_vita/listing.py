@@ -3,12 +3,16 @@
 import mmap
 import re
 from array import array
+from functools import reduce
 from pathlib import Path
 
 from omnikit.errors import DataError
 
 STRING = rb'"(?:[^"\\]++|\\.)*+"'
 INSIDE = re.compile(STRING + rb"|[\[\]{}]", re.DOTALL)
+ATOMS = rb'[^"\[\]{}]++|' + STRING
+SHALLOW = reduce(lambda within, _: rb"(?:" + ATOMS + rb"|[\[{]" + within + rb"[\]}])*+", range(4), rb"(?:" + ATOMS + rb")*+")
+ROW = re.compile(SHALLOW + rb"[\]}]", re.DOTALL)  # the rest of a value no deeper than rows are, in one match
 OUTSIDE = re.compile(STRING + rb"|[\[\]{},]", re.DOTALL)
 BOM = b"\xef\xbb\xbf"
 
@@ -61,6 +65,8 @@ class Listing:
 
     def _closed(self, data: mmap.mmap, place: int, start: int) -> int:
         """Give the place behind a bracket's partner."""
+        if shallow := ROW.match(data, place):
+            return shallow.end()
         depth = 1
         for found in INSIDE.finditer(data, place):
             mark = found.group()
