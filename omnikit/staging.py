@@ -244,7 +244,7 @@ def _check_pack(where: str, plan: StagePlan, wired: Wired, errors: list[str]) ->
                       " stage; leave pack out.")
     elif not getattr(wired.backbone, "packs", False):
         errors.append(f"{where}.trainer.pack is {pack}, but this backbone cannot tell the conversations of a row apart; leave"
-                      " pack out, or take a backbone that packs, for example hf.")
+                      " pack out, or take one that can, for example hf with model_type qwen2.")
     elif pack > wired.backbone.context:
         errors.append(f"{where}.trainer.pack is {pack}, but backbone.context is {wired.backbone.context}; set pack to at most"
                       " that.")

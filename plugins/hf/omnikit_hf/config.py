@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 POSITIVE = ("dim", "layers", "heads", "kv_heads", "ffn", "vocabulary", "context", "rope_original", "experts_per_token")
 
+# architectures whose conversations in a row were seen to be isolated, with every kernel; others (opt, bloom, falcon) were not
+PACKED = ("gpt2", "llama", "mistral", "mixtral", "phi3", "qwen2", "qwen3", "qwen3_moe")
+
 
 @dataclass(frozen=True)
 class HF:
@@ -93,7 +96,7 @@ class HF:
     @property
     def packs(self) -> bool:
         """Its module takes `documents`."""
-        return True
+        return self.model_type in PACKED
 
     def build(self) -> nn.Module:
         """Give the module; raises ConfigError if transformers does not know it or the weights do not fit."""

@@ -16,6 +16,7 @@ from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from omnikit.errors import ConfigError, nearest
 from omnikit_hf.config import HF
+from omnikit_hf.packed import NAME, Runs
 
 # our field → transformers' name, for what a checkpoint's own config must agree with
 NAMES = {"dim": "hidden_size", "layers": "num_hidden_layers", "heads": "num_attention_heads",
@@ -60,22 +61,36 @@ class HFBackbone(nn.Module):
         begin at 0.
         """
         if documents is not None:
-            return self._packed(inputs, _restarting(documents))
+            return self._packed(inputs, documents)
         result = self.model(inputs_embeds=inputs, attention_mask=mask.long(), position_ids=_positions(mask),
                             use_cache=False)
         return cast(Tensor, result.last_hidden_state)
 
-    def _packed(self, inputs: Tensor, positions: Tensor) -> Tensor:
-        """Run rows of several conversations; transformers isolates what stands between two places that do not count on.
+    def _packed(self, inputs: Tensor, documents: Tensor) -> Tensor:
+        """Run the conversations of all rows one behind another, without the padding; asks the accelerator once where they end.
 
-        It reads `position_ids` so only where no mask is given. Its flash attention does so for a batch of one row, so the
-        rows are joined there.
+        With flash attention and eager, and where a layer's window is shorter than a conversation, transformers isolates what
+        stands between two positions that do not count on; of the families that the configuration lets through it is so.
         """
-        shape = inputs.shape
-        if self.model.config._attn_implementation == "flash_attention_2":
-            inputs, positions = inputs.flatten(0, 1)[None], positions.flatten()[None]  # [1, B * L, D], [1, B * L]
-        result = self.model(inputs_embeds=inputs, attention_mask=None, position_ids=positions, use_cache=False)
-        return cast(Tensor, result.last_hidden_state).view(shape)
+        valid = documents.flatten().nonzero()[:, 0]  # [S]
+        numbers = documents + documents.shape[1] * torch.arange(1, 1 + len(documents), device=documents.device)[:, None]
+        lengths: list[int] = torch.unique_consecutive(numbers.flatten()[valid], return_counts=True)[1].tolist()
+        positions = torch.cat([torch.arange(length, device=inputs.device) for length in lengths])[None]  # [1, S]
+        hidden = self._by_conversation(inputs.flatten(0, 1)[valid][None], positions, lengths)  # [1, S, D]
+        return hidden.new_zeros(inputs.shape).flatten(0, 1).index_copy(0, valid, hidden[0]).view(inputs.shape)
+
+    def _by_conversation(self, inputs: Tensor, positions: Tensor, lengths: list[int]) -> Tensor:
+        config = self.model.config
+        window = getattr(config, "sliding_window", None) or max(lengths)
+        if config._attn_implementation not in ("sdpa", NAME) or window < max(lengths):
+            result = self.model(inputs_embeds=inputs, attention_mask=None, position_ids=positions, use_cache=False)
+            return cast(Tensor, result.last_hidden_state)
+        config._attn_implementation = NAME  # for good: recomputed activations come this way again
+        runs = Runs(lengths)
+        unread = inputs.new_zeros(1, 1, 1, 1)  # a mask that is there already, so that transformers makes none
+        result = self.model(inputs_embeds=inputs, attention_mask=unread, position_ids=positions, use_cache=False, runs=runs)
+        assert runs.seen, f"{config.model_type} does not tell its attention where conversations end, but config.PACKED names it"
+        return cast(Tensor, result.last_hidden_state)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """hidden [..., D] to logits [..., V]."""
@@ -106,13 +121,6 @@ class HFBackbone(nn.Module):
 def _positions(mask: Tensor) -> Tensor:
     """Number the valid tokens of each row from 0; padding in front gets 0."""
     return (mask.long().cumsum(-1) - 1).clamp(min=0)  # [B, L]
-
-
-def _restarting(documents: Tensor) -> Tensor:
-    """Number the places of each document from 0; each place of padding is 0, a document of its own."""
-    places = torch.arange(documents.shape[1], device=documents.device).expand_as(documents)
-    begins = documents != F.pad(documents, (1, 0), value=-1)[:, :-1]  # [B, L]
-    return (places - torch.where(begins, places, 0).cummax(-1).values) * (documents > 0)
 
 
 def _on_meta() -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from omnikit_hf.config import HF
+from omnikit_hf.config import HF, PACKED
 from omnikit_hf.model import HFBackbone
 from transformers import AutoModelForCausalLM
 
@@ -204,9 +204,9 @@ def test_tiny_vocabulary_is_the_tiny_tokenizers_size(name: str) -> None:
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("name", FAMILIES)
-def test_packed_conversations_are_as_if_each_were_alone(name: str, attention: str) -> None:
-    ours = tiny(name, attention=attention)
+@pytest.mark.parametrize("family", PACKED)
+def test_packed_conversations_are_as_if_each_were_alone(family: str, attention: str) -> None:
+    ours = tiny("mixtral_tiny_random" if family == "mixtral" else "llama_tiny_random", model_type=family, attention=attention)
     tokens = torch.randint(0, 500, (2, 12), generator=torch.Generator().manual_seed(0))
     documents = torch.tensor([[1, 1, 1, 1, 1, 2, 3, 3, 3, 3, 0, 0], [1] * 4 + [2] * 8])
     with torch.no_grad():
@@ -223,3 +223,29 @@ def test_packed_conversation_gives_its_neighbours_no_gradient() -> None:
     ours(inputs, documents > 0, documents)[:, 3:6].square().sum().backward()
     assert inputs.grad is not None
     assert inputs.grad[0].abs().sum(-1).gt(0).tolist() == [False] * 3 + [True] * 3 + [False] * 3
+
+
+def test_a_window_shorter_than_a_conversation_is_kept() -> None:
+    ours = tiny("llama_tiny_random", model_type="mistral")
+    ours.model.config.sliding_window = 3
+    tokens = torch.randint(0, 500, (1, 12), generator=torch.Generator().manual_seed(0))
+    documents = torch.tensor([[1] * 2 + [2] * 10])
+    with torch.no_grad():
+        packed = ours(ours.embed(tokens), documents > 0, documents)[:, 2:]
+        alone = ours(ours.embed(tokens[:, 2:]), torch.ones(1, 10, dtype=torch.bool))
+    torch.testing.assert_close(packed, alone, rtol=1e-4, atol=1e-5)  # other sums of float32
+
+
+def test_recomputed_activations_of_packed_rows_give_the_same_gradients() -> None:
+    found = []
+    for checkpointing in (False, True):
+        ours = tiny("qwen2_tiny_random", checkpointing=checkpointing).train()
+        documents = torch.tensor([[1, 1, 1, 2, 2, 0], [1, 1, 2, 2, 2, 2]])
+        tokens = torch.arange(20, 32).view(2, 6)
+        (ours(ours.embed(tokens), documents > 0, documents) * (documents > 0)[..., None]).square().sum().backward()
+        found.append([p.grad for p in ours.model.parameters()])
+    torch.testing.assert_close(*found)
+
+
+def test_unknown_architecture_packs_nothing() -> None:
+    assert not HF(model_type="opt").packs and HF(model_type="qwen2").packs

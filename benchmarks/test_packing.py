@@ -1,0 +1,136 @@
+"""Packed rows against padded ones: useful positions per second of a training step, and the share of padding that is left.
+
+Samples of very different length (a word, a long text, pictures of one to five tiles, speech of half a second to eight) are made
+up here and kept, so that no reader's time counts. Three ways take batches of so many rows: as they come (how the released code
+of VITA pads them where it does not pack), sorted by length within a window (ours without packing), and packed. Each step is
+forward, backward and optimizer of the same modules on one thread; rounds alternate, and each way counts with its fastest round
+of processor time, so that what else the machine does falls out of the ratio.
+"""
+
+import time
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+from torch.optim import AdamW
+
+from omnikit.config import compose
+from omnikit.data.collate import Collator
+from omnikit.data.datamodule import Buckets, Mixture, Shares, loader
+from omnikit.data.lengths import Lengths
+from omnikit.data.packing import PackedCollator, PackedSamples, Packs
+from omnikit.model import OmniModel
+from omnikit.plan import Plan, make
+from omnikit.types import Batch, Message, Part, Sample
+
+ROWS, PACK, BATCH, POSITIONS, ROUNDS = 600, 512, 4, 10000, 3
+FASTER, PADDING = 1.5, 0.03
+RECIPE = """\
+# @package _global_
+defaults:
+  - /recipe
+  - /vision/encoder: internvit_tiny_random
+  - /vision/projector: mlp_2x
+  - /audio/encoder: mel_cnn_tiny_random
+  - /audio/projector: strided_conv
+  - /backbone: qwen2_tiny_random
+  - /text/head: lm
+  - _self_
+"""
+
+
+class Mix:
+    """Made-up samples, the same each time."""
+
+    def __init__(self, rows: int) -> None:
+        random = np.random.default_rng(0)
+        self.samples = [self._made(number, random) for number in range(rows)]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.samples[index]
+
+    def _made(self, number: int, random: np.random.Generator) -> Sample:
+        asked: list[Part] = []
+        if number % 4 == 1:
+            pixels = random.integers(0, 256, (64, 64 * int(random.integers(1, 5)), 3), dtype=np.uint8)
+            asked.append(Part("image", pixels=pixels))
+        asked.append(Part("text", text="what is it "))
+        if number % 4 == 2:
+            asked.append(Part("audio", audio=random.normal(0, 0.1, int(16000 * random.uniform(0.5, 8))).astype(np.float32)))
+        words = int(random.uniform(1, 90)) if number % 4 == 0 else int(random.uniform(1, 10))
+        said = Part("text", text="it is so " * words)
+        return Sample(f"row{number}", (Message("user", tuple(asked)), Message("assistant", (said,))))
+
+
+def test_packed_rows_learn_from_more_in_the_same_time(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    (tmp_path / "mix.yaml").write_text(RECIPE)
+    plan = make(compose(str(tmp_path / "mix.yaml"), []))
+    ways = {"as they come": drawn(plan), "sorted": sorted_by_length(plan), "packed": packed(plan)}
+    speeds: dict[str, list[float]] = {name: [] for name in ways}
+
+    def rounds() -> None:
+        for _ in range(ROUNDS):
+            for name, batches in ways.items():
+                speeds[name].append(speed(plan, some(batches)))
+
+    benchmark.pedantic(rounds, rounds=1)
+    best = {name: max(found) for name, found in speeds.items()}
+    numbers = {f"positions per second, {name}": round(value) for name, value in best.items()}
+    numbers |= {f"padding, {name}": round(padding(batches), 4) for name, batches in ways.items()}
+    ratio = best["packed"] / best["as they come"]
+    numbers |= {"packed / as they come": round(ratio, 2), "packed / sorted": round(best["packed"] / best["sorted"], 2)}
+    benchmark.extra_info.update(numbers)
+    print("", *(f"{name}: {value}" for name, value in numbers.items()), sep="\n")
+    assert ratio >= FASTER
+    assert padding(ways["packed"]) <= PADDING
+
+
+def drawn(plan: Plan) -> list[Batch]:
+    """Give the batches of a pass in the order in which samples are drawn."""
+    mixture, collate = Mixture({"mix": Mix(ROWS)}), Collator(plan, ["text"])
+    picks = iter(Shares(mixture, {"mix": 1.0}, 0).picks(0)[0])
+    return [collate([mixture[pick] for pick in batch]) for batch in iter(lambda: list(islice(picks, BATCH)), [])]
+
+
+def sorted_by_length(plan: Plan) -> list[Batch]:
+    mixture = Mixture({"mix": Mix(ROWS)})
+    return list(loader(mixture, Buckets(mixture, {"mix": 1.0}, BATCH, 0), Collator(plan, ["text"]), 0))
+
+
+def packed(plan: Plan) -> list[Batch]:
+    mixture, collate = Mixture({"mix": Mix(ROWS)}), Collator(plan, ["text"])
+    order = Packs(mixture, Shares(mixture, {"mix": 1.0}, 0), Lengths(collate), batch_size=BATCH, pack=PACK)
+    return list(loader(PackedSamples(mixture), order, PackedCollator(collate), 0))
+
+
+def some(batches: list[Batch]) -> list[Batch]:
+    """Give the first batches, which together hold POSITIONS."""
+    found = 0
+    for number, batch in enumerate(batches):
+        found += int(batch.lengths.sum())
+        if found >= POSITIONS:
+            return batches[:number + 1]
+    return batches
+
+
+def padding(batches: list[Batch]) -> float:
+    """Give the share of positions that hold nothing."""
+    return 1 - sum(int(batch.lengths.sum()) for batch in batches) / sum(batch.tokens.numel() for batch in batches)
+
+
+def speed(plan: Plan, batches: list[Batch]) -> float:
+    """Give useful positions per second of processor time."""
+    model = OmniModel(plan).train()
+    optimizer = AdamW(model.parameters(), lr=1e-4, fused=True)
+    start = time.process_time()
+    for batch in batches:
+        optimizer.zero_grad()
+        model.losses(batch, ["text"])["text"].backward()
+        optimizer.step()
+    return sum(int(batch.lengths.sum()) for batch in batches) / (time.process_time() - start)
