@@ -35,11 +35,16 @@ class PlanError(OmnikitError):
 
 
 class DataError(OmnikitError):
-    """A data row, a media file or a whole dataset cannot be used; `kind` says how in two or three words, for counting."""
+    """A data row, a media file or a whole dataset cannot be used.
 
-    def __init__(self, *sentences: str, kind: str = "other") -> None:
+    Args:
+        kind: in which way, in two or three words, for counting.
+        row: the row's id, where a reader knows it.
+    """
+
+    def __init__(self, *sentences: str, kind: str = "other", row: str = "") -> None:
         super().__init__(*sentences)
-        self.kind = kind
+        self.kind, self.row = kind, row
 
 
 class RunError(OmnikitError):

@@ -62,7 +62,7 @@ class Checker:
         sample, errors = self._read(index)
         name = sample.id if sample else ""
         for error in errors:
-            yield Problem(self.dataset, name, index, error.kind, str(error))
+            yield Problem(self.dataset, error.row or name, index, error.kind, str(error))
         if sample is None:
             return
         if name in self._seen:

@@ -121,11 +121,10 @@ NAMES = {len(GOOD) + place: row["id"] for place, (_, row) in enumerate(BAD) if i
 
 @pytest.mark.parametrize(("kind", "index"), EXPECTED, ids=[f"{kind} {index}" for kind, index in EXPECTED])
 def test_bad_row_is_named_with_its_kind(report: dict[str, object], kind: str, index: int) -> None:
-    found = [(problem["kind"], problem["sentence"]) for problem in report["problems"]
-             if (problem["dataset"], problem["index"]) == ("shown", index)]
-    assert [name for name, _ in found] == [kind]
-    name = NAMES.get(index, "")
-    assert f"row {index} ({name})" in found[0][1] or (f"Row {name}" if name else f"row {index}") in found[0][1]
+    problems = [problem for problem in report["problems"] if (problem["dataset"], problem["index"]) == ("shown", index)]
+    assert [(problem["kind"], problem["row"]) for problem in problems] == [(kind, NAMES.get(index, ""))]
+    name, sentence = NAMES.get(index, ""), problems[0]["sentence"]
+    assert f"row {index} ({name})" in sentence or (f"Row {name}" if name else f"row {index}") in sentence
 
 
 def test_good_rows_are_not_named_and_kinds_are_counted(report: dict[str, object]) -> None:

@@ -181,7 +181,7 @@ class Row:
         return "missing" if value is None else _short(value)
 
     def refuse(self, kind: str, clause: str) -> None:
-        self.errors.append(DataError(f"{self.place}: {clause}", kind=kind))
+        self.errors.append(DataError(f"{self.place}: {clause}", kind=kind, row=self.id))
 
 
 def cleaned(question: str) -> str:
