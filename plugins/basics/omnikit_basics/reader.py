@@ -89,7 +89,8 @@ class Row:
         try:
             row: object = json.loads(text)
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise DataError(f"{self.place} is not JSON ({error}), but must hold one object in one line.") from None
+            raise DataError(f"{self.place} is not JSON ({error}), but must hold one object in one line.",
+                            kind="not JSON") from None
         row = self.mapping(row, "the row", "row")
         messages = row.get("messages")
         if not isinstance(messages, list) or not messages:
@@ -140,7 +141,7 @@ class Row:
             self.refuse(f"{where}.path", value, "the path of a file")
         path = self.root / Path(value).expanduser()
         if not path.is_file():
-            raise DataError(f"{self.place}: {where}.path is {value!r}, but there is no file {path}.")
+            raise DataError(f"{self.place}: {where}.path is {value!r}, but there is no file {path}.", kind="missing file")
         return str(path)
 
     def codes(self, part: dict[str, object], where: str) -> tuple[int, ...] | None:
@@ -158,9 +159,9 @@ class Row:
         for key in value:
             if key not in KEYS[kind]:
                 raise DataError(f"{self.place}: {where} has the unknown key {key!r}, but may hold "
-                                f"{', '.join(KEYS[kind])}.{nearest(key, KEYS[kind])}")
+                                f"{', '.join(KEYS[kind])}.{nearest(key, KEYS[kind])}", kind="unknown key")
         return value
 
     def refuse(self, where: str, found: object, expected: str, hint: str = "") -> NoReturn:
         shown = "missing" if found is None else json.dumps(found)[:60]
-        raise DataError(f"{self.place}: {where} is {shown}, but must be {expected}.{hint}")
+        raise DataError(f"{self.place}: {where} is {shown}, but must be {expected}.{hint}", kind="wrong type")

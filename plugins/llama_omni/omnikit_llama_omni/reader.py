@@ -128,7 +128,8 @@ class Row:
             self.refuse(where, value, "the path of a wave file")
         path = self.root / Path(value).expanduser()
         if not path.is_file():
-            raise DataError(f"{self.place}: {where} is {value!r}, but there is no file {path}; mend `root`.")
+            raise DataError(f"{self.place}: {where} is {value!r}, but there is no file {path}; mend `root`.",
+                            kind="missing file")
         return str(path)
 
     def units(self, value: object, where: str) -> tuple[int, ...]:
@@ -147,7 +148,7 @@ class Row:
     def refuse(self, where: str, found: object, expected: str) -> NoReturn:
         """Raise DataError."""
         shown = "missing" if found is None else found if isinstance(found, str) and found else json.dumps(found)
-        raise DataError(f"{self.place}: {where} is {shown[:60]}, but must be {expected}.")
+        raise DataError(f"{self.place}: {where} is {shown[:60]}, but must be {expected}.", kind="wrong type")
 
 
 def _parts(value: str, files: Iterator[str]) -> Iterator[Part]:
