@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 CHECK, DEEP, CHAT = "check small.yaml", "check --deep small.yaml", "chat run --text two"
 WEIGHTS = "run/understand/weights.safetensors"
 TRAP = "made_up_trap.spring"
+VITA = f"{DEEP} data/rows=vita_json data.rows.path=rows.json data.rows.provides=[audio,answer,codes]"
 EMPTY = b"\x02" + bytes(7) + b"{}"  # a safetensors file without tensors
 
 
@@ -48,6 +49,12 @@ def row(**changes: object) -> str:
     part = {"type": "audio", "path": "good.wav", "text": "two", **changes}
     answer = [{"type": "text", "text": "two"}, {"type": "audio", "path": "good.wav", "codes": [1, 2]}]
     return json.dumps({"messages": [{"role": "user", "content": [part]}, {"role": "assistant", "content": answer}]}) + "\n"
+
+
+def shown(**changes: object) -> str:
+    """Give a file of VITA's with one row that shows a picture."""
+    turns = [{"from": "human", "value": "<image>"}, {"from": "gpt", "value": "two"}]
+    return json.dumps([{"id": "a", "set": "pictures", "image": "a.png", "conversations": turns, **changes}])
 
 
 MUTE = json.dumps({"messages": [{"role": "user", "content": "two"}, {"role": "assistant", "content": "two"}]}) + "\n"
@@ -235,4 +242,13 @@ TABLE = [
            (("    loss: {speech: 1.0}\n    data: {rows: 1.0}\n", "    source: {use: llama_omni, folder: x, foldr: x}\n"),)),
     Broken("export", "export llama_omni nowhere --out new", "nowhere is no run", "train first"),
     Broken("wrong command", "train text.yaml run=good.wav", "good.wav", "make room or choose another folder."),
+    Broken("data check", "data check small.yaml row", "'row' is no dataset of small.yaml", "Did you mean 'rows'?"),
+    Broken("data check", "data check small.yaml --report none/bad.json", "there is no folder none", "choose another file"),
+    Broken("VITA's JSON", VITA, "rows.json is not a whole JSON list: row 1, which begins in line 1", "copy the file again",
+           files={"rows.json": '[{"id": "a", "conversations": []}, {"id": "b'}),
+    Broken("VITA's JSON", VITA, "row 0 (a): set is 'pictures', but `folders` knows none", "add it there", files={"rows.json": shown()}),
+    Broken("VITA's JSON", VITA, "row 0 (a): there are 1 <image> in the questions, but 0 files in image", "write one for each file",
+           files={"rows.json": shown(image=[])}),
+    Broken("data build", "data build spoken_questions source=rows.jsonl out=new share=2", "share is 2", "a share is between 0 and 1"),
+    Broken("data build", "data build noise_audio source=none.jsonl out=new", "none.jsonl does not exist", "mend `source`"),
 ]
