@@ -27,7 +27,9 @@ class SignalSpec:
     shape: tuple[int, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.modality}, {float(self.rate):g} Hz" if self.rate else f"{self.modality}, {self.shape}"
+        if self.rate:
+            return f"{self.modality}, {float(self.rate):g} Hz"
+        return f"{self.modality}, {self.shape}" if self.shape else self.modality
 
 
 @dataclass(frozen=True)

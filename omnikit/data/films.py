@@ -79,7 +79,7 @@ def by_rate(film: Film, rate: float, least: int, most: int, span: tuple[float, f
 def film_of(path: str | Path) -> Film:
     """Read how many frames a film has and how fast they follow, without decoding any; raises as load_frames does."""
     with _opened(path) as (container, stream):
-        return _film(path, container, stream)
+        return _film(path, container, stream)[0]
 
 
 def load_frames(path: str | Path, spec: PictureSpec) -> Pixels:
@@ -89,17 +89,17 @@ def load_frames(path: str | Path, spec: PictureSpec) -> Pixels:
         DataError: the file is missing, no film, cut short, or has too few frames a second.
     """
     with _opened(path) as (container, stream):
-        film = _film(path, container, stream)
+        film, timeline = _film(path, container, stream)
         try:
             wanted = chosen(film, spec)
         except DataError as error:
             raise DataError(f"{path}: {error}", kind=error.kind) from error
-        container.seek(0)
-        found = _decoded(path, container, stream, wanted)
-    if wanted[-1] not in found:
-        raise DataError(f"{path} is cut short ({max(found, default=-1) + 1} of {film.frames} frames can be read);"
-                        " write or copy it again.", kind="unreadable video")
-    return np.stack([found[index] for index in wanted])
+        moments = [timeline.moments[index] for index in wanted]
+        found = dict(_decoded(container, stream, timeline.keys, sorted(set(moments))))
+    if missing := [index for index, moment in zip(wanted, moments, strict=True) if moment not in found]:
+        raise DataError(f"{path} is damaged (frame {missing[0]} of {film.frames} cannot be read); write or copy it again.",
+                        kind="unreadable video")
+    return np.stack([found[moment] for moment in moments])
 
 
 def save_film(path: str | Path, frames: Pixels | Sequence[Pixels], rate: float) -> None:
@@ -147,29 +147,49 @@ def _opened(path: str | Path) -> "Iterator[tuple[InputContainer, VideoStream]]":
                         " MKV …", kind="unreadable video") from None
 
 
-def _film(path: str | Path, container: "InputContainer", stream: "VideoStream") -> Film:
+@dataclass(frozen=True)
+class _Timeline:
+    """When frames are shown, in the stream's own ticks, and which of these moments one can jump to; both in order."""
+
+    moments: list[int]
+    keys: list[int]
+
+
+def _film(path: str | Path, container: "InputContainer", stream: "VideoStream") -> tuple[Film, _Timeline]:
     """Count the frames by their packets: headers of cut films still promise them all, and those of streams none."""
-    frames, rate = sum(packet.size > 0 for packet in container.demux(stream)), stream.average_rate or stream.guessed_rate
-    if not frames or not rate:
+    packets = [packet for packet in container.demux(stream) if packet.size]
+    shown = [packet for packet in packets if not packet.is_discard]  # what an edit list cuts off is not
+    rate = stream.average_rate or stream.guessed_rate
+    if not shown or not rate:
         raise DataError(f"{path} holds no frame, but must be a film.", kind="unreadable video")
-    if frames < stream.frames:
-        raise DataError(f"{path} is cut short ({frames} of {stream.frames} frames are there); write or copy it again.",
+    if len(packets) < stream.frames:
+        raise DataError(f"{path} is cut short ({len(packets)} of {stream.frames} frames are there); write or copy it again.",
                         kind="unreadable video")
-    return Film(frames, float(rate))
+    moments = sorted(packet.pts for packet in shown if packet.pts is not None)
+    if len(moments) < len(shown):
+        raise DataError(f"{path} does not say when its frames are shown; put it into an MP4 file.", kind="unreadable video")
+    keys = sorted(packet.pts for packet in packets if packet.is_keyframe and packet.pts is not None)
+    return Film(len(shown), float(rate)), _Timeline(moments, keys)
 
 
-def _decoded(path: str | Path, container: "InputContainer", stream: "VideoStream", wanted: Sequence[int]) -> dict[int, Pixels]:
-    """Give the wanted frames by number."""
-    stream.thread_type = "AUTO"
-    found: dict[int, Pixels] = {}
-    for index, frame in enumerate(container.decode(stream)):
-        if index in wanted:
-            found[index] = _upright(frame)
-        if index >= max(wanted):
-            break
-    return found
+def _decoded(container: "InputContainer", stream: "VideoStream", keys: Sequence[int],
+             wanted: Sequence[int]) -> Iterator[tuple[int, Pixels]]:
+    """Give the wanted frames by their moments, in order; what lies between is jumped over where there is a key frame."""
+    frames: Iterator[VideoFrame] = iter(())
+    at: int | None = None  # the last moment that was decoded
+    for moment in wanted:
+        key = max((key for key in keys if key <= moment), default=wanted[0])
+        if at is None or key > at:
+            container.seek(key, stream=stream)
+            frames = container.decode(stream)
+        for frame in frames:
+            at = frame.pts
+            if at == moment:
+                yield moment, _upright(frame)
+            if at is None or at >= moment:
+                break
 
 
 def _upright(frame: "VideoFrame") -> Pixels:
     pixels = frame.to_ndarray(format="rgb24")
-    return np.ascontiguousarray(np.rot90(pixels, -(frame.rotation // 90) if frame.rotation % 90 == 0 else 0))
+    return np.ascontiguousarray(np.rot90(pixels, frame.rotation // 90))  # both count against the clock

@@ -19,8 +19,8 @@ from transformers import WhisperFeatureExtractor
 GOLDENS = Path(__file__).parent / "goldens"
 ASKS = "<speech>\nPlease directly answer the questions in the user's speech."
 CASES = (
-    "llama_omni_full", "llama_omni_prompt", "mel_whisper", "streaming_speech_encoder", "unit_hifigan",
-    "whale_audio_encoder", "whale_fbank",
+    "dynamic_tiling", "llama_omni_full", "llama_omni_prompt", "mel_whisper", "streaming_speech_encoder",
+    "unit_hifigan", "video_sampling", "vita15_slow_fast_pooling", "whale_audio_encoder", "whale_fbank",
 )
 
 
