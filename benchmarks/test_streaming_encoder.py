@@ -1,8 +1,8 @@
 """The streaming audio encoder: what a chunk costs late in a long clip against early ones, and against hearing all of it again.
 
 Structure and chunks of Freeze-Omni's encoder (160 ms a chunk, 16 chunks before it), half its width and a quarter of its layers,
-so that two minutes are heard in seconds. Early are the first chunks whose layers keep all that they ever keep. Time is processor
-time of one thread; each chunk counts with its fastest of several rounds, so that what else the machine does falls out.
+so that two minutes are heard in seconds. Early are the first chunks whose layers keep all that they ever keep. Time is
+processor time of one thread; each chunk counts with its fastest of several rounds, so that what else the machine does falls out.
 """
 
 import statistics

@@ -195,6 +195,31 @@ class Projector(Protocol):
     def __call__(self, features: Features) -> Features: ...
 
 
+@runtime_checkable
+class StreamingEncoder(Encoder, Protocol):
+    """An encoder that hears a clip in chunks; the features, joined, are those of the whole clip, however it is cut.
+
+    All rows of a state hear equally many samples; `step` raises DataError where they do not.
+    """
+
+    def init_state(self, batch: int) -> object:
+        """Give the state of `batch` clips of which nothing was heard; ConfigError where the settings need whole clips."""
+
+    def step(self, signal: Signal, state: object, *, last: bool = False) -> tuple[Features, object]:
+        """New samples [B, N] after what `state` holds; gives the vectors that they complete; with `last` all that are left."""
+
+
+@runtime_checkable
+class StreamingProjector(Projector, Protocol):
+    """A projector that works on features as they come; its vectors, joined, are those of all features."""
+
+    def init_state(self, batch: int) -> object:
+        """Give the state of `batch` items of which nothing was seen."""
+
+    def step(self, features: Features, state: object, *, last: bool = False) -> tuple[Features, object]:
+        """New vectors [B, N, D] after what `state` holds, equally many in each row; gives the vectors that they complete."""
+
+
 class Backbone(Protocol):
     """nn.Module around a causal language model.
 

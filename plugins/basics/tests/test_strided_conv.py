@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from omnikit import choices
+from omnikit.protocols import StreamingProjector
 from omnikit.specs import FeatureSpec
 from omnikit.types import Features
 
@@ -58,6 +59,10 @@ def test_vita_s_size_is_the_published_one(dim: int, count: int) -> None:
 def test_streamed_equals_whole(config: StridedConv, cuts: tuple[int, ...]) -> None:
     module, x = built(config), features(13, 13)
     assert_close(streamed(module, x.data, cuts), module(x).data, atol=1e-6, rtol=1e-5)  # float32 noise
+
+
+def test_it_keeps_the_contract() -> None:
+    assert isinstance(built(CAUSAL), StreamingProjector)
 
 
 def test_causal_vector_comes_with_its_last_source() -> None:

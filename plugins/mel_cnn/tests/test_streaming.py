@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from omnikit.errors import ConfigError, DataError
+from omnikit.protocols import StreamingEncoder
 from omnikit.types import Signal
 
 TINY = MelCnn(dim=16, layers=2, heads=2, ffn=24, channels=4, mel_bins=20, scale=32768.0, normalisation="fixed", embed=True,
@@ -48,6 +49,10 @@ def streamed(encoder: MelCnnEncoder, wave: Tensor, cuts: tuple[int, ...]) -> Ten
 def test_streamed_equals_offline(config: MelCnn, cuts: tuple[int, ...]) -> None:
     encoder = built(config)
     assert_close(streamed(encoder, clips(), cuts), encoder(signal(clips())).data, atol=1e-5, rtol=1e-5)  # float32 noise
+
+
+def test_it_keeps_the_contract() -> None:
+    assert isinstance(built(TINY), StreamingEncoder)
 
 
 def test_vector_comes_as_soon_as_its_lookahead_is_over() -> None:
