@@ -23,10 +23,11 @@ def recipe(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     ("omnikit check ", list(recipe_files())),
     ("omnikit list enc", ["encoder"]),
     ("omnikit list re", ["reader", "recipe"]),
-    ("omnikit data ", ["build", "inspect"]),
-    ("omnikit data build sp", ["spoken_instructions"]),
+    ("omnikit data ", ["build", "check", "inspect"]),
+    ("omnikit data build sp", ["spoken_instructions", "spoken_questions"]),
     ("omnikit data build spoken_instructions seed=1 noise", ["noise_share=", "noise_snr_db="]),
     ("omnikit data inspect llama_omni/f", ["llama_omni/full"]),
+    ("omnikit data check llama_omni/f", ["llama_omni/full"]),
     ("omnikit import ll", ["llama_omni"]),
     ("omnikit nonsense x", []),
 ], ids=str)

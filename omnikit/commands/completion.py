@@ -58,14 +58,14 @@ def words(line: str) -> list[str]:
 
 
 def _data(given: list[str]) -> list[str]:
-    """Complete `omnikit data build NAME key=…` and `omnikit data inspect RECIPE …`."""
+    """Complete `omnikit data build NAME key=…` and `omnikit data inspect|check RECIPE …`."""
     from omnikit import registry
     from omnikit.choices import names
     from omnikit.schema import defaults
 
     if len(given) == 1:
-        return [word for word in ("build", "inspect") if word.startswith(given[0])]
-    if given[0] == "inspect":
+        return [word for word in ("build", "inspect", "check") if word.startswith(given[0])]
+    if given[0] in ("inspect", "check"):
         return _recipe_names(given[1]) if len(given) == 2 else _overrides(given[1], given[2:])
     if given[0] == "build" and len(given) == 2:
         return [name for name in names("builder") if name.startswith(given[1])]
