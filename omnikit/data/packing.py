@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
+from math import ceil
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from omnikit.data.signals import questions
 from omnikit.types import Batch, Sample, Targets
 
 Pack = tuple[Pick, ...]
+MEASURED = 20000  # samples before the first step, where the length of a pass is wanted
+MARGIN = 0.02  # for what the mean of so many may be wrong by
 
 
 class Packs(Sampler[list[Pack]]):
@@ -40,7 +43,7 @@ class Packs(Sampler[list[Pack]]):
         self._known: dict[Pick, tuple[int, bool]] = {}  # positions, and whether it may share a row
 
     def __len__(self) -> int:
-        """Give the batches of the longest pass, for which every sample is measured; TypeError where no end is set."""
+        """Give the batches of the longest pass, see `measure`; TypeError where no end is set."""
         if self.passes is None:
             raise TypeError("passes without end have no length")
         if self._batches is None:
@@ -53,18 +56,25 @@ class Packs(Sampler[list[Pack]]):
         yield from self._batched(self._pass - 1)
 
     def measure(self, report: Callable[[float], None]) -> None:
-        """Measure every sample of every pass; `report` takes the finished share."""
-        wanted = {pick for number in range(self.passes or 0) for pick in self.shares.picks(number)[0]}
-        for done, pick in enumerate(sorted(wanted)):
-            self._size(pick)
-            report((done + 1) / len(wanted))
-        self._batches = max((sum(1 for _ in self._batched(number)) for number in range(self.passes or 0)), default=0)
+        """Measure every sample of every pass, so that a pass has a length; `report` takes the finished share.
 
-    def _batched(self, number: int) -> Iterator[list[Pack]]:
-        """Give the batches of a pass: of each window, rows of similar length together, in a new order."""
+        Of more than MEASURED, so many are measured and a margin is added: a pass then ends a little before its length.
+        """
+        wanted = list(dict.fromkeys(pick for number in range(self.passes or 0) for pick in self.shares.picks(number)[0]))
+        for done, pick in enumerate(wanted[:MEASURED]):
+            self._size(pick)
+            report((done + 1) / len(wanted[:MEASURED]))
+        if len(wanted) > MEASURED:
+            part = sum(1 for _ in self._batched(0, MEASURED)) / min(MEASURED, len(self.shares))
+            self._batches = ceil(part * len(self.shares) * (1 + MARGIN))
+        else:
+            self._batches = max((sum(1 for _ in self._batched(number)) for number in range(self.passes or 0)), default=0)
+
+    def _batched(self, number: int, most: int | None = None) -> Iterator[list[Pack]]:
+        """Give the batches of (the first so many samples of) a pass: of each window, rows of similar length together."""
         picks, generator = self.shares.picks(number)
         kept: list[list[Pick]] = []  # the emptiest row of a window, which the next one goes on filling
-        for window, last in self._windows(picks):
+        for window, last in self._windows(picks[:most]):
             packed = sorted((pick for pick in window if self._size(pick)[1]), key=lambda pick: -self._size(pick)[0])
             rows = [[pick] for pick in window if not self._size(pick)[1]]
             filled = first_fit([[self._size(pick)[0] for pick in row] for row in kept],

@@ -92,6 +92,13 @@ def test_length_is_that_of_the_longest_pass() -> None:
     assert len(sampler) == max(sum(1 for _ in sampler) for _ in range(4))
 
 
+def test_length_of_a_long_pass_is_estimated_from_above(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("omnikit.data.packing.MEASURED", 400)
+    sizes = [1 + 7 * number % 9 for number in range(2000)]
+    found = sum(1 for _ in packs(sizes))
+    assert found <= len(packs(sizes, passes=1)) <= 1.05 * found
+
+
 def test_passes_without_end_have_no_length() -> None:
     with pytest.raises(TypeError):
         len(packs())

@@ -1,0 +1,118 @@
+"""A stage whose rows are packed: pictures, films, speech and text in one batch, all of a pass learnt from."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from omnikit.config import compose
+from omnikit.data.collate import Collator
+from omnikit.data.films import save_film
+from omnikit.data.lengths import Lengths
+from omnikit.data.packing import PackedCollator
+from omnikit.data.pictures import save_picture
+from omnikit.model import OmniModel
+from omnikit.plan import Plan, make
+from omnikit.training.module import Training
+from omnikit.training.stage import run_stages
+from omnikit.types import Batch, Message, Part, Sample
+
+RECIPE = """\
+# @package _global_
+defaults:
+  - /recipe
+  - /vision/encoder: internvit_tiny_random
+  - /vision/projector: mlp_2x
+  - /audio/encoder: mel_cnn_tiny_random
+  - /audio/projector: strided_conv
+  - /backbone: qwen2_tiny_random
+  - /text/head: lm
+  - /turn/head: state
+  - /data/rows: messages_jsonl
+  - _self_
+data:
+  rows: {path: ROWS, provides: [text, image, video, audio, answer]}
+stages:
+  learn:
+    train: {vision: {projector: full}, backbone: full}
+    loss: {text: 1.0}
+    data: {rows: 1.0}
+    trainer: {max_epochs: 2, batch_size: 2, pack: 300, accumulate: 2}
+"""
+MEDIA = (None, "square.png", "wide.png", "film.mp4")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rows of text, of a picture of one tile, of one with five and of a film, in turns."""
+    folder, random = tmp_path_factory.mktemp("rows"), np.random.default_rng(0)
+    save_picture(folder / "square.png", random.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    save_picture(folder / "wide.png", random.integers(0, 256, (70, 256, 3), dtype=np.uint8))
+    save_film(folder / "film.mp4", random.integers(0, 256, (16, 64, 64, 3), dtype=np.uint8), 4)
+    rows = []
+    for number in range(16):
+        path = MEDIA[number % 4]
+        media = [{"type": "video" if number % 4 == 3 else "image", "path": path}] if path else []
+        asked = [*media, {"type": "text", "text": "what is it " * (1 + number % 3)}]
+        answer = [{"type": "text", "text": "it is so " * (1 + number % 5)}]
+        messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+        rows.append({"id": f"row{number}", "messages": messages})
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (folder / "mix.yaml").write_text(RECIPE.replace("ROWS", str(folder / "rows.jsonl")))
+    return folder
+
+
+@pytest.fixture
+def plan(folder: Path) -> Plan:
+    return make(compose(str(folder / "mix.yaml"), []))
+
+
+def loss(plan: Plan, collate: Callable[..., Batch], items: object) -> tuple[dict[str, torch.Tensor], list[torch.Tensor]]:
+    """Give the losses of both heads, and all gradients but the encoders'."""
+    model = OmniModel(plan).eval()
+    found = model.losses(collate(items), ["text", "turn"])
+    assert len(found) == 2
+    sum(found.values()).backward()
+    return found, [p.grad for name in ("vision.projector", "audio.projector", "backbone", "turn")
+                   for p in model.get_submodule(name).parameters() if p.grad is not None]
+
+
+def spoken(state: str) -> Sample:
+    sound = Part("audio", audio=np.random.default_rng(len(state)).normal(0, 0.1, 12000).astype(np.float32))
+    return Sample(state, (Message("user", (sound,)), Message("assistant", (Part("text", text="so"),), state=state)))
+
+
+def test_packed_media_teach_what_they_teach_alone(plan: Plan) -> None:
+    reader, collate = plan.readers["rows"].build(), Collator(plan, ["text", "turn"])
+    samples = [reader[1], spoken("audio"), reader[2], reader[3], spoken("noise"), reader[0]]
+    alone, gradients = loss(plan, collate, samples)
+    packed, found = loss(plan, PackedCollator(collate), [samples[:3], samples[3:4], samples[4:]])
+    torch.testing.assert_close(packed, alone, rtol=1e-5, atol=1e-6)  # float32 summed in another order
+    torch.testing.assert_close(found, gradients, rtol=1e-3, atol=1e-5)
+
+
+def test_lengths_are_read_off_the_files(plan: Plan) -> None:
+    reader, collate = plan.readers["rows"].build(), Collator(plan, ["text"])
+    assert [Lengths(collate)(reader[index]) for index in range(4)] == [
+        len(collate.row(reader[index]).tokens) for index in range(4)]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_stage_learns_from_every_row_of_its_passes(folder: Path, tmp_path: Path, workers: int,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = make(compose(str(folder / "mix.yaml"), [f"stages.learn.trainer.workers={workers}"]))
+    seen: list[str] = []
+    step = Training.training_step
+    monkeypatch.setattr(Training, "training_step", lambda self, batch, at: seen.extend(batch.ids) or step(self, batch, at))
+    rows = run_stages(plan, tmp_path, "")
+    assert sorted(seen) == sorted([f"row{number}" for number in range(16)] * 2)
+    assert 2 <= rows[0].steps <= len(seen)
+    assert run_stages(plan, tmp_path, "")[0].skipped
+
+
+def test_stage_without_end_of_passes_runs_its_steps(folder: Path, tmp_path: Path) -> None:
+    limits = ["stages.learn.trainer.max_epochs=null", "stages.learn.trainer.max_steps=9"]
+    assert run_stages(make(compose(str(folder / "mix.yaml"), limits)), tmp_path, "")[0].steps == 9
