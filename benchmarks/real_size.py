@@ -21,7 +21,7 @@ from omnikit.inference.generate import Sampling, steps
 from omnikit.inference.speech import Emission, Pending
 from omnikit.model import OmniModel, Taps
 from omnikit.plan import make
-from omnikit.protocols import StreamingCodec
+from omnikit.streaming import StreamingCodec
 from omnikit.types import Batch, Signal
 
 PER_TOKEN = 9  # units of a text token in LLaMA-Omni's data: 29 a second, 3.3 tokens a second

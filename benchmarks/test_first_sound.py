@@ -13,7 +13,7 @@ from omnikit.config import compose
 from omnikit.inference.session import Session, build
 from omnikit.model import OmniModel
 from omnikit.plan import make
-from omnikit.protocols import StreamingCodec
+from omnikit.streaming import StreamingCodec
 
 OMEGAS, ROUNDS, UNITS = (10, 20, 40, 60, 80, 100), 3, 60
 FRAMES = 1.72  # of a unit in LLaMA-Omni's data

@@ -19,7 +19,7 @@ from omnikit.inference.generate import Sampling, steps
 from omnikit.inference.speech import Emission, Pace
 from omnikit.model import OmniModel
 from omnikit.plan import make
-from omnikit.protocols import StreamingHead
+from omnikit.streaming import StreamingHead
 from omnikit.types import Batch, Features
 
 LENGTHS = (32, 128, 256, 512)  # text tokens

@@ -2,7 +2,7 @@
 
 Structure and chunks of Freeze-Omni's encoder (160 ms a chunk, 16 chunks before it), half its width and a quarter of its layers,
 so that two minutes are heard in seconds. Early are the first chunks whose layers keep all that they ever keep. Time is
-processor time of one thread; each chunk counts with its fastest of several rounds, so that what else the machine does falls out.
+processor time of one thread; each chunk counts with its fastest of several rounds, so that other work falls out.
 """
 
 import statistics

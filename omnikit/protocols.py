@@ -1,7 +1,7 @@
 """Roles: what a component's dataclass offers before weights exist, and what the module it builds can do.
 
 A plugin needs none of these as a base class; they say what the toolkit will call. `state` is what changes between chunks;
-streaming members (`init_state`, `step`) belong to components that claim to stream.
+streaming members (`init_state`, `step`) belong to components that claim to stream (omnikit.streaming).
 """
 
 from __future__ import annotations
@@ -195,31 +195,6 @@ class Projector(Protocol):
     def __call__(self, features: Features) -> Features: ...
 
 
-@runtime_checkable
-class StreamingEncoder(Encoder, Protocol):
-    """An encoder that hears a clip in chunks; the features, joined, are those of the whole clip, however it is cut.
-
-    All rows of a state hear equally many samples; `step` raises DataError where they do not.
-    """
-
-    def init_state(self, batch: int) -> object:
-        """Give the state of `batch` clips of which nothing was heard; ConfigError where the settings need whole clips."""
-
-    def step(self, signal: Signal, state: object, *, last: bool = False) -> tuple[Features, object]:
-        """New samples [B, N] after what `state` holds; gives the vectors that they complete; with `last` all that are left."""
-
-
-@runtime_checkable
-class StreamingProjector(Projector, Protocol):
-    """A projector that works on features as they come; its vectors, joined, are those of all features."""
-
-    def init_state(self, batch: int) -> object:
-        """Give the state of `batch` items of which nothing was seen."""
-
-    def step(self, features: Features, state: object, *, last: bool = False) -> tuple[Features, object]:
-        """New vectors [B, N, D] after what `state` holds, equally many in each row; gives the vectors that they complete."""
-
-
 class Backbone(Protocol):
     """nn.Module around a causal language model.
 
@@ -260,31 +235,6 @@ class Codec(Protocol):
 
     def encode(self, wave: Tensor) -> Tensor: ...
     def decode(self, codes: Tensor) -> Tensor: ...
-
-
-@runtime_checkable
-class StreamingHead(Head, Protocol):
-    """A head that gives its ids while the answer is being written; any chunking gives the ids that `decode` gives."""
-
-    def init_state(self, batch: int) -> object:
-        """Give the state of `batch` answers of which nothing was seen."""
-
-    def step(self, features: Features, state: object) -> tuple[list[list[int]], object]:
-        """New features [B, N, D] after what `state` has seen; gives each row's new ids. May change `state`."""
-
-
-@runtime_checkable
-class StreamingCodec(Codec, Protocol):
-    """A codec whose wave goes on from segment to segment; the pieces, joined, are the wave that `decode` gives."""
-
-    def init_state(self, batch: int) -> object:
-        """Give the state of one wave of which nothing was spoken; `batch` is 1."""
-
-    def step(self, codes: Tensor, state: object, *, last: bool = False) -> tuple[Tensor, object]:
-        """New codes [N] after what `state` holds; gives the wave [M] that no later code can change. May change `state`.
-
-        `last` says that no code follows: all that is left is spoken, and the state is as new.
-        """
 
 
 class LabellingCodec(Codec, Protocol):

@@ -22,8 +22,9 @@ from omnikit.specs import KINDS
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 ROLES = "    options: {show_if_no_docstring: true}\n"
-MODULES = {"protocols": ROLES, "building": ROLES, "specs": "", "types": "", "errors": ""}
-GENERATED = ("index.md", "recipes/llama_omni.md", "recipes/recogniser.md", "reference/commands.md", "reference/components.md",
+MODULES = {"protocols": ROLES, "streaming": ROLES, "building": ROLES, "specs": "", "types": "", "errors": ""}
+RECIPES = ("llama_omni", "recogniser", "vita", "vita_1_5")
+GENERATED = ("index.md", *(f"recipes/{name}.md" for name in RECIPES), "reference/commands.md", "reference/components.md",
              *(f"reference/{module}.md" for module in MODULES))
 
 
@@ -31,8 +32,7 @@ def write() -> None:
     """Write every generated page."""
     pages = {
         "index.md": moved(ROOT / "README.md", DOCS),
-        "recipes/llama_omni.md": moved(ROOT / "recipes" / "llama_omni" / "README.md", DOCS / "recipes"),
-        "recipes/recogniser.md": moved(ROOT / "recipes" / "recogniser" / "README.md", DOCS / "recipes"),
+        **{f"recipes/{name}.md": moved(ROOT / "recipes" / name / "README.md", DOCS / "recipes") for name in RECIPES},
         "reference/commands.md": commands(),
         "reference/components.md": components(),
     }
@@ -47,7 +47,7 @@ def write() -> None:
 def moved(readme: Path, folder: Path) -> str:
     """Give a README's text for a page in `folder`: links to pages follow, links to other files become plain text."""
     homes = {ROOT / "README.md": DOCS / "index.md"}
-    homes |= {ROOT / "recipes" / name / "README.md": DOCS / "recipes" / f"{name}.md" for name in ("llama_omni", "recogniser")}
+    homes |= {ROOT / "recipes" / name / "README.md": DOCS / "recipes" / f"{name}.md" for name in RECIPES}
 
     def link(match: re.Match[str]) -> str:
         mark, text, target = match.groups()

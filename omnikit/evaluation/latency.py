@@ -9,7 +9,7 @@ from omnikit.data.signals import waveform
 from omnikit.evaluation.records import Timing
 from omnikit.inference.session import Session
 from omnikit.inference.times import Times
-from omnikit.protocols import StreamingCodec, StreamingHead
+from omnikit.streaming import StreamingCodec, StreamingHead
 from omnikit.training.progress import progress
 from omnikit.types import Sample
 

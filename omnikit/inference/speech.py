@@ -18,7 +18,7 @@ from omnikit.errors import ConfigError, PlanError
 from omnikit.inference.generate import Generated, Written, reads_states, tapped
 from omnikit.model import OmniModel
 from omnikit.plan import Outlet
-from omnikit.protocols import StreamingCodec, StreamingHead
+from omnikit.streaming import StreamingCodec, StreamingHead
 
 TOKENS = 8  # that the head sees at once at most: about two seconds of speech in LLaMA-Omni's data
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from omnikit import choices
-from omnikit.protocols import StreamingProjector
 from omnikit.specs import FeatureSpec
+from omnikit.streaming import StreamingProjector
 from omnikit.types import Features
 
 SOURCE = FeatureSpec(8, rate=Fraction(25))

@@ -14,7 +14,7 @@ from omnikit_llama_omni.vocoder import UnitVocoder
 from torch import Tensor
 
 from omnikit.errors import DataError
-from omnikit.protocols import StreamingCodec, StreamingHead
+from omnikit.streaming import StreamingCodec, StreamingHead
 from omnikit.types import Features
 
 COUNTS = (23, 9, 30)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from omnikit.errors import ConfigError, DataError
-from omnikit.protocols import StreamingEncoder
+from omnikit.streaming import StreamingEncoder
 from omnikit.types import Signal
 
 TINY = MelCnn(dim=16, layers=2, heads=2, ffn=24, channels=4, mel_bins=20, scale=32768.0, normalisation="fixed", embed=True,
