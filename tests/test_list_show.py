@@ -154,6 +154,17 @@ def test_show_counts_parameters_like_torch(capsys: pytest.CaptureFixture[str], t
     assert line.endswith(f"  {(dim + 1) * 128:,}".replace(",", " ")), "a Linear with bias into 128"
 
 
+@pytest.mark.parametrize(("recipe", "sums"), [
+    ("vita_1_5/full", {"vision.encoder": 304_012_288, "vision.projector": 27_532_288, "audio.encoder": 357_950_464,
+                       "audio.projector": 17_835_520, "hears and sees": 8_322_947_072}),
+    ("vita/full", {"backbone": 46_864_666_624})])
+def test_vita_has_the_published_sizes(recipe: str, sums: dict[str, int], capsys: pytest.CaptureFixture[str]) -> None:
+    """The counts are those of the published safetensors' shapes."""
+    lines = run(capsys, "show", recipe, "--parameters").splitlines()
+    for part, number in sums.items():
+        assert any(part in line and line.endswith(f"  {number:,}".replace(",", " ")) for line in lines), part
+
+
 def test_show_draws_a_picture(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     from xml.etree import ElementTree
 

@@ -21,8 +21,18 @@ def wiring(plan: Plan, counts: dict[str, int] | None = None) -> str:
         count = [f"{counts[path]:,}".replace(",", " ")] if counts and path in counts else []
         rows.append((path, component, takes, gives, *count))
     if counts:
-        rows.append(("", "", "", "all parts", f"{sum(counts.values()):,}".replace(",", " ")))
+        heard = {path: count for path, count in counts.items() if _is_heard(plan, path)}
+        sums = {"backbone and what it hears and sees": sum(heard.values())} if 0 < len(heard) < len(counts) else {}
+        for words, total in (sums | {"all parts": sum(counts.values())}).items():
+            rows.append(("", "", "", words, f"{total:,}".replace(",", " ")))
     return columns(rows)
+
+
+def _is_heard(plan: Plan, path: str) -> bool:
+    """Say whether a part is the backbone or brings it a signal: neither a head, nor a codec, nor a learned prompt."""
+    inlet = plan.inputs.get(path.partition(".")[0])
+    return path == "backbone" or (inlet is not None and plan.backbone is not None and inlet.encoder.input.modality != "prompt"
+                                  and path.rpartition(".")[2] in ("encoder", "projector"))
 
 
 def wires(plan: Plan) -> list[tuple[str, str, str, str]]:
@@ -76,7 +86,8 @@ def _steps(plan: StagePlan) -> str:
         return {"units": "fit", "import": "none"}[plan.stage.objective]
     limits = [f"{run.max_steps} steps"] if run.max_steps else []
     limits += [f"{run.max_epochs} epochs"] if run.max_epochs else []
-    return f"{' or '.join(limits)} x {run.batch_size * run.accumulate}"
+    packed = f" packed to {run.pack}" if run.pack else ""
+    return f"{' or '.join(limits)} x {run.batch_size * run.accumulate}{packed}"
 
 
 def _origins(plan: StagePlan) -> str:
