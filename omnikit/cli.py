@@ -12,6 +12,7 @@ COMMANDS = {
     "chat": ("omnikit.commands.chat:run", "ask a trained run, by voice or text, and hear its answer"),
     "eval": ("omnikit.commands.eval:run", "score a trained run on its held-out questions"),
     "data": ("omnikit.commands.data:run", "build a dataset, or look at what a stage learns from it"),
+    "tokenizer": ("omnikit.commands.tokenizer:run", "extend a tokenizer and its checkpoint by Chinese pieces"),
     "check": ("omnikit.commands.check:run", "check a recipe and print its wiring; no weights, no torch"),
     "show": ("omnikit.commands.show:run", "show a recipe's wiring and parameters, or a component's fields and contract"),
     "import": ("omnikit.commands.import_:run", "make a run of a published checkpoint"),

@@ -30,7 +30,7 @@ def start_run(tree: Mapping[str, object], out: Path) -> list[tuple[str, ...]]:
     import yaml
 
     values = plain(tree)
-    with _whole(out) as partial:
+    with whole(out) as partial:
         file = copy_tokenizer(values["backbone"]["tokenizer"], partial / "tokenizer")
         values["backbone"]["tokenizer"] = str((out / "tokenizer" / file).absolute())
         text = yaml.safe_dump({**values, "run": None}, sort_keys=False, allow_unicode=True)
@@ -45,14 +45,14 @@ def export(layout: type[ImporterConfig], run: str, out: Path) -> None:
     folder = find(run)
     plan = load_plan(folder)
     tensors = held(plan, folder)
-    with _whole(out) as partial:
+    with whole(out) as partial:
         if plan.tokenizer:
             copy_tokenizer(plan.tokenizer, partial)
         layout.write(plan, tensors, partial)
 
 
 @contextmanager
-def _whole(out: Path) -> Iterator[Path]:
+def whole(out: Path) -> Iterator[Path]:
     """Give a folder to fill, which gets its name when all went well."""
     partial = out.with_name(f".{out.name}.partial")
     try:

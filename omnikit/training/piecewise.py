@@ -34,7 +34,7 @@ def write(path: Path, parts: Mapping[str, Mapping[str, Stored]], progress: Calla
     try:
         with writing(path):
             with partial.open("wb") as file:
-                start = file.write(_header(tensors, offsets, trained))
+                start = file.write(_header(tensors, offsets, _facts(trained)))
                 total, done = sum(map(size, tensors.values())), 0
                 for part, named in parts.items():
                     digest = hashlib.sha256()
@@ -45,11 +45,28 @@ def write(path: Path, parts: Mapping[str, Mapping[str, Stored]], progress: Calla
                         progress(done / max(1, total))
                     trained[part] = digest.hexdigest()[:16]
                 file.seek(0)
-                file.write(_header(tensors, offsets, trained))
+                file.write(_header(tensors, offsets, _facts(trained)))
             partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
     return trained
+
+
+def write_plain(path: Path, tensors: Mapping[str, Stored], passed: Callable[[int], None]) -> None:
+    """Write name → tensor as transformers does, into a new file.
+
+    Args:
+        passed: called with the bytes of each tensor that was written.
+
+    Raises:
+        RunError: the disk is full or does not let us write.
+    """
+    offsets = _offsets(tensors)
+    with writing(path), path.open("wb") as file:
+        file.write(_header(tensors, offsets, {"format": "pt"}))
+        for name in sorted(offsets, key=offsets.__getitem__):
+            file.write(_bytes(tensors[name].read()))
+            passed(size(tensors[name]))
 
 
 def stored_hash(named: Mapping[str, Stored]) -> str:
@@ -74,8 +91,13 @@ def count(tensor: Stored) -> int:
 def _digested(digest: "hashlib._Hash", name: str, tensor: Tensor) -> memoryview:
     """Add a tensor to a hash, as weights_hash does, and give its bytes."""
     digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-    data: memoryview = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
+    data = _bytes(tensor)
     digest.update(data)
+    return data
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    data: memoryview = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
     return data
 
 
@@ -88,8 +110,12 @@ def _offsets(tensors: Mapping[str, Stored]) -> dict[str, int]:
     return found
 
 
-def _header(tensors: Mapping[str, Stored], offsets: Mapping[str, int], trained: Mapping[str, str]) -> bytes:
-    facts: dict[str, object] = {"__metadata__": {"trained": json.dumps(dict(trained)), "frozen": json.dumps({})}}
+def _facts(trained: Mapping[str, str]) -> dict[str, str]:
+    return {"trained": json.dumps(dict(trained)), "frozen": json.dumps({})}
+
+
+def _header(tensors: Mapping[str, Stored], offsets: Mapping[str, int], metadata: Mapping[str, str]) -> bytes:
+    facts: dict[str, object] = {"__metadata__": dict(metadata)}
     for name, place in sorted(offsets.items(), key=lambda item: item[1]):
         tensor = tensors[name]
         facts[name] = {"dtype": WORDS[tensor.dtype], "shape": list(tensor.shape),
