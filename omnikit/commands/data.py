@@ -66,13 +66,14 @@ def _check_parser() -> Parser:
     parser.add_argument("words", nargs="*", default=[], metavar="dataset", help="datasets of the recipe (all), and overrides as"
                         " for train")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write all problems to this JSON file, too")
+    parser.add_argument("--workers", type=at_least_one, default=0, help="read in so many other processes (none)")
     return parser
 
 
 def _check(arguments: Namespace) -> int:
     from omnikit.commands.rows import check
 
-    return check(arguments.recipe, arguments.words, arguments.report)
+    return check(arguments.recipe, arguments.words, arguments.report, arguments.workers)
 
 
 def _inspect(arguments: Namespace) -> int:

@@ -18,12 +18,13 @@ from omnikit.plan import Plan, make
 SHOWN = 20  # rows of each kind; the report has all
 
 
-def check(recipe: str, words: Sequence[str], report: Path | None) -> int:
+def check(recipe: str, words: Sequence[str], report: Path | None, workers: int) -> int:
     """Check the datasets that are named, or all; gives 0, or 1 if a row is bad.
 
     Args:
         words: names of datasets, and overrides (those with a =).
         report: a JSON file for all problems; None for none.
+        workers: other processes that read; 0 for none.
     """
     if report and (report.is_dir() or not report.parent.is_dir()):  # told before the work
         why = "it is a folder" if report.is_dir() else f"there is no folder {report.parent}"
@@ -35,14 +36,14 @@ def check(recipe: str, words: Sequence[str], report: Path | None) -> int:
             raise ConfigError(f"{name!r} is no dataset of {recipe}.{nearest(name, plan.readers)} It has:"
                               f" {', '.join(plan.readers) or 'none'}.")
     sizes: dict[str, int] = {}
-    found = [problem for name in names for problem in _checked(plan, name, sizes)]
+    found = [problem for name in names for problem in _checked(plan, name, sizes, workers)]
     _print(sizes, found, report)
     if report:
         _write(report, recipe, sizes, found)
     return 1 if found else 0
 
 
-def _checked(plan: Plan, name: str, sizes: dict[str, int]) -> list[Problem]:
+def _checked(plan: Plan, name: str, sizes: dict[str, int], workers: int) -> list[Problem]:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     try:
@@ -53,7 +54,7 @@ def _checked(plan: Plan, name: str, sizes: dict[str, int]) -> list[Problem]:
     sizes[name] = len(reader)
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(f"reading {name}", total=len(reader))
-        return list(Checker(plan, name, reader).problems(lambda: bar.advance(task)))
+        return list(Checker(plan, name, reader).problems(lambda: bar.advance(task), workers))
 
 
 def _print(sizes: dict[str, int], found: Sequence[Problem], report: Path | None) -> None:

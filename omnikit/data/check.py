@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
+from torch.utils.data import DataLoader, Dataset
+
 from omnikit.data.collate import Collator
 from omnikit.data.signals import spoken, waveform
 from omnikit.errors import DataError
@@ -38,7 +40,15 @@ class Problem:
     sentence: str
 
 
-class Checker:
+@dataclass(frozen=True)
+class Checked:
+    """A row that was read: its id (None where it could not be read) and what is wrong with it, but for duplicates."""
+
+    id: str | None
+    problems: tuple[Problem, ...]
+
+
+class Checker(Dataset[Checked]):
     """Checks the rows of one dataset for every stage of a plan that reads it.
 
     Args:
@@ -50,28 +60,29 @@ class Checker:
     def __init__(self, plan: Plan, dataset: str, reader: Reader) -> None:
         self.dataset, self.reader = dataset, reader
         self.collators, self.speaks = _collators(plan, dataset)
-        self._seen: dict[str, int] = {}
 
-    def problems(self, advance: Callable[[], None]) -> Iterator[Problem]:
-        """Give what is wrong, row by row; calls `advance` behind each row."""
-        for index in range(len(self.reader)):
-            yield from self._row(index)
+    def problems(self, advance: Callable[[], None], workers: int = 0) -> Iterator[Problem]:
+        """Give what is wrong, row by row, read in so many other processes; calls `advance` behind each row."""
+        rows = DataLoader(self, batch_size=None, num_workers=workers, collate_fn=_alone)  # type: ignore[arg-type]  # a row, not a list
+        seen: dict[str, int] = {}
+        for index, row in enumerate(rows):
+            if row.id is not None and row.id in seen:
+                yield Problem(self.dataset, row.id, index, "duplicate id", f"Row {row.id} is row {index} of {self.dataset}, but"
+                              f" row {seen[row.id]} has the same id; give one of them another.")
+            elif row.id is not None:
+                seen[row.id] = index
+            yield from row.problems
             advance()
 
-    def _row(self, index: int) -> Iterator[Problem]:
+    def __len__(self) -> int:
+        return len(self.reader)
+
+    def __getitem__(self, index: int) -> Checked:
         sample, errors = self._read(index)
         name = sample.id if sample else ""
-        for error in errors:
-            yield Problem(self.dataset, error.row or name, index, error.kind, str(error))
-        if sample is None:
-            return
-        if name in self._seen:
-            yield Problem(self.dataset, name, index, "duplicate id", f"Row {name} is row {index} of {self.dataset}, but row"
-                          f" {self._seen[name]} has the same id; give one of them another.")
-        self._seen.setdefault(name, index)
-        if not errors:
-            for error in self._collated(sample):
-                yield Problem(self.dataset, name, index, error.kind, str(error))
+        errors = errors or (self._collated(sample) if sample else [])
+        found = tuple(Problem(self.dataset, error.row or name, index, error.kind, str(error)) for error in errors)
+        return Checked(sample.id if sample else None, found)
 
     def _read(self, index: int) -> tuple[Sample | None, list[DataError]]:
         try:
@@ -107,6 +118,10 @@ class Checker:
 def counts(problems: Sequence[Problem]) -> dict[str, int]:
     """Give kind → problems, the most frequent first."""
     return dict(sorted(Counter(problem.kind for problem in problems).items(), key=lambda item: (-item[1], item[0])))
+
+
+def _alone(row: Checked) -> Checked:
+    return row
 
 
 def _collators(plan: Plan, dataset: str) -> tuple[list[Collator], bool]:

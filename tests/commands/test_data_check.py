@@ -144,6 +144,12 @@ def test_table_names_rows_and_kinds(folder: Path, monkeypatch: pytest.MonkeyPatc
     assert "Row twice has the turns user, user, assistant, but user and assistant must take turns" in printed
 
 
+def test_other_processes_find_the_same(folder: Path, report: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    assert main(["data", "check", "small.yaml", "--workers", "2", "--report", "again.json"]) == 1
+    assert json.loads((folder / "again.json").read_text()) == report
+
+
 def test_dataset_without_a_bad_row_ends_with_0(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     (folder / "good.json").write_text(json.dumps(GOOD))

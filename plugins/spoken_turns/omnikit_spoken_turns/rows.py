@@ -35,7 +35,8 @@ def source(options: SpokenQuestions | NoiseAudio) -> tuple[Reader, str]:
     """
     path, errors = Path(options.source).expanduser(), list[str]()
     if not path.is_file():
-        raise DataError(f"{path} does not exist, but should hold the rows; mend `source`.")
+        found = "is a folder" if path.is_dir() else "does not exist"
+        raise DataError(f"{path} {found}, but should hold the rows; mend `source`.")
     config = construct(component("reader", options.reader), {**options.options, "path": str(path)}, "options", errors)
     if errors or config is None:
         raise ConfigError(*errors)
