@@ -101,7 +101,8 @@ def test_the_script_completes_in_bash(tmp_path: Path) -> None:
               'COMP_WORDS=($COMP_LINE); COMP_CWORD=3; _omnikit; printf "%s\\n" "${COMPREPLY[@]}"')
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment, check=True)
-    assert done.stdout.split() == ["audio/encoder=mel_cnn", "audio/encoder=mel_cnn_tiny_random"]
+    names = ("mel_cnn", "mel_cnn_tiny_random", "mel_cnn_tiny_relative_random", "mel_cnn_vita")
+    assert done.stdout.split() == [f"audio/encoder={name}" for name in names]
 
 
 def test_other_shells_are_told_so(capsys: pytest.CaptureFixture[str]) -> None:
