@@ -143,8 +143,8 @@ def _opened(path: str | Path) -> "Iterator[tuple[InputContainer, VideoStream]]":
                                 kind="unreadable video")
             yield container, container.streams.video[0]
     except av.FFmpegError as error:
-        raise DataError(f"{path} is not a readable film ({error.strerror}), but must be one that FFmpeg knows: MP4, WebM,"
-                        " MKV …", kind="unreadable video") from None
+        raise DataError(f"{path} is not a readable film ({error.strerror}), but must be one that FFmpeg knows: MP4, WebM or"
+                        " MKV.", kind="unreadable video") from None
 
 
 @dataclass(frozen=True)

@@ -173,7 +173,7 @@ def _opened(path: str | Path) -> "Image":
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             return Image.open(path)
     except UnidentifiedImageError:
-        raise DataError(f"{path} is not a readable picture, but must be one that Pillow knows: PNG, JPEG, WebP …",
+        raise DataError(f"{path} is not a readable picture, but must be one that Pillow knows: PNG, JPEG or WebP.",
                         kind="unreadable image") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise DataError(f"{path} has more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels; make it smaller.",

@@ -6,6 +6,7 @@
 
 import json
 import struct
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +47,7 @@ class Broken:
 
 def row(**changes: object) -> str:
     """Give one line of rows.jsonl whose question's part has other values."""
-    part = {"type": "audio", "path": "good.wav", "text": "two", **changes}
+    part = {key: value for key, value in {"type": "audio", "path": "good.wav", "text": "two", **changes}.items() if value}
     answer = [{"type": "text", "text": "two"}, {"type": "audio", "path": "good.wav", "codes": [1, 2]}]
     return json.dumps({"messages": [{"role": "user", "content": [part]}, {"role": "assistant", "content": answer}]}) + "\n"
 
@@ -64,6 +65,14 @@ def wav(samples: bytes, promised: int, *, bits: int = 16, code: int = 1) -> byte
     """Give a 16 kHz mono WAV whose header promises so many bytes of sound."""
     shape = struct.pack("<HHIIHH", code, 1, 16000, 16000 * bits // 8, bits // 8, bits)
     return b"RIFF" + struct.pack("<I", 36 + promised) + b"WAVEfmt " + struct.pack("<I", 16) + shape + b"data" + struct.pack("<I", promised) + samples
+
+
+def png(width: int, height: int) -> bytes:
+    """Give a PNG whose header promises so many pixels; it holds 4096 bytes of grey."""
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(range(256)) * 16)) + chunk(b"IEND", b"")
 
 
 def tensors(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -113,7 +122,7 @@ def write(name: str, text: str) -> Callable[[Path], None]:
 
 
 TABLE = [
-    Broken("misspelt component", f"{CHECK} audio/encoder=whispr", "encoder 'whispr' is unknown", "Did you mean 'whisper'? There is: mel_cnn"),
+    Broken("misspelt component", f"{CHECK} audio/encoder=whispr", "encoder 'whispr' is unknown", "Did you mean 'whisper'? There is: "),
     Broken("misspelt component", CHECK, "head 'ctc_unit_tiny_random' is unknown", "Did you mean 'ctc_units_tiny_random'?", (("ctc_units_tiny", "ctc_unit_tiny"),)),
     Broken("misspelt component", CHECK, "small.yaml: /audio/encodr/whisper_tiny_random", "Did you mean 'encoder'?", (("/audio/encoder", "/audio/encodr"),)),
     Broken("misspelt component", "show encoder/whispr", "encoder 'whispr' is unknown", "Did you mean 'whisper'?"),
@@ -145,7 +154,7 @@ TABLE = [
     Broken("unknown stage path", f"{CHECK} stages.speek.optim.lr=1", "stages has no 'speek'", "Did you mean 'speak'?"),
     Broken("unknown stage path", f"{CHECK} stages.speak.after=listen", "stages.speak.after is 'listen', which is no stage", "Stages: understand, speak"),
     Broken("unknown stage path", f"{CHECK} stages.speak.init_from=listen", "stages.speak.init_from names 'listen'", "Earlier: understand"),
-    Broken("unknown dataset", f"{CHECK} +stages.speak.data.spoken=1", "stages.speak.data: data 'spoken' is unknown", "There is: instruct_s2s"),
+    Broken("unknown dataset", f"{CHECK} +stages.speak.data.spoken=1", "stages.speak.data: data 'spoken' is unknown", "There is: "),
     Broken("unknown dataset", f"{CHECK} +data/more=messages_json", "data 'messages_json' is unknown", "Did you mean 'messages_jsonl'?"),
     Broken("unknown dataset", f"{CHECK} +data/more=messages_jsonl", "data.more.path is missing", "needs a word there"),
     Broken("template and backbone", f"{CHECK} template=qwen2p5_instruct", "template is 'qwen2p5_instruct', whose tokens <|im_start|>", "use its own template, 'llama_3'"),
@@ -181,6 +190,16 @@ TABLE = [
     Broken("broken wav", "chat run --audio nan.wav", "nan.wav holds values that are no numbers", "write it again",
            files={"nan.wav": wav(struct.pack("<4f", 0.0, float("nan"), 0.1, 0.2) * 100, 1600, bits=32, code=3)}),
     Broken("broken wav", DEEP, "cut.wav is cut short", "write or copy it again", files={"cut.wav": wav(bytes(16000), 32000), "rows.jsonl": row(path="cut.wav")}),
+    Broken("broken picture", "chat run --image none.png", "none.png does not exist", "a picture should be there"),
+    Broken("broken picture", "chat run --image words.png", "words.png is not a readable picture", "must be one that Pillow knows", files={"words.png": "These are words."}),
+    Broken("broken picture", "chat run --image empty.png", "empty.png is not a readable picture", "must be one that Pillow knows", files={"empty.png": b""}),
+    Broken("broken picture", "chat run --image cut.png", "cut.png is a damaged picture", "write or copy it again", files={"cut.png": png(64, 64)[:60]}),
+    Broken("broken picture", "chat run --image no_width.png", "no_width.png is ", "picture", files={"no_width.png": png(0, 64)}),
+    Broken("broken picture", "chat run --image huge.png", "huge.png has more than 89,478,485 pixels", "make it smaller", files={"huge.png": png(40000, 40000)}),
+    Broken("broken picture", "train text.yaml run=other", "Row 1: ", "is not a readable picture", files={"rows.jsonl": row(type="image", path="good.wav", text=None)}),
+    Broken("broken film", "chat run --video none.mp4", "none.mp4 does not exist", "a film should be there"),
+    Broken("broken film", "chat run --video words.mp4", "words.mp4 is not a readable film", "must be one that FFmpeg knows", files={"words.mp4": "These are words."}),
+    Broken("broken film", "chat run --video good.wav", "good.wav holds no pictures", "give its sound as audio instead"),
     Broken("broken row", DEEP, "rows.jsonl is empty", "must hold at least one row", files={"rows.jsonl": ""}),
     Broken("broken row", DEEP, "rows.jsonl, line 2 is not JSON", "one object in one line", files={"rows.jsonl": row() + '{"messages": [\n'}),
     Broken("broken row", DEEP, "rows.jsonl, line 1: messages is", "a list of at least one message", files={"rows.jsonl": '{"id": "a"}\n'}),
@@ -204,7 +223,7 @@ TABLE = [
     Broken("code", CHECK, "small.yaml sets `hydra`", "remove that key", (("stages:\n", f"hydra: {{callbacks: {{x: {{_target_: {TRAP}}}}}}}\nstages:\n"),)),
     Broken("code", CHECK, "in its defaults; `hydra` belongs to the command line", "remove it", (("/recipe\n", "/recipe\n  - /evil@hydra.job_logging\n"),),
            {"evil.yaml": f"handlers: {{x: {{(): {TRAP}}}}}\n"}),
-    Broken("code", f"{CHECK} audio.encoder={{use:{TRAP}}}", f"audio.encoder: encoder '{TRAP}' is not installed", "Installed: mel_cnn"),
+    Broken("code", f"{CHECK} audio.encoder={{use:{TRAP}}}", f"audio.encoder: encoder '{TRAP}' is not installed", "Installed: internvit"),
     Broken("code", CHAT, "x._target_ is refused", "names installed components with `use:`", damage=plant),
     Broken("code", CHECK, "small.yaml sets `run`", "give run=PATH there", (("stages:\n", "run: /tmp/there\nstages:\n"),)),
     Broken("code", CHECK, "system is '${oc.env:HOME}'", "write the value there", (("stages:\n", "system: ${oc.env:HOME}\nstages:\n"),)),

@@ -22,6 +22,8 @@ defaults:
   - /recipe
   - /audio/encoder: mel_cnn
   - /audio/projector: linear
+  - /vision/encoder: internvit_tiny_random
+  - /vision/projector: linear
   - /backbone: llama_tiny_random
   - /text/head: lm
   - /data/rows: messages_jsonl
