@@ -5,19 +5,15 @@ Knows no stage and no file but the tokenizer's vocabulary size; the plan puts wi
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from math import isqrt
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from omnikit import choices, registry
+from omnikit import registry
 from omnikit.errors import ConfigError, OmnikitError, nearest
-from omnikit.protocols import BackboneConfig, CodecConfig, EncoderConfig, HeadConfig, ProjectorConfig, ReaderConfig
+from omnikit.protocols import BackboneConfig, CodecConfig, EncoderConfig, HeadConfig, ProjectorConfig
 from omnikit.recipe import SLOTS, Choice, Recipe
 from omnikit.schema import construct
-from omnikit.specs import CodecSpec, FeatureSpec, PictureSpec, Template
+from omnikit.specs import CodecSpec, FeatureSpec, PictureSpec
 
 BACKBONE_TAPS = ("logits", "hidden", "embedding")
 
@@ -153,81 +149,6 @@ def wire_outputs(recipe: Recipe, parts: Parts, inlets: dict[str, Inlet], errors:
             if source:
                 outlets[name] = Outlet(name, head, source, codec, codec.spec if codec else None, vocabulary, units)
     return outlets
-
-
-def find_template(recipe: Recipe, backbone: BackboneConfig | None, errors: list[str]) -> Template | None:
-    """Read the template of the recipe, else the backbone's own, and hold it against the tokens that the backbone knows."""
-    name = recipe.template or (backbone.template if backbone else None)
-    if name is None or backbone is None:
-        return None
-    place = "template" if recipe.template else "backbone.template"
-    try:
-        preset = registry.preset("template", name)
-        if preset is None:
-            errors.append(f"{place}: {choices.unknown('template', name, registry.presets('template'))}")
-            return None
-        template = construct(Template, choices.read_mapping(preset.path), str(preset.path), errors)
-    except OmnikitError as error:
-        errors.append(f"{place}: {error}")
-        return None
-    if template and recipe.system is not None:
-        template = replace(template, default_system=recipe.system, systems={})
-    missing = [token for token in template.specials if token not in backbone.specials] if template else []
-    if missing:
-        errors.append(f"{place} is {name!r}, whose tokens {', '.join(missing)} the backbone's tokenizer does not know;"
-                      f" use its own template, {backbone.template!r}, by leaving `template` out.")
-    return template
-
-
-def find_reader(name: str, choice: Choice | None, where: str, errors: list[str]) -> ReaderConfig | None:
-    """Make the reader of a dataset: of the recipe's `data`, else of the dataset preset with that name."""
-    try:
-        if choice is None:
-            values = choices.chosen("data", name)
-            choice = Choice(values.pop("use"), values)
-        made: ReaderConfig | None = construct(registry.component("reader", choice.use), choice.fields, where, errors)
-    except OmnikitError as error:
-        errors.append(f"{where}: {error}")
-        return None
-    return made
-
-
-def tokenizer_size(reference: str) -> int | None:
-    """Give the number of ids of a tokenizer file, by name (`tiny`) or path; None where only transformers can tell.
-
-    Raises:
-        ConfigError: the file is no tokenizer.
-    """
-    path = registry.conf_file("tokenizer", f"{reference}.json") or Path(reference)
-    if not (path.suffix == ".json" and path.is_file()):
-        return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        vocabulary = content["model"]["vocab"]  # a list of pieces in a Unigram model, else piece → id
-        ids = vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))
-        return 1 + max(int(i) for i in (*ids, *(token["id"] for token in content["added_tokens"])))
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise ConfigError(f"{path} is not a tokenizer of the tokenizers library ({type(error).__name__}); give a tokenizer.json"
-                          " that it wrote.") from error
-
-
-def _unseen(inlet: Inlet) -> Iterator[str]:
-    """Give what is wrong with how a branch sees."""
-    modality, spec = inlet.encoder.input.modality, inlet.pictures
-    if modality == "video":
-        yield (f"{inlet.name}.encoder takes video, but films come frame by frame to a branch that takes image;"
-               " let its `input` say image.")
-    if modality == "image" and spec is None:
-        yield (f"{inlet.name}.encoder takes image, but has no `pictures`, which says how pictures become its input;"
-               " give it a PictureSpec.")
-    if modality == "image" and spec and inlet.encoder.input.shape != (3, spec.size, spec.size):
-        yield (f"{inlet.name}.encoder takes images of shape {inlet.encoder.input.shape}, but its `pictures` cuts tiles of"
-               f" {(3, spec.size, spec.size)}; give both the same size.")
-    if spec and spec.pooled and inlet.projected:
-        count = inlet.projected.count or 0
-        if isqrt(count) ** 2 != count or max(spec.pooled[1:]) > count:
-            yield (f"{inlet.name}.encoder pools frames to {spec.pooled[1]} and {spec.pooled[2]} vectors, but a frame has"
-                   f" {count}; that must be a square and at least as many.")
 
 
 def _inlet(name: str, encoder: EncoderConfig, parts: Parts, errors: list[str]) -> Inlet:

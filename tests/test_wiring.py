@@ -11,9 +11,9 @@ from tokenizers import Tokenizer
 
 from omnikit import registry
 from omnikit.errors import PlanError
+from omnikit.finding import tokenizer_size
 from omnikit.plan import make
 from omnikit.recipe import parse
-from omnikit.wiring import tokenizer_size
 
 ODD_PARTS = '''
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ WIRING = [
     ({"speech.head": GONE}, "speech.codec has no head that emits its codes: pick one with speech/head=<preset>."),
     ({"speech.codec": GONE}, "speech.head emits codes, but there is no codec: pick one with speech/codec=<preset>."),
     ({"text.codec": {"use": "unit_hifigan"}}, "text.codec is never read: text.head emits tokens; remove it with ~text/codec."),
-    ({"audio.encoder": {"use": "whispr"}}, "audio.encoder: encoder 'whispr' is not installed. Did you mean 'whisper'? Installed: mel_cnn, whisper."),
+    ({"audio.encoder": {"use": "whispr"}}, "audio.encoder: encoder 'whispr' is not installed. Did you mean 'whisper'? Installed: internvit, mel_cnn, openclip, prompt, whisper."),
     ({"audio.encoder.dim": 3}, "audio.encoder: heads is 4, but must divide dim, which is 3."),
     ({"audio.encoder.dim": "wide"}, "audio.encoder.dim is 'wide', but must be a whole number."),
     ({"backbone.dim": 130}, "backbone: dim is 130, but must be a multiple of 2 x heads (8)."),
@@ -65,7 +65,7 @@ WIRING = [
      "transcript.head.tokenizer is 'tniy', but neither a tokenizer of that name nor a .json file is there."),
     ({"data.rows.path": "???"}, "data.rows.path is missing, but MessagesJsonl needs a word there."),
     ({"data.rows.pth": "x"}, "data.rows.pth is not a field of MessagesJsonl. Did you mean 'path'? It has: path, provides, root, seconds, split."),
-    ({"data.rows.provides": ["answr"]}, "data.rows: provides holds 'answr', but knows only text, audio, image, video, transcript, answer, speech, codes."),
+    ({"data.rows.provides": ["answr"]}, "data.rows: provides holds 'answr', but knows only text, audio, image, video, prompt, transcript, answer, speech, codes."),
 ]
 
 

@@ -16,6 +16,13 @@ class Blind(Eye):
 
 
 @dataclass(frozen=True)
+class Wrong(Eye):
+    @property
+    def pictures(self) -> PictureSpec:
+        return PictureSpec(8, fit="stretch")
+
+
+@dataclass(frozen=True)
 class Filming(Eye):
     input = SignalSpec("video", None, (3, 8, 8))
 
@@ -43,6 +50,11 @@ def test_what_sees_pictures_sees_films() -> None:
 ], ids=["no pictures", "video", "size", "more vectors", "no square"])
 def test_one_misfit_is_one_sentence(wired: Inlet, sentence: str) -> None:
     assert list(_unseen(wired)) == [f"vision.encoder {sentence}"]
+
+
+def test_impossible_pictures_are_a_misfit_of_the_recipe() -> None:
+    wrong = Inlet("vision", Wrong.__new__(Wrong), FeatureSpec(12, count=4), Nerve(), FeatureSpec(24, count=4))
+    assert list(_unseen(wrong)) == ["vision.encoder: fit is 'stretch', but must be crop or pad."]
 
 
 def test_a_branch_without_projector_may_pool() -> None:
