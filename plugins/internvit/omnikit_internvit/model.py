@@ -66,13 +66,15 @@ class Embeddings(nn.Module):
 
 
 def first_positions(grid: int, dim: int) -> Tensor:
-    """Give what learned positions [1, 1 + grid², dim] begin at: sines and cosines of row and column, by which a tower that is
-    trained from random weights finds shapes sooner than from noise; half as large as the patches. The class token has none."""
+    """Give what learned positions [1, 1 + grid², dim] begin at: sines and cosines of row and column, the class token none.
+
+    The published code begins with noise; waves tell a tower that is trained from random weights rows from columns at once.
+    """
     count = dim // 4
     angles = torch.arange(grid)[:, None] * 10000.0 ** (-torch.arange(count) / max(1, count))
     waves = torch.cat([angles.sin(), angles.cos()], dim=1)  # [grid, dim / 2]
     square = torch.cat([waves[:, None].expand(-1, grid, -1), waves[None].expand(grid, -1, -1)], dim=2)
-    return 0.5 * F.pad(square.flatten(0, 1), (0, dim - 4 * count, 1, 0))[None]
+    return F.pad(square.flatten(0, 1), (0, dim - 4 * count, 1, 0))[None]
 
 
 def fit_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
