@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from omnikit.errors import ConfigError, DataError, PlanError
+from omnikit.finding import find_reader, find_template, tokenizer_size
 from omnikit.protocols import BackboneConfig, ReaderConfig
 from omnikit.recipe import Recipe
 from omnikit.specs import Template
 from omnikit.staging import StagePlan, Wired, plan_stages
-from omnikit.wiring import Inlet, Outlet, Parts, find_reader, find_template, tokenizer_size, wire_inputs, wire_outputs
+from omnikit.wiring import Inlet, Outlet, Parts, wire_inputs, wire_outputs
 
 __all__ = ["Inlet", "Outlet", "Plan", "StagePlan", "make"]
 

@@ -1,15 +1,19 @@
 """Components wired by their contracts: who feeds whom, how wide and how fast. Each mismatch becomes one sentence.
 
-Knows no stage and no file but the tokenizer's vocabulary size; the plan puts wiring and stages together.
+Knows no stage and no file; the plan puts wiring and stages together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isqrt
+from math import isqrt
 from typing import Any
 
 from omnikit import registry
 from omnikit.errors import ConfigError, OmnikitError, nearest
+from omnikit.finding import tokenizer_size
 from omnikit.protocols import BackboneConfig, CodecConfig, EncoderConfig, HeadConfig, ProjectorConfig
 from omnikit.recipe import SLOTS, Choice, Recipe
 from omnikit.schema import construct
@@ -149,6 +153,30 @@ def wire_outputs(recipe: Recipe, parts: Parts, inlets: dict[str, Inlet], errors:
             if source:
                 outlets[name] = Outlet(name, head, source, codec, codec.spec if codec else None, vocabulary, units)
     return outlets
+
+
+def _unseen(inlet: Inlet) -> Iterator[str]:
+    """Give what is wrong with how a branch sees."""
+    modality = inlet.encoder.input.modality
+    try:
+        spec = inlet.pictures
+    except ValueError as error:
+        yield f"{inlet.name}.encoder: {error}."
+        return
+    if modality == "video":
+        yield (f"{inlet.name}.encoder takes video, but films come frame by frame to a branch that takes image;"
+               " let its `input` say image.")
+    if modality == "image" and spec is None:
+        yield (f"{inlet.name}.encoder takes image, but has no `pictures`, which says how pictures become its input;"
+               " give it a PictureSpec.")
+    if modality == "image" and spec and inlet.encoder.input.shape != (3, spec.size, spec.size):
+        yield (f"{inlet.name}.encoder takes images of shape {inlet.encoder.input.shape}, but its `pictures` cuts tiles of"
+               f" {(3, spec.size, spec.size)}; give both the same size.")
+    if spec and spec.pooled and inlet.projected:
+        count = inlet.projected.count or 0
+        if isqrt(count) ** 2 != count or max(spec.pooled[1:]) > count:
+            yield (f"{inlet.name}.encoder pools frames to {spec.pooled[1]} and {spec.pooled[2]} vectors, but a frame has"
+                   f" {count}; that must be a square and at least as many.")
 
 
 def _inlet(name: str, encoder: EncoderConfig, parts: Parts, errors: list[str]) -> Inlet:

@@ -10,6 +10,7 @@ from small import write_recipe
 
 from omnikit.config import compose
 from omnikit.data.collate import Collator
+from omnikit.data.packing import PackedCollator
 from omnikit.data.templates import labels
 from omnikit.errors import DataError, PlanError
 from omnikit.inference.session import Session, build, question
@@ -82,6 +83,14 @@ def test_loss_trains_the_head(session: Session) -> None:
     losses = session.model.losses(batch, ["turn"])
     losses["turn"].backward()
     assert session.model.get_submodule("turn.head").output.weight.grad.abs().sum() > 0
+
+
+@torch.no_grad()
+def test_packed_rows_give_the_same_loss(session: Session) -> None:
+    collate = Collator(session.plan, ["turn"])
+    alone = session.model.losses(collate([TEXT, TALK, NOISE]), ["turn"])["turn"]
+    packed = session.model.losses(PackedCollator(collate)([[TEXT, TALK], [NOISE]]), ["turn"])["turn"]
+    torch.testing.assert_close(packed, alone, atol=1e-5, rtol=1e-5)  # float32, sums of another length
 
 
 def test_unknown_state_names_its_row(plan: Plan) -> None:
