@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -145,6 +145,22 @@ def test_every_parameter_learns() -> None:
     out = encoder(waves(9000, 5000)).data
     (out * torch.randn(out.shape, generator=torch.Generator().manual_seed(0))).sum().backward()
     assert [n for n, p in encoder.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def test_half_precision_and_autocast_stay_finite() -> None:
+    encoder, signal = built(replace(CHUNKED, concat=True)), waves(9000, 1500)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = encoder(signal).data
+    out.float().square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in encoder.parameters())
+    assert encoder.to(torch.bfloat16)(signal).data.isfinite().all()
+
+
+def test_fields_that_came_with_vita_leave_older_runs_their_hash() -> None:
+    first = [f.name for f in fields(MelCnn) if not f.metadata.get("later")]
+    assert first == ["dim", "layers", "heads", "ffn", "channels", "mel_bins", "frame_length_ms", "frame_shift_ms", "scale",
+                     "dither", "normalisation", "dropout", "time_masks", "time_mask_width", "frequency_masks",
+                     "frequency_mask_width", "gain_db"]
 
 
 # ---- limits ----------------------------------------------------------------------------------------------------------
