@@ -125,6 +125,7 @@ def _words(run: Run) -> str:
     words = []
     for token in run.tokens:
         sound = f", {token.seconds:g} s" if token.seconds else ""
+        sound += f", {len(token.tiles)} tiles or frames" if token.tiles else ""
         medium = f"{token.count} vectors{sound}" + (f", “{token.text}”" if token.text else "")
         words.append(medium if token.id is None else token.text.replace("\n", "⏎") or "∅")
     return "·".join(words)

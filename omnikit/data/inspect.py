@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 from omnikit.data.collate import Collator, Row, transcriber
+from omnikit.data.pictures import thumbnail
 from omnikit.data.pieces import Piece
 from omnikit.data.templates import PADDING
 from omnikit.errors import DataError
@@ -34,6 +35,7 @@ class Token:
         id: the token's id; None for a medium.
         count: positions.
         seconds: of a medium that sounds.
+        tiles: of a picture, or frames of a film, small and as data URLs: what the encoder is given.
     """
 
     place: int
@@ -43,6 +45,7 @@ class Token:
     id: int | None = None
     count: int = 1
     seconds: float | None = None
+    tiles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -160,10 +163,11 @@ def _tokens(collator: Collator, row: Row) -> Iterator[Token]:
 
 
 def _medium(plan: Plan, row: Row, branch: str, signals: range, place: int) -> Token:
-    rate, first = plan.inputs[branch].encoder.input.rate, signals[0]
+    rate, first, spec = plan.inputs[branch].encoder.input.rate, signals[0], plan.inputs[branch].pictures
     seconds = round(float(len(row.signals[branch][first]) / rate), 2) if rate else None
     counts = row.counts[branch][first:signals.stop]
-    return Token(place, row.heard[branch][first] or "", branch, count=sum(counts), seconds=seconds)
+    tiles = tuple(thumbnail(row.signals[branch][index], spec) for index in signals) if spec else ()
+    return Token(place, row.heard[branch][first] or "", branch, count=sum(counts), seconds=seconds, tiles=tiles)
 
 
 def _origins(collator: Collator, piece: Piece) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """Pictures from files, and cut into the tiles that an encoder reads. Knows no sample and no model."""
 
+import base64
 import io
 import os
 import warnings
@@ -102,6 +103,14 @@ def coloured(cut: Pixels, spec: PictureSpec) -> NDArray[np.float32]:
         np.multiply(cut[..., channel], np.float32(1 / (255 * deviation)), out=found[:, channel])
         found[:, channel] -= np.float32(mean / deviation)
     return found
+
+
+def thumbnail(tile: NDArray[np.float32], spec: PictureSpec, side: int = 48) -> str:
+    """Give a tile [3, S, S], as an encoder reads it, as the data URL of a small PNG that people see."""
+    colours = tile.transpose(1, 2, 0) * np.array(spec.deviation) + np.array(spec.mean)
+    buffer = io.BytesIO()
+    _resized(_image((255 * colours).round().clip(0, 255).astype(np.uint8)), side, side).save(buffer, format="PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def load_picture(path: str | Path) -> Pixels:

@@ -1,11 +1,16 @@
 # ruff: noqa: E501  # what is shown stands in one line
 """What is shown of a batch is what training gets: held against the collator's own batch."""
 
+import base64
+import io
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from doubles import RATE, TEMPLATE, make_plan, sound, write_tokenizer
+from PIL import Image
+from seeing import asks, make_seer, picture
 
 from omnikit.data.codes import Codes
 from omnikit.data.collate import Collator
@@ -90,3 +95,14 @@ def test_page_stands_alone_and_escapes_what_the_data_says(plan: Plan) -> None:
     assert "<script" not in page and "&lt;script&gt;" in page and "&lt;bos&gt;" in page
     assert not re.search(r"(?:src|href)=|@import|url\(", page)
     assert page.count('class="t answer learnt"') == 2 and TEMPLATE.end == "<end>"
+
+
+def test_a_picture_is_shown_by_its_tiles(tmp_path: Path) -> None:
+    seer = make_seer(write_tokenizer(tmp_path))
+    shown = report("t", Collator(seer, ["text"]), [asks(Part("image", pixels=picture(16, 8)), Part("text", text="one"))])
+    medium, = [token for token in shown.rows[0].tokens if token.id is None]
+    assert (medium.origin, medium.count, len(medium.tiles)) == ("vision", 12, 3)
+    first = Image.open(io.BytesIO(base64.b64decode(medium.tiles[0].partition(",")[2])))
+    expected = Image.fromarray(picture(16, 8)[:, :8]).resize(first.size, Image.Resampling.BICUBIC)
+    assert np.abs(np.asarray(first).astype(int) - np.asarray(expected)).max() <= 1  # rounded twice
+    assert html(shown).count("<img src=\"data:image/png") == 3 and "3 tiles or frames" in html(shown)
