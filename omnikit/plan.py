@@ -13,7 +13,7 @@ from omnikit.errors import ConfigError, DataError, PlanError
 from omnikit.finding import find_reader, find_template, tokenizer_size
 from omnikit.protocols import BackboneConfig, ReaderConfig
 from omnikit.recipe import Recipe
-from omnikit.specs import Template
+from omnikit.specs import PictureSpec, Template
 from omnikit.staging import StagePlan, Wired, plan_stages
 from omnikit.wiring import Inlet, Outlet, Parts, wire_inputs, wire_outputs
 
@@ -32,6 +32,11 @@ class Plan:
     tokenizer: str | None
     readers: dict[str, ReaderConfig]
     stages: dict[str, StagePlan]
+
+    @property
+    def pictures(self) -> PictureSpec | None:
+        """How pictures and films are cut; None where no branch sees."""
+        return next((inlet.pictures for inlet in self.inputs.values() if inlet.pictures), None)
 
     def parts(self) -> dict[str, Any]:
         """Give part name → its dataclass, in wiring order; a part without parameters is among them."""

@@ -33,7 +33,7 @@ def look(recipe: str, overrides: list[str], name: str | None, rows: int, page: P
     collator = Collator(plan, list(stage.stage.loss), codes)
     collator.wanted = tuple(branch for branch in collator.wanted if branch not in notes)  # the rest is read all the same
     readers = {dataset: plan.readers[dataset].build() for dataset in stage.datasets}
-    mixture = Mixture(readers)
+    mixture = Mixture(readers, plan.pictures)
     seed = plan.recipe.seed + list(plan.stages).index(stage.name)
     picks = max(islice(Buckets(mixture, stage.stage.data, rows, seed), 2), key=len)  # one batch of a pass may be short
     picks = _with_each(picks, stage.datasets)

@@ -6,24 +6,25 @@ from typing import TypeVar
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from omnikit.data.signals import questions, spoken
+from omnikit.data.signals import questions, seen_count, spoken
 from omnikit.errors import DataError
 from omnikit.protocols import Reader
+from omnikit.specs import PictureSpec
 from omnikit.types import Batch, Part, Sample
 
 WINDOW = 50  # batches that are sorted together
 CHARACTERS_PER_SECOND = 15.0  # of speech, roughly; weighs text against sound when rows are sorted by length
-SEEN = {"image": 20.0, "video": 160.0}  # seconds of speech with as many vectors, roughly: a tile, a film (VITA-1.5)
+SECONDS_PER_TILE = 20.0  # seconds of speech with as many vectors as a tile or a frame has, roughly (VITA-1.5)
 T = TypeVar("T")
 P = TypeVar("P")
 Pick = tuple[str, int]  # dataset and index
 
 
 class Mixture(Dataset[Sample]):
-    """Samples of several datasets by (dataset, index)."""
+    """Samples of several datasets by (dataset, index); `pictures` says how large their pictures and films are."""
 
-    def __init__(self, readers: Mapping[str, Reader]) -> None:
-        self.readers = readers
+    def __init__(self, readers: Mapping[str, Reader], pictures: PictureSpec | None = None) -> None:
+        self.readers, self.pictures = readers, pictures
         for name, reader in readers.items():
             if len(reader) == 0:
                 raise DataError(f"Dataset {name} is empty, but a stage trains on it; check its path and split.")
@@ -35,7 +36,8 @@ class Mixture(Dataset[Sample]):
         """Give the length of a sample in seconds, roughly; reads headers of media files only."""
         sample = self[pick]
         characters = sum(len(p.text or "") for m in sample.messages for p in m.content if p.type == "text")
-        return sum(map(_seconds, (*questions(sample), *spoken(sample)))) + characters / CHARACTERS_PER_SECOND
+        parts = (*questions(sample), *spoken(sample))
+        return sum(_seconds(part, self.pictures) for part in parts) + characters / CHARACTERS_PER_SECOND
 
 
 class Shares:
@@ -126,9 +128,14 @@ def shuffled(items: list[T], generator: torch.Generator) -> list[T]:
     return [items[index] for index in torch.randperm(len(items), generator=generator).tolist()]
 
 
-def _seconds(part: Part) -> float:
+def _seconds(part: Part, pictures: PictureSpec | None) -> float:
+    if part.type in ("image", "video") and pictures:
+        try:
+            return SECONDS_PER_TILE * seen_count(part, pictures)
+        except DataError:  # as below
+            return 0.0
     if part.type != "audio":
-        return SEEN.get(part.type, 0.0)
+        return 0.0
     if part.audio is not None:
         return len(part.audio) / part.sample_rate
     if part.path is None:

@@ -3,11 +3,14 @@
 from collections import Counter
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from doubles import Echo, EchoReader
+from seeing import SPEC, asks, picture
 
-from omnikit.data.datamodule import Buckets, Mixture, Pick
+from omnikit.data.datamodule import CHARACTERS_PER_SECOND, SECONDS_PER_TILE, Buckets, Mixture, Pick
 from omnikit.errors import DataError
+from omnikit.types import Part
 
 ALL = [("a", i) for i in range(20)]
 
@@ -54,6 +57,15 @@ def test_ranks_share_a_pass_without_overlap() -> None:
     first, second = (flat(list(buckets(rank=rank, world=2))) for rank in range(2))
     assert not set(first) & set(second)
     assert len(first) == len(second)
+
+
+@pytest.mark.parametrize(("part", "tiles"), [
+    (Part("image", pixels=picture(8, 8)), 1), (Part("image", pixels=picture(16, 8)), 3),
+    (Part("video", pixels=np.zeros((9, 8, 8, 3), dtype=np.uint8), frame_rate=3.0), 3), (Part("image", path="no.png"), 0),
+], ids=["picture", "wide picture", "film", "missing"])
+def test_pictures_and_films_count_by_their_tiles(part: Part, tiles: int) -> None:
+    mixture = Mixture({"a": [asks(part, answer="two")]}, SPEC)
+    assert mixture.size(("a", 0)) == pytest.approx(SECONDS_PER_TILE * tiles + len("two") / CHARACTERS_PER_SECOND)
 
 
 def test_empty_dataset_is_refused() -> None:
