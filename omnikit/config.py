@@ -281,7 +281,7 @@ def _refuse_circle(path: Path, values: Mapping[str, Any], above: tuple[Path, ...
 def _schema() -> DictConfig:
     """Give the typed skeleton of a recipe; components stay free mappings, checked against their dataclass later."""
     stages = DictConfig({}, element_type=editable(Stage), key_type=str)
-    tree = OmegaConf.create({"template": None, "system": None, "seed": 0, "run": None, "data": {}})
+    tree = OmegaConf.create({"template": None, "system": None, "seed": 0, "run": None, "stage": None, "data": {}})
     tree["stages"] = stages
     tree["generate"] = OmegaConf.structured(editable(Generate))
     tree["evaluate"] = OmegaConf.create(defaults(Evaluate))

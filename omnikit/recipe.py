@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from omnikit.errors import PlanError, nearest
@@ -24,10 +24,11 @@ _TOP: dict[str, tuple[Any, Any]] = {  # key: type, default
     "system": (str | None, None),
     "seed": (int, 0),
     "run": (str | None, None),
+    "stage": (str | None, None),
 }
 SLOTS = {"encoder": "encoder", "projector": "projector", "head": "head", "units": "codec", "codec": "codec"}
 """What a branch may hold → the kind of component. `units` is a codec that only makes codes, where `codec` cannot."""
-OWN_KEYS = ("backbone", "data", "evaluate", "generate", "name", "run", "seed", "stages", "system", "template")
+OWN_KEYS = ("backbone", "data", "evaluate", "generate", "name", "run", "seed", "stage", "stages", "system", "template")
 Fit = Literal["heads", "units", "vocoder", "import"]
 _NAME = re.compile(r"[a-z][a-z0-9_]*")  # of branches, stages, datasets and titles: some become names of files
 
@@ -150,6 +151,7 @@ class Recipe:
     seed: int
     run: str | None
     picks: dict[str, str] = field(default_factory=dict)  # part → the name that was picked for it; for people only
+    stage: str | None = None  # the only stage that is kept, for a quick try: all that it starts from is fresh
 
     def fingerprint(self) -> str:
         """Give 12 hex digits that change with anything that changes the weights: model, template, data, stages, seed."""
@@ -180,13 +182,15 @@ def parse(values: Mapping[str, Any], name: str, picks: Mapping[str, str] | None 
               if (stage := construct(Stage, {} if value is None else value, f"stages.{key}", errors))}
     generate = construct(Generate, top["generate"], "generate", errors)
     evaluate = construct(Evaluate, top["evaluate"], "evaluate", errors)
+    if top["stage"] is not None:
+        stages = _alone(top["stage"], stages, errors)
     names = {"data": top["data"], "stages": top["stages"], "evaluate.data": evaluate.data if evaluate else {}}
     errors += [f"{place}.{key} is no name; use lower-case letters, digits and _." for place, keys in names.items()
                for key in keys if not _NAME.fullmatch(key)]
     if errors or generate is None or evaluate is None:
         raise PlanError(*errors)
     return Recipe(name, branches, backbone, top["template"], top["system"], data, _ordered(stages), generate, evaluate,
-                  top["seed"], top["run"], dict(picks or {}))
+                  top["seed"], top["run"], dict(picks or {}), top["stage"])
 
 
 def _branch(name: str, value: Any, errors: list[str]) -> dict[str, Choice]:
@@ -221,6 +225,14 @@ def _choice(where: str, value: Any, errors: list[str]) -> Choice | None:
         errors.append(f"{where}.use is missing: pick a component or preset with {where.replace('.', '/')}=<name>.")
         return None
     return Choice(value["use"], {str(k): v for k, v in value.items() if k != "use"})
+
+
+def _alone(name: str, stages: dict[str, Stage], errors: list[str]) -> dict[str, Stage]:
+    """Keep one stage, which then starts from fresh weights."""
+    if name not in stages:
+        errors.append(f"stage is {name!r}, which is no stage.{nearest(name, stages)} Stages: {', '.join(stages) or 'none'}.")
+        return stages
+    return {name: replace(stages[name], after=None, init_from=None)}
 
 
 def _ordered(stages: dict[str, Stage]) -> dict[str, Stage]:

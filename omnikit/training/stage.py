@@ -64,7 +64,7 @@ def train(plan: Plan, config_yaml: str) -> tuple[Path, list[Row]]:
         partial = folder / ".config.yaml.partial"
         partial.write_text(config_yaml)
         partial.replace(folder / "config.yaml")
-    if plan.recipe.run is None:
+    if plan.recipe.run is None and plan.recipe.stage is None:  # a stage alone is a try, and no run to talk to
         with checkpoint.writing(folder):
             link_latest(folder)
     return folder, rows
@@ -166,7 +166,7 @@ def _fit_heads(plan: Plan, stage: StagePlan, model: OmniModel, readers: dict[str
                seed: int) -> tuple[int, dict[str, float]]:
     trainer = lightning(stage, partial, [Bar(stage.name)])
     module = Training(model, stage, partial / "metrics.csv")
-    _fit(trainer, module, batches(stage, Mixture(readers), collator(plan, stage, model), seed))
+    _fit(trainer, module, batches(stage, Mixture(readers, plan.pictures), collator(plan, stage, model), seed))
     return trainer.global_step, module.metrics.last
 
 

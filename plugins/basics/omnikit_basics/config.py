@@ -44,11 +44,14 @@ class Mlp:
     Args:
         hidden: width between two Linears; 0: as wide as the backbone.
         depth: how many Linears, at least 2.
+        norm: LayerNorm before the first Linear, as InternVL has it and VITA has not: an encoder without a last norm gives vectors
+            of any size, which a language model from random weights cannot read.
     """
 
     hidden: int = 256
     depth: int = 2
     activation: Activation = "gelu"
+    norm: bool = field(default=False, metadata=LATER)
 
     def __post_init__(self) -> None:
         _at_least(0, hidden=self.hidden)
@@ -64,7 +67,8 @@ class Mlp:
     def build(self, source: FeatureSpec, dim: int) -> "PointwiseProjector":
         from omnikit_basics.projectors import PointwiseProjector
 
-        return PointwiseProjector((source.dim, *[self.hidden or dim] * (self.depth - 1), dim), self.activation)
+        widths = (source.dim, *[self.hidden or dim] * (self.depth - 1), dim)
+        return PointwiseProjector(widths, self.activation, norm=self.norm)
 
 
 @dataclass(frozen=True)

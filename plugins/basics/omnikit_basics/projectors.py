@@ -17,15 +17,16 @@ PROMPT_SPREAD = 0.02  # of fresh prompts, that of a language model's embeddings
 class PointwiseProjector(nn.Module):
     """Linears with activations between them, each vector alone; `widths` are those of the vectors on the way."""
 
-    def __init__(self, widths: tuple[int, ...], activation: Activation = "gelu") -> None:
+    def __init__(self, widths: tuple[int, ...], activation: Activation = "gelu", *, norm: bool = False) -> None:
         super().__init__()
+        self.norm = nn.LayerNorm(widths[0]) if norm else nn.Identity()
         layers: list[nn.Module] = []
         for narrow, wide in pairwise(widths):
             layers += [nn.Linear(narrow, wide), ACTIVATIONS[activation]()]
         self.layers = nn.Sequential(*layers[:-1])
 
     def forward(self, features: Features) -> Features:
-        return Features(self.layers(features.data), features.lengths, features.rate)
+        return Features(self.layers(self.norm(features.data)), features.lengths, features.rate)
 
 
 class StackProjector(nn.Module):

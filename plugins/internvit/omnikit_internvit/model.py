@@ -74,7 +74,7 @@ def first_positions(grid: int, dim: int) -> Tensor:
     angles = torch.arange(grid)[:, None] * 10000.0 ** (-torch.arange(count) / max(1, count))
     waves = torch.cat([angles.sin(), angles.cos()], dim=1)  # [grid, dim / 2]
     square = torch.cat([waves[:, None].expand(-1, grid, -1), waves[None].expand(grid, -1, -1)], dim=2)
-    return F.pad(square.flatten(0, 1), (0, dim - 4 * count, 1, 0))[None]
+    return F.pad(0.5 * square.flatten(0, 1), (0, dim - 4 * count, 1, 0))[None]
 
 
 def fit_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
