@@ -6,6 +6,7 @@ from typing import Protocol
 from omnikit.errors import ConfigError
 
 REMEMBERED = 65536  # segments; headers and prompts repeat in every row
+SHORT = 256  # characters of a remembered segment: what is longer hardly ever comes again, and would fill the memory
 
 
 class TextCoder(Protocol):
@@ -29,7 +30,7 @@ class Tokenizer:
 
     def ids(self, text: str, *, special: bool = False) -> list[int]:
         """Give the ids of `text`; with `special` also what its tokenizer.json puts around a text (Llama 3: its BOS)."""
-        return list(self._encode(text, special))
+        return list(self._encode(text, special) if len(text) <= SHORT else self._encoded(text, special))
 
     def text(self, ids: list[int]) -> str:
         """Give the text of `ids`, without special tokens and without space around it."""

@@ -13,6 +13,7 @@ from tokenizers import AddedToken
 from tokenizers import Tokenizer as Fast
 from transformers import PreTrainedTokenizerFast
 
+from omnikit.commands.chat import Asked, Asking
 from omnikit.config import compose
 from omnikit.data.tokenizer import Tokenizer, load
 from omnikit.inference import generate
@@ -148,3 +149,12 @@ def test_history_keeps_states_and_leaves_noise_out(talker: Session, dictate) -> 
         dictate(text)
         talker.answer(text="a", history=history)
     assert [message.state for message in history if message.role == "assistant"] == ["audio", "text"]
+
+
+@pytest.mark.parametrize("omega", [None, 10], ids=["whole", "streamed"])
+def test_chat_says_that_noise_has_no_answer(talker: Session, dictate, omega: int | None, tmp_path: Path,
+                                            capsys: pytest.CaptureFixture[str]) -> None:
+    dictate("noise it is three")
+    Asking(talker, None, omega=omega).ask(Asked(text="a"), tmp_path / "answer.wav")
+    assert capsys.readouterr().out.startswith("(noise: no answer)\n")
+    assert not list(tmp_path.iterdir())

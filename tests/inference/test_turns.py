@@ -11,6 +11,7 @@ from small import write_recipe
 from omnikit.config import compose
 from omnikit.data.collate import Collator
 from omnikit.data.packing import PackedCollator
+from omnikit.data.supervision import check_supervised
 from omnikit.data.templates import labels
 from omnikit.errors import DataError, PlanError
 from omnikit.inference.session import Session, build, question
@@ -120,3 +121,9 @@ def test_session_without_the_head_says_so(plan: Plan) -> None:
     outputs = {name: outlet for name, outlet in plan.outputs.items() if name != "turn"}
     with pytest.raises(PlanError, match="has no head that tells states; add one, for example turn/head=state"):
         build(replace(plan, outputs=outputs)).turns([NOISE])
+
+
+def test_stage_without_spoken_rows_is_refused(plan: Plan) -> None:
+    with pytest.raises(DataError, match="branch turn would learn nothing, because no row of dataset rows .2 rows. has audio in a"
+                                        " question with an answer behind it"):
+        check_supervised("understand", plan, ["turn"], {"rows": [TEXT, TEXT]})  # type: ignore[dict-item]  # a list reads as rows
