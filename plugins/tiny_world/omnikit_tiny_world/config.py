@@ -19,6 +19,7 @@ VIEWS: dict[str, tuple[str, ...]] = {
     "speech": ("audio", "transcript", "answer"),
     "reading": ("audio", "transcript"),
     "transcribe": ("audio", "transcript", "answer"),
+    "dictation": ("text", "audio", "transcript", "answer"),
     "noise": ("audio", "answer"),
     "turns": ("audio", "text", "image", "answer"),
 }  # view → what its rows hold
@@ -40,8 +41,8 @@ class TinyWorld:
         view: "captions", "film_captions" (a sentence that names all there is), "pictures", "films" (a written question),
             "spoken_pictures", "spoken_films" (a spoken one), "speech" (a spoken question about numbers and words), "text"
             (the same written), "reading" (audio and what is said, no answer: for a recogniser), "transcribe" (a learned
-            prompt and audio; the answer is what is said), "noise" (statements and sounds not meant for the model), "turns"
-            (questions, noise and written text, for the state).
+            prompt and audio; the answer is what is said), "dictation" (the same, asked in words), "noise" (statements and
+            sounds not meant for the model), "turns" (questions, noise and written text, for the state).
         language: "en", "zh", or "both", which take turns.
         size: number of rows; 0 for the split's default.
         seed: decides what is held out, the order, what is drawn and who speaks.
@@ -54,7 +55,7 @@ class TinyWorld:
     split: Literal["train", "test", "test_unseen"] = "train"
     view: Literal[
         "captions", "film_captions", "pictures", "films", "text", "spoken_pictures", "spoken_films", "speech", "reading",
-        "transcribe", "noise", "turns",
+        "transcribe", "dictation", "noise", "turns",
     ] = "pictures"  # fmt: skip
     language: Literal["en", "zh", "both"] = "both"
     size: int = 0

@@ -29,7 +29,8 @@ class TinyCorpus:
         """Give one conversation: what is shown, the question, and its answer (a reading has none)."""
         row = self._rows[index]
         chance = random.Random(f"made {row.id.replace('_unseen', '')} {self.config.seed}")
-        parts = [*self._seen(row, chance), *([Part("prompt")] if row.prompt else []), self._asked(row, chance)]
+        before = [Part("prompt")] * row.prompt + [Part("text", text=row.before)] * bool(row.before)
+        parts = [*self._seen(row, chance), *before, self._asked(row, chance)]
         messages = [Message("user", tuple(parts))]
         if row.answer is not None:
             messages.append(Message("assistant", (Part("text", text=row.answer),), row.state))

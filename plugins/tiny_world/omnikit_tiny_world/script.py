@@ -19,6 +19,7 @@ UNSEEN = {"en": "en-us+f3", "zh": "cmn+f3"}  # never heard in training
 SPEEDS, PITCHES = (150, 210), (35, 65)  # words per minute and espeak-ng's pitch
 TAKES, FEW = 16, 48  # recordings of one sentence, at most; of one of the few questions about pictures
 BABBLE = 5  # voices at once
+DICTATED = {"en": "please repeat", "zh": "请重复"}  # asks in words for what is said
 DECIBELS = (0.0, 15.0)  # speech over noise
 MIX = ("speech", "statement", "text", "spoken_pictures", "sound", "speech", "statement", "pictures")  # of the view "turns"
 Turn = tuple[int, str]  # how many rows of this language came before, and the language
@@ -48,6 +49,7 @@ class Row:
         voices: what babble is made of.
         state: the answer's state where the row says it.
         prompt: whether a learned prompt comes first.
+        before: what is written before the recording.
     """
 
     id: str
@@ -62,13 +64,14 @@ class Row:
     voices: tuple[Utterance, ...] = ()
     state: str | None = None
     prompt: bool = False
+    before: str = ""
     facts: dict[str, str] = field(default_factory=dict)
 
 
 def rows(config: TinyWorld, size: int) -> list[Row]:
     """Give `size` rows; kinds and languages take turns. "test_unseen" differs from "test" in the voices alone."""
     result = []
-    seed = "reading" if config.view == "transcribe" else config.view  # they share the recordings
+    seed = "reading" if config.view in ("transcribe", "dictation") else config.view  # they share the recordings
     for index in range(size):
         chance = random.Random(f"{seed} {'train' if config.split == 'train' else 'test'} {config.seed} {index}")
         language = LANGUAGES[index % 2] if config.language == "both" else config.language
@@ -162,9 +165,11 @@ def _read(config: TinyWorld, name: str, turn: Turn, chance: random.Random) -> Ro
     else:
         known = held[place % len(held)]
         text = known[place // len(held) % len(known)]
-    answer = text if config.view == "transcribe" else None
-    said = take(text, language, config.split, chance)
-    return Row(name, language, "reading", text, answer, said=said, prompt=config.view == "transcribe")
+    row = Row(name, language, "reading", text, None, said=take(text, language, config.split, chance))
+    if config.view == "reading":
+        return row
+    before = DICTATED[language] if config.view == "dictation" else ""
+    return replace(row, answer=text, prompt=not before, before=before)
 
 
 def _noise(config: TinyWorld, name: str, turn: Turn, chance: random.Random) -> Row:
@@ -214,6 +219,7 @@ WRITERS: dict[str, Callable[[TinyWorld, str, Turn, random.Random], Row]] = {
     "speech": _asked,
     "reading": _read,
     "transcribe": _read,
+    "dictation": _read,
     "noise": _noise,
     "turns": _mixed,
 }

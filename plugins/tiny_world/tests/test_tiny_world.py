@@ -44,7 +44,7 @@ def audio(corpus: TinyCorpus, index: int) -> np.ndarray:
         ("captions", ["image", "text"]), ("film_captions", ["video", "text"]), ("pictures", ["image", "text"]),
         ("films", ["video", "text"]), ("text", ["text"]), ("spoken_pictures", ["image", "audio"]),
         ("spoken_films", ["video", "audio"]), ("speech", ["audio"]), ("reading", ["audio"]),
-        ("transcribe", ["prompt", "audio"]), ("noise", ["audio"]), ("turns", ["audio"]),
+        ("transcribe", ["prompt", "audio"]), ("dictation", ["text", "audio"]), ("noise", ["audio"]), ("turns", ["audio"]),
     ],
 )  # fmt: skip
 def test_a_row_holds_what_its_view_says(view: str, types: list[str]) -> None:
