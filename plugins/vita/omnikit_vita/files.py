@@ -1,0 +1,157 @@
+"""VITA's files opened: the checkpoint in each of its published forms, the encoders' folders. Reads no tensor yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from omnikit.data.tensors import in_file, in_folder, mapping, read_json, torch_file
+from omnikit.errors import RunError
+from omnikit.types import Stored
+from omnikit_vita import names
+from omnikit_vita.layout import STATISTICS, Vita
+from omnikit_vita.listening import read_settings, statistics
+
+EXTRAS = "omnikit.safetensors"
+"""Tensors that the layout does not know, as `omnikit export` writes them, under our names."""
+ALONE = {"mm_projector.bin": "mm_projector.", "audio_adpter.bin": "audio_encoder.adpter."}  # file: what its names contain
+NEEDED = ("model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Everything that a source names.
+
+    Args:
+        home: the config.json.
+        model: every tensor by the main checkpoint's names, wherever it lies.
+        audio: what train.yaml says; empty for a model that does not hear.
+        statistics: of the filter bank, under our names; empty where the checkpoint has them.
+        vision: what InternViT's config.json says; empty where there is none.
+    """
+
+    home: Path
+    config: dict[str, object]
+    model: dict[str, Stored]
+    audio: dict[str, object]
+    audio_home: Path
+    statistics: dict[str, Stored]
+    vision: dict[str, object]
+    extras: dict[str, Stored]
+    tokenizer: Path
+    template: str | None
+
+
+def opened(source: Vita) -> Opened:
+    """Open the files of a source; raises RunError for the first that is missing, unreadable or of another kind."""
+    folder = Path(source.folder).expanduser()
+    if not folder.is_dir():
+        raise RunError(f"{folder} is no folder; give the one with VITA's config.json and weights.")
+    base = Path(source.base).expanduser() if source.base else None
+    home = folder / "config.json" if (folder / "config.json").is_file() or base is None else base / "config.json"
+    model, config = _checkpoint(folder, base), read_json(home)
+    missing = [key for key in NEEDED if config.get(key) is None]
+    if missing:
+        raise RunError(f"{home} lacks {', '.join(missing)}, which nothing else says; give the config.json of a VITA.")
+    audio, vision = _audio_home(source, folder, config), _vision_home(source, folder, config)
+    if vision and not _any(model, names.VISION) and (vision / "model.safetensors").is_file():
+        model |= {names.VISION + name: tensor for name, tensor in in_folder(vision).items()}
+    settings: dict[str, object] = {}
+    found: dict[str, Stored] = {}
+    if audio or _any(model, names.AUDIO):
+        if audio is None:
+            raise RunError(f"{folder} has an audio encoder but no train.yaml, which alone says how it chunks; give the folder"
+                           " of the audio encoder with --audio.")
+        settings = read_settings(audio / "train.yaml")
+        model = _heard(model, audio)
+        if not _any(model, f"{names.LISTENER}global_cmvn.") and (audio / STATISTICS).is_file():
+            found = statistics(audio / STATISTICS)
+    extras = in_file(folder / EXTRAS) if (folder / EXTRAS).is_file() else {}
+    sizes = read_json(vision / "config.json") if vision and (vision / "config.json").is_file() else {}
+    return Opened(home, config, model, settings, (audio or folder) / "train.yaml", found, sizes, extras,
+                  _tokenizer(source, folder, base), source.template)
+
+
+def common_format(tensors: Mapping[str, Stored]) -> str:
+    """Give the one number format of a language model's tensors, or float32, which holds every other."""
+    found = {tensor.dtype for tensor in tensors.values()}
+    return found.pop() if len(found) == 1 and all(getattr(torch, d).is_floating_point for d in found) else "float32"
+
+
+def _checkpoint(folder: Path, base: Path | None) -> dict[str, Stored]:
+    """Give the checkpoint's tensors: a folder's own, or a base's with projectors laid over them."""
+    whole = any(folder.glob("model*.safetensors*")) or any(folder.glob("pytorch_model*.bin*"))
+    alone = [name for name in ALONE if (folder / name).is_file()]
+    if whole or not alone:
+        if base is not None:
+            raise RunError(f"base is given, but {folder} holds no projectors alone ({', '.join(ALONE)}) that would need one;"
+                           " leave it out.")
+        return in_folder(folder)
+    if base is None:
+        raise RunError(f"{folder} holds projectors alone ({', '.join(alone)}); give the folder of the language model that they"
+                       " were trained on with --base.")
+    if not base.is_dir():
+        raise RunError(f"base is {base}, which is no folder; give the language model's.")
+    model = in_folder(base)
+    for file in alone:
+        found = {name: tensor for name, tensor in in_file(folder / file).items() if ALONE[file] in name}
+        if not found:
+            raise RunError(f"{folder / file} holds no tensor named {ALONE[file]}*; copy it again.")
+        model |= {f"model.{name[name.index(ALONE[file]):]}": tensor for name, tensor in found.items()}
+    return model
+
+
+def _heard(model: dict[str, Stored], folder: Path) -> dict[str, Stored]:
+    """Add what the checkpoint lacks of encoder or projector from final.pt, which the original reads only to build them."""
+    wanted = [prefix for prefix in (names.LISTENER, names.ADAPTER) if not _any(model, prefix)]
+    path = folder / "final.pt"
+    if not wanted or not path.is_file():
+        return model
+    found = torch_file(path)
+    inner = found.get("model") if isinstance(found, Mapping) else None
+    tensors = mapping(inner if isinstance(inner, Mapping) else found, path)
+    return model | {names.AUDIO + name: tensor for name, tensor in tensors.items()
+                    if any((names.AUDIO + name).startswith(prefix) for prefix in wanted)}
+
+
+def _audio_home(source: Vita, folder: Path, config: Mapping[str, object]) -> Path | None:
+    """Give the folder with a train.yaml: the given one, the one that config.json names, or the only one inside."""
+    if source.audio:
+        return Path(source.audio).expanduser()
+    named = folder / str(config.get("mm_audio_encoder") or "?")
+    if (named / "train.yaml").is_file():
+        return named
+    inside = sorted(path.parent for path in folder.glob("*/train.yaml"))
+    if len(inside) > 1:
+        raise RunError(f"{folder} has {len(inside)} folders with a train.yaml ({', '.join(path.name for path in inside)}); say"
+                       " which one with --audio.")
+    return inside[0] if inside else None
+
+
+def _vision_home(source: Vita, folder: Path, config: Mapping[str, object]) -> Path | None:
+    if source.vision:
+        path = Path(source.vision).expanduser()
+        if not (path / "config.json").is_file():
+            raise RunError(f"vision is {path}, which has no config.json; give InternViT's folder.")
+        return path
+    named = folder / str(config.get("mm_vision_tower") or "?")
+    return named if (named / "config.json").is_file() else None
+
+
+def _any(model: Mapping[str, Stored], prefix: str) -> bool:
+    return any(name.startswith(prefix) for name in model)
+
+
+def _tokenizer(source: Vita, folder: Path, base: Path | None) -> Path:
+    if source.tokenizer:
+        return Path(source.tokenizer).expanduser()
+    for place in (folder, *([base] if base else [])):
+        for name in ("tokenizer.json", "tokenizer.model"):
+            if (place / name).is_file():
+                return place / name if name.endswith(".json") else place
+    if (folder / "vocab.json").is_file():  # Qwen's older form
+        return folder
+    raise RunError(f"{folder} has no tokenizer.json; give one, or the folder of the language model's, with --tokenizer.")

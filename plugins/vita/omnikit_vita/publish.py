@@ -1,0 +1,233 @@
+"""A model of ours in VITA's published files. What that layout has no words for goes into config.json under one key of ours and
+into a file of its own; a model that the layout holds whole gets neither.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from omnikit.errors import OmnikitError, RunError
+from omnikit.plan import Plan, make
+from omnikit.recipe import parse
+from omnikit.schema import plain
+from omnikit.types import Stored
+from omnikit_vita import experts, names
+from omnikit_vita.convert import KEY, recipe
+from omnikit_vita.files import EXTRAS, opened
+from omnikit_vita.layout import Vita
+
+HOLDS = {"vision.encoder": ("internvit",), "vision.projector": ("mlp", "linear"), "audio.encoder": ("mel_cnn",),
+         "audio.projector": ("strided_conv",), "backbone": ("hf",), "turn.head": ("state",)}
+TYPES = {"qwen2": ("vita-Qwen2", "VITAQwen2ForCausalLM"), "mixtral": ("vita-mixtral", "VITAMixtralForCausalLM"),
+         "mistral": ("vita-nemo", "VITAMistralForCausalLM")}
+FILES = ("weights", "cmvn")  # fields of parts that name files whose tensors are in the model by now
+AUDIO, VISION = "audio-encoder", "InternViT"
+SHARD = 5 * 10**9  # bytes, as transformers cut in the layout's time
+Named = Mapping[str, Stored]
+
+
+def write(plan: Plan, tensors: Mapping[str, Named], folder: Path) -> None:
+    """Write a model's files into a folder that holds its tokenizer already.
+
+    Raises:
+        RunError: the language model is missing or of a kind that the layout does not hold.
+    """
+    parts = _held(plan)
+    model: dict[str, Stored] = {}
+    extras: dict[str, Stored] = {}
+    for part, named in tensors.items():
+        alone = part == "vision.projector" and not any(name.startswith("layers.2.") for name in named)
+        for name, tensor in (experts.apart(named) if part == "backbone" else named).items():
+            if part in parts:
+                model[names.linear(names.to_checkpoint(part, name), alone)] = tensor
+            else:
+                extras[f"{part}.{name}"] = tensor
+    _write_model(model, folder)
+    if "audio.encoder" in parts:
+        _write_audio(plan, model, folder / AUDIO)
+    if "vision.encoder" in parts:
+        (folder / VISION).mkdir()
+        _write_json(folder / VISION / "config.json", _vision(plain(plan.parts()["vision.encoder"])))
+    if extras:
+        save_file({name: tensor.read().contiguous() for name, tensor in extras.items()}, folder / EXTRAS, {"format": "pt"})
+    config = _config(plan, parts)
+    _write_json(folder / "config.json", config)
+    ours = _beyond(plan, folder)
+    if ours:
+        _write_json(folder / "config.json", {**config, KEY: ours})
+    if not (folder / "tokenizer_config.json").is_file() and (folder / "tokenizer.json").is_file():
+        _write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"})
+
+
+def _held(plan: Plan) -> list[str]:
+    """Give the parts that the layout's own files hold: an encoder only with its projector, and the other way round."""
+    used = _uses(plan)
+    family = getattr(plan.backbone, "model_type", None)
+    if used.get("backbone") not in HOLDS["backbone"] or family not in TYPES:
+        raise RunError(f"backbone of this run is {used.get('backbone', 'missing')} ({family}), but layout vita holds hf with"
+                       f" model_type {', '.join(TYPES)}; such a model cannot be exported in it.")
+    fit = [part for part, uses in HOLDS.items() if used.get(part) in uses]
+    fit = [part for part in fit if part != "audio.encoder" or _is_whale(plan)]
+    pairs = {f"{branch}.{slot}": f"{branch}.{other}" for branch in ("vision", "audio")
+             for slot, other in (("encoder", "projector"), ("projector", "encoder"))}
+    return [part for part in fit if pairs.get(part, part) in fit]
+
+
+def _is_whale(plan: Plan) -> bool:
+    """Say whether an audio encoder has the tensors of the published one: relative positions, fixed statistics."""
+    facts = plain(plan.parts()["audio.encoder"])
+    return bool(facts["positions"] == "relative" and facts["normalisation"] == "fixed" and facts["embed"])
+
+
+def _uses(plan: Plan) -> dict[str, str]:
+    used = {f"{branch}.{slot}": choice.use for branch, slots in plan.recipe.branches.items() for slot, choice in slots.items()}
+    return used | ({"backbone": plan.recipe.backbone.use} if plan.recipe.backbone else {})
+
+
+def _write_model(model: Named, folder: Path) -> None:
+    shards = list(_shards(model))
+    if len(shards) == 1:
+        save_file(_read(model, shards[0]), folder / "model.safetensors", {"format": "pt"})
+        return
+    places: dict[str, str] = {}
+    for number, shard in enumerate(shards, 1):
+        file = f"model-{number:05}-of-{len(shards):05}.safetensors"
+        save_file(_read(model, shard), folder / file, {"format": "pt"})
+        places |= dict.fromkeys(shard, file)
+    total = sum(_size(tensor) for tensor in model.values())
+    _write_json(folder / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": places})
+
+
+def _read(model: Named, shard: list[str]) -> dict[str, torch.Tensor]:
+    return {name: model[name].read().contiguous() for name in shard}
+
+
+def _shards(model: Named) -> Iterator[list[str]]:
+    shard: list[str] = []
+    room = SHARD
+    for name, tensor in model.items():
+        if shard and _size(tensor) > room:
+            yield shard
+            shard, room = [], SHARD
+        shard.append(name)
+        room -= _size(tensor)
+    yield shard
+
+
+def _size(tensor: Stored) -> int:
+    dtype: torch.dtype = getattr(torch, tensor.dtype)
+    return torch.Size(tensor.shape).numel() * dtype.itemsize
+
+
+def _write_audio(plan: Plan, model: Named, folder: Path) -> None:
+    """Write the audio encoder's folder: train.yaml, statistics, and its tensors once more, as the original wants them."""
+    import yaml
+
+    folder.mkdir()
+    inside = {name.removeprefix(names.AUDIO): tensor.read() for name, tensor in model.items() if name.startswith(names.AUDIO)}
+    torch.save(inside, folder / "final.pt")
+    mean, istd = (inside[f"encoder.global_cmvn.{name}"].double() for name in ("mean", "istd"))
+    squares = istd.pow(-2) + mean.square()  # sums over one frame
+    _write_json(folder / "global_cmvn", {"mean_stat": mean.tolist(), "var_stat": squares.tolist(), "frame_num": 1})
+    settings = _train_yaml(plain(plan.parts()["audio.encoder"]), plain(plan.parts()["audio.projector"]), plan)
+    (folder / "train.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+
+
+def _train_yaml(encoder: Mapping[str, object], projector: Mapping[str, object], plan: Plan) -> dict[str, object]:
+    dim, bins = encoder["dim"], encoder["mel_bins"]
+    transformer = {"input-dim": dim, "output-dim": dim, "attention-dim": dim, "attention-heads": encoder["heads"],
+                   "linear-units": encoder["ffn"], "num-blocks": encoder["layers"], "dropout-rate": encoder["dropout"],
+                   "attention-dropout-rate": 0.0, "positional-dropout-rate": encoder["dropout"], "input-layer": "linear",
+                   "pos-enc-class": "rel-enc", "normalize-before": True, "concat-after": encoder["concat"],
+                   "positionwise-layer-type": "linear", "chunk_size": encoder["chunk_size"] or -1,
+                   "left_chunks": -1 if encoder["left_chunks"] is None else encoder["left_chunks"],
+                   "dynamic-chunks": encoder["dynamic"] != "never"}
+    subsampling = {"rate": 4, "input-dim": bins, "output-dim": dim, "dropout-rate": encoder["dropout"]}
+    prompts = projector["prompts"] or None
+    return {
+        "input_dim": bins, "output_dim": dim, "is_json_cmvn": True, "cmvn_file": "global_cmvn",
+        "encoder_conf": {
+            "overview_conf": {"encoder-input-dim": bins, "encoder-output-dim": dim,
+                              "encoder-layer-config": "subsampling-transformer"},
+            "para_conf": {"subsampling": {f"subsampling-{key}": value for key, value in subsampling.items()},
+                          "transformer": {f"transformer-{key}": value for key, value in transformer.items()}}},
+        "model_conf": {"enc_out_dim": dim, "llm_embed_dim": plan.backbone.dim if plan.backbone else None,
+                       "kernel_size": projector["kernel"], "adpter_type": "subsampling", "add_audio_bos_eos": False,
+                       "activation_func": projector["activation"], "norm": projector["norm"], "freeze_encoder": True,
+                       "freeze_adpter": False, "audio_prompt_finetune": prompts is not None, "audio_prompt_num": prompts},
+        "dataset_conf": {"resample_conf": {"resample_rate": 16000},
+                         "fbank_conf": {"num_mel_bins": bins, "frame_length": encoder["frame_length_ms"],
+                                        "frame_shift": encoder["frame_shift_ms"], "dither": encoder["dither"]}}}
+
+
+def _vision(facts: Mapping[str, object]) -> dict[str, object]:
+    """Give InternViT's config.json with its original keys."""
+    return {"architectures": ["InternVisionModel"], "model_type": "intern_vit_6b", "hidden_size": facts["dim"],
+            "image_size": facts["size"], "patch_size": facts["patch"], "num_hidden_layers": facts["layers"],
+            "num_attention_heads": facts["heads"], "intermediate_size": facts["ffn"], "qkv_bias": facts["qkv_bias"],
+            "qk_normalization": facts["qk_norm"], "norm_type": "layer_norm" if facts["norm"] == "layer" else "rms_norm",
+            "layer_norm_eps": facts["eps"], "hidden_act": "gelu", "drop_path_rate": facts["drop_path"],
+            "initializer_factor": facts["layer_scale"], "torch_dtype": "bfloat16"}
+
+
+def _config(plan: Plan, parts: list[str]) -> dict[str, object]:
+    """Give config.json with the original's keys: of a language model, and its own."""
+    llm, own = plain(plan.backbone), {part: plain(plan.parts()[part]) for part in parts}
+    model_type, architecture = TYPES[llm["model_type"]]
+    ends = list(llm["ends"])
+    config: dict[str, object] = {
+        "architectures": [architecture], "model_type": model_type, "hidden_size": llm["dim"],
+        "num_hidden_layers": llm["layers"], "num_attention_heads": llm["heads"], "num_key_value_heads": llm["kv_heads"],
+        "intermediate_size": llm["ffn"], "vocab_size": llm["vocabulary"], "max_position_embeddings": llm["context"],
+        "rms_norm_eps": llm["rms_eps"], "rope_theta": llm["rope_theta"], "tie_word_embeddings": llm["tie_embeddings"],
+        "torch_dtype": llm["dtype"], "hidden_act": "silu", "attention_dropout": 0.0, "use_cache": True,
+        "eos_token_id": ends[0] if len(ends) == 1 else ends or None, "tokenizer_padding_side": "right",
+        "tokenizer_model_max_length": 9100 if model_type == "vita-mixtral" else 6200, "image_aspect_ratio": "square"}
+    if llm["experts"]:
+        config |= {"num_local_experts": llm["experts"], "num_experts_per_tok": llm["experts_per_token"]}
+    if "vision.encoder" in parts:
+        tower, depth = own["vision.encoder"], own["vision.projector"].get("depth")
+        config |= {"mm_vision_tower": VISION, "mm_hidden_size": 4 * tower["dim"], "mm_vision_select_layer": tower["layer"],
+                   "mm_projector_type": f"mlp{depth}x_gelu" if depth else "linear", "unfreeze_vision_tower": False}
+    if "audio.encoder" in parts:
+        config |= {"mm_audio_encoder": AUDIO, "freeze_audio_encoder": True, "freeze_audio_encoder_adapter": False}
+    return config
+
+
+def _beyond(plan: Plan, folder: Path) -> dict[str, object]:
+    """Give what the files as they are would be read wrongly without: whole parts (null: there is none), and keys of the top."""
+    own = _settings(plan)
+    try:
+        read = make(parse(recipe(opened(Vita(str(folder)))), "read back"))
+    except OmnikitError:  # a part is not in the layout's files at all
+        return {"parts": own, "keys": _keys(plan)}
+    theirs, keys = _settings(read), _keys(read)
+    parts: dict[str, object] = {part: choice for part, choice in own.items() if choice != theirs.get(part)}
+    parts |= {part: None for part in theirs if part not in own}
+    differing = {key: value for key, value in _keys(plan).items() if value != keys[key]}
+    return {key: value for key, value in (("parts", parts), ("keys", differing)) if value}
+
+
+def _settings(plan: Plan) -> dict[str, dict[str, object]]:
+    """Give part → how a recipe writes it, with every field; nothing that names files."""
+    uses, found = _uses(plan), {}
+    for part, config in plan.parts().items():
+        config = replace(config, **{f.name: None for f in fields(config) if f.name in FILES})
+        if part == "backbone":
+            config = replace(config, tokenizer="", template=plan.recipe.template or config.template)
+        found[part] = {"use": uses[part], **plain(config)}
+    return found
+
+
+def _keys(plan: Plan) -> dict[str, object]:
+    return {"system": plan.recipe.system, "generate": plain(plan.recipe.generate)}
+
+
+def _write_json(path: Path, values: object) -> None:
+    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

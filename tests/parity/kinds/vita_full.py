@@ -1,0 +1,207 @@
+"""VITA whole: published, imported, fed, compared, exported. Sizes, inputs and limits are the case's own."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import yaml
+from parity.case import Case, ReplayError
+from parity.kinds.llama_omni_full import call
+from safetensors.torch import load_file, save_file
+from tokenizers import AddedToken, Tokenizer
+from tokenizers.models import WordLevel
+from torch import Tensor, nn
+
+import omnikit
+from omnikit.data.collate import padded
+from omnikit.inference.generate import Sampling, generate
+from omnikit.model import OmniModel, Taps
+from omnikit.types import Batch, Features, Signal, Targets
+
+MARKS = {-200: "vision", -500: "audio"}  # in a case's ids
+IGNORED = -100
+SPECIALS = ("<|im_start|>", "<|im_end|>", "<s>", "</s>")
+
+
+class Fbank(nn.Module):
+    """VITA's encoder from the filter bank [B, frames, bins] on; it pads before it normalises, so padding has numbers too."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, signal: Signal) -> Features:
+        numbers = self.encoder.normalisation
+        mel = (signal.data - numbers.mean) * numbers.istd  # type: ignore[operator, union-attr]  # mel_cnn's own
+        return self.encoder.encode(mel, signal.lengths)  # type: ignore[operator, no-any-return]  # mel_cnn's own
+
+
+def matches(case: Case) -> bool:
+    held = "".join(case.weights)
+    return {"llm", "audio_encoder", "vision"} <= set(case.config) and "model.mm_projector" in held and "lm_head" in held
+
+
+def replay(case: Case) -> None:
+    folder, run, out = (case.scratch / name for name in ("published", "run", "exported"))
+    write(case, folder)
+    call("import", "vita", str(folder), "--out", str(run))
+    model = omnikit.load(run).model.cpu()
+    model.get_submodule("audio").encoder = Fbank(model.get_submodule("audio.encoder"))
+    learn(case, model)
+    answer(case, model)
+    call("export", "vita", str(run), "--out", str(out))
+    back = {name: tensor for file in sorted(out.glob("model*.safetensors")) for name, tensor in load_file(file).items()}
+    wrong = sorted(name for name in case.weights.keys() | back.keys()
+                   if name not in back or name not in case.weights or not torch.equal(back[name], case.weights[name]))
+    case.equal(f"exported tensors{': ' + wrong[0] if wrong else ''}", wrong, [])
+    inner = torch.load(out / "audio-encoder" / "final.pt", weights_only=True)
+    case.equal("exported encoder", all(torch.equal(t, back[f"model.audio_encoder.{n}"]) for n, t in inner.items()), True)
+    call("import", "vita", str(out), "--out", str(case.scratch / "again"))
+    kept = [load_file(place / "imported" / "weights.safetensors") for place in (run, case.scratch / "again")]
+    same = kept[0].keys() == kept[1].keys() and all(torch.equal(kept[0][name], kept[1][name]) for name in kept[0])
+    case.equal("imported again", same, True)
+
+
+# ---- the published folder ----
+
+
+def write(case: Case, folder: Path) -> None:
+    """Write a case's model as VITA is published: one set of safetensors, the settings of both encoders beside it."""
+    audio, tower = folder / "audio-encoder", folder / "InternViT"
+    audio.mkdir(parents=True)
+    tower.mkdir()
+    save_file({name: tensor.contiguous() for name, tensor in case.weights.items()}, folder / "model.safetensors",
+              metadata={"format": "pt"})
+    config, llm = case.config, case.config["llm"]
+    said = {"mm_audio_encoder": audio.name, "mm_vision_tower": tower.name, "torch_dtype": "float32",
+            "mm_projector_type": config["mm_projector_type"], "mm_vision_select_layer": config.get("select_layer", -1)}
+    (folder / "config.json").write_text(json.dumps({**said, **llm}))
+    (tower / "config.json").write_text(json.dumps(config["vision"]))
+    settings = {"encoder_conf": config["audio_encoder"], "model_conf": config["audio_adapter"]}
+    (audio / "train.yaml").write_text(yaml.safe_dump(settings))
+    size = llm["vocab_size"]
+    words = [f"w{number}" for number in range(size - len(SPECIALS))] + list(SPECIALS)
+    tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(words)}, unk_token="w0"))
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIALS])
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
+# ---- batches ----
+
+
+@dataclass
+class Line:
+    """One row with its media in their places, and where its given positions went."""
+
+    tokens: list[int] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    places: dict[str, list[int]] = field(default_factory=lambda: {"vision": [], "audio": []})
+    heard: dict[str, list[int]] = field(default_factory=lambda: {"vision": [], "audio": []})
+
+
+def lines(case: Case, counts: dict[str, list[int]]) -> list[Line]:
+    """Spread the case's rows; one without a medium takes a stand-in for it, which its model does not read."""
+    ids, found, taken = case.inputs["input_ids"], [], {"vision": 0, "audio": 0}
+    mask = case.inputs.get("attention_mask", torch.ones_like(ids))
+    labels = case.inputs.get("labels", torch.full_like(ids, IGNORED))
+    for row, kept in enumerate(mask.sum(1).tolist()):
+        line = Line()
+        for token, label in zip(ids[row, :kept].tolist(), labels[row, :kept].tolist(), strict=True):
+            spread(line, token, label, counts, taken)
+        taken = {name: start + max(len(line.heard[name]), 1) for name, start in taken.items()}
+        found.append(line)
+    return found
+
+
+def spread(line: Line, token: int, label: int, counts: dict[str, list[int]], taken: dict[str, int]) -> None:
+    branch, count = MARKS.get(token), 1
+    if branch:
+        number = taken[branch] + len(line.heard[branch])
+        count = counts[branch][number]
+        line.heard[branch].append(number)
+        line.places[branch] += range(len(line.tokens), len(line.tokens) + count)
+    line.tokens += [0 if branch else token] * count
+    line.labels += [IGNORED if branch else label] * count
+
+
+def signals(case: Case) -> dict[str, Signal]:
+    images, mel = case.inputs.get("images"), case.inputs.get("audios_fbank")
+    if images is None or mel is None:
+        raise ReplayError("it has no inputs images and audios_fbank")
+    return {"vision": Signal(images, torch.ones(len(images), dtype=torch.int64)),
+            "audio": Signal(mel, case.inputs["audios_lengths"])}
+
+
+def batched(rows: list[Line], given: dict[str, Signal], counts: dict[str, list[int]]) -> Batch:
+    longest = max(len(line.tokens) for line in rows)
+    heard = {name: [number for line in rows for number in line.heard[name]] for name in given}
+    there = {name: signal for name, signal in given.items() if heard[name]}
+    answers = [[place for place, label in enumerate(line.labels) if label != IGNORED] for line in rows]
+    wanted = [[line.labels[place] for place in places] for line, places in zip(rows, answers, strict=True)]
+    return Batch(
+        tokens=padded([line.tokens for line in rows], 0), lengths=torch.tensor([len(line.tokens) for line in rows]),
+        answers=padded(answers, 0), answer_lengths=torch.tensor([len(places) for places in answers]),
+        signals={name: Signal(signal.data[heard[name]], signal.lengths[heard[name]]) for name, signal in there.items()},
+        slots={name: torch.tensor([row * longest + place for row, line in enumerate(rows) for place in line.places[name]])
+               for name in there},
+        counts={name: [counts[name][number] for number in heard[name]] for name in there},
+        rows={name: [row for row, line in enumerate(rows) for _ in line.heard[name]] for name in there},
+        targets={"text": Targets(padded(wanted, IGNORED), torch.tensor([len(line) for line in wanted]))},
+        ids=[str(row) for row in range(len(rows))])
+
+
+# ---- comparisons ----
+
+
+def learn(case: Case, model: OmniModel) -> None:
+    """Compare every medium, the spliced batch and what the language model makes of it; padding is compared with nothing."""
+    given, atol = signals(case), case.limit("logits_atol", "atol", 2e-4)
+    seen, heard = model.projector("vision")(model.encoder("vision")(given["vision"])), model.projector("audio")(
+        model.encoder("audio")(given["audio"]))
+    counts = {"vision": seen.lengths.tolist(), "audio": heard.lengths.tolist()}
+    case.close("image_visual_tokens", seen.data, atol=atol)
+    close_where(case, "audio_inputs_embeds", heard.data, lengths_mask(heard.lengths, heard.data.shape[1]), atol)
+    if "audios_lengths_for_llm" in case.inputs:
+        case.equal("audio positions", counts["audio"], case.inputs["audios_lengths_for_llm"].tolist())
+    rows = lines(case, counts)
+    batch = batched(rows, given, counts)
+    taps, valid = Taps(model, batch), lengths_mask(batch.lengths, batch.tokens.shape[1])
+    labels = padded([line.labels for line in rows], IGNORED)
+    if "spliced_attention_mask" in case.outputs:
+        case.equal("spliced_attention_mask", valid.to(torch.uint8), case.outputs["spliced_attention_mask"].to(torch.uint8))
+    if "spliced_labels" in case.outputs:
+        case.equal("spliced_labels", labels, case.outputs["spliced_labels"])
+    close_where(case, "spliced_inputs_embeds", taps.inputs, valid, atol)
+    close_where(case, "last_hidden_state", taps.hidden, valid, atol)
+    close_where(case, "logits", model.language_model().logits(taps.hidden), valid, atol)
+    case.close("loss", model.losses(batch, ["text"])["text"], atol=case.limit("loss_atol", "atol", 1e-5))
+
+
+def close_where(case: Case, output: str, found: Tensor, mask: Tensor, atol: float) -> None:
+    expected = case.outputs.get(output)
+    if expected is not None and expected.shape == found.shape:
+        found, expected = found[mask], expected[mask]
+    case.close(output, found, atol=atol, expected=expected)
+
+
+def lengths_mask(lengths: Tensor, width: int) -> Tensor:
+    return torch.arange(width) < lengths[:, None]
+
+
+def answer(case: Case, model: OmniModel) -> None:
+    """Compare the ids that are written greedily behind the case's prompt."""
+    expected, ids = case.words_out.get("generated_ids"), case.inputs.get("generate_input_ids")
+    if expected is None or ids is None:
+        return
+    given = signals(case)
+    chosen = {name: case.inputs[f"generate_{word}_rows"] for name, word in (("vision", "image"), ("audio", "audio"))}
+    picked = {name: Signal(given[name].data[rows], given[name].lengths[rows]) for name, rows in chosen.items()}
+    counts = {name: model.projector(name)(model.encoder(name)(signal)).lengths.tolist() for name, signal in picked.items()}
+    line = Line()
+    for token in ids[0].tolist():
+        spread(line, token, IGNORED, counts, {"vision": 0, "audio": 0})
+    wanted = Sampling((case.config["llm"]["vocab_size"] - 1,), len(expected))  # as the case says, its last id is the end
+    found = generate(model, batched([line], picked, counts), wanted).tokens[0]
+    case.equal("generated_ids", found, expected)
+    case.compared |= {name for name in case.words_out if name.startswith("top1")}  # of the case's making
