@@ -10,7 +10,16 @@ from omnikit.commands.table import columns
 from omnikit.errors import ConfigError
 
 EXAMPLE = "example: omnikit eval llama_omni/tiny --recogniser recogniser/tiny --limit 300"
-MEASURES = ("recogniser", "limit", "batch_size", "latency_rows", "omega", "keep_wavs")  # what --rescore cannot change
+MEASURES = ("recogniser", "limit", "batch_size", "latency_rows", "omega", "keep_wavs", "data")  # what --rescore cannot change
+
+COLUMNS = {
+    "exact": "exact", "exact_with_other_audio": "other audio", "exact_with_other_picture": "other picture",
+    "exact_with_other_film": "other film", "text_wer": "text WER", "text_cer": "CER", "transcript_wer": "transcript WER",
+    "transcript_cer": "CER", "speech_wer": "speech WER", "speech_cer": "CER", "natural_wer": "natural WER",
+    "natural_cer": "CER"}
+GROUPS = ("kinds", "languages", "modalities")
+WAYS = {"answer": "the answer", "head": "the head"}
+DIFFERENCES = ("exact", "text_wer", "text_cer", "transcript_wer", "transcript_cer")
 
 
 def run(argv: list[str]) -> int:
@@ -26,6 +35,10 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--speak-with", choices=("codec", "units"), default="codec", help="units: the part that makes the"
                         " codes speaks them, for comparison; kept under eval_units/")
     parser.add_argument("--keep-wavs", action="store_true", default=None, help="keep the generated speech too")
+    parser.add_argument("--stage", help="score the weights as they were after this stage; kept under eval_after_STAGE/")
+    parser.add_argument("--data", type=titles, help="score only these titles of evaluate.data (pictures,films)")
+    parser.add_argument("--against", metavar="STAGE", help="also print how far numbers are from those of --stage STAGE, which"
+                        " must be scored before")
     parser.add_argument("--rescore", action="store_true", help="compute the card again from the kept answers, without the"
                         " model")
     arguments = parser.parse_args(argv)
@@ -34,26 +47,73 @@ def run(argv: list[str]) -> int:
         raise ConfigError(f"--rescore computes from kept answers, so --{next(iter(given)).replace('_', '-')} cannot change"
                           " anything; leave one of them out.")
 
-    from omnikit.evaluation.score import Options, rescore, score
+    from omnikit.evaluation.score import Options, earlier, rescore, score
 
+    before = earlier(arguments.run, arguments.against, arguments.speak_with) if arguments.against else {}
     if arguments.rescore:
-        folder, card = rescore(arguments.run, arguments.speak_with)
+        folder, card = rescore(arguments.run, arguments.speak_with, arguments.stage)
     else:
         given |= {"omegas": given.pop("omega")} if "omega" in given else {}
-        folder, card = score(arguments.run, Options(speaks_with=arguments.speak_with, **given))
-    sys.stdout.write(f"\n{table(card)}\nThe card is {folder}/card.html; numbers and answers are beside it.\n")
+        folder, card = score(arguments.run, Options(speaks_with=arguments.speak_with, stage=arguments.stage, **given))
+    sys.stdout.write(f"\n{table(card)}")
+    if arguments.against:
+        sys.stdout.write(f"\n{changes(card, before, arguments.against)}")
+    sys.stdout.write(f"\nThe card is {folder}/card.html; numbers and answers are beside it.\n")
     return 0
 
 
 def table(card: Mapping[str, Any]) -> str:
-    """Set a card's main numbers in one table: a line for each dataset, then one for each kind of question in it."""
-    rows = [("data", "rows", "exact", "other audio", "speech WER", "CER", "natural WER", "CER")]
+    """Set a card's main numbers in tables: a line for each dataset, then one for each kind of question, language and modality
+    in it; and how well states were told."""
+    there = [(name, words) for name, words in COLUMNS.items() if any(found["numbers"].get(name) for found in _scores(card))]
+    rows: list[tuple[str, ...]] = [("data", "rows", *(words for _, words in there))]
     for title, found in card["scores"].items():
-        names = ("exact", "exact_with_other_audio", "speech_wer", "speech_cer", "natural_wer", "natural_cer")
-        rows.append((title, str(found["rows"]), *(_percent(found["numbers"][name]) for name in names)))
-        rows += [(f"  {kind}", str(some["exact"]["count"]), _percent(some["exact"]), "", "", "", "", "")
-                 for kind, some in found["kinds"].items()]
-    return columns(rows) + _soon(card["latency"])
+        rows.append((title, str(found["rows"]), *(_percent(found["numbers"].get(name)) for name, _ in there)))
+        rows += [(f"  {word or '–'}", str(_count(some)), *(_percent(some[name]) if some.get(name) else "" for name, _ in there))
+                 for group in GROUPS for word, some in found.get(group, {}).items()]
+    return columns(rows) + _states(card) + _soon(card["latency"])
+
+
+def _scores(card: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return list(card["scores"].values())
+
+
+def _count(numbers: Mapping[str, Any]) -> int:
+    return next((int(one["count"]) for one in numbers.values() if one), 0)
+
+
+def _states(card: Mapping[str, Any]) -> str:
+    """Set how well states were told, and which was taken for which."""
+    rows: list[tuple[str, ...]] = [("states", "told by", "accuracy", "noise precision", "noise recall", "is: taken for")]
+    for title, found in card["scores"].items():
+        for way, some in found.get("states", {}).items():
+            rows.append((title, WAYS[way], *map(_percent, some["numbers"].values()), _decisions(some["confusion"])))
+            rows += [(f"  {name}", "", *map(_percent, those.values()), "") for name, those in some["conditions"].items()]
+    return f"\n{columns(rows)}" if len(rows) > 1 else ""
+
+
+def _decisions(confusion: Mapping[str, Mapping[str, int]]) -> str:
+    told = {state: ", ".join(f"{count} {decided}" for decided, count in row.items() if count)
+            for state, row in confusion.items()}
+    return "; ".join(f"{state}: {words}" for state, words in told.items() if words)
+
+
+def changes(card: Mapping[str, Any], before: Mapping[str, Any], stage: str) -> str:
+    """Set how far exact answers and errors are from those after an earlier stage, in points, where both were scored."""
+    names = {name: words for name, words in COLUMNS.items() if name in DIFFERENCES}
+    rows: list[tuple[str, ...]] = [("data", f"points since {stage}:", *names.values())]
+    for title, found in card["scores"].items():
+        old = before["scores"].get(title)
+        if old is None:
+            continue
+        rows.append((title, "", *(_points(found["numbers"].get(name), old["numbers"].get(name)) for name in names)))
+        rows += [(f"  {word or '–'}", "", *(_points(some.get(name), old[group][word].get(name)) for name in names))
+                 for group in GROUPS for word, some in found[group].items() if word in old.get(group, {})]
+    return columns(rows)
+
+
+def _points(now: Mapping[str, float] | None, before: Mapping[str, float] | None) -> str:
+    return f"{100 * (now['value'] - before['value']):+.1f}" if now and before else "–"
 
 
 def _soon(latency: Mapping[str, Any]) -> str:
@@ -65,6 +125,11 @@ def _soon(latency: Mapping[str, Any]) -> str:
 
 def _percent(number: Mapping[str, float] | None) -> str:
     return "–" if number is None else f"{100 * number['value']:.1f} %"
+
+
+def titles(word: str) -> tuple[str, ...]:
+    """Read words with commas between, for argparse."""
+    return tuple(part.strip() for part in word.split(","))
 
 
 def at_least_zero(word: str) -> int:

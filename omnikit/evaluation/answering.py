@@ -1,9 +1,9 @@
-"""A run answers its held-out questions, again with another question's audio, and a recogniser hears what it says."""
+"""A run answers its held-out questions, again with another row's media, and a recogniser hears what it says."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -16,10 +16,13 @@ from omnikit.data.media import save_audio
 from omnikit.data.signals import questions, spoken, waveform
 from omnikit.data.templates import said
 from omnikit.errors import DataError, PlanError
-from omnikit.evaluation.records import Record
+from omnikit.evaluation.controls import MEDIA, changed, modality, state_of
+from omnikit.evaluation.records import NONE, Record
 from omnikit.inference.session import Session
+from omnikit.inference.turns import teller
+from omnikit.plan import Inlet, Plan
 from omnikit.training.progress import progress
-from omnikit.types import Answer, Message, Part, Sample
+from omnikit.types import Answer, Part, Sample
 
 Sound = tuple[NDArray[np.float32], int]
 
@@ -48,19 +51,21 @@ class Examiner:
 
     def records(self, samples: Sequence[Sample], title: str) -> list[Record]:
         """Ask every question of a dataset."""
-        others = rotated(samples)
+        others = {medium: changed(samples, medium) for medium in MEDIA}
         rows: list[Record] = []
         with progress(f"eval {title}") as report:
             for start in range(0, len(samples), self.batch_size):
                 part = slice(start, start + self.batch_size)
-                rows += self._batch(samples[part], others[part], title, start)
+                controls = zip(*(self._texts(others[medium][part]) for medium in MEDIA), strict=True)
+                rows += [replace(row, other=audio, other_picture=picture, other_film=film) for row, (audio, picture, film)
+                         in zip(self._batch(samples[part], title, start), controls, strict=True)]
                 report(len(rows) / len(samples))
         return rows
 
-    def _batch(self, samples: Sequence[Sample], others: Sequence[Sample | None], title: str, start: int) -> list[Record]:
-        expected = [_expected(sample) for sample in samples]
-        answers = [self._spoken(a) for a in self.session.answers(samples, speak=self.session.speech is not None, greedy=True)]
-        controls = self._texts(others)
+    def _batch(self, samples: Sequence[Sample], title: str, start: int) -> list[Record]:
+        expected = [self._expected(sample) for sample in samples]
+        answers = [self._spoken(answer) for answer in self._answers(samples)]
+        told, transcripts = self._told(samples), self._transcripts(samples)
         making = _making(self.session)
         hearing = _rate(self.ear) if self.ear else making
         natural = [self._natural(sample, hearing) for sample in samples]
@@ -68,14 +73,56 @@ class Examiner:
         heard, natural_heard = self._heard([_sound(answer) for answer in answers]), self._heard(natural)
         return [Record(
             sample.id, expected[i], answers[i].text, tuple(part.text for part in questions(sample)), dict(sample.facts),
-            controls[i], heard[i], natural_heard[i], answers[i].codes, _seconds(_sound(answers[i])), _seconds(natural[i]),
-            self._codes(made[i]), self._keep(answers[i], title, start + i)) for i, sample in enumerate(samples)]
+            None, heard[i], natural_heard[i], answers[i].codes, _seconds(_sound(answers[i])), _seconds(natural[i]),
+            self._codes(made[i]), self._keep(answers[i], title, start + i), modality=modality(sample),
+            expected_state=state_of(sample), state=self._state(answers[i]), told=told[i],
+            said=_said(sample), transcripts=transcripts[i]) for i, sample in enumerate(samples)]
 
     def _texts(self, samples: Sequence[Sample | None]) -> list[str | None]:
         """Give the text answers; None where nothing is asked."""
         asked = [sample for sample in samples if sample is not None]
-        answers = iter(self.session.answers(asked, speak=False, greedy=True) if asked else [])
-        return [next(answers).text if sample is not None else None for sample in samples]
+        answers = iter(self.session.answers(asked, speak=False, greedy=True) if asked and self._writes else [])
+        return [next(answers).text if sample is not None and self._writes else None for sample in samples]
+
+    @property
+    def _writes(self) -> bool:
+        return self.session.plan.backbone is not None
+
+    def _answers(self, samples: Sequence[Sample]) -> list[Answer]:
+        """Give the answers; empty ones of a run that only transcribes."""
+        if not self._writes:
+            return [Answer("")] * len(samples)
+        return self.session.answers(samples, speak=self.session.speech is not None, greedy=True)
+
+    def _expected(self, sample: Sample) -> str:
+        """Give the text that a row's answer has; "" where only its sound is written down."""
+        answers = said(sample.messages)
+        if not answers and not (_said(sample) and transcribes(self.session.plan)):
+            raise DataError(f"Row {sample.id} has no answer, so it cannot be scored; give it one.")
+        return answers[-1] if answers and self._writes else ""
+
+    def _state(self, answer: Answer) -> str | None:
+        """Give the state that an answer begins with, "none" for none; None where the template has no states."""
+        template = self.session.plan.template
+        return (answer.state or NONE) if template and template.states else None
+
+    def _told(self, samples: Sequence[Sample]) -> list[str | None]:
+        """Give what the head that tells states says of each last question that is heard; None without head or sound."""
+        if teller(self.session.plan) is None:
+            return [None] * len(samples)
+        shares = self.session.turns(samples)
+        return [max(found[-1], key=found[-1].__getitem__) if found and _heard_last(sample) else None
+                for sample, found in zip(samples, shares, strict=True)]
+
+    def _transcripts(self, samples: Sequence[Sample]) -> list[tuple[str, ...]]:
+        """Give what the transcript head hears in each sound of the questions whose words are known."""
+        inlet = transcribes(self.session.plan)
+        if inlet is None:
+            return [()] * len(samples)
+        rate = int(inlet.encoder.input.rate or 0)
+        waves = [[waveform(part, rate, sample.id) for part in _sayings(sample)] for sample in samples]
+        texts = iter(self.session.transcribe([wave for some in waves for wave in some], rate))
+        return [tuple(next(texts) for _ in some) for some in waves]
 
     @torch.no_grad()
     def _spoken(self, answer: Answer) -> Answer:
@@ -119,23 +166,6 @@ class Examiner:
         return f"{self.wavs.name}/{title}/{file.name}"
 
 
-def rotated(samples: Sequence[Sample]) -> list[Sample | None]:
-    """Give each sample with the audio of another whose question is different; None for a sample without audio.
-
-    All audios move on by one shift: the smallest that leaves the fewest samples with a question of the same words, and
-    those few have None too.
-    """
-    sounding = [index for index, sample in enumerate(samples) if any(p.type == "audio" for p in questions(sample))]
-    words = [" ".join(p.text or str(index) for p in questions(samples[index])) for index in sounding]
-    shift = _shift(words)
-    result: list[Sample | None] = [None] * len(samples)
-    for place, index in enumerate(sounding):
-        other = (place + shift) % len(sounding)
-        if words[place] != words[other]:
-            result[index] = _with_audio(samples[index], samples[sounding[other]])
-    return result
-
-
 def some(kinds: Sequence[str], limit: int | None) -> list[int]:
     """Give the indices of at most `limit` rows, in order: of each kind as many as of the others, as far as it has them, spread
     over its own."""
@@ -155,36 +185,24 @@ def spread(length: int, limit: int | None) -> list[int]:
     return [index * length // limit + index % (length // limit) for index in range(limit)]
 
 
-def _shift(words: Sequence[str]) -> int:
-    """Give the smallest shift after which the fewest places hold the words they held before."""
-    best, fewest = 0, len(words)
-    for shift in range(1, len(words)):
-        kept = sum(a == b for a, b in zip(words, [*words[shift:], *words[:shift]], strict=True))
-        if kept < fewest:
-            best, fewest = shift, kept
-        if not fewest:
-            break
-    return best
+def transcribes(plan: Plan) -> Inlet | None:
+    """Give the input branch whose sound a head writes down; None where no head gives transcripts."""
+    outlet = next((outlet for outlet in plan.outputs.values() if outlet.head.target == "transcript"), None)
+    return plan.inputs[outlet.head.tap.partition(".")[0]] if outlet else None
 
 
-def _with_audio(sample: Sample, other: Sample) -> Sample:
-    """Give a sample whose question's audio parts are another's, in order; the other's last one where they run out."""
-    sounds = [part for part in questions(other) if part.type == "audio"]
-    replacing: Iterator[Part] = iter(sounds)
-    messages: list[Message] = []
-    for message in sample.messages:
-        parts = message.content
-        if message.role != "assistant":
-            parts = tuple(next(replacing, sounds[-1]) if part.type == "audio" else part for part in parts)
-        messages.append(replace(message, content=parts))
-    return replace(sample, messages=tuple(messages))
+def _sayings(sample: Sample) -> list[Part]:
+    return [part for part in questions(sample) if part.type == "audio" and part.text]
 
 
-def _expected(sample: Sample) -> str:
-    answers = said(sample.messages)
-    if not answers:
-        raise DataError(f"Row {sample.id} has no answer, so it cannot be scored; give it one.")
-    return answers[-1]
+def _said(sample: Sample) -> tuple[str, ...]:
+    return tuple(part.text or "" for part in _sayings(sample))
+
+
+def _heard_last(sample: Sample) -> bool:
+    """Say whether the last question holds sound."""
+    last = [message for message in sample.messages if message.role == "user"][-1:]
+    return any(part.type == "audio" for message in last for part in message.content)
 
 
 def _sound(answer: Answer) -> Sound | None:

@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from omnikit.evaluation import numbers
+from omnikit.evaluation import numbers, states
 from omnikit.evaluation.estimates import INTERVALS, Estimate
 from omnikit.evaluation.metrics import NORMALISER, exact
 from omnikit.evaluation.numbers import MEANINGS, Numbers
@@ -65,10 +65,14 @@ def as_json(kept: Kept) -> dict[str, Any]:
     return {
         "recipe": kept.conditions.get("recipe"), "run": kept.conditions.get("run"),
         "conditions": {mark: kept.conditions},
-        "meanings": MEANINGS,
+        "meanings": MEANINGS | states.MEANINGS,
         "scores": {title: {"dataset": kept.conditions["data"][title].get("dataset"), "rows": len(rows),
                            "numbers": marked(numbers.scores(rows)),
-                           "kinds": {kind: marked(found) for kind, found in numbers.kinds(rows).items()}}
+                           **{group: {name: marked(found) for name, found in apart(rows).items()}
+                              for group, apart in numbers.GROUPS.items()},
+                           "states": {way: {"numbers": marked(found.numbers), "confusion": found.confusion,
+                                            "conditions": {name: marked(some) for name, some in found.conditions.items()}}
+                                      for way, found in states.decisions(rows).items()}}
                    for title, rows in kept.records.items()},
         "latency": {name: marked(found) for name, found in numbers.latency(kept.timings).items()},
     }

@@ -1,9 +1,15 @@
-"""Texts compared: exact match, wrong words and wrong characters. Knows no model."""
+"""Texts compared: exact match, wrong words and wrong characters. Knows no model.
+
+A Chinese character counts as a word, and no space beside it counts as a character.
+"""
 
 import re
 from collections.abc import Sequence
 
-NORMALISER = "lower case, punctuation to spaces (apostrophes inside words stay), runs of spaces to one"
+NORMALISER = ("lower case, punctuation to spaces (apostrophes inside words stay), runs of spaces to one; a Chinese character is"
+              " a word")
+_HAN = "[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
+_BESIDE_HAN = re.compile(rf"(?<={_HAN}) | (?={_HAN})")
 _NOT_WORDS = re.compile(r"(?<!\w)'|'(?!\w)|[^\w\s']")
 
 Pair = tuple[float, float]  # how much was found, and of how much
@@ -11,7 +17,7 @@ Pair = tuple[float, float]  # how much was found, and of how much
 
 def normalised(text: str) -> str:
     """Give a text's words as they are compared when they were heard; see NORMALISER."""
-    return " ".join(_NOT_WORDS.sub(" ", text.lower().replace("’", "'")).split())
+    return " ".join(re.sub(f"({_HAN})", r" \1 ", _NOT_WORDS.sub(" ", text.lower().replace("’", "'"))).split())
 
 
 def exact(found: str, expected: str) -> bool:
@@ -31,10 +37,10 @@ def word_errors(heard: Sequence[str], said: Sequence[str]) -> list[Pair]:
 
 
 def character_errors(heard: Sequence[str], said: Sequence[str]) -> list[Pair]:
-    """Give the same for characters, spaces between words included."""
+    """Give the same for characters, spaces between words included, but none beside Chinese."""
     import jiwer
 
-    counts = [jiwer.process_characters(s, h) for h, s in _spoken(heard, said)]
+    counts = [jiwer.process_characters(_BESIDE_HAN.sub("", s), _BESIDE_HAN.sub("", h)) for h, s in _spoken(heard, said)]
     return [(c.substitutions + c.deletions + c.insertions, c.substitutions + c.deletions + c.hits) for c in counts]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from omnikit.evaluation.estimates import Estimate, quantile, ratio, share
 from omnikit.evaluation.metrics import Pair, character_errors, exact, normalised, word_errors
@@ -14,8 +14,14 @@ Numbers = dict[str, Estimate | None]  # None: not measured
 MEANINGS = {
     "exact": "share of answers equal to the expected text; case and punctuation count",
     "exact_with_other_audio": "the same when the model hears another question's audio: high means that it does not listen",
+    "exact_with_other_picture": "the same when it sees the pictures of another question of its kind that has another answer:"
+                                " high means that it does not look",
+    "exact_with_other_film": "the same for films",
     "text_wer": "wrong, missing and extra words of the text answer for each expected word",
-    "speech_wer": "the same between what the recogniser hears in the generated speech and the text answer",
+    "text_cer": "the same for characters",
+    "transcript_wer": "the same between what the transcript head hears in the question and what is said in it",
+    "transcript_cer": "the same for characters",
+    "speech_wer": "word errors between what the recogniser hears in the generated speech and the text answer",
     "speech_cer": "the same for characters",
     "natural_wer": "the recogniser's own word error on the data's natural speech of the same rows: no speech can be expected"
                    " to do better",
@@ -37,9 +43,7 @@ def scores(rows: Sequence[Record]) -> Numbers:
     heard = [(row.heard, row.answer) for row in rows if row.heard is not None]
     natural = [(row.natural, row.expected) for row in rows if row.natural is not None]
     return {
-        "exact": share([exact(row.answer, row.expected) for row in rows]),
-        "exact_with_other_audio": share([exact(row.other, row.expected) for row in rows if row.other is not None]),
-        "text_wer": ratio(word_errors([row.answer for row in rows], [row.expected for row in rows])),
+        **answers(rows),
         "speech_wer": ratio(word_errors([h for h, _ in heard], [s for _, s in heard])),
         "speech_cer": ratio(character_errors([h for h, _ in heard], [s for _, s in heard])),
         "natural_wer": ratio(word_errors([h for h, _ in natural], [s for _, s in natural])),
@@ -48,16 +52,56 @@ def scores(rows: Sequence[Record]) -> Numbers:
     }
 
 
+def answers(rows: Sequence[Record]) -> Numbers:
+    """Give the numbers of text answers and of what the transcript head hears."""
+    scored = [row for row in rows if row.scored]
+    found, expected = [row.answer for row in scored], [row.expected for row in scored]
+    heard = [text for row in rows for text in row.transcripts]
+    said = [text for row in rows if row.transcripts for text in row.said]
+    return {
+        "exact": share([exact(row.answer, row.expected) for row in scored]),
+        "exact_with_other_audio": _control(scored, lambda row: row.other),
+        "exact_with_other_picture": _control(scored, lambda row: row.other_picture),
+        "exact_with_other_film": _control(scored, lambda row: row.other_film),
+        "text_wer": ratio(word_errors(found, expected)), "text_cer": ratio(character_errors(found, expected)),
+        "transcript_wer": ratio(word_errors(heard, said)), "transcript_cer": ratio(character_errors(heard, said)),
+    }
+
+
+def _control(rows: Sequence[Record], answer: Callable[[Record], str | None]) -> Estimate | None:
+    return share([exact(found, row.expected) for row in rows if (found := answer(row)) is not None])
+
+
 def kinds(rows: Sequence[Record]) -> dict[str, Numbers]:
-    """Give exact answers and word errors of each kind of question; nothing where there is one kind only."""
+    """Give the numbers of answers of each kind of question; nothing where there is one kind only."""
+    return _apart(rows, lambda row: row.facts.get("kind", ""))
+
+
+def languages(rows: Sequence[Record]) -> dict[str, Numbers]:
+    """Give the same of each language."""
+    return _apart(rows, lambda row: row.facts.get("language", ""))
+
+
+def modalities(rows: Sequence[Record]) -> dict[str, Numbers]:
+    """Give the same of each set of media that questions are made of."""
+    return _apart(rows, lambda row: row.modality)
+
+
+GROUPS = {"kinds": kinds, "languages": languages, "modalities": modalities}
+
+
+def counted(found: Numbers) -> int:
+    """Give the rows behind the first number that was measured."""
+    return next((one.count for one in found.values() if one), 0)
+
+
+def _apart(rows: Sequence[Record], word: Callable[[Record], str]) -> dict[str, Numbers]:
     found = defaultdict(list)
     for row in rows:
-        found[row.facts.get("kind", "")].append(row)
+        found[word(row)].append(row)
     if len(found) < 2:
         return {}
-    return {kind: {"exact": share([exact(row.answer, row.expected) for row in some]),
-                   "text_wer": ratio(word_errors([row.answer for row in some], [row.expected for row in some]))}
-            for kind, some in sorted(found.items())}
+    return {name: numbers for name, some in sorted(found.items()) if any((numbers := answers(some)).values())}
 
 
 def latency(timings: Sequence[Timing]) -> dict[str, Numbers]:

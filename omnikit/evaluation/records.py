@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from omnikit.errors import RunError
 from omnikit.training.checkpoint import writing
 
+NONE = "none"  # the state of an answer that begins with none
 Kept = TypeVar("Kept", "Record", "Timing")
 
 
@@ -19,6 +20,7 @@ class Record:
     """One row of a dataset and what became of it.
 
     Args:
+        expected: the text it should answer; "" where only what is said is written down.
         facts: free words of the dataset about it, such as its kind.
         question: the question's parts as text.
         answer: the model's text.
@@ -30,6 +32,14 @@ class Record:
         natural_seconds: how long the row's own spoken answer is.
         natural_codes: how many codes that one becomes.
         wav: the generated speech's file beside the records, if it was kept.
+        other_picture: its text when it saw another row's pictures; None if not asked.
+        other_film: the same for films.
+        modality: what the question is made of: "picture, audio".
+        expected_state: what the question is: "audio", "text", or "noise", whose answer is behind a state that ends it.
+        state: what the answer begins with, "none" where the model said none; None where the template has no states.
+        told: what the head that tells states took the sound for; None without one.
+        said: what is said in each sound of the question, where that is known.
+        transcripts: what the transcript head hears in them.
     """
 
     id: str
@@ -45,6 +55,19 @@ class Record:
     natural_seconds: float | None = None
     natural_codes: int | None = None
     wav: str | None = None
+    other_picture: str | None = None
+    other_film: str | None = None
+    modality: str = ""
+    expected_state: str | None = None
+    state: str | None = None
+    told: str | None = None
+    said: tuple[str, ...] = ()
+    transcripts: tuple[str, ...] = ()
+
+    @property
+    def scored(self) -> bool:
+        """Whether an answer's text is expected: neither noise nor a row that is only written down."""
+        return bool(self.expected) and self.expected_state != "noise"
 
 
 @dataclass(frozen=True)

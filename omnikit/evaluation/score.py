@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from omnikit.errors import PlanError
+from omnikit.errors import PlanError, RunError, nearest
 from omnikit.evaluation import card
 from omnikit.evaluation.answering import Examiner, some
 from omnikit.evaluation.latency import OMEGAS, independent, streams, timed
@@ -40,6 +40,8 @@ class Options:
         omegas: the Ω that they are streamed with.
         speaks_with: "codec", or "units": the codes are spoken by the part that makes them.
         keep_wavs: keep the generated speech too.
+        stage: scores the weights as they were after this stage.
+        data: titles of `evaluate.data` that are scored; empty for all.
     """
 
     recogniser: str | Path | None = None
@@ -49,28 +51,30 @@ class Options:
     omegas: tuple[int, ...] = OMEGAS
     speaks_with: str = "codec"
     keep_wavs: bool = False
+    stage: str | None = None
+    data: tuple[str, ...] = ()
 
 
 def score(run: str | Path, options: Options = Options()) -> tuple[Path, dict[str, Any]]:
     """Score a run on each dataset that its recipe evaluates on.
 
     Returns:
-        the folder with the card and all that was kept, <run>/eval (<run>/eval_units where the units speak), and the card.
+        the folder with the card and all that was kept (see `kept_in`), and the card.
 
     Raises:
         OmnikitError: a run is not finished, or the recipe evaluates on nothing.
     """
     run_folder = find(run)
     plan = load_plan(run_folder)
-    session, name = restore(plan, run_folder), options.recogniser or plan.recipe.evaluate.recogniser
+    session, name = restore(plan, run_folder, options.stage), options.recogniser or plan.recipe.evaluate.recogniser
     ear = restore(load_plan(find(name)), find(name)) if name and session.speech else None
     if not plan.recipe.evaluate.data:
         raise PlanError(f"Recipe {plan.recipe.name} names no data under `evaluate`, so there is nothing to score.")
     if "latency" in plan.recipe.evaluate.data:
         raise PlanError(f"Recipe {plan.recipe.name} has evaluate.data.latency, but latency.jsonl holds the timings; give that"
                         " dataset another title.")
-    folder = kept_in(run, options.speaks_with)
-    rows = {title: _rows(plan, dataset, options.limit) for title, dataset in plan.recipe.evaluate.data.items()}
+    folder = kept_in(run, options.speaks_with, options.stage)
+    rows = {title: _rows(plan, dataset, options.limit) for title, dataset in _datasets(plan, options).items()}
     conditions = _conditions(session, ear, options)
     examiner = Examiner(session, ear, options.speaks_with, folder / "wavs" if options.keep_wavs else None,
                         options.batch_size)
@@ -87,19 +91,42 @@ def score(run: str | Path, options: Options = Options()) -> tuple[Path, dict[str
     return folder, card.make(folder)
 
 
-def rescore(run: str | Path, speaks_with: str = "codec") -> tuple[Path, dict[str, Any]]:
+def rescore(run: str | Path, speaks_with: str = "codec", stage: str | None = None) -> tuple[Path, dict[str, Any]]:
     """Compute the card again from what an earlier scoring kept, without the model.
 
     Raises:
         RunError: there is no such run, or nothing was kept in it.
     """
-    folder = kept_in(run, speaks_with)
+    folder = kept_in(run, speaks_with, stage)
     return folder, card.make(folder)
 
 
-def kept_in(run: str | Path, speaks_with: str) -> Path:
-    """Give the folder of a run's card."""
-    return find(run) / ("eval" if speaks_with == "codec" else f"eval_{speaks_with}")
+def earlier(run: str | Path, stage: str, speaks_with: str = "codec") -> dict[str, Any]:
+    """Give the card of a run after an earlier stage.
+
+    Raises:
+        RunError: the run was not scored after this stage.
+    """
+    folder = kept_in(run, speaks_with, stage)
+    if not (folder / card.CONDITIONS).is_file():
+        raise RunError(f"{folder} holds no answers after stage {stage}, so nothing can be compared with them; score it first"
+                       f" with omnikit eval {run} --stage {stage}.")
+    return card.as_json(card.read(folder))
+
+
+def kept_in(run: str | Path, speaks_with: str = "codec", stage: str | None = None) -> Path:
+    """Give the folder of a run's card: eval, eval_units where the units speak, eval_after_STAGE."""
+    words = ["eval", *([] if speaks_with == "codec" else [speaks_with]), *([f"after_{stage}"] if stage else [])]
+    return find(run) / "_".join(words)
+
+
+def _datasets(plan: Plan, options: Options) -> dict[str, str]:
+    """Give title → dataset of what is scored."""
+    found = plan.recipe.evaluate.data
+    if unknown := [title for title in options.data if title not in found]:
+        raise PlanError(f"{plan.recipe.name} has no evaluate.data.{unknown[0]}.{nearest(unknown[0], found)}"
+                        f" Titles: {', '.join(found)}.")
+    return {title: dataset for title, dataset in found.items() if not options.data or title in options.data}
 
 
 def _rows(plan: Plan, dataset: str, limit: int | None) -> list[Sample]:
@@ -120,9 +147,9 @@ def _timed_rows(samples: list[Sample], options: Options) -> list[Sample]:
 
 def _conditions(session: Session, ear: Session | None, options: Options) -> dict[str, Any]:
     """Give all that numbers depend on, apart from what scoring again sets anew."""
-    recipe = session.plan.recipe
+    recipe, datasets = session.plan.recipe, _datasets(session.plan, options)
     omegas = list(options.omegas) if streams(session) else []
-    clock = {"data": next(iter(recipe.evaluate.data)), "rows": options.latency_rows, "omegas": omegas,
+    clock = {"data": next(iter(datasets)), "rows": options.latency_rows, "omegas": omegas,
              "independent_segments": independent(session), "temperature": recipe.generate.temperature}
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -132,8 +159,8 @@ def _conditions(session: Session, ear: Session | None, options: Options) -> dict
         "recogniser": {"recipe": ear.plan.recipe.name, "run": ear.plan.recipe.fingerprint(), "weights": _weights(ear)}
         if ear else None,
         "data": {title: {"dataset": dataset, "fingerprint": lock.fingerprint_now(session.plan.readers[dataset])}
-                 for title, dataset in recipe.evaluate.data.items()},
-        "limit": options.limit, "batch_size": options.batch_size,
+                 for title, dataset in datasets.items()},
+        **({"after_stage": options.stage} if options.stage else {}), "limit": options.limit, "batch_size": options.batch_size,
         "latency": clock if options.latency_rows and options.speaks_with == "codec" else None,
         "hardware": lock.hardware(),
         "versions": {**lock.versions(), "jiwer": version("jiwer")},

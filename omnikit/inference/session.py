@@ -42,22 +42,23 @@ def build(recipe: Recipe | Plan) -> Session:
     return Session(OmniModel(make(recipe) if isinstance(recipe, Recipe) else recipe))
 
 
-def load(run: str | Path) -> Session:
+def load(run: str | Path, stage: str | None = None) -> Session:
     """Give a session with the newest weights of a run.
 
     Args:
         run: the run's folder, a link to it, or a recipe's name for its latest run.
+        stage: gives the weights as they were after this stage; parts that only later stages train are fresh.
 
     Raises:
         RunError: there is no such run, a stage is not finished, or a file is not what it was.
     """
     folder = find(run)
-    return restore(load_plan(folder), folder)
+    return restore(load_plan(folder), folder, stage)
 
 
-def restore(plan: Plan, folder: Path) -> Session:
+def restore(plan: Plan, folder: Path, stage: str | None = None) -> Session:
     """Give a session of a plan with the weights of a run folder; see load."""
-    origins = newest(folder, plan)
+    origins = newest(folder, plan, stage)
     model = OmniModel(plan)
     parts = model.parts()
     for stage in dict.fromkeys(origins.values()):

@@ -10,7 +10,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 from omnikit.data.text import FILES
-from omnikit.errors import RunError
+from omnikit.errors import RunError, nearest
 from omnikit.places import carried
 from omnikit.plan import Plan
 from omnikit.recipe import Recipe, decisive
@@ -85,16 +85,20 @@ def is_done(folder: Path, plan: Plan, name: str) -> bool:
     return mark.is_file() and mark.read_text().strip() == stage_hash(plan, name)
 
 
-def newest(folder: Path, plan: Plan) -> dict[str, str]:
-    """Give part → the last stage that trained it.
+def newest(folder: Path, plan: Plan, stage: str | None = None) -> dict[str, str]:
+    """Give part → the last stage that trained it, of all stages or of those up to `stage`, which alone must be finished then.
 
     Raises:
-        RunError: a stage of the plan is not finished in this folder.
+        RunError: there is no such stage, or one of these stages is not finished in this folder.
     """
-    for name in plan.stages:
+    order = list(plan.stages)
+    if stage is not None and stage not in order:
+        raise RunError(f"{stage!r} is no stage of {plan.recipe.name}.{nearest(stage, order)} Stages: {', '.join(order)}.")
+    names = order if stage is None else order[: order.index(stage) + 1]
+    for name in names:
         if not is_done(folder, plan, name):
             raise RunError(f"Stage {name} of {folder} is not finished; finish it with omnikit train {plan.recipe.name}.")
-    return {part: name for name, stage in plan.stages.items() for part in stage.trained}
+    return {part: name for name in names for part in plan.stages[name].trained}
 
 
 def load_plan(folder: Path) -> Plan:

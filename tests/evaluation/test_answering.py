@@ -34,7 +34,7 @@ class Units:
 class Saying:
     """A session that answers every question with one word and ten samples of sound for its two codes."""
 
-    plan = SimpleNamespace(recipe=SimpleNamespace(name="saying"))
+    plan = SimpleNamespace(recipe=SimpleNamespace(name="saying"), backbone=object(), template=None, outputs={})
     model = SimpleNamespace(units=lambda name: Units())
     device = torch.device("cpu")
 

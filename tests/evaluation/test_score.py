@@ -15,7 +15,8 @@ from omnikit.data.media import load_audio
 from omnikit.data.signals import questions
 from omnikit.errors import ConfigError, PlanError, RunError
 from omnikit.evaluation import score as scoring
-from omnikit.evaluation.answering import rotated, some, spread
+from omnikit.evaluation.answering import some, spread
+from omnikit.evaluation.controls import rotated
 from omnikit.evaluation.score import Options, rescore, score
 from omnikit.recipe import Evaluate
 from omnikit.training.runs import find
