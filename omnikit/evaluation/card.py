@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -21,6 +21,10 @@ from omnikit.evaluation.records import Record, Timing, read_json, read_lines, wr
 
 CONDITIONS, TIMINGS = "conditions.json", "latency.jsonl"
 NARROW = "\N{NARROW NO-BREAK SPACE}"
+GROUPS = {"kinds": "kind of question", "languages": "language", "modalities": "modality"}
+ANSWERS = {"exact": "exact", "exact_with_other_audio": "with other audio", "exact_with_other_picture": "with other picture",
+           "exact_with_other_film": "with other film", "text_wer": "text WER", "text_cer": "text CER",
+           "transcript_wer": "transcript WER", "transcript_cer": "transcript CER"}
 MISTAKES = 8  # wrong answers that the page shows of each dataset
 
 
@@ -86,19 +90,25 @@ def as_html(kept: Kept) -> str:
     from omnikit.evaluation import plots
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"shown": shown, "interval": interval}
+    environment.filters |= {"shown": shown, "interval": interval, "counted": numbers.counted}
     scores = {title: numbers.scores(rows) for title, rows in kept.records.items()}
-    kinds = {title: numbers.kinds(rows) for title, rows in kept.records.items()}
+    groups = {GROUPS[group]: {title: apart(rows) for title, rows in kept.records.items()}
+              for group, apart in numbers.GROUPS.items()}
+    told = {title: states.decisions(rows) for title, rows in kept.records.items()}
     latency = numbers.latency(kept.timings)
     drawn = {
-        "kinds": {title: Markup(plots.kinds(found)) for title, found in kinds.items() if found},
+        "kinds": {title: Markup(plots.kinds(found)) for title, found in groups["kind of question"].items()
+                  if any(one["exact"] for one in found.values())},
+        "states": {(title, way): Markup(plots.confusion(found.confusion)) for title, ways in told.items()
+                   for way, found in ways.items()},
         "errors": {title: Markup(plots.errors(found)) for title, found in scores.items() if found["speech_wer"]},
         "latency": Markup(plots.latency(kept.timings)) if any(t.first_sound is not None for t in kept.timings) else None,
     }
     template = files("omnikit.evaluation").joinpath("card.html.jinja").read_text(encoding="utf-8")
     return environment.from_string(template).render(
         conditions=kept.conditions, brief=_brief(kept.conditions), facts=_facts(kept.conditions),
-        mark=kept.mark, scores=scores, kinds=kinds, latency=latency, plots=drawn, meanings=MEANINGS,
+        mark=kept.mark, scores=scores, groups=groups, states=told, latency=latency, plots=drawn, answers=_answers,
+        meanings=MEANINGS | states.MEANINGS,
         rows={title: len(rows) for title, rows in kept.records.items()},
         mistakes={title: _mistakes(rows) for title, rows in kept.records.items()})
 
@@ -127,8 +137,14 @@ def _brief(conditions: Mapping[str, Any]) -> str:
     return f"{', '.join([*words, str(conditions['date'])])}; texts compared in {conditions['normaliser']}"
 
 
+def _answers(found: Iterable[Numbers]) -> list[tuple[str, str]]:
+    """Give (number, heading) of the numbers of answers that were measured somewhere."""
+    there = list(found)
+    return [(name, words) for name, words in ANSWERS.items() if any(numbers[name] for numbers in there)]
+
+
 def _mistakes(rows: Sequence[Record]) -> list[Record]:
-    return [row for row in rows if not exact(row.answer, row.expected)][:MISTAKES]
+    return [row for row in rows if row.scored and not exact(row.answer, row.expected)][:MISTAKES]
 
 
 def _facts(conditions: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:

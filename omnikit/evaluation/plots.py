@@ -16,6 +16,7 @@ from omnikit.evaluation.estimates import Estimate
 from omnikit.evaluation.numbers import Numbers, setting
 from omnikit.evaluation.numbers import latency as middle
 from omnikit.evaluation.records import Timing
+from omnikit.evaluation.states import Confusion
 
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none", "svg.hashsalt": "omnikit", "font.family": "sans-serif", "font.size": 11,
@@ -35,6 +36,26 @@ def kinds(found: Mapping[str, Numbers]) -> str:
     axes.set_xlabel("exact answers")
     axes.set_ylabel("kind of question")
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    return _svg(figure)
+
+
+def confusion(found: Confusion) -> str:
+    """Draw how many questions of each state were taken for which, darker for a greater share of the row."""
+    names = list(found)
+    figure, axes = _figure(1.3 + 0.5 * len(names))
+    totals = [max(1, sum(row.values())) for row in found.values()]
+    shares = [[count / total for count in row.values()] for row, total in zip(found.values(), totals, strict=True)]
+    axes.grid(visible=False)
+    axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1.3, edgecolors="#bbbbbb", linewidth=0.8)
+    for y, row in enumerate(found.values()):
+        for x, count in enumerate(row.values()):
+            axes.text(x + 0.5, y + 0.5, str(count), ha="center", va="center",
+                      color="white" if shares[y][x] > 0.7 else "#1b1b1b")
+    axes.set_xticks([place + 0.5 for place in range(len(names))], names)
+    axes.set_yticks([place + 0.5 for place in range(len(names))], names)
+    axes.invert_yaxis()
+    axes.set_xlabel("taken for")
+    axes.set_ylabel("is")
     return _svg(figure)
 
 

@@ -28,6 +28,11 @@ class Decision:
     numbers: Numbers
     conditions: dict[str, Numbers]
 
+    @property
+    def rows(self) -> dict[str, Numbers]:
+        """Lines of a table: all questions, then each condition."""
+        return {"all": self.numbers, **self.conditions}
+
 
 def decisions(rows: Sequence[Record]) -> dict[str, Decision]:
     """Give "answer", what answers begin with, and "head", what the head tells of sound; each where the run has it."""
