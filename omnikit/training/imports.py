@@ -111,13 +111,21 @@ def facts(source: ImporterConfig) -> dict[str, list[int]]:
 
 
 def _as_published(named: dict[str, Stored], lock: Path, part: str) -> dict[str, Stored]:
-    """Give a part's imported tensors in the number format of the files, where that was one for all; fresh ones keep theirs."""
+    """Give a part's imported tensors in the number format of the files, where that was one for all but whole numbers, which
+    keep theirs; so do fresh ones."""
     ledger = json.loads(lock.read_text()).get("ledger", {}) if lock.is_file() else {}
     formats, fresh = (ledger.get(part, {}).get(key, []) for key in ("formats", "fresh"))
+    formats = [word for word in formats if _is_floating(word)]
     if len(formats) != 1:
         return named
-    return {name: tensor if name in fresh else Stored(tensor.name, tensor.file, tensor.shape, formats[0],
-                                                      _cast(tensor, formats[0])) for name, tensor in named.items()}
+    return {name: tensor if name in fresh or not _is_floating(tensor.dtype) else
+            Stored(tensor.name, tensor.file, tensor.shape, formats[0], _cast(tensor, formats[0]))
+            for name, tensor in named.items()}
+
+
+def _is_floating(word: str) -> bool:
+    kind: torch.dtype = getattr(torch, word)
+    return kind.is_floating_point
 
 
 def _filled(plan: Plan, entry: Entry) -> dict[str, Stored]:
