@@ -2,7 +2,7 @@
 
 import pytest
 
-from omnikit.evaluation.numbers import MEANINGS, kinds, latency, scores
+from omnikit.evaluation.numbers import MEANINGS, kinds, languages, latency, modalities, scores
 from omnikit.evaluation.records import Record, Timing
 
 
@@ -56,3 +56,30 @@ def test_latency_by_omega() -> None:
 
 def test_every_number_says_what_it_means() -> None:
     assert set(MEANINGS) == set(scores([record("yes")])) | set(latency([Timing("x", None, 1.0, 1.0, 1.0, 1.0)])["offline"])
+
+
+def test_controls_of_pictures_and_films() -> None:
+    found = values(scores([record("yes", other_picture="no", other_film="yes"), record("yes", other_picture="yes")]))
+    assert (found["exact_with_other_picture"], found["exact_with_other_film"]) == (0.5, 1.0)
+
+
+def test_noise_is_no_answer() -> None:
+    rows = [record("yes", expected_state="audio"), record("", expected_state="noise", other="yes")]
+    found = scores(rows)
+    assert found["exact"] and (found["exact"].value, found["exact"].count) == (1.0, 1)
+    assert found["exact_with_other_audio"] is None and values(found)["text_wer"] == 0.0
+
+
+def test_transcripts_of_chinese_are_counted_in_characters_and_spaces_do_not_count() -> None:
+    rows = [record("yes", said=("三后面是什么",), transcripts=("三 后面 什么",)),
+            Record("x", "yes", "yes", facts={"language": "en"}, said=("a red cross",), transcripts=("a red cros",))]
+    found = values(scores(rows))
+    assert found["transcript_wer"] == pytest.approx(2 / 9)  # one of six characters, one of three words
+    assert found["transcript_cer"] == pytest.approx(2 / 17)
+    apart = {name: values(some)["transcript_cer"] for name, some in languages(rows).items()}
+    assert apart == {"": pytest.approx(1 / 6), "en": pytest.approx(1 / 11)}
+
+
+def test_modalities_are_counted_apart() -> None:
+    rows = [record("yes", modality="audio"), record("no", modality="picture, audio")]
+    assert {name: values(some)["exact"] for name, some in modalities(rows).items()} == {"audio": 1.0, "picture, audio": 0.0}
