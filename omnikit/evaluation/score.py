@@ -161,7 +161,7 @@ def _conditions(session: Session, ear: Session | None, options: Options) -> dict
         "data": {title: {"dataset": dataset, "fingerprint": lock.fingerprint_now(session.plan.readers[dataset])}
                  for title, dataset in datasets.items()},
         **({"after_stage": options.stage} if options.stage else {}), "limit": options.limit, "batch_size": options.batch_size,
-        "latency": clock if options.latency_rows and options.speaks_with == "codec" else None,
+        "latency": clock if options.latency_rows and options.speaks_with == "codec" and session.plan.backbone else None,
         "hardware": lock.hardware(),
         "versions": {**lock.versions(), "jiwer": version("jiwer")},
     }

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from doubles import Echo, EchoReader, make_plan, make_recogniser, write_tokenizer
 
-from omnikit.commands.eval import omegas, run, table
+from omnikit.commands.eval import changes, omegas, run, table
 from omnikit.data.media import load_audio
 from omnikit.data.signals import questions
 from omnikit.errors import ConfigError, PlanError, RunError
 from omnikit.evaluation import score as scoring
 from omnikit.evaluation.answering import some, spread
 from omnikit.evaluation.controls import rotated
-from omnikit.evaluation.score import Options, rescore, score
+from omnikit.evaluation.score import Options, earlier, rescore, score
 from omnikit.recipe import Evaluate
 from omnikit.training.runs import find
 from omnikit.training.stage import run_stages
@@ -170,6 +170,40 @@ def test_run_that_evaluates_on_nothing_is_refused(scored: Scored) -> None:
         patch.setitem(scored.plans, "model", replace(plan, recipe=replace(plan.recipe, evaluate=Evaluate())))
         with pytest.raises(PlanError, match="names no data under `evaluate`, so there is nothing to score"):
             scored.score(limit=2)
+
+
+def test_run_is_scored_as_it_was_after_a_stage_and_compared(scored: Scored) -> None:
+    folder, before = scored.score(stage="listen", limit=8, latency_rows=0)
+    assert folder == scored.model / "eval_after_listen" and before["scores"]["echo"]["numbers"]["exact"]["value"] == 0.0
+    [conditions], [whole] = before["conditions"].values(), scored.card["conditions"].values()
+    assert conditions["after_stage"] == "listen" and conditions["weights"] != whole["weights"]
+    assert earlier(scored.model, "listen") == before
+    difference = 100 * scored.numbers["exact"]["value"]
+    assert f"+{difference:.1f}" in changes(scored.card, before, "listen").splitlines()[1]
+
+
+def test_transcripts_of_questions_are_scored(scored: Scored) -> None:
+    assert scored.numbers["transcript_wer"]["value"] < 0.1 and scored.numbers["transcript_wer"]["count"] == 32
+
+
+def test_run_that_only_transcribes_is_scored_on_that(scored: Scored) -> None:
+    plan = scored.plans["ear"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(scored.plans, "ear", replace(plan, recipe=replace(plan.recipe, evaluate=Evaluate({"echo": "echo"}))))
+        patch.setattr(scoring, "load_plan", lambda path: scored.plans[find(path).name])
+        _, card = score(scored.ear, Options(limit=8))
+    found = card["scores"]["echo"]["numbers"]
+    assert found["exact"] is None and found["transcript_wer"]["value"] < 0.1 and card["latency"] == {}
+
+
+def test_stage_that_was_not_scored_cannot_be_compared_with(scored: Scored) -> None:
+    with pytest.raises(RunError, match="holds no answers after stage units, so nothing can be compared with them; score it"):
+        earlier(scored.model, "units")
+
+
+def test_title_that_the_recipe_does_not_evaluate_is_refused(scored: Scored) -> None:
+    with pytest.raises(PlanError, match=r"doubles/tiny has no evaluate\.data\.ecco\. Did you mean 'echo'\? Titles: echo\."):
+        scored.score(data=("ecco",))
 
 
 def test_table_shows_the_recogniser_s_own_error_beside_the_speech_s(scored: Scored) -> None:

@@ -70,6 +70,19 @@ def test_unfinished_stage_is_named(plan: Plan, tmp_path: Path) -> None:
         newest(tmp_path / "r", plan)
 
 
+def test_newest_up_to_a_stage_needs_no_later_one(plan: Plan, tmp_path: Path) -> None:
+    finish(tmp_path / "r", plan)
+    (tmp_path / "r" / "speak" / "done").unlink()
+    found = newest(tmp_path / "r", plan, "understand")
+    assert set(found.values()) == {"listen", "units", "understand"} and "speech.head" not in found
+    assert set(newest(tmp_path / "r", plan, "listen")) == {"audio.encoder", "transcript.head"}
+
+
+def test_unknown_stage_is_named(plan: Plan, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"'understood' is no stage of doubles/tiny. Did you mean 'understand'\? Stages: l"):
+        newest(tmp_path / "r", plan, "understood")
+
+
 def test_hash_of_a_stage_ignores_later_stages(plan: Plan) -> None:
     changed = stages()
     changed["speak"].optim = Optim(lr=0.5)
