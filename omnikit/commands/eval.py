@@ -106,6 +106,9 @@ def changes(card: Mapping[str, Any], before: Mapping[str, Any], stage: str) -> s
         old = before["scores"].get(title)
         if old is None:
             continue
+        if (old["rows"], old["dataset"]) != (found["rows"], found["dataset"]):
+            rows.append((title, f"scored on {old['rows']} other rows; score both with the same --limit"))
+            continue
         rows.append((title, "", *(_points(found["numbers"].get(name), old["numbers"].get(name)) for name in names)))
         rows += [(f"  {word or '–'}", "", *(_points(some.get(name), old[group][word].get(name)) for name in names))
                  for group in GROUPS for word, some in found[group].items() if word in old.get(group, {})]

@@ -11,11 +11,13 @@ from omnikit.inference.session import Session
 from omnikit.inference.times import Times
 from omnikit.streaming import StreamingCodec, StreamingHead
 from omnikit.training.progress import progress
-from omnikit.types import Sample
+from omnikit.types import Part, Sample
 
 OMEGAS: tuple[int, ...] = (10, 20, 40, 80)
 RATE = 16000  # of questions handed to a session
 ORDERS = (["audio"], ["text"], ["audio", "text"])  # of a question's parts, as a session takes them
+SEEN_ORDERS = (["audio"], ["text"], ["text", "audio"])  # the same behind pictures and films
+FRAME_RATE = 25.0  # of films that are handed to a session as pixels
 
 
 def timed(session: Session, samples: Sequence[Sample], omegas: Sequence[int]) -> list[Timing]:
@@ -34,16 +36,29 @@ def timed(session: Session, samples: Sequence[Sample], omegas: Sequence[int]) ->
 
 
 def asked(sample: Sample) -> dict[str, object] | None:
-    """Give a sample's question as a session takes it; None for one with earlier turns or several sounds."""
+    """Give a sample's question as a session takes it; None for one with earlier turns, several sounds, or a film of pixels at
+    another frame rate."""
     turns = [message for message in sample.messages if message.role != "system"]
     systems = [message.content for message in sample.messages if message.role == "system"]
     parts = turns[0].content if turns else ()
-    if [turn.role for turn in turns] not in (["user"], ["user", "assistant"]) or [p.type for p in parts] not in ORDERS:
+    images, films = ([part for part in parts if part.type == medium] for medium in ("image", "video"))
+    seen, rest = [*images, *films], [part.type for part in parts[len(images) + len(films):]]
+    ordered = list(parts[: len(seen)]) == seen and rest in (SEEN_ORDERS if seen else ORDERS)
+    if [turn.role for turn in turns] not in (["user"], ["user", "assistant"]) or not ordered or not all(map(_whole, films)):
         return None
     sound = next((part for part in parts if part.type == "audio"), None)
     text = next((part.text for part in parts if part.type == "text"), None)
     system = " ".join(part.text or "" for part in systems[0]) if systems else None
-    return {"audio": waveform(sound, RATE, sample.id) if sound else None, "text": text, "system": system}
+    shown = {name: [_shown(part) for part in found] for name, found in (("image", images), ("video", films)) if found}
+    return {"audio": waveform(sound, RATE, sample.id) if sound else None, "text": text, "system": system, **shown}
+
+
+def _whole(film: Part) -> bool:
+    return film.pixels is None or film.frame_rate == FRAME_RATE
+
+
+def _shown(part: Part) -> object:
+    return part.path if part.pixels is None else part.pixels
 
 
 def streams(session: Session) -> bool:
@@ -59,13 +74,14 @@ def independent(session: Session) -> bool:
 
 
 def _time(session: Session, name: str, question: dict[str, object], omega: int | None) -> Timing:
-    if omega is None:
+    if omega is None and session.speech is not None:
         start = time.perf_counter()
         answer = session.answer(**question)  # type: ignore[arg-type]  # made by `asked`
         whole = time.perf_counter() - start
         return Timing(name, None, whole, whole if answer.seconds else None, whole, answer.seconds)
     times, whole = Times(), 0.0
-    for event in session.stream(**question, omega=omega, independent=independent(session)):  # type: ignore[arg-type]  # as above
+    how = {} if omega is None else {"omega": omega, "independent": independent(session)}  # without speech only text is streamed
+    for event in session.stream(**question, **how):  # type: ignore[arg-type]  # as above
         times.notice(event)
         whole = event.seconds
     return Timing(name, omega, whole if times.text is None else times.text, times.sound, whole, times.said)

@@ -37,8 +37,14 @@ class Playing:
         self.model = SimpleNamespace(head=lambda name: head, codec=lambda name: codec)
         self.asked: list[tuple[int | None, bool]] = []
 
-    def stream(self, audio: object, text: object, system: object, *, omega: int, independent: bool) -> Iterator[Event]:
+    def stream(self, audio: object, text: object, system: object, *, omega: int | None = None,
+               independent: bool = False) -> Iterator[Event]:
         self.asked.append((omega, independent))
+        if self.speech is None:
+            yield Event(0.3, state="audio")
+            yield Event(0.5, text="a")
+            yield Event(0.8, text="b")
+            return
         yield Event(0.1, codes=(1,))
         yield Event(0.2, text="a")
         yield Event(0.3, waveform=np.zeros(0, dtype=np.float32), sample_rate=100)
@@ -86,9 +92,9 @@ def test_codec_that_cannot_go_on_speaks_segments_by_themselves() -> None:
     assert session.asked[0] == (10, True)
 
 
-def test_session_without_speech_is_timed_whole() -> None:
+def test_text_of_a_session_without_speech_is_timed_while_it_is_written() -> None:
     [timing] = timed(Playing(None, None, speaks=False), [row("a", QUESTION)], (10, 20))  # type: ignore[arg-type]  # a double
-    assert (timing.omega, timing.first_sound, timing.seconds) == (None, None, 0.0)
+    assert timing == Timing("a", None, 0.5, None, 0.8, 0.0)
 
 
 def test_questions_are_handed_over_as_a_session_takes_them() -> None:
@@ -97,6 +103,15 @@ def test_questions_are_handed_over_as_a_session_takes_them() -> None:
     found = asked(row("a", half, Part("text", text="why"), before=(system,)))
     assert found is not None
     assert (len(found["audio"]), found["text"], found["system"]) == (1600, "why", "be brief")  # type: ignore[arg-type]  # a wave
+
+
+def test_pictures_and_films_are_handed_over() -> None:
+    pixels = np.zeros((2, 4, 4, 3), dtype=np.uint8)
+    film = Part("video", pixels=pixels)
+    found = asked(row("a", Part("image", path="x.png"), film, Part("text", text="why"), QUESTION))
+    assert found is not None and found["image"] == ["x.png"] and found["video"][0] is pixels  # type: ignore[index]  # a list
+    assert found["text"] == "why"
+    assert asked(row("a", Part("video", pixels=pixels, frame_rate=3.0), Part("text", text="why"))) is None
 
 
 @pytest.mark.parametrize(
