@@ -120,9 +120,12 @@ def _points(now: Mapping[str, float] | None, before: Mapping[str, float] | None)
 
 
 def _soon(latency: Mapping[str, Any]) -> str:
-    """Say when the first sound is there."""
+    """Say when the first sound is there, or the first text of a run that does not speak."""
     words = [f"{some['first_sound']['value']:.2f} s {f'at Ω {name}' if name != 'offline' else name}"
              for name, some in latency.items() if some["first_sound"]]
+    if latency and not words:
+        text = next(iter(latency.values()))["first_text"]["value"]
+        return f"\n  First text after {text:.2f} s (middle of the rows).\n"
     return f"\n  First sound after {', '.join(words)} (middle of the rows).\n" if words else ""
 
 
