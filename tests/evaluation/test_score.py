@@ -173,7 +173,7 @@ def test_run_that_evaluates_on_nothing_is_refused(scored: Scored) -> None:
 
 
 def test_run_is_scored_as_it_was_after_a_stage_and_compared(scored: Scored) -> None:
-    folder, before = scored.score(stage="listen", limit=8, latency_rows=0)
+    folder, before = scored.score(stage="listen", limit=32, latency_rows=0)
     assert folder == scored.model / "eval_after_listen" and before["scores"]["echo"]["numbers"]["exact"]["value"] == 0.0
     [conditions], [whole] = before["conditions"].values(), scored.card["conditions"].values()
     assert conditions["after_stage"] == "listen" and conditions["weights"] != whole["weights"]
