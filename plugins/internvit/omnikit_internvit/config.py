@@ -21,6 +21,8 @@ class InternVit:
     Args:
         size: side of a tile in pixels.
         patch: side of a patch in pixels.
+        stem: widths of 3x3 convolutions of stride 2 that make the patches, instead of cutting them out: random weights learn in
+            a fraction of the steps (arXiv:2106.14881). Empty as published.
         dim: width inside the transformer; what comes out is four times as wide.
         ffn: width inside the feed-forward layers.
         norm: LayerNorm, or RMSNorm as in InternViT-6B.
@@ -63,6 +65,7 @@ class InternVit:
     most_frames: int = 16
     pooled: tuple[int, int, int] | None = None
     weights: str | None = None
+    stem: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("size", "patch", "dim", "layers", "heads", "ffn"):
@@ -73,6 +76,9 @@ class InternVit:
         if self.size % (SHUFFLE * self.patch):
             raise ValueError(f"size is {self.size}, but must be a multiple of {SHUFFLE * self.patch}: patches of {self.patch} "
                              f"pixels are joined {SHUFFLE} by {SHUFFLE}")
+        if self.stem and (min(self.stem) < 1 or 2 ** len(self.stem) != self.patch):
+            raise ValueError(f"stem is {list(self.stem)}, but patch is {self.patch}, and {len(self.stem)} convolutions of"
+                             f" stride 2 make patches of {2 ** len(self.stem)} pixels; give a positive width for each halving")
         if not 0.0 <= self.drop_path < 1.0:
             raise ValueError(f"drop_path is {self.drop_path}, but must be at least 0 and below 1")
         if not -self.layers <= self.layer <= self.layers or self.layer == 0:

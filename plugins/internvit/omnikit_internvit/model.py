@@ -5,6 +5,8 @@ encoder.layers.N.{norm1, attn.qkv, attn.q_norm, attn.k_norm, attn.proj, ls1, nor
 In VITA's checkpoints they stand behind `model.vision_tower.vision_tower.`.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -55,14 +57,22 @@ class Embeddings(nn.Module):
         super().__init__()
         self.grid = config.grid
         self.class_embedding = nn.Parameter(torch.empty(1, 1, config.dim).normal_(std=0.02))
-        self.patch_embedding = nn.Conv2d(3, config.dim, config.patch, config.patch)
+        self.patch_embedding = stem(config) if config.stem else nn.Conv2d(3, config.dim, config.patch, config.patch)
         self.position_embedding = nn.Parameter(first_positions(config.grid, config.dim))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        patches = self.patch_embedding(pixels.to(self.patch_embedding.weight.dtype))  # [T, dim, H, W]
+        patches = self.patch_embedding(pixels.to(self.class_embedding.dtype))  # [T, dim, H, W]
         positions = fit_positions(self.position_embedding, (patches.shape[2], patches.shape[3]))
         x = torch.cat([self.class_embedding.expand(len(pixels), -1, -1), patches.flatten(2).transpose(1, 2)], dim=1)
         return x + positions.to(x.dtype)  # [T, 1 + H * W, dim]
+
+
+def stem(config: InternVit) -> nn.Sequential:
+    """Give convolutions that halve the picture one after another, each with a norm over all of it, and a last one to `dim`."""
+    layers: list[nn.Module] = []
+    for narrow, wide in pairwise((3, *config.stem)):
+        layers += [nn.Conv2d(narrow, wide, 3, 2, 1), nn.GroupNorm(1, wide), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Conv2d(config.stem[-1], config.dim, 1))
 
 
 def first_positions(grid: int, dim: int) -> Tensor:

@@ -204,3 +204,20 @@ def test_presets_are_encoders_of_images(name: str) -> None:
     config = registry.component("encoder", values.pop("use"))(**values)
     assert isinstance(config, EncoderConfig) and config.input.modality == "image"
     assert config.pictures.size == config.input.shape[1] == config.size
+
+
+def test_stem_gives_as_many_patches_and_sees_beyond_them() -> None:
+    config = InternVit(**{**TINY, "stem": (4, 8)})
+    patches = config.build().eval().embeddings.patch_embedding
+    pixels = torch.zeros(1, 3, 16, 16)
+    moved = pixels.clone()
+    moved[0, :, 3, 3] = 1.0  # the last pixel of the first patch, the neighbour of three others
+    with torch.no_grad():
+        before, behind = patches[0](pixels), patches[0](moved)
+        assert patches(pixels).shape == (1, config.dim, config.grid, config.grid)
+    assert (before != behind)[0].any(0).sum() == 4  # 3x3 at stride 2: an odd pixel lies under four windows
+
+
+def test_stem_that_halves_too_often_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"stem is \[4\], but patch is 4, and 1 convolutions of stride 2 make patches of 2"):
+        InternVit(**{**TINY, "stem": (4,)})

@@ -74,6 +74,7 @@ def _held(plan: Plan) -> list[str]:
                        f" model_type {', '.join(TYPES)}; such a model cannot be exported in it.")
     fit = [part for part, uses in HOLDS.items() if used.get(part) in uses]
     fit = [part for part in fit if part != "audio.encoder" or _is_whale(plan)]
+    fit = [part for part in fit if not part.startswith("vision.") or _is_plain(plan, part)]
     pairs = {f"{branch}.{slot}": f"{branch}.{other}" for branch in ("vision", "audio")
              for slot, other in (("encoder", "projector"), ("projector", "encoder"))}
     return [part for part in fit if pairs.get(part, part) in fit]
@@ -83,6 +84,12 @@ def _is_whale(plan: Plan) -> bool:
     """Say whether an audio encoder has the tensors of the published one: relative positions, fixed statistics."""
     facts = plain(plan.parts()["audio.encoder"])
     return bool(facts["positions"] == "relative" and facts["normalisation"] == "fixed" and facts["embed"])
+
+
+def _is_plain(plan: Plan, part: str) -> bool:
+    """Say whether a vision part has the published one's tensors and no more: patches without a stem, Linears without a norm."""
+    facts = plain(plan.parts()[part])
+    return facts.get("stem", ()) in ((), []) and facts.get("norm") is not True
 
 
 def _uses(plan: Plan) -> dict[str, str]:
