@@ -88,6 +88,7 @@ class HeadConfig(Protocol):
 
     - tap: "logits" (of the backbone), "hidden", "embedding", or a features path such as "audio.encoder".
     - target: "tokens" (the answer's text), "codes" (the answer's speech), "transcript" (what the tapped audio says),
+      "caption" (what the tapped picture shows, in words),
       "state" (whether a question was meant for the model: 0 it was, 1 it is noise), read at the last position of each audio.
     - branch, where its target is "state": the input branch whose audio that is; "audio" where it has none.
     - alignment: for taps on the backbone, "predicts" (the state that predicted the token) or "reads" (the state at it).

@@ -275,12 +275,15 @@ def _check_optim_parts(where: str, plan: StagePlan, errors: list[str]) -> None:
 
 def _check_targets(where: str, plan: StagePlan, outlet: Outlet, wired: Wired, errors: list[str]) -> None:
     """Hold what a head's loss needs against what the stage's datasets hold."""
-    need = [{"tokens": "answer", "transcript": "transcript", "codes": "codes", "state": "audio"}[outlet.head.target]]
+    need = [{"tokens": "answer", "transcript": "transcript", "caption": "caption", "codes": "codes", "state": "audio"}
+            [outlet.head.target]]
     if outlet.maker:
         need.append("speech")
     datasets = list(plan.datasets)
     if outlet.head.target in ("transcript", "state"):  # rows without audio have none, and the loss skips them
         datasets = [name for name in datasets if "audio" in wired.readers[name].provides] or datasets
+    if outlet.head.target == "caption":
+        datasets = [name for name in datasets if "image" in wired.readers[name].provides] or datasets
     for name in [name for name in datasets if not set(need) & set(wired.readers[name].provides)]:
         errors.append(f"{where}.loss.{outlet.name} needs rows with {' or '.join(need)}, but dataset {name} gives"
                       f" {', '.join(wired.readers[name].provides)}; take another dataset or drop that loss.")

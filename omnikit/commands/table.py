@@ -52,7 +52,7 @@ def wires(plan: Plan) -> list[tuple[str, str, str, str]]:
     for name, outlet in plan.outputs.items():
         source_width = f"{outlet.head.tap}, {outlet.source.dim} wide"
         gives = {"codes": "codes", "tokens": "the answer's tokens", "transcript": "what the audio says",
-                 "state": "audio or noise"}[outlet.head.target]
+                 "caption": "what the picture shows", "state": "audio or noise"}[outlet.head.target]
         rows.append((f"{name}.head", picked[f"{name}.head"], source_width, gives))
         if outlet.units:
             rows.append((f"{name}.units", picked[f"{name}.units"], f"waves, {outlet.units.spec.sample_rate} Hz", "codes"))

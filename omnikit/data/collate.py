@@ -195,8 +195,9 @@ class Collator:
     def _transcript(self, name: str, row: Row, text: str | None) -> list[int]:
         tokenizer = transcriber(self.plan, name)
         if not text or not text.strip() or tokenizer is None:
-            raise DataError(f"Row {row.id} does not say what its audio says, but branch {name} learns from it;"
-                            " give the audio part a text.", kind="no transcript")
+            medium, does = ("picture", "shows") if self.plan.outputs[name].head.target == "caption" else ("audio", "says")
+            raise DataError(f"Row {row.id} does not say what its {medium} {does}, but branch {name} learns from it;"
+                            f" give the {medium} part a text.", kind="no transcript")
         return tokenizer.ids(f" {text.strip()}")  # a word is the same token wherever it stands
 
 

@@ -19,7 +19,7 @@ from omnikit.types import Sample
 from omnikit.wiring import BACKBONE_TAPS
 
 TARGETS = {"tokens": "the answer's tokens", "codes": "the answer's codes", "transcript": "what the audio says",
-           "state": "whether the question was meant for it"}
+           "caption": "what the picture shows", "state": "whether the question was meant for it"}
 SHOWN = 400  # codes of a row
 
 
@@ -187,9 +187,9 @@ def _targets(collator: Collator, sample: Sample, row: Row) -> tuple[Target, ...]
         rows = [ids[ids != PADDING].tolist() for ids in targets.ids]
         if plan.outputs[name].head.target == "codes":
             found += [Target(name, " ".join([*map(str, ids[:SHOWN]), *["…"][: len(ids) > SHOWN]]), len(ids)) for ids in rows]
-        elif plan.outputs[name].head.target == "transcript":
+        elif plan.outputs[name].head.target in ("transcript", "caption"):
             tokenizer = transcriber(plan, name)
-            assert tokenizer, "a branch with transcripts has a tokenizer"
+            assert tokenizer, "a branch with texts has a tokenizer"
             found += [Target(name, tokenizer.text(ids), len(ids)) for ids in rows]
         elif plan.outputs[name].head.target == "state":
             found += [Target(name, ("audio", "noise")[label], 1) for ids in rows for label in ids]

@@ -11,6 +11,7 @@ from omnikit.types import Sample
 
 NEEDS = {"tokens": "a text in its answers", "codes": "codes or sound in its answers",
          "transcript": "audio in its questions with the text of what it says",
+         "caption": "pictures in its questions with the text of what they show",
          "state": "audio in a question with an answer behind it"}
 
 
@@ -51,7 +52,8 @@ def teaches(outlet: Outlet, sample: Sample) -> bool:
         return any(part.codes for part in parts) or bool(outlet.maker and parts)
     if outlet.head.target == "state":
         return any(label != PADDING for label in labels(sample.messages))
-    return any(part.type == "audio" and (part.text or "").strip() for part in questions(sample))
+    media = ("image", "video") if outlet.head.target == "caption" else ("audio",)
+    return any(part.type in media and (part.text or "").strip() for part in questions(sample))
 
 
 def _unreached(stage: str, plan: Plan, outlets: Collection[Outlet], readers: Mapping[str, Reader]) -> list[str]:

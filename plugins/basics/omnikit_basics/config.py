@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Literal
 from omnikit.specs import LATER, CodecSpec, FeatureSpec
 
 if TYPE_CHECKING:
-    from omnikit_basics.heads import CtcTextHead, LmHead, StateHead
+    from omnikit_basics.heads import CaptionWordsHead, CtcTextHead, LmHead, StateHead
     from omnikit_basics.projectors import PointwiseProjector, StackProjector, StridedConvProjector
     from omnikit_basics.qformer import QFormerProjector
     from omnikit_basics.reader import JsonlReader
 
 Activation = Literal["gelu", "relu", "silu"]
-PROVIDES = ("text", "audio", "image", "video", "prompt", "transcript", "answer", "speech", "codes")  # of ReaderConfig
+PROVIDES = ("text", "audio", "image", "video", "prompt", "transcript", "caption", "answer", "speech",
+            "codes")  # of ReaderConfig
 
 
 # ---- projectors ------------------------------------------------------------------------------------------------------
@@ -44,8 +45,7 @@ class Mlp:
     Args:
         hidden: width between two Linears; 0: as wide as the backbone.
         depth: how many Linears, at least 2.
-        norm: LayerNorm before the first Linear, as InternVL has it and VITA has not: an encoder without a last norm gives vectors
-            of any size, which a language model from random weights cannot read.
+        norm: LayerNorm before the first Linear, as InternVL has it and VITA has not.
     """
 
     hidden: int = 256
@@ -270,6 +270,42 @@ class CtcText:
         from omnikit_basics.heads import CtcTextHead
 
         return CtcTextHead(source.dim, vocabulary, norm=self.norm, stack=self.stack)
+
+
+@dataclass(frozen=True)
+class CaptionWords:
+    """Which tokens a picture's caption has, from the mean of its features: trains an encoder of pictures without a language
+    model.
+
+    Source: SuperClass, arXiv:2411.03313; here every token weighs the same.
+
+    Args:
+        tap: the features it reads: <branch>.encoder or <branch>.projector.
+        tokenizer: whose tokens it tells, by name or path; None: the backbone's.
+    """
+
+    tap: str = "vision.encoder"
+    tokenizer: str | None = None
+
+    def __post_init__(self) -> None:
+        if "." not in self.tap:
+            raise ValueError(f"tap is {self.tap!r}, but must be a path to features such as 'vision.encoder'")
+
+    @property
+    def target(self) -> str:
+        return "caption"
+
+    @property
+    def alignment(self) -> str:
+        return "none"
+
+    def codes(self, codec: CodecSpec) -> str | None:
+        return "it tells text tokens only"
+
+    def build(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> "CaptionWordsHead":
+        from omnikit_basics.heads import CaptionWordsHead
+
+        return CaptionWordsHead(source.dim, vocabulary)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
-"""Heads that write text or tell states: next-token cross-entropy, CTC, classes. Know no tokenizer: ids in, ids out."""
+"""Heads that write text, tell words or states: cross-entropy, CTC, classes. Know no tokenizer: ids in, ids out."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -90,6 +91,34 @@ def check_reachable(frames: Tensor, targets: Targets) -> None:
             f"and needs at least {int(needed[row])} frames for CTC, but its features have {int(frames[row])}; "
             "drop the row or use features with a higher rate."
         )
+
+
+class CaptionWordsHead(nn.Module):
+    """LayerNorm and Linear from the mean of a picture's vectors to the vocabulary: which tokens its caption has."""
+
+    def __init__(self, source: int, vocabulary: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(source)
+        self.output = nn.Linear(source, vocabulary)
+
+    def forward(self, features: Features) -> Tensor:
+        """Log-shares [B', V] of the tokens, float32."""
+        inside = torch.arange(features.data.shape[1], device=features.data.device) < features.lengths[:, None]
+        mean = (features.data * inside[..., None]).sum(1) / features.lengths.clamp(min=1)[:, None]  # [B', D]
+        scores: Tensor = self.output(self.norm(mean))
+        return scores.float().log_softmax(-1)
+
+    def loss(self, features: Features, targets: Targets) -> Tensor:
+        """Mean over the pictures of the mean of -log share over the tokens of each caption, float32."""
+        shares = self(features).gather(1, targets.ids.clamp(min=0))  # [B', U]
+        wanted = targets.ids != PADDING
+        means: Tensor = (shares * wanted).sum(1) / wanted.sum(1).clamp(min=1)
+        return -means.mean()
+
+    def decode(self, features: Features) -> list[list[int]]:
+        """The tokens that are likelier than one in ten, likeliest first."""
+        shares, order = self(features).sort(dim=-1, descending=True)
+        return [ids[row > math.log(0.1)].tolist() for row, ids in zip(shares, order, strict=True)]
 
 
 class StateHead(nn.Module):

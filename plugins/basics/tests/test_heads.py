@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 import torch
-from omnikit_basics.config import CtcText, Lm, State
+from omnikit_basics.config import CaptionWords, CtcText, Lm, State
 from omnikit_basics.heads import CtcTextHead
 from torch.testing import assert_close
 
@@ -182,3 +182,26 @@ def test_state_loss_without_a_heard_question_is_refused() -> None:
 def test_impossible_state_heads_are_refused(fields: dict[str, object], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         State(**fields)  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_caption_words_are_told_by_the_mean_of_the_valid_vectors() -> None:
+    torch.manual_seed(0)
+    head = CaptionWords().build(FeatureSpec(8, count=3), None, 12)
+    data = torch.randn(2, 3, 8)
+    told = head(Features(data, torch.tensor([3, 2])))
+    expected = head.output(head.norm(torch.stack([data[0].mean(0), data[1, :2].mean(0)]))).log_softmax(-1)
+    assert_close(told, expected, atol=1e-6, rtol=1e-6)  # float32 sums in another order
+    loss = head.loss(Features(data, torch.tensor([3, 2])), targets([4, 7], [1]))
+    assert_close(loss, -((expected[0, 4] + expected[0, 7]) / 2 + expected[1, 1]) / 2, atol=1e-6, rtol=1e-6)
+
+
+def test_caption_words_are_learnt() -> None:
+    torch.manual_seed(0)
+    head = CaptionWords().build(FeatureSpec(8, count=3), None, 12)
+    features = Features(torch.randn(2, 3, 8), torch.tensor([3, 3]))
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.1)
+    for _ in range(60):
+        optimizer.zero_grad()
+        head.loss(features, targets([4, 7], [1, 2])).backward()
+        optimizer.step()
+    assert [sorted(row) for row in head.decode(features)] == [[4, 7], [1, 2]]

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 SPLITS = ("train", "test", "test_unseen")
 LANGUAGES = ("en", "zh", "both")
 VIEWS: dict[str, tuple[str, ...]] = {
-    "captions": ("image", "text", "answer"),
+    "captions": ("image", "text", "caption", "answer"),
     "film_captions": ("video", "text", "answer"),
     "pictures": ("image", "text", "answer"),
     "films": ("video", "text", "answer"),

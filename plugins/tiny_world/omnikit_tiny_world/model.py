@@ -73,7 +73,8 @@ class TinyCorpus:
             return [Part("video", pixels=frames, frame_rate=rate)]
         wide = chance.random() < self.config.wide
         size = chance.choice(((2 * SIDE, SIDE), (SIDE, 2 * SIDE))) if wide else (SIDE, SIDE)
-        return [Part("image", pixels=picture(row.scene, chance, size))]
+        told = row.answer if self.config.view == "captions" else None
+        return [Part("image", told, pixels=picture(row.scene, chance, size))]
 
     def _asked(self, row: Row, chance: random.Random) -> Part:
         if not row.said and not row.sound:
