@@ -28,10 +28,11 @@ def grids(least: int, most: int) -> tuple[tuple[int, int], ...]:
     """Give the grids (columns, rows) of `least` to `most` tiles in the order in which they are tried: by number of tiles.
 
     Grids of equally many tiles stand in the order that CPython gives a set of pairs, as the released code of InternVL's
-    family has them; on an exact tie it decides. Pairs of small integers hash alike in every 64-bit CPython since 3.8.
+    family has them; on an exact tie it decides. Pairs of small integers hash alike in every 64-bit CPython since 3.8, and the
+    order in which pairs enter the set is the original's too: it counts where their hashes collide.
     """
-    sides = range(1, most + 1)
-    found = {(columns, rows) for columns in sides for rows in sides if least <= columns * rows <= most}
+    found = {(columns, rows) for side in range(least, most + 1) for columns in range(1, side + 1)
+             for rows in range(1, side + 1) if least <= columns * rows <= most}
     return tuple(sorted(found, key=lambda grid: grid[0] * grid[1]))
 
 

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from omnikit.data.pictures import coloured, fitted, grid, load_picture, picture_size, save_picture, tile_count, tiles
+from omnikit.data.pictures import coloured, fitted, grid, grids, load_picture, picture_size, save_picture, tile_count, tiles
 from omnikit.errors import DataError, RunError
 from omnikit.specs import PictureSpec
 
@@ -84,6 +84,15 @@ def test_tiles_go_row_by_row_and_the_thumbnail_is_last() -> None:
 ])
 def test_grids_are_those_of_the_fact_sheet(width: int, height: int, expected: tuple[tuple[int, int], int]) -> None:
     assert (grid(width, height, PictureSpec(448)), tile_count(width, height, PictureSpec(448))) == expected
+
+
+@pytest.mark.parametrize(("least", "most"), [(1, 12), (3, 5), (1, 24), (9, 40)])  # 24: what VITA reads documents with
+def test_grids_come_in_the_order_of_a_set_that_grew_by_their_longest_side(least: int, most: int) -> None:
+    grown: set[tuple[int, int]] = set()
+    for longest in range(least, most + 1):
+        sides = range(1, longest + 1)
+        grown.update((i, j) for i in sides for j in sides if least <= i * j <= most)
+    assert list(grids(least, most)) == sorted(grown, key=lambda pair: pair[0] * pair[1])
 
 
 def test_without_tiles_a_picture_is_one() -> None:
