@@ -111,6 +111,9 @@ class StridedConvProjector(nn.Module):
         return Features(x, lengths, rate)
 
     def _normalise(self, x: Tensor, lengths: Tensor) -> Tensor:
+        if isinstance(self.norm, nn.BatchNorm1d) and not self.training:
+            normed: Tensor = self.norm(x.transpose(1, 2)).transpose(1, 2)
+            return normed
         if isinstance(self.norm, nn.BatchNorm1d):  # padding must not enter the batch's statistics
             valid = valid_vectors(lengths, x.shape[1])
             return torch.zeros_like(x).masked_scatter(valid[..., None], self.norm(x[valid]))

@@ -100,3 +100,11 @@ def test_norm_adds_eps() -> None:
 def test_impossible_value_is_a_sentence(fields: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(CAUSAL, **fields)  # type: ignore[arg-type]  # one of both
+
+
+def test_a_batch_normalised_row_is_the_same_as_if_silence_followed_it() -> None:
+    module, pair = built(CONFIGS["batch"]), features(9, 5)  # VITA 1.0 reads what lies behind a shorter sound, too
+    quiet = pair.data[1:].clone()
+    quiet[:, 5:] = 0.0
+    alone = module(Features(quiet, torch.tensor([9]), SOURCE.rate))
+    assert_close(module(pair).data[1:], alone.data, atol=1e-6, rtol=1e-5)  # float32 of other batch sizes
