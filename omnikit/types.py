@@ -119,7 +119,8 @@ class Part:
 
     Args:
         type: "text", "audio", "image" or "video"; "prompt" is a place for learned vectors.
-        text: the text of a text part; for audio, what is said in it, and for a picture, what it shows (None if unknown).
+        text: the text of a text part; for audio, what is said in it, and for a picture, what it shows (empty: nothing; None:
+            unknown).
         path: the media file, if the data lies in one.
         audio: [N] mono waveform in [-1, 1] at `sample_rate`, if the data is at hand.
         pixels: [H, W, 3] uint8 of an image or [F, H, W, 3] of a video at `frame_rate`, if the data is at hand.

@@ -194,11 +194,12 @@ class Collator:
 
     def _transcript(self, name: str, row: Row, text: str | None) -> list[int]:
         tokenizer = transcriber(self.plan, name)
-        if not text or not text.strip() or tokenizer is None:
+        if text is None or tokenizer is None:
             medium, does = ("picture", "shows") if self.plan.outputs[name].head.target == "caption" else ("audio", "says")
             raise DataError(f"Row {row.id} does not say what its {medium} {does}, but branch {name} learns from it;"
                             f" give the {medium} part a text.", kind="no transcript")
-        return tokenizer.ids(f" {text.strip()}")  # a word is the same token wherever it stands
+        # a word is the same token wherever it stands; where nothing is said there is none
+        return tokenizer.ids(f" {text.strip()}") if text.strip() else []
 
 
 def _check_tokenizer(plan: Plan, tokenizer: Tokenizer | None) -> None:

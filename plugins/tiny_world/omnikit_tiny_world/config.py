@@ -20,7 +20,7 @@ VIEWS: dict[str, tuple[str, ...]] = {
     "reading": ("audio", "transcript"),
     "transcribe": ("audio", "transcript", "answer"),
     "dictation": ("text", "audio", "transcript", "answer"),
-    "noise": ("audio", "answer"),
+    "noise": ("audio", "transcript", "answer"),
     "turns": ("audio", "text", "image", "answer"),
 }  # view → what its rows hold
 ASKED = ("spoken_pictures", "spoken_films", "speech")  # views whose questions may also be text

@@ -79,7 +79,7 @@ class TinyCorpus:
     def _asked(self, row: Row, chance: random.Random) -> Part:
         if not row.said and not row.sound:
             return Part("text", text=row.asked)
-        return Part("audio", text=row.asked or None, audio=self._heard(row, chance), sample_rate=SAMPLE_RATE)
+        return Part("audio", text=row.asked, audio=self._heard(row, chance), sample_rate=SAMPLE_RATE)
 
     def _heard(self, row: Row, chance: random.Random) -> Wave:
         seed = chance.getrandbits(64)
