@@ -15,6 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PLUGINS = sorted(path.parent for path in (ROOT / "plugins").glob("*/pyproject.toml"))
 PROJECTS = [ROOT, *PLUGINS]
+RECIPES = sorted(f"{path.parent.name}/{path.stem}" for path in (ROOT / "recipes").glob("*/*.yaml"))
 HYDRA = ("hydra-core", "omegaconf", "antlr4-python3-runtime", "PyYAML", "packaging")
 
 
@@ -92,7 +93,7 @@ def clean(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def data_files(folder: Path) -> set[str]:
     """Give the YAML, JSON, pages and page templates that a project ships, as named in its wheel."""
-    tops = [ROOT / "conf", ROOT / "recipes"] if folder == ROOT else list(folder.glob("omnikit_*/conf"))
+    tops = [ROOT / "conf", ROOT / "recipes"] if folder == ROOT else list(folder.glob("omnikit_*"))
     found = {path.relative_to(folder) for top in tops for path in top.rglob("*.*") if path.suffix in (".yaml", ".json", ".md")}
     pages = {str(path.relative_to(folder)) for path in (folder / "omnikit").rglob("*.jinja")}
     return {f"omnikit/{path}" if folder == ROOT else str(path) for path in found} | pages
@@ -122,7 +123,7 @@ def test_the_clean_environment_has_no_torch(clean: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", ["llama_omni/tiny", "llama_omni/full", "recogniser/tiny"])
+@pytest.mark.parametrize("recipe", RECIPES)
 def test_check_runs_beside_hydra_alone(clean: Path, recipe: str) -> None:
     done = run(clean, "-m", "omnikit.cli", "check", recipe)
     assert (done.returncode, done.stderr) == (0, "")
