@@ -223,7 +223,7 @@ def heard(case: Case, splice: dict[str, Any], sounds: Sequence[int]) -> list[int
     stored = case.inputs.get(f"{splice['name']}.audio_lengths_for_llm")
     if case.config["version"].startswith("mixtral") or stored is None:
         return [splice["audio_feature_length"]] * len(sounds)
-    return [int(stored[place]) for place in sounds]
+    return [min(int(stored[place]), splice["audio_feature_length"]) for place in sounds]
 
 
 def sounding(sample: Sample, lengths: Iterator[int]) -> Sample:

@@ -31,7 +31,9 @@ def replay(case: Case) -> None:
         found = re.fullmatch(r"chunk(-?\d+)_left(-?\d+)_encoder_out", output)
         if found:
             chunk, left = int(found[1]), int(found[2])
-            chunked = replace(encoder.config, chunk_size=chunk, left_chunks=left if left >= 0 else None)
+            whole = chunk <= 0  # then there is no chunk to be left of
+            chunked = replace(encoder.config, chunk_size=None if whole else chunk,
+                              left_chunks=None if whole or left < 0 else left)
             other = chunked.build().eval()
             other.load_state_dict(encoder.state_dict())
             features, out = run(case.inputs["single_fbank"], case.inputs["single_lengths"], other, projector)
