@@ -157,8 +157,8 @@ class Template:
             as the code of VITA 1.0 has it.
         behind_image: text behind each picture of a question, whatever its number of tiles.
         behind_video: text behind each film of a question.
-        tidy: drop newlines beside pictures and films and the one behind audio, and move pictures that end a question to its
-            front, as VITA's data code does.
+        tidy: drop newlines beside pictures and films and the one behind audio, make one of two in a question that shows
+            something, and move pictures that end a question to its front, as VITA's data code does.
     """
 
     bos: str

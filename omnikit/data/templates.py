@@ -144,13 +144,18 @@ def _asked(message: Message, template: Template) -> list[Segment]:
 
 
 def _tidied(content: list[Segment]) -> list[Segment]:
-    """Drop newlines beside pictures and films and one behind audio, and move pictures that stand last to the front."""
+    """Drop newlines beside pictures and films and one behind audio, and move pictures that stand last to the front.
+
+    Where a question shows something, two newlines become one.
+    """
     kinds = ["", *(segment.media.type if segment.media else "" for segment in content), ""]
+    shows = any(kind in PICTURES for kind in kinds)
     found: list[Segment] = []
     for before, segment, behind in zip(kinds, content, kinds[2:], strict=False):
         text = segment.text.lstrip("\n") if before in PICTURES else segment.text
         text = text.removeprefix("\n") if before == "audio" else text
         text = text.rstrip("\n") if behind in PICTURES else text
+        text = text.replace("\n\n", "\n") if shows else text
         if segment.media or text:
             found.append(replace(segment, text=text, origins=((len(text), "question"),) if text else ()))
     place = len(found)

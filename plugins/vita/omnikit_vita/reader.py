@@ -185,10 +185,8 @@ class Row:
 
 
 def cleaned(question: str) -> str:
-    """Take away the line breaks that belong to placeholders; what a template puts there is its own affair."""
+    """Take away the line breaks that belong to placeholders; what a template puts there, or joins, is its own affair."""
     seen = re.sub(r"\n*(<(?:image|video)>)\n*", r"\1", question)
-    if re.search("<(?:image|video)>", seen):
-        seen = seen.replace("\n\n", "\n")  # once, as VITA does
     last = re.search("(?:<image>)+$", seen)
     if last:
         seen = last.group() + seen[: last.start()]

@@ -31,7 +31,7 @@ def test_pictures_and_sound_stand_where_their_placeholders_do(tmp_path: Path) ->
            "conversations": turns("<image>\n<image>\nWhich\n\none?\n<audio>\n", "the left", "why?", "it is red")}
     sample = reader(tmp_path, row)[0]
     pictures = [Part("image", path=str(tmp_path / "pictures" / name)) for name in ("a.png", "b.png")]
-    asked = (*pictures, Part("text", "Which\none?\n"), Part("audio", path=str(tmp_path / "sound" / "audio" / "q.wav")))
+    asked = (*pictures, Part("text", "Which\n\none?\n"), Part("audio", path=str(tmp_path / "sound" / "audio" / "q.wav")))
     assert sample.id == "7"
     assert sample.messages == (Message("user", asked), Message("assistant", (Part("text", "the left"),)),
                                Message("user", (Part("text", "why?"),)), Message("assistant", (Part("text", "it is red"),)))
@@ -42,7 +42,7 @@ CLEANED = {  # vita.md, section 5.6
     "image at the end comes first": ("What is it?\n<image>", ["image", "What is it?"]),
     "image within stays": ("Is <image>\nred?", ["Is ", "image", "red?"]),
     "film": ("<video>\nWhich way?", ["video", "Which way?"]),
-    "double break once": ("<image>\nPick:\n\nA\n\n\n\nB", ["image", "Pick:\nA\n\nB"]),
+    "paragraphs are the template's": ("<image>\nPick:\n\nA\n\n\n\nB", ["image", "Pick:\n\nA\n\n\n\nB"]),
     "text alone is left": ("Pick:\n\nA", ["Pick:\n\nA"]),
     "break behind sound": ("Hear <audio>\nit", ["Hear ", "audio", "it"]),
 }
