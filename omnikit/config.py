@@ -121,7 +121,7 @@ def of_run(recipe: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
 def recipe_name(recipe: str) -> str:
     """Give the name under which runs of a recipe are kept: its own name, a file's stem, or the one that a run recorded."""
     if _is_of_run(Path(recipe)):
-        return str(json.loads(next(Path(recipe).parent.glob("*/lock.json")).read_text())["recipe"])
+        return str(json.loads(next(Path(recipe).parent.glob("[!.]*/lock.json")).read_text())["recipe"])
     return Path(recipe).stem if recipe.endswith((".yaml", ".yml")) else recipe
 
 
@@ -252,7 +252,7 @@ def _recipe_file(parts: list[str]) -> Path | None:
 
 def _is_of_run(path: Path) -> bool:
     """Say whether a file is the recipe that a run keeps."""
-    return path.name == "config.yaml" and path.is_file() and any(path.parent.glob("*/lock.json"))
+    return path.name == "config.yaml" and path.is_file() and any(path.parent.glob("[!.]*/lock.json"))
 
 
 def _is_taken(name: str) -> bool:

@@ -32,7 +32,7 @@ def find(run: str | Path) -> Path:
         RunError: there is no such run, or it has no finished stage.
     """
     for folder in (Path(run), Path(run) / "latest", RUNS / run / "latest"):
-        if any(folder.glob("*/config.yaml")):
+        if any(folder.glob("[!.]*/config.yaml")):
             return folder.resolve()
     raise RunError(f"{run} is no run: neither a folder with finished stages nor a recipe with a latest run in {RUNS}/;"
                    f" train first with omnikit train {run}.")
@@ -111,7 +111,7 @@ def load_plan(folder: Path) -> Plan:
     from omnikit.plan import make
     from omnikit.recipe import parse
 
-    files = sorted(folder.glob("*/config.yaml"), key=lambda path: path.stat().st_mtime)
+    files = sorted(folder.glob("[!.]*/config.yaml"), key=lambda path: path.stat().st_mtime)
     if not files:
         raise RunError(f"{folder} holds no finished stage; train it first.")
     try:
