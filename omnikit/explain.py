@@ -146,6 +146,8 @@ def _no_such_key(key: str, recipe: str) -> str:
         assert isinstance(node, DictConfig), "known is empty otherwise"
         node = node._get_node(word)
     if "/" not in key:
+        if parts := [slot for slot in SLOTS if isinstance(node, DictConfig) and slot in node]:
+            return f"{key} is a branch, which is removed part by part: {' '.join(f'~{key}/{slot}' for slot in parts)}."
         return f"{key} cannot be overridden that way; set a field of it."
     return f"{key} is not picked in the defaults of recipe {recipe}, but set there field by field; set its fields with" \
            f" dots, or pick a component with +{key}=<name>."

@@ -230,7 +230,8 @@ def _choice(where: str, value: Any, errors: list[str]) -> Choice | None:
 def _alone(name: str, stages: dict[str, Stage], errors: list[str]) -> dict[str, Stage]:
     """Keep one stage, which then starts from fresh weights."""
     if name not in stages:
-        errors.append(f"stage is {name!r}, which is no stage.{nearest(name, stages)} Stages: {', '.join(stages) or 'none'}.")
+        errors.append(f"stage is {name!r}, which is no stage.{nearest(name, stages)} Stages:"
+                      f" {', '.join(_ordered(stages)) or 'none'}.")
         return stages
     return {name: replace(stages[name], after=None, init_from=None)}
 

@@ -13,6 +13,7 @@ import omnikit
 from omnikit.config import compose, compose_tree, run_jobs
 from omnikit.errors import ConfigError, OmnikitError, PlanError
 from omnikit.places import recipe_files
+from omnikit.plan import make
 from omnikit.recipe import Recipe, parse
 
 
@@ -147,6 +148,20 @@ def test_stages_stand_behind_the_one_they_name(tmp_path: Path) -> None:
     assert list(made.stages) == ["speak", "understand"]
 
 
+def test_stage_keeps_one_stage_which_starts_fresh(tmp_path: Path) -> None:
+    recipe = str(write_recipe(tmp_path, ("  speak:\n", "  speak:\n    after: understand\n    init_from: understand\n")))
+    made = compose(recipe, ["stage=speak"])
+    assert list(made.stages) == ["speak"]
+    assert (made.stages["speak"].after, made.stages["speak"].init_from) == (None, None)
+    assert set(make(compose(recipe)).stages["speak"].origins.values()) == {"understand"}
+    assert make(made).stages["speak"].origins == {}  # neither weights nor a name of a stage that is not there
+    assert made.fingerprint() != compose(recipe).fingerprint()  # a folder of its own
+
+
+def test_stage_none_is_the_whole_recipe(recipe: str) -> None:
+    assert compose(recipe, ["stage=null"]) == compose(recipe)
+
+
 def test_the_package_line_is_no_duty(tmp_path: Path) -> None:
     assert compose(str(write_recipe(tmp_path, ("# @package _global_\n", "")))).branches["audio"]["encoder"].use == "whisper"
 
@@ -179,6 +194,10 @@ def test_compose_is_reached_from_the_package() -> None:
     ("+stages.new.seed=3", "stages.new.seed belongs to stages.new, a stage that is not there; write a new stage in a YAML"),
     ("generate.max=3", "generate.max is not a field of Generate. It has: max_new_tokens, temperature."),
     ("~nope", "nope names nothing: recipe {recipe} has no 'nope'."),
+    ("stage=speek", "stage is 'speek', which is no stage. Did you mean 'speak'? Stages: understand, speak."),
+    ("stage=", "stage is '', which is no stage. Stages: understand, speak."),
+    ("stage=[speak]", "stage is ["),
+    ("~speech", "speech is a branch, which is removed part by part: ~speech/head ~speech/codec."),
     ("x=[1", "override 'x=[1' cannot be read: no viable alternative at input '[1'; write key=value."),
     ("foo", "override 'foo' cannot be read: "),
     ("+nonsense=3", "nonsense is 3, but a top-level key is either one of backbone, data, evaluate, generate, name, "),
