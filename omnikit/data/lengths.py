@@ -16,11 +16,15 @@ class Lengths:
         self.collator = collator
 
     def __call__(self, sample: Sample) -> int:
-        """Give the positions of a sample."""
+        """Give the positions of a sample; raises DataError, which names it, where its words cannot be written."""
         template, tokenizer = self.collator.plan.template, self.collator.tokenizer
         assert template and tokenizer, "a plan with a backbone has both"
+        try:
+            segments = render(sample.messages, template)
+        except DataError as error:
+            raise DataError(f"Row {sample.id}: {error}", kind="unknown state") from error
         return sum(self._vectors(piece.media) if piece.media else len(piece.ids)
-                   for piece in encode(render(sample.messages, template), template, tokenizer))
+                   for piece in encode(segments, template, tokenizer))
 
     def _vectors(self, part: Part) -> int:
         inlet = next((inlet for inlet in self.collator.inlets if part.type in inlet.media), None)

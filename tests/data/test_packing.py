@@ -1,6 +1,7 @@
 """Packed rows: who stands with whom, and that nothing of what is learnt changes by it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from omnikit.data.collate import Collator
 from omnikit.data.datamodule import Mixture, Shares, loader
 from omnikit.data.lengths import Lengths
 from omnikit.data.packing import PackedCollator, PackedSamples, Packs, first_fit
+from omnikit.errors import DataError
 from omnikit.model import OmniModel, Taps
 from omnikit.plan import Plan, make
 from omnikit.types import Message, Part, Sample
@@ -161,6 +163,14 @@ def test_lengths_are_the_collators(plan: Plan, tmp_path: Path, rate: int) -> Non
         asked = Message("user", (Part("text", text="what"), Part("audio", path=str(tmp_path / "a.wav"))))
         one = Sample("a", (asked, Message("assistant", (Part("text", text="that"),))))
         assert Lengths(collate)(one) == len(collate.row(one).tokens)
+
+
+def test_a_row_that_cannot_be_measured_is_named(plan: Plan) -> None:
+    assert plan.template is not None
+    stated = replace(plan, template=replace(plan.template, states={"audio": "+"}))
+    noise = Sample("r7", (Message("user", (Part("text", text="what"),)), Message("assistant", (), "noise")))
+    with pytest.raises(DataError, match="Row r7: An answer has the state 'noise', but the template knows audio"):
+        Lengths(Collator(stated, ["text"]))(noise)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
