@@ -14,7 +14,7 @@ from omnikit.errors import OmnikitError, RunError
 
 if TYPE_CHECKING:
     from omnikit.inference.session import Session
-    from omnikit.types import Message
+    from omnikit.types import Message, Part
 
 EXAMPLE = "example: omnikit chat llama_omni/tiny --audio question.wav --out answer.wav"
 OMEGA = 10  # codes of a segment; the smallest of LLaMA-Omni's paper, arXiv:2409.06666
@@ -23,6 +23,7 @@ MEDIA = {  # what the path of a file in a line of the loop is
     "image": (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"),
     "video": (".mp4", ".webm", ".mkv", ".mov", ".avi"),
 }
+EXAMPLES = {"audio": ".wav", "image": ".png", "video": ".mp4"}  # how the files of --example end
 
 
 def run(argv: list[str]) -> int:
@@ -33,8 +34,8 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--text", help="text of the question, after the sound if both are given")
     parser.add_argument("--image", action="append", help="picture that is asked about; several: one --image for each")
     parser.add_argument("--video", action="append", help="film that is asked about; several: one --video for each")
-    parser.add_argument("--example", action="store_true", help="ask a held-out question of the recipe's data; its sound goes"
-                        " beside --out")
+    parser.add_argument("--example", action="store_true", help="ask a held-out question of the recipe's data; its sound,"
+                        " pictures and films go beside --out")
     parser.add_argument("--system", help="system prompt, instead of the template's own")
     parser.add_argument("--out", type=Path, help="wav for the spoken answer; in the loop numbered: out-1.wav, out-2.wav, …")
     parser.add_argument("--history", action="store_true", help="in the loop, let the model hear the earlier turns again")
@@ -49,8 +50,8 @@ def run(argv: list[str]) -> int:
     from omnikit.inference.session import load
 
     session = load(arguments.run)
-    asked = Asked(_example(session, arguments.out) if arguments.example else arguments.audio, arguments.text, arguments.image,
-                  arguments.video)
+    asked = _example(session, arguments.out) if arguments.example else Asked(
+        arguments.audio, arguments.text, arguments.image, arguments.video)
     asking = Asking(session, arguments.system, omega=(arguments.omega or OMEGA) if arguments.stream else None,
                     independent=arguments.independent)
     if asked != Asked():
@@ -129,21 +130,45 @@ class Asking:
         show(events, out, speech.codes.sample_rate if speech and speech.codes else 0)
 
 
-def _example(session: "Session", out: Path | None) -> str:
-    """Write the question of the first evaluation row beside `out`, and say what it asks; gives the sound file."""
-    from omnikit.data.media import save_audio
-    from omnikit.data.signals import questions, waveform
-
+def _example(session: "Session", out: Path | None) -> Asked:
+    """Ask what the first evaluation row asks, its media in files beside `out`; say what it is."""
     datasets = list(session.plan.recipe.evaluate.data.values())
     if not datasets:
         raise RunError(f"Recipe {session.plan.recipe.name} names no data under `evaluate`, so it has no example to ask.")
     sample = session.plan.readers[datasets[0]].build()[0]
-    part = next((part for part in questions(sample) if part.type == "audio"), None)
-    if part is None:
-        raise RunError(f"Row {sample.id} of {datasets[0]} asks nothing aloud; ask with --audio or --text.")
-    path = out.with_name(f"{out.stem}-question.wav") if out else Path("question.wav")
-    save_audio(path, waveform(part, 16000, sample.id), 16000)
-    sys.stdout.write(f"question  {path}  ({part.text})\n")
+    parts = next(message.content for message in sample.messages if message.role == "user")
+    if strange := [part.type for part in parts if part.type not in (*MEDIA, "text")]:
+        raise RunError(f"Row {sample.id} of {datasets[0]} asks with a {strange[0]}, which chat cannot; ask with --audio or"
+                       " --text.")
+    media: dict[str, list[str]] = {kind: [] for kind in MEDIA}
+    for part in parts:
+        if part.type in media:
+            number = f"-{len(media[part.type]) + 1}" if media[part.type] else ""
+            path = _medium_of(part, (out.stem + "-" if out else "") + "question" + number, out, sample.id)
+            media[part.type].append(path)
+            sys.stdout.write(f"question  {path}{f'  ({part.text})' if part.text else ''}\n")
+    text = " ".join(part.text for part in parts if part.type == "text" and part.text)
+    if text:
+        sys.stdout.write(f"question  {text}\n")
+    return Asked(next(iter(media["audio"]), None), text or None, media["image"] or None, media["video"] or None)
+
+
+def _medium_of(part: "Part", stem: str, out: Path | None, row: str) -> str:
+    """Give the file of a part, written beside `out` where the row has none."""
+    from omnikit.data.films import save_film
+    from omnikit.data.media import save_audio
+    from omnikit.data.pictures import save_picture
+    from omnikit.data.signals import waveform
+
+    path = (out.parent if out else Path()) / f"{stem}{EXAMPLES[part.type]}"
+    if part.type == "audio":
+        save_audio(path, waveform(part, 16000, row), 16000)
+    elif part.path is not None or part.pixels is None:
+        return str(part.path)
+    elif part.type == "image":
+        save_picture(path, part.pixels)
+    else:
+        save_film(path, part.pixels, part.frame_rate)
     return str(path)
 
 

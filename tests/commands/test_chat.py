@@ -3,6 +3,8 @@
 import io
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -10,12 +12,14 @@ import soundfile
 from doubles import RATE, CtcModule, make_plan, sound, write_tokenizer
 
 from omnikit.cli import main
-from omnikit.commands.chat import Asked, _read
+from omnikit.commands.chat import Asked, _example, _read
 from omnikit.commands.segments import segments
 from omnikit.errors import RunError
 from omnikit.inference import session
+from omnikit.inference.session import Session
 from omnikit.training.runs import find
 from omnikit.training.stage import run_stages
+from omnikit.types import Message, Part, Sample
 
 
 @pytest.fixture(scope="module")
@@ -195,3 +199,31 @@ def test_pictures_that_would_be_dropped_are_refused(
 ) -> None:
     assert main(["chat", run, *options]) == 2
     assert text in capsys.readouterr().err
+
+
+def example(message: Message, out: Path | None) -> Asked:
+    """What --example asks of a dataset whose first row is this question."""
+    reader = SimpleNamespace(build=lambda: [Sample("row", (message,))])
+    recipe = SimpleNamespace(name="r", evaluate=SimpleNamespace(data={"shown": "rows"}))
+    plan = SimpleNamespace(recipe=recipe, readers={"rows": reader})
+    return _example(cast(Session, SimpleNamespace(plan=plan)), out)
+
+
+def test_an_example_may_be_about_pictures_and_films(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pixels = np.full((8, 8, 3), 200, np.uint8)
+    parts = (Part("image", pixels=pixels), Part("image", pixels=pixels), Part("video", pixels=np.stack([pixels] * 3)),
+             Part("text", "which way"))
+    asked = example(Message("user", parts), tmp_path / "a.wav")
+    assert asked == Asked(None, "which way", [f"{tmp_path}/a-question.png", f"{tmp_path}/a-question-2.png"],
+                          [f"{tmp_path}/a-question.mp4"])
+    assert all(Path(path).stat().st_size for path in [*(asked.image or []), *(asked.video or [])])
+    assert "question  which way" in capsys.readouterr().out
+
+
+def test_an_example_takes_the_files_of_its_row(tmp_path: Path) -> None:
+    assert example(Message("user", (Part("image", path="shown/p.png"),)), None) == Asked(image=["shown/p.png"])
+
+
+def test_an_example_with_a_learned_prompt_is_refused() -> None:
+    with pytest.raises(RunError, match="Row row of rows asks with a prompt, which chat cannot; ask with --audio or --text"):
+        example(Message("user", (Part("prompt"),)), None)
