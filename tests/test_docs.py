@@ -17,7 +17,7 @@ from omnikit import cli, registry
 from omnikit.config import compose
 from omnikit.places import recipe_files
 from omnikit.plan import make
-from omnikit.specs import KINDS
+from omnikit.specs import KINDS, PictureSpec
 from omnikit.types import Signal
 
 ROOT = Path(__file__).parent.parent
@@ -122,6 +122,15 @@ def test_plugin_of_the_how_to_keeps_its_contract(shown: Path) -> None:
     assert both.lengths.tolist() == [encoder.length(4000), encoder.length(1000)]
     torch.testing.assert_close(both.data[1:, :alone.lengths[0]], alone.data)  # the row beside it does not leak
     assert both.data.shape[2] == encoder.output.dim
+
+
+def test_picture_encoder_of_the_how_to_sees(shown: Path) -> None:
+    config = import_module("omnikit_frames.config_patches").Patches()
+    module = config.build()
+    features = module(Signal(torch.zeros(3, 3, 64, 64), torch.ones(3, dtype=torch.long)))
+    assert features.data.shape == (3, config.output.count, config.output.dim)
+    assert features.lengths.tolist() == [config.length(1)] * 3
+    assert isinstance(config.pictures, PictureSpec)
 
 
 def test_json_rows_of_the_how_to_are_read(tmp_path: Path) -> None:
