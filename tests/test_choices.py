@@ -39,7 +39,8 @@ def test_a_dataset_is_a_reader_or_a_preset_of_one() -> None:
 def test_an_unknown_name_gets_the_nearest_and_all_there_are() -> None:
     with pytest.raises(RegistryError) as caught:
         choices.chosen("head", "ctc_unit")
-    assert str(caught.value).startswith("head 'ctc_unit' is unknown. Did you mean 'ctc_units'? There is: caption_words, ctc_text, ")
+    expected = "head 'ctc_unit' is unknown. Did you mean 'ctc_units'? There is: caption_words, ctc_text, "
+    assert str(caught.value).startswith(expected)
 
 
 @pytest.mark.parametrize(("content", "sentence"), [
