@@ -240,6 +240,15 @@ def test_train_links_the_latest_run(tokenizer: str, tmp_path: Path, monkeypatch:
     assert link.resolve() == folder.resolve() and not link.readlink().is_absolute()
 
 
+def test_a_stage_that_is_tried_alone_leaves_the_latest_run_alone(tokenizer: str, tmp_path: Path,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = make_plan(tokenizer, only={"listen": stages(1)["listen"]})
+    whole, _ = train(plan, "")
+    alone, _ = train(replace(plan, recipe=replace(plan.recipe, stage="listen", seed=1)), "")
+    assert alone != whole and (whole.parent / "latest").resolve() == whole.resolve()
+
+
 def test_training_learns_from_text_rows_among_audio_rows(tokenizer: str, tmp_path: Path) -> None:
     rows = run_stages(make_plan(tokenizer, echo=Echo(textual=2), steps=5), tmp_path, "")
     assert all(row.steps == 5 for row in rows if row.stage != "units")
