@@ -174,9 +174,11 @@ def _train_yaml(encoder: Mapping[str, object], projector: Mapping[str, object], 
 
 
 def _vision(facts: Mapping[str, object]) -> dict[str, object]:
-    """Give InternViT's config.json with its original keys."""
+    """Give InternViT's config.json with its original keys; layers behind the chosen one are not in the model."""
+    layers, layer = int(str(facts["layers"])), int(str(facts["layer"]))
+    depth = layer if layer > 0 else layers + 1 + layer
     return {"architectures": ["InternVisionModel"], "model_type": "intern_vit_6b", "hidden_size": facts["dim"],
-            "image_size": facts["size"], "patch_size": facts["patch"], "num_hidden_layers": facts["layers"],
+            "image_size": facts["size"], "patch_size": facts["patch"], "num_hidden_layers": depth,
             "num_attention_heads": facts["heads"], "intermediate_size": facts["ffn"], "qkv_bias": facts["qkv_bias"],
             "qk_normalization": facts["qk_norm"], "norm_type": "layer_norm" if facts["norm"] == "layer" else "rms_norm",
             "layer_norm_eps": facts["eps"], "hidden_act": "gelu", "drop_path_rate": facts["drop_path"],
@@ -200,7 +202,7 @@ def _config(plan: Plan, parts: list[str]) -> dict[str, object]:
         config |= {"num_local_experts": llm["experts"], "num_experts_per_tok": llm["experts_per_token"]}
     if "vision.encoder" in parts:
         tower, depth = own["vision.encoder"], own["vision.projector"].get("depth")
-        config |= {"mm_vision_tower": VISION, "mm_hidden_size": 4 * tower["dim"], "mm_vision_select_layer": tower["layer"],
+        config |= {"mm_vision_tower": VISION, "mm_hidden_size": 4 * tower["dim"], "mm_vision_select_layer": -1,
                    "mm_projector_type": f"mlp{depth}x_gelu" if depth else "linear", "unfreeze_vision_tower": False}
     if "audio.encoder" in parts:
         config |= {"mm_audio_encoder": AUDIO, "freeze_audio_encoder": True, "freeze_audio_encoder_adapter": False}

@@ -148,6 +148,15 @@ def test_a_checkpoint_in_half_precision_comes_out_as_it_was(folder: Path, tmp_pa
     assert "omnikit" not in json.loads((tmp_path / "out" / "config.json").read_text())
 
 
+def test_an_earlier_layer_of_the_vision_tower_is_exported_as_the_last(qwen: Path, tmp_path: Path) -> None:
+    settle(qwen / "config.json", mm_vision_select_layer=-2)
+    assert main(["import", "vita", str(qwen), "--out", str(tmp_path / "first")]) == 0
+    assert main(["export", "vita", str(tmp_path / "first"), "--out", str(tmp_path / "out")]) == 0
+    assert main(["import", "vita", str(tmp_path / "out"), "--out", str(tmp_path / "again")]) == 0
+    one, two = (load_file(tmp_path / out / "imported" / "weights.safetensors") for out in ("first", "again"))
+    assert_same(one, two)
+
+
 # ---- broken ----
 
 HEAD, W1 = "lm_head.weight", "model.layers.0.mlp.up_proj.weight"
