@@ -274,8 +274,7 @@ class CtcText:
 
 @dataclass(frozen=True)
 class CaptionWords:
-    """Which tokens a picture's caption has, from the mean of its features: trains an encoder of pictures without a language
-    model.
+    """Which tokens a picture's caption has, from the mean of its features; needs no language model.
 
     Source: SuperClass, arXiv:2411.03313; here every token weighs the same.
 

@@ -15,7 +15,7 @@ SHUFFLE = 2  # neighbours on each side that pixel shuffle joins into one vector:
 class InternVit:
     """InternViT and pixel shuffle: a tile in, a quarter of its patches out, each vector four patches wide.
 
-    Defaults are those of InternViT-300M-448px as VITA-1.5 uses it: pre-norm, no norm at the end, learned positions.
+    Its build is that of InternViT-300M-448px as VITA-1.5 uses it: pre-norm, no norm at the end, learned positions.
     Source: arXiv:2312.14238, arXiv:2404.16821 (pixel shuffle).
 
     Args:
@@ -43,12 +43,12 @@ class InternVit:
         weights: a published InternViT: its folder (model.safetensors, config.json) or one file; None: random weights.
     """
 
-    size: int = 448
-    patch: int = 14
-    dim: int = 1024
-    layers: int = 24
-    heads: int = 16
-    ffn: int = 4096
+    size: int = 64
+    patch: int = 8
+    dim: int = 64
+    layers: int = 3
+    heads: int = 4
+    ffn: int = 192
     norm: Literal["layer", "rms"] = "layer"
     eps: float = 1e-6
     qkv_bias: bool = True

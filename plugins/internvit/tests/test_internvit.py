@@ -35,7 +35,8 @@ def saved(encoder: InternVitEncoder, folder: Path, prefix: str = "") -> str:
 
 
 def test_300m_has_the_published_size() -> None:
-    config = InternVit(weights="nowhere")
+    values = choices.chosen("encoder", "internvit_300m_448")
+    config = InternVit(**{**{name: value for name, value in values.items() if name != "use"}, "weights": "nowhere"})
     with torch.device("meta"):
         encoder = config.build()
     assert sum(p.numel() for p in encoder.parameters()) == 304_012_288  # vita.md, section 2.1
@@ -194,7 +195,7 @@ def test_settings_that_cannot_be_are_a_sentence(fields: dict[str, object], words
 
 
 def test_pictures_are_cut_as_the_fields_say() -> None:
-    spec = InternVit(most_tiles=6, thumbnail=False, frame_rate=3.0).pictures
+    spec = InternVit(size=448, patch=14, most_tiles=6, thumbnail=False, frame_rate=3.0).pictures
     assert (spec.size, spec.most_tiles, spec.thumbnail, spec.frame_rate) == (448, 6, False, 3.0)
 
 
