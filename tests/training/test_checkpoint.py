@@ -3,6 +3,7 @@
 import errno
 import json
 import resource
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,9 +127,11 @@ def test_other_frozen_part_is_refused(saved: Path) -> None:
 def full_disk() -> Iterator[None]:
     """Let no file grow beyond 1000 bytes, as a quota would."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # Python ignores it, but a library may have taken that back
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     yield
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGXFSZ, before if before is not None else signal.SIG_DFL)
 
 
 @pytest.mark.usefixtures("full_disk")
