@@ -108,7 +108,8 @@ def test_an_unknown_name_gets_the_nearest_and_what_is_installed() -> None:
     with pytest.raises(RegistryError) as caught:
         registry.component("projector", "liner")
     text = str(caught.value)
-    assert text.startswith("projector 'liner' is not installed. Did you mean 'linear'? Installed: linear, mlp, prompt_embeddings, qformer,")
+    assert text.startswith("projector 'liner' is not installed. Did you mean 'linear'? Installed: linear, mlp,"
+                           " prompt_embeddings, qformer,")
 
 
 def test_an_unknown_name_of_an_empty_kind_says_so() -> None:
