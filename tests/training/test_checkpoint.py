@@ -3,8 +3,8 @@
 import errno
 import json
 import resource
-import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -123,20 +123,20 @@ def test_other_frozen_part_is_refused(saved: Path) -> None:
         checkpoint.check_frozen(saved, {"speech.head": "beef"}, ["speech.head"])
 
 
-@pytest.fixture
+@contextmanager
 def full_disk() -> Iterator[None]:
-    """Let no file grow beyond 1000 bytes, as a quota would."""
+    """Let no file grow beyond 1000 bytes, as a quota would; only around one call, since pytest writes files, too."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # Python ignores it, but a library may have taken that back
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    signal.signal(signal.SIGXFSZ, before if before is not None else signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-@pytest.mark.usefixtures("full_disk")
 def test_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"cannot be written: File too large; make room or choose another folder\.$"):
+    sentence = r"cannot be written: File too large; make room or choose another folder\.$"
+    with pytest.raises(RunError, match=sentence), full_disk():
         checkpoint.save(tmp_path / "weights.safetensors", {"backbone": part(1000)}, {})
     assert list(tmp_path.iterdir()) == []
 

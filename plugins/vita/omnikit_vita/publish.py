@@ -92,6 +92,11 @@ def _is_plain(plan: Plan, part: str) -> bool:
     return facts.get("stem", ()) in ((), []) and facts.get("norm") is not True
 
 
+def _is_file(config: object, name: str) -> bool:
+    """Say whether a field names a file; a head's `weights` are numbers."""
+    return name in FILES and isinstance(getattr(config, name), str)
+
+
 def _uses(plan: Plan) -> dict[str, str]:
     used = {f"{branch}.{slot}": choice.use for branch, slots in plan.recipe.branches.items() for slot, choice in slots.items()}
     return used | ({"backbone": plan.recipe.backbone.use} if plan.recipe.backbone else {})
@@ -227,7 +232,7 @@ def _settings(plan: Plan) -> dict[str, dict[str, object]]:
     """Give part → how a recipe writes it, with every field; nothing that names files."""
     uses, found = _uses(plan), {}
     for part, config in plan.parts().items():
-        config = replace(config, **{f.name: None for f in fields(config) if f.name in FILES})
+        config = replace(config, **{f.name: None for f in fields(config) if _is_file(config, f.name)})
         if part == "backbone":
             config = replace(config, tokenizer="", template=plan.recipe.template or config.template)
         found[part] = {"use": uses[part], **plain(config)}
