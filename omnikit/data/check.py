@@ -63,7 +63,7 @@ class Checker(Dataset[Checked]):
 
     def problems(self, advance: Callable[[], None], workers: int = 0) -> Iterator[Problem]:
         """Give what is wrong, row by row, read in so many other processes; calls `advance` behind each row."""
-        rows = DataLoader(self, batch_size=None, num_workers=workers, collate_fn=_alone)  # type: ignore[arg-type]  # a row, not a list
+        rows = DataLoader(self, batch_size=None, num_workers=workers)
         seen: dict[str, int] = {}
         for index, row in enumerate(rows):
             if row.id is not None and row.id in seen:
@@ -118,10 +118,6 @@ class Checker(Dataset[Checked]):
 def counts(problems: Sequence[Problem]) -> dict[str, int]:
     """Give kind → problems, the most frequent first."""
     return dict(sorted(Counter(problem.kind for problem in problems).items(), key=lambda item: (-item[1], item[0])))
-
-
-def _alone(row: Checked) -> Checked:
-    return row
 
 
 def _collators(plan: Plan, dataset: str) -> tuple[list[Collator], bool]:

@@ -117,9 +117,10 @@ class Buckets(Sampler[list[Pick]]):
         return self._sizes[pick]
 
 
-def loader(samples: Dataset[T], order: Sampler[P], collate: Callable[[Sequence[T]], Batch], workers: int) -> DataLoader[Batch]:
+def loader(samples: Dataset[T], order: Sampler[list[P]], collate: Callable[[Sequence[T]], Batch],
+           workers: int) -> DataLoader[T]:
     """Give a loader of collated batches; with workers it prepares them in that many processes."""
-    return DataLoader(samples, batch_sampler=order, collate_fn=collate, num_workers=workers,  # type: ignore[arg-type]  # picks, not ints
+    return DataLoader(samples, batch_sampler=order, collate_fn=collate, num_workers=workers,
                       persistent_workers=workers > 0, pin_memory=torch.cuda.is_available())
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
 
 from omnikit.data.signals import waveform
 from omnikit.evaluation.records import Timing
-from omnikit.inference.session import Session
+from omnikit.inference.session import Audio, Pictures, Session
 from omnikit.inference.times import Times
 from omnikit.streaming import StreamingCodec, StreamingHead
 from omnikit.training.progress import progress
@@ -18,6 +22,16 @@ RATE = 16000  # of questions handed to a session
 ORDERS = (["audio"], ["text"], ["audio", "text"])  # of a question's parts, as a session takes them
 SEEN_ORDERS = (["audio"], ["text"], ["text", "audio"])  # the same behind pictures and films
 FRAME_RATE = 25.0  # of films that are handed to a session as pixels
+
+
+class Question(TypedDict, total=False):
+    """A question as Session.answer and Session.stream take it."""
+
+    audio: Audio | None
+    text: str | None
+    system: str | None
+    image: Pictures | None
+    video: Pictures | None
 
 
 def timed(session: Session, samples: Sequence[Sample], omegas: Sequence[int]) -> list[Timing]:
@@ -35,7 +49,7 @@ def timed(session: Session, samples: Sequence[Sample], omegas: Sequence[int]) ->
     return timings
 
 
-def asked(sample: Sample) -> dict[str, object] | None:
+def asked(sample: Sample) -> Question | None:
     """Give a sample's question as a session takes it; None for one with earlier turns, several sounds, or a film of pixels at
     another frame rate."""
     turns = [message for message in sample.messages if message.role != "system"]
@@ -49,16 +63,23 @@ def asked(sample: Sample) -> dict[str, object] | None:
     sound = next((part for part in parts if part.type == "audio"), None)
     text = next((part.text for part in parts if part.type == "text"), None)
     system = " ".join(part.text or "" for part in systems[0]) if systems else None
-    shown = {name: [_shown(part) for part in found] for name, found in (("image", images), ("video", films)) if found}
-    return {"audio": waveform(sound, RATE, sample.id) if sound else None, "text": text, "system": system, **shown}
+    found = Question(audio=waveform(sound, RATE, sample.id) if sound else None, text=text, system=system)
+    if images:
+        found["image"] = [_shown(part) for part in images]
+    if films:
+        found["video"] = [_shown(part) for part in films]
+    return found
 
 
 def _whole(film: Part) -> bool:
     return film.pixels is None or film.frame_rate == FRAME_RATE
 
 
-def _shown(part: Part) -> object:
-    return part.path if part.pixels is None else part.pixels
+def _shown(part: Part) -> str | NDArray[np.uint8]:
+    if part.pixels is not None:
+        return part.pixels
+    assert part.path is not None, "a row without a picture was refused when it was answered"
+    return part.path
 
 
 def streams(session: Session) -> bool:
@@ -73,15 +94,16 @@ def independent(session: Session) -> bool:
     return outlet is not None and not isinstance(session.model.codec(outlet.name), StreamingCodec)
 
 
-def _time(session: Session, name: str, question: dict[str, object], omega: int | None) -> Timing:
+def _time(session: Session, name: str, question: Question, omega: int | None) -> Timing:
     if omega is None and session.speech is not None:
         start = time.perf_counter()
-        answer = session.answer(**question)  # type: ignore[arg-type]  # made by `asked`
+        answer = session.answer(**question)
         whole = time.perf_counter() - start
         return Timing(name, None, whole, whole if answer.seconds else None, whole, answer.seconds)
     times, whole = Times(), 0.0
-    how = {} if omega is None else {"omega": omega, "independent": independent(session)}  # without speech only text is streamed
-    for event in session.stream(**question, **how):  # type: ignore[arg-type]  # as above
+    events = session.stream(**question) if omega is None else session.stream(  # without speech only text is streamed
+        **question, omega=omega, independent=independent(session))
+    for event in events:
         times.notice(event)
         whole = event.seconds
     return Timing(name, omega, whole if times.text is None else times.text, times.sound, whole, times.said)

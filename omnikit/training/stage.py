@@ -37,7 +37,9 @@ from omnikit.training.module import Training
 from omnikit.training.progress import Bar, progress
 from omnikit.training.runs import WEIGHTS, is_done, link_latest, run_folder, stage_hash
 from omnikit.training.vocoder import Segments, Takes, VocoderLosses, label
-from omnikit.types import Batch
+from omnikit.types import Sample
+
+Loader = DataLoader[Sample] | DataLoader[list[Sample]]  # by what a dataset gives; what comes out are batches
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,7 @@ def _fit_heads(plan: Plan, stage: StagePlan, model: OmniModel, readers: dict[str
     return trainer.global_step, module.metrics.last
 
 
-def batches(stage: StagePlan, mixture: Mixture, collate: Collator, seed: int) -> DataLoader[Batch]:
+def batches(stage: StagePlan, mixture: Mixture, collate: Collator, seed: int) -> Loader:
     """Give the loader of a stage: batches of rows of similar length, or of packed rows where the stage packs."""
     run = stage.stage.trainer
     if run.pack is None:
@@ -211,7 +213,7 @@ def lightning(stage: StagePlan, folder: Path, callbacks: list[L.Callback]) -> L.
         num_sanity_val_steps=0, default_root_dir=folder)
 
 
-def _fit(trainer: L.Trainer, module: Training, batches: DataLoader[Batch] | DataLoader[Takes]) -> None:
+def _fit(trainer: L.Trainer, module: Training, batches: Loader | DataLoader[Takes]) -> None:
     """Fit, and give interruptions and mistakes in the data back as they were raised."""
     interrupt = signal.getsignal(signal.SIGINT)
     try:

@@ -181,7 +181,7 @@ def test_state_loss_without_a_heard_question_is_refused() -> None:
 ], ids=["one class", "weights", "no weight"])
 def test_impossible_state_heads_are_refused(fields: dict[str, object], text: str) -> None:
     with pytest.raises(ValueError, match=text):
-        State(**fields)  # type: ignore[arg-type]  # wrong on purpose
+        State(**fields)
 
 
 def test_caption_words_are_told_by_the_mean_of_the_valid_vectors() -> None:

@@ -99,7 +99,7 @@ def test_norm_adds_eps() -> None:
     ({"prompts": -1}, "prompts is -1, but must be at least 0"), ({"eps": 0.0}, "eps is 0.0, but must be above 0")])
 def test_impossible_value_is_a_sentence(fields: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        replace(CAUSAL, **fields)  # type: ignore[arg-type]  # one of both
+        replace(CAUSAL, **fields)
 
 
 def test_a_batch_normalised_row_is_the_same_as_if_silence_followed_it() -> None:

@@ -6,6 +6,7 @@ conversation without any mask, so that a row costs what its conversations cost. 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -24,14 +25,22 @@ class Runs:
     seen: bool = False
 
 
+class Words(TypedDict, total=False):
+    """What transformers hands to its attention kernels by name, beside what concerns the mask."""
+
+    dropout: float
+    scaling: float | None
+    is_causal: bool | None
+
+
 def attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, *,
-           runs: Runs | None = None, **rest: object) -> tuple[Tensor, None]:
+           runs: Runs | None = None, **rest: Unpack[Words]) -> tuple[Tensor, None]:
     """query [B, H, N, d], key and value [B, G, M, d] to [B, N, H, d]; with `runs`, B is 1 and the mask counts for nothing."""
     if runs is None:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, **rest)  # type: ignore[arg-type]  # transformers' own words
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **rest)
     runs.seen = True
     pieces = zip(*(torch.split(tensor, list(runs.lengths), 2) for tensor in (query, key, value)), strict=True)
-    return torch.cat([sdpa_attention_forward(module, q, k, v, None, **rest)[0] for q, k, v in pieces], 1), None  # type: ignore[arg-type]  # as above
+    return torch.cat([sdpa_attention_forward(module, q, k, v, None, **rest)[0] for q, k, v in pieces], 1), None
 
 
 ALL_ATTENTION_FUNCTIONS.register(NAME, attend)

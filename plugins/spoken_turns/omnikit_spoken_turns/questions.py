@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -97,8 +98,8 @@ class Turns:
             if origin.type != "audio" or origin.path is None or not chosen:
                 continue
             sound = Sound(load_audio(origin.path, RATE), RATE)
-            entry = self.files(f"{name}-{number}", lambda sound=sound, number=number: self.noises.under(  # type: ignore[misc]  # bound now
-                sound, self.options.noise, f"{seed} {number}"))
+            make = partial(self.noises.under, sound, self.options.noise, f"{seed} {number}")
+            entry = self.files(f"{name}-{number}", make)
             parts[number] = {**value, "path": entry["path"]}
             facts |= _facts(entry)
         return parts, facts

@@ -6,6 +6,10 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from omnikit_tiny_world.model import TinyCorpus
 
+View = Literal[
+    "captions", "film_captions", "pictures", "films", "text", "spoken_pictures", "spoken_films", "speech", "reading",
+    "transcribe", "dictation", "noise", "turns",
+]  # fmt: skip
 SPLITS = ("train", "test", "test_unseen")
 LANGUAGES = ("en", "zh", "both")
 VIEWS: dict[str, tuple[str, ...]] = {
@@ -53,10 +57,7 @@ class TinyWorld:
     """
 
     split: Literal["train", "test", "test_unseen"] = "train"
-    view: Literal[
-        "captions", "film_captions", "pictures", "films", "text", "spoken_pictures", "spoken_films", "speech", "reading",
-        "transcribe", "dictation", "noise", "turns",
-    ] = "pictures"  # fmt: skip
+    view: View = "pictures"
     language: Literal["en", "zh", "both"] = "both"
     size: int = 0
     seed: int = 0

@@ -3,9 +3,10 @@
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from omnikit_tiny_world import questions, scenes, statements
-from omnikit_tiny_world.config import TinyWorld
+from omnikit_tiny_world.config import TinyWorld, View
 from omnikit_tiny_world.reading import about, sentences, strings
 from omnikit_tiny_world.scenes import QUESTIONS, Scene
 from omnikit_tiny_world.sounds import SOUNDS, UNDER
@@ -21,7 +22,9 @@ TAKES, FEW = 16, 48  # recordings of one sentence, at most; of one of the few qu
 BABBLE = 5  # voices at once
 DICTATED = {"en": "please repeat", "zh": "请重复"}  # asks in words for what is said
 DECIBELS = (0.0, 15.0)  # speech over noise
-MIX = ("speech", "statement", "text", "spoken_pictures", "sound", "speech", "statement", "pictures")  # of the view "turns"
+MIX: tuple[View | Literal["statement", "sound"], ...] = (  # of the view "turns"
+    "speech", "statement", "text", "spoken_pictures", "sound", "speech", "statement", "pictures",
+)  # fmt: skip
 Turn = tuple[int, str]  # how many rows of this language came before, and the language
 
 
@@ -203,9 +206,11 @@ def _mixed(config: TinyWorld, name: str, turn: Turn, chance: random.Random) -> R
     place, language = turn
     view = MIX[place % len(MIX)]
     before = place // len(MIX) * MIX.count(view) + MIX[: place % len(MIX)].count(view)
-    write = {"statement": _stated, "sound": _sound}.get(view) or WRITERS[view]
-    asked = replace(config, view="noise" if view in ("statement", "sound") else view)  # type: ignore[arg-type]  # of VIEWS
-    return write(asked, name, (before, language), chance)
+    if view == "statement":
+        return _stated(config, name, (before, language), chance)
+    if view == "sound":
+        return _sound(config, name, (before, language), chance)
+    return WRITERS[view](replace(config, view=view), name, (before, language), chance)
 
 
 WRITERS: dict[str, Callable[[TinyWorld, str, Turn, random.Random], Row]] = {
