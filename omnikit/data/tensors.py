@@ -1,4 +1,4 @@
-"""Tensors of checkpoint files, found by name and read one by one when asked for. Knows no layout and no model.
+"""Tensors of checkpoint files, found by name, read one by one when asked for, put into a module. Knows no layout and no model.
 
 Torch files are opened with `weights_only`, so that they can hold data but run no code.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from omnikit.errors import RunError
 from omnikit.types import Stored
@@ -19,6 +19,8 @@ from omnikit.types import Stored
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
           "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
 """Number formats of safetensors → torch's words."""
+
+CODE = "{} is no torch file or holds more than tensors, so reading it could run code; save its state dict anew, as safetensors."
 
 
 def in_file(path: Path) -> dict[str, Stored]:
@@ -30,8 +32,15 @@ def in_file(path: Path) -> dict[str, Stored]:
     return _safetensors(path) if path.suffix == ".safetensors" else mapping(torch_file(path), path)
 
 
-def in_folder(folder: Path) -> dict[str, Stored]:
-    """Give name → tensor of a folder as transformers writes it: model.safetensors or pytorch_model.bin, whole or in shards."""
+def in_folder(folder: Path, advice: str = "give the folder of a checkpoint") -> dict[str, Stored]:
+    """Give name → tensor of a folder as transformers writes it: model.safetensors or pytorch_model.bin, whole or in shards.
+
+    Args:
+        advice: ends the sentence that a folder without weights is refused with.
+
+    Raises:
+        RunError: there are none, or a file of them is missing, cut short or holds something else.
+    """
     for stem, suffix in (("model", "safetensors"), ("pytorch_model", "bin")):
         single, index = folder / f"{stem}.{suffix}", folder / f"{stem}.{suffix}.index.json"
         if index.is_file():
@@ -42,11 +51,15 @@ def in_folder(folder: Path) -> dict[str, Stored]:
         if single.is_file():
             return in_file(single)
     raise RunError(f"{folder} holds no weights: neither model.safetensors nor pytorch_model.bin, nor their index.json for"
-                   " shards; give the folder of a checkpoint.")
+                   f" shards; {advice}.")
 
 
 def torch_file(path: Path) -> object:
-    """Give what a torch file holds; its tensors stay on the disk until they are read, if the file's format allows it."""
+    """Give what a torch file holds; its tensors stay on the disk until they are read, if the file's format allows it.
+
+    Raises:
+        RunError: the file is missing, cut short, or holds more than tensors: a pickle of anything else, or TorchScript.
+    """
     if not path.is_file():
         raise RunError(f"{path} is missing; give the path of the file.")
     try:
@@ -57,9 +70,10 @@ def torch_file(path: Path) -> object:
                 raise
             return torch.load(path, "cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise RunError(f"{path} is no torch file of tensors alone, so reading it could run code; save its state dict"
-                       " anew.") from error
+        raise RunError(CODE.format(path)) from error
     except (OSError, RuntimeError, ValueError, EOFError, LookupError) as error:
+        if "TorchScript" in str(error):
+            raise RunError(CODE.format(path)) from error
         raise RunError(f"{path} is not a whole torch file ({type(error).__name__}); copy it again.") from error
 
 
@@ -73,6 +87,29 @@ def mapping(found: object, path: Path) -> dict[str, Stored]:
 def in_memory(name: str, path: Path, tensor: Tensor) -> Stored:
     """Give a tensor that is there already as one that came from a file."""
     return Stored(name, path, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), lambda: tensor)
+
+
+def fill(module: nn.Module, found: Mapping[str, Stored], where: str, what: str, advice: str) -> None:
+    """Copy tensors into a module, strictly: each name of its state dict must be there in its shape, and no other.
+
+    Args:
+        where: file or folder that the tensors come from, `what`: the module's name, `advice`: the sentence's end.
+
+    Raises:
+        RunError: the first tensor that is missing, left over or of another shape, and how many more there are; the module is
+            as it was.
+    """
+    own = module.state_dict()
+    problems = [f"{name} is missing" for name in own if name not in found]
+    problems += [f"{name} is left over" for name in found if name not in own]
+    problems += [f"{name} has the shape {list(found[name].shape)}, but the configuration makes it {list(tensor.shape)}"
+                 for name, tensor in own.items() if name in found and found[name].shape != tensor.shape]
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise RunError(f"The weights in {where} do not fit {what}: {problems[0]}{more}; {advice}.")
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(found[name].read())
 
 
 def read_json(path: Path) -> dict[str, object]:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from omnikit.data.tensors import in_file, mapping, torch_file
+from omnikit.data.tensors import fill, in_file, mapping, torch_file
 from omnikit.errors import ConfigError, DataError, RunError
 from omnikit.types import Stored
 from omnikit_llama_omni import names
@@ -100,16 +100,10 @@ class UnitVocoder(nn.Module):
 
     def _load(self, file: str) -> None:
         try:
-            found = {name: tensor.read() for name, tensor in stored(Path(file).expanduser()).items()}
+            fill(self, stored(Path(file).expanduser()), file, "codec unit_hifigan",
+                 "choose the preset with the vocoder's sizes (unit_hifigan_1000)")
         except RunError as error:
             raise ConfigError(f"speech.codec.weights: {error}") from error
-        own = self.state_dict()
-        wrong = sorted(name for name in own.keys() | found.keys()
-                       if name not in own or name not in found or own[name].shape != found[name].shape)
-        if wrong:
-            raise ConfigError(f"speech.codec.weights {file!r} does not fit: {len(wrong)} tensors differ, {wrong[0]!r} first;"
-                              " choose the preset with the vocoder's sizes (unit_hifigan_1000).")
-        self.load_state_dict(found)
 
     def _valid(self, codes: Tensor) -> Tensor:
         codes = codes[codes >= 0]

@@ -35,7 +35,7 @@ class Whisper:
         frequency_masks: how many bands of mel bins are blanked while training.
         frequency_mask_width: widest such band in mel bins.
         gain_db: while training a clip becomes louder or softer by up to this many decibels.
-        weights: a folder with a Whisper model of transformers (model.safetensors); None: random weights.
+        weights: a folder with a Whisper model of transformers (model.safetensors or pytorch_model.bin); None: random weights.
     """
 
     dim: int = 128
