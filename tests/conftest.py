@@ -38,6 +38,12 @@ def fitting(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
+@pytest.fixture
+def recipe(tmp_path: Path) -> str:
+    """The path of the small recipe."""
+    return str(write_recipe(tmp_path))
+
+
 @pytest.fixture(autouse=True)
 def no_hydra() -> Iterator[None]:
     """Hydra keeps one configuration for the whole process; no test hands its own to the next."""

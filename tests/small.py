@@ -5,6 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent
 
+import pytest
+
+from omnikit.config import compose
+from omnikit.errors import OmnikitError
+
 RECIPE = """\
 # @package _global_
 # A small model whose every slot is filled; its two stages learn from rows.jsonl.
@@ -73,6 +78,13 @@ def write_recipe(folder: Path, *changes: tuple[str, str], name: str = "small.yam
     path = folder / name
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def message(recipe: str, *overrides: str) -> str:
+    """Compose what must be refused, and give the sentence."""
+    with pytest.raises(OmnikitError) as caught:
+        compose(recipe, overrides)
+    return str(caught.value)
 
 
 def publish(site: Path, package: str, entries: Mapping[str, Mapping[str, str]], files: Mapping[str, str]) -> None:
