@@ -12,6 +12,7 @@ from omnikit.config import compose
 from omnikit.data.codes import Codes
 from omnikit.data.collate import Collator
 from omnikit.data.datamodule import Buckets, Mixture, Pick
+from omnikit.data.files import whole_file
 from omnikit.data.inspect import Report, Run, Shown, html, report
 from omnikit.errors import ConfigError, RunError, nearest
 from omnikit.model import OmniModel
@@ -44,10 +45,8 @@ def look(recipe: str, overrides: list[str], name: str | None, rows: int, page: P
     for part in _printed(shown):
         console.print(part)
     if page:
-        try:
-            page.write_text(html(shown), encoding="utf-8")
-        except OSError as error:
-            raise RunError(f"--html is {page}, which cannot be written: {error.strerror}; choose another file.") from error
+        with whole_file(page, "--html is {}, which cannot be written: {}; choose another file.") as partial:
+            partial.write_text(html(shown), encoding="utf-8")
         console.print(f"The page is {page}.")
     return 2 if any(row.problem for row in shown.rows) else 0
 

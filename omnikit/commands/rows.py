@@ -1,7 +1,6 @@
 """Every row of a recipe's datasets before training: what `omnikit data check` prints."""
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from rich.text import Text
 
 from omnikit.config import compose
 from omnikit.data.check import Checker, Problem, counts
+from omnikit.data.files import whole_file
 from omnikit.errors import ConfigError, OmnikitError, RunError, nearest
 from omnikit.plan import Plan, make
 
@@ -82,10 +82,5 @@ def _print(sizes: dict[str, int], found: Sequence[Problem], report: Path | None)
 def _write(path: Path, recipe: str, sizes: dict[str, int], found: Sequence[Problem]) -> None:
     datasets = {name: {"rows": rows, "bad": len({p.index for p in found if p.dataset == name})} for name, rows in sizes.items()}
     values = {"recipe": recipe, "datasets": datasets, "kinds": counts(found), "problems": [vars(p) for p in found]}
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole_file(path, "--report is {}, which cannot be written: {}; choose another file.") as part:
         part.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise RunError(f"--report is {path}, which cannot be written: {error.strerror}; choose another file.") from error

@@ -1,6 +1,5 @@
 """Films from files through PyAV, and which of their frames an encoder sees. Knows no sample and no model."""
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from omnikit.data.files import whole_file
 from omnikit.data.pictures import Pixels, checked
-from omnikit.errors import DataError, RunError
+from omnikit.errors import DataError
 from omnikit.specs import PictureSpec
 
 if TYPE_CHECKING:
@@ -114,20 +114,14 @@ def save_film(path: str | Path, frames: Pixels | Sequence[Pixels], rate: float) 
     path, pixels = Path(path), checked(np.asarray(frames), str(path), axes=4)
     if pixels.shape[1] % 2 or pixels.shape[2] % 2:
         raise DataError(f"{path} has frames of {pixels.shape[2]} x {pixels.shape[1]} pixels, but a film's sides must be even.")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with av.open(str(part), "w", format="mp4") as container:
-            stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
-            stream.height, stream.width = pixels.shape[1:3]
-            stream.pix_fmt, stream.thread_count = "yuv420p", 1
-            stream.options = {"crf": "18", "preset": "veryfast"}
-            for frame in pixels:
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
-            container.mux(stream.encode(None))
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise RunError(f"{path} cannot be written: {error.strerror}.") from None
+    with whole_file(path) as part, av.open(str(part), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
+        stream.height, stream.width = pixels.shape[1:3]
+        stream.pix_fmt, stream.thread_count = "yuv420p", 1
+        stream.options = {"crf": "18", "preset": "veryfast"}
+        for frame in pixels:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+        container.mux(stream.encode(None))
 
 
 @contextmanager

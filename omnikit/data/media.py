@@ -10,7 +10,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from omnikit.errors import DataError, RunError
+from omnikit.data.files import whole_file
+from omnikit.errors import DataError
 
 STREAMED = 0x7FFFFFFF  # a writer to a pipe cannot know the size and puts this or more into the header
 
@@ -66,13 +67,8 @@ def save_audio(path: str | Path, wave: NDArray[np.float32], sample_rate: int) ->
                         f"{'' if np.isfinite(wave).all() else ' and holds NaN or infinite values'}.")
     buffer = io.BytesIO()
     soundfile.write(buffer, np.clip(wave, -1.0, 1.0), sample_rate, format="WAV", subtype="PCM_16")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole_file(path) as part:
         part.write_bytes(buffer.getbuffer())
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise RunError(f"{path} cannot be written: {error.strerror}.") from None
 
 
 def missing_bytes(path: Path) -> int:

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import os
 import warnings
 from functools import cache
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from omnikit.data.files import whole_file
 from omnikit.errors import DataError, RunError
 from omnikit.specs import PictureSpec
 
@@ -156,13 +156,8 @@ def save_picture(path: str | Path, pixels: Pixels) -> None:
         _image(pixels).save(buffer, format=kind)
     except (KeyError, ValueError, OSError):
         raise RunError(f"{path} cannot be written as a picture; let its name end in .png or .jpg.") from None
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole_file(path) as part:
         part.write_bytes(buffer.getbuffer())
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise RunError(f"{path} cannot be written: {error.strerror}.") from None
 
 
 def checked(pixels: Pixels, where: str, axes: int = 3) -> Pixels:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from omnikit.building import Runs, Units
+from omnikit.data.folder import OWN, Journal, opened
 from omnikit.data.media import load_audio
 from omnikit.errors import ConfigError, OmnikitError
 from omnikit.protocols import TTS
@@ -18,7 +19,6 @@ from omnikit.registry import component
 from omnikit.schema import plain
 from omnikit.types import Built
 from omnikit_spoken_instructions.config import SpokenInstructions
-from omnikit_spoken_instructions.folder import OWN, Journal, opened
 from omnikit_spoken_instructions.rewriter import BATCH, ByModel, Rewriter, Rules, Said, unrepeated
 from omnikit_spoken_instructions.rows import Spoken, finish
 from omnikit_spoken_instructions.script import jobs

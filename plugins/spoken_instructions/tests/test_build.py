@@ -202,20 +202,6 @@ def test_changed_source_is_refused(source: Path, tmp_path: Path) -> None:
         options.build().make(tmp_path / "out", NoRuns())
 
 
-def test_folder_of_something_else_is_refused(source: Path) -> None:
-    with pytest.raises(RunError, match="which is there and is no dataset that was built"):
-        SpokenInstructions(str(source)).build().make(source.parent, NoRuns())
-
-
-def test_two_builds_of_one_folder_do_not_meet(built: tuple[Path, Built], source: Path) -> None:
-    import fcntl
-
-    with (built[0] / ".build" / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(RunError, match="is being built by another process"):
-            SpokenInstructions(str(source), **SOUND).build().make(built[0], NoRuns())
-
-
 def test_nothing_left_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text(json.dumps([BAD["link"], BAD["code"]]))
     with pytest.raises(DataError, match="No row is left of 2: 1 code, 1 link"):

@@ -7,12 +7,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from omnikit.building import Runs
+from omnikit.data.folder import opened
 from omnikit.data.media import load_audio
 from omnikit.errors import DataError
 from omnikit.schema import plain
 from omnikit.types import Built, Message, Sample
 from omnikit_spoken_turns.config import SpokenQuestions
-from omnikit_spoken_turns.folder import opened
 from omnikit_spoken_turns.rows import Rejected, finish, message, part, samples, source, text
 from omnikit_spoken_turns.speaking import Noises, Sound, Speaker
 from omnikit_spoken_turns.waves import Entry, Waves, bar, waves

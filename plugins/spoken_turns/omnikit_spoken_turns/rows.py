@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from omnikit.data.folder import NothingLeftError, write
 from omnikit.errors import ConfigError, DataError
 from omnikit.protocols import Reader
 from omnikit.registry import component
 from omnikit.schema import construct
 from omnikit.types import Built, Message, Part, Sample
 from omnikit_spoken_turns.config import NoiseAudio, SpokenQuestions
-from omnikit_spoken_turns.folder import NothingLeftError, write
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from omnikit.building import Runs, Writer
+from omnikit.data.folder import OWN, Journal, opened
 from omnikit.schema import plain
 from omnikit.types import Built, Message, Sample
 from omnikit_spoken_turns.config import NoiseAudio
-from omnikit_spoken_turns.folder import OWN, Journal, opened
 from omnikit_spoken_turns.noises import loud
 from omnikit_spoken_turns.rows import Rejected, finish, message, samples, source, text
 from omnikit_spoken_turns.speaking import Noises, Sound, Speaker

@@ -10,9 +10,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from omnikit.data.files import whole_file
 from omnikit.errors import DataError, RunError
 
 OWN = ".build"
+REFUSED = "{} cannot be written ({}); free some space or name another folder."
 
 
 class NothingLeftError(DataError):
@@ -72,10 +74,8 @@ def opened(folder: Path, identity: Mapping[str, object]) -> Iterator[None]:
 def write(path: Path, text: str) -> str:
     """Write a file that appears whole or not at all; gives its SHA-256."""
     data = text.encode()
-    half = path.with_name(f".{path.name}.part")
-    with written(path):
-        half.write_bytes(data)
-        half.replace(path)
+    with whole_file(path, REFUSED) as part:
+        part.write_bytes(data)
     return hashlib.sha256(data).hexdigest()
 
 
@@ -85,8 +85,7 @@ def written(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RunError(f"{path} cannot be written ({error.strerror or error}); free some space or name another"
-                       " folder.") from error
+        raise RunError(REFUSED.format(path, error.strerror or error)) from error
 
 
 def _check(folder: Path, path: Path, identity: Mapping[str, object]) -> None:
