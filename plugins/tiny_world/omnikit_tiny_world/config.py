@@ -1,7 +1,9 @@
 """The settings of the tiny world and what its rows hold. Draws and says nothing before `build()`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+
+from omnikit.specs import LATER
 
 if TYPE_CHECKING:
     from omnikit_tiny_world.model import TinyCorpus
@@ -27,7 +29,8 @@ VIEWS: dict[str, tuple[str, ...]] = {
     "noise": ("audio", "transcript", "answer"),
     "turns": ("audio", "text", "image", "answer"),
 }  # view → what its rows hold
-ASKED = ("spoken_pictures", "spoken_films", "speech")  # views whose questions may also be text
+ASKED = ("spoken_pictures", "spoken_films", "speech", "dictation")  # views whose questions may also be text
+SHOWN = ("captions", "film_captions", "pictures", "films")  # views whose pictures and films may also be told
 TRAIN, TEST = 8000, 400  # rows of a split when `size` is 0
 SECONDS = 4.0  # no recording is longer
 
@@ -52,6 +55,8 @@ class TinyWorld:
         seed: decides what is held out, the order, what is drawn and who speaks.
         spoken: share of the questions of the spoken views that are said; the others are written.
         noisy: share of the recordings that have a noise mixed in, at 0 to 15 dB.
+        told: share of the pictures and films that are told in words without order instead of shown.
+        drawled: share of the written questions whose words come slowly and twice, as vectors of speech do.
         wide: share of the pictures that are two squares wide or high, for tiling.
         tts: the text-to-speech component that speaks.
     """
@@ -63,6 +68,8 @@ class TinyWorld:
     seed: int = 0
     spoken: float = 1.0
     noisy: float = 0.0
+    told: float = field(default=0.0, metadata=LATER)
+    drawled: float = field(default=0.0, metadata=LATER)
     wide: float = 0.1
     tts: str = "espeak"
 
@@ -72,19 +79,22 @@ class TinyWorld:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, but tiny_world has {', '.join(known)}")
         if self.size < 0:
             raise ValueError(f"size is {self.size}, but a corpus has at least one row (0 means its default)")
-        for name in ("spoken", "noisy", "wide"):
+        for name in ("spoken", "noisy", "told", "drawled", "wide"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, but a share lies between 0 and 1")
         if self.spoken != 1 and self.view not in ASKED:
             raise ValueError(f"spoken is {self.spoken}, but only {', '.join(ASKED)} may be written instead, not {self.view}")
+        if self.told and self.view not in SHOWN:
+            raise ValueError(f"told is {self.told}, but only {', '.join(SHOWN)} may be told instead, not {self.view}")
 
     @property
     def provides(self) -> tuple[str, ...]:
         """What a row holds."""
-        held = VIEWS[self.view]
-        if self.spoken == 1:
-            return held
-        return (*held, "text") if self.spoken else ("text", *(name for name in held if name not in ("audio", "transcript")))
+        held = VIEWS[self.view] if self.spoken == 1 else (*VIEWS[self.view], "text")
+        gone = () if self.spoken else ("audio", "transcript")
+        if self.told == 1:
+            gone = ("image", "video", "caption")
+        return tuple(dict.fromkeys(name for name in held if name not in gone))
 
     @property
     def seconds(self) -> float | None:

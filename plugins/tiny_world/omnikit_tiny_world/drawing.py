@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from omnikit_tiny_world.scenes import Scene
+from omnikit_tiny_world.words import MANY
 
 Pixels = NDArray[np.uint8]
 Color = tuple[int, int, int]
@@ -37,11 +38,13 @@ def picture(scene: Scene, chance: random.Random, size: tuple[int, int] = (SIDE, 
         chance: decides places, sizes, background and noise.
         size: width and height in pixels.
     """
-    faint = scene.color == "yellow" and bool(scene.word)  # thin yellow letters cannot be read on white
-    ink, paper = _ink(scene.color, chance), _paper(chance, GRAYS[:1] if faint else GRAYS)
     if scene.word:
-        image = _print(scene.word, ink, paper, size, chance)
+        names = chance.choices(tuple(INKS), k=len(scene.word)) if scene.color == MANY else [scene.color] * len(scene.word)
+        paper = _paper(chance, GRAYS[:1] if "yellow" in names else GRAYS)  # thin yellow letters cannot be read on white
+        inks = [_ink(name, chance) for name in names] if scene.color == MANY else [_ink(scene.color, chance)] * len(names)
+        image = _print(scene.word, inks, paper, size, chance)
     else:
+        ink, paper = _ink(scene.color, chance), _paper(chance)
         centres, across = _places(int(scene.count), scene.position, size, chance)
         image = _stamp(scene.shape, (centres, across), ink, paper, size)
     return _noisy(np.asarray(image), chance, chance.uniform(0, 6))
@@ -164,8 +167,8 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def _print(word: str, ink: Color, paper: Color, size: tuple[int, int], chance: random.Random) -> Image.Image:
-    """Print a word somewhere on the paper, wholly inside."""
+def _print(word: str, inks: list[Color], paper: Color, size: tuple[int, int], chance: random.Random) -> Image.Image:
+    """Print a word somewhere on the paper, wholly inside, each letter in its ink."""
     image = Image.new("RGB", size, paper)
     draw = ImageDraw.Draw(image)
     points = chance.randint(*FONT_SIZES)
@@ -175,5 +178,6 @@ def _print(word: str, ink: Color, paper: Color, size: tuple[int, int], chance: r
         left, top, right, bottom = draw.textbbox((0, 0), word, font=_font(points))
     x = chance.uniform(1, size[0] - 1 - (right - left)) - left
     y = chance.uniform(1, size[1] - 1 - (bottom - top)) - top
-    draw.text((x, y), word, fill=ink, font=_font(points))
+    for letter, ink in enumerate(inks):
+        draw.text((x + draw.textlength(word[:letter], font=_font(points)), y), word[letter], fill=ink, font=_font(points))
     return image

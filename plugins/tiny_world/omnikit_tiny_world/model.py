@@ -68,6 +68,8 @@ class TinyCorpus:
     def _seen(self, row: Row, chance: random.Random) -> list[Part]:
         if row.scene is None:
             return []
+        if row.told:
+            return [Part("text", text=f"{row.told}\n")]
         if row.scene.direction:
             frames, rate = film(row.scene, chance)
             return [Part("video", pixels=frames, frame_rate=rate)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import product
 
-from omnikit_tiny_world.words import COLORS, COUNTS, DIRECTIONS, PLACES, POSITIONS, PRINTED, SHAPES, called, hold_out, plural
+from omnikit_tiny_world.words import COLORS, COUNTS, DIRECTIONS, MANY, PLACES, POSITIONS, PRINTED, SHAPES, called, hold_out, plural
 
 HELD = {"shapes": 18, "word": 12, "film": 18}  # combinations
 QUESTIONS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -27,7 +27,7 @@ class Scene:
     """What is seen; an empty word is what the scene does not have.
 
     Args:
-        color: a key of `COLORS`.
+        color: a key of `COLORS`; `MANY` where each letter of a word has its own.
         shape: a key of `SHAPES`, empty for a printed word.
         count: "1" to "4".
         position: a key of `POSITIONS`, where the shapes of a picture are.
@@ -80,6 +80,8 @@ def answer(scene: Scene, kind: str, language: str) -> str:
 
 def caption(scene: Scene, language: str) -> str:
     """Say all that a scene shows in one sentence."""
+    if scene.color == MANY:
+        return f"the word {scene.word}" if language == "en" else f"词 {scene.word}"
     color = called(COLORS, scene.color, language)
     if scene.word:
         return f"the word {scene.word} in {color}" if language == "en" else f"{color}的词 {scene.word}"

@@ -10,7 +10,8 @@ from omnikit_tiny_world.config import TinyWorld, View
 from omnikit_tiny_world.reading import about, sentences, strings
 from omnikit_tiny_world.scenes import QUESTIONS, Scene
 from omnikit_tiny_world.sounds import SOUNDS, UNDER
-from omnikit_tiny_world.words import LANGUAGES, POSITIONS
+from omnikit_tiny_world.telling import drawled, told
+from omnikit_tiny_world.words import LANGUAGES, MANY, POSITIONS
 
 HEARD = {
     "en": ("en-us", "en", "en-gb-x-rp", "en-us+f2", "en-us+f4", "en-us+m3", "en-us+m7", "en+f5"),
@@ -21,6 +22,7 @@ SPEEDS, PITCHES = (150, 210), (35, 65)  # words per minute and espeak-ng's pitch
 TAKES, FEW = 16, 48  # recordings of one sentence, at most; of one of the few questions about pictures
 BABBLE = 5  # voices at once
 DICTATED = {"en": "please repeat", "zh": "请重复"}  # asks in words for what is said
+WORDS_AT = (0, 2)  # of five captions in a row, those of printed words
 DECIBELS = (0.0, 15.0)  # speech over noise
 MIX: tuple[View | Literal["statement", "sound"], ...] = (  # of the view "turns"
     "speech", "statement", "text", "spoken_pictures", "sound", "speech", "statement", "pictures",
@@ -52,7 +54,8 @@ class Row:
         voices: what babble is made of.
         state: the answer's state where the row says it.
         prompt: whether a learned prompt comes first.
-        before: what is written before the recording.
+        before: what is written before the recording, or before what would be recorded.
+        told: the scene in words, where it is not shown.
     """
 
     id: str
@@ -68,6 +71,7 @@ class Row:
     state: str | None = None
     prompt: bool = False
     before: str = ""
+    told: str = ""
     facts: dict[str, str] = field(default_factory=dict)
 
 
@@ -82,6 +86,10 @@ def rows(config: TinyWorld, size: int) -> list[Row]:
         row = WRITERS[config.view](config, f"{config.view}-{config.split}-{index:05}", (turn, language), chance)
         if row.said and chance.random() < config.noisy:
             row = replace(row, sound=chance.choice(UNDER), decibels=chance.uniform(*DECIBELS))
+        if row.scene and config.told and chance.random() < config.told:
+            row = replace(row, told=told(row.scene, chance))
+        if row.asked and not row.said and config.drawled and chance.random() < config.drawled:
+            row = replace(row, asked=drawled(row.asked, language, chance))
         result.append(row)
     return result
 
@@ -109,6 +117,8 @@ def _shown(config: TinyWorld, name: str, turn: Turn, chance: random.Random) -> R
     kind = ("color", "shape", "count", "where", "word")[place % 5]
     printed = kind == "word" or (kind == "color" and chance.random() < 0.25)
     scene = _scene(config, "word" if printed else "shapes", place // 5, chance)
+    if kind == "word":
+        scene = _colorful(config, scene, chance)
     return _about(config, name, (kind, language), scene, chance)
 
 
@@ -120,10 +130,18 @@ def _filmed(config: TinyWorld, name: str, turn: Turn, chance: random.Random) -> 
 
 
 def _captioned(config: TinyWorld, name: str, turn: Turn, chance: random.Random) -> Row:
-    """A picture and a sentence about it; every fifth is a printed word."""
+    """A picture and a sentence about it; two of five show a printed word."""
     place, language = turn
-    scene = _scene(config, "shapes" if place % 5 else "word", place, chance)
+    printed = place % 5 in WORDS_AT
+    scene = _scene(config, "word" if printed else "shapes", place, chance)
+    if printed:
+        scene = _colorful(config, scene, chance)
     return _about(config, name, ("caption", language), scene, chance)
+
+
+def _colorful(config: TinyWorld, scene: Scene, chance: random.Random) -> Scene:
+    """In training every second word has letters of many colors, or its color would tell which one it is."""
+    return replace(scene, color=MANY) if config.split == "train" and chance.random() < 0.5 else scene
 
 
 def _film_captioned(config: TinyWorld, name: str, turn: Turn, chance: random.Random) -> Row:
@@ -168,10 +186,13 @@ def _read(config: TinyWorld, name: str, turn: Turn, chance: random.Random) -> Ro
     else:
         known = held[place % len(held)]
         text = known[place // len(held) % len(known)]
-    row = Row(name, language, "reading", text, None, said=take(text, language, config.split, chance))
+    written = config.spoken < 1 and chance.random() >= config.spoken
+    row = Row(name, language, "reading", text, None, said=None if written else take(text, language, config.split, chance))
     if config.view == "reading":
         return row
     before = DICTATED[language] if config.view == "dictation" else ""
+    if written and language == "en":
+        before += " "
     return replace(row, answer=text, prompt=not before, before=before)
 
 

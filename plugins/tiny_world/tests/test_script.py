@@ -10,7 +10,7 @@ from omnikit_tiny_world.config import ASKED, VIEWS, TinyWorld
 from omnikit_tiny_world.reading import texts
 from omnikit_tiny_world.scenes import Scene
 from omnikit_tiny_world.script import HEARD, UNSEEN, Row, rows
-from omnikit_tiny_world.words import COLORS, COUNTS, DIRECTIONS, LANGUAGES, SHAPES, hold_out
+from omnikit_tiny_world.words import COLORS, COUNTS, DIRECTIONS, LANGUAGES, MANY, SHAPES, hold_out
 
 from omnikit.data.tokenizer import load
 
@@ -33,6 +33,50 @@ def test_no_held_out_combination_is_shown_in_training_in_any_view() -> None:
     assert not seen & asked
     held = {combination(scene) for sort in scenes.HELD for scene in scenes.divide(sort, 0)[1]}
     assert asked == held and len(held) == sum(scenes.HELD.values())
+
+
+def test_half_of_the_printed_words_of_training_have_no_color_of_their_own() -> None:
+    for view in ("captions", "pictures"):
+        printed = [row for row in written(view, "train", 1000) if row.scene and row.scene.word and row.kind != "color"]
+        assert 0.4 < sum(row.scene.color == MANY for row in printed if row.scene) / len(printed) < 0.6
+        assert not any(row.scene and row.scene.color == MANY for row in written(view, "test", 400))
+    assert scenes.caption(Scene(MANY, word="cat"), "en") == "the word cat"
+    assert scenes.caption(Scene(MANY, word="cat"), "zh") == "词 cat"
+
+
+def test_a_told_scene_holds_all_its_words_and_no_other() -> None:
+    for view in ("captions", "pictures"):
+        for row in written(view, "train", 200, told=1.0):
+            scene = row.scene
+            assert scene is not None
+            color = "" if scene.color == MANY else scene.color
+            count = {"1": "one", "2": "two", "3": "three", "4": "four", "": ""}[scene.count]
+            assert set(re.findall("[a-z]+", row.told)) == {color, count, scene.shape, scene.position, scene.word} - {""}
+    assert {row.told for row in written("pictures", "train", 50)} == {""}
+    assert 0 < sum(bool(row.told) for row in written("pictures", "train", 50, told=0.5)) < 50
+
+
+@pytest.mark.parametrize(("direction", "first", "last"), [("left", "right", "left"), ("right", "left", "right"),
+                                                          ("up", "bottom", "top"), ("down", "top", "bottom")])
+def test_a_told_film_goes_where_its_scene_goes(direction: str, first: str, last: str) -> None:
+    for row in written("films", "train", 200, told=1.0):
+        if row.scene is not None and row.scene.direction == direction:
+            words = re.findall("[a-z]+", row.told)
+            assert len(words) == 24 and {row.scene.color, row.scene.shape} <= set(words[:6]) & set(words[18:])
+            assert first in words[:6] and last not in words[:6] and last in words[18:] and first not in words[18:]
+
+
+@pytest.mark.parametrize("view", ["text", "dictation"])
+def test_a_drawled_question_says_the_same_words(view: str) -> None:
+    spoken = {"spoken": 0.0} if view == "dictation" else {}
+    plain, slow = written(view, "train", 200, **spoken), written(view, "train", 200, drawled=1.0, **spoken)
+    for row, drawn in zip(plain, slow, strict=True):
+        apart = " " if row.language == "en" else ""
+        said = re.findall("[a-z]+" if apart else ".", drawn.asked.replace(",", ""))
+        once = [word for place, word in enumerate(said) if place == 0 or said[place - 1] != word]
+        meant = row.asked.split() if apart else list(row.asked)
+        assert once == [word for place, word in enumerate(meant) if place == 0 or meant[place - 1] != word]
+        assert drawn.answer == row.answer and drawn.asked != row.asked
 
 
 def test_no_held_out_question_or_statement_is_said_or_written_in_training() -> None:
