@@ -16,7 +16,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from omnikit.cli import main
+from omnikit.data.tensors import in_memory
+from omnikit.data.text import copy_tokenizer
 from omnikit.errors import RunError
+from omnikit.model import OmniModel
+from omnikit.plan import make
+from omnikit.recipe import parse
 
 GOLDENS = Path(__file__).parents[3] / "tests" / "parity" / "goldens"
 Weights = dict[str, Tensor]
@@ -155,6 +160,20 @@ def test_an_earlier_layer_of_the_vision_tower_is_exported_as_the_last(qwen: Path
     assert main(["import", "vita", str(tmp_path / "out"), "--out", str(tmp_path / "again")]) == 0
     one, two = (load_file(tmp_path / out / "imported" / "weights.safetensors") for out in ("first", "again"))
     assert_same(one, two)
+
+
+def test_head_whose_field_weights_holds_numbers_is_exported_with_them(qwen: Path, tmp_path: Path) -> None:
+    """`weights` names a file in other parts, and files stay out of what is written."""
+    source, out = Vita(str(qwen)), tmp_path / "out"
+    plan = make(parse({**source.recipe(), "turn": {"head": {"use": "state", "weights": [2.0, 3.0, 4.0]}}}, "hears"))
+    state = OmniModel(plan, ["turn.head"]).parts()["turn.head"].state_dict()
+    head = {name: in_memory(name, out, tensor) for name, tensor in state.items()}
+    out.mkdir()
+    copy_tokenizer(plan.tokenizer, out)
+    Vita.write(plan, {**source.open().tensors, "turn.head": head}, out)
+    turn = Vita(str(out)).recipe()["turn"]
+    assert isinstance(turn, dict) and turn["head"]["weights"] == [2.0, 3.0, 4.0]
+    assert {name.removeprefix("turn.head.") for name in read(Vita(str(out))) if name.startswith("turn.head.")} == head.keys()
 
 
 # ---- broken ----
