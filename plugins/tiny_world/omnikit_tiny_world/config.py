@@ -91,7 +91,7 @@ class TinyWorld:
     def provides(self) -> tuple[str, ...]:
         """What a row holds."""
         held = VIEWS[self.view] if self.spoken == 1 else (*VIEWS[self.view], "text")
-        gone = () if self.spoken else ("audio", "transcript")
+        gone: tuple[str, ...] = () if self.spoken else ("audio", "transcript")
         if self.told == 1:
             gone = ("image", "video", "caption")
         return tuple(dict.fromkeys(name for name in held if name not in gone))

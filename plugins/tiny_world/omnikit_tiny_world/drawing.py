@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from omnikit_tiny_world.scenes import Scene
-from omnikit_tiny_world.words import MANY
+from omnikit_tiny_world.scenes import MANY, Scene
 
 Pixels = NDArray[np.uint8]
 Color = tuple[int, int, int]

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import product
 
-from omnikit_tiny_world.words import COLORS, COUNTS, DIRECTIONS, MANY, PLACES, POSITIONS, PRINTED, SHAPES, called, hold_out, plural
+from omnikit_tiny_world.words import COLORS, COUNTS, DIRECTIONS, PLACES, POSITIONS, PRINTED, SHAPES, called, hold_out, plural
 
+MANY = "many"  # the color of a printed word whose letters differ in color; in training only
 HELD = {"shapes": 18, "word": 12, "film": 18}  # combinations
 QUESTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "color": {"en": ("what color is it", "which color do you see"), "zh": ("这是什么颜色", "你看到什么颜色")},

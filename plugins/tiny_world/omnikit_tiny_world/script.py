@@ -8,10 +8,10 @@ from typing import Literal
 from omnikit_tiny_world import questions, scenes, statements
 from omnikit_tiny_world.config import TinyWorld, View
 from omnikit_tiny_world.reading import about, sentences, strings
-from omnikit_tiny_world.scenes import QUESTIONS, Scene
+from omnikit_tiny_world.scenes import MANY, QUESTIONS, Scene
 from omnikit_tiny_world.sounds import SOUNDS, UNDER
 from omnikit_tiny_world.telling import drawled, told
-from omnikit_tiny_world.words import LANGUAGES, MANY, POSITIONS
+from omnikit_tiny_world.words import LANGUAGES, POSITIONS
 
 HEARD = {
     "en": ("en-us", "en", "en-gb-x-rp", "en-us+f2", "en-us+f4", "en-us+m3", "en-us+m7", "en+f5"),

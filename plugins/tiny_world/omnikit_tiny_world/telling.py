@@ -5,8 +5,8 @@ What an encoder gives comes in bits: a word lasts several vectors with nothing b
 
 import random
 
-from omnikit_tiny_world.scenes import Scene
-from omnikit_tiny_world.words import COUNTS, MANY, called
+from omnikit_tiny_world.scenes import MANY, Scene
+from omnikit_tiny_world.words import COUNTS, called
 
 PAUSE = ","  # a vector that says nothing
 PAUSES = (0, 3)  # behind a word

@@ -10,7 +10,6 @@ COLORS: Words = {
     "red": ("red", "红色"), "orange": ("orange", "橙色"), "yellow": ("yellow", "黄色"),
     "green": ("green", "绿色"), "blue": ("blue", "蓝色"), "purple": ("purple", "紫色"),
 }  # fmt: skip
-MANY = "many"  # the color of a printed word whose letters differ in color; in training only
 SHAPES: Words = {
     "circle": ("circle", "圆形"), "square": ("square", "方形"), "triangle": ("triangle", "三角形"),
     "star": ("star", "星形"), "cross": ("cross", "十字形"), "ring": ("ring", "环形"),

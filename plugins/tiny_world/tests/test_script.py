@@ -8,9 +8,9 @@ import pytest
 from omnikit_tiny_world import questions, scenes, statements
 from omnikit_tiny_world.config import ASKED, VIEWS, TinyWorld
 from omnikit_tiny_world.reading import texts
-from omnikit_tiny_world.scenes import Scene
+from omnikit_tiny_world.scenes import MANY, Scene
 from omnikit_tiny_world.script import HEARD, UNSEEN, Row, rows
-from omnikit_tiny_world.words import COLORS, COUNTS, DIRECTIONS, LANGUAGES, MANY, SHAPES, hold_out
+from omnikit_tiny_world.words import COLORS, COUNTS, DIRECTIONS, LANGUAGES, SHAPES, hold_out
 
 from omnikit.data.tokenizer import load
 
