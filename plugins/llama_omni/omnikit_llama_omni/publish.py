@@ -5,13 +5,14 @@ ours and into a file of its own; a model that the layout holds whole gets neithe
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
+from omnikit.data.shards import save_shards
 from omnikit.errors import OmnikitError, RunError
 from omnikit.plan import Plan, make
 from omnikit.recipe import parse
@@ -27,7 +28,6 @@ HOLDS = {"audio.encoder": "whisper", "audio.projector": "stack_mlp", "backbone":
          "speech.codec": "unit_hifigan"}
 NEEDED = ("audio.encoder", "audio.projector", "backbone")
 FILES = ("weights", "centroids")  # fields of parts that name files whose tensors are in the model by now
-SHARD = 5 * 10**9  # bytes, as transformers cut in the layout's time
 Named = Mapping[str, Stored]
 
 
@@ -46,7 +46,7 @@ def write(plan: Plan, tensors: Mapping[str, Named], folder: Path) -> None:
                 extras[f"{part}.{name}"] = tensor
             elif part not in ("audio.encoder", "speech.codec"):
                 model[names.to_checkpoint(part, name)] = tensor
-    _write_model(model, folder)
+    save_shards(model, folder)
     whisper = _write_whisper(plan, tensors["audio.encoder"], folder)
     if "speech.codec" in parts:
         _write_vocoder(plan.parts()["speech.codec"], tensors["speech.codec"], folder)
@@ -75,37 +75,6 @@ def _held(plan: Plan) -> list[str]:
         raise RunError(*wrong)
     parts = [part for part, use in HOLDS.items() if used.get(part) == use]
     return [part for part in parts if part != "speech.codec" or "speech.head" in parts]
-
-
-def _write_model(model: Named, folder: Path) -> None:
-    shards = list(_shards(model))
-    if len(shards) == 1:
-        save_file({name: model[name].read() for name in shards[0]}, folder / "model.safetensors", {"format": "pt"})
-        return
-    places: dict[str, str] = {}
-    for number, shard in enumerate(shards, 1):
-        file = f"model-{number:05}-of-{len(shards):05}.safetensors"
-        save_file({name: model[name].read() for name in shard}, folder / file, {"format": "pt"})
-        places |= dict.fromkeys(shard, file)
-    total = sum(_size(tensor) for tensor in model.values())
-    _write_json(folder / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": places})
-
-
-def _shards(model: Named) -> Iterator[list[str]]:
-    shard: list[str] = []
-    room = SHARD
-    for name, tensor in model.items():
-        if shard and _size(tensor) > room:
-            yield shard
-            shard, room = [], SHARD
-        shard.append(name)
-        room -= _size(tensor)
-    yield shard
-
-
-def _size(tensor: Stored) -> int:
-    dtype: torch.dtype = getattr(torch, tensor.dtype)
-    return torch.Size(tensor.shape).numel() * dtype.itemsize
 
 
 def _write_whisper(plan: Plan, named: Named, folder: Path) -> str:

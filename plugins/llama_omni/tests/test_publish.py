@@ -7,7 +7,6 @@ import numpy as np
 import published
 import pytest
 import torch
-from omnikit_llama_omni import publish
 from omnikit_llama_omni.layout import LlamaOmni
 from omnikit_llama_omni.names import from_legacy, from_openai, to_checkpoint, to_legacy, to_openai
 from published import assert_same
@@ -71,7 +70,7 @@ def test_ids_that_end_an_answer_are_written_back(folder: Path, ends: object) -> 
 
 
 def test_large_models_are_exported_in_shards(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publish, "SHARD", 20_000)  # bytes
+    monkeypatch.setattr("omnikit.data.shards.SHARD", 20_000)  # bytes
     exchanged(folder)
     shards = sorted(Path("exported").glob("model-*.safetensors"))
     whole = {name: tensor for shard in shards for name, tensor in load_file(shard).items()}
@@ -111,7 +110,7 @@ def test_files_that_cannot_be_read_back_are_no_export(
     def save(whole: object, path: Path) -> None:
         path.write_bytes(b"cut short")
 
-    monkeypatch.setattr(publish.torch, "save", save)
+    monkeypatch.setattr(torch, "save", save)
     assert main(["import", "llama_omni", "checkpoint", "--vocoder", "vocoder/g_00500000", "--whisper", "whisper.pt",
                  "--out", "run"]) == 0
     assert main(["export", "llama_omni", "run", "--out", "exported"]) == 2

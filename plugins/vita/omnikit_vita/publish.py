@@ -5,13 +5,14 @@ into a file of its own; a model that the layout holds whole gets neither.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
+from omnikit.data.shards import save_shards
 from omnikit.errors import OmnikitError, RunError
 from omnikit.plan import Plan, make
 from omnikit.recipe import parse
@@ -28,7 +29,6 @@ TYPES = {"qwen2": ("vita-Qwen2", "VITAQwen2ForCausalLM"), "mixtral": ("vita-mixt
          "mistral": ("vita-nemo", "VITAMistralForCausalLM")}
 FILES = ("weights", "cmvn")  # fields of parts that name files whose tensors are in the model by now
 AUDIO, VISION = "audio-encoder", "InternViT"
-SHARD = 5 * 10**9  # bytes, as transformers cut in the layout's time
 Named = Mapping[str, Stored]
 
 
@@ -48,7 +48,7 @@ def write(plan: Plan, tensors: Mapping[str, Named], folder: Path) -> None:
                 model[names.linear(names.to_checkpoint(part, name), alone)] = tensor
             else:
                 extras[f"{part}.{name}"] = tensor
-    _write_model(model, folder)
+    save_shards(model, folder)
     if "audio.encoder" in parts:
         _write_audio(plan, model, folder / AUDIO)
     if "vision.encoder" in parts:
@@ -100,41 +100,6 @@ def _is_file(config: object, name: str) -> bool:
 def _uses(plan: Plan) -> dict[str, str]:
     used = {f"{branch}.{slot}": choice.use for branch, slots in plan.recipe.branches.items() for slot, choice in slots.items()}
     return used | ({"backbone": plan.recipe.backbone.use} if plan.recipe.backbone else {})
-
-
-def _write_model(model: Named, folder: Path) -> None:
-    shards = list(_shards(model))
-    if len(shards) == 1:
-        save_file(_read(model, shards[0]), folder / "model.safetensors", {"format": "pt"})
-        return
-    places: dict[str, str] = {}
-    for number, shard in enumerate(shards, 1):
-        file = f"model-{number:05}-of-{len(shards):05}.safetensors"
-        save_file(_read(model, shard), folder / file, {"format": "pt"})
-        places |= dict.fromkeys(shard, file)
-    total = sum(_size(tensor) for tensor in model.values())
-    _write_json(folder / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": places})
-
-
-def _read(model: Named, shard: list[str]) -> dict[str, torch.Tensor]:
-    return {name: model[name].read().contiguous() for name in shard}
-
-
-def _shards(model: Named) -> Iterator[list[str]]:
-    shard: list[str] = []
-    room = SHARD
-    for name, tensor in model.items():
-        if shard and _size(tensor) > room:
-            yield shard
-            shard, room = [], SHARD
-        shard.append(name)
-        room -= _size(tensor)
-    yield shard
-
-
-def _size(tensor: Stored) -> int:
-    dtype: torch.dtype = getattr(torch, tensor.dtype)
-    return torch.Size(tensor.shape).numel() * dtype.itemsize
 
 
 def _write_audio(plan: Plan, model: Named, folder: Path) -> None:
