@@ -11,6 +11,7 @@ from omnikit_tiny_world.recordings import Recordings, record
 from omnikit_tiny_world.script import Row, rows
 from omnikit_tiny_world.sounds import SAMPLE_RATE, Wave, alone, babble, mixed, sound
 
+KEPT = 1024  # rows: a training loop asks for each row twice within a window, for its length and for its batch
 LENGTHS = (1.0, 2.5)  # seconds of a sound alone
 
 
@@ -21,13 +22,23 @@ class TinyCorpus:
         self.config = config
         self._rows = rows(config, config.size or (TRAIN if config.split == "train" else TEST))
         self._recordings = _checked(self._rows, config)
+        self._made: dict[int, Sample] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __getitem__(self, index: int) -> Sample:
         """Give one conversation: what is shown, the question, and its answer (a reading has none)."""
-        row = self._rows[index]
+        if index not in self._made:
+            if len(self._made) == KEPT:
+                del self._made[next(iter(self._made))]
+            self._made[index] = self._make(self._rows[index])
+        return self._made[index]
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**vars(self), "_made": {}}
+
+    def _make(self, row: Row) -> Sample:
         chance = random.Random(f"made {row.id.replace('_unseen', '')} {self.config.seed}")
         before = [Part("prompt")] * row.prompt + [Part("text", text=row.before)] * bool(row.before)
         parts = [*self._seen(row, chance), *before, self._asked(row, chance)]

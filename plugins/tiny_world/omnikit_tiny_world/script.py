@@ -52,7 +52,7 @@ class Row:
         sound: a kind of noise: under what is said, or alone.
         decibels: speech over noise.
         voices: what babble is made of.
-        state: the answer's state where the row says it.
+        state: the answer's state where the row says it and not its media.
         prompt: whether a learned prompt comes first.
         before: what is written before the recording, or before what would be recorded.
         told: the scene in words, where it is not shown.
@@ -89,7 +89,7 @@ def rows(config: TinyWorld, size: int) -> list[Row]:
         if row.scene and config.told and chance.random() < config.told:
             row = replace(row, told=told(row.scene, chance))
         if row.asked and not row.said and config.drawled and chance.random() < config.drawled:
-            row = replace(row, asked=drawled(row.asked, language, chance))
+            row = replace(row, asked=drawled(row.asked, language, chance), state="audio")  # as if it were heard
         result.append(row)
     return result
 

@@ -76,7 +76,7 @@ def test_a_drawled_question_says_the_same_words(view: str) -> None:
         once = [word for place, word in enumerate(said) if place == 0 or said[place - 1] != word]
         meant = row.asked.split() if apart else list(row.asked)
         assert once == [word for place, word in enumerate(meant) if place == 0 or meant[place - 1] != word]
-        assert drawn.answer == row.answer and drawn.asked != row.asked
+        assert drawn.answer == row.answer and drawn.asked != row.asked and (drawn.state, row.state) == ("audio", None)
 
 
 def test_no_held_out_question_or_statement_is_said_or_written_in_training() -> None:
