@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
     from omnikit.plan import Plan
-    from omnikit.types import Features, Published, Sample, Signal, Stored, Targets
+    from omnikit.types import Features, Published, Reconstruction, Sample, Signal, Stored, Targets
 
 
 # ---- dataclasses: configuration and contract -------------------------------------------------------------------------
@@ -120,13 +120,13 @@ class CodecConfig(Protocol):
     def decodes(self) -> bool: ...
     @property
     def objectives(self) -> tuple[str, ...]:
-        """The stage objectives that fit it ("units", "vocoder"); none if it comes with its weights."""
+        """The stage objectives that fit it ("units", "vocoder", "codec"); none if it comes with its weights."""
 
     def build(self) -> nn.Module: ...
 
 
 class VocoderConfig(CodecConfig, Protocol):
-    """A codec with objective "vocoder": how much of a wave it hears at once, and what it is heard by, while it is trained."""
+    """A codec with objective "vocoder" or "codec": how much of a wave it hears at once, and what it is heard by, while it is trained."""
 
     @property
     def segment(self) -> int:
@@ -253,6 +253,27 @@ class Vocoder(Codec, Protocol):
 
     def log_durations(self, codes: Tensor, mask: Tensor) -> Tensor:
         """Merged codes [B, T], mask [B, T] True = valid, to log(frames + 1) [B, T]; not asked for where runs are not merged."""
+
+
+class TrainableCodec(Codec, Protocol):
+    """A codec that learns encoder, quantisers and decoder together by gradients (`objective: codec`); its configuration is a
+    VocoderConfig.
+
+    While it learns, it counts which codes were drawn and keeps some of the vectors they were drawn for, neither of which its
+    weights file holds.
+    """
+
+    def reconstruct(self, waves: Tensor, *, quantise: bool = True) -> Reconstruction:
+        """Waves [B, N], N whole frames, through the codes and back, with gradients for all parts (straight through the codes).
+
+        Without `quantise` vectors pass the quantisers unchanged: no codes, no losses. In training mode the codes are counted.
+        """
+
+    def usage(self) -> dict[str, float]:
+        """Give the share of each codebook (or group of them) that was drawn since the last `revive`, by its name."""
+
+    def revive(self, generator: Generator) -> int:
+        """Give each code that nobody drew since the last call a vector that the encoder gave since; give how many did."""
 
 
 class FittedCodec(Codec, Protocol):

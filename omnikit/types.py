@@ -114,6 +114,22 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Reconstruction:
+    """What a codec makes of waves while it learns.
+
+    Args:
+        waves: [B, N], as long as what was given.
+        codes: [B, T, Q] int64, one per frame and codebook; None where nothing was quantised.
+        losses: scalars, each a mean, unweighted: "codebook" (the codes move to the vectors; absent where codes are moving
+            averages) and "commitment" (the vectors move to the codes), over all quantisers; empty where nothing was quantised.
+    """
+
+    waves: Tensor
+    codes: Tensor | None
+    losses: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
 class Part:
     """One piece of a message.
 
