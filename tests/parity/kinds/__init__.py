@@ -14,6 +14,7 @@ from parity.kinds import (
     video_sampling,
     vita_full,
     vita_prompt,
+    vita_speech_decoder,
     whale_audio_encoder,
     whale_fbank,
 )
@@ -30,6 +31,7 @@ KINDS: dict[str, ModuleType] = {
     "video_sampling": video_sampling,
     "vita_full": vita_full,
     "vita_prompt": vita_prompt,
+    "vita_speech_decoder": vita_speech_decoder,
     "whale_audio_encoder": whale_audio_encoder,
     "whale_fbank": whale_fbank,
 }
