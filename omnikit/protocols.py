@@ -126,7 +126,7 @@ class CodecConfig(Protocol):
 
 
 class VocoderConfig(CodecConfig, Protocol):
-    """A codec with objective "vocoder" or "codec": how much of a wave it hears at once, and what it is heard by, while it is trained."""
+    """A codec with objective "vocoder" or "codec": how much of a wave it hears at once, and what it is heard by, in training."""
 
     @property
     def segment(self) -> int:
