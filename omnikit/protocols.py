@@ -61,6 +61,7 @@ class BackboneConfig(Protocol):
 
     - ends, where a backbone has it: ids that end an answer, beside the template's end.
     - packs, where a backbone has it: True if its module takes `documents`, so that rows may hold several conversations.
+    - build_table(fresh), where a backbone has it: `embed` alone, named as in the whole; undefined unless `fresh`.
     """
 
     @property
@@ -94,6 +95,8 @@ class HeadConfig(Protocol):
     - alignment: for taps on the backbone, "predicts" (the state that predicted the token) or "reads" (the state at it).
     - unreachable(vectors, ids), where a head can tell: why it could never give these ids from so many vectors, or None.
     - training_alignment, where a head has it: the alignment of the states that its loss reads; None or absent: the same.
+    - reads(source), where a head can tell: why it cannot read such vectors, in one clause, or None.
+    - context: "hidden" if `loss` and `speak` also take the backbone's output. A head that taps "embedding" reads words.
     """
 
     @property
@@ -151,13 +154,6 @@ class ReaderConfig(Protocol):
     @property
     def seconds(self) -> float | None: ...
     def build(self) -> Reader: ...
-
-
-@runtime_checkable
-class TTSConfig(Protocol):
-    """Text to speech."""
-
-    def build(self) -> TTS: ...
 
 
 @runtime_checkable

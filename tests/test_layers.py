@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "torchaudio", "transformers", "pytorch_lightning", "lightning", "hydra", "omegaconf", "yaml", "numpy",
          "scipy", "soundfile", "soxr", "safetensors", "tokenizers", "rich", "jiwer", "torchmetrics", "espeakng_loader"}
 STANDARD = ("__init__", "building", "choices", "cli", "errors", "finding", "fitting", "places", "plan", "protocols", "recipe",
-            "refusals", "registry", "schema", "sources", "specs", "staging", "types", "wiring")
+            "refusals", "registry", "schema", "sources", "speaking", "specs", "staging", "supplies", "types", "wiring")
 WITH_HYDRA = ("config", "explain")
 LIGHT_COMMANDS = ("arguments", "chat", "check", "completion", "data", "eval", "export", "import_", "list", "picture",
                   "show", "table", "train")

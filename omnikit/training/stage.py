@@ -106,7 +106,7 @@ def run_stages(plan: Plan, folder: Path, config_yaml: str) -> list[Row]:
 
 def assemble(plan: Plan, stage: StagePlan, folder: Path) -> OmniModel:
     """Build the parts that a stage uses, with the weights that earlier stages gave them, the untrained ones frozen."""
-    model = OmniModel(plan, stage.used)
+    model = OmniModel(plan, stage.used, ("loaded" if "backbone" in stage.origins else "fresh") if stage.table else None)
     load_parts(model, stage.origins, folder)
     freeze(model, stage.trained)
     return model
@@ -119,8 +119,10 @@ def load_parts(model: OmniModel, origins: dict[str, str], folder: Path) -> None:
         if part in parts:
             by_stage[name].append(part)
     for name, names in by_stage.items():
-        checkpoint.load(folder / name / WEIGHTS, {part: parts[part] for part in names})
-    fresh = {part: weights_hash(module) for part, module in parts.items() if part not in origins} if by_stage else {}
+        table = {"backbone"} if model.table else frozenset()
+        checkpoint.load(folder / name / WEIGHTS, {part: parts[part] for part in names}, partly=table)
+    fresh = {part: weights_hash(module) for part, module in parts.items()
+             if part not in origins and not (model.table and part == "backbone")} if by_stage else {}
     for name in by_stage:  # where that stage had a part from a third one, this one leaves that out on purpose
         checkpoint.check_frozen(folder / name / WEIGHTS, fresh, set(fresh) - set(model.plan.stages[name].origins))
 
@@ -143,7 +145,8 @@ def _run(plan: Plan, stage: StagePlan, folder: Path, partial: Path) -> Row:
         model.cpu()
     after = hashes(model)
     check_unmoved(before, after, stage.trained, stage.name)
-    frozen = {part: digest for part, digest in after.items() if part not in stage.trained}
+    frozen = {f"{part}.table" if stage.table and part == "backbone" else part: digest for part, digest in after.items()
+              if part not in stage.trained}
     checkpoint.save(partial / WEIGHTS, {p: m for p, m in model.parts().items() if p in stage.trained}, frozen)
     row = Row(stage.name, stage.trained, steps, time.monotonic() - start, numbers)
     lock.write(partial / "lock.json", plan, {

@@ -84,8 +84,8 @@ class NarAr:
 
     @property
     def alignment(self) -> str:
-        """The tokens themselves."""
-        return "reads"
+        """With `prefix`: the states that predicted the text's tokens, which are at hand when they are written."""
+        return "predicts"
 
     def reads(self, source: FeatureSpec) -> str | None:
         """Say why it cannot read embeddings so wide; None if it can."""
