@@ -133,7 +133,8 @@ class Generator(nn.Module):
 
 def convolution(width: int, kernel: int, dilation: int) -> nn.Module:
     """Give a convolution with weight norm that keeps width and length."""
-    return weight_norm(nn.Conv1d(width, width, kernel, dilation=dilation, padding=dilation * (kernel - 1) // 2))
+    made: nn.Module = weight_norm(nn.Conv1d(width, width, kernel, dilation=dilation, padding=dilation * (kernel - 1) // 2))
+    return made
 
 
 def block(config: TiCodec, width: int, kernel: int, dilations: tuple[int, ...]) -> nn.Module:

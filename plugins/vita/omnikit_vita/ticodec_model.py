@@ -15,7 +15,11 @@ from omnikit.errors import ConfigError, DataError, RunError
 from omnikit.types import Reconstruction
 from omnikit_vita import ticodec_files, ticodec_layers
 from omnikit_vita.ticodec import TiCodec
+from omnikit_vita.ticodec_overlap import Overlapped
 from omnikit_vita.ticodec_quantizer import Losses, Quantizer
+from omnikit_vita.ticodec_streaming import Exact
+
+Spoken = Exact | Overlapped  # what is kept of a wave that is spoken piece by piece
 
 PAST = 0.99  # share of the past in the mean of the voices that were learnt from
 
@@ -51,6 +55,18 @@ class TiCodecModel(nn.Module):
             return torch.zeros(0, device=codes.device)
         return self.speak(codes[None], self.voice[None])[0]
 
+    def init_state(self, batch: int = 1) -> Spoken:
+        """Give the state of a wave of which nothing was spoken, in the voice that is set now; `batch` is 1."""
+        assert batch == 1, "a state is of one wave"
+        if self.config.stream == "overlap":
+            return Overlapped(self.config, self.decode)
+        return Exact(self.generator, self.quantizer.embed_frames, self.quantizer.embed_voice(self.voice[None])[0])
+
+    @torch.no_grad()
+    def step(self, codes: Tensor, state: Spoken, *, last: bool = False) -> tuple[Tensor, Spoken]:
+        """New codes [N] or [N, Q] after what `state` holds to the wave [M] that is certain now. Changes `state`."""
+        return state.step(self.valid(codes), last=last), state
+
     @torch.no_grad()
     def listen(self, wave: Tensor) -> Tensor:
         """Wave [N] to the tokens [global_groups] int64 of its voice.
@@ -66,7 +82,7 @@ class TiCodecModel(nn.Module):
     def code(self, waves: Tensor) -> tuple[Tensor, Tensor]:
         """Waves [B, N] to codes [B, T, Q] and tokens of the voice [B, global_groups]."""
         frames, voice = self.encoder(waves)
-        return self.quantizer.frames(frames, Losses())[1], self.quantizer.voice(voice, Losses())[1]
+        return self.quantizer.frames(frames, Losses())[1], self.quantizer.tokens(voice)
 
     def speak(self, codes: Tensor, voice: Tensor) -> Tensor:
         """Codes [B, T, Q] and tokens [B, global_groups] to waves [B, T x samples of a frame]."""
@@ -110,9 +126,7 @@ class TiCodecModel(nn.Module):
         mean = voices.detach().float().mean(0)
         self.heard.copy_(torch.where(self.heard.any(), PAST * self.heard + (1 - PAST) * mean, mean))
         if not self.config.voice:
-            books = self.quantizer.quantizer_modules_globaltokens.children()
-            parts = self.heard.chunk(self.config.global_groups)
-            self.voice.copy_(torch.stack([book.nearest(part) for book, part in zip(books, parts, strict=True)]))
+            self.voice.copy_(self.quantizer.tokens(self.heard[None])[0])
 
     # ---- what comes in ----
 

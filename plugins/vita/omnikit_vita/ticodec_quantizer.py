@@ -131,11 +131,16 @@ class Quantizer(nn.Module):
         """Voices [B, global_dim] to those of their tokens and the tokens [B, global_groups]."""
         return _coded(self._books("quantizer_modules_globaltokens"), x, losses)
 
+    def tokens(self, x: Tensor) -> Tensor:
+        """Voices [B, global_dim] to their tokens [B, global_groups]; nothing is counted."""
+        books = self._books("quantizer_modules_globaltokens")
+        return torch.stack([book.nearest(part) for book, part in zip(books, x.chunk(self.parts, -1), strict=True)], -1)
+
     def embed_frames(self, codes: Tensor) -> Tensor:
         """Codes [B, T, levels x groups] to frames [B, dim, T]."""
-        per_level = codes.split(self.groups, -1)
-        return sum((_embedded(self._books(name), part) for name, part in zip(self.levels, per_level, strict=True)),
-                   torch.zeros((), device=codes.device)).transpose(1, 2)
+        per_level = torch.split(codes, self.groups, -1)  # type: ignore[no-untyped-call]  # torch has none here
+        vectors = [_embedded(self._books(name), part) for name, part in zip(self.levels, per_level, strict=True)]
+        return torch.stack(vectors).sum(0).transpose(1, 2)
 
     def embed_voice(self, tokens: Tensor) -> Tensor:
         """Tokens [B, global_groups] to voices [B, global_dim]."""

@@ -16,6 +16,7 @@ from parity.kinds import (
     vita_full,
     vita_prompt,
     vita_speech_decoder,
+    vita_speech_streaming,
     whale_audio_encoder,
     whale_fbank,
 )
@@ -34,6 +35,7 @@ KINDS: dict[str, ModuleType] = {
     "vita_full": vita_full,
     "vita_prompt": vita_prompt,
     "vita_speech_decoder": vita_speech_decoder,
+    "vita_speech_streaming": vita_speech_streaming,
     "whale_audio_encoder": whale_audio_encoder,
     "whale_fbank": whale_fbank,
 }
