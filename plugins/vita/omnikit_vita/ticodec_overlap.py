@@ -1,4 +1,4 @@
-"""TiCodec's speech piece by piece as the original has it: overlapping chunks are decoded, and the wave is cut where it is quiet.
+"""TiCodec's speech piece by piece as the original has it: overlapping chunks decoded, and the wave cut where it is quiet.
 
 The joined pieces differ a little from the wave of all codes at once: a chunk's context ends at its padding.
 Source: the settings of VITA-1.5's speech decoder (40 codes a chunk, 20 in the first sentence, 10 on each side).

@@ -17,7 +17,7 @@ from omnikit_vita.ticodec_layers import SLOPE, Generator, PairedBlock, PlainBloc
 
 
 class Flow(Protocol):
-    """A layer with what it keeps: new inputs [1, C, n] to the outputs [1, C', m] that are certain now; `last` gives the rest."""
+    """A layer with what it keeps: new inputs [1, C, n] to the outputs [1, C', m] that are certain now, with `last` all."""
 
     def __call__(self, x: Tensor, *, last: bool) -> Tensor: ...
 

@@ -64,8 +64,9 @@ def speak(case: Case, codec: TiCodecModel, facts: dict[str, Any], codes: Tensor)
     pieces = [piece for piece in [*pieces, state.step(codes[:0, None], last=True)] if len(piece)]
     wave = torch.cat(pieces)
     case.equal(f"runs[{facts['index']}] codec_calls", calls, facts["codec_calls"])
-    case.equal(f"runs[{facts['index']}] segment_lengths", [len(piece) for piece in pieces], facts["segment_lengths"])
-    case.equal(f"{name}_segment_lengths", torch.tensor([len(piece) for piece in pieces]), case.outputs[f"{name}_segment_lengths"])
+    lengths = [len(piece) for piece in pieces]
+    case.equal(f"runs[{facts['index']}] segment_lengths", lengths, facts["segment_lengths"])
+    case.equal(f"{name}_segment_lengths", torch.tensor(lengths), case.outputs[f"{name}_segment_lengths"])
     case.equal(f"runs[{facts['index']}] total_samples", len(wave), facts["total_samples"])
     case.close(f"{name}_wav", wave[None, None], atol=case.limit("wav_atol", "atol", 5e-5))
     apart = (wave - codec.decode(codes)).abs().max()
