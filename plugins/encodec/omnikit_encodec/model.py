@@ -18,7 +18,6 @@ from omnikit_encodec.config import BANDWIDTHS, BITS, CARDINALITY, Encodec
 from omnikit_encodec.streaming import CausalState, OverlapState, join, speak
 
 
-
 class EncodecCodec(nn.Module):
     """Owns the package's model with its weight norms worked into the weights, which no stage changes."""
 
