@@ -25,7 +25,9 @@ class Overlapped:
 
     def __init__(self, config: TiCodec, decode: Callable[[Tensor], Tensor]) -> None:
         self.config, self.decode, self.first = config, decode, True
-        self._begin()
+        self.codes: Tensor | None = None
+        self.context = 0  # codes at the front that were spoken already
+        self.waiting = torch.zeros(0)
 
     def step(self, codes: Tensor, *, last: bool) -> Tensor:
         """New codes [N, Q] to the wave [M] up to a quiet place; the last ones give all that is left and end a sentence."""
@@ -36,14 +38,8 @@ class Overlapped:
         if last:
             rest = self.decode(self.codes)[self.context * self.config.hop:]
             pieces.append(torch.cat([self.waiting.to(rest), rest]))
-            self.first = False
-            self._begin()
+            self.first, self.codes, self.context, self.waiting = False, None, 0, self.waiting[:0]
         return torch.cat(pieces) if pieces else torch.zeros(0, device=codes.device)
-
-    def _begin(self) -> None:
-        self.codes: Tensor | None = None
-        self.context = 0  # codes at the front that were spoken already
-        self.waiting = torch.zeros(0)
 
     def _chunk(self) -> Tensor | None:
         """Give the wave of the next chunk if its codes and those of its padding are there."""

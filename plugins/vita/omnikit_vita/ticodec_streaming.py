@@ -123,40 +123,50 @@ class Stage:
         return x if self.voice is None else x + self.voice
 
 
+class Ending:
+    """The generator's last convolution."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        self.layer = Convolution(layer)
+
+    def __call__(self, x: Tensor, *, last: bool) -> Tensor:
+        """As Flow."""
+        return self.layer(F.leaky_relu(x, SLOPE), last=last)
+
+
 class Exact:
     """What is kept of one wave that is spoken piece by piece; `step` changes it.
 
     Args:
-        generator: whose weights are read now.
+        generator: whose weights are read when a wave begins.
         embed: codes [1, N, Q] to frames [1, dim, N].
         voice: [global_dim].
     """
 
     def __init__(self, generator: Generator, embed: Callable[[Tensor], Tensor], voice: Tensor) -> None:
-        self._parts = (generator, embed, voice)
-        self._begin()
+        self.generator, self.embed, self.voice = generator, embed, voice
+        self.flow: Flow | None = None  # of the wave that has begun
 
     def step(self, codes: Tensor, *, last: bool) -> Tensor:
         """New codes [N, Q] to the wave [M] that is certain now; after the last ones it begins anew."""
-        if not len(codes) and not self._begun:
-            return self._voice.new_zeros(0)
-        frames = self._embed(codes[None]) if len(codes) else self._voice.new_zeros(1, self._first.held.shape[1], 0)
-        self._begun = True
-        x = self._chain(self._first(frames, last=last), last=last)
-        wave = self._post(F.leaky_relu(x, SLOPE), last=last).tanh()[0, 0]
+        if self.flow is None and not len(codes):
+            return self.voice.new_zeros(0)
+        self.flow = self.flow or begun(self.generator, self.voice)
+        wave = self.flow(self.embed(codes[None]), last=last).tanh()[0, 0]
         if last:
-            self._begin()
+            self.flow = None
         return wave
 
-    def _begin(self) -> None:
-        generator, self._embed, self._voice = self._parts
-        self._begun, self._first = False, Convolution(generator.conv_pre)
-        stages, blocks = [], list(generator.resblocks)
-        for index, up in enumerate(generator.ups):
-            assert isinstance(up, nn.ConvTranspose1d), "upsamplings are built so"
-            heard = self._voice[:, None] if up.out_channels == generator.global_dim else None
-            stages.append(Stage(up, blocks[index * generator.blocks:(index + 1) * generator.blocks], heard))
-        self._chain, self._post = Chain(stages), Convolution(generator.conv_post)
+
+def begun(generator: Generator, voice: Tensor) -> Flow:
+    """Give a generator as a flow of frames [1, dim, n], with the weights it has now, in a voice [global_dim]."""
+    flows: list[Flow] = [Convolution(generator.conv_pre)]
+    blocks = list(generator.resblocks)
+    for index, up in enumerate(generator.ups):
+        assert isinstance(up, nn.ConvTranspose1d), "upsamplings are built so"
+        heard = voice[:, None] if up.out_channels == generator.global_dim else None
+        flows.append(Stage(up, blocks[index * generator.blocks:(index + 1) * generator.blocks], heard))
+    return Chain([*flows, Ending(generator.conv_post)])
 
 
 def _block(block: nn.Module) -> Flow:
