@@ -37,7 +37,8 @@ class OmniModel(nn.Module):
         table: builds of the backbone the embedding table alone, "fresh" or to be "loaded"; None: the whole.
     """
 
-    def __init__(self, plan: Plan, parts: Collection[str] | None = None, table: Literal["fresh", "loaded"] | None = None) -> None:
+    def __init__(self, plan: Plan, parts: Collection[str] | None = None,
+                 table: Literal["fresh", "loaded"] | None = None) -> None:
         super().__init__()
         self.plan, self.table = plan, table
         self.frozen: frozenset[str] = frozenset()  # see omnikit.training.freeze

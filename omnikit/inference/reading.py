@@ -76,7 +76,8 @@ class Reading:
 class Recital:
     """Owns one answer's reading and the state of its codec; see omnikit.inference.speech.Speech for the arguments."""
 
-    def __init__(self, model: OmniModel, outlet: Outlet, tokenizer: Tokenizer, omega: int, *, independent: bool = False) -> None:
+    def __init__(self, model: OmniModel, outlet: Outlet, tokenizer: Tokenizer, omega: int, *,
+                 independent: bool = False) -> None:
         self.pending, self.reading = Pending(omega), Reading(model, outlet, tokenizer)
         self._sounding = Sounding(model, outlet, independent=independent)
 

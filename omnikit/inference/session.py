@@ -267,7 +267,8 @@ class Session:
             return False
 
     @torch.no_grad()
-    def _speak(self, outlet: Outlet, generated: Generated, tokenizer: Tokenizer) -> list[tuple[NDArray[np.float32], int, tuple[int, ...]]]:
+    def _speak(self, outlet: Outlet, generated: Generated,
+               tokenizer: Tokenizer) -> list[tuple[NDArray[np.float32], int, tuple[int, ...]]]:
         assert outlet.codes, "a branch that speaks has a codec"
         sounds = []
         rows = recited(self.model, outlet, generated, tokenizer, states_of(self.plan.template, tokenizer)) if (

@@ -17,6 +17,7 @@ from parity.kinds import (
     vita_prompt,
     vita_speech_decoder,
     vita_speech_streaming,
+    vita_text_rules,
     whale_audio_encoder,
     whale_fbank,
 )
@@ -36,6 +37,7 @@ KINDS: dict[str, ModuleType] = {
     "vita_prompt": vita_prompt,
     "vita_speech_decoder": vita_speech_decoder,
     "vita_speech_streaming": vita_speech_streaming,
+    "vita_text_rules": vita_text_rules,
     "whale_audio_encoder": whale_audio_encoder,
     "whale_fbank": whale_fbank,
 }

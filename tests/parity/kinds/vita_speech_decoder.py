@@ -53,13 +53,13 @@ def teach(case: Case, head: NarArHead) -> None:
     wanted = F.pad(ids.masked_fill(ids == IGNORED, -100), (0, 1), value=-100).scatter(1, lengths[:, None], head.eos)
     loss = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="sum")
     case.close("tf_loss_sum", loss, **limits)
-    if prefix is None:  # our own loss numbers each row's codes behind its own text, so rows alone are compared
-        ours = [head.loss(Features(text.data[row:row + 1, :n], text.lengths[row:row + 1]),
-                          Targets(ids[row:row + 1, :m], lengths[row:row + 1])) * (m + 1)
-                for row, (n, m) in enumerate(zip(text.lengths.tolist(), lengths.tolist(), strict=True)) if n == text.data.shape[1]]
-        alone = [F.cross_entropy(case.outputs["tf_logits"][row, :m + 1], wanted[row, :m + 1], reduction="sum")
-                 for row, (n, m) in enumerate(zip(text.lengths.tolist(), lengths.tolist(), strict=True)) if n == text.data.shape[1]]
-        case.close("tf_loss_sum of whole rows", torch.stack(ours), expected=torch.stack(alone), **limits)
+    # our own loss numbers a row's codes behind its own text: only of a row without padding the original's is known
+    row = int(text.lengths.argmax())
+    if prefix is None and int(text.lengths[row]) == text.data.shape[1]:
+        count = lengths[row:row + 1]
+        ours = head.loss(whole(text.data[row:row + 1]), Targets(ids[row:row + 1, :int(count)], count))
+        theirs = case.outputs["tf_logits"][row, :int(count) + 1]
+        case.close("tf_loss of one row", ours, expected=F.cross_entropy(theirs, wanted[row, :int(count) + 1]), **limits)
 
 
 def valid(found: Tensor, lengths: Tensor, expected: Tensor) -> Tensor:
@@ -69,7 +69,8 @@ def valid(found: Tensor, lengths: Tensor, expected: Tensor) -> Tensor:
 
 
 def speak(case: Case, head: NarArHead, facts: dict[str, Any]) -> None:
-    name, limits = f"gen{facts['index']}", {"atol": case.limit("logits", "atol", 5e-4), "rtol": case.limit("logits", "rtol", 1e-3)}
+    limits = {"atol": case.limit("logits", "atol", 5e-4), "rtol": case.limit("logits", "rtol", 1e-3)}
+    name = f"gen{facts['index']}"
     text, prefix = whole(case.inputs[f"{name}_hidden"]), case.inputs.get(f"{name}_prefix")
     window = facts.get("penalty_window_size", -1)
     head.config = replace(head.config, top_k=facts.get("top_k", 1), window=max(window, 0), penalty=facts.get("penalty", 1.0),
@@ -79,7 +80,8 @@ def speak(case: Case, head: NarArHead, facts: dict[str, Any]) -> None:
     case.equal(f"generations[{facts['index']}] stopped_by_eos", not utterance.cut, facts["stopped_by_eos"])
     case.close(f"{name}_pre_nn_out", head.read(Text(text.data, text.lengths)), **limits)
     expected = case.outputs[f"{name}_logits_first16"]
-    state = head.begin(Text(text.data, text.lengths), None if prefix is None else Text(prefix, whole(prefix).lengths), len(expected))
+    hidden = None if prefix is None else Text(prefix, whole(prefix).lengths)
+    state = head.begin(Text(text.data, text.lengths), hidden, len(expected))
     given = [head.sos, *facts["tokens"]][:len(expected)]
     case.close(f"{name}_logits_first16", torch.stack([head.step(code, state) for code in given]), **limits)
 
