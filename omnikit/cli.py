@@ -13,6 +13,7 @@ COMMANDS = {
     "eval": ("omnikit.commands.eval:run", "score a trained run on its held-out questions"),
     "data": ("omnikit.commands.data:run", "build a dataset, or look at what a stage learns from it"),
     "tokenizer": ("omnikit.commands.tokenizer:run", "extend a tokenizer and its checkpoint by Chinese pieces"),
+    "voice": ("omnikit.commands.voice:run", "keep the voice of a sound in a file, to speak with it in chat"),
     "check": ("omnikit.commands.check:run", "check a recipe and print its wiring; no weights, no torch"),
     "show": ("omnikit.commands.show:run", "show a recipe's wiring and parameters, or a component's fields and contract"),
     "import": ("omnikit.commands.import_:run", "make a run of a published checkpoint"),

@@ -129,7 +129,7 @@ class CodecConfig(Protocol):
 
 
 class VocoderConfig(CodecConfig, Protocol):
-    """A codec with objective "vocoder" or "codec": how much of a wave it hears at once, and what it is heard by, in training."""
+    """A codec with objective "vocoder" or "codec": what it hears at once, and what it is heard by, while it is trained."""
 
     @property
     def segment(self) -> int:
@@ -249,6 +249,19 @@ class Vocoder(Codec, Protocol):
 
     def log_durations(self, codes: Tensor, mask: Tensor) -> Tensor:
         """Merged codes [B, T], mask [B, T] True = valid, to log(frames + 1) [B, T]; not asked for where runs are not merged."""
+
+
+@runtime_checkable
+class VoicedCodec(Codec, Protocol):
+    """A codec whose codes say what is spoken, and some tokens, the same for all of a sound, in whose voice.
+
+    - voice: [G] int64, the tokens that `decode` speaks with.
+    """
+
+    voice: Tensor
+
+    def listen(self, wave: Tensor) -> Tensor:
+        """Wave [N] to the tokens [G] of its voice; raises DataError where it is too short."""
 
 
 class TrainableCodec(Codec, Protocol):
