@@ -251,19 +251,6 @@ class Vocoder(Codec, Protocol):
         """Merged codes [B, T], mask [B, T] True = valid, to log(frames + 1) [B, T]; not asked for where runs are not merged."""
 
 
-@runtime_checkable
-class VoicedCodec(Codec, Protocol):
-    """A codec whose codes say what is spoken, and some tokens, the same for all of a sound, in whose voice.
-
-    - voice: [G] int64, the tokens that `decode` speaks with.
-    """
-
-    voice: Tensor
-
-    def listen(self, wave: Tensor) -> Tensor:
-        """Wave [N] to the tokens [G] of its voice; raises DataError where it is too short."""
-
-
 class TrainableCodec(Codec, Protocol):
     """A codec that learns encoder, quantisers and decoder together by gradients (`objective: codec`); its configuration is a
     VocoderConfig.

@@ -9,20 +9,33 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast, runtime_checkable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from omnikit.data.media import load_audio
 from omnikit.data.tensors import read_json
 from omnikit.errors import RunError
 from omnikit.plan import Outlet
-from omnikit.protocols import Codec, VoicedCodec
+from omnikit.protocols import Codec
 from omnikit.training.checkpoint import writing
 from omnikit.training.freeze import distinct, tensors_hash
 
 SET = "voice"  # the buffer of a codec that says which voice it speaks with, which is not what tokens are read by
+
+
+@runtime_checkable
+class VoicedCodec(Codec, Protocol):
+    """A codec whose codes say what is spoken, and some tokens, the same for all of a sound, in whose voice.
+
+    - voice: [G] int64, the tokens that `decode` speaks with.
+    """
+
+    voice: Tensor
+
+    def listen(self, wave: Tensor) -> Tensor:
+        """Wave [N] to the tokens [G] of its voice; raises DataError where it is too short."""
 
 
 @dataclass(frozen=True)
