@@ -92,13 +92,18 @@ def fields(model: Mapping[str, object], shapes: Mapping[str, tuple[int, ...]], f
     return found | ({"voice": _numbers(tokens)} if tokens else {})
 
 
+def holds(config: TiCodec) -> bool:
+    """Say whether the layout has words for a codec: its encoder hears the wave and mirrors its generator."""
+    return not config.mel_bands and (config.heard_rates, config.heard_kernels) == (config.rates[::-1], config.kernels[::-1])
+
+
 def write(config: TiCodec, tensors: Mapping[str, Stored], folder: Path) -> None:
     """Write a codec of ours as a published folder; a voice that it learnt becomes its global_tokens.
 
     Raises:
         RunError: it hears mel, or is no mirror of its generator: the layout has no words for that.
     """
-    if config.mel_bands or config.heard_rates != config.rates[::-1] or config.heard_kernels != config.kernels[::-1]:
+    if not holds(config):
         raise RunError("The codec of this run hears mel or has an encoder unlike its generator, which layout vita has no words"
                        " for; export a codec with mel_bands 0 and no encoder_rates.")
     whole: dict[str, dict[str, Tensor]] = {part: {} for part in PARTS}
