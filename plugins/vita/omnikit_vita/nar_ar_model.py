@@ -18,6 +18,7 @@ from omnikit.types import Features, Targets
 from omnikit_vita.nar_ar import NarAr
 from omnikit_vita.nar_ar_choice import Choice
 from omnikit_vita.nar_ar_layers import Joined, Layer, Past, Room, Turn, turning
+from omnikit_vita.nar_ar_packed import packed
 
 PADDING = -100  # of targets
 
@@ -35,11 +36,13 @@ class Speaking:
     """What is kept of a sentence while it is spoken, changed by `step`.
 
     Args:
+        layers: that it passes.
         pasts: keys and values of each layer.
         turn: rotary angles of all positions.
         place: position of the next code.
     """
 
+    layers: Sequence[nn.Module]
     pasts: Sequence[Room]
     turn: Turn
     place: int
@@ -64,6 +67,7 @@ class NarArHead(nn.Module):
         self.layers_prefix = nn.ModuleList(Layer(config) for _ in range(config.layers)) if config.prefix else None
         self.norm = nn.RMSNorm(config.dim, config.rms_eps)
         self.out_fnn = nn.Linear(config.dim, codes + 4)
+        self._packed: dict[tuple[tuple[int, int], ...], list[Layer]] = {}  # by the weights they were made of; no part of it
 
     # ---- training ----
 
@@ -148,17 +152,26 @@ class NarArHead(nn.Module):
         turn = turning(self.config, torch.arange(count + room, device=x.device), x.dtype)
         for layer, past in zip(self.layers, pasts, strict=True):
             x = layer(x, (turn[0][:count], turn[1][:count]), None, past)
-        return Speaking(pasts, turn, count)
+        return Speaking(self._speaking(), pasts, turn, count)
 
     def step(self, code: int, state: Speaking) -> Tensor:
         """Put one code behind what `state` holds; gives the logits [V + 4] of the next. Changes `state`."""
         x = self.embedding.weight[code][None, None]  # [1, 1, dim]
         turn = state.turn[0][state.place:state.place + 1], state.turn[1][state.place:state.place + 1]
-        for layer, past in zip(self.layers, state.pasts, strict=True):
+        for layer, past in zip(state.layers, state.pasts, strict=True):
             x = layer(x, turn, None, past)
         state.place += 1
         logits: Tensor = self.out_fnn(self.norm(x))[0, 0]
         return logits
+
+    def _speaking(self) -> Sequence[nn.Module]:
+        """Give the layers that make codes, packed once for as long as the weights stay as they are."""
+        if self.config.speaks_in == "float32" or self.out_fnn.weight.device.type != "cpu":
+            return list(self.layers)
+        weights = tuple((w.data_ptr(), w._version) for w in self.layers.parameters())
+        if weights not in self._packed:
+            self._packed = {weights: packed(self.layers, self.config)}
+        return self._packed[weights]
 
     def _cut(self, features: Features) -> Text:
         """Cut vectors [B, N, D] into parts [B, N x parts, dim]."""

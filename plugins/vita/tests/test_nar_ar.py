@@ -147,3 +147,19 @@ def test_an_embedding_that_cannot_be_cut_is_refused() -> None:
 def test_impossible_settings_are_refused(fields: dict[str, float], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         NarAr(**fields)  # type: ignore[arg-type]  # numbers from a table
+
+
+def test_packed_layers_follow_the_weights_and_are_close(head: NarArHead) -> None:
+    text = Text(torch.randn(1, 5, SIZES.dim), torch.tensor([5]))
+    found = {}
+    for name in ("before", "after"):
+        for kind in ("float32", "int8"):
+            head.config = replace(SIZES, speaks_in=kind)  # type: ignore[arg-type]  # both are formats
+            with torch.no_grad():
+                found[name, kind] = head.step(head.sos, head.begin(text, None, 2))
+        with torch.no_grad():
+            head.layers[0].mlp.down_proj.weight *= -3.0  # type: ignore[union-attr,operator]  # a layer's
+    for name in ("before", "after"):  # 8 bits leave 1 in 127 of a row's largest weight
+        torch.testing.assert_close(found[name, "int8"], found[name, "float32"], atol=0.05, rtol=0.05)
+    assert not torch.equal(found["before", "int8"], found["after", "int8"])
+    assert not any("packed" in key for key in head.state_dict())
