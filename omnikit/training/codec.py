@@ -3,7 +3,8 @@
 A codec learns its encoder, codes and decoder together. Left to itself it collapses: the frames of an encoder that has learnt
 nothing differ far less than they have in common, so all are nearest to the same few codes, the decoder learns to do without
 them, and then nothing teaches the encoder to differ. Therefore the first steps pass the codes by, the codes begin as clusters
-of what the encoder gives by then, and codes that nobody draws are moved to where vectors are.
+of what the encoder gives by then, and codes that nobody draws are moved to where vectors are. That is not enough where the
+layers' biases make up most of a frame: a codec does well to begin with biases of 0.
 
 All of the speech is kept in memory: 230 MB an hour at 16 kHz. Knows no codec and no Lightning.
 """
@@ -115,12 +116,14 @@ class CodecLosses(nn.Module):
         config: the codec's.
         lr: learning rate of the discriminators.
         uncoded: batches at the start that pass the codes by; what comes behind them begins with codes anew.
+        revival: batches between two looks for codes that nobody draws.
         seed: of the revivals.
     """
 
     def __init__(self, codec: TrainableCodec, wanted: Collection[str], config: VocoderConfig, *, lr: float, uncoded: int,
-                 seed: int) -> None:
+                 revival: int = REVIVAL, seed: int) -> None:
         super().__init__()
+        self.revival = revival
         self._codec = (codec,)  # in a tuple, so that it does not become a part of this module
         self.wanted, self.uncoded, self.batches = frozenset(wanted), uncoded, 0
         self.stft, self.mel = STFTLoss(), ScaledMelLoss(config.spec.sample_rate)
@@ -146,7 +149,7 @@ class CodecLosses(nn.Module):
         if made.codes is not None:
             self._check(made.losses)
             self._count(made.codes)
-            if (self.batches - self.uncoded) % REVIVAL == 0:
+            if (self.batches - self.uncoded) % self.revival == 0:
                 found |= self._revived()
         return found
 

@@ -33,6 +33,11 @@ class TiCodecModel(nn.Module):
         self.encoder = ticodec_layers.Encoder(config)
         self.quantizer = Quantizer(config)
         self.generator = ticodec_layers.Generator(config)
+        for layer in (*self.encoder.modules(), *self.generator.modules()):
+            # torch's random biases add up to most of a frame, so that frames hardly differ, take the same few codes, and the
+            # codec never learns to use more: perplexity 1.5 of 64 after 120 steps, 16.5 with biases that begin as 0
+            if isinstance(layer, nn.Conv1d | nn.ConvTranspose1d) and layer.bias is not None:
+                nn.init.zeros_(layer.bias)
         fixed = torch.tensor(config.voice or [0] * config.global_groups)
         self.register_buffer("voice", fixed, persistent=not config.voice)
         self.register_buffer("heard", torch.zeros(config.global_dim), persistent=False)
