@@ -15,6 +15,7 @@ COMMANDS = {
     "tokenizer": ("omnikit.commands.tokenizer:run", "extend a tokenizer and its checkpoint by Chinese pieces"),
     "voice": ("omnikit.commands.voice:run", "keep the voice of a sound in a file, to speak with it in chat"),
     "check": ("omnikit.commands.check:run", "check a recipe and print its wiring; no weights, no torch"),
+    "check-head": ("omnikit.commands.check_head:run", "send held-out speech through a run's codec alone and hear it"),
     "show": ("omnikit.commands.show:run", "show a recipe's wiring and parameters, or a component's fields and contract"),
     "import": ("omnikit.commands.import_:run", "make a run of a published checkpoint"),
     "export": ("omnikit.commands.export:run", "write a run in the files of a published layout"),

@@ -51,10 +51,12 @@ def check_codec(where: str, plan: StagePlan, outputs: Mapping[str, Outlet], read
 
 def check_fitted(where: str, plan: StagePlan, outlet: Outlet, errors: list[str]) -> None:
     """Append a sentence if a stage needs codes from a part that no stage before it has fitted."""
-    if outlet.made_by and "units" in objectives(outlet.maker) and outlet.made_by not in plan.origins:
+    objective = next((name for name in ("units", "codec") if name in objectives(outlet.maker)), None)
+    given = objective == "codec" and getattr(outlet.maker, "weights", None) is not None
+    if outlet.made_by and objective and not given and outlet.made_by not in plan.origins:
         slot = outlet.made_by.rpartition(".")[2]
         errors.append(f"{where} needs {outlet.made_by}, which no earlier stage has fitted; add a stage with"
-                      f" objective: units and train: {{{outlet.name}: {{{slot}: full}}}} before it.")
+                      f" objective: {objective} and train: {{{outlet.name}: {{{slot}: full}}}} before it.")
 
 
 def objectives(codec: object) -> tuple[str, ...]:

@@ -165,8 +165,8 @@ STAGING: list[tuple[dict[str, object], str]] = [
      "stages.voice.optim.parts.backbone is not trained in this stage. Trained: speech.codec."),
     ({**SPEECH_ROWS, "data.rows.provides": ["answer", "codes"], "stages.speak.objective": "units",
       "stages.speak.train": {"speech": {"codec": "full"}}}, "stages.speak needs rows with speech, but dataset rows gives answer, codes."),
-    ({"stages.speak.objective": "unit"}, "stages.speak.objective is 'unit', but must be one of heads, units, vocoder, import. Did you mean 'units'?"),
-    ({"stages.speak.objective": "codec"}, "stages.speak.objective is 'codec', but must be one of heads, units, vocoder, import. Did you mean 'vocoder'?"),
+    ({"stages.speak.objective": "unit"}, "stages.speak.objective is 'unit', but must be one of heads, units, vocoder, codec, import. Did you mean 'units'?"),
+    ({**VOICE, "stages.voice.objective": "codec"}, "stages.voice.objective is codec, but speech.codec offers vocoder."),
 ]
 
 

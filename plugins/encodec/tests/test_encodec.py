@@ -12,6 +12,7 @@ from omnikit_encodec.config import Encodec
 from omnikit_encodec.model import EncodecCodec, network
 from torch import Tensor
 
+from omnikit import registry
 from omnikit.errors import ConfigError, DataError
 from omnikit.protocols import CodecConfig
 from omnikit.streaming import StreamingCodec
@@ -185,3 +186,11 @@ def test_wrong_settings_and_files_are_refused(tmp_path: Path) -> None:
     torch.save(network(Encodec(width=4, dim=16)).state_dict(), file)
     with pytest.raises(ConfigError, match=r"does not fit: .* tensors differ, .* first; the model is that of 24000 Hz with"):
         Encodec(width=8, dim=16, weights=str(file)).build()
+
+
+@pytest.mark.parametrize(("rate", "bandwidth", "reason"), [
+    (24000, 0.75, None), (24000, 1.5, "it emits one codebook, but the codec has 2"),
+    (48000, 1.5, None), (48000, 24.0, "it emits one codebook, but the codec has 16")])
+def test_head_of_one_codebook_takes_one_codebook_only(rate: int, bandwidth: float, reason: str | None) -> None:
+    head = registry.component("head", "nar_ar")()
+    assert head.codes(Encodec(rate, bandwidth).spec) == reason
