@@ -105,11 +105,13 @@ class Batch:
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Give the batch with every tensor changed."""
+        documents, homes, written = (None if tensor is None else change(tensor)
+                                     for tensor in (self.documents, self.homes, self.written))
         return Batch(change(self.tokens), change(self.lengths), change(self.answers), change(self.answer_lengths),
                      {k: Signal(change(v.data), change(v.lengths)) for k, v in self.signals.items()},
                      {k: change(v) for k, v in self.slots.items()}, self.counts, self.rows,
                      {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.targets.items()}, self.ids,
-                     *(None if t is None else change(t) for t in (self.documents, self.homes, self.written)),
+                     documents, homes, written,
                      {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.texts.items()})
 
     def pin_memory(self) -> Batch:

@@ -100,3 +100,12 @@ def test_speech_without_words_is_named(tmp_path: Path) -> None:
 def test_a_head_too_wide_for_the_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=r"speech.head cannot read the embedding it taps \(128 wide\): it cuts .* parts 96"):
         planned(tmp_path, "speech.head.dim=96")
+
+
+def test_a_head_with_a_prefix_of_hidden_states_speaks_too(tmp_path: Path) -> None:
+    plan = planned(tmp_path, "speech.head.prefix=true")
+    staging.run_stages(plan, tmp_path / "run", "name: small\n")
+    assert not plan.stages["speak"].table
+    session = restore(plan, tmp_path / "run")
+    answer, events = session.answer(text="how many"), list(session.stream(text="how many", omega=5))
+    assert answer.codes == sum((event.codes for event in events), ()) == (1, 2, 3, 4)

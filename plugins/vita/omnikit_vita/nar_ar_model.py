@@ -175,7 +175,8 @@ class NarArHead(nn.Module):
 
     def _cut(self, features: Features) -> Text:
         """Cut vectors [B, N, D] into parts [B, N x parts, dim]."""
-        data = features.data.unflatten(-1, (self.parts, -1)).flatten(1, 2)
+        count = features.data.shape[1] * self.parts
+        data = features.data.reshape(len(features.data), count, self.config.dim)
         return Text(data.to(self.out_fnn.weight.dtype), features.lengths * self.parts)
 
     def _extend(self, pasts: Sequence[Past], prefix: Text) -> None:
