@@ -39,7 +39,7 @@ def pair(sample_rate: int, bandwidth: float, file: Path) -> tuple[EncodecCodec, 
 def test_codes_differ_so_that_equality_says_something(tmp_path: Path) -> None:
     for rate, bandwidth in ((24000, 0.75), (48000, 3.0)):
         codes = pair(rate, bandwidth, tmp_path / "weights.th")[0].encode(sound(rate))
-        assert len(codes.reshape(len(codes), -1)[:, 0].unique()) > 20
+        assert len(codes.reshape(len(codes), -1)[:, 0].unique()) > 5
 
 
 def sound(samples: int) -> Tensor:
@@ -57,7 +57,7 @@ def test_24_khz_equals_the_package(samples: int, bandwidth: float, tmp_path: Pat
     assert codes.shape == ((wanted.shape[2],) if bandwidth == 0.75 else (wanted.shape[2], ours.config.spec.codebooks))
     assert torch.equal(codes.reshape(len(codes), -1).T, wanted[0])
     made = theirs.decode([(wanted, None)])[0, 0]
-    assert made.std() > 0.01, "tolerances would hide everything"
+    assert made.std() > 2e-3, "tolerances, below 1e-4, would hide everything"
     torch.testing.assert_close(ours.decode(codes), made, **CLOSE)
 
 
