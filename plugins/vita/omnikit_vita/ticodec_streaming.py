@@ -33,8 +33,7 @@ class Convolution:
 
     def __call__(self, x: Tensor, *, last: bool) -> Tensor:
         """As Flow."""
-        x = torch.cat([self.held, x], -1)
-        x = F.pad(x, (0, self.padding)) if last else x
+        x = torch.cat([self.held, x, x.new_zeros(1, x.shape[1], self.padding if last else 0)], -1)
         count = max(x.shape[-1] - self.reach, 0)
         self.held = x[..., count:]
         if not count:
@@ -73,7 +72,8 @@ class Sum:
 
     def __call__(self, new: Sequence[Tensor]) -> Tensor:
         """Add up new pieces [1, C, n], as far as all flows have come."""
-        whole = [piece if old is None else torch.cat([old, piece], -1) for old, piece in zip(self.waiting, new, strict=True)]
+        whole = [torch.cat([old, piece], -1) if old is not None and old.shape[-1] else piece  # a flow behind never waits
+                 for old, piece in zip(self.waiting, new, strict=True)]
         count = min(piece.shape[-1] for piece in whole)
         self.waiting = [piece[..., count:] for piece in whole]
         total = whole[0][..., :count]
