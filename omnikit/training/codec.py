@@ -154,7 +154,7 @@ class CodecLosses(nn.Module):
         return found
 
     def _compared(self, made: Tensor, true: Tensor) -> dict[str, Tensor]:
-        losses = {"waveform": F.l1_loss, "stft": self.stft, "mel": self.mel}
+        losses: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"waveform": F.l1_loss, "stft": self.stft, "mel": self.mel}
         found = {name: loss(made, true) for name, loss in losses.items() if name in self.wanted}
         return found | (self.judge(made, true) if self.judge else {})
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 from encodec.model import EncodecModel
-from encodec.modules import SEANetDecoder, SEANetEncoder
-from encodec.quantization import ResidualVectorQuantizer
+from encodec.modules.seanet import SEANetDecoder, SEANetEncoder
+from encodec.quantization.vq import ResidualVectorQuantizer
 from torch import Tensor, nn
 from torch.nn.utils import remove_weight_norm
 
@@ -128,12 +128,13 @@ def network(config: Encodec) -> EncodecModel:
     norm, channels = ("time_group_norm", 2) if config.segmented else ("weight_norm", 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch's new weight norm has other names than the published files
-        halves = [half(channels=channels, dimension=config.dim, n_filters=config.width, norm=norm,
-                       causal=not config.segmented) for half in (SEANetEncoder, SEANetDecoder)]
+        encoder, decoder = (half(channels=channels, dimension=config.dim, n_filters=config.width, norm=norm,
+                                 causal=not config.segmented) for half in (SEANetEncoder, SEANetDecoder))
     books = round(1000 * BANDWIDTHS[config.sample_rate][-1] / (config.frame_rate * BITS))
     quantizer = ResidualVectorQuantizer(config.dim, books, CARDINALITY)
     bandwidths = list(BANDWIDTHS[config.sample_rate][1:])
-    model = EncodecModel(*halves, quantizer, bandwidths, config.sample_rate, channels, normalize=config.segmented,
+    assert isinstance(encoder, SEANetEncoder) and isinstance(decoder, SEANetDecoder), "made in this order"
+    model = EncodecModel(encoder, decoder, quantizer, bandwidths, config.sample_rate, channels, normalize=config.segmented,
                          segment=1.0 if config.segmented else None)
     model.bandwidth = config.bandwidth
     for name, buffer in quantizer.named_buffers():

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
-from encodec.modules import SLSTM, SConv1d, SConvTranspose1d, SEANetDecoder
-from encodec.modules.seanet import SEANetResnetBlock
+from encodec.modules.conv import SConv1d, SConvTranspose1d
+from encodec.modules.lstm import SLSTM
+from encodec.modules.seanet import SEANetDecoder, SEANetResnetBlock
 from torch import Tensor, nn
 
 from omnikit_encodec.config import HOP, SEGMENT, STRIDE
@@ -121,14 +122,18 @@ def _through(layer: nn.Module, name: str, x: Tensor, kept: dict[str, Kept], *, l
         own.inputs = straight[..., branch.shape[-1]:]
         found: Tensor = layer.shortcut(straight[..., :branch.shape[-1]]) if branch.shape[-1] else branch
         return found + branch
-    for kind, step in ((SConv1d, _convolve), (SConvTranspose1d, _widen), (SLSTM, _remember)):
-        if isinstance(layer, kind):
-            return step(layer, x, own, last)
+    if isinstance(layer, SConv1d):
+        return _convolve(layer, x, own, last=last)
+    if isinstance(layer, SConvTranspose1d):
+        return _widen(layer, x, own)
+    if isinstance(layer, SLSTM):
+        return _remember(layer, x, own)
     return layer(x)  # type: ignore[no-any-return]  # nn.Module's call; what is left looks at each sample alone
 
 
-def _convolve(layer: SConv1d, x: Tensor, own: Kept, last: bool) -> Tensor:
+def _convolve(layer: SConv1d, x: Tensor, own: Kept, *, last: bool) -> Tensor:
     convolution = layer.conv.conv
+    assert isinstance(convolution, nn.Conv1d), "the package's"
     back = (convolution.kernel_size[0] - 1) * convolution.dilation[0]
     x = x if own.inputs is None else torch.cat([own.inputs, x], -1)
     own.inputs = x[..., max(x.shape[-1] - back, 0):] if own.begun or x.shape[-1] > back else x
@@ -140,8 +145,9 @@ def _convolve(layer: SConv1d, x: Tensor, own: Kept, last: bool) -> Tensor:
     return found
 
 
-def _widen(layer: SConvTranspose1d, x: Tensor, own: Kept, last: bool) -> Tensor:
+def _widen(layer: SConvTranspose1d, x: Tensor, own: Kept) -> Tensor:
     convolution, before = layer.convtr.convtr, 0 if own.inputs is None else own.inputs.shape[-1]
+    assert isinstance(convolution, nn.ConvTranspose1d), "the package's"
     if not x.shape[-1]:
         return x.new_zeros(1, convolution.out_channels, 0)
     x = x if own.inputs is None else torch.cat([own.inputs, x], -1)
@@ -150,7 +156,7 @@ def _widen(layer: SConvTranspose1d, x: Tensor, own: Kept, last: bool) -> Tensor:
     return found[..., before * convolution.stride[0]:]
 
 
-def _remember(layer: SLSTM, x: Tensor, own: Kept, last: bool) -> Tensor:
+def _remember(layer: SLSTM, x: Tensor, own: Kept) -> Tensor:
     if not x.shape[-1]:
         return x
     steps = x.permute(2, 0, 1)
