@@ -1,5 +1,5 @@
-"""Stages that fit one codec alone: its units (`objective: units`) or how it speaks them (`vocoder`). Each mismatch becomes
-one sentence."""
+"""Stages that fit one codec alone: its units (`objective: units`), how it speaks them (`vocoder`), or both (`codec`). Each
+mismatch becomes one sentence."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from omnikit.staging import StagePlan
 
 VOCODER_LOSSES = ("stft", "mel", "duration", "adversarial", "feature_matching")
+CODEC_LOSSES = ("waveform", "mel", "stft", "codebook", "commitment", "adversarial", "feature_matching")
 
 
 def check_codec(where: str, plan: StagePlan, outputs: Mapping[str, Outlet], readers: Mapping[str, ReaderConfig],
@@ -34,20 +35,28 @@ def check_codec(where: str, plan: StagePlan, outputs: Mapping[str, Outlet], read
     if objective not in offered:
         errors.append(f"{where}.objective is {objective}, but {plan.trained[0]} offers"
                       f" {', '.join(offered) or 'no objective of its own (it comes with its weights)'}.")
+    need = ("speech", "audio") if objective == "codec" else ("speech",)
     for name in plan.datasets:
-        if "speech" not in readers[name].provides:
-            errors.append(f"{where} needs rows with speech, but dataset {name} gives"
+        if not set(need) & set(readers[name].provides):
+            errors.append(f"{where} needs rows with {' or '.join(need)}, but dataset {name} gives"
                           f" {', '.join(readers[name].provides)}.")
     if objective == "vocoder" and "vocoder" in offered:
         _check_vocoder(where, plan, outputs[plan.trained[0].partition(".")[0]], errors)
+    if objective == "codec" and "codec" in offered:
+        _check_losses(where, plan, "codec", CODEC_LOSSES, errors)
+        if not {"waveform", "mel", "stft"} & set(plan.stage.loss):
+            errors.append(f"{where}.loss weighs nothing that a wave is learnt by; write for example"
+                          " {mel: 1.0, stft: 1.0, commitment: 0.25}.")
 
 
 def check_fitted(where: str, plan: StagePlan, outlet: Outlet, errors: list[str]) -> None:
     """Append a sentence if a stage needs codes from a part that no stage before it has fitted."""
-    if outlet.made_by and "units" in objectives(outlet.maker) and outlet.made_by not in plan.origins:
+    objective = next((name for name in ("units", "codec") if name in objectives(outlet.maker)), None)
+    given = objective == "codec" and getattr(outlet.maker, "weights", None) is not None
+    if outlet.made_by and objective and not given and outlet.made_by not in plan.origins:
         slot = outlet.made_by.rpartition(".")[2]
         errors.append(f"{where} needs {outlet.made_by}, which no earlier stage has fitted; add a stage with"
-                      f" objective: units and train: {{{outlet.name}: {{{slot}: full}}}} before it.")
+                      f" objective: {objective} and train: {{{outlet.name}: {{{slot}: full}}}} before it.")
 
 
 def objectives(codec: object) -> tuple[str, ...]:
@@ -61,12 +70,7 @@ def _check_vocoder(where: str, plan: StagePlan, outlet: Outlet, errors: list[str
         errors.append(f"{where} trains {part} on the codes of waves, but nothing makes them; pick what does with"
                       f" +{outlet.name}/units=<preset>.")
     check_fitted(where, plan, outlet, errors)
-    for name, weight in losses.items():
-        if name not in VOCODER_LOSSES:
-            errors.append(f"{where}.loss.{name} is no loss of a vocoder.{nearest(name, VOCODER_LOSSES)}"
-                          f" There is: {', '.join(VOCODER_LOSSES)}.")
-        elif not 0 < weight < math.inf:
-            errors.append(f"{where}.loss.{name} is {weight:g}, but must be above 0; leave a loss out that is not wanted.")
+    _check_losses(where, plan, "vocoder", VOCODER_LOSSES, errors)
     if not {"stft", "mel", "adversarial"} & set(losses):
         errors.append(f"{where}.loss weighs nothing that a wave is learnt by; write for example"
                       f" {{stft: 1.0, mel: 1.0{', duration: 1.0' if outlet.codes and outlet.codes.merged else ''}}}.")
@@ -75,3 +79,11 @@ def _check_vocoder(where: str, plan: StagePlan, outlet: Outlet, errors: list[str
         errors.append(f"{where}.loss.duration is never read: {part} merges no runs; take it out.")
     if losses and "duration" not in losses and merged and part not in plan.origins and not given:
         errors.append(f"{where}.loss lacks duration, so {part} would never learn how long a code lasts; add duration: 1.0.")
+
+
+def _check_losses(where: str, plan: StagePlan, word: str, known: tuple[str, ...], errors: list[str]) -> None:
+    for name, weight in plan.stage.loss.items():
+        if name not in known:
+            errors.append(f"{where}.loss.{name} is no loss of a {word}.{nearest(name, known)} There is: {', '.join(known)}.")
+        elif not 0 < weight < math.inf:
+            errors.append(f"{where}.loss.{name} is {weight:g}, but must be above 0; leave a loss out that is not wanted.")

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from math import isqrt
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -34,16 +34,18 @@ class OmniModel(nn.Module):
     Args:
         plan: the wiring.
         parts: part names to build; None for all.
+        table: builds of the backbone the embedding table alone, "fresh" or to be "loaded"; None: the whole.
     """
 
-    def __init__(self, plan: Plan, parts: Collection[str] | None = None) -> None:
+    def __init__(self, plan: Plan, parts: Collection[str] | None = None,
+                 table: Literal["fresh", "loaded"] | None = None) -> None:
         super().__init__()
-        self.plan = plan
+        self.plan, self.table = plan, table
         self.frozen: frozenset[str] = frozenset()  # see omnikit.training.freeze
         for path in plan.parts():
             if parts is None or path in parts:
                 with _seeded(f"{plan.recipe.seed} {path}"):
-                    self._attach(path, _built(plan, path))
+                    self._attach(path, _table(plan, table) if table and path == "backbone" else _built(plan, path))
 
     def parts(self) -> dict[str, nn.Module]:
         """Give part name → module, in wiring order."""
@@ -66,9 +68,10 @@ class OmniModel(nn.Module):
         found = {}
         for name in wanted:
             if name in batch.targets:
-                features = taps.features(self.plan.outputs[name])
+                outlet = self.plan.outputs[name]
+                given = [taps.features(outlet), batch.targets[name], *taps.context(outlet)]
                 try:
-                    found[name] = self.head(name).loss(features, batch.targets[name])
+                    found[name] = self.head(name).loss(*given)
                 except DataError as error:
                     raise DataError(f"Branch {name}: {error} The batch holds rows {', '.join(batch.ids)}.") from error
         return found
@@ -131,7 +134,8 @@ class Taps:
         if outlet.head.target == "state":
             return self.heard(outlet.listens)
         if tap == "embedding":
-            return Features(self.model.language_model().embed(_at(self.batch.tokens, answers, homes)), lengths)
+            texts = self.batch.texts[outlet.name]
+            return Features(self.model.language_model().embed(texts.ids), texts.lengths)
         if tap in ("hidden", "logits"):
             back = 1 if outlet.trained_on == "predicts" else 0
             if self.batch.written is not None and outlet.by_token:
@@ -141,6 +145,14 @@ class Taps:
             return Features(self.model.language_model().logits(hidden) if tap == "logits" else hidden, lengths)
         branch, _, slot = tap.partition(".")
         return self.encoded(branch) if slot == "encoder" else self.projected(branch)
+
+    def context(self, outlet: Outlet) -> list[Features]:
+        """Give the states at the answers [C, U, D] for a head that also takes them; else nothing."""
+        if getattr(outlet.head, "context", None) is None:
+            return []
+        back = 1 if outlet.trained_on == "predicts" else 0
+        states = _at(self.hidden, (self.batch.answers - back).clamp(min=0), self.batch.homes)
+        return [Features(states, self.batch.answer_lengths)]
 
     def heard(self, branch: str) -> Features:
         """Give the backbone's output at the last position of each signal of an input branch, [B', 1, D]."""
@@ -214,6 +226,14 @@ def _check_counts(branch: str, features: Features, batch: Batch, pools: Collecti
     if features.data.shape[0] != len(expected) or features.data.shape[1] < max(expected):
         raise DataError(f"Branch {branch} gives vectors of shape {tuple(features.data.shape)}, but its contract says"
                         f" {len(expected)} signals of up to {max(expected)} vectors in rows {', '.join(batch.ids)}.")
+
+
+def _table(plan: Plan, kind: Literal["fresh", "loaded"]) -> nn.Module:
+    """Build the backbone's embedding table alone."""
+    build = getattr(plan.backbone, "build_table", None)
+    assert build, "stages use the table alone of backbones that can build it"
+    table: nn.Module = build(fresh=kind == "fresh")
+    return table
 
 
 def _built(plan: Plan, path: str) -> nn.Module:

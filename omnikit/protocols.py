@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
     from omnikit.plan import Plan
-    from omnikit.types import Features, Published, Sample, Signal, Stored, Targets
+    from omnikit.types import Features, Published, Reconstruction, Sample, Signal, Stored, Targets
 
 
 # ---- dataclasses: configuration and contract -------------------------------------------------------------------------
@@ -61,6 +61,7 @@ class BackboneConfig(Protocol):
 
     - ends, where a backbone has it: ids that end an answer, beside the template's end.
     - packs, where a backbone has it: True if its module takes `documents`, so that rows may hold several conversations.
+    - build_table(fresh), where a backbone has it: `embed` alone, named as in the whole; undefined unless `fresh`.
     """
 
     @property
@@ -94,6 +95,8 @@ class HeadConfig(Protocol):
     - alignment: for taps on the backbone, "predicts" (the state that predicted the token) or "reads" (the state at it).
     - unreachable(vectors, ids), where a head can tell: why it could never give these ids from so many vectors, or None.
     - training_alignment, where a head has it: the alignment of the states that its loss reads; None or absent: the same.
+    - reads(source), where a head can tell: why it cannot read such vectors, in one clause, or None.
+    - context: "hidden" if `loss` and `speak` also take the backbone's output. A head that taps "embedding" reads words.
     """
 
     @property
@@ -120,13 +123,13 @@ class CodecConfig(Protocol):
     def decodes(self) -> bool: ...
     @property
     def objectives(self) -> tuple[str, ...]:
-        """The stage objectives that fit it ("units", "vocoder"); none if it comes with its weights."""
+        """The stage objectives that fit it ("units", "vocoder", "codec"); none if it comes with its weights."""
 
     def build(self) -> nn.Module: ...
 
 
 class VocoderConfig(CodecConfig, Protocol):
-    """A codec with objective "vocoder": how much of a wave it hears at once, and what it is heard by, while it is trained."""
+    """A codec with objective "vocoder" or "codec": what it hears at once, and what it is heard by, while it is trained."""
 
     @property
     def segment(self) -> int:
@@ -151,13 +154,6 @@ class ReaderConfig(Protocol):
     @property
     def seconds(self) -> float | None: ...
     def build(self) -> Reader: ...
-
-
-@runtime_checkable
-class TTSConfig(Protocol):
-    """Text to speech."""
-
-    def build(self) -> TTS: ...
 
 
 @runtime_checkable
@@ -253,6 +249,27 @@ class Vocoder(Codec, Protocol):
 
     def log_durations(self, codes: Tensor, mask: Tensor) -> Tensor:
         """Merged codes [B, T], mask [B, T] True = valid, to log(frames + 1) [B, T]; not asked for where runs are not merged."""
+
+
+class TrainableCodec(Codec, Protocol):
+    """A codec that learns encoder, quantisers and decoder together by gradients (`objective: codec`); its configuration is a
+    VocoderConfig.
+
+    While it learns, it counts which codes were drawn and keeps some of the vectors they were drawn for, neither of which its
+    weights file holds.
+    """
+
+    def reconstruct(self, waves: Tensor, *, quantise: bool = True) -> Reconstruction:
+        """Waves [B, N], N whole frames, through the codes and back, with gradients for all parts (straight through the codes).
+
+        Without `quantise` vectors pass the quantisers unchanged: no codes, no losses. In training mode the codes are counted.
+        """
+
+    def usage(self) -> dict[str, float]:
+        """Give the share of each codebook (or group of them) that was drawn since the last `revive`, by its name."""
+
+    def revive(self, generator: Generator) -> int:
+        """Give each code that nobody drew since the last call a vector that the encoder gave since; give how many did."""
 
 
 class FittedCodec(Codec, Protocol):

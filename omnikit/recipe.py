@@ -26,10 +26,11 @@ _TOP: dict[str, tuple[Any, Any]] = {  # key: type, default
     "run": (str | None, None),
     "stage": (str | None, None),
 }
-SLOTS = {"encoder": "encoder", "projector": "projector", "head": "head", "units": "codec", "codec": "codec"}
+SLOTS = {"encoder": "encoder", "projector": "projector", "head": "head", "units": "codec", "codec": "codec",
+         "normaliser": "normaliser"}
 """What a branch may hold → the kind of component. `units` is a codec that only makes codes, where `codec` cannot."""
 OWN_KEYS = ("backbone", "data", "evaluate", "generate", "name", "run", "seed", "stage", "stages", "system", "template")
-Fit = Literal["heads", "units", "vocoder", "import"]
+Fit = Literal["heads", "units", "vocoder", "codec", "import"]
 _NAME = re.compile(r"[a-z][a-z0-9_]*")  # of branches, stages, datasets and titles: some become names of files
 
 

@@ -23,13 +23,13 @@ from omnikit.protocols import (
     ImporterConfig,
     ProjectorConfig,
     ReaderConfig,
-    TTSConfig,
 )
+from omnikit.speaking import NormaliserConfig, TTSConfig
 from omnikit.specs import KINDS
 
 _ROLES: dict[str, type] = {"encoder": EncoderConfig, "projector": ProjectorConfig, "backbone": BackboneConfig,
                            "head": HeadConfig, "codec": CodecConfig, "reader": ReaderConfig, "tts": TTSConfig,
-                           "importer": ImporterConfig, "builder": BuilderConfig}
+                           "importer": ImporterConfig, "builder": BuilderConfig, "normaliser": NormaliserConfig}
 
 @dataclass(frozen=True)
 class Entry:

@@ -9,7 +9,7 @@ from math import isqrt
 
 LATER = {"later": True}  # metadata of a field that came after there were runs: at its default it leaves their hashes alone
 STATES = ("audio", "noise", "text")  # what an answer takes its question for
-KINDS = ("encoder", "projector", "backbone", "head", "codec", "tts", "vad", "reader", "importer", "builder")
+KINDS = ("encoder", "projector", "backbone", "head", "codec", "tts", "vad", "reader", "importer", "builder", "normaliser")
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from omnikit.errors import nearest
-from omnikit.fitting import check_codec, check_fitted
+from omnikit.fitting import check_codec
 from omnikit.protocols import BackboneConfig, ReaderConfig
 from omnikit.recipe import Stage
 from omnikit.sources import check_import, check_no_source
+from omnikit.supplies import check_supplies
 from omnikit.wiring import BACKBONE_TAPS, Inlet, Outlet
 
 _COUNTS = {"batch_size": 1, "accumulate": 1, "max_steps": 1, "max_epochs": 1, "log_every": 1, "workers": 0,
@@ -35,6 +36,7 @@ class StagePlan:
         used: parts that this stage runs at all; the rest need not be in memory.
         origins: part → the stage whose weights it starts from; a part that no earlier stage trained is absent (fresh).
         datasets: names of the datasets it draws from.
+        table: of the backbone it uses the embedding table alone.
     """
 
     name: str
@@ -43,6 +45,7 @@ class StagePlan:
     used: tuple[str, ...]
     origins: dict[str, str]
     datasets: tuple[str, ...]
+    table: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,8 @@ def plan_stages(stages: dict[str, Stage], wired: Wired, errors: list[str]) -> di
         trained = wired.parts if imports and not stage.train else tuple(_trained(name, stage, wired, errors))
         used = _used(name, stage, trained, wired, errors)
         origins = {part: inherited[part] for part in used if part in inherited and not imports}
-        plans[name] = StagePlan(name, stage, trained, used, origins, tuple(d for d in stage.data if d in wired.readers))
+        plans[name] = StagePlan(name, stage, trained, used, origins, tuple(d for d in stage.data if d in wired.readers),
+                                _table(stage, trained, used, wired))
         holders[name] = {**inherited, **dict.fromkeys(trained, name)}
         _check_stage(plans[name], wired, errors)
         before = name
@@ -157,11 +161,20 @@ def _reach(outlet: Outlet, wired: Wired) -> set[str]:
     """Give the parts that a head's loss runs: itself, its codec (for targets) and what lies before its tap."""
     reached = {f"{outlet.name}.head"} | ({outlet.made_by} if outlet.made_by else set())
     tap = outlet.head.tap
+    if not outlet.needs_states and tap in BACKBONE_TAPS:
+        return reached | {"backbone"}
     if tap in BACKBONE_TAPS:
         branches = {part for name in wired.inputs for part in (f"{name}.encoder", f"{name}.projector")}
         return reached | (branches & set(wired.parts)) | {"backbone"}
     branch, _, slot = tap.partition(".")
     return reached | {f"{branch}.encoder"} | ({tap} if slot == "projector" else set())
+
+
+def _table(stage: Stage, trained: tuple[str, ...], used: tuple[str, ...], wired: Wired) -> bool:
+    """Say whether a stage's losses read the backbone's embedding table and nothing else of it."""
+    outlets = [wired.outputs[branch] for branch in stage.loss if branch in wired.outputs] if stage.objective == "heads" else []
+    return "backbone" in used and "backbone" not in trained and hasattr(wired.backbone, "build_table") and not any(
+        outlet.needs_states for outlet in outlets)
 
 
 def _check_stage(plan: StagePlan, wired: Wired, errors: list[str]) -> None:
@@ -184,7 +197,7 @@ def _check_stage(plan: StagePlan, wired: Wired, errors: list[str]) -> None:
         _check_heads(where, plan, wired, errors)
     else:
         check_codec(where, plan, wired.outputs, wired.readers, errors)
-    if stage.objective in ("heads", "vocoder"):
+    if stage.objective in ("heads", "vocoder", "codec"):
         _check_steps(where, plan, errors)
 
 
@@ -199,7 +212,7 @@ def _check_heads(where: str, plan: StagePlan, wired: Wired, errors: list[str]) -
     _check_media(where, plan, wired, errors)
     for branch in stage.loss:
         if branch in wired.outputs:
-            _check_targets(where, plan, wired.outputs[branch], wired, errors)
+            check_supplies(where, plan, wired.outputs[branch], wired.readers, errors)
 
 
 def _check_media(where: str, plan: StagePlan, wired: Wired, errors: list[str]) -> None:
@@ -239,7 +252,8 @@ def _check_pack(where: str, plan: StagePlan, wired: Wired, errors: list[str]) ->
     pack = plan.stage.trainer.pack
     if pack is None:
         return
-    if plan.stage.objective != "heads" or (plan.used and "backbone" not in plan.used) or wired.backbone is None:
+    if plan.stage.objective != "heads" or plan.table or not wired.backbone or (
+            plan.used and "backbone" not in plan.used):
         errors.append(f"{where}.trainer.pack is {pack}, but the backbone, whose rows are packed, does not run in this"
                       " stage; leave pack out.")
     elif not getattr(wired.backbone, "packs", False):
@@ -271,20 +285,3 @@ def _check_optim_parts(where: str, plan: StagePlan, errors: list[str]) -> None:
                           f" Trained: {', '.join(plan.trained)}.")
         else:
             _check_range(f"{where}.optim.parts.{path}", key, value, errors)
-
-
-def _check_targets(where: str, plan: StagePlan, outlet: Outlet, wired: Wired, errors: list[str]) -> None:
-    """Hold what a head's loss needs against what the stage's datasets hold."""
-    need = [{"tokens": "answer", "transcript": "transcript", "caption": "caption", "codes": "codes", "state": "audio"}
-            [outlet.head.target]]
-    if outlet.maker:
-        need.append("speech")
-    datasets = list(plan.datasets)
-    if outlet.head.target in ("transcript", "state"):  # rows without audio have none, and the loss skips them
-        datasets = [name for name in datasets if "audio" in wired.readers[name].provides] or datasets
-    if outlet.head.target == "caption":
-        datasets = [name for name in datasets if "image" in wired.readers[name].provides] or datasets
-    for name in [name for name in datasets if not set(need) & set(wired.readers[name].provides)]:
-        errors.append(f"{where}.loss.{outlet.name} needs rows with {' or '.join(need)}, but dataset {name} gives"
-                      f" {', '.join(wired.readers[name].provides)}; take another dataset or drop that loss.")
-    check_fitted(where, plan, outlet, errors)

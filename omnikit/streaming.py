@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from omnikit.protocols import Codec, Encoder, Head, Projector
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
     from omnikit.types import Features, Signal
@@ -41,6 +43,22 @@ class StreamingHead(Head, Protocol):
 
     def step(self, features: Features, state: object) -> tuple[list[list[int]], object]:
         """New features [B, N, D] after what `state` has seen; gives each row's new ids. May change `state`."""
+
+
+class Utterance(Protocol):
+    """The codes of one sentence, each made when it is asked for; `cut` says, when they have ended, that a limit ended them."""
+
+    cut: bool
+
+    def __iter__(self) -> Iterator[int]: ...
+
+
+@runtime_checkable
+class SpeakingHead(Head, Protocol):
+    """A head that reads a sentence whole and then gives its codes one by one; the same as `decode` gives for it."""
+
+    def speak(self, features: Features, context: Features | None = None) -> Utterance:
+        """Begin a sentence [1, N, D]; `context` [1, M, D] are hidden states, for heads whose configuration wants them."""
 
 
 @runtime_checkable

@@ -84,6 +84,8 @@ class Batch:
         documents: [B, L] int64, the number from 1 of the conversation within its row that each place belongs to; 0 is padding.
         homes: [C] int64, the row that each conversation stands in.
         written: [S] int64, places (row * L + position) of all supervised tokens, one conversation after another.
+        texts: for each output branch that taps the embedding table the ids of its spoken answers' words; row for row they
+            belong to its targets, of which a conversation has as many as it has spoken answers.
     """
 
     tokens: Tensor
@@ -99,18 +101,38 @@ class Batch:
     documents: Tensor | None = None
     homes: Tensor | None = None
     written: Tensor | None = None
+    texts: dict[str, Targets] = field(default_factory=dict)
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Give the batch with every tensor changed."""
+        documents, homes, written = (None if tensor is None else change(tensor)
+                                     for tensor in (self.documents, self.homes, self.written))
         return Batch(change(self.tokens), change(self.lengths), change(self.answers), change(self.answer_lengths),
                      {k: Signal(change(v.data), change(v.lengths)) for k, v in self.signals.items()},
                      {k: change(v) for k, v in self.slots.items()}, self.counts, self.rows,
                      {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.targets.items()}, self.ids,
-                     *(None if t is None else change(t) for t in (self.documents, self.homes, self.written)))
+                     documents, homes, written,
+                     {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.texts.items()})
 
     def pin_memory(self) -> Batch:
         """Give the batch in memory that a GPU copies from without waiting; a DataLoader asks for it by this name."""
         return self.mapped(lambda tensor: tensor.pin_memory())
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What a codec makes of waves while it learns.
+
+    Args:
+        waves: [B, N], as long as what was given.
+        codes: [B, T, Q] int64, one per frame and codebook; None where nothing was quantised.
+        losses: scalars, each a mean, unweighted: "codebook" (the codes move to the vectors; absent where codes are moving
+            averages) and "commitment" (the vectors move to the codes), over all quantisers; empty where nothing was quantised.
+    """
+
+    waves: Tensor
+    codes: Tensor | None
+    losses: dict[str, Tensor]
 
 
 @dataclass(frozen=True)

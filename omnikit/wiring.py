@@ -16,6 +16,7 @@ from omnikit.finding import tokenizer_size
 from omnikit.protocols import BackboneConfig, CodecConfig, EncoderConfig, HeadConfig, ProjectorConfig
 from omnikit.recipe import SLOTS, Choice, Recipe
 from omnikit.schema import construct
+from omnikit.speaking import NormaliserConfig
 from omnikit.specs import CodecSpec, FeatureSpec, PictureSpec
 
 BACKBONE_TAPS = ("logits", "hidden", "embedding")
@@ -53,7 +54,8 @@ class Inlet:
 class Outlet:
     """One output branch, wired: the head reads `source` and emits the codec's codes or `vocabulary` tokens.
 
-    `units` is the codec that makes codes of waves where `codec` is a vocoder that cannot.
+    `units` is the codec that makes codes of waves where `codec` is a vocoder that cannot. `normaliser` says how the text of a
+    head that taps the embedding table is spoken; None: as it is written.
     """
 
     name: str
@@ -63,6 +65,17 @@ class Outlet:
     codes: CodecSpec | None
     vocabulary: int
     units: CodecConfig | None = None
+    normaliser: NormaliserConfig | None = None
+
+    @property
+    def reads_words(self) -> bool:
+        """Whether its head reads the words of the answer rather than what the backbone makes of them."""
+        return self.head.tap == "embedding"
+
+    @property
+    def needs_states(self) -> bool:
+        """Whether its head needs the backbone to run, rather than its embedding table alone."""
+        return self.head.tap in ("logits", "hidden") or getattr(self.head, "context", None) is not None
 
     @property
     def listens(self) -> str:
@@ -150,7 +163,8 @@ def wire_outputs(recipe: Recipe, parts: Parts, inlets: dict[str, Inlet], errors:
             units = _units(name, codec, slots, parts, errors)
             vocabulary = _vocabulary(name, head, recipe, parts, errors)
             if source:
-                outlets[name] = Outlet(name, head, source, codec, codec.spec if codec else None, vocabulary, units)
+                normaliser = _normaliser(name, head, source, parts, errors)
+                outlets[name] = Outlet(name, head, source, codec, codec.spec if codec else None, vocabulary, units, normaliser)
     return outlets
 
 
@@ -227,6 +241,19 @@ def _codec(name: str, head: HeadConfig, slots: dict[str, Choice], parts: Parts, 
     if reason:
         errors.append(f"{name}.head cannot emit the codes of {name}.codec ({codec.spec}): {reason}.")
     return codec
+
+
+def _normaliser(name: str, head: HeadConfig, source: FeatureSpec, parts: Parts, errors: list[str]) -> NormaliserConfig | None:
+    """Give what turns the words into those that are spoken, and hold the head against the vectors that it reads."""
+    normaliser: NormaliserConfig | None = parts.get(f"{name}.normaliser")
+    reads = getattr(head, "reads", None)
+    reason = reads(source) if reads else None
+    if reason:
+        errors.append(f"{name}.head cannot read the {head.tap} it taps ({source.dim} wide): {reason}.")
+    if normaliser is not None and head.tap != "embedding":
+        errors.append(f"{name}.normaliser is never read: {name}.head taps {head.tap}, no words; remove it with"
+                      f" ~{name}/normaliser.")
+    return normaliser
 
 
 def _units(name: str, codec: CodecConfig | None, slots: dict[str, Choice], parts: Parts,

@@ -22,7 +22,7 @@ from omnikit.plan import make
     ("adio/encoder=whisper", "audio, backbone, text, speech; a new branch is added with +."),
     ("speech/units=mel_units", "recipe {recipe} picks no speech/units; write +speech/units=<name> to add one."),
     ("audio/encodr=whisper", "audio/encodr names nothing: audio has no 'encodr'. Did you mean 'encoder'? It has: encoder, projector."),
-    ("+audio/encodr=whisper", "audio/encodr names nothing: a branch holds encoder, projector, head, units, codec. Did you mean 'encoder'?"),
+    ("+audio/encodr=whisper", "audio/encodr names nothing: a branch holds encoder, projector, head, units, codec, normaliser. Did you mean 'encoder'?"),
     ("+audio/encoder=whisper", "+audio/encoder adds what recipe {recipe} already has; leave out the plus sign to replace it."),
     ("audio/encoder=", "override audio/encoder= names no preset; write audio/encoder=<name> or, to remove it, ~audio/encoder."),
     ("audio=3", "audio cannot be 3, because it holds components; pick one by name, or remove it with ~audio."),
@@ -182,7 +182,7 @@ def test_hydra_in_the_defaults_of_a_recipe_is_refused(tmp_path: Path, trap: str,
 def test_a_file_that_claims_hydras_package_does_not_get_it(tmp_path: Path, trap: str) -> None:
     (tmp_path / "evil.yaml").write_text(f"# @package hydra.job_logging\nhandlers: {{x: {{(): {trap}}}}}\n")
     recipe = str(write_recipe(tmp_path, ("/recipe\n", "/recipe\n  - /evil\n")))
-    assert message(recipe) == "handlers.x is not a part of a branch; a branch holds encoder, projector, head, units, codec."
+    assert message(recipe) == "handlers.x is not a part of a branch; a branch holds encoder, projector, head, units, codec, normaliser."
     assert nothing_ran()
 
 

@@ -78,6 +78,12 @@ VOICE: dict[str, object] = {  # another stage at the end, that fits together
     "stages.speak.after": "units", "stages.speak.init_from": {"audio": "understand", "backbone": "understand", "speech": "units"},
     "stages.voice": {"objective": "vocoder", "train": {"speech": {"codec": "full"}}, "data": {"rows": 1.0},
                      "loss": {"mel": 1.0, "duration": 1.0}, "trainer": {"max_steps": 1}, "after": "speak"}}
+CODEC: dict[str, object] = {  # a stage for a codec before the head that learns its codes, that fits together
+    "data.rows.provides": ["audio", "answer", "speech"], "speech.head": {"use": "nar_ar"}, "speech.codec": {"use": "ticodec"},
+    "stages.codec": {"objective": "codec", "train": {"speech": {"codec": "full"}}, "data": {"rows": 1.0},
+                     "loss": {"mel": 1.0, "commitment": 0.25}, "trainer": {"max_steps": 1}},
+    "stages.speak.after": "codec", "stages.speak.init_from": {"audio": "understand", "backbone": "understand", "speech": "codec"}}
+UNTAUGHT: dict[str, object] = {**CODEC, "stages.codec": GONE, "stages.speak.after": "understand", "stages.speak.init_from": GONE}
 STAGING: list[tuple[dict[str, object], str]] = [
     ({"stages.speak.after": "undrstand"}, "stages.speak.after is 'undrstand', which is no stage. Did you mean 'understand'? Stages: understand, speak."),
     ({"stages.understand.after": "speak", "stages.speak.after": "understand"}, "goes in a circle (speak → understand); let one of them come first."),
@@ -165,8 +171,19 @@ STAGING: list[tuple[dict[str, object], str]] = [
      "stages.voice.optim.parts.backbone is not trained in this stage. Trained: speech.codec."),
     ({**SPEECH_ROWS, "data.rows.provides": ["answer", "codes"], "stages.speak.objective": "units",
       "stages.speak.train": {"speech": {"codec": "full"}}}, "stages.speak needs rows with speech, but dataset rows gives answer, codes."),
-    ({"stages.speak.objective": "unit"}, "stages.speak.objective is 'unit', but must be one of heads, units, vocoder, import. Did you mean 'units'?"),
-    ({"stages.speak.objective": "codec"}, "stages.speak.objective is 'codec', but must be one of heads, units, vocoder, import. Did you mean 'vocoder'?"),
+    ({"stages.speak.objective": "unit"}, "stages.speak.objective is 'unit', but must be one of heads, units, vocoder, codec, import. Did you mean 'units'?"),
+    ({**VOICE, "stages.voice.objective": "codec"}, "stages.voice.objective is codec, but speech.codec offers vocoder."),
+    ({**CODEC, "stages.codec.loss": {"commitment": 0.25}}, "stages.codec.loss weighs nothing that a wave is learnt by; write for example"
+                                                           " {mel: 1.0, stft: 1.0, commitment: 0.25}."),
+    ({**CODEC, "stages.codec.loss": {"duration": 1.0, "mel": 1.0}}, "stages.codec.loss.duration is no loss of a codec. There is:"
+     " waveform, mel, stft, codebook, commitment, adversarial, feature_matching."),
+    ({**CODEC, "stages.codec.loss": {"mel": 1.0, "stft": 0.0}}, "stages.codec.loss.stft is 0, but must be above 0; leave a loss out that"
+                                                                " is not wanted."),
+    ({**CODEC, "stages.codec.trainer": {}}, "stages.codec.trainer says neither max_steps nor max_epochs; set one of them."),
+    ({**CODEC, "data.more": {**ROWS, "provides": ["text", "answer"]}, "stages.codec.data": {"more": 1.0}},
+     "stages.codec needs rows with speech or audio, but dataset more gives text, answer."),
+    (UNTAUGHT, "stages.speak needs speech.codec, which no earlier stage has fitted; add a stage with objective: codec and"
+               " train: {speech: {codec: full}} before it."),
 ]
 
 
@@ -174,6 +191,16 @@ def test_a_voice_fits_after_units(fitting: dict[str, Any]) -> None:
     stage = changed(fitting, VOICE).stages["voice"]
     assert (stage.trained, stage.used) == (("speech.codec",), ("speech.units", "speech.codec"))
     assert stage.origins == {"speech.units": "units"}
+
+
+def test_a_codec_fits_before_its_head(fitting: dict[str, Any]) -> None:
+    plan = changed(fitting, CODEC)
+    assert (plan.stages["codec"].trained, plan.stages["codec"].used) == (("speech.codec",), ("speech.codec",))
+    assert plan.stages["speak"].origins["speech.codec"] == "codec"
+
+
+def test_a_codec_with_weights_needs_no_stage(fitting: dict[str, Any]) -> None:
+    assert "speech.codec" in changed(fitting, {**UNTAUGHT, "speech.codec.weights": "final.pt"}).stages["speak"].used
 
 
 @pytest.mark.parametrize(("changes", "sentence"), STAGING, ids=[sentence[:60] for _, sentence in STAGING])

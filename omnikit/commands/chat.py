@@ -44,12 +44,15 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--omega", type=at_least_one, help="with --stream: codes that make a segment of sound (default 10)")
     parser.add_argument("--independent", action="store_true", help="with --stream: speak each segment as a sound of its own,"
                         " as the original LLaMA-Omni does; sooner, with seams")
+    parser.add_argument("--voice", type=Path, metavar="FILE", help="speak in this voice, which omnikit voice extract kept")
     arguments = parser.parse_args(argv)
     _check(parser, arguments)
 
     from omnikit.inference.session import load
 
     session = load(arguments.run)
+    if arguments.voice:
+        _speak_as(session, arguments.voice)
     asked = _example(session, arguments.out) if arguments.example else Asked(
         arguments.audio, arguments.text, arguments.image, arguments.video)
     asking = Asking(session, arguments.system, omega=(arguments.omega or OMEGA) if arguments.stream else None,
@@ -60,6 +63,14 @@ def run(argv: list[str]) -> int:
         asking.history = [] if arguments.history else None
         _loop(asking, arguments.out)
     return 0
+
+
+def _speak_as(session: "Session", voice: Path) -> None:
+    from omnikit.inference.voices import use
+
+    if session.speech is None:
+        raise RunError(f"--voice is {voice}, but {session.plan.recipe.name} has no speech branch, so it has no voice.")
+    use(session.speech, session.model.codec(session.speech.name), voice)
 
 
 def _check(parser: Parser, arguments: Namespace) -> None:

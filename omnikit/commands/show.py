@@ -29,6 +29,7 @@ CONTRACTS = {
     "vad": (),
     "importer": (),
     "builder": (),
+    "normaliser": (),
 }
 
 

@@ -69,7 +69,7 @@ def stages(plan: Plan) -> str:
 
 
 def _losses(plan: StagePlan) -> str:
-    if plan.stage.objective not in ("heads", "vocoder"):
+    if plan.stage.objective not in ("heads", "vocoder", "codec"):
         return plan.stage.objective
     return " + ".join(f"{weight:g} {branch}" for branch, weight in plan.stage.loss.items())
 

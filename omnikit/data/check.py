@@ -132,7 +132,7 @@ def _collators(plan: Plan, dataset: str) -> tuple[list[Collator], bool]:
             continue
         if stage.stage.objective == "heads":
             losses[tuple(stage.stage.loss)] = None
-        speaks |= stage.stage.objective in ("units", "vocoder")
+        speaks |= stage.stage.objective in ("units", "vocoder", "codec")
     collators = []
     for branches in losses:
         collator = Collator(plan, list(branches))

@@ -15,11 +15,11 @@ from omnikit.data.pieces import Piece, encode
 from omnikit.data.signals import Item, items_of, questions, signal, signals, spoken, waveform
 from omnikit.data.templates import PADDING, Segment, labels, prompt, render, said
 from omnikit.data.tokenizer import Tokenizer, load
+from omnikit.data.words import Words, spoken_answers
 from omnikit.errors import ConfigError, DataError
 from omnikit.plan import Inlet, Plan
 from omnikit.protocols import HeadConfig
 from omnikit.types import Batch, Part, Sample, Targets
-from omnikit.wiring import BACKBONE_TAPS
 
 
 @dataclass
@@ -61,8 +61,10 @@ class Collator:
         self.tokenizer = load(plan.tokenizer) if plan.tokenizer else None
         _check_tokenizer(plan, self.tokenizer)
         self.wanted = () if asking else tuple(wanted)
-        taps = {plan.outputs[name].head.tap for name in wanted}
-        self.speaks = bool(taps & set(BACKBONE_TAPS))
+        outlets = [plan.outputs[name] for name in wanted]
+        taps = {outlet.head.tap for outlet in outlets}
+        self.speaks = any(outlet.needs_states for outlet in outlets)
+        self.words = {outlet.name: Words(outlet, self.tokenizer) for outlet in outlets if outlet.reads_words and self.tokenizer}
         self.inlets = list(plan.inputs.values()) if self.speaks else [i for i in plan.inputs.values() if _feeds(i, taps)]
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
@@ -83,6 +85,8 @@ class Collator:
             rows={name: [index for index, row in enumerate(rows) for _ in row.signals[name]] for name in branches},
             targets={name: targets for name in self.wanted if (targets := self._targets(name, samples, rows))},
             ids=[row.id for row in rows],
+            texts={name: _as_targets([ids for sample in samples for ids in self.words[name](sample)], 0)
+                   for name in self.wanted if name in self.words},
         )
 
     # ---- one sample ----
@@ -163,8 +167,9 @@ class Collator:
         if head.target == "tokens":
             found = [[row.tokens[place] for place in row.answers] for row in rows]
         elif head.target == "codes":
-            found = [self._codes(name, sample) for sample in samples]
-            if self.speaks:
+            answers = [parts for sample in samples for parts in self._spoken(name, sample)]
+            found = [self._codes(name, parts, row) for parts, row in answers]
+            if self.speaks and name not in self.words:
                 _check_reach(name, head, [(row.id, len(row.answers)) for row in rows], found)
         elif head.target == "state":
             found = [[label] for sample in samples for label in labels(sample.messages)]
@@ -178,17 +183,27 @@ class Collator:
                          found)
         if not found:
             return None
-        return Targets(padded(found, PADDING), torch.tensor([len(ids) for ids in found], dtype=torch.int64))
+        return _as_targets(found, PADDING)
 
-    def _codes(self, name: str, sample: Sample) -> list[int]:
+    def _spoken(self, name: str, sample: Sample) -> list[tuple[list[Part], str]]:
+        """Give the sounds that a target is made of, with the row's name: of each answer alone for heads that read words."""
+        if name not in self.words:
+            return [(spoken(sample), sample.id)]
+        answers = spoken_answers(sample)
+        if self.plan.outputs[name].needs_states and len(said(sample.messages)) > 1:
+            raise DataError(f"Row {sample.id} has several answers, but branch {name} takes hidden states beside the words and"
+                            " learns from conversations with one answer; cut the row into several.", kind="several answers")
+        return [(parts, sample.id) for _, parts in answers] or [([], sample.id)]
+
+    def _codes(self, name: str, parts: Sequence[Part], row: str) -> list[int]:
         found: list[int] = []
-        for part in spoken(sample):
+        for part in parts:
             if part.codes is not None:
                 found.extend(part.codes)
             elif name in self.codes:
-                found.extend(self.codes[name](waveform(part, self.codes[name].sample_rate, sample.id)))
+                found.extend(self.codes[name](waveform(part, self.codes[name].sample_rate, row)))
         if not found:
-            raise DataError(f"Row {sample.id} has no speech in its answer, but branch {name} learns from it;"
+            raise DataError(f"Row {row} has no speech in its answer, but branch {name} learns from it;"
                             " give it audio or codes, or leave the row out.", kind="no speech")
         return found
 
@@ -228,6 +243,10 @@ def transcriber(plan: Plan, branch: str) -> Tokenizer | None:
     """Give the tokenizer whose ids a transcript branch emits: its head's own, else the plan's."""
     reference = getattr(plan.outputs[branch].head, "tokenizer", None) or plan.tokenizer
     return load(reference) if reference else None
+
+
+def _as_targets(rows: Sequence[Sequence[int]], filler: int) -> Targets:
+    return Targets(padded(rows, filler), torch.tensor([len(ids) for ids in rows], dtype=torch.int64))
 
 
 def padded(rows: Sequence[Sequence[int]], filler: int) -> Tensor:

@@ -201,6 +201,8 @@ def _describe(head: HeadConfig) -> str:
     where = f"the features of {head.tap}"
     if head.target == "state":
         where = f"the state at the last position of its audio ({head.tap})"
+    elif head.tap == "embedding":
+        where = "the words of its answers as they are spoken"
     elif head.tap in BACKBONE_TAPS:
         where = {"predicts": "the states that predict the answer's tokens", "reads": "the states at the answer's tokens"}.get(
             head.alignment, "the answer's tokens")

@@ -13,7 +13,7 @@ from omnikit.data.signals import waveform
 from omnikit.evaluation.records import Timing
 from omnikit.inference.session import Audio, Pictures, Session
 from omnikit.inference.times import Times
-from omnikit.streaming import StreamingCodec, StreamingHead
+from omnikit.streaming import SpeakingHead, StreamingCodec, StreamingHead
 from omnikit.training.progress import progress
 from omnikit.types import Part, Sample
 
@@ -85,7 +85,7 @@ def _shown(part: Part) -> str | NDArray[np.uint8]:
 def streams(session: Session) -> bool:
     """Say whether a session speaks while it writes."""
     outlet = session.speech
-    return outlet is not None and isinstance(session.model.head(outlet.name), StreamingHead)
+    return outlet is not None and isinstance(session.model.head(outlet.name), StreamingHead | SpeakingHead)
 
 
 def independent(session: Session) -> bool:

@@ -116,10 +116,6 @@ def codes(model: OmniModel, outlet: Outlet, generated: Generated) -> list[list[i
 
 def tapped(model: OmniModel, outlet: Outlet, generated: Generated) -> Features:
     """Give what a speech branch's head sees of each row's answer, [B, N, D]."""
-    if outlet.head.tap == "embedding":
-        longest = generated.predicted.shape[1]
-        padded = [[*row, *[0] * (longest - len(row))] for row in generated.tokens]
-        return Features(model.language_model().embed(torch.tensor(padded, device=generated.lengths.device)), generated.lengths)
     data = generated.predicted if outlet.head.alignment == "predicts" or generated.read is None else generated.read
     return Features(model.language_model().logits(data) if outlet.head.tap == "logits" else data, generated.lengths)
 

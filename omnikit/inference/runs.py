@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from omnikit.data.codes import Codes
     from omnikit.inference.session import Session
     from omnikit.model import OmniModel
-    from omnikit.plan import Plan
+    from omnikit.plan import Outlet, Plan
+    from omnikit.protocols import Codec
 
 
 class OpenedRuns:
@@ -57,6 +58,31 @@ class OpenedRuns:
             raise ConfigError(f"units is the recipe {run}, but its {outlet.made_by} must be trained first; name a"
                               " finished run.")
         return RunUnits(Codes(model.units(outlet.name), outlet.maker.spec.sample_rate), _version(model))
+
+    def codec(self, run: str) -> tuple[Outlet, Codec]:
+        """Give the branch that speaks, with its codec and no other part of the model.
+
+        Raises:
+            RunError: there is no such run, or it is not finished.
+            ConfigError: no branch of it speaks, or it is a recipe whose codec must be trained.
+        """
+        from omnikit.model import OmniModel
+        from omnikit.training import checkpoint
+        from omnikit.training.runs import WEIGHTS, find, newest
+
+        plan = _plan(run)
+        outlet = next((outlet for outlet in plan.outputs.values() if outlet.codec and outlet.codec.decodes), None)
+        if outlet is None or outlet.codec is None:
+            raise ConfigError(f"{run} cannot speak, because {plan.recipe.name} has no speech branch; name a run with a codec.")
+        part = f"{outlet.name}.codec"
+        model = OmniModel(plan, [part])
+        if not _is_recipe(run):
+            origins, folder = newest(find(run), plan), find(run)
+            if part in origins:
+                checkpoint.load(folder / origins[part] / WEIGHTS, model.parts())
+        elif outlet.codec.objectives and not getattr(outlet.codec, "weights", None):
+            raise ConfigError(f"{run} is a recipe, but its {part} must be trained first; name a finished run.")
+        return outlet, model.eval().codec(outlet.name)
 
 
 class SessionWriter:

@@ -21,6 +21,7 @@ from omnikit.data.tokenizer import Tokenizer
 from omnikit.data.tokenizer import load as load_tokenizer
 from omnikit.errors import DataError, PlanError
 from omnikit.inference.generate import Generated, Sampling, Written, codes, generate, steps
+from omnikit.inference.reading import Recital, recited
 from omnikit.inference.speech import Segment, Speech
 from omnikit.inference.states import NOISE, Scribe, states_of
 from omnikit.inference.turns import told, turns
@@ -138,7 +139,7 @@ class Session:
         if not speak or self.speech is None:
             return [Answer(text, state=state) for state, text in said]
         return [Answer(text, state=state) if state == NOISE else Answer(text, *sound, state=state)
-                for (state, text), sound in zip(said, self._speak(self.speech, generated), strict=True)]
+                for (state, text), sound in zip(said, self._speak(self.speech, generated, tokenizer), strict=True)]
 
     def turns(self, samples: Sequence[Sample]) -> list[list[dict[str, float]]]:
         """Give for each sample and each sound of its questions the shares of "audio" (meant for the model) and "noise".
@@ -168,10 +169,10 @@ class Session:
         start = time.perf_counter()
         asked = question(audio, text, system if not history else None, image=image, video=video, history=history or ())
         prepared = self._prepared([asked], greedy=False)
-        speech = Speech(self.model, self.speech, omega, independent=independent) if self.speech else None
+        speech = self._speaker(prepared[1], omega, independent=independent)
         return self._events(start, asked, prepared, speech, history)
 
-    def _events(self, start: float, asked: Sample, prepared: tuple[Batch, Tokenizer, Sampling], speech: Speech | None,
+    def _events(self, start: float, asked: Sample, prepared: tuple[Batch, Tokenizer, Sampling], speech: Speech | Recital | None,
                 history: list[Message] | None) -> Iterator[Event]:
         batch, tokenizer, sampling = prepared
         state = told(self.model, batch, [asked])[0]
@@ -180,7 +181,7 @@ class Session:
         if state == NOISE:
             return
         scribe, text = Scribe(tokenizer, states_of(self.plan.template, tokenizer)), ""
-        waiting: list[Written] = []  # steps that are not spoken while noise may still be found
+        waiting: list[tuple[Written, str]] = []  # steps that are not spoken while noise may still be found
         for step in steps(self.model, batch, sampling):
             known = scribe.known
             piece = scribe.push(int(step.tokens)) if step.tokens is not None else ""
@@ -188,26 +189,34 @@ class Session:
             if piece or found:
                 text += piece
                 yield Event(time.perf_counter() - start, piece, state=found)
-            waiting.append(step)
+            waiting.append((step, piece))
             if scribe.known:
                 yield from self._sounds(speech, scribe, waiting, start)
                 waiting = []
         rest = scribe.finish()
         if rest:
             yield Event(time.perf_counter() - start, rest)
-        yield from self._sounds(speech, scribe, waiting, start, last=True)
+        yield from self._sounds(speech, scribe, waiting, start, last=rest)
         _remember(history, asked, text + rest, scribe.state or state)
 
-    def _sounds(self, speech: Speech | None, scribe: Scribe, written: Sequence[Written], start: float, *,
-                last: bool = False) -> Iterator[Event]:
-        """Speak some steps of an answer."""
+    def _speaker(self, tokenizer: Tokenizer, omega: int, *, independent: bool) -> Speech | Recital | None:
+        if self.speech is None:
+            return None
+        if self.speech.reads_words:
+            return Recital(self.model, self.speech, tokenizer, omega, independent=independent)
+        return Speech(self.model, self.speech, omega, independent=independent)
+
+    def _sounds(self, speech: Speech | Recital | None, scribe: Scribe, written: Sequence[tuple[Written, str]], start: float, *,
+                last: str | None = None) -> Iterator[Event]:
+        """Speak some steps of an answer, each with its text; `last` is the text behind the last one."""
         if speech is None or scribe.noisy:
             return
-        for step in written:
-            if segment := speech.write(step):
-                yield self._sound(segment, start)
-        if last and (segment := speech.finish()):
-            yield self._sound(segment, start)
+        for step, text in written:
+            segments = speech.write(step, text) if isinstance(speech, Recital) else filter(None, [speech.write(step)])
+            yield from (self._sound(segment, start) for segment in segments)
+        if last is not None:
+            segments = speech.finish(last) if isinstance(speech, Recital) else filter(None, [speech.finish()])
+            yield from (self._sound(segment, start) for segment in segments)
 
     def _sound(self, segment: Segment, start: float) -> Event:
         assert self.speech and self.speech.codes, "a branch that speaks has a codec"
@@ -258,10 +267,13 @@ class Session:
             return False
 
     @torch.no_grad()
-    def _speak(self, outlet: Outlet, generated: Generated) -> list[tuple[NDArray[np.float32], int, tuple[int, ...]]]:
+    def _speak(self, outlet: Outlet, generated: Generated,
+               tokenizer: Tokenizer) -> list[tuple[NDArray[np.float32], int, tuple[int, ...]]]:
         assert outlet.codes, "a branch that speaks has a codec"
         sounds = []
-        for row in codes(self.model, outlet, generated):
+        rows = recited(self.model, outlet, generated, tokenizer, states_of(self.plan.template, tokenizer)) if (
+            outlet.reads_words) else codes(self.model, outlet, generated)
+        for row in rows:
             wave = np.zeros(0, dtype=np.float32)
             if row:
                 decoded = self.model.codec(outlet.name).decode(torch.tensor(row, device=self.device))

@@ -108,6 +108,37 @@ class Pace:
         self.tokens = min(TOKENS, 2 * self.tokens)
 
 
+class Sounding:
+    """Owns the state of one answer's codec: codes in, segments out.
+
+    Args:
+        independent: True makes each segment a wave of its own, as the original does; it needs no codec that streams.
+
+    Raises:
+        PlanError: the codec cannot stream.
+    """
+
+    def __init__(self, model: OmniModel, outlet: Outlet, *, independent: bool = False) -> None:
+        self._codec = model.codec(outlet.name)
+        self.streaming = self._codec if isinstance(self._codec, StreamingCodec) and not independent else None
+        if self.streaming is None and not independent:
+            raise PlanError(f"{outlet.name}.codec cannot go on where a segment ended, because it has no `step`; stream with"
+                            " independent segments (--independent, independent=True).")
+        self._state = self.streaming.init_state(1) if self.streaming else None
+        self._device = next(model.parameters()).device
+
+    @torch.no_grad()
+    def __call__(self, codes: tuple[int, ...], *, last: bool = False) -> Segment:
+        """Speak codes; `last` says that none follows."""
+        given = torch.tensor(codes, dtype=torch.int64, device=self._device)
+        wave: Tensor | None = None
+        if self.streaming:
+            wave, self._state = self.streaming.step(given, self._state, last=last)
+        elif codes:
+            wave = self._codec.decode(given)
+        return Segment(codes, wave.float().cpu().numpy() if wave is not None and len(wave) else None)
+
+
 class Speech:
     """Owns the states of one answer's head and codec, and their pace.
 
@@ -126,14 +157,7 @@ class Speech:
 
     def __init__(self, model: OmniModel, outlet: Outlet, omega: int, *, independent: bool = False) -> None:
         self.pending, self.emission = Pending(omega), Emission(model, outlet)
-        self._codec = model.codec(outlet.name)
-        self._streaming = self._codec if isinstance(self._codec, StreamingCodec) and not independent else None
-        if self._streaming is None and not independent:
-            raise PlanError(f"{outlet.name}.codec cannot go on where a segment ended, because it has no `step`; stream with"
-                            " independent segments (--independent, independent=True).")
-        self._state = self._streaming.init_state(1) if self._streaming else None
-        self._pace = Pace()
-        self._device = next(model.parameters()).device
+        self._sounding, self._pace = Sounding(model, outlet, independent=independent), Pace()
 
     def write(self, step: Written) -> Segment | None:
         """Take one step of the answer; gives a segment if enough codes are pending now."""
@@ -146,16 +170,8 @@ class Speech:
         segment = self._segment(rest, last=True)
         return segment if segment.codes or segment.waveform is not None else None
 
-    @torch.no_grad()
     def _segment(self, codes: tuple[int, ...], *, last: bool = False) -> Segment:
-        given = torch.tensor(codes, dtype=torch.int64, device=self._device)
-        wave: Tensor | None = None
-        if self._streaming:
-            wave, self._state = self._streaming.step(given, self._state, last=last)
-        elif codes:
-            wave = self._codec.decode(given)
-        if wave is None or not len(wave):
-            return Segment(codes, None)
-        if self._streaming:
+        segment = self._sounding(codes, last=last)
+        if segment.waveform is not None and self._sounding.streaming:
             self._pace.sounded()
-        return Segment(codes, wave.float().cpu().numpy())
+        return segment

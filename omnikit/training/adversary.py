@@ -5,6 +5,7 @@ Source: HiFi-GAN, arXiv:2010.05646, sections 2.3 and 2.4; sizes from its appendi
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import pairwise
 
 import torch
@@ -15,6 +16,7 @@ from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 SLOPE = 0.1  # of the leaky ReLU
 PERIODS = (2, 3, 5, 7, 11)
 SCALES = 3
+BETAS = (0.8, 0.99)  # of the discriminators' AdamW: HiFi-GAN, section 3.1
 Heard = list[tuple[Tensor, list[Tensor]]]  # of each discriminator its scores [B, …] and its inner features
 
 
@@ -39,6 +41,37 @@ class Adversary(nn.Module):
                 x = F.avg_pool1d(x, 4, 2, padding=2) if index else x  # [B, 1, N / 2]
                 heard.append(discriminator(x))
         return heard
+
+
+class Judge(nn.Module):
+    """Discriminators that learn from each batch before those who make its waves do; their optimizer is stepped here.
+
+    Args:
+        wanted: names of the losses, of which adversarial and feature_matching are its own.
+        dim: of the discriminators.
+        lr: their learning rate; it does not change.
+    """
+
+    losses = frozenset({"adversarial", "feature_matching"})
+
+    def __init__(self, wanted: Collection[str], dim: int, lr: float) -> None:
+        super().__init__()
+        self.wanted = self.losses & set(wanted)
+        self.adversary = Adversary(dim)
+        self.optimizer = torch.optim.AdamW(self.adversary.parameters(), lr, betas=BETAS)
+
+    def forward(self, made: Tensor, true: Tensor) -> dict[str, Tensor]:
+        """Waves [B, N] to each wanted loss, and to the discriminators' own as `discriminator`, without a gradient."""
+        self.adversary.requires_grad_(True)
+        judgement = judgement_loss(self.adversary(true), self.adversary(made.detach()))
+        if torch.is_grad_enabled():
+            self.optimizer.zero_grad()
+            judgement.backward()  # type: ignore[no-untyped-call]  # torch has none here
+            self.optimizer.step()
+        self.adversary.requires_grad_(False)
+        heard, wanted = self.adversary(made), self.adversary(true)
+        losses = {"adversarial": adversarial_loss(heard), "feature_matching": matching_loss(wanted, heard)}
+        return {name: losses[name] for name in losses if name in self.wanted} | {"discriminator": judgement.detach()}
 
 
 class PeriodDiscriminator(nn.Module):

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from omnikit.errors import RunError
-from omnikit.training.freeze import distinct, weights_hash
+from omnikit.training.freeze import distinct, tensors_hash, weights_hash
 
 REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS,
            errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
@@ -43,8 +43,12 @@ def save(path: Path, parts: Mapping[str, nn.Module], frozen: Mapping[str, str]) 
         partial.unlink(missing_ok=True)
 
 
-def load(path: Path, parts: Mapping[str, nn.Module]) -> None:
+def load(path: Path, parts: Mapping[str, nn.Module], partly: Collection[str] = ()) -> None:
     """Fill modules with their weights from a file; what the file holds of other parts is left alone.
+
+    Args:
+        partly: parts whose module is a piece of the one that was written; the file's other tensors of theirs are only
+            compared with what was written.
 
     Raises:
         RunError: the file is missing or cut short, or a tensor is missing, not expected, of another shape, or altered.
@@ -58,9 +62,10 @@ def load(path: Path, parts: Mapping[str, nn.Module]) -> None:
         for part, module in parts.items():
             if part not in trained:
                 raise RunError(f"{path} holds no weights of {part}, but only of {', '.join(trained)}.")
-            _fill(path, file, part, module, names)
-            if weights_hash(module) != trained[part]:
-                raise RunError(f"{path}: the weights of {part} have hash {weights_hash(module)}, but {trained[part]} was"
+            _fill(path, file, part, module, names, whole=part not in partly)
+            found = _stored_hash(file, part, names) if part in partly else weights_hash(module)
+            if found != trained[part]:
+                raise RunError(f"{path}: the weights of {part} have hash {found}, but {trained[part]} was"
                                " written; the file was altered, train the stage again.")
 
 
@@ -99,10 +104,17 @@ def writing(path: Path) -> Iterator[None]:
     raise RunError(f"{path} cannot be written: {reason}; make room or choose another folder.") from cause
 
 
-def _fill(path: Path, file: safe_open, part: str, module: nn.Module, names: set[str]) -> None:
+def _stored_hash(file: safe_open, part: str, names: set[str]) -> str:
+    """Give the hash of a whole part in a file, one tensor in memory at a time."""
+    stored = sorted(name for name in names if name.startswith(f"{part}."))
+    return tensors_hash((name.removeprefix(f"{part}."), file.get_tensor(name))  # type: ignore[no-untyped-call]  # safetensors has no types
+                        for name in stored)
+
+
+def _fill(path: Path, file: safe_open, part: str, module: nn.Module, names: set[str], *, whole: bool) -> None:
     wanted = dict(distinct(module))
     there = {name.removeprefix(f"{part}.") for name in names if name.startswith(f"{part}.")}
-    for what, some in (("lacks", set(wanted) - there), ("holds but the model lacks", there - set(wanted))):
+    for what, some in (("lacks", set(wanted) - there), ("holds but the model lacks", there - set(wanted) if whole else set())):
         if some:
             raise RunError(f"{path} {what} the tensor {part}.{min(some)} ({len(some)} such); the recipe and the run differ.")
     with torch.no_grad():

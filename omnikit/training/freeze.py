@@ -1,7 +1,7 @@
 """What is frozen stays frozen, and proves it: no gradient, eval mode, not in the optimizer, the same hash afterwards."""
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -44,8 +44,13 @@ def distinct(part: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 def weights_hash(part: nn.Module) -> str:
     """Give 16 hex digits over the names, types, shapes and bytes of a part's weights and buffers."""
+    return tensors_hash(sorted(distinct(part), key=lambda item: item[0]))
+
+
+def tensors_hash(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    """Give 16 hex digits over the names, types, shapes and bytes of tensors, which come sorted by name."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(distinct(part)):
+    for name, tensor in tensors:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]

@@ -19,6 +19,7 @@ from omnikit.model import OmniModel
 from omnikit.plan import StagePlan
 from omnikit.recipe import Optim
 from omnikit.training.checkpoint import writing
+from omnikit.training.codec import CodecLosses, Cuts
 from omnikit.training.vocoder import Takes, VocoderLosses
 from omnikit.types import Batch
 
@@ -26,7 +27,7 @@ from omnikit.types import Batch
 class Training(L.LightningModule):
     """Weighted sum of the losses of one stage, AdamW over the trained parts, and metrics.csv.
 
-    The losses are those of the model's heads, unless `vocoding` gives a vocoder's.
+    The losses are those of the model's heads, unless `vocoding` gives a vocoder's or a codec's.
 
     This class waits for the accelerator only to write the row of metrics every `log_every` steps; a component may wait itself.
 
@@ -34,10 +35,11 @@ class Training(L.LightningModule):
         model: frozen already; what requires gradients is optimised.
         stage: whose losses, weights and rates count.
         metrics: the file that losses go to.
-        vocoding: the losses of `objective: vocoder`, with discriminators where some are wanted.
+        vocoding: the losses of `objective: vocoder` or `codec`, with discriminators where some are wanted.
     """
 
-    def __init__(self, model: OmniModel, stage: StagePlan, metrics: Path, vocoding: VocoderLosses | None = None) -> None:
+    def __init__(self, model: OmniModel, stage: StagePlan, metrics: Path,
+                 vocoding: VocoderLosses | CodecLosses | None = None) -> None:
         super().__init__()
         self.model = model
         self.stage = stage
@@ -47,13 +49,13 @@ class Training(L.LightningModule):
         self.past: Sequence[str] = ()  # rows of the last batch that did not
         self.metrics = Metrics(metrics, (*self.weights, *(vocoding.extra if vocoding else ())), stage.name)
 
-    def training_step(self, batch: Batch | Takes, index: int) -> Tensor | None:
+    def training_step(self, batch: Batch | Takes | Cuts, index: int) -> Tensor | None:
         """Give the weighted sum of the losses; None, which skips the step, if the batch has a target for none of them, or
         if no trained part had a share in them: rows of text teach nothing to a projector of audio."""
         if isinstance(batch, Batch):
             losses = self.model.losses(batch, self.weights)
         else:
-            assert self.vocoding, "segments of speech come in a vocoder's stage only"
+            assert self.vocoding, "segments of speech come in a vocoder's or codec's stage only"
             losses = self.vocoding(batch)
         self.metrics.add(losses)
         terms = [self.weights[name] * loss for name, loss in losses.items() if name in self.weights]
@@ -65,7 +67,7 @@ class Training(L.LightningModule):
             self.past = batch.ids
         return None
 
-    def on_train_batch_end(self, outputs: object, batch: Batch | Takes, index: int) -> None:
+    def on_train_batch_end(self, outputs: object, batch: Batch | Takes | Cuts, index: int) -> None:
         step = self.global_step
         due = step % self.stage.stage.trainer.log_every == 0 or step == self.trainer.max_steps
         if due and step > self.metrics.step and self.global_rank == 0:
@@ -87,10 +89,11 @@ class Training(L.LightningModule):
         schedule = LambdaLR(optimizer, lambda step: rate(step, steps, optim))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def transfer_batch_to_device(self, batch: Batch | Takes, device: torch.device, dataloader_idx: int) -> Batch | Takes:
-        if isinstance(batch, Takes):
-            return batch.mapped(lambda tensor: tensor.to(device, non_blocking=True))
-        return moved(batch, device)
+    def transfer_batch_to_device(self, batch: Batch | Takes | Cuts, device: torch.device,
+                                 dataloader_idx: int) -> Batch | Takes | Cuts:
+        if isinstance(batch, Batch):
+            return moved(batch, device)
+        return batch.mapped(lambda tensor: tensor.to(device, non_blocking=True))
 
 
 class Metrics:

@@ -54,6 +54,9 @@ def stage_hash(plan: Plan, name: str) -> str:
     facts = [{path: _facts(configs[path]) for path in stage.used}, {d: _facts(plan.readers[d]) for d in stage.datasets},
              _settings(plan.template), _content(plan.tokenizer), decisive(stage.stage), plan.recipe.seed,
              list(plan.stages).index(name), stage.origins, parents, codes]
+    said = {name: _facts(outlet.normaliser) for name, outlet in plan.outputs.items()
+            if outlet.normaliser and f"{name}.head" in stage.used}
+    facts += [said] if said else []
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 

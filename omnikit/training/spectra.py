@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 RESOLUTIONS = ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240))  # size, hop, window: Parallel WaveGAN, section 4.1
 SIZE, HOP, MELS = 1024, 256, 80  # of the log-mel loss: HiFi-GAN, section 3.1
+MEL_SIZES = ((512, 128, 40), (1024, 256, 80), (2048, 512, 160))  # size, hop, bands of the multi-scale one
 FLOOR = 1e-5  # of magnitudes before the logarithm: HiFi-GAN's
 
 
@@ -39,12 +40,16 @@ class MelLoss(nn.Module):
 
     Args:
         rate: samples per second of the waves.
+        size: samples of a window.
+        hop: samples between two.
+        mels: bands.
     """
 
-    def __init__(self, rate: int) -> None:
+    def __init__(self, rate: int, size: int = SIZE, hop: int = HOP, mels: int = MELS) -> None:
         super().__init__()
-        self.register_buffer("window", torch.hann_window(SIZE), persistent=False)
-        self.register_buffer("filters", mel_filters(rate, SIZE, MELS), persistent=False)
+        self.hop = hop
+        self.register_buffer("window", torch.hann_window(size), persistent=False)
+        self.register_buffer("filters", mel_filters(rate, size, mels), persistent=False)
         self.window: Tensor
         self.filters: Tensor
 
@@ -54,7 +59,23 @@ class MelLoss(nn.Module):
 
     def log_mel(self, waves: Tensor) -> Tensor:
         """Waves [B, N] to natural logarithms of mel magnitudes [B, mels, T]."""
-        return (self.filters @ magnitudes(waves, SIZE, HOP, self.window)).clamp(min=FLOOR).log()
+        return (self.filters @ magnitudes(waves, len(self.window), self.hop, self.window)).clamp(min=FLOOR).log()
+
+
+class ScaledMelLoss(nn.Module):
+    """MelLoss averaged over several windows: long ones tell pitches apart, short ones moments.
+
+    Args:
+        rate: samples per second of the waves.
+    """
+
+    def __init__(self, rate: int) -> None:
+        super().__init__()
+        self.scales = nn.ModuleList(MelLoss(rate, size, hop, mels) for size, hop, mels in MEL_SIZES)
+
+    def forward(self, found: Tensor, wanted: Tensor) -> Tensor:
+        """Waves [B, N] and [B, N] to a scalar."""
+        return torch.stack([scale(found, wanted) for scale in self.scales]).mean()
 
 
 def magnitudes(waves: Tensor, size: int, hop: int, window: Tensor) -> Tensor:

@@ -29,8 +29,8 @@ from omnikit.data.supervision import check_supervised
 from omnikit.errors import DataError, OmnikitError, RunError
 from omnikit.model import OmniModel
 from omnikit.plan import Plan, StagePlan
-from omnikit.protocols import CodecConfig, FittedCodec, Reader, Vocoder, VocoderConfig
-from omnikit.training import checkpoint, imports, lock
+from omnikit.protocols import CodecConfig, FittedCodec, Reader, TrainableCodec, Vocoder, VocoderConfig
+from omnikit.training import checkpoint, codec, imports, lock
 from omnikit.training.freeze import check_unmoved, freeze, full_precision, hashes, weights_hash
 from omnikit.training.ledger import as_record
 from omnikit.training.module import Training
@@ -106,7 +106,7 @@ def run_stages(plan: Plan, folder: Path, config_yaml: str) -> list[Row]:
 
 def assemble(plan: Plan, stage: StagePlan, folder: Path) -> OmniModel:
     """Build the parts that a stage uses, with the weights that earlier stages gave them, the untrained ones frozen."""
-    model = OmniModel(plan, stage.used)
+    model = OmniModel(plan, stage.used, ("loaded" if "backbone" in stage.origins else "fresh") if stage.table else None)
     load_parts(model, stage.origins, folder)
     freeze(model, stage.trained)
     return model
@@ -119,8 +119,10 @@ def load_parts(model: OmniModel, origins: dict[str, str], folder: Path) -> None:
         if part in parts:
             by_stage[name].append(part)
     for name, names in by_stage.items():
-        checkpoint.load(folder / name / WEIGHTS, {part: parts[part] for part in names})
-    fresh = {part: weights_hash(module) for part, module in parts.items() if part not in origins} if by_stage else {}
+        table = {"backbone"} if model.table else frozenset()
+        checkpoint.load(folder / name / WEIGHTS, {part: parts[part] for part in names}, partly=table)
+    fresh = {part: weights_hash(module) for part, module in parts.items()
+             if part not in origins and not (model.table and part == "backbone")} if by_stage else {}
     for name in by_stage:  # where that stage had a part from a third one, this one leaves that out on purpose
         checkpoint.check_frozen(folder / name / WEIGHTS, fresh, set(fresh) - set(model.plan.stages[name].origins))
 
@@ -137,13 +139,14 @@ def _run(plan: Plan, stage: StagePlan, folder: Path, partial: Path) -> Row:
         check_supervised(stage.name, plan, stage.stage.loss, readers)
     model = assemble(plan, stage, folder)
     before = hashes(model)
-    fit = {"heads": _fit_heads, "units": _fit_units, "vocoder": _fit_vocoder}[stage.stage.objective]
+    fit = {"heads": _fit_heads, "units": _fit_units, "vocoder": _fit_vocoder, "codec": _fit_codec}[stage.stage.objective]
     with full_precision(model, stage.trained):
         steps, numbers = fit(plan, stage, model, readers, partial, seed)
         model.cpu()
     after = hashes(model)
     check_unmoved(before, after, stage.trained, stage.name)
-    frozen = {part: digest for part, digest in after.items() if part not in stage.trained}
+    frozen = {f"{part}.table" if stage.table and part == "backbone" else part: digest for part, digest in after.items()
+              if part not in stage.trained}
     checkpoint.save(partial / WEIGHTS, {p: m for p, m in model.parts().items() if p in stage.trained}, frozen)
     row = Row(stage.name, stage.trained, steps, time.monotonic() - start, numbers)
     lock.write(partial / "lock.json", plan, {
@@ -200,6 +203,26 @@ def _fit_vocoder(plan: Plan, stage: StagePlan, model: OmniModel, readers: dict[s
     return trainer.global_step, module.metrics.last
 
 
+def _fit_codec(plan: Plan, stage: StagePlan, model: OmniModel, readers: dict[str, Reader], partial: Path,
+               seed: int) -> tuple[int, dict[str, float]]:
+    run, part = stage.stage.trainer, stage.trained[0]
+    config, learner = cast(VocoderConfig, plan.parts()[part]), cast(TrainableCodec, model.get_submodule(part))
+    with progress(f"{stage.name}: speech") as report:
+        waves = codec.speech(readers, config.spec.sample_rate, report)
+    length = int(config.segment * config.spec.sample_rate / config.spec.rate)
+    cuts = codec.Segments(waves, stage.stage.data, run.batch_size, length, seed)
+    batches = run.max_steps * run.accumulate if run.max_steps else (run.max_epochs or 1) * len(cuts)
+    fresh = part not in stage.origins and getattr(config, "weights", None) is None
+    losses = codec.CodecLosses(learner, stage.stage.loss, config, lr=stage.stage.optim.lr,
+                               uncoded=int(codec.UNCODED * batches) if fresh else 0, seed=seed)
+    trainer = lightning(stage, partial, [Bar(stage.name)])
+    module = Training(model, stage, partial / "metrics.csv", losses)
+    _fit(trainer, module, DataLoader(cuts, batch_size=None, pin_memory=torch.cuda.is_available()))
+    model.cpu().eval()
+    with progress(f"{stage.name}: usage") as report:
+        return trainer.global_step, module.metrics.last | codec.measured(learner, config, waves, report)
+
+
 def lightning(stage: StagePlan, folder: Path, callbacks: list[L.Callback]) -> L.Trainer:
     """Give Lightning's trainer with nothing switched on that a stage does not ask for: no logger, no checkpoints."""
     # deterministic mode also writes NaN into every new tensor, which costs time and changes no result of ours
@@ -213,7 +236,7 @@ def lightning(stage: StagePlan, folder: Path, callbacks: list[L.Callback]) -> L.
         num_sanity_val_steps=0, default_root_dir=folder)
 
 
-def _fit(trainer: L.Trainer, module: Training, batches: Loader | DataLoader[Takes]) -> None:
+def _fit(trainer: L.Trainer, module: Training, batches: Loader | DataLoader[Takes] | DataLoader[codec.Cuts]) -> None:
     """Fit, and give interruptions and mistakes in the data back as they were raised."""
     interrupt = signal.getsignal(signal.SIGINT)
     try:

@@ -21,10 +21,9 @@ from torch.utils.data import IterableDataset
 from omnikit.data.signals import spoken, waveform
 from omnikit.errors import DataError, RunError
 from omnikit.protocols import Codec, LabellingCodec, Reader, Vocoder, VocoderConfig
-from omnikit.training.adversary import Adversary, adversarial_loss, judgement_loss, matching_loss
+from omnikit.training.adversary import Judge
 from omnikit.training.spectra import MelLoss, STFTLoss
 
-BETAS = (0.8, 0.99)  # of the discriminators' AdamW: HiFi-GAN, section 3.1
 MOST_SILENCE = 1024  # frames behind a short utterance; a codec that gives no labels for so many gives none at all
 
 
@@ -159,7 +158,7 @@ class VocoderLosses(nn.Module):
     """The losses of a vocoder: stft, mel, duration, adversarial, feature_matching, each alone and in float32.
 
     With either of the last two it owns discriminators, which learn from the same batch before the vocoder does: they score
-    what it gives now, and `judge`, their own optimizer, is stepped here. Their loss is among the numbers as `discriminator`.
+    what it gives now. Their loss is among the numbers as `discriminator`.
 
     Args:
         vocoder: what is trained.
@@ -173,9 +172,8 @@ class VocoderLosses(nn.Module):
         self._vocoder = (vocoder,)  # in a tuple, so that it does not become a part of this module
         self.wanted = frozenset(wanted)
         self.stft, self.mel = STFTLoss(), MelLoss(config.spec.sample_rate)
-        self.adversary = Adversary(config.discriminator_dim) if self.wanted & {"adversarial", "feature_matching"} else None
-        self.judge = torch.optim.AdamW(self.adversary.parameters(), lr, betas=BETAS) if self.adversary else None
-        self.extra = ("discriminator",) if self.adversary else ()
+        self.judge = Judge(wanted, config.discriminator_dim, lr) if self.wanted & Judge.losses else None
+        self.extra = ("discriminator",) if self.judge else ()
 
     def forward(self, takes: Takes) -> dict[str, Tensor]:
         """Give each wanted loss, a scalar; and `discriminator`, without a gradient, where there are some."""
@@ -187,18 +185,4 @@ class VocoderLosses(nn.Module):
             valid = takes.frames > 0
             error = vocoder.log_durations(takes.merged, valid).float() - (takes.frames + 1).log()
             found["duration"] = error[valid].square().mean()
-        return found | self._adversarial(made, takes.waves)
-
-    def _adversarial(self, made: Tensor, true: Tensor) -> dict[str, Tensor]:
-        if self.adversary is None or self.judge is None:
-            return {}
-        self.adversary.requires_grad_(True)
-        judgement = judgement_loss(self.adversary(true), self.adversary(made.detach()))
-        if torch.is_grad_enabled():
-            self.judge.zero_grad()
-            judgement.backward()  # type: ignore[no-untyped-call]  # torch has none here
-            self.judge.step()
-        self.adversary.requires_grad_(False)
-        heard, wanted = self.adversary(made), self.adversary(true)
-        losses = {"adversarial": adversarial_loss(heard), "feature_matching": matching_loss(wanted, heard)}
-        return {name: losses[name] for name in losses if name in self.wanted} | {"discriminator": judgement.detach()}
+        return found | (self.judge(made, takes.waves) if self.judge else {})

@@ -20,7 +20,10 @@ GOLDENS = Path(__file__).parent / "goldens"
 ASKS = "<speech>\nPlease directly answer the questions in the user's speech."
 CASES = (
     "dynamic_tiling", "llama_omni_full", "llama_omni_prompt", "mel_whisper", "streaming_speech_encoder",
-    "unit_hifigan", "video_sampling", "vita15_slow_fast_pooling", "whale_audio_encoder", "whale_fbank",
+    "ticodec_small", "unit_hifigan", "video_sampling", "vita15_slow_fast_pooling", "vita_speech_decoder", "vita_speech_decoder_prefix",
+    "vita_tts_text_rules",
+    "whale_audio_encoder", "whale_fbank",
+    "vita_speech_streaming",
 )
 
 

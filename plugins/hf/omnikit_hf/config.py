@@ -103,3 +103,9 @@ class HF:
         from omnikit_hf.model import HFBackbone
 
         return HFBackbone(self)
+
+    def build_table(self, *, fresh: bool) -> nn.Module:
+        """Give the embedding table alone; see omnikit.protocols.BackboneConfig. Raises ConfigError as `build` does."""
+        from omnikit_hf.table import HFTable
+
+        return HFTable(self, fresh=fresh)

@@ -14,7 +14,7 @@ from math import isqrt
 from omnikit.errors import RunError
 from omnikit.recipe import OWN_KEYS, SLOTS
 from omnikit.types import Published, Stored
-from omnikit_vita import experts, listening, names
+from omnikit_vita import experts, listening, names, speech_files
 from omnikit_vita.files import Opened, common_format
 
 KEY = "omnikit"
@@ -40,6 +40,8 @@ def recipe(files: Opened) -> dict[str, object]:
         classes = head.shape[0] - 1
         weights = {} if classes == 2 else {"classes": classes, "weights": [1.0] * head.shape[0]}
         tree["turn"] = {"head": {"use": "state", **weights}}
+    if files.speech:
+        tree["speech"] = speech_files.recipe(files.speech)
     tree["generate"] = {"max_new_tokens": 1024}  # of the original's script
     return _with_ours(tree, files)
 
@@ -62,15 +64,22 @@ def published(files: Opened) -> Published:
             tensors[part][own] = tensor
     if files.statistics:
         tensors["audio.encoder"] |= files.statistics
+    if files.speech:
+        spoken, unused = speech_files.tensors(files.speech)
+        tensors |= spoken
+        aside |= unused
     for name, tensor in files.extras.items():
         found = re.match(r"(backbone|\w+\.\w+)\.(.+)", name)
         tensors[found[1] if found else "other"][found[2] if found else name] = tensor
     homes = dict.fromkeys(("vision.encoder", "vision.projector", "backbone", "turn.head"), str(files.home.parent))
     homes |= dict.fromkeys(("audio.encoder", "audio.projector"), f"{files.home.parent} and {files.audio_home.parent}")
+    homes |= dict.fromkeys(("speech.head", "speech.codec"), str(files.speech or files.home.parent / speech_files.HOME))
     return Published(dict(tensors), dict(aside), _original, homes)
 
 
 def _original(part: str, name: str) -> str:
+    if part.startswith("speech."):
+        return speech_files.original(part, name)
     return names.to_checkpoint(part, experts.original(name))
 
 

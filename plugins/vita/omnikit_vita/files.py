@@ -11,7 +11,7 @@ import torch
 from omnikit.data.tensors import in_file, in_folder, mapping, read_json, torch_file
 from omnikit.errors import RunError
 from omnikit.types import Stored
-from omnikit_vita import names
+from omnikit_vita import names, speech_files
 from omnikit_vita.layout import STATISTICS, Vita
 from omnikit_vita.listening import read_settings, statistics
 
@@ -30,6 +30,7 @@ class Opened:
         model: every tensor by the main checkpoint's names, wherever it lies.
         audio: what train.yaml says; empty for a model that does not hear.
         statistics: of the filter bank, under our names; empty where the checkpoint has them.
+        speech: the folder of speech decoder and codec; None for a model that does not speak.
         vision: what InternViT's config.json says; empty where there is none.
     """
 
@@ -42,6 +43,7 @@ class Opened:
     vision: dict[str, object]
     extras: dict[str, Stored]
     tokenizer: Path
+    speech: Path | None
     template: str | None
 
 
@@ -72,7 +74,7 @@ def opened(source: Vita) -> Opened:
     extras = in_file(folder / EXTRAS) if (folder / EXTRAS).is_file() else {}
     sizes = read_json(vision / "config.json") if vision and (vision / "config.json").is_file() else {}
     return Opened(home, config, model, settings, (audio or folder) / "train.yaml", found, sizes, extras,
-                  _tokenizer(source, folder, base), source.template)
+                  _tokenizer(source, folder, base), _speech_home(source, folder), source.template)
 
 
 def common_format(tensors: Mapping[str, Stored]) -> str:
@@ -139,6 +141,13 @@ def _vision_home(source: Vita, folder: Path, config: Mapping[str, object]) -> Pa
         return path
     named = folder / str(config.get("mm_vision_tower") or "?")
     return named if (named / "config.json").is_file() else None
+
+
+def _speech_home(source: Vita, folder: Path) -> Path | None:
+    path = Path(source.speech).expanduser() if source.speech else folder / speech_files.HOME
+    if source.speech and not path.is_dir():
+        raise RunError(f"speech is {path}, which is no folder; give the one that holds decoder and codec.")
+    return path if path.is_dir() else None
 
 
 def _any(model: Mapping[str, Stored], prefix: str) -> bool:

@@ -27,6 +27,8 @@ class Vita:
             tensors; left out: the one that config.json names, or the one inside the folder that has a train.yaml.
         vision: InternViT's folder, with config.json, and weights where the checkpoint lacks them; left out: the one that
             config.json names, if it lies in the folder.
+        speech: folder with `decoder` and `codec`, each with model.json and final.pt; left out: vita_tts_ckpt in the folder,
+            if it is there.
         base: for projectors alone, the folder of the language model that they were trained on.
         tokenizer: a folder or tokenizer.json; left out: the folder's, else the base's.
         template: left out: what an export says, else qwen2p5_vita, mixtral_two or nemo by the language model.
@@ -39,6 +41,7 @@ class Vita:
     vision: str | None = None
     base: str | None = None
     tokenizer: str | None = None
+    speech: str | None = None
     template: str | None = field(default=None, metadata={"word": True})
 
     def recipe(self) -> dict[str, object]:
@@ -58,10 +61,12 @@ class Vita:
     def files(self) -> tuple[Path, ...]:
         """Give the files that are read, as far as they are there, and the folders' other weights and settings."""
         named = [Path(path).expanduser() for path in (self.folder, self.audio, self.vision, self.base, self.tokenizer) if path]
+        speech = Path(self.speech or f"{self.folder}/vita_tts_ckpt").expanduser()
         folder = named[0]
         inner = [place for place in (folder.iterdir() if folder.is_dir() else ()) if place.is_dir()]
         inside = [file for place in (*named, *inner) if place.is_dir() for file in place.iterdir()
                   if file.suffix in SUFFIXES or file.name == STATISTICS]
+        inside += speech.glob("*/*")
         return tuple(sorted({file for file in (*named, *inside) if file.is_file()}))
 
     @staticmethod

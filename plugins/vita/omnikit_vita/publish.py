@@ -18,13 +18,14 @@ from omnikit.plan import Plan, make
 from omnikit.recipe import parse
 from omnikit.schema import plain
 from omnikit.types import Stored
-from omnikit_vita import experts, names
+from omnikit_vita import experts, names, speech_files
 from omnikit_vita.convert import KEY, recipe
 from omnikit_vita.files import EXTRAS, opened
 from omnikit_vita.layout import Vita
 
 HOLDS = {"vision.encoder": ("internvit",), "vision.projector": ("mlp", "linear"), "audio.encoder": ("mel_cnn",),
-         "audio.projector": ("strided_conv",), "backbone": ("hf",), "turn.head": ("state",)}
+         "audio.projector": ("strided_conv",), "backbone": ("hf",), "turn.head": ("state",),
+         "speech.head": ("nar_ar",), "speech.codec": ("ticodec",)}
 TYPES = {"qwen2": ("vita-Qwen2", "VITAQwen2ForCausalLM"), "mixtral": ("vita-mixtral", "VITAMixtralForCausalLM"),
          "mistral": ("vita-nemo", "VITAMistralForCausalLM")}
 FILES = ("weights", "cmvn")  # fields of parts that name files whose tensors are in the model by now
@@ -41,9 +42,13 @@ def write(plan: Plan, tensors: Mapping[str, Named], folder: Path) -> None:
     parts = _held(plan)
     model: dict[str, Stored] = {}
     extras: dict[str, Stored] = {}
+    if "speech.head" in parts:
+        speech_files.write(plan.parts(), tensors, folder / speech_files.HOME)
     for part, named in tensors.items():
         alone = part == "vision.projector" and not any(name.startswith("layers.2.") for name in named)
         for name, tensor in (experts.apart(named) if part == "backbone" else named).items():
+            if part in parts and part.startswith("speech."):
+                continue
             if part in parts:
                 model[names.linear(names.to_checkpoint(part, name), alone)] = tensor
             else:
@@ -75,9 +80,15 @@ def _held(plan: Plan) -> list[str]:
     fit = [part for part, uses in HOLDS.items() if used.get(part) in uses]
     fit = [part for part in fit if part != "audio.encoder" or _is_whale(plan)]
     fit = [part for part in fit if not part.startswith("vision.") or _is_plain(plan, part)]
+    fit = [part for part in fit if not part.startswith("speech.") or speech_files.holds(*_speech(plan))]
     pairs = {f"{branch}.{slot}": f"{branch}.{other}" for branch in ("vision", "audio")
              for slot, other in (("encoder", "projector"), ("projector", "encoder"))}
+    pairs |= {"speech.head": "speech.codec", "speech.codec": "speech.head"}
     return [part for part in fit if pairs.get(part, part) in fit]
+
+
+def _speech(plan: Plan) -> tuple[object, object]:
+    return plan.parts().get("speech.head"), plan.parts().get("speech.codec")
 
 
 def _is_whale(plan: Plan) -> bool:
@@ -187,6 +198,8 @@ def _beyond(plan: Plan, folder: Path) -> dict[str, object]:
     except OmnikitError:  # a part is not in the layout's files at all
         return {"parts": own, "keys": _keys(plan)}
     theirs, keys = _settings(read), _keys(read)
+    if not own.get("speech.codec", {}).get("voice", True) and "speech.codec" in theirs:
+        own["speech.codec"]["voice"] = theirs["speech.codec"]["voice"]  # which it learnt, and which the layout has as settings
     parts: dict[str, object] = {part: choice for part, choice in own.items() if choice != theirs.get(part)}
     parts |= {part: None for part in theirs if part not in own}
     differing = {key: value for key, value in _keys(plan).items() if value != keys[key]}

@@ -1,0 +1,44 @@
+"""`omnikit check-head RUN`: send held-out speech through codec and vocoder alone, and let the recogniser hear what comes back.
+
+What it hears badly, no head can say well: check it before the head is trained.
+"""
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from omnikit.commands.arguments import Parser, at_least_one
+from omnikit.commands.table import columns
+
+if TYPE_CHECKING:
+    from omnikit.evaluation.estimates import Estimate
+    from omnikit.evaluation.resynthesis import Resynthesis
+
+EXAMPLE = "example: omnikit check-head vita_1_5/tiny --recogniser recogniser/tiny --limit 50"
+
+
+def run(argv: list[str]) -> int:
+    """Print a line for each dataset that the recipe is scored on."""
+    parser = Parser("omnikit check-head", description=__doc__, epilog=EXAMPLE)
+    parser.add_argument("run", help="a run's folder, a link to one, or a recipe's name; its codec's stages must be finished")
+    parser.add_argument("--recogniser", help="run of the recogniser that hears the speech; by default the recipe's")
+    parser.add_argument("--limit", type=at_least_one, default=100, help="speak at most so many rows of each dataset (100)")
+    arguments = parser.parse_args(argv)
+
+    from omnikit.evaluation.resynthesis import resynthesised
+
+    sys.stdout.write(table(resynthesised(arguments.run, arguments.recogniser, arguments.limit)))
+    return 0
+
+
+def table(found: Mapping[str, "Resynthesis"]) -> str:
+    """Set what came of each dataset in a line."""
+    rows = [("data", "rows", "natural WER", "codec WER", "codec CER", "mel distance", "codes used", "perplexity")]
+    rows += [(title, str(one.rows), _percent(one.natural_wer), _percent(one.wer), _percent(one.cer),
+              "-" if one.mel_distance is None else f"{one.mel_distance:.2f}", f"{one.usage:.0%}", f"{one.perplexity:.1f}")
+             for title, one in found.items()]
+    return columns(rows)
+
+
+def _percent(number: "Estimate | None") -> str:
+    return "-" if number is None else f"{100 * number.value:.1f} %"

@@ -1,0 +1,32 @@
+"""`omnikit voice extract SOUND --out voice.json RUN`: keep somebody's voice in a small file, to speak with it in chat."""
+
+import sys
+from pathlib import Path
+
+from omnikit.commands.arguments import Parser
+from omnikit.errors import RunError
+
+EXAMPLE = "example: omnikit voice extract anna.wav --out anna.json vita_1_5/tiny"
+
+
+def run(argv: list[str]) -> int:
+    """Extract; the only word so far."""
+    parser = Parser("omnikit voice", description=__doc__, epilog=EXAMPLE)
+    parser.add_argument("command", choices=["extract"], help="take the voice of a sound")
+    parser.add_argument("sound", type=Path, help="sound file in which nobody else speaks; some seconds are enough")
+    parser.add_argument("run", help="a run's folder, a link to one, or a recipe's name: whose codec shall speak")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON file that is written")
+    arguments = parser.parse_args(argv)
+    out: Path = arguments.out
+    if out.is_dir() or out.suffix != ".json":
+        raise RunError(f"--out is {out}, but a voice is kept in a JSON file; name one, for example --out anna.json.")
+    if not out.parent.is_dir():
+        raise RunError(f"--out is {out}, but there is no folder {out.parent}; make it first.")
+
+    from omnikit.inference.runs import OpenedRuns
+    from omnikit.inference.voices import extract
+
+    voice = extract(*OpenedRuns().codec(arguments.run), arguments.sound)
+    voice.save(out)
+    sys.stdout.write(f"voice  {out}  ({' '.join(map(str, voice.tokens))})\n")
+    return 0

@@ -1,0 +1,42 @@
+"""What spoken answers say, as ids, for heads that read words: each answer, normalised and written anew, with its sound."""
+
+from __future__ import annotations
+
+from omnikit.data.tokenizer import Tokenizer
+from omnikit.errors import DataError
+from omnikit.plan import Outlet
+from omnikit.types import Message, Part, Sample
+
+
+class Words:
+    """Turns text into the ids that a head reads.
+
+    Args:
+        outlet: its branch; its normaliser says how text is spoken, else as it is written.
+        tokenizer: the backbone's.
+    """
+
+    def __init__(self, outlet: Outlet, tokenizer: Tokenizer) -> None:
+        self.branch, self._tokenizer = outlet.name, tokenizer
+        self._normalise = outlet.normaliser.build() if outlet.normaliser else str.strip
+
+    def ids(self, text: str) -> list[int]:
+        """Give the ids of a text; none if nothing of it is spoken."""
+        said = self._normalise(text)
+        return self._tokenizer.ids(said) if said.strip() else []
+
+    def __call__(self, sample: Sample) -> list[list[int]]:
+        """Give the ids of each spoken answer; raises DataError where one has sound but no words."""
+        found = [self.ids("".join(part.text or "" for part in message.content if part.type == "text"))
+                 for message, _ in spoken_answers(sample)]
+        if not all(found):
+            raise DataError(f"Row {sample.id} has speech in an answer without words, but branch {self.branch} learns to speak"
+                            " words; give it their text, or leave the row out.", kind="no text")
+        return found
+
+
+def spoken_answers(sample: Sample) -> list[tuple[Message, list[Part]]]:
+    """Give the answers that have speech, with its parts."""
+    answers = [(message, [part for part in message.content if part.type == "audio"])
+               for message in sample.messages if message.role == "assistant"]
+    return [(message, parts) for message, parts in answers if parts]

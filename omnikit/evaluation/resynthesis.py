@@ -1,0 +1,147 @@
+"""Speech through codes and back, with no model between: what a perfect head would sound like beside this codec.
+
+A pair of codec and vocoder that cannot be understood is found here, before a head learns its codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from omnikit.data.signals import spoken, waveform
+from omnikit.data.templates import said
+from omnikit.errors import PlanError, RunError
+from omnikit.evaluation.answering import spread
+from omnikit.evaluation.estimates import Estimate, ratio
+from omnikit.evaluation.metrics import character_errors, word_errors
+from omnikit.inference.session import Session, restore
+from omnikit.model import OmniModel
+from omnikit.plan import Outlet, Plan
+from omnikit.training import checkpoint
+from omnikit.training.codec import perplexity
+from omnikit.training.progress import progress
+from omnikit.training.runs import WEIGHTS, find, is_done, load_plan
+from omnikit.training.spectra import MelLoss
+from omnikit.types import Part, Sample
+
+BATCH = 16  # waves that the recogniser hears at once
+
+
+@dataclass(frozen=True)
+class Resynthesis:
+    """What a dataset's spoken answers become.
+
+    Args:
+        rows: answers that were spoken again.
+        natural_wer: wrong words that the recogniser hears in the data's own speech.
+        wer: in what comes back of the codes.
+        cer: wrong characters in it.
+        mel_distance: L1 of natural log-mel magnitudes between both; None where runs are merged, so that times differ.
+        usage: share of the codes that were drawn.
+        perplexity: how many codes, drawn equally often, would be as varied.
+    """
+
+    rows: int
+    natural_wer: Estimate | None
+    wer: Estimate | None
+    cer: Estimate | None
+    mel_distance: float | None
+    usage: float
+    perplexity: float
+
+
+def resynthesised(run: str | Path, recogniser: str | Path | None = None, limit: int = 100) -> dict[str, Resynthesis]:
+    """Send the held-out spoken answers of a run's recipe through its codec alone; gives title → what came of it.
+
+    Args:
+        run: only its stages that train the codec need to be finished; a folder where no run of the recipe is.
+        recogniser: the run that hears both; None takes the recipe's.
+        limit: rows of each dataset at most, spread over it.
+
+    Raises:
+        OmnikitError: the run, its codec or its recogniser is not there, or no dataset of `evaluate.data` has spoken answers.
+    """
+    folder = find(run)
+    plan = load_plan(folder)
+    outlet, model = _voice(plan, folder)
+    name = recogniser or plan.recipe.evaluate.recogniser
+    if name is None:
+        raise PlanError(f"Recipe {plan.recipe.name} names no evaluate.recogniser, so nobody can hear its codec; name one with"
+                        " --recogniser RUN.")
+    ear, found = restore(load_plan(find(name)), find(name)), {}
+    for title, dataset in plan.recipe.evaluate.data.items():
+        rows = list(_rows(plan, dataset, limit))
+        if rows:
+            found[title] = _compared(rows, outlet, model, ear, title)
+    if not found:
+        raise PlanError(f"No dataset under evaluate.data of {plan.recipe.name} has spoken answers with their text, so its codec"
+                        " cannot be heard; name one that has.")
+    return found
+
+
+def _voice(plan: Plan, folder: Path) -> tuple[Outlet, OmniModel]:
+    """Give the branch that speaks, and its codec and units with the weights of the finished stages."""
+    outlet = next((outlet for outlet in plan.outputs.values() if outlet.codec and outlet.maker and outlet.made_by), None)
+    if outlet is None or outlet.made_by is None:
+        raise PlanError(f"{plan.recipe.name} has no codec that makes codes of waves and waves of codes, so none can be checked;"
+                        " pick one, or units beside a vocoder.")
+    done = {part: name for name, stage in plan.stages.items() if is_done(folder, plan, name) for part in stage.trained}
+    model = OmniModel(plan, {outlet.made_by, f"{outlet.name}.codec"})
+    for part, module in model.parts().items():
+        config = plan.parts()[part]
+        if part in done:
+            checkpoint.load(folder / done[part] / WEIGHTS, {part: module})
+        elif getattr(config, "objectives", ()) and getattr(config, "weights", None) is None:
+            raise RunError(f"{folder} holds no finished stage that trained {part}; train it first with omnikit train"
+                           f" {plan.recipe.name}.")
+    return outlet, model.eval()
+
+
+def _rows(plan: Plan, dataset: str, limit: int) -> Iterator[tuple[Sample, Part, str]]:
+    reader = plan.readers[dataset].build()
+    for index in spread(len(reader), limit):
+        sample = reader[index]
+        parts, texts = [part for part in spoken(sample) if part.path or part.audio is not None], said(sample.messages)
+        if parts and texts:
+            yield sample, parts[-1], texts[-1]
+
+
+@torch.no_grad()
+def _compared(rows: Sequence[tuple[Sample, Part, str]], outlet: Outlet, model: OmniModel, ear: Session,
+              title: str) -> Resynthesis:
+    assert outlet.codec and outlet.maker, "chosen so"
+    units, codec = model.units(outlet.name), model.codec(outlet.name)
+    spec, rate = outlet.maker.spec, outlet.codec.spec.sample_rate
+    counts, distances, made, true = torch.zeros(spec.codebooks, spec.cardinality), [], [], []
+    mel = MelLoss(rate)
+    with progress(f"codec {title}") as report:
+        for index, (sample, part, _) in enumerate(rows):
+            codes = units.encode(torch.from_numpy(waveform(part, spec.sample_rate, sample.id)))
+            books = codes.reshape(len(codes), -1).T
+            counts.scatter_add_(1, books, torch.ones_like(books, dtype=counts.dtype))
+            made.append(codec.decode(codes).float())
+            true.append(torch.from_numpy(waveform(part, rate, sample.id)))
+            if not spec.merged and len(made[-1]):
+                distances.append(_distance(mel, made[-1], true[-1]))
+            report((index + 1) / len(rows))
+    texts = [text for _, _, text in rows]
+    heard = _heard(ear, made, rate)
+    return Resynthesis(len(rows), ratio(word_errors(_heard(ear, true, rate), texts)), ratio(word_errors(heard, texts)),
+                       ratio(character_errors(heard, texts)), float(np.mean(distances)) if distances else None,
+                       float((counts > 0).float().mean()), perplexity(counts))
+
+
+def _distance(mel: MelLoss, made: Tensor, true: Tensor) -> float:
+    length = min(len(made), len(true))
+    return float(mel(made[None, :length], true[None, :length]))
+
+
+def _heard(ear: Session, waves: Sequence[Tensor], rate: int) -> list[str]:
+    sounds: list[NDArray[np.float32]] = [wave.numpy() for wave in waves]
+    return [text for start in range(0, len(sounds), BATCH) for text in ear.transcribe(sounds[start:start + BATCH], rate)]

@@ -1,0 +1,51 @@
+"""Text cut into sentences while it is being written. Knows no model; the same text gives the same sentences in any pieces."""
+
+from __future__ import annotations
+
+ENDS = ".!?…"  # where a space follows
+FULL_WIDTH_ENDS = "。！？；\n"  # at once
+PAUSES = ",;:，、：—"  # where a sentence that is too long is cut
+SHORTEST = 5  # characters of a sentence, but for the last; a shorter one goes on (VITA-1.5's demo has 5, too)
+LONGEST = 160  # characters; about ten seconds of speech
+
+
+class Sentences:
+    """Gives each sentence when its end is certain.
+
+    A point ends one only with a space behind it and something but digits before it: neither 1.5 nor "1. first" is cut. What
+    reaches `longest` characters is cut at its last pause, else at its last space, else there; nothing is lost.
+    """
+
+    def __init__(self, shortest: int = SHORTEST, longest: int = LONGEST) -> None:
+        self.shortest, self.longest = shortest, longest
+        self._held = ""
+
+    def push(self, text: str) -> list[str]:
+        """Give the sentences that are complete with this text; joined, they are the text but for space at their ends."""
+        found = []
+        for character in text:
+            cut = self._cut(character)
+            self._held += character
+            if cut:
+                found.append(self._held[:cut].strip())
+                self._held = self._held[cut:]
+        return [sentence for sentence in found if sentence]
+
+    def finish(self) -> list[str]:
+        """Give what is left when no text follows."""
+        rest, self._held = self._held.strip(), ""
+        return [rest] if rest else []
+
+    def _cut(self, character: str) -> int:
+        """Give after how many characters a sentence ends when `character` comes behind those held; 0 if it goes on."""
+        held = self._held.rstrip("\"')]»”’")
+        long_enough = sum(not one.isspace() for one in self._held) >= self.shortest
+        if long_enough and character in FULL_WIDTH_ENDS:
+            return len(self._held) + 1
+        if long_enough and character.isspace() and held.endswith(tuple(ENDS)) and not held[:-1].strip().isdigit():
+            return len(self._held)
+        if len(self._held) + 1 < self.longest:
+            return 0
+        text = self._held + character
+        place = max(text.rfind(pause) for pause in PAUSES) + 1 or text.rstrip().rfind(" ") + 1
+        return place if place > self.shortest else len(text)

@@ -1,0 +1,224 @@
+"""What a stage with `objective: codec` learns from and by: cuts of speech, and the losses of what comes back of them.
+
+A codec learns its encoder, codes and decoder together. Left to itself it collapses: the frames of an encoder that has learnt
+nothing differ far less than they have in common, so all are nearest to the same few codes, the decoder learns to do without
+them, and then nothing teaches the encoder to differ. Therefore the first steps pass the codes by, the codes begin as clusters
+of what the encoder gives by then, and codes that nobody draws are moved to where vectors are. That is not enough where the
+layers' biases make up most of a frame: a codec does well to begin with biases of 0.
+
+All of the speech is kept in memory: 230 MB an hour at 16 kHz. Knows no codec and no Lightning.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import IterableDataset
+
+from omnikit.data.signals import questions, spoken, waveform
+from omnikit.errors import DataError, RunError
+from omnikit.protocols import Codec, Reader, TrainableCodec, VocoderConfig
+from omnikit.training.adversary import Judge
+from omnikit.training.spectra import MelLoss, ScaledMelLoss, STFTLoss
+from omnikit.types import Part, Sample
+
+UNCODED = 0.1  # share of the steps that pass the codes by, where the codec begins fresh (our measurements)
+REVIVAL = 50  # batches between two looks for codes that nobody draws
+HEARD = 120.0  # seconds of speech of each dataset that the finished codec is measured on
+
+
+@dataclass
+class Cuts:
+    """A batch of segments [B, N] of speech."""
+
+    waves: Tensor
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> Cuts:
+        """Give the batch with its tensor changed."""
+        return Cuts(change(self.waves))
+
+    def pin_memory(self) -> Cuts:
+        """Give the batch in memory that a GPU copies from without waiting; a DataLoader asks for it by this name."""
+        return self.mapped(lambda tensor: tensor.pin_memory())
+
+
+def speech(readers: Mapping[str, Reader], rate: int, progress: Callable[[float], None]) -> dict[str, list[Tensor]]:
+    """Give each different wave [N] of each dataset at `rate`: its spoken answers, or the questions' where it has none.
+
+    Raises:
+        DataError: a dataset has no speech, or some that cannot be read.
+    """
+    found, done = {}, 0
+    for name, reader in readers.items():
+        answers, asked = dict[bytes, Tensor](), dict[bytes, Tensor]()
+        for index in range(len(reader)):
+            sample = reader[index]
+            answers |= _waves(sample, spoken(sample), rate)
+            if not answers:
+                asked |= _waves(sample, [part for part in questions(sample) if part.type == "audio"], rate)
+            done += 1
+            progress(done / sum(map(len, readers.values())))
+        if not answers and not asked:
+            raise DataError(f"Dataset {name} has no speech, but a codec learns from it; take another dataset.")
+        found[name] = list((answers or asked).values())
+    return found
+
+
+class Segments(IterableDataset[Cuts]):
+    """Passes of batches; a segment is cut anywhere in a wave, and every second of a dataset is as likely.
+
+    Args:
+        waves: dataset → its waves.
+        shares: dataset → share of the segments, any positive numbers.
+        batch_size: segments in a batch; a pass has as many segments as there are waves.
+        length: samples of a segment; a shorter wave ends in silence.
+        seed: decides which; the same seed gives the same batches.
+    """
+
+    def __init__(self, waves: Mapping[str, Sequence[Tensor]], shares: Mapping[str, float], batch_size: int, length: int,
+                 seed: int) -> None:
+        self.rows = [wave for name in shares for wave in waves[name]]
+        samples = {name: sum(map(len, waves[name])) for name in shares}
+        self.weights = torch.tensor([shares[name] * len(wave) / samples[name] for name in shares for wave in waves[name]])
+        self.batch_size, self.length = batch_size, length
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __len__(self) -> int:
+        """Give the batches of a pass."""
+        return -(-len(self.rows) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Cuts]:
+        for _ in range(len(self)):
+            drawn = torch.multinomial(self.weights, self.batch_size, replacement=True, generator=self.generator)
+            yield Cuts(torch.stack([self._cut(self.rows[index]) for index in drawn.tolist()]))
+
+    def _cut(self, wave: Tensor) -> Tensor:
+        start = int(torch.randint(max(len(wave) - self.length, 0) + 1, (), generator=self.generator))
+        piece = wave[start:start + self.length]
+        return F.pad(piece, (0, self.length - len(piece)))
+
+
+class CodecLosses(nn.Module):
+    """The losses of a codec: waveform, mel, stft, codebook, commitment, adversarial, feature_matching, each in float32.
+
+    It counts the batches, and every so many of them revives codes that nobody drew. Among the numbers are then the share of
+    each kind of codebook's codes that was drawn since (`usage_…`), `perplexity` (how many codes, drawn equally often, would be
+    as varied; mean over the codebooks) and `revived`.
+
+    Args:
+        codec: what is trained.
+        wanted: names of the losses.
+        config: the codec's.
+        lr: learning rate of the discriminators.
+        uncoded: batches at the start that pass the codes by; what comes behind them begins with codes anew.
+        revival: batches between two looks for codes that nobody draws.
+        seed: of the revivals.
+    """
+
+    def __init__(self, codec: TrainableCodec, wanted: Collection[str], config: VocoderConfig, *, lr: float, uncoded: int,
+                 revival: int = REVIVAL, seed: int) -> None:
+        super().__init__()
+        self.revival = revival
+        self._codec = (codec,)  # in a tuple, so that it does not become a part of this module
+        self.wanted, self.uncoded, self.batches = frozenset(wanted), uncoded, 0
+        self.stft, self.mel = STFTLoss(), ScaledMelLoss(config.spec.sample_rate)
+        self.judge = Judge(wanted, config.discriminator_dim, lr) if self.wanted & Judge.losses else None
+        self.generator = torch.Generator().manual_seed(seed)
+        self.counts: Tensor | None = None  # [Q, codes] drawn since the last revival
+        self.size = config.spec.cardinality
+        self.extra = (*(f"usage_{name}" for name in codec.usage()), "perplexity", "revived",
+                      *(["discriminator"] if self.judge else []))
+
+    def forward(self, cuts: Cuts) -> dict[str, Tensor]:
+        """Give each wanted loss, a scalar, and the other numbers without a gradient; without codes theirs are absent.
+
+        Raises:
+            RunError: the stage weighs a loss that the codec does not have, or lacks the one that moves its codes.
+        """
+        codec, coded = self._codec[0], self.batches >= self.uncoded
+        if self.batches == self.uncoded and self.uncoded:
+            codec.revive(self.generator)  # all are unused, so they become clusters
+        made = codec.reconstruct(cuts.waves, quantise=coded)
+        found = self._compared(made.waves.float(), cuts.waves) | {n: v for n, v in made.losses.items() if n in self.wanted}
+        self.batches += 1
+        if made.codes is not None:
+            self._check(made.losses)
+            self._count(made.codes)
+            if (self.batches - self.uncoded) % self.revival == 0:
+                found |= self._revived()
+        return found
+
+    def _compared(self, made: Tensor, true: Tensor) -> dict[str, Tensor]:
+        losses: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"waveform": F.l1_loss, "stft": self.stft, "mel": self.mel}
+        found = {name: loss(made, true) for name, loss in losses.items() if name in self.wanted}
+        return found | (self.judge(made, true) if self.judge else {})
+
+    def _check(self, losses: Mapping[str, Tensor]) -> None:
+        if "codebook" in self.wanted and "codebook" not in losses:
+            raise RunError("The stage weighs loss.codebook, but the codec's codes are moving averages, which no loss moves;"
+                           " take it out.")
+        if "codebook" in losses and "codebook" not in self.wanted:
+            raise RunError("The codec's codes learn by a loss, but the stage has no loss.codebook, so they would stay where"
+                           " they are; add codebook: 1.0.")
+
+    def _count(self, codes: Tensor) -> None:
+        if self.counts is None:
+            self.counts = torch.zeros(codes.shape[-1], self.size, device=codes.device)
+        flat = codes.flatten(0, -2).T  # [Q, B x T]
+        self.counts.scatter_add_(1, flat, torch.ones_like(flat, dtype=self.counts.dtype))
+
+    def _revived(self) -> dict[str, Tensor]:
+        assert self.counts is not None, "asked for after codes were counted"
+        codec = self._codec[0]
+        numbers = {f"usage_{name}": share for name, share in codec.usage().items()} | {
+            "perplexity": perplexity(self.counts), "revived": float(codec.revive(self.generator))}
+        self.counts.zero_()
+        return {name: torch.tensor(value) for name, value in numbers.items()}
+
+
+def perplexity(counts: Tensor) -> float:
+    """Counts [Q, codes] to how many codes, drawn equally often, would be as varied; the mean over the codebooks."""
+    shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
+    return float(torch.special.entr(shares).sum(1).exp().mean())
+
+
+@torch.no_grad()
+def measured(codec: Codec, config: VocoderConfig, waves: Mapping[str, Sequence[Tensor]],
+             progress: Callable[[float], None]) -> dict[str, float]:
+    """Give what a finished codec does to some speech: `mel_distance` (L1 of natural logarithms), `usage` (share of the codes
+    that are drawn) and `perplexity`, for the first two minutes of each dataset."""
+    chosen = [wave for rows in waves.values() for wave in _first(rows, HEARD * config.spec.sample_rate)]
+    counts, distances = torch.zeros(config.spec.codebooks, config.spec.cardinality), []
+    mel = MelLoss(config.spec.sample_rate)
+    for index, wave in enumerate(chosen):
+        codes = codec.encode(wave)
+        made, books = codec.decode(codes), codes.reshape(len(codes), -1).T
+        counts.scatter_add_(1, books, torch.ones_like(books, dtype=counts.dtype))
+        if len(made):
+            length = min(len(made), len(wave))
+            distances.append(mel(made[None, :length], wave[None, :length]))
+        progress((index + 1) / len(chosen))
+    distance = float(torch.stack(distances).mean()) if distances else 0.0
+    return {"mel_distance": distance, "usage": float((counts > 0).float().mean()), "perplexity": perplexity(counts)}
+
+
+def _first(waves: Sequence[Tensor], samples: float) -> Iterator[Tensor]:
+    total = 0
+    for wave in waves:
+        yield wave
+        total += len(wave)
+        if total >= samples:
+            return
+
+
+def _waves(sample: Sample, parts: Sequence[Part], rate: int) -> dict[bytes, Tensor]:
+    found = {}
+    for part in parts:
+        wave = waveform(part, rate, sample.id)
+        found[hashlib.sha1(wave.tobytes(), usedforsecurity=False).digest()] = torch.from_numpy(wave)
+    return found

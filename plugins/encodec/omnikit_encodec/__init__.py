@@ -1,0 +1,1 @@
+"""EnCodec, from its own package, as a codec."""

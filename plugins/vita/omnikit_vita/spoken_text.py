@@ -1,0 +1,80 @@
+"""Text as it is spoken: VITA-1.5's rules before its speech decoder, and plain ones that leave words whole. Needs no torch.
+
+The original replaces plain substrings in a fixed order, also inside words: "using" holds "sin" and becomes "u sine g".
+Its table is known from reference texts and from what its documentation names (operators, Greek letters, functions); an entry
+that no reference text shows is our reading of that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+MARKS = ("☞", "☟", "☜", "<unk>", "<|im_end|>")
+GREEK = {"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "ζ": "zeta", "η": "eta",
+         "θ": "theta", "ι": "iota", "κ": "kappa", "λ": "lambda", "μ": "mu", "ν": "nu", "ξ": "xi", "ο": "omicron",
+         "π": "pi", "ρ": "rho", "σ": "sigma", "τ": "tau", "υ": "upsilon", "φ": "phi", "χ": "chi", "ψ": "psi",
+         "ω": "omega"}
+FUNCTIONS = {"sin": "sine", "cos": "cosine", "tan": "tangent", "cot": "cotangent", "sec": "secant", "csc": "cosecant"}
+OPERATORS = {"**": " ", "+": "加", "-": "减", "*": "乘", "×": "乘", "/": "除", "÷": "除", "=": "等于", "≠": "不等于", "≤": "小于等于",
+             "≥": "大于等于", "<": "小于", ">": "大于", "≈": "约等于", "±": "正负", "√": "根号", "∞": "无穷大"}
+SPOKEN_WIDTH = "，。？！、；：“”‘’（）《》…—"  # punctuation of Chinese text
+
+
+@dataclass(frozen=True)
+class VitaText:
+    """VITA's rules.
+
+    Args:
+        pipeline: "server" is the web demo's: marks dropped, formulas spelt in Chinese and English, lower case. "freeze_omni"
+            is the other way in its tree, for lists and brackets. "plain" is ours: marks and markdown dropped, the rest as it
+            stands, in lower case; it does not touch words.
+    """
+
+    pipeline: Literal["server", "freeze_omni", "plain"] = "plain"
+
+    def build(self) -> Callable[[str], str]:
+        """Give the function."""
+        return {"server": server, "freeze_omni": freeze_omni, "plain": plain}[self.pipeline]
+
+
+def server(text: str) -> str:
+    """Give what the web demo writes anew for the speech decoder."""
+    return spell_formulas(drop_marks(text)).lower()
+
+
+def plain(text: str) -> str:
+    """Drop marks and what markdown puts around words, join space, lower the case."""
+    text = re.sub(r"(?m)^\s*(?:#+|[*-])\s+|(?<!\w)[*_`]{1,3}(?=\S)|(?<=\S)[*_`]{1,3}(?!\w)", "", drop_marks(text))
+    return " ".join(text.split()).lower()
+
+
+def drop_marks(text: str) -> str:
+    """Drop what marks states, unknown words and ends."""
+    for mark in MARKS:
+        text = text.replace(mark, "")
+    return text
+
+
+def spell_formulas(text: str) -> str:
+    """Spell formulas: products in brackets, powers, negative numbers, then every operator, letter and function."""
+    text = re.sub(r"\((\d+)\)\((\d+)\)", r"\1乘\2", text)
+    text = re.sub(r"([A-Za-z0-9]+)\^([A-Za-z0-9]+)", r"\1的\2次方", text)
+    text = re.sub(r"(?<![\w)])-(\d)", r"负\1", text)
+    for written, spoken in (OPERATORS | {k: f" {v} " for k, v in (GREEK | FUNCTIONS).items()}).items():
+        text = text.replace(written, spoken)
+    return text
+
+
+def drop_uncommon_punctuation(text: str) -> str:
+    """Keep letters, digits, space and the punctuation of ordinary sentences."""
+    return re.sub(rf"[^\w\s,.?!;:'\"(){SPOKEN_WIDTH}]", "", text)
+
+
+def freeze_omni(text: str) -> str:
+    """Make pauses of brackets and of points behind numbers, drop newlines and bold, and end the sentence."""
+    text = re.sub(r"(\d)\.\s*", r"\1:", text.replace("**", "").replace("\n", ""))
+    text = re.sub(r"[()]", ",", text)
+    return text if re.search(r"[,.?!;:，。？！；：]$", text) else f"{text}。"

@@ -1,0 +1,165 @@
+"""TiCodec: a wave to codes and a voice, and back. Knows no text and no file layout but its own weights.
+
+Names of its public checkpoint: `encoder`, `quantizer`, `generator`. Source: arXiv:2310.00014.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn.utils import parametrize
+
+from omnikit.errors import ConfigError, DataError, RunError
+from omnikit.types import Reconstruction
+from omnikit_vita import ticodec_files, ticodec_layers
+from omnikit_vita.ticodec import TiCodec
+from omnikit_vita.ticodec_overlap import Overlapped
+from omnikit_vita.ticodec_quantizer import Losses, Quantizer
+from omnikit_vita.ticodec_streaming import Exact
+
+Spoken = Exact | Overlapped  # what is kept of a wave that is spoken piece by piece
+
+PAST = 0.99  # share of the past in the mean of the voices that were learnt from
+
+
+class TiCodecModel(nn.Module):
+    """Owns encoder, codebooks, generator, and the tokens of the voice that `decode` speaks with."""
+
+    def __init__(self, config: TiCodec) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = ticodec_layers.Encoder(config)
+        self.quantizer = Quantizer(config)
+        self.generator = ticodec_layers.Generator(config)
+        for layer in (*self.encoder.modules(), *self.generator.modules()):
+            # torch's random biases add up to most of a frame, so that frames hardly differ, take the same few codes, and the
+            # codec never learns to use more: perplexity 1.5 of 64 after 120 steps, 16.5 with biases that begin as 0
+            if isinstance(layer, nn.Conv1d | nn.ConvTranspose1d) and layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        fixed = torch.tensor(config.voice or [0] * config.global_groups)
+        self.register_buffer("voice", fixed, persistent=not config.voice)
+        self.register_buffer("heard", torch.zeros(config.global_dim), persistent=False)
+        self.voice: Tensor
+        self.heard: Tensor
+        if config.weights and torch.get_default_device().type != "meta":
+            self._load(config.weights)
+
+    @torch.no_grad()
+    def encode(self, wave: Tensor) -> Tensor:
+        """Wave [N] to codes [T] int64, T = N // samples of a frame; [T, Q] where there are Q > 1 codebooks."""
+        codes = self.code(wave[None])[0][0] if len(wave) >= self.config.hop else self._none(wave.device)
+        return codes[:, 0] if codes.shape[1] == 1 else codes
+
+    @torch.no_grad()
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes [T] or [T, Q] to a wave [T x samples of a frame] in [-1, 1], in the voice that is set."""
+        codes = self.valid(codes)
+        if not len(codes):
+            return torch.zeros(0, device=codes.device)
+        return self.speak(codes[None], self.voice[None])[0]
+
+    def init_state(self, batch: int = 1) -> Spoken:
+        """Give the state of a wave of which nothing was spoken, in the voice that is set now; `batch` is 1."""
+        assert batch == 1, "a state is of one wave"
+        if self.config.stream == "overlap":
+            return Overlapped(self.config, self.decode)
+        return Exact(self.generator, self.quantizer.embed_frames, self.quantizer.embed_voice(self.voice[None])[0])
+
+    @torch.no_grad()
+    def step(self, codes: Tensor, state: Spoken, *, last: bool = False) -> tuple[Tensor, Spoken]:
+        """New codes [N] or [N, Q] after what `state` holds to the wave [M] that is certain now. Changes `state`."""
+        return state.step(self.valid(codes), last=last), state
+
+    @torch.no_grad()
+    def listen(self, wave: Tensor) -> Tensor:
+        """Wave [N] to the tokens [global_groups] int64 of its voice.
+
+        Raises:
+            DataError: it is shorter than a frame.
+        """
+        if len(wave) < self.config.hop:
+            raise DataError(f"The sound has {len(wave)} samples, but a voice needs at least {self.config.hop} at"
+                            f" {self.config.sample_rate} Hz; take some seconds of speech.")
+        return self.code(wave[None])[1][0]
+
+    def code(self, waves: Tensor) -> tuple[Tensor, Tensor]:
+        """Waves [B, N] to codes [B, T, Q] and tokens of the voice [B, global_groups]."""
+        frames, voice = self.encoder(waves)
+        return self.quantizer.frames(frames, Losses())[1], self.quantizer.tokens(voice)
+
+    def speak(self, codes: Tensor, voice: Tensor) -> Tensor:
+        """Codes [B, T, Q] and tokens [B, global_groups] to waves [B, T x samples of a frame]."""
+        with parametrize.cached():
+            waves: Tensor = self.generator(self.quantizer.embed_frames(codes), self.quantizer.embed_voice(voice))
+        return waves
+
+    # ---- training ----
+
+    def reconstruct(self, waves: Tensor, *, quantise: bool = True) -> Reconstruction:
+        """Waves [B, N], N whole frames, through the codes and back; see omnikit.protocols.TrainableCodec.
+
+        Raises:
+            DataError: in training mode, a batch of one; voices are normed over a batch.
+        """
+        if self.training and len(waves) < 2:
+            raise DataError("The batch has 1 segment, but codec ticodec norms the voices of a batch; take a batch_size of at"
+                            " least 2.")
+        frames, voice = self.encoder(waves)
+        codes, losses = None, Losses()
+        if quantise:
+            if self.training:
+                self._follow(voice)
+            frames, codes = self.quantizer.frames(frames, losses)
+            voice, _ = self.quantizer.voice(voice, losses)
+        elif self.training:
+            self.quantizer.remember(frames, voice)
+        return Reconstruction(self.generator(frames, voice), codes, losses.summed())
+
+    def usage(self) -> dict[str, float]:
+        """Give the share of codes that were drawn since the last `revive`: "codes" (of level 2 "codes_2"), "voice"."""
+        return self.quantizer.usage()
+
+    def revive(self, generator: Generator) -> int:
+        """Give codes that were not drawn since the last call vectors that were heard since; gives how many."""
+        return self.quantizer.revive(generator)
+
+    @torch.no_grad()
+    def _follow(self, voices: Tensor) -> None:
+        """Make the mean of the voices learnt from the voice it speaks with, where no other is set."""
+        mean = voices.detach().float().mean(0)
+        self.heard.copy_(torch.where(self.heard.any(), PAST * self.heard + (1 - PAST) * mean, mean))
+        if not self.config.voice:
+            self.voice.copy_(self.quantizer.tokens(self.heard[None])[0])
+
+    # ---- what comes in ----
+
+    def _load(self, place: str) -> None:
+        try:
+            found = {name: tensor.read() for name, tensor in ticodec_files.stored(Path(place).expanduser())[0].items()}
+        except RunError as error:
+            raise ConfigError(f"speech.codec.weights: {error}") from error
+        own = {name: tensor for name, tensor in self.state_dict().items() if name != "voice"}
+        wrong = sorted(name for name in own.keys() | found.keys()
+                       if name not in own or name not in found or own[name].shape != found[name].shape)
+        if wrong:
+            raise ConfigError(f"speech.codec.weights {place!r} does not fit: {len(wrong)} tensors differ, {wrong[0]!r} first;"
+                              " give the codec the sizes of its model.json.")
+        self.load_state_dict(found, strict=False)
+
+    def valid(self, codes: Tensor) -> Tensor:
+        """Codes [T] or [T, Q] as [T, Q]; raises DataError where they are none of this codec's."""
+        wanted = self.config.groups * self.config.levels
+        codes = codes[:, None] if codes.ndim == 1 else codes
+        if codes.shape[1] != wanted:
+            raise DataError(f"The codes have {codes.shape[1]} codebooks, but codec ticodec has {wanted}; use codes of the same"
+                            " codec.")
+        if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < self.config.codes:
+            worst = int(codes.min()) if int(codes.min()) < 0 else int(codes.max())
+            raise DataError(f"code {worst} cannot be spoken: codec ticodec has codes 0 to {self.config.codes - 1}; use codes of"
+                            " the same codec.")
+        return codes
+
+    def _none(self, device: torch.device) -> Tensor:
+        return torch.zeros(0, self.config.groups * self.config.levels, dtype=torch.int64, device=device)

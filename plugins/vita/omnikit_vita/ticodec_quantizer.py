@@ -1,0 +1,200 @@
+"""TiCodec's codebooks: the nearest code of a vector, how codes learn, and how unused ones come back. Knows no wave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from omnikit_vita.ticodec import TiCodec
+
+KEPT = 1024  # latest vectors that a codebook remembers at least; twice its codes where they are more
+ROUNDS = 10  # of k-means, where all codes are new
+LEAST = 1e-3  # share of a vector that a moving average must hold to move its code
+
+
+@dataclass
+class Losses:
+    """Terms that collect over codebooks."""
+
+    codebook: list[Tensor] = field(default_factory=list)
+    commitment: list[Tensor] = field(default_factory=list)
+
+    def summed(self) -> dict[str, Tensor]:
+        """Give the sum of each kind that has terms."""
+        kinds = {"codebook": self.codebook, "commitment": self.commitment}
+        return {name: torch.stack(terms).sum() for name, terms in kinds.items() if terms}
+
+
+class Codebook(nn.Module):
+    """Owns the codes of one codebook; while it learns, also counts and vectors that no file holds.
+
+    Args:
+        codes: how many.
+        dim: width of a vector.
+        decay: of the moving averages that codes are; 0: codes learn by gradients.
+    """
+
+    def __init__(self, codes: int, dim: int, decay: float) -> None:
+        super().__init__()
+        self.decay, self.kept = decay, max(2 * codes, KEPT)
+        self.embedding = nn.Embedding(codes, dim)
+        nn.init.uniform_(self.embedding.weight, -1 / codes, 1 / codes)
+        for name, shape, dtype in (("drawn", (codes,), torch.int64), ("counts", (codes,), torch.float32),
+                                   ("sums", (codes, dim), torch.float32), ("recent", (0, dim), torch.float32)):
+            self.register_buffer(name, torch.zeros(shape, dtype=dtype), persistent=False)
+        self.drawn: Tensor
+        self.counts: Tensor
+        self.sums: Tensor
+        self.recent: Tensor
+
+    def nearest(self, x: Tensor) -> Tensor:
+        """Vectors [..., dim] to the nearest codes [...], by Euclid."""
+        rows, table = x.float().reshape(-1, x.shape[-1]), self.embedding.weight.float()
+        distances = table.square().sum(1) - 2 * rows @ table.T + rows.square().sum(1, keepdim=True)
+        return distances.argmin(1).view(x.shape[:-1])
+
+    def forward(self, x: Tensor, losses: Losses) -> tuple[Tensor, Tensor]:
+        """Vectors [..., dim] to those of their codes, with the gradient of x, and the codes [...]; adds its losses."""
+        codes = self.nearest(x.detach())
+        if self.training:
+            self._learn(x.detach(), codes)
+        found = self.embedding(codes)
+        losses.commitment.append(F.mse_loss(x, found.detach()))
+        if not self.decay:
+            losses.codebook.append(F.mse_loss(found, x.detach()))
+        return x + (found - x).detach(), codes
+
+    @torch.no_grad()
+    def remember(self, x: Tensor) -> None:
+        """Keep vectors [..., dim] from which codes may be revived."""
+        self.recent = torch.cat([x.detach().float().reshape(-1, x.shape[-1]), self.recent])[:self.kept]
+
+    @torch.no_grad()
+    def revive(self, generator: Generator) -> int:
+        """Put codes that were not drawn since the last call at vectors that are remembered; gives how many."""
+        dead = (self.drawn == 0).nonzero()[:, 0]
+        self.drawn.zero_()
+        if not len(self.recent) or not len(dead):
+            return 0
+        order = torch.randperm(len(self.recent), generator=generator)[:len(dead)]
+        order = order.repeat(-(-len(dead) // len(order)))[:len(dead)].to(self.recent.device)
+        fresh = self.recent[order]
+        if len(dead) == len(self.counts):
+            fresh = clustered(self.recent, fresh)
+        self.embedding.weight[dead] = fresh.to(self.embedding.weight.dtype)
+        self.counts[dead], self.sums[dead] = 0.0, 0.0
+        return len(dead)
+
+    @torch.no_grad()
+    def _learn(self, x: Tensor, codes: Tensor) -> None:
+        self.remember(x)
+        flat, rows = codes.flatten(), x.float().reshape(-1, x.shape[-1])
+        self.drawn += torch.bincount(flat, minlength=len(self.drawn))
+        if self.decay:
+            new = torch.bincount(flat, minlength=len(self.drawn)).float()
+            self.counts.mul_(self.decay).add_(new, alpha=1 - self.decay)
+            self.sums.mul_(self.decay).add_(torch.zeros_like(self.sums).index_add_(0, flat, rows), alpha=1 - self.decay)
+            moved = self.counts > LEAST * (1 - self.decay)
+            means = (self.sums / self.counts.clamp(min=1e-9)[:, None]).to(self.embedding.weight.dtype)
+            self.embedding.weight.copy_(torch.where(moved[:, None], means, self.embedding.weight))
+
+
+class Quantizer(nn.Module):
+    """Owns the codebooks of frames, one for each level and group, and those of the voice."""
+
+    def __init__(self, config: TiCodec) -> None:
+        super().__init__()
+        self.groups, self.parts = config.groups, config.global_groups
+        for level in range(config.levels):
+            setattr(self, _level(level), nn.ModuleList(
+                Codebook(config.codes, config.dim // config.groups, config.decay) for _ in range(config.groups)))
+        self.levels = [_level(level) for level in range(config.levels)]
+        self.quantizer_modules_globaltokens = nn.ModuleList(
+            Codebook(config.global_codes, config.global_dim // config.global_groups, config.decay)
+            for _ in range(config.global_groups))
+
+    def frames(self, x: Tensor, losses: Losses) -> tuple[Tensor, Tensor]:
+        """Frames [B, dim, T] to those of their codes and the codes [B, T, levels x groups], level by level."""
+        left = x.transpose(1, 2)  # [B, T, dim]
+        total, codes = torch.zeros_like(left), []
+        for name in self.levels:
+            found, drawn = _coded(self._books(name), left, losses)
+            total, left = total + found, left - found
+            codes.append(drawn)
+        return total.transpose(1, 2), torch.cat(codes, -1)
+
+    def voice(self, x: Tensor, losses: Losses) -> tuple[Tensor, Tensor]:
+        """Voices [B, global_dim] to those of their tokens and the tokens [B, global_groups]."""
+        return _coded(self._books("quantizer_modules_globaltokens"), x, losses)
+
+    def tokens(self, x: Tensor) -> Tensor:
+        """Voices [B, global_dim] to their tokens [B, global_groups]; nothing is counted."""
+        books = self._books("quantizer_modules_globaltokens")
+        return torch.stack([book.nearest(part) for book, part in zip(books, x.chunk(self.parts, -1), strict=True)], -1)
+
+    def embed_frames(self, codes: Tensor) -> Tensor:
+        """Codes [B, T, levels x groups] to frames [B, dim, T]."""
+        per_level = torch.split(codes, self.groups, -1)  # type: ignore[no-untyped-call]  # torch has none here
+        vectors = [_embedded(self._books(name), part) for name, part in zip(self.levels, per_level, strict=True)]
+        return torch.stack(vectors).sum(0).transpose(1, 2)
+
+    def embed_voice(self, tokens: Tensor) -> Tensor:
+        """Tokens [B, global_groups] to voices [B, global_dim]."""
+        return _embedded(self._books("quantizer_modules_globaltokens"), tokens)
+
+    def remember(self, frames: Tensor, voice: Tensor) -> None:
+        """Let codebooks remember frames [B, dim, T] and voices [B, global_dim] that they did not code."""
+        for book, part in zip(self._books(self.levels[0]), frames.transpose(1, 2).chunk(self.groups, -1), strict=True):
+            book.remember(part)
+        for book, part in zip(self._books("quantizer_modules_globaltokens"), voice.chunk(self.parts, -1), strict=True):
+            book.remember(part)
+
+    def usage(self) -> dict[str, float]:
+        """Give the share of drawn codes of each level's codebooks, and of the voice's."""
+        names = {"codes" if level == 0 else f"codes_{level + 1}": name for level, name in enumerate(self.levels)}
+        return {word: _share(self._books(name)) for word, name in {
+            **names, "voice": "quantizer_modules_globaltokens"}.items()}
+
+    def revive(self, generator: Generator) -> int:
+        """Revive the unused codes of all codebooks; see Codebook."""
+        return sum(book.revive(generator) for name in (*self.levels, "quantizer_modules_globaltokens")
+                   for book in self._books(name))
+
+    def _books(self, name: str) -> list[Codebook]:
+        return [book for book in self.get_submodule(name).children() if isinstance(book, Codebook)]
+
+
+def clustered(vectors: Tensor, centres: Tensor) -> Tensor:
+    """Move centres [K, D] by a few rounds of k-means over vectors [M, D]; one that stands for none stays."""
+    for _ in range(ROUNDS):
+        labels = torch.cdist(vectors, centres).argmin(1)
+        counts = torch.bincount(labels, minlength=len(centres))[:, None]
+        sums = torch.zeros_like(centres).index_add_(0, labels, vectors)
+        centres = torch.where(counts > 0, sums / counts.clamp(min=1), centres)
+    return centres
+
+
+def _level(level: int) -> str:
+    return f"quantizer_modules{level + 1 if level else ''}"  # the public name; the first has no number
+
+
+def _coded(books: Sequence[Codebook], x: Tensor, losses: Losses) -> tuple[Tensor, Tensor]:
+    """Vectors [..., D] part by part to those of their codes [..., D] and the codes [..., parts]; losses are means."""
+    own = Losses()
+    found = [book(part, own) for book, part in zip(books, x.chunk(len(books), -1), strict=True)]
+    losses.commitment.append(torch.stack(own.commitment).mean())
+    if own.codebook:
+        losses.codebook.append(torch.stack(own.codebook).mean())
+    return torch.cat([vectors for vectors, _ in found], -1), torch.stack([codes for _, codes in found], -1)
+
+
+def _embedded(books: Sequence[Codebook], codes: Tensor) -> Tensor:
+    return torch.cat([book.embedding(codes[..., index]) for index, book in enumerate(books)], -1)
+
+
+def _share(books: Sequence[Codebook]) -> float:
+    return float(torch.stack([(book.drawn > 0).float().mean() for book in books]).mean())

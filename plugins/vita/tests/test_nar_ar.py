@@ -1,0 +1,165 @@
+"""Head nar_ar: what sees what, alone as in a batch, what is never emitted, and its contract. Its numbers: tests/parity."""
+
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+import torch
+from omnikit_vita.nar_ar import NarAr
+from omnikit_vita.nar_ar_choice import Choice
+from omnikit_vita.nar_ar_model import NarArHead, Text
+from torch import Tensor
+
+from omnikit.errors import DataError
+from omnikit.specs import CodecSpec, FeatureSpec
+from omnikit.streaming import SpeakingHead
+from omnikit.types import Features, Targets
+
+SIZES = NarAr(dim=16, layers=2, heads=2, ffn=24, limit=12)
+CODES, PARTS = 10, 2
+SPEC = CodecSpec(24000, Fraction(40), 1, CODES)
+
+
+@pytest.fixture
+def head() -> NarArHead:
+    torch.manual_seed(0)
+    return NarArHead(SIZES, PARTS, CODES).eval()
+
+
+def vectors(*counts: int) -> Features:
+    data = torch.randn(len(counts), max(counts), SIZES.dim * PARTS, generator=torch.Generator().manual_seed(1))
+    return Features(data, torch.tensor(counts))
+
+
+def targets(*rows: list[int]) -> Targets:
+    ids = torch.full((len(rows), max(map(len, rows))), -100)
+    for row, given in zip(ids, rows, strict=True):
+        row[:len(given)] = torch.tensor(given)
+    return Targets(ids, torch.tensor([len(row) for row in rows]))
+
+
+def logits(head: NarArHead, text: Tensor, codes: list[int]) -> Tensor:
+    return head(Text(text, torch.tensor([text.shape[1]])), torch.tensor([[head.sos, *codes]]))[0]
+
+
+def test_a_later_code_changes_nothing_before_it(head: NarArHead) -> None:
+    text = torch.randn(1, 5, SIZES.dim)
+    first, second = logits(head, text, [1, 2, 3, 4]), logits(head, text, [1, 2, 9, 4])
+    torch.testing.assert_close(first[:3], second[:3], rtol=0, atol=0)
+    assert not torch.equal(first[3:], second[3:])
+
+
+def test_text_is_read_in_both_directions(head: NarArHead) -> None:
+    text = torch.randn(1, 5, SIZES.dim)
+    changed = text.clone()
+    changed[0, 4] += 1.0
+    before, after = (head.read(Text(x, torch.tensor([5]))) for x in (text, changed))
+    assert (before[0, 0] - after[0, 0]).abs().max() > 1e-4
+
+
+def test_a_padded_batch_has_the_loss_of_its_rows(head: NarArHead) -> None:
+    features, wanted = vectors(4, 2), targets([1, 2, 3], [4, 5, 6, 7, 8])
+    alone = [head.loss(Features(features.data[r:r + 1, :n], features.lengths[r:r + 1]), targets(row)) * (len(row) + 1)
+             for r, (n, row) in enumerate(((4, [1, 2, 3]), (2, [4, 5, 6, 7, 8])))]
+    torch.testing.assert_close(head.loss(features, wanted), sum(alone) / 10)  # 8 codes and 2 ends
+
+
+def test_gradients_reach_every_weight_but_the_padding(head: NarArHead) -> None:
+    head.loss(vectors(4, 2), targets([1, 2, 3], [4, 5])).backward()  # type: ignore[no-untyped-call]  # torch has none
+    assert all(weights.grad is not None and weights.grad.abs().sum() > 0 for weights in head.parameters())
+
+
+def test_spoken_step_by_step_as_taught_at_once(head: NarArHead) -> None:
+    text, codes = torch.randn(1, 5, SIZES.dim), [1, 7, 7, 2]
+    with torch.no_grad():
+        state = head.begin(Text(text, torch.tensor([5])), None, 5)
+        steps = torch.stack([head.step(code, state) for code in [head.sos, *codes]])
+        torch.testing.assert_close(steps, logits(head, text, codes), atol=1e-5, rtol=1e-5)
+
+
+def test_what_is_spoken_is_what_is_decoded_and_the_same_again(head: NarArHead) -> None:
+    assert isinstance(head, SpeakingHead)
+    features = vectors(4, 2)
+    first = head.decode(features)
+    assert first == head.decode(features)
+    assert list(head.speak(Features(features.data[1:, :2], features.lengths[1:]))) == first[1]
+
+
+def test_ids_that_the_codebook_lacks_are_never_emitted(head: NarArHead) -> None:
+    with torch.no_grad():
+        head.out_fnn.bias[[head.bos, head.sos, head.pad]] = 100.0
+    assert all(code < CODES for code in head.decode(vectors(4))[0])
+
+
+def test_a_sentence_at_the_limit_says_so(head: NarArHead) -> None:
+    with torch.no_grad():
+        head.out_fnn.bias[head.eos] = -100.0
+    utterance = head.speak(vectors(4))
+    assert len(list(utterance)) == SIZES.limit
+    assert utterance.cut
+
+
+def test_a_sentence_that_ends_is_not_cut(head: NarArHead) -> None:
+    with torch.no_grad():
+        head.out_fnn.bias[head.eos] = 100.0
+    utterance = head.speak(vectors(4))
+    assert (list(utterance), utterance.cut) == ([], False)
+
+
+@pytest.mark.parametrize(("way", "expected"), [("usual", [2.0, -4.0]), ("original", [0.5, -1.0])])
+def test_penalty_as_usually_meant_and_as_the_original(way: str, expected: list[float]) -> None:
+    choice = Choice(replace(SIZES, penalty=2.0, window=5, penalty_as=way), CODES + 2)  # type: ignore[arg-type]  # both are ways
+    choice.chosen += [0, 1, 0, 0] if way == "original" else [0, 1, 0]
+    logits = torch.zeros(CODES + 4)
+    logits[:2] = torch.tensor([4.0, -2.0])
+    assert choice.penalised(logits)[:2].tolist() == expected
+
+
+def test_greedy_takes_the_best() -> None:
+    logits = torch.arange(CODES + 4.0)
+    logits[CODES + 2] = 0.0
+    assert Choice(replace(SIZES, top_k=1), CODES + 2)(logits) == CODES - 1
+
+
+def test_codes_of_another_codec_are_refused(head: NarArHead) -> None:
+    with pytest.raises(DataError, match=r"codes from 1 to 12, but the codec has 0 to 9; encode its speech with this codec"):
+        head.loss(vectors(2), targets([1, 12]))
+
+
+@pytest.mark.parametrize(("spec", "clause"), [
+    (replace(SPEC, codebooks=8), "it emits one codebook, but the codec has 8"),
+    (replace(SPEC, cardinality=256), "it was made for 1024 codes, but the codec has 256"),
+    (replace(SPEC, cardinality=1024), None),
+], ids=["codebooks", "cardinality", "fits"])
+def test_handshake_with_codecs(spec: CodecSpec, clause: str | None) -> None:
+    assert replace(SIZES, cardinality=1024).codes(spec) == clause
+
+
+def test_an_embedding_that_cannot_be_cut_is_refused() -> None:
+    assert "24 is no multiple of" in (SIZES.reads(FeatureSpec(24, count=1)) or "")
+    assert SIZES.reads(FeatureSpec(32, count=1)) is None
+
+
+@pytest.mark.parametrize(("fields", "sentence"), [
+    ({"top_k": 0}, "top_k is 0, but must be at least 1"), ({"dim": 18, "heads": 4}, "must be a multiple of 2 x heads"),
+    ({"penalty": 0.5}, "penalty is 0.5 with window 0, but must be at least 1 with at least 0"),
+], ids=["top_k", "dim", "penalty"])
+def test_impossible_settings_are_refused(fields: dict[str, float], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        NarAr(**fields)  # type: ignore[arg-type]  # numbers from a table
+
+
+def test_packed_layers_follow_the_weights_and_are_close(head: NarArHead) -> None:
+    text = Text(torch.randn(1, 5, SIZES.dim), torch.tensor([5]))
+    found = {}
+    for name in ("before", "after"):
+        for kind in ("float32", "int8"):
+            head.config = replace(SIZES, speaks_in=kind)  # type: ignore[arg-type]  # both are formats
+            with torch.no_grad():
+                found[name, kind] = head.step(head.sos, head.begin(text, None, 2))
+        with torch.no_grad():
+            head.layers[0].mlp.down_proj.weight *= -3.0  # type: ignore[union-attr,operator]  # a layer's
+    for name in ("before", "after"):  # 8 bits leave 1 in 127 of a row's largest weight
+        torch.testing.assert_close(found[name, "int8"], found[name, "float32"], atol=0.05, rtol=0.05)
+    assert not torch.equal(found["before", "int8"], found["after", "int8"])
+    assert not any("packed" in key for key in head.state_dict())

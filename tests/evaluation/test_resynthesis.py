@@ -1,0 +1,87 @@
+"""Doubles' answers through their codec alone: what is heard, what is counted, and what is refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from doubles import Box, BoxModule, make_plan, make_recogniser, write_tokenizer
+
+from omnikit.commands.check_head import run, table
+from omnikit.errors import PlanError, RunError
+from omnikit.evaluation import resynthesis
+from omnikit.evaluation.resynthesis import Resynthesis, resynthesised
+from omnikit.plan import Plan
+from omnikit.recipe import Evaluate
+from omnikit.training.runs import find
+from omnikit.training.stage import run_stages
+
+FINE = Box(81)  # tells all eight words from each other
+
+
+def finely(plan: Plan) -> Plan:
+    """Give a plan whose codec is FINE."""
+    return replace(plan, outputs=plan.outputs | {"speech": replace(plan.outputs["speech"], codec=FINE, codes=FINE.spec)})
+
+
+class Trained:
+    """A recogniser, and a run of which only the stage that fits its codec is finished."""
+
+    def __init__(self, folder: Path) -> None:
+        tokenizer = write_tokenizer(folder)
+        whole = finely(make_plan(tokenizer))
+        first = {name: whole.recipe.stages[name] for name in ("listen", "units")}
+        self.folder, self.plans = folder, {"model": whole, "ear": make_recogniser(tokenizer, steps=150)}
+        for name, plan in (("model", finely(make_plan(tokenizer, only=first))), ("ear", self.plans["ear"])):
+            run_stages(plan, folder / name, "")
+
+    def heard(self, patch: pytest.MonkeyPatch, plan: Plan | None = None, ear: str | None = "ear") -> dict[str, Resynthesis]:
+        plans = self.plans | ({"model": plan} if plan else {})
+        patch.setattr(resynthesis, "load_plan", lambda path: plans[find(path).name])  # doubles are not installed
+        return resynthesised(self.folder / "model", self.folder / ear if ear else None, limit=20)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return Trained(tmp_path_factory.mktemp("trained"))
+
+
+def test_codec_that_keeps_the_words_is_understood_before_a_head_is_trained(
+        trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = trained.heard(monkeypatch)["echo"]
+    assert found.rows == 20 and found.wer and found.natural_wer
+    assert found.wer.value == found.natural_wer.value < 0.05  # a box gives its words back as they were
+    assert found.usage == pytest.approx(8 / 81)  # eight words
+    assert 7 < found.perplexity <= 8 and found.mel_distance is None  # runs are merged
+
+
+def test_codec_that_loses_the_words_is_found_out(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BoxModule, "encode", lambda self, wave: torch.full((len(wave) // 5,), 3))
+    found = trained.heard(monkeypatch)["echo"]
+    assert found.wer and found.wer.value > 0.5 and found.perplexity == 1
+
+
+def test_codec_that_was_not_trained_is_refused(trained: Trained, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(resynthesis, "is_done", lambda folder, plan, name: False)
+    with pytest.raises(RunError, match=r"model holds no finished stage that trained speech\.codec; train it first with"):
+        trained.heard(monkeypatch)
+
+
+def test_nothing_to_hear_or_nobody_who_hears_is_refused(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = trained.plans["model"]
+    with pytest.raises(PlanError, match=r"doubles/tiny names no evaluate\.recogniser, so nobody can hear its codec"):
+        trained.heard(monkeypatch, ear=None)
+    silent = replace(plan, recipe=replace(plan.recipe, evaluate=Evaluate({})))
+    with pytest.raises(PlanError, match=r"No dataset under evaluate\.data of doubles/tiny has spoken answers with their text"):
+        trained.heard(monkeypatch, silent)
+    dumb = replace(plan, outputs={name: outlet for name, outlet in plan.outputs.items() if name != "speech"})
+    with pytest.raises(PlanError, match="doubles/tiny has no codec that makes codes of waves and waves of codes"):
+        trained.heard(monkeypatch, dumb)
+
+
+def test_command_prints_a_line_for_each_dataset(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    found = {"heard": Resynthesis(20, None, None, None, 0.512, 0.25, 12.34)}
+    monkeypatch.setattr(resynthesis, "resynthesised", lambda *given: found if given == ("a/run", None, 5) else {})
+    assert run(["a/run", "--limit", "5"]) == 0
+    assert capsys.readouterr().out == table(found)
+    assert table(found).splitlines()[1].split() == ["heard", "20", "-", "-", "-", "0.51", "25%", "12.3"]

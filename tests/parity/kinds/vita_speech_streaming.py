@@ -1,0 +1,74 @@
+"""VITA-1.5's speech as it is made: codes one by one, overlapping chunks of them decoded, the wave cut where it is quiet.
+
+The weights are those of two other cases, which lie beside this one: a codec's and a speech decoder's.
+"""
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import torch
+from omnikit_vita.ticodec_model import TiCodecModel
+from omnikit_vita.ticodec_overlap import Overlapped
+from parity.case import Case, ReplayError
+from parity.kinds import ticodec, vita_speech_decoder
+from torch import Tensor
+
+from omnikit.types import Features
+
+CHUNK, PADDING, WINDOW, THRESHOLD = 40, 10, 2401, 0.01  # of the original's function, where a run does not say
+
+
+def matches(case: Case) -> bool:
+    return "codec_upsample_rate" in case.config and not case.weights
+
+
+def replay(case: Case) -> None:
+    sizes = case.scratch / "codec"
+    sizes.mkdir()
+    codec = ticodec.built(beside(case, "codec"), sizes)
+    codec.voice.copy_(torch.tensor(case.config["global_tokens"]))
+    head = vita_speech_decoder.built(beside(case, "decoder"))
+    head.config = replace(head.config, top_k=1, window=0)
+    for facts in case.words_out["runs"]:
+        hidden = case.inputs[facts["hidden"]]
+        codes = list(head.speak(Features(hidden, torch.tensor([hidden.shape[1]]))))
+        case.equal(f"runs[{facts['index']}] tokens", codes, facts["tokens"])
+        speak(case, codec, facts, torch.tensor(codes))
+
+
+def beside(case: Case, key: str) -> Case:
+    """Give the case that holds the weights which the configuration names as ../NAME."""
+    found = re.search(r"\.\./(\w+)", str(case.config[key]))
+    folder = case.folder.parent / found[1] if found else case.folder
+    if not found or not (folder / "case.json").is_file():
+        raise ReplayError(f"its {key} is {case.config[key]!r}, which does not lie beside it")
+    return Case(folder, case.scratch)
+
+
+def speak(case: Case, codec: TiCodecModel, facts: dict[str, Any], codes: Tensor) -> None:
+    """Hand codes over one by one, and compare what was decoded, the segments, and the wave; ours, exact, is the wave of all."""
+    said, name = facts["params"], f"run{facts['index']}"
+    chunk, threshold = said.get("codec_chunk_size", CHUNK), said.get("seg_threshold", THRESHOLD)
+    config = replace(codec.config, stream="overlap", first_chunk=chunk, padding=said.get("codec_padding_size", PADDING),
+                     quiet_window=said.get("N", WINDOW), first_threshold=threshold)
+    calls: list[dict[str, int]] = []
+
+    def decode(given: Tensor) -> Tensor:
+        wave = codec.decode(given)
+        calls.append({"codes_in_call": len(given), "samples_out": len(wave)})
+        return wave
+
+    state = Overlapped(config, decode)
+    pieces = [state.step(codes[place:place + 1, None], last=False) for place in range(len(codes))]
+    pieces = [piece for piece in [*pieces, state.step(codes[:0, None], last=True)] if len(piece)]
+    wave = torch.cat(pieces)
+    case.equal(f"runs[{facts['index']}] codec_calls", calls, facts["codec_calls"])
+    lengths = [len(piece) for piece in pieces]
+    case.equal(f"runs[{facts['index']}] segment_lengths", lengths, facts["segment_lengths"])
+    case.equal(f"{name}_segment_lengths", torch.tensor(lengths), case.outputs[f"{name}_segment_lengths"])
+    case.equal(f"runs[{facts['index']}] total_samples", len(wave), facts["total_samples"])
+    case.close(f"{name}_wav", wave[None, None], atol=case.limit("wav_atol", "atol", 5e-5))
+    apart = (wave - codec.decode(codes)).abs().max()
+    case.close(f"{name} off the wave of all codes", apart, expected=torch.tensor(facts["max_abs_diff_to_non_streaming_decode"]),
+               atol=2 * case.limit("wav_atol", "atol", 5e-5))

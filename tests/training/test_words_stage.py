@@ -1,0 +1,111 @@
+"""A stage whose head reads words: trained with the embedding table alone, then speaking in a session."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from small import write_recipe
+
+import omnikit
+from omnikit.data.media import save_audio
+from omnikit.errors import DataError, PlanError
+from omnikit.inference.session import restore
+from omnikit.model import OmniModel
+from omnikit.plan import Plan, make
+from omnikit.training import stage as staging
+from omnikit.training.freeze import hashes
+from omnikit.training.runs import WEIGHTS
+
+HEAD = ("/speech/head: ctc_units_tiny_random", "/speech/head: nar_ar_tiny_random\n  - /speech/normaliser: vita_text")
+STEPS = [f"stages.{stage}.{key}" for stage in ("understand", "speak") for key in ("trainer.max_steps=60", "optim.lr=3e-3")]
+ROWS = [("how many", "One. And then two!", [1, 2, 3, 4]), ("what", "nothing at all", [7, 7, 9])]
+
+
+def row(number: int, asked: str, said: str, codes: list[int]) -> dict[str, object]:
+    answer = [{"type": "text", "text": said}, {"type": "audio", "path": "a.wav", "codes": codes}]
+    return {"id": f"r{number}", "messages": [{"role": "user", "content": [{"type": "text", "text": asked}]},
+                                             {"role": "assistant", "content": answer}]}
+
+
+def planned(folder: Path, *overrides: str) -> Plan:
+    rows = [row(number, *facts) for number, facts in enumerate(ROWS)]
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    save_audio(folder / "a.wav", np.zeros(16, dtype=np.float32), 16000)
+    recipe = write_recipe(folder, HEAD, ("[text, audio, answer, codes]", "[text, answer, codes]"),
+                          ("{path: rows.jsonl", f"{{path: {folder / 'rows.jsonl'}"),
+                          ("train: {audio: {projector: full}, backbone: full}", "train: {backbone: full}"))
+    settings = ["speech.head.limit=40", "speech.head.top_k=1", "generate.max_new_tokens=24"]
+    return make(omnikit.compose(str(recipe), [*settings, *STEPS, *overrides]))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path, dict[str, set[str]]]:
+    folder, built = tmp_path_factory.mktemp("words"), {}
+    plan, assemble = planned(folder), staging.assemble
+
+    def seen(plan: Plan, stage: staging.StagePlan, run: Path) -> OmniModel:
+        model = assemble(plan, stage, run)
+        built[stage.name] = {name for name, _ in model.named_parameters() if name.startswith("backbone")}
+        return model
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(staging, "assemble", seen)
+        staging.run_stages(plan, folder / "run", "name: small\n")
+    return plan, folder / "run", built
+
+
+def test_of_the_backbone_the_table_alone_is_in_memory(trained: tuple[Plan, Path, dict[str, set[str]]]) -> None:
+    plan, _, built = trained
+    assert plan.stages["speak"].used == ("backbone", "speech.head")
+    assert built["speak"] == {"backbone.model.embed_tokens.weight"} < built["understand"]
+
+
+def test_the_table_is_the_one_that_was_trained(trained: tuple[Plan, Path, dict[str, set[str]]]) -> None:
+    plan, run, _ = trained
+    model = staging.assemble(plan, plan.stages["speak"], run)
+    stored = load_file(run / "understand" / WEIGHTS)["backbone.model.embed_tokens.weight"]
+    assert torch.equal(model.get_submodule("backbone").get_parameter("model.embed_tokens.weight"), stored)
+
+
+def test_a_fresh_table_is_that_of_the_whole_backbone(tmp_path: Path) -> None:
+    plan = planned(tmp_path)
+    table, whole = (OmniModel(plan, ["backbone"], kind).get_submodule("backbone") for kind in ("fresh", None))
+    assert torch.equal(table.get_parameter("model.embed_tokens.weight"), whole.get_parameter("model.embed_tokens.weight"))
+
+
+def test_it_speaks_what_it_was_taught_streamed_as_whole(trained: tuple[Plan, Path, dict[str, set[str]]]) -> None:
+    plan, run, _ = trained
+    session = restore(plan, run)
+    written = json.loads((run / "understand" / "lock.json").read_text())["weights_after"]["backbone"]
+    assert hashes(session.model)["backbone"] == written
+    answer, events = session.answer(text="how many"), list(session.stream(text="how many", omega=5))
+    assert answer.codes == sum((event.codes for event in events), ()) == (1, 2, 3, 4)
+    waves = [event.waveform for event in events if event.waveform is not None]
+    np.testing.assert_allclose(np.concatenate(waves), answer.waveform, atol=1e-5)
+
+
+def test_speech_without_words_is_named(tmp_path: Path) -> None:
+    plan = planned(tmp_path)
+    samples = [plan.readers["rows"].build()[0]]
+    collate = staging.collator(plan, plan.stages["speak"], OmniModel(plan, ["speech.head"]))
+    said = samples[0].messages[-1].content[0]
+    object.__setattr__(said, "text", "☞")
+    with pytest.raises(DataError, match="Row r0 has speech in an answer without words, but branch speech learns to speak"):
+        collate(samples)
+
+
+def test_a_head_too_wide_for_the_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match=r"speech.head cannot read the embedding it taps \(128 wide\): it cuts .* parts 96"):
+        planned(tmp_path, "speech.head.dim=96")
+
+
+def test_a_head_with_a_prefix_of_hidden_states_speaks_too(tmp_path: Path) -> None:
+    plan = planned(tmp_path, "speech.head.prefix=true")
+    staging.run_stages(plan, tmp_path / "run", "name: small\n")
+    assert not plan.stages["speak"].table
+    session = restore(plan, tmp_path / "run")
+    answer, events = session.answer(text="how many"), list(session.stream(text="how many", omega=5))
+    assert answer.codes == sum((event.codes for event in events), ()) == (1, 2, 3, 4)
