@@ -19,11 +19,9 @@ from transformers import WhisperFeatureExtractor
 GOLDENS = Path(__file__).parent / "goldens"
 ASKS = "<speech>\nPlease directly answer the questions in the user's speech."
 CASES = (
-    "dynamic_tiling", "llama_omni_full", "llama_omni_prompt", "mel_whisper", "streaming_speech_encoder",
-    "ticodec_small", "unit_hifigan", "video_sampling", "vita15_slow_fast_pooling", "vita_speech_decoder", "vita_speech_decoder_prefix",
-    "vita_tts_text_rules",
-    "whale_audio_encoder", "whale_fbank",
-    "vita_speech_streaming",
+    "dynamic_tiling", "llama_omni_full", "llama_omni_prompt", "mel_whisper", "streaming_speech_encoder", "ticodec_small",
+    "unit_hifigan", "video_sampling", "vita15_slow_fast_pooling", "vita_speech_decoder", "vita_speech_decoder_prefix",
+    "vita_speech_streaming", "vita_tts_text_rules", "whale_audio_encoder", "whale_fbank",
 )
 
 
