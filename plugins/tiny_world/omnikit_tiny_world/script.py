@@ -18,6 +18,7 @@ HEARD = {
     "zh": ("cmn", "cmn+f1", "cmn+f2", "cmn+f4", "cmn+f5", "cmn+m1", "cmn+m3", "cmn+m7"),
 }  # voices in training
 UNSEEN = {"en": "en-us+f3", "zh": "cmn+f3"}  # never heard in training
+ANSWERS = {"en": "en-us+f1", "zh": "cmn+m2"}  # the one voice of all answers
 SPEEDS, PITCHES = (150, 210), (35, 65)  # words per minute and espeak-ng's pitch
 TAKES, FEW = 16, 48  # recordings of one sentence, at most; of one of the few questions about pictures
 BABBLE = 5  # voices at once
@@ -92,6 +93,12 @@ def rows(config: TinyWorld, size: int) -> list[Row]:
             row = replace(row, asked=drawled(row.asked, language, chance), state="audio")  # as if it were heard
         result.append(row)
     return result
+
+
+def answering(row: Row) -> Utterance:
+    """Say a row's answer, always alike."""
+    assert row.answer is not None, "views that are voiced have answers"
+    return Utterance(row.answer, ANSWERS[row.language], 160, 50)
 
 
 def take(text: str, language: str, split: str, chance: random.Random) -> Utterance:

@@ -9,7 +9,7 @@ from omnikit_tiny_world import recordings, sounds
 from omnikit_tiny_world.config import VIEWS, TinyWorld
 from omnikit_tiny_world.model import TinyCorpus
 from omnikit_tiny_world.recordings import Recordings
-from omnikit_tiny_world.script import HEARD, UNSEEN
+from omnikit_tiny_world.script import ANSWERS, HEARD, UNSEEN
 
 from omnikit.errors import DataError
 from omnikit.types import Part, Sample
@@ -97,9 +97,25 @@ def test_a_recording_is_what_the_voice_says_in_both_languages() -> None:
 def test_every_voice_exists() -> None:
     from omnikit_espeak.library import facts
 
-    for voice in (*HEARD["en"], *HEARD["zh"], *UNSEEN.values()):
+    for voice in (*HEARD["en"], *HEARD["zh"], *UNSEEN.values(), *ANSWERS.values()):
         language, _, variant = voice.partition("+")
         assert language in facts().voices and (not variant or variant in facts().variants), voice
+
+
+def test_a_voiced_answer_is_said_in_one_voice_whoever_asks() -> None:
+    from omnikit_espeak.config import Espeak
+
+    said = {}
+    for view in ("text", "speech"):
+        corpus = built(view, 40, voiced=True)
+        assert "speech" in corpus.config.provides
+        for index in range(40):
+            sample = corpus[index]
+            text, sound = sample.messages[1].content
+            assert sound.text == text.text and sound.audio is not None
+            np.testing.assert_array_equal(sound.audio, said.setdefault(text.text, sound.audio))
+    wave, _ = Espeak().build().speak("eight", ANSWERS["en"], 160, 50)
+    np.testing.assert_allclose(said["eight"], wave, atol=1 / 32767)
 
 
 def test_a_reader_travels_without_its_samples() -> None:
@@ -206,9 +222,10 @@ def test_pictures_and_films_need_no_recording(tmp_path: Path, monkeypatch: pytes
         ({"noisy": 2.0}, r"noisy is 2\.0, but a share lies between 0 and 1"),
         ({"spoken": 0.5}, r"spoken is 0\.5, but only spoken_pictures, spoken_films, speech, dictation may be written instead"),
         ({"view": "text", "told": 0.5}, r"told is 0\.5, but only captions, film_captions, pictures, films may be told instead"),
+        ({"view": "reading", "voiced": True}, "voiced is true, but rows of reading have no answers to speak"),
         ({"drawled": -0.1}, r"drawled is -0\.1, but a share lies between 0 and 1"),
     ],
-    ids=["split", "view", "language", "size", "noisy", "spoken", "told", "drawled"],
+    ids=["split", "view", "language", "size", "noisy", "spoken", "told", "voiced", "drawled"],
 )
 def test_impossible_settings_are_refused(fields: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
