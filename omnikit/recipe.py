@@ -68,6 +68,7 @@ class Run:
         devices: 1 in this version, and so is strategy "auto".
         workers: processes that load data; 0 loads in this one.
         log_every: steps between two rows of metrics.csv.
+        window: batches whose rows are sorted by length together: less padding, but the rows of a batch are alike; 1: none.
         pack: positions of a row that several conversations share, each as if it were alone; None gives each its own row.
     """
 
@@ -81,6 +82,7 @@ class Run:
     strategy: Literal["auto"] = "auto"
     workers: int = 0
     log_every: int = 10
+    window: int = field(default=50, metadata=LATER)
     pack: int | None = field(default=None, metadata=LATER)
 
 

@@ -16,7 +16,7 @@ from omnikit.supplies import check_supplies
 from omnikit.wiring import BACKBONE_TAPS, Inlet, Outlet
 
 _COUNTS = {"batch_size": 1, "accumulate": 1, "max_steps": 1, "max_epochs": 1, "log_every": 1, "workers": 0,
-           "pack": 1}  # key: least
+           "window": 1, "pack": 1}  # key: least
 _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {  # every comparison is false for nan
     "lr": ("above 0", lambda value: value > 0),
     "weight_decay": ("at least 0", lambda value: value >= 0),

@@ -36,7 +36,8 @@ def look(recipe: str, overrides: list[str], name: str | None, rows: int, page: P
     readers = {dataset: plan.readers[dataset].build() for dataset in stage.datasets}
     mixture = Mixture(readers, plan.pictures)
     seed = plan.recipe.seed + list(plan.stages).index(stage.name)
-    picks = max(islice(Buckets(mixture, stage.stage.data, rows, seed), 2), key=len)  # one batch of a pass may be short
+    buckets = Buckets(mixture, stage.stage.data, rows, seed, window=stage.stage.trainer.window)
+    picks = max(islice(buckets, 2), key=len)  # one batch of a pass may be short
     picks = _with_each(picks, stage.datasets)
     named = ", ".join(dict.fromkeys(pick[0] for pick in picks))
     title = f"{recipe}, stage {stage.name}: {len(picks)} row{'s'[: len(picks) > 1]} of {named}"

@@ -12,7 +12,6 @@ from omnikit.protocols import Reader
 from omnikit.specs import PictureSpec
 from omnikit.types import Batch, Part, Sample
 
-WINDOW = 50  # batches that are sorted together
 CHARACTERS_PER_SECOND = 15.0  # of speech, roughly; weighs text against sound when rows are sorted by length
 SECONDS_PER_TILE = 20.0  # seconds of speech with as many vectors as a tile or a frame has, roughly (VITA-1.5)
 T = TypeVar("T")
@@ -81,12 +80,13 @@ class Buckets(Sampler[list[Pick]]):
         shares: dataset → share, any positive numbers.
         batch_size: rows in a batch.
         seed: decides the order; the same seed gives the same batches.
+        window: batches that are sorted together; 1 sorts none and looks at no length.
         rank, world: this process takes every world-th batch.
     """
 
     def __init__(self, mixture: Mixture, shares: Mapping[str, float], batch_size: int, seed: int, *,
-                 rank: int = 0, world: int = 1) -> None:
-        self.mixture, self.batch_size, self.rank, self.world = mixture, batch_size, rank, world
+                 window: int = 50, rank: int = 0, world: int = 1) -> None:
+        self.mixture, self.batch_size, self.window, self.rank, self.world = mixture, batch_size, window, rank, world
         self.shares = Shares(mixture, shares, seed)
         self._passes = 0
         self._sizes: dict[Pick, float] = {}
@@ -98,7 +98,7 @@ class Buckets(Sampler[list[Pick]]):
     def __iter__(self) -> Iterator[list[Pick]]:
         picks, generator = self.shares.picks(self._passes)
         self._passes += 1
-        window = WINDOW * self.batch_size
+        window = self.window * self.batch_size
         batches = (batch for at in range(0, len(picks), window) for batch in self._window(picks[at:at + window], generator))
         for index, batch in enumerate(batches):
             if index >= len(self) * self.world:
@@ -107,7 +107,7 @@ class Buckets(Sampler[list[Pick]]):
                 yield batch
 
     def _window(self, picks: list[Pick], generator: torch.Generator) -> list[list[Pick]]:
-        ordered = sorted(picks, key=self._size)
+        ordered = sorted(picks, key=self._size) if self.window > 1 else picks
         size = self.batch_size
         return shuffled([ordered[at:at + size] for at in range(0, len(ordered), size)], generator)
 

@@ -9,11 +9,12 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from omnikit.data.collate import Collator
-from omnikit.data.datamodule import WINDOW, Mixture, Pick, Shares, shuffled
+from omnikit.data.datamodule import Mixture, Pick, Shares, shuffled
 from omnikit.data.signals import questions
 from omnikit.types import Batch, Sample, Targets
 
 Pack = tuple[Pick, ...]
+WINDOW = 50  # batches that are filled together
 MEASURED = 20000  # samples before the first step, where the length of a pass is wanted
 MARGIN = 0.02  # for what the mean of so many may be wrong by
 

@@ -179,7 +179,8 @@ def batches(stage: StagePlan, mixture: Mixture, collate: Collator, seed: int) ->
     """Give the loader of a stage: batches of rows of similar length, or of packed rows where the stage packs."""
     run = stage.stage.trainer
     if run.pack is None:
-        return loader(mixture, Buckets(mixture, stage.stage.data, run.batch_size, seed), collate, run.workers)
+        buckets = Buckets(mixture, stage.stage.data, run.batch_size, seed, window=run.window)
+        return loader(mixture, buckets, collate, run.workers)
     packs = Packs(mixture, Shares(mixture, stage.stage.data, seed), Lengths(collate), batch_size=run.batch_size, pack=run.pack,
                   passes=run.max_epochs)
     if run.max_epochs is not None:

@@ -53,6 +53,15 @@ def test_rows_of_a_batch_are_of_similar_length() -> None:
     assert all(longest <= shortest for (_, longest), (shortest, _) in pairwise(ranges))
 
 
+def test_a_window_of_one_batch_sorts_nothing_and_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Mixture, "size", lambda self, pick: pytest.fail(f"{pick} was measured"))
+    sampler = buckets({"a": 1.0, "b": 1.0}, window=1)
+    drawn, _ = sampler.shares.picks(0)
+    assert sorted(flat(list(sampler))) == sorted(drawn)
+    assert {frozenset(batch) for batch in buckets({"a": 1.0, "b": 1.0}, window=1)} == {
+        frozenset(drawn[at:at + 4]) for at in range(0, len(drawn), 4)}
+
+
 def test_ranks_share_a_pass_without_overlap() -> None:
     first, second = (flat(list(buckets(rank=rank, world=2))) for rank in range(2))
     assert not set(first) & set(second)

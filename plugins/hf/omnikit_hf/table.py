@@ -36,11 +36,11 @@ class HFTable(nn.Module):
         if fresh and config.weights:
             values = read(config.weights, f"{whole.model.base_model_prefix}.{name.partition('.')[2]}.weight").to(dtype)
         elif fresh:  # the table's numbers come after others of the same generator, so the whole is built and let go
-            values = cast(Tensor, HFBackbone(config).model.get_input_embeddings().weight.detach())
+            values = cast(nn.Embedding, HFBackbone(config).model.get_input_embeddings()).weight.detach()
         else:
             values = torch.empty(config.vocabulary, config.dim, dtype=dtype)
         self.path = name
-        self._attach(name.split("."), nn.Embedding.from_pretrained(values, freeze=False))
+        self._attach(name.split("."), nn.Embedding(values.shape[0], values.shape[1], _weight=values))
 
     def embed(self, tokens: Tensor) -> Tensor:
         """tokens [B, L] to vectors [B, L, D]."""
