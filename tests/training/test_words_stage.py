@@ -70,6 +70,14 @@ def test_the_table_is_the_one_that_was_trained(trained: tuple[Plan, Path, dict[s
     assert torch.equal(model.get_submodule("backbone").get_parameter("model.embed_tokens.weight"), stored)
 
 
+def test_a_finished_stage_that_used_the_table_alone_is_not_run_again(trained: tuple[Plan, Path, dict[str, set[str]]]) -> None:
+    plan, run, _ = trained
+    before, after = (json.loads((run / stage / "lock.json").read_text())[f"weights_{when}"]["backbone"]
+                     for stage, when in (("speak", "before"), ("understand", "after")))
+    assert before == after
+    assert [row.skipped for row in staging.run_stages(plan, run, "name: small\n")] == [True, True]
+
+
 def test_a_fresh_table_is_that_of_the_whole_backbone(tmp_path: Path) -> None:
     plan = planned(tmp_path)
     table, whole = (OmniModel(plan, ["backbone"], kind).get_submodule("backbone") for kind in ("fresh", None))
