@@ -145,7 +145,7 @@ def _run(plan: Plan, stage: StagePlan, folder: Path, partial: Path) -> Row:
         model.cpu()
     after = hashes(model)
     check_unmoved(before, after, stage.trained, stage.name)
-    before, after = (_recorded(stage, folder, found) for found in (before, after))
+    before, after = (lock.recorded(stage, folder, found) for found in (before, after))
     frozen = {part: digest for part, digest in after.items() if part not in stage.trained}
     checkpoint.save(partial / WEIGHTS, {p: m for p, m in model.parts().items() if p in stage.trained}, frozen)
     row = Row(stage.name, stage.trained, steps, time.monotonic() - start, numbers)
@@ -154,16 +154,6 @@ def _run(plan: Plan, stage: StagePlan, folder: Path, partial: Path) -> Row:
         "part_files": lock.part_files(plan, stage), "weights_before": before, "weights_after": after, "numbers": numbers,
         "data": {name: lock.data_fingerprint(reader) for name, reader in readers.items()}})
     return row
-
-
-def _recorded(stage: StagePlan, folder: Path, found: dict[str, str]) -> dict[str, str]:
-    """Give hashes as they are kept: of a backbone whose table alone is here that of the whole, as its stage wrote it."""
-    if not stage.table:
-        return found
-    kept, origin = {part: digest for part, digest in found.items() if part != "backbone"}, stage.origins.get("backbone")
-    if origin is None:
-        return kept | {"backbone.table": found["backbone"]}
-    return kept | {"backbone": checkpoint.hashes(folder / origin / WEIGHTS)[0]["backbone"]}
 
 
 def _import(plan: Plan, stage: StagePlan, partial: Path) -> Row:
