@@ -155,8 +155,8 @@ class TiCodecModel(nn.Module):
         try:
             voice = replace(self.config, voice=ticodec_files.voice(place)).voice  # type: ignore[arg-type]  # it checks them
         except (RunError, TypeError, ValueError) as error:
-            raise ConfigError(f"speech.codec.weights: the global_tokens beside {place} are no voice of this codec: {error}; give"
-                              " the codec the sizes of its model.json, or set speech.codec.voice.") from error
+            raise ConfigError(f"speech.codec.weights: the global_tokens beside {place} are no voice of this codec: {error};"
+                              " give the codec the sizes of its model.json, or set speech.codec.voice.") from error
         if voice:
             self.voice.copy_(torch.tensor(voice))
 
