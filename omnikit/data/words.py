@@ -34,7 +34,8 @@ class Words:
         """
         if self._alone and len(said(sample.messages)) > 1:
             raise DataError(f"Row {sample.id} has several answers, but branch {self.branch} takes hidden states beside the"
-                            " words and learns from conversations with one answer; cut the row into several.", kind="several answers")
+                            " words and learns from conversations with one answer; cut the row into several.",
+                            kind="several answers")
         found = [self.ids("".join(part.text or "" for part in message.content if part.type == "text"))
                  for message, _ in spoken_answers(sample)]
         if not all(found):

@@ -109,10 +109,11 @@ def _rows(plan: Plan, dataset: str, limit: int) -> Iterator[tuple[Sample, Part, 
     reader = plan.readers[dataset].build()
     for index in spread(len(reader), limit):
         sample = reader[index]
-        answers = [(parts[0], *said([message])) for message, parts in spoken_answers(sample)
+        answers = [(parts[0], said([message])[0]) for message, parts in spoken_answers(sample)
                    if len(parts) == 1 and (parts[0].path or parts[0].audio is not None)]
         if answers and answers[-1][1].strip():
-            yield sample, *answers[-1]
+            part, text = answers[-1]
+            yield sample, part, text
 
 
 @torch.no_grad()

@@ -41,7 +41,7 @@ class HFTable(nn.Module):
             values = torch.empty(config.vocabulary, config.dim, dtype=dtype)
             if fresh and config.weights:
                 values = read(config, f"{whole.model.base_model_prefix}.{name.partition('.')[2]}.weight").to(dtype)
-            table = nn.Embedding(*values.shape, _weight=values)
+            table = nn.Embedding(values.shape[0], values.shape[1], _weight=values)
         self.path = name
         self._attach(name.split("."), table)
 

@@ -124,7 +124,7 @@ class Quantizer(nn.Module):
         The gradient of the frames is that of the first level's; the others move the encoder by their commitment.
         """
         left = x.transpose(1, 2)  # [B, T, dim]
-        total, codes = torch.zeros_like(left), []
+        total, codes = torch.zeros_like(left), list[Tensor]()
         for name in self.levels:
             found, drawn = _coded(self._books(name), left, losses)
             total, left = total + (found.detach() if codes else found), left - found.detach()
