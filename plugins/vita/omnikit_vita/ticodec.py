@@ -153,6 +153,11 @@ class TiCodec:
         """What stages can train it: `objective: codec`."""
         return ("codec",)
 
+    @property
+    def averages(self) -> bool:
+        """Codes are moving averages, which no loss moves."""
+        return self.decay > 0
+
     def build(self) -> nn.Module:
         """Give the module; raises ConfigError if the weights do not fit."""
         from omnikit_vita.ticodec_model import TiCodecModel
