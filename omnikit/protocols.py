@@ -129,7 +129,7 @@ class CodecConfig(Protocol):
 
 
 class VocoderConfig(CodecConfig, Protocol):
-    """A codec with objective "vocoder" or "codec"; where it has `averages`, that says if its codes are means, which no loss moves."""
+    """A codec with objective "vocoder" or "codec"; `averages`, where it has it: its codes are means, which no loss moves."""
 
     @property
     def segment(self) -> int:
