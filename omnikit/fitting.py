@@ -47,6 +47,7 @@ def check_codec(where: str, plan: StagePlan, outputs: Mapping[str, Outlet], read
         if not {"waveform", "mel", "stft"} & set(plan.stage.loss):
             errors.append(f"{where}.loss weighs nothing that a wave is learnt by; write for example"
                           " {mel: 1.0, stft: 1.0, commitment: 0.25}.")
+        _check_codebook(where, plan, getattr(codecs[plan.trained[0]], "averages", None), errors)
 
 
 def check_fitted(where: str, plan: StagePlan, outlet: Outlet, errors: list[str]) -> None:
@@ -79,6 +80,15 @@ def _check_vocoder(where: str, plan: StagePlan, outlet: Outlet, errors: list[str
         errors.append(f"{where}.loss.duration is never read: {part} merges no runs; take it out.")
     if losses and "duration" not in losses and merged and part not in plan.origins and not given:
         errors.append(f"{where}.loss lacks duration, so {part} would never learn how long a code lasts; add duration: 1.0.")
+
+
+def _check_codebook(where: str, plan: StagePlan, averages: bool | None, errors: list[str]) -> None:
+    """Hold the loss that moves codes against what moves them; None: the codec does not say."""
+    weighed, part = "codebook" in plan.stage.loss, plan.trained[0]
+    if averages and weighed:
+        errors.append(f"{where}.loss.codebook moves nothing: the codes of {part} are moving averages; take it out.")
+    if averages is False and not weighed:
+        errors.append(f"{where}.loss lacks codebook, so the codes of {part} would stay where they are; add codebook: 1.0.")
 
 
 def _check_losses(where: str, plan: StagePlan, word: str, known: tuple[str, ...], errors: list[str]) -> None:

@@ -69,9 +69,9 @@ class OmniModel(nn.Module):
         for name in wanted:
             if name in batch.targets:
                 outlet = self.plan.outputs[name]
-                given = [taps.features(outlet), batch.targets[name], *taps.context(outlet)]
+                features, context = taps.features(outlet), taps.context(outlet)
                 try:
-                    found[name] = self.head(name).loss(*given)
+                    found[name] = self.head(name).loss(features, batch.targets[name], *context)
                 except DataError as error:
                     raise DataError(f"Branch {name}: {error} The batch holds rows {', '.join(batch.ids)}.") from error
         return found

@@ -129,7 +129,7 @@ class CodecConfig(Protocol):
 
 
 class VocoderConfig(CodecConfig, Protocol):
-    """A codec with objective "vocoder" or "codec": what it hears at once, and what it is heard by, while it is trained."""
+    """A codec with objective "vocoder" or "codec"; `averages`, where it has it: its codes are means, which no loss moves."""
 
     @property
     def segment(self) -> int:

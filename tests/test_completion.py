@@ -18,7 +18,7 @@ def recipe(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.mark.parametrize(("line", "expected"), [
     ("omnikit ", list(cli.COMMANDS)),
-    ("omnikit c", ["chat", "check", "completion"]),
+    ("omnikit c", ["chat", "check", "check-head", "completion"]),
     ("omnikit train llama_omni/f", ["llama_omni/full"]),
     ("omnikit check ", list(recipe_files())),
     ("omnikit list enc", ["encoder"]),
@@ -33,6 +33,14 @@ def recipe(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 ], ids=str)
 def test_words_before_the_overrides(line: str, expected: list[str]) -> None:
     assert sorted(words(line)) == sorted(expected)
+
+
+@pytest.mark.parametrize("command", ["chat", "eval", "check-head"])
+def test_commands_on_runs_complete_to_recipes_that_have_one(
+        command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "llama_omni" / "tiny").mkdir(parents=True)
+    assert words(f"omnikit {command} llama_omni/") == ["llama_omni/tiny"]
 
 
 def test_a_group_completes_to_its_kinds(recipe: str) -> None:

@@ -15,8 +15,8 @@ HEAVY = {"torch", "torchaudio", "transformers", "pytorch_lightning", "lightning"
 STANDARD = ("__init__", "building", "choices", "cli", "errors", "finding", "fitting", "places", "plan", "protocols", "recipe",
             "refusals", "registry", "schema", "sources", "speaking", "specs", "staging", "supplies", "types", "wiring")
 WITH_HYDRA = ("config", "explain")
-LIGHT_COMMANDS = ("arguments", "chat", "check", "completion", "data", "eval", "export", "import_", "list", "picture",
-                  "show", "table", "train", "voice")
+LIGHT_COMMANDS = ("arguments", "chat", "check", "check_head", "completion", "data", "eval", "export", "import_", "list",
+                  "picture", "show", "table", "train", "voice")
 LAYER = {**dict.fromkeys((*STANDARD, *WITH_HYDRA), 1), "streaming": 2, "data": 2, "model": 3, "training": 4, "inference": 5,
          "evaluation": 6, "serving": 6, "commands": 7, "testing": 7, "conf": 0, "recipes": 0}
 FILES = sorted((ROOT / "omnikit").rglob("*.py"))

@@ -79,7 +79,7 @@ VOICE: dict[str, object] = {  # another stage at the end, that fits together
     "stages.voice": {"objective": "vocoder", "train": {"speech": {"codec": "full"}}, "data": {"rows": 1.0},
                      "loss": {"mel": 1.0, "duration": 1.0}, "trainer": {"max_steps": 1}, "after": "speak"}}
 CODEC: dict[str, object] = {  # a stage for a codec before the head that learns its codes, that fits together
-    "data.rows.provides": ["audio", "answer", "speech"], "speech.head": {"use": "nar_ar"}, "speech.codec": {"use": "ticodec"},
+    "data.rows.provides": ["audio", "answer", "speech"], "speech.head": {"use": "nar_ar"}, "speech.codec": {"use": "ticodec", "decay": 0.9},
     "stages.codec": {"objective": "codec", "train": {"speech": {"codec": "full"}}, "data": {"rows": 1.0},
                      "loss": {"mel": 1.0, "commitment": 0.25}, "trainer": {"max_steps": 1}},
     "stages.speak.after": "codec", "stages.speak.init_from": {"audio": "understand", "backbone": "understand", "speech": "codec"}}
@@ -178,6 +178,10 @@ STAGING: list[tuple[dict[str, object], str]] = [
     ({**CODEC, "stages.codec.loss": {"duration": 1.0, "mel": 1.0}}, "stages.codec.loss.duration is no loss of a codec. There is:"
      " waveform, mel, stft, codebook, commitment, adversarial, feature_matching."),
     ({**CODEC, "stages.codec.loss": {"mel": 1.0, "stft": -1.0}}, "stages.codec.loss.stft is -1, but must be above 0, or 0 to leave it out."),
+    ({**CODEC, "stages.codec.loss": {"mel": 1.0, "codebook": 1.0}}, "stages.codec.loss.codebook moves nothing: the codes of speech.codec"
+                                                                    " are moving averages; take it out."),
+    ({**CODEC, "speech.codec": {"use": "ticodec"}}, "stages.codec.loss lacks codebook, so the codes of speech.codec would stay where they"
+                                                    " are; add codebook: 1.0."),
     ({**CODEC, "stages.codec.trainer": {}}, "stages.codec.trainer says neither max_steps nor max_epochs; set one of them."),
     ({**CODEC, "data.more": {**ROWS, "provides": ["text", "answer"]}, "stages.codec.data": {"more": 1.0}},
      "stages.codec needs rows with speech or audio, but dataset more gives text, answer."),

@@ -64,7 +64,8 @@ class Collator:
         outlets = [plan.outputs[name] for name in wanted]
         taps = {outlet.head.tap for outlet in outlets}
         self.speaks = any(outlet.needs_states for outlet in outlets)
-        self.words = {outlet.name: Words(outlet, self.tokenizer) for outlet in outlets if outlet.reads_words and self.tokenizer}
+        self.words = {outlet.name: Words(outlet, self.tokenizer) for outlet in outlets
+                      if outlet.reads_words and self.tokenizer and not asking}
         self.inlets = list(plan.inputs.values()) if self.speaks else [i for i in plan.inputs.values() if _feeds(i, taps)]
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
@@ -85,8 +86,8 @@ class Collator:
             rows={name: [index for index, row in enumerate(rows) for _ in row.signals[name]] for name in branches},
             targets={name: targets for name in self.wanted if (targets := self._targets(name, samples, rows))},
             ids=[row.id for row in rows],
-            texts={name: _as_targets([ids for sample in samples for ids in self.words[name](sample)], 0)
-                   for name in self.wanted if name in self.words},
+            texts={name: _as_targets([ids for sample in samples for ids in words(sample)], 0)
+                   for name, words in self.words.items()},
         )
 
     # ---- one sample ----
@@ -189,11 +190,7 @@ class Collator:
         """Give the sounds that a target is made of, with the row's name: of each answer alone for heads that read words."""
         if name not in self.words:
             return [(spoken(sample), sample.id)]
-        answers = spoken_answers(sample)
-        if self.plan.outputs[name].needs_states and len(said(sample.messages)) > 1:
-            raise DataError(f"Row {sample.id} has several answers, but branch {name} takes hidden states beside the words and"
-                            " learns from conversations with one answer; cut the row into several.", kind="several answers")
-        return [(parts, sample.id) for _, parts in answers] or [([], sample.id)]
+        return [(parts, sample.id) for _, parts in spoken_answers(sample)] or [([], sample.id)]
 
     def _codes(self, name: str, parts: Sequence[Part], row: str) -> list[int]:
         found: list[int] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from omnikit.data.templates import said
 from omnikit.data.tokenizer import Tokenizer
 from omnikit.errors import DataError
 from omnikit.plan import Outlet
@@ -17,16 +18,24 @@ class Words:
     """
 
     def __init__(self, outlet: Outlet, tokenizer: Tokenizer) -> None:
-        self.branch, self._tokenizer = outlet.name, tokenizer
+        self.branch, self._tokenizer, self._alone = outlet.name, tokenizer, outlet.needs_states
         self._normalise = outlet.normaliser.build() if outlet.normaliser else str.strip
 
     def ids(self, text: str) -> list[int]:
         """Give the ids of a text; none if nothing of it is spoken."""
-        said = self._normalise(text)
-        return self._tokenizer.ids(said) if said.strip() else []
+        aloud = self._normalise(text)
+        return self._tokenizer.ids(aloud) if aloud.strip() else []
 
     def __call__(self, sample: Sample) -> list[list[int]]:
-        """Give the ids of each spoken answer; raises DataError where one has sound but no words."""
+        """Give the ids of each spoken answer.
+
+        Raises:
+            DataError: one has sound but no words; or there are several, and the head also takes the states of one.
+        """
+        if self._alone and len(said(sample.messages)) > 1:
+            raise DataError(f"Row {sample.id} has several answers, but branch {self.branch} takes hidden states beside the"
+                            " words and learns from conversations with one answer; cut the row into several.",
+                            kind="several answers")
         found = [self.ids("".join(part.text or "" for part in message.content if part.type == "text"))
                  for message, _ in spoken_answers(sample)]
         if not all(found):

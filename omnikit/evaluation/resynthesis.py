@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from omnikit.data.signals import spoken, waveform
+from omnikit.data.signals import waveform
 from omnikit.data.templates import said
+from omnikit.data.words import spoken_answers
 from omnikit.errors import PlanError, RunError
 from omnikit.evaluation.answering import spread
 from omnikit.evaluation.estimates import Estimate, ratio
@@ -104,12 +105,15 @@ def _voice(plan: Plan, folder: Path) -> tuple[Outlet, OmniModel]:
 
 
 def _rows(plan: Plan, dataset: str, limit: int) -> Iterator[tuple[Sample, Part, str]]:
+    """Give rows with the sound and the text of their last spoken answer."""
     reader = plan.readers[dataset].build()
     for index in spread(len(reader), limit):
         sample = reader[index]
-        parts, texts = [part for part in spoken(sample) if part.path or part.audio is not None], said(sample.messages)
-        if parts and texts:
-            yield sample, parts[-1], texts[-1]
+        answers = [(parts[0], said([message])[0]) for message, parts in spoken_answers(sample)
+                   if len(parts) == 1 and (parts[0].path or parts[0].audio is not None)]
+        if answers and answers[-1][1].strip():
+            part, text = answers[-1]
+            yield sample, part, text
 
 
 @torch.no_grad()
@@ -123,7 +127,7 @@ def _compared(rows: Sequence[tuple[Sample, Part, str]], outlet: Outlet, model: O
     with progress(f"codec {title}") as report:
         for index, (sample, part, _) in enumerate(rows):
             codes = units.encode(torch.from_numpy(waveform(part, spec.sample_rate, sample.id)))
-            books = codes.reshape(len(codes), -1).T
+            books = codes.reshape(-1, spec.codebooks).T  # of a wave shorter than a frame there are none
             counts.scatter_add_(1, books, torch.ones_like(books, dtype=counts.dtype))
             made.append(codec.decode(codes).float())
             true.append(torch.from_numpy(waveform(part, rate, sample.id)))

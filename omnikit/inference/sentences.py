@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 ENDS = ".!?…"  # where a space follows
 FULL_WIDTH_ENDS = "。！？；\n"  # at once
-PAUSES = ",;:，、：—"  # where a sentence that is too long is cut
+PAUSE = re.compile(r"[,;:](?=\s)|[，、：—]")  # where a sentence that is too long is cut; not in 1,000 or 10:30
 SHORTEST = 5  # characters of a sentence, but for the last; a shorter one goes on (VITA-1.5's demo has 5, too)
 LONGEST = 160  # characters; about ten seconds of speech
 
@@ -47,5 +49,5 @@ class Sentences:
         if len(self._held) + 1 < self.longest:
             return 0
         text = self._held + character
-        place = max(text.rfind(pause) for pause in PAUSES) + 1 or text.rstrip().rfind(" ") + 1
+        place = max((found.end() for found in PAUSE.finditer(text)), default=0) or text.rstrip().rfind(" ") + 1
         return place if place > self.shortest else len(text)

@@ -197,14 +197,14 @@ def measured(codec: Codec, config: VocoderConfig, waves: Mapping[str, Sequence[T
     mel = MelLoss(config.spec.sample_rate)
     for index, wave in enumerate(chosen):
         codes = codec.encode(wave)
-        made, books = codec.decode(codes), codes.reshape(len(codes), -1).T
+        made, books = codec.decode(codes), codes.reshape(-1, config.spec.codebooks).T  # none of a wave shorter than a frame
         counts.scatter_add_(1, books, torch.ones_like(books, dtype=counts.dtype))
         if len(made):
             length = min(len(made), len(wave))
             distances.append(mel(made[None, :length], wave[None, :length]))
         progress((index + 1) / len(chosen))
-    distance = float(torch.stack(distances).mean()) if distances else 0.0
-    return {"mel_distance": distance, "usage": float((counts > 0).float().mean()), "perplexity": perplexity(counts)}
+    found = {"mel_distance": float(torch.stack(distances).mean())} if distances else {}
+    return found | {"usage": float((counts > 0).float().mean()), "perplexity": perplexity(counts)}
 
 
 def _first(waves: Sequence[Tensor], samples: float) -> Iterator[Tensor]:

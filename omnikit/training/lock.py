@@ -72,6 +72,16 @@ def part_files(plan: Plan, stage: StagePlan) -> dict[str, list[int]]:
     return {str(file): [file.stat().st_size, file.stat().st_mtime_ns] for file in sorted(files)}
 
 
+def recorded(stage: StagePlan, folder: Path, found: dict[str, str]) -> dict[str, str]:
+    """Give part → hash as it is kept: of a backbone whose table alone was used that of the whole, as its stage wrote it."""
+    if not stage.table:
+        return found
+    kept, origin = {part: digest for part, digest in found.items() if part != "backbone"}, stage.origins.get("backbone")
+    if origin is None:
+        return kept | {"backbone.table": found["backbone"]}
+    return kept | {"backbone": hashes(folder / origin / WEIGHTS)[0]["backbone"]}
+
+
 def is_stale(folder: Path, plan: Plan, stage: StagePlan, data_now: Callable[[str], str | None]) -> bool:
     """Say whether a finished stage was made of other data, or of other weights of files or of earlier stages, than lie there.
 

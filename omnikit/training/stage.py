@@ -145,8 +145,8 @@ def _run(plan: Plan, stage: StagePlan, folder: Path, partial: Path) -> Row:
         model.cpu()
     after = hashes(model)
     check_unmoved(before, after, stage.trained, stage.name)
-    frozen = {f"{part}.table" if stage.table and part == "backbone" else part: digest for part, digest in after.items()
-              if part not in stage.trained}
+    before, after = (lock.recorded(stage, folder, found) for found in (before, after))
+    frozen = {part: digest for part, digest in after.items() if part not in stage.trained}
     checkpoint.save(partial / WEIGHTS, {p: m for p, m in model.parts().items() if p in stage.trained}, frozen)
     row = Row(stage.name, stage.trained, steps, time.monotonic() - start, numbers)
     lock.write(partial / "lock.json", plan, {

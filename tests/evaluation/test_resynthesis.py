@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
@@ -15,6 +17,7 @@ from omnikit.plan import Plan
 from omnikit.recipe import Evaluate
 from omnikit.training.runs import find
 from omnikit.training.stage import run_stages
+from omnikit.types import Message, Part, Sample
 
 FINE = Box(81)  # tells all eight words from each other
 
@@ -77,6 +80,18 @@ def test_nothing_to_hear_or_nobody_who_hears_is_refused(trained: Trained, monkey
     dumb = replace(plan, outputs={name: outlet for name, outlet in plan.outputs.items() if name != "speech"})
     with pytest.raises(PlanError, match="doubles/tiny has no codec that makes codes of waves and waves of codes"):
         trained.heard(monkeypatch, dumb)
+
+
+def test_a_sound_is_heard_against_the_words_of_its_own_answer() -> None:
+    def answer(text: str, *sounds: Part) -> list[Message]:
+        return [Message("user", (Part("text", text="why"),)), Message("assistant", (Part("text", text=text), *sounds))]
+
+    sound = Part("audio", path="a.wav")
+    rows = [Sample("last is silent", (*answer("spoken", sound), *answer("written"))), Sample("codes alone", tuple(answer(
+        "spoken", Part("audio", codes=(1,))))), Sample("in pieces", tuple(answer("both", sound, sound)))]
+    plan = cast(Plan, SimpleNamespace(readers={"talk": SimpleNamespace(build=lambda: rows)}))
+    assert [(sample.id, part, text) for sample, part, text in resynthesis._rows(plan, "talk", 9)] == [
+        ("last is silent", sound, "spoken")]
 
 
 def test_command_prints_a_line_for_each_dataset(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

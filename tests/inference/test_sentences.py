@@ -27,7 +27,8 @@ def test_sentences_are_the_same_in_any_pieces(name: str, size: int) -> None:
 
 @pytest.mark.parametrize(("text", "first"), [
     ("aaaa bbbb, cccc dddd eeee", "aaaa bbbb,"), ("aaaa bbbb cccc dddd eeee", "aaaa bbbb cccc"), ("a" * 25, "a" * 20),
-], ids=["pause", "space", "neither"])
+    ("about 1,000 apples, no more", "about 1,000 apples,"), ("it is about 1,000 apples", "it is about 1,000"),
+], ids=["pause", "space", "neither", "pause behind a number", "number"])
 def test_what_is_too_long_is_cut_where_it_hurts_least_and_not_lost(text: str, first: str) -> None:
     sentences = Sentences(longest=20)
     found = [*sentences.push(text), *sentences.finish()]

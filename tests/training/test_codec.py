@@ -208,6 +208,12 @@ def test_finished_codec_is_measured_by_its_own_codes() -> None:
     assert measured(module, Learner(), {"talk": [wave]}, lambda share: None)["perplexity"] == 1
 
 
+def test_a_wave_shorter_than_a_frame_is_measured_as_nothing() -> None:
+    wave = 0.1 * torch.randn(40, generator=torch.Generator().manual_seed(1))
+    numbers = [measured(LearnerModule(), Learner(), {"talk": waves}, lambda share: None) for waves in ([wave[:3]], [wave])]
+    assert numbers[0] == {"usage": 0.0, "perplexity": 1.0} and "mel_distance" in numbers[1]
+
+
 # ---- the stage ----
 
 
@@ -268,8 +274,4 @@ def test_codec_that_goes_on_from_weights_keeps_its_codes(tokenizer: str, tmp_pat
     given = replace(plan.outputs["speech"], codec=Learner(weights="file"))
     run_stages(replace(plan, outputs={**plan.outputs, "speech": given}), tmp_path / "again", "")
     assert (seen[0], seen[-1]) == (2, 0)
-
-
-# ---- why all this: what happens without ----
-
 

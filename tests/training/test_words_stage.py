@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from small import write_recipe
 
 import omnikit
+from omnikit.data.check import Checker
 from omnikit.data.media import save_audio
 from omnikit.errors import DataError, PlanError
 from omnikit.inference.session import restore
@@ -70,6 +71,14 @@ def test_the_table_is_the_one_that_was_trained(trained: tuple[Plan, Path, dict[s
     assert torch.equal(model.get_submodule("backbone").get_parameter("model.embed_tokens.weight"), stored)
 
 
+def test_a_finished_stage_that_used_the_table_alone_is_not_run_again(trained: tuple[Plan, Path, dict[str, set[str]]]) -> None:
+    plan, run, _ = trained
+    before, after = (json.loads((run / stage / "lock.json").read_text())[f"weights_{when}"]["backbone"]
+                     for stage, when in (("speak", "before"), ("understand", "after")))
+    assert before == after
+    assert [row.skipped for row in staging.run_stages(plan, run, "name: small\n")] == [True, True]
+
+
 def test_a_fresh_table_is_that_of_the_whole_backbone(tmp_path: Path) -> None:
     plan = planned(tmp_path)
     table, whole = (OmniModel(plan, ["backbone"], kind).get_submodule("backbone") for kind in ("fresh", None))
@@ -95,6 +104,18 @@ def test_speech_without_words_is_named(tmp_path: Path) -> None:
     object.__setattr__(said, "text", "☞")
     with pytest.raises(DataError, match="Row r0 has speech in an answer without words, but branch speech learns to speak"):
         collate(samples)
+
+
+@pytest.mark.parametrize(("answers", "overrides", "kind"), [
+    (("☞",), (), "no text"), (("one", "two"), ("speech.head.prefix=true",), "several answers"), (("one", "two"), (), None),
+], ids=["no words", "several with states", "several"])
+def test_data_check_names_speech_that_cannot_be_learnt(
+        tmp_path: Path, answers: tuple[str, ...], overrides: tuple[str, ...], kind: str | None) -> None:
+    plan = planned(tmp_path, *overrides)
+    turns = [message for said in answers for message in row(0, "what", said, [1, 2])["messages"]]  # type: ignore[attr-defined]  # a list
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"id": "r0", "messages": turns}))
+    found = list(Checker(plan, "rows", plan.readers["rows"].build()).problems(lambda: None))
+    assert [(problem.row, problem.kind) for problem in found] == ([("r0", kind)] if kind else [])
 
 
 def test_a_head_too_wide_for_the_table_is_refused(tmp_path: Path) -> None:

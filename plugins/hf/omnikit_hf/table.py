@@ -33,14 +33,17 @@ class HFTable(nn.Module):
         table = whole.model.get_input_embeddings()
         name = next(path for path, module in whole.named_modules() if module is table)
         dtype = getattr(torch, config.dtype)
-        if fresh and config.weights:
-            values = read(config.weights, f"{whole.model.base_model_prefix}.{name.partition('.')[2]}.weight").to(dtype)
-        elif fresh:  # the table's numbers come after others of the same generator, so the whole is built and let go
-            values = cast(nn.Embedding, HFBackbone(config).model.get_input_embeddings()).weight.detach()
+        if type(table) is not nn.Embedding or (fresh and not config.weights):
+            # a table that does more than look up (Gemma's scales), or whose numbers come after others of the same generator:
+            # the whole is built and let go
+            table = HFBackbone(config).model.get_input_embeddings()
         else:
             values = torch.empty(config.vocabulary, config.dim, dtype=dtype)
+            if fresh and config.weights:
+                values = read(config, f"{whole.model.base_model_prefix}.{name.partition('.')[2]}.weight").to(dtype)
+            table = nn.Embedding(values.shape[0], values.shape[1], _weight=values)
         self.path = name
-        self._attach(name.split("."), nn.Embedding(values.shape[0], values.shape[1], _weight=values))
+        self._attach(name.split("."), table)
 
     def embed(self, tokens: Tensor) -> Tensor:
         """tokens [B, L] to vectors [B, L, D]."""
@@ -55,13 +58,18 @@ class HFTable(nn.Module):
         around.add_module(names[-1], table)
 
 
-def read(weights: str, name: str) -> Tensor:
-    """Read one tensor of a checkpoint's safetensors, a folder's or of an id in the local cache; raises ConfigError."""
+def read(config: HF, name: str) -> Tensor:
+    """Read the table from a checkpoint's safetensors, a folder's or of an id in the local cache; raises ConfigError."""
+    weights, size = str(config.weights), (config.vocabulary, config.dim)
     try:
         index = cached_file(weights, f"{FILE}.index.json", local_files_only=True, _raise_exceptions_for_missing_entries=False)
         shard = json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"][name] if index else FILE
         with safe_open(str(cached_file(weights, shard, local_files_only=True)), framework="pt") as file:
-            return cast(Tensor, file.get_tensor(name))
+            found = cast(Tensor, file.get_tensor(name))
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise ConfigError(f"backbone.weights {weights!r} holds no tensor {name} in safetensors, which is the embedding table"
                           f" ({' '.join(str(error).split())[:200]}); give a whole checkpoint.") from error
+    if tuple(found.shape) != size:
+        raise ConfigError(f"backbone has vocabulary {size[0]} and dim {size[1]}, but {name} of {weights} has the shape"
+                          f" {list(found.shape)}; set backbone.vocabulary={found.shape[0]} backbone.dim={found.shape[1]}.")
+    return found

@@ -46,12 +46,14 @@ class TiCodec:
         global_codes: different tokens of a part.
         global_hidden: width inside the layers that hear the voice.
         global_kernel: their kernel.
-        voice: tokens it speaks with; empty: the mean voice of what it learnt from, kept with the weights.
+        voice: tokens it speaks with; empty: the global_tokens beside `weights`, or the mean voice of what it learnt from, kept
+            with the weights.
         sample_rate: samples per second.
         stream: "exact" decodes each code once, and the joined wave is that of all codes; "overlap" is the original's way,
             which decodes overlapping chunks and cuts the wave where it is quiet.
         chunk: codes of a chunk of "overlap", beside `padding`.
-        first_chunk: the same for the first sentence.
+        first_chunk: the same for the first sentence. A sentence ends with the codes that are said to be the last, so all of an
+            answer in `omnikit chat` is one.
         padding: codes on each side of a chunk that are decoded for the context only.
         quiet_window: samples of which the mean says how quiet a place is.
         quiet_threshold: mean amplitude below which a chunk is cut; a louder one waits for the next.
@@ -150,6 +152,11 @@ class TiCodec:
     def objectives(self) -> tuple[str, ...]:
         """What stages can train it: `objective: codec`."""
         return ("codec",)
+
+    @property
+    def averages(self) -> bool:
+        """Codes are moving averages, which no loss moves."""
+        return self.decay > 0
 
     def build(self) -> nn.Module:
         """Give the module; raises ConfigError if the weights do not fit."""

@@ -92,6 +92,13 @@ def fields(model: Mapping[str, object], shapes: Mapping[str, tuple[int, ...]], f
     return found | ({"voice": _numbers(tokens)} if tokens else {})
 
 
+def voice(path: Path) -> tuple[object, ...]:
+    """Give the global_tokens beside a final.pt, or in the folder that holds it; none where no model.json names any."""
+    file = (path if path.is_dir() else path.parent) / SETTINGS
+    tokens = read_json(file).get("global_tokens") if file.is_file() else None
+    return _numbers(tokens) if isinstance(tokens, list) else ()
+
+
 def holds(config: TiCodec) -> bool:
     """Say whether the layout has words for a codec: its encoder hears the wave and mirrors its generator."""
     return not config.mel_bands and (config.heard_rates, config.heard_kernels) == (config.rates[::-1], config.kernels[::-1])

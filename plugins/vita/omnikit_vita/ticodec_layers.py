@@ -13,7 +13,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from omnikit_vita.ticodec import TiCodec
 from omnikit_vita.ticodec_mel import LogMel
 
-SLOPE = 0.1  # of every leaky ReLU but the last of encoder and generator, which have torch's 0.01
+SLOPE = 0.1  # of every leaky ReLU but the encoder's last, which has torch's 0.01
 PER_GROUP = 16  # channels that the encoder's norms take together
 
 

@@ -5,6 +5,7 @@ Names of its public checkpoint: `encoder`, `quantizer`, `generator`. Source: arX
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -147,6 +148,17 @@ class TiCodecModel(nn.Module):
             raise ConfigError(f"speech.codec.weights {place!r} does not fit: {len(wrong)} tensors differ, {wrong[0]!r} first;"
                               " give the codec the sizes of its model.json.")
         self.load_state_dict(found, strict=False)
+        if not self.config.voice:
+            self._speak_as_published(Path(place).expanduser())
+
+    def _speak_as_published(self, place: Path) -> None:
+        try:
+            voice = replace(self.config, voice=ticodec_files.voice(place)).voice  # type: ignore[arg-type]  # it checks them
+        except (RunError, TypeError, ValueError) as error:
+            raise ConfigError(f"speech.codec.weights: the global_tokens beside {place} are no voice of this codec: {error};"
+                              " give the codec the sizes of its model.json, or set speech.codec.voice.") from error
+        if voice:
+            self.voice.copy_(torch.tensor(voice))
 
     def valid(self, codes: Tensor) -> Tensor:
         """Codes [T] or [T, Q] as [T, Q]; raises DataError where they are none of this codec's."""

@@ -54,7 +54,8 @@ class Codebook(nn.Module):
     def nearest(self, x: Tensor) -> Tensor:
         """Vectors [..., dim] to the nearest codes [...], by Euclid."""
         rows, table = x.float().reshape(-1, x.shape[-1]), self.embedding.weight.float()
-        distances = table.square().sum(1) - 2 * rows @ table.T + rows.square().sum(1, keepdim=True)
+        with torch.autocast(x.device.type, enabled=False):  # half precision would take neighbours for each other
+            distances = table.square().sum(1) - 2 * rows @ table.T + rows.square().sum(1, keepdim=True)
         return distances.argmin(1).view(x.shape[:-1])
 
     def forward(self, x: Tensor, losses: Losses) -> tuple[Tensor, Tensor]:
@@ -118,12 +119,15 @@ class Quantizer(nn.Module):
             for _ in range(config.global_groups))
 
     def frames(self, x: Tensor, losses: Losses) -> tuple[Tensor, Tensor]:
-        """Frames [B, dim, T] to those of their codes and the codes [B, T, levels x groups], level by level."""
+        """Frames [B, dim, T] to those of their codes and the codes [B, T, levels x groups], level by level.
+
+        The gradient of the frames is that of the first level's; the others move the encoder by their commitment.
+        """
         left = x.transpose(1, 2)  # [B, T, dim]
-        total, codes = torch.zeros_like(left), []
+        total, codes = torch.zeros_like(left), list[Tensor]()
         for name in self.levels:
             found, drawn = _coded(self._books(name), left, losses)
-            total, left = total + found, left - found
+            total, left = total + (found.detach() if codes else found), left - found.detach()
             codes.append(drawn)
         return total.transpose(1, 2), torch.cat(codes, -1)
 
