@@ -32,7 +32,7 @@ def test_codes_per_second_against_the_plain_loop(benchmark: BenchmarkFixture) ->
         if name == "plain":
             found = plain(head, layers, text)
         else:
-            head.config = replace(SIZES, speaks_in=name)  # type: ignore[arg-type]  # both are formats
+            head.config = replace(SIZES, speaks_in=name)
             found = ours(head, text)
         times[name].append(time.process_time() - start)
         return found
@@ -60,7 +60,7 @@ def ours(head: NarArHead, text: Text) -> list[int]:
 @torch.no_grad()
 def plain(head: NarArHead, layers: torch.nn.ModuleList, text: Text) -> list[int]:
     """Speak with transformers' layers, the same weights and a cache that grows."""
-    cache, rotary = DynamicCache(), LlamaRotaryEmbedding(layers[0].config)  # type: ignore[arg-type]  # put there below
+    cache, rotary = DynamicCache(), LlamaRotaryEmbedding(layers[0].config)
 
     def run(x: torch.Tensor, first: int) -> torch.Tensor:
         positions = torch.arange(first, first + x.shape[1])[None]

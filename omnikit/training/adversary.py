@@ -66,7 +66,7 @@ class Judge(nn.Module):
         judgement = judgement_loss(self.adversary(true), self.adversary(made.detach()))
         if torch.is_grad_enabled():
             self.optimizer.zero_grad()
-            judgement.backward()  # type: ignore[no-untyped-call]  # torch has none here
+            torch.autograd.backward(judgement)
             self.optimizer.step()
         self.adversary.requires_grad_(False)
         heard, wanted = self.adversary(made), self.adversary(true)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,6 +23,16 @@ from omnikit.training.freeze import distinct, tensors_hash, weights_hash
 
 REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS,
            errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
+
+
+class Tensors(Protocol):
+    """An open safetensors file: what we use of `safe_open`, whose methods have no types."""
+
+    def keys(self) -> list[str]: ...
+
+    def metadata(self) -> dict[str, str] | None: ...
+
+    def get_tensor(self, name: str) -> Tensor: ...
 
 
 def save(path: Path, parts: Mapping[str, nn.Module], frozen: Mapping[str, str]) -> None:
@@ -54,8 +65,8 @@ def load(path: Path, parts: Mapping[str, nn.Module], partly: Collection[str] = (
         RunError: the file is missing or cut short, or a tensor is missing, not expected, of another shape, or altered.
     """
     with _opened(path) as file:
-        names = set(file.keys())  # type: ignore[no-untyped-call]  # safetensors has no types
-        trained, _ = _header(path, file.metadata())  # type: ignore[no-untyped-call]  # safetensors has no types
+        names = set(file.keys())
+        trained, _ = _header(path, file.metadata())
         strays = [name for name in names if not any(name.startswith(f"{part}.") for part in trained)]
         if strays:
             raise RunError(f"{path} holds the tensor {min(strays)}, which belongs to none of its parts.")
@@ -72,7 +83,7 @@ def load(path: Path, parts: Mapping[str, nn.Module], partly: Collection[str] = (
 def hashes(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     """Give name → hash of the parts in a file, and of the frozen parts that they were trained with."""
     with _opened(path) as file:
-        return _header(path, file.metadata())  # type: ignore[no-untyped-call]  # safetensors has no types
+        return _header(path, file.metadata())
 
 
 def check_frozen(path: Path, found: Mapping[str, str], parts: Collection[str]) -> None:
@@ -104,14 +115,13 @@ def writing(path: Path) -> Iterator[None]:
     raise RunError(f"{path} cannot be written: {reason}; make room or choose another folder.") from cause
 
 
-def _stored_hash(file: safe_open, part: str, names: set[str]) -> str:
+def _stored_hash(file: Tensors, part: str, names: set[str]) -> str:
     """Give the hash of a whole part in a file, one tensor in memory at a time."""
     stored = sorted(name for name in names if name.startswith(f"{part}."))
-    return tensors_hash((name.removeprefix(f"{part}."), file.get_tensor(name))  # type: ignore[no-untyped-call]  # safetensors has no types
-                        for name in stored)
+    return tensors_hash((name.removeprefix(f"{part}."), file.get_tensor(name)) for name in stored)
 
 
-def _fill(path: Path, file: safe_open, part: str, module: nn.Module, names: set[str], *, whole: bool) -> None:
+def _fill(path: Path, file: Tensors, part: str, module: nn.Module, names: set[str], *, whole: bool) -> None:
     wanted = dict(distinct(module))
     there = {name.removeprefix(f"{part}.") for name in names if name.startswith(f"{part}.")}
     for what, some in (("lacks", set(wanted) - there), ("holds but the model lacks", there - set(wanted) if whole else set())):
@@ -119,7 +129,7 @@ def _fill(path: Path, file: safe_open, part: str, module: nn.Module, names: set[
             raise RunError(f"{path} {what} the tensor {part}.{min(some)} ({len(some)} such); the recipe and the run differ.")
     with torch.no_grad():
         for name, tensor in wanted.items():
-            stored: Tensor = file.get_tensor(f"{part}.{name}")  # type: ignore[no-untyped-call]  # safetensors has no types
+            stored: Tensor = file.get_tensor(f"{part}.{name}")
             if stored.shape != tensor.shape:
                 raise RunError(f"{path}: {part}.{name} has shape {tuple(stored.shape)}, but the model has"
                                f" {tuple(tensor.shape)}; the recipe and the run differ.")
@@ -127,7 +137,7 @@ def _fill(path: Path, file: safe_open, part: str, module: nn.Module, names: set[
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[safe_open]:
+def _opened(path: Path) -> Iterator[Tensors]:
     if not path.is_file():
         raise RunError(f"{path} is missing; train its stage first.")
     try:
@@ -135,7 +145,7 @@ def _opened(path: Path) -> Iterator[safe_open]:
     except (SafetensorError, OSError) as error:
         raise RunError(f"{path} is not a whole safetensors file ({error}); train its stage again.") from error
     with file as opened:
-        yield opened
+        yield cast(Tensors, opened)
 
 
 def _header(path: Path, metadata: Mapping[str, str] | None) -> tuple[dict[str, str], dict[str, str]]:

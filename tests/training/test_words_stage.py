@@ -112,7 +112,7 @@ def test_speech_without_words_is_named(tmp_path: Path) -> None:
 def test_data_check_names_speech_that_cannot_be_learnt(
         tmp_path: Path, answers: tuple[str, ...], overrides: tuple[str, ...], kind: str | None) -> None:
     plan = planned(tmp_path, *overrides)
-    turns = [message for said in answers for message in row(0, "what", said, [1, 2])["messages"]]  # type: ignore[attr-defined]  # a list
+    turns = [message for said in answers for message in row(0, "what", said, [1, 2])["messages"]]
     (tmp_path / "rows.jsonl").write_text(json.dumps({"id": "r0", "messages": turns}))
     found = list(Checker(plan, "rows", plan.readers["rows"].build()).problems(lambda: None))
     assert [(problem.row, problem.kind) for problem in found] == ([("r0", kind)] if kind else [])

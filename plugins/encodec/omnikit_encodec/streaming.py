@@ -128,7 +128,8 @@ def _through(layer: nn.Module, name: str, x: Tensor, kept: dict[str, Kept], *, l
         return _widen(layer, x, own)
     if isinstance(layer, SLSTM):
         return _remember(layer, x, own)
-    return layer(x)  # type: ignore[no-any-return]  # nn.Module's call; what is left looks at each sample alone
+    alone: Tensor = layer(x)  # what is left looks at each sample alone
+    return alone
 
 
 def _convolve(layer: SConv1d, x: Tensor, own: Kept, *, last: bool) -> Tensor:

@@ -188,7 +188,7 @@ def test_model_s_texts_are_kept_when_it_is_stopped(source: Path, tmp_path: Path,
 ], ids=["other options", "voice", "speed", "source", "tts"])
 def test_what_cannot_be_built_is_one_sentence(built: tuple[Path, Built], source: Path, changes: dict[str, object],
                                               kind: type[OmnikitError], sentence: str) -> None:
-    options = SpokenInstructions(**{"source": str(source), **SOUND, **changes})  # type: ignore[arg-type]  # fields by name
+    options = SpokenInstructions(**{"source": str(source), **SOUND, **changes})
     with pytest.raises(kind, match=sentence):
         options.build().make(built[0], NoRuns())
 
@@ -279,7 +279,7 @@ def test_loud_mix_is_turned_down_as_a_whole() -> None:
     ({"voices": ()}, "voices is empty"), ({"seconds": 0.0}, "seconds is 0")], ids=str)
 def test_impossible_options_are_refused(options: dict[str, object], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        SpokenInstructions("x", **options)  # type: ignore[arg-type]  # wrong on purpose
+        SpokenInstructions("x", **options)
 
 
 def test_command_prints_rejected_rows_by_reason(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

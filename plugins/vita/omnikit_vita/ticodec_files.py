@@ -92,11 +92,19 @@ def fields(model: Mapping[str, object], shapes: Mapping[str, tuple[int, ...]], f
     return found | ({"voice": _numbers(tokens)} if tokens else {})
 
 
-def voice(path: Path) -> tuple[object, ...]:
-    """Give the global_tokens beside a final.pt, or in the folder that holds it; none where no model.json names any."""
+def voice(path: Path) -> tuple[int, ...]:
+    """Give the global_tokens beside a final.pt, or in the folder that holds it; none where no model.json names any.
+
+    Raises:
+        RunError: one of them is no whole number.
+    """
     file = (path if path.is_dir() else path.parent) / SETTINGS
     tokens = read_json(file).get("global_tokens") if file.is_file() else None
-    return _numbers(tokens) if isinstance(tokens, list) else ()
+    tokens = tokens if isinstance(tokens, list) else []
+    whole = tuple(token for token in tokens if isinstance(token, int))
+    if len(whole) < len(tokens):
+        raise RunError(f"{file}: global_tokens are {tokens}, not whole numbers")
+    return whole
 
 
 def holds(config: TiCodec) -> bool:

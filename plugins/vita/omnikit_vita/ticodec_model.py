@@ -153,7 +153,7 @@ class TiCodecModel(nn.Module):
 
     def _speak_as_published(self, place: Path) -> None:
         try:
-            voice = replace(self.config, voice=ticodec_files.voice(place)).voice  # type: ignore[arg-type]  # it checks them
+            voice = replace(self.config, voice=ticodec_files.voice(place)).voice
         except (RunError, TypeError, ValueError) as error:
             raise ConfigError(f"speech.codec.weights: the global_tokens beside {place} are no voice of this codec: {error};"
                               " give the codec the sizes of its model.json, or set speech.codec.voice.") from error

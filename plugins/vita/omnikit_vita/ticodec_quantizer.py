@@ -142,7 +142,7 @@ class Quantizer(nn.Module):
 
     def embed_frames(self, codes: Tensor) -> Tensor:
         """Codes [B, T, levels x groups] to frames [B, dim, T]."""
-        per_level = torch.split(codes, self.groups, -1)  # type: ignore[no-untyped-call]  # torch has none here
+        per_level = codes.reshape(*codes.shape[:-1], len(self.levels), self.groups).unbind(-2)
         vectors = [_embedded(self._books(name), part) for name, part in zip(self.levels, per_level, strict=True)]
         return torch.stack(vectors).sum(0).transpose(1, 2)
 

@@ -65,7 +65,7 @@ def test_a_padded_batch_has_the_loss_of_its_rows(head: NarArHead) -> None:
 
 
 def test_gradients_reach_every_weight_but_the_padding(head: NarArHead) -> None:
-    head.loss(vectors(4, 2), targets([1, 2, 3], [4, 5])).backward()  # type: ignore[no-untyped-call]  # torch has none
+    head.loss(vectors(4, 2), targets([1, 2, 3], [4, 5])).backward()
     assert all(weights.grad is not None and weights.grad.abs().sum() > 0 for weights in head.parameters())
 
 
@@ -108,7 +108,7 @@ def test_a_sentence_that_ends_is_not_cut(head: NarArHead) -> None:
 
 @pytest.mark.parametrize(("way", "expected"), [("usual", [2.0, -4.0]), ("original", [0.5, -1.0])])
 def test_penalty_as_usually_meant_and_as_the_original(way: str, expected: list[float]) -> None:
-    choice = Choice(replace(SIZES, penalty=2.0, window=5, penalty_as=way), CODES + 2)  # type: ignore[arg-type]  # both are ways
+    choice = Choice(replace(SIZES, penalty=2.0, window=5, penalty_as=way), CODES + 2)
     choice.chosen += [0, 1, 0, 0] if way == "original" else [0, 1, 0]
     logits = torch.zeros(CODES + 4)
     logits[:2] = torch.tensor([4.0, -2.0])
@@ -146,7 +146,7 @@ def test_an_embedding_that_cannot_be_cut_is_refused() -> None:
 ], ids=["top_k", "dim", "penalty"])
 def test_impossible_settings_are_refused(fields: dict[str, float], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        NarAr(**fields)  # type: ignore[arg-type]  # numbers from a table
+        NarAr(**fields)
 
 
 def test_packed_layers_follow_the_weights_and_are_close(head: NarArHead) -> None:
@@ -154,11 +154,11 @@ def test_packed_layers_follow_the_weights_and_are_close(head: NarArHead) -> None
     found = {}
     for name in ("before", "after"):
         for kind in ("float32", "int8"):
-            head.config = replace(SIZES, speaks_in=kind)  # type: ignore[arg-type]  # both are formats
+            head.config = replace(SIZES, speaks_in=kind)
             with torch.no_grad():
                 found[name, kind] = head.step(head.sos, head.begin(text, None, 2))
         with torch.no_grad():
-            head.layers[0].mlp.down_proj.weight *= -3.0  # type: ignore[union-attr,operator]  # a layer's
+            head.layers[0].mlp.down_proj.weight *= -3.0
     for name in ("before", "after"):  # 8 bits leave 1 in 127 of a row's largest weight
         torch.testing.assert_close(found[name, "int8"], found[name, "float32"], atol=0.05, rtol=0.05)
     assert not torch.equal(found["before", "int8"], found["after", "int8"])

@@ -23,7 +23,7 @@ def reader(folder: Path, *rows: object, **options: object) -> VitaReader:
         (folder / name).touch()
     (folder / "rows.json").write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
     folders = {"pictures": str(folder / "pictures"), "films": str(folder / "films")}
-    return VitaJson(str(folder / "rows.json"), folders, str(folder / "sound"), **options).build()  # type: ignore[arg-type]  # fields by name
+    return VitaJson(str(folder / "rows.json"), folders, str(folder / "sound"), **options).build()
 
 
 def test_pictures_and_sound_stand_where_their_placeholders_do(tmp_path: Path) -> None:

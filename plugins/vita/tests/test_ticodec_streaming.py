@@ -90,13 +90,13 @@ def test_each_layer_computes_each_place_once(monkeypatch: pytest.MonkeyPatch) ->
     plain, turned = torch.conv1d, torch.conv_transpose1d
 
     def conv(x: Tensor, weight: Tensor, *rest: object, **named: object) -> Tensor:
-        y = plain(x, weight, *rest, **named)  # type: ignore[arg-type]  # handed on
+        y = plain(x, weight, *rest, **named)
         count["work"] += y.shape[-1] * weight.numel()
         return y
 
     def up(x: Tensor, weight: Tensor, *rest: object, **named: object) -> Tensor:
         count["work"] += x.shape[-1] * weight.numel()
-        return turned(x, weight, *rest, **named)  # type: ignore[arg-type]  # handed on
+        return turned(x, weight, *rest, **named)
 
     monkeypatch.setattr(torch.nn.functional, "conv1d", conv)
     monkeypatch.setattr(torch.nn.functional, "conv_transpose1d", up)

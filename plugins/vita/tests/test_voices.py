@@ -104,7 +104,7 @@ def test_a_sound_shorter_than_a_frame_is_refused(tmp_path: Path) -> None:
 def test_codec_without_voices_is_refused(sound: Path) -> None:
     plain = SimpleNamespace(encode=None, decode=None)
     with pytest.raises(RunError, match=r"speech\.codec has one voice only, .* pick a codec with voices: ticodec"):
-        extract(outlet(build()), plain, sound)  # type: ignore[arg-type]  # a stranger's codec
+        extract(outlet(build()), plain, sound)
 
 
 # ---- the command ----
