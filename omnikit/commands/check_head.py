@@ -33,12 +33,16 @@ def run(argv: list[str]) -> int:
 
 def table(found: Mapping[str, "Resynthesis"]) -> str:
     """Set what came of each dataset in a line."""
-    rows = [("data", "rows", "natural WER", "codec WER", "codec CER", "mel distance", "codes used", "perplexity")]
+    rows = [("data", "rows", "natural WER", "codec WER", "codec CER", "mel distance", "STOI", "codes used", "perplexity")]
     rows += [(title, str(one.rows), _percent(one.natural_wer), _percent(one.wer), _percent(one.cer),
-              "-" if one.mel_distance is None else f"{one.mel_distance:.2f}", f"{one.usage:.0%}", f"{one.perplexity:.1f}")
+              _number(one.mel_distance), _number(one.stoi), f"{one.usage:.0%}", f"{one.perplexity:.1f}")
              for title, one in found.items()]
     return columns(rows)
 
 
 def _percent(number: "Estimate | None") -> str:
     return "-" if number is None else f"{100 * number.value:.1f} %"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

@@ -20,6 +20,7 @@ from omnikit.data.words import spoken_answers
 from omnikit.errors import PlanError, RunError
 from omnikit.evaluation.answering import spread
 from omnikit.evaluation.estimates import Estimate, ratio
+from omnikit.evaluation.fidelity import intelligibility, mel_distance
 from omnikit.evaluation.metrics import character_errors, word_errors
 from omnikit.inference.session import Session, restore
 from omnikit.model import OmniModel
@@ -28,7 +29,6 @@ from omnikit.training import checkpoint
 from omnikit.training.codec import perplexity
 from omnikit.training.progress import progress
 from omnikit.training.runs import WEIGHTS, find, is_done, load_plan
-from omnikit.training.spectra import MelLoss
 from omnikit.types import Part, Sample
 
 BATCH = 16  # waves that the recogniser hears at once
@@ -44,6 +44,7 @@ class Resynthesis:
         wer: in what comes back of the codes.
         cer: wrong characters in it.
         mel_distance: L1 of natural log-mel magnitudes between both; None where runs are merged, so that times differ.
+        stoi: intelligibility beside the data's own speech, 0 to 1; None as above.
         usage: share of the codes that were drawn.
         perplexity: how many codes, drawn equally often, would be as varied.
     """
@@ -53,6 +54,7 @@ class Resynthesis:
     wer: Estimate | None
     cer: Estimate | None
     mel_distance: float | None
+    stoi: float | None
     usage: float
     perplexity: float
 
@@ -122,8 +124,7 @@ def _compared(rows: Sequence[tuple[Sample, Part, str]], outlet: Outlet, model: O
     assert outlet.codec and outlet.maker, "chosen so"
     units, codec = model.units(outlet.name), model.codec(outlet.name)
     spec, rate = outlet.maker.spec, outlet.codec.spec.sample_rate
-    counts, distances, made, true = torch.zeros(spec.codebooks, spec.cardinality), [], [], []
-    mel = MelLoss(rate)
+    counts, distances, stoi, made, true = torch.zeros(spec.codebooks, spec.cardinality), [], [], [], []
     with progress(f"codec {title}") as report:
         for index, (sample, part, _) in enumerate(rows):
             codes = units.encode(torch.from_numpy(waveform(part, spec.sample_rate, sample.id)))
@@ -131,19 +132,20 @@ def _compared(rows: Sequence[tuple[Sample, Part, str]], outlet: Outlet, model: O
             counts.scatter_add_(1, books, torch.ones_like(books, dtype=counts.dtype))
             made.append(codec.decode(codes).float())
             true.append(torch.from_numpy(waveform(part, rate, sample.id)))
-            if not spec.merged and len(made[-1]):
-                distances.append(_distance(mel, made[-1], true[-1]))
+            if not spec.merged:
+                distances.append(mel_distance(made[-1], true[-1], rate))
+                stoi.append(intelligibility(made[-1], true[-1], rate))
             report((index + 1) / len(rows))
     texts = [text for _, _, text in rows]
     heard = _heard(ear, made, rate)
     return Resynthesis(len(rows), ratio(word_errors(_heard(ear, true, rate), texts)), ratio(word_errors(heard, texts)),
-                       ratio(character_errors(heard, texts)), float(np.mean(distances)) if distances else None,
+                       ratio(character_errors(heard, texts)), _mean(distances), _mean(stoi),
                        float((counts > 0).float().mean()), perplexity(counts))
 
 
-def _distance(mel: MelLoss, made: Tensor, true: Tensor) -> float:
-    length = min(len(made), len(true))
-    return float(mel(made[None, :length], true[None, :length]))
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _heard(ear: Session, waves: Sequence[Tensor], rate: int) -> list[str]:

@@ -39,7 +39,7 @@ class Options:
         latency_rows: questions of the first dataset that are answered against the clock; 0 for none.
         omegas: the Ω that they are streamed with.
         speaks_with: "codec", or "units": the codes are spoken by the part that makes them.
-        keep_wavs: keep the generated speech too.
+        keep_wavs: keep all of the generated speech, not only the examples on the card's page.
         stage: scores the weights as they were after this stage.
         data: titles of `evaluate.data` that are scored; empty for all.
     """
@@ -76,8 +76,8 @@ def score(run: str | Path, options: Options = Options()) -> tuple[Path, dict[str
     folder = kept_in(run, options.speaks_with, options.stage)
     rows = {title: _rows(plan, dataset, options.limit) for title, dataset in _datasets(plan, options).items()}
     conditions = _conditions(session, ear, options)
-    examiner = Examiner(session, ear, options.speaks_with, folder / "wavs" if options.keep_wavs else None,
-                        options.batch_size)
+    examiner = Examiner(session, ear, options.speaks_with, folder / "wavs", options.batch_size,
+                        None if options.keep_wavs else card.EXAMPLES)
     with writing(folder):
         folder.mkdir(exist_ok=True)
         for name in (card.CONDITIONS, card.TIMINGS):  # so that new answers never stand beside old conditions

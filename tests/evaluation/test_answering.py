@@ -31,11 +31,18 @@ class Units:
         return torch.full((3 * len(codes),), 0.5)
 
 
+class Codec:
+    """Speaks each code as one sample."""
+
+    def decode(self, codes: Tensor) -> Tensor:
+        return torch.ones(len(codes))
+
+
 class Saying:
     """A session that answers every question with one word and ten samples of sound for its two codes."""
 
     plan = SimpleNamespace(recipe=SimpleNamespace(name="saying"), backbone=object(), template=None, outputs={})
-    model = SimpleNamespace(units=lambda name: Units())
+    model = SimpleNamespace(units=lambda name: Units(), codec=lambda name: Codec())
     device = torch.device("cpu")
 
     def __init__(self, speech: Outlet | None) -> None:
@@ -75,6 +82,12 @@ def test_generated_and_natural_speech_are_heard_and_measured() -> None:
         ("one", "one", ("a",), {"kind": "k"}), ("one", "one", ("b",), {"kind": "k"})]
 
 
+def test_natural_speech_is_heard_again_after_the_codec_alone() -> None:
+    found, silent = examiner(ear=Hearing()).records([row("a", SPOKEN), row("b")], "x")
+    assert (found.resynthesised, found.mel_distance, found.drawn, found.drawable) == ("30 at 100", None, (0,), 9)
+    assert (silent.resynthesised, silent.mel_distance, silent.drawn, silent.drawable) == (None, None, (), None)
+
+
 def test_units_speak_the_same_codes_instead_of_the_codec() -> None:
     [found] = examiner(ear=Hearing(), speaks_with="units").records([row("a")], "x")
     assert (found.codes, found.heard, found.seconds) == ((4, 5), "6 at 100", 0.06)
@@ -88,6 +101,11 @@ def test_speech_without_a_recogniser_is_measured_but_not_heard() -> None:
 def test_run_without_speech_has_its_texts() -> None:
     [found] = examiner(speech=None).records([row("a", SPOKEN)], "x")
     assert (found.answer, found.codes, found.seconds, found.natural_seconds) == ("one", (), None, None)
+
+
+def test_sound_of_the_first_rows_is_kept(tmp_path: Path) -> None:
+    found = examiner(wavs=tmp_path / "wavs", batch_size=2, kept=3).records([row(name) for name in "abcd"], "x")
+    assert [r.wav is not None for r in found] == [True, True, True, False]
 
 
 def test_rows_are_numbered_over_batches_in_their_sound_files(tmp_path: Path) -> None:
