@@ -176,6 +176,8 @@ class OmnikitSource(ConfigSource):
         kind = _kind(parts[:-1])
         if parts == ["recipe"]:
             return self._result(_schema(), package="_global_")
+        if kind is not None and parts[-1] == "None":  # `override /speech/units: null` leaves the part out
+            return self._result(OmegaConf.create({}), package="_global_")
         if kind is not None:
             return self._result(OmegaConf.create(_chosen(kind, parts)), package=".".join(parts[:-1]))
         path = _recipe_file(parts)
@@ -280,7 +282,7 @@ def _refuse_circle(path: Path, values: Mapping[str, Any], above: tuple[Path, ...
 
 def _schema() -> DictConfig:
     """Give the typed skeleton of a recipe; components stay free mappings, checked against their dataclass later."""
-    stages = DictConfig({}, element_type=editable(Stage), key_type=str)
+    stages = DictConfig({}, element_type=editable(Stage) | None, key_type=str)  # null leaves out a stage of the recipe below
     tree = OmegaConf.create({"template": None, "system": None, "seed": 0, "run": None, "stage": None, "data": {}})
     tree["stages"] = stages
     tree["generate"] = OmegaConf.structured(editable(Generate))

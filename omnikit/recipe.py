@@ -181,8 +181,8 @@ def parse(values: Mapping[str, Any], name: str, picks: Mapping[str, str] | None 
     branches = {key: _branch(key, value, errors) for key, value in values.items() if key not in OWN_KEYS}
     backbone = _choice("backbone", values["backbone"], errors) if values.get("backbone") else None
     data = {key: choice for key, value in top["data"].items() if (choice := _choice(f"data.{key}", value, errors))}
-    stages = {key: _weighed(stage) for key, value in top["stages"].items()
-              if (stage := construct(Stage, {} if value is None else value, f"stages.{key}", errors))}
+    stages = {key: _weighed(stage) for key, value in top["stages"].items()  # null leaves out what the recipe below has
+              if value is not None and (stage := construct(Stage, value, f"stages.{key}", errors))}
     generate = construct(Generate, top["generate"], "generate", errors)
     evaluate = construct(Evaluate, top["evaluate"], "evaluate", errors)
     if top["stage"] is not None:

@@ -75,7 +75,10 @@ def _refuse_defaults(path: Path, entries: object) -> None:
 def _refuse_shapes(path: Path, values: Mapping[str, Any]) -> None:
     """Hold stages against their shape: OmegaConf does not say which of them is wrong."""
     stages = _mapping(path, "stages", values.get("stages", {}))
+    below = [entry for entry in values.get("defaults", []) if isinstance(entry, str) and entry not in ("_self_", "/recipe")]
     for name, stage in stages.items():
+        if stage is None and below:  # leaves out what the recipe below has
+            continue
         settings = _mapping(path, f"stages.{name}", stage)
         for key in _MAPPINGS:
             _mapping(path, f"stages.{name}.{key}", settings.get(key, {}))

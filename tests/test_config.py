@@ -125,6 +125,16 @@ stages: {speak: {trainer: {max_steps: 5}}, more: {train: {backbone: full}, loss:
     assert made.stages["speak"].trainer.max_steps == 5 and made.stages["speak"].trainer.max_epochs == 3
 
 
+def test_a_recipe_leaves_out_a_part_and_a_stage_of_the_one_below(tmp_path: Path) -> None:
+    file = tmp_path / "voiceless.yaml"
+    file.write_text("defaults: [/llama_omni/tiny, override /speech/units: null, _self_]\n"
+                    "stages: {units: null, understand: {after: listen}, voice: null}\n")
+    whole, found = compose("llama_omni/tiny"), compose(str(file))
+    assert set(whole.branches["speech"]) - set(found.branches["speech"]) == {"units"}
+    assert [name for name in whole.stages if name not in found.stages] == ["units", "voice"]
+    assert found.stages["speak"] == whole.stages["speak"]
+
+
 def test_a_recipe_extends_a_file_beside_it(tmp_path: Path) -> None:
     write_recipe(tmp_path)
     (tmp_path / "mine.yaml").write_text("defaults: [/small, override /audio/projector: mlp, _self_]\naudio: {projector: {depth: 3}}\n")

@@ -185,7 +185,7 @@ class Examiner:
         model, spec = self.session.model, outlet.maker.spec
         codes = model.units(outlet.name).encode(torch.from_numpy(sound[0]).to(self.session.device))
         books = codes.reshape(-1, spec.codebooks).cpu() + spec.cardinality * torch.arange(spec.codebooks)
-        found = Again(len(codes), tuple(books.unique().tolist()), spec.codebooks * spec.cardinality)
+        found = Again(len(codes), tuple(sorted(set(books.flatten().tolist()))), spec.codebooks * spec.cardinality)
         if outlet.codec is None or not len(codes):
             return found
         rate = outlet.codec.spec.sample_rate
