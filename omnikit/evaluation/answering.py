@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +57,7 @@ class Examiner:
         ear: the recogniser's session; None where nothing shall be heard.
         speaks_with: "codec" lets the model speak as always, "units" lets what makes the codes speak them.
         wavs: folder for the generated speech; None keeps none.
-        kept: of each dataset's first so many rows the speech is kept; None for all.
+        kept: of each dataset the first so many sounds are kept; None for all.
     """
 
     session: Session
@@ -81,12 +81,14 @@ class Examiner:
             for start in range(0, len(samples), self.batch_size):
                 part = slice(start, start + self.batch_size)
                 controls = zip(*(self._texts(others[medium][part]) for medium in MEDIA), strict=True)
+                sounds = sum(row.seconds is not None for row in rows)
                 rows += [replace(row, other=audio, other_picture=picture, other_film=film) for row, (audio, picture, film)
-                         in zip(self._batch(samples[part], title, start), controls, strict=True)]
+                         in zip(self._batch(samples[part], title, start, sounds), controls, strict=True)]
                 report(len(rows) / len(samples))
         return rows
 
-    def _batch(self, samples: Sequence[Sample], title: str, start: int) -> list[Record]:
+    def _batch(self, samples: Sequence[Sample], title: str, start: int, sounds: int) -> list[Record]:
+        """Ask the questions from place `start` of a dataset, before which `sounds` were answered aloud."""
         expected = [self._expected(sample) for sample in samples]
         answers = [self._spoken(answer) for answer in self._answers(samples)]
         told, transcripts = self._told(samples), self._transcripts(samples)
@@ -96,10 +98,11 @@ class Examiner:
         again = [self._again(sample, making) for sample in samples]
         heard, natural_heard = self._heard([_sound(answer) for answer in answers]), self._heard(natural)
         again_heard = self._heard([one.sound for one in again])
+        before = list(accumulate((answer.waveform is not None for answer in answers), initial=sounds))
         return [Record(
             sample.id, expected[i], answers[i].text, tuple(part.text for part in questions(sample)), dict(sample.facts),
             None, heard[i], natural_heard[i], answers[i].codes, _seconds(_sound(answers[i])), _seconds(natural[i]),
-            again[i].codes, self._keep(answers[i], title, start + i), modality=modality(sample),
+            again[i].codes, self._keep(answers[i], title, start + i, before[i]), modality=modality(sample),
             expected_state=state_of(sample), state=self._state(answers[i]), told=told[i],
             said=_said(sample), transcripts=transcripts[i], resynthesised=again_heard[i], mel_distance=again[i].mel_distance,
             stoi=again[i].stoi, speaker=self._speaker(sample, answers[i]), drawn=again[i].drawn, drawable=again[i].drawable)
@@ -163,7 +166,7 @@ class Examiner:
 
     def _natural(self, sample: Sample, rate: int | None) -> Sound | None:
         """Give the row's own spoken answer, if it has one."""
-        parts = [part for part in spoken(sample)[:1] if part.path or part.audio is not None]
+        parts = [part for part in spoken(sample)[-1:] if part.path or part.audio is not None]
         if not parts or rate is None or self.session.speech is None:
             return None
         return waveform(parts[0], rate, sample.id), rate
@@ -186,10 +189,11 @@ class Examiner:
         codes = model.units(outlet.name).encode(torch.from_numpy(sound[0]).to(self.session.device))
         books = codes.reshape(-1, spec.codebooks).cpu() + spec.cardinality * torch.arange(spec.codebooks)
         found = Again(len(codes), tuple(sorted(set(books.flatten().tolist()))), spec.codebooks * spec.cardinality)
-        if outlet.codec is None or not len(codes):
+        config = outlet.units if self.speaks_with == "units" else outlet.codec
+        if config is None or not len(codes):
             return found
-        rate = outlet.codec.spec.sample_rate
-        made, true = model.codec(outlet.name).decode(codes).float().cpu(), self._natural(sample, rate)
+        codec, rate = (model.units if self.speaks_with == "units" else model.codec)(outlet.name), config.spec.sample_rate
+        made, true = codec.decode(codes).float().cpu(), self._natural(sample, rate)
         found = replace(found, sound=(made.numpy(), rate))
         if spec.merged or true is None:
             return found
@@ -203,8 +207,8 @@ class Examiner:
             return None
         return speaker_similarity(torch.from_numpy(answer.waveform), torch.from_numpy(natural[0]), answer.sample_rate)
 
-    def _keep(self, answer: Answer, title: str, index: int) -> str | None:
-        if self.wavs is None or answer.waveform is None or (self.kept is not None and index >= self.kept):
+    def _keep(self, answer: Answer, title: str, index: int, before: int) -> str | None:
+        if self.wavs is None or answer.waveform is None or (self.kept is not None and before >= self.kept):
             return None
         file = self.wavs / title / f"{index:05d}.wav"
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,8 @@ MEANINGS = {
     "natural_wer": "the recogniser's own word error on the data's natural speech of the same rows: no speech can be expected"
                    " to do better",
     "natural_cer": "the same for characters",
-    "codec_wer": "the same in that speech after it went through the codec alone: no head can be understood better",
+    "codec_wer": "the recogniser's word error on that speech after it went through the codec alone: no head can be expected to"
+                 " be understood better",
     "codec_cer": "the same for characters",
     "mel_distance": "of that sound from the data's own: L1 of natural log-mel magnitudes",
     "stoi": "how intelligible that sound is beside the data's own (STOI), 1 for the same",

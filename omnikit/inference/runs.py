@@ -111,13 +111,12 @@ def _filled(run: str, plan: Plan, part: str) -> OmniModel:
     from omnikit.training.runs import WEIGHTS, find, newest
 
     model, config = OmniModel(plan, [part]), plan.parts()[part]
-    if not _is_recipe(run):
-        folder = find(run)
-        origins = newest(folder, plan)
-        if part in origins:
-            checkpoint.load(folder / origins[part] / WEIGHTS, model.parts())
+    origins = {} if _is_recipe(run) else newest(find(run), plan)
+    if part in origins:
+        checkpoint.load(find(run) / origins[part] / WEIGHTS, model.parts())
     elif getattr(config, "objectives", ()) and not getattr(config, "weights", None):
-        raise ConfigError(f"{run} is a recipe, but its {part} must be trained first; name a finished run.")
+        why = f"is a recipe, but its {part} must be trained first" if _is_recipe(run) else f"never trained its {part}"
+        raise ConfigError(f"{run} {why}; name a finished run that did.")
     return model.eval()
 
 

@@ -60,3 +60,4 @@ def test_a_voice_is_like_itself_however_loud_and_whatever_it_says() -> None:
 def test_silence_has_no_voice() -> None:
     assert speaker_similarity(torch.zeros(RATE), syllables(), RATE) is None
     assert speaker_similarity(torch.zeros(0), syllables(), RATE) is None
+    assert speaker_similarity(torch.full((RATE,), 1e-6), syllables(), RATE) is None
