@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
 from doubles import RATE, Box, Ear, Mouth
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from omnikit.evaluation.answering import Examiner
 from omnikit.plan import Inlet, Outlet
-from omnikit.specs import FeatureSpec, SignalSpec
+from omnikit.specs import CodecSpec, FeatureSpec, SignalSpec
 from omnikit.types import Answer, Message, Part, Sample
 
 SPOKEN = Part("audio", audio=np.ones(30, dtype=np.float32), sample_rate=RATE)
@@ -86,6 +87,29 @@ def test_natural_speech_is_heard_again_after_the_codec_alone() -> None:
     found, silent = examiner(ear=Hearing()).records([row("a", SPOKEN), row("b")], "x")
     assert (found.resynthesised, found.mel_distance, found.drawn, found.drawable) == ("30 at 100", None, (0,), 9)
     assert (silent.resynthesised, silent.mel_distance, silent.drawn, silent.drawable) == (None, None, (), None)
+
+
+class Pair(Box):
+    """Two codebooks, each frame coded."""
+
+    @property
+    def spec(self) -> CodecSpec:
+        return CodecSpec(RATE, Fraction(RATE, 5), 2, self.size)
+
+
+def test_sound_of_equal_times_is_compared_and_codes_of_each_book_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Units, "encode", lambda self, wave: torch.tensor([[1, 0]]).expand(len(wave), 2))
+    [found] = examiner(replace(OUTLET, codec=Pair(), units=Pair()), Hearing()).records([row("a", SPOKEN)], "x")
+    assert (found.mel_distance, found.stoi) == (0.0, None)  # the same ones; too short for STOI
+    assert (found.drawn, found.drawable, found.natural_codes) == ((1, 9), 18, 30)
+    assert found.speaker is not None and 0.5 < found.speaker < 1  # steady, too, but shorter
+
+
+def test_row_of_two_turns_is_heard_where_it_is_asked_last() -> None:
+    first = replace(SPOKEN, audio=np.zeros(7, dtype=np.float32))
+    talk = Sample("talk", (*row("a", first).messages, *row("b", SPOKEN).messages))
+    [found] = examiner(ear=Hearing()).records([talk], "x")
+    assert found.natural == "60 at 200"
 
 
 def test_units_speak_the_same_codes_instead_of_the_codec() -> None:
