@@ -264,8 +264,16 @@ def _seconds(sound: Sound | None) -> float | None:
 
 
 def _rate(ear: Session) -> int:
-    """Give the sample rate that a recogniser hears."""
-    return int(next(iter(ear.plan.inputs.values())).encoder.input.rate or 0)
+    """Give the sample rate that a recogniser hears.
+
+    Raises:
+        PlanError: it writes nothing down.
+    """
+    inlet = transcribes(ear.plan)
+    if inlet is None:
+        raise PlanError(f"{ear.plan.recipe.name} has no head that gives transcripts, so it cannot recognise speech; name"
+                        " another recogniser.")
+    return int(inlet.encoder.input.rate or 0)
 
 
 def _making(session: Session) -> int | None:

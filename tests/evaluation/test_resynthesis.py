@@ -99,4 +99,4 @@ def test_command_prints_a_line_for_each_dataset(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(resynthesis, "resynthesised", lambda *given: found if given == ("a/run", None, 5) else {})
     assert run(["a/run", "--limit", "5"]) == 0
     assert capsys.readouterr().out == table(found)
-    assert table(found).splitlines()[1].split() == ["heard", "20", "-", "-", "-", "0.51", "0.91", "25%", "12.3"]
+    assert table(found).splitlines()[1].split() == ["heard", "20", "-", "-", "-", "0.51", "0.91", "25%", "12.3", "-", "-"]

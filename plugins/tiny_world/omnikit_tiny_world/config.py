@@ -57,7 +57,8 @@ class TinyWorld:
         noisy: share of the recordings that have a noise mixed in, at 0 to 15 dB.
         told: share of the pictures and films that are told in words without order instead of shown.
         drawled: share of the written questions whose words come slowly and twice, as vectors of speech do.
-        voiced: whether answers are also spoken, in one voice for each language.
+        voiced: whether answers are also spoken, in one voice for each language; of "reading", whether it is that voice that
+            reads, single words too.
         wide: share of the pictures that are two squares wide or high, for tiling.
         tts: the text-to-speech component that speaks.
     """
@@ -86,15 +87,14 @@ class TinyWorld:
                 raise ValueError(f"{name} is {getattr(self, name)}, but a share lies between 0 and 1")
         if self.spoken != 1 and self.view not in ASKED:
             raise ValueError(f"spoken is {self.spoken}, but only {', '.join(ASKED)} may be written instead, not {self.view}")
-        if self.voiced and "answer" not in VIEWS[self.view]:
-            raise ValueError(f"voiced is true, but rows of {self.view} have no answers to speak")
         if self.told and self.view not in SHOWN:
             raise ValueError(f"told is {self.told}, but only {', '.join(SHOWN)} may be told instead, not {self.view}")
 
     @property
     def provides(self) -> tuple[str, ...]:
         """What a row holds."""
-        held = (*VIEWS[self.view], *["text"] * (self.spoken < 1), *["speech"] * self.voiced)
+        aloud = self.voiced and self.view != "reading"
+        held = (*VIEWS[self.view], *["text"] * (self.spoken < 1), *["speech"] * aloud)
         gone: tuple[str, ...] = () if self.spoken else ("audio", "transcript")
         if self.told == 1:
             gone = ("image", "video", "caption")

@@ -114,7 +114,7 @@ def _checked(script: list[Row], config: TinyWorld) -> Recordings:
     """Record, and make sure that nothing is longer than the contract says."""
     said = [utterance for row in script for utterance in ((row.said,) if row.said else row.voices)]
     if config.voiced:
-        said += [answering(row) for row in script]
+        said += [answering(row) for row in script if row.answer is not None]
     recordings = record(said, config.tts, f"recording {config.view}, {config.split}")
     longest = recordings.seconds(SAMPLE_RATE)
     if longest > SECONDS:

@@ -98,7 +98,12 @@ def rows(config: TinyWorld, size: int) -> list[Row]:
 def answering(row: Row) -> Utterance:
     """Say a row's answer, always alike."""
     assert row.answer is not None, "views that are voiced have answers"
-    return Utterance(row.answer, ANSWERS[row.language], 160, 50)
+    return aloud(row.answer, row.language)
+
+
+def aloud(text: str, language: str) -> Utterance:
+    """Say something in the voice of the answers."""
+    return Utterance(text, ANSWERS[language], 160, 50)
 
 
 def take(text: str, language: str, split: str, chance: random.Random) -> Utterance:
@@ -187,14 +192,16 @@ def _read(config: TinyWorld, name: str, turn: Turn, chance: random.Random) -> Ro
     """Something said, for a recogniser: in training half are strings of random words; no held-out question is among them."""
     place, language = turn
     kept, held = sentences(language, config.seed)
+    own = config.view == "reading" and config.voiced
     if config.split == "train":
         known = kept[place // 2 % len(kept)]
-        text = strings(language, config.seed, chance) if place % 2 else chance.choice(known)
+        text = strings(language, config.seed, chance, single=own) if place % 2 else chance.choice(known)
     else:
         known = held[place % len(held)]
         text = known[place // len(held) % len(known)]
     written = config.spoken < 1 and chance.random() >= config.spoken
-    row = Row(name, language, "reading", text, None, said=None if written else take(text, language, config.split, chance))
+    said = None if written else aloud(text, language) if own else take(text, language, config.split, chance)
+    row = Row(name, language, "reading", text, None, said=said)
     if config.view == "reading":
         return row
     before = DICTATED[language] if config.view == "dictation" else ""

@@ -118,6 +118,18 @@ def test_a_voiced_answer_is_said_in_one_voice_whoever_asks() -> None:
     np.testing.assert_allclose(said["eight"], wave, atol=1 / 32767)
 
 
+def test_a_voiced_reading_is_in_the_voice_of_the_answers_and_may_be_a_single_word() -> None:
+    from omnikit_espeak.config import Espeak
+
+    corpus = built("reading", 80, voiced=True)
+    assert "speech" not in corpus.config.provides
+    said = [corpus[index] for index in range(0, 80, 2)]  # English
+    assert any(" " not in (sample.messages[0].content[0].text or "") for sample in said)
+    part = said[0].messages[0].content[0]
+    wave, _ = Espeak().build().speak(part.text or "", ANSWERS["en"], 160, 50)
+    np.testing.assert_allclose(part.audio, wave, atol=1 / 32767)
+
+
 def test_a_reader_travels_without_its_samples() -> None:
     corpus = built("speech", 4)
     expected = audio(corpus, 1)
@@ -222,10 +234,9 @@ def test_pictures_and_films_need_no_recording(tmp_path: Path, monkeypatch: pytes
         ({"noisy": 2.0}, r"noisy is 2\.0, but a share lies between 0 and 1"),
         ({"spoken": 0.5}, r"spoken is 0\.5, but only spoken_pictures, spoken_films, speech, dictation may be written instead"),
         ({"view": "text", "told": 0.5}, r"told is 0\.5, but only captions, film_captions, pictures, films may be told instead"),
-        ({"view": "reading", "voiced": True}, "voiced is true, but rows of reading have no answers to speak"),
         ({"drawled": -0.1}, r"drawled is -0\.1, but a share lies between 0 and 1"),
     ],
-    ids=["split", "view", "language", "size", "noisy", "spoken", "told", "voiced", "drawled"],
+    ids=["split", "view", "language", "size", "noisy", "spoken", "told", "drawled"],
 )
 def test_impossible_settings_are_refused(fields: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
