@@ -35,7 +35,8 @@ from omnikit.plan import Plan, make
 from omnikit.training.freeze import freeze, full_precision
 from omnikit.types import Batch, Targets
 
-TINY = ["vision/encoder=internvit_tiny_random", "audio/encoder=mel_cnn_tiny_random", "backbone=qwen2_tiny_random"]
+TINY = ["vision/encoder=internvit_tiny_random", "audio/encoder=mel_cnn_tiny_random", "backbone=qwen2_tiny_random",
+        "speech/head=nar_ar_tiny_random", "speech/codec=ticodec_tiny_random"]
 STAGES = ("align_vision", "understand_vision", "instruct_vision", "align_audio", "instruct_audio")  # those that pack
 STAGE = "instruct_audio"
 BEFORE, AFTER = 130, 16  # positions of VITA's system prompt for pictures, and of what follows a question
@@ -85,7 +86,8 @@ def main() -> None:
 def answer(plan: Plan, device: torch.device, arguments: argparse.Namespace) -> None:
     """Print the time from the end of the question to the first word, and its parts."""
     with device:
-        model = OmniModel(plan, [part for part in plan.parts() if not part.startswith(("transcript", "prompt"))]).eval()
+        unused = ("transcript", "prompt", "speech")
+        model = OmniModel(plan, [part for part in plan.parts() if not part.startswith(unused)]).eval()
     half(model, plan, model.parts())
     pixels = np.random.default_rng(0).integers(0, 256, (arguments.height, arguments.width, 3), dtype=np.uint8)
     found = defaultdict[str, list[float]](list)

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -92,6 +92,7 @@ def run_jobs(recipe: str, argv: Sequence[str], job: Callable[[Recipe, str], None
         sys.argv = [program, "train", recipe, *HydraConfig.get().overrides.task]
         try:
             picks = _picks(HydraConfig.get().runtime.choices)
+            tree.stages = {name: stage for name, stage in tree.stages.items() if stage is not None}  # a run keeps its own alone
             job(from_hydra(tree, recipe_name(recipe), picks), OmegaConf.to_yaml(tree, resolve=True))
         except OmnikitError as error:
             mistakes.append(error)
@@ -176,6 +177,8 @@ class OmnikitSource(ConfigSource):
         kind = _kind(parts[:-1])
         if parts == ["recipe"]:
             return self._result(_schema(), package="_global_")
+        if kind is not None and parts[-1] == "None":  # `override /speech/units: null` leaves the part out
+            return self._result(OmegaConf.create({}), package="_global_")
         if kind is not None:
             return self._result(OmegaConf.create(_chosen(kind, parts)), package=".".join(parts[:-1]))
         path = _recipe_file(parts)
@@ -263,7 +266,7 @@ def _is_taken(name: str) -> bool:
 def _checked(path: Path, values: dict[str, Any]) -> DictConfig:
     """Give a recipe file's content, unless it asks for what no recipe may, or extends itself."""
     _refuse_circle(path, values, ())
-    refuse_file(path, values)
+    refuse_file(path, values, _stages_below(values))
     return OmegaConf.create(values)
 
 
@@ -271,16 +274,32 @@ def _refuse_circle(path: Path, values: Mapping[str, Any], above: tuple[Path, ...
     """Raise ConfigError if a recipe extends itself, itself or by way of others: Hydra would never come to an end."""
     if path in above:
         raise ConfigError(f"{path} extends itself ({' → '.join(p.stem for p in (*above, path))}); take it out of the defaults.")
+    for parent in _extended(values):
+        _refuse_circle(parent, choices.read_mapping(parent), (*above, path))
+
+
+def _extended(values: Mapping[str, Any]) -> Iterator[Path]:
+    """Give the recipes that one extends."""
     entries = values.get("defaults")
     for entry in entries if isinstance(entries, list) else []:
         parent = _recipe_file(_parts(entry)) if isinstance(entry, str) else None
         if parent is not None:
-            _refuse_circle(parent, choices.read_mapping(parent), (*above, path))
+            yield parent
+
+
+def _stages_below(values: Mapping[str, Any]) -> set[str]:
+    """Give the names of the stages that a recipe has from those it extends."""
+    found = set[str]()
+    for parent in _extended(values):
+        content = choices.read_mapping(parent)
+        stages = content.get("stages")
+        found |= _stages_below(content) | set(stages if isinstance(stages, Mapping) else ())
+    return found
 
 
 def _schema() -> DictConfig:
     """Give the typed skeleton of a recipe; components stay free mappings, checked against their dataclass later."""
-    stages = DictConfig({}, element_type=editable(Stage), key_type=str)
+    stages = DictConfig({}, element_type=editable(Stage) | None, key_type=str)  # null leaves out a stage of the recipe below
     tree = OmegaConf.create({"template": None, "system": None, "seed": 0, "run": None, "stage": None, "data": {}})
     tree["stages"] = stages
     tree["generate"] = OmegaConf.structured(editable(Generate))

@@ -96,4 +96,4 @@ def _check_losses(where: str, plan: StagePlan, word: str, known: tuple[str, ...]
         if name not in known:
             errors.append(f"{where}.loss.{name} is no loss of a {word}.{nearest(name, known)} There is: {', '.join(known)}.")
         elif not 0 < weight < math.inf:
-            errors.append(f"{where}.loss.{name} is {weight:g}, but must be above 0; leave a loss out that is not wanted.")
+            errors.append(f"{where}.loss.{name} is {weight:g}, but must be above 0, or 0 to leave it out.")

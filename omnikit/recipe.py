@@ -96,8 +96,8 @@ class Stage:
         after: the stage before this one; without it the order of the file holds.
         init_from: whose weights to start from: nothing (the stage before), a stage, or {part: stage} for several parents.
         train: what is trained, {audio: {projector: full}, backbone: full}; everything else is frozen.
-        loss: weight of each output branch's loss.
-        data: share of each dataset in a batch.
+        loss: weight of each output branch's loss; 0 leaves it out.
+        data: share of each dataset in a batch; 0 leaves it out.
         source: for `import`, the layout and its files: {use: llama_omni, folder: …}.
         allow: for `import`, parts that may lack tensors (they start fresh) or have some left over.
     """
@@ -181,8 +181,8 @@ def parse(values: Mapping[str, Any], name: str, picks: Mapping[str, str] | None 
     branches = {key: _branch(key, value, errors) for key, value in values.items() if key not in OWN_KEYS}
     backbone = _choice("backbone", values["backbone"], errors) if values.get("backbone") else None
     data = {key: choice for key, value in top["data"].items() if (choice := _choice(f"data.{key}", value, errors))}
-    stages = {key: stage for key, value in top["stages"].items()
-              if (stage := construct(Stage, {} if value is None else value, f"stages.{key}", errors))}
+    stages = {key: _weighed(stage) for key, value in top["stages"].items()  # null leaves out what the recipe below has
+              if value is not None and (stage := construct(Stage, value, f"stages.{key}", errors))}
     generate = construct(Generate, top["generate"], "generate", errors)
     evaluate = construct(Evaluate, top["evaluate"], "evaluate", errors)
     if top["stage"] is not None:
@@ -194,6 +194,12 @@ def parse(values: Mapping[str, Any], name: str, picks: Mapping[str, str] | None 
         raise PlanError(*errors)
     return Recipe(name, branches, backbone, top["template"], top["system"], data, _ordered(stages), generate, evaluate,
                   top["seed"], top["run"], dict(picks or {}), top["stage"])
+
+
+def _weighed(stage: Stage) -> Stage:
+    """Leave out what has weight 0, so that a recipe can drop what the one below it has."""
+    loss, data = ({name: weight for name, weight in weights.items() if weight} for weights in (stage.loss, stage.data))
+    return replace(stage, loss=loss, data=data)
 
 
 def _branch(name: str, value: Any, errors: list[str]) -> dict[str, Choice]:

@@ -4,7 +4,7 @@ Hydra and OmegaConf would obey some of it before our own checks see it, and expl
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,18 @@ def refuse_overrides(overrides: Sequence[str]) -> None:
             picked = given.replace(key, use.group(1).replace(".", "/"))
             raise ConfigError(f"override {override!r} would keep the fields of another component; pick it with"
                               f" {picked}={value or '<name>'}.")
+        if _PICK.fullmatch(key) and value == "None":
+            raise ConfigError(f"override {override!r} picks None, the name of nothing; leave the part out with ~{key}.")
         if _PICK.fullmatch(key) and value.startswith("["):
             raise ConfigError(f"override {override!r} names several, but a part is one component; pick it with {given}=<name>.")
 
 
-def refuse_file(path: Path, values: Mapping[str, Any]) -> None:
-    """Raise ConfigError if a recipe file tries to run code, to read or write elsewhere, or has the wrong shape."""
+def refuse_file(path: Path, values: Mapping[str, Any], below: Collection[str] = ()) -> None:
+    """Raise ConfigError if a recipe file tries to run code, to read or write elsewhere, or has the wrong shape.
+
+    Args:
+        below: stages of the recipes that it extends, which it may leave out with null.
+    """
     if "hydra" in values:
         raise ConfigError(f"{path} sets `hydra`, which belongs to the command line; remove that key.")
     if values.get("run") is not None:
@@ -55,7 +61,7 @@ def refuse_file(path: Path, values: Mapping[str, Any]) -> None:
                               " there.")
         if text == MISSING_WORD and place.partition(".")[0] in _SCHEMA:
             raise ConfigError(f"{path}: {place} is {MISSING_WORD}, which is no value; write one there.")
-    _refuse_shapes(path, values)
+    _refuse_shapes(path, values, below)
 
 
 def _refuse_defaults(path: Path, entries: object) -> None:
@@ -67,15 +73,20 @@ def _refuse_defaults(path: Path, entries: object) -> None:
         if "${" in str(entry):
             raise ConfigError(f"{path} lists {entry} in its defaults, where nothing is filled in; write the name itself.")
         pair = isinstance(entry, Mapping) and len(entry) == 1
+        if pair and next(iter(entry.values())) == "None":
+            raise ConfigError(f"{path} lists {entry!r} in its defaults, but None is the name of nothing; write null to leave"
+                              " the part out.")
         if not isinstance(entry, str) and not (pair and not isinstance(next(iter(entry.values())), list | dict)):
             raise ConfigError(f"{path} lists {entry!r} in its defaults, which is neither a recipe nor one pair"
                               " `/<branch>/<kind>: <name>`; mend that line.")
 
 
-def _refuse_shapes(path: Path, values: Mapping[str, Any]) -> None:
+def _refuse_shapes(path: Path, values: Mapping[str, Any], below: Collection[str]) -> None:
     """Hold stages against their shape: OmegaConf does not say which of them is wrong."""
     stages = _mapping(path, "stages", values.get("stages", {}))
     for name, stage in stages.items():
+        if stage is None and name in below:
+            continue
         settings = _mapping(path, f"stages.{name}", stage)
         for key in _MAPPINGS:
             _mapping(path, f"stages.{name}.{key}", settings.get(key, {}))

@@ -151,7 +151,8 @@ def _used(name: str, stage: Stage, trained: tuple[str, ...], wired: Wired, error
             errors.append(f"stages.{name}.loss.{branch} names no output branch.{nearest(branch, wired.outputs)}"
                           f" Output branches: {', '.join(wired.outputs) or 'none'}.")
         elif not 0 < weight < math.inf:
-            errors.append(f"stages.{name}.loss.{branch} is {weight:g}, but a loss's weight must be above 0.")
+            errors.append(f"stages.{name}.loss.{branch} is {weight:g}, but a loss's weight must be above 0,"
+                          " or 0 to leave it out.")
         else:
             used |= _reach(wired.outputs[branch], wired)
     return tuple(part for part in wired.parts if part in used)
@@ -188,7 +189,8 @@ def _check_stage(plan: StagePlan, wired: Wired, errors: list[str]) -> None:
                       f" {{{wired.parts[0] if wired.parts else 'backbone'}: full}}.")
     for dataset in stage.data:
         if not 0 < stage.data[dataset] < math.inf:
-            errors.append(f"{where}.data.{dataset} is {stage.data[dataset]:g}, but a share must be above 0.")
+            errors.append(f"{where}.data.{dataset} is {stage.data[dataset]:g}, but a share must be above 0,"
+                          " or 0 to leave it out.")
     if not stage.data:
         errors.append(f"{where}.data is empty; name a dataset and its share, for example {{spoken_qa: 1.0}}.")
     _check_numbers(where, stage, errors)

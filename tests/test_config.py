@@ -11,6 +11,7 @@ from small import message, write_recipe
 import omnikit
 from omnikit import registry
 from omnikit.config import compose, compose_tree, run_jobs
+from omnikit.errors import ConfigError
 from omnikit.places import recipe_files
 from omnikit.plan import make
 from omnikit.recipe import Recipe, parse
@@ -123,6 +124,35 @@ stages: {speak: {trainer: {max_steps: 5}}, more: {train: {backbone: full}, loss:
     assert made.branches["audio"]["encoder"].fields["dim"] == 128
     assert (made.seed, list(made.stages)) == (7, ["understand", "speak", "more"])
     assert made.stages["speak"].trainer.max_steps == 5 and made.stages["speak"].trainer.max_epochs == 3
+
+
+def test_a_recipe_leaves_out_a_part_and_a_stage_of_the_one_below(tmp_path: Path) -> None:
+    file = tmp_path / "voiceless.yaml"
+    file.write_text("defaults: [/llama_omni/tiny, override /speech/units: null, _self_]\n"
+                    "stages: {units: null, understand: {after: listen}, voice: null}\n")
+    whole, found = compose("llama_omni/tiny"), compose(str(file))
+    assert set(whole.branches["speech"]) - set(found.branches["speech"]) == {"units"}
+    assert [name for name in whole.stages if name not in found.stages] == ["units", "voice"]
+    assert found.stages["speak"] == whole.stages["speak"]
+
+
+def test_what_is_left_out_must_be_there(tmp_path: Path) -> None:
+    file = tmp_path / "voiceless.yaml"
+    file.write_text("defaults: [/llama_omni/tiny, _self_]\nstages: {unit: null}\n")
+    with pytest.raises(ConfigError, match=r"stages\.unit is empty, but must be a mapping"):
+        compose(str(file))
+
+
+def test_a_run_keeps_no_stage_that_was_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "voiceless.yaml"
+    file.write_text("defaults: [/llama_omni/tiny, _self_]\nstages: {voice: null}\n")
+    texts: list[str] = []
+    run_jobs(str(file), [], lambda made, text: texts.append(text))
+    run = tmp_path / "run"
+    (run / "read").mkdir(parents=True)
+    (run / "config.yaml").write_text(texts[0])
+    (run / "read" / "lock.json").write_text('{"recipe": "voiceless"}')
+    assert "voice" not in compose(str(run)).stages
 
 
 def test_a_recipe_extends_a_file_beside_it(tmp_path: Path) -> None:

@@ -96,9 +96,9 @@ STAGING: list[tuple[dict[str, object], str]] = [
      " audio.encoder, audio.projector, backbone, text.head, speech.head, speech.codec."),
     ({"stages.speak.train": {"speech": {"head": "lora"}}}, "stages.speak.train.speech.head is 'lora', but must be 'full'; leave a frozen part out."),
     ({"stages.speak.loss": {"speach": 1.0}}, "stages.speak.loss.speach names no output branch. Did you mean 'speech'? Output branches: text, speech."),
-    ({"stages.speak.loss": {"speech": 0.0}}, "stages.speak.loss.speech is 0, but a loss's weight must be above 0."),
+    ({"stages.speak.loss": {"speech": 0.0}}, "stages.speak.loss is empty; weigh an output branch, for example {text: 1.0}."),
     ({"stages.speak.train": {}}, "stages.speak.train is empty, so nothing would be learnt; name a part, for example {audio.encoder: full}."),
-    ({"stages.speak.data": {"rows": -1.0}}, "stages.speak.data.rows is -1, but a share must be above 0."),
+    ({"stages.speak.data": {"rows": -1.0}}, "stages.speak.data.rows is -1, but a share must be above 0, or 0 to leave it out."),
     ({"stages.speak.data": {}}, "stages.speak.data is empty; name a dataset and its share, for example {spoken_qa: 1.0}."),
     ({"stages.speak.loss": {}}, "stages.speak.loss is empty; weigh an output branch, for example {text: 1.0}."),
     ({"stages.speak.loss": {"text": 1.0}}, "stages.speak.train names speech.head, but none of its losses (text) reaches it;"
@@ -123,8 +123,8 @@ STAGING: list[tuple[dict[str, object], str]] = [
     ({"stages.speak.optim.parts": {"speech": {"lr": -1.0}}}, "stages.speak.optim.parts.speech.lr is -1, but must be above 0."),
     ({"stages.speak.optim.parts": {"lr": 1.0}}, "stages.speak.optim.parts.lr stands under no part; write it under one, {backbone: {lr: …}},"
                                                 " or set stages.speak.optim.lr for all."),
-    ({"stages.speak.loss": {"speech": float("nan")}}, "stages.speak.loss.speech is nan, but a loss's weight must be above 0."),
-    ({"stages.speak.data": {"rows": float("nan")}}, "stages.speak.data.rows is nan, but a share must be above 0."),
+    ({"stages.speak.loss": {"speech": float("nan")}}, "stages.speak.loss.speech is nan, but a loss's weight must be above 0, or 0 to leave it out."),
+    ({"stages.speak.data": {"rows": float("nan")}}, "stages.speak.data.rows is nan, but a share must be above 0, or 0 to leave it out."),
     ({"stages.speak.trainer.log_every": 0}, "stages.speak.trainer.log_every is 0, but must be at least 1."),
     ({"stages.speak.trainer.workers": -1}, "stages.speak.trainer.workers is -1, but must be at least 0."),
     ({"stages.speak.trainer.devices": 2}, "stages.speak.trainer.devices is 2, but stages run on one device in this version; set devices=1."),
@@ -160,8 +160,8 @@ STAGING: list[tuple[dict[str, object], str]] = [
      "stages.voice needs rows with speech, but dataset more gives audio, answer, codes."),
     ({**VOICE, "stages.voice.loss": {"stftt": 1.0, "mel": 1.0, "duration": 1.0}}, "stages.voice.loss.stftt is no loss of a vocoder."
      " Did you mean 'stft'? There is: stft, mel, duration, adversarial, feature_matching."),
-    ({**VOICE, "stages.voice.loss": {"mel": 1.0, "duration": 1.0, "stft": 0.0}},
-     "stages.voice.loss.stft is 0, but must be above 0; leave a loss out that is not wanted."),
+    ({**VOICE, "stages.voice.loss": {"mel": 1.0, "duration": 1.0, "stft": -1.0}},
+     "stages.voice.loss.stft is -1, but must be above 0, or 0 to leave it out."),
     ({**VOICE, "stages.voice.loss": {}}, "stages.voice.loss weighs nothing that a wave is learnt by; write for example"
                                          " {stft: 1.0, mel: 1.0, duration: 1.0}."),
     ({**VOICE, "stages.voice.loss": {"mel": 1.0}}, "stages.voice.loss lacks duration, so speech.codec would never learn how long a"
@@ -177,8 +177,7 @@ STAGING: list[tuple[dict[str, object], str]] = [
                                                            " {mel: 1.0, stft: 1.0, commitment: 0.25}."),
     ({**CODEC, "stages.codec.loss": {"duration": 1.0, "mel": 1.0}}, "stages.codec.loss.duration is no loss of a codec. There is:"
      " waveform, mel, stft, codebook, commitment, adversarial, feature_matching."),
-    ({**CODEC, "stages.codec.loss": {"mel": 1.0, "stft": 0.0}}, "stages.codec.loss.stft is 0, but must be above 0; leave a loss out that"
-                                                                " is not wanted."),
+    ({**CODEC, "stages.codec.loss": {"mel": 1.0, "stft": -1.0}}, "stages.codec.loss.stft is -1, but must be above 0, or 0 to leave it out."),
     ({**CODEC, "stages.codec.loss": {"mel": 1.0, "codebook": 1.0}}, "stages.codec.loss.codebook moves nothing: the codes of speech.codec"
                                                                     " are moving averages; take it out."),
     ({**CODEC, "speech.codec": {"use": "ticodec"}}, "stages.codec.loss lacks codebook, so the codes of speech.codec would stay where they"
@@ -225,6 +224,14 @@ def test_rows_without_a_transcript_are_fine_beside_rows_with_one(fitting: dict[s
     assert mistakes(fitting, audio) == [sentence.format("rows", "audio, answer")], "audio that nobody wrote down"
     none = {**changes, "data.heard": {**ROWS, "provides": ["audio", "answer"]}}
     assert mistakes(fitting, none) == [sentence.format("heard", "audio, answer")], "the text beside it is not to blame"
+
+
+def test_a_weight_of_zero_leaves_a_loss_or_a_dataset_out(fitting: dict[str, Any]) -> None:
+    plan = changed(fitting, {"stages.understand.loss": {"text": 1.0, "speech": 0.0}, "data.more": ROWS,
+                             "stages.understand.data": {"rows": 1.0, "more": 0.0}})
+    assert plan.stages["understand"].stage.loss == {"text": 1.0}
+    assert plan.stages["understand"].datasets == ("rows",)
+    assert plan.recipe.fingerprint() == changed(fitting, {"data.more": ROWS}).recipe.fingerprint()
 
 
 def test_a_learning_rate_of_a_branch_reaches_its_parts(fitting: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from omnikit.commands.arguments import Parser, at_least_one
+from omnikit.commands.eval import titles
 from omnikit.commands.table import columns
 
 if TYPE_CHECKING:
@@ -23,22 +24,31 @@ def run(argv: list[str]) -> int:
     parser.add_argument("run", help="a run's folder, a link to one, or a recipe's name; its codec's stages must be finished")
     parser.add_argument("--recogniser", help="run of the recogniser that hears the speech; by default the recipe's")
     parser.add_argument("--limit", type=at_least_one, default=100, help="speak at most so many rows of each dataset (100)")
+    parser.add_argument("--data", type=titles, default=(), help="datasets of the recipe (sayings,heard); by default those it is"
+                        " scored on")
     arguments = parser.parse_args(argv)
 
     from omnikit.evaluation.resynthesis import resynthesised
 
-    sys.stdout.write(table(resynthesised(arguments.run, arguments.recogniser, arguments.limit)))
+    sys.stdout.write(table(resynthesised(arguments.run, arguments.recogniser, arguments.limit,
+                                         arguments.data)))
     return 0
 
 
 def table(found: Mapping[str, "Resynthesis"]) -> str:
     """Set what came of each dataset in a line."""
-    rows = [("data", "rows", "natural WER", "codec WER", "codec CER", "mel distance", "codes used", "perplexity")]
+    rows = [("data", "rows", "natural WER", "codec WER", "codec CER", "mel distance", "STOI", "codes used", "perplexity",
+             "head WER", "shuffled")]
     rows += [(title, str(one.rows), _percent(one.natural_wer), _percent(one.wer), _percent(one.cer),
-              "-" if one.mel_distance is None else f"{one.mel_distance:.2f}", f"{one.usage:.0%}", f"{one.perplexity:.1f}")
+              _number(one.mel_distance), _number(one.stoi), f"{one.usage:.0%}", f"{one.perplexity:.1f}",
+              _percent(one.head_wer), _percent(one.shuffled_wer))
              for title, one in found.items()]
     return columns(rows)
 
 
 def _percent(number: "Estimate | None") -> str:
     return "-" if number is None else f"{100 * number.value:.1f} %"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

@@ -16,7 +16,7 @@ COLUMNS = {
     "exact": "exact", "exact_with_other_audio": "other audio", "exact_with_other_picture": "other picture",
     "exact_with_other_film": "other film", "text_wer": "text WER", "text_cer": "CER", "transcript_wer": "transcript WER",
     "transcript_cer": "CER", "speech_wer": "speech WER", "speech_cer": "CER", "natural_wer": "natural WER",
-    "natural_cer": "CER"}
+    "natural_cer": "CER", "codec_wer": "codec WER"}
 GROUPS = ("kinds", "languages", "modalities")
 WAYS = {"answer": "the answer", "head": "the head"}
 DIFFERENCES = ("exact", "text_wer", "text_cer", "transcript_wer", "transcript_cer")
@@ -34,7 +34,8 @@ def run(argv: list[str]) -> int:
                         " (10,20,40,80)")
     parser.add_argument("--speak-with", choices=("codec", "units"), default="codec", help="units: the part that makes the"
                         " codes speaks them, for comparison; kept under eval_units/")
-    parser.add_argument("--keep-wavs", action="store_true", default=None, help="keep the generated speech too")
+    parser.add_argument("--keep-wavs", action="store_true", default=None, help="keep all of the generated speech, not only"
+                        " the examples on the page")
     parser.add_argument("--stage", help="score the weights as they were after this stage; kept under eval_after_STAGE/")
     parser.add_argument("--data", type=titles, help="score only these titles of evaluate.data (pictures,films)")
     parser.add_argument("--against", metavar="STAGE", help="also print how far numbers are from those of --stage STAGE, which"

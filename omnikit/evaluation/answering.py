@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from omnikit.data.signals import questions, spoken, waveform
 from omnikit.data.templates import said
 from omnikit.errors import DataError, PlanError
 from omnikit.evaluation.controls import MEDIA, changed, modality, state_of
+from omnikit.evaluation.fidelity import intelligibility, mel_distance, speaker_similarity
 from omnikit.evaluation.records import NONE, Record
 from omnikit.inference.session import Session
 from omnikit.inference.turns import teller
@@ -28,6 +29,27 @@ Sound = tuple[NDArray[np.float32], int]
 
 
 @dataclass(frozen=True)
+class Again:
+    """What the codec makes of a row's own spoken answer; all None without one, or without a codec that makes codes.
+
+    Args:
+        codes: how many it becomes.
+        drawn: the different ones among them, those of a second codebook behind all of the first.
+        drawable: how many different ones there are.
+        sound: what they become.
+        mel_distance: of that sound from the row's own; None where times differ.
+        stoi: its intelligibility beside it; None as above.
+    """
+
+    codes: int | None = None
+    drawn: tuple[int, ...] = ()
+    drawable: int | None = None
+    sound: Sound | None = None
+    mel_distance: float | None = None
+    stoi: float | None = None
+
+
+@dataclass(frozen=True)
 class Examiner:
     """Asks a session and keeps what came of it.
 
@@ -35,6 +57,7 @@ class Examiner:
         ear: the recogniser's session; None where nothing shall be heard.
         speaks_with: "codec" lets the model speak as always, "units" lets what makes the codes speak them.
         wavs: folder for the generated speech; None keeps none.
+        kept: of each dataset the first so many sounds are kept; None for all.
     """
 
     session: Session
@@ -42,6 +65,7 @@ class Examiner:
     speaks_with: str = "codec"
     wavs: Path | None = None
     batch_size: int = 32
+    kept: int | None = None
 
     def __post_init__(self) -> None:
         outlet = self.session.speech
@@ -57,26 +81,32 @@ class Examiner:
             for start in range(0, len(samples), self.batch_size):
                 part = slice(start, start + self.batch_size)
                 controls = zip(*(self._texts(others[medium][part]) for medium in MEDIA), strict=True)
+                sounds = sum(row.seconds is not None for row in rows)
                 rows += [replace(row, other=audio, other_picture=picture, other_film=film) for row, (audio, picture, film)
-                         in zip(self._batch(samples[part], title, start), controls, strict=True)]
+                         in zip(self._batch(samples[part], title, start, sounds), controls, strict=True)]
                 report(len(rows) / len(samples))
         return rows
 
-    def _batch(self, samples: Sequence[Sample], title: str, start: int) -> list[Record]:
+    def _batch(self, samples: Sequence[Sample], title: str, start: int, sounds: int) -> list[Record]:
+        """Ask the questions from place `start` of a dataset, before which `sounds` were answered aloud."""
         expected = [self._expected(sample) for sample in samples]
         answers = [self._spoken(answer) for answer in self._answers(samples)]
         told, transcripts = self._told(samples), self._transcripts(samples)
         making = _making(self.session)
         hearing = _rate(self.ear) if self.ear else making
         natural = [self._natural(sample, hearing) for sample in samples]
-        made = natural if hearing == making else [self._natural(sample, making) for sample in samples]
+        again = [self._again(sample, making) for sample in samples]
         heard, natural_heard = self._heard([_sound(answer) for answer in answers]), self._heard(natural)
+        again_heard = self._heard([one.sound for one in again])
+        before = list(accumulate((answer.waveform is not None for answer in answers), initial=sounds))
         return [Record(
             sample.id, expected[i], answers[i].text, tuple(part.text for part in questions(sample)), dict(sample.facts),
             None, heard[i], natural_heard[i], answers[i].codes, _seconds(_sound(answers[i])), _seconds(natural[i]),
-            self._codes(made[i]), self._keep(answers[i], title, start + i), modality=modality(sample),
+            again[i].codes, self._keep(answers[i], title, start + i, before[i]), modality=modality(sample),
             expected_state=state_of(sample), state=self._state(answers[i]), told=told[i],
-            said=_said(sample), transcripts=transcripts[i]) for i, sample in enumerate(samples)]
+            said=_said(sample), transcripts=transcripts[i], resynthesised=again_heard[i], mel_distance=again[i].mel_distance,
+            stoi=again[i].stoi, speaker=self._speaker(sample, answers[i]), drawn=again[i].drawn, drawable=again[i].drawable)
+            for i, sample in enumerate(samples)]
 
     def _texts(self, samples: Sequence[Sample | None]) -> list[str | None]:
         """Give the text answers; None where nothing is asked."""
@@ -136,7 +166,7 @@ class Examiner:
 
     def _natural(self, sample: Sample, rate: int | None) -> Sound | None:
         """Give the row's own spoken answer, if it has one."""
-        parts = [part for part in spoken(sample)[:1] if part.path or part.audio is not None]
+        parts = [part for part in spoken(sample)[-1:] if part.path or part.audio is not None]
         if not parts or rate is None or self.session.speech is None:
             return None
         return waveform(parts[0], rate, sample.id), rate
@@ -150,15 +180,35 @@ class Examiner:
         return [next(texts) if sound is not None else None for sound in sounds]
 
     @torch.no_grad()
-    def _codes(self, sound: Sound | None) -> int | None:
-        """Count the codes that natural speech becomes; None where the run cannot make codes."""
-        outlet = self.session.speech
+    def _again(self, sample: Sample, making: int | None) -> Again:
+        """Send a row's own spoken answer through the codec."""
+        outlet, sound = self.session.speech, self._natural(sample, making)
         if sound is None or outlet is None or outlet.maker is None:
-            return None
-        return len(self.session.model.units(outlet.name).encode(torch.from_numpy(sound[0]).to(self.session.device)))
+            return Again()
+        model, spec = self.session.model, outlet.maker.spec
+        codes = model.units(outlet.name).encode(torch.from_numpy(sound[0]).to(self.session.device))
+        books = codes.reshape(-1, spec.codebooks).cpu() + spec.cardinality * torch.arange(spec.codebooks)
+        found = Again(len(codes), tuple(sorted(set(books.flatten().tolist()))), spec.codebooks * spec.cardinality)
+        config = outlet.units if self.speaks_with == "units" else outlet.codec
+        if config is None or not len(codes):
+            return found
+        codec, rate = (model.units if self.speaks_with == "units" else model.codec)(outlet.name), config.spec.sample_rate
+        made, true = codec.decode(codes).float().cpu(), self._natural(sample, rate)
+        found = replace(found, sound=(made.numpy(), rate))
+        if spec.merged or true is None:
+            return found
+        wave = torch.from_numpy(true[0])
+        return replace(found, mel_distance=mel_distance(made, wave, rate), stoi=intelligibility(made, wave, rate))
 
-    def _keep(self, answer: Answer, title: str, index: int) -> str | None:
-        if self.wavs is None or answer.waveform is None:
+    def _speaker(self, sample: Sample, answer: Answer) -> float | None:
+        """Give the likeness of an answer's voice to that of the row's own spoken answer."""
+        natural = self._natural(sample, answer.sample_rate) if answer.waveform is not None else None
+        if answer.waveform is None or natural is None:
+            return None
+        return speaker_similarity(torch.from_numpy(answer.waveform), torch.from_numpy(natural[0]), answer.sample_rate)
+
+    def _keep(self, answer: Answer, title: str, index: int, before: int) -> str | None:
+        if self.wavs is None or answer.waveform is None or (self.kept is not None and before >= self.kept):
             return None
         file = self.wavs / title / f"{index:05d}.wav"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -214,8 +264,16 @@ def _seconds(sound: Sound | None) -> float | None:
 
 
 def _rate(ear: Session) -> int:
-    """Give the sample rate that a recogniser hears."""
-    return int(next(iter(ear.plan.inputs.values())).encoder.input.rate or 0)
+    """Give the sample rate that a recogniser hears.
+
+    Raises:
+        PlanError: it writes nothing down.
+    """
+    inlet = transcribes(ear.plan)
+    if inlet is None:
+        raise PlanError(f"{ear.plan.recipe.name} has no head that gives transcripts, so it cannot recognise speech; name"
+                        " another recogniser.")
+    return int(inlet.encoder.input.rate or 0)
 
 
 def _making(session: Session) -> int | None:

@@ -5,6 +5,7 @@ It is computed from what the run kept, and from nothing else, so scoring again g
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,13 +26,15 @@ GROUPS = {"kinds": "kind of question", "languages": "language", "modalities": "m
 ANSWERS = {"exact": "exact", "exact_with_other_audio": "with other audio", "exact_with_other_picture": "with other picture",
            "exact_with_other_film": "with other film", "text_wer": "text WER", "text_cer": "text CER",
            "transcript_wer": "transcript WER", "transcript_cer": "transcript CER"}
+EXAMPLES = 3  # answers of each dataset that the page lets sound
 MISTAKES = 8  # wrong answers that the page shows of each dataset
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What a scoring run wrote down."""
+    """What a scoring run wrote down in a folder."""
 
+    folder: Path
     conditions: dict[str, Any]
     records: dict[str, list[Record]]
     timings: list[Timing]
@@ -47,7 +50,7 @@ def read(folder: Path) -> Kept:
     conditions = read_json(folder / CONDITIONS)
     records = {title: read_lines(folder / f"{title}.jsonl", Record) for title in conditions.get("data", {})}
     timings = read_lines(folder / TIMINGS, Timing) if conditions.get("latency") else []
-    return Kept({**conditions, "normaliser": NORMALISER, "intervals": INTERVALS}, records, timings)
+    return Kept(folder, {**conditions, "normaliser": NORMALISER, "intervals": INTERVALS}, records, timings)
 
 
 def make(folder: Path) -> dict[str, Any]:
@@ -110,6 +113,7 @@ def as_html(kept: Kept) -> str:
         mark=kept.mark, scores=scores, groups=groups, states=told, latency=latency, plots=drawn, answers=_answers,
         meanings=MEANINGS | states.MEANINGS,
         rows={title: len(rows) for title, rows in kept.records.items()},
+        sounds={title: found for title, rows in kept.records.items() if (found := _sounds(kept.folder, rows))},
         mistakes={title: _mistakes(rows) for title, rows in kept.records.items()})
 
 
@@ -145,6 +149,13 @@ def _answers(found: Iterable[Numbers]) -> list[tuple[str, str]]:
 
 def _mistakes(rows: Sequence[Record]) -> list[Record]:
     return [row for row in rows if row.scored and not exact(row.answer, row.expected)][:MISTAKES]
+
+
+def _sounds(folder: Path, rows: Sequence[Record]) -> list[tuple[Record, str]]:
+    """Give the first rows whose speech was kept, with the sound as a data URL."""
+    there = [(row, folder / row.wav) for row in rows if row.wav]
+    return [(row, f"data:audio/wav;base64,{base64.b64encode(file.read_bytes()).decode()}")
+            for row, file in there[:EXAMPLES] if file.is_file()]
 
 
 def _facts(conditions: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:

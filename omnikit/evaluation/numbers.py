@@ -26,6 +26,14 @@ MEANINGS = {
     "natural_wer": "the recogniser's own word error on the data's natural speech of the same rows: no speech can be expected"
                    " to do better",
     "natural_cer": "the same for characters",
+    "codec_wer": "the recogniser's word error on that speech after it went through the codec alone: no head can be expected to"
+                 " be understood better",
+    "codec_cer": "the same for characters",
+    "mel_distance": "of that sound from the data's own: L1 of natural log-mel magnitudes",
+    "stoi": "how intelligible that sound is beside the data's own (STOI), 1 for the same",
+    "code_usage": "share of the codec's codes that the data's natural speech becomes",
+    "speaker_similarity": "likeness of the generated voice to that of the data's natural speech: correlation of their long-term"
+                          " average spectra",
     "words_per_second": "words of the text answer for each second of generated speech",
     "natural_words_per_second": "the same of the data's natural speech",
     "units_per_second": "codes for each second of generated speech",
@@ -48,6 +56,7 @@ def scores(rows: Sequence[Record]) -> Numbers:
         "speech_cer": ratio(character_errors([h for h, _ in heard], [s for _, s in heard])),
         "natural_wer": ratio(word_errors([h for h, _ in natural], [s for _, s in natural])),
         "natural_cer": ratio(character_errors([h for h, _ in natural], [s for _, s in natural])),
+        **_codec(rows),
         **_rates(rows),
     }
 
@@ -121,6 +130,21 @@ def latency(timings: Sequence[Timing]) -> dict[str, Numbers]:
 def setting(timing: Timing) -> str:
     """Name a timing's Ω."""
     return "offline" if timing.omega is None else str(timing.omega)
+
+
+def _codec(rows: Sequence[Record]) -> Numbers:
+    """Give what the codec alone does to the data's own speech, and whose voice the generated one is."""
+    again = [(row.resynthesised, row.expected) for row in rows if row.resynthesised is not None]
+    drawable = sum({row.drawable for row in rows if row.drawable})  # all rows have the same codec
+    drawn = {code for row in rows for code in row.drawn}
+    return {
+        "codec_wer": ratio(word_errors([h for h, _ in again], [s for _, s in again])),
+        "codec_cer": ratio(character_errors([h for h, _ in again], [s for _, s in again])),
+        "mel_distance": ratio([(row.mel_distance, 1.0) for row in rows if row.mel_distance is not None]),
+        "stoi": ratio([(row.stoi, 1.0) for row in rows if row.stoi is not None]),
+        "code_usage": Estimate(len(drawn) / drawable, None, None, sum(bool(row.drawn) for row in rows)) if drawn else None,
+        "speaker_similarity": ratio([(row.speaker, 1.0) for row in rows if row.speaker is not None]),
+    }
 
 
 def _rates(rows: Sequence[Record]) -> Numbers:

@@ -40,6 +40,12 @@ class Record:
         told: what the head that tells states took the sound for; None without one.
         said: what is said in each sound of the question, where that is known.
         transcripts: what the transcript head hears in them.
+        resynthesised: what the recogniser hears in the row's own spoken answer after the codec alone.
+        mel_distance: of that sound from the row's own; None where times differ (merged codes).
+        stoi: its intelligibility; None as above, or where it is too short.
+        speaker: likeness of the generated speech's voice to that of the row's own.
+        drawn: the different codes that the row's own speech becomes, those of a second codebook behind all of the first.
+        drawable: how many there are.
     """
 
     id: str
@@ -63,6 +69,12 @@ class Record:
     told: str | None = None
     said: tuple[str, ...] = ()
     transcripts: tuple[str, ...] = ()
+    resynthesised: str | None = None
+    mel_distance: float | None = None
+    stoi: float | None = None
+    speaker: float | None = None
+    drawn: tuple[int, ...] = ()
+    drawable: int | None = None
 
     @property
     def scored(self) -> bool:

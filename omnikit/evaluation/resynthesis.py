@@ -1,26 +1,31 @@
 """Speech through codes and back, with no model between: what a perfect head would sound like beside this codec.
 
-A pair of codec and vocoder that cannot be understood is found here, before a head learns its codes.
+A pair of codec and vocoder that cannot be understood is found here, before a head learns its codes. A head that reads words
+says the same texts, no language model between: once as they are, and once with the rows of the embedding table shuffled,
+which must not be understood.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from omnikit.data.signals import waveform
 from omnikit.data.templates import said
+from omnikit.data.tokenizer import load as load_tokenizer
 from omnikit.data.words import spoken_answers
-from omnikit.errors import PlanError, RunError
+from omnikit.errors import PlanError, RunError, nearest
 from omnikit.evaluation.answering import spread
 from omnikit.evaluation.estimates import Estimate, ratio
+from omnikit.evaluation.fidelity import intelligibility, mel_distance
 from omnikit.evaluation.metrics import character_errors, word_errors
+from omnikit.inference.reading import Reading
 from omnikit.inference.session import Session, restore
 from omnikit.model import OmniModel
 from omnikit.plan import Outlet, Plan
@@ -28,7 +33,7 @@ from omnikit.training import checkpoint
 from omnikit.training.codec import perplexity
 from omnikit.training.progress import progress
 from omnikit.training.runs import WEIGHTS, find, is_done, load_plan
-from omnikit.training.spectra import MelLoss
+from omnikit.training.stage import assemble
 from omnikit.types import Part, Sample
 
 BATCH = 16  # waves that the recogniser hears at once
@@ -44,8 +49,11 @@ class Resynthesis:
         wer: in what comes back of the codes.
         cer: wrong characters in it.
         mel_distance: L1 of natural log-mel magnitudes between both; None where runs are merged, so that times differ.
+        stoi: intelligibility beside the data's own speech, 0 to 1; None as above.
         usage: share of the codes that were drawn.
         perplexity: how many codes, drawn equally often, would be as varied.
+        head_wer: wrong words in what the head makes of the text; None where no finished stage trained one that reads words.
+        shuffled_wer: the same when it reads other words' vectors.
     """
 
     rows: int
@@ -53,17 +61,22 @@ class Resynthesis:
     wer: Estimate | None
     cer: Estimate | None
     mel_distance: float | None
+    stoi: float | None
     usage: float
     perplexity: float
+    head_wer: Estimate | None = None
+    shuffled_wer: Estimate | None = None
 
 
-def resynthesised(run: str | Path, recogniser: str | Path | None = None, limit: int = 100) -> dict[str, Resynthesis]:
+def resynthesised(run: str | Path, recogniser: str | Path | None = None, limit: int = 100,
+                  data: Sequence[str] = ()) -> dict[str, Resynthesis]:
     """Send the held-out spoken answers of a run's recipe through its codec alone; gives title → what came of it.
 
     Args:
         run: only its stages that train the codec need to be finished; a folder where no run of the recipe is.
         recogniser: the run that hears both; None takes the recipe's.
         limit: rows of each dataset at most, spread over it.
+        data: datasets of the recipe; empty for all that it is scored on.
 
     Raises:
         OmnikitError: the run, its codec or its recogniser is not there, or no dataset of `evaluate.data` has spoken answers.
@@ -76,14 +89,59 @@ def resynthesised(run: str | Path, recogniser: str | Path | None = None, limit: 
         raise PlanError(f"Recipe {plan.recipe.name} names no evaluate.recogniser, so nobody can hear its codec; name one with"
                         " --recogniser RUN.")
     ear, found = restore(load_plan(find(name)), find(name)), {}
-    for title, dataset in plan.recipe.evaluate.data.items():
-        rows = list(_rows(plan, dataset, limit))
+    if unknown := [dataset for dataset in data if dataset not in plan.readers]:
+        raise PlanError(f"{plan.recipe.name} has no dataset {unknown[0]}.{nearest(unknown[0], plan.readers)}"
+                        f" Datasets: {', '.join(plan.readers)}.")
+    chosen = dict(zip(data, data, strict=True)) or plan.recipe.evaluate.data
+    texts = {title: list(_rows(plan, dataset, limit)) for title, dataset in chosen.items()}
+    for title, rows in texts.items():
         if rows:
             found[title] = _compared(rows, outlet, model, ear, title)
     if not found:
-        raise PlanError(f"No dataset under evaluate.data of {plan.recipe.name} has spoken answers with their text, so its codec"
-                        " cannot be heard; name one that has.")
+        raise PlanError(f"No dataset under {'data' if data else 'evaluate.data'} of {plan.recipe.name} has spoken answers with"
+                        " their text, so its codec cannot be heard; name one that has.")
+    if reader := _reader(plan, folder, outlet):
+        said = {title: _recited(rows, outlet, model, reader, ear, title) for title, rows in texts.items() if rows}
+        mixed = _shuffled(reader, plan.recipe.seed)
+        for title, wer in said.items():
+            wrong = _recited(texts[title], outlet, model, reader, ear, f"{title}, shuffled") if mixed else None
+            found[title] = replace(found[title], head_wer=wer, shuffled_wer=wrong)
     return found
+
+
+def _reader(plan: Plan, folder: Path, outlet: Outlet) -> OmniModel | None:
+    """Give the head that reads words with what it reads, as its last finished stage left it; None without one."""
+    part = f"{outlet.name}.head"
+    done = [name for name, stage in plan.stages.items() if part in stage.trained and is_done(folder, plan, name)]
+    if not done or not outlet.reads_words or outlet.needs_states:
+        return None
+    model = assemble(plan, plan.stages[done[-1]], folder)
+    checkpoint.load(folder / done[-1] / WEIGHTS, {name: model.parts()[name] for name in plan.stages[done[-1]].trained})
+    return model.eval()
+
+
+def _shuffled(model: OmniModel, seed: int) -> bool:
+    """Let every word read another one's vector; False where more than the embedding table is there."""
+    tables = [module for module in model.get_submodule("backbone").modules() if isinstance(module, nn.Embedding)]
+    if not model.table or len(tables) != 1:
+        return False
+    rows = torch.randperm(len(tables[0].weight), generator=torch.Generator().manual_seed(seed))
+    tables[0].weight.data = tables[0].weight.data[rows]
+    return True
+
+
+@torch.no_grad()
+def _recited(rows: Sequence[tuple[Sample, Part, str]], outlet: Outlet, model: OmniModel, reader: OmniModel, ear: Session,
+             title: str) -> Estimate | None:
+    """Let the head say the texts of rows, and the codec make sound of it; gives the wrong words."""
+    assert outlet.codec and model.plan.tokenizer, "a head that reads words has both"
+    made, tokenizer = [], load_tokenizer(model.plan.tokenizer)
+    with progress(f"head {title}") as report:
+        for index, (_, _, text) in enumerate(rows):
+            codes = list(Reading(reader, outlet, tokenizer).finish(text))
+            made.append(model.codec(outlet.name).decode(torch.tensor(codes, dtype=torch.int64)).float())
+            report((index + 1) / len(rows))
+    return ratio(word_errors(_heard(ear, made, outlet.codec.spec.sample_rate), [text for _, _, text in rows]))
 
 
 def _voice(plan: Plan, folder: Path) -> tuple[Outlet, OmniModel]:
@@ -122,8 +180,7 @@ def _compared(rows: Sequence[tuple[Sample, Part, str]], outlet: Outlet, model: O
     assert outlet.codec and outlet.maker, "chosen so"
     units, codec = model.units(outlet.name), model.codec(outlet.name)
     spec, rate = outlet.maker.spec, outlet.codec.spec.sample_rate
-    counts, distances, made, true = torch.zeros(spec.codebooks, spec.cardinality), [], [], []
-    mel = MelLoss(rate)
+    counts, distances, stoi, made, true = torch.zeros(spec.codebooks, spec.cardinality), [], [], [], []
     with progress(f"codec {title}") as report:
         for index, (sample, part, _) in enumerate(rows):
             codes = units.encode(torch.from_numpy(waveform(part, spec.sample_rate, sample.id)))
@@ -131,19 +188,20 @@ def _compared(rows: Sequence[tuple[Sample, Part, str]], outlet: Outlet, model: O
             counts.scatter_add_(1, books, torch.ones_like(books, dtype=counts.dtype))
             made.append(codec.decode(codes).float())
             true.append(torch.from_numpy(waveform(part, rate, sample.id)))
-            if not spec.merged and len(made[-1]):
-                distances.append(_distance(mel, made[-1], true[-1]))
+            if not spec.merged:
+                distances.append(mel_distance(made[-1], true[-1], rate))
+                stoi.append(intelligibility(made[-1], true[-1], rate))
             report((index + 1) / len(rows))
     texts = [text for _, _, text in rows]
     heard = _heard(ear, made, rate)
     return Resynthesis(len(rows), ratio(word_errors(_heard(ear, true, rate), texts)), ratio(word_errors(heard, texts)),
-                       ratio(character_errors(heard, texts)), float(np.mean(distances)) if distances else None,
+                       ratio(character_errors(heard, texts)), _mean(distances), _mean(stoi),
                        float((counts > 0).float().mean()), perplexity(counts))
 
 
-def _distance(mel: MelLoss, made: Tensor, true: Tensor) -> float:
-    length = min(len(made), len(true))
-    return float(mel(made[None, :length], true[None, :length]))
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _heard(ear: Session, waves: Sequence[Tensor], rate: int) -> list[str]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -24,7 +26,7 @@ from omnikit.plan import Plan
 from omnikit.training import lock
 from omnikit.training.checkpoint import writing
 from omnikit.training.freeze import hashes
-from omnikit.training.runs import find, load_plan
+from omnikit.training.runs import find, load_plan, newest
 from omnikit.types import Sample
 
 
@@ -39,7 +41,7 @@ class Options:
         latency_rows: questions of the first dataset that are answered against the clock; 0 for none.
         omegas: the Ω that they are streamed with.
         speaks_with: "codec", or "units": the codes are spoken by the part that makes them.
-        keep_wavs: keep the generated speech too.
+        keep_wavs: keep all of the generated speech, not only the examples on the card's page.
         stage: scores the weights as they were after this stage.
         data: titles of `evaluate.data` that are scored; empty for all.
     """
@@ -67,6 +69,8 @@ def score(run: str | Path, options: Options = Options()) -> tuple[Path, dict[str
     run_folder = find(run)
     plan = load_plan(run_folder)
     session, name = restore(plan, run_folder, options.stage), options.recogniser or plan.recipe.evaluate.recogniser
+    if options.stage and not _speaks(session, newest(run_folder, plan, options.stage)):
+        session.speech = None
     ear = restore(load_plan(find(name)), find(name)) if name and session.speech else None
     if not plan.recipe.evaluate.data:
         raise PlanError(f"Recipe {plan.recipe.name} names no data under `evaluate`, so there is nothing to score.")
@@ -76,13 +80,14 @@ def score(run: str | Path, options: Options = Options()) -> tuple[Path, dict[str
     folder = kept_in(run, options.speaks_with, options.stage)
     rows = {title: _rows(plan, dataset, options.limit) for title, dataset in _datasets(plan, options).items()}
     conditions = _conditions(session, ear, options)
-    examiner = Examiner(session, ear, options.speaks_with, folder / "wavs" if options.keep_wavs else None,
-                        options.batch_size)
+    examiner = Examiner(session, ear, options.speaks_with, folder / "wavs", options.batch_size,
+                        None if options.keep_wavs else card.EXAMPLES)
     with writing(folder):
         folder.mkdir(exist_ok=True)
         for name in (card.CONDITIONS, card.TIMINGS):  # so that new answers never stand beside old conditions
             (folder / name).unlink(missing_ok=True)
     for title, samples in rows.items():
+        shutil.rmtree(folder / "wavs" / title, ignore_errors=True)
         write_lines(folder / f"{title}.jsonl", examiner.records(samples, title))
     timing = conditions["latency"]
     if timing:
@@ -118,6 +123,12 @@ def kept_in(run: str | Path, speaks_with: str = "codec", stage: str | None = Non
     """Give the folder of a run's card: eval, eval_units where the units speak, eval_after_STAGE."""
     words = ["eval", *([] if speaks_with == "codec" else [speaks_with]), *([f"after_{stage}"] if stage else [])]
     return find(run) / "_".join(words)
+
+
+def _speaks(session: Session, trained: Collection[str]) -> bool:
+    """Say whether all that the stages train of the branch that speaks is among the parts that are trained by now."""
+    parts = {part for stage in session.plan.stages.values() for part in stage.trained}
+    return session.speech is not None and {part for part in parts if part.startswith(f"{session.speech.name}.")} <= set(trained)
 
 
 def _datasets(plan: Plan, options: Options) -> dict[str, str]:

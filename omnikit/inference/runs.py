@@ -40,23 +40,13 @@ class OpenedRuns:
             ConfigError: no branch of it makes codes, or it is a recipe whose codec must be trained.
         """
         from omnikit.data.codes import Codes
-        from omnikit.model import OmniModel
-        from omnikit.training import checkpoint
-        from omnikit.training.runs import WEIGHTS, find, newest
 
         plan = _plan(run)
         outlet = next((outlet for outlet in plan.outputs.values() if outlet.maker and outlet.made_by), None)
         if outlet is None or outlet.maker is None or outlet.made_by is None:
             raise ConfigError(f"units is {run}, but no branch of {plan.recipe.name} makes codes of waves; name a run with a"
                               " codec that encodes.")
-        model = OmniModel(plan, [outlet.made_by])
-        if not _is_recipe(run):
-            origins, folder = newest(find(run), plan), find(run)
-            if outlet.made_by in origins:
-                checkpoint.load(folder / origins[outlet.made_by] / WEIGHTS, model.parts())
-        elif outlet.maker.objectives:
-            raise ConfigError(f"units is the recipe {run}, but its {outlet.made_by} must be trained first; name a"
-                              " finished run.")
+        model = _filled(run, plan, outlet.made_by)
         return RunUnits(Codes(model.units(outlet.name), outlet.maker.spec.sample_rate), _version(model))
 
     def codec(self, run: str) -> tuple[Outlet, Codec]:
@@ -66,23 +56,11 @@ class OpenedRuns:
             RunError: there is no such run, or it is not finished.
             ConfigError: no branch of it speaks, or it is a recipe whose codec must be trained.
         """
-        from omnikit.model import OmniModel
-        from omnikit.training import checkpoint
-        from omnikit.training.runs import WEIGHTS, find, newest
-
         plan = _plan(run)
         outlet = next((outlet for outlet in plan.outputs.values() if outlet.codec and outlet.codec.decodes), None)
         if outlet is None or outlet.codec is None:
             raise ConfigError(f"{run} cannot speak, because {plan.recipe.name} has no speech branch; name a run with a codec.")
-        part = f"{outlet.name}.codec"
-        model = OmniModel(plan, [part])
-        if not _is_recipe(run):
-            origins, folder = newest(find(run), plan), find(run)
-            if part in origins:
-                checkpoint.load(folder / origins[part] / WEIGHTS, model.parts())
-        elif outlet.codec.objectives and not getattr(outlet.codec, "weights", None):
-            raise ConfigError(f"{run} is a recipe, but its {part} must be trained first; name a finished run.")
-        return outlet, model.eval().codec(outlet.name)
+        return outlet, _filled(run, plan, f"{outlet.name}.codec").codec(outlet.name)
 
 
 class SessionWriter:
@@ -124,6 +102,22 @@ def _plan(reference: str) -> Plan:
     from omnikit.training.runs import find, load_plan
 
     return make(compose(reference)) if _is_recipe(reference) else load_plan(find(reference))
+
+
+def _filled(run: str, plan: Plan, part: str) -> OmniModel:
+    """Give the model of one part alone, with the weights that the run has of it."""
+    from omnikit.model import OmniModel
+    from omnikit.training import checkpoint
+    from omnikit.training.runs import WEIGHTS, find, newest
+
+    model, config = OmniModel(plan, [part]), plan.parts()[part]
+    origins = {} if _is_recipe(run) else newest(find(run), plan)
+    if part in origins:
+        checkpoint.load(find(run) / origins[part] / WEIGHTS, model.parts())
+    elif getattr(config, "objectives", ()) and not getattr(config, "weights", None):
+        why = f"is a recipe, but its {part} must be trained first" if _is_recipe(run) else f"never trained its {part}"
+        raise ConfigError(f"{run} {why}; name a finished run that did.")
+    return model.eval()
 
 
 def _version(model: OmniModel) -> str:

@@ -143,7 +143,7 @@ TABLE = [
     Broken("impossible value", f"{CHECK} audio/projector=stack_mlp audio.projector.stride=0", "audio.projector: stride is 0", "must be at least 1"),
     Broken("impossible value", f"{CHECK} backbone.dim=130", "backbone: dim is 130", "must be a multiple of 2 x heads"),
     Broken("impossible value", f"{CHECK} stages.speak.trainer.max_steps=0", "stages.speak.trainer.max_steps is 0", "must be at least 1"),
-    Broken("impossible value", f"{CHECK} stages.speak.loss.speech=0", "stages.speak.loss.speech is 0", "must be above 0"),
+    Broken("impossible value", f"{CHECK} stages.speak.loss.speech=-1", "stages.speak.loss.speech is -1", "must be above 0"),
     Broken("impossible value", f"{CHECK} audio/encoder=whisper_large_v3 audio/projector=stack_mlp audio.projector.stride=7 backbone.context=4096",
            "audio.projector does not fit audio.encoder: stride is 7", "use a divisor: 4, 5, 6"),
     Broken("unknown branch", f"{CHECK} adio/encoder=whisper", "small.yaml has no 'adio'", "Did you mean 'audio'?"),

@@ -140,7 +140,7 @@ def test_inspect_tells_a_row_that_would_stop_training(works: Path, capsys: pytes
     (["data", "build", "spoken_instructions", "out=x"], "spoken_instructions lacks source=VALUE; omnikit show builder/spoken_instructions says"),
     ([*BUILD, "x"], "'x' is no option; write key=value, for example seed=1."),
     ([*BUILD, "out=x", "units=nowhere"], "nowhere is no run:"),
-    ([*BUILD, "out=x", "units=small.yaml"], "units is the recipe small.yaml, but its speech.codec must be trained first;"),
+    ([*BUILD, "out=x", "units=small.yaml"], "small.yaml is a recipe, but its speech.codec must be trained first;"),
     ([*BUILD, "out=."], "out is ., which is there and is no dataset that was built; name a new folder."),
     (["data", "inspect", "small.yaml", "--stage", "speek"], "--stage is speek, which is no stage; stages with batches: understand, speak. Did you mean 'speak'?"),
     (["data", "inspect", "small.yaml", "--stage", "units"], "--stage is units, which has objective units and no batches;"),

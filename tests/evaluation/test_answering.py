@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
 from doubles import RATE, Box, Ear, Mouth
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from omnikit.evaluation.answering import Examiner
 from omnikit.plan import Inlet, Outlet
-from omnikit.specs import FeatureSpec, SignalSpec
+from omnikit.specs import CodecSpec, FeatureSpec, SignalSpec
 from omnikit.types import Answer, Message, Part, Sample
 
 SPOKEN = Part("audio", audio=np.ones(30, dtype=np.float32), sample_rate=RATE)
@@ -31,11 +32,18 @@ class Units:
         return torch.full((3 * len(codes),), 0.5)
 
 
+class Codec:
+    """Speaks each code as one sample."""
+
+    def decode(self, codes: Tensor) -> Tensor:
+        return torch.ones(len(codes))
+
+
 class Saying:
     """A session that answers every question with one word and ten samples of sound for its two codes."""
 
     plan = SimpleNamespace(recipe=SimpleNamespace(name="saying"), backbone=object(), template=None, outputs={})
-    model = SimpleNamespace(units=lambda name: Units())
+    model = SimpleNamespace(units=lambda name: Units(), codec=lambda name: Codec())
     device = torch.device("cpu")
 
     def __init__(self, speech: Outlet | None) -> None:
@@ -75,6 +83,35 @@ def test_generated_and_natural_speech_are_heard_and_measured() -> None:
         ("one", "one", ("a",), {"kind": "k"}), ("one", "one", ("b",), {"kind": "k"})]
 
 
+def test_natural_speech_is_heard_again_after_the_codec_alone() -> None:
+    found, silent = examiner(ear=Hearing()).records([row("a", SPOKEN), row("b")], "x")
+    assert (found.resynthesised, found.mel_distance, found.drawn, found.drawable) == ("30 at 100", None, (0,), 9)
+    assert (silent.resynthesised, silent.mel_distance, silent.drawn, silent.drawable) == (None, None, (), None)
+
+
+class Pair(Box):
+    """Two codebooks, each frame coded."""
+
+    @property
+    def spec(self) -> CodecSpec:
+        return CodecSpec(RATE, Fraction(RATE, 5), 2, self.size)
+
+
+def test_sound_of_equal_times_is_compared_and_codes_of_each_book_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Units, "encode", lambda self, wave: torch.tensor([[1, 0]]).expand(len(wave), 2))
+    [found] = examiner(replace(OUTLET, codec=Pair(), units=Pair()), Hearing()).records([row("a", SPOKEN)], "x")
+    assert (found.mel_distance, found.stoi) == (0.0, None)  # the same ones; too short for STOI
+    assert (found.drawn, found.drawable, found.natural_codes) == ((1, 9), 18, 30)
+    assert found.speaker is not None and 0.5 < found.speaker < 1  # steady, too, but shorter
+
+
+def test_row_of_two_turns_is_heard_where_it_is_asked_last() -> None:
+    first = replace(SPOKEN, audio=np.zeros(7, dtype=np.float32))
+    talk = Sample("talk", (*row("a", first).messages, *row("b", SPOKEN).messages))
+    [found] = examiner(ear=Hearing()).records([talk], "x")
+    assert found.natural == "60 at 200"
+
+
 def test_units_speak_the_same_codes_instead_of_the_codec() -> None:
     [found] = examiner(ear=Hearing(), speaks_with="units").records([row("a")], "x")
     assert (found.codes, found.heard, found.seconds) == ((4, 5), "6 at 100", 0.06)
@@ -88,6 +125,11 @@ def test_speech_without_a_recogniser_is_measured_but_not_heard() -> None:
 def test_run_without_speech_has_its_texts() -> None:
     [found] = examiner(speech=None).records([row("a", SPOKEN)], "x")
     assert (found.answer, found.codes, found.seconds, found.natural_seconds) == ("one", (), None, None)
+
+
+def test_sound_of_the_first_rows_is_kept(tmp_path: Path) -> None:
+    found = examiner(wavs=tmp_path / "wavs", batch_size=2, kept=3).records([row(name) for name in "abcd"], "x")
+    assert [r.wav is not None for r in found] == [True, True, True, False]
 
 
 def test_rows_are_numbered_over_batches_in_their_sound_files(tmp_path: Path) -> None:

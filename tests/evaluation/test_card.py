@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,21 @@ def test_page_shows_numbers_plots_and_conditions_and_needs_nothing_else(tmp_path
     assert "tree &lt;b&gt;" in page and "<b>tree" not in page  # a model's words are no markup
     assert not re.search(r"<script|<link|src=|url\(\s*['\"]?http|@import", page)
     assert set(re.findall(r'href="([^"#]*)', page)) <= {""}
+
+
+def test_page_lets_kept_answers_sound_and_says_what_the_codec_does(tmp_path: Path) -> None:
+    folder = kept(tmp_path)
+    again = {"resynthesised": "one", "mel_distance": 0.25, "stoi": 0.5, "drawn": (1, 2, 9), "drawable": 20}
+    (folder / "wavs").mkdir()
+    (folder / "wavs" / "a.wav").write_bytes(b"RIFF")
+    write_lines(folder / "heard.jsonl", [replace(RECORDS[0], **again, speaker=0.5, wav="wavs/a.wav"),
+                                         replace(RECORDS[1], **{**again, "drawn": (2, 4)}, wav="wavs/gone.wav")])
+    found = card.make(folder)["scores"]["heard"]["numbers"]
+    values = {name: found[name]["value"] for name in ("codec_wer", "mel_distance", "stoi", "code_usage", "speaker_similarity")}
+    assert values == {"codec_wer": 2 / 3, "mel_distance": 0.25, "stoi": 0.5, "code_usage": 0.2, "speaker_similarity": 0.5}
+    page = (folder / "card.html").read_text(encoding="utf-8")
+    assert page.count("<audio") == 1 and 'src="data:audio/wav;base64,UklGRg=="' in page
+    assert "<h2>Codec and voice</h2>" in page and "20.0\N{NARROW NO-BREAK SPACE}%" in page
 
 
 def test_run_without_speech_or_recogniser_has_a_card(tmp_path: Path) -> None:

@@ -95,8 +95,8 @@ def test_a_sound_is_heard_against_the_words_of_its_own_answer() -> None:
 
 
 def test_command_prints_a_line_for_each_dataset(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    found = {"heard": Resynthesis(20, None, None, None, 0.512, 0.25, 12.34)}
-    monkeypatch.setattr(resynthesis, "resynthesised", lambda *given: found if given == ("a/run", None, 5) else {})
+    found = {"heard": Resynthesis(20, None, None, None, 0.512, 0.91, 0.25, 12.34)}
+    monkeypatch.setattr(resynthesis, "resynthesised", lambda *given: found if given == ("a/run", None, 5, ()) else {})
     assert run(["a/run", "--limit", "5"]) == 0
     assert capsys.readouterr().out == table(found)
-    assert table(found).splitlines()[1].split() == ["heard", "20", "-", "-", "-", "0.51", "25%", "12.3"]
+    assert table(found).splitlines()[1].split() == ["heard", "20", "-", "-", "-", "0.51", "0.91", "25%", "12.3", "-", "-"]

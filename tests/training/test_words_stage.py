@@ -12,7 +12,10 @@ from small import write_recipe
 import omnikit
 from omnikit.data.check import Checker
 from omnikit.data.media import save_audio
+from omnikit.data.tokenizer import load as load_tokenizer
 from omnikit.errors import DataError, PlanError
+from omnikit.evaluation import resynthesis
+from omnikit.inference.reading import Reading
 from omnikit.inference.session import restore
 from omnikit.model import OmniModel
 from omnikit.plan import Plan, make
@@ -94,6 +97,17 @@ def test_it_speaks_what_it_was_taught_streamed_as_whole(trained: tuple[Plan, Pat
     assert answer.codes == sum((event.codes for event in events), ()) == (1, 2, 3, 4)
     waves = [event.waveform for event in events if event.waveform is not None]
     np.testing.assert_allclose(np.concatenate(waves), answer.waveform, atol=1e-5)
+
+
+def test_the_head_alone_says_a_text_and_its_vectors_can_be_shuffled(trained: tuple[Plan, Path, dict[str, set[str]]]) -> None:
+    plan, run, _ = trained
+    outlet, tokenizer = plan.outputs["speech"], load_tokenizer(str(plan.tokenizer))
+    reader = resynthesis._reader(plan, run, outlet)
+    assert reader is not None and list(Reading(reader, outlet, tokenizer).finish("nothing at all")) == [7, 7, 9]
+    table = reader.get_submodule("backbone").get_parameter("model.embed_tokens.weight")
+    before = table.clone()
+    assert resynthesis._shuffled(reader, 0)
+    assert not torch.equal(table, before) and torch.equal(table.sort(0).values, before.sort(0).values)
 
 
 def test_speech_without_words_is_named(tmp_path: Path) -> None:

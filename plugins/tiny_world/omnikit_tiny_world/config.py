@@ -57,6 +57,8 @@ class TinyWorld:
         noisy: share of the recordings that have a noise mixed in, at 0 to 15 dB.
         told: share of the pictures and films that are told in words without order instead of shown.
         drawled: share of the written questions whose words come slowly and twice, as vectors of speech do.
+        voiced: whether answers are also spoken, in one voice for each language; of "reading", whether it is that voice that
+            reads, single words too.
         wide: share of the pictures that are two squares wide or high, for tiling.
         tts: the text-to-speech component that speaks.
     """
@@ -70,6 +72,7 @@ class TinyWorld:
     noisy: float = 0.0
     told: float = field(default=0.0, metadata=LATER)
     drawled: float = field(default=0.0, metadata=LATER)
+    voiced: bool = field(default=False, metadata=LATER)
     wide: float = 0.1
     tts: str = "espeak"
 
@@ -90,7 +93,8 @@ class TinyWorld:
     @property
     def provides(self) -> tuple[str, ...]:
         """What a row holds."""
-        held = VIEWS[self.view] if self.spoken == 1 else (*VIEWS[self.view], "text")
+        aloud = self.voiced and self.view != "reading"
+        held = (*VIEWS[self.view], *["text"] * (self.spoken < 1), *["speech"] * aloud)
         gone: tuple[str, ...] = () if self.spoken else ("audio", "transcript")
         if self.told == 1:
             gone = ("image", "video", "caption")

@@ -8,7 +8,7 @@ from omnikit.types import Message, Part, Sample
 from omnikit_tiny_world.config import SECONDS, TEST, TRAIN, TinyWorld
 from omnikit_tiny_world.drawing import SIDE, film, picture
 from omnikit_tiny_world.recordings import Recordings, record
-from omnikit_tiny_world.script import Row, rows
+from omnikit_tiny_world.script import Row, answering, rows
 from omnikit_tiny_world.sounds import SAMPLE_RATE, Wave, alone, babble, mixed, sound
 
 KEPT = 1024  # rows: a training loop asks for each row twice within a window, for its length and for its batch
@@ -44,7 +44,7 @@ class TinyCorpus:
         parts = [*self._seen(row, chance), *before, self._asked(row, chance)]
         messages = [Message("user", tuple(parts))]
         if row.answer is not None:
-            messages.append(Message("assistant", (Part("text", text=row.answer),), row.state))
+            messages.append(Message("assistant", (Part("text", text=row.answer), *self._answered(row)), row.state))
         return Sample(row.id, tuple(messages), self._facts(row))
 
     def save_example(self, index: int, folder: str | Path) -> Sample:
@@ -75,6 +75,11 @@ class TinyCorpus:
         if row.said:
             facts |= {"voice": row.said.voice, "condition": "noisy" if row.sound else "clean"}
         return {**facts, **row.facts}
+
+    def _answered(self, row: Row) -> list[Part]:
+        if not self.config.voiced:
+            return []
+        return [Part("audio", text=row.answer, audio=self._recordings[answering(row)], sample_rate=SAMPLE_RATE)]
 
     def _seen(self, row: Row, chance: random.Random) -> list[Part]:
         if row.scene is None:
@@ -108,6 +113,8 @@ class TinyCorpus:
 def _checked(script: list[Row], config: TinyWorld) -> Recordings:
     """Record, and make sure that nothing is longer than the contract says."""
     said = [utterance for row in script for utterance in ((row.said,) if row.said else row.voices)]
+    if config.voiced:
+        said += [answering(row) for row in script if row.answer is not None]
     recordings = record(said, config.tts, f"recording {config.view}, {config.split}")
     longest = recordings.seconds(SAMPLE_RATE)
     if longest > SECONDS:

@@ -30,14 +30,14 @@ def about(language: str) -> tuple[str, ...]:
     return tuple(text for kind, asked in QUESTIONS.items() if "caption" not in kind for text in asked[language])
 
 
-def strings(language: str, seed: int, chance: random.Random) -> str:
-    """Give random words in a random order; never a held-out question or statement."""
+def strings(language: str, seed: int, chance: random.Random, *, single: bool = False) -> str:
+    """Give random words in a random order, at least one if `single` words will do; never a held-out question or statement."""
     words = pieces(language)
     while True:
         if language == "en":
-            text = " ".join(chance.choices(words, k=chance.randint(*WORDS)))
+            text = " ".join(chance.choices(words, k=chance.randint(1 if single else WORDS[0], WORDS[1])))
         else:
-            drawn, text = chance.choices(words, k=chance.randint(2, 5)), ""
+            drawn, text = chance.choices(words, k=chance.randint(1 if single else 2, 5)), ""
             for piece in drawn:
                 text += piece if len(text) + len(piece) <= LETTERS else ""
         if text and text not in _held(language, seed):

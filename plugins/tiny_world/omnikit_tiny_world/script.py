@@ -18,6 +18,7 @@ HEARD = {
     "zh": ("cmn", "cmn+f1", "cmn+f2", "cmn+f4", "cmn+f5", "cmn+m1", "cmn+m3", "cmn+m7"),
 }  # voices in training
 UNSEEN = {"en": "en-us+f3", "zh": "cmn+f3"}  # never heard in training
+ANSWERS = {"en": "en-us+f1", "zh": "cmn+m2"}  # the one voice of all answers
 SPEEDS, PITCHES = (150, 210), (35, 65)  # words per minute and espeak-ng's pitch
 TAKES, FEW = 16, 48  # recordings of one sentence, at most; of one of the few questions about pictures
 BABBLE = 5  # voices at once
@@ -92,6 +93,17 @@ def rows(config: TinyWorld, size: int) -> list[Row]:
             row = replace(row, asked=drawled(row.asked, language, chance), state="audio")  # as if it were heard
         result.append(row)
     return result
+
+
+def answering(row: Row) -> Utterance:
+    """Say a row's answer, always alike."""
+    assert row.answer is not None, "views that are voiced have answers"
+    return aloud(row.answer, row.language)
+
+
+def aloud(text: str, language: str) -> Utterance:
+    """Say something in the voice of the answers."""
+    return Utterance(text, ANSWERS[language], 160, 50)
 
 
 def take(text: str, language: str, split: str, chance: random.Random) -> Utterance:
@@ -180,14 +192,16 @@ def _read(config: TinyWorld, name: str, turn: Turn, chance: random.Random) -> Ro
     """Something said, for a recogniser: in training half are strings of random words; no held-out question is among them."""
     place, language = turn
     kept, held = sentences(language, config.seed)
+    own = config.view == "reading" and config.voiced
     if config.split == "train":
         known = kept[place // 2 % len(kept)]
-        text = strings(language, config.seed, chance) if place % 2 else chance.choice(known)
+        text = strings(language, config.seed, chance, single=own) if place % 2 else chance.choice(known)
     else:
         known = held[place % len(held)]
         text = known[place // len(held) % len(known)]
     written = config.spoken < 1 and chance.random() >= config.spoken
-    row = Row(name, language, "reading", text, None, said=None if written else take(text, language, config.split, chance))
+    said = None if written else aloud(text, language) if own else take(text, language, config.split, chance)
+    row = Row(name, language, "reading", text, None, said=said)
     if config.view == "reading":
         return row
     before = DICTATED[language] if config.view == "dictation" else ""

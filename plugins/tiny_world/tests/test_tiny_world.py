@@ -9,7 +9,7 @@ from omnikit_tiny_world import recordings, sounds
 from omnikit_tiny_world.config import VIEWS, TinyWorld
 from omnikit_tiny_world.model import TinyCorpus
 from omnikit_tiny_world.recordings import Recordings
-from omnikit_tiny_world.script import HEARD, UNSEEN
+from omnikit_tiny_world.script import ANSWERS, HEARD, UNSEEN
 
 from omnikit.errors import DataError
 from omnikit.types import Part, Sample
@@ -97,9 +97,37 @@ def test_a_recording_is_what_the_voice_says_in_both_languages() -> None:
 def test_every_voice_exists() -> None:
     from omnikit_espeak.library import facts
 
-    for voice in (*HEARD["en"], *HEARD["zh"], *UNSEEN.values()):
+    for voice in (*HEARD["en"], *HEARD["zh"], *UNSEEN.values(), *ANSWERS.values()):
         language, _, variant = voice.partition("+")
         assert language in facts().voices and (not variant or variant in facts().variants), voice
+
+
+def test_a_voiced_answer_is_said_in_one_voice_whoever_asks() -> None:
+    from omnikit_espeak.config import Espeak
+
+    said = {}
+    for view in ("text", "speech"):
+        corpus = built(view, 40, voiced=True)
+        assert "speech" in corpus.config.provides
+        for index in range(40):
+            sample = corpus[index]
+            text, sound = sample.messages[1].content
+            assert sound.text == text.text and sound.audio is not None
+            np.testing.assert_array_equal(sound.audio, said.setdefault(text.text, sound.audio))
+    wave, _ = Espeak().build().speak("eight", ANSWERS["en"], 160, 50)
+    np.testing.assert_allclose(said["eight"], wave, atol=1 / 32767)
+
+
+def test_a_voiced_reading_is_in_the_voice_of_the_answers_and_may_be_a_single_word() -> None:
+    from omnikit_espeak.config import Espeak
+
+    corpus = built("reading", 80, voiced=True)
+    assert "speech" not in corpus.config.provides
+    said = [corpus[index] for index in range(0, 80, 2)]  # English
+    assert any(" " not in (sample.messages[0].content[0].text or "") for sample in said)
+    part = said[0].messages[0].content[0]
+    wave, _ = Espeak().build().speak(part.text or "", ANSWERS["en"], 160, 50)
+    np.testing.assert_allclose(part.audio, wave, atol=1 / 32767)
 
 
 def test_a_reader_travels_without_its_samples() -> None:
