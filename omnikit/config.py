@@ -9,7 +9,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,6 +30,7 @@ from omegaconf.errors import OmegaConfBaseException
 from omnikit import choices
 from omnikit.errors import ConfigError, OmnikitError
 from omnikit.explain import explained
+from omnikit.extending import refuse_circle, stages_below
 from omnikit.places import carried, recipe_files
 from omnikit.recipe import OWN_KEYS, SLOTS, Evaluate, Generate, Recipe, Stage, parse
 from omnikit.refusals import refuse_file, refuse_overrides
@@ -253,6 +254,11 @@ def _recipe_file(parts: list[str]) -> Path | None:
     return next((path for path in beside if path.is_file() and parts != ["recipe"]), recipe_files().get(name))
 
 
+def _extended(entry: str) -> Path | None:
+    """Find the recipe that an entry of the defaults extends."""
+    return _recipe_file(_parts(entry))
+
+
 def _is_of_run(path: Path) -> bool:
     """Say whether a file is the recipe that a run keeps."""
     return path.name == "config.yaml" and path.is_file() and any(path.parent.glob("[!.]*/lock.json"))
@@ -265,36 +271,9 @@ def _is_taken(name: str) -> bool:
 
 def _checked(path: Path, values: dict[str, Any]) -> DictConfig:
     """Give a recipe file's content, unless it asks for what no recipe may, or extends itself."""
-    _refuse_circle(path, values, ())
-    refuse_file(path, values, _stages_below(values))
+    refuse_circle(path, values, _extended)
+    refuse_file(path, values, stages_below(values, _extended))
     return OmegaConf.create(values)
-
-
-def _refuse_circle(path: Path, values: Mapping[str, Any], above: tuple[Path, ...]) -> None:
-    """Raise ConfigError if a recipe extends itself, itself or by way of others: Hydra would never come to an end."""
-    if path in above:
-        raise ConfigError(f"{path} extends itself ({' → '.join(p.stem for p in (*above, path))}); take it out of the defaults.")
-    for parent in _extended(values):
-        _refuse_circle(parent, choices.read_mapping(parent), (*above, path))
-
-
-def _extended(values: Mapping[str, Any]) -> Iterator[Path]:
-    """Give the recipes that one extends."""
-    entries = values.get("defaults")
-    for entry in entries if isinstance(entries, list) else []:
-        parent = _recipe_file(_parts(entry)) if isinstance(entry, str) else None
-        if parent is not None:
-            yield parent
-
-
-def _stages_below(values: Mapping[str, Any]) -> set[str]:
-    """Give the names of the stages that a recipe has from those it extends."""
-    found = set[str]()
-    for parent in _extended(values):
-        content = choices.read_mapping(parent)
-        stages = content.get("stages")
-        found |= _stages_below(content) | set(stages if isinstance(stages, Mapping) else ())
-    return found
 
 
 def _schema() -> DictConfig:

@@ -12,8 +12,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "torchaudio", "transformers", "pytorch_lightning", "lightning", "hydra", "omegaconf", "yaml", "numpy",
          "scipy", "soundfile", "soxr", "safetensors", "tokenizers", "rich", "jiwer", "torchmetrics", "espeakng_loader"}
-STANDARD = ("__init__", "building", "choices", "cli", "errors", "finding", "fitting", "places", "plan", "protocols", "recipe",
-            "refusals", "registry", "schema", "sources", "speaking", "specs", "staging", "supplies", "types", "wiring")
+STANDARD = ("__init__", "building", "choices", "cli", "errors", "extending", "finding", "fitting", "places", "plan",
+            "protocols", "recipe", "refusals", "registry", "schema", "sources", "speaking", "specs", "staging", "supplies",
+            "types", "wiring")
 WITH_HYDRA = ("config", "explain")
 LIGHT_COMMANDS = ("arguments", "chat", "check", "check_head", "completion", "data", "eval", "export", "import_", "list",
                   "picture", "show", "table", "train", "voice")

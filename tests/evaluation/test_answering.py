@@ -60,7 +60,8 @@ class Hearing:
 
     ear = replace(Ear())
     plan = SimpleNamespace(inputs={"audio": Inlet("audio", SimpleNamespace(input=SignalSpec("audio", Fraction(2 * RATE))),  # type: ignore[arg-type]  # a double
-                                                  ear.output, None, None)})
+                                                  ear.output, None, None)},
+                           outputs={"words": SimpleNamespace(head=SimpleNamespace(target="transcript", tap="audio.encoder"))})
 
     def transcribe(self, waves: Sequence[NDArray[np.float32]], sample_rate: int) -> list[str]:
         return [f"{len(wave)} at {sample_rate}" for wave in waves]
