@@ -19,14 +19,14 @@ from omnikit.data.signals import signal, signals
 from omnikit.types import Part
 from omnikit.wiring import Inlet
 
-SIZE, GRID, ROUNDS, LIMIT = 448, (4, 2), 7, 1.05  # 1280 x 720 pixels: 8 tiles and a thumbnail (vita.md, section 2.4)
+SIZE, PATCH, GRID, ROUNDS, LIMIT = 448, 14, (4, 2), 7, 1.05  # 1280 x 720 pixels: 8 tiles and a thumbnail (vita.md, section 2.4)
 MEAN, DEVIATION = torch.tensor((0.485, 0.456, 0.406)), torch.tensor((0.229, 0.224, 0.225))
 
 
 def test_pictures_cost_what_the_bare_modules_cost(benchmark: BenchmarkFixture) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    encoder = InternVit(dim=192, layers=2, heads=3, ffn=768).build().eval()
+    encoder = InternVit(size=SIZE, patch=PATCH, dim=192, layers=2, heads=3, ffn=768).build().eval()
     picture = np.random.default_rng(0).integers(0, 256, (720, 1280, 3), dtype=np.uint8)
     inlet = Inlet("vision", encoder.config, encoder.config.output, None, None)
     times: dict[str, list[float]] = {"ours": [], "bare": []}
@@ -69,7 +69,7 @@ def encoded(encoder: InternVitEncoder, tiles: Tensor) -> Tensor:
     x = encoder.embeddings(tiles)
     for layer in encoder.encoder.layers:
         x = layer(x)
-    count, side = len(x), SIZE // 14
+    count, side = len(x), SIZE // PATCH
     x = (x[:, 1:] * encoder.config.gain).reshape(count, side, side // 2, -1).permute(0, 2, 1, 3)
     x = x.reshape(count, side // 2, side // 2, -1).permute(0, 2, 1, 3)
     return x.reshape(count, (side // 2) ** 2, -1)
