@@ -272,7 +272,9 @@ def _is_taken(name: str) -> bool:
 def _checked(path: Path, values: dict[str, Any]) -> DictConfig:
     """Give a recipe file's content, unless it asks for what no recipe may, or extends itself."""
     refuse_circle(path, values, _extended)
-    refuse_file(path, values, stages_below(values, _extended))
+    stages = values.get("stages")
+    gaps = isinstance(stages, Mapping) and None in stages.values()
+    refuse_file(path, values, stages_below(values, _extended) if gaps else ())
     return OmegaConf.create(values)
 
 

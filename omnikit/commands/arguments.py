@@ -18,3 +18,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{self.prog}: {message}; see {self.prog} --help.")
+
+
+def names(word: str) -> tuple[str, ...]:
+    """Read words with commas between, for argparse."""
+    return tuple(part.strip() for part in word.split(","))

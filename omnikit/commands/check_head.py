@@ -7,8 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from omnikit.commands.arguments import Parser, at_least_one
-from omnikit.commands.eval import titles
+from omnikit.commands.arguments import Parser, at_least_one, names
 from omnikit.commands.table import columns
 
 if TYPE_CHECKING:
@@ -24,14 +23,13 @@ def run(argv: list[str]) -> int:
     parser.add_argument("run", help="a run's folder, a link to one, or a recipe's name; its codec's stages must be finished")
     parser.add_argument("--recogniser", help="run of the recogniser that hears the speech; by default the recipe's")
     parser.add_argument("--limit", type=at_least_one, default=100, help="speak at most so many rows of each dataset (100)")
-    parser.add_argument("--data", type=titles, default=(), help="datasets of the recipe (sayings,heard); by default those it is"
+    parser.add_argument("--data", type=names, default=(), help="datasets of the recipe (sayings,heard); by default those it is"
                         " scored on")
     arguments = parser.parse_args(argv)
 
     from omnikit.evaluation.resynthesis import resynthesised
 
-    sys.stdout.write(table(resynthesised(arguments.run, arguments.recogniser, arguments.limit,
-                                         arguments.data)))
+    sys.stdout.write(table(resynthesised(arguments.run, arguments.recogniser, arguments.limit, arguments.data)))
     return 0
 
 

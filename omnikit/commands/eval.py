@@ -5,7 +5,7 @@ from argparse import ArgumentTypeError
 from collections.abc import Mapping
 from typing import Any
 
-from omnikit.commands.arguments import Parser, at_least_one
+from omnikit.commands.arguments import Parser, at_least_one, names
 from omnikit.commands.table import columns
 from omnikit.errors import ConfigError
 
@@ -37,7 +37,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--keep-wavs", action="store_true", default=None, help="keep all of the generated speech, not only"
                         " the examples on the page")
     parser.add_argument("--stage", help="score the weights as they were after this stage; kept under eval_after_STAGE/")
-    parser.add_argument("--data", type=titles, help="score only these titles of evaluate.data (pictures,films)")
+    parser.add_argument("--data", type=names, help="score only these titles of evaluate.data (pictures,films)")
     parser.add_argument("--against", metavar="STAGE", help="also print how far numbers are from those of --stage STAGE, which"
                         " must be scored before")
     parser.add_argument("--rescore", action="store_true", help="compute the card again from the kept answers, without the"
@@ -132,11 +132,6 @@ def _soon(latency: Mapping[str, Any]) -> str:
 
 def _percent(number: Mapping[str, float] | None) -> str:
     return "–" if number is None else f"{100 * number['value']:.1f} %"
-
-
-def titles(word: str) -> tuple[str, ...]:
-    """Read words with commas between, for argparse."""
-    return tuple(part.strip() for part in word.split(","))
 
 
 def at_least_zero(word: str) -> int:

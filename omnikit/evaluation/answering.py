@@ -95,7 +95,8 @@ class Examiner:
         making = _making(self.session)
         hearing = _rate(self.ear) if self.ear else making
         natural = [self._natural(sample, hearing) for sample in samples]
-        again = [self._again(sample, making) for sample in samples]
+        made = natural if hearing == making else [self._natural(sample, making) for sample in samples]
+        again = [self._again(*row) for row in zip(samples, made, strict=True)]
         heard, natural_heard = self._heard([_sound(answer) for answer in answers]), self._heard(natural)
         again_heard = self._heard([one.sound for one in again])
         before = list(accumulate((answer.waveform is not None for answer in answers), initial=sounds))
@@ -180,9 +181,9 @@ class Examiner:
         return [next(texts) if sound is not None else None for sound in sounds]
 
     @torch.no_grad()
-    def _again(self, sample: Sample, making: int | None) -> Again:
-        """Send a row's own spoken answer through the codec."""
-        outlet, sound = self.session.speech, self._natural(sample, making)
+    def _again(self, sample: Sample, sound: Sound | None) -> Again:
+        """Send a row's own spoken answer, at the rate that codes are made of, through the codec."""
+        outlet = self.session.speech
         if sound is None or outlet is None or outlet.maker is None:
             return Again()
         model, spec = self.session.model, outlet.maker.spec
@@ -193,7 +194,7 @@ class Examiner:
         if config is None or not len(codes):
             return found
         codec, rate = (model.units if self.speaks_with == "units" else model.codec)(outlet.name), config.spec.sample_rate
-        made, true = codec.decode(codes).float().cpu(), self._natural(sample, rate)
+        made, true = codec.decode(codes).float().cpu(), sound if sound[1] == rate else self._natural(sample, rate)
         found = replace(found, sound=(made.numpy(), rate))
         if spec.merged or true is None:
             return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ SHORTEST = 0.5  # seconds; the measure of intelligibility needs 0.4 of them to b
 def mel_distance(made: Tensor, true: Tensor, rate: int) -> float | None:
     """L1 of natural log-mel magnitudes between waves [N] and [M] as far as both go; None where one is empty."""
     length = min(len(made), len(true))
-    return float(MelLoss(rate)(made[None, :length], true[None, :length])) if length else None
+    return float(_mel(rate)(made[None, :length], true[None, :length])) if length else None
 
 
 def intelligibility(made: Tensor, true: Tensor, rate: int) -> float | None:
@@ -44,8 +45,7 @@ def speaker_similarity(one: Tensor, other: Tensor, rate: int) -> float | None:
 
     It hears the vocal tract and no melody. None where one is silent.
     """
-    mel = MelLoss(rate)
-    spectra = []
+    mel, spectra = _mel(rate), list[Tensor]()
     for wave in (one, other):
         frames = mel.log_mel(wave[None])[0] if len(wave) else torch.zeros(mel.filters.shape[0], 0)  # [bands, T]
         level = frames.amax(0)
@@ -55,3 +55,9 @@ def speaker_similarity(one: Tensor, other: Tensor, rate: int) -> float | None:
         spectra.append(loud.mean(1))
     found = float(torch.corrcoef(torch.stack(spectra))[0, 1])
     return found if math.isfinite(found) else None
+
+
+@cache
+def _mel(rate: int) -> MelLoss:
+    """Make the filters once for all rows."""
+    return MelLoss(rate)

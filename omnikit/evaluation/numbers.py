@@ -135,7 +135,7 @@ def setting(timing: Timing) -> str:
 def _codec(rows: Sequence[Record]) -> Numbers:
     """Give what the codec alone does to the data's own speech, and whose voice the generated one is."""
     again = [(row.resynthesised, row.expected) for row in rows if row.resynthesised is not None]
-    drawable = sum({row.drawable for row in rows if row.drawable})  # all rows have the same codec
+    drawable = max((row.drawable or 0 for row in rows), default=0)  # all rows have the same codec
     drawn = {code for row in rows for code in row.drawn}
     return {
         "codec_wer": ratio(word_errors([h for h, _ in again], [s for _, s in again])),
