@@ -82,9 +82,9 @@ class Training(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optim, run = self.stage.stage.optim, self.stage.stage.trainer
-        # fused: one kernel for all weights; Lightning cannot clip its gradients under float16's loss scaling
+        # fused: one kernel for all weights; Lightning refuses to clip its gradients in mixed precision
         optimizer = AdamW(groups(self.model, self.stage.trained, optim), lr=optim.lr, betas=(optim.beta1, optim.beta2),
-                          fused=run.precision != "16-mixed")
+                          fused=run.precision == "32-true")
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = LambdaLR(optimizer, lambda step: rate(step, steps, optim))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -351,6 +351,15 @@ def test_frozen_part_must_be_the_one_that_the_parent_had(
         run_stages(make_plan(tokenizer, only=only), tmp_path, "")
 
 
+def test_stage_in_mixed_precision_trains_with_clipped_gradients(tokenizer: str, tmp_path: Path) -> None:
+    stage = stages(2)["understand"]
+    assert stage.optim.clip > 0
+    mixed = replace(stage, trainer=replace(stage.trainer, precision="bf16-mixed"))
+    run_stages(make_plan(tokenizer, only={"understand": mixed}), tmp_path, "")
+    record = lock(tmp_path, "understand")
+    assert record["weights_before"]["backbone"] != record["weights_after"]["backbone"]
+
+
 def test_half_precision_part_is_trained_in_float32_and_kept_in_its_type(
     tokenizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
