@@ -1,6 +1,7 @@
 """When the first sound comes, against omega, and what a vocoder of the published size costs whole and in segments.
 
-The answers are those of llama_omni/tiny with random weights, sharpened so that its units change often. One thread.
+The answers are those of llama_omni/tiny with random weights, sharpened so that its units change often, and a sentence that
+vita_1_5/tiny with random weights reads. One thread.
 """
 
 import time
@@ -10,6 +11,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
 from omnikit.config import compose
+from omnikit.data.tokenizer import load as load_tokenizer
+from omnikit.inference.reading import Recital
 from omnikit.inference.session import Session, build
 from omnikit.model import OmniModel
 from omnikit.plan import make
@@ -36,6 +39,31 @@ def test_first_sound_against_omega(benchmark: BenchmarkFixture) -> None:
     found["units"] = len(whole)
     tell(benchmark, found)
     assert found["first sound, ms, omega 10, exact"] < found["whole answer, ms"] / 2
+
+
+def test_first_sound_of_a_sentence_after_its_last_word(benchmark: BenchmarkFixture) -> None:
+    torch.set_num_threads(1)
+    session, found = build(compose("vita_1_5/tiny", [])), dict[str, float]()
+    assert session.plan.tokenizer
+    outlet, tokenizer = session.plan.outputs["speech"], load_tokenizer(session.plan.tokenizer)
+
+    def heard(omega: int) -> tuple[float, float]:
+        """Give seconds from the end of the text to the first and to the last sound."""
+        start, times = time.perf_counter(), list[float]()
+        for segment in Recital(session.model, outlet, tokenizer, omega).finish("a large red star above a small blue circle."):
+            if segment.waveform is not None:
+                times.append(time.perf_counter() - start)
+        return times[0], times[-1]
+
+    def measure() -> None:
+        for omega in OMEGAS:
+            firsts, lasts = zip(*(heard(omega) for _ in range(ROUNDS)), strict=True)
+            found[f"first sound, ms, {omega} codes"] = round(1000 * min(firsts), 1)
+            found["whole sentence of 400 codes, ms"] = round(1000 * min(lasts), 1)
+
+    benchmark.pedantic(measure, rounds=1)
+    tell(benchmark, found)
+    assert found["first sound, ms, 10 codes"] < found["whole sentence of 400 codes, ms"] / 2
 
 
 def test_vocoder(benchmark: BenchmarkFixture) -> None:

@@ -45,7 +45,7 @@ def _sentence(error: Exception, recipe: str, overrides: Sequence[str]) -> str:
         return _twice(twice.group(1) or twice.group(2), recipe, overrides)
     gone = re.search(r"Could not delete (?:from config\. )?'([^'=]+)", text)
     if gone:
-        return _no_such_key(gone.group(1), recipe)
+        return _no_such_key(gone.group(1), recipe, overrides)
     key = re.search(r"Could not override '([^'@]+)", text)
     if key:
         return _not_overridden(key.group(1), recipe, overrides, error.__cause__)
@@ -91,7 +91,7 @@ def _not_overridden(key: str, recipe: str, overrides: Sequence[str], cause: Base
     if unknown and unknown.group(2) in _CLASSES:
         return no_field(unknown.group(3), unknown.group(1), unknown.group(2))
     if _given(key, overrides):
-        return _no_such_key(key, recipe)
+        return _no_such_key(key, recipe, overrides)
     near = nearest(key.rpartition("/")[2], SLOTS)
     return f"recipe {recipe} says `override /{key}` in its defaults, but what it extends picks no {key}.{near}" \
            " For a new branch, leave out the word override."
@@ -126,12 +126,12 @@ def _group_as_key(recipe: str, overrides: Sequence[str]) -> str:
     return f"recipe {recipe}: a number stands where a component's name must be; write `branch/kind: <name>`."
 
 
-def _no_such_key(key: str, recipe: str) -> str:
-    """Name the first word of a path that the recipe lacks, and the nearest one it has."""
+def _no_such_key(key: str, recipe: str, overrides: Sequence[str]) -> str:
+    """Name the first word of a path that the recipe with the picked components lacks, and the nearest one it has."""
     from omnikit.config import compose_tree  # this module explains what compose_tree raises
 
     try:
-        node: object = compose_tree(recipe)
+        node: object = compose_tree(recipe, [o for o in overrides if "/" in (at := o.partition("=")[0]) and at.lstrip("+~") != key])
     except OmnikitError as error:  # the recipe itself is broken: that comes first
         return str(error)
     path = key.replace("/", ".").split(".")
@@ -148,6 +148,8 @@ def _no_such_key(key: str, recipe: str) -> str:
     if "/" not in key:
         if parts := [slot for slot in SLOTS if isinstance(node, DictConfig) and slot in node]:
             return f"{key} is a branch, which is removed part by part: {' '.join(f'~{key}/{slot}' for slot in parts)}."
+        if isinstance(node, DictConfig) and "use" not in node:
+            return f"{key} lacks a key that is given; write +{key}=… to add keys. It has: {', '.join(map(str, node)) or 'none'}."
         return f"{key} cannot be overridden that way; set a field of it."
     return f"{key} is not picked in the defaults of recipe {recipe}, but set there field by field; set its fields with" \
            f" dots, or pick a component with +{key}=<name>."

@@ -119,6 +119,9 @@ def _check_numbers(recipe: Recipe, errors: list[str]) -> None:
     generate = recipe.generate
     if generate.max_new_tokens < 1:
         errors.append(f"generate.max_new_tokens is {generate.max_new_tokens}, but must be at least 1.")
+    if generate.speak_after is not None and generate.speak_after < 1:
+        errors.append(f"generate.speak_after is {generate.speak_after}, but must be at least 1; null waits for the end of the"
+                      " sentence.")
     if not 0 <= generate.temperature < math.inf:  # false for nan
         errors.append(f"generate.temperature is {generate.temperature:g}, but must be a finite number, at least 0.")
 

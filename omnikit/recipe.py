@@ -116,10 +116,18 @@ class Stage:
 
 @dataclass
 class Generate:
-    """How answers are made: greedy for temperature 0, at most max_new_tokens tokens."""
+    """How answers are made.
+
+    Args:
+        max_new_tokens: at most.
+        temperature: 0 for greedy.
+        speak_after: characters after which a head that reads words begins to speak the first sentence, up to its last pause or
+            space; None waits for its end.
+    """
 
     max_new_tokens: int = 64
     temperature: float = 0.0
+    speak_after: int | None = None
 
 
 @dataclass

@@ -35,7 +35,7 @@ from omnikit.plan import make
     ("stages.speak.data=rows", "stages.speak.data is rows, but must be a mapping of keys to values."),
     ("stages.speak=3", "stages.speak is 3, but must be a mapping of keys to values."),
     ("+stages.new.seed=3", "stages.new.seed belongs to stages.new, a stage that is not there; write a new stage in a YAML"),
-    ("generate.max=3", "generate.max is not a field of Generate. It has: max_new_tokens, temperature."),
+    ("generate.max=3", "generate.max is not a field of Generate. It has: max_new_tokens, speak_after, temperature."),
     ("~nope", "nope names nothing: recipe {recipe} has no 'nope'."),
     ("stage=speek", "stage is 'speek', which is no stage. Did you mean 'speak'? Stages: understand, speak."),
     ("stage=", "stage is '', which is no stage. Stages: understand, speak."),
@@ -62,6 +62,14 @@ from omnikit.plan import make
 def test_a_wrong_override_is_one_sentence(recipe: str, override: str, sentence: str) -> None:
     found = message(recipe, override)
     assert sentence.format(recipe=recipe) in found and "\n" not in found and found.endswith((".", "?"))
+
+
+@pytest.mark.parametrize(("field", "sentence"), [
+    ("data.more.pth=x", "data.more.pth names nothing: data.more has no 'pth'. Did you mean 'path'?"),
+    ("data.more.folders={a: b}", "data.more.folders lacks a key that is given; write +data.more.folders=… to add keys. It has: none."),
+])
+def test_a_wrong_field_of_a_component_that_is_picked_beside_it_is_one_sentence(recipe: str, field: str, sentence: str) -> None:
+    assert message(recipe, "+data/more=vita_json", field).startswith(sentence)
 
 
 @pytest.mark.parametrize(("changes", "sentence"), [

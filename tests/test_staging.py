@@ -138,6 +138,7 @@ STAGING: list[tuple[dict[str, object], str]] = [
     ({"seed": 2**32}, "seed is 4294967296, but must be at least 0 and below 4294967296."),
     ({"generate.max_new_tokens": -3}, "generate.max_new_tokens is -3, but must be at least 1."),
     ({"generate.temperature": -1.0}, "generate.temperature is -1, but must be a finite number, at least 0."),
+    ({"generate.speak_after": 0}, "generate.speak_after is 0, but must be at least 1; null waits for the end of the sentence."),
     ({"stages": {"a": stage(EAR, after="c"), "b": stage(EAR, after="a"), "c": stage(EAR, after="b")}},
      "stages.a.after goes in a circle (a → c → b); let one of them come first."),
     ({"stages.speak.optim.parts": {"speech": {"head": {"l": 1.0}}}}, "stages.speak.optim.parts.speech.head.l is not lr or weight_decay. Did you mean 'lr'?"),

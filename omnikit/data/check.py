@@ -49,7 +49,7 @@ class Checked:
 
 
 class Checker(Dataset[Checked]):
-    """Checks the rows of one dataset for every stage of a plan that reads it.
+    """Checks the rows of one dataset for every stage of a plan that reads it; where none does, as conversations to learn from.
 
     Args:
         plan: the wiring.
@@ -123,7 +123,8 @@ def counts(problems: Sequence[Problem]) -> dict[str, int]:
 def _collators(plan: Plan, dataset: str) -> tuple[list[Collator], bool]:
     """Give a collator for each set of losses that reads a dataset, and whether a stage learns from its answers' sound.
 
-    Codes are left out of the targets: what makes them may not be trained yet.
+    Codes are left out of the targets: what makes them may not be trained yet. A dataset that no stage reads, to evaluate on or to
+    add, is read for the text.
     """
     losses: dict[tuple[str, ...], None] = {}
     speaks = False
@@ -134,6 +135,8 @@ def _collators(plan: Plan, dataset: str) -> tuple[list[Collator], bool]:
             losses[tuple(stage.stage.loss)] = None
         speaks |= stage.stage.objective in ("units", "vocoder", "codec")
     collators = []
+    if not any(dataset in stage.datasets for stage in plan.stages.values()):
+        losses = {(name,): None for name, outlet in plan.outputs.items() if outlet.by_token}
     for branches in losses:
         collator = Collator(plan, list(branches))
         collator.wanted = tuple(name for name in branches if plan.outputs[name].head.target != "codes")

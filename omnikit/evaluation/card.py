@@ -137,6 +137,7 @@ def _brief(conditions: Mapping[str, Any]) -> str:
     words = ["greedy" if not decoding["temperature"] else f"temperature {decoding['temperature']:g}",
              f"at most {decoding['max_new_tokens']} tokens", f"seed {conditions['seed']}",
              str(machine.get("gpu") or f"{machine['cores']} cores ({machine['machine']})")]
+    words += [f"spoken from {decoding['speak_after']} characters on"] if decoding.get("speak_after") else []
     words += [f"heard by {ear['recipe']} {ear['weights']}"] if ear else []
     return f"{', '.join([*words, str(conditions['date'])])}; texts compared in {conditions['normaliser']}"
 

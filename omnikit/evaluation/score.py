@@ -165,7 +165,8 @@ def _conditions(session: Session, ear: Session | None, options: Options) -> dict
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "recipe": recipe.name, "run": recipe.fingerprint(), "weights": _weights(session), "seed": recipe.seed,
-        "decoding": {"temperature": 0.0, "max_new_tokens": recipe.generate.max_new_tokens},
+        "decoding": {"temperature": 0.0, "max_new_tokens": recipe.generate.max_new_tokens,
+                     "speak_after": recipe.generate.speak_after},
         "speaks_with": options.speaks_with,
         "recogniser": {"recipe": ear.plan.recipe.name, "run": ear.plan.recipe.fingerprint(), "weights": _weights(ear)}
         if ear else None,

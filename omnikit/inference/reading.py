@@ -38,7 +38,7 @@ class Reading:
             raise PlanError(f"{outlet.name}.head reads words, but has no `speak`, which gives the codes of a sentence; pick"
                             f" another one with {outlet.name}/head=<preset>.")
         self._head, self._model, self._words = head, model, Words(outlet, tokenizer)
-        self._sentences = Sentences()
+        self._sentences = Sentences(first=model.plan.recipe.generate.speak_after)
         self._context = getattr(outlet.head, "context", None) is not None
         self._states: list[torch.Tensor] = []  # of the tokens since the last sentence, where the head takes them
         self._device = next(model.parameters()).device

@@ -15,11 +15,12 @@ class Sentences:
     """Gives each sentence when its end is certain.
 
     A point ends one only with a space behind it and something but digits before it: neither 1.5 nor "1. first" is cut. What
-    reaches `longest` characters is cut at its last pause, else at its last space, else there; nothing is lost.
+    reaches `longest` characters is cut at its last pause, else at its last space, else there; nothing is lost. The first one is
+    cut at a pause or space from `first` characters on, if that is given.
     """
 
-    def __init__(self, shortest: int = SHORTEST, longest: int = LONGEST) -> None:
-        self.shortest, self.longest = shortest, longest
+    def __init__(self, shortest: int = SHORTEST, longest: int = LONGEST, first: int | None = None) -> None:
+        self.shortest, self.longest, self.first = shortest, longest, first
         self._held = ""
 
     def push(self, text: str) -> list[str]:
@@ -30,7 +31,7 @@ class Sentences:
             self._held += character
             if cut:
                 found.append(self._held[:cut].strip())
-                self._held = self._held[cut:]
+                self._held, self.first = self._held[cut:], None
         return [sentence for sentence in found if sentence]
 
     def finish(self) -> list[str]:
@@ -46,8 +47,10 @@ class Sentences:
             return len(self._held) + 1
         if long_enough and character.isspace() and held.endswith(tuple(ENDS)) and not held[:-1].strip().isdigit():
             return len(self._held)
-        if len(self._held) + 1 < self.longest:
-            return 0
         text = self._held + character
+        if len(text) < min(self.longest, self.first or self.longest):
+            return 0
         place = max((found.end() for found in PAUSE.finditer(text)), default=0) or text.rstrip().rfind(" ") + 1
-        return place if place > self.shortest else len(text)
+        if place > self.shortest:
+            return place
+        return len(text) if len(text) >= self.longest else 0

@@ -144,6 +144,18 @@ def test_table_names_rows_and_kinds(folder: Path, monkeypatch: pytest.MonkeyPatc
     assert "Row twice has the turns user, user, assistant, but user and assistant must take turns" in printed
 
 
+def test_dataset_that_no_stage_reads_is_read_as_well(folder: Path, report: dict[str, object],
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "kept.yaml").write_text(RECIPE.replace("  - /data/shown: vita_json\n", "  - /data/shown: vita_json\n  - /data/kept: vita_json\n")
+                                      .replace("data:\n  shown: {", "data:\n  kept: {path: rows.json, folders: {pictures: pictures, films:"
+                                               " films}, audio: sound}\n  shown: {", 1))
+    assert main(["data", "check", "kept.yaml", "kept", "--report", "kept.json"]) == 1
+    found = json.loads((folder / "kept.json").read_text())["problems"]
+    assert found == [{**problem, "dataset": "kept", "sentence": problem["sentence"].replace("of shown", "of kept")}
+                     for problem in report["problems"] if problem["dataset"] == "shown"]
+
+
 def test_other_processes_find_the_same(folder: Path, report: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     assert main(["data", "check", "small.yaml", "--workers", "2", "--report", "again.json"]) == 1

@@ -34,3 +34,15 @@ def test_what_is_too_long_is_cut_where_it_hurts_least_and_not_lost(text: str, fi
     found = [*sentences.push(text), *sentences.finish()]
     assert found[0] == first
     assert "".join(found).replace(" ", "") == text.replace(" ", "")
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("three red circles at the top. And one more thing there.", ["three red", "circles at the top.", "And one more thing there."]),
+    ("one, two, three, four", ["one, two,", "three, four"]), ("uninterrupted words", ["uninterrupted", "words"]),
+    ("Yes it is.", ["Yes it is."]), ("三个红色的圆形在上面", ["三个红色的圆形在上面"]),
+], ids=["space", "pause", "a longer word is kept whole", "shorter", "no space"])
+@pytest.mark.parametrize("size", [1, 4, 100])
+def test_only_the_first_sentence_is_cut_sooner_where_words_end(text: str, expected: list[str], size: int) -> None:
+    sentences = Sentences(first=12)
+    found = [one for at in range(0, len(text), size) for one in sentences.push(text[at:at + size])]
+    assert [*found, *sentences.finish()] == expected

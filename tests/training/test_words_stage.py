@@ -1,6 +1,7 @@
 """A stage whose head reads words: trained with the embedding table alone, then speaking in a session."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from omnikit.inference.reading import Reading
 from omnikit.inference.session import restore
 from omnikit.model import OmniModel
 from omnikit.plan import Plan, make
+from omnikit.recipe import Generate
 from omnikit.training import stage as staging
 from omnikit.training.freeze import hashes
 from omnikit.training.runs import WEIGHTS
@@ -97,6 +99,15 @@ def test_it_speaks_what_it_was_taught_streamed_as_whole(trained: tuple[Plan, Pat
     assert answer.codes == sum((event.codes for event in events), ()) == (1, 2, 3, 4)
     waves = [event.waveform for event in events if event.waveform is not None]
     np.testing.assert_allclose(np.concatenate(waves), answer.waveform, atol=1e-5)
+
+
+def test_it_speaks_before_the_first_sentence_is_whole_if_asked(trained: tuple[Plan, Path, dict[str, set[str]]]) -> None:
+    plan, run, _ = trained
+    session = restore(replace(plan, recipe=replace(plan.recipe, generate=Generate(24, speak_after=8))), run)
+    answer, events = session.answer(text="what"), list(session.stream(text="what", omega=1))
+    assert "".join(event.text for event in events) == answer.text == "nothing at all"
+    assert answer.codes == sum((event.codes for event in events), ())
+    assert min(i for i, event in enumerate(events) if event.codes) < max(i for i, event in enumerate(events) if event.text)
 
 
 def test_the_head_alone_says_a_text_and_its_vectors_can_be_shuffled(trained: tuple[Plan, Path, dict[str, set[str]]]) -> None:

@@ -46,11 +46,15 @@ def test_defaults_have_the_published_sizes() -> None:
     assert 0 <= 253_718_273 - 4 * (count + 128 * 129) < 500_000
 
 
-def test_tiny_preset_is_heard_and_spoken_with_its_voice() -> None:
-    values = yaml.safe_load((CONF / "ticodec_tiny_random.yaml").read_text())
+@pytest.mark.parametrize(("preset", "spec"), [
+    ("ticodec_tiny_random", "16000 Hz, 50 frames/s, 1 x 256 codes"),
+    ("ticodec_tiny_24khz_random", "24000 Hz, 40 frames/s, 1 x 1024 codes"),
+])
+def test_tiny_preset_is_heard_and_spoken_with_its_voice(preset: str, spec: str) -> None:
+    values = yaml.safe_load((CONF / f"{preset}.yaml").read_text())
     config = construct(TiCodec, {k: v for k, v in values.items() if k != "use"}, "tiny", errors := [])
     assert config and not errors and isinstance(config, CodecConfig)
-    assert str(config.spec) == "16000 Hz, 50 frames/s, 1 x 256 codes"
+    assert str(config.spec) == spec
     assert config.global_dim in [config.channels // 2 ** step for step in range(1, len(config.rates) + 1)]
 
 
