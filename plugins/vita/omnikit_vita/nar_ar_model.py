@@ -108,6 +108,8 @@ class NarArHead(nn.Module):
         """Run the pre-network over texts [B, T, dim]; each vector of a row sees all of its row."""
         valid = torch.arange(text.data.shape[1], device=text.data.device) < text.lengths[:, None]
         x = text.data.to(self.out_fnn.weight.dtype)
+        if self.config.normed:
+            x = F.rms_norm(x, (self.config.dim,), eps=self.config.rms_eps)
         turn = turning(self.config, torch.arange(x.shape[1], device=x.device), x.dtype)
         for layer in self.layers_pre_nn:
             x = layer(x, turn, valid[:, None, None])

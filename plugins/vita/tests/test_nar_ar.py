@@ -57,6 +57,16 @@ def test_text_is_read_in_both_directions(head: NarArHead) -> None:
     assert (before[0, 0] - after[0, 0]).abs().max() > 1e-4
 
 
+def test_how_long_embeddings_are_does_not_matter_to_a_normed_head(head: NarArHead) -> None:
+    text, codes = torch.randn(1, 5, SIZES.dim), [1, 2, 3]
+    plain = logits(head, 0.05 * text, codes) - logits(head, text, codes)
+    assert plain.abs().max() > 1e-3
+    head.config = replace(SIZES, normed=True)
+    torch.testing.assert_close(logits(head, 0.05 * text, codes), logits(head, text, codes), atol=1e-3, rtol=0)  # the norm's eps
+    spoken = head.speak(Features(text.repeat(1, 1, PARTS) * 0.05, torch.tensor([5])))
+    assert list(spoken) == list(head.speak(Features(text.repeat(1, 1, PARTS), torch.tensor([5]))))
+
+
 def test_a_padded_batch_has_the_loss_of_its_rows(head: NarArHead) -> None:
     features, wanted = vectors(4, 2), targets([1, 2, 3], [4, 5, 6, 7, 8])
     alone = [head.loss(Features(features.data[r:r + 1, :n], features.lengths[r:r + 1]), targets(row)) * (len(row) + 1)
