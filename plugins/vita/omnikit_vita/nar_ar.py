@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from omnikit.specs import CodecSpec, FeatureSpec
+from omnikit.specs import LATER, CodecSpec, FeatureSpec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,7 +52,7 @@ class NarAr:
     rms_eps: float = 1e-6
     rope_theta: float = 10000.0
     prefix: bool = False
-    normed: bool = False
+    normed: bool = field(default=False, metadata=LATER)
     cardinality: int | None = None
     top_k: int = 2
     seed: int = 0
