@@ -214,7 +214,7 @@ def _settings(plan: Plan) -> dict[str, dict[str, object]]:
         if part == "backbone":
             config = replace(config, tokenizer="", template=plan.recipe.template or config.template)
         found[part] = {"use": uses[part], **plain(config)}
-    return found
+    return dict(sorted(found.items()))  # in one order, whatever that of the recipe is
 
 
 def _keys(plan: Plan) -> dict[str, object]:
