@@ -131,7 +131,7 @@ def _no_such_key(key: str, recipe: str, overrides: Sequence[str]) -> str:
     from omnikit.config import compose_tree  # this module explains what compose_tree raises
 
     try:
-        node: object = compose_tree(recipe, [o for o in overrides if "/" in (at := o.partition("=")[0]) and at.lstrip("+~") != key])
+        node: object = compose_tree(recipe, [o for o in overrides if "/" in o.partition("=")[0] and not _given(key, [o])])
     except OmnikitError as error:  # the recipe itself is broken: that comes first
         return str(error)
     path = key.replace("/", ".").split(".")
@@ -149,7 +149,8 @@ def _no_such_key(key: str, recipe: str, overrides: Sequence[str]) -> str:
         if parts := [slot for slot in SLOTS if isinstance(node, DictConfig) and slot in node]:
             return f"{key} is a branch, which is removed part by part: {' '.join(f'~{key}/{slot}' for slot in parts)}."
         if isinstance(node, DictConfig) and "use" not in node:
-            return f"{key} lacks a key that is given; write +{key}=… to add keys. It has: {', '.join(map(str, node)) or 'none'}."
+            own = ", ".join(map(str, node)) or "none"
+            return f"{key} lacks a key that is given; write +{key}=… to add keys. It has: {own}."
         return f"{key} cannot be overridden that way; set a field of it."
     return f"{key} is not picked in the defaults of recipe {recipe}, but set there field by field; set its fields with" \
            f" dots, or pick a component with +{key}=<name>."

@@ -147,9 +147,9 @@ def test_table_names_rows_and_kinds(folder: Path, monkeypatch: pytest.MonkeyPatc
 def test_dataset_that_no_stage_reads_is_read_as_well(folder: Path, report: dict[str, object],
                                                     monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    (folder / "kept.yaml").write_text(RECIPE.replace("  - /data/shown: vita_json\n", "  - /data/shown: vita_json\n  - /data/kept: vita_json\n")
-                                      .replace("data:\n  shown: {", "data:\n  kept: {path: rows.json, folders: {pictures: pictures, films:"
-                                               " films}, audio: sound}\n  shown: {", 1))
+    kept = "  kept: {path: rows.json, folders: {pictures: pictures, films: films}, audio: sound}\n"
+    picked = RECIPE.replace("  - _self_\n", "  - /data/kept: vita_json\n  - _self_\n", 1)
+    (folder / "kept.yaml").write_text(picked.replace("data:\n", f"data:\n{kept}", 1))
     assert main(["data", "check", "kept.yaml", "kept", "--report", "kept.json"]) == 1
     found = json.loads((folder / "kept.json").read_text())["problems"]
     assert found == [{**problem, "dataset": "kept", "sentence": problem["sentence"].replace("of shown", "of kept")}
