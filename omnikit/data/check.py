@@ -123,7 +123,7 @@ def counts(problems: Sequence[Problem]) -> dict[str, int]:
 def _collators(plan: Plan, dataset: str) -> tuple[list[Collator], bool]:
     """Give a collator for each set of losses that reads a dataset, and whether a stage learns from its answers' sound.
 
-    Codes are left out of the targets: what makes them may not be trained yet. Where no stage reads the dataset, the text is read.
+    Codes are left out of the targets: what makes them may not be trained yet. Where no stage reads the dataset, the text is.
     """
     losses: dict[tuple[str, ...], None] = {}
     speaks = False
