@@ -20,7 +20,7 @@ from omnikit.model import OmniModel
 from omnikit.plan import Outlet
 from omnikit.streaming import StreamingCodec, StreamingHead
 
-TOKENS = 8  # that the head sees at once at most: about two seconds of speech in LLaMA-Omni's data
+TOKENS = 16  # that the head sees at once at most: about four seconds of speech in LLaMA-Omni's data
 
 
 @dataclass(frozen=True)
