@@ -29,8 +29,7 @@ class NarAr:
         prefix: it also takes hidden states of the backbone, which layers of their own turn into keys and values before the
             text's (Freeze-Omni).
         normed: the parts of each embedding are brought to a mean square of 1 first. Rows of a language model's table may be
-            much shorter than the vectors of the codes, and a head that begins from random weights then mixes words before it
-            can tell them apart. False: as the original.
+            much shorter than the vectors of the codes that a head from random weights begins with. False: as the original.
         cardinality: codes of the codec that it was made for; None takes those of the codec beside it.
         top_k: each code is drawn from this many best ones; 1 takes the best.
         seed: draws them, anew for each sentence.
