@@ -36,10 +36,12 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")  # of branches, stages, datasets and titl
 
 @dataclass
 class Optim:
-    """How a stage's trained parts are optimised (AdamW).
+    """How a stage's trained parts are optimised: AdamW, and Muon where it is wanted.
 
     Args:
         lr: peak learning rate.
+        muon: peak learning rate of Muon, which then moves the matrices inside repeated layers; a part's own `lr` scales it
+            alike. 0.02 is usual, and half of AdamW's steps. None: AdamW moves them too.
         schedule: what follows the warm-up: down a cosine or a line to zero, or constant.
         warmup: share of the steps over which the rate rises from zero.
         parts: learning rate or weight decay of single parts: {audio: {encoder: {lr: 2e-6, weight_decay: 0.1}}}.
@@ -54,6 +56,7 @@ class Optim:
     beta2: float = 0.98
     clip: float = 1.0
     parts: dict[str, Any] = field(default_factory=dict)
+    muon: float | None = field(default=None, metadata=LATER)
 
 
 @dataclass
@@ -174,9 +177,15 @@ class Recipe:
 def decisive(stage: Stage) -> dict[str, Any]:
     """Give a stage as YAML would hold it, without what changes no weight: where it runs, loading, reporting."""
     values: dict[str, Any] = plain(stage)
-    later = {f.name for f in fields(Run) if f.metadata == LATER and getattr(stage.trainer, f.name) == f.default}
-    values["trainer"] = {k: v for k, v in values["trainer"].items() if k not in {"accelerator", "log_every", "workers"} | later}
+    values["optim"] = {k: v for k, v in values["optim"].items() if k not in _unused(stage.optim)}
+    nothing = {"accelerator", "log_every", "workers"} | _unused(stage.trainer)
+    values["trainer"] = {k: v for k, v in values["trainer"].items() if k not in nothing}
     return {key: value for key, value in values.items() if value or key not in ("source", "allow")}
+
+
+def _unused(settings: Optim | Run) -> set[str]:
+    """Give the settings that came later and stand at their default: older runs stay finished."""
+    return {f.name for f in fields(settings) if f.metadata == LATER and getattr(settings, f.name) == f.default}
 
 
 def parse(values: Mapping[str, Any], name: str, picks: Mapping[str, str] | None = None) -> Recipe:

@@ -19,6 +19,7 @@ _COUNTS = {"batch_size": 1, "accumulate": 1, "max_steps": 1, "max_epochs": 1, "l
            "window": 1, "pack": 1}  # key: least
 _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {  # every comparison is false for nan
     "lr": ("above 0", lambda value: value > 0),
+    "muon": ("above 0, or null", lambda value: value > 0),
     "weight_decay": ("at least 0", lambda value: value >= 0),
     "warmup": ("between 0 and 1", lambda value: 0 <= value <= 1),
     "beta1": ("at least 0 and below 1", lambda value: 0 <= value < 1),
@@ -246,7 +247,8 @@ def _check_numbers(where: str, stage: Stage, errors: list[str]) -> None:
         errors.append(f"{where}.trainer.devices is {stage.trainer.devices}, but stages run on one device in this version;"
                       " set devices=1.")
     for key in _RANGES:
-        _check_range(f"{where}.optim.{key}", key, getattr(stage.optim, key), errors)
+        if (value := getattr(stage.optim, key)) is not None:
+            _check_range(f"{where}.optim.{key}", key, value, errors)
 
 
 def _check_pack(where: str, plan: StagePlan, wired: Wired, errors: list[str]) -> None:

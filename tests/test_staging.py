@@ -113,6 +113,7 @@ STAGING: list[tuple[dict[str, object], str]] = [
     ({**VOICE, "stages.voice.trainer": {"max_steps": 1, "pack": 9}},
      "stages.voice.trainer.pack is 9, but the backbone, whose rows are packed, does not run in this stage; leave pack out."),
     ({"stages.speak.optim.lr": -1.0}, "stages.speak.optim.lr is -1, but must be above 0."),
+    ({"stages.speak.optim.muon": 0.0}, "stages.speak.optim.muon is 0, but must be above 0, or null."),
     ({"stages.speak.optim.lr": float("nan")}, "stages.speak.optim.lr is nan, but must be above 0, and finite."),
     ({"stages.speak.optim.lr": float("inf")}, "stages.speak.optim.lr is inf, but must be above 0, and finite."),
     ({"stages.speak.optim.warmup": 5.0}, "stages.speak.optim.warmup is 5, but must be between 0 and 1."),

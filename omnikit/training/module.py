@@ -10,22 +10,21 @@ import pytorch_lightning as L
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
-from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from omnikit.data.collate import moved
 from omnikit.errors import DataError, RunError
 from omnikit.model import OmniModel
 from omnikit.plan import StagePlan
-from omnikit.recipe import Optim
 from omnikit.training.checkpoint import writing
 from omnikit.training.codec import CodecLosses, Cuts
+from omnikit.training.optimizers import optimizer, rate
 from omnikit.training.vocoder import Takes, VocoderLosses
 from omnikit.types import Batch
 
 
 class Training(L.LightningModule):
-    """Weighted sum of the losses of one stage, AdamW over the trained parts, and metrics.csv.
+    """Weighted sum of the losses of one stage, one optimizer over the trained parts, and metrics.csv.
 
     The losses are those of the model's heads, unless `vocoding` gives a vocoder's or a codec's.
 
@@ -83,11 +82,10 @@ class Training(L.LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optim, run = self.stage.stage.optim, self.stage.stage.trainer
         # fused: one kernel for all weights; Lightning refuses to clip its gradients in mixed precision
-        optimizer = AdamW(groups(self.model, self.stage.trained, optim), lr=optim.lr, betas=(optim.beta1, optim.beta2),
-                          fused=run.precision == "32-true")
+        moves = optimizer(self.model, self.stage, fused=run.precision == "32-true")
         steps = int(self.trainer.estimated_stepping_batches)
-        schedule = LambdaLR(optimizer, lambda step: rate(step, steps, optim))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        schedule = LambdaLR(moves, lambda step: rate(step, steps, optim))
+        return {"optimizer": moves, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def transfer_batch_to_device(self, batch: Batch | Takes | Cuts, device: torch.device,
                                  dataloader_idx: int) -> Batch | Takes | Cuts:
@@ -134,41 +132,3 @@ class Metrics:
                 rows.writerow(["step", "lr", *[f"loss.{name}" for name in self.names], "seconds"])
             numbers = [f"{means[name]:.6g}" if name in means else "" for name in self.names]
             rows.writerow([step, f"{lr:.6g}", *numbers, f"{time.monotonic() - self._start:.1f}"])
-
-
-def groups(model: OmniModel, trained: tuple[str, ...], optim: Optim) -> list[dict[str, object]]:
-    """Give AdamW's parameter groups: each trained part with its own rate and decay; vectors (norms, biases) do not decay."""
-    found: list[dict[str, object]] = []
-    for path, part in model.parts().items():
-        if path in trained:
-            own = part_options(optim, path)
-            for decays in (True, False):
-                weights = [p for p in part.parameters() if p.requires_grad and (p.ndim > 1) == decays]
-                decay = own.get("weight_decay", optim.weight_decay) if decays else 0.0
-                if weights:
-                    found.append({"params": weights, "lr": own.get("lr", optim.lr), "weight_decay": decay})
-    return found
-
-
-def part_options(optim: Optim, path: str) -> dict[str, float]:
-    """Give the numbers that `optim.parts` sets for a part, or for the branch around it."""
-    node: object = optim.parts
-    found: dict[str, float] = {}
-    for word in path.split("."):
-        node = node.get(word, {}) if isinstance(node, Mapping) else {}
-        if isinstance(node, Mapping):
-            found.update(_numbers(node))
-    return found
-
-
-def rate(step: int, steps: int, optim: Optim) -> float:
-    """Give the factor of the learning rate at a step: up a line over the warm-up, then down the schedule to zero."""
-    warm = round(optim.warmup * steps)
-    if step < warm:
-        return (step + 1) / warm
-    done = (step - warm) / max(1, steps - warm)
-    return {"cosine": 0.5 + 0.5 * math.cos(math.pi * min(1.0, done)), "linear": max(0.0, 1.0 - done)}.get(optim.schedule, 1.0)
-
-
-def _numbers(node: Mapping[str, object]) -> dict[str, float]:
-    return {name: float(value) for name, value in node.items() if isinstance(value, int | float)}

@@ -11,7 +11,7 @@ from omnikit.errors import RunError
 from omnikit.model import OmniModel
 from omnikit.recipe import Optim
 from omnikit.training.freeze import check_unmoved, distinct, freeze, hashes, weights_hash
-from omnikit.training.module import groups
+from omnikit.training.optimizers import groups
 
 
 @pytest.fixture

@@ -1,0 +1,119 @@
+"""Rates, groups, and which optimizer moves what."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from doubles import make_plan, write_tokenizer
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from omnikit.errors import RunError
+from omnikit.model import OmniModel
+from omnikit.plan import StagePlan
+from omnikit.recipe import Optim
+from omnikit.training.freeze import freeze
+from omnikit.training.optimizers import groups, matrices, optimizer, part_options, rate
+
+
+class Layer(nn.Module):
+    """One of the repeated layers: a matrix of each shape, and what Muon must leave alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.square, self.high, self.wide = nn.Linear(8, 8), nn.Linear(8, 32), nn.Linear(32, 8, bias=False)
+        self.places, self.convolution = nn.Embedding(5, 8), nn.Conv1d(8, 8, 3)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> OmniModel:
+    found = OmniModel(make_plan(write_tokenizer(tmp_path)))
+    torch.manual_seed(0)
+    found.get_submodule("audio.projector").layers = nn.ModuleList([Layer(), Layer()])
+    freeze(found, ("audio.projector",))
+    return found
+
+
+def stage(model: OmniModel, **optim: object) -> StagePlan:
+    plan = model.plan.stages["understand"]
+    return replace(plan, trained=("audio.projector",), stage=replace(plan.stage, optim=Optim(**optim)))  # type: ignore[arg-type]
+
+
+def moved(model: OmniModel, plan: StagePlan, factor: float = 1.0) -> dict[str, Tensor]:
+    """Give how far one step moves each weight, at random gradients and a share of the rates."""
+    part = model.get_submodule("audio.projector")
+    before = {name: weight.detach().clone() for name, weight in part.named_parameters()}
+    moves = optimizer(model, plan, fused=True)
+    LambdaLR(moves, lambda step: factor)
+    generator = torch.Generator().manual_seed(1)
+    for weight in part.parameters():
+        weight.grad = torch.randn(weight.shape, generator=generator)
+    moves.step()
+    return {name: weight.detach() - before[name] for name, weight in part.named_parameters()}
+
+
+@pytest.mark.parametrize(
+    ("schedule", "step", "expected"),
+    [("cosine", 0, 0.1), ("cosine", 9, 1.0), ("cosine", 10, 1.0), ("cosine", 55, 0.5), ("cosine", 100, 0.0),
+     ("linear", 55, 0.5), ("linear", 100, 0.0), ("constant", 4, 0.5), ("constant", 99, 1.0)],
+)
+def test_rate_warms_up_then_follows_the_schedule(schedule: str, step: int, expected: float) -> None:
+    optim = Optim(schedule=schedule, warmup=0.1)  # type: ignore[arg-type]  # a word of the Literal
+    assert rate(step, 100, optim) == pytest.approx(expected)
+
+
+def test_rate_without_warmup_starts_at_the_peak() -> None:
+    assert rate(0, 100, Optim(warmup=0.0)) == 1.0
+
+
+def test_part_takes_its_own_numbers_then_its_branch_s() -> None:
+    optim = Optim(parts={"audio": {"lr": 1e-4, "encoder": {"lr": 2e-6}}, "backbone": {"weight_decay": 0.5}})
+    assert part_options(optim, "audio.encoder") == {"lr": 2e-6}
+    assert part_options(optim, "audio.projector") == {"lr": 1e-4}
+    assert part_options(optim, "backbone") == {"weight_decay": 0.5}
+
+
+def test_groups_decay_matrices_only(tmp_path: Path) -> None:
+    model = OmniModel(make_plan(write_tokenizer(tmp_path)))
+    freeze(model, ("audio.projector",))
+    found = groups(model, ("audio.projector",), Optim(lr=0.1, weight_decay=0.5, parts={"audio": {"projector": {"lr": 0.2}}}))
+    numbers = [(group["lr"], group["weight_decay"], [p.ndim for p in group["params"]]) for group in found]
+    assert numbers == [(0.2, 0.5, [2]), (0.2, 0.0, [1])]
+
+
+def test_muon_moves_matrices_orthogonally_and_adamw_the_rest(model: OmniModel) -> None:
+    steps = moved(model, stage(model, lr=1e-3, muon=0.02, weight_decay=0.0))
+    for name, step in steps.items():
+        if name.startswith("layers") and step.ndim == 2 and "places" not in name:
+            scale = 0.02 * max(1.0, step.shape[0] / step.shape[1]) ** 0.5
+            singular = torch.linalg.svdvals(step / scale)
+            assert singular.min() > 0.6 and singular.max() < 1.3, name  # Newton-Schulz in five steps ends about 1
+        else:
+            assert torch.allclose(step.abs(), torch.tensor(1e-3), rtol=1e-3), name  # AdamW's first step
+
+
+def test_schedule_scales_both(model: OmniModel) -> None:
+    whole = moved(model, stage(model, muon=0.02, weight_decay=0.0))
+    model.get_submodule("audio.projector").load_state_dict({  # back to where it was
+        name: weight - whole[name] for name, weight in model.get_submodule("audio.projector").named_parameters()})
+    for name, step in moved(model, stage(model, muon=0.02, weight_decay=0.0), 0.25).items():
+        assert torch.allclose(step, 0.25 * whole[name], atol=1e-6), name
+
+
+def test_part_s_own_rate_scales_muon_alike(model: OmniModel) -> None:
+    plain = moved(model, stage(model, muon=0.02, weight_decay=0.0))
+    halved = moved(model, stage(model, muon=0.02, weight_decay=0.0, parts={"audio": {"projector": {"lr": 5e-4}}}))
+    assert torch.allclose(halved["layers.0.square.weight"], 0.5 * plain["layers.0.square.weight"], atol=1e-6)
+
+
+def test_matrices_are_those_of_repeated_layers(model: OmniModel) -> None:
+    layer = Layer()
+    part = nn.ModuleDict({"table": nn.Embedding(4, 8), "classes": nn.Linear(8, 4), "layers": nn.ModuleList([layer])})
+    assert {id(w) for w in matrices(part)} == {id(m.weight) for m in (layer.square, layer.high, layer.wide)}
+
+
+def test_muon_without_a_matrix_is_refused(tmp_path: Path) -> None:
+    model = OmniModel(make_plan(write_tokenizer(tmp_path)))
+    with pytest.raises(RunError, match=r"optim.muon is 0.02, but .* repeated layers, and audio.projector have none; set it"):
+        optimizer(model, stage(model, muon=0.02), fused=True)
