@@ -7,12 +7,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from omnikit.errors import PlanError, nearest
 from omnikit.schema import construct, convert, places_of, plain
-from omnikit.specs import LATER
+from omnikit.specs import LATER, untouched
 
 _MAPPING = dict[str, object]
 _TOP: dict[str, tuple[Any, Any]] = {  # key: type, default
@@ -41,7 +41,7 @@ class Optim:
     Args:
         lr: peak learning rate.
         muon: peak learning rate of Muon, which then moves the matrices inside repeated layers; a part's own `lr` scales it
-            alike. 0.02 is usual, and half of AdamW's steps. None: AdamW moves them too.
+            alike. 0.02 is usual for random weights. None: AdamW moves them too.
         schedule: what follows the warm-up: down a cosine or a line to zero, or constant.
         warmup: share of the steps over which the rate rises from zero.
         parts: learning rate or weight decay of single parts: {audio: {encoder: {lr: 2e-6, weight_decay: 0.1}}}.
@@ -177,15 +177,10 @@ class Recipe:
 def decisive(stage: Stage) -> dict[str, Any]:
     """Give a stage as YAML would hold it, without what changes no weight: where it runs, loading, reporting."""
     values: dict[str, Any] = plain(stage)
-    values["optim"] = {k: v for k, v in values["optim"].items() if k not in _unused(stage.optim)}
-    nothing = {"accelerator", "log_every", "workers"} | _unused(stage.trainer)
-    values["trainer"] = {k: v for k, v in values["trainer"].items() if k not in nothing}
+    idle = {"accelerator", "log_every", "workers"} | untouched(stage.trainer) | untouched(stage.optim)
+    for settings in ("optim", "trainer"):
+        values[settings] = {k: v for k, v in values[settings].items() if k not in idle}
     return {key: value for key, value in values.items() if value or key not in ("source", "allow")}
-
-
-def _unused(settings: Optim | Run) -> set[str]:
-    """Give the settings that came later and stand at their default: older runs stay finished."""
-    return {f.name for f in fields(settings) if f.metadata == LATER and getattr(settings, f.name) == f.default}
 
 
 def parse(values: Mapping[str, Any], name: str, picks: Mapping[str, str] | None = None) -> Recipe:

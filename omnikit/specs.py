@@ -3,13 +3,19 @@
 Knows nothing of torch, Hydra or files: only numbers and names.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from math import isqrt
+from typing import Any
 
 LATER = {"later": True}  # metadata of a field that came after there were runs: at its default it leaves their hashes alone
 STATES = ("audio", "noise", "text")  # what an answer takes its question for
 KINDS = ("encoder", "projector", "backbone", "head", "codec", "tts", "vad", "reader", "importer", "builder", "normaliser")
+
+
+def untouched(settings: Any) -> set[str]:  # of any dataclass: typeshed's name for that is private
+    """Give the fields of a dataclass that are LATER and stand at their default."""
+    return {f.name for f in fields(settings) if f.metadata == LATER and getattr(settings, f.name) == f.default}
 
 
 @dataclass(frozen=True)

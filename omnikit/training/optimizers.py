@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -21,16 +21,22 @@ class Together(Optimizer):
 
     def __init__(self, *optimizers: Optimizer) -> None:
         self.optimizers = optimizers
-        super().__init__([group for optimizer in optimizers for group in optimizer.param_groups], {})
+        super().__init__([group for one in optimizers for group in one.param_groups], {})
 
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]  # torch overloads it
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """Step each; the closure makes the gradients of all."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for optimizer in self.optimizers:
-            optimizer.step()
+        for one in self.optimizers:
+            one.step()
         return loss
 
 
@@ -43,18 +49,17 @@ def optimizer(model: OmniModel, stage: StagePlan, *, fused: bool) -> Optimizer:
     Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024.
     """
     optim, trained = stage.stage.optim, stage.trained
-    moved = groups(model, trained, optim)
-    muon = {id(w) for path in trained for w in matrices(model.get_submodule(path))} if optim.muon else set()
-    rest = _kept(moved, lambda w: id(w) not in muon)
-    by_rest = [AdamW(rest, lr=optim.lr, betas=(optim.beta1, optim.beta2), fused=fused)] if rest else []
+    moved, betas = groups(model, trained, optim), (optim.beta1, optim.beta2)
     if not optim.muon:
-        return by_rest[0]
-    orthogonal = _kept(moved, lambda w: id(w) in muon)
+        return AdamW(moved, lr=optim.lr, betas=betas, fused=fused)
+    muon = {id(w) for path in trained for w in matrices(model.get_submodule(path))}
+    orthogonal, rest = _kept(moved, lambda w: id(w) in muon), _kept(moved, lambda w: id(w) not in muon)
     if not orthogonal:
         raise RunError(f"stages.{stage.name}.optim.muon is {optim.muon:g}, but Muon moves the matrices of repeated layers, and"
                        f" {', '.join(trained)} have none; set it to null.")
     for group in orthogonal:
         group["lr"] = optim.muon * group["lr"] / optim.lr
+    by_rest = [AdamW(rest, lr=optim.lr, betas=betas, fused=fused)] if rest else []
     return Together(Muon(orthogonal, lr=optim.muon), *by_rest)
 
 

@@ -6,7 +6,7 @@ config.yaml of the last training that came to its end; runs/<recipe>/latest link
 
 import hashlib
 import json
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from pathlib import Path
 
 from omnikit.data.text import FILES
@@ -15,6 +15,7 @@ from omnikit.places import carried
 from omnikit.plan import Plan
 from omnikit.recipe import Recipe, decisive
 from omnikit.schema import plain
+from omnikit.specs import untouched
 
 RUNS = Path("runs")
 WEIGHTS = "weights.safetensors"
@@ -69,7 +70,7 @@ def _settings(config: object) -> object:
     """Give a dataclass's fields, without those that came later and stand at their default: older runs stay finished."""
     if not is_dataclass(config):
         return plain(config)
-    later = {f.name for f in fields(config) if f.metadata.get("later") and getattr(config, f.name) == f.default}
+    later = untouched(config)
     kept = {name: value for name, value in plain(config).items() if name not in later}
     return {**kept, "tokenizer": _content(kept["tokenizer"])} if "tokenizer" in kept else kept
 

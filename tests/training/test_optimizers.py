@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -35,9 +36,9 @@ def model(tmp_path: Path) -> OmniModel:
     return found
 
 
-def stage(model: OmniModel, **optim: object) -> StagePlan:
+def stage(model: OmniModel, optim: Optim) -> StagePlan:
     plan = model.plan.stages["understand"]
-    return replace(plan, trained=("audio.projector",), stage=replace(plan.stage, optim=Optim(**optim)))  # type: ignore[arg-type]
+    return replace(plan, trained=("audio.projector",), stage=replace(plan.stage, optim=optim))
 
 
 def moved(model: OmniModel, plan: StagePlan, factor: float = 1.0) -> dict[str, Tensor]:
@@ -58,8 +59,9 @@ def moved(model: OmniModel, plan: StagePlan, factor: float = 1.0) -> dict[str, T
     [("cosine", 0, 0.1), ("cosine", 9, 1.0), ("cosine", 10, 1.0), ("cosine", 55, 0.5), ("cosine", 100, 0.0),
      ("linear", 55, 0.5), ("linear", 100, 0.0), ("constant", 4, 0.5), ("constant", 99, 1.0)],
 )
-def test_rate_warms_up_then_follows_the_schedule(schedule: str, step: int, expected: float) -> None:
-    optim = Optim(schedule=schedule, warmup=0.1)  # type: ignore[arg-type]  # a word of the Literal
+def test_rate_warms_up_then_follows_the_schedule(
+        schedule: Literal["cosine", "linear", "constant"], step: int, expected: float) -> None:
+    optim = Optim(schedule=schedule, warmup=0.1)
     assert rate(step, 100, optim) == pytest.approx(expected)
 
 
@@ -83,7 +85,7 @@ def test_groups_decay_matrices_only(tmp_path: Path) -> None:
 
 
 def test_muon_moves_matrices_orthogonally_and_adamw_the_rest(model: OmniModel) -> None:
-    steps = moved(model, stage(model, lr=1e-3, muon=0.02, weight_decay=0.0))
+    steps = moved(model, stage(model, Optim(lr=1e-3, muon=0.02, weight_decay=0.0)))
     for name, step in steps.items():
         if name.startswith("layers") and step.ndim == 2 and "places" not in name:
             scale = 0.02 * max(1.0, step.shape[0] / step.shape[1]) ** 0.5
@@ -94,16 +96,16 @@ def test_muon_moves_matrices_orthogonally_and_adamw_the_rest(model: OmniModel) -
 
 
 def test_schedule_scales_both(model: OmniModel) -> None:
-    whole = moved(model, stage(model, muon=0.02, weight_decay=0.0))
+    whole = moved(model, stage(model, Optim(muon=0.02, weight_decay=0.0)))
     model.get_submodule("audio.projector").load_state_dict({  # back to where it was
         name: weight - whole[name] for name, weight in model.get_submodule("audio.projector").named_parameters()})
-    for name, step in moved(model, stage(model, muon=0.02, weight_decay=0.0), 0.25).items():
+    for name, step in moved(model, stage(model, Optim(muon=0.02, weight_decay=0.0)), 0.25).items():
         assert torch.allclose(step, 0.25 * whole[name], atol=1e-6), name
 
 
 def test_part_s_own_rate_scales_muon_alike(model: OmniModel) -> None:
-    plain = moved(model, stage(model, muon=0.02, weight_decay=0.0))
-    halved = moved(model, stage(model, muon=0.02, weight_decay=0.0, parts={"audio": {"projector": {"lr": 5e-4}}}))
+    plain = moved(model, stage(model, Optim(muon=0.02, weight_decay=0.0)))
+    halved = moved(model, stage(model, Optim(muon=0.02, weight_decay=0.0, parts={"audio": {"projector": {"lr": 5e-4}}})))
     assert torch.allclose(halved["layers.0.square.weight"], 0.5 * plain["layers.0.square.weight"], atol=1e-6)
 
 
@@ -116,4 +118,4 @@ def test_matrices_are_those_of_repeated_layers(model: OmniModel) -> None:
 def test_muon_without_a_matrix_is_refused(tmp_path: Path) -> None:
     model = OmniModel(make_plan(write_tokenizer(tmp_path)))
     with pytest.raises(RunError, match=r"optim.muon is 0.02, but .* repeated layers, and audio.projector have none; set it"):
-        optimizer(model, stage(model, muon=0.02), fused=True)
+        optimizer(model, stage(model, Optim(muon=0.02)), fused=True)
