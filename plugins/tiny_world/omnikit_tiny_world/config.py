@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from omnikit_tiny_world.model import TinyCorpus
 
 View = Literal[
-    "captions", "film_captions", "pictures", "films", "text", "spoken_pictures", "spoken_films", "speech", "reading",
-    "transcribe", "dictation", "noise", "turns",
+    "captions", "film_captions", "pictures", "films", "text", "spoken_captions", "spoken_pictures", "spoken_films", "speech",
+    "reading", "transcribe", "dictation", "noise", "turns",
 ]  # fmt: skip
 SPLITS = ("train", "test", "test_unseen")
 LANGUAGES = ("en", "zh", "both")
@@ -20,6 +20,7 @@ VIEWS: dict[str, tuple[str, ...]] = {
     "pictures": ("image", "text", "answer"),
     "films": ("video", "text", "answer"),
     "text": ("text", "answer"),
+    "spoken_captions": ("image", "audio", "transcript", "answer"),
     "spoken_pictures": ("image", "audio", "transcript", "answer"),
     "spoken_films": ("video", "audio", "transcript", "answer"),
     "speech": ("audio", "transcript", "answer"),
@@ -29,7 +30,7 @@ VIEWS: dict[str, tuple[str, ...]] = {
     "noise": ("audio", "transcript", "answer"),
     "turns": ("audio", "text", "image", "answer"),
 }  # view → what its rows hold
-ASKED = ("spoken_pictures", "spoken_films", "speech", "dictation")  # views whose questions may also be text
+ASKED = ("spoken_captions", "spoken_pictures", "spoken_films", "speech", "dictation")  # views whose questions may also be text
 SHOWN = ("captions", "film_captions", "pictures", "films")  # views whose pictures and films may also be told
 TRAIN, TEST = 8000, 400  # rows of a split when `size` is 0
 SECONDS = 4.0  # no recording is longer
@@ -46,10 +47,11 @@ class TinyWorld:
         split: "train"; "test" (held-out combinations, voices heard in training); "test_unseen" (the same rows in voices
             never heard).
         view: "captions", "film_captions" (a sentence that names all there is), "pictures", "films" (a written question),
-            "spoken_pictures", "spoken_films" (a spoken one), "speech" (a spoken question about numbers and words), "text"
-            (the same written), "reading" (audio and what is said, no answer: for a recogniser), "transcribe" (a learned
-            prompt and audio; the answer is what is said), "dictation" (the same, asked in words), "noise" (statements and
-            sounds not meant for the model), "turns" (questions, noise and written text, for the state).
+            "spoken_captions", "spoken_pictures", "spoken_films" (the same asked aloud), "speech" (a spoken question about
+            numbers and words), "text" (the same written), "reading" (audio and what is said, no answer: for a recogniser),
+            "transcribe" (a learned prompt and audio; the answer is what is said), "dictation" (the same, asked in words),
+            "noise" (statements and sounds not meant for the model), "turns" (questions, noise and written text, for the
+            state).
         language: "en", "zh", or "both", which take turns.
         size: number of rows; 0 for the split's default.
         seed: decides what is held out, the order, what is drawn and who speaks.

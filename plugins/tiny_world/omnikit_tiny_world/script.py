@@ -166,7 +166,7 @@ def _about(config: TinyWorld, name: str, what: tuple[str, str], scene: Scene, ch
     kind, language = what
     asked = chance.choice(QUESTIONS[kind][language])
     said = None
-    if config.view in ("spoken_pictures", "spoken_films") and chance.random() < config.spoken:
+    if config.view in ("spoken_captions", "spoken_pictures", "spoken_films") and chance.random() < config.spoken:
         said = take(asked, language, config.split, chance)
     return Row(name, language, kind, asked, scenes.answer(scene, kind, language), scene, said, facts=scene.facts())
 
@@ -254,6 +254,7 @@ WRITERS: dict[str, Callable[[TinyWorld, str, Turn, random.Random], Row]] = {
     "pictures": _shown,
     "films": _filmed,
     "text": _asked,
+    "spoken_captions": _captioned,
     "spoken_pictures": _shown,
     "spoken_films": _filmed,
     "speech": _asked,

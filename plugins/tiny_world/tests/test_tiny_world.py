@@ -43,7 +43,8 @@ def audio(corpus: TinyCorpus, index: int) -> np.ndarray:
     [
         ("captions", ["image", "text"]), ("film_captions", ["video", "text"]), ("pictures", ["image", "text"]),
         ("films", ["video", "text"]), ("text", ["text"]), ("spoken_pictures", ["image", "audio"]),
-        ("spoken_films", ["video", "audio"]), ("speech", ["audio"]), ("reading", ["audio"]),
+        ("spoken_films", ["video", "audio"]), ("spoken_captions", ["image", "audio"]), ("speech", ["audio"]),
+        ("reading", ["audio"]),
         ("transcribe", ["prompt", "audio"]), ("dictation", ["text", "audio"]), ("noise", ["audio"]), ("turns", ["audio"]),
     ],
 )  # fmt: skip
@@ -232,7 +233,8 @@ def test_pictures_and_films_need_no_recording(tmp_path: Path, monkeypatch: pytes
         ({"language": "de"}, "language is 'de', but tiny_world has en, zh, both"),
         ({"size": -1}, r"size is -1, but a corpus has at least one row \(0 means its default\)"),
         ({"noisy": 2.0}, r"noisy is 2\.0, but a share lies between 0 and 1"),
-        ({"spoken": 0.5}, r"spoken is 0\.5, but only spoken_pictures, spoken_films, speech, dictation may be written instead"),
+        ({"spoken": 0.5}, r"spoken is 0\.5, but only spoken_captions, spoken_pictures, spoken_films, speech, dictation may be"
+                          " written instead"),
         ({"view": "text", "told": 0.5}, r"told is 0\.5, but only captions, film_captions, pictures, films may be told instead"),
         ({"drawled": -0.1}, r"drawled is -0\.1, but a share lies between 0 and 1"),
     ],
