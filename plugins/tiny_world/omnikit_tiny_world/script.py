@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from omnikit_tiny_world import questions, scenes, statements
-from omnikit_tiny_world.config import TinyWorld, View
+from omnikit_tiny_world.config import ASKED, TinyWorld, View
 from omnikit_tiny_world.reading import about, sentences, strings
 from omnikit_tiny_world.scenes import MANY, QUESTIONS, Scene
 from omnikit_tiny_world.sounds import SOUNDS, UNDER
@@ -166,7 +166,7 @@ def _about(config: TinyWorld, name: str, what: tuple[str, str], scene: Scene, ch
     kind, language = what
     asked = chance.choice(QUESTIONS[kind][language])
     said = None
-    if config.view in ("spoken_captions", "spoken_pictures", "spoken_films") and chance.random() < config.spoken:
+    if config.view in ASKED and chance.random() < config.spoken:
         said = take(asked, language, config.split, chance)
     return Row(name, language, kind, asked, scenes.answer(scene, kind, language), scene, said, facts=scene.facts())
 
