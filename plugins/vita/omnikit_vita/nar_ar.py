@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -30,6 +31,9 @@ class NarAr:
             text's (Freeze-Omni).
         normed: the parts of each embedding are brought to a mean square of 1 first. Rows of a language model's table may be
             much shorter than the vectors of the codes that a head from random weights begins with. False: as the original.
+        pace: codes that a part of the text lasts, about. Parts are then numbered that far apart and the codes from 0 on, so
+            that a code has nearly the number of the part that it says, and a head from random weights soon finds its place in
+            the text. 0: parts are numbered one by one and the codes behind them, as the original.
         cardinality: codes of the codec that it was made for; None takes those of the codec beside it.
         top_k: each code is drawn from this many best ones; 1 takes the best.
         seed: draws them, anew for each sentence.
@@ -52,6 +56,7 @@ class NarAr:
     rope_theta: float = 10000.0
     prefix: bool = False
     normed: bool = field(default=False, metadata=LATER)
+    pace: float = field(default=0.0, metadata=LATER)
     cardinality: int | None = None
     top_k: int = 2
     seed: int = 0
@@ -70,6 +75,8 @@ class NarAr:
             raise ValueError(f"dim is {self.dim}, but must be a multiple of 2 x heads ({2 * self.heads})")
         if self.rope_theta <= 0 or self.rms_eps <= 0:
             raise ValueError(f"rope_theta is {self.rope_theta} and rms_eps {self.rms_eps}, but both must be positive")
+        if not 0 <= self.pace < math.inf:
+            raise ValueError(f"pace is {self.pace:g}, but must be the codes that a part of the text lasts, or 0")
         if self.penalty < 1 or self.window < 0:
             raise ValueError(f"penalty is {self.penalty:g} with window {self.window}, but must be at least 1 with at least 0")
 

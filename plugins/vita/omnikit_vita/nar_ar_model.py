@@ -78,7 +78,8 @@ class NarArHead(nn.Module):
             text: of each row.
             codes: [B, U] codes before each, the start first; padding on the right is any id.
             prefix: hidden states of each row, cut as the text.
-            padded: True numbers the codes behind the padded text, as the original does; else behind the row's own.
+            padded: True numbers the codes behind the padded text, as the original does; else behind the row's own. With
+                `pace` they are numbered from 0.
 
         Returns:
             logits [B, U, V + 4].
@@ -89,7 +90,7 @@ class NarArHead(nn.Module):
         texts, count = 1 + read.shape[1], codes.shape[1]
         places = torch.arange(texts + count, device=x.device)
         behind = torch.full_like(text.lengths, texts) if padded else text.lengths + 1  # [B], where the codes begin
-        positions = torch.where(places < texts, places, places - texts + behind[:, None])  # [B, 1 + T + U]
+        positions = self._numbered(places, texts, behind[:, None])  # [B, 1 + T + U]
         seen = (places <= text.lengths[:, None]) | (places >= texts)  # [B, keys]
         later = (places >= texts) & (places > places[:, None])  # [queries, keys]: codes that come later, or after the text
         mask = (seen[:, None] & ~later)[:, None]  # [B, 1, queries, keys]
@@ -151,7 +152,8 @@ class NarArHead(nn.Module):
         pasts = [Room(reserve) for _ in self.layers]
         if prefix is not None:
             self._extend(pasts, prefix)
-        turn = turning(self.config, torch.arange(count + room, device=x.device), x.dtype)
+        numbers = self._numbered(torch.arange(count + room, device=x.device), count, torch.tensor(count, device=x.device))
+        turn = turning(self.config, numbers, x.dtype)
         for layer, past in zip(self.layers, pasts, strict=True):
             x = layer(x, (turn[0][:count], turn[1][:count]), None, past)
         return Speaking(self._speaking(), pasts, turn, count)
@@ -181,12 +183,18 @@ class NarArHead(nn.Module):
         data = features.data.reshape(len(features.data), count, self.config.dim)
         return Text(data.to(self.out_fnn.weight.dtype), features.lengths * self.parts)
 
+    def _numbered(self, places: Tensor, texts: int, behind: Tensor) -> Tensor:
+        """Number places [N] for the rotary angles: `texts` of the start and the text, then the codes, from `behind` on."""
+        apart, first = (self.config.pace, 0 * behind) if self.config.pace else (1, behind)
+        return torch.where(places < texts, places * apart, places - texts + first)
+
     def _extend(self, pasts: Sequence[Past], prefix: Text) -> None:
-        """Begin each layer's keys and values with those of hidden states, numbered from 0 as the text is."""
+        """Begin each layer's keys and values with those of hidden states, numbered as the text is."""
         assert self.layers_prefix is not None, "only a head with `prefix` is given hidden states"
         valid = torch.arange(prefix.data.shape[1], device=prefix.data.device) < prefix.lengths[:, None]
         x = prefix.data.to(self.out_fnn.weight.dtype)
-        turn = turning(self.config, torch.arange(x.shape[1], device=x.device), x.dtype)
+        places = torch.arange(x.shape[1], device=x.device)
+        turn = turning(self.config, self._numbered(places, len(places), places[:1]), x.dtype)
         for layer, past in zip(self.layers_prefix, pasts, strict=True):
             x = layer(x, turn, valid[:, None, None], past)
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from omnikit_vita.nar_ar import NarAr
 from omnikit_vita.nar_ar_choice import Choice
+from omnikit_vita.nar_ar_layers import turning
 from omnikit_vita.nar_ar_model import NarArHead, Text
 from torch import Tensor
 
@@ -67,7 +68,24 @@ def test_how_long_embeddings_are_does_not_matter_to_a_normed_head(head: NarArHea
     assert list(spoken) == list(head.speak(Features(text.repeat(1, 1, PARTS), torch.tensor([5]))))
 
 
-def test_a_padded_batch_has_the_loss_of_its_rows(head: NarArHead) -> None:
+def test_with_a_pace_a_code_is_numbered_like_the_part_that_it_says(head: NarArHead) -> None:
+    text, codes = torch.randn(1, 3, SIZES.dim), torch.tensor([[head.sos, 4, 5, 6, 7]])
+    before = head(Text(text, torch.tensor([3])), codes)
+    head.config = replace(SIZES, pace=2.5)
+    x = torch.cat([head.embedding.weight[[head.bos]][None], head.read(Text(text, torch.tensor([3]))), head.embedding(codes)], 1)
+    turn = turning(SIZES, torch.tensor([0, 2.5, 5, 7.5, 0, 1, 2, 3, 4]), x.dtype)
+    mask = torch.ones(9, 9, dtype=torch.bool).tril()
+    mask[:4, :4] = True
+    for layer in head.layers:
+        x = layer(x, turn, mask)
+    found = head(Text(text, torch.tensor([3])), codes)
+    torch.testing.assert_close(found, head.out_fnn(head.norm(x[:, 4:])))
+    assert (found - before).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("pace", [0.0, 2.5])
+def test_a_padded_batch_has_the_loss_of_its_rows(head: NarArHead, pace: float) -> None:
+    head.config = replace(SIZES, pace=pace)
     features, wanted = vectors(4, 2), targets([1, 2, 3], [4, 5, 6, 7, 8])
     alone = [head.loss(Features(features.data[r:r + 1, :n], features.lengths[r:r + 1]), targets(row)) * (len(row) + 1)
              for r, (n, row) in enumerate(((4, [1, 2, 3]), (2, [4, 5, 6, 7, 8])))]
@@ -79,7 +97,9 @@ def test_gradients_reach_every_weight_but_the_padding(head: NarArHead) -> None:
     assert all(weights.grad is not None and weights.grad.abs().sum() > 0 for weights in head.parameters())
 
 
-def test_spoken_step_by_step_as_taught_at_once(head: NarArHead) -> None:
+@pytest.mark.parametrize("pace", [0.0, 2.5])
+def test_spoken_step_by_step_as_taught_at_once(head: NarArHead, pace: float) -> None:
+    head.config = replace(SIZES, pace=pace)
     text, codes = torch.randn(1, 5, SIZES.dim), [1, 7, 7, 2]
     with torch.no_grad():
         state = head.begin(Text(text, torch.tensor([5])), None, 5)
@@ -153,7 +173,8 @@ def test_an_embedding_that_cannot_be_cut_is_refused() -> None:
 @pytest.mark.parametrize(("fields", "sentence"), [
     ({"top_k": 0}, "top_k is 0, but must be at least 1"), ({"dim": 18, "heads": 4}, "must be a multiple of 2 x heads"),
     ({"penalty": 0.5}, "penalty is 0.5 with window 0, but must be at least 1 with at least 0"),
-], ids=["top_k", "dim", "penalty"])
+    ({"pace": -1.0}, "pace is -1, but must be the codes that a part of the text lasts, or 0"),
+], ids=["top_k", "dim", "penalty", "pace"])
 def test_impossible_settings_are_refused(fields: dict[str, float], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         NarAr(**fields)
