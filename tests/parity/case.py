@@ -102,9 +102,10 @@ class Case:
         found = re.search(rf"{kind}\s*=?\s*([0-9.]+(?:e[-+]?\d+)?)", text[max(text.find(behind), 0):], re.IGNORECASE)
         return float(found[1]) if found else default
 
-    def close(self, output: str, found: Tensor, *, atol: float = 0.0, rtol: float = 0.0,
+    def close(self, output: str, found: Tensor, *, atol: float | Tensor = 0.0, rtol: float = 0.0,
               expected: Tensor | None = None) -> None:
-        """Compare a tensor with the output of that name, if there is one: each value may be atol + rtol x it off."""
+        """Compare a tensor with the output of that name, if there is one: each value may be atol + rtol x it off, where atol
+        may be one for each value."""
         expected = self.outputs.get(output) if expected is None else expected
         if expected is None:
             return
@@ -115,7 +116,7 @@ class Case:
         error = (found.double() - expected.double()).abs()
         allowed = atol + rtol * expected.double().abs()
         if not error.numel():
-            self.checks.append(Check(output, 0.0, atol + rtol))
+            self.checks.append(Check(output, 0.0, rtol))
             return
         worst = int(torch.where(error == 0, 0.0, error / allowed).argmax())  # nan counts as the largest; 0 of 0 is no error
         self.checks.append(Check(output, float(error.flatten()[worst]), float(allowed.expand_as(error).flatten()[worst])))
