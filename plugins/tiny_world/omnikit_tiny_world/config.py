@@ -60,7 +60,7 @@ class TinyWorld:
         told: share of the pictures and films that are told in words without order instead of shown.
         drawled: share of the written questions whose words come slowly and twice, as vectors of speech do.
         voiced: whether answers are also spoken, in one voice for each language; of "reading", whether it is that voice that
-            reads, single words too.
+            reads, single and printed words too.
         wide: share of the pictures that are two squares wide or high, for tiling.
         tts: the text-to-speech component that speaks.
     """

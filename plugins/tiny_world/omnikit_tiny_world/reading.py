@@ -5,7 +5,7 @@ from functools import cache
 
 from omnikit_tiny_world import questions, scenes, statements
 from omnikit_tiny_world.scenes import QUESTIONS, Scene
-from omnikit_tiny_world.words import COLORS, DIRECTIONS, LANGUAGES, OPPOSITES, POSITIONS, SHAPES, Words, number
+from omnikit_tiny_world.words import COLORS, DIRECTIONS, LANGUAGES, OPPOSITES, POSITIONS, PRINTED, SHAPES, Words, number
 
 WORDS = (3, 5)  # of a random English string
 LETTERS = 10  # of a random Mandarin string, at most
@@ -31,8 +31,11 @@ def about(language: str) -> tuple[str, ...]:
 
 
 def strings(language: str, seed: int, chance: random.Random, *, single: bool = False) -> str:
-    """Give random words in a random order, at least one if `single` words will do; never a held-out question or statement."""
-    words = pieces(language)
+    """Give random words in a random order; never a held-out question or statement.
+
+    With `single`, one word will do and the words that are printed on pictures are among them: whatever an answer may be.
+    """
+    words = (*pieces(language), *PRINTED) if single else pieces(language)
     while True:
         if language == "en":
             text = " ".join(chance.choices(words, k=chance.randint(1 if single else WORDS[0], WORDS[1])))

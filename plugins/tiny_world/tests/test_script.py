@@ -216,3 +216,13 @@ def test_state_characters_and_ends_are_one_token_in_both_vocabularies() -> None:
             assert len(load(name).ids(text)) == 1, (name, text)
         assert load(name).text(load(name).ids("☞red and 红色")) == "☞red and 红色"
     assert len(load("tiny_world_english").ids("红色")) > 3 > len(load("tiny_world").ids("红色")) == 2
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_recogniser_has_read_every_word_that_an_answer_may_hold(language: str) -> None:
+    words = re.compile(r"[a-z]+|[^a-z ]")  # a Mandarin character is one
+    read = {word for row in written("reading", "train", 8000, voiced=True, language=language) if row.said
+            for word in words.findall(row.said.text)}
+    answered = {word for view in ("pictures", "films", "text") for row in written(view, "test", 400, language=language)
+                for word in words.findall(row.answer or "")}
+    assert len(answered) > 30 and answered <= read
