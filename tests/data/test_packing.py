@@ -142,7 +142,8 @@ def test_packed_losses_and_gradients_are_the_unpacked_ones(plan: Plan) -> None:
     packed, found = learnt(plan, PackedCollator(collate), [[SAMPLES[index] for index in row] for row in GROUPS])
     assert len(gradients) > 30
     torch.testing.assert_close(packed, alone, rtol=1e-5, atol=1e-6)  # float32 summed in another order
-    torch.testing.assert_close(found, gradients, rtol=1e-3, atol=1e-5)
+    for one, other in zip(found, gradients, strict=True):  # CTC's hold the exponential of its loss, of which float32 keeps 1e-4
+        torch.testing.assert_close(one, other, rtol=0, atol=2e-4 * float(other.abs().max()))
 
 
 def test_neighbour_changes_nothing(plan: Plan) -> None:
