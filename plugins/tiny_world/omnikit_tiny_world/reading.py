@@ -33,7 +33,8 @@ def about(language: str) -> tuple[str, ...]:
 def strings(language: str, seed: int, chance: random.Random, *, single: bool = False) -> str:
     """Give random words in a random order; never a held-out question or statement.
 
-    With `single`, one word will do and the words that are printed on pictures are among them: whatever an answer may be.
+    With `single`, one word will do and the words that are printed on pictures are among them, so that every word of an answer
+    occurs.
     """
     words = (*pieces(language), *PRINTED) if single else pieces(language)
     while True:

@@ -31,9 +31,9 @@ class NarAr:
             text's (Freeze-Omni).
         normed: the parts of each embedding are brought to a mean square of 1 first. Rows of a language model's table may be
             much shorter than the vectors of the codes that a head from random weights begins with. False: as the original.
-        pace: codes that a part of the text lasts, about. Parts are then numbered that far apart and the codes from 0 on, so
-            that a code has nearly the number of the part that it says, and a head from random weights soon finds its place in
-            the text. 0: parts are numbered one by one and the codes behind them, as the original.
+        pace: codes of the codec that a part of an embedding lasts, about. Parts are then numbered that far apart and the
+            codes from 0 on, so that a code has nearly the number of the part that it says, and a head from random weights
+            soon finds its place in the text. 0: parts are numbered one by one and the codes behind them, as the original.
         cardinality: codes of the codec that it was made for; None takes those of the codec beside it.
         top_k: each code is drawn from this many best ones; 1 takes the best.
         seed: draws them, anew for each sentence.

@@ -97,14 +97,18 @@ def test_gradients_reach_every_weight_but_the_padding(head: NarArHead) -> None:
     assert all(weights.grad is not None and weights.grad.abs().sum() > 0 for weights in head.parameters())
 
 
+@pytest.mark.parametrize("prefix", [False, True])
 @pytest.mark.parametrize("pace", [0.0, 2.5])
-def test_spoken_step_by_step_as_taught_at_once(head: NarArHead, pace: float) -> None:
-    head.config = replace(SIZES, pace=pace)
-    text, codes = torch.randn(1, 5, SIZES.dim), [1, 7, 7, 2]
+def test_spoken_step_by_step_as_taught_at_once(pace: float, prefix: bool) -> None:
+    torch.manual_seed(0)
+    head = NarArHead(replace(SIZES, pace=pace, prefix=prefix), PARTS, CODES).eval()
+    text = Text(torch.randn(1, 5, SIZES.dim), torch.tensor([5]))
+    states = Text(torch.randn(1, 3, SIZES.dim), torch.tensor([3])) if prefix else None
+    codes = [head.sos, 1, 7, 7, 2]
     with torch.no_grad():
-        state = head.begin(Text(text, torch.tensor([5])), None, 5)
-        steps = torch.stack([head.step(code, state) for code in [head.sos, *codes]])
-        torch.testing.assert_close(steps, logits(head, text, codes), atol=1e-5, rtol=1e-5)
+        state = head.begin(text, states, 5)
+        steps = torch.stack([head.step(code, state) for code in codes])
+        torch.testing.assert_close(steps, head(text, torch.tensor([codes]), states)[0], atol=1e-5, rtol=1e-5)
 
 
 def test_what_is_spoken_is_what_is_decoded_and_the_same_again(head: NarArHead) -> None:
