@@ -136,14 +136,17 @@ def learnt(plan: Plan, collate: Callable[..., object], items: object) -> tuple[d
     return losses, [p.grad for p in model.parameters() if p.grad is not None]
 
 
-def test_packed_losses_and_gradients_are_the_unpacked_ones(plan: Plan) -> None:
+def test_packed_losses_and_gradients_are_the_unpacked_ones(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    # CTC's gradient holds the exponential of its loss, 200 here: in float32 it is off by 5e-5 on some processors
+    ctc = torch.nn.functional.ctc_loss
+    monkeypatch.setattr(torch.nn.functional, "ctc_loss",
+                        lambda scores, *rest, **options: ctc(scores.double(), *rest, **options).float())
     collate = Collator(plan, ["text", "speech"])
     alone, gradients = learnt(plan, collate, SAMPLES)
     packed, found = learnt(plan, PackedCollator(collate), [[SAMPLES[index] for index in row] for row in GROUPS])
     assert len(gradients) > 30
     torch.testing.assert_close(packed, alone, rtol=1e-5, atol=1e-6)  # float32 summed in another order
-    for one, other in zip(found, gradients, strict=True):  # CTC's hold the exponential of its loss, of which float32 keeps 1e-4
-        torch.testing.assert_close(one, other, rtol=0, atol=2e-4 * float(other.abs().max()))
+    torch.testing.assert_close(found, gradients, rtol=1e-3, atol=1e-5)
 
 
 def test_neighbour_changes_nothing(plan: Plan) -> None:

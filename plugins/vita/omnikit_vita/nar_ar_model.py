@@ -152,8 +152,7 @@ class NarArHead(nn.Module):
         pasts = [Room(reserve) for _ in self.layers]
         if prefix is not None:
             self._extend(pasts, prefix)
-        numbers = self._numbered(torch.arange(count + room, device=x.device), count, torch.tensor(count, device=x.device))
-        turn = turning(self.config, numbers, x.dtype)
+        turn = turning(self.config, self._numbered(torch.arange(count + room, device=x.device), count, count), x.dtype)
         for layer, past in zip(self.layers, pasts, strict=True):
             x = layer(x, (turn[0][:count], turn[1][:count]), None, past)
         return Speaking(self._speaking(), pasts, turn, count)
@@ -183,7 +182,7 @@ class NarArHead(nn.Module):
         data = features.data.reshape(len(features.data), count, self.config.dim)
         return Text(data.to(self.out_fnn.weight.dtype), features.lengths * self.parts)
 
-    def _numbered(self, places: Tensor, texts: int, behind: Tensor) -> Tensor:
+    def _numbered(self, places: Tensor, texts: int, behind: Tensor | int) -> Tensor:
         """Number places [N] for the rotary angles: `texts` of the start and the text, then the codes, from `behind` on."""
         apart, first = (self.config.pace, 0 * behind) if self.config.pace else (1, behind)
         return torch.where(places < texts, places * apart, places - texts + first)
@@ -193,8 +192,8 @@ class NarArHead(nn.Module):
         assert self.layers_prefix is not None, "only a head with `prefix` is given hidden states"
         valid = torch.arange(prefix.data.shape[1], device=prefix.data.device) < prefix.lengths[:, None]
         x = prefix.data.to(self.out_fnn.weight.dtype)
-        places = torch.arange(x.shape[1], device=x.device)
-        turn = turning(self.config, self._numbered(places, len(places), places[:1]), x.dtype)
+        count = x.shape[1]
+        turn = turning(self.config, self._numbered(torch.arange(count, device=x.device), count, count), x.dtype)
         for layer, past in zip(self.layers_prefix, pasts, strict=True):
             x = layer(x, turn, valid[:, None, None], past)
 
