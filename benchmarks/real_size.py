@@ -16,13 +16,13 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from omnikit.config import compose
+from omnikit.contracts.streaming import StreamingCodec
+from omnikit.contracts.types import Batch, Signal
 from omnikit.inference.generate import Sampling, steps
 from omnikit.inference.speech import Emission, Pending
 from omnikit.model import OmniModel, Taps
-from omnikit.plan import make
-from omnikit.streaming import StreamingCodec
-from omnikit.types import Batch, Signal
+from omnikit.plan.plan import make
+from omnikit.recipe.compose import compose
 
 PER_TOKEN = 9  # units of a text token in LLaMA-Omni's data: 29 a second, 3.3 tokens a second
 FRAMES = 1.72  # of a unit

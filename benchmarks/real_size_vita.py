@@ -24,16 +24,16 @@ from real_size import Clock
 from torch import Tensor
 from torch.optim import AdamW
 
-from omnikit.config import compose
-from omnikit.data.collate import padded
-from omnikit.data.packing import first_fit, laid_out
-from omnikit.data.pictures import coloured, tiles
-from omnikit.data.signals import signal
+from omnikit.contracts.types import Batch, Targets
+from omnikit.data.batch.collate import padded
+from omnikit.data.batch.packing import first_fit, laid_out
+from omnikit.data.batch.signals import signal
+from omnikit.data.media.image import coloured, tiles
 from omnikit.inference.generate import Sampling, steps
 from omnikit.model import OmniModel, Taps
-from omnikit.plan import Plan, make
+from omnikit.plan.plan import Plan, make
+from omnikit.recipe.compose import compose
 from omnikit.training.freeze import freeze, full_precision
-from omnikit.types import Batch, Targets
 
 TINY = ["vision/encoder=internvit_tiny_random", "audio/encoder=mel_cnn_tiny_random", "backbone=qwen2_tiny_random",
         "speech/head=nar_ar_tiny_random", "speech/codec=ticodec_tiny_random"]

@@ -10,11 +10,11 @@ from omnikit_hf.model import HFBackbone
 from pytest_benchmark.fixture import BenchmarkFixture
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from omnikit.config import compose
+from omnikit.contracts.types import Batch
 from omnikit.inference.generate import Sampling, generate
 from omnikit.model import OmniModel, Taps
-from omnikit.plan import make
-from omnikit.types import Batch
+from omnikit.plan.plan import make
+from omnikit.recipe.compose import compose
 
 TOKENS, PROMPT, ROUNDS, LIMIT = 128, 60, 5, 1.05
 SIZES = {"backbone.dim": 256, "backbone.layers": 4, "backbone.heads": 8, "backbone.kv_heads": 4, "backbone.ffn": 704}

@@ -10,13 +10,13 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
-from omnikit.config import compose
-from omnikit.data.tokenizer import load as load_tokenizer
-from omnikit.inference.reading import Recital
+from omnikit.contracts.streaming import StreamingCodec
+from omnikit.data.text.tokenizer import load as load_tokenizer
+from omnikit.inference.sentence_speech import Recital
 from omnikit.inference.session import Session, build
 from omnikit.model import OmniModel
-from omnikit.plan import make
-from omnikit.streaming import StreamingCodec
+from omnikit.plan.plan import make
+from omnikit.recipe.compose import compose
 
 OMEGAS, ROUNDS, UNITS = (10, 20, 40, 60, 80, 100), 3, 60
 FRAMES = 1.72  # of a unit in LLaMA-Omni's data

@@ -16,15 +16,15 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch.optim import AdamW
 
-from omnikit.config import compose
-from omnikit.data.collate import Collator
-from omnikit.data.datamodule import Buckets, Mixture, Shares, loader
-from omnikit.data.lengths import Lengths
-from omnikit.data.packing import PackedCollator, PackedSamples, Packs
+from omnikit.contracts.types import Batch, Message, Part, Sample
+from omnikit.data.batch.collate import Collator
+from omnikit.data.batch.lengths import Lengths
+from omnikit.data.batch.packing import PackedCollator, PackedSamples, Packs
+from omnikit.data.batch.samplers import Buckets, Mixture, Shares, loader
 from omnikit.model import OmniModel
-from omnikit.plan import Plan, make
+from omnikit.plan.plan import Plan, make
+from omnikit.recipe.compose import compose
 from omnikit.training.freeze import freeze
-from omnikit.types import Batch, Message, Part, Sample
 
 ROWS, PACK, BATCH, POSITIONS, ROUNDS = 600, 512, 4, 10000, 3
 FASTER, PADDING = 1.5, 0.03

@@ -14,13 +14,13 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
-from omnikit.config import compose
+from omnikit.contracts.streaming import StreamingHead
+from omnikit.contracts.types import Batch, Features
 from omnikit.inference.generate import Sampling, steps
 from omnikit.inference.speech import Emission, Pace
 from omnikit.model import OmniModel
-from omnikit.plan import make
-from omnikit.streaming import StreamingHead
-from omnikit.types import Batch, Features
+from omnikit.plan.plan import make
+from omnikit.recipe.compose import compose
 
 LENGTHS = (32, 128, 256, 512)  # text tokens
 SAMPLED = (1, 32, 64, 128, 192, 256, 384, 512)

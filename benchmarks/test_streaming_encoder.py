@@ -14,7 +14,7 @@ from omnikit_mel_cnn.model import MelCnnEncoder
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
-from omnikit.types import Signal
+from omnikit.contracts.types import Signal
 
 CONFIG = MelCnn(dim=512, layers=6, heads=8, ffn=2048, channels=256, scale=32768.0, normalisation="fixed", embed=True,
                 positions="relative", lead=True, chunk_size=4, left_chunks=16)

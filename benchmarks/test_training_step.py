@@ -16,15 +16,15 @@ from torch import Tensor
 from torch.optim import AdamW
 from torch.utils.data import DataLoader
 
-from omnikit.config import compose
-from omnikit.data.datamodule import Buckets, Mixture, loader
+from omnikit.contracts.types import Batch
+from omnikit.data.batch.samplers import Buckets, Mixture, loader
 from omnikit.model import OmniModel
-from omnikit.plan import Plan, StagePlan, make
+from omnikit.plan.plan import Plan, StagePlan, make
+from omnikit.recipe.compose import compose
 from omnikit.training.freeze import freeze
 from omnikit.training.module import Training
 from omnikit.training.progress import Bar
 from omnikit.training.stage import collator, lightning
-from omnikit.types import Batch
 
 ROWS, STEPS, ROUNDS, LIMIT = 192, 9, 6, 1.05
 SMALL = [f"data.conversations.size={ROWS}", f"data.questions_as_text.size={ROWS}",

@@ -15,9 +15,9 @@ from PIL import Image
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
-from omnikit.data.signals import signal, signals
-from omnikit.types import Part
-from omnikit.wiring import Inlet
+from omnikit.contracts.types import Part
+from omnikit.data.batch.signals import signal, signals
+from omnikit.plan.graph import Inlet
 
 SIZE, PATCH, GRID, ROUNDS, LIMIT = 448, 14, (4, 2), 7, 1.05  # 1280 x 720 pixels: 8 tiles and a thumbnail (vita.md, section 2.4)
 MEAN, DEVIATION = torch.tensor((0.485, 0.456, 0.406)), torch.tensor((0.229, 0.224, 0.225))

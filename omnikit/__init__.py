@@ -14,14 +14,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from omnikit.config import compose as compose
     from omnikit.inference.session import build as build
     from omnikit.inference.session import load as load
+    from omnikit.recipe.compose import compose as compose
 
 __version__ = "0.1.0"
 __all__ = ["build", "compose", "load"]
 
-_HOMES = {"compose": "omnikit.config", "build": "omnikit.inference.session", "load": "omnikit.inference.session"}
+_HOMES = {"compose": "omnikit.recipe.compose", "build": "omnikit.inference.session", "load": "omnikit.inference.session"}
 
 
 def __getattr__(name: str) -> object:

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from omnikit.contracts.protocols import Backbone, Codec, Encoder, Head, Projector
+from omnikit.contracts.types import Batch, Features
 from omnikit.errors import DataError
-from omnikit.protocols import Backbone, Codec, Encoder, Head, Projector
-from omnikit.types import Batch, Features
 
 if TYPE_CHECKING:
-    from omnikit.plan import Outlet, Plan
+    from omnikit.plan.plan import Outlet, Plan
 
 
 class OmniModel(nn.Module):

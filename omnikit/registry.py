@@ -13,19 +13,20 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from omnikit.building import BuilderConfig
-from omnikit.errors import RegistryError, nearest
-from omnikit.protocols import (
+from omnikit.contracts.builders import BuilderConfig
+from omnikit.contracts.configs import (
     BackboneConfig,
     CodecConfig,
     EncoderConfig,
     HeadConfig,
     ImporterConfig,
+    NormaliserConfig,
     ProjectorConfig,
     ReaderConfig,
+    TTSConfig,
 )
-from omnikit.speaking import NormaliserConfig, TTSConfig
-from omnikit.specs import KINDS
+from omnikit.contracts.specs import KINDS
+from omnikit.errors import RegistryError, nearest
 
 _ROLES: dict[str, type] = {"encoder": EncoderConfig, "projector": ProjectorConfig, "backbone": BackboneConfig,
                            "head": HeadConfig, "codec": CodecConfig, "reader": ReaderConfig, "tts": TTSConfig,

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from small import write_recipe
 
 from omnikit import registry
-from omnikit.config import compose_tree
+from omnikit.recipe.compose import compose_tree
 
 
 @pytest.fixture

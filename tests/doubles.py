@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from omnikit.plan import Inlet, Outlet, Plan
-from omnikit.recipe import Choice, Evaluate, Generate, Optim, Recipe, Run, Stage
-from omnikit.specs import CodecSpec, FeatureSpec, SignalSpec, Template
-from omnikit.staging import Wired, plan_stages
-from omnikit.types import Features, Message, Part, Sample, Signal, Targets
+from omnikit.contracts.specs import CodecSpec, FeatureSpec, SignalSpec, Template
+from omnikit.contracts.types import Features, Message, Part, Sample, Signal, Targets
+from omnikit.plan.plan import Inlet, Outlet, Plan
+from omnikit.plan.stage_plan import Wired
+from omnikit.plan.stages import plan_stages
+from omnikit.recipe.recipe import Choice, Evaluate, Generate, Optim, Recipe, Run, Stage
 
 RATE = 100
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven")

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from omnikit.choices import chosen
 from omnikit.errors import PlanError
-from omnikit.plan import Plan, make
-from omnikit.recipe import parse
+from omnikit.plan.plan import Plan, make
+from omnikit.recipe.presets import chosen
+from omnikit.recipe.recipe import parse
 
 GONE = object()
 ROWS = {"use": "messages_jsonl", "path": "rows.jsonl"}

@@ -7,9 +7,9 @@ from doubles import RATE, Mind, make_plan, sound
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from omnikit.plan import Inlet, Plan
-from omnikit.specs import FeatureSpec, PictureSpec, SignalSpec
-from omnikit.types import Features, Message, Part, Sample, Signal
+from omnikit.contracts.specs import FeatureSpec, PictureSpec, SignalSpec
+from omnikit.contracts.types import Features, Message, Part, Sample, Signal
+from omnikit.plan.plan import Inlet, Plan
 
 SIDE = 8
 SPEC = PictureSpec(SIDE, most_tiles=4, least_frames=2, most_frames=3)

@@ -7,8 +7,8 @@ from textwrap import dedent
 
 import pytest
 
-from omnikit.config import compose
 from omnikit.errors import OmnikitError
+from omnikit.recipe.compose import compose
 
 RECIPE = """\
 # @package _global_
@@ -41,7 +41,7 @@ ENCODER = '''\
 """An encoder from outside; imports no torch."""
 from dataclasses import dataclass
 from fractions import Fraction
-from omnikit.specs import FeatureSpec, SignalSpec
+from omnikit.contracts.specs import FeatureSpec, SignalSpec
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from small import publish, write_recipe
 
 from omnikit import cli, registry
 from omnikit.commands.completion import words
-from omnikit.places import recipe_files
+from omnikit.paths import recipe_files
 
 
 @pytest.fixture(params=["name", "path"])

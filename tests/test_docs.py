@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from omnikit import cli, registry
-from omnikit.config import compose
-from omnikit.places import recipe_files
-from omnikit.plan import make
-from omnikit.specs import KINDS, PictureSpec
-from omnikit.types import Signal
+from omnikit.contracts.specs import KINDS, PictureSpec
+from omnikit.contracts.types import Signal
+from omnikit.paths import recipe_files
+from omnikit.plan.plan import make
+from omnikit.recipe.compose import compose
 
 ROOT = Path(__file__).parent.parent
 GENERATED = re.compile(r"docs/(index\.md|recipes/.*|reference/.*)")  # by tools/make_reference.py

@@ -6,8 +6,8 @@ import pytest
 from small import ENCODER, publish, write_recipe
 
 from omnikit import cli, registry
-from omnikit.places import cache_folder, recipe_files
-from omnikit.specs import KINDS
+from omnikit.contracts.specs import KINDS
+from omnikit.paths import cache_folder, recipe_files
 
 
 def run(capsys: pytest.CaptureFixture[str], *argv: str) -> str:

@@ -7,13 +7,14 @@ import pytest
 import torch
 from doubles import Ear, Echo, EchoReader, Mouth, make_plan, make_recogniser, write_tokenizer
 
-from omnikit.data.codes import Codes
-from omnikit.data.collate import Collator
+from omnikit.contracts.types import Batch
+from omnikit.data.batch.codes import Codes
+from omnikit.data.batch.collate import Collator
 from omnikit.errors import DataError
 from omnikit.model import OmniModel, Taps
-from omnikit.plan import Plan
-from omnikit.training.freeze import freeze, hashes
-from omnikit.types import Batch
+from omnikit.plan.plan import Plan
+from omnikit.store.hashes import hashes
+from omnikit.training.freeze import freeze
 
 WANTED = ("text", "speech", "transcript")
 

@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 from small import ENCODER, publish
 
-from omnikit import choices, registry
+from omnikit import registry
 from omnikit.errors import RegistryError
+from omnikit.recipe import presets
 
 
 def publish_frames(site: Path, package: str = "made_up", name: str = "frames", **files: str) -> None:
@@ -139,7 +140,7 @@ def test_two_presets_of_one_name_are_an_error(site: Path) -> None:
         registry.preset("encoder", "whisper_tiny")
     assert str(caught.value) == ("encoder preset 'whisper_tiny' is published by made-up and by omnikit-whisper;"
                                  " uninstall one of them.")
-    assert choices.chosen("encoder", "whisper_small")["use"] == "whisper"
+    assert presets.chosen("encoder", "whisper_small")["use"] == "whisper"
 
 
 def test_a_published_conf_package_that_is_not_there_is_passed_over(site: Path) -> None:

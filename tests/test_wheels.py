@@ -70,8 +70,10 @@ def test_all_names_every_plugin_in_the_tree() -> None:
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Wheels of omnikit and all plugins, built from a copy of the tree."""
     copy, out = tmp_path_factory.mktemp("tree") / "omnikit", tmp_path_factory.mktemp("wheels")
-    left_out = shutil.ignore_patterns(".*", "*.egg-info", "build", "__pycache__", "runs", "site", "tests", "docs", "benchmarks")
+    left_out = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "runs", "site", "tests", "docs", "benchmarks")
     shutil.copytree(ROOT, copy, ignore=left_out)
+    for folder in [path.parent / "build" for path in copy.glob("**/pyproject.toml")]:  # what an earlier build left there
+        shutil.rmtree(folder, ignore_errors=True)
     folders = [copy, *(copy / "plugins" / folder.name for folder in PLUGINS)]
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-index", "--no-build-isolation", "-w", str(out)]
     subprocess.run([*command, *map(str, folders)], check=True, capture_output=True)

@@ -18,15 +18,15 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from omnikit.data.signals import spoken, waveform
-from omnikit.data.templates import said
+from omnikit.contracts.protocols import LabellingCodec, Vocoder
+from omnikit.contracts.types import Sample
+from omnikit.data.batch.signals import spoken, waveform
+from omnikit.data.text.templates import said
 from omnikit.errors import OmnikitError, RunError
 from omnikit.evaluation.metrics import word_errors
 from omnikit.inference.session import Session, load
-from omnikit.protocols import LabellingCodec, Vocoder
-from omnikit.training.progress import progress
-from omnikit.training.spectra import MelLoss
-from omnikit.types import Sample
+from omnikit.progress import progress
+from omnikit.training.spectral_losses import MelLoss
 
 Said = list[tuple[Tensor, str]]  # wave or codes, and what they should say
 T = TypeVar("T")

@@ -14,10 +14,11 @@ from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
-from omnikit import choices, registry
+from omnikit import registry
 from omnikit.cli import COMMANDS, main
-from omnikit.schema import defaults
-from omnikit.specs import KINDS
+from omnikit.contracts.specs import KINDS
+from omnikit.recipe import presets
+from omnikit.recipe.schema import defaults
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -105,16 +106,16 @@ def section(kind: str, name: str) -> str:
     contract = inspect.cleandoc(facts[0].partition("\ncontract\n")[2]) or "nothing beyond build()"
     package, licence, *_ = (line.partition("  ")[2].strip() for line in ("package " + facts[2]).splitlines())
     return "\n".join([f"### {name}", "", about, "", *table, "", "Its contract, with the defaults:", "", "```text", contract,
-                      "```", "", *presets(kind, name), f"Package {package}, licence {licence}.", ""])
+                      "```", "", *preset_lines(kind, name), f"Package {package}, licence {licence}.", ""])
 
 
-def presets(kind: str, name: str) -> list[str]:
+def preset_lines(kind: str, name: str) -> list[str]:
     """List the presets of a component, those of datasets too."""
     lines = []
     for group in (kind, *(["data"] if kind == "reader" else [])):
         for preset, found in registry.presets(group).items():
-            if choices.read_mapping(found[0].path).get("use") == name:
-                lines.append(f"- `{preset}`: {choices.summary(found[0].path)}")
+            if presets.read_mapping(found[0].path).get("use") == name:
+                lines.append(f"- `{preset}`: {presets.summary(found[0].path)}")
     return ["Presets:", "", *lines, ""] if lines else []
 
 

@@ -13,8 +13,8 @@ from omnikit.commands.streamed import NO_ANSWER, show, silent
 from omnikit.errors import OmnikitError, RunError
 
 if TYPE_CHECKING:
+    from omnikit.contracts.types import Message, Part
     from omnikit.inference.session import Session
-    from omnikit.types import Message, Part
 
 EXAMPLE = "example: omnikit chat llama_omni/tiny --audio question.wav --out answer.wav"
 OMEGA = 10  # codes of a segment; the smallest of LLaMA-Omni's paper, arXiv:2409.06666
@@ -166,10 +166,10 @@ def _example(session: "Session", out: Path | None) -> Asked:
 
 def _medium_of(part: "Part", stem: str, out: Path | None, row: str) -> str:
     """Give the file of a part, written beside `out` where the row has none."""
-    from omnikit.data.films import save_film
-    from omnikit.data.media import save_audio
-    from omnikit.data.pictures import save_picture
-    from omnikit.data.signals import waveform
+    from omnikit.data.batch.signals import waveform
+    from omnikit.data.media.audio import save_audio
+    from omnikit.data.media.image import save_picture
+    from omnikit.data.media.video import save_film
 
     path = (out.parent if out else Path()) / f"{stem}{EXAMPLES[part.type]}"
     if part.type == "audio":

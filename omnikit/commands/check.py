@@ -4,8 +4,8 @@ import sys
 
 from omnikit.commands import table
 from omnikit.commands.arguments import Parser
-from omnikit.config import compose
-from omnikit.plan import make
+from omnikit.plan.plan import make
+from omnikit.recipe.compose import compose
 
 
 def run(argv: list[str]) -> int:
@@ -18,7 +18,7 @@ def run(argv: list[str]) -> int:
     plan = make(compose(arguments.recipe, arguments.overrides))
     sys.stdout.write(f"{arguments.recipe}\n\n{table.wiring(plan)}\n{table.stages(plan)}\n")
     if arguments.deep:
-        from omnikit.commands.deep import look  # needs torch
+        from omnikit.commands.dry_run import look  # needs torch
 
         sys.stdout.write(look(plan) + "\n")
     parts, stages = len(plan.parts()), len(plan.stages)

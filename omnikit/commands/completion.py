@@ -8,7 +8,7 @@ from pathlib import Path
 
 from omnikit.cli import COMMANDS
 from omnikit.errors import ConfigError, OmnikitError
-from omnikit.places import recipe_files
+from omnikit.paths import recipe_files
 
 SCRIPT = """_omnikit() {
   local word="${COMP_WORDS[COMP_CWORD]}"
@@ -45,7 +45,7 @@ def words(line: str) -> list[str]:
     if given[1] in ("chat", "eval", "check-head") and len(given) == 3:
         return [name for name in recipe_files() if name.startswith(given[2]) and (Path("runs") / name).is_dir()]
     if given[1] in ("import", "export") and len(given) == 3:
-        from omnikit.choices import names
+        from omnikit.recipe.presets import names
 
         return [name for name in names("importer") if name.startswith(given[2])]
     if given[1] == "data":
@@ -60,8 +60,8 @@ def words(line: str) -> list[str]:
 def _data(given: list[str]) -> list[str]:
     """Complete `omnikit data build NAME key=…` and `omnikit data inspect|check RECIPE …`."""
     from omnikit import registry
-    from omnikit.choices import names
-    from omnikit.schema import defaults
+    from omnikit.recipe.presets import names
+    from omnikit.recipe.schema import defaults
 
     if len(given) == 1:
         return [word for word in ("build", "inspect", "check") if word.startswith(given[0])]
@@ -87,12 +87,12 @@ def _overrides(recipe: str, given: list[str]) -> list[str]:
     from hydra.plugins.completion_plugin import DefaultCompletionPlugin
     from omegaconf.errors import OmegaConfBaseException
 
-    from omnikit import config
+    from omnikit.recipe import compose
 
     given = [word for word in given[:-1] if "=" in word or word.startswith("~")] + given[-1:]  # no `job` of `--cfg job`
     try:
-        name = config.locate(recipe)
-        config.register()
+        name = compose.locate(recipe)
+        compose.register()
         GlobalHydra.instance().clear()
         with initialize(version_base="1.3", config_path=None):
             hydra = GlobalHydra.instance().hydra

@@ -7,15 +7,16 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omnikit import choices, registry
+from omnikit import registry
 from omnikit.commands.arguments import Parser, at_least_one
 from omnikit.commands.table import columns
 from omnikit.errors import ConfigError, nearest
-from omnikit.schema import MISSING_WORD, construct, defaults
+from omnikit.recipe import presets
+from omnikit.recipe.schema import MISSING_WORD, construct, defaults
 
 if TYPE_CHECKING:
-    from omnikit.building import BuilderConfig
-    from omnikit.types import Built
+    from omnikit.contracts.builders import BuilderConfig
+    from omnikit.contracts.types import Built
 
 EXAMPLES = ("examples: omnikit data build spoken_instructions source=alpaca.json out=data/instruct_s2s;"
             " omnikit data inspect llama_omni/tiny --stage speak --html batch.html;"
@@ -42,7 +43,7 @@ def run(argv: list[str]) -> int:
 
 def _build_parser() -> Parser:
     parser = Parser("omnikit data build", description="Make a dataset; the same command goes on where it was stopped.")
-    parser.add_argument("builder", help=f"one of {', '.join(choices.names('builder')) or 'none installed'};"
+    parser.add_argument("builder", help=f"one of {', '.join(presets.names('builder')) or 'none installed'};"
                         " omnikit show builder/NAME lists its options")
     parser.add_argument("options", nargs="*", metavar="key=value", help="out=FOLDER and the builder's options")
     return parser
@@ -71,21 +72,21 @@ def _check_parser() -> Parser:
 
 
 def _check(arguments: Namespace) -> int:
-    from omnikit.commands.rows import check
+    from omnikit.commands.data_check import check
 
     return check(arguments.recipe, arguments.words, arguments.report, arguments.workers)
 
 
 def _inspect(arguments: Namespace) -> int:
-    from omnikit.commands.look import look
+    from omnikit.commands.inspect import look
 
     return look(arguments.recipe, arguments.overrides, arguments.stage, arguments.rows, arguments.html)
 
 
 def _build(arguments: Namespace) -> int:
     name = str(arguments.builder)
-    if name not in choices.names("builder"):
-        raise ConfigError(choices.unknown("builder", name, choices.names("builder")))
+    if name not in presets.names("builder"):
+        raise ConfigError(presets.unknown("builder", name, presets.names("builder")))
     values = _values(arguments.options)
     out = values.pop("out", None)
     errors: list[str] = []
@@ -97,7 +98,7 @@ def _build(arguments: Namespace) -> int:
         errors.append(f"{name} lacks out=FOLDER, where the dataset goes.")
     if errors or config is None:
         raise ConfigError(*errors)
-    from omnikit.inference.runs import OpenedRuns
+    from omnikit.inference.builder_runs import OpenedRuns
 
     start = time.monotonic()
     built = config.build().make(Path(str(out)).expanduser(), OpenedRuns())

@@ -59,7 +59,7 @@ def run(argv: list[str]) -> int:
     sys.stdout.write(f"\n{table(card)}")
     if arguments.against:
         sys.stdout.write(f"\n{changes(card, before, arguments.against)}")
-    sys.stdout.write(f"\nThe card is {folder}/card.html; numbers and answers are beside it.\n")
+    sys.stdout.write(f"\nThe card is {folder}/report.html; numbers and answers are beside it.\n")
     return 0
 
 

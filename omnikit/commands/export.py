@@ -3,9 +3,10 @@
 import sys
 from pathlib import Path
 
-from omnikit import choices, registry
+from omnikit import registry
 from omnikit.commands.arguments import Parser
 from omnikit.errors import ConfigError, RunError
+from omnikit.recipe import presets
 
 EXAMPLE = "example: omnikit export llama_omni runs/omni --out exported"
 
@@ -19,12 +20,12 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--out", required=True, help="the folder to write; it must not be there yet")
     arguments = parser.parse_args(argv)
     if arguments.layout not in layouts:
-        raise ConfigError(choices.unknown("layout", arguments.layout, layouts))
+        raise ConfigError(presets.unknown("layout", arguments.layout, layouts))
     cls, out = registry.component("importer", arguments.layout), Path(arguments.out)
     if out.exists():
         raise RunError(f"--out is {out}, which is there already; name a folder that is not, or remove it.")
 
-    from omnikit.training.exchange import export  # needs torch
+    from omnikit.store.import_export import export  # needs torch
 
     export(cls, arguments.run, out)
     sizes = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())

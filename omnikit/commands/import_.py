@@ -6,11 +6,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from omnikit import choices, registry
+from omnikit import registry
 from omnikit.commands.arguments import Parser
 from omnikit.commands.table import columns
 from omnikit.errors import ConfigError, RunError
-from omnikit.schema import construct
+from omnikit.recipe import presets
+from omnikit.recipe.schema import construct
 
 EXAMPLE = "example: omnikit import llama_omni Llama-3.1-8B-Omni --vocoder g_00500000 --whisper large-v3.pt --out runs/omni"
 STAGE = "imported"
@@ -21,7 +22,7 @@ def run(argv: list[str]) -> int:
     layouts = registry.components("importer")
     name = argv[0] if argv and not argv[0].startswith("-") else None
     if name is not None and name not in layouts:
-        raise ConfigError(choices.unknown("layout", name, layouts))
+        raise ConfigError(presets.unknown("layout", name, layouts))
     arguments = _parser([name] if name else list(layouts)).parse_args(argv)
     cls, out = registry.component("importer", arguments.layout), Path(arguments.out)
     if out.exists():
@@ -34,7 +35,7 @@ def run(argv: list[str]) -> int:
         raise ConfigError(*errors)
     stage = {"objective": "import", "source": {"use": name, **source}, "allow": arguments.allow}
 
-    from omnikit.training.exchange import start_run  # needs torch
+    from omnikit.training.import_run import start_run  # needs torch
 
     rows = start_run({**made.recipe(), "stages": {STAGE: stage}}, out)
     sys.stdout.write(f"\n{columns(rows)}\nThe run is {out}; ask it with: omnikit chat {out} --audio question.wav\n")

@@ -2,13 +2,14 @@
 
 import sys
 
-from omnikit import choices, registry
+from omnikit import registry
 from omnikit.commands.arguments import Parser
 from omnikit.commands.table import columns
+from omnikit.contracts.specs import KINDS
 from omnikit.errors import ConfigError, RegistryError, nearest
-from omnikit.places import recipe_files
-from omnikit.recipe import SLOTS
-from omnikit.specs import KINDS
+from omnikit.paths import recipe_files
+from omnikit.recipe import presets
+from omnikit.recipe.recipe import SLOTS
 
 GROUPS = (*KINDS, "template", "data")
 
@@ -48,9 +49,9 @@ def _components(kind: str) -> list[tuple[str, str, str]]:
 
 def _presets(kind: str) -> list[tuple[str, str, str]]:
     rows = []
-    for name, presets in registry.presets(kind).items():
-        for preset in presets:
-            line = choices.summary(preset.path)
+    for name, published in registry.presets(kind).items():
+        for preset in published:
+            line = presets.summary(preset.path)
             try:
                 registry.preset(kind, name)
             except RegistryError as error:
@@ -60,4 +61,4 @@ def _presets(kind: str) -> list[tuple[str, str, str]]:
 
 
 def _recipes() -> list[tuple[str, str, str]]:
-    return [(name, "omnikit", choices.summary(path)) for name, path in recipe_files().items()]
+    return [(name, "omnikit", presets.summary(path)) for name, path in recipe_files().items()]

@@ -5,7 +5,7 @@ import gc
 import torch
 
 from omnikit.model import OmniModel
-from omnikit.plan import Plan
+from omnikit.plan.plan import Plan
 
 
 def count(plan: Plan) -> dict[str, int]:

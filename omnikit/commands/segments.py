@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from omnikit.data.media import save_audio
+from omnikit.data.media.audio import save_audio
 from omnikit.errors import RunError
 
 NUMBERED = re.compile(r"\d{3,}\.wav")

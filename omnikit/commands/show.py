@@ -7,15 +7,16 @@ from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 from typing import Any
 
-from omnikit import choices, registry
+from omnikit import registry
 from omnikit.commands import table
 from omnikit.commands.arguments import Parser
 from omnikit.commands.list import kind_of
+from omnikit.contracts.specs import KINDS
 from omnikit.errors import ConfigError, OmnikitError, nearest
-from omnikit.places import recipe_files
-from omnikit.recipe import SLOTS
-from omnikit.schema import MISSING_WORD, construct, defaults
-from omnikit.specs import KINDS
+from omnikit.paths import recipe_files
+from omnikit.recipe import presets
+from omnikit.recipe.recipe import SLOTS
+from omnikit.recipe.schema import MISSING_WORD, construct, defaults
 
 WIDTH = 60  # characters of a default that are shown
 CONTRACTS = {
@@ -54,8 +55,8 @@ def run(argv: list[str]) -> int:
 
 
 def _show_recipe(recipe: str, overrides: list[str], parameters: bool, picture: str | None) -> None:
-    from omnikit.config import compose  # Hydra is for recipes only
-    from omnikit.plan import make
+    from omnikit.plan.plan import make
+    from omnikit.recipe.compose import compose  # Hydra is for recipes only
 
     plan = make(compose(recipe, overrides))
     counts = None
@@ -65,7 +66,7 @@ def _show_recipe(recipe: str, overrides: list[str], parameters: bool, picture: s
         counts = count(plan)
     sys.stdout.write(f"{recipe}\n\n{table.wiring(plan, counts)}\n{table.stages(plan)}")
     if picture:
-        from omnikit.commands.picture import draw
+        from omnikit.commands.diagram import draw
 
         try:
             Path(picture).write_text(draw(plan, recipe), encoding="utf-8")
@@ -79,10 +80,10 @@ def _find(name: str) -> tuple[str, str]:
     """Give (kind, name) of a component or preset that may be written KIND/NAME."""
     kind, slash, rest = name.partition("/")
     if slash and kind in (*KINDS, "data", "template"):
-        if rest not in choices.names(kind):
-            raise ConfigError(choices.unknown(kind, rest, choices.names(kind)))
+        if rest not in presets.names(kind):
+            raise ConfigError(presets.unknown(kind, rest, presets.names(kind)))
         return kind, rest
-    known = {kind: choices.names(kind) for kind in KINDS}
+    known = {kind: presets.names(kind) for kind in KINDS}
     known |= {kind: list(registry.presets(kind)) for kind in ("data", "template")}  # a reader is no dataset here
     found = [kind for kind, names in known.items() if name in names]
     if len(found) > 1:
@@ -101,7 +102,7 @@ def _find(name: str) -> tuple[str, str]:
 def _describe(kind: str, name: str) -> str:
     if kind == "template":
         return _describe_template(name)
-    values = choices.chosen(kind, name)
+    values = presets.chosen(kind, name)
     use, kind = values.pop("use"), "reader" if kind == "data" else kind
     cls = registry.component(kind, use)
     entry = registry.components(kind)[use][0]
@@ -118,8 +119,8 @@ def _describe(kind: str, name: str) -> str:
 def _describe_template(name: str) -> str:
     preset = registry.preset("template", name)
     assert preset is not None, "its name was found among the presets"
-    rows = [(key, repr(value)) for key, value in choices.read_mapping(preset.path).items()]
-    return (f"template {name}\n\n{choices.summary(preset.path)}\n\nfields\n{table.columns(rows)}\n"
+    rows = [(key, repr(value)) for key, value in presets.read_mapping(preset.path).items()]
+    return (f"template {name}\n\n{presets.summary(preset.path)}\n\nfields\n{table.columns(rows)}\n"
             f"package  {preset.package}\nsource   {preset.path}\n")
 
 

@@ -6,11 +6,11 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omnikit.inference.times import Times
+from omnikit.inference.timing import Times
 
 if TYPE_CHECKING:
     from omnikit.commands.segments import Segments
-    from omnikit.types import Event
+    from omnikit.inference.answer import Event
 
 NO_ANSWER = "(noise: no answer)"
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from omnikit.plan import Plan
-from omnikit.staging import StagePlan
+from omnikit.plan.plan import Plan
+from omnikit.plan.stage_plan import StagePlan
 
 
 def columns(rows: Iterable[Sequence[str]], indent: str = "  ") -> str:

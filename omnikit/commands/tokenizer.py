@@ -30,9 +30,9 @@ def run(argv: list[str]) -> int:
         raise ConfigError(f"--rows is {arguments.rows}, but {source} has no config.json and so no matrices; leave --rows out,"
                           " or give a checkpoint's folder.")
 
-    from omnikit.data.vocabulary import extend
-    from omnikit.training.enlarge import write  # needs torch
-    from omnikit.training.progress import progress
+    from omnikit.data.text.vocabulary import extend
+    from omnikit.progress import progress
+    from omnikit.training.extend_embeddings import write  # needs torch
 
     extension = extend(source / "tokenizer.json" if source.is_dir() else source, arguments.corpus, arguments.pieces)
     with progress("write") if folder else nullcontext(lambda share: None) as report:

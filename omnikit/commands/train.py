@@ -3,9 +3,9 @@
 import sys
 
 from omnikit.commands.arguments import Parser
-from omnikit.config import run_jobs
-from omnikit.plan import make
-from omnikit.recipe import Recipe
+from omnikit.plan.plan import make
+from omnikit.recipe.compose import run_jobs
+from omnikit.recipe.recipe import Recipe
 
 EXAMPLE = "example: omnikit train llama_omni/tiny audio/encoder=mel_cnn stages.speak.optim.lr=1e-4"
 

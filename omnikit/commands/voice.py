@@ -23,7 +23,7 @@ def run(argv: list[str]) -> int:
     if not out.parent.is_dir():
         raise RunError(f"--out is {out}, but there is no folder {out.parent}; make it first.")
 
-    from omnikit.inference.runs import OpenedRuns
+    from omnikit.inference.builder_runs import OpenedRuns
     from omnikit.inference.voices import extract
 
     voice = extract(*OpenedRuns().codec(arguments.run), arguments.sound)

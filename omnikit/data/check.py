@@ -11,12 +11,12 @@ from itertools import pairwise
 
 from torch.utils.data import DataLoader, Dataset
 
-from omnikit.data.collate import Collator
-from omnikit.data.signals import spoken, waveform
+from omnikit.contracts.protocols import Reader
+from omnikit.contracts.types import Sample
+from omnikit.data.batch.collate import Collator
+from omnikit.data.batch.signals import spoken, waveform
 from omnikit.errors import DataError
-from omnikit.plan import Plan
-from omnikit.protocols import Reader
-from omnikit.types import Sample
+from omnikit.plan.plan import Plan
 
 RATE = 16000  # at which the waves of answers are read where no stage says another
 

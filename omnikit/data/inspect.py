@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
-from omnikit.data.collate import Collator, Row, transcriber
-from omnikit.data.pictures import thumbnail
-from omnikit.data.pieces import Piece
-from omnikit.data.templates import PADDING
+from omnikit.contracts.configs import HeadConfig
+from omnikit.contracts.types import Sample
+from omnikit.data.batch.collate import Collator, Row, transcriber
+from omnikit.data.media.image import thumbnail
+from omnikit.data.text.templates import PADDING
+from omnikit.data.text.tokenise import Piece
 from omnikit.errors import DataError
-from omnikit.plan import Plan
-from omnikit.protocols import HeadConfig
-from omnikit.types import Sample
-from omnikit.wiring import BACKBONE_TAPS
+from omnikit.plan.graph import BACKBONE_TAPS
+from omnikit.plan.plan import Plan
 
 TARGETS = {"tokens": "the answer's tokens", "codes": "the answer's codes", "transcript": "what the audio says",
            "caption": "what the picture shows", "state": "whether the question was meant for it"}

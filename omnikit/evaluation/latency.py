@@ -9,13 +9,13 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from omnikit.data.signals import waveform
+from omnikit.contracts.streaming import SpeakingHead, StreamingCodec, StreamingHead
+from omnikit.contracts.types import Part, Sample
+from omnikit.data.batch.signals import waveform
 from omnikit.evaluation.records import Timing
 from omnikit.inference.session import Audio, Pictures, Session
-from omnikit.inference.times import Times
-from omnikit.streaming import SpeakingHead, StreamingCodec, StreamingHead
-from omnikit.training.progress import progress
-from omnikit.types import Part, Sample
+from omnikit.inference.timing import Times
+from omnikit.progress import progress
 
 OMEGAS: tuple[int, ...] = (10, 20, 40, 80)
 RATE = 16000  # of questions handed to a session

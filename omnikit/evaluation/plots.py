@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from omnikit.evaluation.aggregate import Numbers, setting
+from omnikit.evaluation.aggregate import latency as middle
 from omnikit.evaluation.estimates import Estimate
-from omnikit.evaluation.numbers import Numbers, setting
-from omnikit.evaluation.numbers import latency as middle
 from omnikit.evaluation.records import Timing
 from omnikit.evaluation.states import Confusion
 

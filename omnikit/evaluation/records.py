@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from omnikit.errors import RunError
-from omnikit.training.checkpoint import writing
+from omnikit.store.files import disk_errors
 
 NONE = "none"  # the state of an answer that begins with none
 Kept = TypeVar("Kept", "Record", "Timing")
@@ -105,7 +105,7 @@ class Timing:
 def write(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     partial = path.with_name(f"{path.name}.partial")
-    with writing(path):
+    with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)

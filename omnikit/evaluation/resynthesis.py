@@ -16,25 +16,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from omnikit.data.signals import waveform
-from omnikit.data.templates import said
-from omnikit.data.tokenizer import load as load_tokenizer
-from omnikit.data.words import spoken_answers
+from omnikit.contracts.types import Part, Sample
+from omnikit.data.batch.signals import waveform
+from omnikit.data.text.spoken_text import spoken_answers
+from omnikit.data.text.templates import said
+from omnikit.data.text.tokenizer import load as load_tokenizer
 from omnikit.errors import PlanError, RunError, nearest
-from omnikit.evaluation.answering import spread
+from omnikit.evaluation.audio_metrics import intelligibility, mel_distance
 from omnikit.evaluation.estimates import Estimate, ratio
-from omnikit.evaluation.fidelity import intelligibility, mel_distance
 from omnikit.evaluation.metrics import character_errors, word_errors
-from omnikit.inference.reading import Reading
+from omnikit.evaluation.runner import spread
+from omnikit.inference.sentence_speech import Reading
 from omnikit.inference.session import Session, restore
 from omnikit.model import OmniModel
-from omnikit.plan import Outlet, Plan
-from omnikit.training import checkpoint
+from omnikit.plan.plan import Outlet, Plan
+from omnikit.progress import progress
+from omnikit.store import checkpoint
+from omnikit.store.runs import WEIGHTS, find, is_done, load_plan
 from omnikit.training.codec import perplexity
-from omnikit.training.progress import progress
-from omnikit.training.runs import WEIGHTS, find, is_done, load_plan
 from omnikit.training.stage import assemble
-from omnikit.types import Part, Sample
 
 BATCH = 16  # waves that the recogniser hears at once
 

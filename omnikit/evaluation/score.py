@@ -16,18 +16,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from omnikit.contracts.types import Sample
 from omnikit.errors import PlanError, RunError, nearest
-from omnikit.evaluation import card
-from omnikit.evaluation.answering import Examiner, some
+from omnikit.evaluation import report
 from omnikit.evaluation.latency import OMEGAS, independent, streams, timed
 from omnikit.evaluation.records import write_json, write_lines
+from omnikit.evaluation.runner import Examiner, some
 from omnikit.inference.session import Session, restore
-from omnikit.plan import Plan
-from omnikit.training import lock
-from omnikit.training.checkpoint import writing
-from omnikit.training.freeze import hashes
-from omnikit.training.runs import find, load_plan, newest
-from omnikit.types import Sample
+from omnikit.plan.plan import Plan
+from omnikit.store import manifest
+from omnikit.store.files import disk_errors
+from omnikit.store.hashes import hashes
+from omnikit.store.runs import find, load_plan, newest
 
 
 @dataclass(frozen=True)
@@ -81,19 +81,19 @@ def score(run: str | Path, options: Options = Options()) -> tuple[Path, dict[str
     rows = {title: _rows(plan, dataset, options.limit) for title, dataset in _datasets(plan, options).items()}
     conditions = _conditions(session, ear, options)
     examiner = Examiner(session, ear, options.speaks_with, folder / "wavs", options.batch_size,
-                        None if options.keep_wavs else card.EXAMPLES)
-    with writing(folder):
+                        None if options.keep_wavs else report.EXAMPLES)
+    with disk_errors(folder):
         folder.mkdir(exist_ok=True)
-        for name in (card.CONDITIONS, card.TIMINGS):  # so that new answers never stand beside old conditions
+        for name in (report.CONDITIONS, report.TIMINGS):  # so that new answers never stand beside old conditions
             (folder / name).unlink(missing_ok=True)
     for title, samples in rows.items():
         shutil.rmtree(folder / "wavs" / title, ignore_errors=True)
         write_lines(folder / f"{title}.jsonl", examiner.records(samples, title))
     timing = conditions["latency"]
     if timing:
-        write_lines(folder / card.TIMINGS, timed(session, _timed_rows(rows[timing["data"]], options), options.omegas))
-    write_json(folder / card.CONDITIONS, conditions)
-    return folder, card.make(folder)
+        write_lines(folder / report.TIMINGS, timed(session, _timed_rows(rows[timing["data"]], options), options.omegas))
+    write_json(folder / report.CONDITIONS, conditions)
+    return folder, report.make(folder)
 
 
 def rescore(run: str | Path, speaks_with: str = "codec", stage: str | None = None) -> tuple[Path, dict[str, Any]]:
@@ -103,7 +103,7 @@ def rescore(run: str | Path, speaks_with: str = "codec", stage: str | None = Non
         RunError: there is no such run, or nothing was kept in it.
     """
     folder = kept_in(run, speaks_with, stage)
-    return folder, card.make(folder)
+    return folder, report.make(folder)
 
 
 def earlier(run: str | Path, stage: str, speaks_with: str = "codec") -> dict[str, Any]:
@@ -113,10 +113,10 @@ def earlier(run: str | Path, stage: str, speaks_with: str = "codec") -> dict[str
         RunError: the run was not scored after this stage.
     """
     folder = kept_in(run, speaks_with, stage)
-    if not (folder / card.CONDITIONS).is_file():
+    if not (folder / report.CONDITIONS).is_file():
         raise RunError(f"{folder} holds no answers after stage {stage}, so nothing can be compared with them; score it first"
                        f" with omnikit eval {run} --stage {stage}.")
-    return card.as_json(card.read(folder))
+    return report.as_json(report.read(folder))
 
 
 def kept_in(run: str | Path, speaks_with: str = "codec", stage: str | None = None) -> Path:
@@ -170,12 +170,12 @@ def _conditions(session: Session, ear: Session | None, options: Options) -> dict
         "speaks_with": options.speaks_with,
         "recogniser": {"recipe": ear.plan.recipe.name, "run": ear.plan.recipe.fingerprint(), "weights": _weights(ear)}
         if ear else None,
-        "data": {title: {"dataset": dataset, "fingerprint": lock.fingerprint_now(session.plan.readers[dataset])}
+        "data": {title: {"dataset": dataset, "fingerprint": manifest.fingerprint_now(session.plan.readers[dataset])}
                  for title, dataset in datasets.items()},
         **({"after_stage": options.stage} if options.stage else {}), "limit": options.limit, "batch_size": options.batch_size,
         "latency": clock if options.latency_rows and options.speaks_with == "codec" and session.plan.backbone else None,
-        "hardware": lock.hardware(),
-        "versions": {**lock.versions(), "jiwer": version("jiwer")},
+        "hardware": manifest.hardware(),
+        "versions": {**manifest.versions(), "jiwer": version("jiwer")},
     }
 
 

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from omnikit.evaluation.aggregate import Numbers
 from omnikit.evaluation.estimates import share
-from omnikit.evaluation.numbers import Numbers
 from omnikit.evaluation.records import NONE, Record
 
 ORDER = ("audio", "noise", "text", NONE)

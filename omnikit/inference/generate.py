@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from omnikit.contracts.configs import HeadConfig
+from omnikit.contracts.types import Batch, Features
 from omnikit.model import OmniModel, Taps
-from omnikit.plan import Outlet
-from omnikit.protocols import HeadConfig
-from omnikit.types import Batch, Features
+from omnikit.plan.plan import Outlet
 
 OPENING = 16  # first tokens of an answer in which it is looked for what stops it
 

@@ -15,24 +15,25 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from omnikit.data.collate import Collator, moved, transcriber
-from omnikit.data.pictures import Pixels
-from omnikit.data.tokenizer import Tokenizer
-from omnikit.data.tokenizer import load as load_tokenizer
+from omnikit.contracts.types import Batch, Message, Part, Sample
+from omnikit.data.batch.collate import Collator, moved, transcriber
+from omnikit.data.media.image import Pixels
+from omnikit.data.text.tokenizer import Tokenizer
+from omnikit.data.text.tokenizer import load as load_tokenizer
 from omnikit.errors import DataError, PlanError
+from omnikit.inference.answer import Answer, Event
 from omnikit.inference.generate import Generated, Sampling, Written, codes, generate, steps
-from omnikit.inference.reading import Recital, recited
+from omnikit.inference.sentence_speech import Recital, recited
 from omnikit.inference.speech import Segment, Speech
 from omnikit.inference.states import NOISE, Scribe, states_of
-from omnikit.inference.turns import told, turns
+from omnikit.inference.turn_detection import told, turns
 from omnikit.model import OmniModel, Taps
-from omnikit.plan import Outlet, Plan, make
-from omnikit.recipe import Recipe
-from omnikit.training import checkpoint
-from omnikit.training.freeze import weights_hash
-from omnikit.training.runs import WEIGHTS, find, load_plan, newest
-from omnikit.types import Answer, Batch, Event, Message, Part, Sample
-from omnikit.wiring import BACKBONE_TAPS
+from omnikit.plan.graph import BACKBONE_TAPS
+from omnikit.plan.plan import Outlet, Plan, make
+from omnikit.recipe.recipe import Recipe
+from omnikit.store import checkpoint
+from omnikit.store.hashes import weights_hash
+from omnikit.store.runs import WEIGHTS, find, load_plan, newest
 
 Audio = str | Path | NDArray[np.float32]
 Pictures = str | Path | Pixels | Sequence[str | Path | Pixels]  # one, or several in a list

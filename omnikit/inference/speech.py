@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from omnikit.contracts.streaming import StreamingCodec, StreamingHead
 from omnikit.errors import ConfigError, PlanError
 from omnikit.inference.generate import Generated, Written, reads_states, tapped
 from omnikit.model import OmniModel
-from omnikit.plan import Outlet
-from omnikit.streaming import StreamingCodec, StreamingHead
+from omnikit.plan.plan import Outlet
 
 TOKENS = 16  # that the head sees at once at most: about four seconds of speech in LLaMA-Omni's data
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from omnikit.data.tokenizer import Tokenizer
-from omnikit.inference.writing import INCOMPLETE, Writer
-from omnikit.specs import Template
+from omnikit.contracts.specs import Template
+from omnikit.data.text.tokenizer import Tokenizer
+from omnikit.inference.detokenizer import INCOMPLETE, Writer
 
 NOISE = "noise"
 

@@ -14,13 +14,13 @@ from typing import Protocol, cast, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from omnikit.data.media import load_audio
-from omnikit.data.tensors import read_json
+from omnikit.contracts.protocols import Codec
+from omnikit.data.media.audio import load_audio
 from omnikit.errors import RunError
-from omnikit.plan import Outlet
-from omnikit.protocols import Codec
-from omnikit.training.checkpoint import writing
-from omnikit.training.freeze import distinct, tensors_hash
+from omnikit.plan.plan import Outlet
+from omnikit.store.files import disk_errors
+from omnikit.store.hashes import distinct, tensors_hash
+from omnikit.store.tensors import read_json
 
 SET = "voice"  # the buffer of a codec that says which voice it speaks with, which is not what tokens are read by
 
@@ -51,7 +51,7 @@ class Voice:
         """Write it as JSON, whole or not at all; raises RunError where the disk does not let us."""
         partial = path.with_name(f".{path.name}.partial")
         held = {"voice": list(self.tokens), "weights": self.weights, "sample_rate": self.sample_rate, "source": self.source}
-        with writing(path):
+        with disk_errors(path):
             partial.write_text(json.dumps(held) + "\n", encoding="utf-8")
             partial.replace(path)
 

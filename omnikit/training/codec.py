@@ -20,12 +20,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import IterableDataset
 
-from omnikit.data.signals import questions, spoken, waveform
+from omnikit.contracts.configs import VocoderConfig
+from omnikit.contracts.protocols import Codec, Reader, TrainableCodec
+from omnikit.contracts.types import Part, Sample
+from omnikit.data.batch.signals import questions, spoken, waveform
 from omnikit.errors import DataError, RunError
-from omnikit.protocols import Codec, Reader, TrainableCodec, VocoderConfig
-from omnikit.training.adversary import Judge
-from omnikit.training.spectra import MelLoss, ScaledMelLoss, STFTLoss
-from omnikit.types import Part, Sample
+from omnikit.training.discriminators import Judge
+from omnikit.training.spectral_losses import MelLoss, ScaledMelLoss, STFTLoss
 
 UNCODED = 0.1  # share of the steps that pass the codes by, where the codec begins fresh (our measurements)
 REVIVAL = 50  # batches between two looks for codes that nobody draws

@@ -12,15 +12,15 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from omnikit.data.collate import moved
+from omnikit.contracts.types import Batch
+from omnikit.data.batch.collate import moved
 from omnikit.errors import DataError, RunError
 from omnikit.model import OmniModel
-from omnikit.plan import StagePlan
-from omnikit.training.checkpoint import writing
+from omnikit.plan.plan import StagePlan
+from omnikit.store.files import disk_errors
 from omnikit.training.codec import CodecLosses, Cuts
 from omnikit.training.optimizers import optimizer, rate
 from omnikit.training.vocoder import Takes, VocoderLosses
-from omnikit.types import Batch
 
 
 class Training(L.LightningModule):
@@ -126,7 +126,7 @@ class Metrics:
         self.step = step
         self.last.update(means)
         fresh = not self.path.exists()
-        with writing(self.path), self.path.open("a", newline="") as file:
+        with disk_errors(self.path), self.path.open("a", newline="") as file:
             rows = csv.writer(file)
             if fresh:
                 rows.writerow(["step", "lr", *[f"loss.{name}" for name in self.names], "seconds"])

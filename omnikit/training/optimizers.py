@@ -10,8 +10,8 @@ from torch.optim import AdamW, Muon, Optimizer
 
 from omnikit.errors import RunError
 from omnikit.model import OmniModel
-from omnikit.plan import StagePlan
-from omnikit.recipe import Optim
+from omnikit.plan.plan import StagePlan
+from omnikit.recipe.recipe import Optim
 
 Group = dict[str, Any]  # as torch's optimizers take it
 

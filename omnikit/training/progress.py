@@ -1,13 +1,11 @@
 """A progress bar that costs a step next to nothing."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import pytorch_lightning as L
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from omnikit.contracts.types import Batch
 from omnikit.training.module import Training
-from omnikit.types import Batch
 
 
 class Bar(L.Callback):
@@ -38,11 +36,3 @@ class Bar(L.Callback):
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         if hasattr(self, "_bar"):
             self._bar.stop()
-
-
-@contextmanager
-def progress(title: str) -> Iterator[Callable[[float], None]]:
-    """Show a bar; what it gives takes the finished share."""
-    with Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), refresh_per_second=2) as bar:
-        task = bar.add_task(title, total=1.0)
-        yield lambda share: bar.update(task, completed=share)

@@ -19,25 +19,30 @@ import torch
 import torch.utils.deterministic
 from torch.utils.data import DataLoader
 
-from omnikit.data.codes import Codes
-from omnikit.data.collate import Collator
-from omnikit.data.datamodule import Buckets, Mixture, Shares, loader
-from omnikit.data.lengths import Lengths
-from omnikit.data.packing import PackedCollator, PackedSamples, Packs
-from omnikit.data.signals import spoken, waveform
-from omnikit.data.supervision import check_supervised
+from omnikit.contracts.configs import CodecConfig, VocoderConfig
+from omnikit.contracts.protocols import FittedCodec, Reader, TrainableCodec, Vocoder
+from omnikit.contracts.types import Sample
+from omnikit.data.batch.codes import Codes
+from omnikit.data.batch.collate import Collator
+from omnikit.data.batch.labels import check_supervised
+from omnikit.data.batch.lengths import Lengths
+from omnikit.data.batch.packing import PackedCollator, PackedSamples, Packs
+from omnikit.data.batch.samplers import Buckets, Mixture, Shares, loader
+from omnikit.data.batch.signals import spoken, waveform
 from omnikit.errors import DataError, OmnikitError, RunError
 from omnikit.model import OmniModel
-from omnikit.plan import Plan, StagePlan
-from omnikit.protocols import CodecConfig, FittedCodec, Reader, TrainableCodec, Vocoder, VocoderConfig
-from omnikit.training import checkpoint, codec, imports, lock
-from omnikit.training.freeze import check_unmoved, freeze, full_precision, hashes, weights_hash
-from omnikit.training.ledger import as_record
+from omnikit.plan.plan import Plan, StagePlan
+from omnikit.progress import progress
+from omnikit.store import checkpoint, imports, manifest
+from omnikit.store.files import disk_errors
+from omnikit.store.hashes import hashes, weights_hash
+from omnikit.store.import_report import as_record
+from omnikit.store.runs import WEIGHTS, is_done, link_latest, run_folder, stage_hash
+from omnikit.training import codec
+from omnikit.training.freeze import check_unmoved, freeze, full_precision
 from omnikit.training.module import Training
-from omnikit.training.progress import Bar, progress
-from omnikit.training.runs import WEIGHTS, is_done, link_latest, run_folder, stage_hash
+from omnikit.training.progress import Bar
 from omnikit.training.vocoder import Segments, Takes, VocoderLosses, label
-from omnikit.types import Sample
 
 Loader = DataLoader[Sample] | DataLoader[list[Sample]]  # by what a dataset gives; what comes out are batches
 
@@ -62,12 +67,12 @@ def train(plan: Plan, config_yaml: str) -> tuple[Path, list[Row]]:
     """
     folder = run_folder(plan.recipe)
     rows = run_stages(plan, folder, config_yaml)
-    with checkpoint.writing(folder):
+    with disk_errors(folder):
         partial = folder / ".config.yaml.partial"
         partial.write_text(config_yaml)
         partial.replace(folder / "config.yaml")
     if plan.recipe.run is None and plan.recipe.stage is None:  # a stage alone is a try, and no run to talk to
-        with checkpoint.writing(folder):
+        with disk_errors(folder):
             link_latest(folder)
     return folder, rows
 
@@ -79,22 +84,22 @@ def run_stages(plan: Plan, folder: Path, config_yaml: str) -> list[Row]:
         OmnikitError: data, weights or the disk are not usable; the stage's folder is then not there.
     """
     rows = []
-    data_now = cache(lambda name: lock.fingerprint_now(plan.readers[name]))
+    data_now = cache(lambda name: manifest.fingerprint_now(plan.readers[name]))
     for name, stage in plan.stages.items():
         _check_ours(folder / name)
         stale = is_done(folder, plan, name) and (
-            lock.is_stale(folder, plan, stage, data_now) or imports.is_stale(folder, stage))
+            manifest.is_stale(folder, plan, stage, data_now) or imports.is_stale(folder, stage))
         if is_done(folder, plan, name) and not stale:
             rows.append(Row(name, stage.trained, 0, 0.0, skipped=True))
             continue
         partial = folder / f".{name}.partial"
         try:
-            with checkpoint.writing(folder / name):
+            with disk_errors(folder / name):
                 shutil.rmtree(partial, ignore_errors=True)
                 partial.mkdir(parents=True)
                 (partial / "config.yaml").write_text(config_yaml)
             rows.append(_run(plan, stage, folder, partial))
-            with checkpoint.writing(folder / name):
+            with disk_errors(folder / name):
                 (partial / "done").write_text(stage_hash(plan, name) + "\n")
                 _replace(partial, folder / name)
         finally:
@@ -145,14 +150,14 @@ def _run(plan: Plan, stage: StagePlan, folder: Path, partial: Path) -> Row:
         model.cpu()
     after = hashes(model)
     check_unmoved(before, after, stage.trained, stage.name)
-    before, after = (lock.recorded(stage, folder, found) for found in (before, after))
+    before, after = (manifest.recorded(stage, folder, found) for found in (before, after))
     frozen = {part: digest for part, digest in after.items() if part not in stage.trained}
     checkpoint.save(partial / WEIGHTS, {p: m for p, m in model.parts().items() if p in stage.trained}, frozen)
     row = Row(stage.name, stage.trained, steps, time.monotonic() - start, numbers)
-    lock.write(partial / "lock.json", plan, {
+    manifest.write(partial / "lock.json", plan, {
         "stage": stage.name, "stage_seed": seed, "origins": stage.origins, "steps": steps, "seconds": round(row.seconds, 1),
-        "part_files": lock.part_files(plan, stage), "weights_before": before, "weights_after": after, "numbers": numbers,
-        "data": {name: lock.data_fingerprint(reader) for name, reader in readers.items()}})
+        "part_files": manifest.part_files(plan, stage), "weights_before": before, "weights_after": after, "numbers": numbers,
+        "data": {name: manifest.data_fingerprint(reader) for name, reader in readers.items()}})
     return row
 
 
@@ -161,7 +166,7 @@ def _import(plan: Plan, stage: StagePlan, partial: Path) -> Row:
     entries, after = imports.take(plan, stage, partial / WEIGHTS)
     taken, fresh, odd, _ = map(sum, zip(*(entry.numbers for entry in entries), strict=True))
     row = Row(stage.name, stage.trained, 0, time.monotonic() - start, {"from files": taken, "fresh": fresh, "left over": odd})
-    lock.write(partial / "lock.json", plan, {
+    manifest.write(partial / "lock.json", plan, {
         "stage": stage.name, "origins": {}, "seconds": round(row.seconds, 1), "weights_before": {}, "weights_after": after,
         "ledger": as_record(entries), "files": imports.facts(imports.source_of(stage)), "data": {}})
     return row

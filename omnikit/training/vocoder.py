@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import IterableDataset
 
-from omnikit.data.signals import spoken, waveform
+from omnikit.contracts.configs import VocoderConfig
+from omnikit.contracts.protocols import Codec, LabellingCodec, Reader, Vocoder
+from omnikit.data.batch.signals import spoken, waveform
 from omnikit.errors import DataError, RunError
-from omnikit.protocols import Codec, LabellingCodec, Reader, Vocoder, VocoderConfig
-from omnikit.training.adversary import Judge
-from omnikit.training.spectra import MelLoss, STFTLoss
+from omnikit.training.discriminators import Judge
+from omnikit.training.spectral_losses import MelLoss, STFTLoss
 
 MOST_SILENCE = 1024  # frames behind a short utterance; a codec that gives no labels for so many gives none at all
 

@@ -14,12 +14,12 @@ from doubles import RATE, CtcModule, make_plan, sound, write_tokenizer
 from omnikit.cli import main
 from omnikit.commands.chat import Asked, _example, _read
 from omnikit.commands.segments import segments
+from omnikit.contracts.types import Message, Part, Sample
 from omnikit.errors import RunError
 from omnikit.inference import session
 from omnikit.inference.session import Session
-from omnikit.training.runs import find
+from omnikit.store.runs import find
 from omnikit.training.stage import run_stages
-from omnikit.types import Message, Part, Sample
 
 
 @pytest.fixture(scope="module")

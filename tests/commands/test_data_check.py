@@ -8,8 +8,8 @@ import pytest
 import soundfile
 
 from omnikit.cli import main
-from omnikit.data.films import save_film
-from omnikit.data.pictures import save_picture
+from omnikit.data.media.image import save_picture
+from omnikit.data.media.video import save_film
 
 RECIPE = """\
 # @package _global_

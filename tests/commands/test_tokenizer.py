@@ -11,8 +11,8 @@ from small import RECIPE
 from transformers import AutoTokenizer, MixtralConfig, MixtralForCausalLM
 
 from omnikit.cli import main
-from omnikit.config import compose
 from omnikit.inference.session import build
+from omnikit.recipe.compose import compose
 
 TOKENIZER = Path(__file__).parents[1] / "parity" / "goldens" / "vita10_prompt_mixtral" / "tokenizer.json"
 OLD, PIECES, ROWS = 700, 36, 776  # ids of that tokenizer; rows are a multiple of 8, as VITA 1.0 padded its own

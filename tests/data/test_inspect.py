@@ -12,12 +12,12 @@ from doubles import RATE, TEMPLATE, make_plan, sound, write_tokenizer
 from PIL import Image
 from seeing import asks, make_seer, picture
 
-from omnikit.data.codes import Codes
-from omnikit.data.collate import Collator
+from omnikit.contracts.types import Message, Part, Sample
+from omnikit.data.batch.codes import Codes
+from omnikit.data.batch.collate import Collator
 from omnikit.data.inspect import html, report
 from omnikit.model import OmniModel
-from omnikit.plan import Plan
-from omnikit.types import Message, Part, Sample
+from omnikit.plan.plan import Plan
 
 
 @pytest.fixture

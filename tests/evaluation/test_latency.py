@@ -6,9 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from omnikit.contracts.types import Message, Part, Sample
 from omnikit.evaluation.latency import asked, independent, streams, timed
 from omnikit.evaluation.records import Timing
-from omnikit.types import Answer, Event, Message, Part, Sample
+from omnikit.inference.answer import Answer, Event
 
 SOUND = np.zeros(50, dtype=np.float32)
 QUESTION = Part("audio", audio=np.zeros(16000, dtype=np.float32))

@@ -10,14 +10,14 @@ import torch
 from doubles import Box, BoxModule, make_plan, make_recogniser, write_tokenizer
 
 from omnikit.commands.check_head import run, table
+from omnikit.contracts.types import Message, Part, Sample
 from omnikit.errors import PlanError, RunError
 from omnikit.evaluation import resynthesis
 from omnikit.evaluation.resynthesis import Resynthesis, resynthesised
-from omnikit.plan import Plan
-from omnikit.recipe import Evaluate
-from omnikit.training.runs import find
+from omnikit.plan.plan import Plan
+from omnikit.recipe.recipe import Evaluate
+from omnikit.store.runs import find
 from omnikit.training.stage import run_stages
-from omnikit.types import Message, Part, Sample
 
 FINE = Box(81)  # tells all eight words from each other
 

@@ -11,17 +11,17 @@ import pytest
 from doubles import Echo, EchoReader, make_plan, make_recogniser, write_tokenizer
 
 from omnikit.commands.eval import changes, omegas, run, table
-from omnikit.data.media import load_audio
-from omnikit.data.signals import questions
+from omnikit.contracts.types import Message, Part, Sample
+from omnikit.data.batch.signals import questions
+from omnikit.data.media.audio import load_audio
 from omnikit.errors import ConfigError, PlanError, RunError
 from omnikit.evaluation import score as scoring
-from omnikit.evaluation.answering import some, spread
-from omnikit.evaluation.controls import rotated
+from omnikit.evaluation.ablations import rotated
+from omnikit.evaluation.runner import some, spread
 from omnikit.evaluation.score import Options, earlier, rescore, score
-from omnikit.recipe import Evaluate
-from omnikit.training.runs import find
+from omnikit.recipe.recipe import Evaluate
+from omnikit.store.runs import find
 from omnikit.training.stage import run_stages
-from omnikit.types import Message, Part, Sample
 
 
 def row(question: str, answer: str = "yes") -> Sample:
@@ -108,9 +108,9 @@ def test_answers_numbers_and_sounds_are_kept(scored: Scored) -> None:
     lines = [json.loads(line) for line in (scored.folder / "echo.jsonl").read_text().splitlines()]
     reader = EchoReader(Echo())
     assert [line["id"] for line in lines] == [reader[8 * i + kind].id for i in (0, 3, 4, 7) for kind in range(8)]
-    assert json.loads((scored.folder / "card.json").read_text()) == scored.card
+    assert json.loads((scored.folder / "report.json").read_text()) == scored.card
     assert {path.name for path in scored.folder.iterdir()} == {
-        "card.html", "card.json", "conditions.json", "echo.jsonl", "latency.jsonl", "wavs"}
+        "report.html", "report.json", "conditions.json", "echo.jsonl", "latency.jsonl", "wavs"}
     sound = next(line for line in lines if line["codes"])
     assert len(load_audio(scored.folder / sound["wav"], 100)) == round(sound["seconds"] * 100)
 
@@ -129,7 +129,7 @@ def test_rescored_without_the_model_the_numbers_are_the_same_bytes(scored: Score
     for folder in (scored.model / "speak", scored.folder):
         shutil.copytree(folder, copy / folder.name, ignore=shutil.ignore_patterns("card.*", "weights*"))
     found, _ = rescore(copy)
-    for name in ("card.json", "card.html"):
+    for name in ("report.json", "report.html"):
         assert (found / name).read_bytes() == (scored.folder / name).read_bytes()
 
 
@@ -214,10 +214,10 @@ def test_table_shows_the_recogniser_s_own_error_beside_the_speech_s(scored: Scor
 
 
 def test_card_is_computed_again_by_the_command(scored: Scored, capsys: pytest.CaptureFixture[str]) -> None:
-    before = (scored.folder / "card.json").read_bytes()
+    before = (scored.folder / "report.json").read_bytes()
     assert run([str(scored.model), "--rescore"]) == 0
-    assert f"The card is {scored.folder}/card.html" in capsys.readouterr().out
-    assert (scored.folder / "card.json").read_bytes() == before
+    assert f"The card is {scored.folder}/report.html" in capsys.readouterr().out
+    assert (scored.folder / "report.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import pytest
 import torch
 from doubles import Echo, EchoReader, make_plan, write_tokenizer
 
-from omnikit.data.collate import Collator
+from omnikit.contracts.types import Batch
+from omnikit.data.batch.collate import Collator
 from omnikit.inference.generate import Sampling, codes, generate
 from omnikit.model import OmniModel, Taps
-from omnikit.types import Batch
 
 END, LIMIT = 6, 6  # untrained weights never write <end>; this id they write after three to five tokens
 

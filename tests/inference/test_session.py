@@ -10,15 +10,16 @@ from doubles import RATE, Echo, EchoReader, Mind, make_plan, make_recogniser, so
 from seeing import make_seer, picture
 from torch import nn
 
-from omnikit.data.films import save_film
-from omnikit.data.pictures import save_picture
+from omnikit.contracts.types import Message, Sample
+from omnikit.data.media.image import save_picture
+from omnikit.data.media.video import save_film
 from omnikit.errors import DataError, PlanError, RunError
+from omnikit.inference.answer import Answer
 from omnikit.inference.session import Session, build, question, restore
-from omnikit.plan import Plan
-from omnikit.training.freeze import hashes, weights_hash
-from omnikit.training.runs import newest
+from omnikit.plan.plan import Plan
+from omnikit.store.hashes import hashes, weights_hash
+from omnikit.store.runs import newest
 from omnikit.training.stage import run_stages
-from omnikit.types import Answer, Message, Sample
 
 
 @pytest.fixture
@@ -150,7 +151,7 @@ def test_untrained_part_must_be_the_one_trained_with(plan: Plan, tmp_path: Path)
 
 
 def _hash(plan: Plan) -> str:
-    from omnikit.training.runs import stage_hash
+    from omnikit.store.runs import stage_hash
 
     return stage_hash(plan, "understand")
 

@@ -14,13 +14,14 @@ from tokenizers import Tokenizer as Fast
 from transformers import PreTrainedTokenizerFast
 
 from omnikit.commands.chat import Asked, Asking
-from omnikit.config import compose
-from omnikit.data.tokenizer import Tokenizer, load
+from omnikit.contracts.types import Message
+from omnikit.data.text.tokenizer import Tokenizer, load
 from omnikit.inference import generate
+from omnikit.inference.answer import Event
 from omnikit.inference.session import Session, build
 from omnikit.inference.states import Scribe, States
-from omnikit.plan import make
-from omnikit.types import Event, Message
+from omnikit.plan.plan import make
+from omnikit.recipe.compose import compose
 
 GOLDENS = Path(__file__).parents[1] / "parity" / "goldens"
 SMALLER = ["speech.codec.dim=4", "speech.codec.channels=32", "speech.codec.duration_dim=4", "speech.head.layers=1",

@@ -11,12 +11,13 @@ from doubles import make_plan, write_tokenizer
 from small import write_recipe
 from torch import nn
 
-from omnikit.config import compose
+from omnikit.contracts.types import Message
 from omnikit.errors import ConfigError, DataError, PlanError
+from omnikit.inference.answer import Answer, Event
 from omnikit.inference.session import Session, build
 from omnikit.inference.speech import TOKENS, Pending
-from omnikit.plan import Plan, make
-from omnikit.types import Answer, Event, Message
+from omnikit.plan.plan import Plan, make
+from omnikit.recipe.compose import compose
 
 GOLDEN = Path(__file__).parents[1] / "parity" / "goldens" / "llama_omni_full" / "outputs.json"
 SMALLER = ["speech.codec.dim=4", "speech.codec.channels=32", "speech.codec.duration_dim=4", "speech.head.layers=1",

@@ -36,7 +36,7 @@ MODEL = """\
 import torch
 from torch import nn
 
-from omnikit.types import Features
+from omnikit.contracts.types import Features
 
 
 class FramesEncoder(nn.Module):

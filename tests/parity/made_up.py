@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from omnikit.plan import Inlet, Outlet, Plan
-from omnikit.recipe import Choice, Evaluate, Generate, Recipe
-from omnikit.specs import FeatureSpec, PictureSpec, SignalSpec, Template
-from omnikit.types import Features, Signal
+from omnikit.contracts.specs import FeatureSpec, PictureSpec, SignalSpec, Template
+from omnikit.contracts.types import Features, Signal
+from omnikit.plan.plan import Inlet, Outlet, Plan
+from omnikit.recipe.recipe import Choice, Evaluate, Generate, Recipe
 
 RATE, SIDE = 10, 4  # samples that make a vector; side of a tile
 

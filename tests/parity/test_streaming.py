@@ -13,7 +13,7 @@ from omnikit_llama_omni.vocoder import UnitVocoder
 from safetensors.torch import load_file
 from torch import Tensor
 
-from omnikit.types import Features
+from omnikit.contracts.types import Features
 
 GOLDENS = Path(__file__).parent / "goldens"
 OMNI, VOCODER = GOLDENS / "llama_omni_full", GOLDENS / "unit_hifigan"

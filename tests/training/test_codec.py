@@ -14,18 +14,20 @@ import torch.nn.functional as F
 from doubles import RATE, make_plan, write_tokenizer
 from torch import Generator, Tensor, nn
 
+from omnikit.contracts.configs import VocoderConfig
+from omnikit.contracts.protocols import TrainableCodec
+from omnikit.contracts.specs import CodecSpec
+from omnikit.contracts.types import Message, Part, Reconstruction, Sample
 from omnikit.errors import DataError, RunError
-from omnikit.plan import Plan
-from omnikit.protocols import TrainableCodec, VocoderConfig
-from omnikit.recipe import Optim, Run, Stage
-from omnikit.specs import CodecSpec
-from omnikit.staging import Wired, plan_stages
-from omnikit.training import checkpoint
+from omnikit.plan.plan import Plan
+from omnikit.plan.stage_plan import Wired
+from omnikit.plan.stages import plan_stages
+from omnikit.recipe.recipe import Optim, Run, Stage
+from omnikit.store import checkpoint
+from omnikit.store.runs import WEIGHTS
 from omnikit.training.codec import REVIVAL, CodecLosses, Cuts, Segments, measured, perplexity, speech
-from omnikit.training.runs import WEIGHTS
-from omnikit.training.spectra import ScaledMelLoss, STFTLoss
+from omnikit.training.spectral_losses import ScaledMelLoss, STFTLoss
 from omnikit.training.stage import run_stages
-from omnikit.types import Message, Part, Reconstruction, Sample
 
 
 @dataclass(frozen=True)

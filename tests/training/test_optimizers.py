@@ -12,8 +12,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from omnikit.errors import RunError
 from omnikit.model import OmniModel
-from omnikit.plan import StagePlan
-from omnikit.recipe import Optim
+from omnikit.plan.plan import StagePlan
+from omnikit.recipe.recipe import Optim
 from omnikit.training.freeze import freeze
 from omnikit.training.optimizers import groups, matrices, optimizer, part_options, rate
 

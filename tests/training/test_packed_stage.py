@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from omnikit.config import compose
-from omnikit.data.collate import Collator
-from omnikit.data.films import save_film
-from omnikit.data.lengths import Lengths
-from omnikit.data.packing import PackedCollator
-from omnikit.data.pictures import save_picture
+from omnikit.contracts.types import Batch, Message, Part, Sample
+from omnikit.data.batch.collate import Collator
+from omnikit.data.batch.lengths import Lengths
+from omnikit.data.batch.packing import PackedCollator
+from omnikit.data.media.image import save_picture
+from omnikit.data.media.video import save_film
 from omnikit.model import OmniModel
-from omnikit.plan import Plan, make
+from omnikit.plan.plan import Plan, make
+from omnikit.recipe.compose import compose
 from omnikit.training.module import Training
 from omnikit.training.stage import run_stages
-from omnikit.types import Batch, Message, Part, Sample
 
 RECIPE = """\
 # @package _global_

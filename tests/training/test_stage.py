@@ -12,18 +12,18 @@ from doubles import Ear, Echo, EchoReader, make_plan, stages, write_tokenizer
 from safetensors import safe_open
 
 from omnikit import model as modelling
-from omnikit.data.datamodule import Mixture
+from omnikit.contracts.types import Message, Part, Sample
+from omnikit.data.batch.samplers import Mixture
 from omnikit.errors import DataError, RunError
 from omnikit.inference.session import restore
 from omnikit.model import OmniModel
-from omnikit.plan import Plan
-from omnikit.recipe import Optim, Stage
-from omnikit.training import checkpoint
-from omnikit.training import lock as locking
-from omnikit.training.freeze import hashes
-from omnikit.training.runs import WEIGHTS
+from omnikit.plan.plan import Plan
+from omnikit.recipe.recipe import Optim, Stage
+from omnikit.store import checkpoint
+from omnikit.store import manifest as locking
+from omnikit.store.hashes import hashes
+from omnikit.store.runs import WEIGHTS
 from omnikit.training.stage import Row, run_stages, train
-from omnikit.types import Message, Part, Sample
 
 SEED = 0  # draws a row of text first
 FILES = {"config.yaml", "lock.json", WEIGHTS, "done"}

@@ -11,15 +11,16 @@ import torch
 from doubles import RATE, Box, BoxModule, Echo, EchoReader, make_plan, write_tokenizer
 from torch import Tensor, nn
 
+from omnikit.contracts.configs import VocoderConfig
+from omnikit.contracts.specs import CodecSpec
 from omnikit.errors import DataError, RunError
-from omnikit.plan import Plan
-from omnikit.protocols import VocoderConfig
-from omnikit.recipe import Optim, Run, Stage
-from omnikit.specs import CodecSpec
-from omnikit.staging import Wired, plan_stages
-from omnikit.training import checkpoint
-from omnikit.training.runs import WEIGHTS
-from omnikit.training.spectra import MelLoss, STFTLoss
+from omnikit.plan.plan import Plan
+from omnikit.plan.stage_plan import Wired
+from omnikit.plan.stages import plan_stages
+from omnikit.recipe.recipe import Optim, Run, Stage
+from omnikit.store import checkpoint
+from omnikit.store.runs import WEIGHTS
+from omnikit.training.spectral_losses import MelLoss, STFTLoss
 from omnikit.training.stage import run_stages
 from omnikit.training.vocoder import Segments, Takes, Utterance, VocoderLosses, label
 

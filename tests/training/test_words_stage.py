@@ -12,18 +12,18 @@ from small import write_recipe
 
 import omnikit
 from omnikit.data.check import Checker
-from omnikit.data.media import save_audio
-from omnikit.data.tokenizer import load as load_tokenizer
+from omnikit.data.media.audio import save_audio
+from omnikit.data.text.tokenizer import load as load_tokenizer
 from omnikit.errors import DataError, PlanError
 from omnikit.evaluation import resynthesis
-from omnikit.inference.reading import Reading
+from omnikit.inference.sentence_speech import Reading
 from omnikit.inference.session import restore
 from omnikit.model import OmniModel
-from omnikit.plan import Plan, make
-from omnikit.recipe import Generate
+from omnikit.plan.plan import Plan, make
+from omnikit.recipe.recipe import Generate
+from omnikit.store.hashes import hashes
+from omnikit.store.runs import WEIGHTS
 from omnikit.training import stage as staging
-from omnikit.training.freeze import hashes
-from omnikit.training.runs import WEIGHTS
 
 HEAD = ("/speech/head: ctc_units_tiny_random", "/speech/head: nar_ar_tiny_random\n  - /speech/normaliser: vita_text")
 STEPS = [f"stages.{stage}.{key}" for stage in ("understand", "speak") for key in ("trainer.max_steps=60", "optim.lr=3e-3")]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
-from omnikit.specs import LATER, CodecSpec, FeatureSpec
+from omnikit.contracts.specs import LATER, CodecSpec, FeatureSpec
 
 if TYPE_CHECKING:
     from omnikit_basics.heads import CaptionWordsHead, CtcTextHead, LmHead, StateHead
@@ -364,7 +364,7 @@ class MessagesJsonl:
         path: the .jsonl file; or a folder, then `split` names the file in it.
         split: reads <path>/<split>.jsonl.
         root: folder that relative media paths start from; None: the folder of the .jsonl file.
-        provides: what every row holds (see omnikit.protocols.ReaderConfig).
+        provides: what every row holds (see omnikit.contracts.configs.ReaderConfig).
         seconds: no audio in a question is longer than this; None if unknown.
     """
 

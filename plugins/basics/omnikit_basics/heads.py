@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from omnikit.contracts.types import Features, Targets
 from omnikit.errors import DataError
-from omnikit.types import Features, Targets
 
 PADDING = -100  # of Targets.ids
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from omnikit.types import Features
+from omnikit.contracts.types import Features
 from omnikit_basics.config import Activation, StackMlp, StridedConv
 
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU, "silu": nn.SiLU}

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from omnikit.types import Features, Signal
+from omnikit.contracts.types import Features, Signal
 from omnikit_basics.projectors import PROMPT_SPREAD
 
 

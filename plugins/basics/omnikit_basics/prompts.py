@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from omnikit.specs import FeatureSpec, SignalSpec
+from omnikit.contracts.specs import FeatureSpec, SignalSpec
 
 if TYPE_CHECKING:
     from omnikit_basics.prompt_vectors import PlaceEncoder, PromptProjector

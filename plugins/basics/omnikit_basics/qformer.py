@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from omnikit.types import Features
+from omnikit.contracts.types import Features
 from omnikit_basics.config import QFormer
 from omnikit_basics.projectors import valid_vectors
 

@@ -9,8 +9,8 @@ from array import array
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from omnikit.contracts.types import Message, Part, Sample
 from omnikit.errors import ConfigError, DataError, nearest
-from omnikit.types import Message, Part, Sample
 
 if TYPE_CHECKING:
     from omnikit_basics.config import MessagesJsonl

@@ -11,10 +11,10 @@ from omnikit_basics.config import CaptionWords, CtcText, Lm, State
 from omnikit_basics.heads import CtcTextHead
 from torch.testing import assert_close
 
+from omnikit.contracts.configs import HeadConfig
+from omnikit.contracts.specs import FeatureSpec
+from omnikit.contracts.types import Features, Targets
 from omnikit.errors import DataError
-from omnikit.protocols import HeadConfig
-from omnikit.specs import FeatureSpec
-from omnikit.types import Features, Targets
 
 
 def targets(*rows: list[int]) -> Targets:

@@ -9,10 +9,11 @@ from omnikit_basics.config import Linear, Mlp, QFormer, StackMlp, StridedConv
 from torch import nn
 from torch.testing import assert_close
 
-from omnikit import choices, registry
-from omnikit.protocols import ProjectorConfig
-from omnikit.specs import FeatureSpec
-from omnikit.types import Features
+from omnikit import registry
+from omnikit.contracts.configs import ProjectorConfig
+from omnikit.contracts.specs import FeatureSpec
+from omnikit.contracts.types import Features
+from omnikit.recipe import presets
 
 RATE = Fraction(50)
 PROJECTORS: dict[str, ProjectorConfig] = {
@@ -42,7 +43,7 @@ def built(config: ProjectorConfig, *, dim: int = 8) -> nn.Module:
 
 
 def made(kind: str, preset: str) -> object:
-    values = choices.chosen(kind, preset)
+    values = presets.chosen(kind, preset)
     return registry.component(kind, values.pop("use"))(**values)
 
 

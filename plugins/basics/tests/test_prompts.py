@@ -4,8 +4,8 @@ import pytest
 import torch
 from omnikit_basics.prompts import Prompt, PromptEmbeddings
 
-from omnikit.specs import FeatureSpec
-from omnikit.types import Signal
+from omnikit.contracts.specs import FeatureSpec
+from omnikit.contracts.types import Signal
 
 
 def test_contract_is_what_the_modules_give() -> None:

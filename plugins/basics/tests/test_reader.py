@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from omnikit_basics.config import MessagesJsonl
 
+from omnikit.contracts.configs import ReaderConfig
+from omnikit.contracts.types import Message, Part, Sample
 from omnikit.errors import ConfigError, DataError, OmnikitError
-from omnikit.protocols import ReaderConfig
-from omnikit.types import Message, Part, Sample
 
 GOOD = {
     "id": "a1",

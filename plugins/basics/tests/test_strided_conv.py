@@ -11,10 +11,10 @@ from omnikit_basics.projectors import StridedConvProjector
 from torch import Tensor
 from torch.testing import assert_close
 
-from omnikit import choices
-from omnikit.specs import FeatureSpec
-from omnikit.streaming import StreamingProjector
-from omnikit.types import Features
+from omnikit.contracts.specs import FeatureSpec
+from omnikit.contracts.streaming import StreamingProjector
+from omnikit.contracts.types import Features
+from omnikit.recipe import presets
 
 SOURCE = FeatureSpec(8, rate=Fraction(25))
 CAUSAL = StridedConv(kernel=5, stride=2, hidden=12)
@@ -48,7 +48,7 @@ def streamed(module: StridedConvProjector, data: Tensor, cuts: tuple[int, ...]) 
 
 @pytest.mark.parametrize(("dim", "count"), [(3584, 17_835_520), (4096, 18_884_608)])
 def test_vita_s_size_is_the_published_one(dim: int, count: int) -> None:
-    values = choices.chosen("projector", "strided_conv_vita")
+    values = presets.chosen("projector", "strided_conv_vita")
     with torch.device("meta"):
         module = StridedConv(**{k: v for k, v in values.items() if k != "use"}).build(FeatureSpec(1024, rate=Fraction(25)), dim)
     assert sum(p.numel() for p in module.parameters()) == count

@@ -12,8 +12,8 @@ from encodec.quantization.vq import ResidualVectorQuantizer
 from torch import Tensor, nn
 from torch.nn.utils import remove_weight_norm
 
-from omnikit.data.tensors import in_file
 from omnikit.errors import ConfigError, DataError, RunError
+from omnikit.store.tensors import in_file
 from omnikit_encodec.config import BANDWIDTHS, BITS, CARDINALITY, Encodec
 from omnikit_encodec.streaming import CausalState, OverlapState, join, speak
 

@@ -13,9 +13,9 @@ from omnikit_encodec.model import EncodecCodec, network
 from torch import Tensor
 
 from omnikit import registry
+from omnikit.contracts.configs import CodecConfig
+from omnikit.contracts.streaming import StreamingCodec
 from omnikit.errors import ConfigError, DataError
-from omnikit.protocols import CodecConfig
-from omnikit.streaming import StreamingCodec
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-4}  # the package computes weight norm at each call, we once; sums in another order
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from omnikit.specs import LATER
+from omnikit.contracts.specs import LATER
 
 if TYPE_CHECKING:
     from torch import nn
@@ -105,7 +105,7 @@ class HF:
         return HFBackbone(self)
 
     def build_table(self, *, fresh: bool) -> nn.Module:
-        """Give the embedding table alone; see omnikit.protocols.BackboneConfig. Raises ConfigError as `build` does."""
+        """Give the embedding table alone; see omnikit.contracts.configs.BackboneConfig. Raises ConfigError as `build` does."""
         from omnikit_hf.table import HFTable
 
         return HFTable(self, fresh=fresh)

@@ -9,12 +9,12 @@ from omnikit_hf.config import HF, PACKED
 from omnikit_hf.model import HFBackbone
 from transformers import AutoModelForCausalLM
 
-from omnikit.data.text import load_tokenizer
+from omnikit.contracts.configs import BackboneConfig
+from omnikit.contracts.specs import Template
 from omnikit.errors import ConfigError
-from omnikit.protocols import BackboneConfig
+from omnikit.recipe.schema import construct
 from omnikit.registry import conf_file
-from omnikit.schema import construct
-from omnikit.specs import Template
+from omnikit.store.tokenizer_files import load_tokenizer
 
 CONF = Path(__file__).parents[1] / "omnikit_hf" / "conf" / "backbone"
 FAMILIES = ("llama_tiny_random", "qwen2_tiny_random", "mixtral_tiny_random")

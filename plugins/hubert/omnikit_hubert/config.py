@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from omnikit.specs import CodecSpec
+from omnikit.contracts.specs import CodecSpec
 
 if TYPE_CHECKING:
     from torch import nn

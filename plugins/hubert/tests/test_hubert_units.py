@@ -12,8 +12,8 @@ from torch import Generator, Tensor
 from transformers.models.hubert.configuration_hubert import HubertConfig
 from transformers.models.hubert.modeling_hubert import HubertModel
 
+from omnikit.contracts.configs import CodecConfig
 from omnikit.errors import ConfigError, DataError, RunError
-from omnikit.protocols import CodecConfig
 
 UNITS, DIM = 12, 32
 
@@ -173,9 +173,9 @@ def test_plan_needs_no_stage_where_centroids_come_from_a_file() -> None:
 
 
 def test_mhubert_1000_has_the_sizes_of_hubert_base() -> None:
-    from omnikit import choices
+    from omnikit.recipe import presets
 
-    chosen = choices.chosen("codec", "mhubert_1000")
+    chosen = presets.chosen("codec", "mhubert_1000")
     chosen.pop("use")
     with torch.device("meta"):
         codec = HubertUnits(**chosen).build()

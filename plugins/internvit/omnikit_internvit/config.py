@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from omnikit.specs import FeatureSpec, PictureSpec, SignalSpec
+from omnikit.contracts.specs import FeatureSpec, PictureSpec, SignalSpec
 
 if TYPE_CHECKING:
     from omnikit_internvit.model import InternVitEncoder

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from omnikit.types import Features, Signal
+from omnikit.contracts.types import Features, Signal
 from omnikit_internvit.config import SHUFFLE, InternVit
 from omnikit_internvit.weights import load_weights
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from torch import nn
 
-from omnikit.data.tensors import fill, in_file, in_folder, in_memory, read_json
+from omnikit.contracts.types import Stored
 from omnikit.errors import RunError
-from omnikit.types import Stored
+from omnikit.store.tensors import fill, in_file, in_folder, in_memory, read_json
 from omnikit_internvit.config import InternVit
 
 PREFIXES = ("model.vision_tower.vision_tower.", "vision_model.")  # VITA, InternVL; InternViT's own repositories have none

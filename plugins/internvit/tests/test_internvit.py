@@ -11,10 +11,11 @@ from omnikit_internvit.model import InternVitEncoder, Layer, fit_positions, pixe
 from safetensors.torch import save_file
 from torch.testing import assert_close
 
-from omnikit import choices, registry
+from omnikit import registry
+from omnikit.contracts.configs import EncoderConfig
+from omnikit.contracts.types import Signal
 from omnikit.errors import RunError
-from omnikit.protocols import EncoderConfig
-from omnikit.types import Signal
+from omnikit.recipe import presets
 
 TINY = {"size": 16, "patch": 4, "dim": 16, "layers": 3, "heads": 2, "ffn": 24, "drop_path": 0.0}
 
@@ -35,7 +36,7 @@ def saved(encoder: InternVitEncoder, folder: Path, prefix: str = "") -> str:
 
 
 def test_300m_has_the_published_size() -> None:
-    values = choices.chosen("encoder", "internvit_300m_448")
+    values = presets.chosen("encoder", "internvit_300m_448")
     config = InternVit(**{**{name: value for name, value in values.items() if name != "use"}, "weights": "nowhere"})
     with torch.device("meta"):
         encoder = config.build()
@@ -201,7 +202,7 @@ def test_pictures_are_cut_as_the_fields_say() -> None:
 
 @pytest.mark.parametrize("name", ["internvit_300m_448", "internvit_6b_448", "internvit_tiny_random"])
 def test_presets_are_encoders_of_images(name: str) -> None:
-    values = choices.chosen("encoder", name)
+    values = presets.chosen("encoder", name)
     config = registry.component("encoder", values.pop("use"))(**values)
     assert isinstance(config, EncoderConfig) and config.input.modality == "image"
     assert config.pictures.size == config.input.shape[1] == config.size

@@ -9,7 +9,7 @@ from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING, Literal
 
-from omnikit.specs import LATER, CodecSpec, FeatureSpec
+from omnikit.contracts.specs import LATER, CodecSpec, FeatureSpec
 
 if TYPE_CHECKING:
     from torch import nn

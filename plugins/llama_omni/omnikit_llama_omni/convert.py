@@ -12,10 +12,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 from math import ceil
 
-from omnikit.choices import chosen
+from omnikit.contracts.types import Published, Stored
 from omnikit.errors import RunError
-from omnikit.recipe import OWN_KEYS, SLOTS
-from omnikit.types import Published, Stored
+from omnikit.recipe.presets import chosen
+from omnikit.recipe.recipe import OWN_KEYS, SLOTS
 from omnikit_llama_omni import names
 from omnikit_llama_omni.files import Opened, common_format, opened
 

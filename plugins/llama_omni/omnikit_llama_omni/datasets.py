@@ -25,7 +25,7 @@ class LlamaOmniJson:
         root: folder that relative paths of waves start from; None: the folder of `path`.
         units: JSONL of {"question_id", "prediction_units"} that brings the units of the answers by the rows' ids.
         cardinality: different units of the codec; a larger one is refused.
-        provides: what every row holds (see omnikit.protocols.ReaderConfig).
+        provides: what every row holds (see omnikit.contracts.configs.ReaderConfig).
         seconds: no audio in a question is longer than this; None if unknown.
     """
 
@@ -56,7 +56,7 @@ class SpokenConversations:
         units: False lets the run make the codes of the answers' waves; True takes the rows' own, such as "<12><7>". Those of
             ICTNLP/Multiturn-Speech-Conversations are tokens of CosyVoice 2 and fit no codec of 1000 units.
         cardinality: with `units`, different units of the codec; a larger one is refused.
-        provides: what every row holds (see omnikit.protocols.ReaderConfig).
+        provides: what every row holds (see omnikit.contracts.configs.ReaderConfig).
         seconds: no audio in a question is longer than this; None if unknown.
     """
 

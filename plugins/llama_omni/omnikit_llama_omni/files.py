@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from omnikit.data.tensors import in_file, in_folder, mapping, read_json, torch_file
+from omnikit.contracts.types import Stored
 from omnikit.errors import RunError
-from omnikit.types import Stored
+from omnikit.store.tensors import in_file, in_folder, mapping, read_json, torch_file
 from omnikit_llama_omni import names
 from omnikit_llama_omni.layout import VOCODER, LlamaOmni
 from omnikit_llama_omni.vocoder import stored

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from omnikit.plan import Plan
-    from omnikit.types import Published, Stored
+    from omnikit.contracts.configs import Describe, ModelDescription
+    from omnikit.contracts.types import Published, Stored
 
 VOCODER = Path("vocoder") / "g_00500000"
 SUFFIXES = (".safetensors", ".bin", ".json", ".model", ".txt")
@@ -73,8 +73,8 @@ class LlamaOmni:
                 yield folder / str(json.loads(config.read_text(encoding="utf-8"))["speech_encoder"])
 
     @staticmethod
-    def write(plan: Plan, tensors: Mapping[str, Mapping[str, Stored]], folder: Path) -> None:
+    def write(model: ModelDescription, tensors: Mapping[str, Mapping[str, Stored]], folder: Path, describe: Describe) -> None:
         """Write a model into an empty folder; see omnikit_llama_omni.publish."""
         from omnikit_llama_omni.publish import write
 
-        write(plan, tensors, folder)
+        write(model, tensors, folder, describe)

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from omnikit.contracts.types import Features, Targets
 from omnikit.errors import DataError
-from omnikit.types import Features, Targets
 from omnikit_llama_omni.cache import Past, Places, UnitState
 from omnikit_llama_omni.config import CTCUnits
 

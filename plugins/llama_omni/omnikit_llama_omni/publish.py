@@ -12,12 +12,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from omnikit.data.shards import save_shards
+from omnikit.contracts.configs import Describe, ModelDescription
+from omnikit.contracts.types import Stored
 from omnikit.errors import OmnikitError, RunError
-from omnikit.plan import Plan, make
-from omnikit.recipe import parse
-from omnikit.schema import plain
-from omnikit.types import Stored
+from omnikit.recipe.schema import plain
+from omnikit.store.shards import save_shards
 from omnikit_llama_omni import names
 from omnikit_llama_omni.config import UnitHiFiGAN
 from omnikit_llama_omni.convert import KEY, recipe
@@ -31,43 +30,42 @@ FILES = ("weights", "centroids")  # fields of parts that name files whose tensor
 Named = Mapping[str, Stored]
 
 
-def write(plan: Plan, tensors: Mapping[str, Named], folder: Path) -> None:
+def write(model: ModelDescription, tensors: Mapping[str, Named], folder: Path, describe: Describe) -> None:
     """Write a model's files into a folder that holds its tokenizer already.
 
     Raises:
         RunError: a part that every LLaMA-Omni has is missing or of another kind.
     """
-    parts = _held(plan)
-    model: dict[str, Stored] = {}
+    parts = _held(model)
+    held: dict[str, Stored] = {}
     extras: dict[str, Stored] = {}
     for part, named in tensors.items():
         for name, tensor in named.items():
             if part not in parts or name.startswith("repeat_embed."):
                 extras[f"{part}.{name}"] = tensor
             elif part not in ("audio.encoder", "speech.codec"):
-                model[names.to_checkpoint(part, name)] = tensor
-    save_shards(model, folder)
-    whisper = _write_whisper(plan, tensors["audio.encoder"], folder)
+                held[names.to_checkpoint(part, name)] = tensor
+    save_shards(held, folder)
+    whisper = _write_whisper(model, tensors["audio.encoder"], folder)
     if "speech.codec" in parts:
-        _write_vocoder(plan.parts()["speech.codec"], tensors["speech.codec"], folder)
+        _write_vocoder(model.parts["speech.codec"], tensors["speech.codec"], folder)
     if extras:
         save_file({name: tensor.read() for name, tensor in extras.items()}, folder / EXTRAS, {"format": "pt"})
-    config = _config(plan, parts, whisper, _ids(folder))
+    config = _config(model, parts, whisper, _ids(folder))
     _write_json(folder / "config.json", config)
-    ours = _beyond(plan, folder)
+    ours = _beyond(model, folder, describe)
     if ours:
         _write_json(folder / "config.json", {**config, KEY: ours})
     if not (folder / "tokenizer_config.json").is_file() and (folder / "tokenizer.json").is_file():
         _write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"})
 
 
-def _held(plan: Plan) -> list[str]:
+def _held(model: ModelDescription) -> list[str]:
     """Give the parts that the layout's own files hold: a vocoder only behind the head that gives its units."""
-    used = {f"{branch}.{slot}": choice.use for branch, slots in plan.recipe.branches.items() for slot, choice in slots.items()}
-    used |= {"backbone": plan.recipe.backbone.use} if plan.recipe.backbone else {}
+    used = model.uses
     wrong = [f"{part} of this run is {used.get(part, 'missing')}, but layout llama_omni holds {HOLDS[part]} there; such a model"
              " cannot be exported in it." for part in NEEDED if used.get(part) != HOLDS[part]]
-    family = getattr(plan.backbone, "model_type", "llama")
+    family = getattr(model.parts.get("backbone"), "model_type", "llama")
     if family != "llama":
         wrong.append(f"backbone.model_type is {family!r}, but layout llama_omni holds a llama; such a model cannot be exported"
                      " in it.")
@@ -77,9 +75,9 @@ def _held(plan: Plan) -> list[str]:
     return [part for part in parts if part != "speech.codec" or "speech.head" in parts]
 
 
-def _write_whisper(plan: Plan, named: Named, folder: Path) -> str:
+def _write_whisper(model: ModelDescription, named: Named, folder: Path) -> str:
     """Write the encoder as openai's file; give its path inside the folder, as config.json says it."""
-    facts = plain(plan.parts()["audio.encoder"])
+    facts = plain(model.parts["audio.encoder"])
     dims = {"n_mels": facts["mel_bins"], "n_audio_ctx": facts["positions"], "n_audio_state": facts["dim"],
             "n_audio_head": facts["heads"], "n_audio_layer": facts["layers"]}
     large = list(dims.values()) == [128, 1500, 1280, 20, 32]
@@ -106,15 +104,15 @@ def _write_vocoder(codec: UnitHiFiGAN, named: Named, folder: Path) -> None:
     _write_json((folder / VOCODER).with_name("config.json"), facts)
 
 
-def _config(plan: Plan, parts: list[str], whisper: str, ids: Mapping[str, int]) -> dict[str, object]:
+def _config(model: ModelDescription, parts: list[str], whisper: str, ids: Mapping[str, int]) -> dict[str, object]:
     """Give config.json with the original's keys: of a Llama, and its own."""
-    llm, own = plain(plan.backbone), {part: plain(plan.parts()[part]) for part in parts}
+    llm, own = plain(model.parts.get("backbone")), {part: plain(model.parts[part]) for part in parts}
     speaks = "speech.head" in parts
     rope = None if llm["rope_factor"] is None else {
         "factor": llm["rope_factor"], "low_freq_factor": llm["rope_low"], "high_freq_factor": llm["rope_high"],
         "original_max_position_embeddings": llm["rope_original"], "rope_type": "llama3"}
-    end = ids.get(plan.template.end) if plan.template else None
-    ends = list(plan.backbone.ends) or [end]  # type: ignore[union-attr]  # of backbone hf, which _held asked for
+    end = ids.get(model.template.end) if model.template else None
+    ends = list(model.parts["backbone"].ends) or [end]
     config: dict[str, object] = {
         "architectures": [f"OmniSpeech{'2S' if speaks else ''}LlamaForCausalLM"],
         "model_type": f"omni_speech{'2s' if speaks else ''}_llama", "hidden_size": llm["dim"],
@@ -130,7 +128,7 @@ def _config(plan: Plan, parts: list[str], whisper: str, ids: Mapping[str, int]) 
         "speech_projector_type": "linear", "speech_normalize": False, "tokenizer_model_max_length": 2048,
         "tokenizer_padding_side": "right"}
     if speaks:
-        head, codes = own["speech.head"], plan.outputs["speech"].codes
+        head, codes = own["speech.head"], model.codes.get("speech")
         assert codes, "head ctc_units stands beside a codec"
         config |= {"speech_generator_type": "ctc", "ctc_upsample_factor": head["factor"], "ctc_loss_weight": 1.0,
                    "ctc_decoder_config": f"({head['layers']},{head['dim']},{head['heads']},{head['ffn']})",
@@ -138,41 +136,35 @@ def _config(plan: Plan, parts: list[str], whisper: str, ids: Mapping[str, int]) 
     return config
 
 
-def _beyond(plan: Plan, folder: Path) -> dict[str, object]:
+def _beyond(model: ModelDescription, folder: Path, describe: Describe) -> dict[str, object]:
     """Give what the files as they are would be read wrongly without: whole parts (null: there is none), and keys of the top."""
     ids, files = _ids(folder), opened(LlamaOmni(str(folder)))
-    own = _settings(plan, ids)
+    own = _settings(model, ids)
     try:
-        read = make(parse(recipe(files), "read back"))
+        read = describe(recipe(files))
     except OmnikitError:  # a part is not in the layout's files at all
-        return {"parts": {part: choice for part, (_, choice) in own.items()}, "keys": _keys(plan)}
-    theirs, keys = _settings(read, ids), _keys(read)
+        return {"parts": {part: choice for part, (_, choice) in own.items()}, "keys": model.settings}
+    theirs, keys = _settings(read, ids), read.settings
     parts: dict[str, object] = {part: choice for part, (config, choice) in own.items()
                                 if part not in theirs or config != theirs[part][0]}
     parts |= {part: None for part in theirs if part not in own}
-    differing = {key: value for key, value in _keys(plan).items() if value != keys[key]}
+    differing = {key: value for key, value in model.settings.items() if value != keys[key]}
     return {key: value for key, value in (("parts", parts), ("keys", differing)) if value}
 
 
-def _settings(plan: Plan, ids: Mapping[str, int]) -> dict[str, tuple[object, dict[str, object]]]:
+def _settings(model: ModelDescription, ids: Mapping[str, int]) -> dict[str, tuple[object, dict[str, object]]]:
     """Give part → its dataclass, without what the template says, and how a recipe writes it; nothing that names files."""
-    uses = {f"{branch}.{slot}": choice.use for branch, slots in plan.recipe.branches.items() for slot, choice in slots.items()}
-    uses |= {"backbone": plan.recipe.backbone.use} if plan.recipe.backbone else {}
     found = {}
-    for part, config in plan.parts().items():
+    for part, config in model.parts.items():
         config = replace(config, **{f.name: None for f in fields(config) if f.name in FILES})
         if part == "backbone":
-            config = replace(config, tokenizer="", template=plan.recipe.template or config.template)
-        choice = {"use": uses[part], **plain(config)}
+            config = replace(config, tokenizer="", template=model.template_name or config.template)
+        choice = {"use": model.uses[part], **plain(config)}
         if part == "backbone":
-            end = ids.get(plan.template.end) if plan.template else None
+            end = ids.get(model.template.end) if model.template else None
             config = replace(config, ends=tuple(each for each in config.ends if each != end))
         found[part] = (config, choice)
     return found
-
-
-def _keys(plan: Plan) -> dict[str, object]:
-    return {"system": plan.recipe.system, "generate": plain(plan.recipe.generate)}
 
 
 def _ids(folder: Path) -> dict[str, int]:

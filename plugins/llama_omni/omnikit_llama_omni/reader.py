@@ -7,8 +7,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import NoReturn
 
+from omnikit.contracts.types import Message, Part, Sample
 from omnikit.errors import DataError
-from omnikit.types import Message, Part, Sample
 from omnikit_llama_omni.datasets import COSYVOICE, LlamaOmniJson, SpokenConversations
 
 ROLES = {"human": "user", "gpt": "assistant", "system": "system"}

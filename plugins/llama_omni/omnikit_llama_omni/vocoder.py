@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from omnikit.data.tensors import fill, in_file, mapping, torch_file
+from omnikit.contracts.types import Stored
 from omnikit.errors import ConfigError, DataError, RunError
-from omnikit.types import Stored
+from omnikit.store.tensors import fill, in_file, mapping, torch_file
 from omnikit_llama_omni import names
 from omnikit_llama_omni.config import UnitHiFiGAN
 from omnikit_llama_omni.streaming import VocoderState, advance

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from transformers import WhisperConfig, WhisperModel
 
 from omnikit.errors import RunError
-from omnikit.plan import Plan, make
-from omnikit.recipe import parse
+from omnikit.plan.plan import Plan, make
+from omnikit.recipe.recipe import parse
 
 BASE = Path("base")
 

@@ -14,10 +14,10 @@ import yaml
 from omnikit_llama_omni.config import CTCUnits
 from omnikit_llama_omni.model import CTCUnitHead, collapse, rotation, upsample
 
+from omnikit.contracts.configs import HeadConfig
+from omnikit.contracts.specs import CodecSpec, FeatureSpec
+from omnikit.contracts.types import Features, Targets
 from omnikit.errors import DataError
-from omnikit.protocols import HeadConfig
-from omnikit.specs import CodecSpec, FeatureSpec
-from omnikit.types import Features, Targets
 
 CONF = Path(__file__).parents[1] / "omnikit_llama_omni" / "conf" / "head"
 CODEC = CodecSpec(16000, Fraction(50), 1, 10, merged=True)

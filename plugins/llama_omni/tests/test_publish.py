@@ -15,8 +15,8 @@ from torch import Tensor
 
 from omnikit.cli import main
 from omnikit.inference.session import load
-from omnikit.training.imports import held
-from omnikit.training.runs import load_plan
+from omnikit.store.imports import held
+from omnikit.store.runs import load_plan
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_ids_that_end_an_answer_are_written_back(folder: Path, ends: object) -> 
 
 
 def test_large_models_are_exported_in_shards(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("omnikit.data.shards.SHARD", 20_000)  # bytes
+    monkeypatch.setattr("omnikit.store.shards.SHARD", 20_000)  # bytes
     exchanged(folder)
     shards = sorted(Path("exported").glob("model-*.safetensors"))
     whole = {name: tensor for shard in shards for name, tensor in load_file(shard).items()}

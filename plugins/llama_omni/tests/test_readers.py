@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 from omnikit_llama_omni.datasets import LlamaOmniJson, SpokenConversations
 
-from omnikit import choices, registry
-from omnikit.data.pieces import encode
-from omnikit.data.templates import render
-from omnikit.data.tokenizer import load
+from omnikit import registry
+from omnikit.contracts.configs import ReaderConfig
+from omnikit.contracts.specs import Template
+from omnikit.contracts.types import Message, Part, Sample
+from omnikit.data.text.templates import render
+from omnikit.data.text.tokenise import encode
+from omnikit.data.text.tokenizer import load
 from omnikit.errors import DataError
-from omnikit.protocols import ReaderConfig
-from omnikit.schema import construct
-from omnikit.specs import Template
-from omnikit.types import Message, Part, Sample
+from omnikit.recipe import presets
+from omnikit.recipe.schema import construct
 
 FOLDER = Path(__file__).parents[3] / "tests" / "parity" / "goldens" / "llama_omni_prompt"
 GOLDEN = json.loads((FOLDER / "outputs.json").read_text())
@@ -79,7 +80,7 @@ def test_row_reaches_the_model_as_in_the_original(case: dict[str, Any], tmp_path
     sample = LlamaOmniJson(write(tmp_path, published(speech=sounds, conversations=turns))).build()[0]
     preset = registry.preset("template", "llama_omni_two_bos")
     assert preset
-    template = construct(Template, choices.read_mapping(preset.path), "template", [])
+    template = construct(Template, presets.read_mapping(preset.path), "template", [])
     assert template
     pieces = list(encode(render(sample.messages, template), template, load(str(FOLDER / "tokenizer.json"))))
     ids = [-200 if piece.media else number for piece in pieces for number in piece.ids or (0,)]

@@ -13,9 +13,9 @@ from omnikit_llama_omni.streaming import VocoderState, duration_reach, reach
 from omnikit_llama_omni.vocoder import UnitVocoder
 from torch import Tensor
 
+from omnikit.contracts.streaming import StreamingCodec, StreamingHead
+from omnikit.contracts.types import Features
 from omnikit.errors import DataError
-from omnikit.streaming import StreamingCodec, StreamingHead
-from omnikit.types import Features
 
 COUNTS = (23, 9, 30)
 PLAIN = CTCUnits(dim=32, layers=2, heads=2, ffn=48, factor=25)

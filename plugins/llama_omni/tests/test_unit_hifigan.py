@@ -9,8 +9,8 @@ from omnikit_llama_omni.config import UnitHiFiGAN
 from omnikit_llama_omni.vocoder import UnitVocoder
 from safetensors.torch import save_file
 
+from omnikit.contracts.configs import CodecConfig
 from omnikit.errors import ConfigError, DataError
-from omnikit.protocols import CodecConfig
 
 CONF = Path(__file__).parents[1] / "omnikit_llama_omni" / "conf" / "codec"
 SMALL = UnitHiFiGAN(units=10, dim=4, channels=32, duration_dim=4)

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
 
+from omnikit.contracts.specs import LATER, FeatureSpec, SignalSpec
 from omnikit.errors import DataError
-from omnikit.specs import LATER, FeatureSpec, SignalSpec
 
 if TYPE_CHECKING:
     from omnikit_mel_cnn.model import MelCnnEncoder

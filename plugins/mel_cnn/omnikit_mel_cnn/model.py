@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from omnikit.types import Features, Signal
+from omnikit.contracts.types import Features, Signal
 from omnikit_mel_cnn.cmvn import read_cmvn
 from omnikit_mel_cnn.config import OVERLAP, MelCnn
 from omnikit_mel_cnn.fbank import Normalisation, blank, log_fbank

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from omnikit.contracts.types import Features, Signal
 from omnikit.errors import ConfigError, DataError
-from omnikit.types import Features, Signal
 from omnikit_mel_cnn.config import OVERLAP, SAMPLE_RATE, SUBSAMPLING, TABLE, subsampled
 from omnikit_mel_cnn.fbank import log_fbank
 from omnikit_mel_cnn.layers import Cache, sines

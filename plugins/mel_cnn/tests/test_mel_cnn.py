@@ -9,9 +9,9 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 from torchaudio.compliance.kaldi import fbank
 
+from omnikit.contracts.configs import EncoderConfig
+from omnikit.contracts.types import Signal
 from omnikit.errors import DataError
-from omnikit.protocols import EncoderConfig
-from omnikit.types import Signal
 
 TINY = {"dim": 16, "layers": 2, "heads": 2, "ffn": 24, "channels": 4, "mel_bins": 20}
 

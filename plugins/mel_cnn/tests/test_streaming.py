@@ -10,9 +10,9 @@ from omnikit_mel_cnn.model import MelCnnEncoder
 from torch import Tensor
 from torch.testing import assert_close
 
+from omnikit.contracts.streaming import StreamingEncoder
+from omnikit.contracts.types import Signal
 from omnikit.errors import ConfigError, DataError
-from omnikit.streaming import StreamingEncoder
-from omnikit.types import Signal
 
 TINY = MelCnn(dim=16, layers=2, heads=2, ffn=24, channels=4, mel_bins=20, scale=32768.0, normalisation="fixed", embed=True,
               positions="relative", chunk_size=4, left_chunks=2)

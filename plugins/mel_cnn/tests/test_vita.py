@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.testing import assert_close
 from torchaudio.compliance.kaldi import fbank
 
-from omnikit import choices
+from omnikit.contracts.types import Signal
 from omnikit.errors import DataError
-from omnikit.types import Signal
+from omnikit.recipe import presets
 
 TINY = MelCnn(dim=16, layers=2, heads=2, ffn=24, channels=4, mel_bins=20, scale=32768.0, normalisation="fixed", embed=True,
               positions="relative")
@@ -38,7 +38,7 @@ def built(config: MelCnn) -> MelCnnEncoder:
 
 
 def made(preset: str) -> MelCnn:
-    values = choices.chosen("encoder", preset)
+    values = presets.chosen("encoder", preset)
     return MelCnn(**{name: value for name, value in values.items() if name != "use"})
 
 

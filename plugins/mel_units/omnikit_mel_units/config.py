@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from omnikit.specs import CodecSpec
+from omnikit.contracts.specs import CodecSpec
 
 if TYPE_CHECKING:
     from torch import nn

@@ -10,8 +10,8 @@ from omnikit_mel_units.kmeans import kmeans, nearest
 from omnikit_mel_units.model import MelUnitCodec
 from torch import Generator, Tensor
 
+from omnikit.contracts.configs import CodecConfig
 from omnikit.errors import DataError, RunError
-from omnikit.protocols import CodecConfig
 
 CONFIG = MelUnits(units=6, mels=40, iterations=10, duration_dim=16, duration_steps=80, griffin_lim=16)
 TONES = (300.0, 800.0, 1700.0, 3500.0)  # Hz

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from omnikit.specs import FeatureSpec, PictureSpec, SignalSpec
+from omnikit.contracts.specs import FeatureSpec, PictureSpec, SignalSpec
 from omnikit_openclip.towers import Tower, tower
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from open_clip.model import CLIPVisionCfg, _build_vision_tower
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
-from omnikit.types import Features, Signal
+from omnikit.contracts.types import Features, Signal
 from omnikit_openclip.config import OpenClip
 from omnikit_openclip.weights import load_weights
 

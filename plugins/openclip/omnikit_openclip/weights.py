@@ -5,9 +5,9 @@ from pathlib import Path
 
 from torch import nn
 
-from omnikit.data.tensors import fill, in_file, mapping, torch_file
+from omnikit.contracts.types import Stored
 from omnikit.errors import RunError
-from omnikit.types import Stored
+from omnikit.store.tensors import fill, in_file, mapping, torch_file
 from omnikit_openclip.config import OpenClip
 
 PREFIX = "visual."

@@ -17,12 +17,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.testing import assert_close
 
-from omnikit import choices, registry
-from omnikit.data.pictures import coloured
-from omnikit.data.pictures import tiles as tiles_of
+from omnikit import registry
+from omnikit.contracts.configs import EncoderConfig
+from omnikit.contracts.types import Signal
+from omnikit.data.media.image import coloured
+from omnikit.data.media.image import tiles as tiles_of
 from omnikit.errors import RunError
-from omnikit.protocols import EncoderConfig
-from omnikit.types import Signal
+from omnikit.recipe import presets
 
 TINY = {
     "embed_dim": 8,
@@ -209,7 +210,7 @@ def test_registered_component_offers_its_role() -> None:
 
 @pytest.mark.parametrize("name", ["openclip_vit_b_32", "openclip_vit_l_14_336", "openclip_tiny_random"])
 def test_presets_build(name: str) -> None:
-    fields = {key: value for key, value in choices.chosen("encoder", name).items() if key != "use"}
+    fields = {key: value for key, value in presets.chosen("encoder", name).items() if key != "use"}
     with torch.device("meta"):
         encoder = OpenClip(**fields).build()
     assert sum(p.numel() for p in encoder.parameters()) > 1e5

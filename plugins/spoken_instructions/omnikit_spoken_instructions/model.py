@@ -10,14 +10,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from omnikit.building import Runs, Units
-from omnikit.data.folder import OWN, Journal, opened
-from omnikit.data.media import load_audio
+from omnikit.contracts.builders import Runs, Units
+from omnikit.contracts.protocols import TTS
+from omnikit.contracts.types import Built
+from omnikit.data.build.folder import OWN, Journal, opened
+from omnikit.data.media.audio import load_audio
 from omnikit.errors import ConfigError, OmnikitError
-from omnikit.protocols import TTS
+from omnikit.recipe.schema import plain
 from omnikit.registry import component
-from omnikit.schema import plain
-from omnikit.types import Built
 from omnikit_spoken_instructions.config import SpokenInstructions
 from omnikit_spoken_instructions.rewriter import BATCH, ByModel, Rewriter, Rules, Said, unrepeated
 from omnikit_spoken_instructions.rows import Spoken, finish

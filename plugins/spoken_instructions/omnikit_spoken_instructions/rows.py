@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from omnikit.data.folder import NothingLeftError, write
-from omnikit.types import Built
+from omnikit.contracts.types import Built
+from omnikit.data.build.folder import NothingLeftError, write
 from omnikit_spoken_instructions.rewriter import Said
 from omnikit_spoken_instructions.sources import Rejected
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from omnikit.data.media import save_audio
+from omnikit.contracts.protocols import TTS
+from omnikit.data.media.audio import save_audio
 from omnikit.errors import DataError, OmnikitError
-from omnikit.protocols import TTS
 from omnikit.registry import component
 from omnikit_spoken_instructions.script import Job, Utterance
 from omnikit_spoken_instructions.sound import Wave, with_noise, with_voice

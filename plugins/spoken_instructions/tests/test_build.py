@@ -24,9 +24,9 @@ from omnikit_spoken_instructions.sound import with_noise, with_voice
 from omnikit_spoken_instructions.worker import record
 
 from omnikit import cli
-from omnikit.building import Units, Writer
+from omnikit.contracts.builders import Units, Writer
+from omnikit.contracts.types import Built
 from omnikit.errors import ConfigError, DataError, OmnikitError, RunError
-from omnikit.types import Built
 
 ROWS = 40
 SOUND = {"noise_share": 0.4, "overlap_share": 0.4}

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from omnikit.contracts.types import Message, Part, Sample
 from omnikit.errors import DataError
-from omnikit.types import Message, Part, Sample
 from omnikit_spoken_qa.config import SECONDS
 from omnikit_spoken_qa.recordings import Recordings, record
 from omnikit_spoken_qa.script import Row, Utterance, readings, rows

@@ -6,12 +6,12 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from omnikit.building import Runs
-from omnikit.data.folder import opened
-from omnikit.data.media import load_audio
+from omnikit.contracts.builders import Runs
+from omnikit.contracts.types import Built, Message, Sample
+from omnikit.data.build.folder import opened
+from omnikit.data.media.audio import load_audio
 from omnikit.errors import DataError
-from omnikit.schema import plain
-from omnikit.types import Built, Message, Sample
+from omnikit.recipe.schema import plain
 from omnikit_spoken_turns.config import SpokenQuestions
 from omnikit_spoken_turns.rows import Rejected, finish, message, part, samples, source, text
 from omnikit_spoken_turns.speaking import Noises, Sound, Speaker

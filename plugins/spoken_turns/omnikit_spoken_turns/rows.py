@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from omnikit.data.folder import NothingLeftError, write
+from omnikit.contracts.protocols import Reader
+from omnikit.contracts.types import Built, Message, Part, Sample
+from omnikit.data.build.folder import NothingLeftError, write
 from omnikit.errors import ConfigError, DataError
-from omnikit.protocols import Reader
+from omnikit.recipe.schema import construct
 from omnikit.registry import component
-from omnikit.schema import construct
-from omnikit.types import Built, Message, Part, Sample
 from omnikit_spoken_turns.config import NoiseAudio, SpokenQuestions
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import soxr
 
+from omnikit.contracts.protocols import TTS
 from omnikit.errors import ConfigError, DataError, OmnikitError
-from omnikit.protocols import TTS
 from omnikit.registry import component
 from omnikit_spoken_turns.config import Under, Voices
 from omnikit_spoken_turns.noises import Wave, added, babble, noise

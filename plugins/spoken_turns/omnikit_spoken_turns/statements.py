@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from omnikit.building import Runs, Writer
-from omnikit.data.folder import OWN, Journal, opened
-from omnikit.schema import plain
-from omnikit.types import Built, Message, Sample
+from omnikit.contracts.builders import Runs, Writer
+from omnikit.contracts.types import Built, Message, Sample
+from omnikit.data.build.folder import OWN, Journal, opened
+from omnikit.recipe.schema import plain
 from omnikit_spoken_turns.config import NoiseAudio
 from omnikit_spoken_turns.noises import loud
 from omnikit_spoken_turns.rows import Rejected, finish, message, samples, source, text

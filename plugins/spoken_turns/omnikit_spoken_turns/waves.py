@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from omnikit.data.folder import OWN, Journal
-from omnikit.data.media import save_audio
+from omnikit.data.build.folder import OWN, Journal
+from omnikit.data.media.audio import save_audio
 from omnikit_spoken_turns.speaking import Sound, UnspokenError
 
 AUDIO = "audio"  # folder of the wave files

@@ -21,7 +21,7 @@ from omnikit_spoken_turns.noises import added, loud, noise
 from omnikit_spoken_turns.speaking import Speaker, UnspokenError
 
 from omnikit import cli
-from omnikit.building import Units, Writer
+from omnikit.contracts.builders import Units, Writer
 from omnikit.errors import ConfigError, DataError, OmnikitError, RunError
 
 ENGLISH, MANDARIN = "What is the capital of France?", "法国的首都是哪里？"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from omnikit.specs import LATER
+from omnikit.contracts.specs import LATER
 
 if TYPE_CHECKING:
     from omnikit_tiny_world.model import TinyCorpus

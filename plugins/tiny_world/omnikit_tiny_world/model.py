@@ -3,8 +3,8 @@
 import random
 from pathlib import Path
 
+from omnikit.contracts.types import Message, Part, Sample
 from omnikit.errors import DataError
-from omnikit.types import Message, Part, Sample
 from omnikit_tiny_world.config import SECONDS, TEST, TRAIN, TinyWorld
 from omnikit_tiny_world.drawing import SIDE, film, picture
 from omnikit_tiny_world.recordings import Recordings, record
@@ -53,9 +53,9 @@ class TinyCorpus:
         Raises:
             RunError: the folder cannot be written.
         """
-        from omnikit.data.films import save_film
-        from omnikit.data.media import save_audio
-        from omnikit.data.pictures import save_picture
+        from omnikit.data.media.audio import save_audio
+        from omnikit.data.media.image import save_picture
+        from omnikit.data.media.video import save_film
 
         sample, folder = self[index], Path(folder)
         folder.mkdir(parents=True, exist_ok=True)

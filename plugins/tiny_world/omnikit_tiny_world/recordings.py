@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from omnikit.errors import DataError
-from omnikit.places import cache_folder
+from omnikit.paths import cache_folder
 from omnikit.registry import component
 from omnikit_tiny_world.script import Utterance
 

@@ -12,7 +12,7 @@ from omnikit_tiny_world.scenes import MANY, Scene
 from omnikit_tiny_world.script import HEARD, UNSEEN, Row, rows
 from omnikit_tiny_world.words import COLORS, COUNTS, DIRECTIONS, LANGUAGES, SHAPES, hold_out
 
-from omnikit.data.tokenizer import load
+from omnikit.data.text.tokenizer import load
 
 SPOKEN = [view for view, held in VIEWS.items() if "audio" in held]
 ENGLISH = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}

@@ -11,8 +11,8 @@ from omnikit_tiny_world.model import TinyCorpus
 from omnikit_tiny_world.recordings import Recordings
 from omnikit_tiny_world.script import ANSWERS, HEARD, UNSEEN
 
+from omnikit.contracts.types import Part, Sample
 from omnikit.errors import DataError
-from omnikit.types import Part, Sample
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -185,9 +185,9 @@ def test_noisy_questions_say_so_and_are_the_clean_ones_with_noise() -> None:
 
 
 def test_an_example_can_be_shown_and_said(tmp_path: Path) -> None:
-    from omnikit.data.films import film_of
-    from omnikit.data.media import load_audio
-    from omnikit.data.pictures import load_picture
+    from omnikit.data.media.audio import load_audio
+    from omnikit.data.media.image import load_picture
+    from omnikit.data.media.video import film_of
 
     picture = built("spoken_pictures").save_example(0, tmp_path / "one").messages[0].content
     np.testing.assert_array_equal(load_picture(tmp_path / "one" / "p.png"), picture[0].pixels)

@@ -26,7 +26,7 @@ class VitaJson:
         share: share of the rows, above 0 to 1, drawn once by `seed`: VITA's data_ratio.
         seed: draws the share.
         ignore: keys of rows that may be there and are not read; any other key that VITA does not know is refused.
-        provides: what the rows hold (see omnikit.protocols.ReaderConfig).
+        provides: what the rows hold (see omnikit.contracts.configs.ReaderConfig).
         seconds: no audio in a question is longer than this; None if unknown.
     """
 

@@ -11,9 +11,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from math import isqrt
 
+from omnikit.contracts.types import Published, Stored
 from omnikit.errors import RunError
-from omnikit.recipe import OWN_KEYS, SLOTS
-from omnikit.types import Published, Stored
+from omnikit.recipe.recipe import OWN_KEYS, SLOTS
 from omnikit_vita import experts, listening, names, speech_files
 from omnikit_vita.files import Opened, common_format
 

@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 import torch
 from torch import Tensor
 
-from omnikit.types import Stored
+from omnikit.contracts.types import Stored
 from omnikit_vita.names import EXPERT
 
 FUSED = {"gate_up_proj": ("w1", "w3"), "down_proj": ("w2",)}

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from omnikit.data.tensors import in_file, in_folder, mapping, read_json, torch_file
+from omnikit.contracts.types import Stored
 from omnikit.errors import RunError
-from omnikit.types import Stored
+from omnikit.store.tensors import in_file, in_folder, mapping, read_json, torch_file
 from omnikit_vita import names, speech_files
 from omnikit_vita.layout import STATISTICS, Vita
 from omnikit_vita.listening import read_settings, statistics

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from omnikit.plan import Plan
-    from omnikit.types import Published, Stored
+    from omnikit.contracts.configs import Describe, ModelDescription
+    from omnikit.contracts.types import Published, Stored
 
 SUFFIXES = (".safetensors", ".bin", ".json", ".model", ".txt", ".yaml", ".pt")
 """Of weights, settings and tokenizers, which lie in a folder, never below it."""
@@ -70,8 +70,8 @@ class Vita:
         return tuple(sorted({file for file in (*named, *inside) if file.is_file()}))
 
     @staticmethod
-    def write(plan: Plan, tensors: Mapping[str, Mapping[str, Stored]], folder: Path) -> None:
+    def write(model: ModelDescription, tensors: Mapping[str, Mapping[str, Stored]], folder: Path, describe: Describe) -> None:
         """Write a model into an empty folder; see omnikit_vita.publish."""
         from omnikit_vita.publish import write
 
-        write(plan, tensors, folder)
+        write(model, tensors, folder, describe)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from omnikit.data.tensors import in_memory
+from omnikit.contracts.types import Stored
 from omnikit.errors import RunError
-from omnikit.types import Stored
+from omnikit.store.tensors import in_memory
 
 FLOOR = 1e-20  # of a variance, as in VITA's encoder
 LAYERS = "subsampling-transformer"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from omnikit.specs import LATER, CodecSpec, FeatureSpec
+from omnikit.contracts.specs import LATER, CodecSpec, FeatureSpec
 
 if TYPE_CHECKING:
     from torch import nn

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from omnikit.contracts.types import Features, Targets
 from omnikit.errors import DataError
-from omnikit.types import Features, Targets
 from omnikit_vita.nar_ar import NarAr
 from omnikit_vita.nar_ar_choice import Choice
 from omnikit_vita.nar_ar_layers import Joined, Layer, Past, Room, Turn, turning

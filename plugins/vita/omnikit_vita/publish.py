@@ -12,12 +12,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from omnikit.data.shards import save_shards
+from omnikit.contracts.configs import Describe, ModelDescription
+from omnikit.contracts.types import Stored
 from omnikit.errors import OmnikitError, RunError
-from omnikit.plan import Plan, make
-from omnikit.recipe import parse
-from omnikit.schema import plain
-from omnikit.types import Stored
+from omnikit.recipe.schema import plain
+from omnikit.store.shards import save_shards
 from omnikit_vita import experts, names, speech_files
 from omnikit_vita.convert import KEY, recipe
 from omnikit_vita.files import EXTRAS, opened
@@ -33,73 +32,73 @@ AUDIO, VISION = "audio-encoder", "InternViT"
 Named = Mapping[str, Stored]
 
 
-def write(plan: Plan, tensors: Mapping[str, Named], folder: Path) -> None:
+def write(model: ModelDescription, tensors: Mapping[str, Named], folder: Path, describe: Describe) -> None:
     """Write a model's files into a folder that holds its tokenizer already.
 
     Raises:
         RunError: the language model is missing or of a kind that the layout does not hold.
     """
-    parts = _held(plan)
-    model: dict[str, Stored] = {}
+    parts = _held(model)
+    held: dict[str, Stored] = {}
     extras: dict[str, Stored] = {}
     if "speech.head" in parts:
-        speech_files.write(plan.parts(), tensors, folder / speech_files.HOME)
+        speech_files.write(model.parts, tensors, folder / speech_files.HOME)
     for part, named in tensors.items():
         alone = part == "vision.projector" and not any(name.startswith("layers.2.") for name in named)
         for name, tensor in (experts.apart(named) if part == "backbone" else named).items():
             if part in parts and part.startswith("speech."):
                 continue
             if part in parts:
-                model[names.linear(names.to_checkpoint(part, name), alone)] = tensor
+                held[names.linear(names.to_checkpoint(part, name), alone)] = tensor
             else:
                 extras[f"{part}.{name}"] = tensor
-    save_shards(model, folder)
+    save_shards(held, folder)
     if "audio.encoder" in parts:
-        _write_audio(plan, model, folder / AUDIO)
+        _write_audio(model, held, folder / AUDIO)
     if "vision.encoder" in parts:
         (folder / VISION).mkdir()
-        _write_json(folder / VISION / "config.json", _vision(plain(plan.parts()["vision.encoder"])))
+        _write_json(folder / VISION / "config.json", _vision(plain(model.parts["vision.encoder"])))
     if extras:
         save_file({name: tensor.read().contiguous() for name, tensor in extras.items()}, folder / EXTRAS, {"format": "pt"})
-    config = _config(plan, parts)
+    config = _config(model, parts)
     _write_json(folder / "config.json", config)
-    ours = _beyond(plan, folder)
+    ours = _beyond(model, folder, describe)
     if ours:
         _write_json(folder / "config.json", {**config, KEY: ours})
     if not (folder / "tokenizer_config.json").is_file() and (folder / "tokenizer.json").is_file():
         _write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"})
 
 
-def _held(plan: Plan) -> list[str]:
+def _held(model: ModelDescription) -> list[str]:
     """Give the parts that the layout's own files hold: an encoder only with its projector, and the other way round."""
-    used = _uses(plan)
-    family = getattr(plan.backbone, "model_type", None)
+    used = model.uses
+    family = getattr(model.parts.get("backbone"), "model_type", None)
     if used.get("backbone") not in HOLDS["backbone"] or family not in TYPES:
         raise RunError(f"backbone of this run is {used.get('backbone', 'missing')} ({family}), but layout vita holds hf with"
                        f" model_type {', '.join(TYPES)}; such a model cannot be exported in it.")
     fit = [part for part, uses in HOLDS.items() if used.get(part) in uses]
-    fit = [part for part in fit if part != "audio.encoder" or _is_whale(plan)]
-    fit = [part for part in fit if not part.startswith("vision.") or _is_plain(plan, part)]
-    fit = [part for part in fit if not part.startswith("speech.") or speech_files.holds(*_speech(plan))]
+    fit = [part for part in fit if part != "audio.encoder" or _is_whale(model)]
+    fit = [part for part in fit if not part.startswith("vision.") or _is_plain(model, part)]
+    fit = [part for part in fit if not part.startswith("speech.") or speech_files.holds(*_speech(model))]
     pairs = {f"{branch}.{slot}": f"{branch}.{other}" for branch in ("vision", "audio")
              for slot, other in (("encoder", "projector"), ("projector", "encoder"))}
     pairs |= {"speech.head": "speech.codec", "speech.codec": "speech.head"}
     return [part for part in fit if pairs.get(part, part) in fit]
 
 
-def _speech(plan: Plan) -> tuple[object, object]:
-    return plan.parts().get("speech.head"), plan.parts().get("speech.codec")
+def _speech(model: ModelDescription) -> tuple[object, object]:
+    return model.parts.get("speech.head"), model.parts.get("speech.codec")
 
 
-def _is_whale(plan: Plan) -> bool:
+def _is_whale(model: ModelDescription) -> bool:
     """Say whether an audio encoder has the tensors of the published one: relative positions, fixed statistics."""
-    facts = plain(plan.parts()["audio.encoder"])
+    facts = plain(model.parts["audio.encoder"])
     return bool(facts["positions"] == "relative" and facts["normalisation"] == "fixed" and facts["embed"])
 
 
-def _is_plain(plan: Plan, part: str) -> bool:
+def _is_plain(model: ModelDescription, part: str) -> bool:
     """Say whether a vision part has the published one's tensors and no more: patches without a stem, Linears without a norm."""
-    facts = plain(plan.parts()[part])
+    facts = plain(model.parts[part])
     return facts.get("stem", ()) in ((), []) and facts.get("norm") is not True
 
 
@@ -108,26 +107,21 @@ def _is_file(config: object, name: str) -> bool:
     return name in FILES and isinstance(getattr(config, name), str)
 
 
-def _uses(plan: Plan) -> dict[str, str]:
-    used = {f"{branch}.{slot}": choice.use for branch, slots in plan.recipe.branches.items() for slot, choice in slots.items()}
-    return used | ({"backbone": plan.recipe.backbone.use} if plan.recipe.backbone else {})
-
-
-def _write_audio(plan: Plan, model: Named, folder: Path) -> None:
+def _write_audio(model: ModelDescription, tensors: Named, folder: Path) -> None:
     """Write the audio encoder's folder: train.yaml, statistics, and its tensors once more, as the original wants them."""
     import yaml
 
     folder.mkdir()
-    inside = {name.removeprefix(names.AUDIO): tensor.read() for name, tensor in model.items() if name.startswith(names.AUDIO)}
+    inside = {name.removeprefix(names.AUDIO): tensor.read() for name, tensor in tensors.items() if name.startswith(names.AUDIO)}
     torch.save(inside, folder / "final.pt")
     mean, istd = (inside[f"encoder.global_cmvn.{name}"].double() for name in ("mean", "istd"))
     squares = istd.pow(-2) + mean.square()  # sums over one frame
     _write_json(folder / "global_cmvn", {"mean_stat": mean.tolist(), "var_stat": squares.tolist(), "frame_num": 1})
-    settings = _train_yaml(plain(plan.parts()["audio.encoder"]), plain(plan.parts()["audio.projector"]), plan)
+    settings = _train_yaml(plain(model.parts["audio.encoder"]), plain(model.parts["audio.projector"]), model)
     (folder / "train.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
 
 
-def _train_yaml(encoder: Mapping[str, object], projector: Mapping[str, object], plan: Plan) -> dict[str, object]:
+def _train_yaml(encoder: Mapping[str, object], projector: Mapping[str, object], model: ModelDescription) -> dict[str, object]:
     dim, bins = encoder["dim"], encoder["mel_bins"]
     transformer = {"input-dim": dim, "output-dim": dim, "attention-dim": dim, "attention-heads": encoder["heads"],
                    "linear-units": encoder["ffn"], "num-blocks": encoder["layers"], "dropout-rate": encoder["dropout"],
@@ -145,7 +139,7 @@ def _train_yaml(encoder: Mapping[str, object], projector: Mapping[str, object], 
                               "encoder-layer-config": "subsampling-transformer"},
             "para_conf": {"subsampling": {f"subsampling-{key}": value for key, value in subsampling.items()},
                           "transformer": {f"transformer-{key}": value for key, value in transformer.items()}}},
-        "model_conf": {"enc_out_dim": dim, "llm_embed_dim": plan.backbone.dim if plan.backbone else None,
+        "model_conf": {"enc_out_dim": dim, "llm_embed_dim": model.parts["backbone"].dim,
                        "kernel_size": projector["kernel"], "adpter_type": "subsampling", "add_audio_bos_eos": False,
                        "activation_func": projector["activation"], "norm": projector["norm"], "freeze_encoder": True,
                        "freeze_adpter": False, "audio_prompt_finetune": prompts is not None, "audio_prompt_num": prompts},
@@ -166,9 +160,9 @@ def _vision(facts: Mapping[str, object]) -> dict[str, object]:
             "initializer_factor": facts["layer_scale"], "torch_dtype": "bfloat16"}
 
 
-def _config(plan: Plan, parts: list[str]) -> dict[str, object]:
+def _config(model: ModelDescription, parts: list[str]) -> dict[str, object]:
     """Give config.json with the original's keys: of a language model, and its own."""
-    llm, own = plain(plan.backbone), {part: plain(plan.parts()[part]) for part in parts}
+    llm, own = plain(model.parts.get("backbone")), {part: plain(model.parts[part]) for part in parts}
     model_type, architecture = TYPES[llm["model_type"]]
     ends = list(llm["ends"])
     config: dict[str, object] = {
@@ -190,35 +184,31 @@ def _config(plan: Plan, parts: list[str]) -> dict[str, object]:
     return config
 
 
-def _beyond(plan: Plan, folder: Path) -> dict[str, object]:
+def _beyond(model: ModelDescription, folder: Path, describe: Describe) -> dict[str, object]:
     """Give what the files as they are would be read wrongly without: whole parts (null: there is none), and keys of the top."""
-    own = _settings(plan)
+    own = _settings(model)
     try:
-        read = make(parse(recipe(opened(Vita(str(folder)))), "read back"))
+        read = describe(recipe(opened(Vita(str(folder)))))
     except OmnikitError:  # a part is not in the layout's files at all
-        return {"parts": own, "keys": _keys(plan)}
-    theirs, keys = _settings(read), _keys(read)
+        return {"parts": own, "keys": model.settings}
+    theirs, keys = _settings(read), read.settings
     if not own.get("speech.codec", {}).get("voice", True) and "speech.codec" in theirs:
         own["speech.codec"]["voice"] = theirs["speech.codec"]["voice"]  # which it learnt, and which the layout has as settings
     parts: dict[str, object] = {part: choice for part, choice in own.items() if choice != theirs.get(part)}
     parts |= {part: None for part in theirs if part not in own}
-    differing = {key: value for key, value in _keys(plan).items() if value != keys[key]}
+    differing = {key: value for key, value in model.settings.items() if value != keys[key]}
     return {key: value for key, value in (("parts", parts), ("keys", differing)) if value}
 
 
-def _settings(plan: Plan) -> dict[str, dict[str, object]]:
+def _settings(model: ModelDescription) -> dict[str, dict[str, object]]:
     """Give part → how a recipe writes it, with every field; nothing that names files."""
-    uses, found = _uses(plan), {}
-    for part, config in plan.parts().items():
+    found = {}
+    for part, config in model.parts.items():
         config = replace(config, **{f.name: None for f in fields(config) if _is_file(config, f.name)})
         if part == "backbone":
-            config = replace(config, tokenizer="", template=plan.recipe.template or config.template)
-        found[part] = {"use": uses[part], **plain(config)}
+            config = replace(config, tokenizer="", template=model.template_name or config.template)
+        found[part] = {"use": model.uses[part], **plain(config)}
     return dict(sorted(found.items()))  # in one order, whatever that of the recipe is
-
-
-def _keys(plan: Plan) -> dict[str, object]:
-    return {"system": plan.recipe.system, "generate": plain(plan.recipe.generate)}
 
 
 def _write_json(path: Path, values: object) -> None:

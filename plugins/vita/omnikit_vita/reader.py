@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from omnikit.contracts.types import Message, Part, Sample
 from omnikit.errors import DataError, nearest
-from omnikit.types import Message, Part, Sample
 from omnikit_vita.config import VitaJson
 from omnikit_vita.listing import Listing
 from omnikit_vita.places import Places

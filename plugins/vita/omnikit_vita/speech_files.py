@@ -12,9 +12,9 @@ from typing import cast
 
 import torch
 
-from omnikit.data.tensors import mapping, torch_file
+from omnikit.contracts.types import Stored
 from omnikit.errors import RunError
-from omnikit.types import Stored
+from omnikit.store.tensors import mapping, torch_file
 from omnikit_vita import ticodec_files
 from omnikit_vita.nar_ar import NarAr
 from omnikit_vita.ticodec import TiCodec

@@ -7,7 +7,7 @@ from fractions import Fraction
 from math import prod
 from typing import TYPE_CHECKING, Literal
 
-from omnikit.specs import CodecSpec
+from omnikit.contracts.specs import CodecSpec
 
 if TYPE_CHECKING:
     from torch import nn

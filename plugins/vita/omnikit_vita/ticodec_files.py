@@ -15,9 +15,9 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from omnikit.data.tensors import in_memory, mapping, read_json, torch_file
+from omnikit.contracts.types import Stored
 from omnikit.errors import RunError
-from omnikit.types import Stored
+from omnikit.store.tensors import in_memory, mapping, read_json, torch_file
 from omnikit_vita.ticodec import TiCodec
 
 SETTINGS, WEIGHTS = "model.json", "final.pt"

@@ -12,8 +12,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.utils import parametrize
 
+from omnikit.contracts.types import Reconstruction
 from omnikit.errors import ConfigError, DataError, RunError
-from omnikit.types import Reconstruction
 from omnikit_vita import ticodec_files, ticodec_layers
 from omnikit_vita.ticodec import TiCodec
 from omnikit_vita.ticodec_overlap import Overlapped
@@ -99,7 +99,7 @@ class TiCodecModel(nn.Module):
     # ---- training ----
 
     def reconstruct(self, waves: Tensor, *, quantise: bool = True) -> Reconstruction:
-        """Waves [B, N], N whole frames, through the codes and back; see omnikit.protocols.TrainableCodec.
+        """Waves [B, N], N whole frames, through the codes and back; see omnikit.contracts.protocols.TrainableCodec.
 
         Raises:
             DataError: in training mode, a batch of one; voices are normed over a batch.

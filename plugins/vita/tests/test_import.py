@@ -16,12 +16,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from omnikit.cli import main
-from omnikit.data.tensors import in_memory
-from omnikit.data.text import copy_tokenizer
 from omnikit.errors import RunError
 from omnikit.model import OmniModel
-from omnikit.plan import make
-from omnikit.recipe import parse
+from omnikit.plan.plan import make
+from omnikit.recipe.recipe import parse
+from omnikit.store.tensors import in_memory
+from omnikit.store.tokenizer_files import copy_tokenizer
 
 GOLDENS = Path(__file__).parents[3] / "tests" / "parity" / "goldens"
 Weights = dict[str, Tensor]

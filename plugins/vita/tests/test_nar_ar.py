@@ -11,10 +11,10 @@ from omnikit_vita.nar_ar_layers import turning
 from omnikit_vita.nar_ar_model import NarArHead, Text
 from torch import Tensor
 
+from omnikit.contracts.specs import CodecSpec, FeatureSpec
+from omnikit.contracts.streaming import SpeakingHead
+from omnikit.contracts.types import Features, Targets
 from omnikit.errors import DataError
-from omnikit.specs import CodecSpec, FeatureSpec
-from omnikit.streaming import SpeakingHead
-from omnikit.types import Features, Targets
 
 SIZES = NarAr(dim=16, layers=2, heads=2, ffn=24, limit=12)
 CODES, PARTS = 10, 2

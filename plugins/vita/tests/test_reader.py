@@ -8,9 +8,9 @@ from omnikit_vita.config import VitaJson
 from omnikit_vita.listing import Listing
 from omnikit_vita.reader import VitaReader
 
+from omnikit.contracts.configs import ReaderConfig
+from omnikit.contracts.types import Message, Part
 from omnikit.errors import DataError
-from omnikit.protocols import ReaderConfig
-from omnikit.types import Message, Part
 
 
 def turns(*texts: str) -> list[dict[str, str]]:

@@ -11,10 +11,10 @@ from omnikit_vita.ticodec import TiCodec
 from omnikit_vita.ticodec_model import TiCodecModel
 from omnikit_vita.ticodec_quantizer import Codebook, Losses
 
-from omnikit.data.tensors import in_memory
+from omnikit.contracts.configs import CodecConfig
 from omnikit.errors import ConfigError, DataError, RunError
-from omnikit.protocols import CodecConfig
-from omnikit.schema import construct
+from omnikit.recipe.schema import construct
+from omnikit.store.tensors import in_memory
 
 CONF = Path(__file__).parents[1] / "omnikit_vita" / "conf" / "codec"
 SMALL = TiCodec(codes=16, dim=32, channels=32, rates=(4, 3), kernels=(8, 5), block_kernels=(3, 5),

@@ -12,8 +12,8 @@ from omnikit_vita.ticodec_overlap import Overlapped, quiet
 from omnikit_vita.ticodec_streaming import Exact
 from torch import Tensor
 
+from omnikit.contracts.streaming import StreamingCodec
 from omnikit.errors import DataError
-from omnikit.streaming import StreamingCodec
 
 SMALL = TiCodec(codes=16, dim=32, channels=32, rates=(4, 3), kernels=(8, 5), block_kernels=(3, 5),
                 block_dilations=((1, 2), (1, 3)), encoder_channels=8, global_dim=16, global_groups=2, global_codes=8,

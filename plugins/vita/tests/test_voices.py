@@ -14,11 +14,11 @@ from omnikit_vita.ticodec import TiCodec
 from omnikit_vita.ticodec_model import TiCodecModel
 
 from omnikit.cli import main
-from omnikit.data.media import save_audio
+from omnikit.data.media.audio import save_audio
 from omnikit.errors import DataError, RunError
-from omnikit.inference import runs
+from omnikit.inference import builder_runs
 from omnikit.inference.voices import extract, read, use
-from omnikit.plan import Outlet
+from omnikit.plan.plan import Outlet
 
 SMALL = TiCodec(codes=16, dim=32, channels=32, rates=(4, 3), kernels=(8, 5), block_kernels=(3,), block_dilations=((1, 2),),
                 encoder_channels=8, global_dim=16, global_groups=4, global_codes=32, global_hidden=4, sample_rate=8000)
@@ -113,7 +113,7 @@ def test_codec_without_voices_is_refused(sound: Path) -> None:
 def test_command_keeps_a_voice(sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                capsys: pytest.CaptureFixture[str]) -> None:
     codec = build()
-    monkeypatch.setattr(runs.OpenedRuns, "codec", lambda self, run: (outlet(codec), codec))
+    monkeypatch.setattr(builder_runs.OpenedRuns, "codec", lambda self, run: (outlet(codec), codec))
     assert main(["voice", "extract", str(sound), "--out", str(tmp_path / "a.json"), "some/run"]) == 0
     kept = json.loads((tmp_path / "a.json").read_text())
     assert kept["voice"] == codec.listen(torch.from_numpy(wave_of(sound))).tolist() and kept["sample_rate"] == 8000
@@ -135,6 +135,6 @@ def test_command_refuses(words: list[str], sentence: str, tmp_path: Path, monkey
 
 
 def wave_of(path: Path) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    from omnikit.data.media import load_audio
+    from omnikit.data.media.audio import load_audio
 
     return load_audio(path, 8000)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from omnikit.contracts.specs import FeatureSpec, SignalSpec
 from omnikit.errors import DataError
-from omnikit.specs import FeatureSpec, SignalSpec
 
 if TYPE_CHECKING:
     from omnikit_whisper.model import WhisperEncoder

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from omnikit.contracts.types import Features, Signal
 from omnikit.errors import DataError
-from omnikit.types import Features, Signal
 from omnikit_whisper.config import SAMPLE_RATE, Whisper
 from omnikit_whisper.mel import blank, log_mel
 from omnikit_whisper.weights import load_weights

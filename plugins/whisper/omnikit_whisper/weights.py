@@ -4,8 +4,8 @@ from pathlib import Path
 
 from torch import nn
 
-from omnikit.data.tensors import fill, in_folder
-from omnikit.types import Stored
+from omnikit.contracts.types import Stored
+from omnikit.store.tensors import fill, in_folder
 
 PREFIXES = ("model.encoder.", "encoder.")  # WhisperForConditionalGeneration, WhisperModel
 ADVICE = ("whisper's field `weights` must name a folder with a Whisper model of transformers, or be null for random"

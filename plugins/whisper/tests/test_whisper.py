@@ -13,10 +13,11 @@ from safetensors.torch import save_file
 from torch.testing import assert_close
 from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
 
-from omnikit import choices, registry
+from omnikit import registry
+from omnikit.contracts.configs import EncoderConfig
+from omnikit.contracts.types import Signal
 from omnikit.errors import DataError, RunError
-from omnikit.protocols import EncoderConfig
-from omnikit.types import Signal
+from omnikit.recipe import presets
 
 TINY = {"dim": 16, "layers": 2, "heads": 2, "ffn": 24, "mel_bins": 80}
 
@@ -250,14 +251,14 @@ def test_broken_weights_are_a_sentence(tmp_path: Path) -> None:
     ],
 )
 def test_preset_has_the_published_size(preset: str, sizes: tuple[int, ...]) -> None:
-    values = choices.chosen("encoder", preset)
+    values = presets.chosen("encoder", preset)
     config = registry.component("encoder", values.pop("use"))(**values)
     assert (config.dim, config.layers, config.heads, config.mel_bins) == sizes
     assert (config.ffn, config.output.count) == (4 * config.dim, 1500)
 
 
 def test_tiny_preset_keeps_true_lengths_and_augments() -> None:
-    values = choices.chosen("encoder", "whisper_tiny_random")
+    values = presets.chosen("encoder", "whisper_tiny_random")
     assert (values["dim"], values["layers"], values["heads"], values["seconds"]) == (128, 3, 4, None)
     assert values["time_masks"] and values["frequency_masks"] and values["gain_db"]
 

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from parity.case import Case
 
-from omnikit.data.pictures import coloured, fitted, grid, grids, squared, tile_count, tiles
-from omnikit.specs import PictureSpec
+from omnikit.contracts.specs import PictureSpec
+from omnikit.data.media.image import coloured, fitted, grid, grids, squared, tile_count, tiles
 
 
 def matches(case: Case) -> bool:

@@ -7,7 +7,7 @@ from omnikit_internvit.model import InternVitEncoder, fit_positions, pixel_shuff
 from parity.case import Case, ReplayError
 from torch import nn
 
-from omnikit.types import Features, Signal
+from omnikit.contracts.types import Features, Signal
 
 TOWER, PROJECTOR = "model.vision_tower.vision_tower.", "model.mm_projector."
 NORMS = {"layer_norm": "layer", "rms_norm": "rms"}

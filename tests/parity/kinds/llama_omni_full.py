@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 import omnikit
 from omnikit.cli import main as command
-from omnikit.data.collate import padded
+from omnikit.contracts.types import Batch, Features, Signal, Targets
+from omnikit.data.batch.collate import padded
 from omnikit.inference.generate import Generated, Sampling, codes, generate, steps
 from omnikit.inference.speech import Speech
 from omnikit.model import OmniModel, Taps
-from omnikit.plan import Outlet
-from omnikit.types import Batch, Features, Signal, Targets
+from omnikit.plan.plan import Outlet
 
 MARK = -200  # stands for one clip in a case's ids
 IGNORED = -100  # in a case's labels and units

@@ -8,14 +8,14 @@ from typing import Any
 
 from parity.case import Case, ReplayError
 
-from omnikit.choices import read_mapping
-from omnikit.data.pieces import encode
-from omnikit.data.templates import Segment, prompt, render
-from omnikit.data.tokenizer import load
+from omnikit.contracts.specs import Template
+from omnikit.contracts.types import Message, Part
+from omnikit.data.text.templates import Segment, prompt, render
+from omnikit.data.text.tokenise import encode
+from omnikit.data.text.tokenizer import load
+from omnikit.recipe.presets import read_mapping
+from omnikit.recipe.schema import construct
 from omnikit.registry import preset
-from omnikit.schema import construct
-from omnikit.specs import Template
-from omnikit.types import Message, Part
 
 MARK = "<speech>"
 ROLES = {"human": "user", "gpt": "assistant", "user": "user", "assistant": "assistant"}

@@ -7,7 +7,7 @@ from omnikit_whisper.config import SAMPLE_RATE, Whisper
 from parity.case import Case, ReplayError
 from torch import Tensor
 
-from omnikit.types import Signal
+from omnikit.contracts.types import Signal
 
 
 def matches(case: Case) -> bool:

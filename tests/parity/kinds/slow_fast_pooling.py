@@ -4,8 +4,8 @@ import re
 
 from parity.case import Case
 
+from omnikit.contracts.specs import PictureSpec
 from omnikit.model import pooled
-from omnikit.specs import PictureSpec
 
 
 def matches(case: Case) -> bool:

@@ -11,7 +11,7 @@ from parity.case import Case
 from parity.kinds.whale import ENCODER, PROJECTOR, adapter, load, same, settings
 from torch import Tensor, nn
 
-from omnikit.types import Features, Signal
+from omnikit.contracts.types import Features, Signal
 
 CUTS = (0, 1, 700, 3000, 3000, 9999)  # samples; where the wave is cut must not matter
 

@@ -12,7 +12,7 @@ from omnikit_vita.ticodec_model import TiCodecModel
 from parity.case import Case, ReplayError
 from torch import Tensor
 
-from omnikit.schema import construct, plain
+from omnikit.recipe.schema import construct, plain
 
 ROW = "quantizer.quantizer_modules_globaltokens.0.embedding.weight"
 

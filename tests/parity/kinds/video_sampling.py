@@ -2,7 +2,7 @@
 
 from parity.case import Case
 
-from omnikit.data.films import Film, by_rate
+from omnikit.data.media.video import Film, by_rate
 from omnikit.errors import DataError
 
 

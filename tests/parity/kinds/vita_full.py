@@ -14,10 +14,10 @@ from tokenizers.models import WordLevel
 from torch import Tensor, nn
 
 import omnikit
-from omnikit.data.collate import padded
+from omnikit.contracts.types import Batch, Features, Signal, Targets
+from omnikit.data.batch.collate import padded
 from omnikit.inference.generate import Sampling, generate
 from omnikit.model import OmniModel, Taps
-from omnikit.types import Batch, Features, Signal, Targets
 
 MARKS = {-200: "vision", -500: "audio"}  # in a case's ids
 IGNORED = -100

@@ -16,16 +16,16 @@ from parity.made_up import RATE, SIDE, plan_of
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from omnikit.choices import read_mapping
-from omnikit.data.collate import Collator
-from omnikit.data.pieces import encode
-from omnikit.data.templates import PADDING, Segment, labels, prompt, render
-from omnikit.data.tokenizer import load
+from omnikit.contracts.specs import Template
+from omnikit.contracts.types import Batch, Message, Part, Sample
+from omnikit.data.batch.collate import Collator
+from omnikit.data.text.templates import PADDING, Segment, labels, prompt, render
+from omnikit.data.text.tokenise import encode
+from omnikit.data.text.tokenizer import load
 from omnikit.model import OmniModel, Taps
+from omnikit.recipe.presets import read_mapping
+from omnikit.recipe.schema import construct
 from omnikit.registry import preset
-from omnikit.schema import construct
-from omnikit.specs import Template
-from omnikit.types import Batch, Message, Part, Sample
 
 TEMPLATES = {"qwen2p5_instruct": "qwen2p5_vita"}  # where the published name is another's
 STATES = {"audio": "audio query", "noise": "noise", "text": "text query"}  # our word → of the case's

@@ -10,7 +10,7 @@ from omnikit_vita.nar_ar_model import NarArHead, Text
 from parity.case import Case, ReplayError
 from torch import Tensor
 
-from omnikit.types import Features, Targets
+from omnikit.contracts.types import Features, Targets
 
 IGNORED = -1  # in a case's codes
 

@@ -14,7 +14,7 @@ from parity.case import Case, ReplayError
 from parity.kinds import ticodec, vita_speech_decoder
 from torch import Tensor
 
-from omnikit.types import Features
+from omnikit.contracts.types import Features
 
 CHUNK, PADDING, WINDOW, THRESHOLD = 40, 10, 2401, 0.01  # of the original's function, where a run does not say
 

@@ -12,7 +12,7 @@ from parity.case import Case
 from parity.kinds.whale import ENCODER, PROJECTOR, adapter, load, mask, same, settings
 from torch import Tensor, nn
 
-from omnikit.types import Features
+from omnikit.contracts.types import Features
 
 ROOT = "model.audio_encoder."
 

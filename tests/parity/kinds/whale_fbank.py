@@ -9,8 +9,8 @@ from parity.case import Case
 from torch import Tensor
 from torchaudio.transforms import Resample
 
+from omnikit.contracts.types import Signal
 from omnikit.errors import DataError
-from omnikit.types import Signal
 
 IDENTITY = ([0.0], [1.0])  # mean and inverse deviation
 

@@ -1,0 +1,138 @@
+"""Roles: what the module that a component builds can do; its configuration is in omnikit.contracts.configs.
+
+A plugin needs none of these as a base class; they say what the toolkit will call. `state` is what changes between chunks;
+streaming members (`init_state`, `step`) belong to components that claim to stream (omnikit.contracts.streaming).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Generator, Tensor
+
+    from omnikit.contracts.types import Features, Reconstruction, Sample, Signal, Targets
+
+
+class Encoder(Protocol):
+    """nn.Module; features of a signal, at rest beyond `lengths`."""
+
+    def __call__(self, signal: Signal) -> Features: ...
+
+
+class Projector(Protocol):
+    """nn.Module; features to features."""
+
+    def __call__(self, features: Features) -> Features: ...
+
+
+class Backbone(Protocol):
+    """nn.Module around a causal language model.
+
+    Source of the padding rule: rows are padded on the right in training and on the left in generation; `mask` is True = valid,
+    and positions count valid tokens only.
+    """
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """tokens [B, L] to vectors [B, L, D]."""
+
+    def __call__(self, inputs: Tensor, mask: Tensor, documents: Tensor | None = None) -> Tensor:
+        """inputs [B, L, D] and mask [B, L] bool to hidden [B, L, D] (after the final norm).
+
+        `documents` [B, L] int64 come only where the configuration `packs`: the number of the conversation that each place
+        belongs to, 0 for padding. A conversation sees itself only, and its positions begin at 0.
+        """
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """hidden [..., D] to logits [..., V]."""
+
+    def init_state(self, batch: int) -> object: ...
+    def step(self, inputs: Tensor, mask: Tensor, state: object) -> tuple[Tensor, object]:
+        """New inputs [B, N, D] after what `state` holds; mask [B, past + N]; gives hidden [B, N, D]."""
+
+
+class Head(Protocol):
+    """nn.Module; a loss for training and ids for inference."""
+
+    def loss(self, features: Features, targets: Targets) -> Tensor:
+        """Scalar float32, a mean over the targets of the batch; raises DataError where a target cannot be reached."""
+
+    def decode(self, features: Features) -> list[list[int]]:
+        """Greedy ids of each row."""
+
+
+class Codec(Protocol):
+    """nn.Module; waves [N] float32 in [-1, 1] at spec.sample_rate, codes [T] int64 (runs merged where the spec says so)."""
+
+    def encode(self, wave: Tensor) -> Tensor: ...
+    def decode(self, codes: Tensor) -> Tensor: ...
+
+
+class LabellingCodec(Codec, Protocol):
+    """A codec that makes codes of waves and says which frame has which; a vocoder learns from it."""
+
+    def label(self, wave: Tensor) -> Tensor:
+        """Wave [N] to one code per frame [T] int64, runs not merged; frame t begins at second t / spec.rate."""
+
+
+class Vocoder(Codec, Protocol):
+    """A codec that speaks codes and learns to by gradients (`objective: vocoder`)."""
+
+    def generate(self, codes: Tensor) -> Tensor:
+        """One code per frame [B, T] to waves [B, T x samples of a frame]."""
+
+    def log_durations(self, codes: Tensor, mask: Tensor) -> Tensor:
+        """Merged codes [B, T], mask [B, T] True = valid, to log(frames + 1) [B, T]; not asked for where runs are not merged."""
+
+
+class TrainableCodec(Codec, Protocol):
+    """A codec that learns encoder, quantisers and decoder together by gradients (`objective: codec`); its configuration is a
+    VocoderConfig.
+
+    While it learns, it counts which codes were drawn and keeps some of the vectors they were drawn for, neither of which its
+    weights file holds.
+    """
+
+    def reconstruct(self, waves: Tensor, *, quantise: bool = True) -> Reconstruction:
+        """Waves [B, N], N whole frames, through the codes and back, with gradients for all parts (straight through the codes).
+
+        Without `quantise` vectors pass the quantisers unchanged: no codes, no losses. In training mode the codes are counted.
+        """
+
+    def usage(self) -> dict[str, float]:
+        """Give the share of each codebook (or group of them) that was drawn since the last `revive`, by its name."""
+
+    def revive(self, generator: Generator) -> int:
+        """Give each code that nobody drew since the last call a vector that the encoder gave since; give how many did."""
+
+
+class FittedCodec(Codec, Protocol):
+    """A codec that is fitted rather than trained by gradients alone (`objective: units`)."""
+
+    def fit(self, waves: Sequence[Tensor], generator: Generator, progress: Callable[[float], None]) -> dict[str, float]:
+        """Fit to waves; call `progress` with the finished share; give numbers for the stage's record."""
+
+
+class Reader(Protocol):
+    """Samples by index; a broken row raises DataError when it is asked for.
+
+    - problems(index), where a reader has it: all that is wrong with a row, as DataErrors with kinds, for `omnikit data check`.
+    """
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> Sample: ...
+
+
+class TTS(Protocol):
+    """Speaks text in-process."""
+
+    @property
+    def version(self) -> str:
+        """What makes the samples; part of the name under which they are kept."""
+
+    def speak(self, text: str, voice: str, speed: int, pitch: int) -> tuple[NDArray[np.float32], int]: ...
+    def voices(self) -> Iterator[str]: ...

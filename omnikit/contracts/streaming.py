@@ -1,0 +1,75 @@
+"""Roles of components that stream: `state` holds all that changes between chunks, and any chunking gives the same.
+
+As in omnikit.contracts.protocols, no component needs these as a base class.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from omnikit.contracts.protocols import Codec, Encoder, Head, Projector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from omnikit.contracts.types import Features, Signal
+
+
+@runtime_checkable
+class StreamingEncoder(Encoder, Protocol):
+    """An encoder that hears in chunks, equally much in each row; its features, joined, are those of the whole clip."""
+
+    def init_state(self, batch: int) -> object: ...
+    def step(self, signal: Signal, state: object, *, last: bool = False) -> tuple[Features, object]:
+        """New samples [B, N] after what `state` holds; gives the vectors they complete, with `last` all that are left."""
+
+
+@runtime_checkable
+class StreamingProjector(Projector, Protocol):
+    """A projector of features as they come, equally many in each row; its vectors, joined, are those of all features."""
+
+    def init_state(self, batch: int) -> object: ...
+    def step(self, features: Features, state: object, *, last: bool = False) -> tuple[Features, object]: ...
+
+
+@runtime_checkable
+class StreamingHead(Head, Protocol):
+    """A head that gives its ids while the answer is being written; any chunking gives the ids that `decode` gives."""
+
+    def init_state(self, batch: int) -> object:
+        """Give the state of `batch` answers of which nothing was seen."""
+
+    def step(self, features: Features, state: object) -> tuple[list[list[int]], object]:
+        """New features [B, N, D] after what `state` has seen; gives each row's new ids. May change `state`."""
+
+
+class Utterance(Protocol):
+    """The codes of one sentence, each made when it is asked for; `cut` says, when they have ended, that a limit ended them."""
+
+    cut: bool
+
+    def __iter__(self) -> Iterator[int]: ...
+
+
+@runtime_checkable
+class SpeakingHead(Head, Protocol):
+    """A head that reads a sentence whole and then gives its codes one by one; the same as `decode` gives for it."""
+
+    def speak(self, features: Features, context: Features | None = None) -> Utterance:
+        """Begin a sentence [1, N, D]; `context` [1, M, D] are hidden states, for heads whose configuration wants them."""
+
+
+@runtime_checkable
+class StreamingCodec(Codec, Protocol):
+    """A codec whose wave goes on from segment to segment; the pieces, joined, are the wave that `decode` gives."""
+
+    def init_state(self, batch: int) -> object:
+        """Give the state of one wave of which nothing was spoken; `batch` is 1."""
+
+    def step(self, codes: Tensor, state: object, *, last: bool = False) -> tuple[Tensor, object]:
+        """New codes [N] after what `state` holds; gives the wave [M] that no later code can change. May change `state`.
+
+        `last` says that no code follows: all that is left is spoken, and the state is as new.
+        """

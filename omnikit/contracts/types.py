@@ -1,0 +1,240 @@
+"""What flows between components at run time: tensors with their lengths, and samples of data.
+
+Imports no torch at run time, so that light modules may name these types.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+
+@dataclass
+class Signal:
+    """A padded batch of raw input.
+
+    Args:
+        data: [B, N] mono waveforms in [-1, 1], or [B, ...] items without time.
+        lengths: [B] valid samples (items) of each row, int64.
+    """
+
+    data: Tensor
+    lengths: Tensor
+
+
+@dataclass
+class Features:
+    """A padded batch of vectors.
+
+    Args:
+        data: [B, T, D].
+        lengths: [B] valid vectors of each row, int64; what lies beyond is undefined.
+        rate: vectors per second; None where a row has a fixed count.
+    """
+
+    data: Tensor
+    lengths: Tensor
+    rate: Fraction | None = None
+
+
+@dataclass
+class Targets:
+    """What a head shall give.
+
+    Args:
+        ids: [B, U] int64 (or [B, U, Q] for Q codebooks); padding is -100.
+        lengths: [B] valid ids of each row, int64.
+    """
+
+    ids: Tensor
+    lengths: Tensor
+
+
+@dataclass
+class Batch:
+    """One padded batch, ready for OmniModel. Lists are known on the host, so that no step waits for the accelerator.
+
+    A row holds one conversation, or several where rows are packed: then C conversations stand in B rows, and `documents`,
+    `homes` and `written` are there.
+
+    Args:
+        tokens: [B, L] int64; at slots and padding the id is 0. B is 0 where no head needs the backbone.
+        lengths: [B] valid positions, slots included.
+        answers: [C, U] int64, positions in their row of a conversation's supervised tokens in order (each answer's end
+            included); padding is 0. C is B unless rows are packed.
+        answer_lengths: [C] supervised tokens of each conversation.
+        signals: for each input branch its signals in order of appearance, B' of them.
+        slots: for each input branch [S] int64, place (row * L + position) of each projected vector, in order.
+        counts: for each input branch how many vectors each of its signals takes; they sum to S.
+        rows: for each input branch the conversation that each of its signals stands in.
+        targets: for each output branch what its head shall give: one row for each conversation, or for each signal of the
+            branch that the head taps; absent if no row has any. In a packed batch, targets of a loss by token are one row.
+        ids: the conversations' names, for errors.
+        documents: [B, L] int64, the number from 1 of the conversation within its row that each place belongs to; 0 is padding.
+        homes: [C] int64, the row that each conversation stands in.
+        written: [S] int64, places (row * L + position) of all supervised tokens, one conversation after another.
+        texts: for each output branch that taps the embedding table the ids of its spoken answers' words; row for row they
+            belong to its targets, of which a conversation has as many as it has spoken answers.
+    """
+
+    tokens: Tensor
+    lengths: Tensor
+    answers: Tensor
+    answer_lengths: Tensor
+    signals: dict[str, Signal]
+    slots: dict[str, Tensor]
+    counts: dict[str, list[int]]
+    rows: dict[str, list[int]]
+    targets: dict[str, Targets]
+    ids: list[str]
+    documents: Tensor | None = None
+    homes: Tensor | None = None
+    written: Tensor | None = None
+    texts: dict[str, Targets] = field(default_factory=dict)
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """Give the batch with every tensor changed."""
+        documents, homes, written = (None if tensor is None else change(tensor)
+                                     for tensor in (self.documents, self.homes, self.written))
+        return Batch(change(self.tokens), change(self.lengths), change(self.answers), change(self.answer_lengths),
+                     {k: Signal(change(v.data), change(v.lengths)) for k, v in self.signals.items()},
+                     {k: change(v) for k, v in self.slots.items()}, self.counts, self.rows,
+                     {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.targets.items()}, self.ids,
+                     documents, homes, written,
+                     {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.texts.items()})
+
+    def pin_memory(self) -> Batch:
+        """Give the batch in memory that a GPU copies from without waiting; a DataLoader asks for it by this name."""
+        return self.mapped(lambda tensor: tensor.pin_memory())
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What a codec makes of waves while it learns.
+
+    Args:
+        waves: [B, N], as long as what was given.
+        codes: [B, T, Q] int64, one per frame and codebook; None where nothing was quantised.
+        losses: scalars, each a mean, unweighted: "codebook" (the codes move to the vectors; absent where codes are moving
+            averages) and "commitment" (the vectors move to the codes), over all quantisers; empty where nothing was quantised.
+    """
+
+    waves: Tensor
+    codes: Tensor | None
+    losses: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One piece of a message.
+
+    Args:
+        type: "text", "audio", "image" or "video"; "prompt" is a place for learned vectors.
+        text: the text of a text part; for audio, what is said in it, and for a picture, what it shows (empty: nothing; None:
+            unknown).
+        path: the media file, if the data lies in one.
+        audio: [N] mono waveform in [-1, 1] at `sample_rate`, if the data is at hand.
+        pixels: [H, W, 3] uint8 of an image or [F, H, W, 3] of a video at `frame_rate`, if the data is at hand.
+        frame_rate: of `pixels`, frames per second.
+        codes: codec ids of an audio part, where the data brings them.
+    """
+
+    type: str
+    text: str | None = None
+    path: str | None = None
+    audio: NDArray[np.float32] | None = None
+    sample_rate: int = 16000
+    codes: tuple[int, ...] | None = None
+    pixels: NDArray[np.uint8] | None = None
+    frame_rate: float = 25.0
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a conversation.
+
+    Args:
+        role: "system", "user" or "assistant".
+        state: of an answer, what the model takes the question for, where the row says it: "noise" is not meant for it. None:
+            "audio" if the question before holds some, else "text".
+        cut: of an answer, True where it breaks off: the token that ends an answer is left out.
+    """
+
+    role: str
+    content: tuple[Part, ...]
+    state: str | None = None
+    cut: bool = False
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One conversation of a dataset; `facts` are free words about it (kind of question, voice), used by evaluation."""
+
+    id: str
+    messages: tuple[Message, ...]
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor that lies in a file and is read when asked for: a checkpoint larger than the memory passes piece by piece.
+
+    Args:
+        name: what its file calls it.
+        file: where it lies.
+        dtype: torch's word for its number format, float16.
+        read: gives it, on the CPU.
+    """
+
+    name: str
+    file: Path
+    shape: tuple[int, ...]
+    dtype: str
+    read: Callable[[], Tensor]
+
+
+@dataclass(frozen=True)
+class Published:
+    """What the files of a published checkpoint hold, by our parts and names.
+
+    Args:
+        tensors: part → our name → tensor; under "other" what belongs to no part.
+        aside: part → tensors that are left out on purpose, as the layout's own loader does.
+        original: gives the name in the files for a part and our name.
+        homes: part → the file or flag that its tensors come from, for sentences.
+    """
+
+    tensors: dict[str, dict[str, Stored]]
+    aside: dict[str, list[Stored]]
+    original: Callable[[str, str], str]
+    homes: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a builder made.
+
+    Args:
+        rows: rows of the dataset.
+        rejected: reason → entries of the source that were left out for it.
+        made: rows (or waves) that this call made; the others were found finished.
+        question_seconds: sound of all questions.
+        answer_seconds: sound of all answers.
+        provides: what every row holds, in a reader's words.
+    """
+
+    rows: int
+    rejected: dict[str, int]
+    made: int
+    question_seconds: float
+    answer_seconds: float
+    provides: tuple[str, ...]

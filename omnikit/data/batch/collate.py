@@ -1,0 +1,267 @@
+"""Samples become one padded batch: tokens, places for vectors, signals, targets. Runs no model but the codec's encoder.
+
+Every count is known from the contracts before the model runs, so a batch is exact and what does not fit names its row.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from omnikit.contracts.configs import HeadConfig
+from omnikit.contracts.types import Batch, Part, Sample, Targets
+from omnikit.data.batch.codes import Codes
+from omnikit.data.batch.signals import Item, items_of, questions, signal, signals, spoken, waveform
+from omnikit.data.text.spoken_text import Words, spoken_answers
+from omnikit.data.text.templates import PADDING, Segment, labels, prompt, render, said
+from omnikit.data.text.tokenise import Piece, encode
+from omnikit.data.text.tokenizer import Tokenizer, load
+from omnikit.errors import ConfigError, DataError
+from omnikit.plan.plan import Inlet, Plan
+
+
+@dataclass
+class Row:
+    """One sample before padding; `answers` are positions of supervised tokens, `slots` positions of vectors.
+
+    `signals`, `counts` and `heard` (what is said) belong together, branch by branch: one each for a sound, a tile or a frame.
+    `media` are branch and number of signals of each part, `pieces` what the tokens and places were made of, in order; only
+    omnikit.data.inspect looks at them.
+    """
+
+    id: str
+    tokens: list[int] = field(default_factory=list)
+    answers: list[int] = field(default_factory=list)
+    slots: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    counts: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    signals: dict[str, list[Item]] = field(default_factory=lambda: defaultdict(list))
+    heard: dict[str, list[str | None]] = field(default_factory=lambda: defaultdict(list))
+    media: list[tuple[str, int]] = field(default_factory=list)
+    pieces: list[Piece] = field(default_factory=list)
+
+
+class Collator:
+    """Makes batches for some of a plan's output branches.
+
+    Args:
+        plan: the wiring; its tokenizer writes prompts and answers, a head's own (if it has one) writes transcripts.
+        wanted: output branches whose targets are made, and whose taps decide what is read of a sample.
+        codes: branch → what encodes the answers' waveforms for it; a branch without one takes the rows' codes.
+        asking: True makes no targets, and of a conversation renders the prompt only.
+
+    Raises:
+        ConfigError: the tokenizer fits neither the template nor the backbone.
+    """
+
+    def __init__(self, plan: Plan, wanted: Sequence[str], codes: Mapping[str, Codes] | None = None, *,
+                 asking: bool = False) -> None:
+        self.plan, self.codes, self.asking = plan, codes or {}, asking
+        self.tokenizer = load(plan.tokenizer) if plan.tokenizer else None
+        _check_tokenizer(plan, self.tokenizer)
+        self.wanted = () if asking else tuple(wanted)
+        outlets = [plan.outputs[name] for name in wanted]
+        taps = {outlet.head.tap for outlet in outlets}
+        self.speaks = any(outlet.needs_states for outlet in outlets)
+        self.words = {outlet.name: Words(outlet, self.tokenizer) for outlet in outlets
+                      if outlet.reads_words and self.tokenizer and not asking}
+        self.inlets = list(plan.inputs.values()) if self.speaks else [i for i in plan.inputs.values() if _feeds(i, taps)]
+
+    def __call__(self, samples: Sequence[Sample]) -> Batch:
+        """Make one batch; raises DataError naming the row that does not fit."""
+        rows = [self.row(sample) for sample in samples]
+        length = max((len(row.tokens) for row in rows), default=0)
+        speaking = rows if self.speaks else []
+        branches = [inlet.name for inlet in self.inlets if any(row.signals[inlet.name] for row in rows)]
+        return Batch(
+            tokens=padded([row.tokens for row in speaking], 0),
+            lengths=torch.tensor([len(row.tokens) for row in speaking], dtype=torch.int64),
+            answers=padded([row.answers for row in speaking], 0),
+            answer_lengths=torch.tensor([len(row.answers) for row in speaking], dtype=torch.int64),
+            signals={name: signal([item for row in rows for item in row.signals[name]]) for name in branches},
+            slots={name: torch.tensor([index * length + place for index, row in enumerate(rows) for place in
+                                       row.slots[name]], dtype=torch.int64) for name in branches if self.speaks},
+            counts={name: [count for row in rows for count in row.counts[name]] for name in branches},
+            rows={name: [index for index, row in enumerate(rows) for _ in row.signals[name]] for name in branches},
+            targets={name: targets for name in self.wanted if (targets := self._targets(name, samples, rows))},
+            ids=[row.id for row in rows],
+            texts={name: _as_targets([ids for sample in samples for ids in words(sample)], 0)
+                   for name, words in self.words.items()},
+        )
+
+    # ---- one sample ----
+
+    def row(self, sample: Sample) -> Row:
+        """Give one sample before padding; raises DataError where it does not fit."""
+        row = Row(sample.id)
+        if not self.speaks:
+            for part in questions(sample):
+                self._listen(row, part)
+            return row
+        assert self.plan.template and self.plan.backbone and self.tokenizer, "a plan with a backbone has all three"
+        for piece in encode(self._segments(sample), self.plan.template, self.tokenizer):
+            if piece.media:
+                self._listen(row, piece.media)
+            row.pieces.append(piece)
+            row.answers.extend(len(row.tokens) + place for place, mark in enumerate(piece.supervised) if mark)
+            row.tokens.extend(piece.ids)
+        self._check(row, sample, self.plan.backbone.context)
+        return row
+
+    def _segments(self, sample: Sample) -> list[Segment]:
+        assert self.plan.template, "a plan with a backbone has a template"
+        try:
+            return (prompt if self.asking else render)(sample.messages, self.plan.template)
+        except DataError as error:
+            raise DataError(f"Row {sample.id}: {error}", kind="unknown state") from error
+
+    def _listen(self, row: Row, part: Part) -> None:
+        """Put a media part's signal into the branch of its modality, and keep places for its vectors."""
+        inlet = next((inlet for inlet in self.inlets if part.type in inlet.media), None)
+        if inlet is None:
+            if self.speaks:
+                raise DataError(f"Row {row.id} holds {part.type} in a question, but the recipe has no input branch for"
+                                f" {part.type}; add one or leave the row out.", kind="no branch")
+            return
+        items = signals(part, inlet, row.id)
+        counts = [self._count(inlet, item, row.id) for item in items]
+        if part.type == "video" and inlet.pictures and self.speaks:
+            counts = [inlet.pictures.kept(frame, count) for frame, count in enumerate(counts)]
+        row.signals[inlet.name].extend(items)
+        row.heard[inlet.name].extend([part.text] * len(items))
+        row.counts[inlet.name].extend(counts)
+        row.media.append((inlet.name, len(items)))
+        if self.speaks:
+            row.slots[inlet.name].extend(range(len(row.tokens), len(row.tokens) + sum(counts)))
+            row.tokens.extend([0] * sum(counts))
+
+    def _count(self, inlet: Inlet, item: Item, row: str) -> int:
+        samples = items_of(item)
+        try:
+            count = inlet.length(samples) if self.speaks else inlet.encoder.length(samples)
+        except (ValueError, DataError) as error:
+            raise DataError(f"Row {row}: {inlet.name} cannot take {samples} samples: {error}", kind="wrong length") from error
+        if count < 1:
+            raise DataError(f"Row {row}: {inlet.name} of {samples} samples is too short, it gives no vector; leave it out.",
+                            kind="wrong length")
+        return count
+
+    def _check(self, row: Row, sample: Sample, context: int) -> None:
+        if len(row.tokens) > context:
+            raise DataError(f"Row {row.id} has {len(row.tokens)} positions, but the backbone's context is {context};"
+                            " shorten the row or choose a backbone with a longer context.", kind="too long")
+        if self.asking:
+            return
+        answers = said(sample.messages)
+        if not answers or not all(answer.strip() for answer in answers):
+            raise DataError(f"Row {row.id} has an empty answer, so nothing of it would be learnt; give it a text.",
+                            kind="empty answer")
+        if not row.answers or row.answers[0] == 0:
+            raise DataError(f"Row {row.id} begins with its answer, but something must come before; add a question.",
+                            kind="no question")
+
+    # ---- targets ----
+
+    def _targets(self, name: str, samples: Sequence[Sample], rows: list[Row]) -> Targets | None:
+        head = self.plan.outputs[name].head
+        if head.target == "tokens":
+            found = [[row.tokens[place] for place in row.answers] for row in rows]
+        elif head.target == "codes":
+            answers = [parts for sample in samples for parts in self._spoken(name, sample)]
+            found = [self._codes(name, parts, row) for parts, row in answers]
+            if self.speaks and name not in self.words:
+                _check_reach(name, head, [(row.id, len(row.answers)) for row in rows], found)
+        elif head.target == "state":
+            found = [[label] for sample in samples for label in labels(sample.messages)]
+            found = found if any(label != PADDING for label, in found) else []
+        else:
+            branch, _, slot = head.tap.partition(".")
+            found = [self._transcript(name, row, text) for row in rows for text in row.heard[branch]]
+            inlet = self.plan.inputs[branch]
+            length = inlet.length if slot == "projector" else inlet.encoder.length
+            _check_reach(name, head, [(row.id, length(items_of(item))) for row in rows for item in row.signals[branch]],
+                         found)
+        if not found:
+            return None
+        return _as_targets(found, PADDING)
+
+    def _spoken(self, name: str, sample: Sample) -> list[tuple[list[Part], str]]:
+        """Give the sounds that a target is made of, with the row's name: of each answer alone for heads that read words."""
+        if name not in self.words:
+            return [(spoken(sample), sample.id)]
+        return [(parts, sample.id) for _, parts in spoken_answers(sample)] or [([], sample.id)]
+
+    def _codes(self, name: str, parts: Sequence[Part], row: str) -> list[int]:
+        found: list[int] = []
+        for part in parts:
+            if part.codes is not None:
+                found.extend(part.codes)
+            elif name in self.codes:
+                found.extend(self.codes[name](waveform(part, self.codes[name].sample_rate, row)))
+        if not found:
+            raise DataError(f"Row {row} has no speech in its answer, but branch {name} learns from it;"
+                            " give it audio or codes, or leave the row out.", kind="no speech")
+        return found
+
+    def _transcript(self, name: str, row: Row, text: str | None) -> list[int]:
+        tokenizer = transcriber(self.plan, name)
+        if text is None or tokenizer is None:
+            medium, does = ("picture", "shows") if self.plan.outputs[name].head.target == "caption" else ("audio", "says")
+            raise DataError(f"Row {row.id} does not say what its {medium} {does}, but branch {name} learns from it;"
+                            f" give the {medium} part a text.", kind="no transcript")
+        # a word is the same token wherever it stands; where nothing is said there is none
+        return tokenizer.ids(f" {text.strip()}") if text.strip() else []
+
+
+def _check_tokenizer(plan: Plan, tokenizer: Tokenizer | None) -> None:
+    """Hold the loaded tokenizer against what the plan could not count without loading it."""
+    if tokenizer is None or plan.backbone is None or plan.template is None:
+        return
+    if len(tokenizer) > plan.backbone.vocabulary:
+        raise ConfigError(f"backbone.tokenizer {plan.tokenizer!r} has {len(tokenizer)} ids, but backbone.vocabulary is"
+                          f" {plan.backbone.vocabulary}; set backbone.vocabulary={len(tokenizer)}.")
+    split = [f"{token} ({len(tokenizer.ids(token))})" for token in plan.template.specials if len(tokenizer.ids(token)) != 1]
+    if split:
+        raise ConfigError(f"backbone.tokenizer {plan.tokenizer!r} does not write the template's tokens as one id each:"
+                          f" {', '.join(split)}; choose the tokenizer that belongs to the template.")
+
+
+def _check_reach(branch: str, head: HeadConfig, places: Sequence[tuple[str, int]], targets: Sequence[Sequence[int]]) -> None:
+    """Ask a head that can tell whether it could ever give each target from so many vectors; names the row if not."""
+    unreachable = getattr(head, "unreachable", None)
+    for (row, vectors), ids in zip(places, targets, strict=True):
+        reason = unreachable(vectors, ids) if unreachable else None
+        if reason:
+            raise DataError(f"Row {row} cannot be learnt by branch {branch}: {reason}.", kind="out of reach")
+
+
+def transcriber(plan: Plan, branch: str) -> Tokenizer | None:
+    """Give the tokenizer whose ids a transcript branch emits: its head's own, else the plan's."""
+    reference = getattr(plan.outputs[branch].head, "tokenizer", None) or plan.tokenizer
+    return load(reference) if reference else None
+
+
+def _as_targets(rows: Sequence[Sequence[int]], filler: int) -> Targets:
+    return Targets(padded(rows, filler), torch.tensor([len(ids) for ids in rows], dtype=torch.int64))
+
+
+def padded(rows: Sequence[Sequence[int]], filler: int) -> Tensor:
+    """Give [B, longest] int64, filled on the right."""
+    longest = max((len(row) for row in rows), default=0)
+    return torch.tensor([[*row, *[filler] * (longest - len(row))] for row in rows], dtype=torch.int64).view(len(rows), longest)
+
+
+def moved(batch: Batch, device: torch.device) -> Batch:
+    """Give the batch on another device; the same batch if it is there already."""
+    if batch.tokens.device == device:
+        return batch
+
+    def to(tensor: Tensor) -> Tensor:
+        return tensor.to(device, non_blocking=True)
+
+    return batch.mapped(to)
+
+
+def _feeds(inlet: Inlet, taps: set[str]) -> bool:
+    return bool({f"{inlet.name}.encoder", f"{inlet.name}.projector"} & taps)

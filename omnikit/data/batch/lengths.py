@@ -1,0 +1,59 @@
+"""Positions of a sample in the backbone, known from its words and the headers of its files. Decodes no medium."""
+
+from omnikit.contracts.types import Part, Sample
+from omnikit.data.batch.collate import Collator
+from omnikit.data.batch.signals import seen_count
+from omnikit.data.text.templates import render
+from omnikit.data.text.tokenise import encode
+from omnikit.errors import DataError
+from omnikit.plan.plan import Inlet
+
+
+class Lengths:
+    """Counts as a collator does, but for files that cannot be read: the collator names those."""
+
+    def __init__(self, collator: Collator) -> None:
+        self.collator = collator
+
+    def __call__(self, sample: Sample) -> int:
+        """Give the positions of a sample; raises DataError, which names it, where its words cannot be written."""
+        template, tokenizer = self.collator.plan.template, self.collator.tokenizer
+        assert template and tokenizer, "a plan with a backbone has both"
+        try:
+            segments = render(sample.messages, template)
+        except DataError as error:
+            raise DataError(f"Row {sample.id}: {error}", kind="unknown state") from error
+        return sum(self._vectors(piece.media) if piece.media else len(piece.ids)
+                   for piece in encode(segments, template, tokenizer))
+
+    def _vectors(self, part: Part) -> int:
+        inlet = next((inlet for inlet in self.collator.inlets if part.type in inlet.media), None)
+        try:
+            return _positions(part, inlet) if inlet else 0
+        except (ValueError, DataError):
+            return 0
+
+
+def _positions(part: Part, inlet: Inlet) -> int:
+    if part.type == "audio":
+        return inlet.length(samples(part, inlet))
+    if inlet.pictures is None:
+        return inlet.length(1)
+    each, tiles = inlet.length(1), seen_count(part, inlet.pictures)
+    return sum(inlet.pictures.kept(tile, each) for tile in range(tiles)) if part.type == "video" else tiles * each
+
+
+def samples(part: Part, inlet: Inlet) -> int:
+    """Give the samples of an audio part at its encoder's rate; 0 for what is no audio."""
+    rate = int(inlet.encoder.input.rate or 0)
+    if part.audio is not None:
+        frames, own = len(part.audio), part.sample_rate
+    else:
+        import soundfile
+
+        try:
+            facts = soundfile.info(part.path)
+        except (soundfile.LibsndfileError, TypeError):
+            return 0
+        frames, own = facts.frames, facts.samplerate
+    return (2 * frames * rate + own) // (2 * own)  # soxr rounds half up

@@ -1,0 +1,196 @@
+"""A conversation becomes a row of segments: text, or a place for media. Knows words, not ids; imports no torch."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+from omnikit.contracts.specs import Template
+from omnikit.contracts.types import Message, Part
+from omnikit.errors import DataError
+
+PADDING = -100  # of targets
+PICTURES = ("image", "video")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A run of text, or one media part that the backbone hears or sees.
+
+    Args:
+        text: the text; empty for media.
+        supervised: True for an answer and the token that ends it.
+        media: the part whose projected vectors stand here.
+        origins: whence the text comes, as runs of (characters, origin): "template", "system", "question" or "answer".
+    """
+
+    text: str = ""
+    supervised: bool = False
+    media: Part | None = None
+    origins: tuple[tuple[int, str], ...] = field(default=(), compare=False)
+
+    def stripped(self, *, left: bool = True) -> "Segment":
+        """Drop the space at one end."""
+        text = self.text.lstrip() if left else self.text.rstrip()
+        gone = len(self.text) - len(text)
+        each = [origin for count, origin in self.origins for _ in range(count)]
+        kept = each[gone:] if left else each[: len(each) - gone]
+        return replace(self, text=text, origins=tuple((1, origin) for origin in kept))
+
+
+def render(messages: Sequence[Message], template: Template) -> list[Segment]:
+    """Render a whole conversation; each assistant message (its state, its text and the end) is supervised.
+
+    Raises:
+        DataError: an answer's state is none of the template's.
+    """
+    return _merged(_segments(messages, template))
+
+
+def prompt(messages: Sequence[Message], template: Template) -> list[Segment]:
+    """Render what the model sees before it answers: up to the last question, then the assistant's header.
+
+    Earlier answers are part of the prompt; one that follows the last question is left out.
+    """
+    messages = list(messages)
+    while messages and messages[-1].role == "assistant":
+        messages.pop()
+    return _merged([*_segments(messages, template), _words(template.assistant)])
+
+
+def said(messages: Sequence[Message]) -> list[str]:
+    """Give the text of each answer."""
+    return [_text(message) for message in messages if message.role == "assistant"]
+
+
+def labels(messages: Sequence[Message]) -> list[int]:
+    """Give for each audio of a conversation's questions whether it was meant for the model: 0, or 1 for noise.
+
+    Where it is not the last of its question, or nothing answers that, it is PADDING.
+    """
+    found: list[int] = []
+    for message, following in pairwise([*messages, None]):
+        heard = _media(message).count("audio") if message and message.role == "user" else 0
+        if heard:
+            answered = following is not None and following.role == "assistant"
+            label = int(following.state == "noise") if following and answered else PADDING
+            found += [*[PADDING] * (heard - 1), label]
+    return found
+
+
+def _words(text: str, origin: str = "template") -> Segment:
+    return Segment(text, origins=((len(text), origin),))
+
+
+def _segments(messages: Sequence[Message], template: Template) -> Iterator[Segment]:
+    yield _words(template.bos)
+    system = _default_system(messages, template)
+    if system and not any(message.role == "system" for message in messages):
+        yield from _framed(template.system, [_words(system, "system")])
+    stateless = template.bare_text and not any(_media(message) for message in messages)
+    heard = False  # in the last question
+    for number, message in enumerate(messages):
+        if message.role == "assistant":
+            yield _words(template.assistant)
+            yield _answer(message, "" if stateless else _state(message, template, heard=heard), template)
+        elif message.role == "user":
+            heard = "audio" in _media(message)
+            content = _asked(message, template)
+            begins = not any(earlier.role != "system" for earlier in messages[:number])
+            yield from _framed(template.first if template.first and begins else template.user,
+                               _stripped(content) if template.strip else content)
+        elif _text(message):  # an empty system prompt leaves its whole block out
+            yield from _framed(template.system, _contents(message))
+
+
+def _default_system(messages: Sequence[Message], template: Template) -> str:
+    shown = [medium for message in messages for medium in _media(message) if medium in PICTURES]
+    return template.systems.get(shown[-1] if shown else "text", template.default_system)
+
+
+def _state(message: Message, template: Template, *, heard: bool) -> str:
+    """Give what stands before an answer: what its row says, else by whether the question was heard."""
+    if message.state is not None and template.states and message.state not in template.states:
+        raise DataError(f"An answer has the state {message.state!r}, but the template knows {', '.join(template.states)};"
+                        " give it one of them.")
+    return template.states.get(message.state or ("audio" if heard else "text"), "")
+
+
+def _answer(message: Message, state: str, template: Template) -> Segment:
+    text, end = _text(message), "" if message.cut else template.end
+    text = text.strip() if template.strip else text
+    origins = ((len(state), "template"), (len(text), "answer"), (len(end), "template"))
+    return Segment(state + text + end, supervised=True, origins=origins)
+
+
+def _framed(pattern: str, content: list[Segment]) -> list[Segment]:
+    before, _, behind = pattern.partition("{content}")
+    return [_words(before), *content, _words(behind)]
+
+
+def _contents(message: Message) -> list[Segment]:
+    origin = "system" if message.role == "system" else "question"
+    return [_words(part.text or "", origin) if part.type == "text" else Segment(media=part) for part in message.content]
+
+
+def _asked(message: Message, template: Template) -> list[Segment]:
+    """Give a question's parts with what the template puts behind media."""
+    behind = {"audio": template.behind_audio, "image": template.behind_image, "video": template.behind_video}
+    found: list[Segment] = []
+    for segment in _tidied(_contents(message)) if template.tidy else _contents(message):
+        found.append(segment)
+        if segment.media and (text := behind.get(segment.media.type)):
+            found.append(_words(text))
+    return [*found, _words(template.instruction)] if "audio" in _media(message) and not _text(message).strip() else found
+
+
+def _tidied(content: list[Segment]) -> list[Segment]:
+    """Drop newlines beside pictures and films and one behind audio, and move pictures that stand last to the front.
+
+    Where a question shows something, two newlines become one.
+    """
+    kinds = ["", *(segment.media.type if segment.media else "" for segment in content), ""]
+    shows = any(kind in PICTURES for kind in kinds)
+    found: list[Segment] = []
+    for before, segment, behind in zip(kinds, content, kinds[2:], strict=False):
+        text = segment.text.lstrip("\n") if before in PICTURES else segment.text
+        text = text.removeprefix("\n") if before == "audio" else text
+        text = text.rstrip("\n") if behind in PICTURES else text
+        text = text.replace("\n\n", "\n") if shows else text
+        if segment.media or text:
+            found.append(replace(segment, text=text, origins=((len(text), "question"),) if text else ()))
+    place = len(found)
+    while place and (part := found[place - 1].media) and part.type in PICTURES:
+        place -= 1
+    return found[place:] + found[:place]
+
+
+def _stripped(content: list[Segment]) -> list[Segment]:
+    """Drop the space before the first and behind the last word or medium."""
+    joined = _merged(content)
+    if joined and not joined[0].media:
+        joined[0] = joined[0].stripped()
+    if joined and not joined[-1].media:
+        joined[-1] = joined[-1].stripped(left=False)
+    return joined
+
+
+def _media(message: Message) -> list[str]:
+    """Give the kinds of what a question shows and lets hear, in order."""
+    return [part.type for part in message.content if part.type != "text"] if message.role != "assistant" else []
+
+
+def _text(message: Message) -> str:
+    return "".join(part.text or "" for part in message.content if part.type == "text")
+
+
+def _merged(segments: Iterator[Segment] | list[Segment]) -> list[Segment]:
+    """Join neighbours that are tokenised as one: unsupervised text. A supervised segment stays alone, as it is generated."""
+    merged: list[Segment] = []
+    for segment in segments:
+        last = merged[-1] if merged else Segment(supervised=True)
+        if segment.media or segment.supervised or last.media or last.supervised:
+            if segment.media or segment.text:
+                merged.append(segment)
+        else:
+            merged[-1] = Segment(last.text + segment.text, origins=last.origins + segment.origins)
+    return merged

@@ -1,0 +1,71 @@
+"""Text to token ids and back, without added special tokens unless they are asked for."""
+
+from functools import cache, lru_cache
+from typing import Protocol
+
+from omnikit.errors import ConfigError
+
+REMEMBERED = 65536  # segments; headers and prompts repeat in every row
+SHORT = 256  # characters of a remembered segment: what is longer hardly ever comes again, and would fill the memory
+
+
+class TextCoder(Protocol):
+    """What is asked of a tokenizer; transformers' have it."""
+
+    def __len__(self) -> int: ...
+    def encode(self, text: str, /, *, add_special_tokens: bool) -> list[int]: ...
+    def decode(self, ids: list[int], /, *, skip_special_tokens: bool) -> object: ...
+
+
+class Tokenizer:
+    """A tokenizer that adds nothing by itself, drops special tokens when it reads ids, and remembers what it encoded."""
+
+    def __init__(self, coder: TextCoder) -> None:
+        self.coder = coder
+        self._encode = lru_cache(REMEMBERED)(self._encoded)
+
+    def __len__(self) -> int:
+        """Give the number of ids."""
+        return len(self.coder)
+
+    def ids(self, text: str, *, special: bool = False) -> list[int]:
+        """Give the ids of `text`; with `special` also what its tokenizer.json puts around a text (Llama 3: its BOS)."""
+        return list(self._encode(text, special) if len(text) <= SHORT else self._encoded(text, special))
+
+    def text(self, ids: list[int]) -> str:
+        """Give the text of `ids`, without special tokens and without space around it."""
+        return self.raw(ids).strip()
+
+    def raw(self, ids: list[int]) -> str:
+        """Give the text of `ids`, without special tokens."""
+        return str(self.coder.decode(ids, skip_special_tokens=True))
+
+    def spelled(self, ids: list[int]) -> str:
+        """Give the text of `ids`, with special tokens."""
+        return str(self.coder.decode(ids, skip_special_tokens=False))
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Give where in `text` each of its ids begins and ends; raises ConfigError where the tokenizer cannot tell."""
+        try:
+            found = self.coder(text, add_special_tokens=False, return_offsets_mapping=True)  # type: ignore[operator]  # transformers'
+        except (TypeError, NotImplementedError) as error:
+            raise ConfigError("The tokenizer cannot tell where its tokens stand in a text; use one with a"
+                              " tokenizer.json.") from error
+        return [(int(start), int(end)) for start, end in found["offset_mapping"]]
+
+    def __getstate__(self) -> TextCoder:
+        return self.coder
+
+    def __setstate__(self, coder: TextCoder) -> None:
+        self.__init__(coder)  # type: ignore[misc]  # a cache does not travel to a worker
+
+    def _encoded(self, text: str, special: bool) -> tuple[int, ...]:
+        return tuple(self.coder.encode(text, add_special_tokens=special))
+
+
+@cache
+def load(reference: str) -> Tokenizer:
+    """Load a tokenizer by reference, see omnikit.store.tokenizer_files.load_tokenizer."""
+    from omnikit.store.tokenizer_files import load_tokenizer
+
+    return Tokenizer(load_tokenizer(reference))

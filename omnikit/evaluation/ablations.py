@@ -1,0 +1,101 @@
+"""Questions asked again with another row's medium, to show whether an answer depends on it. Knows no model."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from omnikit.contracts.types import Message, Part, Sample
+from omnikit.data.batch.signals import questions
+from omnikit.data.text.templates import said
+
+MEDIA = ("audio", "image", "video")  # types of parts that are changed
+WORDS = {"image": "picture", "video": "film", "audio": "audio", "text": "text"}  # in the order in which they are named
+
+
+def changed(samples: Sequence[Sample], medium: str) -> list[Sample | None]:
+    """Give each sample with another one's medium; None where that cannot be, or where no answer is expected."""
+    return rotated(samples) if medium == "audio" else swapped(samples, medium)
+
+
+def rotated(samples: Sequence[Sample]) -> list[Sample | None]:
+    """Give each sample with the audio of another whose question is different; None for a sample without audio.
+
+    All audios move on by one shift: the smallest that leaves the fewest samples with a question of the same words, and
+    those few have None too. Rows of noise take no part.
+    """
+    sounding = [index for index, sample in enumerate(samples) if _has(sample, "audio") and state_of(sample) != "noise"]
+    words = [" ".join(p.text or str(index) for p in questions(samples[index])) for index in sounding]
+    shift = _shift(words)
+    result: list[Sample | None] = [None] * len(samples)
+    for place, index in enumerate(sounding):
+        other = (place + shift) % len(sounding)
+        if words[place] != words[other]:
+            result[index] = _with(samples[index], samples[sounding[other]], "audio")
+    return result
+
+
+def swapped(samples: Sequence[Sample], medium: str) -> list[Sample | None]:
+    """Give each sample with the pictures (or films) of another of its kind and language with another expected answer.
+
+    The next such row of its kind after half of them, so that it is not a neighbour; None where there is none. A model that
+    looks is then always wrong; one that guesses without looking is as right as before.
+    """
+    groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for index, sample in enumerate(samples):
+        if _has(sample, medium) and said(sample.messages) and state_of(sample) != "noise":
+            groups[sample.facts.get("kind", ""), sample.facts.get("language", "")].append(index)
+    result: list[Sample | None] = [None] * len(samples)
+    for group in groups.values():
+        answers = [said(samples[index].messages)[-1].split() for index in group]
+        for place, index in enumerate(group):
+            places = ((place + len(group) // 2 + step) % len(group) for step in range(len(group)))
+            other = next((other for other in places if answers[other] != answers[place]), None)
+            if other is not None:
+                result[index] = _with(samples[index], samples[group[other]], medium)
+    return result
+
+
+def state_of(sample: Sample) -> str:
+    """Give what a sample's last question is: what its answer says, or "audio" where it holds some, else "text"."""
+    states = [message.state for message in sample.messages if message.role == "assistant"]
+    if states and states[-1] is not None:
+        return states[-1]
+    last = [message for message in sample.messages if message.role == "user"][-1:]
+    return "audio" if any(part.type == "audio" for message in last for part in message.content) else "text"
+
+
+def modality(sample: Sample) -> str:
+    """Name what a sample's questions are made of: "picture, audio"."""
+    types = {part.type for message in sample.messages if message.role == "user" for part in message.content}
+    return ", ".join(word for medium, word in WORDS.items() if medium in types)
+
+
+def _has(sample: Sample, medium: str) -> bool:
+    return any(part.type == medium for part in questions(sample))
+
+
+def _shift(words: Sequence[str]) -> int:
+    """Give the smallest shift after which the fewest places hold the words they held before."""
+    best, fewest = 0, len(words)
+    for shift in range(1, len(words)):
+        kept = sum(a == b for a, b in zip(words, [*words[shift:], *words[:shift]], strict=True))
+        if kept < fewest:
+            best, fewest = shift, kept
+        if not fewest:
+            break
+    return best
+
+
+def _with(sample: Sample, other: Sample, medium: str) -> Sample:
+    """Give a sample whose question's parts of a medium are another's, in order; the other's last one where they run out."""
+    found = [part for part in questions(other) if part.type == medium]
+    replacing: Iterator[Part] = iter(found)
+    messages: list[Message] = []
+    for message in sample.messages:
+        parts = message.content
+        if message.role != "assistant":
+            parts = tuple(next(replacing, found[-1]) if part.type == medium else part for part in parts)
+        messages.append(replace(message, content=parts))
+    return replace(sample, messages=tuple(messages))

@@ -1,0 +1,127 @@
+"""Trained runs for builders of datasets: a model that rewrites texts, a codec that makes codes.
+
+Imports torch only when one is opened: most datasets are built without.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from omnikit.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from omnikit.contracts.protocols import Codec
+    from omnikit.data.batch.codes import Codes
+    from omnikit.inference.session import Session
+    from omnikit.model import OmniModel
+    from omnikit.plan.plan import Outlet, Plan
+
+
+class OpenedRuns:
+    """Opens runs by a folder, a link or a recipe's name; a recipe without a run is built with its own weights."""
+
+    def writer(self, run: str) -> SessionWriter:
+        """Give a run's model as text to text; raises OmnikitError where there is none."""
+        from omnikit.inference.session import build, load
+        from omnikit.recipe.compose import compose
+
+        return SessionWriter(build(compose(run)) if _is_recipe(run) else load(run))
+
+    def units(self, run: str) -> RunUnits:
+        """Give what makes a run's codes.
+
+        Raises:
+            RunError: there is no such run, or it is not finished.
+            ConfigError: no branch of it makes codes, or it is a recipe whose codec must be trained.
+        """
+        from omnikit.data.batch.codes import Codes
+
+        plan = _plan(run)
+        outlet = next((outlet for outlet in plan.outputs.values() if outlet.maker and outlet.made_by), None)
+        if outlet is None or outlet.maker is None or outlet.made_by is None:
+            raise ConfigError(f"units is {run}, but no branch of {plan.recipe.name} makes codes of waves; name a run with a"
+                              " codec that encodes.")
+        model = _filled(run, plan, outlet.made_by)
+        return RunUnits(Codes(model.units(outlet.name), outlet.maker.spec.sample_rate), _version(model))
+
+    def codec(self, run: str) -> tuple[Outlet, Codec]:
+        """Give the branch that speaks, with its codec and no other part of the model.
+
+        Raises:
+            RunError: there is no such run, or it is not finished.
+            ConfigError: no branch of it speaks, or it is a recipe whose codec must be trained.
+        """
+        plan = _plan(run)
+        outlet = next((outlet for outlet in plan.outputs.values() if outlet.codec and outlet.codec.decodes), None)
+        if outlet is None or outlet.codec is None:
+            raise ConfigError(f"{run} cannot speak, because {plan.recipe.name} has no speech branch; name a run with a codec.")
+        return outlet, _filled(run, plan, f"{outlet.name}.codec").codec(outlet.name)
+
+
+class SessionWriter:
+    """Asks a session one text after another, greedily; what it is told to do stands in the system prompt."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.version = _version(session.model)
+
+    def __call__(self, instructions: str, texts: Sequence[str]) -> list[str]:
+        """Give one answer for each text; raises DataError where one is longer than the context."""
+        from omnikit.inference.session import question
+
+        asked = [question(text=text, system=instructions, name=text[:40]) for text in texts]
+        return [answer.text for answer in self.session.answers(asked, speak=False, greedy=True)]
+
+
+class RunUnits:
+    """The codes of a wave; see omnikit.data.batch.codes."""
+
+    def __init__(self, codes: Codes, version: str) -> None:
+        self.codes, self.version, self.sample_rate = codes, version, codes.sample_rate
+
+    def __call__(self, wave: NDArray[np.float32]) -> list[int]:
+        return self.codes(wave)
+
+
+def _is_recipe(reference: str) -> bool:
+    """Say whether a reference is a recipe's file, or the name of a recipe without a run."""
+    from omnikit.paths import recipe_files
+    from omnikit.store.runs import RUNS
+
+    return reference.endswith((".yaml", ".yml")) or (reference in recipe_files() and not (RUNS / reference).is_dir())
+
+
+def _plan(reference: str) -> Plan:
+    from omnikit.plan.plan import make
+    from omnikit.recipe.compose import compose
+    from omnikit.store.runs import find, load_plan
+
+    return make(compose(reference)) if _is_recipe(reference) else load_plan(find(reference))
+
+
+def _filled(run: str, plan: Plan, part: str) -> OmniModel:
+    """Give the model of one part alone, with the weights that the run has of it."""
+    from omnikit.model import OmniModel
+    from omnikit.store import checkpoint
+    from omnikit.store.runs import WEIGHTS, find, newest
+
+    model, config = OmniModel(plan, [part]), plan.parts()[part]
+    origins = {} if _is_recipe(run) else newest(find(run), plan)
+    if part in origins:
+        checkpoint.load(find(run) / origins[part] / WEIGHTS, model.parts())
+    elif getattr(config, "objectives", ()) and not getattr(config, "weights", None):
+        why = f"is a recipe, but its {part} must be trained first" if _is_recipe(run) else f"never trained its {part}"
+        raise ConfigError(f"{run} {why}; name a finished run that did.")
+    return model.eval()
+
+
+def _version(model: OmniModel) -> str:
+    """Give 16 hex digits over all weights."""
+    from omnikit.store.hashes import hashes
+
+    return hashlib.sha256("".join(f"{part}{digest}" for part, digest in hashes(model).items()).encode()).hexdigest()[:16]

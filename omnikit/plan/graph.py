@@ -1,0 +1,291 @@
+"""Components wired by their contracts: who feeds whom, how wide and how fast. Each mismatch becomes one sentence.
+
+Knows no stage and no file; the plan puts wiring and stages together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import isqrt
+from typing import Any
+
+from omnikit import registry
+from omnikit.contracts.configs import BackboneConfig, CodecConfig, EncoderConfig, HeadConfig, NormaliserConfig, ProjectorConfig
+from omnikit.contracts.specs import CodecSpec, FeatureSpec, PictureSpec
+from omnikit.errors import ConfigError, OmnikitError, nearest
+from omnikit.plan.resolve import tokenizer_size
+from omnikit.recipe.recipe import SLOTS, Choice, Recipe
+from omnikit.recipe.schema import construct
+
+BACKBONE_TAPS = ("logits", "hidden", "embedding")
+
+
+@dataclass(frozen=True)
+class Inlet:
+    """One input branch, wired. `projector` and `projected` are None for a branch that no backbone reads."""
+
+    name: str
+    encoder: EncoderConfig
+    encoded: FeatureSpec
+    projector: ProjectorConfig | None
+    projected: FeatureSpec | None
+
+    @property
+    def media(self) -> tuple[str, ...]:
+        """The types of parts that this branch takes: one that sees pictures sees films too, frame by frame."""
+        modality = self.encoder.input.modality
+        return ("image", "video") if modality == "image" else (modality,)
+
+    @property
+    def pictures(self) -> PictureSpec | None:
+        """How pictures are cut, in a branch that sees."""
+        found: PictureSpec | None = getattr(self.encoder, "pictures", None)
+        return found
+
+    def length(self, samples: int) -> int:
+        """Give the exact number of backbone positions for a signal of `samples` samples."""
+        count = self.encoder.length(samples)
+        return self.projector.length(count) if self.projector else count
+
+
+@dataclass(frozen=True)
+class Outlet:
+    """One output branch, wired: the head reads `source` and emits the codec's codes or `vocabulary` tokens.
+
+    `units` is the codec that makes codes of waves where `codec` is a vocoder that cannot. `normaliser` says how the text of a
+    head that taps the embedding table is spoken; None: as it is written.
+    """
+
+    name: str
+    head: HeadConfig
+    source: FeatureSpec
+    codec: CodecConfig | None
+    codes: CodecSpec | None
+    vocabulary: int
+    units: CodecConfig | None = None
+    normaliser: NormaliserConfig | None = None
+
+    @property
+    def reads_words(self) -> bool:
+        """Whether its head reads the words of the answer rather than what the backbone makes of them."""
+        return self.head.tap == "embedding"
+
+    @property
+    def needs_states(self) -> bool:
+        """Whether its head needs the backbone to run, rather than its embedding table alone."""
+        return self.head.tap in ("logits", "hidden") or getattr(self.head, "context", None) is not None
+
+    @property
+    def listens(self) -> str:
+        """The input branch at whose last positions a head with target "state" reads."""
+        return str(getattr(self.head, "branch", "audio"))
+
+    @property
+    def trained_on(self) -> str:
+        """The alignment of the states that its loss reads; answers are made with `head.alignment`."""
+        return str(getattr(self.head, "training_alignment", None) or self.head.alignment)
+
+    @property
+    def by_token(self) -> bool:
+        """Whether its loss looks at each token alone, so that the answers of a packed batch may stand in one row."""
+        return self.head.tap == "logits" and self.head.target == "tokens"
+
+    @property
+    def maker(self) -> CodecConfig | None:
+        """What makes codes of waves: `units`, else the codec if it can; None where codes come with the data."""
+        return self.units or (self.codec if self.codec and self.codec.encodes else None)
+
+    @property
+    def made_by(self) -> str | None:
+        """The part that makes codes of waves, speech.units or speech.codec."""
+        return f"{self.name}.{'units' if self.units else 'codec'}" if self.maker else None
+
+
+class Parts:
+    """A recipe's components as dataclasses, by dotted path; what could not be made is absent and its reason in `errors`."""
+
+    def __init__(self, recipe: Recipe, errors: list[str]) -> None:
+        self._errors = errors
+        self._made = {f"{branch}.{slot}": self._make(SLOTS[slot], choice, f"{branch}.{slot}")
+                      for branch, slots in recipe.branches.items() for slot, choice in slots.items()}
+        self.backbone: BackboneConfig | None = None
+        if recipe.backbone:
+            self.backbone = self._make("backbone", recipe.backbone, "backbone")
+
+    def _make(self, kind: str, choice: Choice, where: str) -> Any:
+        try:
+            return construct(registry.component(kind, choice.use), choice.fields, where, self._errors)
+        except OmnikitError as error:
+            self._errors.append(f"{where}: {error}")
+            return None
+
+    def get(self, path: str) -> Any:
+        """Give the dataclass at a path such as audio.encoder, or None."""
+        return self._made.get(path)
+
+
+def wire_inputs(recipe: Recipe, parts: Parts, errors: list[str]) -> dict[str, Inlet]:
+    """Wire each branch that has an encoder."""
+    inlets = {}
+    for name, slots in recipe.branches.items():
+        encoder = parts.get(f"{name}.encoder")
+        if "projector" in slots and "encoder" not in slots:
+            errors.append(f"{name}.projector has nothing to project: pick an encoder with {name}/encoder=<preset>.")
+        if "encoder" in slots and "projector" not in slots and recipe.backbone:
+            errors.append(f"{name}.encoder does not reach the backbone: pick a projector with {name}/projector=<preset>.")
+        if encoder is not None:
+            inlets[name] = _inlet(name, encoder, parts, errors)
+    hears: dict[str, str] = {}
+    for name, inlet in inlets.items():
+        errors += _unseen(inlet)
+        modality = inlet.encoder.input.modality
+        other = hears.setdefault(modality, name)
+        if other != name:
+            errors.append(f"{other}.encoder and {name}.encoder both take {modality}, but only one branch of a kind can hear a"
+                          f" question; take {other} or {name} out of the recipe.")
+    return inlets
+
+
+def wire_outputs(recipe: Recipe, parts: Parts, inlets: dict[str, Inlet], errors: list[str]) -> dict[str, Outlet]:
+    """Wire each branch that has a head."""
+    outlets = {}
+    for name, slots in recipe.branches.items():
+        head = parts.get(f"{name}.head")
+        if not slots:
+            errors.append(f"{name} is empty: pick {name}/encoder=<preset> or {name}/head=<preset>, or remove it.")
+        if "codec" in slots and "head" not in slots:
+            errors.append(f"{name}.codec has no head that emits its codes: pick one with {name}/head=<preset>.")
+        if head is not None:
+            source = _source(f"{name}.head", head.tap, recipe, parts, inlets, errors)
+            codec = _codec(name, head, slots, parts, errors)
+            units = _units(name, codec, slots, parts, errors)
+            vocabulary = _vocabulary(name, head, recipe, parts, errors)
+            if source:
+                normaliser = _normaliser(name, head, source, parts, errors)
+                outlets[name] = Outlet(name, head, source, codec, codec.spec if codec else None, vocabulary, units, normaliser)
+    return outlets
+
+
+def _unseen(inlet: Inlet) -> Iterator[str]:
+    """Give what is wrong with how a branch sees."""
+    modality = inlet.encoder.input.modality
+    try:
+        spec = inlet.pictures
+    except ValueError as error:
+        yield f"{inlet.name}.encoder: {error}."
+        return
+    if modality == "video":
+        yield (f"{inlet.name}.encoder takes video, but films come frame by frame to a branch that takes image;"
+               " let its `input` say image.")
+    if modality == "image" and spec is None:
+        yield (f"{inlet.name}.encoder takes image, but has no `pictures`, which says how pictures become its input;"
+               " give it a PictureSpec.")
+    if modality == "image" and spec and inlet.encoder.input.shape != (3, spec.size, spec.size):
+        yield (f"{inlet.name}.encoder takes images of shape {inlet.encoder.input.shape}, but its `pictures` cuts tiles of"
+               f" {(3, spec.size, spec.size)}; give both the same size.")
+    if spec and spec.pooled and inlet.projected:
+        count = inlet.projected.count or 0
+        if isqrt(count) ** 2 != count or max(spec.pooled[1:]) > count:
+            yield (f"{inlet.name}.encoder pools frames to {spec.pooled[1]} and {spec.pooled[2]} vectors, but a frame has"
+                   f" {count}; that must be a square and at least as many.")
+
+
+def _inlet(name: str, encoder: EncoderConfig, parts: Parts, errors: list[str]) -> Inlet:
+    projector: ProjectorConfig | None = parts.get(f"{name}.projector")
+    if projector is None or parts.backbone is None:
+        return Inlet(name, encoder, encoder.output, None, None)
+    try:
+        projected = projector.output(encoder.output, parts.backbone.dim)
+    except ValueError as error:
+        errors.append(f"{name}.projector does not fit {name}.encoder: {str(error).rstrip('.')}.")
+        return Inlet(name, encoder, encoder.output, None, None)
+    if projected.dim != parts.backbone.dim:
+        errors.append(f"{name}.projector gives vectors {projected.dim} wide, but the backbone reads {parts.backbone.dim};"
+                      " its `output` must give what it is asked for.")
+    return Inlet(name, encoder, encoder.output, projector, projected)
+
+
+def _source(
+    where: str, tap: str, recipe: Recipe, parts: Parts, inlets: dict[str, Inlet], errors: list[str]
+) -> FeatureSpec | None:
+    """Give what a head taps; None, and a sentence unless the tapped part has its own, where nothing is there."""
+    if tap in BACKBONE_TAPS:
+        if parts.backbone is None and recipe.backbone is None:
+            errors.append(f"{where} taps the backbone's {tap}, but there is no backbone: pick one with backbone=<preset>.")
+        if parts.backbone is None:
+            return None
+        return FeatureSpec(parts.backbone.vocabulary if tap == "logits" else parts.backbone.dim, count=1)
+    specs = {f"{name}.encoder": inlet.encoded for name, inlet in inlets.items()}
+    specs |= {f"{name}.projector": inlet.projected for name, inlet in inlets.items() if inlet.projected}
+    branch, _, slot = tap.partition(".")
+    if tap not in specs and slot in recipe.branches.get(branch, {}) and parts.get(tap) is None:
+        return None
+    if tap not in specs:
+        known = [*BACKBONE_TAPS, *specs]
+        errors.append(f"{where}.tap is {tap!r}, but can be one of {', '.join(known)}.{nearest(tap, known)}")
+        return None
+    return specs[tap]
+
+
+def _codec(name: str, head: HeadConfig, slots: dict[str, Choice], parts: Parts, errors: list[str]) -> CodecConfig | None:
+    codec: CodecConfig | None = parts.get(f"{name}.codec")
+    if head.target != "codes" and "codec" in slots:
+        errors.append(f"{name}.codec is never read: {name}.head emits {head.target}; remove it with ~{name}/codec.")
+    if head.target == "codes" and "codec" not in slots:
+        errors.append(f"{name}.head emits codes, but there is no codec: pick one with {name}/codec=<preset>.")
+    if head.target != "codes" or codec is None:
+        return None
+    reason = head.codes(codec.spec)
+    if reason:
+        errors.append(f"{name}.head cannot emit the codes of {name}.codec ({codec.spec}): {reason}.")
+    return codec
+
+
+def _normaliser(name: str, head: HeadConfig, source: FeatureSpec, parts: Parts, errors: list[str]) -> NormaliserConfig | None:
+    """Give what turns the words into those that are spoken, and hold the head against the vectors that it reads."""
+    normaliser: NormaliserConfig | None = parts.get(f"{name}.normaliser")
+    reads = getattr(head, "reads", None)
+    reason = reads(source) if reads else None
+    if reason:
+        errors.append(f"{name}.head cannot read the {head.tap} it taps ({source.dim} wide): {reason}.")
+    if normaliser is not None and head.tap != "embedding":
+        errors.append(f"{name}.normaliser is never read: {name}.head taps {head.tap}, no words; remove it with"
+                      f" ~{name}/normaliser.")
+    return normaliser
+
+
+def _units(name: str, codec: CodecConfig | None, slots: dict[str, Choice], parts: Parts,
+           errors: list[str]) -> CodecConfig | None:
+    """Give the codec that makes the codes, held against the one that speaks them."""
+    units: CodecConfig | None = parts.get(f"{name}.units")
+    if "units" in slots and "codec" not in slots:
+        errors.append(f"{name}.units makes codes, but there is no codec that speaks them: pick one with {name}/codec=<preset>.")
+    if units is None or codec is None:
+        return None
+    if not units.encodes:
+        errors.append(f"{name}.units cannot make codes of waves; pick a codec that encodes with {name}/units=<preset>.")
+    if not codec.decodes:
+        errors.append(f"{name}.codec cannot make waves of codes; pick a codec that decodes with {name}/codec=<preset>.")
+    made, spoken = units.spec, codec.spec
+    if (made.rate, made.codebooks, made.cardinality, made.merged) != (
+            spoken.rate, spoken.codebooks, spoken.cardinality, spoken.merged):
+        errors.append(f"{name}.units makes other codes ({made}) than {name}.codec speaks ({spoken}); set both alike.")
+    return units
+
+
+def _vocabulary(name: str, head: HeadConfig, recipe: Recipe, parts: Parts, errors: list[str]) -> int:
+    """Give the tokens that a head chooses from: those of its own tokenizer, else the backbone's."""
+    own = getattr(head, "tokenizer", None)
+    if own is None and parts.backbone is not None:
+        return parts.backbone.vocabulary
+    try:
+        size = tokenizer_size(own) if own else None
+    except ConfigError as error:
+        errors.append(f"{name}.head.tokenizer: {error}")
+        return 0
+    if own and size is None:
+        errors.append(f"{name}.head.tokenizer is {own!r}, but neither a tokenizer of that name nor a .json file is there.")
+    if own is None and head.target != "codes" and recipe.backbone is None:
+        errors.append(f"{name}.head has no vocabulary: without a backbone, set {name}.head.tokenizer (for example tiny).")
+    return size or 0

@@ -1,0 +1,169 @@
+"""The plan: contracts wired together, every dimension filled in, every mismatch reported at once. No torch, no weights.
+
+    encoder → projector → backbone → head → codec, and for each stage what is trained, on what, from which weights.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from omnikit.contracts.configs import BackboneConfig, ModelDescription, ReaderConfig
+from omnikit.contracts.specs import PictureSpec, Template
+from omnikit.errors import ConfigError, DataError, PlanError
+from omnikit.plan.graph import Inlet, Outlet, Parts, wire_inputs, wire_outputs
+from omnikit.plan.resolve import find_reader, find_template, tokenizer_size
+from omnikit.plan.stage_plan import StagePlan, Wired
+from omnikit.plan.stages import plan_stages
+from omnikit.recipe.recipe import Recipe
+from omnikit.recipe.schema import plain
+
+__all__ = ["Inlet", "Outlet", "Plan", "StagePlan", "make"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked recipe; whatever is built, is built from here."""
+
+    recipe: Recipe
+    inputs: dict[str, Inlet]
+    outputs: dict[str, Outlet]
+    backbone: BackboneConfig | None
+    template: Template | None
+    tokenizer: str | None
+    readers: dict[str, ReaderConfig]
+    stages: dict[str, StagePlan]
+
+    @property
+    def pictures(self) -> PictureSpec | None:
+        """How pictures and films are cut; None where no branch sees."""
+        return next((inlet.pictures for inlet in self.inputs.values() if inlet.pictures), None)
+
+    def parts(self) -> dict[str, Any]:
+        """Give part name → its dataclass, in wiring order; a part without parameters is among them."""
+        return _parts(self.inputs, self.backbone, self.outputs)
+
+    def description(self) -> ModelDescription:
+        """Give what a published layout is written from."""
+        recipe = self.recipe
+        uses = {f"{branch}.{slot}": choice.use for branch, slots in recipe.branches.items() for slot, choice in slots.items()}
+        uses |= {"backbone": recipe.backbone.use} if recipe.backbone else {}
+        codes = {name: outlet.codes for name, outlet in self.outputs.items() if outlet.codes}
+        settings = {"system": recipe.system, "generate": plain(recipe.generate)}
+        return ModelDescription(self.parts(), uses, self.template, recipe.template, codes, settings)
+
+
+def make(recipe: Recipe) -> Plan:
+    """Wire a recipe.
+
+    Raises:
+        PlanError: parts do not fit together, or a stage asks for what is not there; every mismatch in one go.
+    """
+    errors: list[str] = []
+    if not recipe.branches and recipe.backbone is None:
+        errors.append(f"recipe {recipe.name} has no part; pick some in its defaults, for example `- /audio/encoder: whisper`.")
+    parts = Parts(recipe, errors)
+    inputs = wire_inputs(recipe, parts, errors)
+    outputs = wire_outputs(recipe, parts, inputs, errors)
+    template = find_template(recipe, parts.backbone, errors)
+    tokenizer = _tokenizer(outputs, parts.backbone, errors)
+    readers = _readers(recipe, errors)
+    broken_model = bool(errors)
+    wired = Wired(inputs, outputs, parts.backbone, readers, tuple(_parts(inputs, parts.backbone, outputs)))
+    stage_errors: list[str] = []
+    stages = plan_stages(recipe.stages, wired, stage_errors)
+    # A part that could not be made would be missed by every stage: only complaints about other things are worth reading.
+    errors += [e for e in stage_errors if not broken_model or "names no" not in e]
+    _check_listens(inputs, outputs, errors)
+    _check_context(wired, errors)
+    _check_numbers(recipe, errors)
+    if errors:
+        raise PlanError(*dict.fromkeys(errors))
+    return Plan(recipe, inputs, outputs, parts.backbone, template, tokenizer, readers, stages)
+
+
+def _parts(inputs: dict[str, Inlet], backbone: BackboneConfig | None, outputs: dict[str, Outlet]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, inlet in inputs.items():
+        found[f"{name}.encoder"] = inlet.encoder
+        if inlet.projector:
+            found[f"{name}.projector"] = inlet.projector
+    if backbone:
+        found["backbone"] = backbone
+    for name, outlet in outputs.items():
+        found[f"{name}.head"] = outlet.head
+        if outlet.units:
+            found[f"{name}.units"] = outlet.units
+        if outlet.codec:
+            found[f"{name}.codec"] = outlet.codec
+    return found
+
+
+def _tokenizer(outputs: dict[str, Outlet], backbone: BackboneConfig | None, errors: list[str]) -> str | None:
+    if backbone is None:
+        return next((t for o in outputs.values() if (t := getattr(o.head, "tokenizer", None))), None)
+    try:
+        size = tokenizer_size(backbone.tokenizer)
+    except ConfigError as error:
+        errors.append(f"backbone.tokenizer: {error}")
+        return None
+    if size is not None and size > backbone.vocabulary:
+        errors.append(f"backbone.vocabulary is {backbone.vocabulary}, but tokenizer {backbone.tokenizer!r} has {size} ids;"
+                      f" set backbone.vocabulary={size}.")
+    return backbone.tokenizer
+
+
+def _readers(recipe: Recipe, errors: list[str]) -> dict[str, ReaderConfig]:
+    """Make the readers of all datasets that the recipe defines, trains on or is evaluated on."""
+    wanted = {name: f"data.{name}" for name in recipe.data}
+    for stage_name, stage in recipe.stages.items():
+        wanted |= {name: f"stages.{stage_name}.data" for name in stage.data if name not in wanted}
+    wanted |= {name: f"evaluate.data.{title}" for title, name in recipe.evaluate.data.items() if name not in wanted}
+    made = {name: find_reader(name, recipe.data.get(name), where, errors) for name, where in wanted.items()}
+    return {name: reader for name, reader in made.items() if reader is not None}
+
+
+def _check_numbers(recipe: Recipe, errors: list[str]) -> None:
+    if not 0 <= recipe.seed < 2**32:
+        errors.append(f"seed is {recipe.seed}, but must be at least 0 and below {2**32}.")
+    generate = recipe.generate
+    if generate.max_new_tokens < 1:
+        errors.append(f"generate.max_new_tokens is {generate.max_new_tokens}, but must be at least 1.")
+    if generate.speak_after is not None and generate.speak_after < 1:
+        errors.append(f"generate.speak_after is {generate.speak_after}, but must be at least 1; null waits for the end of the"
+                      " sentence.")
+    if not 0 <= generate.temperature < math.inf:  # false for nan
+        errors.append(f"generate.temperature is {generate.temperature:g}, but must be a finite number, at least 0.")
+
+
+def _check_listens(inputs: dict[str, Inlet], outputs: dict[str, Outlet], errors: list[str]) -> None:
+    """Refuse heads that tell the state of questions which no branch hears."""
+    for name, outlet in outputs.items():
+        inlet = inputs.get(outlet.listens)
+        if outlet.head.target == "state" and (inlet is None or inlet.encoder.input.modality != "audio"):
+            hearing = [branch for branch, other in inputs.items() if other.encoder.input.modality == "audio"]
+            errors.append(f"{name}.head tells states of the questions that branch {outlet.listens!r} hears, but"
+                          f" {'that branch hears no audio' if inlet else 'there is no such input branch'}; "
+                          + (f"set {name}.head.branch={hearing[0]}." if hearing else "add a branch for audio, or leave"
+                             f" {name} out."))
+
+
+def _check_context(wired: Wired, errors: list[str]) -> None:
+    """Refuse datasets whose longest question alone fills the backbone's context."""
+    if wired.backbone is None:
+        return
+    for name, reader in wired.readers.items():
+        for branch, inlet in wired.inputs.items():
+            modality, rate = inlet.encoder.input.modality, inlet.encoder.input.rate
+            if modality in reader.provides and reader.seconds is not None and rate is not None and inlet.projector:
+                try:
+                    positions = inlet.length(int(reader.seconds * rate))
+                except DataError as error:
+                    errors.append(f"data.{name} has questions of {reader.seconds:g} s, which {branch}.encoder cannot take:"
+                                  f" {error}")
+                    continue
+                if positions >= wired.backbone.context:
+                    errors.append(f"data.{name} has questions of {reader.seconds:g} s, which branch {branch} turns into"
+                                  f" {positions} positions, but backbone.context is {wired.backbone.context}; join more"
+                                  f" frames in {branch}.projector, take a longer context or shorter audio.")

@@ -1,0 +1,72 @@
+"""What a recipe names that lies elsewhere: its template, its datasets' readers, its tokenizer's size. Each mistake becomes a
+sentence."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from omnikit import registry
+from omnikit.contracts.configs import BackboneConfig, ReaderConfig
+from omnikit.contracts.specs import Template
+from omnikit.errors import ConfigError, OmnikitError
+from omnikit.recipe import presets
+from omnikit.recipe.recipe import Choice, Recipe
+from omnikit.recipe.schema import construct
+
+
+def find_template(recipe: Recipe, backbone: BackboneConfig | None, errors: list[str]) -> Template | None:
+    """Read the template of the recipe, else the backbone's own, and hold it against the tokens that the backbone knows."""
+    name = recipe.template or (backbone.template if backbone else None)
+    if name is None or backbone is None:
+        return None
+    place = "template" if recipe.template else "backbone.template"
+    try:
+        preset = registry.preset("template", name)
+        if preset is None:
+            errors.append(f"{place}: {presets.unknown('template', name, registry.presets('template'))}")
+            return None
+        template = construct(Template, presets.read_mapping(preset.path), str(preset.path), errors)
+    except OmnikitError as error:
+        errors.append(f"{place}: {error}")
+        return None
+    if template and recipe.system is not None:
+        template = replace(template, default_system=recipe.system, systems={})
+    missing = [token for token in template.specials if token not in backbone.specials] if template else []
+    if missing:
+        errors.append(f"{place} is {name!r}, whose tokens {', '.join(missing)} the backbone's tokenizer does not know;"
+                      f" use its own template, {backbone.template!r}, by leaving `template` out.")
+    return template
+
+
+def find_reader(name: str, choice: Choice | None, where: str, errors: list[str]) -> ReaderConfig | None:
+    """Make the reader of a dataset: of the recipe's `data`, else of the dataset preset with that name."""
+    try:
+        if choice is None:
+            values = presets.chosen("data", name)
+            choice = Choice(values.pop("use"), values)
+        made: ReaderConfig | None = construct(registry.component("reader", choice.use), choice.fields, where, errors)
+    except OmnikitError as error:
+        errors.append(f"{where}: {error}")
+        return None
+    return made
+
+
+def tokenizer_size(reference: str) -> int | None:
+    """Give the number of ids of a tokenizer file, by name (`tiny`) or path; None where only transformers can tell.
+
+    Raises:
+        ConfigError: the file is no tokenizer.
+    """
+    path = registry.conf_file("tokenizer", f"{reference}.json") or Path(reference)
+    if not (path.suffix == ".json" and path.is_file()):
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        vocabulary = content["model"]["vocab"]  # a list of pieces in a Unigram model, else piece → id
+        ids = vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))
+        return 1 + max(int(i) for i in (*ids, *(token["id"] for token in content["added_tokens"])))
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ConfigError(f"{path} is not a tokenizer of the tokenizers library ({type(error).__name__}); give a tokenizer.json"
+                          " that it wrote.") from error

@@ -1,0 +1,41 @@
+"""One stage, checked, and what stages are checked against. Knows no check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from omnikit.contracts.configs import BackboneConfig, ReaderConfig
+from omnikit.plan.graph import Inlet, Outlet
+from omnikit.recipe.recipe import Stage
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One stage, checked. Part names are dotted paths: audio.encoder, audio.projector, backbone, speech.head, speech.codec.
+
+    Args:
+        trained: parts that this stage changes; all others are frozen.
+        used: parts that this stage runs at all; the rest need not be in memory.
+        origins: part → the stage whose weights it starts from; a part that no earlier stage trained is absent (fresh).
+        datasets: names of the datasets it draws from.
+        table: of the backbone it uses the embedding table alone.
+    """
+
+    name: str
+    stage: Stage
+    trained: tuple[str, ...]
+    used: tuple[str, ...]
+    origins: dict[str, str]
+    datasets: tuple[str, ...]
+    table: bool = False
+
+
+@dataclass(frozen=True)
+class Wired:
+    """What stages are checked against."""
+
+    inputs: dict[str, Inlet]
+    outputs: dict[str, Outlet]
+    backbone: BackboneConfig | None
+    readers: dict[str, ReaderConfig]
+    parts: tuple[str, ...]

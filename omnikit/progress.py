@@ -1,0 +1,14 @@
+"""A progress bar for work whose finished share is known."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Callable[[float], None]]:
+    """Show a bar; what it gives takes the finished share."""
+    with Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), refresh_per_second=2) as bar:
+        task = bar.add_task(title, total=1.0)
+        yield lambda share: bar.update(task, completed=share)

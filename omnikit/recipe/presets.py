@@ -1,0 +1,83 @@
+"""What `branch/kind=name` picks: a preset's or a component's fields, all of them, as plain values.
+
+Knows the registry and YAML; Hydra asks here through its ConfigSource, the plan asks here for templates and datasets.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from omnikit import registry
+from omnikit.contracts.specs import KINDS
+from omnikit.errors import ConfigError, RegistryError, nearest
+from omnikit.recipe.schema import defaults
+
+
+def chosen(kind: str, name: str) -> dict[str, Any]:
+    """Give `use` and every field of a preset or component; `kind` is a component kind, or "data" for a dataset.
+
+    Raises:
+        RegistryError: nothing of that name is installed, it is broken, or two packages publish it.
+        ConfigError: the preset's file is not a mapping, or sets a field that its component lacks.
+    """
+    component_kind = "reader" if kind == "data" else kind
+    preset = registry.preset(kind, name)
+    if preset is None:
+        if name not in registry.components(component_kind):
+            raise RegistryError(unknown(kind, name, names(kind)))
+        return {"use": name, **defaults(registry.component(component_kind, name))}
+    values = read_mapping(preset.path)
+    use = values.pop("use", None)
+    if not isinstance(use, str):
+        raise ConfigError(f"{preset.path} has no `use: <component>`; a preset names the {component_kind} it sets.")
+    known = defaults(registry.component(component_kind, use))
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"{preset.path} sets {key!r}, which is not a field of {component_kind} {use!r}."
+                              f"{nearest(key, known)} It has: {', '.join(known)}.")
+    return {"use": use, **known, **values}
+
+
+def names(kind: str) -> list[str]:
+    """List what can be picked for a kind: presets and components; read from metadata and file names only."""
+    components = registry.components("reader" if kind == "data" else kind) if kind in (*KINDS, "data") else {}
+    return sorted({*registry.presets(kind), *components})
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping; interpolations stay as they are.
+
+    Raises:
+        ConfigError: the file is no YAML, with the line where it breaks, or no mapping.
+    """
+    import yaml
+    from omegaconf import OmegaConf  # its loader reads 1e-5 as a number, PyYAML's as a word
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        if root is not None and not isinstance(root, yaml.MappingNode):
+            raise ConfigError(f"{path} is not a mapping of keys to values; mend the file.")
+        values = OmegaConf.to_container(OmegaConf.create(text), resolve=False) if root is not None else {}
+    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        line = f", line {mark.line + 1}," if mark else ""
+        raise ConfigError(f"{path}{line} is not YAML: {problem}; mend the file.") from error
+    assert isinstance(values, dict), "its root is a mapping"
+    return {str(key): value for key, value in values.items()}
+
+
+def summary(path: Path) -> str:
+    """Give the one line that describes a YAML file: its first comment that is not for Hydra."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    comments = (line.lstrip("# ").strip() for line in lines if line.startswith("#"))
+    return next((line for line in comments if line and not line.startswith("@")), "")
+
+
+def unknown(what: str, name: str, known: Iterable[str], advice: str = "") -> str:
+    """Say that a name is unknown, with the nearest one, what there is, and advice."""
+    known = list(known)
+    there = f"There is: {', '.join(known)}" if known else f"No {what} is installed"
+    return f"{what} {name!r} is unknown.{nearest(name, known)} {there}{'; ' + advice if advice else ''}."

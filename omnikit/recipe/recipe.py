@@ -1,0 +1,274 @@
+"""A recipe as dataclasses: what the model is, and its stages. Made from the composed configuration, never from Hydra.
+
+Knows no component: `use` and fields of a component stay a `Choice` until the plan constructs its dataclass.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from omnikit.contracts.specs import LATER, untouched
+from omnikit.errors import PlanError, nearest
+from omnikit.recipe.schema import construct, convert, places_of, plain
+
+_MAPPING = dict[str, object]
+_TOP: dict[str, tuple[Any, Any]] = {  # key: type, default
+    "data": (_MAPPING, {}),
+    "stages": (_MAPPING, {}),
+    "generate": (_MAPPING, {}),
+    "evaluate": (_MAPPING, {}),
+    "template": (str | None, None),
+    "system": (str | None, None),
+    "seed": (int, 0),
+    "run": (str | None, None),
+    "stage": (str | None, None),
+}
+SLOTS = {"encoder": "encoder", "projector": "projector", "head": "head", "units": "codec", "codec": "codec",
+         "normaliser": "normaliser"}
+"""What a branch may hold → the kind of component. `units` is a codec that only makes codes, where `codec` cannot."""
+OWN_KEYS = ("backbone", "data", "evaluate", "generate", "name", "run", "seed", "stage", "stages", "system", "template")
+Fit = Literal["heads", "units", "vocoder", "codec", "import"]
+_NAME = re.compile(r"[a-z][a-z0-9_]*")  # of branches, stages, datasets and titles: some become names of files
+
+
+@dataclass
+class Optim:
+    """How a stage's trained parts are optimised: AdamW, and Muon where it is wanted.
+
+    Args:
+        lr: peak learning rate.
+        muon: peak learning rate of Muon, which then moves the matrices inside repeated layers; a part's own `lr` scales it
+            alike. 0.02 is usual for random weights. None: AdamW moves them too.
+        schedule: what follows the warm-up: down a cosine or a line to zero, or constant.
+        warmup: share of the steps over which the rate rises from zero.
+        parts: learning rate or weight decay of single parts: {audio: {encoder: {lr: 2e-6, weight_decay: 0.1}}}.
+        clip: largest norm of the gradient.
+    """
+
+    lr: float = 1e-3
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup: float = 0.03
+    weight_decay: float = 0.01
+    beta1: float = 0.9
+    beta2: float = 0.98
+    clip: float = 1.0
+    parts: dict[str, Any] = field(default_factory=dict)
+    muon: float | None = field(default=None, metadata=LATER)
+
+
+@dataclass
+class Run:
+    """How long and on what a stage runs; the names are Lightning's where it has one.
+
+    Args:
+        max_steps: optimizer steps; needed unless max_epochs is given.
+        max_epochs: passes over the data; the smaller of the two ends the stage.
+        batch_size: rows in a batch.
+        accumulate: batches per optimizer step; each counts alike, whatever it holds.
+        devices: 1 in this version, and so is strategy "auto".
+        workers: processes that load data; 0 loads in this one.
+        log_every: steps between two rows of metrics.csv.
+        window: batches whose rows are sorted by length together: less padding, but the rows of a batch are alike; 1: none.
+        pack: positions of a row that several conversations share, each as if it were alone; None gives each its own row.
+    """
+
+    max_steps: int | None = None
+    max_epochs: int | None = None
+    batch_size: int = 32
+    accumulate: int = 1
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int = 1
+    strategy: Literal["auto"] = "auto"
+    workers: int = 0
+    log_every: int = 10
+    window: int = field(default=50, metadata=LATER)
+    pack: int | None = field(default=None, metadata=LATER)
+
+
+@dataclass
+class Stage:
+    """One training run.
+
+    Args:
+        objective: what is fitted: the heads' summed losses, or one codec part with its own; `import` fits nothing, but takes
+            weights from a published checkpoint.
+        after: the stage before this one; without it the order of the file holds.
+        init_from: whose weights to start from: nothing (the stage before), a stage, or {part: stage} for several parents.
+        train: what is trained, {audio: {projector: full}, backbone: full}; everything else is frozen.
+        loss: weight of each output branch's loss; 0 leaves it out.
+        data: share of each dataset in a batch; 0 leaves it out.
+        source: for `import`, the layout and its files: {use: llama_omni, folder: …}.
+        allow: for `import`, parts that may lack tensors (they start fresh) or have some left over.
+    """
+
+    objective: Fit = "heads"
+    after: str | None = None
+    init_from: Any = None
+    train: dict[str, Any] = field(default_factory=dict)
+    loss: dict[str, float] = field(default_factory=dict)
+    data: dict[str, float] = field(default_factory=dict)
+    optim: Optim = field(default_factory=Optim)
+    trainer: Run = field(default_factory=Run)
+    source: dict[str, Any] = field(default_factory=dict)
+    allow: tuple[str, ...] = ()
+
+
+@dataclass
+class Generate:
+    """How answers are made.
+
+    Args:
+        max_new_tokens: at most.
+        temperature: 0 for greedy.
+        speak_after: characters after which a head that reads words begins to speak the first sentence, up to its last pause or
+            space; None waits for its end.
+    """
+
+    max_new_tokens: int = 64
+    temperature: float = 0.0
+    speak_after: int | None = None
+
+
+@dataclass
+class Evaluate:
+    """What `omnikit eval` scores: datasets by title, and the run of the recogniser that hears the answers."""
+
+    data: dict[str, str] = field(default_factory=dict)
+    recogniser: str | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A component as YAML names it: `use` and its other fields."""
+
+    use: str
+    fields: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole recipe; `branches` maps branch → slot → choice, in the file's order."""
+
+    name: str
+    branches: dict[str, dict[str, Choice]]
+    backbone: Choice | None
+    template: str | None
+    system: str | None  # system prompt instead of the template's own; "" for none
+    data: dict[str, Choice]
+    stages: dict[str, Stage]
+    generate: Generate
+    evaluate: Evaluate
+    seed: int
+    run: str | None
+    picks: dict[str, str] = field(default_factory=dict)  # part → the name that was picked for it; for people only
+    stage: str | None = None  # the only stage that is kept, for a quick try: all that it starts from is fresh
+
+    def fingerprint(self) -> str:
+        """Give 12 hex digits that change with anything that changes the weights: model, template, data, stages, seed."""
+        parts = [self.branches, self.backbone, self.template, self.system, self.data,
+                 {name: decisive(stage) for name, stage in self.stages.items()}, self.seed]
+        return hashlib.sha256(json.dumps(plain(parts), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def decisive(stage: Stage) -> dict[str, Any]:
+    """Give a stage as YAML would hold it, without what changes no weight: where it runs, loading, reporting."""
+    values: dict[str, Any] = plain(stage)
+    idle = {"accelerator", "log_every", "workers"} | untouched(stage.trainer) | untouched(stage.optim)
+    for settings in ("optim", "trainer"):
+        values[settings] = {k: v for k, v in values[settings].items() if k not in idle}
+    return {key: value for key, value in values.items() if value or key not in ("source", "allow")}
+
+
+def parse(values: Mapping[str, Any], name: str, picks: Mapping[str, str] | None = None) -> Recipe:
+    """Make a recipe of a composed configuration; raises PlanError with every misplaced or mistyped key at once."""
+    errors = [f"{place} is refused: a YAML names installed components with `use:`, it never runs code."
+              for place in places_of("_target_", values)]
+    top = {key: convert(values.get(key, default), kind, key, errors) for key, (kind, default) in _TOP.items()}
+    if errors:
+        raise PlanError(*errors)
+    branches = {key: _branch(key, value, errors) for key, value in values.items() if key not in OWN_KEYS}
+    backbone = _choice("backbone", values["backbone"], errors) if values.get("backbone") else None
+    data = {key: choice for key, value in top["data"].items() if (choice := _choice(f"data.{key}", value, errors))}
+    stages = {key: _weighed(stage) for key, value in top["stages"].items()  # null leaves out what the recipe below has
+              if value is not None and (stage := construct(Stage, value, f"stages.{key}", errors))}
+    generate = construct(Generate, top["generate"], "generate", errors)
+    evaluate = construct(Evaluate, top["evaluate"], "evaluate", errors)
+    if top["stage"] is not None:
+        stages = _alone(top["stage"], stages, errors)
+    names = {"data": top["data"], "stages": top["stages"], "evaluate.data": evaluate.data if evaluate else {}}
+    errors += [f"{place}.{key} is no name; use lower-case letters, digits and _." for place, keys in names.items()
+               for key in keys if not _NAME.fullmatch(key)]
+    if errors or generate is None or evaluate is None:
+        raise PlanError(*errors)
+    return Recipe(name, branches, backbone, top["template"], top["system"], data, _ordered(stages), generate, evaluate,
+                  top["seed"], top["run"], dict(picks or {}), top["stage"])
+
+
+def _weighed(stage: Stage) -> Stage:
+    """Leave out what has weight 0, so that a recipe can drop what the one below it has."""
+    loss, data = ({name: weight for name, weight in weights.items() if weight} for weights in (stage.loss, stage.data))
+    return replace(stage, loss=loss, data=data)
+
+
+def _branch(name: str, value: Any, errors: list[str]) -> dict[str, Choice]:
+    if "/" in name:  # Hydra takes +audio/encodr=whisper for a key
+        errors.append(f"{name} names nothing: a branch holds {', '.join(SLOTS)}.{nearest(name.rpartition('/')[2], SLOTS)}")
+        return {}
+    if not isinstance(value, Mapping):
+        errors.append(f"{name} is {value!r}, but a top-level key is either one of {', '.join(OWN_KEYS)} or a branch"
+                      f" that holds {', '.join(SLOTS)}.{nearest(name, OWN_KEYS)}")
+        return {}
+    if not _NAME.fullmatch(name):
+        errors.append(f"{name} is no name of a branch; use lower-case letters, digits and _.")
+        return {}
+    for key in value:
+        if key not in SLOTS:
+            errors.append(f"{name}.{key} is not a part of a branch; a branch holds {', '.join(SLOTS)}."
+                          f"{nearest(str(key), SLOTS) or nearest(name, OWN_KEYS)}")
+    slots = {slot: _choice(f"{name}.{slot}", value[slot], errors) for slot in SLOTS if value.get(slot) is not None}
+    return {slot: choice for slot, choice in slots.items() if choice}
+
+
+def _choice(where: str, value: Any, errors: list[str]) -> Choice | None:
+    if not isinstance(value, Mapping):
+        errors.append(f"{where} is {value!r}, but must be a mapping with `use: <component>`; pick one with"
+                      f" {where.replace('.', '/')}=<preset>.")
+        return None
+    if value.get("use") is not None and not isinstance(value["use"], str):
+        errors.append(f"{where}.use is {value['use']!r}, but must be a component's name; pick one with"
+                      f" {where.replace('.', '/')}=<name>.")
+        return None
+    if value.get("use") is None:
+        errors.append(f"{where}.use is missing: pick a component or preset with {where.replace('.', '/')}=<name>.")
+        return None
+    return Choice(value["use"], {str(k): v for k, v in value.items() if k != "use"})
+
+
+def _alone(name: str, stages: dict[str, Stage], errors: list[str]) -> dict[str, Stage]:
+    """Keep one stage, which then starts from fresh weights."""
+    if name not in stages:
+        errors.append(f"stage is {name!r}, which is no stage.{nearest(name, stages)} Stages:"
+                      f" {', '.join(_ordered(stages)) or 'none'}.")
+        return stages
+    return {name: replace(stages[name], after=None, init_from=None)}
+
+
+def _ordered(stages: dict[str, Stage]) -> dict[str, Stage]:
+    """Put each stage behind the one it names in `after`; the file's order holds otherwise. The plan reports bad names."""
+    order: list[str] = []
+    for name in stages:
+        _place(name, stages, order, ())
+    return {name: stages[name] for name in order}
+
+
+def _place(name: str, stages: dict[str, Stage], order: list[str], above: tuple[str, ...]) -> None:
+    if name in order or name in above:  # a circle is reported by the plan
+        return
+    parent = stages[name].after
+    if parent in stages:
+        _place(parent, stages, order, (*above, name))
+    order.append(name)

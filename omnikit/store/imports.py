@@ -1,0 +1,149 @@
+"""The stage `objective: import`: tensors go from a published checkpoint to the stage's weights one by one.
+
+The model is built on the meta device, for names and shapes; only a part that starts fresh in places is built for real.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from omnikit.contracts.configs import ImporterConfig
+from omnikit.contracts.types import Stored
+from omnikit.errors import PlanError, RunError
+from omnikit.model import OmniModel
+from omnikit.plan.import_stages import find_source
+from omnikit.plan.plan import Plan, StagePlan
+from omnikit.progress import progress
+from omnikit.store import checkpoint, safetensors_writer
+from omnikit.store.hashes import distinct
+from omnikit.store.import_report import Entry, compare, complaints
+from omnikit.store.runs import WEIGHTS, newest
+from omnikit.store.tensors import in_file, in_memory
+
+
+def source_of(stage: StagePlan) -> ImporterConfig:
+    """Give what reads a stage's source; raises PlanError if its settings are wrong."""
+    errors: list[str] = []
+    source = find_source(stage.stage, f"stages.{stage.name}", errors)
+    if source is None:
+        raise PlanError(*errors)
+    return source
+
+
+def take(plan: Plan, stage: StagePlan, path: Path) -> tuple[list[Entry], dict[str, str]]:
+    """Write the weights of an import stage.
+
+    Returns:
+        the ledger, and part → hash of its weights.
+
+    Raises:
+        RunError: a file is missing or unreadable; or a tensor is missing, left over or of another shape in a part that
+            the stage does not allow that for, one sentence for each part.
+    """
+    found = source_of(stage).open()
+    entries = compare({part: blueprint(plan, part) for part in stage.trained}, found)
+    wrong = complaints(entries, found, stage.stage.allow)
+    if wrong:
+        raise RunError(*wrong)
+    parts = {entry.part: _filled(plan, entry) for entry in entries if entry.part in stage.trained}
+    with progress(stage.name) as report:
+        return entries, safetensors_writer.write(path, parts, report)
+
+
+def blueprint(plan: Plan, part: str) -> dict[str, Stored]:
+    """Give name → shape and number format of a part's tensors, tied ones once; there is nothing to read."""
+    try:
+        with torch.device("meta"):
+            module = OmniModel(plan, [part]).parts()[part]
+    except NotImplementedError:  # torch's word for what cannot be computed without numbers, as some buffers are
+        module = OmniModel(plan, [part]).parts()[part]
+    seen: set[int] = set()
+    found = {}
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            found[name] = in_memory(name, Path(part), tensor)
+    return found
+
+
+def held(plan: Plan, folder: Path) -> dict[str, dict[str, Stored]]:
+    """Give part → name → tensor of a finished run; a part that no stage trained has its fresh weights.
+
+    A part that was imported and not trained since has the number formats that its files had.
+
+    Raises:
+        RunError: a stage is not finished, or a file is not what it was.
+    """
+    origins = newest(folder, plan)
+    found = {}
+    for part in plan.parts():
+        if part not in origins:
+            module = OmniModel(plan, [part]).parts()[part]
+            found[part] = {name: in_memory(name, folder, tensor) for name, tensor in distinct(module)}
+            continue
+        path = folder / origins[part] / WEIGHTS
+        found[part] = {name.removeprefix(f"{part}."): tensor for name, tensor in in_file(path).items()
+                       if name.startswith(f"{part}.")}
+        written = checkpoint.hashes(path)[0].get(part)
+        if safetensors_writer.stored_hash(found[part]) != written:
+            raise RunError(f"{path}: the weights of {part} are not those that were written there (hash {written}); the file"
+                           " was altered, train the stage again.")
+        found[part] = _as_published(found[part], path.with_name("lock.json"), part)
+    return found
+
+
+def is_stale(folder: Path, stage: StagePlan) -> bool:
+    """Say whether one of a finished import's files changed since; files that are gone change nothing."""
+    if stage.stage.objective != "import":
+        return False
+    record = json.loads((folder / stage.name / "lock.json").read_text()).get("files", {})
+    now = facts(source_of(stage))
+    return any(now[path] != record[path] for path in now.keys() & record.keys())
+
+
+def facts(source: ImporterConfig) -> dict[str, list[int]]:
+    """Give path → size and time of a source's files that are there."""
+    there = [(path, path.stat()) for path in source.files()]
+    return {str(path): [stat.st_size, stat.st_mtime_ns] for path, stat in there}
+
+
+def _as_published(named: dict[str, Stored], lock: Path, part: str) -> dict[str, Stored]:
+    """Give a part's imported tensors in the number format of the files, where that was one for all but whole numbers, which
+    keep theirs; so do fresh ones."""
+    ledger = json.loads(lock.read_text()).get("ledger", {}) if lock.is_file() else {}
+    formats, fresh = (ledger.get(part, {}).get(key, []) for key in ("formats", "fresh"))
+    formats = [word for word in formats if _is_floating(word)]
+    if len(formats) != 1:
+        return named
+    return {name: tensor if name in fresh or not _is_floating(tensor.dtype) else
+            Stored(tensor.name, tensor.file, tensor.shape, formats[0], _cast(tensor, formats[0]))
+            for name, tensor in named.items()}
+
+
+def _is_floating(word: str) -> bool:
+    kind: torch.dtype = getattr(torch, word)
+    return kind.is_floating_point
+
+
+def _filled(plan: Plan, entry: Entry) -> dict[str, Stored]:
+    """Give every tensor of a part in the part's own number format: from the files, else fresh."""
+    fresh: Mapping[str, Tensor] = {}
+    if entry.fresh:
+        fresh = dict(distinct(OmniModel(plan, [entry.part]).parts()[entry.part]))
+    filled = {}
+    for name, own in entry.wanted.items():
+        read = _cast(entry.taken[name], own.dtype) if name in entry.taken else _given(fresh[name])
+        filled[name] = Stored(own.name, own.file, own.shape, own.dtype, read)
+    return filled
+
+
+def _cast(tensor: Stored, dtype: str) -> Callable[[], Tensor]:
+    kind: torch.dtype = getattr(torch, dtype)
+    return lambda: tensor.read().to(kind)
+
+
+def _given(tensor: Tensor) -> Callable[[], Tensor]:
+    return lambda: tensor

@@ -1,0 +1,30 @@
+"""A branch that takes no signal: its vectors stand where a row has a part of type prompt."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from doubles import make_plan, write_tokenizer
+from omnikit_basics.prompts import Prompt, PromptEmbeddings
+from seeing import asks, heard
+
+from omnikit.contracts.types import Part
+from omnikit.data.batch.collate import Collator
+from omnikit.model import OmniModel, Taps
+from omnikit.plan.plan import Inlet, Plan
+
+
+def with_prompts(folder: Path) -> Plan:
+    plan, place, learned = make_plan(write_tokenizer(folder)), Prompt(), PromptEmbeddings(3)
+    inlet = Inlet("task", place, place.output, learned, learned.output(place.output, plan.backbone.dim))
+    return replace(plan, inputs={**plan.inputs, "task": inlet})
+
+
+def test_prompts_stand_where_the_row_has_them(tmp_path: Path) -> None:
+    plan = with_prompts(tmp_path)
+    rows = [asks(Part("prompt"), heard("two")), asks(heard("two")), asks(Part("text", text="one"), Part("prompt"))]
+    batch = Collator(plan, ["text", "transcript"])(rows)
+    assert (batch.counts["task"], batch.rows["task"]) == ([3, 3], [0, 2])
+    taps = Taps(OmniModel(plan), batch)
+    vectors = taps.inputs.flatten(0, 1)[batch.slots["task"]]
+    torch.testing.assert_close(vectors, taps.model.projector("task").prompt_embeddings.repeat(2, 1))

@@ -1,0 +1,63 @@
+"""Sounds compared by formulas: what equal, louder, noisier and other sounds must give."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from omnikit.evaluation.audio_metrics import intelligibility, mel_distance, speaker_similarity
+
+RATE = 16000
+
+
+def syllables(seconds: float = 2.0, seed: int = 0) -> Tensor:
+    """Noise that swells four times a second."""
+    count = int(seconds * RATE)
+    loudness = torch.sin(4 * math.pi * torch.arange(count) / RATE).square()
+    return 0.3 * loudness * torch.randn(count, generator=torch.Generator().manual_seed(seed))
+
+
+def throat(wave: Tensor, delay: int) -> Tensor:
+    """The same sound with an echo, which raises some frequencies and lowers others."""
+    return wave + 0.9 * torch.nn.functional.pad(wave, (delay, 0))[:len(wave)]
+
+
+def test_mel_distance_of_a_louder_sound_is_the_logarithm_of_how_much() -> None:
+    wave = 0.1 * torch.randn(RATE, generator=torch.Generator().manual_seed(1))
+    assert mel_distance(wave, wave, RATE) == 0.0
+    assert mel_distance(3 * wave, wave, RATE) == pytest.approx(math.log(3), rel=1e-3)
+
+
+def test_sounds_are_compared_as_far_as_both_go() -> None:
+    wave = syllables()
+    assert mel_distance(wave[:RATE], wave, RATE) == 0.0
+    assert intelligibility(wave, wave[:RATE], RATE) == pytest.approx(1.0, abs=1e-5)
+    assert mel_distance(wave[:0], wave, RATE) is None
+
+
+def test_noise_makes_a_sound_less_intelligible() -> None:
+    wave = syllables()
+    hiss = torch.randn(len(wave), generator=torch.Generator().manual_seed(5))
+    found = [intelligibility(wave + level * hiss, wave, RATE) or 0.0 for level in (0.0, 0.05, 0.2, 1.0)]
+    assert found == sorted(found, reverse=True) and found[0] == pytest.approx(1.0, abs=1e-5) and found[-1] < 0.4
+
+
+def test_too_little_sound_has_no_intelligibility() -> None:
+    quiet = torch.zeros(2 * RATE)
+    quiet[:1000] = syllables()[3000:4000]
+    assert intelligibility(syllables(0.3), syllables(0.3), RATE) is None
+    assert intelligibility(quiet, quiet, RATE) is None
+
+
+def test_a_voice_is_like_itself_however_loud_and_whatever_it_says() -> None:
+    same = speaker_similarity(throat(syllables(seed=1), 20), 0.2 * throat(syllables(seed=2), 20), RATE)
+    other = speaker_similarity(throat(syllables(seed=1), 20), throat(syllables(seed=2), 9), RATE)
+    assert same is not None and other is not None
+    assert same > 0.97 and other < 0.9
+
+
+def test_silence_has_no_voice() -> None:
+    assert speaker_similarity(torch.zeros(RATE), syllables(), RATE) is None
+    assert speaker_similarity(torch.zeros(0), syllables(), RATE) is None
+    assert speaker_similarity(torch.full((RATE,), 1e-6), syllables(), RATE) is None

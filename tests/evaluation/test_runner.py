@@ -1,0 +1,140 @@
+"""What an examiner keeps of answers, with a session that always says the same."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from doubles import RATE, Box, Ear, Mouth
+from numpy.typing import NDArray
+from torch import Tensor
+
+from omnikit.contracts.specs import CodecSpec, FeatureSpec, SignalSpec
+from omnikit.contracts.types import Message, Part, Sample
+from omnikit.evaluation.runner import Examiner
+from omnikit.inference.answer import Answer
+from omnikit.plan.plan import Inlet, Outlet
+
+SPOKEN = Part("audio", audio=np.ones(30, dtype=np.float32), sample_rate=RATE)
+OUTLET = Outlet("speech", Mouth("hidden", "codes"), FeatureSpec(4, count=1), Box(), Box().spec, 0, Box())
+
+
+class Units:
+    """Makes one code of each sample, and speaks each as three samples."""
+
+    def encode(self, wave: Tensor) -> Tensor:
+        return torch.zeros(len(wave), dtype=torch.int64)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        return torch.full((3 * len(codes),), 0.5)
+
+
+class Codec:
+    """Speaks each code as one sample."""
+
+    def decode(self, codes: Tensor) -> Tensor:
+        return torch.ones(len(codes))
+
+
+class Saying:
+    """A session that answers every question with one word and ten samples of sound for its two codes."""
+
+    plan = SimpleNamespace(recipe=SimpleNamespace(name="saying"), backbone=object(), template=None, outputs={})
+    model = SimpleNamespace(units=lambda name: Units(), codec=lambda name: Codec())
+    device = torch.device("cpu")
+
+    def __init__(self, speech: Outlet | None) -> None:
+        self.speech = speech
+
+    def answers(self, samples: Sequence[Sample], *, speak: bool, greedy: bool) -> list[Answer]:
+        assert greedy
+        spoken = Answer("one", np.full(10, 0.1, dtype=np.float32), RATE, (4, 5))
+        return [spoken if speak and self.speech else Answer("one")] * len(samples)
+
+
+class Hearing:
+    """A recogniser that writes down how many samples it heard, twice as many a second as the model speaks."""
+
+    ear = replace(Ear())
+    plan = SimpleNamespace(inputs={"audio": Inlet("audio", SimpleNamespace(input=SignalSpec("audio", Fraction(2 * RATE))),  # type: ignore[arg-type]  # a double
+                                                  ear.output, None, None)},
+                           outputs={"words": SimpleNamespace(head=SimpleNamespace(target="transcript", tap="audio.encoder"))})
+
+    def transcribe(self, waves: Sequence[NDArray[np.float32]], sample_rate: int) -> list[str]:
+        return [f"{len(wave)} at {sample_rate}" for wave in waves]
+
+
+def row(name: str, *answer: Part) -> Sample:
+    asked = Part("audio", text=name, audio=np.ones(5, dtype=np.float32), sample_rate=RATE)
+    return Sample(name, (Message("user", (asked,)), Message("assistant", (Part("text", text="one"), *answer))), {"kind": "k"})
+
+
+def examiner(speech: Outlet | None = OUTLET, ear: object = None, **more: object) -> Examiner:
+    return Examiner(Saying(speech), ear, **more)  # type: ignore[arg-type]  # doubles
+
+
+def test_generated_and_natural_speech_are_heard_and_measured() -> None:
+    found = examiner(ear=Hearing()).records([row("a", SPOKEN), row("b")], "x")
+    assert [(r.heard, r.seconds, r.codes) for r in found] == [("10 at 100", 0.1, (4, 5))] * 2
+    assert [(r.natural, r.natural_seconds, r.natural_codes) for r in found] == [("60 at 200", 0.3, 30), (None, None, None)]
+    assert [(r.expected, r.other, r.question, r.facts) for r in found] == [
+        ("one", "one", ("a",), {"kind": "k"}), ("one", "one", ("b",), {"kind": "k"})]
+
+
+def test_natural_speech_is_heard_again_after_the_codec_alone() -> None:
+    found, silent = examiner(ear=Hearing()).records([row("a", SPOKEN), row("b")], "x")
+    assert (found.resynthesised, found.mel_distance, found.drawn, found.drawable) == ("30 at 100", None, (0,), 9)
+    assert (silent.resynthesised, silent.mel_distance, silent.drawn, silent.drawable) == (None, None, (), None)
+
+
+class Pair(Box):
+    """Two codebooks, each frame coded."""
+
+    @property
+    def spec(self) -> CodecSpec:
+        return CodecSpec(RATE, Fraction(RATE, 5), 2, self.size)
+
+
+def test_sound_of_equal_times_is_compared_and_codes_of_each_book_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Units, "encode", lambda self, wave: torch.tensor([[1, 0]]).expand(len(wave), 2))
+    [found] = examiner(replace(OUTLET, codec=Pair(), units=Pair()), Hearing()).records([row("a", SPOKEN)], "x")
+    assert (found.mel_distance, found.stoi) == (0.0, None)  # the same ones; too short for STOI
+    assert (found.drawn, found.drawable, found.natural_codes) == ((1, 9), 18, 30)
+    assert found.speaker is not None and 0.5 < found.speaker < 1  # steady, too, but shorter
+
+
+def test_row_of_two_turns_is_heard_where_it_is_asked_last() -> None:
+    first = replace(SPOKEN, audio=np.zeros(7, dtype=np.float32))
+    talk = Sample("talk", (*row("a", first).messages, *row("b", SPOKEN).messages))
+    [found] = examiner(ear=Hearing()).records([talk], "x")
+    assert found.natural == "60 at 200"
+
+
+def test_units_speak_the_same_codes_instead_of_the_codec() -> None:
+    [found] = examiner(ear=Hearing(), speaks_with="units").records([row("a")], "x")
+    assert (found.codes, found.heard, found.seconds) == ((4, 5), "6 at 100", 0.06)
+
+
+def test_speech_without_a_recogniser_is_measured_but_not_heard() -> None:
+    [found] = examiner().records([row("a", SPOKEN)], "x")
+    assert (found.heard, found.natural, found.seconds, found.natural_seconds, found.natural_codes) == (None, None, 0.1, 0.3, 30)
+
+
+def test_run_without_speech_has_its_texts() -> None:
+    [found] = examiner(speech=None).records([row("a", SPOKEN)], "x")
+    assert (found.answer, found.codes, found.seconds, found.natural_seconds) == ("one", (), None, None)
+
+
+def test_sound_of_the_first_rows_is_kept(tmp_path: Path) -> None:
+    found = examiner(wavs=tmp_path / "wavs", batch_size=2, kept=3).records([row(name) for name in "abcd"], "x")
+    assert [r.wav is not None for r in found] == [True, True, True, False]
+
+
+def test_rows_are_numbered_over_batches_in_their_sound_files(tmp_path: Path) -> None:
+    found = examiner(wavs=tmp_path / "wavs", batch_size=2).records([row("a"), row("b"), row("c")], "x")
+    assert [r.wav for r in found] == [f"wavs/x/0000{i}.wav" for i in range(3)]
+    assert sorted(path.name for path in (tmp_path / "wavs" / "x").iterdir()) == ["00000.wav", "00001.wav", "00002.wav"]

@@ -1,0 +1,129 @@
+"""The head that tells states, from rows to its loss and to answers: where it reads, what it learns, what becomes of noise."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from small import write_recipe
+
+from omnikit.contracts.types import Message, Part, Sample
+from omnikit.data.batch.collate import Collator
+from omnikit.data.batch.labels import check_supervised
+from omnikit.data.batch.packing import PackedCollator
+from omnikit.data.text.templates import labels
+from omnikit.errors import DataError, PlanError
+from omnikit.inference.session import Session, build, question
+from omnikit.model import Taps
+from omnikit.plan.plan import Plan, make
+from omnikit.recipe.compose import compose
+
+SMALLER = ["speech.codec.dim=4", "speech.codec.channels=32", "speech.codec.duration_dim=4", "speech.head.layers=1",
+           "generate.max_new_tokens=4", "backbone.layers=1", "+turn/head=state"]
+WAVES = [np.random.default_rng(seed).normal(0, 0.1, 4000 * (seed + 1)).astype(np.float32) for seed in range(3)]
+
+
+def said(text: str, state: str | None = None) -> Message:
+    return Message("assistant", (Part("text", text=text),), state=state)
+
+
+def heard(*numbers: int, text: str = "") -> Message:
+    return Message("user", (*([Part("text", text=text)] if text else []), *(Part("audio", audio=WAVES[n]) for n in numbers)))
+
+
+TALK = Sample("talk", (heard(0), said("a"), heard(1, 2, text="and"), said("b", "noise"), heard(0)))
+TEXT = Sample("text", (Message("user", (Part("text", text="a"),)), said("b")))
+NOISE = Sample("noise", (heard(2), said("c", "noise")))
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    folder = tmp_path_factory.mktemp("turns")
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    (folder / "rows.jsonl").write_text(json.dumps({"messages": turns}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return make(compose(str(write_recipe(folder)), SMALLER))
+
+
+@pytest.fixture(scope="module")
+def session(plan: Plan) -> Session:
+    return build(plan)
+
+
+def test_each_sound_is_labelled_by_the_answer_behind_its_question() -> None:
+    assert labels(TALK.messages) == [0, -100, 1, -100]  # the second question has two sounds, nothing answers the last
+
+
+def test_targets_stand_for_the_sounds_of_all_rows(plan: Plan) -> None:
+    targets = Collator(plan, ["turn", "text"])([TEXT, TALK, NOISE]).targets["turn"]
+    assert targets.ids.tolist() == [[0], [-100], [1], [-100], [1]]
+
+
+def test_rows_without_sound_have_no_target(plan: Plan) -> None:
+    assert "turn" not in Collator(plan, ["turn", "text"])([TEXT]).targets
+
+
+@torch.no_grad()
+def test_head_reads_the_state_at_the_last_place_of_each_sound(session: Session) -> None:
+    batch = Collator(session.plan, ["turn", "text"])([TEXT, TALK, NOISE])
+    taps = Taps(session.model, batch)
+    found = taps.features(session.plan.outputs["turn"])
+    slots, length = batch.slots["audio"].tolist(), batch.tokens.shape[1]
+    ends = [place for place in slots if place + 1 not in slots]  # sounds side by side end inside a run of places
+    flat = taps.hidden.flatten(0, 1)
+    assert found.data.shape[:2] == (5, 1)
+    assert [place // length for place in ends] == [1, 1, 1, 2]
+    torch.testing.assert_close(found.data[[0, 2, 3, 4], 0], flat[ends])
+    torch.testing.assert_close(found.data[1, 0], flat[ends[1] - batch.counts["audio"][2]])
+
+
+def test_loss_trains_the_head(session: Session) -> None:
+    batch = Collator(session.plan, ["turn"])([TEXT, TALK, NOISE])
+    losses = session.model.losses(batch, ["turn"])
+    losses["turn"].backward()
+    assert session.model.get_submodule("turn.head").output.weight.grad.abs().sum() > 0
+
+
+@torch.no_grad()
+def test_packed_rows_give_the_same_loss(session: Session) -> None:
+    collate = Collator(session.plan, ["turn"])
+    alone = session.model.losses(collate([TEXT, TALK, NOISE]), ["turn"])["turn"]
+    packed = session.model.losses(PackedCollator(collate)([[TEXT, TALK], [NOISE]]), ["turn"])["turn"]
+    torch.testing.assert_close(packed, alone, atol=1e-5, rtol=1e-5)  # float32, sums of another length
+
+
+def test_unknown_state_names_its_row(plan: Plan) -> None:
+    assert plan.template
+    other = replace(plan, template=replace(plan.template, states={"audio": "1"}))
+    with pytest.raises(DataError, match="Row noise: An answer has the state 'noise', but the template knows audio"):
+        Collator(other, ["text"])([NOISE])
+
+
+def test_session_gives_shares_for_each_sound(session: Session) -> None:
+    found = session.turns([TEXT, TALK])
+    assert [len(row) for row in found] == [0, 4]
+    assert all(set(shares) == {"audio", "noise"} and 0 < sum(shares.values()) < 1 for shares in found[1])
+
+
+@pytest.mark.parametrize(("label", "state"), [(0, "audio"), (1, "noise")])
+def test_head_decides_where_the_template_has_no_states(session: Session, label: int, state: str) -> None:
+    session.model.get_submodule("turn.head").output.bias.data = torch.tensor([50.0 if n == label else -50.0 for n in range(3)])
+    answers = session.answers([NOISE, question(text="a")])
+    assert [answer.state for answer in answers] == [state, "text"]
+    assert (answers[0].text == "" and answers[0].waveform is None) == (state == "noise")
+    events = list(session.stream(WAVES[0]))
+    assert events[0].state == state and (len(events) == 1) == (state == "noise")
+
+
+def test_session_without_the_head_says_so(plan: Plan) -> None:
+    outputs = {name: outlet for name, outlet in plan.outputs.items() if name != "turn"}
+    with pytest.raises(PlanError, match="has no head that tells states; add one, for example turn/head=state"):
+        build(replace(plan, outputs=outputs)).turns([NOISE])
+
+
+def test_stage_without_spoken_rows_is_refused(plan: Plan) -> None:
+    with pytest.raises(DataError, match=r"branch turn would learn nothing, because no row of dataset rows .2 rows. has audio in"
+                                        " a question with an answer behind it"):
+        check_supervised("understand", plan, ["turn"], {"rows": [TEXT, TEXT]})  # type: ignore[dict-item]  # a list reads alike

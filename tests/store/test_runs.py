@@ -1,0 +1,153 @@
+"""Run folders."""
+
+import json
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from doubles import TEMPLATE, make_plan, stages, write_tokenizer
+
+from omnikit.contracts.specs import LATER, Template
+from omnikit.errors import RunError
+from omnikit.plan.plan import Plan
+from omnikit.recipe.recipe import Optim, Run, decisive
+from omnikit.store.runs import find, is_done, link_latest, load_plan, newest, run_folder, stage_hash
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    return make_plan(write_tokenizer(tmp_path))
+
+
+def finish(folder: Path, plan: Plan) -> None:
+    for name in plan.stages:
+        (folder / name).mkdir(parents=True)
+        (folder / name / "config.yaml").write_text("")
+        (folder / name / "done").write_text(stage_hash(plan, name))
+
+
+def test_folder_is_named_by_recipe_and_fingerprint(plan: Plan) -> None:
+    assert run_folder(plan.recipe) == Path("runs/doubles/tiny") / plan.recipe.fingerprint()
+
+
+def test_run_chooses_another_folder(tmp_path: Path) -> None:
+    assert run_folder(make_plan(write_tokenizer(tmp_path), run=tmp_path / "x").recipe) == tmp_path / "x"
+
+
+@pytest.mark.parametrize("given", ["runs/r/abc", "runs/r/latest", "runs/r", "r"])
+def test_run_is_found_by_folder_link_and_name(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    finish(Path("runs/r/abc"), plan)
+    link_latest(Path("runs/r/abc"))
+    assert find(given) == tmp_path / "runs" / "r" / "abc"
+
+
+def test_unknown_run_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError, match=r"nothing/here is no run: .*train first with omnikit train nothing/here."):
+        find("nothing/here")
+
+
+def test_latest_moves_to_the_newest(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        link_latest(tmp_path / name)
+    assert (tmp_path / "latest").resolve() == tmp_path / "two"
+
+
+def test_newest_stage_of_each_part(plan: Plan, tmp_path: Path) -> None:
+    finish(tmp_path / "r", plan)
+    assert newest(tmp_path / "r", plan) == {
+        "audio.encoder": "listen", "transcript.head": "listen", "speech.codec": "units", "audio.projector": "understand",
+        "backbone": "understand", "speech.head": "speak"}
+
+
+def test_unfinished_stage_is_named(plan: Plan, tmp_path: Path) -> None:
+    finish(tmp_path / "r", plan)
+    (tmp_path / "r" / "understand" / "done").unlink()
+    with pytest.raises(RunError, match=r"Stage understand of .*r is not finished; finish it with omnikit train doubles/tiny"):
+        newest(tmp_path / "r", plan)
+
+
+def test_newest_up_to_a_stage_needs_no_later_one(plan: Plan, tmp_path: Path) -> None:
+    finish(tmp_path / "r", plan)
+    (tmp_path / "r" / "speak" / "done").unlink()
+    found = newest(tmp_path / "r", plan, "understand")
+    assert set(found.values()) == {"listen", "units", "understand"} and "speech.head" not in found
+    assert set(newest(tmp_path / "r", plan, "listen")) == {"audio.encoder", "transcript.head"}
+
+
+def test_unknown_stage_is_named(plan: Plan, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"'understood' is no stage of doubles/tiny. Did you mean 'understand'\? Stages: l"):
+        newest(tmp_path / "r", plan, "understood")
+
+
+def test_hash_of_a_stage_ignores_later_stages(plan: Plan) -> None:
+    changed = stages()
+    changed["speak"].optim = Optim(lr=0.5)
+    other = make_plan(plan.tokenizer or "", only=changed)
+    same = {name: stage_hash(plan, name) == stage_hash(other, name) for name in plan.stages}
+    assert same == {"listen": True, "units": True, "understand": True, "speak": False}
+
+
+def test_codes_that_a_head_emits_change_its_hash(plan: Plan) -> None:
+    speech = plan.outputs["speech"]
+    assert speech.codes
+    other = replace(plan, outputs={**plan.outputs, "speech": replace(speech, codes=replace(speech.codes, cardinality=12))})
+    same = {name: stage_hash(plan, name) == stage_hash(other, name) for name in plan.stages}
+    assert same == {"listen": True, "units": True, "understand": True, "speak": False}
+
+
+def test_a_later_field_changes_the_hash_when_it_is_used_only(plan: Plan) -> None:
+    @dataclass(frozen=True)
+    class Longer(Template):
+        newest: str = field(default="", metadata=LATER)
+
+    def hashed(newest: str) -> str:
+        return stage_hash(replace(plan, template=Longer(**vars(TEMPLATE), newest=newest)), "listen")
+
+    assert hashed("") == stage_hash(replace(plan, template=TEMPLATE), "listen") != hashed("used")
+
+
+def test_done_counts_only_with_its_hash(plan: Plan, tmp_path: Path) -> None:
+    finish(tmp_path / "r", plan)
+    (tmp_path / "r" / "listen" / "done").write_text("another")
+    assert [is_done(tmp_path / "r", plan, name) for name in plan.stages] == [False, True, True, True]
+
+
+def test_run_without_lock_is_one_sentence(plan: Plan, tmp_path: Path) -> None:
+    finish(tmp_path / "r", plan)
+    with pytest.raises(RunError, match=r"lock.json cannot be read"):
+        load_plan(tmp_path / "r")
+
+
+def test_what_changes_no_weight_changes_no_hash(plan: Plan) -> None:
+    changed = stages()
+    changed["listen"].trainer = Run(max_steps=20, batch_size=8, log_every=1, workers=2, accelerator="cpu")
+    other = make_plan(plan.tokenizer or "", only=changed)
+    assert other.recipe.fingerprint() == plan.recipe.fingerprint()
+    assert stage_hash(other, "listen") == stage_hash(plan, "listen")
+    changed["listen"].trainer = Run(max_steps=20, batch_size=4, log_every=5)
+    assert make_plan(plan.tokenizer or "", only=changed).recipe.fingerprint() != plan.recipe.fingerprint()
+
+
+@pytest.mark.parametrize(("age", "expected"), [(0, 0.5), (100, 0.1)], ids=["last training", "training that did not end"])
+def test_plan_is_the_last_recorded(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age: int, expected: float
+) -> None:
+    finish(tmp_path / "r", plan)
+    for name in plan.stages:
+        (tmp_path / "r" / name / "config.yaml").write_text("generate: {temperature: 0.1}")
+        (tmp_path / "r" / name / "lock.json").write_text(json.dumps({"recipe": "r"}))
+    whole = tmp_path / "r" / "config.yaml"
+    whole.write_text("generate: {temperature: 0.5}")
+    os.utime(whole, (whole.stat().st_atime, whole.stat().st_mtime - age))
+    monkeypatch.setattr("omnikit.plan.plan.make", lambda recipe: recipe)
+    assert load_plan(tmp_path / "r").generate.temperature == expected
+
+
+def test_packing_counts_only_where_a_stage_packs(plan: Plan) -> None:
+    stage = plan.stages["understand"].stage
+    assert "pack" not in decisive(stage)["trainer"]
+    assert decisive(replace(stage, trainer=replace(stage.trainer, pack=60)))["trainer"]["pack"] == 60
