@@ -101,6 +101,8 @@ class Collator:
             return row
         assert self.plan.template and self.plan.backbone and self.tokenizer, "a plan with a backbone has all three"
         for piece in encode(self._segments(sample), self.plan.template, self.tokenizer):
+            if piece.mismatch and not self.asking:
+                raise DataError(f"Row {sample.id}: {piece.mismatch}", kind="merged token")
             if piece.media:
                 self._listen(row, piece.media)
             row.pieces.append(piece)
