@@ -143,7 +143,7 @@ def test_interrupted_scoring_leaves_no_card_that_mixes_two_runs(scored: Scored, 
     shutil.copytree(scored.model, copy)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scoring, "load_plan", lambda path: scored.plans["model"])
-        patch.setattr(scoring.card, "make", lambda folder: 1 / 0)
+        patch.setattr(scoring.report, "make", lambda folder: 1 / 0)
         patch.setattr(scoring, "timed", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             score(copy, Options(limit=4))

@@ -9,17 +9,17 @@ from doubles import Mind, make_plan
 from families import CUTTING, MERGING, SPECIALS, write
 from tokenizers import Tokenizer as Fast
 
-from omnikit.choices import read_mapping
-from omnikit.data.collate import Collator
-from omnikit.data.pieces import Piece, encode
-from omnikit.data.templates import prompt, render
-from omnikit.data.tokenizer import Tokenizer, load
+from omnikit.contracts.specs import Template
+from omnikit.contracts.types import Message, Part, Sample
+from omnikit.data.batch.collate import Collator
+from omnikit.data.text.templates import prompt, render
+from omnikit.data.text.tokenise import Piece, encode
+from omnikit.data.text.tokenizer import Tokenizer, load
 from omnikit.errors import DataError
-from omnikit.plan import Plan
+from omnikit.plan.plan import Plan
+from omnikit.recipe.presets import read_mapping
+from omnikit.recipe.schema import construct
 from omnikit.registry import preset
-from omnikit.schema import construct
-from omnikit.specs import Template
-from omnikit.types import Message, Part, Sample
 
 AUDIO = Part("audio", path="q.wav")
 TEMPLATES = ("llama_omni", "llama_omni_one_bos", "llama_omni_two_bos", "qwen2p5_vita", "nemo", "mixtral_two")
@@ -106,7 +106,7 @@ def test_answer_whose_first_id_is_dropped_is_named() -> None:
 
 
 def test_comparison_tokenises_nothing_more_than_the_run_and_its_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("omnikit.data.tokenizer.SHORT", 0)  # nothing is remembered
+    monkeypatch.setattr("omnikit.data.text.tokenizer.SHORT", 0)  # nothing is remembered
     coder = Pairs()
     list(encode(render(turns("answer", spoken=False), PLAIN), PLAIN, Tokenizer(coder)))
     assert coder.asked == ["", "<Who is it?>=answer$", "<Who is it?>="]  # what it adds by itself, run, prompt
