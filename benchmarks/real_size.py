@@ -19,7 +19,7 @@ from torch import Tensor
 from omnikit.contracts.streaming import StreamingCodec
 from omnikit.contracts.types import Batch, Signal
 from omnikit.inference.generate import Sampling, steps
-from omnikit.inference.speech import Emission, Pending
+from omnikit.inference.speech import CodeBuffer, HeadStream
 from omnikit.model import OmniModel, Taps
 from omnikit.plan.plan import make
 from omnikit.recipe.compose import compose
@@ -109,7 +109,7 @@ def answer(model: OmniModel, question: Batch, omega: int, clock: Clock) -> None:
         Taps(model, question).projected("audio")
     for name, exact in (("exact", True), ("independent", False)):
         start, heard = clock.now(), False
-        emission, pending = Emission(model, model.plan.outputs["speech"]), Pending(omega)
+        head_stream, pending = HeadStream(model, model.plan.outputs["speech"]), CodeBuffer(omega)
         codec = model.codec("speech")
         assert isinstance(codec, StreamingCodec), "a vocoder that streams"
         state = codec.init_state(1)
@@ -117,7 +117,7 @@ def answer(model: OmniModel, question: Batch, omega: int, clock: Clock) -> None:
         for number, step in enumerate(written):
             clock.parts["decoding a token" if number else "encoder, projector and prefill"].append(clock.now() - before)
             with clock.part("head, a token"):
-                emission.write(step)
+                head_stream.write(step)
             codes = units(pending.push([number * PER_TOKEN + place for place in range(PER_TOKEN)]), clock.device)
             if len(codes):
                 with clock.part(f"vocoder, a segment, {name}"):

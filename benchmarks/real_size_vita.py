@@ -4,7 +4,7 @@
     python benchmarks/real_size_vita.py --only answer    # the first word alone
     python benchmarks/real_size_vita.py --tiny           # tiny sizes on a processor, to see that it works
 
-The question is 4 seconds of noise and a picture of random pixels; its ids are random, as many as VITA's prompt has. The
+The question is 4 seconds of noise and an image of random pixels; its ids are random, as many as VITA's prompt has. The
 training step takes packed rows of such conversations, laid out as the stage's are, holds what it trains in float32 and runs in
 bfloat16, as the stage does. FLOPs are the model's: 2 for each weight that a position passes (6 where gradients pass too), and
 attention's; recomputed activations are not counted. Their share is of a bfloat16 matrix product measured on the same device.
@@ -39,7 +39,7 @@ TINY = ["vision/encoder=internvit_tiny_random", "audio/encoder=mel_cnn_tiny_rand
         "speech/head=nar_ar_tiny_random", "speech/codec=ticodec_tiny_random"]
 STAGES = ("align_vision", "understand_vision", "instruct_vision", "align_audio", "instruct_audio")  # those that pack
 STAGE = "instruct_audio"
-BEFORE, AFTER = 130, 16  # positions of VITA's system prompt for pictures, and of what follows a question
+BEFORE, AFTER = 130, 16  # positions of VITA's system prompt for images, and of what follows a question
 
 
 @dataclass
@@ -64,8 +64,8 @@ def main() -> None:
     parser.add_argument("--recipe", default="vita_1_5/full")
     parser.add_argument("--tiny", action="store_true", help="tiny encoders and language model")
     parser.add_argument("--only", choices=("answer", "train"))
-    parser.add_argument("--width", type=int, default=448, help="of the picture")
-    parser.add_argument("--height", type=int, default=448, help="of the picture")
+    parser.add_argument("--width", type=int, default=448, help="of the image")
+    parser.add_argument("--height", type=int, default=448, help="of the image")
     parser.add_argument("--seconds", type=float, default=4.0, help="of the question")
     parser.add_argument("--rows", type=int, default=1, help="packed rows of a training step")
     parser.add_argument("--rounds", type=int, default=5)
@@ -99,7 +99,7 @@ def answer(plan: Plan, device: torch.device, arguments: argparse.Namespace) -> N
         by_part(model, plan, pixels, arguments.seconds, clock)
         for name, seconds in clock.parts.items():
             found[name] += seconds if number else []
-    print(f"question of {arguments.seconds:g} s and a picture of {len(question.rows['vision'])} tiles,"
+    print(f"question of {arguments.seconds:g} s and an image of {len(question.rows['vision'])} tiles,"
           f" {question.tokens.shape[1]} positions")
     for name, times in found.items():
         print(f"{name:<44}{1000 * min(times):9.2f} ms")
@@ -107,7 +107,7 @@ def answer(plan: Plan, device: torch.device, arguments: argparse.Namespace) -> N
 
 def by_part(model: OmniModel, plan: Plan, pixels: np.ndarray, seconds: float, clock: Clock) -> None:
     """Time each part of the same answer alone."""
-    with clock.part("  picture to tiles, on the processor"):
+    with clock.part("  image to tiles, on the processor"):
         question = asked(plan, pixels, seconds)
     with clock.part("  to the device"):
         question = question.mapped(lambda tensor: tensor.to(clock.device))
@@ -128,9 +128,9 @@ def by_part(model: OmniModel, plan: Plan, pixels: np.ndarray, seconds: float, cl
 
 
 def asked(plan: Plan, pixels: np.ndarray, seconds: float) -> Batch:
-    """Give a question: the picture, then speech."""
-    spec = plan.inputs["vision"].pictures
-    assert spec, "an encoder of pictures has one"
+    """Give a question: the image, then speech."""
+    spec = plan.inputs["vision"].image_spec
+    assert spec, "an encoder of images has one"
     cut = list(coloured(tiles(pixels, spec), spec))
     wave = 0.1 * np.random.default_rng(0).standard_normal(int(16000 * seconds)).astype(np.float32)
     return batch_of(plan, [Made(cut, wave)])
@@ -171,9 +171,9 @@ def train(plan: Plan, device: torch.device, arguments: argparse.Namespace) -> No
 
 
 def packed(plan: Plan, pack: int, rows: int) -> Batch:
-    """Give so many full rows of conversations: pictures, speech and text in turns, answers of 20 to 300 words."""
-    spec, random = plan.inputs["vision"].pictures, np.random.default_rng(0)
-    assert spec, "an encoder of pictures has one"
+    """Give so many full rows of conversations: images, speech and text in turns, answers of 20 to 300 words."""
+    spec, random = plan.inputs["vision"].image_spec, np.random.default_rng(0)
+    assert spec, "an encoder of images has one"
     made: list[Made] = []
     while sum(one.length(plan) for one in made) < 2 * rows * pack:
         cut = coloured(random.integers(0, 256, (int(len(made) % 3 == 0), spec.size, spec.size, 3), dtype=np.uint8), spec)
@@ -183,8 +183,8 @@ def packed(plan: Plan, pack: int, rows: int) -> Batch:
     made.sort(key=lambda one: -one.length(plan))
     filled = first_fit([], [one.length(plan) for one in made], pack)
     filled = sorted(filled, key=lambda row: -sum(made[place].length(plan) for place in row))[:rows]
-    homes = [index for index, row in enumerate(filled) for _ in row]
-    return laid_out(batch_of(plan, [made[place] for row in filled for place in row]), homes, ["text"])
+    conversation_rows = [index for index, row in enumerate(filled) for _ in row]
+    return laid_out(batch_of(plan, [made[place] for row in filled for place in row]), conversation_rows, ["text"])
 
 
 def batch_of(plan: Plan, made: Sequence[Made]) -> Batch:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from omnikit.contracts.streaming import StreamingCodec
 from omnikit.data.text.tokenizer import load as load_tokenizer
-from omnikit.inference.sentence_speech import Recital
+from omnikit.inference.sentence_speech import SentenceSpeech
 from omnikit.inference.session import Session, build
 from omnikit.model import OmniModel
 from omnikit.plan.plan import make
@@ -45,12 +45,13 @@ def test_first_sound_of_a_sentence_after_its_last_word(benchmark: BenchmarkFixtu
     torch.set_num_threads(1)
     session, found = build(compose("vita_1_5/tiny", [])), dict[str, float]()
     assert session.plan.tokenizer
-    outlet, tokenizer = session.plan.outputs["speech"], load_tokenizer(session.plan.tokenizer)
+    output, tokenizer = session.plan.outputs["speech"], load_tokenizer(session.plan.tokenizer)
 
     def heard(omega: int) -> tuple[float, float]:
         """Give seconds from the end of the text to the first and to the last sound."""
         start, times = time.perf_counter(), list[float]()
-        for segment in Recital(session.model, outlet, tokenizer, omega).finish("a large red star above a small blue circle."):
+        for segment in SentenceSpeech(session.model, output, tokenizer,
+                                      omega).finish("a large red star above a small blue circle."):
             if segment.waveform is not None:
                 times.append(time.perf_counter() - start)
         return times[0], times[-1]

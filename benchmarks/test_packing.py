@@ -1,6 +1,6 @@
 """Packed rows against padded ones: useful positions per second of a training step, and the share of padding that is left.
 
-Samples of very different length (a word, a long text, pictures of one to five tiles, speech of half a second to eight) are made
+Samples of very different length (a word, a long text, images of one to five tiles, speech of half a second to eight) are made
 up here and kept, so that no reader's time counts. Three ways take batches of so many rows: as they come (what most code
 does without packing), sorted by length within a window (ours without packing), and packed. Each step is forward, backward and
 optimizer of the same modules on one thread, with frozen encoders; rounds alternate, and each way counts with its fastest round
@@ -19,8 +19,8 @@ from torch.optim import AdamW
 from omnikit.contracts.types import Batch, Message, Part, Sample
 from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.lengths import Lengths
-from omnikit.data.batch.packing import PackedCollator, PackedSamples, Packs
-from omnikit.data.batch.samplers import Buckets, Mixture, Shares, loader
+from omnikit.data.batch.packing import PackedCollator, PackedSamples, PackingSampler
+from omnikit.data.batch.samplers import LengthBucketSampler, MixtureDataset, MixtureSampler, loader
 from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan, make
 from omnikit.recipe.compose import compose
@@ -99,19 +99,19 @@ def test_packed_rows_learn_from_more_in_the_same_time(benchmark: BenchmarkFixtur
 
 def drawn(plan: Plan) -> list[Batch]:
     """Give the batches of a pass in the order in which samples are drawn."""
-    mixture, collate = Mixture({"mix": Mix(ROWS)}), Collator(plan, ["text"])
-    picks = iter(Shares(mixture, {"mix": 1.0}, 0).picks(0)[0])
+    mixture, collate = MixtureDataset({"mix": Mix(ROWS)}), Collator(plan, ["text"])
+    picks = iter(MixtureSampler(mixture, {"mix": 1.0}, 0).picks(0)[0])
     return [collate([mixture[pick] for pick in batch]) for batch in iter(lambda: list(islice(picks, BATCH)), [])]
 
 
 def sorted_by_length(plan: Plan) -> list[Batch]:
-    mixture = Mixture({"mix": Mix(ROWS)})
-    return list(loader(mixture, Buckets(mixture, {"mix": 1.0}, BATCH, 0), Collator(plan, ["text"]), 0))
+    mixture = MixtureDataset({"mix": Mix(ROWS)})
+    return list(loader(mixture, LengthBucketSampler(mixture, {"mix": 1.0}, BATCH, 0), Collator(plan, ["text"]), 0))
 
 
 def packed(plan: Plan) -> list[Batch]:
-    mixture, collate = Mixture({"mix": Mix(ROWS)}), Collator(plan, ["text"])
-    order = Packs(mixture, Shares(mixture, {"mix": 1.0}, 0), Lengths(collate), batch_size=BATCH, pack=PACK)
+    mixture, collate = MixtureDataset({"mix": Mix(ROWS)}), Collator(plan, ["text"])
+    order = PackingSampler(mixture, MixtureSampler(mixture, {"mix": 1.0}, 0), Lengths(collate), batch_size=BATCH, pack=PACK)
     return list(loader(PackedSamples(mixture), order, PackedCollator(collate), 0))
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from omnikit.contracts.streaming import StreamingHead
 from omnikit.contracts.types import Batch, Features
 from omnikit.inference.generate import Sampling, steps
-from omnikit.inference.speech import Emission, Pace
+from omnikit.inference.speech import ChunkSchedule, HeadStream
 from omnikit.model import OmniModel
 from omnikit.plan.plan import make
 from omnikit.recipe.compose import compose
@@ -115,15 +115,15 @@ def whole(model: OmniModel) -> dict[str, float]:
 
 def streamed(model: OmniModel) -> tuple[list[int], list[float]]:
     """As Session.stream does: token by token until there is sound, then several tokens at once. Gives units and times."""
-    emission, pace, times = Emission(model, model.plan.outputs["speech"]), Pace(), [time.process_time()]
+    head_stream, pace, times = HeadStream(model, model.plan.outputs["speech"]), ChunkSchedule(), [time.process_time()]
     units: list[int] = []
     for number, step in enumerate(steps(model, prompt(), Sampling((), WRITTEN))):
-        new = emission.write(step, pace.tokens)
+        new = head_stream.write(step, pace.tokens)
         units += new
         if new and number >= SOUND:
             pace.sounded()
         times.append(time.process_time())
-    units += emission.finish()
+    units += head_stream.finish()
     return units, [*times, time.process_time()]
 
 

@@ -1,6 +1,6 @@
-"""Cutting a picture and encoding its tiles through the pipeline's own functions against Pillow and the bare modules by hand.
+"""Cutting an image and encoding its tiles through the pipeline's own functions against Pillow and the bare modules by hand.
 
-Both see the same picture and the same weights, on one thread; rounds alternate and the fastest of each counts, in processor
+Both see the same image and the same weights, on one thread; rounds alternate and the fastest of each counts, in processor
 time, so that what else the machine does falls out of the ratio.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from omnikit.contracts.types import Part
 from omnikit.data.batch.signals import signal, signals
-from omnikit.plan.graph import Inlet
+from omnikit.plan.graph import InputBranch
 
 SIZE, PATCH, GRID, ROUNDS, LIMIT = 448, 14, (4, 2), 7, 1.05  # 1280 x 720 pixels: 8 tiles and a thumbnail (vita.md, section 2.4)
 MEAN, DEVIATION = torch.tensor((0.485, 0.456, 0.406)), torch.tensor((0.229, 0.224, 0.225))
@@ -27,15 +27,15 @@ def test_pictures_cost_what_the_bare_modules_cost(benchmark: BenchmarkFixture) -
     torch.set_num_threads(1)
     torch.manual_seed(0)
     encoder = InternVit(size=SIZE, patch=PATCH, dim=192, layers=2, heads=3, ffn=768).build().eval()
-    picture = np.random.default_rng(0).integers(0, 256, (720, 1280, 3), dtype=np.uint8)
-    inlet = Inlet("vision", encoder.config, encoder.config.output, None, None)
+    image = np.random.default_rng(0).integers(0, 256, (720, 1280, 3), dtype=np.uint8)
+    input_branch = InputBranch("vision", encoder.config, encoder.config.output, None, None)
     times: dict[str, list[float]] = {"ours": [], "bare": []}
 
     def ours() -> Tensor:
-        found: Tensor = encoder(signal(signals(Part("image", pixels=picture), inlet, "one"))).data
+        found: Tensor = encoder(signal(signals(Part("image", pixels=image), input_branch, "one"))).data
         return found
 
-    calls: list[tuple[str, Callable[[], Tensor]]] = [("ours", ours), ("bare", lambda: encoded(encoder, cut(picture)))]
+    calls: list[tuple[str, Callable[[], Tensor]]] = [("ours", ours), ("bare", lambda: encoded(encoder, cut(image)))]
 
     def rounds() -> None:
         for _ in range(ROUNDS):
@@ -45,7 +45,7 @@ def test_pictures_cost_what_the_bare_modules_cost(benchmark: BenchmarkFixture) -
                 times[name].append(time.process_time() - start)
 
     with torch.no_grad():
-        torch.testing.assert_close(ours(), encoded(encoder, cut(picture)), atol=1e-4, rtol=1e-4)  # the same vectors
+        torch.testing.assert_close(ours(), encoded(encoder, cut(image)), atol=1e-4, rtol=1e-4)  # the same vectors
         benchmark.pedantic(rounds, rounds=1)
     ratio = min(times["ours"]) / min(times["bare"])
     numbers = {"ratio": round(ratio, 4), "pictures_per_second": round(1 / min(times["ours"]), 2)}
@@ -54,9 +54,9 @@ def test_pictures_cost_what_the_bare_modules_cost(benchmark: BenchmarkFixture) -
     assert ratio <= LIMIT
 
 
-def cut(picture: np.ndarray) -> Tensor:
+def cut(image: np.ndarray) -> Tensor:
     """Cut with Pillow, colour with torch: [9, 3, 448, 448]."""
-    image, (columns, rows) = Image.fromarray(picture), GRID
+    image, (columns, rows) = Image.fromarray(image), GRID
     whole = image.resize((columns * SIZE, rows * SIZE))
     corners = [(SIZE * column, SIZE * row) for row in range(rows) for column in range(columns)]
     pieces = [*(whole.crop((x, y, x + SIZE, y + SIZE)) for x, y in corners), image.resize((SIZE, SIZE))]

@@ -22,7 +22,7 @@ from omnikit.contracts.types import Batch, Features
 from omnikit.errors import DataError
 
 if TYPE_CHECKING:
-    from omnikit.plan.plan import Outlet, Plan
+    from omnikit.plan.plan import OutputBranch, Plan
 
 
 class OmniModel(nn.Module):
@@ -68,8 +68,8 @@ class OmniModel(nn.Module):
         found = {}
         for name in wanted:
             if name in batch.targets:
-                outlet = self.plan.outputs[name]
-                features, context = taps.features(outlet), taps.context(outlet)
+                output = self.plan.outputs[name]
+                features, context = taps.features(output), taps.context(output)
                 try:
                     found[name] = self.head(name).loss(features, batch.targets[name], *context)
                 except DataError as error:
@@ -100,7 +100,7 @@ class OmniModel(nn.Module):
 
     def units(self, branch: str) -> Codec:
         """What makes the codes of an output branch: its `units`, else its codec."""
-        return cast(Codec, self.get_submodule(self.plan.outputs[branch].made_by or f"{branch}.codec"))
+        return cast(Codec, self.get_submodule(self.plan.outputs[branch].code_source_part or f"{branch}.codec"))
 
     def _has(self, path: str) -> bool:
         branch, _, slot = path.partition(".")
@@ -125,33 +125,33 @@ class Taps:
         self._encoded: dict[str, Features] = {}
         self._projected: dict[str, Features] = {}
 
-    def features(self, outlet: Outlet) -> Features:
+    def features(self, output: OutputBranch) -> Features:
         """Give what an output branch's head trains on: [C, U, D] at the answers, or the features of an input branch.
 
         Of a packed batch, logits for a loss by token are [1, S, V], all its answers in a row: none is computed for padding.
         """
-        tap, answers, lengths, homes = outlet.head.tap, self.batch.answers, self.batch.answer_lengths, self.batch.homes
-        if outlet.head.target == "state":
-            return self.heard(outlet.listens)
+        tap, answers, lengths = output.head.tap, self.batch.answers, self.batch.answer_lengths
+        if output.head.target == "state":
+            return self.heard(output.state_input)
         if tap == "embedding":
-            texts = self.batch.texts[outlet.name]
+            texts = self.batch.texts[output.name]
             return Features(self.model.language_model().embed(texts.ids), texts.lengths)
         if tap in ("hidden", "logits"):
-            back = 1 if outlet.trained_on == "predicts" else 0
-            if self.batch.written is not None and outlet.by_token:
-                states = self.hidden.flatten(0, 1)[None, self.batch.written - back]  # [1, S, D]
+            back = 1 if output.trained_on == "predicts" else 0
+            if self.batch.target_positions is not None and output.per_token:
+                states = self.hidden.flatten(0, 1)[None, self.batch.target_positions - back]  # [1, S, D]
                 return Features(self.model.language_model().logits(states), lengths.sum()[None])
-            hidden = _at(self.hidden, (answers - back).clamp(min=0), homes)  # [C, U, D]
+            hidden = _at(self.hidden, (answers - back).clamp(min=0), self.batch.conversation_rows)  # [C, U, D]
             return Features(self.model.language_model().logits(hidden) if tap == "logits" else hidden, lengths)
         branch, _, slot = tap.partition(".")
         return self.encoded(branch) if slot == "encoder" else self.projected(branch)
 
-    def context(self, outlet: Outlet) -> list[Features]:
+    def context(self, output: OutputBranch) -> list[Features]:
         """Give the states at the answers [C, U, D] for a head that also takes them; else nothing."""
-        if getattr(outlet.head, "context", None) is None:
+        if getattr(output.head, "context", None) is None:
             return []
-        back = 1 if outlet.trained_on == "predicts" else 0
-        states = _at(self.hidden, (self.batch.answers - back).clamp(min=0), self.batch.homes)
+        back = 1 if output.trained_on == "predicts" else 0
+        states = _at(self.hidden, (self.batch.answers - back).clamp(min=0), self.batch.conversation_rows)
         return [Features(states, self.batch.answer_lengths)]
 
     def heard(self, branch: str) -> Features:
@@ -178,7 +178,7 @@ class Taps:
         vectors = self.model.language_model().embed(self.batch.tokens)
         for branch, slots in self.batch.slots.items():
             features, counts = self.projected(branch), self.batch.counts[branch]
-            spec = self.model.plan.inputs[branch].pictures
+            spec = self.model.plan.inputs[branch].image_spec
             pools = spec.pooled[1:] if spec and spec.pooled else ()
             _check_counts(branch, features, self.batch, pools)
             packed = torch.cat([pooled(row[None], count)[0] if count in pools else row[:count]
@@ -197,14 +197,14 @@ class Taps:
         return self.model.language_model()(self.inputs, mask, self.batch.documents)
 
 
-def _at(values: Tensor, places: Tensor, homes: Tensor | None) -> Tensor:
+def _at(values: Tensor, places: Tensor, conversation_rows: Tensor | None) -> Tensor:
     """Pick values [B, L, …] at places [C, U] of the rows `homes` [C], by default each row of its own, giving [C, U, …]."""
-    rows = torch.arange(len(places), device=places.device) if homes is None else homes
+    rows = torch.arange(len(places), device=places.device) if conversation_rows is None else conversation_rows
     return values[rows[:, None], places]
 
 
 def pooled(vectors: Tensor, count: int) -> Tensor:
-    """Pool the vectors of square pictures [B, T, D] to `count` of each [B, count, D], both squares, row by row: bilinear."""
+    """Pool the vectors of square images [B, T, D] to `count` of each [B, count, D], both squares, row by row: bilinear."""
     side, new = isqrt(vectors.shape[1]), isqrt(count)
     if side == new:
         return vectors
@@ -243,15 +243,15 @@ def _built(plan: Plan, path: str) -> nn.Module:
         assert plan.backbone is not None, "the plan lists its own parts"
         return plan.backbone.build()
     if slot in ("encoder", "projector"):
-        inlet = plan.inputs[branch]
+        input_branch = plan.inputs[branch]
         if slot == "encoder":
-            return inlet.encoder.build()
-        assert inlet.projector and inlet.projected, "the plan lists its own parts"
-        return inlet.projector.build(inlet.encoded, inlet.projected.dim)
-    outlet = plan.outputs[branch]
+            return input_branch.encoder.build()
+        assert input_branch.projector and input_branch.projected, "the plan lists its own parts"
+        return input_branch.projector.build(input_branch.encoded, input_branch.projected.dim)
+    output = plan.outputs[branch]
     if slot == "head":
-        return outlet.head.build(outlet.source, outlet.codes, outlet.vocabulary)
-    codec = outlet.units if slot == "units" else outlet.codec
+        return output.head.build(output.source, output.codes, output.vocabulary)
+    codec = output.units if slot == "units" else output.codec
     assert codec, "the plan lists its own parts"
     return codec.build()
 

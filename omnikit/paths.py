@@ -14,7 +14,7 @@ def recipe_files() -> dict[str, Path]:
     return {str(path.relative_to(folder).with_suffix("")): path for path in sorted(folder.glob("*/*.yaml"))}
 
 
-def carried(values: dict[str, Any], run: Path) -> dict[str, Any]:
+def with_run_tokenizer(values: dict[str, Any], run: Path) -> dict[str, Any]:
     """Give a run's recipe with the tokenizer that the run carries, where the run lies elsewhere than when it was made."""
     backbone = values.get("backbone")
     named = Path(backbone["tokenizer"]) if isinstance(backbone, dict) and isinstance(backbone.get("tokenizer"), str) else None

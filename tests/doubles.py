@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from omnikit.contracts.specs import CodecSpec, FeatureSpec, SignalSpec, Template
 from omnikit.contracts.types import Features, Message, Part, Sample, Signal, Targets
-from omnikit.plan.plan import Inlet, Outlet, Plan
-from omnikit.plan.stage_plan import Wired
+from omnikit.plan.plan import InputBranch, OutputBranch, Plan
+from omnikit.plan.stage_plan import Wiring
 from omnikit.plan.stages import plan_stages
 from omnikit.recipe.recipe import Choice, Evaluate, Generate, Optim, Recipe, Run, Stage
 
@@ -310,18 +310,18 @@ def stages(steps: int = 20) -> dict[str, Stage]:
     }
 
 
-def make_plan(tokenizer: str, *, ear: Ear = Ear(), echo: Echo = Echo(), steps: int = 20, seed: int = 0,
+def make_plan(tokenizer: str, *, asr: Ear = Ear(), echo: Echo = Echo(), steps: int = 20, seed: int = 0,
               alignment: str = "predicts", only: dict[str, Stage] | None = None, run: Path | None = None) -> Plan:
     """Give the plan of a tiny LLaMA-Omni made of doubles."""
     mind, box = Mind(tokenizer), Box()
-    encoded, projected = ear.output, Bridge().output(ear.output, mind.dim)
-    inputs = {"audio": Inlet("audio", ear, encoded, Bridge(), projected)}
+    encoded, projected = asr.output, Bridge().output(asr.output, mind.dim)
+    inputs = {"audio": InputBranch("audio", asr, encoded, Bridge(), projected)}
     outputs = {
-        "text": Outlet("text", Mouth(), FeatureSpec(VOCABULARY, count=1), None, None, VOCABULARY),
-        "speech": Outlet("speech", Mouth("hidden", "codes", alignment), FeatureSpec(mind.dim, count=1), box, box.spec, 0),
-        "transcript": Outlet("transcript", Mouth("audio.encoder", "transcript", "none"), encoded, None, None, VOCABULARY),
+        "text": OutputBranch("text", Mouth(), FeatureSpec(VOCABULARY, count=1), None, None, VOCABULARY),
+        "speech": OutputBranch("speech", Mouth("hidden", "codes", alignment), FeatureSpec(mind.dim, count=1), box, box.spec, 0),
+        "transcript": OutputBranch("transcript", Mouth("audio.encoder", "transcript", "none"), encoded, None, None, VOCABULARY),
     }
-    choice = Choice("double", {"dropout": ear.dropout})
+    choice = Choice("double", {"dropout": asr.dropout})
     branches = {"audio": {"encoder": choice, "projector": choice}, "text": {"head": choice},
                 "speech": {"head": choice, "codec": choice}, "transcript": {"head": choice}}
     recipe = Recipe("doubles/tiny", branches, choice, template=None, system=None, data={}, seed=seed,
@@ -330,23 +330,23 @@ def make_plan(tokenizer: str, *, ear: Ear = Ear(), echo: Echo = Echo(), steps: i
     readers = {"echo": echo}
     parts = ("audio.encoder", "audio.projector", "backbone", "text.head", "speech.head", "speech.codec", "transcript.head")
     errors: list[str] = []
-    planned = plan_stages(recipe.stages, Wired(inputs, outputs, mind, readers, parts), errors)
+    planned = plan_stages(recipe.stages, Wiring(inputs, outputs, mind, readers, parts), errors)
     assert not errors, errors
     return Plan(recipe, inputs, outputs, mind, TEMPLATE, tokenizer, readers, planned)
 
 
-def make_recogniser(tokenizer: str, steps: int = 20) -> Plan:
-    """Give the plan of a recogniser: an encoder and a transcript head, no backbone."""
-    ear = Ear()
+def make_asr(tokenizer: str, steps: int = 20) -> Plan:
+    """Give the plan of a asr: an encoder and a transcript head, no backbone."""
+    asr = Ear()
     mouth = Mouth("audio.encoder", "transcript", "none")
-    inputs = {"audio": Inlet("audio", ear, ear.output, None, None)}
-    outputs = {"transcript": Outlet("transcript", mouth, ear.output, None, None, VOCABULARY)}
+    inputs = {"audio": InputBranch("audio", asr, asr.output, None, None)}
+    outputs = {"transcript": OutputBranch("transcript", mouth, asr.output, None, None, VOCABULARY)}
     choice = Choice("double", {})
     only = {"listen": stages(steps)["listen"]}
-    recipe = Recipe("doubles/recogniser", {"audio": {"encoder": choice}, "transcript": {"head": choice}}, None, template=None,
+    recipe = Recipe("doubles/ASR model", {"audio": {"encoder": choice}, "transcript": {"head": choice}}, None, template=None,
                     system=None, data={}, stages=only, generate=Generate(), evaluate=Evaluate(), seed=0, run=None)
     readers = {"echo": Echo()}
     errors: list[str] = []
-    planned = plan_stages(recipe.stages, Wired(inputs, outputs, None, readers, ("audio.encoder", "transcript.head")), errors)
+    planned = plan_stages(recipe.stages, Wiring(inputs, outputs, None, readers, ("audio.encoder", "transcript.head")), errors)
     assert not errors, errors
     return Plan(recipe, inputs, outputs, None, None, tokenizer, readers, planned)

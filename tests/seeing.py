@@ -7,19 +7,19 @@ from doubles import RATE, Mind, make_plan, sound
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from omnikit.contracts.specs import FeatureSpec, PictureSpec, SignalSpec
+from omnikit.contracts.specs import FeatureSpec, ImageSpec, SignalSpec
 from omnikit.contracts.types import Features, Message, Part, Sample, Signal
-from omnikit.plan.plan import Inlet, Plan
+from omnikit.plan.plan import InputBranch, Plan
 
 SIDE = 8
-SPEC = PictureSpec(SIDE, most_tiles=4, least_frames=2, most_frames=3)
+SPEC = ImageSpec(SIDE, most_tiles=4, least_frames=2, most_frames=3)
 
 
 @dataclass(frozen=True)
 class Eye:
     """A vector for each quarter of a tile: the mean colour of it, through a Linear."""
 
-    pictures: PictureSpec = field(default=SPEC)
+    image_spec: ImageSpec = field(default=SPEC)
     dim: int = 12
 
     input = SignalSpec("image", None, (3, SIDE, SIDE))
@@ -67,14 +67,14 @@ class NerveModule(nn.Module):
         return Features(data, features.lengths, features.rate)
 
 
-def make_seer(tokenizer: str, spec: PictureSpec = SPEC) -> Plan:
+def make_seer(tokenizer: str, spec: ImageSpec = SPEC) -> Plan:
     """Give the plan of the doubles with a branch `vision`."""
     plan, eye = make_plan(tokenizer), Eye(spec)
-    vision = Inlet("vision", eye, eye.output, Nerve(), Nerve().output(eye.output, Mind(tokenizer).dim))
+    vision = InputBranch("vision", eye, eye.output, Nerve(), Nerve().output(eye.output, Mind(tokenizer).dim))
     return replace(plan, inputs={**plan.inputs, "vision": vision})
 
 
-def picture(width: int = 8, height: int = 8, seed: int = 0) -> NDArray[np.uint8]:
+def image(width: int = 8, height: int = 8, seed: int = 0) -> NDArray[np.uint8]:
     """Give random pixels."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 

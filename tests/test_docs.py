@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from omnikit import cli, registry
-from omnikit.contracts.specs import KINDS, PictureSpec
+from omnikit.contracts.specs import KINDS, ImageSpec
 from omnikit.contracts.types import Signal
 from omnikit.paths import recipe_files
 from omnikit.plan.plan import make
@@ -130,7 +130,7 @@ def test_picture_encoder_of_the_how_to_sees(shown: Path) -> None:
     features = module(Signal(torch.zeros(3, 3, 64, 64), torch.ones(3, dtype=torch.long)))
     assert features.data.shape == (3, config.output.count, config.output.dim)
     assert features.lengths.tolist() == [config.length(1)] * 3
-    assert isinstance(config.pictures, PictureSpec)
+    assert isinstance(config.image_spec, ImageSpec)
 
 
 def test_json_rows_of_the_how_to_are_read(tmp_path: Path) -> None:

@@ -168,14 +168,14 @@ def test_vita_has_the_published_sizes(recipe: str, sums: dict[str, int], capsys:
 def test_show_draws_a_picture(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     from xml.etree import ElementTree
 
-    picture = tmp_path / "wiring.svg"
-    run(capsys, "show", str(write_recipe(tmp_path)), "--picture", str(picture))
-    texts = [item.text for item in ElementTree.parse(picture).iter("{http://www.w3.org/2000/svg}text")]
+    image = tmp_path / "wiring.svg"
+    run(capsys, "show", str(write_recipe(tmp_path)), "--image", str(image))
+    texts = [item.text for item in ElementTree.parse(image).iter("{http://www.w3.org/2000/svg}text")]
     assert {"audio.encoder", "audio.projector", "backbone", "text.head", "speech.head", "speech.codec"} <= set(texts)
 
 
 def test_a_picture_that_cannot_be_written_is_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert cli.main(["show", str(write_recipe(tmp_path)), "--picture", str(tmp_path / "no" / "x.svg")]) == 2
+    assert cli.main(["show", str(write_recipe(tmp_path)), "--image", str(tmp_path / "no" / "x.svg")]) == 2
     assert capsys.readouterr().err.endswith("cannot be written: No such file or directory; choose another file.\n")
 
 

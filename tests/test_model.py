@@ -107,8 +107,8 @@ def test_states_are_gathered_by_alignment(tmp_path: Path, alignment: str, back: 
 
 def test_losses_take_the_states_of_training_alignment(tmp_path: Path) -> None:
     model = OmniModel(make_plan(write_tokenizer(tmp_path))).eval()
-    taps, outlet = Taps(model, make_batch(model, [1])), model.plan.outputs["speech"]
-    reading = replace(outlet, head=Mouth("hidden", "codes", "predicts", training_alignment="reads"))
+    taps, output = Taps(model, make_batch(model, [1])), model.plan.outputs["speech"]
+    reading = replace(output, head=Mouth("hidden", "codes", "predicts", training_alignment="reads"))
     torch.testing.assert_close(taps.features(reading).data[0], taps.hidden[0, 5:8])
 
 
@@ -150,6 +150,6 @@ def test_encoder_runs_once_for_all_heads(model: OmniModel) -> None:
 
 
 def test_wrong_count_names_the_row(tmp_path: Path) -> None:
-    model = OmniModel(make_plan(write_tokenizer(tmp_path), ear=Ear(lie=1)))
+    model = OmniModel(make_plan(write_tokenizer(tmp_path), asr=Ear(lie=1)))
     with pytest.raises(DataError, match="Row row0: branch audio gives 1 vectors, but its contract says 2"):
         model.losses(make_batch(model, [0, 1], ("text",)), ["text"])

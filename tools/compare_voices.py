@@ -1,10 +1,10 @@
 """Let a run's two voices speak the same codes: the vocoder of a stage `voice`, and what made the codes (Griffin-Lim).
 
-    python tools/compare_voices.py llama_omni/tiny      # needs its recogniser; ten minutes on one core
+    python tools/compare_voices.py llama_omni/tiny      # needs its ASR model; ten minutes on one core
 
 Two kinds of speech are compared on the recipe's held-out data. *Copies* speak each frame's true code, so that only the voice
 differs from the recording; *answers* speak what the model's head said, runs merged, so that durations are predicted too.
-Word error rates are the recogniser's, against the text; the distance is the mean absolute difference of natural log-mel
+Word error rates are the ASR model's, against the text; the distance is the mean absolute difference of natural log-mel
 magnitudes (80 bands, hop 256) between a copy and its recording.
 """
 
@@ -37,31 +37,31 @@ def main() -> None:
     """Speak, hear and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run")
-    parser.add_argument("--recogniser", help="the run that hears; the recipe's without it")
+    parser.add_argument("--asr", help="the run that hears; the recipe's without it")
     parser.add_argument("--limit", type=int, help="answers at most of each dataset")
     given = parser.parse_args()
     try:
-        compare(load(given.run), given.recogniser, given.limit)
+        compare(load(given.run), given.asr, given.limit)
     except OmnikitError as error:
         raise SystemExit(f"compare_voices: {error}") from error
 
 
-def compare(session: Session, recogniser: str | None, limit: int | None) -> None:
+def compare(session: Session, asr: str | None, limit: int | None) -> None:
     """Print one table for a run."""
-    outlet, name = session.speech, recogniser or session.plan.recipe.evaluate.recogniser
-    if outlet is None or outlet.units is None or not outlet.units.decodes or name is None:
-        raise RunError("the run needs speech.codec and speech.units that both speak, and a recogniser.")
-    ear, rate = load(Path(name) if Path(name).exists() else name), outlet.units.spec.sample_rate
+    output, name = session.speech, asr or session.plan.recipe.evaluate.asr
+    if output is None or output.units is None or not output.units.decodes or name is None:
+        raise RunError("the run needs speech.codec and speech.units that both speak, and an ASR model.")
+    asr, rate = load(Path(name) if Path(name).exists() else name), output.units.spec.sample_rate
     samples = [reader[index] for title in session.plan.recipe.evaluate.data.values()
                for reader in [session.plan.readers[title].build()] for index in range(len(reader))[:limit]]
     recordings = _recordings(samples, rate)
     table = Table("voice", "copies: WER", "copies: log-mel distance", "answers: WER")
-    table.add_row("recording", _wer(ear, recordings, rate), "0", "")
+    table.add_row("recording", _wer(asr, recordings, rate), "0", "")
     answers = _answers(session, samples)
-    for title, copy, speak in _voices(session, outlet.name):
+    for title, copy, speak in _voices(session, output.name):
         copies, spoken_answers = _spoken(title, recordings, copy), _spoken(f"{title}, answers", answers, speak)
         distance = _distance(MelLoss(rate), recordings, copies)
-        table.add_row(title, _wer(ear, copies, rate), f"{distance:.3f}", _wer(ear, spoken_answers, rate))
+        table.add_row(title, _wer(asr, copies, rate), f"{distance:.3f}", _wer(asr, spoken_answers, rate))
     Console().print(f"{len(recordings)} different recordings, {len(answers)} answers", table)
 
 
@@ -100,8 +100,8 @@ def _spoken(title: str, rows: Said, voice: Callable[[Tensor], Tensor]) -> Said:
     return found
 
 
-def _wer(ear: Session, rows: Said, rate: int) -> str:
-    heard = [text for batch in _batches(rows) for text in ear.transcribe([wave.numpy() for wave, _ in batch], rate)]
+def _wer(asr: Session, rows: Said, rate: int) -> str:
+    heard = [text for batch in _batches(rows) for text in asr.transcribe([wave.numpy() for wave, _ in batch], rate)]
     wrong, words = map(sum, zip(*word_errors(heard, [text for _, text in rows]), strict=True))
     return f"{wrong / words:.1%}"
 

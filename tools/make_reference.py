@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 ROLES = "    options: {show_if_no_docstring: true}\n"
 MODULES = {"protocols": ROLES, "streaming": ROLES, "building": ROLES, "specs": "", "types": "", "errors": ""}
-RECIPES = ("llama_omni", "recogniser", "vita", "vita_1_5")
+RECIPES = ("llama_omni", "asr", "vita", "vita_1_5")
 GENERATED = ("index.md", *(f"recipes/{name}.md" for name in RECIPES), "reference/commands.md", "reference/components.md",
              *(f"reference/{module}.md" for module in MODULES))
 

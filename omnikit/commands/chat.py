@@ -1,4 +1,4 @@
-"""`omnikit chat RUN`: ask a trained run by voice, text, picture or film, read its answer and hear it. Without a question: a
+"""`omnikit chat RUN`: ask a trained run by voice, text, image or video, read its answer and hear it. Without a question: a
 loop."""
 
 import sys
@@ -27,15 +27,15 @@ EXAMPLES = {"audio": ".wav", "image": ".png", "video": ".mp4"}  # how the files 
 
 
 def run(argv: list[str]) -> int:
-    """Answer one question, or line after line of them: a text, and paths of sounds, pictures and films; `:q` ends."""
+    """Answer one question, or line after line of them: a text, and paths of sounds, images and videos; `:q` ends."""
     parser = Parser("omnikit chat", description=__doc__, epilog=EXAMPLE)
     parser.add_argument("run", help="a run's folder, a link to one, or a recipe's name")
     parser.add_argument("--audio", help="sound file with the question")
     parser.add_argument("--text", help="text of the question, after the sound if both are given")
-    parser.add_argument("--image", action="append", help="picture that is asked about; several: one --image for each")
-    parser.add_argument("--video", action="append", help="film that is asked about; several: one --video for each")
+    parser.add_argument("--image", action="append", help="image that is asked about; several: one --image for each")
+    parser.add_argument("--video", action="append", help="video that is asked about; several: one --video for each")
     parser.add_argument("--example", action="store_true", help="ask a held-out question of the recipe's data; its sound,"
-                        " pictures and films go beside --out")
+                        " images and videos go beside --out")
     parser.add_argument("--system", help="system prompt, instead of the template's own")
     parser.add_argument("--out", type=Path, help="wav for the spoken answer; in the loop numbered: out-1.wav, out-2.wav, …")
     parser.add_argument("--history", action="store_true", help="in the loop, let the model hear the earlier turns again")
@@ -168,8 +168,8 @@ def _medium_of(part: "Part", stem: str, out: Path | None, row: str) -> str:
     """Give the file of a part, written beside `out` where the row has none."""
     from omnikit.data.batch.signals import waveform
     from omnikit.data.media.audio import save_audio
-    from omnikit.data.media.image import save_picture
-    from omnikit.data.media.video import save_film
+    from omnikit.data.media.image import save_image
+    from omnikit.data.media.video import save_video
 
     path = (out.parent if out else Path()) / f"{stem}{EXAMPLES[part.type]}"
     if part.type == "audio":
@@ -177,14 +177,14 @@ def _medium_of(part: "Part", stem: str, out: Path | None, row: str) -> str:
     elif part.path is not None or part.pixels is None:
         return str(part.path)
     elif part.type == "image":
-        save_picture(path, part.pixels)
+        save_image(path, part.pixels)
     else:
-        save_film(path, part.pixels, part.frame_rate)
+        save_video(path, part.pixels, part.frame_rate)
     return str(path)
 
 
 def _loop(asking: Asking, out: Path | None) -> None:
-    sys.stdout.write("A line is a question: words, and paths of sounds, pictures and films; :q ends.\n")
+    sys.stdout.write("A line is a question: words, and paths of sounds, images and videos; :q ends.\n")
     for number, line in enumerate(_lines(), 1):
         try:
             asking.ask(_read(line), out.with_stem(f"{out.stem}-{number}") if out else None)

@@ -1,4 +1,4 @@
-"""`omnikit check-head RUN`: send held-out speech through codec and vocoder alone, and let the recogniser hear what comes back.
+"""`omnikit check-head RUN`: send held-out speech through codec and vocoder alone, and let the ASR model hear what comes back.
 
 What it hears badly, no head can say well: check it before the head is trained.
 """
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from omnikit.evaluation.estimates import Estimate
     from omnikit.evaluation.resynthesis import Resynthesis
 
-EXAMPLE = "example: omnikit check-head vita_1_5/tiny --recogniser recogniser/tiny --limit 50"
+EXAMPLE = "example: omnikit check-head vita_1_5/tiny --asr asr/tiny --limit 50"
 
 
 def run(argv: list[str]) -> int:
     """Print a line for each dataset that the recipe is scored on."""
     parser = Parser("omnikit check-head", description=__doc__, epilog=EXAMPLE)
     parser.add_argument("run", help="a run's folder, a link to one, or a recipe's name; its codec's stages must be finished")
-    parser.add_argument("--recogniser", help="run of the recogniser that hears the speech; by default the recipe's")
+    parser.add_argument("--asr", help="run of the ASR model that hears the speech; by default the recipe's")
     parser.add_argument("--limit", type=at_least_one, default=100, help="speak at most so many rows of each dataset (100)")
     parser.add_argument("--data", type=names, default=(), help="datasets of the recipe (sayings,heard); by default those it is"
                         " scored on")
@@ -29,7 +29,7 @@ def run(argv: list[str]) -> int:
 
     from omnikit.evaluation.resynthesis import resynthesised
 
-    sys.stdout.write(table(resynthesised(arguments.run, arguments.recogniser, arguments.limit, arguments.data)))
+    sys.stdout.write(table(resynthesised(arguments.run, arguments.asr, arguments.limit, arguments.data)))
     return 0
 
 

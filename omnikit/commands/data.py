@@ -16,7 +16,7 @@ from omnikit.recipe.schema import MISSING_WORD, construct, defaults
 
 if TYPE_CHECKING:
     from omnikit.contracts.builders import BuilderConfig
-    from omnikit.contracts.types import Built
+    from omnikit.contracts.types import BuildReport
 
 EXAMPLES = ("examples: omnikit data build spoken_instructions source=alpaca.json out=data/instruct_s2s;"
             " omnikit data inspect llama_omni/tiny --stage speak --html batch.html;"
@@ -98,10 +98,10 @@ def _build(arguments: Namespace) -> int:
         errors.append(f"{name} lacks out=FOLDER, where the dataset goes.")
     if errors or config is None:
         raise ConfigError(*errors)
-    from omnikit.inference.builder_runs import OpenedRuns
+    from omnikit.inference.builder_runs import BuilderRuns
 
     start = time.monotonic()
-    built = config.build().make(Path(str(out)).expanduser(), OpenedRuns())
+    built = config.build().make(Path(str(out)).expanduser(), BuilderRuns())
     sys.stdout.write(_report(built, str(out), time.monotonic() - start))
     return 0
 
@@ -125,7 +125,7 @@ def _values(words: list[str]) -> dict[str, object]:
     return values
 
 
-def _report(built: "Built", out: str, seconds: float) -> str:
+def _report(built: "BuildReport", out: str, seconds: float) -> str:
     rows = [("rows", str(built.rows), f"{built.question_seconds / 60:.1f} min of questions,"
              f" {built.answer_seconds / 60:.1f} min of answers"),
             ("made now", str(built.made), f"{built.made / seconds:.1f} a second, {seconds:.1f} s in all"),

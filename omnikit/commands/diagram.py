@@ -29,31 +29,31 @@ def draw(plan: Plan, title: str) -> str:
 def _places(plan: Plan) -> dict[str, tuple[int, int]]:
     """Give each part its column and lane."""
     places: dict[str, tuple[int, int]] = {}
-    for lane, (name, inlet) in enumerate(plan.inputs.items()):
+    for lane, (name, input_branch) in enumerate(plan.inputs.items()):
         places[f"{name}.encoder"] = (0, lane)
-        if inlet.projector:
+        if input_branch.projector:
             places[f"{name}.projector"] = (1, lane)
     if plan.backbone:
         places["backbone"] = (2, 0)
     first = 3 if plan.backbone else 1
-    for lane, (name, outlet) in enumerate(plan.outputs.items()):
+    for lane, (name, output) in enumerate(plan.outputs.items()):
         places[f"{name}.head"] = (first, lane)
-        if outlet.codec:
+        if output.codec:
             places[f"{name}.codec"] = (first + 1, lane)
-        if outlet.units:
+        if output.units:
             places[f"{name}.units"] = (first, len(plan.outputs) + lane)
     return places
 
 
 def _links(plan: Plan) -> list[tuple[str, str]]:
     links = []
-    for name, inlet in plan.inputs.items():
-        if inlet.projector:
+    for name, input_branch in plan.inputs.items():
+        if input_branch.projector:
             links += [(f"{name}.encoder", f"{name}.projector"), (f"{name}.projector", "backbone")]
-    for name, outlet in plan.outputs.items():
-        source = outlet.head.tap if "." in outlet.head.tap else "backbone"
-        links += [(source, f"{name}.head")] + ([(f"{name}.head", f"{name}.codec")] if outlet.codec else [])
-        links += [(f"{name}.units", f"{name}.codec")] if outlet.units else []
+    for name, output in plan.outputs.items():
+        source = output.head.tap if "." in output.head.tap else "backbone"
+        links += [(source, f"{name}.head")] + ([(f"{name}.head", f"{name}.codec")] if output.codec else [])
+        links += [(f"{name}.units", f"{name}.codec")] if output.units else []
     return links
 
 

@@ -9,12 +9,12 @@ from omnikit.commands.arguments import Parser, at_least_one, names
 from omnikit.commands.table import columns
 from omnikit.errors import ConfigError
 
-EXAMPLE = "example: omnikit eval llama_omni/tiny --recogniser recogniser/tiny --limit 300"
-MEASURES = ("recogniser", "limit", "batch_size", "latency_rows", "omega", "keep_wavs", "data")  # what --rescore cannot change
+EXAMPLE = "example: omnikit eval llama_omni/tiny --asr asr/tiny --limit 300"
+MEASURES = ("asr", "limit", "batch_size", "latency_rows", "omega", "keep_wavs", "data")  # what --rescore cannot change
 
 COLUMNS = {
-    "exact": "exact", "exact_with_other_audio": "other audio", "exact_with_other_picture": "other picture",
-    "exact_with_other_film": "other film", "text_wer": "text WER", "text_cer": "CER", "transcript_wer": "transcript WER",
+    "exact": "exact", "exact_with_other_audio": "other audio", "exact_with_other_picture": "other image",
+    "exact_with_other_film": "other video", "text_wer": "text WER", "text_cer": "CER", "transcript_wer": "transcript WER",
     "transcript_cer": "CER", "speech_wer": "speech WER", "speech_cer": "CER", "natural_wer": "natural WER",
     "natural_cer": "CER", "codec_wer": "codec WER"}
 GROUPS = ("kinds", "languages", "modalities")
@@ -26,7 +26,7 @@ def run(argv: list[str]) -> int:
     """Score a run; its answers, numbers and card are kept in its folder under eval/."""
     parser = Parser("omnikit eval", description=__doc__, epilog=EXAMPLE)
     parser.add_argument("run", help="a run's folder, a link to one, or a recipe's name")
-    parser.add_argument("--recogniser", help="run of the recogniser that hears the answers; by default the recipe's")
+    parser.add_argument("--asr", help="run of the ASR model that hears the answers; by default the recipe's")
     parser.add_argument("--limit", type=at_least_one, help="score at most so many rows of each dataset")
     parser.add_argument("--batch-size", type=at_least_one, help="questions at a time (32)")
     parser.add_argument("--latency-rows", type=at_least_zero, help="answers against the clock for each omega (20; 0 for none)")
@@ -37,7 +37,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--keep-wavs", action="store_true", default=None, help="keep all of the generated speech, not only"
                         " the examples on the page")
     parser.add_argument("--stage", help="score the weights as they were after this stage; kept under eval_after_STAGE/")
-    parser.add_argument("--data", type=names, help="score only these titles of evaluate.data (pictures,films)")
+    parser.add_argument("--data", type=names, help="score only these titles of evaluate.data (images,videos)")
     parser.add_argument("--against", metavar="STAGE", help="also print how far numbers are from those of --stage STAGE, which"
                         " must be scored before")
     parser.add_argument("--rescore", action="store_true", help="compute the card again from the kept answers, without the"

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from omnikit.data.batch.codes import Codes
 from omnikit.data.batch.collate import Collator
-from omnikit.data.batch.samplers import Buckets, Mixture, Pick
-from omnikit.data.inspect import Report, Run, Shown, html, report
+from omnikit.data.batch.samplers import LengthBucketSampler, MixtureDataset, Pick
+from omnikit.data.inspect import InspectedRun, Report, Shown, html, report
 from omnikit.errors import ConfigError, RunError, nearest
 from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan, StagePlan, make
@@ -34,10 +34,10 @@ def look(recipe: str, overrides: list[str], name: str | None, rows: int, page: P
     collator = Collator(plan, list(stage.stage.loss), codes)
     collator.wanted = tuple(branch for branch in collator.wanted if branch not in notes)  # the rest is read all the same
     readers = {dataset: plan.readers[dataset].build() for dataset in stage.datasets}
-    mixture = Mixture(readers, plan.pictures)
+    mixture = MixtureDataset(readers, plan.image_spec)
     seed = plan.recipe.seed + list(plan.stages).index(stage.name)
-    buckets = Buckets(mixture, stage.stage.data, rows, seed, window=stage.stage.trainer.window)
-    picks = max(islice(buckets, 2), key=len)  # one batch of a pass may be short
+    sampler = LengthBucketSampler(mixture, stage.stage.data, rows, seed, window=stage.stage.trainer.window)
+    picks = max(islice(sampler, 2), key=len)  # one batch of a pass may be short
     picks = _with_each(picks, stage.datasets)
     named = ", ".join(dict.fromkeys(pick[0] for pick in picks))
     title = f"{recipe}, stage {stage.name}: {len(picks)} row{'s'[: len(picks) > 1]} of {named}"
@@ -78,19 +78,19 @@ def _codes(plan: Plan, stage: StagePlan) -> tuple[dict[str, Codes], dict[str, st
     """Give branch → what makes its codes, with the weights of the recipe's run; and branch → why its codes are not shown."""
     folder, found, notes = run_folder(plan.recipe), {}, {}
     for branch in stage.stage.loss:
-        outlet = plan.outputs[branch]
+        output = plan.outputs[branch]
         brought = all("codes" in plan.readers[dataset].provides for dataset in stage.datasets)
-        if outlet.maker is None or outlet.made_by is None or brought:
+        if output.code_source is None or output.code_source_part is None or brought:
             continue
-        origin = stage.origins.get(outlet.made_by)
+        origin = stage.origins.get(output.code_source_part)
         if origin and not is_done(folder, plan, origin):
-            notes[branch] = (f"What {branch} learns is made by {outlet.made_by}, which stage {origin} fits; train that stage"
-                             " first to see it.")
+            notes[branch] = (f"What {branch} learns is made by {output.code_source_part}, which stage {origin} fits; train"
+                             " that stage first to see it.")
             continue
-        model = OmniModel(plan, [outlet.made_by])
+        model = OmniModel(plan, [output.code_source_part])
         if origin:
             checkpoint.load(folder / origin / WEIGHTS, model.parts())
-        found[branch] = Codes(model.units(branch), outlet.maker.spec.sample_rate)
+        found[branch] = Codes(model.units(branch), output.code_source.spec.sample_rate)
     return found, notes
 
 
@@ -121,7 +121,7 @@ def _table(row: Shown) -> Table:
     return table
 
 
-def _words(run: Run) -> str:
+def _words(run: InspectedRun) -> str:
     words = []
     for token in run.tokens:
         sound = f", {token.seconds:g} s" if token.seconds else ""

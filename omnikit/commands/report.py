@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 
 from omnikit.commands.table import columns
-from omnikit.training.stage import Row
+from omnikit.training.stage import StageResult
 
 
-def stage_table(rows: Iterable[Row]) -> str:
+def stage_table(rows: Iterable[StageResult]) -> str:
     """Say for each stage what it trained, how long it took and its last numbers."""
     cells = [("stage", "trained", "steps", "seconds", "last numbers")]
     for row in rows:

@@ -18,7 +18,7 @@ from omnikit.errors import RunError
 NUMBERED = re.compile(r"\d{3,}\.wav")
 
 
-class Segments:
+class WavSegments:
     """Owns `a-segments/001.wav`, `002.wav`, … and the growing file beside `a.wav`, which takes its name in the end.
 
     Raises:
@@ -91,9 +91,9 @@ class Segments:
 
 
 @contextmanager
-def segments(path: Path, sample_rate: int) -> Iterator[Segments]:
+def segments(path: Path, sample_rate: int) -> Iterator[WavSegments]:
     """Write sound as it comes; `path` appears when all is said, and not at all if that fails."""
-    sound = Segments(path, sample_rate)
+    sound = WavSegments(path, sample_rate)
     try:
         yield sound
         sound.finish()

@@ -40,21 +40,21 @@ def run(argv: list[str]) -> int:
     parser.add_argument("what", help="a recipe (name or YAML), a run's folder, a component or preset, or KIND/NAME")
     parser.add_argument("overrides", nargs="*", default=[], help="for a recipe: audio/encoder=mel_cnn …")
     parser.add_argument("--parameters", action="store_true", help="count each part's parameters on the meta device")
-    parser.add_argument("--picture", metavar="FILE.svg", help="draw the wiring of a recipe")
+    parser.add_argument("--image", metavar="FILE.svg", help="draw the wiring of a recipe")
     arguments = parser.parse_intermixed_args(argv)
     recipe = arguments.what in recipe_files() or Path(arguments.what, "config.yaml").is_file()  # the latter is a run
     if arguments.what.endswith((".yaml", ".yml")) or recipe:
-        _show_recipe(arguments.what, arguments.overrides, arguments.parameters, arguments.picture)
-    elif arguments.overrides or arguments.parameters or arguments.picture:
+        _show_recipe(arguments.what, arguments.overrides, arguments.parameters, arguments.image)
+    elif arguments.overrides or arguments.parameters or arguments.image:
         extra = [*arguments.overrides, *(["--parameters"] if arguments.parameters else []),
-                 *(["--picture"] if arguments.picture else [])]
+                 *(["--image"] if arguments.image else [])]
         raise ConfigError(f"{extra[0]} is for a recipe, but {arguments.what} is none; leave it out or name a recipe.")
     else:
         sys.stdout.write(_describe(*_find(arguments.what)))
     return 0
 
 
-def _show_recipe(recipe: str, overrides: list[str], parameters: bool, picture: str | None) -> None:
+def _show_recipe(recipe: str, overrides: list[str], parameters: bool, image: str | None) -> None:
     from omnikit.plan.plan import make
     from omnikit.recipe.compose import compose  # Hydra is for recipes only
 
@@ -65,15 +65,15 @@ def _show_recipe(recipe: str, overrides: list[str], parameters: bool, picture: s
 
         counts = count(plan)
     sys.stdout.write(f"{recipe}\n\n{table.wiring(plan, counts)}\n{table.stages(plan)}")
-    if picture:
+    if image:
         from omnikit.commands.diagram import draw
 
         try:
-            Path(picture).write_text(draw(plan, recipe), encoding="utf-8")
+            Path(image).write_text(draw(plan, recipe), encoding="utf-8")
         except OSError as error:
-            raise ConfigError(f"--picture is {picture}, which cannot be written: {error.strerror};"
+            raise ConfigError(f"--image is {image}, which cannot be written: {error.strerror};"
                               " choose another file.") from error
-        sys.stdout.write(f"\nThe picture is {picture}.\n")
+        sys.stdout.write(f"\nThe image is {image}.\n")
 
 
 def _find(name: str) -> tuple[str, str]:

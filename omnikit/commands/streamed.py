@@ -6,10 +6,10 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omnikit.inference.timing import Times
+from omnikit.inference.timing import AnswerTiming
 
 if TYPE_CHECKING:
-    from omnikit.commands.segments import Segments
+    from omnikit.commands.segments import WavSegments
     from omnikit.inference.answer import Event
 
 NO_ANSWER = "(noise: no answer)"
@@ -20,8 +20,8 @@ def show(events: Iterable["Event"], out: Path | None, sample_rate: int) -> None:
 
     No file is begun before there is sound.
     """
-    times = Times()
-    sound: Segments | None = None
+    times = AnswerTiming()
+    sound: WavSegments | None = None
     with ExitStack() as stack:
         for event in events:
             times.notice(event)
@@ -47,7 +47,7 @@ def silent(out: Path) -> str:
     return f"The speech head gave no codes, so there is no sound and {out} was not written."
 
 
-def _segments(out: Path, sample_rate: int) -> "AbstractContextManager[Segments]":
+def _segments(out: Path, sample_rate: int) -> "AbstractContextManager[WavSegments]":
     from omnikit.commands.segments import segments
 
     return segments(out, sample_rate)

@@ -1,4 +1,4 @@
-"""Plain text tables and pictures of a plan; needs nothing installed, so that `check` runs beside hydra-core alone."""
+"""Plain text tables and images of a plan; needs nothing installed, so that `check` runs beside hydra-core alone."""
 
 from collections.abc import Iterable, Sequence
 
@@ -30,8 +30,9 @@ def wiring(plan: Plan, counts: dict[str, int] | None = None) -> str:
 
 def _is_heard(plan: Plan, path: str) -> bool:
     """Say whether a part is the backbone or brings it a signal: neither a head, nor a codec, nor a learned prompt."""
-    inlet = plan.inputs.get(path.partition(".")[0])
-    return path == "backbone" or (inlet is not None and plan.backbone is not None and inlet.encoder.input.modality != "prompt"
+    input_branch = plan.inputs.get(path.partition(".")[0])
+    return path == "backbone" or (input_branch is not None and plan.backbone is not None
+                                  and input_branch.encoder.input.modality != "prompt"
                                   and path.rpartition(".")[2] in ("encoder", "projector"))
 
 
@@ -41,23 +42,23 @@ def wires(plan: Plan) -> list[tuple[str, str, str, str]]:
     picked = {"backbone": plan.recipe.backbone.use} if plan.recipe.backbone else {}
     picked |= {f"{branch}.{slot}": pick.use for branch, slots in plan.recipe.branches.items() for slot, pick in slots.items()}
     picked |= plan.recipe.picks
-    for name, inlet in plan.inputs.items():
-        rows.append((f"{name}.encoder", picked[f"{name}.encoder"], str(inlet.encoder.input), str(inlet.encoded)))
-        if inlet.projector:
-            row = (picked[f"{name}.projector"], str(inlet.encoded), str(inlet.projected))
+    for name, input_branch in plan.inputs.items():
+        rows.append((f"{name}.encoder", picked[f"{name}.encoder"], str(input_branch.encoder.input), str(input_branch.encoded)))
+        if input_branch.projector:
+            row = (picked[f"{name}.projector"], str(input_branch.encoded), str(input_branch.projected))
             rows.append((f"{name}.projector", *row))
     if plan.backbone:
         size = f"{plan.backbone.dim} wide, {plan.backbone.vocabulary} tokens, context {plan.backbone.context}"
         rows.append(("backbone", picked["backbone"], f"{plan.backbone.dim} wide", size))
-    for name, outlet in plan.outputs.items():
-        source_width = f"{outlet.head.tap}, {outlet.source.dim} wide"
+    for name, output in plan.outputs.items():
+        source_width = f"{output.head.tap}, {output.source.dim} wide"
         gives = {"codes": "codes", "tokens": "the answer's tokens", "transcript": "what the audio says",
-                 "caption": "what the picture shows", "state": "audio or noise"}[outlet.head.target]
+                 "caption": "what the image shows", "state": "audio or noise"}[output.head.target]
         rows.append((f"{name}.head", picked[f"{name}.head"], source_width, gives))
-        if outlet.units:
-            rows.append((f"{name}.units", picked[f"{name}.units"], f"waves, {outlet.units.spec.sample_rate} Hz", "codes"))
-        if outlet.codec:
-            rows.append((f"{name}.codec", picked[f"{name}.codec"], "codes", str(outlet.codes)))
+        if output.units:
+            rows.append((f"{name}.units", picked[f"{name}.units"], f"waves, {output.units.spec.sample_rate} Hz", "codes"))
+        if output.codec:
+            rows.append((f"{name}.codec", picked[f"{name}.codec"], "codes", str(output.codes)))
     return rows
 
 

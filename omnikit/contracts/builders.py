@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from omnikit.contracts.types import Built
+    from omnikit.contracts.types import BuildReport
 
 
 @runtime_checkable
@@ -27,10 +27,10 @@ class BuilderConfig(Protocol):
 class Builder(Protocol):
     """Makes a dataset in a folder; a second call goes on where the first was stopped."""
 
-    def make(self, folder: Path, runs: Runs) -> Built: ...
+    def make(self, folder: Path, runs: Runs) -> BuildReport: ...
 
 
-class Writer(Protocol):
+class TextGenerator(Protocol):
     """Text to text: what a trained model writes about each text when it is asked to follow `instructions`."""
 
     @property
@@ -55,5 +55,5 @@ class Units(Protocol):
 class Runs(Protocol):
     """Opens trained runs for a builder, which itself knows neither runs nor sessions."""
 
-    def writer(self, run: str) -> Writer: ...
+    def text_generator(self, run: str) -> TextGenerator: ...
     def units(self, run: str) -> Units: ...

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from omnikit.contracts.protocols import TTS, Reader
-    from omnikit.contracts.types import Published, Stored
+    from omnikit.contracts.types import CheckpointTensors, LazyTensor
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ Describe = Callable[[Mapping[str, object]], ModelDescription]  # what a recipe's
 class EncoderConfig(Protocol):
     """Turns a signal into features.
 
-    - pictures, where it reads images: the PictureSpec by which pictures and films become its signals, one for each tile.
+    - images, where it reads images: the ImageSpec by which images and videos become its signals, one for each tile.
     """
 
     @property
@@ -108,7 +108,7 @@ class HeadConfig(Protocol):
 
     - tap: "logits" (of the backbone), "hidden", "embedding", or a features path such as "audio.encoder".
     - target: "tokens" (the answer's text), "codes" (the answer's speech), "transcript" (what the tapped audio says),
-      "caption" (what the tapped picture shows, in words),
+      "caption" (what the tapped image shows, in words),
       "state" (whether a question was meant for the model: 0 it was, 1 it is noise), read at the last position of each audio.
     - branch, where its target is "state": the input branch whose audio that is; "audio" where it has none.
     - alignment: for taps on the backbone, "predicts" (the state that predicted the token) or "reads" (the state at it).
@@ -185,14 +185,15 @@ class ImporterConfig(Protocol):
     def recipe(self) -> dict[str, object]:
         """Give the model as a recipe's YAML would hold it, without stages, from what the files say."""
 
-    def open(self) -> Published:
+    def open(self) -> CheckpointTensors:
         """Give the tensors; none is read yet."""
 
     def files(self) -> tuple[Path, ...]:
         """Give the files that are there; a change of theirs makes a finished import stale."""
 
     @staticmethod
-    def write(model: ModelDescription, tensors: Mapping[str, Mapping[str, Stored]], folder: Path, describe: Describe) -> None:
+    def write(model: ModelDescription, tensors: Mapping[str, Mapping[str, LazyTensor]], folder: Path,
+              describe: Describe) -> None:
         """Write part → our name → tensor of a model into an empty folder, as the layout has it.
 
         Args:

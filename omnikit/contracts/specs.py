@@ -13,7 +13,7 @@ STATES = ("audio", "noise", "text")  # what an answer takes its question for
 KINDS = ("encoder", "projector", "backbone", "head", "codec", "tts", "vad", "reader", "importer", "builder", "normaliser")
 
 
-def untouched(settings: Any) -> set[str]:  # of any dataclass: typeshed's name for that is private
+def later_defaults(settings: Any) -> set[str]:  # of any dataclass: typeshed's name for that is private
     """Give the fields of a dataclass that are LATER and stand at their default."""
     return {f.name for f in fields(settings) if f.metadata == LATER and getattr(settings, f.name) == f.default}
 
@@ -23,7 +23,7 @@ class SignalSpec:
     """Raw input of an encoder.
 
     Args:
-        modality: "audio", "image" (pictures, and the frames of films) or "prompt" (a place for learned vectors).
+        modality: "audio", "image" (images, and the frames of videos) or "prompt" (a place for learned vectors).
         rate: samples per second; None for a signal without time.
         shape: shape of one item without its time axis; () for mono audio, (3, 448, 448) for an image.
     """
@@ -64,22 +64,22 @@ class FeatureSpec:
 
 
 @dataclass(frozen=True)
-class PictureSpec:
-    """How an encoder of images wants pictures and films cut and coloured; what it reads are tiles (3, size, size).
+class ImageSpec:
+    """How an encoder of images wants images and videos cut and coloured; what it reads are tiles (3, size, size).
 
     Args:
         size: side of a tile in pixels.
         mean: of red, green and blue, in [0, 1].
         deviation: of red, green and blue, in [0, 1].
-        fit: how a whole picture or frame becomes a square: shortest edge resized and the centre cut out, or padded to a square.
-        least_tiles: that a picture is cut into (a thumbnail is not counted).
-        most_tiles: that a picture is cut into; 0 cuts none and fits the picture as `fit` says.
-        thumbnail: whether a picture of several tiles is followed by all of it, small.
-        frame_rate: frames of a film per second; None: four of a film under 4 s, one a second up to 16 s, sixteen of a longer
+        fit: how a whole image or frame becomes a square: shortest edge resized and the centre cut out, or padded to a square.
+        least_tiles: that an image is cut into (a thumbnail is not counted).
+        most_tiles: that an image is cut into; 0 cuts none and fits the image as `fit` says.
+        thumbnail: whether an image of several tiles is followed by all of it, small.
+        frame_rate: frames of a video per second; None: four of a video under 4 s, one a second up to 16 s, sixteen of a longer
             one (arXiv:2501.01957).
-        least_frames: of a film; a shorter one repeats some.
-        most_frames: of a film.
-        pooled: (every, slow, fast): in a film every so many frames keep `slow` vectors, the others `fast`; None keeps all.
+        least_frames: of a video; a shorter one repeats some.
+        most_frames: of a video.
+        pooled: (every, slow, fast): in a video every so many frames keep `slow` vectors, the others `fast`; None keeps all.
     """
 
     size: int
@@ -98,16 +98,16 @@ class PictureSpec:
         if self.fit not in ("crop", "pad"):
             raise ValueError(f"fit is {self.fit!r}, but must be crop or pad")
         if self.size < 1 or self.least_tiles < 1 or (self.most_tiles and self.most_tiles < self.least_tiles):
-            raise ValueError(f"pictures of {self.least_tiles} to {self.most_tiles} tiles of {self.size} pixels are asked for,"
+            raise ValueError(f"images of {self.least_tiles} to {self.most_tiles} tiles of {self.size} pixels are asked for,"
                              " but there must be at least 1 of each and at least as many at most (0 cuts none)")
         if not 1 <= self.least_frames <= self.most_frames or (self.frame_rate is not None and self.frame_rate <= 0):
-            raise ValueError(f"films of {self.least_frames} to {self.most_frames} frames at {self.frame_rate} a second are"
+            raise ValueError(f"videos of {self.least_frames} to {self.most_frames} frames at {self.frame_rate} a second are"
                              " asked for, but there must be at least 1, at least as many at most, and a rate above 0")
         if self.pooled and (self.pooled[0] < 1 or any(isqrt(count) ** 2 != count or not count for count in self.pooled[1:])):
             raise ValueError(f"pooled is {list(self.pooled)}, but must be a number of frames and two squares: 4, 144, 49")
 
     def kept(self, frame: int, count: int) -> int:
-        """Give the vectors that stay of a film's frame (from 0), which has `count`."""
+        """Give the vectors that stay of a video's frame (from 0), which has `count`."""
         if self.pooled is None:
             return count
         every, slow, fast = self.pooled
@@ -161,10 +161,10 @@ class Template:
         states: what stands before an answer, supervised, by its state: of the keys "audio", "noise" and "text".
         bare_text: a conversation without any medium has no states, and the last id before each of its answers is learnt too,
             as the code of VITA 1.0 has it.
-        behind_image: text behind each picture of a question, whatever its number of tiles.
-        behind_video: text behind each film of a question.
-        tidy: drop newlines beside pictures and films and the one behind audio, make one of two in a question that shows
-            something, and move pictures that end a question to its front, as VITA's data code does.
+        behind_image: text behind each image of a question, whatever its number of tiles.
+        behind_video: text behind each video of a question.
+        tidy: drop newlines beside images and videos and the one behind audio, make one of two in a question that shows
+            something, and move images that end a question to its front, as VITA's data code does.
     """
 
     bos: str

@@ -45,7 +45,7 @@ class StreamingHead(Head, Protocol):
         """New features [B, N, D] after what `state` has seen; gives each row's new ids. May change `state`."""
 
 
-class Utterance(Protocol):
+class CodeIterator(Protocol):
     """The codes of one sentence, each made when it is asked for; `cut` says, when they have ended, that a limit ended them."""
 
     cut: bool
@@ -57,7 +57,7 @@ class Utterance(Protocol):
 class SpeakingHead(Head, Protocol):
     """A head that reads a sentence whole and then gives its codes one by one; the same as `decode` gives for it."""
 
-    def speak(self, features: Features, context: Features | None = None) -> Utterance:
+    def speak(self, features: Features, context: Features | None = None) -> CodeIterator:
         """Begin a sentence [1, N, D]; `context` [1, M, D] are hidden states, for heads whose configuration wants them."""
 
 

@@ -97,19 +97,19 @@ class Batch:
     targets: dict[str, Targets]
     ids: list[str]
     documents: Tensor | None = None
-    homes: Tensor | None = None
-    written: Tensor | None = None
+    conversation_rows: Tensor | None = None
+    target_positions: Tensor | None = None
     texts: dict[str, Targets] = field(default_factory=dict)
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Give the batch with every tensor changed."""
-        documents, homes, written = (None if tensor is None else change(tensor)
-                                     for tensor in (self.documents, self.homes, self.written))
+        documents, conversation_rows, target_positions = (None if tensor is None else change(tensor)
+                                     for tensor in (self.documents, self.conversation_rows, self.target_positions))
         return Batch(change(self.tokens), change(self.lengths), change(self.answers), change(self.answer_lengths),
                      {k: Signal(change(v.data), change(v.lengths)) for k, v in self.signals.items()},
                      {k: change(v) for k, v in self.slots.items()}, self.counts, self.rows,
                      {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.targets.items()}, self.ids,
-                     documents, homes, written,
+                     documents, conversation_rows, target_positions,
                      {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.texts.items()})
 
     def pin_memory(self) -> Batch:
@@ -139,7 +139,7 @@ class Part:
 
     Args:
         type: "text", "audio", "image" or "video"; "prompt" is a place for learned vectors.
-        text: the text of a text part; for audio, what is said in it, and for a picture, what it shows (empty: nothing; None:
+        text: the text of a text part; for audio, what is said in it, and for an image, what it shows (empty: nothing; None:
             unknown).
         path: the media file, if the data lies in one.
         audio: [N] mono waveform in [-1, 1] at `sample_rate`, if the data is at hand.
@@ -185,7 +185,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Stored:
+class LazyTensor:
     """A tensor that lies in a file and is read when asked for: a checkpoint larger than the memory passes piece by piece.
 
     Args:
@@ -203,24 +203,24 @@ class Stored:
 
 
 @dataclass(frozen=True)
-class Published:
+class CheckpointTensors:
     """What the files of a published checkpoint hold, by our parts and names.
 
     Args:
         tensors: part → our name → tensor; under "other" what belongs to no part.
         aside: part → tensors that are left out on purpose, as the layout's own loader does.
         original: gives the name in the files for a part and our name.
-        homes: part → the file or flag that its tensors come from, for sentences.
+        sources: part → the file or flag that its tensors come from, for sentences.
     """
 
-    tensors: dict[str, dict[str, Stored]]
-    aside: dict[str, list[Stored]]
+    tensors: dict[str, dict[str, LazyTensor]]
+    ignored: dict[str, list[LazyTensor]]
     original: Callable[[str, str], str]
-    homes: dict[str, str]
+    sources: dict[str, str]
 
 
 @dataclass(frozen=True)
-class Built:
+class BuildReport:
     """What a builder made.
 
     Args:

@@ -135,7 +135,7 @@ def _collators(plan: Plan, dataset: str) -> tuple[list[Collator], bool]:
         speaks |= stage.stage.objective in ("units", "vocoder", "codec")
     collators = []
     if not any(dataset in stage.datasets for stage in plan.stages.values()):
-        losses = {(name,): None for name, outlet in plan.outputs.items() if outlet.by_token}
+        losses = {(name,): None for name, output in plan.outputs.items() if output.per_token}
     for branches in losses:
         collator = Collator(plan, list(branches))
         collator.wanted = tuple(name for name in branches if plan.outputs[name].head.target != "codes")

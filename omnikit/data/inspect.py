@@ -10,16 +10,16 @@ from pathlib import Path
 
 from omnikit.contracts.configs import HeadConfig
 from omnikit.contracts.types import Sample
-from omnikit.data.batch.collate import Collator, Row, transcriber
+from omnikit.data.batch.collate import CollatedRow, Collator, transcriber
 from omnikit.data.media.image import thumbnail
 from omnikit.data.text.templates import PADDING
-from omnikit.data.text.tokenise import Piece
+from omnikit.data.text.tokenise import TokenRun
 from omnikit.errors import DataError
 from omnikit.plan.graph import BACKBONE_TAPS
 from omnikit.plan.plan import Plan
 
 TARGETS = {"tokens": "the answer's tokens", "codes": "the answer's codes", "transcript": "what the audio says",
-           "caption": "what the picture shows", "state": "whether the question was meant for it"}
+           "caption": "what the image shows", "state": "whether the question was meant for it"}
 SHOWN = 400  # codes of a row
 
 
@@ -35,7 +35,7 @@ class Token:
         id: the token's id; None for a medium.
         count: positions.
         seconds: of a medium that sounds.
-        tiles: of a picture, or frames of a film, small and as data URLs: what the encoder is given.
+        tiles: of an image, or frames of a video, small and as data URLs: what the encoder is given.
     """
 
     place: int
@@ -49,7 +49,7 @@ class Token:
 
 
 @dataclass(frozen=True)
-class Run:
+class InspectedRun:
     """Neighbours of one origin."""
 
     origin: str
@@ -84,10 +84,10 @@ class Shown:
     facts: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def runs(self) -> Iterator[Run]:
+    def runs(self) -> Iterator[InspectedRun]:
         """Neighbouring tokens of one origin together."""
         for (origin, learnt), tokens in groupby(self.tokens, lambda token: (token.origin, token.learnt)):
-            yield Run(origin, learnt, tuple(tokens))
+            yield InspectedRun(origin, learnt, tuple(tokens))
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def _shown(collator: Collator, sample: Sample) -> Shown:
     return Shown(sample.id, len(row.tokens), tuple(_tokens(collator, row)), targets, facts=sample.facts)
 
 
-def _tokens(collator: Collator, row: Row) -> Iterator[Token]:
+def _tokens(collator: Collator, row: CollatedRow) -> Iterator[Token]:
     place, heard, media = 0, dict.fromkeys(row.signals, 0), iter(row.media)
     heads, answers = collator.plan.outputs, set(row.answers)
     writers = tuple(name for name in collator.wanted if heads[name].head.target == "tokens")
@@ -162,15 +162,15 @@ def _tokens(collator: Collator, row: Row) -> Iterator[Token]:
             place += 1
 
 
-def _medium(plan: Plan, row: Row, branch: str, signals: range, place: int) -> Token:
-    rate, first, spec = plan.inputs[branch].encoder.input.rate, signals[0], plan.inputs[branch].pictures
+def _medium(plan: Plan, row: CollatedRow, branch: str, signals: range, place: int) -> Token:
+    rate, first, spec = plan.inputs[branch].encoder.input.rate, signals[0], plan.inputs[branch].image_spec
     seconds = round(float(len(row.signals[branch][first]) / rate), 2) if rate else None
     counts = row.counts[branch][first:signals.stop]
     tiles = tuple(thumbnail(row.signals[branch][index], spec) for index in signals) if spec else ()
     return Token(place, row.heard[branch][first] or "", branch, count=sum(counts), seconds=seconds, tiles=tiles)
 
 
-def _origins(collator: Collator, piece: Piece) -> list[tuple[str, str]]:
+def _origins(collator: Collator, piece: TokenRun) -> list[tuple[str, str]]:
     """Give text and origin of each id of a piece, held against its text from the end: a template may drop ids in front."""
     assert collator.tokenizer, "what has pieces has a tokenizer"
     text = "".join(segment.text for segment in piece.segments)
@@ -180,7 +180,7 @@ def _origins(collator: Collator, piece: Piece) -> list[tuple[str, str]]:
     return [("", "template")] * (len(piece.ids) - len(found)) + found
 
 
-def _targets(collator: Collator, sample: Sample, row: Row) -> tuple[Target, ...]:
+def _targets(collator: Collator, sample: Sample, row: CollatedRow) -> tuple[Target, ...]:
     batch, plan = collator([sample]), collator.plan
     found: list[Target] = []
     for name, targets in batch.targets.items():

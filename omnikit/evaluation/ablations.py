@@ -11,7 +11,7 @@ from omnikit.data.batch.signals import questions
 from omnikit.data.text.templates import said
 
 MEDIA = ("audio", "image", "video")  # types of parts that are changed
-WORDS = {"image": "picture", "video": "film", "audio": "audio", "text": "text"}  # in the order in which they are named
+WORDS = {"image": "image", "video": "video", "audio": "audio", "text": "text"}  # in the order in which they are named
 
 
 def changed(samples: Sequence[Sample], medium: str) -> list[Sample | None]:
@@ -37,7 +37,7 @@ def rotated(samples: Sequence[Sample]) -> list[Sample | None]:
 
 
 def swapped(samples: Sequence[Sample], medium: str) -> list[Sample | None]:
-    """Give each sample with the pictures (or films) of another of its kind and language with another expected answer.
+    """Give each sample with the images (or videos) of another of its kind and language with another expected answer.
 
     The next such row of its kind after half of them, so that it is not a neighbour; None where there is none. A model that
     looks is then always wrong; one that guesses without looking is as right as before.
@@ -67,7 +67,7 @@ def state_of(sample: Sample) -> str:
 
 
 def modality(sample: Sample) -> str:
-    """Name what a sample's questions are made of: "picture, audio"."""
+    """Name what a sample's questions are made of: "image, audio"."""
     types = {part.type for message in sample.messages if message.role == "user" for part in message.content}
     return ", ".join(word for medium, word in WORDS.items() if medium in types)
 

@@ -14,19 +14,19 @@ Numbers = dict[str, Estimate | None]  # None: not measured
 MEANINGS = {
     "exact": "share of answers equal to the expected text; case and punctuation count",
     "exact_with_other_audio": "the same when the model hears another question's audio: high means that it does not listen",
-    "exact_with_other_picture": "the same when it sees the pictures of another question of its kind that has another answer:"
+    "exact_with_other_picture": "the same when it sees the images of another question of its kind that has another answer:"
                                 " high means that it does not look",
-    "exact_with_other_film": "the same for films",
+    "exact_with_other_film": "the same for videos",
     "text_wer": "wrong, missing and extra words of the text answer for each expected word",
     "text_cer": "the same for characters",
     "transcript_wer": "the same between what the transcript head hears in the question and what is said in it",
     "transcript_cer": "the same for characters",
-    "speech_wer": "word errors between what the recogniser hears in the generated speech and the text answer",
+    "speech_wer": "word errors between what the ASR model hears in the generated speech and the text answer",
     "speech_cer": "the same for characters",
-    "natural_wer": "the recogniser's own word error on the data's natural speech of the same rows: no speech can be expected"
+    "natural_wer": "the ASR model's own word error on the data's natural speech of the same rows: no speech can be expected"
                    " to do better",
     "natural_cer": "the same for characters",
-    "codec_wer": "the recogniser's word error on that speech after it went through the codec alone: no head can be expected to"
+    "codec_wer": "the ASR model's word error on that speech after it went through the codec alone: no head can be expected to"
                  " be understood better",
     "codec_cer": "the same for characters",
     "mel_distance": "of that sound from the data's own: L1 of natural log-mel magnitudes",
@@ -70,8 +70,8 @@ def answers(rows: Sequence[Record]) -> Numbers:
     return {
         "exact": share([exact(row.answer, row.expected) for row in scored]),
         "exact_with_other_audio": _control(scored, lambda row: row.other),
-        "exact_with_other_picture": _control(scored, lambda row: row.other_picture),
-        "exact_with_other_film": _control(scored, lambda row: row.other_film),
+        "exact_with_other_picture": _control(scored, lambda row: row.other_image),
+        "exact_with_other_film": _control(scored, lambda row: row.other_video),
         "text_wer": ratio(word_errors(found, expected)), "text_cer": ratio(character_errors(found, expected)),
         "transcript_wer": ratio(word_errors(heard, said)), "transcript_cer": ratio(character_errors(heard, said)),
     }

@@ -22,7 +22,7 @@ def mel_distance(made: Tensor, true: Tensor, rate: int) -> float | None:
     return float(_mel(rate)(made[None, :length], true[None, :length])) if length else None
 
 
-def intelligibility(made: Tensor, true: Tensor, rate: int) -> float | None:
+def stoi_score(made: Tensor, true: Tensor, rate: int) -> float | None:
     """STOI of wave [N] against the true one [M], as far as both go: about 0 for noise, 1 for the same sound.
 
     None where they are shorter than 0.5 s, or less than 0.4 s of the true one is loud.
@@ -40,7 +40,7 @@ def intelligibility(made: Tensor, true: Tensor, rate: int) -> float | None:
     return None if any("frames" in str(one.message) for one in said) else found
 
 
-def speaker_similarity(one: Tensor, other: Tensor, rate: int) -> float | None:
+def ltas_correlation(one: Tensor, other: Tensor, rate: int) -> float | None:
     """Correlation of the long-term average spectra of waves [N] and [M], in mel bands: 1 for the same voice and microphone.
 
     It hears the vocal tract and no melody. None where one is silent.

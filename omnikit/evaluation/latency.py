@@ -13,15 +13,15 @@ from omnikit.contracts.streaming import SpeakingHead, StreamingCodec, StreamingH
 from omnikit.contracts.types import Part, Sample
 from omnikit.data.batch.signals import waveform
 from omnikit.evaluation.records import Timing
-from omnikit.inference.session import Audio, Pictures, Session
-from omnikit.inference.timing import Times
+from omnikit.inference.session import Audio, Images, Session
+from omnikit.inference.timing import AnswerTiming
 from omnikit.progress import progress
 
 OMEGAS: tuple[int, ...] = (10, 20, 40, 80)
 RATE = 16000  # of questions handed to a session
 ORDERS = (["audio"], ["text"], ["audio", "text"])  # of a question's parts, as a session takes them
-SEEN_ORDERS = (["audio"], ["text"], ["text", "audio"])  # the same behind pictures and films
-FRAME_RATE = 25.0  # of films that are handed to a session as pixels
+SEEN_ORDERS = (["audio"], ["text"], ["text", "audio"])  # the same behind images and videos
+FRAME_RATE = 25.0  # of videos that are handed to a session as pixels
 
 
 class Question(TypedDict, total=False):
@@ -30,8 +30,8 @@ class Question(TypedDict, total=False):
     audio: Audio | None
     text: str | None
     system: str | None
-    image: Pictures | None
-    video: Pictures | None
+    image: Images | None
+    video: Images | None
 
 
 def timed(session: Session, samples: Sequence[Sample], omegas: Sequence[int]) -> list[Timing]:
@@ -50,15 +50,15 @@ def timed(session: Session, samples: Sequence[Sample], omegas: Sequence[int]) ->
 
 
 def asked(sample: Sample) -> Question | None:
-    """Give a sample's question as a session takes it; None for one with earlier turns, several sounds, or a film of pixels at
+    """Give a sample's question as a session takes it; None for one with earlier turns, several sounds, or a video of pixels at
     another frame rate."""
     turns = [message for message in sample.messages if message.role != "system"]
     systems = [message.content for message in sample.messages if message.role == "system"]
     parts = turns[0].content if turns else ()
-    images, films = ([part for part in parts if part.type == medium] for medium in ("image", "video"))
-    seen, rest = [*images, *films], [part.type for part in parts[len(images) + len(films):]]
+    images, videos = ([part for part in parts if part.type == medium] for medium in ("image", "video"))
+    seen, rest = [*images, *videos], [part.type for part in parts[len(images) + len(videos):]]
     ordered = list(parts[: len(seen)]) == seen and rest in (SEEN_ORDERS if seen else ORDERS)
-    if [turn.role for turn in turns] not in (["user"], ["user", "assistant"]) or not ordered or not all(map(_whole, films)):
+    if [turn.role for turn in turns] not in (["user"], ["user", "assistant"]) or not ordered or not all(map(_whole, videos)):
         return None
     sound = next((part for part in parts if part.type == "audio"), None)
     text = next((part.text for part in parts if part.type == "text"), None)
@@ -66,32 +66,32 @@ def asked(sample: Sample) -> Question | None:
     found = Question(audio=waveform(sound, RATE, sample.id) if sound else None, text=text, system=system)
     if images:
         found["image"] = [_shown(part) for part in images]
-    if films:
-        found["video"] = [_shown(part) for part in films]
+    if videos:
+        found["video"] = [_shown(part) for part in videos]
     return found
 
 
-def _whole(film: Part) -> bool:
-    return film.pixels is None or film.frame_rate == FRAME_RATE
+def _whole(video: Part) -> bool:
+    return video.pixels is None or video.frame_rate == FRAME_RATE
 
 
 def _shown(part: Part) -> str | NDArray[np.uint8]:
     if part.pixels is not None:
         return part.pixels
-    assert part.path is not None, "a row without a picture was refused when it was answered"
+    assert part.path is not None, "a row without an image was refused when it was answered"
     return part.path
 
 
 def streams(session: Session) -> bool:
     """Say whether a session speaks while it writes."""
-    outlet = session.speech
-    return outlet is not None and isinstance(session.model.head(outlet.name), StreamingHead | SpeakingHead)
+    output = session.speech
+    return output is not None and isinstance(session.model.head(output.name), StreamingHead | SpeakingHead)
 
 
 def independent(session: Session) -> bool:
     """Say whether segments must be spoken each by itself, because the codec has no state to carry over."""
-    outlet = session.speech
-    return outlet is not None and not isinstance(session.model.codec(outlet.name), StreamingCodec)
+    output = session.speech
+    return output is not None and not isinstance(session.model.codec(output.name), StreamingCodec)
 
 
 def _time(session: Session, name: str, question: Question, omega: int | None) -> Timing:
@@ -100,7 +100,7 @@ def _time(session: Session, name: str, question: Question, omega: int | None) ->
         answer = session.answer(**question)
         whole = time.perf_counter() - start
         return Timing(name, None, whole, whole if answer.seconds else None, whole, answer.seconds)
-    times, whole = Times(), 0.0
+    times, whole = AnswerTiming(), 0.0
     events = session.stream(**question) if omega is None else session.stream(  # without speech only text is streamed
         **question, omega=omega, independent=independent(session))
     for event in events:

@@ -60,13 +60,13 @@ def confusion(found: Confusion) -> str:
 
 
 def errors(found: Numbers) -> str:
-    """Draw the recogniser's errors on generated speech beside its own on natural speech."""
+    """Draw the ASR model's errors on generated speech beside its own on natural speech."""
     figure, axes = _figure(2.6)
     for offset, column, colour, name in ((0.2, 1, ORANGE, "generated speech"), (-0.2, 2, GREY, "natural speech")):
         _bars(axes, [1 + offset, offset], [found[row[column]] for row in ERRORS], colour, name)
     axes.set_yticks([1, 0], [row[0] for row in ERRORS])
     axes.set_xlim(left=0)
-    axes.set_xlabel("errors of the recogniser")
+    axes.set_xlabel("errors of the ASR model")
     axes.set_ylabel("counted in")
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     _legend(figure)

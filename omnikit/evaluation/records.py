@@ -25,22 +25,22 @@ class Record:
         question: the question's parts as text.
         answer: the model's text.
         other: its text when it heard another question's audio; None if not asked.
-        heard: what the recogniser hears in the generated speech; None without speech or recogniser.
+        heard: what the ASR model hears in the generated speech; None without speech or ASR model.
         natural: what it hears in the row's own spoken answer.
         codes: what the model emitted for its speech.
         seconds: how long the generated speech is; None without speech.
         natural_seconds: how long the row's own spoken answer is.
         natural_codes: how many codes that one becomes.
         wav: the generated speech's file beside the records, if it was kept.
-        other_picture: its text when it saw another row's pictures; None if not asked.
-        other_film: the same for films.
-        modality: what the question is made of: "picture, audio".
+        other_picture: its text when it saw another row's images; None if not asked.
+        other_film: the same for videos.
+        modality: what the question is made of: "image, audio".
         expected_state: what the question is: "audio", "text", or "noise", whose answer is behind a state that ends it.
         state: what the answer begins with, "none" where the model said none; None where the template has no states.
         told: what the head that tells states took the sound for; None without one.
         said: what is said in each sound of the question, where that is known.
         transcripts: what the transcript head hears in them.
-        resynthesised: what the recogniser hears in the row's own spoken answer after the codec alone.
+        resynthesised: what the ASR model hears in the row's own spoken answer after the codec alone.
         mel_distance: of that sound from the row's own; None where times differ (merged codes).
         stoi: its intelligibility; None as above, or where it is too short.
         speaker: likeness of the generated speech's voice to that of the row's own.
@@ -61,8 +61,8 @@ class Record:
     natural_seconds: float | None = None
     natural_codes: int | None = None
     wav: str | None = None
-    other_picture: str | None = None
-    other_film: str | None = None
+    other_image: str | None = None
+    other_video: str | None = None
     modality: str = ""
     expected_state: str | None = None
     state: str | None = None

@@ -23,15 +23,15 @@ from omnikit.evaluation.records import Record, Timing, read_json, read_lines, wr
 CONDITIONS, TIMINGS = "conditions.json", "latency.jsonl"
 NARROW = "\N{NARROW NO-BREAK SPACE}"
 GROUPS = {"kinds": "kind of question", "languages": "language", "modalities": "modality"}
-ANSWERS = {"exact": "exact", "exact_with_other_audio": "with other audio", "exact_with_other_picture": "with other picture",
-           "exact_with_other_film": "with other film", "text_wer": "text WER", "text_cer": "text CER",
+ANSWERS = {"exact": "exact", "exact_with_other_audio": "with other audio", "exact_with_other_picture": "with other image",
+           "exact_with_other_film": "with other video", "text_wer": "text WER", "text_cer": "text CER",
            "transcript_wer": "transcript WER", "transcript_cer": "transcript CER"}
 EXAMPLES = 3  # answers of each dataset that the page lets sound
 MISTAKES = 8  # wrong answers that the page shows of each dataset
 
 
 @dataclass(frozen=True)
-class Kept:
+class EvalRun:
     """What a scoring run wrote down in a folder."""
 
     folder: Path
@@ -45,12 +45,12 @@ class Kept:
         return hashlib.sha256(json.dumps(self.conditions, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def read(folder: Path) -> Kept:
+def read(folder: Path) -> EvalRun:
     """Read what was kept in a folder; raises RunError where something is missing."""
     conditions = read_json(folder / CONDITIONS)
     records = {title: read_lines(folder / f"{title}.jsonl", Record) for title in conditions.get("data", {})}
     timings = read_lines(folder / TIMINGS, Timing) if conditions.get("latency") else []
-    return Kept(folder, {**conditions, "normaliser": NORMALISER, "intervals": INTERVALS}, records, timings)
+    return EvalRun(folder, {**conditions, "normaliser": NORMALISER, "intervals": INTERVALS}, records, timings)
 
 
 def make(folder: Path) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def make(folder: Path) -> dict[str, Any]:
     return content
 
 
-def as_json(kept: Kept) -> dict[str, Any]:
+def as_json(kept: EvalRun) -> dict[str, Any]:
     """Give the card for programs: each number with its interval, its count of rows and the mark of its conditions."""
     mark = kept.mark
 
@@ -85,7 +85,7 @@ def as_json(kept: Kept) -> dict[str, Any]:
     }
 
 
-def as_html(kept: Kept) -> str:
+def as_html(kept: EvalRun) -> str:
     """Give the card for people: one page that needs nothing else."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
@@ -133,12 +133,12 @@ def _digits(value: float, unit: str) -> str:
 
 def _brief(conditions: Mapping[str, Any]) -> str:
     """Say in one line what a reader asks first about a number."""
-    decoding, machine, ear = conditions["decoding"], conditions["hardware"], conditions["recogniser"]
+    decoding, machine, asr = conditions["decoding"], conditions["hardware"], conditions["asr"]
     words = ["greedy" if not decoding["temperature"] else f"temperature {decoding['temperature']:g}",
              f"at most {decoding['max_new_tokens']} tokens", f"seed {conditions['seed']}",
              str(machine.get("gpu") or f"{machine['cores']} cores ({machine['machine']})")]
     words += [f"spoken from {decoding['speak_after']} characters on"] if decoding.get("speak_after") else []
-    words += [f"heard by {ear['recipe']} {ear['weights']}"] if ear else []
+    words += [f"heard by {asr['recipe']} {asr['weights']}"] if asr else []
     return f"{', '.join([*words, str(conditions['date'])])}; texts compared in {conditions['normaliser']}"
 
 

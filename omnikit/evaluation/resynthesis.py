@@ -22,21 +22,21 @@ from omnikit.data.text.spoken_text import spoken_answers
 from omnikit.data.text.templates import said
 from omnikit.data.text.tokenizer import load as load_tokenizer
 from omnikit.errors import PlanError, RunError, nearest
-from omnikit.evaluation.audio_metrics import intelligibility, mel_distance
+from omnikit.evaluation.audio_metrics import mel_distance, stoi_score
 from omnikit.evaluation.estimates import Estimate, ratio
 from omnikit.evaluation.metrics import character_errors, word_errors
 from omnikit.evaluation.runner import spread
-from omnikit.inference.sentence_speech import Reading
+from omnikit.inference.sentence_speech import SentenceStream
 from omnikit.inference.session import Session, restore
 from omnikit.model import OmniModel
-from omnikit.plan.plan import Outlet, Plan
+from omnikit.plan.plan import OutputBranch, Plan
 from omnikit.progress import progress
 from omnikit.store import checkpoint
 from omnikit.store.runs import WEIGHTS, find, is_done, load_plan
 from omnikit.training.codec import perplexity
 from omnikit.training.stage import assemble
 
-BATCH = 16  # waves that the recogniser hears at once
+BATCH = 16  # waves that the ASR model hears at once
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Resynthesis:
 
     Args:
         rows: answers that were spoken again.
-        natural_wer: wrong words that the recogniser hears in the data's own speech.
+        natural_wer: wrong words that the ASR model hears in the data's own speech.
         wer: in what comes back of the codes.
         cer: wrong characters in it.
         mel_distance: L1 of natural log-mel magnitudes between both; None where runs are merged, so that times differ.
@@ -68,27 +68,27 @@ class Resynthesis:
     shuffled_wer: Estimate | None = None
 
 
-def resynthesised(run: str | Path, recogniser: str | Path | None = None, limit: int = 100,
+def resynthesised(run: str | Path, asr_run: str | Path | None = None, limit: int = 100,
                   data: Sequence[str] = ()) -> dict[str, Resynthesis]:
     """Send the held-out spoken answers of a run's recipe through its codec alone; gives title → what came of it.
 
     Args:
         run: only its stages that train the codec need to be finished; a folder where no run of the recipe is.
-        recogniser: the run that hears both; None takes the recipe's.
+        asr: the run that hears both; None takes the recipe's.
         limit: rows of each dataset at most, spread over it.
         data: datasets of the recipe; empty for all that it is scored on.
 
     Raises:
-        OmnikitError: the run, its codec or its recogniser is not there, or no dataset of `evaluate.data` has spoken answers.
+        OmnikitError: the run, its codec or its ASR model is not there, or no dataset of `evaluate.data` has spoken answers.
     """
     folder = find(run)
     plan = load_plan(folder)
-    outlet, model = _voice(plan, folder)
-    name = recogniser or plan.recipe.evaluate.recogniser
+    output, model = _voice(plan, folder)
+    name = asr_run or plan.recipe.evaluate.asr
     if name is None:
-        raise PlanError(f"Recipe {plan.recipe.name} names no evaluate.recogniser, so nobody can hear its codec; name one with"
-                        " --recogniser RUN.")
-    ear, found = restore(load_plan(find(name)), find(name)), {}
+        raise PlanError(f"Recipe {plan.recipe.name} names no evaluate.asr, so nobody can hear its codec; name one with"
+                        " --asr RUN.")
+    asr, found = restore(load_plan(find(name)), find(name)), {}
     if unknown := [dataset for dataset in data if dataset not in plan.readers]:
         raise PlanError(f"{plan.recipe.name} has no dataset {unknown[0]}.{nearest(unknown[0], plan.readers)}"
                         f" Datasets: {', '.join(plan.readers)}.")
@@ -96,24 +96,24 @@ def resynthesised(run: str | Path, recogniser: str | Path | None = None, limit: 
     texts = {title: list(_rows(plan, dataset, limit)) for title, dataset in chosen.items()}
     for title, rows in texts.items():
         if rows:
-            found[title] = _compared(rows, outlet, model, ear, title)
+            found[title] = _compared(rows, output, model, asr, title)
     if not found:
         raise PlanError(f"No dataset under {'data' if data else 'evaluate.data'} of {plan.recipe.name} has spoken answers with"
                         " their text, so its codec cannot be heard; name one that has.")
-    if reader := _reader(plan, folder, outlet):
-        said = {title: _recited(rows, outlet, model, reader, ear, title) for title, rows in texts.items() if rows}
+    if reader := _reader(plan, folder, output):
+        said = {title: _sentence_codes(rows, output, model, reader, asr, title) for title, rows in texts.items() if rows}
         mixed = _shuffled(reader, plan.recipe.seed)
         for title, wer in said.items():
-            wrong = _recited(texts[title], outlet, model, reader, ear, f"{title}, shuffled") if mixed else None
+            wrong = _sentence_codes(texts[title], output, model, reader, asr, f"{title}, shuffled") if mixed else None
             found[title] = replace(found[title], head_wer=wer, shuffled_wer=wrong)
     return found
 
 
-def _reader(plan: Plan, folder: Path, outlet: Outlet) -> OmniModel | None:
+def _reader(plan: Plan, folder: Path, output: OutputBranch) -> OmniModel | None:
     """Give the head that reads words with what it reads, as its last finished stage left it; None without one."""
-    part = f"{outlet.name}.head"
+    part = f"{output.name}.head"
     done = [name for name, stage in plan.stages.items() if part in stage.trained and is_done(folder, plan, name)]
-    if not done or not outlet.reads_words or outlet.needs_states:
+    if not done or not output.reads_text or output.needs_hidden:
         return None
     model = assemble(plan, plan.stages[done[-1]], folder)
     checkpoint.load(folder / done[-1] / WEIGHTS, {name: model.parts()[name] for name in plan.stages[done[-1]].trained})
@@ -131,27 +131,29 @@ def _shuffled(model: OmniModel, seed: int) -> bool:
 
 
 @torch.no_grad()
-def _recited(rows: Sequence[tuple[Sample, Part, str]], outlet: Outlet, model: OmniModel, reader: OmniModel, ear: Session,
+def _sentence_codes(rows: Sequence[tuple[Sample, Part, str]], output: OutputBranch, model: OmniModel, reader: OmniModel,
+                    asr: Session,
              title: str) -> Estimate | None:
     """Let the head say the texts of rows, and the codec make sound of it; gives the wrong words."""
-    assert outlet.codec and model.plan.tokenizer, "a head that reads words has both"
+    assert output.codec and model.plan.tokenizer, "a head that reads words has both"
     made, tokenizer = [], load_tokenizer(model.plan.tokenizer)
     with progress(f"head {title}") as report:
         for index, (_, _, text) in enumerate(rows):
-            codes = list(Reading(reader, outlet, tokenizer).finish(text))
-            made.append(model.codec(outlet.name).decode(torch.tensor(codes, dtype=torch.int64)).float())
+            codes = list(SentenceStream(reader, output, tokenizer).finish(text))
+            made.append(model.codec(output.name).decode(torch.tensor(codes, dtype=torch.int64)).float())
             report((index + 1) / len(rows))
-    return ratio(word_errors(_heard(ear, made, outlet.codec.spec.sample_rate), [text for _, _, text in rows]))
+    return ratio(word_errors(_heard(asr, made, output.codec.spec.sample_rate), [text for _, _, text in rows]))
 
 
-def _voice(plan: Plan, folder: Path) -> tuple[Outlet, OmniModel]:
+def _voice(plan: Plan, folder: Path) -> tuple[OutputBranch, OmniModel]:
     """Give the branch that speaks, and its codec and units with the weights of the finished stages."""
-    outlet = next((outlet for outlet in plan.outputs.values() if outlet.codec and outlet.maker and outlet.made_by), None)
-    if outlet is None or outlet.made_by is None:
+    output = next((output for output in plan.outputs.values() if output.codec and output.code_source
+                   and output.code_source_part), None)
+    if output is None or output.code_source_part is None:
         raise PlanError(f"{plan.recipe.name} has no codec that makes codes of waves and waves of codes, so none can be checked;"
                         " pick one, or units beside a vocoder.")
     done = {part: name for name, stage in plan.stages.items() if is_done(folder, plan, name) for part in stage.trained}
-    model = OmniModel(plan, {outlet.made_by, f"{outlet.name}.codec"})
+    model = OmniModel(plan, {output.code_source_part, f"{output.name}.codec"})
     for part, module in model.parts().items():
         config = plan.parts()[part]
         if part in done:
@@ -159,7 +161,7 @@ def _voice(plan: Plan, folder: Path) -> tuple[Outlet, OmniModel]:
         elif getattr(config, "objectives", ()) and getattr(config, "weights", None) is None:
             raise RunError(f"{folder} holds no finished stage that trained {part}; train it first with omnikit train"
                            f" {plan.recipe.name}.")
-    return outlet, model.eval()
+    return output, model.eval()
 
 
 def _rows(plan: Plan, dataset: str, limit: int) -> Iterator[tuple[Sample, Part, str]]:
@@ -175,11 +177,11 @@ def _rows(plan: Plan, dataset: str, limit: int) -> Iterator[tuple[Sample, Part, 
 
 
 @torch.no_grad()
-def _compared(rows: Sequence[tuple[Sample, Part, str]], outlet: Outlet, model: OmniModel, ear: Session,
+def _compared(rows: Sequence[tuple[Sample, Part, str]], output: OutputBranch, model: OmniModel, asr: Session,
               title: str) -> Resynthesis:
-    assert outlet.codec and outlet.maker, "chosen so"
-    units, codec = model.units(outlet.name), model.codec(outlet.name)
-    spec, rate = outlet.maker.spec, outlet.codec.spec.sample_rate
+    assert output.codec and output.code_source, "chosen so"
+    units, codec = model.units(output.name), model.codec(output.name)
+    spec, rate = output.code_source.spec, output.codec.spec.sample_rate
     counts, distances, stoi, made, true = torch.zeros(spec.codebooks, spec.cardinality), [], [], [], []
     with progress(f"codec {title}") as report:
         for index, (sample, part, _) in enumerate(rows):
@@ -190,11 +192,11 @@ def _compared(rows: Sequence[tuple[Sample, Part, str]], outlet: Outlet, model: O
             true.append(torch.from_numpy(waveform(part, rate, sample.id)))
             if not spec.merged:
                 distances.append(mel_distance(made[-1], true[-1], rate))
-                stoi.append(intelligibility(made[-1], true[-1], rate))
+                stoi.append(stoi_score(made[-1], true[-1], rate))
             report((index + 1) / len(rows))
     texts = [text for _, _, text in rows]
-    heard = _heard(ear, made, rate)
-    return Resynthesis(len(rows), ratio(word_errors(_heard(ear, true, rate), texts)), ratio(word_errors(heard, texts)),
+    heard = _heard(asr, made, rate)
+    return Resynthesis(len(rows), ratio(word_errors(_heard(asr, true, rate), texts)), ratio(word_errors(heard, texts)),
                        ratio(character_errors(heard, texts)), _mean(distances), _mean(stoi),
                        float((counts > 0).float().mean()), perplexity(counts))
 
@@ -204,6 +206,6 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _heard(ear: Session, waves: Sequence[Tensor], rate: int) -> list[str]:
+def _heard(asr: Session, waves: Sequence[Tensor], rate: int) -> list[str]:
     sounds: list[NDArray[np.float32]] = [wave.numpy() for wave in waves]
-    return [text for start in range(0, len(sounds), BATCH) for text in ear.transcribe(sounds[start:start + BATCH], rate)]
+    return [text for start in range(0, len(sounds), BATCH) for text in asr.transcribe(sounds[start:start + BATCH], rate)]

@@ -1,4 +1,4 @@
-"""A run answers its held-out questions, again with another row's media, and a recogniser hears what it says."""
+"""A run answers its held-out questions, again with another row's media, and an ASR model hears what it says."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from omnikit.data.media.audio import save_audio
 from omnikit.data.text.templates import said
 from omnikit.errors import DataError, PlanError
 from omnikit.evaluation.ablations import MEDIA, changed, modality, state_of
-from omnikit.evaluation.audio_metrics import intelligibility, mel_distance, speaker_similarity
+from omnikit.evaluation.audio_metrics import ltas_correlation, mel_distance, stoi_score
 from omnikit.evaluation.records import NONE, Record
 from omnikit.inference.answer import Answer
 from omnikit.inference.session import Session
-from omnikit.inference.turn_detection import teller
-from omnikit.plan.plan import Inlet, Plan
+from omnikit.inference.turn_detection import state_branch
+from omnikit.plan.plan import InputBranch, Plan
 from omnikit.progress import progress
 
 Sound = tuple[NDArray[np.float32], int]
 
 
 @dataclass(frozen=True)
-class Again:
+class CodecRoundTrip:
     """What the codec makes of a row's own spoken answer; all None without one, or without a codec that makes codes.
 
     Args:
@@ -51,26 +51,26 @@ class Again:
 
 
 @dataclass(frozen=True)
-class Examiner:
+class EvalRunner:
     """Asks a session and keeps what came of it.
 
     Args:
-        ear: the recogniser's session; None where nothing shall be heard.
+        ear: the ASR model's session; None where nothing shall be heard.
         speaks_with: "codec" lets the model speak as always, "units" lets what makes the codes speak them.
         wavs: folder for the generated speech; None keeps none.
         kept: of each dataset the first so many sounds are kept; None for all.
     """
 
     session: Session
-    ear: Session | None = None
+    asr: Session | None = None
     speaks_with: str = "codec"
     wavs: Path | None = None
     batch_size: int = 32
     kept: int | None = None
 
     def __post_init__(self) -> None:
-        outlet = self.session.speech
-        if self.speaks_with == "units" and not (outlet and outlet.units and outlet.units.decodes):
+        output = self.session.speech
+        if self.speaks_with == "units" and not (output and output.units and output.units.decodes):
             raise PlanError(f"{self.session.plan.recipe.name} has no speech.units that speak, so --speak-with units cannot be"
                             " heard; leave it out, or train a recipe whose units decode (mel_units).")
 
@@ -83,7 +83,7 @@ class Examiner:
                 part = slice(start, start + self.batch_size)
                 controls = zip(*(self._texts(others[medium][part]) for medium in MEDIA), strict=True)
                 sounds = sum(row.seconds is not None for row in rows)
-                rows += [replace(row, other=audio, other_picture=picture, other_film=film) for row, (audio, picture, film)
+                rows += [replace(row, other=audio, other_image=image, other_video=video) for row, (audio, image, video)
                          in zip(self._batch(samples[part], title, start, sounds), controls, strict=True)]
                 report(len(rows) / len(samples))
         return rows
@@ -94,7 +94,7 @@ class Examiner:
         answers = [self._spoken(answer) for answer in self._answers(samples)]
         told, transcripts = self._told(samples), self._transcripts(samples)
         making = _making(self.session)
-        hearing = _rate(self.ear) if self.ear else making
+        hearing = _rate(self.asr) if self.asr else making
         natural = [self._natural(sample, hearing) for sample in samples]
         made = natural if hearing == making else [self._natural(sample, making) for sample in samples]
         again = [self._again(*row) for row in zip(samples, made, strict=True)]
@@ -140,7 +140,7 @@ class Examiner:
 
     def _told(self, samples: Sequence[Sample]) -> list[str | None]:
         """Give what the head that tells states says of each last question that is heard; None without head or sound."""
-        if teller(self.session.plan) is None:
+        if state_branch(self.session.plan) is None:
             return [None] * len(samples)
         shares = self.session.turns(samples)
         return [max(found[-1], key=found[-1].__getitem__) if found and _heard_last(sample) else None
@@ -148,10 +148,10 @@ class Examiner:
 
     def _transcripts(self, samples: Sequence[Sample]) -> list[tuple[str, ...]]:
         """Give what the transcript head hears in each sound of the questions whose words are known."""
-        inlet = transcribes(self.session.plan)
-        if inlet is None:
+        input_branch = transcribes(self.session.plan)
+        if input_branch is None:
             return [()] * len(samples)
-        rate = int(inlet.encoder.input.rate or 0)
+        rate = int(input_branch.encoder.input.rate or 0)
         waves = [[waveform(part, rate, sample.id) for part in _sayings(sample)] for sample in samples]
         texts = iter(self.session.transcribe([wave for some in waves for wave in some], rate))
         return [tuple(next(texts) for _ in some) for some in waves]
@@ -159,12 +159,12 @@ class Examiner:
     @torch.no_grad()
     def _spoken(self, answer: Answer) -> Answer:
         """Give the answer in the voice that was asked for."""
-        outlet = self.session.speech
-        if self.speaks_with == "codec" or outlet is None or outlet.units is None or not answer.codes:
+        output = self.session.speech
+        if self.speaks_with == "codec" or output is None or output.units is None or not answer.codes:
             return answer
         codes = torch.tensor(answer.codes, device=self.session.device)
-        wave = self.session.model.units(outlet.name).decode(codes).float().cpu().numpy()
-        return replace(answer, waveform=wave, sample_rate=outlet.units.spec.sample_rate)
+        wave = self.session.model.units(output.name).decode(codes).float().cpu().numpy()
+        return replace(answer, waveform=wave, sample_rate=output.units.spec.sample_rate)
 
     def _natural(self, sample: Sample, rate: int | None) -> Sound | None:
         """Give the row's own spoken answer, if it has one."""
@@ -174,40 +174,40 @@ class Examiner:
         return waveform(parts[0], rate, sample.id), rate
 
     def _heard(self, sounds: Sequence[Sound | None]) -> list[str | None]:
-        """Give what the recogniser hears; None where there is no sound or no recogniser."""
+        """Give what the ASR model hears; None where there is no sound or no ASR model."""
         there = [sound for sound in sounds if sound is not None]
-        if self.ear is None or not there:
+        if self.asr is None or not there:
             return [None] * len(sounds)
-        texts = iter(self.ear.transcribe([wave for wave, _ in there], there[0][1]))
+        texts = iter(self.asr.transcribe([wave for wave, _ in there], there[0][1]))
         return [next(texts) if sound is not None else None for sound in sounds]
 
     @torch.no_grad()
-    def _again(self, sample: Sample, sound: Sound | None) -> Again:
+    def _again(self, sample: Sample, sound: Sound | None) -> CodecRoundTrip:
         """Send a row's own spoken answer, at the rate that codes are made of, through the codec."""
-        outlet = self.session.speech
-        if sound is None or outlet is None or outlet.maker is None:
-            return Again()
-        model, spec = self.session.model, outlet.maker.spec
-        codes = model.units(outlet.name).encode(torch.from_numpy(sound[0]).to(self.session.device))
+        output = self.session.speech
+        if sound is None or output is None or output.code_source is None:
+            return CodecRoundTrip()
+        model, spec = self.session.model, output.code_source.spec
+        codes = model.units(output.name).encode(torch.from_numpy(sound[0]).to(self.session.device))
         books = codes.reshape(-1, spec.codebooks).cpu() + spec.cardinality * torch.arange(spec.codebooks)
-        found = Again(len(codes), tuple(sorted(set(books.flatten().tolist()))), spec.codebooks * spec.cardinality)
-        config = outlet.units if self.speaks_with == "units" else outlet.codec
+        found = CodecRoundTrip(len(codes), tuple(sorted(set(books.flatten().tolist()))), spec.codebooks * spec.cardinality)
+        config = output.units if self.speaks_with == "units" else output.codec
         if config is None or not len(codes):
             return found
-        codec, rate = (model.units if self.speaks_with == "units" else model.codec)(outlet.name), config.spec.sample_rate
+        codec, rate = (model.units if self.speaks_with == "units" else model.codec)(output.name), config.spec.sample_rate
         made, true = codec.decode(codes).float().cpu(), sound if sound[1] == rate else self._natural(sample, rate)
         found = replace(found, sound=(made.numpy(), rate))
         if spec.merged or true is None:
             return found
         wave = torch.from_numpy(true[0])
-        return replace(found, mel_distance=mel_distance(made, wave, rate), stoi=intelligibility(made, wave, rate))
+        return replace(found, mel_distance=mel_distance(made, wave, rate), stoi=stoi_score(made, wave, rate))
 
     def _speaker(self, sample: Sample, answer: Answer) -> float | None:
         """Give the likeness of an answer's voice to that of the row's own spoken answer."""
         natural = self._natural(sample, answer.sample_rate) if answer.waveform is not None else None
         if answer.waveform is None or natural is None:
             return None
-        return speaker_similarity(torch.from_numpy(answer.waveform), torch.from_numpy(natural[0]), answer.sample_rate)
+        return ltas_correlation(torch.from_numpy(answer.waveform), torch.from_numpy(natural[0]), answer.sample_rate)
 
     def _keep(self, answer: Answer, title: str, index: int, before: int) -> str | None:
         if self.wavs is None or answer.waveform is None or (self.kept is not None and before >= self.kept):
@@ -237,10 +237,10 @@ def spread(length: int, limit: int | None) -> list[int]:
     return [index * length // limit + index % (length // limit) for index in range(limit)]
 
 
-def transcribes(plan: Plan) -> Inlet | None:
+def transcribes(plan: Plan) -> InputBranch | None:
     """Give the input branch whose sound a head writes down; None where no head gives transcripts."""
-    outlet = next((outlet for outlet in plan.outputs.values() if outlet.head.target == "transcript"), None)
-    return plan.inputs[outlet.head.tap.partition(".")[0]] if outlet else None
+    output = next((output for output in plan.outputs.values() if output.head.target == "transcript"), None)
+    return plan.inputs[output.head.tap.partition(".")[0]] if output else None
 
 
 def _sayings(sample: Sample) -> list[Part]:
@@ -265,22 +265,22 @@ def _seconds(sound: Sound | None) -> float | None:
     return None if sound is None else len(sound[0]) / sound[1]
 
 
-def _rate(ear: Session) -> int:
-    """Give the sample rate that a recogniser hears.
+def _rate(asr: Session) -> int:
+    """Give the sample rate that an ASR model hears.
 
     Raises:
         PlanError: it writes nothing down.
     """
-    inlet = transcribes(ear.plan)
-    if inlet is None:
-        raise PlanError(f"{ear.plan.recipe.name} has no head that gives transcripts, so it cannot recognise speech; name"
-                        " another recogniser.")
-    return int(inlet.encoder.input.rate or 0)
+    input_branch = transcribes(asr.plan)
+    if input_branch is None:
+        raise PlanError(f"{asr.plan.recipe.name} has no head that gives transcripts, so it cannot recognise speech; name"
+                        " another ASR model.")
+    return int(input_branch.encoder.input.rate or 0)
 
 
 def _making(session: Session) -> int | None:
     """Give the sample rate of the waves that codes are made of; None for a run without speech."""
-    outlet = session.speech
-    if outlet is None or outlet.codes is None:
+    output = session.speech
+    if output is None or output.codes is None:
         return None
-    return outlet.maker.spec.sample_rate if outlet.maker else outlet.codes.sample_rate
+    return output.code_source.spec.sample_rate if output.code_source else output.codes.sample_rate

@@ -21,7 +21,7 @@ from omnikit.errors import PlanError, RunError, nearest
 from omnikit.evaluation import report
 from omnikit.evaluation.latency import OMEGAS, independent, streams, timed
 from omnikit.evaluation.records import write_json, write_lines
-from omnikit.evaluation.runner import Examiner, some
+from omnikit.evaluation.runner import EvalRunner, some
 from omnikit.inference.session import Session, restore
 from omnikit.plan.plan import Plan
 from omnikit.store import manifest
@@ -35,7 +35,7 @@ class Options:
     """How a run is scored.
 
     Args:
-        recogniser: the run that hears the generated speech; None takes the recipe's, if it names one.
+        asr: the run that hears the generated speech; None takes the recipe's, if it names one.
         limit: rows of each dataset at most, of every kind as many, spread over it.
         batch_size: questions at a time.
         latency_rows: questions of the first dataset that are answered against the clock; 0 for none.
@@ -46,7 +46,7 @@ class Options:
         data: titles of `evaluate.data` that are scored; empty for all.
     """
 
-    recogniser: str | Path | None = None
+    asr: str | Path | None = None
     limit: int | None = None
     batch_size: int = 32
     latency_rows: int = 20
@@ -68,10 +68,10 @@ def score(run: str | Path, options: Options = Options()) -> tuple[Path, dict[str
     """
     run_folder = find(run)
     plan = load_plan(run_folder)
-    session, name = restore(plan, run_folder, options.stage), options.recogniser or plan.recipe.evaluate.recogniser
+    session, name = restore(plan, run_folder, options.stage), options.asr or plan.recipe.evaluate.asr
     if options.stage and not _speaks(session, newest(run_folder, plan, options.stage)):
         session.speech = None
-    ear = restore(load_plan(find(name)), find(name)) if name and session.speech else None
+    asr = restore(load_plan(find(name)), find(name)) if name and session.speech else None
     if not plan.recipe.evaluate.data:
         raise PlanError(f"Recipe {plan.recipe.name} names no data under `evaluate`, so there is nothing to score.")
     if "latency" in plan.recipe.evaluate.data:
@@ -79,8 +79,8 @@ def score(run: str | Path, options: Options = Options()) -> tuple[Path, dict[str
                         " dataset another title.")
     folder = kept_in(run, options.speaks_with, options.stage)
     rows = {title: _rows(plan, dataset, options.limit) for title, dataset in _datasets(plan, options).items()}
-    conditions = _conditions(session, ear, options)
-    examiner = Examiner(session, ear, options.speaks_with, folder / "wavs", options.batch_size,
+    conditions = _conditions(session, asr, options)
+    examiner = EvalRunner(session, asr, options.speaks_with, folder / "wavs", options.batch_size,
                         None if options.keep_wavs else report.EXAMPLES)
     with disk_errors(folder):
         folder.mkdir(exist_ok=True)
@@ -156,7 +156,7 @@ def _timed_rows(samples: list[Sample], options: Options) -> list[Sample]:
     return [samples[index] for index in some([_kind(sample) for sample in samples], options.latency_rows)]
 
 
-def _conditions(session: Session, ear: Session | None, options: Options) -> dict[str, Any]:
+def _conditions(session: Session, asr: Session | None, options: Options) -> dict[str, Any]:
     """Give all that numbers depend on, apart from what scoring again sets anew."""
     recipe, datasets = session.plan.recipe, _datasets(session.plan, options)
     omegas = list(options.omegas) if streams(session) else []
@@ -168,8 +168,8 @@ def _conditions(session: Session, ear: Session | None, options: Options) -> dict
         "decoding": {"temperature": 0.0, "max_new_tokens": recipe.generate.max_new_tokens,
                      "speak_after": recipe.generate.speak_after},
         "speaks_with": options.speaks_with,
-        "recogniser": {"recipe": ear.plan.recipe.name, "run": ear.plan.recipe.fingerprint(), "weights": _weights(ear)}
-        if ear else None,
+        "asr": {"recipe": asr.plan.recipe.name, "run": asr.plan.recipe.fingerprint(), "weights": _weights(asr)}
+        if asr else None,
         "data": {title: {"dataset": dataset, "fingerprint": manifest.fingerprint_now(session.plan.readers[dataset])}
                  for title, dataset in datasets.items()},
         **({"after_stage": options.stage} if options.stage else {}), "limit": options.limit, "batch_size": options.batch_size,

@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from omnikit.data.batch.codes import Codes
     from omnikit.inference.session import Session
     from omnikit.model import OmniModel
-    from omnikit.plan.plan import Outlet, Plan
+    from omnikit.plan.plan import OutputBranch, Plan
 
 
-class OpenedRuns:
+class BuilderRuns:
     """Opens runs by a folder, a link or a recipe's name; a recipe without a run is built with its own weights."""
 
-    def writer(self, run: str) -> SessionWriter:
+    def text_generator(self, run: str) -> SessionTextGenerator:
         """Give a run's model as text to text; raises OmnikitError where there is none."""
         from omnikit.inference.session import build, load
         from omnikit.recipe.compose import compose
 
-        return SessionWriter(build(compose(run)) if _is_recipe(run) else load(run))
+        return SessionTextGenerator(build(compose(run)) if _is_recipe(run) else load(run))
 
     def units(self, run: str) -> RunUnits:
         """Give what makes a run's codes.
@@ -42,14 +42,14 @@ class OpenedRuns:
         from omnikit.data.batch.codes import Codes
 
         plan = _plan(run)
-        outlet = next((outlet for outlet in plan.outputs.values() if outlet.maker and outlet.made_by), None)
-        if outlet is None or outlet.maker is None or outlet.made_by is None:
+        output = next((output for output in plan.outputs.values() if output.code_source and output.code_source_part), None)
+        if output is None or output.code_source is None or output.code_source_part is None:
             raise ConfigError(f"units is {run}, but no branch of {plan.recipe.name} makes codes of waves; name a run with a"
                               " codec that encodes.")
-        model = _filled(run, plan, outlet.made_by)
-        return RunUnits(Codes(model.units(outlet.name), outlet.maker.spec.sample_rate), _version(model))
+        model = _filled(run, plan, output.code_source_part)
+        return RunUnits(Codes(model.units(output.name), output.code_source.spec.sample_rate), _version(model))
 
-    def codec(self, run: str) -> tuple[Outlet, Codec]:
+    def codec(self, run: str) -> tuple[OutputBranch, Codec]:
         """Give the branch that speaks, with its codec and no other part of the model.
 
         Raises:
@@ -57,13 +57,13 @@ class OpenedRuns:
             ConfigError: no branch of it speaks, or it is a recipe whose codec must be trained.
         """
         plan = _plan(run)
-        outlet = next((outlet for outlet in plan.outputs.values() if outlet.codec and outlet.codec.decodes), None)
-        if outlet is None or outlet.codec is None:
+        output = next((output for output in plan.outputs.values() if output.codec and output.codec.decodes), None)
+        if output is None or output.codec is None:
             raise ConfigError(f"{run} cannot speak, because {plan.recipe.name} has no speech branch; name a run with a codec.")
-        return outlet, _filled(run, plan, f"{outlet.name}.codec").codec(outlet.name)
+        return output, _filled(run, plan, f"{output.name}.codec").codec(output.name)
 
 
-class SessionWriter:
+class SessionTextGenerator:
     """Asks a session one text after another, greedily; what it is told to do stands in the system prompt."""
 
     def __init__(self, session: Session) -> None:

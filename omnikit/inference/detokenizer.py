@@ -5,7 +5,7 @@ from omnikit.data.text.tokenizer import Tokenizer
 INCOMPLETE = "\N{REPLACEMENT CHARACTER}"  # stands for bytes that are no whole character
 
 
-class Writer:
+class IncrementalDetokenizer:
     """Writes one answer: what it gives, joined, is what the tokenizer gives of all ids at once.
 
     A character whose bytes are spread over several ids comes with the last of them, space between words with the word after it.

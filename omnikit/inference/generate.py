@@ -12,7 +12,7 @@ from torch import Tensor
 from omnikit.contracts.configs import HeadConfig
 from omnikit.contracts.types import Batch, Features
 from omnikit.model import OmniModel, Taps
-from omnikit.plan.plan import Outlet
+from omnikit.plan.plan import OutputBranch
 
 OPENING = 16  # first tokens of an answer in which it is looked for what stops it
 
@@ -36,7 +36,7 @@ class Sampling:
 
 
 @dataclass(frozen=True)
-class Written:
+class DecodingStep:
     """One step of a batch of answers.
 
     Args:
@@ -66,10 +66,10 @@ class Generated:
 
 
 @torch.no_grad()
-def steps(model: OmniModel, batch: Batch, sampling: Sampling) -> Iterator[Written]:
+def steps(model: OmniModel, batch: Batch, sampling: Sampling) -> Iterator[DecodingStep]:
     """Write an answer to each prompt, token by token, until every row has its end or the limit is reached."""
     backbone = model.language_model()
-    reads = any(reads_states(outlet.head) for outlet in model.plan.outputs.values())
+    reads = any(reads_states(output.head) for output in model.plan.outputs.values())
     inputs, valid = _padded_left(Taps(model, batch).inputs, batch.lengths)
     count, length = valid.shape
     mask = torch.cat([valid, valid.new_ones(count, sampling.limit)], 1)  # once: each step looks at one place more of it
@@ -80,7 +80,7 @@ def steps(model: OmniModel, batch: Batch, sampling: Sampling) -> Iterator[Writte
     for number in range(sampling.limit):
         hidden, state = backbone.step(inputs, mask[:, :length + number], state)
         tokens = _choose(backbone.logits(hidden[:, -1]), sampling)  # [B]
-        yield Written(hidden[:, -1], tokens)
+        yield DecodingStep(hidden[:, -1], tokens)
         inputs = backbone.embed(tokens[:, None])
         finished = finished | torch.isin(tokens, ends)
         if sampling.stop and number < OPENING:
@@ -90,7 +90,7 @@ def steps(model: OmniModel, batch: Batch, sampling: Sampling) -> Iterator[Writte
             break
     if reads:
         hidden, state = backbone.step(inputs, mask[:, :length + number + 1], state)
-        yield Written(hidden[:, -1], None)
+        yield DecodingStep(hidden[:, -1], None)
 
 
 @torch.no_grad()
@@ -109,15 +109,15 @@ def generate(model: OmniModel, batch: Batch, sampling: Sampling) -> Generated:
 
 
 @torch.no_grad()
-def codes(model: OmniModel, outlet: Outlet, generated: Generated) -> list[list[int]]:
+def codes(model: OmniModel, output: OutputBranch, generated: Generated) -> list[list[int]]:
     """Give the codes that a speech branch emits for each row's answer."""
-    return model.head(outlet.name).decode(tapped(model, outlet, generated))
+    return model.head(output.name).decode(tapped(model, output, generated))
 
 
-def tapped(model: OmniModel, outlet: Outlet, generated: Generated) -> Features:
+def tapped(model: OmniModel, output: OutputBranch, generated: Generated) -> Features:
     """Give what a speech branch's head sees of each row's answer, [B, N, D]."""
-    data = generated.predicted if outlet.head.alignment == "predicts" or generated.read is None else generated.read
-    return Features(model.language_model().logits(data) if outlet.head.tap == "logits" else data, generated.lengths)
+    data = generated.predicted if output.head.alignment == "predicts" or generated.read is None else generated.read
+    return Features(model.language_model().logits(data) if output.head.tap == "logits" else data, generated.lengths)
 
 
 def reads_states(head: HeadConfig) -> bool:

@@ -12,38 +12,38 @@ import torch
 
 from omnikit.contracts.streaming import SpeakingHead
 from omnikit.contracts.types import Features
-from omnikit.data.text.spoken_text import Words
+from omnikit.data.text.spoken_text import SpokenTextEncoder
 from omnikit.data.text.tokenizer import Tokenizer
 from omnikit.errors import PlanError
-from omnikit.inference.generate import Generated, Written
+from omnikit.inference.generate import DecodingStep, Generated
 from omnikit.inference.sentences import Sentences
-from omnikit.inference.speech import Pending, Segment, Sounding
-from omnikit.inference.states import Scribe, States
+from omnikit.inference.speech import AudioSegment, CodeBuffer, CodecStream
+from omnikit.inference.states import AnswerDecoder, States
 from omnikit.model import OmniModel
-from omnikit.plan.plan import Outlet
+from omnikit.plan.plan import OutputBranch
 
 log = logging.getLogger(__name__)
 
 
-class Reading:
+class SentenceStream:
     """Owns what of one answer's text was not spoken yet.
 
     Raises:
         PlanError: the head cannot speak sentences.
     """
 
-    def __init__(self, model: OmniModel, outlet: Outlet, tokenizer: Tokenizer) -> None:
-        head = model.head(outlet.name)
+    def __init__(self, model: OmniModel, output: OutputBranch, tokenizer: Tokenizer) -> None:
+        head = model.head(output.name)
         if not isinstance(head, SpeakingHead):
-            raise PlanError(f"{outlet.name}.head reads words, but has no `speak`, which gives the codes of a sentence; pick"
-                            f" another one with {outlet.name}/head=<preset>.")
-        self._head, self._model, self._words = head, model, Words(outlet, tokenizer)
+            raise PlanError(f"{output.name}.head reads words, but has no `speak`, which gives the codes of a sentence; pick"
+                            f" another one with {output.name}/head=<preset>.")
+        self._head, self._model, self._words = head, model, SpokenTextEncoder(output, tokenizer)
         self._sentences = Sentences(first=model.plan.recipe.generate.speak_after)
-        self._context = getattr(outlet.head, "context", None) is not None
+        self._context = getattr(output.head, "context", None) is not None
         self._states: list[torch.Tensor] = []  # of the tokens since the last sentence, where the head takes them
         self._device = next(model.parameters()).device
 
-    def write(self, step: Written, text: str) -> Iterator[int]:
+    def write(self, step: DecodingStep, text: str) -> Iterator[int]:
         """Take one step of the answer and the text that is certain with it; gives the codes of completed sentences."""
         if step.tokens is not None:
             self._states.append(step.state)
@@ -73,41 +73,42 @@ class Reading:
         return Features(data, torch.tensor([data.shape[1]], device=self._device))
 
 
-class Recital:
+class SentenceSpeech:
     """Owns one answer's reading and the state of its codec; see omnikit.inference.speech.Speech for the arguments."""
 
-    def __init__(self, model: OmniModel, outlet: Outlet, tokenizer: Tokenizer, omega: int, *,
+    def __init__(self, model: OmniModel, output: OutputBranch, tokenizer: Tokenizer, omega: int, *,
                  independent: bool = False) -> None:
-        self.pending, self.reading = Pending(omega), Reading(model, outlet, tokenizer)
-        self._sounding = Sounding(model, outlet, independent=independent)
+        self.pending, self.reading = CodeBuffer(omega), SentenceStream(model, output, tokenizer)
+        self._sounding = CodecStream(model, output, independent=independent)
 
-    def write(self, step: Written, text: str) -> Iterator[Segment]:
+    def write(self, step: DecodingStep, text: str) -> Iterator[AudioSegment]:
         """Take one step of the answer and its text; gives a segment whenever enough codes are pending."""
         yield from self._segments(self.reading.write(step, text))
 
-    def finish(self, text: str = "") -> Iterator[Segment]:
+    def finish(self, text: str = "") -> Iterator[AudioSegment]:
         """Give what is left when no step follows."""
         yield from self._segments(self.reading.finish(text))
         segment = self._sounding(self.pending.flush(), last=True)
         if segment.codes or segment.waveform is not None:
             yield segment
 
-    def _segments(self, codes: Iterator[int]) -> Iterator[Segment]:
+    def _segments(self, codes: Iterator[int]) -> Iterator[AudioSegment]:
         for code in codes:
             if ready := self.pending.push([code]):
                 yield self._sounding(ready)
 
 
-def recited(model: OmniModel, outlet: Outlet, generated: Generated, tokenizer: Tokenizer, states: States) -> list[list[int]]:
+def sentence_codes(model: OmniModel, output: OutputBranch, generated: Generated, tokenizer: Tokenizer,
+                   states: States) -> list[list[int]]:
     """Give the codes of each row's answer; none for noise."""
     found = []
     for row, tokens in enumerate(generated.tokens):
-        reading, scribe = Reading(model, outlet, tokenizer), Scribe(tokenizer, states)
+        reading, decoder = SentenceStream(model, output, tokenizer), AnswerDecoder(tokenizer, states)
         codes: list[int] = []
         for place, token in enumerate(tokens):
-            text = scribe.push(token)
-            step = Written(generated.predicted[row:row + 1, place], torch.tensor([token]))
+            text = decoder.push(token)
+            step = DecodingStep(generated.predicted[row:row + 1, place], torch.tensor([token]))
             codes += reading.write(step, text)
-        rest = scribe.finish()
-        found.append([] if scribe.noisy else [*codes, *reading.finish(rest)])
+        rest = decoder.finish()
+        found.append([] if decoder.noisy else [*codes, *reading.finish(rest)])
     return found

@@ -22,21 +22,21 @@ from omnikit.data.text.tokenizer import Tokenizer
 from omnikit.data.text.tokenizer import load as load_tokenizer
 from omnikit.errors import DataError, PlanError
 from omnikit.inference.answer import Answer, Event
-from omnikit.inference.generate import Generated, Sampling, Written, codes, generate, steps
-from omnikit.inference.sentence_speech import Recital, recited
-from omnikit.inference.speech import Segment, Speech
-from omnikit.inference.states import NOISE, Scribe, states_of
+from omnikit.inference.generate import DecodingStep, Generated, Sampling, codes, generate, steps
+from omnikit.inference.sentence_speech import SentenceSpeech, sentence_codes
+from omnikit.inference.speech import AudioSegment, Speech
+from omnikit.inference.states import NOISE, AnswerDecoder, states_of
 from omnikit.inference.turn_detection import told, turns
 from omnikit.model import OmniModel, Taps
 from omnikit.plan.graph import BACKBONE_TAPS
-from omnikit.plan.plan import Outlet, Plan, make
+from omnikit.plan.plan import OutputBranch, Plan, make
 from omnikit.recipe.recipe import Recipe
 from omnikit.store import checkpoint
 from omnikit.store.hashes import weights_hash
 from omnikit.store.runs import WEIGHTS, find, load_plan, newest
 
 Audio = str | Path | NDArray[np.float32]
-Pictures = str | Path | Pixels | Sequence[str | Path | Pixels]  # one, or several in a list
+Images = str | Path | Pixels | Sequence[str | Path | Pixels]  # one, or several in a list
 
 
 def build(recipe: Recipe | Plan) -> Session:
@@ -72,26 +72,26 @@ def restore(plan: Plan, folder: Path, stage: str | None = None) -> Session:
 
 
 def question(audio: Audio | None = None, text: str | None = None, system: str | None = None, *,
-             image: Pictures | None = None, video: Pictures | None = None, history: Sequence[Message] = (),
+             image: Images | None = None, video: Images | None = None, history: Sequence[Message] = (),
              name: str = "question") -> Sample:
     """Make a sample that asks: a sound (a file, or samples at 16 kHz), a text, or both in this order.
 
     Args:
         image: files or pixels [H, W, 3] that stand before them; then the sound is the last, as VITA was trained.
-        video: files or pixels [F, H, W, 3] at 25 frames a second, behind the pictures.
+        video: files or pixels [F, H, W, 3] at 25 frames a second, behind the images.
     """
-    pictures = [*_parts("image", image), *_parts("video", video)]
+    image_spec = [*_parts("image", image), *_parts("video", video)]
     sound = [Part("audio", audio=np.asarray(audio, dtype=np.float32)) if isinstance(audio, np.ndarray)
              else Part("audio", path=str(audio))] if audio is not None else []
     words = [Part("text", text=text)] if text else []
-    content = [*pictures, *words, *sound] if pictures else [*sound, *words]
+    content = [*image_spec, *words, *sound] if image_spec else [*sound, *words]
     if not content:
         raise DataError("A question has neither audio nor text, image or video; give one of them.")
     start = [Message("system", (Part("text", text=system),))] if system is not None else []
     return Sample(name, (*start, *history, Message("user", tuple(content))))
 
 
-def _parts(kind: str, found: Pictures | None) -> list[Part]:
+def _parts(kind: str, found: Images | None) -> list[Part]:
     if found is None:
         return []
     several = [found] if isinstance(found, str | Path | np.ndarray) else found
@@ -114,7 +114,7 @@ class Session:
         self._generator = torch.Generator(self.device).manual_seed(self.plan.recipe.seed)
 
     def answer(self, audio: Audio | None = None, text: str | None = None, system: str | None = None, *,
-               image: Pictures | None = None, video: Pictures | None = None, history: list[Message] | None = None) -> Answer:
+               image: Images | None = None, video: Images | None = None, history: list[Message] | None = None) -> Answer:
         """Answer one question (see `question`); with `history`, earlier turns are heard and this one is appended to them."""
         asked = question(audio, text, system if not history else None, image=image, video=video, history=history or ())
         answer = self.answers([asked])[0]
@@ -152,7 +152,7 @@ class Session:
         return turns(self.model, moved(self._ask(samples), self.device))
 
     def stream(self, audio: Audio | None = None, text: str | None = None, system: str | None = None, *,
-               image: Pictures | None = None, video: Pictures | None = None, history: list[Message] | None = None,
+               image: Images | None = None, video: Images | None = None, history: list[Message] | None = None,
                omega: int = 10, independent: bool = False) -> Iterator[Event]:
         """Answer one question while it is being answered: text as it is written, sound in segments.
 
@@ -173,7 +173,8 @@ class Session:
         speech = self._speaker(prepared[1], omega, independent=independent)
         return self._events(start, asked, prepared, speech, history)
 
-    def _events(self, start: float, asked: Sample, prepared: tuple[Batch, Tokenizer, Sampling], speech: Speech | Recital | None,
+    def _events(self, start: float, asked: Sample, prepared: tuple[Batch, Tokenizer, Sampling],
+                speech: Speech | SentenceSpeech | None,
                 history: list[Message] | None) -> Iterator[Event]:
         batch, tokenizer, sampling = prepared
         state = told(self.model, batch, [asked])[0]
@@ -181,45 +182,46 @@ class Session:
             yield Event(time.perf_counter() - start, state=state)
         if state == NOISE:
             return
-        scribe, text = Scribe(tokenizer, states_of(self.plan.template, tokenizer)), ""
-        waiting: list[tuple[Written, str]] = []  # steps that are not spoken while noise may still be found
+        decoder, text = AnswerDecoder(tokenizer, states_of(self.plan.template, tokenizer)), ""
+        waiting: list[tuple[DecodingStep, str]] = []  # steps that are not spoken while noise may still be found
         for step in steps(self.model, batch, sampling):
-            known = scribe.known
-            piece = scribe.push(int(step.tokens)) if step.tokens is not None else ""
-            found = scribe.state if scribe.known and not known else None
+            known = decoder.known
+            piece = decoder.push(int(step.tokens)) if step.tokens is not None else ""
+            found = decoder.state if decoder.known and not known else None
             if piece or found:
                 text += piece
                 yield Event(time.perf_counter() - start, piece, state=found)
             waiting.append((step, piece))
-            if scribe.known:
-                yield from self._sounds(speech, scribe, waiting, start)
+            if decoder.known:
+                yield from self._sounds(speech, decoder, waiting, start)
                 waiting = []
-        rest = scribe.finish()
+        rest = decoder.finish()
         if rest:
             yield Event(time.perf_counter() - start, rest)
-        yield from self._sounds(speech, scribe, waiting, start, last=rest)
-        _remember(history, asked, text + rest, scribe.state or state)
+        yield from self._sounds(speech, decoder, waiting, start, last=rest)
+        _remember(history, asked, text + rest, decoder.state or state)
 
-    def _speaker(self, tokenizer: Tokenizer, omega: int, *, independent: bool) -> Speech | Recital | None:
+    def _speaker(self, tokenizer: Tokenizer, omega: int, *, independent: bool) -> Speech | SentenceSpeech | None:
         if self.speech is None:
             return None
-        if self.speech.reads_words:
-            return Recital(self.model, self.speech, tokenizer, omega, independent=independent)
+        if self.speech.reads_text:
+            return SentenceSpeech(self.model, self.speech, tokenizer, omega, independent=independent)
         return Speech(self.model, self.speech, omega, independent=independent)
 
-    def _sounds(self, speech: Speech | Recital | None, scribe: Scribe, written: Sequence[tuple[Written, str]], start: float, *,
+    def _sounds(self, speech: Speech | SentenceSpeech | None, decoder: AnswerDecoder,
+                written: Sequence[tuple[DecodingStep, str]], start: float, *,
                 last: str | None = None) -> Iterator[Event]:
         """Speak some steps of an answer, each with its text; `last` is the text behind the last one."""
-        if speech is None or scribe.noisy:
+        if speech is None or decoder.noisy:
             return
         for step, text in written:
-            segments = speech.write(step, text) if isinstance(speech, Recital) else filter(None, [speech.write(step)])
+            segments = speech.write(step, text) if isinstance(speech, SentenceSpeech) else filter(None, [speech.write(step)])
             yield from (self._sound(segment, start) for segment in segments)
         if last is not None:
-            segments = speech.finish(last) if isinstance(speech, Recital) else filter(None, [speech.finish()])
+            segments = speech.finish(last) if isinstance(speech, SentenceSpeech) else filter(None, [speech.finish()])
             yield from (self._sound(segment, start) for segment in segments)
 
-    def _sound(self, segment: Segment, start: float) -> Event:
+    def _sound(self, segment: AudioSegment, start: float) -> Event:
         assert self.speech and self.speech.codes, "a branch that speaks has a codec"
         seconds = time.perf_counter() - start
         return Event(seconds, codes=segment.codes, waveform=segment.waveform, sample_rate=self.speech.codes.sample_rate)
@@ -244,17 +246,17 @@ class Session:
         Raises:
             PlanError: no head gives transcripts.
         """
-        outlet = next((o for o in self.plan.outputs.values() if o.head.target == "transcript"), None)
-        tokenizer = transcriber(self.plan, outlet.name) if outlet else None
-        if outlet is None or tokenizer is None:
+        output = next((o for o in self.plan.outputs.values() if o.head.target == "transcript"), None)
+        tokenizer = transcriber(self.plan, output.name) if output else None
+        if output is None or tokenizer is None:
             raise PlanError(f"{self.plan.recipe.name} has no head that gives transcripts, so it cannot recognise speech.")
-        branch, texts = outlet.head.tap.partition(".")[0], [""] * len(waves)
+        branch, texts = output.head.tap.partition(".")[0], [""] * len(waves)
         heard = [index for index, wave in enumerate(waves) if self._hears(branch, len(wave), sample_rate)]
         if heard:
             samples = [Sample(str(index), (Message("user", (Part("audio", audio=waves[index], sample_rate=sample_rate),)),))
                        for index in heard]
-            batch = moved(Collator(self.plan, (outlet.name,), asking=True)(samples), self.device)
-            ids = self.model.head(outlet.name).decode(Taps(self.model, batch).features(outlet))
+            batch = moved(Collator(self.plan, (output.name,), asking=True)(samples), self.device)
+            ids = self.model.head(output.name).decode(Taps(self.model, batch).features(output))
             for index, row in zip(heard, ids, strict=True):
                 texts[index] = tokenizer.text(row)
         return texts
@@ -268,18 +270,18 @@ class Session:
             return False
 
     @torch.no_grad()
-    def _speak(self, outlet: Outlet, generated: Generated,
+    def _speak(self, output: OutputBranch, generated: Generated,
                tokenizer: Tokenizer) -> list[tuple[NDArray[np.float32], int, tuple[int, ...]]]:
-        assert outlet.codes, "a branch that speaks has a codec"
+        assert output.codes, "a branch that speaks has a codec"
         sounds = []
-        rows = recited(self.model, outlet, generated, tokenizer, states_of(self.plan.template, tokenizer)) if (
-            outlet.reads_words) else codes(self.model, outlet, generated)
+        rows = sentence_codes(self.model, output, generated, tokenizer, states_of(self.plan.template, tokenizer)) if (
+            output.reads_text) else codes(self.model, output, generated)
         for row in rows:
             wave = np.zeros(0, dtype=np.float32)
             if row:
-                decoded = self.model.codec(outlet.name).decode(torch.tensor(row, device=self.device))
+                decoded = self.model.codec(output.name).decode(torch.tensor(row, device=self.device))
                 wave = decoded.float().cpu().numpy()
-            sounds.append((wave, outlet.codes.sample_rate, tuple(row)))
+            sounds.append((wave, output.codes.sample_rate, tuple(row)))
         return sounds
 
 

@@ -16,22 +16,22 @@ from torch import Tensor
 
 from omnikit.contracts.streaming import StreamingCodec, StreamingHead
 from omnikit.errors import ConfigError, PlanError
-from omnikit.inference.generate import Generated, Written, reads_states, tapped
+from omnikit.inference.generate import DecodingStep, Generated, reads_states, tapped
 from omnikit.model import OmniModel
-from omnikit.plan.plan import Outlet
+from omnikit.plan.plan import OutputBranch
 
 TOKENS = 16  # that the head sees at once at most: about four seconds of speech in LLaMA-Omni's data
 
 
 @dataclass(frozen=True)
-class Segment:
+class AudioSegment:
     """Codes that were handed to the codec, and the wave [N] that it gave for them; None where it waits for what follows."""
 
     codes: tuple[int, ...]
     waveform: NDArray[np.float32] | None
 
 
-class Pending:
+class CodeBuffer:
     """Codes that wait until there are `omega` of them; then all of them go."""
 
     def __init__(self, omega: int) -> None:
@@ -51,24 +51,24 @@ class Pending:
         return codes
 
 
-class Emission:
+class HeadStream:
     """Owns the state of one answer's head: states in, codes out.
 
     Raises:
         PlanError: the head cannot stream.
     """
 
-    def __init__(self, model: OmniModel, outlet: Outlet) -> None:
-        head = model.head(outlet.name)
+    def __init__(self, model: OmniModel, output: OutputBranch) -> None:
+        head = model.head(output.name)
         if not isinstance(head, StreamingHead):
-            raise PlanError(f"{outlet.name}.head gives its codes only when the answer is complete, because it has no `step`;"
+            raise PlanError(f"{output.name}.head gives its codes only when the answer is complete, because it has no `step`;"
                             " ask without streaming.")
-        self.model, self.outlet = model, outlet
+        self.model, self.output = model, output
         self._head, self._state = head, head.init_state(1)
-        self._steps: list[Written] = []  # what the head has not seen; where it reads, the last one is not known whole
+        self._steps: list[DecodingStep] = []  # what the head has not seen; where it reads, the last one is not known whole
         self._device = next(model.parameters()).device
 
-    def write(self, step: Written, tokens: int = 1) -> list[int]:
+    def write(self, step: DecodingStep, tokens: int = 1) -> list[int]:
         """Take one step of the answer; gives new codes when the head has `tokens` tokens to see."""
         self._steps.append(step)
         return self._emit() if self._waiting >= tokens else []
@@ -80,7 +80,7 @@ class Emission:
     @property
     def _waiting(self) -> int:
         """Tokens whose states are all known."""
-        steps = self._steps[:-1] if reads_states(self.outlet.head) else self._steps
+        steps = self._steps[:-1] if reads_states(self.output.head) else self._steps
         return sum(step.tokens is not None for step in steps)
 
     @torch.no_grad()
@@ -90,11 +90,11 @@ class Emission:
         lengths = torch.tensor([count], device=self._device)
         written = Generated([tokens], states[:, :count], states[:, 1:] if len(self._steps) > count else None, lengths)
         self._steps = self._steps[count:]
-        codes, self._state = self._head.step(tapped(self.model, self.outlet, written), self._state)
+        codes, self._state = self._head.step(tapped(self.model, self.output, written), self._state)
         return codes[0]
 
 
-class Pace:
+class ChunkSchedule:
     """How many tokens the head sees at once: one until there is sound, then twice as many each time, up to TOKENS.
 
     While one segment sounds, nobody waits for the next, which may then be longer: the head's weights are read less often.
@@ -108,7 +108,7 @@ class Pace:
         self.tokens = min(TOKENS, 2 * self.tokens)
 
 
-class Sounding:
+class CodecStream:
     """Owns the state of one answer's codec: codes in, segments out.
 
     Args:
@@ -118,17 +118,17 @@ class Sounding:
         PlanError: the codec cannot stream.
     """
 
-    def __init__(self, model: OmniModel, outlet: Outlet, *, independent: bool = False) -> None:
-        self._codec = model.codec(outlet.name)
+    def __init__(self, model: OmniModel, output: OutputBranch, *, independent: bool = False) -> None:
+        self._codec = model.codec(output.name)
         self.streaming = self._codec if isinstance(self._codec, StreamingCodec) and not independent else None
         if self.streaming is None and not independent:
-            raise PlanError(f"{outlet.name}.codec cannot go on where a segment ended, because it has no `step`; stream with"
+            raise PlanError(f"{output.name}.codec cannot go on where a segment ended, because it has no `step`; stream with"
                             " independent segments (--independent, independent=True).")
         self._state = self.streaming.init_state(1) if self.streaming else None
         self._device = next(model.parameters()).device
 
     @torch.no_grad()
-    def __call__(self, codes: tuple[int, ...], *, last: bool = False) -> Segment:
+    def __call__(self, codes: tuple[int, ...], *, last: bool = False) -> AudioSegment:
         """Speak codes; `last` says that none follows."""
         given = torch.tensor(codes, dtype=torch.int64, device=self._device)
         wave: Tensor | None = None
@@ -136,7 +136,7 @@ class Sounding:
             wave, self._state = self.streaming.step(given, self._state, last=last)
         elif codes:
             wave = self._codec.decode(given)
-        return Segment(codes, wave.float().cpu().numpy() if wave is not None and len(wave) else None)
+        return AudioSegment(codes, wave.float().cpu().numpy() if wave is not None and len(wave) else None)
 
 
 class Speech:
@@ -155,22 +155,22 @@ class Speech:
         PlanError: the head or the codec cannot stream.
     """
 
-    def __init__(self, model: OmniModel, outlet: Outlet, omega: int, *, independent: bool = False) -> None:
-        self.pending, self.emission = Pending(omega), Emission(model, outlet)
-        self._sounding, self._pace = Sounding(model, outlet, independent=independent), Pace()
+    def __init__(self, model: OmniModel, output: OutputBranch, omega: int, *, independent: bool = False) -> None:
+        self.pending, self.head_stream = CodeBuffer(omega), HeadStream(model, output)
+        self._sounding, self._pace = CodecStream(model, output, independent=independent), ChunkSchedule()
 
-    def write(self, step: Written) -> Segment | None:
+    def write(self, step: DecodingStep) -> AudioSegment | None:
         """Take one step of the answer; gives a segment if enough codes are pending now."""
-        codes = self.pending.push(self.emission.write(step, self._pace.tokens))
+        codes = self.pending.push(self.head_stream.write(step, self._pace.tokens))
         return self._segment(codes) if codes else None
 
-    def finish(self) -> Segment | None:
+    def finish(self) -> AudioSegment | None:
         """Give what is left when no step follows."""
-        rest = self.pending.push(self.emission.finish()) or self.pending.flush()
+        rest = self.pending.push(self.head_stream.finish()) or self.pending.flush()
         segment = self._segment(rest, last=True)
         return segment if segment.codes or segment.waveform is not None else None
 
-    def _segment(self, codes: tuple[int, ...], *, last: bool = False) -> Segment:
+    def _segment(self, codes: tuple[int, ...], *, last: bool = False) -> AudioSegment:
         segment = self._sounding(codes, last=last)
         if segment.waveform is not None and self._sounding.streaming:
             self._pace.sounded()

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from omnikit.contracts.specs import Template
 from omnikit.data.text.tokenizer import Tokenizer
-from omnikit.inference.detokenizer import INCOMPLETE, Writer
+from omnikit.inference.detokenizer import INCOMPLETE, IncrementalDetokenizer
 
 NOISE = "noise"
 
@@ -45,7 +45,7 @@ class States:
         return state, "" if state == NOISE else text.removeprefix(self.texts[state]).strip()
 
 
-class Scribe:
+class AnswerDecoder:
     """Writes one answer without its state, which it finds on the way: joined, what it gives is `split`'s text.
 
     `state` is what was found and `known` whether that is certain; before, no text is given.
@@ -55,7 +55,7 @@ class Scribe:
         self.states = states
         self.state: str | None = None
         self.known = False
-        self._writer = Writer(tokenizer)
+        self._detokenizer = IncrementalDetokenizer(tokenizer)
         self._ids: list[int] = []  # until the state is known
         self._held, self._words, self._begun = "", "", False
 
@@ -66,7 +66,7 @@ class Scribe:
 
     def push(self, token: int) -> str:
         """Give the text that is certain with one more id; "" if there is none."""
-        self._held += self._writer.push(token)
+        self._held += self._detokenizer.push(token)
         if not self.known:
             self._ids.append(token)
             self.state, self.known = self.states.begin(self._ids)
@@ -75,7 +75,7 @@ class Scribe:
 
     def finish(self) -> str:
         """Give what is left when no id follows."""
-        self.known, self._held = True, self._held + self._writer.finish()
+        self.known, self._held = True, self._held + self._detokenizer.finish()
         self.state = self.state or self.states.bare
         return self._released(last=True)
 

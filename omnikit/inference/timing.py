@@ -6,7 +6,7 @@ from omnikit.inference.answer import Event
 
 
 @dataclass
-class Times:
+class AnswerTiming:
     """Seconds since the question; None where nothing of the kind came."""
 
     text: float | None = None

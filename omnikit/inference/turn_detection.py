@@ -10,20 +10,20 @@ from omnikit.contracts.types import Batch, Features, Sample
 from omnikit.errors import PlanError
 from omnikit.inference.states import NOISE
 from omnikit.model import OmniModel, Taps
-from omnikit.plan.plan import Outlet, Plan
+from omnikit.plan.plan import OutputBranch, Plan
 
 CLASSES = ("audio", NOISE)  # by id, as in training
 
 
-class Telling(Protocol):
+class StateClassifier(Protocol):
     """What is asked of a head with target "state"."""
 
     def probabilities(self, features: Features) -> Tensor: ...
 
 
-def teller(plan: Plan) -> Outlet | None:
+def state_branch(plan: Plan) -> OutputBranch | None:
     """Give the branch that tells states; None where there is none."""
-    return next((outlet for outlet in plan.outputs.values() if outlet.head.target == "state"), None)
+    return next((output for output in plan.outputs.values() if output.head.target == "state"), None)
 
 
 @torch.no_grad()
@@ -33,14 +33,14 @@ def turns(model: OmniModel, batch: Batch) -> list[list[dict[str, float]]]:
     Raises:
         PlanError: no head tells states.
     """
-    outlet = teller(model.plan)
-    if outlet is None:
+    output = state_branch(model.plan)
+    if output is None:
         raise PlanError(f"{model.plan.recipe.name} has no head that tells states; add one, for example turn/head=state.")
     found: list[list[dict[str, float]]] = [[] for _ in batch.ids]
-    if outlet.listens in batch.signals:
-        head = cast(Telling, model.head(outlet.name))  # its contract says so
-        shares = head.probabilities(Taps(model, batch).features(outlet)).tolist()
-        for row, each in zip(batch.rows[outlet.listens], shares, strict=True):
+    if output.state_input in batch.signals:
+        head = cast(StateClassifier, model.head(output.name))  # its contract says so
+        shares = head.probabilities(Taps(model, batch).features(output)).tolist()
+        for row, each in zip(batch.rows[output.state_input], shares, strict=True):
             found[row].append(dict(zip(CLASSES, each, strict=False)))
     return found
 
@@ -51,7 +51,7 @@ def told(model: OmniModel, batch: Batch, samples: Sequence[Sample]) -> list[str 
     It is needed where the template has no states of its own.
     """
     plan = model.plan
-    if teller(plan) is None or (plan.template and plan.template.states):
+    if state_branch(plan) is None or (plan.template and plan.template.states):
         return [None] * len(samples)
     found: list[str | None] = []
     for sample, shares in zip(samples, turns(model, batch), strict=True):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from omnikit.contracts.protocols import Codec
 from omnikit.data.media.audio import load_audio
 from omnikit.errors import RunError
-from omnikit.plan.plan import Outlet
+from omnikit.plan.plan import OutputBranch
 from omnikit.store.files import disk_errors
 from omnikit.store.hashes import distinct, tensors_hash
 from omnikit.store.tensors import read_json
@@ -68,38 +68,38 @@ def read(path: Path) -> Voice:
 
 
 @torch.no_grad()
-def extract(outlet: Outlet, codec: Codec, sound: Path) -> Voice:
+def extract(output: OutputBranch, codec: Codec, sound: Path) -> Voice:
     """Give the voice that a branch's codec hears in a sound file.
 
     Raises:
         DataError: the sound cannot be read, or is too short.
         RunError: the codec has no voices.
     """
-    assert outlet.codec is not None, "asked for of a branch that speaks"
-    voiced, rate = _voiced(outlet, codec), outlet.codec.spec.sample_rate
+    assert output.codec is not None, "asked for of a branch that speaks"
+    voiced, rate = _voiced(output, codec), output.codec.spec.sample_rate
     wave = torch.from_numpy(load_audio(sound, rate)).to(voiced.voice.device)
     return Voice(tuple(voiced.listen(wave).tolist()), _weights(codec), rate, sound.name)
 
 
-def use(outlet: Outlet, codec: Codec, path: Path) -> None:
+def use(output: OutputBranch, codec: Codec, path: Path) -> None:
     """Let a branch's codec speak in the voice of a file from now on.
 
     Raises:
         RunError: the file is none, or of another codec; or the codec has no voices.
     """
-    voiced, voice = _voiced(outlet, codec), read(path)
+    voiced, voice = _voiced(output, codec), read(path)
     if voice.weights != _weights(codec):
-        raise RunError(f"{path} is a voice of other weights ({voice.weights}) than {outlet.name}.codec has ({_weights(codec)}),"
+        raise RunError(f"{path} is a voice of other weights ({voice.weights}) than {output.name}.codec has ({_weights(codec)}),"
                        " to which its tokens mean somebody else; take it anew with omnikit voice extract.")
     if len(voice.tokens) != len(voiced.voice):
-        raise RunError(f"{path} has {len(voice.tokens)} tokens, but a voice of {outlet.name}.codec has {len(voiced.voice)};"
+        raise RunError(f"{path} has {len(voice.tokens)} tokens, but a voice of {output.name}.codec has {len(voiced.voice)};"
                        " take it anew with omnikit voice extract.")
     voiced.voice.copy_(torch.tensor(voice.tokens))
 
 
-def _voiced(outlet: Outlet, codec: Codec) -> VoicedCodec:
+def _voiced(output: OutputBranch, codec: Codec) -> VoicedCodec:
     if not isinstance(codec, VoicedCodec):
-        raise RunError(f"{outlet.name}.codec has one voice only, because it has no `listen`; pick a codec with voices:"
+        raise RunError(f"{output.name}.codec has one voice only, because it has no `listen`; pick a codec with voices:"
                        " ticodec.")
     return codec
 

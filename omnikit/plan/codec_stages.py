@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from omnikit.contracts.configs import ReaderConfig
 from omnikit.errors import nearest
-from omnikit.plan.graph import Outlet
+from omnikit.plan.graph import OutputBranch
 
 if TYPE_CHECKING:
     from omnikit.plan.stage_plan import StagePlan
@@ -18,14 +18,14 @@ VOCODER_LOSSES = ("stft", "mel", "duration", "adversarial", "feature_matching")
 CODEC_LOSSES = ("waveform", "mel", "stft", "codebook", "commitment", "adversarial", "feature_matching")
 
 
-def check_codec(where: str, plan: StagePlan, outputs: Mapping[str, Outlet], readers: Mapping[str, ReaderConfig],
+def check_codec(where: str, plan: StagePlan, outputs: Mapping[str, OutputBranch], readers: Mapping[str, ReaderConfig],
                 errors: list[str]) -> None:
     """Hold a stage that fits a codec against what the codec offers and what the datasets hold."""
     objective = plan.stage.objective
     if plan.stage.train and not plan.trained:  # it names no part of this model, which has its own sentence
         return
-    codecs = {f"{name}.codec": outlet.codec for name, outlet in outputs.items() if outlet.codec}
-    codecs |= {f"{name}.units": outlet.units for name, outlet in outputs.items() if outlet.units}
+    codecs = {f"{name}.codec": output.codec for name, output in outputs.items() if output.codec}
+    codecs |= {f"{name}.units": output.units for name, output in outputs.items() if output.units}
     if len(plan.trained) != 1 or plan.trained[0] not in codecs:
         errors.append(f"{where}.objective is {objective}, which fits one codec alone, but train names"
                       f" {', '.join(plan.trained) or 'nothing'};"
@@ -50,14 +50,14 @@ def check_codec(where: str, plan: StagePlan, outputs: Mapping[str, Outlet], read
         _check_codebook(where, plan, getattr(codecs[plan.trained[0]], "averages", None), errors)
 
 
-def check_fitted(where: str, plan: StagePlan, outlet: Outlet, errors: list[str]) -> None:
+def check_fitted(where: str, plan: StagePlan, output: OutputBranch, errors: list[str]) -> None:
     """Append a sentence if a stage needs codes from a part that no stage before it has fitted."""
-    objective = next((name for name in ("units", "codec") if name in objectives(outlet.maker)), None)
-    given = objective == "codec" and getattr(outlet.maker, "weights", None) is not None
-    if outlet.made_by and objective and not given and outlet.made_by not in plan.origins:
-        slot = outlet.made_by.rpartition(".")[2]
-        errors.append(f"{where} needs {outlet.made_by}, which no earlier stage has fitted; add a stage with"
-                      f" objective: {objective} and train: {{{outlet.name}: {{{slot}: full}}}} before it.")
+    objective = next((name for name in ("units", "codec") if name in objectives(output.code_source)), None)
+    given = objective == "codec" and getattr(output.code_source, "weights", None) is not None
+    if output.code_source_part and objective and not given and output.code_source_part not in plan.origins:
+        slot = output.code_source_part.rpartition(".")[2]
+        errors.append(f"{where} needs {output.code_source_part}, which no earlier stage has fitted; add a stage with"
+                      f" objective: {objective} and train: {{{output.name}: {{{slot}: full}}}} before it.")
 
 
 def objectives(codec: object) -> tuple[str, ...]:
@@ -65,17 +65,17 @@ def objectives(codec: object) -> tuple[str, ...]:
     return tuple(getattr(codec, "objectives", ()))
 
 
-def _check_vocoder(where: str, plan: StagePlan, outlet: Outlet, errors: list[str]) -> None:
+def _check_vocoder(where: str, plan: StagePlan, output: OutputBranch, errors: list[str]) -> None:
     part, losses = plan.trained[0], plan.stage.loss
-    if outlet.units is None:
+    if output.units is None:
         errors.append(f"{where} trains {part} on the codes of waves, but nothing makes them; pick what does with"
-                      f" +{outlet.name}/units=<preset>.")
-    check_fitted(where, plan, outlet, errors)
+                      f" +{output.name}/units=<preset>.")
+    check_fitted(where, plan, output, errors)
     _check_losses(where, plan, "vocoder", VOCODER_LOSSES, errors)
     if not {"stft", "mel", "adversarial"} & set(losses):
         errors.append(f"{where}.loss weighs nothing that a wave is learnt by; write for example"
-                      f" {{stft: 1.0, mel: 1.0{', duration: 1.0' if outlet.codes and outlet.codes.merged else ''}}}.")
-    merged, given = bool(outlet.codes and outlet.codes.merged), getattr(outlet.codec, "weights", None) is not None
+                      f" {{stft: 1.0, mel: 1.0{', duration: 1.0' if output.codes and output.codes.merged else ''}}}.")
+    merged, given = bool(output.codes and output.codes.merged), getattr(output.codec, "weights", None) is not None
     if "duration" in losses and not merged:
         errors.append(f"{where}.loss.duration is never read: {part} merges no runs; take it out.")
     if losses and "duration" not in losses and merged and part not in plan.origins and not given:

@@ -7,27 +7,28 @@ from typing import TYPE_CHECKING
 
 from omnikit.contracts.configs import ReaderConfig
 from omnikit.plan.codec_stages import check_fitted
-from omnikit.plan.graph import Outlet
+from omnikit.plan.graph import OutputBranch
 
 if TYPE_CHECKING:
     from omnikit.plan.stage_plan import StagePlan
 
 
-def check_supplies(where: str, plan: StagePlan, outlet: Outlet, readers: Mapping[str, ReaderConfig], errors: list[str]) -> None:
+def check_supplies(where: str, plan: StagePlan, output: OutputBranch, readers: Mapping[str, ReaderConfig],
+                   errors: list[str]) -> None:
     """Hold what a head's loss needs against what the stage's datasets hold; each mismatch becomes one sentence."""
     need = [{"tokens": "answer", "transcript": "transcript", "caption": "caption", "codes": "codes", "state": "audio"}
-            [outlet.head.target]]
-    if outlet.maker:
+            [output.head.target]]
+    if output.code_source:
         need.append("speech")
     datasets = list(plan.datasets)
-    if outlet.head.target in ("transcript", "state"):  # rows without audio have none, and the loss skips them
+    if output.head.target in ("transcript", "state"):  # rows without audio have none, and the loss skips them
         datasets = [name for name in datasets if "audio" in readers[name].provides] or datasets
-    if outlet.head.target == "caption":
+    if output.head.target == "caption":
         datasets = [name for name in datasets if "image" in readers[name].provides] or datasets
-    for name in [name for name in datasets if outlet.reads_words and "answer" not in readers[name].provides]:
-        errors.append(f"{where}.loss.{outlet.name} needs rows with answer, the words that are spoken, but dataset {name} gives"
+    for name in [name for name in datasets if output.reads_text and "answer" not in readers[name].provides]:
+        errors.append(f"{where}.loss.{output.name} needs rows with answer, the words that are spoken, but dataset {name} gives"
                       f" {', '.join(readers[name].provides)}; take another dataset or drop that loss.")
     for name in [name for name in datasets if not set(need) & set(readers[name].provides)]:
-        errors.append(f"{where}.loss.{outlet.name} needs rows with {' or '.join(need)}, but dataset {name} gives"
+        errors.append(f"{where}.loss.{output.name} needs rows with {' or '.join(need)}, but dataset {name} gives"
                       f" {', '.join(readers[name].provides)}; take another dataset or drop that loss.")
-    check_fitted(where, plan, outlet, errors)
+    check_fitted(where, plan, output, errors)

@@ -12,7 +12,7 @@ from typing import Any
 
 from omnikit import registry
 from omnikit.contracts.configs import BackboneConfig, CodecConfig, EncoderConfig, HeadConfig, NormaliserConfig, ProjectorConfig
-from omnikit.contracts.specs import CodecSpec, FeatureSpec, PictureSpec
+from omnikit.contracts.specs import CodecSpec, FeatureSpec, ImageSpec
 from omnikit.errors import ConfigError, OmnikitError, nearest
 from omnikit.plan.resolve import tokenizer_size
 from omnikit.recipe.recipe import SLOTS, Choice, Recipe
@@ -22,7 +22,7 @@ BACKBONE_TAPS = ("logits", "hidden", "embedding")
 
 
 @dataclass(frozen=True)
-class Inlet:
+class InputBranch:
     """One input branch, wired. `projector` and `projected` are None for a branch that no backbone reads."""
 
     name: str
@@ -33,14 +33,14 @@ class Inlet:
 
     @property
     def media(self) -> tuple[str, ...]:
-        """The types of parts that this branch takes: one that sees pictures sees films too, frame by frame."""
+        """The types of parts that this branch takes: one that sees images sees videos too, frame by frame."""
         modality = self.encoder.input.modality
         return ("image", "video") if modality == "image" else (modality,)
 
     @property
-    def pictures(self) -> PictureSpec | None:
-        """How pictures are cut, in a branch that sees."""
-        found: PictureSpec | None = getattr(self.encoder, "pictures", None)
+    def image_spec(self) -> ImageSpec | None:
+        """How images are cut, in a branch that sees."""
+        found: ImageSpec | None = getattr(self.encoder, "image_spec", None)
         return found
 
     def length(self, samples: int) -> int:
@@ -50,7 +50,7 @@ class Inlet:
 
 
 @dataclass(frozen=True)
-class Outlet:
+class OutputBranch:
     """One output branch, wired: the head reads `source` and emits the codec's codes or `vocabulary` tokens.
 
     `units` is the codec that makes codes of waves where `codec` is a vocoder that cannot. `normaliser` says how the text of a
@@ -67,17 +67,17 @@ class Outlet:
     normaliser: NormaliserConfig | None = None
 
     @property
-    def reads_words(self) -> bool:
+    def reads_text(self) -> bool:
         """Whether its head reads the words of the answer rather than what the backbone makes of them."""
         return self.head.tap == "embedding"
 
     @property
-    def needs_states(self) -> bool:
+    def needs_hidden(self) -> bool:
         """Whether its head needs the backbone to run, rather than its embedding table alone."""
         return self.head.tap in ("logits", "hidden") or getattr(self.head, "context", None) is not None
 
     @property
-    def listens(self) -> str:
+    def state_input(self) -> str:
         """The input branch at whose last positions a head with target "state" reads."""
         return str(getattr(self.head, "branch", "audio"))
 
@@ -87,19 +87,19 @@ class Outlet:
         return str(getattr(self.head, "training_alignment", None) or self.head.alignment)
 
     @property
-    def by_token(self) -> bool:
+    def per_token(self) -> bool:
         """Whether its loss looks at each token alone, so that the answers of a packed batch may stand in one row."""
         return self.head.tap == "logits" and self.head.target == "tokens"
 
     @property
-    def maker(self) -> CodecConfig | None:
+    def code_source(self) -> CodecConfig | None:
         """What makes codes of waves: `units`, else the codec if it can; None where codes come with the data."""
         return self.units or (self.codec if self.codec and self.codec.encodes else None)
 
     @property
-    def made_by(self) -> str | None:
+    def code_source_part(self) -> str | None:
         """The part that makes codes of waves, speech.units or speech.codec."""
-        return f"{self.name}.{'units' if self.units else 'codec'}" if self.maker else None
+        return f"{self.name}.{'units' if self.units else 'codec'}" if self.code_source else None
 
 
 class Parts:
@@ -125,9 +125,9 @@ class Parts:
         return self._made.get(path)
 
 
-def wire_inputs(recipe: Recipe, parts: Parts, errors: list[str]) -> dict[str, Inlet]:
+def wire_inputs(recipe: Recipe, parts: Parts, errors: list[str]) -> dict[str, InputBranch]:
     """Wire each branch that has an encoder."""
-    inlets = {}
+    input_branches = {}
     for name, slots in recipe.branches.items():
         encoder = parts.get(f"{name}.encoder")
         if "projector" in slots and "encoder" not in slots:
@@ -135,21 +135,22 @@ def wire_inputs(recipe: Recipe, parts: Parts, errors: list[str]) -> dict[str, In
         if "encoder" in slots and "projector" not in slots and recipe.backbone:
             errors.append(f"{name}.encoder does not reach the backbone: pick a projector with {name}/projector=<preset>.")
         if encoder is not None:
-            inlets[name] = _inlet(name, encoder, parts, errors)
+            input_branches[name] = _input_branch(name, encoder, parts, errors)
     hears: dict[str, str] = {}
-    for name, inlet in inlets.items():
-        errors += _unseen(inlet)
-        modality = inlet.encoder.input.modality
+    for name, input_branch in input_branches.items():
+        errors += _unseen(input_branch)
+        modality = input_branch.encoder.input.modality
         other = hears.setdefault(modality, name)
         if other != name:
             errors.append(f"{other}.encoder and {name}.encoder both take {modality}, but only one branch of a kind can hear a"
                           f" question; take {other} or {name} out of the recipe.")
-    return inlets
+    return input_branches
 
 
-def wire_outputs(recipe: Recipe, parts: Parts, inlets: dict[str, Inlet], errors: list[str]) -> dict[str, Outlet]:
+def wire_outputs(recipe: Recipe, parts: Parts, input_branches: dict[str, InputBranch], errors: list[str]) -> dict[str,
+                                                                                                                  OutputBranch]:
     """Wire each branch that has a head."""
-    outlets = {}
+    outputs = {}
     for name, slots in recipe.branches.items():
         head = parts.get(f"{name}.head")
         if not slots:
@@ -157,57 +158,58 @@ def wire_outputs(recipe: Recipe, parts: Parts, inlets: dict[str, Inlet], errors:
         if "codec" in slots and "head" not in slots:
             errors.append(f"{name}.codec has no head that emits its codes: pick one with {name}/head=<preset>.")
         if head is not None:
-            source = _source(f"{name}.head", head.tap, recipe, parts, inlets, errors)
+            source = _source(f"{name}.head", head.tap, recipe, parts, input_branches, errors)
             codec = _codec(name, head, slots, parts, errors)
             units = _units(name, codec, slots, parts, errors)
             vocabulary = _vocabulary(name, head, recipe, parts, errors)
             if source:
                 normaliser = _normaliser(name, head, source, parts, errors)
-                outlets[name] = Outlet(name, head, source, codec, codec.spec if codec else None, vocabulary, units, normaliser)
-    return outlets
+                outputs[name] = OutputBranch(name, head, source, codec, codec.spec if codec else None, vocabulary, units,
+                                             normaliser)
+    return outputs
 
 
-def _unseen(inlet: Inlet) -> Iterator[str]:
+def _unseen(input_branch: InputBranch) -> Iterator[str]:
     """Give what is wrong with how a branch sees."""
-    modality = inlet.encoder.input.modality
+    modality = input_branch.encoder.input.modality
     try:
-        spec = inlet.pictures
+        spec = input_branch.image_spec
     except ValueError as error:
-        yield f"{inlet.name}.encoder: {error}."
+        yield f"{input_branch.name}.encoder: {error}."
         return
     if modality == "video":
-        yield (f"{inlet.name}.encoder takes video, but films come frame by frame to a branch that takes image;"
+        yield (f"{input_branch.name}.encoder takes video, but videos come frame by frame to a branch that takes image;"
                " let its `input` say image.")
     if modality == "image" and spec is None:
-        yield (f"{inlet.name}.encoder takes image, but has no `pictures`, which says how pictures become its input;"
-               " give it a PictureSpec.")
-    if modality == "image" and spec and inlet.encoder.input.shape != (3, spec.size, spec.size):
-        yield (f"{inlet.name}.encoder takes images of shape {inlet.encoder.input.shape}, but its `pictures` cuts tiles of"
+        yield (f"{input_branch.name}.encoder takes image, but has no `image_spec`, which says how images become its input;"
+               " give it an ImageSpec.")
+    if modality == "image" and spec and input_branch.encoder.input.shape != (3, spec.size, spec.size):
+        yield (f"{input_branch.name}.encoder takes images of shape {input_branch.encoder.input.shape}, but its `image_spec` cuts"
                f" {(3, spec.size, spec.size)}; give both the same size.")
-    if spec and spec.pooled and inlet.projected:
-        count = inlet.projected.count or 0
+    if spec and spec.pooled and input_branch.projected:
+        count = input_branch.projected.count or 0
         if isqrt(count) ** 2 != count or max(spec.pooled[1:]) > count:
-            yield (f"{inlet.name}.encoder pools frames to {spec.pooled[1]} and {spec.pooled[2]} vectors, but a frame has"
+            yield (f"{input_branch.name}.encoder pools frames to {spec.pooled[1]} and {spec.pooled[2]} vectors, but a frame has"
                    f" {count}; that must be a square and at least as many.")
 
 
-def _inlet(name: str, encoder: EncoderConfig, parts: Parts, errors: list[str]) -> Inlet:
+def _input_branch(name: str, encoder: EncoderConfig, parts: Parts, errors: list[str]) -> InputBranch:
     projector: ProjectorConfig | None = parts.get(f"{name}.projector")
     if projector is None or parts.backbone is None:
-        return Inlet(name, encoder, encoder.output, None, None)
+        return InputBranch(name, encoder, encoder.output, None, None)
     try:
         projected = projector.output(encoder.output, parts.backbone.dim)
     except ValueError as error:
         errors.append(f"{name}.projector does not fit {name}.encoder: {str(error).rstrip('.')}.")
-        return Inlet(name, encoder, encoder.output, None, None)
+        return InputBranch(name, encoder, encoder.output, None, None)
     if projected.dim != parts.backbone.dim:
         errors.append(f"{name}.projector gives vectors {projected.dim} wide, but the backbone reads {parts.backbone.dim};"
                       " its `output` must give what it is asked for.")
-    return Inlet(name, encoder, encoder.output, projector, projected)
+    return InputBranch(name, encoder, encoder.output, projector, projected)
 
 
 def _source(
-    where: str, tap: str, recipe: Recipe, parts: Parts, inlets: dict[str, Inlet], errors: list[str]
+    where: str, tap: str, recipe: Recipe, parts: Parts, input_branches: dict[str, InputBranch], errors: list[str]
 ) -> FeatureSpec | None:
     """Give what a head taps; None, and a sentence unless the tapped part has its own, where nothing is there."""
     if tap in BACKBONE_TAPS:
@@ -216,8 +218,9 @@ def _source(
         if parts.backbone is None:
             return None
         return FeatureSpec(parts.backbone.vocabulary if tap == "logits" else parts.backbone.dim, count=1)
-    specs = {f"{name}.encoder": inlet.encoded for name, inlet in inlets.items()}
-    specs |= {f"{name}.projector": inlet.projected for name, inlet in inlets.items() if inlet.projected}
+    specs = {f"{name}.encoder": input_branch.encoded for name, input_branch in input_branches.items()}
+    specs |= {f"{name}.projector": input_branch.projected for name, input_branch in input_branches.items()
+              if input_branch.projected}
     branch, _, slot = tap.partition(".")
     if tap not in specs and slot in recipe.branches.get(branch, {}) and parts.get(tap) is None:
         return None

@@ -17,7 +17,7 @@ OTHER = "other"
 """What `allow` calls tensors of a checkpoint that belong to no part."""
 
 
-def find_source(stage: Stage, where: str, errors: list[str]) -> ImporterConfig | None:
+def find_importer(stage: Stage, where: str, errors: list[str]) -> ImporterConfig | None:
     """Make the dataclass that reads a stage's source; without one, append a sentence and give None."""
     use = stage.source.get("use")
     if not isinstance(use, str):
@@ -35,7 +35,7 @@ def find_source(stage: Stage, where: str, errors: list[str]) -> ImporterConfig |
 
 def check_import(where: str, stage: Stage, trained: Sequence[str], errors: list[str]) -> None:
     """Append a sentence for each setting that an import cannot have, or lacks."""
-    find_source(stage, where, errors)
+    find_importer(stage, where, errors)
     for key in ("loss", "data"):
         if getattr(stage, key):
             errors.append(f"{where}.{key} is set, but an import learns nothing; take it out, or learn in a stage after it.")

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from omnikit.contracts.configs import BackboneConfig, ModelDescription, ReaderConfig
-from omnikit.contracts.specs import PictureSpec, Template
+from omnikit.contracts.specs import ImageSpec, Template
 from omnikit.errors import ConfigError, DataError, PlanError
-from omnikit.plan.graph import Inlet, Outlet, Parts, wire_inputs, wire_outputs
+from omnikit.plan.graph import InputBranch, OutputBranch, Parts, wire_inputs, wire_outputs
 from omnikit.plan.resolve import find_reader, find_template, tokenizer_size
-from omnikit.plan.stage_plan import StagePlan, Wired
+from omnikit.plan.stage_plan import StagePlan, Wiring
 from omnikit.plan.stages import plan_stages
 from omnikit.recipe.recipe import Recipe
 from omnikit.recipe.schema import plain
 
-__all__ = ["Inlet", "Outlet", "Plan", "StagePlan", "make"]
+__all__ = ["InputBranch", "OutputBranch", "Plan", "StagePlan", "make"]
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Plan:
     """A checked recipe; whatever is built, is built from here."""
 
     recipe: Recipe
-    inputs: dict[str, Inlet]
-    outputs: dict[str, Outlet]
+    inputs: dict[str, InputBranch]
+    outputs: dict[str, OutputBranch]
     backbone: BackboneConfig | None
     template: Template | None
     tokenizer: str | None
@@ -36,9 +36,9 @@ class Plan:
     stages: dict[str, StagePlan]
 
     @property
-    def pictures(self) -> PictureSpec | None:
-        """How pictures and films are cut; None where no branch sees."""
-        return next((inlet.pictures for inlet in self.inputs.values() if inlet.pictures), None)
+    def image_spec(self) -> ImageSpec | None:
+        """How images and videos are cut; None where no branch sees."""
+        return next((input_branch.image_spec for input_branch in self.inputs.values() if input_branch.image_spec), None)
 
     def parts(self) -> dict[str, Any]:
         """Give part name → its dataclass, in wiring order; a part without parameters is among them."""
@@ -49,7 +49,7 @@ class Plan:
         recipe = self.recipe
         uses = {f"{branch}.{slot}": choice.use for branch, slots in recipe.branches.items() for slot, choice in slots.items()}
         uses |= {"backbone": recipe.backbone.use} if recipe.backbone else {}
-        codes = {name: outlet.codes for name, outlet in self.outputs.items() if outlet.codes}
+        codes = {name: output.codes for name, output in self.outputs.items() if output.codes}
         settings = {"system": recipe.system, "generate": plain(recipe.generate)}
         return ModelDescription(self.parts(), uses, self.template, recipe.template, codes, settings)
 
@@ -70,7 +70,7 @@ def make(recipe: Recipe) -> Plan:
     tokenizer = _tokenizer(outputs, parts.backbone, errors)
     readers = _readers(recipe, errors)
     broken_model = bool(errors)
-    wired = Wired(inputs, outputs, parts.backbone, readers, tuple(_parts(inputs, parts.backbone, outputs)))
+    wired = Wiring(inputs, outputs, parts.backbone, readers, tuple(_parts(inputs, parts.backbone, outputs)))
     stage_errors: list[str] = []
     stages = plan_stages(recipe.stages, wired, stage_errors)
     # A part that could not be made would be missed by every stage: only complaints about other things are worth reading.
@@ -83,24 +83,24 @@ def make(recipe: Recipe) -> Plan:
     return Plan(recipe, inputs, outputs, parts.backbone, template, tokenizer, readers, stages)
 
 
-def _parts(inputs: dict[str, Inlet], backbone: BackboneConfig | None, outputs: dict[str, Outlet]) -> dict[str, Any]:
+def _parts(inputs: dict[str, InputBranch], backbone: BackboneConfig | None, outputs: dict[str, OutputBranch]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, inlet in inputs.items():
-        found[f"{name}.encoder"] = inlet.encoder
-        if inlet.projector:
-            found[f"{name}.projector"] = inlet.projector
+    for name, input_branch in inputs.items():
+        found[f"{name}.encoder"] = input_branch.encoder
+        if input_branch.projector:
+            found[f"{name}.projector"] = input_branch.projector
     if backbone:
         found["backbone"] = backbone
-    for name, outlet in outputs.items():
-        found[f"{name}.head"] = outlet.head
-        if outlet.units:
-            found[f"{name}.units"] = outlet.units
-        if outlet.codec:
-            found[f"{name}.codec"] = outlet.codec
+    for name, output in outputs.items():
+        found[f"{name}.head"] = output.head
+        if output.units:
+            found[f"{name}.units"] = output.units
+        if output.codec:
+            found[f"{name}.codec"] = output.codec
     return found
 
 
-def _tokenizer(outputs: dict[str, Outlet], backbone: BackboneConfig | None, errors: list[str]) -> str | None:
+def _tokenizer(outputs: dict[str, OutputBranch], backbone: BackboneConfig | None, errors: list[str]) -> str | None:
     if backbone is None:
         return next((t for o in outputs.values() if (t := getattr(o.head, "tokenizer", None))), None)
     try:
@@ -137,28 +137,28 @@ def _check_numbers(recipe: Recipe, errors: list[str]) -> None:
         errors.append(f"generate.temperature is {generate.temperature:g}, but must be a finite number, at least 0.")
 
 
-def _check_listens(inputs: dict[str, Inlet], outputs: dict[str, Outlet], errors: list[str]) -> None:
+def _check_listens(inputs: dict[str, InputBranch], outputs: dict[str, OutputBranch], errors: list[str]) -> None:
     """Refuse heads that tell the state of questions which no branch hears."""
-    for name, outlet in outputs.items():
-        inlet = inputs.get(outlet.listens)
-        if outlet.head.target == "state" and (inlet is None or inlet.encoder.input.modality != "audio"):
+    for name, output in outputs.items():
+        input_branch = inputs.get(output.state_input)
+        if output.head.target == "state" and (input_branch is None or input_branch.encoder.input.modality != "audio"):
             hearing = [branch for branch, other in inputs.items() if other.encoder.input.modality == "audio"]
-            errors.append(f"{name}.head tells states of the questions that branch {outlet.listens!r} hears, but"
-                          f" {'that branch hears no audio' if inlet else 'there is no such input branch'}; "
+            errors.append(f"{name}.head tells states of the questions that branch {output.state_input!r} hears, but"
+                          f" {'that branch hears no audio' if input_branch else 'there is no such input branch'}; "
                           + (f"set {name}.head.branch={hearing[0]}." if hearing else "add a branch for audio, or leave"
                              f" {name} out."))
 
 
-def _check_context(wired: Wired, errors: list[str]) -> None:
+def _check_context(wired: Wiring, errors: list[str]) -> None:
     """Refuse datasets whose longest question alone fills the backbone's context."""
     if wired.backbone is None:
         return
     for name, reader in wired.readers.items():
-        for branch, inlet in wired.inputs.items():
-            modality, rate = inlet.encoder.input.modality, inlet.encoder.input.rate
-            if modality in reader.provides and reader.seconds is not None and rate is not None and inlet.projector:
+        for branch, input_branch in wired.inputs.items():
+            modality, rate = input_branch.encoder.input.modality, input_branch.encoder.input.rate
+            if modality in reader.provides and reader.seconds is not None and rate is not None and input_branch.projector:
                 try:
-                    positions = inlet.length(int(reader.seconds * rate))
+                    positions = input_branch.length(int(reader.seconds * rate))
                 except DataError as error:
                     errors.append(f"data.{name} has questions of {reader.seconds:g} s, which {branch}.encoder cannot take:"
                                   f" {error}")

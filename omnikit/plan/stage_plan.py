@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from omnikit.contracts.configs import BackboneConfig, ReaderConfig
-from omnikit.plan.graph import Inlet, Outlet
+from omnikit.plan.graph import InputBranch, OutputBranch
 from omnikit.recipe.recipe import Stage
 
 
@@ -31,11 +31,11 @@ class StagePlan:
 
 
 @dataclass(frozen=True)
-class Wired:
+class Wiring:
     """What stages are checked against."""
 
-    inputs: dict[str, Inlet]
-    outputs: dict[str, Outlet]
+    inputs: dict[str, InputBranch]
+    outputs: dict[str, OutputBranch]
     backbone: BackboneConfig | None
     readers: dict[str, ReaderConfig]
     parts: tuple[str, ...]

@@ -9,9 +9,9 @@ from typing import Any
 from omnikit.errors import nearest
 from omnikit.plan.codec_stages import check_codec
 from omnikit.plan.data_checks import check_supplies
-from omnikit.plan.graph import BACKBONE_TAPS, Outlet
+from omnikit.plan.graph import BACKBONE_TAPS, OutputBranch
 from omnikit.plan.import_stages import check_import, check_no_source
-from omnikit.plan.stage_plan import StagePlan, Wired
+from omnikit.plan.stage_plan import StagePlan, Wiring
 from omnikit.recipe.recipe import Stage
 
 _COUNTS = {"batch_size": 1, "accumulate": 1, "max_steps": 1, "max_epochs": 1, "log_every": 1, "workers": 0,
@@ -27,7 +27,7 @@ _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {  # every comparison 
 }
 
 
-def plan_stages(stages: dict[str, Stage], wired: Wired, errors: list[str]) -> dict[str, StagePlan]:
+def plan_stages(stages: dict[str, Stage], wired: Wiring, errors: list[str]) -> dict[str, StagePlan]:
     """Check every stage in order; each starts from the stage before unless it says otherwise."""
     plans: dict[str, StagePlan] = {}
     holders: dict[str, dict[str, str]] = {}  # stage → part → the stage that trained it last
@@ -94,7 +94,7 @@ def _leaves(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, A
             yield path, value
 
 
-def _trained(name: str, stage: Stage, wired: Wired, errors: list[str]) -> Iterator[str]:
+def _trained(name: str, stage: Stage, wired: Wiring, errors: list[str]) -> Iterator[str]:
     """Give the parts that `train` names; a branch alone means all of its parts."""
     for path, value in _leaves(stage.train):
         matching = [part for part in wired.parts if part == path or part.startswith(f"{path}.")]
@@ -107,9 +107,9 @@ def _trained(name: str, stage: Stage, wired: Wired, errors: list[str]) -> Iterat
             yield from matching
 
 
-def _used(name: str, stage: Stage, trained: tuple[str, ...], wired: Wired, errors: list[str]) -> tuple[str, ...]:
+def _used(name: str, stage: Stage, trained: tuple[str, ...], wired: Wiring, errors: list[str]) -> tuple[str, ...]:
     if stage.objective == "vocoder":  # learns from what makes the codes
-        makers = {o.made_by for o in wired.outputs.values() if f"{o.name}.codec" in trained and o.made_by}
+        makers = {o.code_source_part for o in wired.outputs.values() if f"{o.name}.codec" in trained and o.code_source_part}
         return tuple(part for part in wired.parts if part in makers or part in trained)
     if stage.objective != "heads":
         return trained
@@ -126,11 +126,11 @@ def _used(name: str, stage: Stage, trained: tuple[str, ...], wired: Wired, error
     return tuple(part for part in wired.parts if part in used)
 
 
-def _reach(outlet: Outlet, wired: Wired) -> set[str]:
+def _reach(output: OutputBranch, wired: Wiring) -> set[str]:
     """Give the parts that a head's loss runs: itself, its codec (for targets) and what lies before its tap."""
-    reached = {f"{outlet.name}.head"} | ({outlet.made_by} if outlet.made_by else set())
-    tap = outlet.head.tap
-    if not outlet.needs_states and tap in BACKBONE_TAPS:
+    reached = {f"{output.name}.head"} | ({output.code_source_part} if output.code_source_part else set())
+    tap = output.head.tap
+    if not output.needs_hidden and tap in BACKBONE_TAPS:
         return reached | {"backbone"}
     if tap in BACKBONE_TAPS:
         branches = {part for name in wired.inputs for part in (f"{name}.encoder", f"{name}.projector")}
@@ -139,14 +139,14 @@ def _reach(outlet: Outlet, wired: Wired) -> set[str]:
     return reached | {f"{branch}.encoder"} | ({tap} if slot == "projector" else set())
 
 
-def _table(stage: Stage, trained: tuple[str, ...], used: tuple[str, ...], wired: Wired) -> bool:
+def _table(stage: Stage, trained: tuple[str, ...], used: tuple[str, ...], wired: Wiring) -> bool:
     """Say whether a stage's losses read the backbone's embedding table and nothing else of it."""
-    outlets = [wired.outputs[branch] for branch in stage.loss if branch in wired.outputs] if stage.objective == "heads" else []
+    outputs = [wired.outputs[branch] for branch in stage.loss if branch in wired.outputs] if stage.objective == "heads" else []
     return "backbone" in used and "backbone" not in trained and hasattr(wired.backbone, "build_table") and not any(
-        outlet.needs_states for outlet in outlets)
+        output.needs_hidden for output in outputs)
 
 
-def _check_stage(plan: StagePlan, wired: Wired, errors: list[str]) -> None:
+def _check_stage(plan: StagePlan, wired: Wiring, errors: list[str]) -> None:
     where, stage = f"stages.{plan.name}", plan.stage
     if stage.objective == "import":
         check_import(where, stage, plan.trained, errors)
@@ -171,7 +171,7 @@ def _check_stage(plan: StagePlan, wired: Wired, errors: list[str]) -> None:
         _check_steps(where, plan, errors)
 
 
-def _check_heads(where: str, plan: StagePlan, wired: Wired, errors: list[str]) -> None:
+def _check_heads(where: str, plan: StagePlan, wired: Wiring, errors: list[str]) -> None:
     stage = plan.stage
     if not stage.loss:
         errors.append(f"{where}.loss is empty; weigh an output branch, for example {{text: 1.0}}.")
@@ -185,7 +185,7 @@ def _check_heads(where: str, plan: StagePlan, wired: Wired, errors: list[str]) -
             check_supplies(where, plan, wired.outputs[branch], wired.readers, errors)
 
 
-def _check_media(where: str, plan: StagePlan, wired: Wired, errors: list[str]) -> None:
+def _check_media(where: str, plan: StagePlan, wired: Wiring, errors: list[str]) -> None:
     """Refuse a stage that trains parts of input branches only, on data without any of their media."""
     branches = list(dict.fromkeys(part.partition(".")[0] for part in plan.trained))
     if not branches or not plan.datasets or not set(branches) <= set(wired.inputs):
@@ -218,7 +218,7 @@ def _check_numbers(where: str, stage: Stage, errors: list[str]) -> None:
             _check_range(f"{where}.optim.{key}", key, value, errors)
 
 
-def _check_pack(where: str, plan: StagePlan, wired: Wired, errors: list[str]) -> None:
+def _check_pack(where: str, plan: StagePlan, wired: Wiring, errors: list[str]) -> None:
     """Refuse packed rows where no backbone reads them, or none that could."""
     pack = plan.stage.trainer.pack
     if pack is None:

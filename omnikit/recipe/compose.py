@@ -29,9 +29,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from omnikit.errors import ConfigError, OmnikitError
-from omnikit.paths import carried, recipe_files
+from omnikit.paths import recipe_files, with_run_tokenizer
 from omnikit.recipe import presets
-from omnikit.recipe.hydra_errors import explained
+from omnikit.recipe.hydra_errors import translate_hydra_errors
 from omnikit.recipe.inheritance import refuse_circle, stages_below
 from omnikit.recipe.recipe import OWN_KEYS, SLOTS, Evaluate, Generate, Recipe, Stage, parse
 from omnikit.recipe.schema import defaults, editable
@@ -64,7 +64,8 @@ def compose_tree(recipe: str, overrides: Sequence[str] = (), keep_hydra: bool = 
     register()
     refuse_overrides(overrides)
     GlobalHydra.instance().clear()
-    with explained(recipe, overrides, partial(compose_tree, recipe)), initialize(version_base="1.3", config_path=None):
+    with translate_hydra_errors(recipe, overrides, partial(compose_tree, recipe)), initialize(version_base="1.3",
+                                                                                              config_path=None):
         return hydra_compose(name, overrides=list(overrides), return_hydra_config=keep_hydra)
 
 
@@ -104,7 +105,7 @@ def run_jobs(recipe: str, argv: Sequence[str], job: Callable[[Recipe, str], None
     before = sys.argv
     try:
         # Hydra writes a multirun.yaml for a sweep
-        with explained(recipe, argv, partial(compose_tree, recipe)), TemporaryDirectory() as swept:
+        with translate_hydra_errors(recipe, argv, partial(compose_tree, recipe)), TemporaryDirectory() as swept:
             sys.argv = [program, "--config-name", name, *argv, *_NO_FOLDERS, f"hydra.sweep.dir={swept}"]
             hydra_main(config_path=None, version_base="1.3")(task)()
     finally:
@@ -125,7 +126,7 @@ def of_run(recipe: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
 def recipe_name(recipe: str) -> str:
     """Give the name under which runs of a recipe are kept: its own name, a file's stem, or the one that a run recorded."""
     if _is_of_run(Path(recipe)):
-        return str(json.loads(next(Path(recipe).parent.glob("[!.]*/lock.json")).read_text())["recipe"])
+        return str(json.loads(next(Path(recipe).parent.glob("[!.]*/manifest.json")).read_text())["recipe"])
     return Path(recipe).stem if recipe.endswith((".yaml", ".yml")) else recipe
 
 
@@ -188,7 +189,7 @@ class OmnikitSource(ConfigSource):
         assert path is not None, f"Hydra asked for {config_path}, which is_config denied"
         values = presets.read_mapping(path)
         if _is_of_run(path):  # where it was made; of_run says where it is
-            values = carried({**values, "run": None}, path.parent)
+            values = with_run_tokenizer({**values, "run": None}, path.parent)
         # A recipe is a whole configuration, whatever `# @package` it claims: another one could reach Hydra's own node.
         return self._result(_checked(path, values), package="_global_")
 
@@ -263,7 +264,7 @@ def _extended(entry: str) -> Path | None:
 
 def _is_of_run(path: Path) -> bool:
     """Say whether a file is the recipe that a run keeps."""
-    return path.name == "config.yaml" and path.is_file() and any(path.parent.glob("[!.]*/lock.json"))
+    return path.name == "config.yaml" and path.is_file() and any(path.parent.glob("[!.]*/manifest.json"))
 
 
 def _is_taken(name: str) -> bool:

@@ -11,15 +11,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from omnikit.errors import ConfigError, OmnikitError, nearest
 from omnikit.paths import recipe_files
-from omnikit.recipe.recipe import OWN_KEYS, SLOTS, Generate, Optim, Run, Stage
+from omnikit.recipe.recipe import OWN_KEYS, SLOTS, Generate, Optim, Stage, TrainerConfig
 
 Compose = Callable[[Sequence[str]], DictConfig]  # overrides to the composed tree
 _WORDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
-_CLASSES = {cls.__name__: cls for cls in (Generate, Optim, Run, Stage)}
+_CLASSES = {cls.__name__: cls for cls in (Generate, Optim, TrainerConfig, Stage)}
 
 
 @contextmanager
-def explained(recipe: str, overrides: Sequence[str], compose: Compose) -> Iterator[None]:
+def translate_hydra_errors(recipe: str, overrides: Sequence[str], compose: Compose) -> Iterator[None]:
     """Turn what Hydra raises while composing `recipe` into ConfigError; our own errors pass through.
 
     Args:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from omnikit.contracts.specs import LATER, untouched
+from omnikit.contracts.specs import LATER, later_defaults
 from omnikit.errors import PlanError, nearest
 from omnikit.recipe.schema import construct, convert, places_of, plain
 
@@ -60,7 +60,7 @@ class Optim:
 
 
 @dataclass
-class Run:
+class TrainerConfig:
     """How long and on what a stage runs; the names are Lightning's where it has one.
 
     Args:
@@ -112,7 +112,7 @@ class Stage:
     loss: dict[str, float] = field(default_factory=dict)
     data: dict[str, float] = field(default_factory=dict)
     optim: Optim = field(default_factory=Optim)
-    trainer: Run = field(default_factory=Run)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
     source: dict[str, Any] = field(default_factory=dict)
     allow: tuple[str, ...] = ()
 
@@ -135,10 +135,10 @@ class Generate:
 
 @dataclass
 class Evaluate:
-    """What `omnikit eval` scores: datasets by title, and the run of the recogniser that hears the answers."""
+    """What `omnikit eval` scores: datasets by title, and the run of the ASR model that hears the answers."""
 
     data: dict[str, str] = field(default_factory=dict)
-    recogniser: str | None = None
+    asr: str | None = None
 
 
 @dataclass(frozen=True)
@@ -170,14 +170,14 @@ class Recipe:
     def fingerprint(self) -> str:
         """Give 12 hex digits that change with anything that changes the weights: model, template, data, stages, seed."""
         parts = [self.branches, self.backbone, self.template, self.system, self.data,
-                 {name: decisive(stage) for name, stage in self.stages.items()}, self.seed]
+                 {name: training_settings(stage) for name, stage in self.stages.items()}, self.seed]
         return hashlib.sha256(json.dumps(plain(parts), sort_keys=True).encode()).hexdigest()[:12]
 
 
-def decisive(stage: Stage) -> dict[str, Any]:
+def training_settings(stage: Stage) -> dict[str, Any]:
     """Give a stage as YAML would hold it, without what changes no weight: where it runs, loading, reporting."""
     values: dict[str, Any] = plain(stage)
-    idle = {"accelerator", "log_every", "workers"} | untouched(stage.trainer) | untouched(stage.optim)
+    idle = {"accelerator", "log_every", "workers"} | later_defaults(stage.trainer) | later_defaults(stage.optim)
     for settings in ("optim", "trainer"):
         values[settings] = {k: v for k, v in values[settings].items() if k not in idle}
     return {key: value for key, value in values.items() if value or key not in ("source", "allow")}

@@ -7,14 +7,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from omnikit.contracts.types import Published, Stored
+from omnikit.contracts.types import CheckpointTensors, LazyTensor
 from omnikit.plan.import_stages import OTHER
 from omnikit.store.safetensors_writer import count
 
 COLUMNS = ("from_files", "fresh", "left_over", "left_out")
 
 @dataclass(frozen=True)
-class Entry:
+class PartReport:
     """One part of a model against the files.
 
     Args:
@@ -25,89 +25,89 @@ class Entry:
     """
 
     part: str
-    wanted: Mapping[str, Stored]
-    taken: Mapping[str, Stored]
-    odd: Mapping[str, Stored]
-    aside: tuple[Stored, ...]
+    wanted: Mapping[str, LazyTensor]
+    matched: Mapping[str, LazyTensor]
+    unexpected: Mapping[str, LazyTensor]
+    ignored: tuple[LazyTensor, ...]
 
     @property
     def fresh(self) -> list[str]:
         """The tensors that start from random weights."""
-        return [name for name in self.wanted if name not in self.taken]
+        return [name for name in self.wanted if name not in self.matched]
 
     @property
     def complete(self) -> bool:
         """Whether every tensor came from the files and none was left over."""
-        return not self.fresh and not self.odd
+        return not self.fresh and not self.unexpected
 
     @property
     def numbers(self) -> tuple[int, int, int, int]:
         """Numbers (weights and buffers) taken, fresh, left over, left out on purpose."""
         fresh = sum(count(self.wanted[name]) for name in self.fresh)
-        return (_total(self.taken.values()), fresh, _total(self.odd.values()), _total(self.aside))
+        return (_total(self.matched.values()), fresh, _total(self.unexpected.values()), _total(self.ignored))
 
     @property
     def formats(self) -> list[str]:
         """The number formats that the files hold the part in."""
-        return sorted({tensor.dtype for tensor in self.taken.values()})
+        return sorted({tensor.dtype for tensor in self.matched.values()})
 
 
-def compare(wanted: Mapping[str, Mapping[str, Stored]], found: Published) -> list[Entry]:
+def compare(wanted: Mapping[str, Mapping[str, LazyTensor]], found: CheckpointTensors) -> list[PartReport]:
     """Hold part → name → tensor of a model against what was published; the last entry is what belongs to no part."""
     entries = []
     for part, own in wanted.items():
         there = found.tensors.get(part, {})
-        taken = {name: tensor for name, tensor in there.items() if name in own and own[name].shape == tensor.shape}
-        odd = {name: tensor for name, tensor in there.items() if name not in taken}
-        entries.append(Entry(part, own, taken, odd, tuple(found.aside.get(part, ()))))
+        matched = {name: tensor for name, tensor in there.items() if name in own and own[name].shape == tensor.shape}
+        unexpected = {name: tensor for name, tensor in there.items() if name not in matched}
+        entries.append(PartReport(part, own, matched, unexpected, tuple(found.ignored.get(part, ()))))
     strays = {f"{part}.{name}".removeprefix(f"{OTHER}."): tensor for part, there in found.tensors.items() if part not in wanted
               for name, tensor in there.items()}
-    aside = tuple(tensor for part, tensors in found.aside.items() if part not in wanted for tensor in tensors)
-    return [*entries, Entry(OTHER, {}, {}, strays, aside)]
+    ignored = tuple(tensor for part, tensors in found.ignored.items() if part not in wanted for tensor in tensors)
+    return [*entries, PartReport(OTHER, {}, {}, strays, ignored)]
 
 
-def complaints(entries: list[Entry], found: Published, allow: Collection[str]) -> list[str]:
+def complaints(entries: list[PartReport], found: CheckpointTensors, allow: Collection[str]) -> list[str]:
     """Give one sentence for each part that is not complete and may not be so."""
     return [_complaint(entry, found) for entry in entries if entry.part not in allow and not entry.complete]
 
 
 def rows_of(lock: Path) -> list[tuple[str, ...]]:
-    """Give the ledger that a stage's lock.json holds as a table: a head, a line for each part that has tensors, a sum."""
+    """Give the ledger that a stage's manifest.json holds as a table: a head, a line for each part that has tensors, a sum."""
     numbers = {part: entry["numbers"] for part, entry in json.loads(lock.read_text())["ledger"].items()}
     sums = [sum(entry[key] for entry in numbers.values()) for key in COLUMNS]
     return [("part", "numbers", "from files", "fresh", "left over", "left out on purpose"),
             *(_row(part, *(entry[key] for key in COLUMNS)) for part, entry in numbers.items()), _row("all", *sums)]
 
 
-def as_record(entries: list[Entry]) -> dict[str, dict[str, object]]:
-    """Give the ledger as lock.json holds it."""
+def as_record(entries: list[PartReport]) -> dict[str, dict[str, object]]:
+    """Give the ledger as manifest.json holds it."""
     return {entry.part: {"numbers": dict(zip(COLUMNS, entry.numbers, strict=True)),
-                         "fresh": entry.fresh, "left_over": sorted(tensor.name for tensor in entry.odd.values()),
+                         "fresh": entry.fresh, "left_over": sorted(tensor.name for tensor in entry.unexpected.values()),
                          "formats": entry.formats}
             for entry in entries if any(entry.numbers)}
 
 
-def _row(name: str, taken: int, fresh: int, odd: int, aside: int) -> tuple[str, ...]:
-    whole = taken + fresh
-    share = f"{taken / whole:.1%}" if whole else ""
-    return (name, _grouped(whole), share, *(_grouped(number) if number else "" for number in (fresh, odd, aside)))
+def _row(name: str, matched: int, fresh: int, unexpected: int, ignored: int) -> tuple[str, ...]:
+    whole = matched + fresh
+    share = f"{matched / whole:.1%}" if whole else ""
+    return (name, _grouped(whole), share, *(_grouped(number) if number else "" for number in (fresh, unexpected, ignored)))
 
 
 def _grouped(number: int) -> str:
     return f"{number:,}".replace(",", " ")
 
 
-def _total(tensors: Collection[Stored]) -> int:
+def _total(tensors: Collection[LazyTensor]) -> int:
     return sum(count(tensor) for tensor in tensors)
 
 
-def _complaint(entry: Entry, found: Published) -> str:
+def _complaint(entry: PartReport, found: CheckpointTensors) -> str:
     """Say what a part lacks, has too much of or has in another shape, by the names of the files."""
     part, said = entry.part, []
-    home = found.homes.get(part, "the files")
-    misshapen = {name: tensor for name, tensor in entry.odd.items() if name in entry.wanted}
+    home = found.sources.get(part, "the files")
+    misshapen = {name: tensor for name, tensor in entry.unexpected.items() if name in entry.wanted}
     missing = [name for name in entry.fresh if name not in misshapen]
-    strays = [tensor for name, tensor in entry.odd.items() if name not in misshapen]
+    strays = [tensor for name, tensor in entry.unexpected.items() if name not in misshapen]
     if missing and len(missing) == len(entry.wanted):
         said.append(f"all of its {len(missing)} tensors are missing from {home}")
     elif missing:
@@ -120,7 +120,7 @@ def _complaint(entry: Entry, found: Published) -> str:
     return f"{part}: {' and '.join(said)}; mend the files, or {_advice(entry)}."
 
 
-def _advice(entry: Entry) -> str:
+def _advice(entry: PartReport) -> str:
     if not entry.fresh:
         return f"leave it out with --allow {entry.part}"
     return f"let what is missing start from random weights with --allow {entry.part}"

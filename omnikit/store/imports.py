@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 from omnikit.contracts.configs import ImporterConfig
-from omnikit.contracts.types import Stored
+from omnikit.contracts.types import LazyTensor
 from omnikit.errors import PlanError, RunError
 from omnikit.model import OmniModel
-from omnikit.plan.import_stages import find_source
+from omnikit.plan.import_stages import find_importer
 from omnikit.plan.plan import Plan, StagePlan
 from omnikit.progress import progress
 from omnikit.store import checkpoint, safetensors_writer
 from omnikit.store.hashes import distinct
-from omnikit.store.import_report import Entry, compare, complaints
+from omnikit.store.import_report import PartReport, compare, complaints
 from omnikit.store.runs import WEIGHTS, newest
 from omnikit.store.tensors import in_file, in_memory
 
@@ -27,13 +27,13 @@ from omnikit.store.tensors import in_file, in_memory
 def source_of(stage: StagePlan) -> ImporterConfig:
     """Give what reads a stage's source; raises PlanError if its settings are wrong."""
     errors: list[str] = []
-    source = find_source(stage.stage, f"stages.{stage.name}", errors)
+    source = find_importer(stage.stage, f"stages.{stage.name}", errors)
     if source is None:
         raise PlanError(*errors)
     return source
 
 
-def take(plan: Plan, stage: StagePlan, path: Path) -> tuple[list[Entry], dict[str, str]]:
+def take(plan: Plan, stage: StagePlan, path: Path) -> tuple[list[PartReport], dict[str, str]]:
     """Write the weights of an import stage.
 
     Returns:
@@ -53,7 +53,7 @@ def take(plan: Plan, stage: StagePlan, path: Path) -> tuple[list[Entry], dict[st
         return entries, safetensors_writer.write(path, parts, report)
 
 
-def blueprint(plan: Plan, part: str) -> dict[str, Stored]:
+def blueprint(plan: Plan, part: str) -> dict[str, LazyTensor]:
     """Give name → shape and number format of a part's tensors, tied ones once; there is nothing to read."""
     try:
         with torch.device("meta"):
@@ -69,7 +69,7 @@ def blueprint(plan: Plan, part: str) -> dict[str, Stored]:
     return found
 
 
-def held(plan: Plan, folder: Path) -> dict[str, dict[str, Stored]]:
+def held(plan: Plan, folder: Path) -> dict[str, dict[str, LazyTensor]]:
     """Give part → name → tensor of a finished run; a part that no stage trained has its fresh weights.
 
     A part that was imported and not trained since has the number formats that its files had.
@@ -91,7 +91,7 @@ def held(plan: Plan, folder: Path) -> dict[str, dict[str, Stored]]:
         if safetensors_writer.stored_hash(found[part]) != written:
             raise RunError(f"{path}: the weights of {part} are not those that were written there (hash {written}); the file"
                            " was altered, train the stage again.")
-        found[part] = _as_published(found[part], path.with_name("lock.json"), part)
+        found[part] = _as_published(found[part], path.with_name("manifest.json"), part)
     return found
 
 
@@ -99,7 +99,7 @@ def is_stale(folder: Path, stage: StagePlan) -> bool:
     """Say whether one of a finished import's files changed since; files that are gone change nothing."""
     if stage.stage.objective != "import":
         return False
-    record = json.loads((folder / stage.name / "lock.json").read_text()).get("files", {})
+    record = json.loads((folder / stage.name / "manifest.json").read_text()).get("files", {})
     now = facts(source_of(stage))
     return any(now[path] != record[path] for path in now.keys() & record.keys())
 
@@ -110,16 +110,16 @@ def facts(source: ImporterConfig) -> dict[str, list[int]]:
     return {str(path): [stat.st_size, stat.st_mtime_ns] for path, stat in there}
 
 
-def _as_published(named: dict[str, Stored], lock: Path, part: str) -> dict[str, Stored]:
+def _as_published(named: dict[str, LazyTensor], lock: Path, part: str) -> dict[str, LazyTensor]:
     """Give a part's imported tensors in the number format of the files, where that was one for all but whole numbers, which
     keep theirs; so do fresh ones."""
-    ledger = json.loads(lock.read_text()).get("ledger", {}) if lock.is_file() else {}
-    formats, fresh = (ledger.get(part, {}).get(key, []) for key in ("formats", "fresh"))
+    import_report = json.loads(lock.read_text()).get("ledger", {}) if lock.is_file() else {}
+    formats, fresh = (import_report.get(part, {}).get(key, []) for key in ("formats", "fresh"))
     formats = [word for word in formats if _is_floating(word)]
     if len(formats) != 1:
         return named
     return {name: tensor if name in fresh or not _is_floating(tensor.dtype) else
-            Stored(tensor.name, tensor.file, tensor.shape, formats[0], _cast(tensor, formats[0]))
+            LazyTensor(tensor.name, tensor.file, tensor.shape, formats[0], _cast(tensor, formats[0]))
             for name, tensor in named.items()}
 
 
@@ -128,19 +128,19 @@ def _is_floating(word: str) -> bool:
     return kind.is_floating_point
 
 
-def _filled(plan: Plan, entry: Entry) -> dict[str, Stored]:
+def _filled(plan: Plan, entry: PartReport) -> dict[str, LazyTensor]:
     """Give every tensor of a part in the part's own number format: from the files, else fresh."""
     fresh: Mapping[str, Tensor] = {}
     if entry.fresh:
         fresh = dict(distinct(OmniModel(plan, [entry.part]).parts()[entry.part]))
     filled = {}
     for name, own in entry.wanted.items():
-        read = _cast(entry.taken[name], own.dtype) if name in entry.taken else _given(fresh[name])
-        filled[name] = Stored(own.name, own.file, own.shape, own.dtype, read)
+        read = _cast(entry.matched[name], own.dtype) if name in entry.matched else _given(fresh[name])
+        filled[name] = LazyTensor(own.name, own.file, own.shape, own.dtype, read)
     return filled
 
 
-def _cast(tensor: Stored, dtype: str) -> Callable[[], Tensor]:
+def _cast(tensor: LazyTensor, dtype: str) -> Callable[[], Tensor]:
     kind: torch.dtype = getattr(torch, dtype)
     return lambda: tensor.read().to(kind)
 

@@ -1,4 +1,4 @@
-"""lock.json: what a stage was made of, so that it can be made again or its difference be named."""
+"""manifest.json: what a stage was made of, so that it can be made again or its difference be named."""
 
 import hashlib
 import json
@@ -90,7 +90,7 @@ def is_stale(folder: Path, plan: Plan, stage: StagePlan, data_now: Callable[[str
     Files that are gone change nothing: what was made of them is there.
     """
     try:
-        record = json.loads((folder / stage.name / "lock.json").read_text())
+        record = json.loads((folder / stage.name / "manifest.json").read_text())
         data, before, files = dict(record["data"]), dict(record["weights_before"]), dict(record.get("part_files", {}))
     except (OSError, ValueError, KeyError, TypeError):
         return True

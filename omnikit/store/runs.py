@@ -1,6 +1,6 @@
 """Run folders: where a recipe's stages lie, which of them are done, and which one holds a part's newest weights.
 
-runs/<recipe>/<fingerprint>/<stage>/{config.yaml, lock.json, weights.safetensors, metrics.csv, done}, beside them
+runs/<recipe>/<fingerprint>/<stage>/{config.yaml, manifest.json, weights.safetensors, metrics.csv, done}, beside them
 config.yaml of the last training that came to its end; runs/<recipe>/latest links to the newest finished run. Knows no weights.
 """
 
@@ -9,11 +9,11 @@ import json
 from dataclasses import is_dataclass
 from pathlib import Path
 
-from omnikit.contracts.specs import untouched
+from omnikit.contracts.specs import later_defaults
 from omnikit.errors import RunError, nearest
-from omnikit.paths import carried
+from omnikit.paths import with_run_tokenizer
 from omnikit.plan.plan import Plan
-from omnikit.recipe.recipe import Recipe, decisive
+from omnikit.recipe.recipe import Recipe, training_settings
 from omnikit.recipe.schema import plain
 from omnikit.store.tokenizer_files import FILES
 
@@ -51,12 +51,12 @@ def stage_hash(plan: Plan, name: str) -> str:
     """Give 16 hex digits over what decides a stage's weights: its parts, codes, data, settings, place, seed, parents."""
     stage, configs = plan.stages[name], plan.parts()
     parents = {origin: stage_hash(plan, origin) for origin in sorted(set(stage.origins.values()))}
-    codes = {name: plain(outlet.codes) for name, outlet in plan.outputs.items() if f"{name}.head" in stage.used}
+    codes = {name: plain(output.codes) for name, output in plan.outputs.items() if f"{name}.head" in stage.used}
     facts = [{path: _facts(configs[path]) for path in stage.used}, {d: _facts(plan.readers[d]) for d in stage.datasets},
-             _settings(plan.template), _content(plan.tokenizer), decisive(stage.stage), plan.recipe.seed,
+             _settings(plan.template), _content(plan.tokenizer), training_settings(stage.stage), plan.recipe.seed,
              list(plan.stages).index(name), stage.origins, parents, codes]
-    said = {name: _facts(outlet.normaliser) for name, outlet in plan.outputs.items()
-            if outlet.normaliser and f"{name}.head" in stage.used}
+    said = {name: _facts(output.normaliser) for name, output in plan.outputs.items()
+            if output.normaliser and f"{name}.head" in stage.used}
     facts += [said] if said else []
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -70,7 +70,7 @@ def _settings(config: object) -> object:
     """Give a dataclass's fields, without those that came later and stand at their default: older runs stay finished."""
     if not is_dataclass(config):
         return plain(config)
-    later = untouched(config)
+    later = later_defaults(config)
     kept = {name: value for name, value in plain(config).items() if name not in later}
     return {**kept, "tokenizer": _content(kept["tokenizer"])} if "tokenizer" in kept else kept
 
@@ -119,9 +119,9 @@ def load_plan(folder: Path) -> Plan:
     if not files:
         raise RunError(f"{folder} holds no finished stage; train it first.")
     try:
-        name = str(json.loads((files[-1].parent / "lock.json").read_text())["recipe"])
+        name = str(json.loads((files[-1].parent / "manifest.json").read_text())["recipe"])
     except (OSError, ValueError, KeyError) as error:
-        raise RunError(f"{files[-1].parent / 'lock.json'} cannot be read ({error}); train the stage again.") from error
+        raise RunError(f"{files[-1].parent / 'manifest.json'} cannot be read ({error}); train the stage again.") from error
     whole = folder / "config.yaml"  # may differ from the stages' in what only answers and scores read
     last = whole if whole.is_file() and whole.stat().st_mtime >= files[-1].stat().st_mtime else files[-1]
-    return make(parse(carried(read_mapping(last), folder), name))
+    return make(parse(with_run_tokenizer(read_mapping(last), folder), name))

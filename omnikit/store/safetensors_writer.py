@@ -11,14 +11,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from omnikit.contracts.types import Stored
+from omnikit.contracts.types import LazyTensor
 from omnikit.store.files import disk_errors
 from omnikit.store.tensors import DTYPES
 
 WORDS = {theirs: ours for ours, theirs in DTYPES.items()}  # torch's word → safetensors' word
 
 
-def write(path: Path, parts: Mapping[str, Mapping[str, Stored]], progress: Callable[[float], None]) -> dict[str, str]:
+def write(path: Path, parts: Mapping[str, Mapping[str, LazyTensor]], progress: Callable[[float], None]) -> dict[str, str]:
     """Write part → name → tensor with the header that checkpoint.save gives; give part → hash, as weights_hash does.
 
     Args:
@@ -52,7 +52,7 @@ def write(path: Path, parts: Mapping[str, Mapping[str, Stored]], progress: Calla
     return trained
 
 
-def write_plain(path: Path, tensors: Mapping[str, Stored], passed: Callable[[int], None]) -> None:
+def write_plain(path: Path, tensors: Mapping[str, LazyTensor], passed: Callable[[int], None]) -> None:
     """Write name → tensor as transformers does, into a new file.
 
     Args:
@@ -69,7 +69,7 @@ def write_plain(path: Path, tensors: Mapping[str, Stored], passed: Callable[[int
             passed(size(tensors[name]))
 
 
-def stored_hash(named: Mapping[str, Stored]) -> str:
+def stored_hash(named: Mapping[str, LazyTensor]) -> str:
     """Give the hash that weights_hash would give of a module with these tensors."""
     digest = hashlib.sha256()
     for name, tensor in sorted(named.items()):
@@ -77,13 +77,13 @@ def stored_hash(named: Mapping[str, Stored]) -> str:
     return digest.hexdigest()[:16]
 
 
-def size(tensor: Stored) -> int:
+def size(tensor: LazyTensor) -> int:
     """Give a tensor's bytes."""
     dtype: torch.dtype = getattr(torch, tensor.dtype)
     return count(tensor) * dtype.itemsize
 
 
-def count(tensor: Stored) -> int:
+def count(tensor: LazyTensor) -> int:
     """Give a tensor's numbers."""
     return int(torch.Size(tensor.shape).numel())
 
@@ -101,7 +101,7 @@ def _bytes(tensor: Tensor) -> memoryview:
     return data
 
 
-def _offsets(tensors: Mapping[str, Stored]) -> dict[str, int]:
+def _offsets(tensors: Mapping[str, LazyTensor]) -> dict[str, int]:
     """Give name → place behind the header; wide numbers first, so that each lies where a mapped file can be viewed."""
     found, place = {}, 0
     for name, tensor in sorted(tensors.items(), key=lambda item: (-getattr(torch, item[1].dtype).itemsize, item[0])):
@@ -114,7 +114,7 @@ def _facts(trained: Mapping[str, str]) -> dict[str, str]:
     return {"trained": json.dumps(dict(trained)), "frozen": json.dumps({})}
 
 
-def _header(tensors: Mapping[str, Stored], offsets: Mapping[str, int], metadata: Mapping[str, str]) -> bytes:
+def _header(tensors: Mapping[str, LazyTensor], offsets: Mapping[str, int], metadata: Mapping[str, str]) -> bytes:
     facts: dict[str, object] = {"__metadata__": dict(metadata)}
     for name, place in sorted(offsets.items(), key=lambda item: item[1]):
         tensor = tensors[name]

@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from omnikit.contracts.types import Stored
+from omnikit.contracts.types import LazyTensor
 
 SHARD = 5 * 10**9  # bytes, as transformers cut when both published layouts were written
 
 
-def save_shards(tensors: Mapping[str, Stored], folder: Path) -> None:
+def save_shards(tensors: Mapping[str, LazyTensor], folder: Path) -> None:
     """Write model.safetensors, or several files with their index; one shard at a time is in memory."""
     shards = list(_shards(tensors))
     if len(shards) == 1:
@@ -27,11 +27,11 @@ def save_shards(tensors: Mapping[str, Stored], folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
 
-def _save(tensors: Mapping[str, Stored], names: list[str], file: Path) -> None:
+def _save(tensors: Mapping[str, LazyTensor], names: list[str], file: Path) -> None:
     save_file({name: tensors[name].read().contiguous() for name in names}, file, {"format": "pt"})
 
 
-def _shards(tensors: Mapping[str, Stored]) -> Iterator[list[str]]:
+def _shards(tensors: Mapping[str, LazyTensor]) -> Iterator[list[str]]:
     shard: list[str] = []
     room = SHARD
     for name, tensor in tensors.items():
@@ -43,6 +43,6 @@ def _shards(tensors: Mapping[str, Stored]) -> Iterator[list[str]]:
     yield shard
 
 
-def _size(tensor: Stored) -> int:
+def _size(tensor: LazyTensor) -> int:
     dtype: torch.dtype = getattr(torch, tensor.dtype)
     return torch.Size(tensor.shape).numel() * dtype.itemsize

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from omnikit.contracts.types import Stored
+from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError
 
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
@@ -23,7 +23,7 @@ DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat1
 CODE = "{} is no torch file or holds more than tensors, so reading it could run code; save its state dict anew, as safetensors."
 
 
-def in_file(path: Path) -> dict[str, Stored]:
+def in_file(path: Path) -> dict[str, LazyTensor]:
     """Give name → tensor of a safetensors file, or of a torch file that holds one mapping.
 
     Raises:
@@ -32,7 +32,7 @@ def in_file(path: Path) -> dict[str, Stored]:
     return _safetensors(path) if path.suffix == ".safetensors" else mapping(torch_file(path), path)
 
 
-def in_folder(folder: Path, advice: str = "give the folder of a checkpoint") -> dict[str, Stored]:
+def in_folder(folder: Path, advice: str = "give the folder of a checkpoint") -> dict[str, LazyTensor]:
     """Give name → tensor of a folder as transformers writes it: model.safetensors or pytorch_model.bin, whole or in shards.
 
     Args:
@@ -44,7 +44,7 @@ def in_folder(folder: Path, advice: str = "give the folder of a checkpoint") -> 
     for stem, suffix in (("model", "safetensors"), ("pytorch_model", "bin")):
         single, index = folder / f"{stem}.{suffix}", folder / f"{stem}.{suffix}.index.json"
         if index.is_file():
-            found: dict[str, Stored] = {}
+            found: dict[str, LazyTensor] = {}
             for name in sorted(set(_shards(index))):
                 found |= in_file(folder / name)
             return found
@@ -77,19 +77,19 @@ def torch_file(path: Path) -> object:
         raise RunError(f"{path} is not a whole torch file ({type(error).__name__}); copy it again.") from error
 
 
-def mapping(found: object, path: Path) -> dict[str, Stored]:
+def mapping(found: object, path: Path) -> dict[str, LazyTensor]:
     """Give name → tensor of what a torch file held; raises RunError if it is no mapping of names to tensors."""
     if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
         raise RunError(f"{path} holds no mapping of names to tensors; save its state dict anew.")
     return {str(name): in_memory(str(name), path, tensor) for name, tensor in found.items()}
 
 
-def in_memory(name: str, path: Path, tensor: Tensor) -> Stored:
+def in_memory(name: str, path: Path, tensor: Tensor) -> LazyTensor:
     """Give a tensor that is there already as one that came from a file."""
-    return Stored(name, path, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), lambda: tensor)
+    return LazyTensor(name, path, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), lambda: tensor)
 
 
-def fill(module: nn.Module, found: Mapping[str, Stored], where: str, what: str, advice: str) -> None:
+def fill(module: nn.Module, found: Mapping[str, LazyTensor], where: str, what: str, advice: str) -> None:
     """Copy tensors into a module, strictly: each name of its state dict must be there in its shape, and no other.
 
     Args:
@@ -125,7 +125,7 @@ def read_json(path: Path) -> dict[str, object]:
     return found
 
 
-def _safetensors(path: Path) -> dict[str, Stored]:
+def _safetensors(path: Path) -> dict[str, LazyTensor]:
     if not path.is_file():
         raise RunError(f"{path} is missing; give the path of the file.")
     try:
@@ -136,7 +136,7 @@ def _safetensors(path: Path) -> dict[str, Stored]:
     for name in file.keys():  # type: ignore[no-untyped-call]  # noqa: SIM118 - safe_open is no mapping and has no types
         piece = file.get_slice(name)  # type: ignore[no-untyped-call]  # safetensors has no types
         dtype = piece.get_dtype()
-        found[name] = Stored(name, path, tuple(piece.get_shape()), DTYPES.get(dtype, dtype), partial(file.get_tensor, name))
+        found[name] = LazyTensor(name, path, tuple(piece.get_shape()), DTYPES.get(dtype, dtype), partial(file.get_tensor, name))
     return found
 
 

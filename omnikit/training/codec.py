@@ -25,25 +25,25 @@ from omnikit.contracts.protocols import Codec, Reader, TrainableCodec
 from omnikit.contracts.types import Part, Sample
 from omnikit.data.batch.signals import questions, spoken, waveform
 from omnikit.errors import DataError, RunError
-from omnikit.training.discriminators import Judge
+from omnikit.training.discriminators import GANLoss
 from omnikit.training.spectral_losses import MelLoss, ScaledMelLoss, STFTLoss
 
 UNCODED = 0.1  # share of the steps that pass the codes by, where the codec begins fresh (our measurements)
 REVIVAL = 50  # batches between two looks for codes that nobody draws
-HEARD = 120.0  # seconds of speech of each dataset that the finished codec is measured on
+MEASURED = 120.0  # seconds of speech of each dataset that the finished codec is measured on
 
 
 @dataclass
-class Cuts:
+class CodecBatch:
     """A batch of segments [B, N] of speech."""
 
     waves: Tensor
 
-    def mapped(self, change: Callable[[Tensor], Tensor]) -> Cuts:
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> CodecBatch:
         """Give the batch with its tensor changed."""
-        return Cuts(change(self.waves))
+        return CodecBatch(change(self.waves))
 
-    def pin_memory(self) -> Cuts:
+    def pin_memory(self) -> CodecBatch:
         """Give the batch in memory that a GPU copies from without waiting; a DataLoader asks for it by this name."""
         return self.mapped(lambda tensor: tensor.pin_memory())
 
@@ -70,7 +70,7 @@ def speech(readers: Mapping[str, Reader], rate: int, progress: Callable[[float],
     return found
 
 
-class Segments(IterableDataset[Cuts]):
+class CodecDataset(IterableDataset[CodecBatch]):
     """Passes of batches; a segment is cut anywhere in a wave, and every second of a dataset is as likely.
 
     Args:
@@ -93,10 +93,10 @@ class Segments(IterableDataset[Cuts]):
         """Give the batches of a pass."""
         return -(-len(self.rows) // self.batch_size)
 
-    def __iter__(self) -> Iterator[Cuts]:
+    def __iter__(self) -> Iterator[CodecBatch]:
         for _ in range(len(self)):
             drawn = torch.multinomial(self.weights, self.batch_size, replacement=True, generator=self.generator)
-            yield Cuts(torch.stack([self._cut(self.rows[index]) for index in drawn.tolist()]))
+            yield CodecBatch(torch.stack([self._cut(self.rows[index]) for index in drawn.tolist()]))
 
     def _cut(self, wave: Tensor) -> Tensor:
         start = int(torch.randint(max(len(wave) - self.length, 0) + 1, (), generator=self.generator))
@@ -128,14 +128,14 @@ class CodecLosses(nn.Module):
         self._codec = (codec,)  # in a tuple, so that it does not become a part of this module
         self.wanted, self.uncoded, self.batches = frozenset(wanted), uncoded, 0
         self.stft, self.mel = STFTLoss(), ScaledMelLoss(config.spec.sample_rate)
-        self.judge = Judge(wanted, config.discriminator_dim, lr) if self.wanted & Judge.losses else None
+        self.gan = GANLoss(wanted, config.discriminator_dim, lr) if self.wanted & GANLoss.losses else None
         self.generator = torch.Generator().manual_seed(seed)
         self.counts: Tensor | None = None  # [Q, codes] drawn since the last revival
         self.size = config.spec.cardinality
         self.extra = (*(f"usage_{name}" for name in codec.usage()), "perplexity", "revived",
-                      *(["discriminator"] if self.judge else []))
+                      *(["discriminator"] if self.gan else []))
 
-    def forward(self, cuts: Cuts) -> dict[str, Tensor]:
+    def forward(self, cuts: CodecBatch) -> dict[str, Tensor]:
         """Give each wanted loss, a scalar, and the other numbers without a gradient; without codes theirs are absent.
 
         Raises:
@@ -157,7 +157,7 @@ class CodecLosses(nn.Module):
     def _compared(self, made: Tensor, true: Tensor) -> dict[str, Tensor]:
         losses: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"waveform": F.l1_loss, "stft": self.stft, "mel": self.mel}
         found = {name: loss(made, true) for name, loss in losses.items() if name in self.wanted}
-        return found | (self.judge(made, true) if self.judge else {})
+        return found | (self.gan(made, true) if self.gan else {})
 
     def _check(self, losses: Mapping[str, Tensor]) -> None:
         if "codebook" in self.wanted and "codebook" not in losses:
@@ -193,7 +193,7 @@ def measured(codec: Codec, config: VocoderConfig, waves: Mapping[str, Sequence[T
              progress: Callable[[float], None]) -> dict[str, float]:
     """Give what a finished codec does to some speech: `mel_distance` (L1 of natural logarithms), `usage` (share of the codes
     that are drawn) and `perplexity`, for the first two minutes of each dataset."""
-    chosen = [wave for rows in waves.values() for wave in _first(rows, HEARD * config.spec.sample_rate)]
+    chosen = [wave for rows in waves.values() for wave in _first(rows, MEASURED * config.spec.sample_rate)]
     counts, distances = torch.zeros(config.spec.codebooks, config.spec.cardinality), []
     mel = MelLoss(config.spec.sample_rate)
     for index, wave in enumerate(chosen):

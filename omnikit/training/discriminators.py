@@ -20,7 +20,7 @@ BETAS = (0.8, 0.99)  # of the discriminators' AdamW: HiFi-GAN, section 3.1
 Heard = list[tuple[Tensor, list[Tensor]]]  # of each discriminator its scores [B, …] and its inner features
 
 
-class Adversary(nn.Module):
+class Discriminators(nn.Module):
     """Five discriminators that fold the wave at a period, and three that hear it at a scale.
 
     Args:
@@ -43,7 +43,7 @@ class Adversary(nn.Module):
         return heard
 
 
-class Judge(nn.Module):
+class GANLoss(nn.Module):
     """Discriminators that learn from each batch before those who make its waves do; their optimizer is stepped here.
 
     Args:
@@ -57,21 +57,21 @@ class Judge(nn.Module):
     def __init__(self, wanted: Collection[str], dim: int, lr: float) -> None:
         super().__init__()
         self.wanted = self.losses & set(wanted)
-        self.adversary = Adversary(dim)
-        self.optimizer = torch.optim.AdamW(self.adversary.parameters(), lr, betas=BETAS)
+        self.discriminators = Discriminators(dim)
+        self.optimizer = torch.optim.AdamW(self.discriminators.parameters(), lr, betas=BETAS)
 
     def forward(self, made: Tensor, true: Tensor) -> dict[str, Tensor]:
         """Waves [B, N] to each wanted loss, and to the discriminators' own as `discriminator`, without a gradient."""
-        self.adversary.requires_grad_(True)
-        judgement = judgement_loss(self.adversary(true), self.adversary(made.detach()))
+        self.discriminators.requires_grad_(True)
+        loss = discriminator_loss(self.discriminators(true), self.discriminators(made.detach()))
         if torch.is_grad_enabled():
             self.optimizer.zero_grad()
-            torch.autograd.backward(judgement)
+            torch.autograd.backward(loss)
             self.optimizer.step()
-        self.adversary.requires_grad_(False)
-        heard, wanted = self.adversary(made), self.adversary(true)
-        losses = {"adversarial": adversarial_loss(heard), "feature_matching": matching_loss(wanted, heard)}
-        return {name: losses[name] for name in losses if name in self.wanted} | {"discriminator": judgement.detach()}
+        self.discriminators.requires_grad_(False)
+        heard, wanted = self.discriminators(made), self.discriminators(true)
+        losses = {"adversarial": adversarial_loss(heard), "feature_matching": feature_matching_loss(wanted, heard)}
+        return {name: losses[name] for name in losses if name in self.wanted} | {"discriminator": loss.detach()}
 
 
 class PeriodDiscriminator(nn.Module):
@@ -110,7 +110,7 @@ class ScaleDiscriminator(nn.Module):
         return _listen(self.layers, self.last, x)
 
 
-def judgement_loss(true: Heard, made: Heard) -> Tensor:
+def discriminator_loss(true: Heard, made: Heard) -> Tensor:
     """What discriminators learn by: true waves score 1, made ones 0; least squares, summed over them."""
     return torch.stack([(1 - t).square().mean() + m.square().mean() for (t, _), (m, _) in zip(true, made, strict=True)]).sum()
 
@@ -120,7 +120,7 @@ def adversarial_loss(made: Heard) -> Tensor:
     return torch.stack([(1 - scores).square().mean() for scores, _ in made]).sum()
 
 
-def matching_loss(true: Heard, made: Heard) -> Tensor:
+def feature_matching_loss(true: Heard, made: Heard) -> Tensor:
     """L1 between the discriminators' features of true and made waves, averaged in a layer, summed over layers."""
     pairs = [pair for (_, wanted), (_, found) in zip(true, made, strict=True) for pair in zip(wanted, found, strict=True)]
     return torch.stack([F.l1_loss(found, wanted.detach()) for wanted, found in pairs]).sum()

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from omnikit.contracts.types import Stored
+from omnikit.contracts.types import LazyTensor
 from omnikit.data.text.vocabulary import Extension
 from omnikit.errors import ConfigError, RunError
 from omnikit.store.files import atomic_folder
@@ -65,7 +65,7 @@ def _write_model(folder: Path, extension: Extension, out: Path, rows: int | None
     return rows
 
 
-def _check(folder: Path, before: object, tables: dict[str, Stored], extension: Extension) -> None:
+def _check(folder: Path, before: object, tables: dict[str, LazyTensor], extension: Extension) -> None:
     if not isinstance(before, int):
         raise RunError(f"{folder / 'config.json'} says no vocab_size, so its matrices cannot grow; give the folder of a causal"
                        " language model.")
@@ -81,7 +81,7 @@ def _check(folder: Path, before: object, tables: dict[str, Stored], extension: E
                        " tokenizer that belongs to the checkpoint.")
 
 
-def _grown(table: Stored, extension: Extension, rows: int) -> Callable[[], Tensor]:
+def _grown(table: LazyTensor, extension: Extension, rows: int) -> Callable[[], Tensor]:
     def read() -> Tensor:
         old = table.read()
         new = old.new_empty(rows, *old.shape[1:])
@@ -99,7 +99,7 @@ def _mean(table: Tensor, ids: Sequence[int]) -> Tensor:
     return table[torch.tensor(list(ids))].float().mean(0).to(table.dtype)
 
 
-def _write_shards(tensors: dict[str, Stored], out: Path, progress: Callable[[float], None]) -> None:
+def _write_shards(tensors: dict[str, LazyTensor], out: Path, progress: Callable[[float], None]) -> None:
     """Write as many files as there were, with an index if there is more than one."""
     total, done = sum(map(size, tensors.values())), 0
 

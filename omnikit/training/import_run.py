@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from omnikit.paths import carried
+from omnikit.paths import with_run_tokenizer
 from omnikit.plan.plan import make
 from omnikit.recipe.presets import read_mapping
 from omnikit.recipe.recipe import parse
@@ -30,6 +30,6 @@ def start_run(tree: Mapping[str, object], out: Path) -> list[tuple[str, ...]]:
         values["backbone"]["tokenizer"] = str((out / "tokenizer" / file).absolute())
         text = yaml.safe_dump({**values, "run": None}, sort_keys=False, allow_unicode=True)
         (partial / "config.yaml").write_text(f"# Made by omnikit import; go on with omnikit train <this folder>.\n{text}")
-        plan = make(parse(carried(read_mapping(partial / "config.yaml"), partial), out.name))
+        plan = make(parse(with_run_tokenizer(read_mapping(partial / "config.yaml"), partial), out.name))
         run_stages(plan, partial, text)
-        return [row for stage in plan.stages for row in rows_of(partial / stage / "lock.json")]
+        return [row for stage in plan.stages for row in rows_of(partial / stage / "manifest.json")]

@@ -18,9 +18,9 @@ from omnikit.errors import DataError, RunError
 from omnikit.model import OmniModel
 from omnikit.plan.plan import StagePlan
 from omnikit.store.files import disk_errors
-from omnikit.training.codec import CodecLosses, Cuts
+from omnikit.training.codec import CodecBatch, CodecLosses
 from omnikit.training.optimizers import optimizer, rate
-from omnikit.training.vocoder import Takes, VocoderLosses
+from omnikit.training.vocoder import VocoderBatch, VocoderLosses
 
 
 class Training(L.LightningModule):
@@ -48,7 +48,7 @@ class Training(L.LightningModule):
         self.past: Sequence[str] = ()  # rows of the last batch that did not
         self.metrics = Metrics(metrics, (*self.weights, *(vocoding.extra if vocoding else ())), stage.name)
 
-    def training_step(self, batch: Batch | Takes | Cuts, index: int) -> Tensor | None:
+    def training_step(self, batch: Batch | VocoderBatch | CodecBatch, index: int) -> Tensor | None:
         """Give the weighted sum of the losses; None, which skips the step, if the batch has a target for none of them, or
         if no trained part had a share in them: rows of text teach nothing to a projector of audio."""
         if isinstance(batch, Batch):
@@ -66,7 +66,7 @@ class Training(L.LightningModule):
             self.past = batch.ids
         return None
 
-    def on_train_batch_end(self, outputs: object, batch: Batch | Takes | Cuts, index: int) -> None:
+    def on_train_batch_end(self, outputs: object, batch: Batch | VocoderBatch | CodecBatch, index: int) -> None:
         step = self.global_step
         due = step % self.stage.stage.trainer.log_every == 0 or step == self.trainer.max_steps
         if due and step > self.metrics.step and self.global_rank == 0:
@@ -87,8 +87,8 @@ class Training(L.LightningModule):
         schedule = LambdaLR(moves, lambda step: rate(step, steps, optim))
         return {"optimizer": moves, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def transfer_batch_to_device(self, batch: Batch | Takes | Cuts, device: torch.device,
-                                 dataloader_idx: int) -> Batch | Takes | Cuts:
+    def transfer_batch_to_device(self, batch: Batch | VocoderBatch | CodecBatch, device: torch.device,
+                                 dataloader_idx: int) -> Batch | VocoderBatch | CodecBatch:
         if isinstance(batch, Batch):
             return moved(batch, device)
         return batch.mapped(lambda tensor: tensor.to(device, non_blocking=True))

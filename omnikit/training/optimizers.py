@@ -16,7 +16,7 @@ from omnikit.recipe.recipe import Optim
 Group = dict[str, Any]  # as torch's optimizers take it
 
 
-class Together(Optimizer):
+class CombinedOptimizer(Optimizer):
     """Optimizers of different weights that step as one; a schedule changes the rates of all."""
 
     def __init__(self, *optimizers: Optimizer) -> None:
@@ -60,7 +60,7 @@ def optimizer(model: OmniModel, stage: StagePlan, *, fused: bool) -> Optimizer:
     for group in orthogonal:
         group["lr"] = optim.muon * group["lr"] / optim.lr
     by_rest = [AdamW(rest, lr=optim.lr, betas=betas, fused=fused)] if rest else []
-    return Together(Muon(orthogonal, lr=optim.muon), *by_rest)
+    return CombinedOptimizer(Muon(orthogonal, lr=optim.muon), *by_rest)
 
 
 def matrices(part: nn.Module) -> list[Tensor]:

@@ -26,8 +26,8 @@ from omnikit.data.batch.codes import Codes
 from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.labels import check_supervised
 from omnikit.data.batch.lengths import Lengths
-from omnikit.data.batch.packing import PackedCollator, PackedSamples, Packs
-from omnikit.data.batch.samplers import Buckets, Mixture, Shares, loader
+from omnikit.data.batch.packing import PackedCollator, PackedSamples, PackingSampler
+from omnikit.data.batch.samplers import LengthBucketSampler, MixtureDataset, MixtureSampler, loader
 from omnikit.data.batch.signals import spoken, waveform
 from omnikit.errors import DataError, OmnikitError, RunError
 from omnikit.model import OmniModel
@@ -42,13 +42,13 @@ from omnikit.training import codec
 from omnikit.training.freeze import check_unmoved, freeze, full_precision
 from omnikit.training.module import Training
 from omnikit.training.progress import Bar
-from omnikit.training.vocoder import Segments, Takes, VocoderLosses, label
+from omnikit.training.vocoder import VocoderBatch, VocoderDataset, VocoderLosses, label
 
 Loader = DataLoader[Sample] | DataLoader[list[Sample]]  # by what a dataset gives; what comes out are batches
 
 
 @dataclass(frozen=True)
-class Row:
+class StageResult:
     """One line of the table of stages; `numbers` are the last losses, or what a fit reports."""
 
     stage: str
@@ -59,7 +59,7 @@ class Row:
     skipped: bool = False
 
 
-def train(plan: Plan, config_yaml: str) -> tuple[Path, list[Row]]:
+def train(plan: Plan, config_yaml: str) -> tuple[Path, list[StageResult]]:
     """Run every stage that is not done, in the recipe's run folder, and link it as the latest.
 
     Returns:
@@ -77,7 +77,7 @@ def train(plan: Plan, config_yaml: str) -> tuple[Path, list[Row]]:
     return folder, rows
 
 
-def run_stages(plan: Plan, folder: Path, config_yaml: str) -> list[Row]:
+def run_stages(plan: Plan, folder: Path, config_yaml: str) -> list[StageResult]:
     """Run the stages of a plan in a folder; a stage that is done, with unchanged settings, data and parents, is skipped.
 
     Raises:
@@ -90,7 +90,7 @@ def run_stages(plan: Plan, folder: Path, config_yaml: str) -> list[Row]:
         stale = is_done(folder, plan, name) and (
             manifest.is_stale(folder, plan, stage, data_now) or imports.is_stale(folder, stage))
         if is_done(folder, plan, name) and not stale:
-            rows.append(Row(name, stage.trained, 0, 0.0, skipped=True))
+            rows.append(StageResult(name, stage.trained, 0, 0.0, skipped=True))
             continue
         partial = folder / f".{name}.partial"
         try:
@@ -132,7 +132,7 @@ def load_parts(model: OmniModel, origins: dict[str, str], folder: Path) -> None:
         checkpoint.check_frozen(folder / name / WEIGHTS, fresh, set(fresh) - set(model.plan.stages[name].origins))
 
 
-def _run(plan: Plan, stage: StagePlan, folder: Path, partial: Path) -> Row:
+def _run(plan: Plan, stage: StagePlan, folder: Path, partial: Path) -> StageResult:
     if stage.stage.objective == "import":
         return _import(plan, stage, partial)
     start = time.monotonic()
@@ -153,20 +153,21 @@ def _run(plan: Plan, stage: StagePlan, folder: Path, partial: Path) -> Row:
     before, after = (manifest.recorded(stage, folder, found) for found in (before, after))
     frozen = {part: digest for part, digest in after.items() if part not in stage.trained}
     checkpoint.save(partial / WEIGHTS, {p: m for p, m in model.parts().items() if p in stage.trained}, frozen)
-    row = Row(stage.name, stage.trained, steps, time.monotonic() - start, numbers)
-    manifest.write(partial / "lock.json", plan, {
+    row = StageResult(stage.name, stage.trained, steps, time.monotonic() - start, numbers)
+    manifest.write(partial / "manifest.json", plan, {
         "stage": stage.name, "stage_seed": seed, "origins": stage.origins, "steps": steps, "seconds": round(row.seconds, 1),
         "part_files": manifest.part_files(plan, stage), "weights_before": before, "weights_after": after, "numbers": numbers,
         "data": {name: manifest.data_fingerprint(reader) for name, reader in readers.items()}})
     return row
 
 
-def _import(plan: Plan, stage: StagePlan, partial: Path) -> Row:
+def _import(plan: Plan, stage: StagePlan, partial: Path) -> StageResult:
     start = time.monotonic()
     entries, after = imports.take(plan, stage, partial / WEIGHTS)
-    taken, fresh, odd, _ = map(sum, zip(*(entry.numbers for entry in entries), strict=True))
-    row = Row(stage.name, stage.trained, 0, time.monotonic() - start, {"from files": taken, "fresh": fresh, "left over": odd})
-    manifest.write(partial / "lock.json", plan, {
+    taken, fresh, unexpected, _ = map(sum, zip(*(entry.numbers for entry in entries), strict=True))
+    row = StageResult(stage.name, stage.trained, 0, time.monotonic() - start,
+                      {"from files": taken, "fresh": fresh, "left over": unexpected})
+    manifest.write(partial / "manifest.json", plan, {
         "stage": stage.name, "origins": {}, "seconds": round(row.seconds, 1), "weights_before": {}, "weights_after": after,
         "ledger": as_record(entries), "files": imports.facts(imports.source_of(stage)), "data": {}})
     return row
@@ -176,17 +177,18 @@ def _fit_heads(plan: Plan, stage: StagePlan, model: OmniModel, readers: dict[str
                seed: int) -> tuple[int, dict[str, float]]:
     trainer = lightning(stage, partial, [Bar(stage.name)])
     module = Training(model, stage, partial / "metrics.csv")
-    _fit(trainer, module, batches(stage, Mixture(readers, plan.pictures), collator(plan, stage, model), seed))
+    _fit(trainer, module, batches(stage, MixtureDataset(readers, plan.image_spec), collator(plan, stage, model), seed))
     return trainer.global_step, module.metrics.last
 
 
-def batches(stage: StagePlan, mixture: Mixture, collate: Collator, seed: int) -> Loader:
+def batches(stage: StagePlan, mixture: MixtureDataset, collate: Collator, seed: int) -> Loader:
     """Give the loader of a stage: batches of rows of similar length, or of packed rows where the stage packs."""
     run = stage.stage.trainer
     if run.pack is None:
-        buckets = Buckets(mixture, stage.stage.data, run.batch_size, seed, window=run.window)
-        return loader(mixture, buckets, collate, run.workers)
-    packs = Packs(mixture, Shares(mixture, stage.stage.data, seed), Lengths(collate), batch_size=run.batch_size, pack=run.pack,
+        sampler = LengthBucketSampler(mixture, stage.stage.data, run.batch_size, seed, window=run.window)
+        return loader(mixture, sampler, collate, run.workers)
+    packs = PackingSampler(mixture, MixtureSampler(mixture, stage.stage.data, seed), Lengths(collate),
+                           batch_size=run.batch_size, pack=run.pack,
                   passes=run.max_epochs)
     if run.max_epochs is not None:
         with progress(f"{stage.name}: lengths") as report:
@@ -197,11 +199,11 @@ def batches(stage: StagePlan, mixture: Mixture, collate: Collator, seed: int) ->
 def _fit_vocoder(plan: Plan, stage: StagePlan, model: OmniModel, readers: dict[str, Reader], partial: Path,
                  seed: int) -> tuple[int, dict[str, float]]:
     run, branch = stage.stage.trainer, stage.trained[0].partition(".")[0]
-    outlet = plan.outputs[branch]
-    codec, units = cast(VocoderConfig, outlet.codec), cast(CodecConfig, outlet.units)  # the plan lets `vocoder` train such only
+    output = plan.outputs[branch]
+    codec, units = cast(VocoderConfig, output.codec), cast(CodecConfig, output.units)  # the plan lets `vocoder` train such only
     with progress(f"{stage.name}: labels") as report:
         speech = label(readers, model.units(branch), codec, report, sample_rate=units.spec.sample_rate)
-    segments = Segments(speech, stage.stage.data, run.batch_size, codec.segment, seed)
+    segments = VocoderDataset(speech, stage.stage.data, run.batch_size, codec.segment, seed)
     losses = VocoderLosses(cast(Vocoder, model.codec(branch)), stage.stage.loss, codec, stage.stage.optim.lr)
     trainer = lightning(stage, partial, [Bar(stage.name)])
     module = Training(model, stage, partial / "metrics.csv", losses)
@@ -216,7 +218,7 @@ def _fit_codec(plan: Plan, stage: StagePlan, model: OmniModel, readers: dict[str
     with progress(f"{stage.name}: speech") as report:
         waves = codec.speech(readers, config.spec.sample_rate, report)
     length = int(config.segment * config.spec.sample_rate / config.spec.rate)
-    cuts = codec.Segments(waves, stage.stage.data, run.batch_size, length, seed)
+    cuts = codec.CodecDataset(waves, stage.stage.data, run.batch_size, length, seed)
     batches = run.max_steps * run.accumulate if run.max_steps else (run.max_epochs or 1) * len(cuts)
     fresh = part not in stage.origins and getattr(config, "weights", None) is None
     losses = codec.CodecLosses(learner, stage.stage.loss, config, lr=stage.stage.optim.lr,
@@ -242,7 +244,8 @@ def lightning(stage: StagePlan, folder: Path, callbacks: list[L.Callback]) -> L.
         num_sanity_val_steps=0, default_root_dir=folder)
 
 
-def _fit(trainer: L.Trainer, module: Training, batches: Loader | DataLoader[Takes] | DataLoader[codec.Cuts]) -> None:
+def _fit(trainer: L.Trainer, module: Training,
+         batches: Loader | DataLoader[VocoderBatch] | DataLoader[codec.CodecBatch]) -> None:
     """Fit, and give interruptions and mistakes in the data back as they were raised."""
     interrupt = signal.getsignal(signal.SIGINT)
     try:
@@ -272,9 +275,10 @@ def _fit_units(plan: Plan, stage: StagePlan, model: OmniModel, readers: dict[str
 
 def collator(plan: Plan, stage: StagePlan, model: OmniModel) -> Collator:
     """Give the collator of a stage: its losses' targets, with codes from the model's own codec where it encodes."""
-    outlets = {name: plan.outputs[name] for name in stage.stage.loss}
-    return Collator(plan, list(outlets), {
-        name: Codes(model.units(name), outlet.maker.spec.sample_rate) for name, outlet in outlets.items() if outlet.maker})
+    outputs = {name: plan.outputs[name] for name in stage.stage.loss}
+    return Collator(plan, list(outputs), {
+        name: Codes(model.units(name), output.code_source.spec.sample_rate) for name, output in outputs.items()
+        if output.code_source})
 
 
 def _replace(partial: Path, final: Path) -> None:

@@ -22,14 +22,14 @@ from omnikit.contracts.configs import VocoderConfig
 from omnikit.contracts.protocols import Codec, LabellingCodec, Reader, Vocoder
 from omnikit.data.batch.signals import spoken, waveform
 from omnikit.errors import DataError, RunError
-from omnikit.training.discriminators import Judge
+from omnikit.training.discriminators import GANLoss
 from omnikit.training.spectral_losses import MelLoss, STFTLoss
 
 MOST_SILENCE = 1024  # frames behind a short utterance; a codec that gives no labels for so many gives none at all
 
 
 @dataclass(frozen=True)
-class Utterance:
+class LabelledSpeech:
     """Speech cut to whole frames: its codes [T], one per frame, and its wave [T x samples of a frame]."""
 
     labels: Tensor
@@ -37,7 +37,7 @@ class Utterance:
 
 
 @dataclass
-class Takes:
+class VocoderBatch:
     """A batch of segments, and the whole utterances that they were cut from.
 
     Args:
@@ -52,17 +52,17 @@ class Takes:
     merged: Tensor
     frames: Tensor
 
-    def mapped(self, change: Callable[[Tensor], Tensor]) -> Takes:
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> VocoderBatch:
         """Give the batch with every tensor changed."""
-        return Takes(change(self.labels), change(self.waves), change(self.merged), change(self.frames))
+        return VocoderBatch(change(self.labels), change(self.waves), change(self.merged), change(self.frames))
 
-    def pin_memory(self) -> Takes:
+    def pin_memory(self) -> VocoderBatch:
         """Give the batch in memory that a GPU copies from without waiting; a DataLoader asks for it by this name."""
         return self.mapped(lambda tensor: tensor.pin_memory())
 
 
 def label(readers: Mapping[str, Reader], codec: Codec, config: VocoderConfig,
-          progress: Callable[[float], None], *, sample_rate: int) -> dict[str, list[Utterance]]:
+          progress: Callable[[float], None], *, sample_rate: int) -> dict[str, list[LabelledSpeech]]:
     """Label each different spoken answer of each dataset; one shorter than a segment ends in silence.
 
     Args:
@@ -80,7 +80,7 @@ def label(readers: Mapping[str, Reader], codec: Codec, config: VocoderConfig,
                        " vocoder can learn from it; pick other units.")
     labelling, found, done = cast(LabellingCodec, codec), {}, 0
     for name, reader in readers.items():
-        rows: dict[bytes, Utterance] = {}
+        rows: dict[bytes, LabelledSpeech] = {}
         for index in range(len(reader)):
             sample = reader[index]
             for part in spoken(sample):
@@ -110,12 +110,12 @@ def _labels(wave: Tensor, codec: LabellingCodec, config: VocoderConfig, sample_r
                    f" a segment of the vocoder needs {config.segment}; pick other units.")
 
 
-def _utterance(labels: Tensor, wave: Tensor, config: VocoderConfig) -> Utterance:
+def _utterance(labels: Tensor, wave: Tensor, config: VocoderConfig) -> LabelledSpeech:
     samples = len(labels) * int(config.spec.sample_rate / config.spec.rate)
-    return Utterance(labels, F.pad(wave, (0, max(0, samples - len(wave))))[:samples])
+    return LabelledSpeech(labels, F.pad(wave, (0, max(0, samples - len(wave))))[:samples])
 
 
-class Segments(IterableDataset[Takes]):
+class VocoderDataset(IterableDataset[VocoderBatch]):
     """Passes of batches; a segment is cut at a random frame of an utterance, and every second of speech is as likely.
 
     Args:
@@ -126,7 +126,8 @@ class Segments(IterableDataset[Takes]):
         seed: decides which; the same seed gives the same batches.
     """
 
-    def __init__(self, speech: Mapping[str, Sequence[Utterance]], shares: Mapping[str, float], batch_size: int, segment: int,
+    def __init__(self, speech: Mapping[str, Sequence[LabelledSpeech]], shares: Mapping[str, float], batch_size: int,
+                 segment: int,
                  seed: int) -> None:
         self.rows = [row for name in shares for row in speech[name]]
         frames = {name: sum(len(row.labels) for row in speech[name]) for name in shares}
@@ -138,18 +139,18 @@ class Segments(IterableDataset[Takes]):
         """Give the batches of a pass."""
         return -(-len(self.rows) // self.batch_size)
 
-    def __iter__(self) -> Iterator[Takes]:
+    def __iter__(self) -> Iterator[VocoderBatch]:
         for _ in range(len(self)):
             drawn = torch.multinomial(self.weights, self.batch_size, replacement=True, generator=self.generator)
             yield self._takes([self.rows[index] for index in drawn.tolist()])
 
-    def _takes(self, rows: Sequence[Utterance]) -> Takes:
+    def _takes(self, rows: Sequence[LabelledSpeech]) -> VocoderBatch:
         labels, waves = zip(*(self._cut(row) for row in rows), strict=True)
         runs = [torch.unique_consecutive(row.labels, return_counts=True) for row in rows]
         merged, frames = (pad_sequence(list(column), batch_first=True) for column in zip(*runs, strict=True))
-        return Takes(torch.stack(labels), torch.stack(waves), merged, frames)
+        return VocoderBatch(torch.stack(labels), torch.stack(waves), merged, frames)
 
-    def _cut(self, row: Utterance) -> tuple[Tensor, Tensor]:
+    def _cut(self, row: LabelledSpeech) -> tuple[Tensor, Tensor]:
         start = int(torch.randint(len(row.labels) - self.segment + 1, (), generator=self.generator))
         hop = len(row.wave) // len(row.labels)
         return row.labels[start:start + self.segment], row.wave[start * hop:(start + self.segment) * hop]
@@ -173,17 +174,17 @@ class VocoderLosses(nn.Module):
         self._vocoder = (vocoder,)  # in a tuple, so that it does not become a part of this module
         self.wanted = frozenset(wanted)
         self.stft, self.mel = STFTLoss(), MelLoss(config.spec.sample_rate)
-        self.judge = Judge(wanted, config.discriminator_dim, lr) if self.wanted & Judge.losses else None
-        self.extra = ("discriminator",) if self.judge else ()
+        self.gan = GANLoss(wanted, config.discriminator_dim, lr) if self.wanted & GANLoss.losses else None
+        self.extra = ("discriminator",) if self.gan else ()
 
-    def forward(self, takes: Takes) -> dict[str, Tensor]:
+    def forward(self, batch: VocoderBatch) -> dict[str, Tensor]:
         """Give each wanted loss, a scalar; and `discriminator`, without a gradient, where there are some."""
         vocoder = self._vocoder[0]
-        made: Tensor = vocoder.generate(takes.labels).float()
+        made: Tensor = vocoder.generate(batch.labels).float()
         losses = {"stft": self.stft, "mel": self.mel}
-        found = {name: loss(made, takes.waves) for name, loss in losses.items() if name in self.wanted}
+        found = {name: loss(made, batch.waves) for name, loss in losses.items() if name in self.wanted}
         if "duration" in self.wanted:
-            valid = takes.frames > 0
-            error = vocoder.log_durations(takes.merged, valid).float() - (takes.frames + 1).log()
+            valid = batch.frames > 0
+            error = vocoder.log_durations(batch.merged, valid).float() - (batch.frames + 1).log()
             found["duration"] = error[valid].square().mean()
-        return found | (self.judge(made, takes.waves) if self.judge else {})
+        return found | (self.gan(made, batch.waves) if self.gan else {})

@@ -53,9 +53,9 @@ def row(**changes: object) -> str:
 
 
 def shown(**changes: object) -> str:
-    """Give a file of VITA's with one row that shows a picture."""
+    """Give a file of VITA's with one row that shows an image."""
     turns = [{"from": "human", "value": "<image>"}, {"from": "gpt", "value": "two"}]
-    return json.dumps([{"id": "a", "set": "pictures", "image": "a.png", "conversations": turns, **changes}])
+    return json.dumps([{"id": "a", "set": "images", "image": "a.png", "conversations": turns, **changes}])
 
 
 MUTE = json.dumps({"messages": [{"role": "user", "content": "two"}, {"role": "assistant", "content": "two"}]}) + "\n"
@@ -177,7 +177,7 @@ TABLE = [
     Broken("missing file", "chat run --audio none.wav", "none.wav does not exist", "an audio file should be there"),
     Broken("missing file", "chat nothing --text two", "nothing is no run", "train first"),
     Broken("missing file", "chat run --text two --out no/a.wav", "--out is no/a.wav", "make it first"),
-    Broken("missing file", "show small.yaml --picture no/a.svg", "--picture is no/a.svg", "choose another file"),
+    Broken("missing file", "show small.yaml --image no/a.svg", "--image is no/a.svg", "choose another file"),
     Broken("bad YAML", CHECK, "small.yaml, line ", "mend the file", (("stages:\n", "stages: [\n"),)),
     Broken("bad YAML", "check words.yaml", "words.yaml is not a mapping", "mend the file", files={"words.yaml": "only words\n"}),
     Broken("bad YAML", "check binary.yaml", "binary.yaml is not YAML", "mend the file", files={"binary.yaml": b"\xff\xfe\x00"}),
@@ -190,16 +190,16 @@ TABLE = [
     Broken("broken wav", "chat run --audio nan.wav", "nan.wav holds values that are no numbers", "write it again",
            files={"nan.wav": wav(struct.pack("<4f", 0.0, float("nan"), 0.1, 0.2) * 100, 1600, bits=32, code=3)}),
     Broken("broken wav", DEEP, "cut.wav is cut short", "write or copy it again", files={"cut.wav": wav(bytes(16000), 32000), "rows.jsonl": row(path="cut.wav")}),
-    Broken("broken picture", "chat run --image none.png", "none.png does not exist", "a picture should be there"),
-    Broken("broken picture", "chat run --image words.png", "words.png is not a readable picture", "must be one that Pillow knows", files={"words.png": "These are words."}),
-    Broken("broken picture", "chat run --image empty.png", "empty.png is not a readable picture", "must be one that Pillow knows", files={"empty.png": b""}),
-    Broken("broken picture", "chat run --image cut.png", "cut.png is a damaged picture", "write or copy it again", files={"cut.png": png(64, 64)[:60]}),
-    Broken("broken picture", "chat run --image no_width.png", "no_width.png is ", "picture", files={"no_width.png": png(0, 64)}),
-    Broken("broken picture", "chat run --image huge.png", "huge.png has more than 89,478,485 pixels", "make it smaller", files={"huge.png": png(40000, 40000)}),
-    Broken("broken picture", "train text.yaml run=other", "Row 1: ", "is not a readable picture", files={"rows.jsonl": row(type="image", path="good.wav", text=None)}),
-    Broken("broken film", "chat run --video none.mp4", "none.mp4 does not exist", "a film should be there"),
-    Broken("broken film", "chat run --video words.mp4", "words.mp4 is not a readable film", "must be one that FFmpeg knows", files={"words.mp4": "These are words."}),
-    Broken("broken film", "chat run --video good.wav", "good.wav holds no pictures", "give its sound as audio instead"),
+    Broken("broken image", "chat run --image none.png", "none.png does not exist", "an image should be there"),
+    Broken("broken image", "chat run --image words.png", "words.png is not a readable image", "must be one that Pillow knows", files={"words.png": "These are words."}),
+    Broken("broken image", "chat run --image empty.png", "empty.png is not a readable image", "must be one that Pillow knows", files={"empty.png": b""}),
+    Broken("broken image", "chat run --image cut.png", "cut.png is a damaged image", "write or copy it again", files={"cut.png": png(64, 64)[:60]}),
+    Broken("broken image", "chat run --image no_width.png", "no_width.png is ", "image", files={"no_width.png": png(0, 64)}),
+    Broken("broken image", "chat run --image huge.png", "huge.png has more than 89,478,485 pixels", "make it smaller", files={"huge.png": png(40000, 40000)}),
+    Broken("broken image", "train text.yaml run=other", "Row 1: ", "is not a readable image", files={"rows.jsonl": row(type="image", path="good.wav", text=None)}),
+    Broken("broken video", "chat run --video none.mp4", "none.mp4 does not exist", "a video should be there"),
+    Broken("broken video", "chat run --video words.mp4", "words.mp4 is not a readable video", "must be one that FFmpeg knows", files={"words.mp4": "These are words."}),
+    Broken("broken video", "chat run --video good.wav", "good.wav holds no images", "give its sound as audio instead"),
     Broken("broken row", DEEP, "rows.jsonl is empty", "must hold at least one row", files={"rows.jsonl": ""}),
     Broken("broken row", DEEP, "rows.jsonl, line 2 is not JSON", "one object in one line", files={"rows.jsonl": row() + '{"messages": [\n'}),
     Broken("broken row", DEEP, "rows.jsonl, line 1: messages is", "a list of at least one message", files={"rows.jsonl": '{"id": "a"}\n'}),
@@ -214,7 +214,7 @@ TABLE = [
     Broken("broken checkpoint", CHAT, "was not written by omnikit", "its header does not say", damage=foreign),
     Broken("broken checkpoint", CHAT, "weights.safetensors is missing", "train its stage first", damage=remove(WEIGHTS)),
     Broken("broken checkpoint", CHAT, "Stage understand of", "finish it with omnikit train", damage=remove("run/understand/done")),
-    Broken("broken checkpoint", CHAT, "lock.json cannot be read", "train the stage again", damage=write("run/understand/lock.json", '{"recipe": ')),
+    Broken("broken checkpoint", CHAT, "manifest.json cannot be read", "train the stage again", damage=write("run/understand/manifest.json", '{"recipe": ')),
     Broken("broken checkpoint", CHAT, "config.yaml, line 1, is not YAML", "mend the file", damage=write("run/understand/config.yaml", "stages: [")),
     Broken("code", f"{CHECK} +audio.encoder._target_={TRAP}", f"override '+audio.encoder._target_={TRAP}' is refused", "pick an installed component"),
     Broken("code", f"train text.yaml +hydra.callbacks.x._target_={TRAP}", "is refused", "pick an installed component"),
@@ -265,7 +265,7 @@ TABLE = [
     Broken("data check", "data check small.yaml --report none/bad.json", "there is no folder none", "choose another file"),
     Broken("VITA's JSON", VITA, "rows.json is not a whole JSON list: row 1, which begins in line 1", "copy the file again",
            files={"rows.json": '[{"id": "a", "conversations": []}, {"id": "b'}),
-    Broken("VITA's JSON", VITA, "row 0 (a): set is 'pictures', but `folders` knows none", "add it there", files={"rows.json": shown()}),
+    Broken("VITA's JSON", VITA, "row 0 (a): set is 'images', but `folders` knows none", "add it there", files={"rows.json": shown()}),
     Broken("VITA's JSON", VITA, "row 0 (a): there are 1 <image> in the questions, but 0 files in image", "write one for each file",
            files={"rows.json": shown(image=[])}),
     Broken("data build", "data build spoken_questions source=rows.jsonl out=new share=2", "share is 2", "a share is between 0 and 1"),

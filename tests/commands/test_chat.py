@@ -175,7 +175,7 @@ def test_score_is_printed_as_a_table(run: str, monkeypatch: pytest.MonkeyPatch, 
     ("a.PNG  b.jpg what differs?", Asked(text="what differs?", image=["a.PNG", "b.jpg"])),
     ("a.mp4 q.wav", Asked(audio="q.wav", video=["a.mp4"])),
     ("what is in a.png?", Asked(text="what is in a.png?")),
-], ids=["words", "pictures", "film and sound", "no path"])
+], ids=["words", "images", "video and sound", "no path"])
 def test_a_line_is_taken_apart(line: str, asked: Asked) -> None:
     assert _read(line) == asked
 

@@ -8,8 +8,8 @@ import pytest
 import soundfile
 
 from omnikit.cli import main
-from omnikit.data.media.image import save_picture
-from omnikit.data.media.video import save_film
+from omnikit.data.media.image import save_image
+from omnikit.data.media.video import save_video
 
 RECIPE = """\
 # @package _global_
@@ -26,7 +26,7 @@ defaults:
   - /data/said: messages_jsonl
   - _self_
 data:
-  shown: {path: rows.json, folders: {pictures: pictures, films: films}, audio: sound}
+  shown: {path: rows.json, folders: {images: images, videos: videos}, audio: sound}
   said: {path: rows.jsonl}
 backbone: {context: 512}
 stages:
@@ -44,7 +44,7 @@ def turns(*texts: str) -> list[dict[str, str]]:
 
 def seen(name: str, **changes: object) -> dict[str, object]:
     asked = turns("<image>\nWhat?", "a cat")
-    return {"set": "pictures", "id": name, "image": "a.png", "conversations": asked, **changes}
+    return {"set": "images", "id": name, "image": "a.png", "conversations": asked, **changes}
 
 
 def heard(name: str, file: str, **changes: object) -> dict[str, object]:
@@ -52,27 +52,27 @@ def heard(name: str, file: str, **changes: object) -> dict[str, object]:
 
 
 def filmed(name: str, file: str) -> dict[str, object]:
-    return {"set": "films", "id": name, "video": file, "conversations": turns("<video>\nWhich way?", "left")}
+    return {"set": "videos", "id": name, "video": file, "conversations": turns("<video>\nWhich way?", "left")}
 
 
-GOOD = [seen("picture"), filmed("film", "f.mp4"), heard("sound", "q.wav"), heard("noise", "q.wav", inserted_id=1),
+GOOD = [seen("image"), filmed("video", "f.mp4"), heard("sound", "q.wav"), heard("noise", "q.wav", inserted_id=1),
         {"id": "text", "conversations": turns("Why?", "so")}]
 BAD: list[tuple[str, object]] = [
     ("not an object", 5),
     ("missing id", {**seen("x"), "id": None}),
-    ("duplicate id", seen("picture")),
+    ("duplicate id", seen("image")),
     ("wrong roles", seen("roles", conversations=turns("<image>", "a", "b"))),
     ("wrong type", seen("type", image=3)),
     ("unknown key", seen("key", imge="b.png")),
     ("placeholders", seen("count", image=["a.png", "a.png"])),
     ("unknown set", seen("set", set="pictuers")),
     ("missing file", seen("file", image="none.png")),
-    ("path outside", seen("outside", image="../films/f.mp4")),
+    ("path outside", seen("outside", image="../videos/f.mp4")),
     ("image and video", seen("both", video="a.png", conversations=turns("<image><video>", "a"))),
     ("inserted_id", seen("inserted", inserted_id=1)),
-    ("unreadable image", seen("cut-picture", image="cut.png")),
-    ("unreadable image", seen("no-picture", image="text.png")),
-    ("unreadable video", filmed("cut-film", "cut.mp4")),
+    ("unreadable image", seen("cut-image", image="cut.png")),
+    ("unreadable image", seen("no-image", image="text.png")),
+    ("unreadable video", filmed("cut-video", "cut.mp4")),
     ("unreadable audio", heard("cut-sound", "cut.wav")),
     ("empty audio", heard("empty-sound", "empty.wav")),
     ("wrong length", heard("short-sound", "short.wav")),
@@ -84,19 +84,19 @@ BAD: list[tuple[str, object]] = [
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = tmp_path_factory.mktemp("check")
-    for name in ("pictures", "films", "sound/audio"):
+    for name in ("images", "videos", "sound/audio"):
         (found / name).mkdir(parents=True)
     chance = np.random.default_rng(0)
-    save_picture(found / "pictures" / "a.png", chance.integers(0, 255, (64, 64, 3), dtype=np.uint8))
-    save_film(found / "films" / "f.mp4", chance.integers(0, 255, (8, 32, 32, 3), dtype=np.uint8), 4)
+    save_image(found / "images" / "a.png", chance.integers(0, 255, (64, 64, 3), dtype=np.uint8))
+    save_video(found / "videos" / "f.mp4", chance.integers(0, 255, (8, 32, 32, 3), dtype=np.uint8), 4)
     sound = found / "sound" / "audio"
     soundfile.write(sound / "q.wav", np.sin(np.arange(16000) / 9), 16000)
     soundfile.write(sound / "short.wav", np.ones(20), 16000)
     soundfile.write(sound / "empty.wav", np.ones(0), 16000)
-    for whole in ("pictures/a.png", "films/f.mp4", "sound/audio/q.wav"):
+    for whole in ("images/a.png", "videos/f.mp4", "sound/audio/q.wav"):
         data = (found / whole).read_bytes()
         (found / whole).with_stem("cut").write_bytes(data[: len(data) // 2])
-    (found / "pictures" / "text.png").write_text("no picture")
+    (found / "images" / "text.png").write_text("no image")
     (found / "small.yaml").write_text(RECIPE)
     values = [json.dumps(row) for row in [*GOOD, *(row for _, row in BAD)]]
     (found / "rows.json").write_text("[" + ",\n".join([*values, '{"id": "broken" "set": 1}']) + "]")
@@ -147,7 +147,7 @@ def test_table_names_rows_and_kinds(folder: Path, monkeypatch: pytest.MonkeyPatc
 def test_dataset_that_no_stage_reads_is_read_as_well(folder: Path, report: dict[str, object],
                                                     monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    kept = "  kept: {path: rows.json, folders: {pictures: pictures, films: films}, audio: sound}\n"
+    kept = "  kept: {path: rows.json, folders: {images: images, videos: videos}, audio: sound}\n"
     picked = RECIPE.replace("  - _self_\n", "  - /data/kept: vita_json\n  - _self_\n", 1)
     (folder / "kept.yaml").write_text(picked.replace("data:\n", f"data:\n{kept}", 1))
     assert main(["data", "check", "kept.yaml", "kept", "--report", "kept.json"]) == 1
@@ -180,7 +180,7 @@ def test_dataset_that_cannot_be_opened_is_a_problem_of_its_own(
 MISTAKES: dict[str, tuple[list[str], str]] = {
     "dataset": (["sad"], "'sad' is no dataset of small.yaml. Did you mean 'said'? It has: shown, said.\n"),
     "report": (["--report", "none/bad.json"], "--report is none/bad.json, which cannot be written: there is no folder none;"),
-    "report folder": (["--report", "films"], "--report is films, which cannot be written: it is a folder;"),
+    "report folder": (["--report", "videos"], "--report is videos, which cannot be written: it is a folder;"),
 }
 
 

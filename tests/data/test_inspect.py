@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from doubles import RATE, TEMPLATE, make_plan, sound, write_tokenizer
 from PIL import Image
-from seeing import asks, make_seer, picture
+from seeing import asks, image, make_seer
 
 from omnikit.contracts.types import Message, Part, Sample
 from omnikit.data.batch.codes import Codes
@@ -99,10 +99,10 @@ def test_page_stands_alone_and_escapes_what_the_data_says(plan: Plan) -> None:
 
 def test_a_picture_is_shown_by_its_tiles(tmp_path: Path) -> None:
     seer = make_seer(write_tokenizer(tmp_path))
-    shown = report("t", Collator(seer, ["text"]), [asks(Part("image", pixels=picture(16, 8)), Part("text", text="one"))])
+    shown = report("t", Collator(seer, ["text"]), [asks(Part("image", pixels=image(16, 8)), Part("text", text="one"))])
     medium, = [token for token in shown.rows[0].tokens if token.id is None]
     assert (medium.origin, medium.count, len(medium.tiles)) == ("vision", 12, 3)
     first = Image.open(io.BytesIO(base64.b64decode(medium.tiles[0].partition(",")[2])))
-    expected = Image.fromarray(picture(16, 8)[:, :8]).resize(first.size, Image.Resampling.BICUBIC)
+    expected = Image.fromarray(image(16, 8)[:, :8]).resize(first.size, Image.Resampling.BICUBIC)
     assert np.abs(np.asarray(first).astype(int) - np.asarray(expected)).max() <= 1  # rounded twice
     assert html(shown).count("<img src=\"data:image/png") == 3 and "3 tiles or frames" in html(shown)

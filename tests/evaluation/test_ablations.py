@@ -12,7 +12,7 @@ def row(name: str, answer: str, *media: Part, kind: str = "color", state: str | 
     return Sample(name, (asked, Message("assistant", (Part("text", text=answer),), state)), {"kind": kind})
 
 
-def picture(name: str) -> Part:
+def image(name: str) -> Part:
     return Part("image", path=f"{name}.png")
 
 
@@ -21,20 +21,20 @@ def heard(words: str) -> Part:
 
 
 def test_other_picture_is_of_a_row_of_the_same_kind_with_another_answer() -> None:
-    samples = [row("a", "red", picture("a")), row("b", "red", picture("b")), row("c", "blue", picture("c")),
-               row("d", "two", picture("d"), kind="count"), row("e", "six", picture("e"), kind="count")]
+    samples = [row("a", "red", image("a")), row("b", "red", image("b")), row("c", "blue", image("c")),
+               row("d", "two", image("d"), kind="count"), row("e", "six", image("e"), kind="count")]
     found = [questions(sample)[0].path for sample in swapped(samples, "image") if sample]
     assert found == ["c.png", "c.png", "a.png", "e.png", "d.png"]
 
 
 def test_row_that_has_no_such_other_is_left_out() -> None:
-    samples = [row("a", "red", picture("a")), row("b", "red", picture("b")), row("c", "blue"),
-               row("d", "blue", picture("d"), kind="shape")]
+    samples = [row("a", "red", image("a")), row("b", "red", image("b")), row("c", "blue"),
+               row("d", "blue", image("d"), kind="shape")]
     assert swapped(samples, "image") == [None] * 4 and swapped(samples, "video") == [None] * 4
 
 
 def test_all_pictures_of_a_question_are_changed_and_its_sound_stays() -> None:
-    samples = [row("a", "red", picture("a"), picture("b"), heard("x")), row("c", "blue", picture("c"), heard("y"))]
+    samples = [row("a", "red", image("a"), image("b"), heard("x")), row("c", "blue", image("c"), heard("y"))]
     first = swapped(samples, "image")[0]
     assert first and [part.path or part.text for part in questions(first)] == ["c.png", "c.png", "x"]
 
@@ -46,6 +46,6 @@ def test_noise_takes_no_part_in_controls() -> None:
 
 
 def test_state_and_modality_of_a_question() -> None:
-    spoken, noisy = row("a", "red", picture("a"), heard("x")), row("n", "hm", heard("n"), state="noise")
+    spoken, noisy = row("a", "red", image("a"), heard("x")), row("n", "hm", heard("n"), state="noise")
     assert [state_of(sample) for sample in (spoken, noisy, row("t", "one"))] == ["audio", "noise", "text"]
-    assert [modality(sample) for sample in (spoken, row("t", "one"))] == ["picture, audio, text", "text"]
+    assert [modality(sample) for sample in (spoken, row("t", "one"))] == ["image, audio, text", "text"]

@@ -59,7 +59,7 @@ def test_every_number_says_what_it_means() -> None:
 
 
 def test_controls_of_pictures_and_films() -> None:
-    found = values(scores([record("yes", other_picture="no", other_film="yes"), record("yes", other_picture="yes")]))
+    found = values(scores([record("yes", other_image="no", other_video="yes"), record("yes", other_image="yes")]))
     assert (found["exact_with_other_picture"], found["exact_with_other_film"]) == (0.5, 1.0)
 
 
@@ -81,5 +81,5 @@ def test_transcripts_of_chinese_are_counted_in_characters_and_spaces_do_not_coun
 
 
 def test_modalities_are_counted_apart() -> None:
-    rows = [record("yes", modality="audio"), record("no", modality="picture, audio")]
-    assert {name: values(some)["exact"] for name, some in modalities(rows).items()} == {"audio": 1.0, "picture, audio": 0.0}
+    rows = [record("yes", modality="audio"), record("no", modality="image, audio")]
+    assert {name: values(some)["exact"] for name, some in modalities(rows).items()} == {"audio": 1.0, "image, audio": 0.0}

@@ -108,8 +108,8 @@ def test_questions_are_handed_over_as_a_session_takes_them() -> None:
 
 def test_pictures_and_films_are_handed_over() -> None:
     pixels = np.zeros((2, 4, 4, 3), dtype=np.uint8)
-    film = Part("video", pixels=pixels)
-    found = asked(row("a", Part("image", path="x.png"), film, Part("text", text="why"), QUESTION))
+    video = Part("video", pixels=pixels)
+    found = asked(row("a", Part("image", path="x.png"), video, Part("text", text="why"), QUESTION))
     assert found is not None and found["image"] == ["x.png"] and found["video"][0] is pixels  # type: ignore[index]  # a list
     assert found["text"] == "why"
     assert asked(row("a", Part("video", pixels=pixels, frame_rate=3.0), Part("text", text="why"))) is None

@@ -16,7 +16,7 @@ from omnikit.evaluation.records import Record, Timing, write_json, write_lines
 CONDITIONS: dict[str, Any] = {
     "date": "2026-01-02 03:04 UTC", "recipe": "some/recipe", "run": "abc", "weights": "def", "seed": 3,
     "decoding": {"temperature": 0.0, "max_new_tokens": 9}, "speaks_with": "codec",
-    "recogniser": {"recipe": "ear/tiny", "run": "ghi", "weights": "0123456789abcdef"},
+    "asr": {"recipe": "ear/tiny", "run": "ghi", "weights": "0123456789abcdef"},
     "data": {"heard": {"dataset": "d", "fingerprint": "jkl"}}, "limit": None, "batch_size": 4,
     "latency": {"data": "heard", "rows": 2, "omegas": [10], "independent_segments": True, "temperature": 0.0},
     "hardware": {"machine": "m", "cores": 2}, "versions": {"torch": "1"},
@@ -102,7 +102,7 @@ def test_page_lets_kept_answers_sound_and_says_what_the_codec_does(tmp_path: Pat
 
 
 def test_run_without_speech_or_recogniser_has_a_card(tmp_path: Path) -> None:
-    folder = kept(tmp_path, recogniser=None, latency=None)
+    folder = kept(tmp_path, asr=None, latency=None)
     write_lines(folder / "heard.jsonl", [Record("r1", "one", "one"), Record("r2", "two", "")])
     content = report.make(folder)
     assert content["latency"] == {} and content["scores"]["heard"]["numbers"]["speech_wer"] is None
@@ -111,11 +111,11 @@ def test_run_without_speech_or_recogniser_has_a_card(tmp_path: Path) -> None:
 
 
 def test_speech_that_nobody_heard_has_its_rate(tmp_path: Path) -> None:
-    folder = kept(tmp_path, recogniser=None)
+    folder = kept(tmp_path, asr=None)
     write_lines(folder / "heard.jsonl", [Record("r1", "one", "one", codes=(1, 2), seconds=0.5)])
     report.make(folder)
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert "No recogniser heard the speech" in page and "words/s" in page and "4.00" in page
+    assert "No ASR model heard the speech" in page and "words/s" in page and "4.00" in page
 
 
 def test_no_answers_kept_is_told(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 import torch
-from doubles import Box, BoxModule, make_plan, make_recogniser, write_tokenizer
+from doubles import Box, BoxModule, make_plan, make_asr, write_tokenizer
 
 from omnikit.commands.check_head import run, table
 from omnikit.contracts.types import Message, Part, Sample
@@ -28,20 +28,20 @@ def finely(plan: Plan) -> Plan:
 
 
 class Trained:
-    """A recogniser, and a run of which only the stage that fits its codec is finished."""
+    """An ASR model, and a run of which only the stage that fits its codec is finished."""
 
     def __init__(self, folder: Path) -> None:
         tokenizer = write_tokenizer(folder)
         whole = finely(make_plan(tokenizer))
         first = {name: whole.recipe.stages[name] for name in ("listen", "units")}
-        self.folder, self.plans = folder, {"model": whole, "ear": make_recogniser(tokenizer, steps=150)}
+        self.folder, self.plans = folder, {"model": whole, "ear": make_asr(tokenizer, steps=150)}
         for name, plan in (("model", finely(make_plan(tokenizer, only=first))), ("ear", self.plans["ear"])):
             run_stages(plan, folder / name, "")
 
-    def heard(self, patch: pytest.MonkeyPatch, plan: Plan | None = None, ear: str | None = "ear") -> dict[str, Resynthesis]:
+    def heard(self, patch: pytest.MonkeyPatch, plan: Plan | None = None, asr: str | None = "ear") -> dict[str, Resynthesis]:
         plans = self.plans | ({"model": plan} if plan else {})
         patch.setattr(resynthesis, "load_plan", lambda path: plans[find(path).name])  # doubles are not installed
-        return resynthesised(self.folder / "model", self.folder / ear if ear else None, limit=20)
+        return resynthesised(self.folder / "model", self.folder / asr if asr else None, limit=20)
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +72,12 @@ def test_codec_that_was_not_trained_is_refused(trained: Trained, monkeypatch: py
 
 def test_nothing_to_hear_or_nobody_who_hears_is_refused(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = trained.plans["model"]
-    with pytest.raises(PlanError, match=r"doubles/tiny names no evaluate\.recogniser, so nobody can hear its codec"):
-        trained.heard(monkeypatch, ear=None)
+    with pytest.raises(PlanError, match=r"doubles/tiny names no evaluate\.ASR model, so nobody can hear its codec"):
+        trained.heard(monkeypatch, asr=None)
     silent = replace(plan, recipe=replace(plan.recipe, evaluate=Evaluate({})))
     with pytest.raises(PlanError, match=r"No dataset under evaluate\.data of doubles/tiny has spoken answers with their text"):
         trained.heard(monkeypatch, silent)
-    dumb = replace(plan, outputs={name: outlet for name, outlet in plan.outputs.items() if name != "speech"})
+    dumb = replace(plan, outputs={name: output for name, output in plan.outputs.items() if name != "speech"})
     with pytest.raises(PlanError, match="doubles/tiny has no codec that makes codes of waves and waves of codes"):
         trained.heard(monkeypatch, dumb)
 

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from omnikit.contracts.specs import CodecSpec, FeatureSpec, SignalSpec
 from omnikit.contracts.types import Message, Part, Sample
-from omnikit.evaluation.runner import Examiner
+from omnikit.evaluation.runner import EvalRunner
 from omnikit.inference.answer import Answer
-from omnikit.plan.plan import Inlet, Outlet
+from omnikit.plan.plan import InputBranch, OutputBranch
 
 SPOKEN = Part("audio", audio=np.ones(30, dtype=np.float32), sample_rate=RATE)
-OUTLET = Outlet("speech", Mouth("hidden", "codes"), FeatureSpec(4, count=1), Box(), Box().spec, 0, Box())
+OUTLET = OutputBranch("speech", Mouth("hidden", "codes"), FeatureSpec(4, count=1), Box(), Box().spec, 0, Box())
 
 
 class Units:
@@ -47,7 +47,7 @@ class Saying:
     model = SimpleNamespace(units=lambda name: Units(), codec=lambda name: Codec())
     device = torch.device("cpu")
 
-    def __init__(self, speech: Outlet | None) -> None:
+    def __init__(self, speech: OutputBranch | None) -> None:
         self.speech = speech
 
     def answers(self, samples: Sequence[Sample], *, speak: bool, greedy: bool) -> list[Answer]:
@@ -57,11 +57,11 @@ class Saying:
 
 
 class Hearing:
-    """A recogniser that writes down how many samples it heard, twice as many a second as the model speaks."""
+    """An ASR model that writes down how many samples it heard, twice as many a second as the model speaks."""
 
-    ear = replace(Ear())
-    plan = SimpleNamespace(inputs={"audio": Inlet("audio", SimpleNamespace(input=SignalSpec("audio", Fraction(2 * RATE))),  # type: ignore[arg-type]  # a double
-                                                  ear.output, None, None)},
+    asr = replace(Ear())
+    plan = SimpleNamespace(inputs={"audio": InputBranch("audio", SimpleNamespace(input=SignalSpec("audio", Fraction(2 * RATE))),  # type: ignore[arg-type]  # a double
+                                                  asr.output, None, None)},
                            outputs={"words": SimpleNamespace(head=SimpleNamespace(target="transcript", tap="audio.encoder"))})
 
     def transcribe(self, waves: Sequence[NDArray[np.float32]], sample_rate: int) -> list[str]:
@@ -73,12 +73,12 @@ def row(name: str, *answer: Part) -> Sample:
     return Sample(name, (Message("user", (asked,)), Message("assistant", (Part("text", text="one"), *answer))), {"kind": "k"})
 
 
-def examiner(speech: Outlet | None = OUTLET, ear: object = None, **more: object) -> Examiner:
-    return Examiner(Saying(speech), ear, **more)  # type: ignore[arg-type]  # doubles
+def examiner(speech: OutputBranch | None = OUTLET, asr: object = None, **more: object) -> EvalRunner:
+    return EvalRunner(Saying(speech), asr, **more)  # type: ignore[arg-type]  # doubles
 
 
 def test_generated_and_natural_speech_are_heard_and_measured() -> None:
-    found = examiner(ear=Hearing()).records([row("a", SPOKEN), row("b")], "x")
+    found = examiner(asr=Hearing()).records([row("a", SPOKEN), row("b")], "x")
     assert [(r.heard, r.seconds, r.codes) for r in found] == [("10 at 100", 0.1, (4, 5))] * 2
     assert [(r.natural, r.natural_seconds, r.natural_codes) for r in found] == [("60 at 200", 0.3, 30), (None, None, None)]
     assert [(r.expected, r.other, r.question, r.facts) for r in found] == [
@@ -86,7 +86,7 @@ def test_generated_and_natural_speech_are_heard_and_measured() -> None:
 
 
 def test_natural_speech_is_heard_again_after_the_codec_alone() -> None:
-    found, silent = examiner(ear=Hearing()).records([row("a", SPOKEN), row("b")], "x")
+    found, silent = examiner(asr=Hearing()).records([row("a", SPOKEN), row("b")], "x")
     assert (found.resynthesised, found.mel_distance, found.drawn, found.drawable) == ("30 at 100", None, (0,), 9)
     assert (silent.resynthesised, silent.mel_distance, silent.drawn, silent.drawable) == (None, None, (), None)
 
@@ -110,12 +110,12 @@ def test_sound_of_equal_times_is_compared_and_codes_of_each_book_are_counted(mon
 def test_row_of_two_turns_is_heard_where_it_is_asked_last() -> None:
     first = replace(SPOKEN, audio=np.zeros(7, dtype=np.float32))
     talk = Sample("talk", (*row("a", first).messages, *row("b", SPOKEN).messages))
-    [found] = examiner(ear=Hearing()).records([talk], "x")
+    [found] = examiner(asr=Hearing()).records([talk], "x")
     assert found.natural == "60 at 200"
 
 
 def test_units_speak_the_same_codes_instead_of_the_codec() -> None:
-    [found] = examiner(ear=Hearing(), speaks_with="units").records([row("a")], "x")
+    [found] = examiner(asr=Hearing(), speaks_with="units").records([row("a")], "x")
     assert (found.codes, found.heard, found.seconds) == ((4, 5), "6 at 100", 0.06)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doubles import Echo, EchoReader, make_plan, make_recogniser, write_tokenizer
+from doubles import Echo, EchoReader, make_plan, make_asr, write_tokenizer
 
 from omnikit.commands.eval import changes, omegas, run, table
 from omnikit.contracts.types import Message, Part, Sample
@@ -70,15 +70,15 @@ def test_limit_takes_a_rare_kind_whole_and_the_rest_of_the_others() -> None:
 
 
 class Scored:
-    """A trained run of doubles, its recogniser, and what scoring gave."""
+    """A trained run of doubles, its ASR model, and what scoring gave."""
 
     def __init__(self, folder: Path) -> None:
         tokenizer = write_tokenizer(folder)
-        self.plans = {"model": make_plan(tokenizer, steps=300), "ear": make_recogniser(tokenizer, steps=150)}
-        self.model, self.ear = folder / "model", folder / "ear"
+        self.plans = {"model": make_plan(tokenizer, steps=300), "ear": make_asr(tokenizer, steps=150)}
+        self.model, self.asr = folder / "model", folder / "ear"
         for name, plan in self.plans.items():
             run_stages(plan, folder / name, "")
-        self.folder, self.card = self.score(recogniser=self.ear, limit=32, batch_size=7, latency_rows=3, omegas=(1, 4),
+        self.folder, self.card = self.score(asr=self.asr, limit=32, batch_size=7, latency_rows=3, omegas=(1, 4),
                                             keep_wavs=True)
         self.numbers = self.card["scores"]["echo"]["numbers"]
 
@@ -117,8 +117,8 @@ def test_answers_numbers_and_sounds_are_kept(scored: Scored) -> None:
 
 def test_conditions_say_what_answered_and_what_heard(scored: Scored) -> None:
     conditions = json.loads((scored.folder / "conditions.json").read_text())
-    assert conditions["recogniser"]["recipe"] == "doubles/recogniser" and conditions["recipe"] == "doubles/tiny"
-    assert len(conditions["recogniser"]["weights"]) == len(conditions["weights"]) == 16
+    assert conditions["asr"]["recipe"] == "doubles/ASR model" and conditions["recipe"] == "doubles/tiny"
+    assert len(conditions["asr"]["weights"]) == len(conditions["weights"]) == 16
     assert conditions["limit"] == 32 and conditions["seed"] == 0 and conditions["decoding"]["temperature"] == 0.0
     assert conditions["latency"]["omegas"] == [1, 4]
     assert {name: one["whole"]["count"] for name, one in scored.card["latency"].items()} == {"1": 3, "4": 3, "offline": 3}
@@ -135,7 +135,7 @@ def test_rescored_without_the_model_the_numbers_are_the_same_bytes(scored: Score
 
 def test_rescoring_a_run_that_was_not_scored_is_told(scored: Scored) -> None:
     with pytest.raises(RunError, match="there are no kept answers to score again"):
-        rescore(scored.ear)
+        rescore(scored.asr)
 
 
 def test_interrupted_scoring_leaves_no_card_that_mixes_two_runs(scored: Scored, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_run_that_only_transcribes_is_scored_on_that(scored: Scored) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(scored.plans, "ear", replace(plan, recipe=replace(plan.recipe, evaluate=Evaluate({"echo": "echo"}))))
         patch.setattr(scoring, "load_plan", lambda path: scored.plans[find(path).name])
-        _, card = score(scored.ear, Options(limit=8))
+        _, card = score(scored.asr, Options(limit=8))
     found = card["scores"]["echo"]["numbers"]
     assert found["exact"] is None and found["transcript_wer"]["value"] < 0.1 and card["latency"] == {}
 

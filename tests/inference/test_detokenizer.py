@@ -9,7 +9,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from omnikit.data.text.tokenizer import Tokenizer, load
-from omnikit.inference.detokenizer import Writer
+from omnikit.inference.detokenizer import IncrementalDetokenizer
 
 TEXTS = ["two plus one is three", "  spaced   out \n", "Grüße, 你好 👋🏽 — ok", "naïve ﬁ ½", ""]
 
@@ -38,7 +38,7 @@ TOKENIZERS = {"tiny": lambda: load("tiny"), "byte level": byte_level, "byte fall
 
 
 def written(tokenizer: Tokenizer, ids: list[int]) -> list[str]:
-    writer = Writer(tokenizer)
+    writer = IncrementalDetokenizer(tokenizer)
     return [*(writer.push(token) for token in ids), writer.finish()]
 
 

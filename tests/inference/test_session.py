@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from doubles import RATE, Echo, EchoReader, Mind, make_plan, make_recogniser, sound, stages, write_tokenizer
-from seeing import make_seer, picture
+from doubles import RATE, Echo, EchoReader, Mind, make_plan, make_asr, sound, stages, write_tokenizer
+from seeing import image, make_seer
 from torch import nn
 
 from omnikit.contracts.types import Message, Sample
-from omnikit.data.media.image import save_picture
-from omnikit.data.media.video import save_film
+from omnikit.data.media.image import save_image
+from omnikit.data.media.video import save_video
 from omnikit.errors import DataError, PlanError, RunError
 from omnikit.inference.answer import Answer
 from omnikit.inference.session import Session, build, question, restore
@@ -115,7 +115,7 @@ def test_context_leaves_room_for_one_token_at_least(session: Session) -> None:
 
 
 def test_recogniser_transcribes_and_is_silent_about_silence(tmp_path: Path) -> None:
-    plan = make_recogniser(write_tokenizer(tmp_path), steps=150)
+    plan = make_asr(write_tokenizer(tmp_path), steps=150)
     run_stages(plan, tmp_path / "run", "")
     session = restore(plan, tmp_path / "run")
     waves = [sound("one"), np.zeros(0, np.float32), sound("two three four"), np.zeros(2, np.float32)]
@@ -123,8 +123,8 @@ def test_recogniser_transcribes_and_is_silent_about_silence(tmp_path: Path) -> N
 
 
 def test_recogniser_cannot_answer(tmp_path: Path) -> None:
-    with pytest.raises(PlanError, match="doubles/recogniser has no backbone, so it cannot answer"):
-        build(make_recogniser(write_tokenizer(tmp_path))).answer(text="one")
+    with pytest.raises(PlanError, match="doubles/ASR model has no backbone, so it cannot answer"):
+        build(make_asr(write_tokenizer(tmp_path))).answer(text="one")
 
 
 def test_model_without_transcripts_cannot_transcribe(plan: Plan) -> None:
@@ -158,14 +158,14 @@ def _hash(plan: Plan) -> str:
 
 def test_answer_takes_pictures_and_films(tmp_path: Path) -> None:
     seeing = build(make_seer(write_tokenizer(tmp_path)))
-    save_picture(tmp_path / "a.png", picture(16, 8))
-    save_film(tmp_path / "a.mp4", np.stack([picture(seed=index) for index in range(3)]), 1.0)
+    save_image(tmp_path / "a.png", image(16, 8))
+    save_video(tmp_path / "a.mp4", np.stack([image(seed=index) for index in range(3)]), 1.0)
     from_file = seeing.answer(image=tmp_path / "a.png", video=str(tmp_path / "a.mp4"), text="one")
-    assert from_file.text == seeing.answer(image=[picture(16, 8)], video=[tmp_path / "a.mp4"], text="one").text
+    assert from_file.text == seeing.answer(image=[image(16, 8)], video=[tmp_path / "a.mp4"], text="one").text
 
 
 def test_pictures_stand_first_and_then_the_sound_last() -> None:
-    asked = question("a.wav", "why", image=["a.png", picture()], video="a.mp4").messages[0].content
+    asked = question("a.wav", "why", image=["a.png", image()], video="a.mp4").messages[0].content
     assert [(part.type, part.path) for part in asked] == [("image", "a.png"), ("image", None), ("video", "a.mp4"),
                                                           ("text", None), ("audio", "a.wav")]
     assert [part.type for part in question("a.wav", "why").messages[0].content] == ["audio", "text"]

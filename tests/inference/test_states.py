@@ -19,7 +19,7 @@ from omnikit.data.text.tokenizer import Tokenizer, load
 from omnikit.inference import generate
 from omnikit.inference.answer import Event
 from omnikit.inference.session import Session, build
-from omnikit.inference.states import Scribe, States
+from omnikit.inference.states import AnswerDecoder, States
 from omnikit.plan.plan import make
 from omnikit.recipe.compose import compose
 
@@ -50,9 +50,9 @@ def test_state_is_found_and_taken_out(states: tuple[States, Tokenizer], state: s
     found, tokenizer = states
     ids = tokenizer.ids(found.texts[state] + answer)
     assert found.split(ids) == (state, answer.strip())
-    scribe = Scribe(tokenizer, found)
-    assert "".join(map(scribe.push, ids)) + scribe.finish() == answer.strip()
-    assert (scribe.state, found.stop(ids)) == (state, None)
+    decoder = AnswerDecoder(tokenizer, found)
+    assert "".join(map(decoder.push, ids)) + decoder.finish() == answer.strip()
+    assert (decoder.state, found.stop(ids)) == (state, None)
 
 
 def test_noise_ends_with_the_last_token_of_its_state(states: tuple[States, Tokenizer]) -> None:
@@ -68,9 +68,9 @@ def test_answer_without_a_state_keeps_its_text() -> None:
     for bare in (None, "text"):
         states, ids = States(TEXTS, tokenizer, bare), tokenizer.ids("<4> is what I say")
         assert states.split(ids) == (bare, "<4> is what I say")
-        scribe = Scribe(tokenizer, states)
-        assert "".join(map(scribe.push, ids)) + scribe.finish() == "<4> is what I say"
-        assert scribe.state == bare
+        decoder = AnswerDecoder(tokenizer, states)
+        assert "".join(map(decoder.push, ids)) + decoder.finish() == "<4> is what I say"
+        assert decoder.state == bare
 
 
 # ---- a session whose tokens are dictated ----

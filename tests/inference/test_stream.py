@@ -15,7 +15,7 @@ from omnikit.contracts.types import Message
 from omnikit.errors import ConfigError, DataError, PlanError
 from omnikit.inference.answer import Answer, Event
 from omnikit.inference.session import Session, build
-from omnikit.inference.speech import TOKENS, Pending
+from omnikit.inference.speech import TOKENS, CodeBuffer
 from omnikit.plan.plan import Plan, make
 from omnikit.recipe.compose import compose
 
@@ -146,7 +146,7 @@ def test_model_without_speech_streams_its_text(talker: Session) -> None:
 
 @pytest.mark.parametrize("size", ["10", "40", "100"])
 def test_segments_are_those_of_the_original(size: str) -> None:
-    streaming, pending = json.loads(GOLDEN.read_text())["streaming"], Pending(int(size))
+    streaming, pending = json.loads(GOLDEN.read_text())["streaming"], CodeBuffer(int(size))
     news = streaming["new_units_after_each_token"]
     found = [{"after_token": token, "units": list(codes)} for token, new in enumerate(news) if (codes := pending.push(new))]
     found += [{"after_token": len(news) - 1, "flush": True, "units": list(codes)} for codes in [pending.flush()] if codes]

@@ -118,7 +118,7 @@ def test_head_decides_where_the_template_has_no_states(session: Session, label: 
 
 
 def test_session_without_the_head_says_so(plan: Plan) -> None:
-    outputs = {name: outlet for name, outlet in plan.outputs.items() if name != "turn"}
+    outputs = {name: output for name, output in plan.outputs.items() if name != "turn"}
     with pytest.raises(PlanError, match="has no head that tells states; add one, for example turn/head=state"):
         build(replace(plan, outputs=outputs)).turns([NOISE])
 

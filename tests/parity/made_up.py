@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from omnikit.contracts.specs import FeatureSpec, PictureSpec, SignalSpec, Template
+from omnikit.contracts.specs import FeatureSpec, ImageSpec, SignalSpec, Template
 from omnikit.contracts.types import Features, Signal
-from omnikit.plan.plan import Inlet, Outlet, Plan
+from omnikit.plan.plan import InputBranch, OutputBranch, Plan
 from omnikit.recipe.recipe import Choice, Evaluate, Generate, Recipe
 
 RATE, SIDE = 10, 4  # samples that make a vector; side of a tile
@@ -26,7 +26,7 @@ class Giver:
     input: SignalSpec
     output: FeatureSpec
     stored: tuple[Tensor, ...]
-    pictures: PictureSpec | None = None
+    image_spec: ImageSpec | None = None
 
     def length(self, samples: int) -> int:
         return self.output.count or samples // RATE
@@ -85,7 +85,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Reading:
+class SentenceStream:
     """The language model's head, as far as a collator looks at it."""
 
     tap: str = "logits"
@@ -105,12 +105,12 @@ def plan_of(template: Template, tokenizer: str, table: Tensor, sounds: Sequence[
         tiles: the vectors [N, D] of each tile or frame of a batch, in order; all equally many.
     """
     dim, most = table.shape[1], max(1, len(tiles))
-    spec = PictureSpec(SIDE, most_tiles=most, thumbnail=False, frame_rate=1.0, least_frames=1, most_frames=most)
+    spec = ImageSpec(SIDE, most_tiles=most, thumbnail=False, frame_rate=1.0, least_frames=1, most_frames=most)
     encoders = {"audio": Giver(SignalSpec("audio", Fraction(16000)), FeatureSpec(dim, Fraction(16000, RATE)), tuple(sounds)),
                 "image": Giver(SignalSpec("image", None, (3, SIDE, SIDE)),
                                FeatureSpec(dim, count=len(tiles[0]) if tiles else 1), tuple(tiles), spec)}
-    inputs = {name: Inlet(name, encoder, encoder.output, Same(), encoder.output) for name, encoder in encoders.items()}
-    outputs = {"text": Outlet("text", Reading(), FeatureSpec(len(table), count=1), None, None, len(table))}
+    inputs = {name: InputBranch(name, encoder, encoder.output, Same(), encoder.output) for name, encoder in encoders.items()}
+    outputs = {"text": OutputBranch("text", SentenceStream(), FeatureSpec(len(table), count=1), None, None, len(table))}
     recipe = Recipe("made_up", {}, Choice("table", {}), template=None, system=None, data={}, stages={}, generate=Generate(),
                     evaluate=Evaluate(), seed=0, run=None)
     return Plan(recipe, inputs, outputs, Table(table, tokenizer), template, tokenizer, {}, {})

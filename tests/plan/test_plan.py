@@ -21,9 +21,10 @@ def test_every_shipped_recipe_fits_together(name: str) -> None:
 
 def test_every_width_is_filled_in(fitting: dict[str, Any]) -> None:
     plan = changed(fitting, {"audio.encoder": pick("encoder", "mel_cnn"), "backbone.dim": 192})
-    inlet = plan.inputs["audio"]
-    assert inlet.encoder.output == inlet.encoded
-    assert inlet.projected is not None and (inlet.projected.dim, inlet.projected.rate) == (192, inlet.encoded.rate)
+    input_branch = plan.inputs["audio"]
+    assert input_branch.encoder.output == input_branch.encoded
+    assert input_branch.projected is not None and (input_branch.projected.dim, input_branch.projected.rate) == (192,
+        input_branch.encoded.rate)
     assert (plan.outputs["speech"].source.dim, plan.outputs["text"].source.dim) == (192, fitting["backbone"]["vocabulary"])
 
 
@@ -34,8 +35,8 @@ def test_a_rate_passes_through_the_projector(fitting: dict[str, Any]) -> None:
 
 
 def test_length_counts_positions_through_encoder_and_projector(fitting: dict[str, Any]) -> None:
-    inlet = changed(fitting, {"audio.projector": pick("projector", "qformer", queries=9)}).inputs["audio"]
-    assert inlet.length(16000) == 9
+    input_branch = changed(fitting, {"audio.projector": pick("projector", "qformer", queries=9)}).inputs["audio"]
+    assert input_branch.length(16000) == 9
 
 
 def test_llama_omni_on_another_backbone_has_its_width_everywhere() -> None:

@@ -151,7 +151,7 @@ def test_a_run_keeps_no_stage_that_was_left_out(tmp_path: Path) -> None:
     run = tmp_path / "run"
     (run / "read").mkdir(parents=True)
     (run / "config.yaml").write_text(texts[0])
-    (run / "read" / "lock.json").write_text('{"recipe": "voiceless"}')
+    (run / "read" / "manifest.json").write_text('{"recipe": "voiceless"}')
     assert "voice" not in compose(str(run)).stages
 
 

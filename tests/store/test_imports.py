@@ -95,7 +95,7 @@ def test_an_allowed_part_starts_from_its_own_seed(folder: Path) -> None:
         words = ["import", "llama_omni", "checkpoint", "--whisper", "whisper.pt", "--out", out, "--allow", "speech.codec"]
         assert main(words) == 0
     one, two = (hashes(folder / name / "imported/weights.safetensors")[0] for name in ("run", "again"))
-    record = json.loads((folder / "run/imported/lock.json").read_text())["ledger"]["speech.codec"]["numbers"]
+    record = json.loads((folder / "run/imported/manifest.json").read_text())["ledger"]["speech.codec"]["numbers"]
     assert one == two and record["from_files"] == 0 and record["fresh"] > 0
 
 

@@ -11,7 +11,7 @@ from doubles import TEMPLATE, make_plan, stages, write_tokenizer
 from omnikit.contracts.specs import LATER, Template
 from omnikit.errors import RunError
 from omnikit.plan.plan import Plan
-from omnikit.recipe.recipe import Optim, Run, decisive
+from omnikit.recipe.recipe import Optim, Run, training_settings
 from omnikit.store.runs import find, is_done, link_latest, load_plan, newest, run_folder, stage_hash
 
 
@@ -118,7 +118,7 @@ def test_done_counts_only_with_its_hash(plan: Plan, tmp_path: Path) -> None:
 
 def test_run_without_lock_is_one_sentence(plan: Plan, tmp_path: Path) -> None:
     finish(tmp_path / "r", plan)
-    with pytest.raises(RunError, match=r"lock.json cannot be read"):
+    with pytest.raises(RunError, match=r"manifest.json cannot be read"):
         load_plan(tmp_path / "r")
 
 
@@ -139,7 +139,7 @@ def test_plan_is_the_last_recorded(
     finish(tmp_path / "r", plan)
     for name in plan.stages:
         (tmp_path / "r" / name / "config.yaml").write_text("generate: {temperature: 0.1}")
-        (tmp_path / "r" / name / "lock.json").write_text(json.dumps({"recipe": "r"}))
+        (tmp_path / "r" / name / "manifest.json").write_text(json.dumps({"recipe": "r"}))
     whole = tmp_path / "r" / "config.yaml"
     whole.write_text("generate: {temperature: 0.5}")
     os.utime(whole, (whole.stat().st_atime, whole.stat().st_mtime - age))
@@ -149,5 +149,5 @@ def test_plan_is_the_last_recorded(
 
 def test_packing_counts_only_where_a_stage_packs(plan: Plan) -> None:
     stage = plan.stages["understand"].stage
-    assert "pack" not in decisive(stage)["trainer"]
-    assert decisive(replace(stage, trainer=replace(stage.trainer, pack=60)))["trainer"]["pack"] == 60
+    assert "pack" not in training_settings(stage)["trainer"]
+    assert training_settings(replace(stage, trainer=replace(stage.trainer, pack=60)))["trainer"]["pack"] == 60

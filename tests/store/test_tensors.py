@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from omnikit.contracts.types import Stored
+from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError
 from omnikit.store.tensors import fill, in_file, in_folder, in_memory, torch_file
 
@@ -48,7 +48,7 @@ def test_pickle_of_more_than_tensors_is_not_run(tmp_path: Path) -> None:
 # ---- into a module ----
 
 
-def named(**tensors: Tensor) -> dict[str, Stored]:
+def named(**tensors: Tensor) -> dict[str, LazyTensor]:
     return {name: in_memory(name, Path("there"), tensor) for name, tensor in tensors.items()}
 
 

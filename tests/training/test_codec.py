@@ -20,12 +20,12 @@ from omnikit.contracts.specs import CodecSpec
 from omnikit.contracts.types import Message, Part, Reconstruction, Sample
 from omnikit.errors import DataError, RunError
 from omnikit.plan.plan import Plan
-from omnikit.plan.stage_plan import Wired
+from omnikit.plan.stage_plan import Wiring
 from omnikit.plan.stages import plan_stages
 from omnikit.recipe.recipe import Optim, Run, Stage
 from omnikit.store import checkpoint
 from omnikit.store.runs import WEIGHTS
-from omnikit.training.codec import REVIVAL, CodecLosses, Cuts, Segments, measured, perplexity, speech
+from omnikit.training.codec import REVIVAL, CodecBatch, CodecDataset, CodecLosses, measured, perplexity, speech
 from omnikit.training.spectral_losses import ScaledMelLoss, STFTLoss
 from omnikit.training.stage import run_stages
 
@@ -110,8 +110,8 @@ def losses(module: TrainableCodec, wanted: Sequence[str], uncoded: int = 0) -> C
     return CodecLosses(module, wanted, Learner(), lr=1e-3, uncoded=uncoded, seed=0)
 
 
-def cuts(seed: int = 0) -> Cuts:
-    return Cuts(0.3 * torch.randn(3, 20, generator=torch.Generator().manual_seed(seed)))
+def cuts(seed: int = 0) -> CodecBatch:
+    return CodecBatch(0.3 * torch.randn(3, 20, generator=torch.Generator().manual_seed(seed)))
 
 
 # ---- what it hears ----
@@ -137,14 +137,14 @@ def test_data_without_speech_is_refused() -> None:
 
 def test_segments_are_pieces_of_waves_and_end_in_silence() -> None:
     long, short = torch.arange(1.0, 31.0), torch.tensor([-1.0, -2.0])
-    for batch in Segments({"talk": [long, short]}, {"talk": 1.0}, 8, 4, seed=0):
+    for batch in CodecDataset({"talk": [long, short]}, {"talk": 1.0}, 8, 4, seed=0):
         for row in batch.waves:
             assert row.tolist() == [-1, -2, 0, 0] or torch.equal(row, torch.arange(float(row[0]), float(row[0]) + 4))
 
 
 def test_shares_hold_whatever_the_sizes() -> None:
     waves = {"few": [torch.full((9,), 1.0)], "many": [torch.full((50,), 2.0)] * 40}
-    first = torch.cat([batch.waves[:, 0] for batch in Segments(waves, {"few": 3.0, "many": 1.0}, 40, 2, seed=0)])
+    first = torch.cat([batch.waves[:, 0] for batch in CodecDataset(waves, {"few": 3.0, "many": 1.0}, 40, 2, seed=0)])
     assert float((first == 1).float().mean()) == pytest.approx(0.75, abs=0.15)
 
 
@@ -233,14 +233,14 @@ def taught(tokenizer: str, steps: int = 60, seed: int = 0) -> Plan:
                            trainer=Run(max_steps=steps, batch_size=4, log_every=10))}
     parts = ("audio.encoder", "audio.projector", "backbone", "text.head", "speech.head", "speech.codec", "transcript.head")
     errors: list[str] = []
-    planned = plan_stages(only, Wired(plan.inputs, outputs, plan.backbone, plan.readers, parts), errors)
+    planned = plan_stages(only, Wiring(plan.inputs, outputs, plan.backbone, plan.readers, parts), errors)
     assert not errors, errors
     return replace(plan, outputs=outputs, stages=planned, recipe=replace(plan.recipe, stages=only))
 
 
 def test_stage_trains_the_codec_alone_and_records_what_it_reached(tokenizer: str, tmp_path: Path) -> None:
     [row] = run_stages(taught(tokenizer), tmp_path, "")
-    record = json.loads((tmp_path / "sound" / "lock.json").read_text())
+    record = json.loads((tmp_path / "sound" / "manifest.json").read_text())
     assert set(record["weights_after"]) == set(checkpoint.hashes(tmp_path / "sound" / WEIGHTS)[0]) == {"speech.codec"}
     assert record["weights_after"] != record["weights_before"] and row.steps == 60
     assert {"waveform", "mel_distance", "usage", "perplexity"} <= set(record["numbers"])

@@ -5,12 +5,12 @@ import torch
 from torch import Tensor
 
 from omnikit.training.discriminators import (
-    Adversary,
+    Discriminators,
     Heard,
     PeriodDiscriminator,
     adversarial_loss,
-    judgement_loss,
-    matching_loss,
+    discriminator_loss,
+    feature_matching_loss,
 )
 
 
@@ -25,13 +25,13 @@ def waves(samples: int = 600) -> Tensor:
 
 def test_sizes_are_those_of_hifi_gan() -> None:
     with torch.device("meta"):
-        adversary = Adversary(32)
-    sizes = [sum(p.numel() for p in part.parameters()) for part in (adversary.periods, adversary.scales)]
+        discriminators = Discriminators(32)
+    sizes = [sum(p.numel() for p in part.parameters()) for part in (discriminators.periods, discriminators.scales)]
     assert sizes == [41_105_770, 29_618_821]  # counted from the paper's layers: five of 8.2, three of 9.9 million
 
 
 def test_three_scales_hear_ever_slower_waves() -> None:
-    scores = [score.shape[-1] for score, _ in Adversary(4)(waves(6400))[-3:]]
+    scores = [score.shape[-1] for score, _ in Discriminators(4)(waves(6400))[-3:]]
     assert scores[0] == pytest.approx(2 * scores[1], abs=2) and scores[1] == pytest.approx(2 * scores[2], abs=2)
 
 
@@ -47,15 +47,15 @@ def test_a_period_hears_each_phase_alone() -> None:
 def test_losses_are_least_squares() -> None:
     true, made = heard(0.5, 1.0), heard(0.2, 0.0)
     assert float(adversarial_loss(made)) == pytest.approx((0.8 ** 2 + 1) / 2 + (1 + 1) / 2)
-    assert float(judgement_loss(true, made)) == pytest.approx((0.5 ** 2 + 1) / 2 + 0.2 ** 2 / 2 + (0 + 1) / 2 + 0)
+    assert float(discriminator_loss(true, made)) == pytest.approx((0.5 ** 2 + 1) / 2 + 0.2 ** 2 / 2 + (0 + 1) / 2 + 0)
 
 
 def test_matching_sums_the_distances_of_features() -> None:
-    assert float(matching_loss(heard(0.5, 1.0), heard(0.2, 0.0))) == pytest.approx((0.3 + 0.6) / 2 + (1 + 2) / 2)
+    assert float(feature_matching_loss(heard(0.5, 1.0), heard(0.2, 0.0))) == pytest.approx((0.3 + 0.6) / 2 + (1 + 2) / 2)
 
 
 def test_matching_teaches_the_made_wave_only() -> None:
     true, made = waves().requires_grad_(), waves().flip(1).requires_grad_()
-    adversary = Adversary(4)
-    matching_loss(adversary(true), adversary(made)).backward()
+    discriminators = Discriminators(4)
+    feature_matching_loss(discriminators(true), discriminators(made)).backward()
     assert true.grad is None and made.grad is not None

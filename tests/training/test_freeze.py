@@ -17,7 +17,7 @@ from omnikit.training.optimizers import groups
 
 @pytest.fixture
 def model(tmp_path: Path) -> OmniModel:
-    model = OmniModel(make_plan(write_tokenizer(tmp_path), ear=Ear(dropout=0.5)))
+    model = OmniModel(make_plan(write_tokenizer(tmp_path), asr=Ear(dropout=0.5)))
     freeze(model, ("backbone", "audio.projector"))
     return model
 

@@ -1,4 +1,4 @@
-"""A stage whose rows are packed: pictures, films, speech and text in one batch, all of a pass learnt from."""
+"""A stage whose rows are packed: images, videos, speech and text in one batch, all of a pass learnt from."""
 
 import json
 from collections.abc import Callable
@@ -12,8 +12,8 @@ from omnikit.contracts.types import Batch, Message, Part, Sample
 from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.lengths import Lengths
 from omnikit.data.batch.packing import PackedCollator
-from omnikit.data.media.image import save_picture
-from omnikit.data.media.video import save_film
+from omnikit.data.media.image import save_image
+from omnikit.data.media.video import save_video
 from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan, make
 from omnikit.recipe.compose import compose
@@ -42,16 +42,16 @@ stages:
     data: {rows: 1.0}
     trainer: {max_epochs: 2, batch_size: 2, pack: 300, accumulate: 2}
 """
-MEDIA = (None, "square.png", "wide.png", "film.mp4")
+MEDIA = (None, "square.png", "wide.png", "video.mp4")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Rows of text, of a picture of one tile, of one with five and of a film, in turns."""
+    """Rows of text, of an image of one tile, of one with five and of a video, in turns."""
     folder, random = tmp_path_factory.mktemp("rows"), np.random.default_rng(0)
-    save_picture(folder / "square.png", random.integers(0, 256, (64, 64, 3), dtype=np.uint8))
-    save_picture(folder / "wide.png", random.integers(0, 256, (70, 256, 3), dtype=np.uint8))
-    save_film(folder / "film.mp4", random.integers(0, 256, (16, 64, 64, 3), dtype=np.uint8), 4)
+    save_image(folder / "square.png", random.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    save_image(folder / "wide.png", random.integers(0, 256, (70, 256, 3), dtype=np.uint8))
+    save_video(folder / "video.mp4", random.integers(0, 256, (16, 64, 64, 3), dtype=np.uint8), 4)
     rows = []
     for number in range(16):
         path = MEDIA[number % 4]

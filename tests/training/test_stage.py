@@ -13,7 +13,7 @@ from safetensors import safe_open
 
 from omnikit import model as modelling
 from omnikit.contracts.types import Message, Part, Sample
-from omnikit.data.batch.samplers import Mixture
+from omnikit.data.batch.samplers import MixtureDataset
 from omnikit.errors import DataError, RunError
 from omnikit.inference.session import restore
 from omnikit.model import OmniModel
@@ -26,7 +26,7 @@ from omnikit.store.runs import WEIGHTS
 from omnikit.training.stage import Row, run_stages, train
 
 SEED = 0  # draws a row of text first
-FILES = {"config.yaml", "lock.json", WEIGHTS, "done"}
+FILES = {"config.yaml", "manifest.json", WEIGHTS, "done"}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def trained(tokenizer: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path, list[Row]]:
     folder = tmp_path_factory.mktemp("run")
-    plan = make_plan(tokenizer, ear=Ear(dropout=0.1), steps=300)
+    plan = make_plan(tokenizer, asr=Ear(dropout=0.1), steps=300)
     return plan, folder, run_stages(plan, folder, "name: doubles\n")
 
 
@@ -67,7 +67,7 @@ def test_rows_that_never_reach_what_is_trained_are_named(tokenizer: str, tmp_pat
 
 
 def lock(folder: Path, stage: str) -> dict[str, dict[str, str]]:
-    return json.loads((folder / stage / "lock.json").read_text())
+    return json.loads((folder / stage / "manifest.json").read_text())
 
 
 def test_stage_folders_hold_what_they_promise(trained: tuple[Plan, Path, list[Row]]) -> None:
@@ -138,7 +138,7 @@ def test_changed_stage_is_trained_again_and_its_parents_are_not(tokenizer: str, 
 
 
 def test_same_seed_gives_the_same_weights(tokenizer: str, tmp_path: Path) -> None:
-    plan = make_plan(tokenizer, ear=Ear(dropout=0.3), steps=5)
+    plan = make_plan(tokenizer, asr=Ear(dropout=0.3), steps=5)
     for run in ("a", "b"):
         run_stages(plan, tmp_path / run, "")
         torch.rand(7)  # whatever else a program draws
@@ -205,7 +205,7 @@ def test_broken_row_is_one_sentence(tokenizer: str, tmp_path: Path, monkeypatch:
         return read(self, index)
 
     monkeypatch.setattr(EchoReader, "__getitem__", broken)
-    monkeypatch.setattr(Mixture, "size", lambda self, pick: 1.0)
+    monkeypatch.setattr(MixtureDataset, "size", lambda self, pick: 1.0)
     only = {"listen": stages(20)["listen"]}
     only["listen"].trainer.workers = workers
     with pytest.raises(DataError, match=r"^line 5 is broken.$"):
@@ -286,7 +286,7 @@ def test_stage_on_weights_that_were_trained_again_is_stale(tokenizer: str, tmp_p
     run_stages(plan, tmp_path, "")
     record = lock(tmp_path, "understand")
     record["weights_before"]["audio.encoder"] = "another"
-    (tmp_path / "understand" / "lock.json").write_text(json.dumps(record))
+    (tmp_path / "understand" / "manifest.json").write_text(json.dumps(record))
     assert {row.stage: row.skipped for row in run_stages(plan, tmp_path, "")} == {
         "listen": True, "units": True, "understand": False, "speak": True}  # it gave the same weights again
 
@@ -299,7 +299,7 @@ def test_stage_whose_parts_come_from_a_changed_file_is_stale(tokenizer: str, tmp
     file = tmp_path / "checkpoint" / "ear.pt"
     file.parent.mkdir()
     file.write_text("a")
-    plan = make_plan(tokenizer, ear=Given(weights=str(file.parent)), steps=1)
+    plan = make_plan(tokenizer, asr=Given(weights=str(file.parent)), steps=1)
     run_stages(plan, tmp_path / "run", "")
     file.write_text("other")
     again = {row.stage: row.skipped for row in run_stages(plan, tmp_path / "run", "")}

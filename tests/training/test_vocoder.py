@@ -15,14 +15,14 @@ from omnikit.contracts.configs import VocoderConfig
 from omnikit.contracts.specs import CodecSpec
 from omnikit.errors import DataError, RunError
 from omnikit.plan.plan import Plan
-from omnikit.plan.stage_plan import Wired
+from omnikit.plan.stage_plan import Wiring
 from omnikit.plan.stages import plan_stages
 from omnikit.recipe.recipe import Optim, Run, Stage
 from omnikit.store import checkpoint
 from omnikit.store.runs import WEIGHTS
 from omnikit.training.spectral_losses import MelLoss, STFTLoss
 from omnikit.training.stage import run_stages
-from omnikit.training.vocoder import Segments, Takes, Utterance, VocoderLosses, label
+from omnikit.training.vocoder import LabelledSpeech, VocoderBatch, VocoderDataset, VocoderLosses, label
 
 BOX = Box()
 
@@ -70,7 +70,7 @@ def voiced(tokenizer: str, loss: dict[str, float], *, steps: int = 3, seed: int 
                            optim=Optim(lr=1e-2), trainer=Run(max_steps=steps, batch_size=4, log_every=1))}
     errors: list[str] = []
     parts = ("audio.encoder", "audio.projector", "backbone", "text.head", "speech.head", "speech.units", "speech.codec")
-    planned = plan_stages(only, Wired(plan.inputs, outputs, plan.backbone, plan.readers, parts), errors)
+    planned = plan_stages(only, Wiring(plan.inputs, outputs, plan.backbone, plan.readers, parts), errors)
     assert not errors, errors
     return replace(plan, outputs=outputs, stages=planned, recipe=replace(plan.recipe, stages=only))
 
@@ -81,12 +81,12 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def speech() -> list[Utterance]:
+def speech() -> list[LabelledSpeech]:
     return label({"echo": EchoReader(Echo())}, BoxModule(9), Speaker(), lambda share: None, sample_rate=RATE)["echo"]
 
 
-def takes() -> Takes:
-    return Takes(torch.tensor([[1, 2], [3, 3]]), torch.linspace(-0.3, 0.3, 20).view(2, 10),
+def takes() -> VocoderBatch:
+    return VocoderBatch(torch.tensor([[1, 2], [3, 3]]), torch.linspace(-0.3, 0.3, 20).view(2, 10),
                  torch.tensor([[1, 2, 0], [3, 4, 5]]), torch.tensor([[2, 1, 0], [4, 1, 3]]))
 
 
@@ -98,20 +98,20 @@ def test_speaker_keeps_the_contract() -> None:
     assert config.objectives == ("vocoder",)
 
 
-def test_each_frame_has_its_code_and_each_answer_stands_once(speech: list[Utterance]) -> None:
+def test_each_frame_has_its_code_and_each_answer_stands_once(speech: list[LabelledSpeech]) -> None:
     waves = {tuple(row.wave.tolist()) for row in speech}
     assert len(waves) == len(speech) < Echo().rows
     for row in speech:
         assert torch.equal(BoxModule(9).label(row.wave), row.labels) and len(row.wave) == 5 * len(row.labels)
 
 
-def test_short_speech_ends_in_silence(speech: list[Utterance]) -> None:
+def test_short_speech_ends_in_silence(speech: list[LabelledSpeech]) -> None:
     shortest = min(speech, key=lambda row: len(row.wave.nonzero()))  # one word: one frame
     assert len(shortest.labels) == Speaker().segment + 1
     assert not shortest.wave[5:].any()
 
 
-def test_units_hear_their_own_rate_and_the_target_has_the_vocoder_s(speech: list[Utterance]) -> None:
+def test_units_hear_their_own_rate_and_the_target_has_the_vocoder_s(speech: list[LabelledSpeech]) -> None:
     readers, config = {"echo": EchoReader(Echo())}, Speaker(sample_rate=2 * RATE)
     fast = label(readers, BoxModule(9), config, lambda share: None, sample_rate=RATE)
     for one, other in zip(speech, fast["echo"], strict=True):
@@ -132,7 +132,7 @@ class Late(BoxModule):
 def test_short_speech_is_padded_until_it_makes_a_segment() -> None:
     found = label({"echo": EchoReader(Echo())}, Late(9), Speaker(segment=3), lambda share: None, sample_rate=RATE)["echo"]
     assert all(len(row.labels) >= 3 and len(row.wave) == 5 * len(row.labels) for row in found)
-    next(iter(Segments({"echo": found}, {"echo": 1.0}, 8, 3, seed=0)))
+    next(iter(VocoderDataset({"echo": found}, {"echo": 1.0}, 8, 3, seed=0)))
 
 
 def test_units_that_give_no_labels_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,14 +141,14 @@ def test_units_that_give_no_labels_are_refused(monkeypatch: pytest.MonkeyPatch) 
         label({"echo": EchoReader(Echo())}, Late(9), Speaker(), lambda share: None, sample_rate=RATE)
 
 
-def test_segments_are_cut_at_frames(speech: list[Utterance]) -> None:
-    for batch in Segments({"echo": speech}, {"echo": 1.0}, 4, 2, seed=0):
+def test_segments_are_cut_at_frames(speech: list[LabelledSpeech]) -> None:
+    for batch in VocoderDataset({"echo": speech}, {"echo": 1.0}, 4, 2, seed=0):
         for labels, wave in zip(batch.labels, batch.waves, strict=True):
             assert torch.equal(BoxModule(9).label(wave), labels)
 
 
-def test_merged_codes_and_their_frames_make_the_utterance(speech: list[Utterance]) -> None:
-    batch = next(iter(Segments({"echo": speech}, {"echo": 1.0}, 4, 2, seed=0)))
+def test_merged_codes_and_their_frames_make_the_utterance(speech: list[LabelledSpeech]) -> None:
+    batch = next(iter(VocoderDataset({"echo": speech}, {"echo": 1.0}, 4, 2, seed=0)))
     whole = {tuple(row.labels.tolist()) for row in speech}
     for codes, frames in zip(batch.merged, batch.frames, strict=True):
         assert tuple(codes.repeat_interleave(frames).tolist()) in whole
@@ -156,14 +156,14 @@ def test_merged_codes_and_their_frames_make_the_utterance(speech: list[Utterance
 
 
 def test_shares_hold_whatever_the_sizes() -> None:
-    rows = {name: [Utterance(torch.full((length,), code), torch.zeros(5 * length)) for _ in range(count)]
+    rows = {name: [LabelledSpeech(torch.full((length,), code), torch.zeros(5 * length)) for _ in range(count)]
             for name, code, length, count in (("few", 1, 2, 3), ("many", 2, 9, 50))}
-    drawn = torch.cat([batch.labels[:, 0] for batch in Segments(rows, {"few": 3.0, "many": 1.0}, 40, 2, seed=0)])
+    drawn = torch.cat([batch.labels[:, 0] for batch in VocoderDataset(rows, {"few": 3.0, "many": 1.0}, 40, 2, seed=0)])
     assert float((drawn == 1).float().mean()) == pytest.approx(0.75, abs=0.15)
 
 
-def test_same_seed_draws_the_same_segments(speech: list[Utterance]) -> None:
-    one, two, other = (next(iter(Segments({"echo": speech}, {"echo": 1.0}, 8, 2, seed=seed))).waves for seed in (5, 5, 6))
+def test_same_seed_draws_the_same_segments(speech: list[LabelledSpeech]) -> None:
+    one, two, other = (next(iter(VocoderDataset({"echo": speech}, {"echo": 1.0}, 8, 2, seed=seed))).waves for seed in (5, 5, 6))
     assert torch.equal(one, two) and not torch.equal(one, other)
 
 
@@ -204,7 +204,7 @@ def test_discriminators_learn_and_the_vocoder_is_their_pupil() -> None:
 
 def run(tokenizer: str, folder: Path, loss: dict[str, float], **changes: int) -> dict[str, dict[str, str]]:
     run_stages(voiced(tokenizer, loss, **changes), folder, "")
-    return json.loads((folder / "voice" / "lock.json").read_text())
+    return json.loads((folder / "voice" / "manifest.json").read_text())
 
 
 def test_stage_trains_the_codec_alone(tokenizer: str, tmp_path: Path) -> None:

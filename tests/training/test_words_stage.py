@@ -16,7 +16,7 @@ from omnikit.data.media.audio import save_audio
 from omnikit.data.text.tokenizer import load as load_tokenizer
 from omnikit.errors import DataError, PlanError
 from omnikit.evaluation import resynthesis
-from omnikit.inference.sentence_speech import Reading
+from omnikit.inference.sentence_speech import SentenceStream
 from omnikit.inference.session import restore
 from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan, make
@@ -78,7 +78,7 @@ def test_the_table_is_the_one_that_was_trained(trained: tuple[Plan, Path, dict[s
 
 def test_a_finished_stage_that_used_the_table_alone_is_not_run_again(trained: tuple[Plan, Path, dict[str, set[str]]]) -> None:
     plan, run, _ = trained
-    before, after = (json.loads((run / stage / "lock.json").read_text())[f"weights_{when}"]["backbone"]
+    before, after = (json.loads((run / stage / "manifest.json").read_text())[f"weights_{when}"]["backbone"]
                      for stage, when in (("speak", "before"), ("understand", "after")))
     assert before == after
     assert [row.skipped for row in staging.run_stages(plan, run, "name: small\n")] == [True, True]
@@ -93,7 +93,7 @@ def test_a_fresh_table_is_that_of_the_whole_backbone(tmp_path: Path) -> None:
 def test_it_speaks_what_it_was_taught_streamed_as_whole(trained: tuple[Plan, Path, dict[str, set[str]]]) -> None:
     plan, run, _ = trained
     session = restore(plan, run)
-    written = json.loads((run / "understand" / "lock.json").read_text())["weights_after"]["backbone"]
+    written = json.loads((run / "understand" / "manifest.json").read_text())["weights_after"]["backbone"]
     assert hashes(session.model)["backbone"] == written
     answer, events = session.answer(text="how many"), list(session.stream(text="how many", omega=5))
     assert answer.codes == sum((event.codes for event in events), ()) == (1, 2, 3, 4)
@@ -112,9 +112,9 @@ def test_it_speaks_before_the_first_sentence_is_whole_if_asked(trained: tuple[Pl
 
 def test_the_head_alone_says_a_text_and_its_vectors_can_be_shuffled(trained: tuple[Plan, Path, dict[str, set[str]]]) -> None:
     plan, run, _ = trained
-    outlet, tokenizer = plan.outputs["speech"], load_tokenizer(str(plan.tokenizer))
-    reader = resynthesis._reader(plan, run, outlet)
-    assert reader is not None and list(Reading(reader, outlet, tokenizer).finish("nothing at all")) == [7, 7, 9]
+    output, tokenizer = plan.outputs["speech"], load_tokenizer(str(plan.tokenizer))
+    reader = resynthesis._reader(plan, run, output)
+    assert reader is not None and list(SentenceStream(reader, output, tokenizer).finish("nothing at all")) == [7, 7, 9]
     table = reader.get_submodule("backbone").get_parameter("model.embed_tokens.weight")
     before = table.clone()
     assert resynthesis._shuffled(reader, 0)

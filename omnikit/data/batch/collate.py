@@ -14,16 +14,16 @@ from omnikit.contracts.configs import HeadConfig
 from omnikit.contracts.types import Batch, Part, Sample, Targets
 from omnikit.data.batch.codes import Codes
 from omnikit.data.batch.signals import Item, items_of, questions, signal, signals, spoken, waveform
-from omnikit.data.text.spoken_text import Words, spoken_answers
-from omnikit.data.text.templates import PADDING, Segment, labels, prompt, render, said
-from omnikit.data.text.tokenise import Piece, encode
+from omnikit.data.text.spoken_text import SpokenTextEncoder, spoken_answers
+from omnikit.data.text.templates import PADDING, TextSegment, labels, prompt, render, said
+from omnikit.data.text.tokenise import TokenRun, encode
 from omnikit.data.text.tokenizer import Tokenizer, load
 from omnikit.errors import ConfigError, DataError
-from omnikit.plan.plan import Inlet, Plan
+from omnikit.plan.plan import InputBranch, Plan
 
 
 @dataclass
-class Row:
+class CollatedRow:
     """One sample before padding; `answers` are positions of supervised tokens, `slots` positions of vectors.
 
     `signals`, `counts` and `heard` (what is said) belong together, branch by branch: one each for a sound, a tile or a frame.
@@ -39,7 +39,7 @@ class Row:
     signals: dict[str, list[Item]] = field(default_factory=lambda: defaultdict(list))
     heard: dict[str, list[str | None]] = field(default_factory=lambda: defaultdict(list))
     media: list[tuple[str, int]] = field(default_factory=list)
-    pieces: list[Piece] = field(default_factory=list)
+    pieces: list[TokenRun] = field(default_factory=list)
 
 
 class Collator:
@@ -61,19 +61,21 @@ class Collator:
         self.tokenizer = load(plan.tokenizer) if plan.tokenizer else None
         _check_tokenizer(plan, self.tokenizer)
         self.wanted = () if asking else tuple(wanted)
-        outlets = [plan.outputs[name] for name in wanted]
-        taps = {outlet.head.tap for outlet in outlets}
-        self.speaks = any(outlet.needs_states for outlet in outlets)
-        self.words = {outlet.name: Words(outlet, self.tokenizer) for outlet in outlets
-                      if outlet.reads_words and self.tokenizer and not asking}
-        self.inlets = list(plan.inputs.values()) if self.speaks else [i for i in plan.inputs.values() if _feeds(i, taps)]
+        outputs = [plan.outputs[name] for name in wanted]
+        taps = {output.head.tap for output in outputs}
+        self.speaks = any(output.needs_hidden for output in outputs)
+        self.words = {output.name: SpokenTextEncoder(output, self.tokenizer) for output in outputs
+                      if output.reads_text and self.tokenizer and not asking}
+        self.input_branches = list(plan.inputs.values()) if self.speaks else [i for i in plan.inputs.values()
+                                                                              if _feeds(i, taps)]
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
         """Make one batch; raises DataError naming the row that does not fit."""
         rows = [self.row(sample) for sample in samples]
         length = max((len(row.tokens) for row in rows), default=0)
         speaking = rows if self.speaks else []
-        branches = [inlet.name for inlet in self.inlets if any(row.signals[inlet.name] for row in rows)]
+        branches = [input_branch.name for input_branch in self.input_branches
+                    if any(row.signals[input_branch.name] for row in rows)]
         return Batch(
             tokens=padded([row.tokens for row in speaking], 0),
             lengths=torch.tensor([len(row.tokens) for row in speaking], dtype=torch.int64),
@@ -92,9 +94,9 @@ class Collator:
 
     # ---- one sample ----
 
-    def row(self, sample: Sample) -> Row:
+    def row(self, sample: Sample) -> CollatedRow:
         """Give one sample before padding; raises DataError where it does not fit."""
-        row = Row(sample.id)
+        row = CollatedRow(sample.id)
         if not self.speaks:
             for part in questions(sample):
                 self._listen(row, part)
@@ -111,45 +113,47 @@ class Collator:
         self._check(row, sample, self.plan.backbone.context)
         return row
 
-    def _segments(self, sample: Sample) -> list[Segment]:
+    def _segments(self, sample: Sample) -> list[TextSegment]:
         assert self.plan.template, "a plan with a backbone has a template"
         try:
             return (prompt if self.asking else render)(sample.messages, self.plan.template)
         except DataError as error:
             raise DataError(f"Row {sample.id}: {error}", kind="unknown state") from error
 
-    def _listen(self, row: Row, part: Part) -> None:
+    def _listen(self, row: CollatedRow, part: Part) -> None:
         """Put a media part's signal into the branch of its modality, and keep places for its vectors."""
-        inlet = next((inlet for inlet in self.inlets if part.type in inlet.media), None)
-        if inlet is None:
+        input_branch = next((input_branch for input_branch in self.input_branches if part.type in input_branch.media), None)
+        if input_branch is None:
             if self.speaks:
                 raise DataError(f"Row {row.id} holds {part.type} in a question, but the recipe has no input branch for"
                                 f" {part.type}; add one or leave the row out.", kind="no branch")
             return
-        items = signals(part, inlet, row.id)
-        counts = [self._count(inlet, item, row.id) for item in items]
-        if part.type == "video" and inlet.pictures and self.speaks:
-            counts = [inlet.pictures.kept(frame, count) for frame, count in enumerate(counts)]
-        row.signals[inlet.name].extend(items)
-        row.heard[inlet.name].extend([part.text] * len(items))
-        row.counts[inlet.name].extend(counts)
-        row.media.append((inlet.name, len(items)))
+        items = signals(part, input_branch, row.id)
+        counts = [self._count(input_branch, item, row.id) for item in items]
+        if part.type == "video" and input_branch.image_spec and self.speaks:
+            counts = [input_branch.image_spec.kept(frame, count) for frame, count in enumerate(counts)]
+        row.signals[input_branch.name].extend(items)
+        row.heard[input_branch.name].extend([part.text] * len(items))
+        row.counts[input_branch.name].extend(counts)
+        row.media.append((input_branch.name, len(items)))
         if self.speaks:
-            row.slots[inlet.name].extend(range(len(row.tokens), len(row.tokens) + sum(counts)))
+            row.slots[input_branch.name].extend(range(len(row.tokens), len(row.tokens) + sum(counts)))
             row.tokens.extend([0] * sum(counts))
 
-    def _count(self, inlet: Inlet, item: Item, row: str) -> int:
+    def _count(self, input_branch: InputBranch, item: Item, row: str) -> int:
         samples = items_of(item)
         try:
-            count = inlet.length(samples) if self.speaks else inlet.encoder.length(samples)
+            count = input_branch.length(samples) if self.speaks else input_branch.encoder.length(samples)
         except (ValueError, DataError) as error:
-            raise DataError(f"Row {row}: {inlet.name} cannot take {samples} samples: {error}", kind="wrong length") from error
+            raise DataError(f"Row {row}: {input_branch.name} cannot take {samples} samples: {error}",
+                            kind="wrong length") from error
         if count < 1:
-            raise DataError(f"Row {row}: {inlet.name} of {samples} samples is too short, it gives no vector; leave it out.",
+            raise DataError(f"Row {row}: {input_branch.name} of {samples} samples is too short, it gives no vector;"
+                            " leave it out.",
                             kind="wrong length")
         return count
 
-    def _check(self, row: Row, sample: Sample, context: int) -> None:
+    def _check(self, row: CollatedRow, sample: Sample, context: int) -> None:
         if len(row.tokens) > context:
             raise DataError(f"Row {row.id} has {len(row.tokens)} positions, but the backbone's context is {context};"
                             " shorten the row or choose a backbone with a longer context.", kind="too long")
@@ -165,7 +169,7 @@ class Collator:
 
     # ---- targets ----
 
-    def _targets(self, name: str, samples: Sequence[Sample], rows: list[Row]) -> Targets | None:
+    def _targets(self, name: str, samples: Sequence[Sample], rows: list[CollatedRow]) -> Targets | None:
         head = self.plan.outputs[name].head
         if head.target == "tokens":
             found = [[row.tokens[place] for place in row.answers] for row in rows]
@@ -180,8 +184,8 @@ class Collator:
         else:
             branch, _, slot = head.tap.partition(".")
             found = [self._transcript(name, row, text) for row in rows for text in row.heard[branch]]
-            inlet = self.plan.inputs[branch]
-            length = inlet.length if slot == "projector" else inlet.encoder.length
+            input_branch = self.plan.inputs[branch]
+            length = input_branch.length if slot == "projector" else input_branch.encoder.length
             _check_reach(name, head, [(row.id, length(items_of(item))) for row in rows for item in row.signals[branch]],
                          found)
         if not found:
@@ -206,10 +210,10 @@ class Collator:
                             " give it audio or codes, or leave the row out.", kind="no speech")
         return found
 
-    def _transcript(self, name: str, row: Row, text: str | None) -> list[int]:
+    def _transcript(self, name: str, row: CollatedRow, text: str | None) -> list[int]:
         tokenizer = transcriber(self.plan, name)
         if text is None or tokenizer is None:
-            medium, does = ("picture", "shows") if self.plan.outputs[name].head.target == "caption" else ("audio", "says")
+            medium, does = ("image", "shows") if self.plan.outputs[name].head.target == "caption" else ("audio", "says")
             raise DataError(f"Row {row.id} does not say what its {medium} {does}, but branch {name} learns from it;"
                             f" give the {medium} part a text.", kind="no transcript")
         # a word is the same token wherever it stands; where nothing is said there is none
@@ -265,5 +269,5 @@ def moved(batch: Batch, device: torch.device) -> Batch:
     return batch.mapped(to)
 
 
-def _feeds(inlet: Inlet, taps: set[str]) -> bool:
-    return bool({f"{inlet.name}.encoder", f"{inlet.name}.projector"} & taps)
+def _feeds(input_branch: InputBranch, taps: set[str]) -> bool:
+    return bool({f"{input_branch.name}.encoder", f"{input_branch.name}.projector"} & taps)

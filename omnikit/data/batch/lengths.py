@@ -6,7 +6,7 @@ from omnikit.data.batch.signals import seen_count
 from omnikit.data.text.templates import render
 from omnikit.data.text.tokenise import encode
 from omnikit.errors import DataError
-from omnikit.plan.plan import Inlet
+from omnikit.plan.plan import InputBranch
 
 
 class Lengths:
@@ -27,25 +27,26 @@ class Lengths:
                    for piece in encode(segments, template, tokenizer))
 
     def _vectors(self, part: Part) -> int:
-        inlet = next((inlet for inlet in self.collator.inlets if part.type in inlet.media), None)
+        input_branch = next((input_branch for input_branch in self.collator.input_branches if part.type in input_branch.media),
+                            None)
         try:
-            return _positions(part, inlet) if inlet else 0
+            return _positions(part, input_branch) if input_branch else 0
         except (ValueError, DataError):
             return 0
 
 
-def _positions(part: Part, inlet: Inlet) -> int:
+def _positions(part: Part, input_branch: InputBranch) -> int:
     if part.type == "audio":
-        return inlet.length(samples(part, inlet))
-    if inlet.pictures is None:
-        return inlet.length(1)
-    each, tiles = inlet.length(1), seen_count(part, inlet.pictures)
-    return sum(inlet.pictures.kept(tile, each) for tile in range(tiles)) if part.type == "video" else tiles * each
+        return input_branch.length(samples(part, input_branch))
+    if input_branch.image_spec is None:
+        return input_branch.length(1)
+    each, tiles = input_branch.length(1), seen_count(part, input_branch.image_spec)
+    return sum(input_branch.image_spec.kept(tile, each) for tile in range(tiles)) if part.type == "video" else tiles * each
 
 
-def samples(part: Part, inlet: Inlet) -> int:
+def samples(part: Part, input_branch: InputBranch) -> int:
     """Give the samples of an audio part at its encoder's rate; 0 for what is no audio."""
-    rate = int(inlet.encoder.input.rate or 0)
+    rate = int(input_branch.encoder.input.rate or 0)
     if part.audio is not None:
         frames, own = len(part.audio), part.sample_rate
     else:

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset, Sampler
 
 from omnikit.contracts.types import Batch, Sample, Targets
 from omnikit.data.batch.collate import Collator
-from omnikit.data.batch.samplers import Mixture, Pick, Shares, shuffled
+from omnikit.data.batch.samplers import MixtureDataset, MixtureSampler, Pick, shuffled
 from omnikit.data.batch.signals import questions
 
 Pack = tuple[Pick, ...]
@@ -19,10 +19,10 @@ MEASURED = 20000  # samples before the first step, where the length of a pass is
 MARGIN = 0.02  # for what the mean of so many may be wrong by
 
 
-class Packs(Sampler[list[Pack]]):
+class PackingSampler(Sampler[list[Pack]]):
     """Batches of packed rows, one pass after another, each sample of a pass once; the order is the seed's.
 
-    Rows are filled in a window, the longest sample first, each into the first row that has room. A sample with a film, or of
+    Rows are filled in a window, the longest sample first, each into the first row that has room. A sample with a video, or of
     more than `pack` positions, is a row of its own. A batch has at most `batch_size` rows, and fewer where rows longer than
     `pack` would make it larger than so many full ones.
 
@@ -35,7 +35,8 @@ class Packs(Sampler[list[Pack]]):
         passes: how many passes there will be, where it is known; then, and only then, a pass has a length.
     """
 
-    def __init__(self, mixture: Mixture, shares: Shares, lengths: Callable[[Sample], int], *, batch_size: int, pack: int,
+    def __init__(self, mixture: MixtureDataset, shares: MixtureSampler, lengths: Callable[[Sample], int], *, batch_size: int,
+                 pack: int,
                  passes: int | None = None) -> None:
         self.mixture, self.shares, self.lengths = mixture, shares, lengths
         self.batch_size, self.pack, self.passes = batch_size, pack, passes
@@ -123,15 +124,15 @@ class Packs(Sampler[list[Pack]]):
         if pick not in self._known:
             sample = self.mixture[pick]
             positions = self.lengths(sample)
-            film = any(part.type == "video" for part in questions(sample))
-            self._known[pick] = positions, positions <= self.pack and not film
+            video = any(part.type == "video" for part in questions(sample))
+            self._known[pick] = positions, positions <= self.pack and not video
         return self._known[pick]
 
 
 class PackedSamples(Dataset[list[Sample]]):
     """The samples of a packed row, by their picks."""
 
-    def __init__(self, mixture: Mixture) -> None:
+    def __init__(self, mixture: MixtureDataset) -> None:
         self.mixture = mixture
 
     def __getitem__(self, pack: Pack) -> list[Sample]:
@@ -143,12 +144,12 @@ class PackedCollator:
 
     def __init__(self, collator: Collator) -> None:
         self.collator = collator
-        self.by_token = [name for name in collator.wanted if collator.plan.outputs[name].by_token]
+        self.per_token = [name for name in collator.wanted if collator.plan.outputs[name].per_token]
 
     def __call__(self, rows: Sequence[Sequence[Sample]]) -> Batch:
         """Make one batch; raises DataError naming the sample that does not fit."""
         batch = self.collator([sample for row in rows for sample in row])
-        return laid_out(batch, [index for index, row in enumerate(rows) for _ in row], self.by_token)
+        return laid_out(batch, [index for index, row in enumerate(rows) for _ in row], self.per_token)
 
 
 def first_fit(started: Sequence[Sequence[int]], sizes: Sequence[int], room: int) -> list[list[int]]:
@@ -172,7 +173,7 @@ def first_fit(started: Sequence[Sequence[int]], sizes: Sequence[int], room: int)
     return rows
 
 
-def laid_out(batch: Batch, homes: Sequence[int], by_token: Collection[str]) -> Batch:
+def laid_out(batch: Batch, conversation_rows: Sequence[int], per_token: Collection[str]) -> Batch:
     """Lay a batch of one conversation a row out anew.
 
     Args:
@@ -180,25 +181,25 @@ def laid_out(batch: Batch, homes: Sequence[int], by_token: Collection[str]) -> B
         by_token: branches whose targets become one row.
     """
     lengths: list[int] = batch.lengths.tolist()
-    filled, starts = [0] * (max(homes, default=-1) + 1), []
-    for home, length in zip(homes, lengths, strict=True):
+    filled, starts = [0] * (max(conversation_rows, default=-1) + 1), []
+    for home, length in zip(conversation_rows, lengths, strict=True):
         starts.append(filled[home])
         filled[home] += length
     wide, width = batch.tokens.shape[1], max(filled, default=0)
     tokens = torch.zeros(len(filled), width, dtype=torch.int64)
     documents = torch.zeros_like(tokens)
-    for index, (home, start) in enumerate(zip(homes, starts, strict=True)):
+    for index, (home, start) in enumerate(zip(conversation_rows, starts, strict=True)):
         tokens[home, start:start + lengths[index]] = batch.tokens[index, :lengths[index]]
-        documents[home, start:start + lengths[index]] = 1 + sum(other == home for other in homes[:index])
-    rows, begins = torch.tensor(homes, dtype=torch.int64), torch.tensor(starts, dtype=torch.int64)
+        documents[home, start:start + lengths[index]] = 1 + sum(other == home for other in conversation_rows[:index])
+    rows, begins = torch.tensor(conversation_rows, dtype=torch.int64), torch.tensor(starts, dtype=torch.int64)
     shifts = rows * width + begins  # place of each conversation's first position, [C]
     inside = _inside(batch.answers, batch.answer_lengths)
     return replace(
-        batch, tokens=tokens, lengths=torch.tensor(filled, dtype=torch.int64), documents=documents, homes=rows,
+        batch, tokens=tokens, lengths=torch.tensor(filled, dtype=torch.int64), documents=documents, conversation_rows=rows,
         answers=torch.where(inside, batch.answers + begins[:, None], 0),
-        written=(batch.answers + shifts[:, None])[inside],
+        target_positions=(batch.answers + shifts[:, None])[inside],
         slots={name: shifts[places // wide] + places % wide for name, places in batch.slots.items()},
-        targets={name: _in_a_row(targets) if name in by_token else targets for name, targets in batch.targets.items()})
+        targets={name: _in_a_row(targets) if name in per_token else targets for name, targets in batch.targets.items()})
 
 
 def _in_a_row(targets: Targets) -> Targets:

@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from omnikit.contracts.protocols import Reader
-from omnikit.contracts.specs import PictureSpec
+from omnikit.contracts.specs import ImageSpec
 from omnikit.contracts.types import Batch, Part, Sample
 from omnikit.data.batch.signals import questions, seen_count, spoken
 from omnikit.errors import DataError
@@ -19,11 +19,11 @@ P = TypeVar("P")
 Pick = tuple[str, int]  # dataset and index
 
 
-class Mixture(Dataset[Sample]):
-    """Samples of several datasets by (dataset, index); `pictures` says how large their pictures and films are."""
+class MixtureDataset(Dataset[Sample]):
+    """Samples of several datasets by (dataset, index); `images` says how large their images and videos are."""
 
-    def __init__(self, readers: Mapping[str, Reader], pictures: PictureSpec | None = None) -> None:
-        self.readers, self.pictures = readers, pictures
+    def __init__(self, readers: Mapping[str, Reader], image_spec: ImageSpec | None = None) -> None:
+        self.readers, self.image_spec = readers, image_spec
         for name, reader in readers.items():
             if len(reader) == 0:
                 raise DataError(f"Dataset {name} is empty, but a stage trains on it; check its path and split.")
@@ -36,10 +36,10 @@ class Mixture(Dataset[Sample]):
         sample = self[pick]
         characters = sum(len(p.text or "") for m in sample.messages for p in m.content if p.type == "text")
         parts = (*questions(sample), *spoken(sample))
-        return sum(_seconds(part, self.pictures) for part in parts) + characters / CHARACTERS_PER_SECOND
+        return sum(_seconds(part, self.image_spec) for part in parts) + characters / CHARACTERS_PER_SECOND
 
 
-class Shares:
+class MixtureSampler:
     """Which samples each pass draws, shuffled anew.
 
     A pass sees as many rows as the datasets hold together, of each dataset its share; a dataset that is too small for
@@ -51,7 +51,7 @@ class Shares:
         seed: decides the order.
     """
 
-    def __init__(self, mixture: Mixture, shares: Mapping[str, float], seed: int) -> None:
+    def __init__(self, mixture: MixtureDataset, shares: Mapping[str, float], seed: int) -> None:
         self.mixture, self.seed = mixture, seed
         total, whole = sum(len(reader) for reader in mixture.readers.values()), sum(shares.values())
         self.rows = {name: max(1, round(total * share / whole)) for name, share in shares.items()}
@@ -72,7 +72,7 @@ class Shares:
         return [(name, index) for order in orders for index in order][:wanted]
 
 
-class Buckets(Sampler[list[Pick]]):
+class LengthBucketSampler(Sampler[list[Pick]]):
     """Batches of picks, without end: each pass is drawn anew, sorted by length within a window, and shuffled again.
 
     Args:
@@ -84,10 +84,10 @@ class Buckets(Sampler[list[Pick]]):
         rank, world: this process takes every world-th batch.
     """
 
-    def __init__(self, mixture: Mixture, shares: Mapping[str, float], batch_size: int, seed: int, *,
+    def __init__(self, mixture: MixtureDataset, shares: Mapping[str, float], batch_size: int, seed: int, *,
                  window: int = 50, rank: int = 0, world: int = 1) -> None:
         self.mixture, self.batch_size, self.window, self.rank, self.world = mixture, batch_size, window, rank, world
-        self.shares = Shares(mixture, shares, seed)
+        self.shares = MixtureSampler(mixture, shares, seed)
         self._passes = 0
         self._sizes: dict[Pick, float] = {}
 
@@ -129,10 +129,10 @@ def shuffled(items: list[T], generator: torch.Generator) -> list[T]:
     return [items[index] for index in torch.randperm(len(items), generator=generator).tolist()]
 
 
-def _seconds(part: Part, pictures: PictureSpec | None) -> float:
-    if part.type in ("image", "video") and pictures:
+def _seconds(part: Part, image_spec: ImageSpec | None) -> float:
+    if part.type in ("image", "video") and image_spec:
         try:
-            return SECONDS_PER_TILE * seen_count(part, pictures)
+            return SECONDS_PER_TILE * seen_count(part, image_spec)
         except DataError:  # as below
             return 0.0
     if part.type != "audio":

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from omnikit.contracts.specs import PictureSpec
+from omnikit.contracts.specs import ImageSpec
 from omnikit.contracts.types import Part, Sample, Signal
 from omnikit.data.media.audio import load_audio
-from omnikit.data.media.image import Pixels, checked, coloured, fitted, load_picture, picture_size, tile_count, tiles
-from omnikit.data.media.video import Film, chosen, film_of, load_frames
+from omnikit.data.media.image import Pixels, checked, coloured, fitted, image_size, load_image, tile_count, tiles
+from omnikit.data.media.video import VideoFile, chosen, load_frames, open_video
 from omnikit.errors import DataError
-from omnikit.plan.graph import Inlet
+from omnikit.plan.graph import InputBranch
 
 Wave = NDArray[np.float32]
 Item = NDArray[np.float32]  # one signal: a wave [N], a tile [3, S, S], or [1] where a branch takes no signal
@@ -30,31 +30,31 @@ def spoken(sample: Sample) -> list[Part]:
             if part.type == "audio"]
 
 
-def signals(part: Part, inlet: Inlet, row: str) -> list[Item]:
-    """Give the signals of a part for the branch that takes it: one wave, or a picture's tiles, or a film's frames.
+def signals(part: Part, input_branch: InputBranch, row: str) -> list[Item]:
+    """Give the signals of a part for the branch that takes it: one wave, or an image's tiles, or a video's frames.
 
     Raises:
         DataError: the part cannot be used; names the row.
     """
-    if inlet.pictures is None or part.type not in inlet.media:
-        if inlet.encoder.input.modality == "prompt":
+    if input_branch.image_spec is None or part.type not in input_branch.media:
+        if input_branch.encoder.input.modality == "prompt":
             return [np.zeros(1, dtype=np.float32)]
-        return [waveform(part, int(inlet.encoder.input.rate or 0), row)]
+        return [waveform(part, int(input_branch.encoder.input.rate or 0), row)]
     try:
-        return list(coloured(seen(part, inlet.pictures), inlet.pictures))
+        return list(coloured(seen(part, input_branch.image_spec), input_branch.image_spec))
     except DataError as error:
         raise DataError(f"Row {row}: {error}", kind=error.kind) from error
 
 
-def seen(part: Part, spec: PictureSpec) -> Pixels:
-    """Give the tiles of a picture, or the frames of a film, [T, S, S, 3]; raises DataError."""
+def seen(part: Part, spec: ImageSpec) -> Pixels:
+    """Give the tiles of an image, or the frames of a video, [T, S, S, 3]; raises DataError."""
     if part.type == "image":
         if part.pixels is None and part.path is None:
             raise DataError("a part of type image has neither a path nor data; give it one.", kind="no media")
-        return tiles(load_picture(part.path) if part.pixels is None and part.path else _pixels(part), spec)
+        return tiles(load_image(part.path) if part.pixels is None and part.path else _pixels(part), spec)
     if part.pixels is not None:
         pixels = _pixels(part)
-        frames = pixels[chosen(Film(len(pixels), part.frame_rate), spec)]
+        frames = pixels[chosen(VideoFile(len(pixels), part.frame_rate), spec)]
     elif part.path is not None:
         frames = load_frames(part.path, spec)
     else:
@@ -62,13 +62,13 @@ def seen(part: Part, spec: PictureSpec) -> Pixels:
     return np.stack([fitted(frame, spec) for frame in frames])
 
 
-def seen_count(part: Part, spec: PictureSpec) -> int:
+def seen_count(part: Part, spec: ImageSpec) -> int:
     """Give the number of tiles or frames that `seen` gives; of a file only the header is read. Raises DataError."""
     if part.type == "image":
-        width, height = picture_size(part.path or "") if part.pixels is None else part.pixels.shape[1::-1]
+        width, height = image_size(part.path or "") if part.pixels is None else part.pixels.shape[1::-1]
         return tile_count(width, height, spec)
-    film = film_of(part.path or "") if part.pixels is None else Film(len(part.pixels), part.frame_rate)
-    return len(chosen(film, spec))
+    video = open_video(part.path or "") if part.pixels is None else VideoFile(len(part.pixels), part.frame_rate)
+    return len(chosen(video, spec))
 
 
 def waveform(part: Part, rate: int, row: str) -> Wave:

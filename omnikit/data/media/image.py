@@ -1,4 +1,4 @@
-"""Pictures from files, and cut into the tiles that an encoder reads. Knows no sample and no model."""
+"""Images from files, and cut into the tiles that an encoder reads. Knows no sample and no model."""
 
 import base64
 import io
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from omnikit.contracts.specs import PictureSpec
+from omnikit.contracts.specs import ImageSpec
 from omnikit.errors import DataError, RunError
 from omnikit.store.files import atomic_file
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[np.uint8]
 ROTATION = 0x0112  # EXIF's tag for how a camera was held
-TURNED = (5, 6, 7, 8)  # its values for pictures whose width and height change places
+TURNED = (5, 6, 7, 8)  # its values for images whose width and height change places
 SIXTEEN_BITS = 257  # 65535 / 255
 
 
@@ -36,10 +36,10 @@ def grids(least: int, most: int) -> tuple[tuple[int, int], ...]:
     return tuple(sorted(found, key=lambda grid: grid[0] * grid[1]))
 
 
-def grid(width: int, height: int, spec: PictureSpec) -> tuple[int, int]:
-    """Give the grid (columns, rows) whose shape is nearest to a picture's.
+def grid(width: int, height: int, spec: ImageSpec) -> tuple[int, int]:
+    """Give the grid (columns, rows) whose shape is nearest to an image's.
 
-    On an exact tie the larger grid is taken where the picture has more than half of its pixels. Source: arXiv:2404.16821.
+    On an exact tie the larger grid is taken where the image has more than half of its pixels. Source: arXiv:2404.16821.
     """
     best, nearest = (1, 1), float("inf")
     for columns, rows in grids(spec.least_tiles, spec.most_tiles):
@@ -51,32 +51,32 @@ def grid(width: int, height: int, spec: PictureSpec) -> tuple[int, int]:
     return best
 
 
-def tile_count(width: int, height: int, spec: PictureSpec) -> int:
-    """Give the number of tiles of a picture, its thumbnail included."""
+def tile_count(width: int, height: int, spec: ImageSpec) -> int:
+    """Give the number of tiles of an image, its thumbnail included."""
     if not spec.most_tiles:
         return 1
     columns, rows = grid(width, height, spec)
     return columns * rows + int(spec.thumbnail and columns * rows > 1)
 
 
-def tiles(pixels: Pixels, spec: PictureSpec) -> Pixels:
-    """Cut a picture [H, W, 3] into tiles [T, size, size, 3]: row by row, the thumbnail last.
+def tiles(pixels: Pixels, spec: ImageSpec) -> Pixels:
+    """Cut an image [H, W, 3] into tiles [T, size, size, 3]: row by row, the thumbnail last.
 
-    The picture is stretched to the size of its grid (bicubic).
+    The image is stretched to the size of its grid (bicubic).
     """
     if not spec.most_tiles:
         return fitted(pixels, spec)[None]
     size, (columns, rows) = spec.size, grid(pixels.shape[1], pixels.shape[0], spec)
-    picture = _image(pixels)
-    whole = np.asarray(_resized(picture, columns * size, rows * size))
+    image = _image(pixels)
+    whole = np.asarray(_resized(image, columns * size, rows * size))
     cut = whole.reshape(rows, size, columns, size, 3).swapaxes(1, 2).reshape(-1, size, size, 3)
     if spec.thumbnail and len(cut) > 1:
-        cut = np.concatenate([cut, np.asarray(_resized(picture, size, size))[None]])
+        cut = np.concatenate([cut, np.asarray(_resized(image, size, size))[None]])
     return cut
 
 
-def fitted(pixels: Pixels, spec: PictureSpec) -> Pixels:
-    """Make one square [size, size, 3] of a whole picture or frame [H, W, 3], as `spec.fit` says."""
+def fitted(pixels: Pixels, spec: ImageSpec) -> Pixels:
+    """Make one square [size, size, 3] of a whole image or frame [H, W, 3], as `spec.fit` says."""
     if spec.fit == "pad":
         pixels = squared(pixels, spec)
     height, width, _ = pixels.shape
@@ -86,8 +86,8 @@ def fitted(pixels: Pixels, spec: PictureSpec) -> Pixels:
     return image[top:top + size, left:left + size]
 
 
-def squared(pixels: Pixels, spec: PictureSpec) -> Pixels:
-    """Put a picture [H, W, 3] in the middle of a square of the mean colour."""
+def squared(pixels: Pixels, spec: ImageSpec) -> Pixels:
+    """Put an image [H, W, 3] in the middle of a square of the mean colour."""
     height, width, _ = pixels.shape
     side = max(height, width)
     square = np.empty((side, side, 3), dtype=np.uint8)
@@ -97,7 +97,7 @@ def squared(pixels: Pixels, spec: PictureSpec) -> Pixels:
     return square
 
 
-def coloured(cut: Pixels, spec: PictureSpec) -> NDArray[np.float32]:
+def coloured(cut: Pixels, spec: ImageSpec) -> NDArray[np.float32]:
     """Give tiles [T, S, S, 3] as an encoder reads them: [T, 3, S, S], in [0, 1], less the mean, by the deviation."""
     found = np.empty((len(cut), 3, *cut.shape[1:3]), dtype=np.float32)
     for channel, (mean, deviation) in enumerate(zip(spec.mean, spec.deviation, strict=True)):  # 5 x faster than all at once
@@ -106,7 +106,7 @@ def coloured(cut: Pixels, spec: PictureSpec) -> NDArray[np.float32]:
     return found
 
 
-def thumbnail(tile: NDArray[np.float32], spec: PictureSpec, side: int = 48) -> str:
+def thumbnail(tile: NDArray[np.float32], spec: ImageSpec, side: int = 48) -> str:
     """Give a tile [3, S, S], as an encoder reads it, as the data URL of a small PNG that people see."""
     colours = tile.transpose(1, 2, 0) * np.array(spec.deviation) + np.array(spec.mean)
     buffer = io.BytesIO()
@@ -114,13 +114,13 @@ def thumbnail(tile: NDArray[np.float32], spec: PictureSpec, side: int = 48) -> s
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def load_picture(path: str | Path) -> Pixels:
-    """Read a picture as [H, W, 3] of red, green and blue, turned as its camera was held.
+def load_image(path: str | Path) -> Pixels:
+    """Read an image as [H, W, 3] of red, green and blue, turned as its camera was held.
 
-    What is transparent becomes white, 16 bits become 8, and of a moving picture the first frame is taken.
+    What is transparent becomes white, 16 bits become 8, and of a moving image the first frame is taken.
 
     Raises:
-        DataError: the file is missing, no picture, cut short, or too large to be one.
+        DataError: the file is missing, no image, cut short, or too large to be one.
     """
     from PIL import ImageOps
 
@@ -129,23 +129,23 @@ def load_picture(path: str | Path) -> Pixels:
             image.load()
             return np.asarray(_rgb(ImageOps.exif_transpose(image)))
         except (OSError, SyntaxError, ValueError, EOFError) as error:  # all of them in Pillow's readers
-            raise DataError(f"{path} is a damaged picture ({str(error).rstrip('.')}); write or copy it again.",
+            raise DataError(f"{path} is a damaged image ({str(error).rstrip('.')}); write or copy it again.",
                         kind="unreadable image") from None
 
 
-def picture_size(path: str | Path) -> tuple[int, int]:
-    """Give width and height of a picture file as load_picture would give it, from its header; raises as it does."""
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Give width and height of an image file as load_picture would give it, from its header; raises as it does."""
     with _opened(path) as image:
         width, height = image.size
         return (height, width) if image.getexif().get(ROTATION) in TURNED else (width, height)
 
 
-def save_picture(path: str | Path, pixels: Pixels) -> None:
-    """Write a picture [H, W, 3]; the file appears whole or not at all.
+def save_image(path: str | Path, pixels: Pixels) -> None:
+    """Write an image [H, W, 3]; the file appears whole or not at all.
 
     Raises:
-        DataError: the pixels are no picture.
-        RunError: the name's ending is no picture format, or the file cannot be written.
+        DataError: the pixels are no image.
+        RunError: the name's ending is no image format, or the file cannot be written.
     """
     path, buffer = Path(path), io.BytesIO()
     checked(pixels, str(path))
@@ -155,13 +155,13 @@ def save_picture(path: str | Path, pixels: Pixels) -> None:
         kind = Image.registered_extensions().get(path.suffix.lower(), "none")
         _image(pixels).save(buffer, format=kind)
     except (KeyError, ValueError, OSError):
-        raise RunError(f"{path} cannot be written as a picture; let its name end in .png or .jpg.") from None
+        raise RunError(f"{path} cannot be written as an image; let its name end in .png or .jpg.") from None
     with atomic_file(path) as part:
         part.write_bytes(buffer.getbuffer())
 
 
 def checked(pixels: Pixels, where: str, axes: int = 3) -> Pixels:
-    """Give pixels that are a picture [H, W, 3] (or frames [F, H, W, 3], `axes` 4); raises DataError for others."""
+    """Give pixels that are an image [H, W, 3] (or frames [F, H, W, 3], `axes` 4); raises DataError for others."""
     shape = "[height, width, 3]" if axes == 3 else "[frames, height, width, 3]"
     if pixels.dtype != np.uint8 or pixels.ndim != axes or pixels.shape[-1] != 3 or not pixels.size:
         raise DataError(f"{where} has pixels of shape {list(pixels.shape)} and type {pixels.dtype}, but must be {shape} uint8.")
@@ -172,19 +172,19 @@ def _opened(path: str | Path) -> "Image":
     from PIL import Image, UnidentifiedImageError
 
     if not Path(path).is_file():
-        raise DataError(f"{path} does not exist, but a picture should be there.", kind="missing file")
+        raise DataError(f"{path} does not exist, but an image should be there.", kind="missing file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             return Image.open(path)
     except UnidentifiedImageError:
-        raise DataError(f"{path} is not a readable picture, but must be one that Pillow knows: PNG, JPEG or WebP.",
+        raise DataError(f"{path} is not a readable image, but must be one that Pillow knows: PNG, JPEG or WebP.",
                         kind="unreadable image") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise DataError(f"{path} has more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels; make it smaller.",
                         kind="unreadable image") from None
     except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path} is a damaged picture ({str(error).rstrip('.')}); write or copy it again.",
+        raise DataError(f"{path} is a damaged image ({str(error).rstrip('.')}); write or copy it again.",
                         kind="unreadable image") from None
 
 

@@ -1,4 +1,4 @@
-"""Films from files through PyAV, and which of their frames an encoder sees. Knows no sample and no model."""
+"""Videos from files through PyAV, and which of their frames an encoder sees. Knows no sample and no model."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from omnikit.contracts.specs import PictureSpec
+from omnikit.contracts.specs import ImageSpec
 from omnikit.data.media.image import Pixels, checked
 from omnikit.errors import DataError
 from omnikit.store.files import atomic_file
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Film:
-    """What a film's header says.
+class VideoFile:
+    """What a video's header says.
 
     Args:
         frames: how many there are.
@@ -33,87 +33,87 @@ class Film:
     rate: float
 
 
-def chosen(film: Film, spec: PictureSpec) -> list[int]:
-    """Give the frames of a film that an encoder sees, in order; a short one repeats some."""
+def chosen(video: VideoFile, spec: ImageSpec) -> list[int]:
+    """Give the frames of a video that an encoder sees, in order; a short one repeats some."""
     if spec.frame_rate is not None:
-        return by_rate(film, spec.frame_rate, spec.least_frames, spec.most_frames)
-    return by_duration(film, spec.least_frames, spec.most_frames)
+        return by_rate(video, spec.frame_rate, spec.least_frames, spec.most_frames)
+    return by_duration(video, spec.least_frames, spec.most_frames)
 
 
-def by_duration(film: Film, least: int = 4, most: int = 16) -> list[int]:
+def by_duration(video: VideoFile, least: int = 4, most: int = 16) -> list[int]:
     """Choose by duration: `least` frames under so many seconds, one a second up to `most` seconds, else `most` frames.
 
     `least` and `most` frames lie evenly from the first to the last. Source: VITA-1.5, arXiv:2501.01957.
     """
-    seconds = film.frames / film.rate
+    seconds = video.frames / video.rate
     if least <= seconds <= most:
-        return [min(round(second * film.rate), film.frames - 1) for second in range(int(seconds))]
-    return [round(place) for place in np.linspace(0, film.frames - 1, least if seconds < least else most).tolist()]
+        return [min(round(second * video.rate), video.frames - 1) for second in range(int(seconds))]
+    return [round(place) for place in np.linspace(0, video.frames - 1, least if seconds < least else most).tolist()]
 
 
-def by_rate(film: Film, rate: float, least: int, most: int, span: tuple[float, float] | None = None) -> list[int]:
+def by_rate(video: VideoFile, rate: float, least: int, most: int, span: tuple[float, float] | None = None) -> list[int]:
     """Choose `rate` frames a second as VITA's released code does, thinned to `most` or repeated to `least`.
 
     Args:
         span: first and last second; whole seconds count, and equal ones mean one second.
 
     Raises:
-        DataError: the film has too few frames a second for `rate`, or ends before the span.
+        DataError: the video has too few frames a second for `rate`, or ends before the span.
     """
-    first, last = 0, film.frames - 1
+    first, last = 0, video.frames - 1
     if span:
         start, end = sorted(max(int(second), 0) for second in span)
-        first, last = int(start * film.rate), int(min((end if end > start else start + 1) * film.rate, last))
+        first, last = int(start * video.rate), int(min((end if end > start else start + 1) * video.rate, last))
     if last < first:
-        raise DataError(f"The film has {film.frames / film.rate:g} s, but second {span and min(span):g} of it is asked for.",
-                        kind="film too short")
-    stride = round(film.rate / rate)  # a half goes to the even number, as in the original
+        raise DataError(f"The video has {video.frames / video.rate:g} s, but second {span and min(span):g} of it is asked for.",
+                        kind="video too short")
+    stride = round(video.rate / rate)  # a half goes to the even number, as in the original
     if not stride:
-        raise DataError(f"The film has {film.rate:g} frames a second, but {rate:g} are asked for; set frame_rate below"
-                        f" {2 * film.rate:g}.", kind="film too slow")
+        raise DataError(f"The video has {video.rate:g} frames a second, but {rate:g} are asked for; set frame_rate below"
+                        f" {2 * video.rate:g}.", kind="video too slow")
     places = list(range(first, last + 1, stride))
     wanted = min(max(len(places), least), most)
     return [places[index] for index in np.linspace(0, len(places) - 1, wanted, dtype=int)]
 
 
-def film_of(path: str | Path) -> Film:
-    """Read how many frames a film has and how fast they follow, without decoding any; raises as load_frames does."""
+def open_video(path: str | Path) -> VideoFile:
+    """Read how many frames a video has and how fast they follow, without decoding any; raises as load_frames does."""
     with _opened(path) as (container, stream):
-        return _film(path, container, stream)[0]
+        return _video(path, container, stream)[0]
 
 
-def load_frames(path: str | Path, spec: PictureSpec) -> Pixels:
-    """Read the frames of a film that an encoder sees, [F, H, W, 3] of red, green and blue, turned as its camera was held.
+def load_frames(path: str | Path, spec: ImageSpec) -> Pixels:
+    """Read the frames of a video that an encoder sees, [F, H, W, 3] of red, green and blue, turned as its camera was held.
 
     Raises:
-        DataError: the file is missing, no film, cut short, or has too few frames a second.
+        DataError: the file is missing, no video, cut short, or has too few frames a second.
     """
     with _opened(path) as (container, stream):
-        film, timeline = _film(path, container, stream)
+        video, timeline = _video(path, container, stream)
         try:
-            wanted = chosen(film, spec)
+            wanted = chosen(video, spec)
         except DataError as error:
             raise DataError(f"{path}: {error}", kind=error.kind) from error
         moments = [timeline.moments[index] for index in wanted]
         found = dict(_decoded(container, stream, timeline.keys, sorted(set(moments))))
     if missing := [index for index, moment in zip(wanted, moments, strict=True) if moment not in found]:
-        raise DataError(f"{path} is damaged (frame {missing[0]} of {film.frames} cannot be read); write or copy it again.",
+        raise DataError(f"{path} is damaged (frame {missing[0]} of {video.frames} cannot be read); write or copy it again.",
                         kind="unreadable video")
     return np.stack([found[moment] for moment in moments])
 
 
-def save_film(path: str | Path, frames: Pixels | Sequence[Pixels], rate: float) -> None:
+def save_video(path: str | Path, frames: Pixels | Sequence[Pixels], rate: float) -> None:
     """Write frames [F, H, W, 3], even sides, as an MP4 (H.264); the file appears whole or not at all.
 
     Raises:
-        DataError: the frames are no film.
+        DataError: the frames are no video.
         RunError: the file cannot be written.
     """
     import av
 
     path, pixels = Path(path), checked(np.asarray(frames), str(path), axes=4)
     if pixels.shape[1] % 2 or pixels.shape[2] % 2:
-        raise DataError(f"{path} has frames of {pixels.shape[2]} x {pixels.shape[1]} pixels, but a film's sides must be even.")
+        raise DataError(f"{path} has frames of {pixels.shape[2]} x {pixels.shape[1]} pixels, but a video's sides must be even.")
     with atomic_file(path) as part, av.open(str(part), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
         stream.height, stream.width = pixels.shape[1:3]
@@ -129,15 +129,15 @@ def _opened(path: str | Path) -> "Iterator[tuple[InputContainer, VideoStream]]":
     import av
 
     if not Path(path).is_file():
-        raise DataError(f"{path} does not exist, but a film should be there.", kind="missing file")
+        raise DataError(f"{path} does not exist, but a video should be there.", kind="missing file")
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
-                raise DataError(f"{path} holds no pictures, but must be a film; give its sound as audio instead.",
+                raise DataError(f"{path} holds no images, but must be a video; give its sound as audio instead.",
                                 kind="unreadable video")
             yield container, container.streams.video[0]
     except av.FFmpegError as error:
-        raise DataError(f"{path} is not a readable film ({error.strerror}), but must be one that FFmpeg knows: MP4, WebM or"
+        raise DataError(f"{path} is not a readable video ({error.strerror}), but must be one that FFmpeg knows: MP4, WebM or"
                         " MKV.", kind="unreadable video") from None
 
 
@@ -149,13 +149,13 @@ class _Timeline:
     keys: list[int]
 
 
-def _film(path: str | Path, container: "InputContainer", stream: "VideoStream") -> tuple[Film, _Timeline]:
-    """Count the frames by their packets: headers of cut films still promise them all, and those of streams none."""
+def _video(path: str | Path, container: "InputContainer", stream: "VideoStream") -> tuple[VideoFile, _Timeline]:
+    """Count the frames by their packets: headers of cut videos still promise them all, and those of streams none."""
     packets = [packet for packet in container.demux(stream) if packet.size]
     shown = [packet for packet in packets if not packet.is_discard]  # what an edit list cuts off is not
     rate = stream.average_rate or stream.guessed_rate
     if not shown or not rate:
-        raise DataError(f"{path} holds no frame, but must be a film.", kind="unreadable video")
+        raise DataError(f"{path} holds no frame, but must be a video.", kind="unreadable video")
     if len(packets) < stream.frames:
         raise DataError(f"{path} is cut short ({len(packets)} of {stream.frames} frames are there); write or copy it again.",
                         kind="unreadable video")
@@ -163,7 +163,7 @@ def _film(path: str | Path, container: "InputContainer", stream: "VideoStream") 
     if len(moments) < len(shown):
         raise DataError(f"{path} does not say when its frames are shown; put it into an MP4 file.", kind="unreadable video")
     keys = sorted(packet.pts for packet in packets if packet.is_keyframe and packet.pts is not None)
-    return Film(len(shown), float(rate)), _Timeline(moments, keys)
+    return VideoFile(len(shown), float(rate)), _Timeline(moments, keys)
 
 
 def _decoded(container: "InputContainer", stream: "VideoStream", keys: Sequence[int],

@@ -6,10 +6,10 @@ from omnikit.contracts.types import Message, Part, Sample
 from omnikit.data.text.templates import said
 from omnikit.data.text.tokenizer import Tokenizer
 from omnikit.errors import DataError
-from omnikit.plan.plan import Outlet
+from omnikit.plan.plan import OutputBranch
 
 
-class Words:
+class SpokenTextEncoder:
     """Turns text into the ids that a head reads.
 
     Args:
@@ -17,9 +17,9 @@ class Words:
         tokenizer: the backbone's.
     """
 
-    def __init__(self, outlet: Outlet, tokenizer: Tokenizer) -> None:
-        self.branch, self._tokenizer, self._alone = outlet.name, tokenizer, outlet.needs_states
-        self._normalise = outlet.normaliser.build() if outlet.normaliser else str.strip
+    def __init__(self, output: OutputBranch, tokenizer: Tokenizer) -> None:
+        self.branch, self._tokenizer, self._alone = output.name, tokenizer, output.needs_hidden
+        self._normalise = output.normaliser.build() if output.normaliser else str.strip
 
     def ids(self, text: str) -> list[int]:
         """Give the ids of a text; none if nothing of it is spoken."""

@@ -9,11 +9,11 @@ from omnikit.contracts.types import Message, Part
 from omnikit.errors import DataError
 
 PADDING = -100  # of targets
-PICTURES = ("image", "video")
+IMAGES = ("image", "video")
 
 
 @dataclass(frozen=True)
-class Segment:
+class TextSegment:
     """A run of text, or one media part that the backbone hears or sees.
 
     Args:
@@ -28,7 +28,7 @@ class Segment:
     media: Part | None = None
     origins: tuple[tuple[int, str], ...] = field(default=(), compare=False)
 
-    def stripped(self, *, left: bool = True) -> "Segment":
+    def stripped(self, *, left: bool = True) -> "TextSegment":
         """Drop the space at one end."""
         text = self.text.lstrip() if left else self.text.rstrip()
         gone = len(self.text) - len(text)
@@ -37,7 +37,7 @@ class Segment:
         return replace(self, text=text, origins=tuple((1, origin) for origin in kept))
 
 
-def render(messages: Sequence[Message], template: Template) -> list[Segment]:
+def render(messages: Sequence[Message], template: Template) -> list[TextSegment]:
     """Render a whole conversation; each assistant message (its state, its text and the end) is supervised.
 
     Raises:
@@ -46,7 +46,7 @@ def render(messages: Sequence[Message], template: Template) -> list[Segment]:
     return _merged(_segments(messages, template))
 
 
-def prompt(messages: Sequence[Message], template: Template) -> list[Segment]:
+def prompt(messages: Sequence[Message], template: Template) -> list[TextSegment]:
     """Render what the model sees before it answers: up to the last question, then the assistant's header.
 
     Earlier answers are part of the prompt; one that follows the last question is left out.
@@ -77,11 +77,11 @@ def labels(messages: Sequence[Message]) -> list[int]:
     return found
 
 
-def _words(text: str, origin: str = "template") -> Segment:
-    return Segment(text, origins=((len(text), origin),))
+def _words(text: str, origin: str = "template") -> TextSegment:
+    return TextSegment(text, origins=((len(text), origin),))
 
 
-def _segments(messages: Sequence[Message], template: Template) -> Iterator[Segment]:
+def _segments(messages: Sequence[Message], template: Template) -> Iterator[TextSegment]:
     yield _words(template.bos)
     system = _default_system(messages, template)
     if system and not any(message.role == "system" for message in messages):
@@ -103,7 +103,7 @@ def _segments(messages: Sequence[Message], template: Template) -> Iterator[Segme
 
 
 def _default_system(messages: Sequence[Message], template: Template) -> str:
-    shown = [medium for message in messages for medium in _media(message) if medium in PICTURES]
+    shown = [medium for message in messages for medium in _media(message) if medium in IMAGES]
     return template.systems.get(shown[-1] if shown else "text", template.default_system)
 
 
@@ -115,27 +115,27 @@ def _state(message: Message, template: Template, *, heard: bool) -> str:
     return template.states.get(message.state or ("audio" if heard else "text"), "")
 
 
-def _answer(message: Message, state: str, template: Template) -> Segment:
+def _answer(message: Message, state: str, template: Template) -> TextSegment:
     text, end = _text(message), "" if message.cut else template.end
     text = text.strip() if template.strip else text
     origins = ((len(state), "template"), (len(text), "answer"), (len(end), "template"))
-    return Segment(state + text + end, supervised=True, origins=origins)
+    return TextSegment(state + text + end, supervised=True, origins=origins)
 
 
-def _framed(pattern: str, content: list[Segment]) -> list[Segment]:
+def _framed(pattern: str, content: list[TextSegment]) -> list[TextSegment]:
     before, _, behind = pattern.partition("{content}")
     return [_words(before), *content, _words(behind)]
 
 
-def _contents(message: Message) -> list[Segment]:
+def _contents(message: Message) -> list[TextSegment]:
     origin = "system" if message.role == "system" else "question"
-    return [_words(part.text or "", origin) if part.type == "text" else Segment(media=part) for part in message.content]
+    return [_words(part.text or "", origin) if part.type == "text" else TextSegment(media=part) for part in message.content]
 
 
-def _asked(message: Message, template: Template) -> list[Segment]:
+def _asked(message: Message, template: Template) -> list[TextSegment]:
     """Give a question's parts with what the template puts behind media."""
     behind = {"audio": template.behind_audio, "image": template.behind_image, "video": template.behind_video}
-    found: list[Segment] = []
+    found: list[TextSegment] = []
     for segment in _tidied(_contents(message)) if template.tidy else _contents(message):
         found.append(segment)
         if segment.media and (text := behind.get(segment.media.type)):
@@ -143,28 +143,28 @@ def _asked(message: Message, template: Template) -> list[Segment]:
     return [*found, _words(template.instruction)] if "audio" in _media(message) and not _text(message).strip() else found
 
 
-def _tidied(content: list[Segment]) -> list[Segment]:
-    """Drop newlines beside pictures and films and one behind audio, and move pictures that stand last to the front.
+def _tidied(content: list[TextSegment]) -> list[TextSegment]:
+    """Drop newlines beside images and videos and one behind audio, and move images that stand last to the front.
 
     Where a question shows something, two newlines become one.
     """
     kinds = ["", *(segment.media.type if segment.media else "" for segment in content), ""]
-    shows = any(kind in PICTURES for kind in kinds)
-    found: list[Segment] = []
+    shows = any(kind in IMAGES for kind in kinds)
+    found: list[TextSegment] = []
     for before, segment, behind in zip(kinds, content, kinds[2:], strict=False):
-        text = segment.text.lstrip("\n") if before in PICTURES else segment.text
+        text = segment.text.lstrip("\n") if before in IMAGES else segment.text
         text = text.removeprefix("\n") if before == "audio" else text
-        text = text.rstrip("\n") if behind in PICTURES else text
+        text = text.rstrip("\n") if behind in IMAGES else text
         text = text.replace("\n\n", "\n") if shows else text
         if segment.media or text:
             found.append(replace(segment, text=text, origins=((len(text), "question"),) if text else ()))
     place = len(found)
-    while place and (part := found[place - 1].media) and part.type in PICTURES:
+    while place and (part := found[place - 1].media) and part.type in IMAGES:
         place -= 1
     return found[place:] + found[:place]
 
 
-def _stripped(content: list[Segment]) -> list[Segment]:
+def _stripped(content: list[TextSegment]) -> list[TextSegment]:
     """Drop the space before the first and behind the last word or medium."""
     joined = _merged(content)
     if joined and not joined[0].media:
@@ -183,14 +183,14 @@ def _text(message: Message) -> str:
     return "".join(part.text or "" for part in message.content if part.type == "text")
 
 
-def _merged(segments: Iterator[Segment] | list[Segment]) -> list[Segment]:
+def _merged(segments: Iterator[TextSegment] | list[TextSegment]) -> list[TextSegment]:
     """Join neighbours that are tokenised as one: unsupervised text. A supervised segment stays alone, as it is generated."""
-    merged: list[Segment] = []
+    merged: list[TextSegment] = []
     for segment in segments:
-        last = merged[-1] if merged else Segment(supervised=True)
+        last = merged[-1] if merged else TextSegment(supervised=True)
         if segment.media or segment.supervised or last.media or last.supervised:
             if segment.media or segment.text:
                 merged.append(segment)
         else:
-            merged[-1] = Segment(last.text + segment.text, origins=last.origins + segment.origins)
+            merged[-1] = TextSegment(last.text + segment.text, origins=last.origins + segment.origins)
     return merged

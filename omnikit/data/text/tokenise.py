@@ -11,7 +11,7 @@ from itertools import groupby
 
 from omnikit.contracts.specs import Template
 from omnikit.contracts.types import Part
-from omnikit.data.text.templates import Segment
+from omnikit.data.text.templates import TextSegment
 from omnikit.data.text.tokenizer import Tokenizer
 
 Span = tuple[list[int], list[int]]  # of an answer: the ids of the text before it, and of the text up to its end
@@ -20,7 +20,7 @@ FIX = "choose a template with `pieces: false`, which tokenises answers alone, or
 
 
 @dataclass(frozen=True)
-class Piece:
+class TokenRun:
     """A run of ids, or one media part.
 
     Args:
@@ -34,11 +34,11 @@ class Piece:
     ids: tuple[int, ...] = ()
     supervised: tuple[bool, ...] = ()
     media: Part | None = None
-    segments: tuple[Segment, ...] = ()
+    segments: tuple[TextSegment, ...] = ()
     mismatch: str = ""
 
 
-def encode(segments: Sequence[Segment], template: Template, tokenizer: Tokenizer) -> Iterator[Piece]:
+def encode(segments: Sequence[TextSegment], template: Template, tokenizer: Tokenizer) -> Iterator[TokenRun]:
     """Give the ids of a conversation's segments, in the way that its template asks for."""
     if template.pieces:
         early = template.bare_text and not any(segment.media for segment in segments)
@@ -47,10 +47,10 @@ def encode(segments: Sequence[Segment], template: Template, tokenizer: Tokenizer
         return
     for segment in segments:
         ids = tokenizer.ids(segment.text)
-        yield Piece(tuple(ids), (segment.supervised,) * len(ids), segment.media, (segment,))
+        yield TokenRun(tuple(ids), (segment.supervised,) * len(ids), segment.media, (segment,))
 
 
-def _runs(segments: Sequence[Segment], template: Template, tokenizer: Tokenizer) -> Iterator[Piece]:
+def _runs(segments: Sequence[TextSegment], template: Template, tokenizer: Tokenizer) -> Iterator[TokenRun]:
     """Tokenise each run of text between media at once.
 
     If the first run begins with the id of `bos`, the first id of every run is dropped and one put back in front. Where the
@@ -61,7 +61,7 @@ def _runs(segments: Sequence[Segment], template: Template, tokenizer: Tokenizer)
     drop: int | None = None  # ids that every run but the first loses; the first gets its own back
     for media, run in groupby(segments, lambda segment: segment.media is not None):
         if media:
-            yield from (Piece(media=segment.media) for segment in run)
+            yield from (TokenRun(media=segment.media) for segment in run)
             continue
         texts = list(run)
         encoded = partial(_ids, bos=bos, template=template, tokenizer=tokenizer)
@@ -69,7 +69,7 @@ def _runs(segments: Sequence[Segment], template: Template, tokenizer: Tokenizer)
         spans = _answers(texts, ids, encoded)
         supervised = {place for before, behind in spans for place in range(len(before), len(behind))}
         marks = [place in supervised for place in range(len(ids))]
-        yield Piece(tuple(ids[drop or 0:]), tuple(marks[drop or 0:]), segments=tuple(texts),
+        yield TokenRun(tuple(ids[drop or 0:]), tuple(marks[drop or 0:]), segments=tuple(texts),
                     mismatch=_mismatch(spans, ids, tokenizer) or _dropped(ids[: drop or 0], marks, tokenizer))
         if drop is None:
             drop = int(bos is not None and ids[:1] == [bos])
@@ -81,13 +81,13 @@ def _beginning(template: Template, tokenizer: Tokenizer) -> int | None:
     return ids[0] if ids else None
 
 
-def _early(piece: Piece) -> Piece:
+def _early(piece: TokenRun) -> TokenRun:
     """Let each answer's supervision begin one id before it."""
     marks = piece.supervised
     return replace(piece, supervised=tuple(mark or behind for mark, behind in zip(marks, (*marks[1:], False), strict=True)))
 
 
-def _answers(texts: Sequence[Segment], ids: list[int], encoded: Callable[[str], list[int]]) -> list[Span]:
+def _answers(texts: Sequence[TextSegment], ids: list[int], encoded: Callable[[str], list[int]]) -> list[Span]:
     """Give the spans of a run's answers; `ids` are those of the whole run."""
     found, before = list[Span](), ""
     for number, segment in enumerate(texts, 1):

@@ -228,7 +228,7 @@ class Lm:
 
 @dataclass(frozen=True)
 class CtcText:
-    """CTC over text tokens on an encoder's features: a transcript branch for training, or a small recogniser.
+    """CTC over text tokens on an encoder's features: a transcript branch for training, or a small ASR model.
 
     Args:
         tap: the features it reads: <branch>.encoder or <branch>.projector.
@@ -274,7 +274,7 @@ class CtcText:
 
 @dataclass(frozen=True)
 class CaptionWords:
-    """Which tokens a picture's caption has, from the mean of its features; needs no language model.
+    """Which tokens an image's caption has, from the mean of its features; needs no language model.
 
     Source: SuperClass, arXiv:2411.03313; here every token weighs the same.
 

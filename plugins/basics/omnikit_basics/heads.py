@@ -94,7 +94,7 @@ def check_reachable(frames: Tensor, targets: Targets) -> None:
 
 
 class CaptionWordsHead(nn.Module):
-    """LayerNorm and Linear from the mean of a picture's vectors to the vocabulary: which tokens its caption has."""
+    """LayerNorm and Linear from the mean of an image's vectors to the vocabulary: which tokens its caption has."""
 
     def __init__(self, source: int, vocabulary: int) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class CaptionWordsHead(nn.Module):
         return scores.float().log_softmax(-1)
 
     def loss(self, features: Features, targets: Targets) -> Tensor:
-        """Mean over the pictures of the mean of -log share over the tokens of each caption, float32."""
+        """Mean over the images of the mean of -log share over the tokens of each caption, float32."""
         shares = self(features).gather(1, targets.ids.clamp(min=0))  # [B', U]
         wanted = targets.ids != PADDING
         means: Tensor = (shares * wanted).sum(1) / wanted.sum(1).clamp(min=1)

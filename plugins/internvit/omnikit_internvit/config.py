@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from omnikit.contracts.specs import FeatureSpec, PictureSpec, SignalSpec
+from omnikit.contracts.specs import FeatureSpec, ImageSpec, SignalSpec
 
 if TYPE_CHECKING:
     from omnikit_internvit.model import InternVitEncoder
@@ -34,12 +34,12 @@ class InternVit:
         layer: whose output is taken, as an index into [embeddings, layer 1, …]; the layers behind it are not built.
         gain: the features are multiplied by this before the shuffle; the released VITA weights need 0.5.
         checkpointing: keep only the input of each layer while training and compute the rest again: less memory, slower.
-        most_tiles: that a picture is cut into; 0 cuts none.
-        thumbnail: whether a picture of several tiles is followed by all of it, small.
-        frame_rate: frames of a film per second; see PictureSpec.
-        least_frames: of a film.
-        most_frames: of a film.
-        pooled: slow-fast pooling of a film; see PictureSpec.
+        most_tiles: that an image is cut into; 0 cuts none.
+        thumbnail: whether an image of several tiles is followed by all of it, small.
+        frame_rate: frames of a video per second; see ImageSpec.
+        least_frames: of a video.
+        most_frames: of a video.
+        pooled: slow-fast pooling of a video; see ImageSpec.
         weights: a published InternViT: its folder (model.safetensors, config.json) or one file; None: random weights.
     """
 
@@ -86,7 +86,7 @@ class InternVit:
                              "which counts from the end")
         if self.eps <= 0 or self.gain == 0:
             raise ValueError(f"eps is {self.eps:g} and gain is {self.gain:g}, but eps must be above 0 and gain not 0")
-        assert self.pictures  # its fields are ours: they are refused here, not when it is first asked for
+        assert self.image_spec  # its fields are ours: they are refused here, not when it is first asked for
 
     @property
     def grid(self) -> int:
@@ -107,8 +107,8 @@ class InternVit:
         return FeatureSpec(SHUFFLE**2 * self.dim, count=(self.grid // SHUFFLE) ** 2)
 
     @property
-    def pictures(self) -> PictureSpec:
-        return PictureSpec(
+    def image_spec(self) -> ImageSpec:
+        return ImageSpec(
             self.size, most_tiles=self.most_tiles, thumbnail=self.thumbnail, frame_rate=self.frame_rate,
             least_frames=self.least_frames, most_frames=self.most_frames, pooled=self.pooled,
         )

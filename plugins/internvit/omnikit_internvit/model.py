@@ -68,7 +68,7 @@ class Embeddings(nn.Module):
 
 
 def stem(config: InternVit) -> nn.Sequential:
-    """Give convolutions that halve the picture one after another, each with a norm over all of it, and a last one to `dim`."""
+    """Give convolutions that halve the image one after another, each with a norm over all of it, and a last one to `dim`."""
     layers: list[nn.Module] = []
     for narrow, wide in pairwise((3, *config.stem)):
         layers += [nn.Conv2d(narrow, wide, 3, 2, 1), nn.GroupNorm(1, wide), nn.ReLU()]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from torch import nn
 
-from omnikit.contracts.types import Stored
+from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError
 from omnikit.store.tensors import fill, in_file, in_folder, in_memory, read_json
 from omnikit_internvit.config import InternVit
@@ -52,7 +52,7 @@ def refuse_other_settings(folder: Path, config: InternVit) -> None:
                            "choose the preset of that size or set the field.")
 
 
-def read_tensors(source: Path) -> dict[str, Stored]:
+def read_tensors(source: Path) -> dict[str, LazyTensor]:
     """Give the tower's tensors in a file or folder by their names behind a known prefix; where none has one, all tensors."""
     found = in_file(source) if source.is_file() else in_folder(source, ADVICE)
     for prefix in PREFIXES:

@@ -188,7 +188,7 @@ def test_broken_weights_are_a_sentence(tmp_path: Path, name: str) -> None:
     ({"heads": 3}, "heads is 3, but must divide dim, which is 16"),
     ({"layer": 0}, "layer is 0, but must be from 1 to 3, or from -3 to -1"),
     ({"drop_path": 1.0}, "drop_path is 1.0, but must be at least 0 and below 1"),
-    ({"most_frames": 2}, "films of 4 to 2 frames"),
+    ({"most_frames": 2}, "videos of 4 to 2 frames"),
 ])  # fmt: skip
 def test_settings_that_cannot_be_are_a_sentence(fields: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=re.escape(words)):
@@ -196,7 +196,7 @@ def test_settings_that_cannot_be_are_a_sentence(fields: dict[str, object], words
 
 
 def test_pictures_are_cut_as_the_fields_say() -> None:
-    spec = InternVit(size=448, patch=14, most_tiles=6, thumbnail=False, frame_rate=3.0).pictures
+    spec = InternVit(size=448, patch=14, most_tiles=6, thumbnail=False, frame_rate=3.0).image_spec
     assert (spec.size, spec.most_tiles, spec.thumbnail, spec.frame_rate) == (448, 6, False, 3.0)
 
 
@@ -205,7 +205,7 @@ def test_presets_are_encoders_of_images(name: str) -> None:
     values = presets.chosen("encoder", name)
     config = registry.component("encoder", values.pop("use"))(**values)
     assert isinstance(config, EncoderConfig) and config.input.modality == "image"
-    assert config.pictures.size == config.input.shape[1] == config.size
+    assert config.image_spec.size == config.input.shape[1] == config.size
 
 
 def test_stem_gives_as_many_patches_and_sees_beyond_them() -> None:

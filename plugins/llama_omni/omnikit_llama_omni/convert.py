@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from math import ceil
 
-from omnikit.contracts.types import Published, Stored
+from omnikit.contracts.types import CheckpointTensors, LazyTensor
 from omnikit.errors import RunError
 from omnikit.recipe.presets import chosen
 from omnikit.recipe.recipe import OWN_KEYS, SLOTS
@@ -48,10 +48,10 @@ def recipe(files: Opened) -> dict[str, object]:
     return _with_ours(tree, files.config.get(KEY), files)
 
 
-def published(files: Opened) -> Published:
+def published(files: Opened) -> CheckpointTensors:
     """Give the tensors by our parts and names; see LlamaOmni.open."""
-    tensors: dict[str, dict[str, Stored]] = defaultdict(dict)
-    aside: dict[str, list[Stored]] = defaultdict(list)
+    tensors: dict[str, dict[str, LazyTensor]] = defaultdict(dict)
+    aside: dict[str, list[LazyTensor]] = defaultdict(list)
     tensors["audio.encoder"] |= files.encoder.tensors
     aside["audio.encoder"] += files.encoder.aside
     inside = not any(tensor.name.startswith(names.ENCODER) for tensor in files.encoder.tensors.values())
@@ -67,9 +67,9 @@ def published(files: Opened) -> Published:
     for name, tensor in files.extras.items():
         found = re.match(r"(backbone|\w+\.\w+)\.(.+)", name)
         tensors[found[1] if found else "other"][found[2] if found else name] = tensor
-    homes = {"audio.encoder": files.encoder.home, "speech.codec": files.vocoder_home}
-    homes |= {part: str(files.folder) for part in ("audio.projector", "backbone", "speech.head")}
-    return Published(dict(tensors), dict(aside), lambda part, name: _original(files, part, name), homes)
+    sources = {"audio.encoder": files.encoder.home, "speech.codec": files.vocoder_home}
+    sources |= {part: str(files.folder) for part in ("audio.projector", "backbone", "speech.head")}
+    return CheckpointTensors(dict(tensors), dict(aside), lambda part, name: _original(files, part, name), sources)
 
 
 def speaks(files: Opened) -> bool:

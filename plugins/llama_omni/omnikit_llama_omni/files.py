@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from omnikit.contracts.types import Stored
+from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError
 from omnikit.store.tensors import in_file, in_folder, mapping, read_json, torch_file
 from omnikit_llama_omni import names
@@ -32,8 +32,8 @@ class Encoder:
 
     home: str
     sizes: dict[str, int]
-    tensors: dict[str, Stored]
-    aside: list[Stored] = field(default_factory=list)
+    tensors: dict[str, LazyTensor]
+    aside: list[LazyTensor] = field(default_factory=list)
     original: Callable[[str], str] = names.to_openai
 
 
@@ -43,12 +43,12 @@ class Opened:
 
     folder: Path
     config: dict[str, object]
-    model: dict[str, Stored]
+    model: dict[str, LazyTensor]
     encoder: Encoder
-    vocoder: dict[str, Stored] | None
+    vocoder: dict[str, LazyTensor] | None
     vocoder_config: Mapping[str, object]
     vocoder_home: str
-    extras: dict[str, Stored]
+    extras: dict[str, LazyTensor]
     tokenizer: Path
     template: str | None
 
@@ -74,7 +74,7 @@ def opened(source: LlamaOmni) -> Opened:
                   extras, _tokenizer(source, folder, base), source.template)
 
 
-def _checkpoint(folder: Path, base: Path | None) -> dict[str, Stored]:
+def _checkpoint(folder: Path, base: Path | None) -> dict[str, LazyTensor]:
     """Give the checkpoint's tensors: a folder's own, or a base's with a projector or an adapter laid over them."""
     adapter, projector = folder / "adapter_config.json", folder / "speech_projector.bin"
     whole = any(folder.glob("model*.safetensors*")) or any(folder.glob("pytorch_model*.bin*"))
@@ -94,7 +94,7 @@ def _checkpoint(folder: Path, base: Path | None) -> dict[str, Stored]:
                               in_file(projector).items() if "speech_projector" in name}
 
 
-def _trainables(folder: Path) -> dict[str, Stored]:
+def _trainables(folder: Path) -> dict[str, LazyTensor]:
     """Give what was trained beside an adapter, under the checkpoint's names."""
     path = folder / "non_lora_trainables.bin"
     found = {name.removeprefix("base_model."): tensor for name, tensor in in_file(path).items()} if path.is_file() else {}
@@ -103,7 +103,7 @@ def _trainables(folder: Path) -> dict[str, Stored]:
     return found
 
 
-def _merged(base: dict[str, Stored], folder: Path) -> dict[str, Stored]:
+def _merged(base: dict[str, LazyTensor], folder: Path) -> dict[str, LazyTensor]:
     """Add an adapter's low-rank products to a base: W + alpha / r · B A (with rslora alpha / √r)."""
     settings = read_json(folder / "adapter_config.json")
     for key in ("use_dora", "fan_in_fan_out"):
@@ -114,7 +114,7 @@ def _merged(base: dict[str, Stored], folder: Path) -> dict[str, Stored]:
     if not files:
         raise RunError(f"{folder} has adapter_config.json but no adapter_model.safetensors or adapter_model.bin; copy it"
                        " again.")
-    pairs: dict[str, dict[str, Stored]] = {}
+    pairs: dict[str, dict[str, LazyTensor]] = {}
     merged = dict(base)
     for name, tensor in in_file(files[0]).items():
         name = name.removeprefix("base_model.model.")
@@ -145,15 +145,15 @@ def _scale(settings: Mapping[str, object], module: str, rank: int, folder: Path)
     return alpha / (sqrt(rank) if settings.get("use_rslora") else rank)
 
 
-def _sum(weight: Stored, a: Stored, b: Stored, scale: float, turned: bool) -> Stored:
+def _sum(weight: LazyTensor, a: LazyTensor, b: LazyTensor, scale: float, turned: bool) -> LazyTensor:
     def read() -> Tensor:
         base, product = weight.read(), b.read().float() @ a.read().float()
         return (base.float() + scale * (product.T if turned else product)).to(base.dtype)
 
-    return Stored(weight.name, weight.file, weight.shape, weight.dtype, read)
+    return LazyTensor(weight.name, weight.file, weight.shape, weight.dtype, read)
 
 
-def _encoder(source: LlamaOmni, folder: Path, config: Mapping[str, object], model: Mapping[str, Stored]) -> Encoder:
+def _encoder(source: LlamaOmni, folder: Path, config: Mapping[str, object], model: Mapping[str, LazyTensor]) -> Encoder:
     if source.whisper:
         path = Path(source.whisper).expanduser()
         return _transformers_encoder(path) if path.is_dir() else _openai_encoder(path)
@@ -196,7 +196,7 @@ def _transformers_encoder(folder: Path) -> Encoder:
                    lambda name: prefix + name)
 
 
-def _sizes(inside: Mapping[str, Stored], folder: Path) -> dict[str, int]:
+def _sizes(inside: Mapping[str, LazyTensor], folder: Path) -> dict[str, int]:
     """Read openai's sizes off the shapes; heads are 64 wide in every published Whisper."""
     try:
         dim, mels, _ = inside["conv1.weight"].shape
@@ -224,7 +224,7 @@ def _tokenizer(source: LlamaOmni, folder: Path, base: Path | None) -> Path:
     raise RunError(f"{folder} has no tokenizer.json; give one, or the folder of the language model's, with --tokenizer.")
 
 
-def common_format(tensors: Mapping[str, Stored]) -> str:
+def common_format(tensors: Mapping[str, LazyTensor]) -> str:
     """Give the one number format of a language model's tensors, or float32, which holds every other."""
     found = {tensor.dtype for tensor in tensors.values()}
     return found.pop() if len(found) == 1 and all(getattr(torch, d).is_floating_point for d in found) else "float32"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from omnikit.contracts.configs import Describe, ModelDescription
-    from omnikit.contracts.types import Published, Stored
+    from omnikit.contracts.types import CheckpointTensors, LazyTensor
 
 VOCODER = Path("vocoder") / "g_00500000"
 SUFFIXES = (".safetensors", ".bin", ".json", ".model", ".txt")
@@ -49,7 +49,7 @@ class LlamaOmni:
 
         return recipe(opened(self))
 
-    def open(self) -> Published:
+    def open(self) -> CheckpointTensors:
         """Give the tensors by our parts and names; none is read yet."""
         from omnikit_llama_omni.convert import opened, published
 
@@ -73,7 +73,8 @@ class LlamaOmni:
                 yield folder / str(json.loads(config.read_text(encoding="utf-8"))["speech_encoder"])
 
     @staticmethod
-    def write(model: ModelDescription, tensors: Mapping[str, Mapping[str, Stored]], folder: Path, describe: Describe) -> None:
+    def write(model: ModelDescription, tensors: Mapping[str, Mapping[str, LazyTensor]], folder: Path,
+              describe: Describe) -> None:
         """Write a model into an empty folder; see omnikit_llama_omni.publish."""
         from omnikit_llama_omni.publish import write
 

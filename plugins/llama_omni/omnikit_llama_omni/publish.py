@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from omnikit.contracts.configs import Describe, ModelDescription
-from omnikit.contracts.types import Stored
+from omnikit.contracts.types import LazyTensor
 from omnikit.errors import OmnikitError, RunError
 from omnikit.recipe.schema import plain
 from omnikit.store.shards import save_shards
@@ -27,7 +27,7 @@ HOLDS = {"audio.encoder": "whisper", "audio.projector": "stack_mlp", "backbone":
          "speech.codec": "unit_hifigan"}
 NEEDED = ("audio.encoder", "audio.projector", "backbone")
 FILES = ("weights", "centroids")  # fields of parts that name files whose tensors are in the model by now
-Named = Mapping[str, Stored]
+Named = Mapping[str, LazyTensor]
 
 
 def write(model: ModelDescription, tensors: Mapping[str, Named], folder: Path, describe: Describe) -> None:
@@ -37,8 +37,8 @@ def write(model: ModelDescription, tensors: Mapping[str, Named], folder: Path, d
         RunError: a part that every LLaMA-Omni has is missing or of another kind.
     """
     parts = _held(model)
-    held: dict[str, Stored] = {}
-    extras: dict[str, Stored] = {}
+    held: dict[str, LazyTensor] = {}
+    extras: dict[str, LazyTensor] = {}
     for part, named in tensors.items():
         for name, tensor in named.items():
             if part not in parts or name.startswith("repeat_embed."):

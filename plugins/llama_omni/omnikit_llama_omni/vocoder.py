@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from omnikit.contracts.types import Stored
+from omnikit.contracts.types import LazyTensor
 from omnikit.errors import ConfigError, DataError, RunError
 from omnikit.store.tensors import fill, in_file, mapping, torch_file
 from omnikit_llama_omni import names
@@ -153,7 +153,7 @@ class DurationPredictor(nn.Module):
         return result
 
 
-def stored(path: Path) -> dict[str, Stored]:
+def stored(path: Path) -> dict[str, LazyTensor]:
     """Give a vocoder's tensors by our names: of a torch file with entry `generator`, of a plain one, or of safetensors.
 
     Raises:

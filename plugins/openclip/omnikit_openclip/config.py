@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from omnikit.contracts.specs import FeatureSpec, PictureSpec, SignalSpec
+from omnikit.contracts.specs import FeatureSpec, ImageSpec, SignalSpec
 from omnikit_openclip.towers import Tower, tower
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class OpenClip:
     """The patch vectors of an image tower of open_clip.
 
-    Colours and size of the pictures are those of the model; a published checkpoint may have been trained with others than its
+    Colours and size of the images are those of the model; a published checkpoint may have been trained with others than its
     name says, then set `mean` and `deviation` (pretrained.py of open_clip tells).
 
     Args:
@@ -26,12 +26,12 @@ class OpenClip:
         mean: of red, green and blue; None: the model's.
         deviation: of red, green and blue; None: the model's.
         checkpointing: keep only the input of each layer while training and compute the rest again: less memory, slower.
-        most_tiles: that a picture is cut into; 0 cuts none, as open_clip does: shortest edge resized, centre cut out.
-        thumbnail: whether a picture of several tiles is followed by all of it, small.
-        frame_rate: frames of a film per second; see PictureSpec.
-        least_frames: of a film.
-        most_frames: of a film.
-        pooled: slow-fast pooling of a film; see PictureSpec.
+        most_tiles: that an image is cut into; 0 cuts none, as open_clip does: shortest edge resized, centre cut out.
+        thumbnail: whether an image of several tiles is followed by all of it, small.
+        frame_rate: frames of a video per second; see ImageSpec.
+        least_frames: of a video.
+        most_frames: of a video.
+        pooled: slow-fast pooling of a video; see ImageSpec.
     """
 
     model: str = "ViT-B-32"
@@ -53,7 +53,7 @@ class OpenClip:
         if not -layers <= self.layer <= layers or self.layer == 0:
             raise ValueError(f"layer is {self.layer}, but must be from 1 to {layers}, or from -{layers} to -1, which counts "
                              f"from the end: {self.model} has {layers} layers")
-        assert self.pictures  # its fields are ours: they are refused here, not when it is first asked for
+        assert self.image_spec  # its fields are ours: they are refused here, not when it is first asked for
 
     @property
     def tower(self) -> Tower:
@@ -74,8 +74,8 @@ class OpenClip:
         return FeatureSpec(self.tower.width, count=self.length(1))
 
     @property
-    def pictures(self) -> PictureSpec:
-        return PictureSpec(
+    def image_spec(self) -> ImageSpec:
+        return ImageSpec(
             self.tower.size, self.mean or self.tower.mean, self.deviation or self.tower.deviation, most_tiles=self.most_tiles,
             thumbnail=self.thumbnail, frame_rate=self.frame_rate, least_frames=self.least_frames,
             most_frames=self.most_frames, pooled=self.pooled,

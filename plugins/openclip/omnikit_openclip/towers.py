@@ -20,7 +20,7 @@ class Tower:
     """An image tower of open_clip's own VisionTransformer.
 
     Args:
-        size: side of a picture in pixels.
+        size: side of an image in pixels.
         patch: side of a patch in pixels.
         width: of a vector.
         mean: of red, green and blue, as the model was trained.
@@ -101,10 +101,10 @@ def _refused(config: Json, vision: Json) -> str | None:
 
 
 def _recoloured(colors: Json) -> str | None:
-    """Say why pictures cannot be prepared as a preprocess_cfg wants them, or None."""
+    """Say why images cannot be prepared as a preprocess_cfg wants them, or None."""
     for name, wanted in (("mode", "RGB"), ("interpolation", "bicubic"), ("resize_mode", "shortest")):
         if colors.get(name, wanted) != wanted:
-            return f"preprocess_cfg has {name} {colors[name]!r}, but pictures are prepared with {wanted!r}"
+            return f"preprocess_cfg has {name} {colors[name]!r}, but images are prepared with {wanted!r}"
     return None
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
-from omnikit.contracts.types import Stored
+from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError
 from omnikit.store.tensors import fill, in_file, mapping, torch_file
 from omnikit_openclip.config import OpenClip
@@ -28,7 +28,7 @@ def load_weights(module: nn.Module, source: str, config: OpenClip) -> None:
     fill(module, found, source, config.model, "set openclip's field `model` to the checkpoint's")
 
 
-def read_tower(file: Path) -> dict[str, Stored]:
+def read_tower(file: Path) -> dict[str, LazyTensor]:
     """Give the image tower's tensors by their names behind the prefix, as they are for a training checkpoint too."""
     if not file.is_file():
         raise RunError(f"{file} does not exist, but openclip's field `pretrained` must name a local checkpoint of open_clip, "
@@ -40,7 +40,7 @@ def read_tower(file: Path) -> dict[str, Stored]:
     return tower
 
 
-def _read(file: Path) -> dict[str, Stored]:
+def _read(file: Path) -> dict[str, LazyTensor]:
     if file.suffix == ".safetensors":
         return in_file(file)
     found = torch_file(file)

@@ -113,22 +113,22 @@ def test_plan_imports_neither_torch_nor_open_clip() -> None:
 
 @pytest.mark.parametrize("shape", [(224, 224), (300, 400), (500, 231), (97, 61)], ids=str)
 def test_pictures_are_prepared_as_open_clip_prepares_them(shape: tuple[int, int]) -> None:
-    spec = OpenClip("ViT-B-32").pictures
-    picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
-    theirs = open_clip.image_transform(224, is_train=False)(Image.fromarray(picture))
-    ours = torch.from_numpy(coloured(tiles_of(picture, spec), spec))
+    spec = OpenClip("ViT-B-32").image_spec
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    theirs = open_clip.image_transform(224, is_train=False)(Image.fromarray(image))
+    ours = torch.from_numpy(coloured(tiles_of(image, spec), spec))
     assert_close(ours, theirs[None], atol=1e-6, rtol=1e-6)  # float32: they divide by 255, subtract, divide
 
 
 def test_other_colours_can_be_asked_for() -> None:
-    spec = OpenClip(mean=(0.5, 0.5, 0.5)).pictures
+    spec = OpenClip(mean=(0.5, 0.5, 0.5)).image_spec
     assert (spec.mean, spec.deviation) == ((0.5, 0.5, 0.5), open_clip.OPENAI_DATASET_STD)
 
 
 def test_folder_of_a_published_model_brings_its_colours(tmp_path: Path) -> None:
     inside = {"model_cfg": TINY, "preprocess_cfg": {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.2], "resize_mode": "shortest"}}
     (tmp_path / "open_clip_config.json").write_text(json.dumps(inside))
-    spec = OpenClip(str(tmp_path)).pictures
+    spec = OpenClip(str(tmp_path)).image_spec
     assert (spec.size, spec.mean, spec.deviation) == (32, (0.5, 0.4, 0.3), (0.2, 0.2, 0.2))
 
 
@@ -158,7 +158,7 @@ def test_settings_of_a_file_that_do_not_fit_are_named(tmp_path: Path, vision: di
 def test_pictures_that_want_another_way_to_resize_are_refused(tmp_path: Path) -> None:
     inside = {"model_cfg": TINY, "preprocess_cfg": {"resize_mode": "squash"}}
     (tmp_path / "open_clip_config.json").write_text(json.dumps(inside))
-    with pytest.raises(ValueError, match="preprocess_cfg has resize_mode 'squash', but pictures are prepared with 'shortest'"):
+    with pytest.raises(ValueError, match="preprocess_cfg has resize_mode 'squash', but images are prepared with 'shortest'"):
         OpenClip(str(tmp_path))
 
 

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from omnikit.contracts.builders import Runs, Units
 from omnikit.contracts.protocols import TTS
-from omnikit.contracts.types import Built
+from omnikit.contracts.types import BuildReport
 from omnikit.data.build.folder import OWN, Journal, opened
 from omnikit.data.media.audio import load_audio
 from omnikit.errors import ConfigError, OmnikitError
@@ -34,7 +34,7 @@ class SpokenInstructionsBuilder:
     def __init__(self, options: SpokenInstructions) -> None:
         self.options = options
 
-    def make(self, folder: Path, runs: Runs) -> Built:
+    def make(self, folder: Path, runs: Runs) -> BuildReport:
         """Build all that is not there yet.
 
         Raises:
@@ -44,7 +44,7 @@ class SpokenInstructionsBuilder:
         entries = read(source, options.limit)
         speaker = _speaker(options)
         units = runs.units(options.units) if options.units else None
-        writer = runs.writer(options.rewriter) if options.rewriter != "rules" else None
+        writer = runs.text_generator(options.rewriter) if options.rewriter != "rules" else None
         versions = {"format": FORMAT, "omnikit": version("omnikit"),
                     NAME: version(f"omnikit-{NAME.replace('_', '-')}"), "tts": speaker.version,
                     "units": units.version if units else None, "rewriter": writer.version if writer else None}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from omnikit.contracts.types import Built
+from omnikit.contracts.types import BuildReport
 from omnikit.data.build.folder import NothingLeftError, write
 from omnikit_spoken_instructions.rewriter import Said
 from omnikit_spoken_instructions.sources import Rejected
@@ -48,7 +48,7 @@ class Spoken:
 
 
 def finish(folder: Path, identity: Mapping[str, object], said: Sequence[Said | Rejected], spoken: Mapping[str, Spoken],
-           made: int) -> Built:
+           made: int) -> BuildReport:
     """Write train.jsonl, rejected.jsonl and, last, manifest.json.
 
     Raises:
@@ -69,7 +69,7 @@ def finish(folder: Path, identity: Mapping[str, object], said: Sequence[Said | R
     provides = (*PROVIDES, *(["codes"] if all(spoken[item.id].codes is not None for item in kept) else []))
     manifest = {**identity, "counts": counts, "provides": provides, "files": dict(sorted(files.items()))}
     write(folder / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-    return Built(len(kept), reasons, made, seconds["question"], seconds["answer"], provides)
+    return BuildReport(len(kept), reasons, made, seconds["question"], seconds["answer"], provides)
 
 
 def _left_out(item: Said | Rejected, spoken: Mapping[str, Spoken]) -> Said | Rejected:

@@ -19,13 +19,13 @@ from instructions import BAD, TWICE, mixed
 from numpy.typing import NDArray
 from omnikit_espeak.config import Espeak
 from omnikit_spoken_instructions.config import SpokenInstructions
-from omnikit_spoken_instructions.script import Job, Utterance
+from omnikit_spoken_instructions.script import CodeIterator, Job
 from omnikit_spoken_instructions.sound import with_noise, with_voice
 from omnikit_spoken_instructions.worker import record
 
 from omnikit import cli
 from omnikit.contracts.builders import Units, Writer
-from omnikit.contracts.types import Built
+from omnikit.contracts.types import BuildReport
 from omnikit.errors import ConfigError, DataError, OmnikitError, RunError
 
 ROWS = 40
@@ -68,7 +68,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def built(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Built]:
+def built(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, BuildReport]:
     folder = tmp_path_factory.mktemp("built") / "out"
     return folder, SpokenInstructions(str(source), **SOUND).build().make(folder, NoRuns())
 
@@ -83,7 +83,7 @@ def rows(folder: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
 
 
-def test_manifest_names_every_file_with_its_hash(built: tuple[Path, Built]) -> None:
+def test_manifest_names_every_file_with_its_hash(built: tuple[Path, BuildReport]) -> None:
     folder, _ = built
     manifest = json.loads((folder / "manifest.json").read_text())
     files = {name: hashlib.sha256(data).hexdigest() for name, data in content(folder).items() if name != "manifest.json"}
@@ -92,7 +92,7 @@ def test_manifest_names_every_file_with_its_hash(built: tuple[Path, Built]) -> N
         sum(soundfile.info(path).duration for path in folder.glob("audio/*-answer.wav")), abs=0.1)
 
 
-def test_every_entry_is_a_row_or_rejected_for_a_reason(built: tuple[Path, Built]) -> None:
+def test_every_entry_is_a_row_or_rejected_for_a_reason(built: tuple[Path, BuildReport]) -> None:
     folder, found = built
     expected = dict.fromkeys([*BAD, "asked before"], 1)
     rejected = [json.loads(line)["reason"] for line in (folder / "rejected.jsonl").read_text().splitlines()]
@@ -101,7 +101,7 @@ def test_every_entry_is_a_row_or_rejected_for_a_reason(built: tuple[Path, Built]
     assert sum(row["messages"][0]["content"][0]["text"].endswith("allest animal?") for row in rows(folder)) == 1, TWICE
 
 
-def test_answers_have_one_voice_and_questions_many(built: tuple[Path, Built]) -> None:
+def test_answers_have_one_voice_and_questions_many(built: tuple[Path, BuildReport]) -> None:
     folder, _ = built
     row = rows(folder)[0]
     text, audio = row["messages"][1]["content"]
@@ -112,7 +112,7 @@ def test_answers_have_one_voice_and_questions_many(built: tuple[Path, Built]) ->
     assert len({row["facts"]["voice"] for row in rows(folder)}) > 5
 
 
-def test_facts_tell_what_lies_over_a_question(built: tuple[Path, Built]) -> None:
+def test_facts_tell_what_lies_over_a_question(built: tuple[Path, BuildReport]) -> None:
     facts = [row["facts"] for row in rows(built[0])]
     noisy, overlapped = ([fact for fact in facts if key in fact] for key in ("noise_snr_db", "overlap"))
     assert 3 < len(noisy) < len(facts) and 3 < len(overlapped) < len(facts)
@@ -120,12 +120,12 @@ def test_facts_tell_what_lies_over_a_question(built: tuple[Path, Built]) -> None
     assert all(10 <= float(fact["overlap_db"]) <= 20 for fact in overlapped)
 
 
-def test_number_of_processes_changes_nothing(built: tuple[Path, Built], source: Path, tmp_path: Path) -> None:
+def test_number_of_processes_changes_nothing(built: tuple[Path, BuildReport], source: Path, tmp_path: Path) -> None:
     SpokenInstructions(str(source), workers=1, **SOUND).build().make(tmp_path / "out", NoRuns())
     assert content(tmp_path / "out") == content(built[0])
 
 
-def test_killed_build_goes_on_to_the_same_files(built: tuple[Path, Built], source: Path, tmp_path: Path) -> None:
+def test_killed_build_goes_on_to_the_same_files(built: tuple[Path, BuildReport], source: Path, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     words = ["data", "build", "spoken_instructions", f"source={source}", f"out={folder}", *(f"{k}={v}" for k, v in SOUND.items())]
     process = subprocess.Popen([sys.executable, "-c", "import sys; from omnikit.cli import main; main(sys.argv[1:])", *words])
@@ -143,7 +143,7 @@ def test_killed_build_goes_on_to_the_same_files(built: tuple[Path, Built], sourc
     assert found.made <= built[1].made - done
 
 
-def test_finished_build_makes_nothing_again(built: tuple[Path, Built], source: Path) -> None:
+def test_finished_build_makes_nothing_again(built: tuple[Path, BuildReport], source: Path) -> None:
     folder, found = built
     before = content(folder)
     assert SpokenInstructions(str(source), **SOUND).build().make(folder, NoRuns()) == replace(found, made=0)
@@ -186,7 +186,7 @@ def test_model_s_texts_are_kept_when_it_is_stopped(source: Path, tmp_path: Path,
     ({"source": "gone.json"}, DataError, "gone.json cannot be read"),
     ({"tts": "espak"}, OmnikitError, "tts 'espak' is not installed. Did you mean 'espeak'"),
 ], ids=["other options", "voice", "speed", "source", "tts"])
-def test_what_cannot_be_built_is_one_sentence(built: tuple[Path, Built], source: Path, changes: dict[str, object],
+def test_what_cannot_be_built_is_one_sentence(built: tuple[Path, BuildReport], source: Path, changes: dict[str, object],
                                               kind: type[OmnikitError], sentence: str) -> None:
     options = SpokenInstructions(**{"source": str(source), **SOUND, **changes})
     with pytest.raises(kind, match=sentence):
@@ -218,7 +218,7 @@ def test_ids_of_the_source_are_kept(tmp_path: Path) -> None:
     assert [row.get("source_id") for row in rejected] == ["p", "again", None, None]
 
 
-def test_folder_in_which_nothing_was_left_is_free_for_another_source(source: Path, built: tuple[Path, Built], tmp_path: Path) -> None:
+def test_folder_in_which_nothing_was_left_is_free_for_another_source(source: Path, built: tuple[Path, BuildReport], tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text(json.dumps([BAD["link"], BAD["code"]]))
     with pytest.raises(DataError, match="No row is left"):
         SpokenInstructions(str(tmp_path / "bad.json")).build().make(tmp_path / "out", NoRuns())
@@ -246,7 +246,7 @@ class Refuses:
 
 @pytest.mark.parametrize("texts", [("never", "a", None), ("a", "never", None), ("a", "b", "never"), ("a", "broken", None)], ids=str)
 def test_row_that_the_voice_refuses_is_rejected_alone(texts: tuple[str, str, str | None], tmp_path: Path) -> None:
-    asked, answered, other = (Utterance(text, "v") if text else None for text in texts)
+    asked, answered, other = (CodeIterator(text, "v") if text else None for text in texts)
     assert asked and answered
     job = Job("alpaca-1", asked, answered, 9.0, "1", other=other)
     assert record(job, tmp_path, Refuses()) == {"id": "alpaca-1", "rejected": "cannot be spoken"}

@@ -21,7 +21,7 @@ class SpokenQA:
         split: "train"; "test" (held-out questions, voices heard in training); "test_unseen" (held-out questions, a voice
             never heard).
         view: "speech" (spoken question, text and spoken answer), "text" (the question as text, no audio) or "reading"
-            (for a recogniser: audio and what is said in it, no answer; random words and sentences in training, the
+            (for a asr: audio and what is said in it, no answer; random words and sentences in training, the
             held-out answers in the answers' voice in the other splits).
         size: number of rows; 0 for the split's default.
         seed: decides what is held out, the order and the voices.

@@ -6,7 +6,7 @@ from omnikit.contracts.types import Message, Part, Sample
 from omnikit.errors import DataError
 from omnikit_spoken_qa.config import SECONDS
 from omnikit_spoken_qa.recordings import Recordings, record
-from omnikit_spoken_qa.script import Row, Utterance, readings, rows
+from omnikit_spoken_qa.script import CodeIterator, Row, readings, rows
 
 SAMPLE_RATE = 16000
 
@@ -17,7 +17,7 @@ class SpokenCorpus:
     def __init__(self, split: str, view: str, size: int, seed: int, tts: str) -> None:
         self.split, self.view = split, view
         self._rows: list[Row] = []
-        self._readings: list[Utterance] = []
+        self._readings: list[CodeIterator] = []
         self._asked: Recordings | None = None
         self._answered: Recordings | None = None
         if view == "reading":
@@ -61,7 +61,7 @@ class SpokenCorpus:
         return Sample(f"reading-{self.split}-{index:05}", (Message("user", (part,)),), facts)
 
 
-def _checked(utterances: Sequence[Utterance], tts: str, title: str) -> Recordings:
+def _checked(utterances: Sequence[CodeIterator], tts: str, title: str) -> Recordings:
     """Record, and make sure that nothing is longer than the contract says."""
     recordings = record(utterances, tts, title)
     longest = recordings.seconds(SAMPLE_RATE)

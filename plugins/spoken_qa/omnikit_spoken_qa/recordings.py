@@ -26,7 +26,7 @@ from rich.progress import Progress
 from omnikit.errors import DataError
 from omnikit.paths import cache_folder
 from omnikit.registry import component
-from omnikit_spoken_qa.script import Utterance
+from omnikit_spoken_qa.script import CodeIterator
 
 WORKERS = 2
 FORMAT = 1  # part of the hash: change it when the files' layout changes
@@ -52,7 +52,7 @@ class Recordings:
         return float(np.diff(self._bounds).max()) / sample_rate
 
 
-def record(utterances: Sequence[Utterance], tts: str, title: str) -> Recordings:
+def record(utterances: Sequence[CodeIterator], tts: str, title: str) -> Recordings:
     """Give the recordings of `utterances`, from the cache or made now.
 
     Raises:
@@ -71,7 +71,7 @@ def record(utterances: Sequence[Utterance], tts: str, title: str) -> Recordings:
     return Recordings(folder)
 
 
-def _make(folder: Path, utterances: Sequence[Utterance], tts: str, title: str) -> None:
+def _make(folder: Path, utterances: Sequence[CodeIterator], tts: str, title: str) -> None:
     """Write the folder under another name and rename it, so that a half-written one is never found."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
@@ -93,7 +93,7 @@ def _make(folder: Path, utterances: Sequence[Utterance], tts: str, title: str) -
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _speak(work: Path, utterances: Sequence[Utterance], tts: str, title: str) -> list[Path]:
+def _speak(work: Path, utterances: Sequence[CodeIterator], tts: str, title: str) -> list[Path]:
     """Let each worker record a contiguous share; give the files in order."""
     share = -(-len(utterances) // WORKERS)
     shares = [utterances[start : start + share] for start in range(0, len(utterances), share)]
@@ -113,7 +113,7 @@ def _speak(work: Path, utterances: Sequence[Utterance], tts: str, title: str) ->
     return parts
 
 
-def _worker(part: Path, utterances: Sequence[Utterance], tts: str) -> "subprocess.Popen[str]":
+def _worker(part: Path, utterances: Sequence[CodeIterator], tts: str) -> "subprocess.Popen[str]":
     """Start a process of its own for one share: espeak-ng is one per process, and the caller's main module stays out of it."""
     jobs = part.with_suffix(".jobs")
     jobs.write_text(json.dumps([astuple(item) for item in utterances]))

@@ -13,7 +13,7 @@ SPEEDS, PITCHES = (150, 210), (35, 65)  # of questions; words per minute and esp
 
 
 @dataclass(frozen=True)
-class Utterance:
+class CodeIterator:
     """Something to say: the words, the voice, words per minute, pitch 0 to 100."""
 
     text: str
@@ -28,8 +28,8 @@ class Row:
 
     id: str
     question: Question
-    asked: Utterance
-    answered: Utterance
+    asked: CodeIterator
+    answered: CodeIterator
 
 
 def rows(split: str, size: int, seed: int) -> list[Row]:
@@ -47,31 +47,31 @@ def rows(split: str, size: int, seed: int) -> list[Row]:
     for index, questions in enumerate(islice(turns, size)):
         question = next(questions)
         voice = UNSEEN if split == "test_unseen" else chance.choice(VOICES)
-        asked = Utterance(question.text, voice, chance.randint(*SPEEDS), chance.randint(*PITCHES))
-        result.append(Row(f"{split}-{index:05}", question, asked, Utterance(question.answer, ANSWER)))
+        asked = CodeIterator(question.text, voice, chance.randint(*SPEEDS), chance.randint(*PITCHES))
+        result.append(Row(f"{split}-{index:05}", question, asked, CodeIterator(question.answer, ANSWER)))
     return result
 
 
-def readings(split: str, size: int, seed: int) -> list[Utterance]:
-    """Give what a recogniser learns from (train) or is measured on (test: the held-out answers in the answers' voice).
+def readings(split: str, size: int, seed: int) -> list[CodeIterator]:
+    """Give what an ASR model learns from (train) or is measured on (test: the held-out answers in the answers' voice).
 
     Training alternates random words with answers and questions of the training; half is said as answers are, half by
     everybody; no held-out answer is among it.
     """
     held = {question.answer for kind in KINDS for question in divide(kind, seed)[1]}
     if split != "train":
-        return [Utterance(text, ANSWER) for text in sorted(held)][:size]
+        return [CodeIterator(text, ANSWER) for text in sorted(held)][:size]
     chance = random.Random(f"readings {seed}")
     kept = [question for kind in KINDS for question in divide(kind, seed)[0]]
     words = sorted({word for question in kept for word in f"{question.text} {question.answer}".split()})
     sentences = [sorted({question.answer for question in kept} - held), sorted({question.text for question in kept} - held)]
-    result: list[Utterance] = []
+    result: list[CodeIterator] = []
     while len(result) < size:
         random_words = " ".join(chance.choices(words, k=chance.randint(3, 7)))
         text = random_words if len(result) % 2 else chance.choice(chance.choice(sentences))
-        said = Utterance(text, chance.choice(VOICES), chance.randint(*SPEEDS), chance.randint(*PITCHES))
+        said = CodeIterator(text, chance.choice(VOICES), chance.randint(*SPEEDS), chance.randint(*PITCHES))
         if text not in held:
-            result.append(Utterance(text, ANSWER) if chance.random() < 0.5 else said)
+            result.append(CodeIterator(text, ANSWER) if chance.random() < 0.5 else said)
     return result
 
 

@@ -66,12 +66,12 @@ class Under:
 
 @dataclass(frozen=True)
 class SpokenQuestions:
-    """A share of the questions in writing becomes speech; pictures, films and answers stay.
+    """A share of the questions in writing becomes speech; images, videos and answers stay.
 
     Args:
         source: the dataset: its reader's path.
         reader: the reader component that reads it.
-        options: other fields of that reader, as `options="{folders: {a: pictures}}"`.
+        options: other fields of that reader, as `options="{folders: {a: images}}"`.
         share: share of the text questions that are spoken, drawn for each by the seed, the row's id and its turn.
         voices: who speaks.
         noise: noise under spoken questions, the source's own among them.

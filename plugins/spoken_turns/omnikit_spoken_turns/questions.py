@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from omnikit.contracts.builders import Runs
-from omnikit.contracts.types import Built, Message, Sample
+from omnikit.contracts.types import BuildReport, Message, Sample
 from omnikit.data.build.folder import opened
 from omnikit.data.media.audio import load_audio
 from omnikit.errors import DataError
@@ -27,7 +27,7 @@ class SpokenQuestionsBuilder:
     def __init__(self, options: SpokenQuestions) -> None:
         self.options = options
 
-    def make(self, folder: Path, runs: Runs) -> Built:
+    def make(self, folder: Path, runs: Runs) -> BuildReport:
         """Build all that is not there yet.
 
         Raises:

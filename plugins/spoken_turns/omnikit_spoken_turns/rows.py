@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from omnikit.contracts.protocols import Reader
-from omnikit.contracts.types import Built, Message, Part, Sample
+from omnikit.contracts.types import BuildReport, Message, Part, Sample
 from omnikit.data.build.folder import NothingLeftError, write
 from omnikit.errors import ConfigError, DataError
 from omnikit.recipe.schema import construct
@@ -86,7 +86,7 @@ def message(value: Message, content: Sequence[Mapping[str, object]]) -> dict[str
 
 
 def finish(folder: Path, identity: Mapping[str, object], rows: Sequence[Mapping[str, object]], rejected: Sequence[Rejected],
-           made: Mapping[str, Mapping[str, object]]) -> tuple[Built, dict[str, int]]:
+           made: Mapping[str, Mapping[str, object]]) -> tuple[BuildReport, dict[str, int]]:
     """Write train.jsonl, rejected.jsonl and, last, manifest.json.
 
     Args:
@@ -112,7 +112,7 @@ def finish(folder: Path, identity: Mapping[str, object], rows: Sequence[Mapping[
     counts = {"rows": len(rows), "rejected": reasons, "waves": len(spoken), "seconds": seconds, "left_in_writing": kept}
     manifest = {**identity, "counts": counts, "provides": provides, "files": dict(sorted(files.items()))}
     write(folder / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-    return Built(len(rows), reasons, 0, seconds, 0.0, provides), kept
+    return BuildReport(len(rows), reasons, 0, seconds, 0.0, provides), kept
 
 
 def _provides(rows: Sequence[Mapping[str, object]]) -> tuple[str, ...]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from omnikit.contracts.builders import Runs, Writer
-from omnikit.contracts.types import Built, Message, Sample
+from omnikit.contracts.builders import Runs, TextGenerator
+from omnikit.contracts.types import BuildReport, Message, Sample
 from omnikit.data.build.folder import OWN, Journal, opened
 from omnikit.recipe.schema import plain
 from omnikit_spoken_turns.config import NoiseAudio
@@ -39,7 +39,7 @@ class NoiseAudioBuilder:
     def __init__(self, options: NoiseAudio) -> None:
         self.options = options
 
-    def make(self, folder: Path, runs: Runs) -> Built:
+    def make(self, folder: Path, runs: Runs) -> BuildReport:
         """Build all that is not there yet.
 
         Raises:
@@ -48,7 +48,7 @@ class NoiseAudioBuilder:
         options = self.options
         reader, digest = source(options)
         speaker = Speaker(options.voices)
-        writer = runs.writer(options.writer) if options.writer else None
+        writer = runs.text_generator(options.writer) if options.writer else None
         identity = {"builder": NAME, "options": plain(options), "source_sha256": digest, "versions": {
             "format": FORMAT, "omnikit": version("omnikit"), "tts": speaker.tts.version,
             "writer": writer.version if writer else None}}
@@ -114,7 +114,7 @@ def _statement(sample: Sample | Rejected, answered: bool) -> Statement | Rejecte
     return Statement(sample.id, said, answer, sample.facts)
 
 
-def _answered(statements: Sequence[Statement], writer: Writer, folder: Path) -> list[Statement]:
+def _answered(statements: Sequence[Statement], writer: TextGenerator, folder: Path) -> list[Statement]:
     """Let a model answer, in batches that do not depend on where a call was stopped; each is noted when it is whole."""
     found: list[Statement] = []
     with closing(Journal(folder / OWN / "answers.jsonl")) as journal, bar("answering", len(statements)) as advance:

@@ -93,8 +93,8 @@ def test_pictures_stay_before_the_sound_and_marks_of_answers_too(tmp_path: Path)
     value["messages"][1] |= {"state": "audio", "cut": True}
     SpokenQuestions(write(tmp_path, value), share=1).build().make(tmp_path / "out", Runs())
     sample = MessagesJsonl(str(tmp_path / "out" / "train.jsonl")).build()[0]
-    picture, sound = sample.messages[0].content
-    assert (picture.type, Path(picture.path).resolve()) == ("image", tmp_path / "p.png")
+    image, sound = sample.messages[0].content
+    assert (image.type, Path(image.path).resolve()) == ("image", tmp_path / "p.png")
     assert (sound.type, sound.text) == ("audio", "What is it?")
     assert (sample.messages[1].state, sample.messages[1].cut) == ("audio", True)
 

@@ -31,14 +31,14 @@ VIEWS: dict[str, tuple[str, ...]] = {
     "turns": ("audio", "text", "image", "answer"),
 }  # view → what its rows hold
 ASKED = ("spoken_captions", "spoken_pictures", "spoken_films", "speech", "dictation")  # views whose questions may also be text
-SHOWN = ("captions", "film_captions", "pictures", "films")  # views whose pictures and films may also be told
+SHOWN = ("captions", "film_captions", "pictures", "films")  # views whose images and videos may also be told
 TRAIN, TEST = 8000, 400  # rows of a split when `size` is 0
 SECONDS = 4.0  # no recording is longer
 
 
 @dataclass(frozen=True)
 class TinyWorld:
-    """Drawn pictures, short films, and questions about them and about numbers and words, written or spoken in two languages.
+    """Drawn images, short videos, and questions about them and about numbers and words, written or spoken in two languages.
 
     What is held out (a color × shape × count, a printed word × its color, a color × shape × direction, two numbers to add,
     who does what in a statement) occurs in training in no view and no language.
@@ -46,9 +46,9 @@ class TinyWorld:
     Args:
         split: "train"; "test" (held-out combinations, voices heard in training); "test_unseen" (the same rows in voices
             never heard).
-        view: "captions", "film_captions" (a sentence that names all there is), "pictures", "films" (a written question),
+        view: "captions", "film_captions" (a sentence that names all there is), "images", "videos" (a written question),
             "spoken_captions", "spoken_pictures", "spoken_films" (the same asked aloud), "speech" (a spoken question about
-            numbers and words), "text" (the same written), "reading" (audio and what is said, no answer: for a recogniser),
+            numbers and words), "text" (the same written), "reading" (audio and what is said, no answer: for an ASR model),
             "transcribe" (a learned prompt and audio; the answer is what is said), "dictation" (the same, asked in words),
             "noise" (statements and sounds not meant for the model), "turns" (questions, noise and written text, for the
             state).
@@ -57,11 +57,11 @@ class TinyWorld:
         seed: decides what is held out, the order, what is drawn and who speaks.
         spoken: share of the questions of the spoken views that are said; the others are written.
         noisy: share of the recordings that have a noise mixed in, at 0 to 15 dB.
-        told: share of the pictures and films that are told in words without order instead of shown.
+        told: share of the images and videos that are told in words without order instead of shown.
         drawled: share of the written questions whose words come slowly and twice, as vectors of speech do.
         voiced: whether answers are also spoken, in one voice for each language; of "reading", whether it is that voice that
             reads, single and printed words too.
-        wide: share of the pictures that are two squares wide or high, for tiling.
+        wide: share of the images that are two squares wide or high, for tiling.
         tts: the text-to-speech component that speaks.
     """
 

@@ -23,13 +23,13 @@ INKS: dict[str, Color] = {
 JITTER = 12  # of an ink, up and down in each channel
 GRAYS = ((8, 60), (205, 252))  # backgrounds are dark or light
 FONT_SIZES = (27, 33)
-FRAMES, FRAME_RATES = (6, 10), (3.0, 4.0, 5.0)  # no film takes four seconds
-PATH = (0.42, 0.56)  # how far a film's shape goes, in picture sides
+FRAMES, FRAME_RATES = (6, 10), (3.0, 4.0, 5.0)  # no video takes four seconds
+PATH = (0.42, 0.56)  # how far a video's shape goes, in image sides
 
 Point = tuple[float, float]
 
 
-def picture(scene: Scene, chance: random.Random, size: tuple[int, int] = (SIDE, SIDE)) -> Pixels:
+def image(scene: Scene, chance: random.Random, size: tuple[int, int] = (SIDE, SIDE)) -> Pixels:
     """Draw a scene.
 
     Args:
@@ -49,8 +49,8 @@ def picture(scene: Scene, chance: random.Random, size: tuple[int, int] = (SIDE, 
     return _noisy(np.asarray(image), chance, chance.uniform(0, 6))
 
 
-def film(scene: Scene, chance: random.Random) -> tuple[Pixels, float]:
-    """Film a scene: frames and frames per second. Where the shape is in one frame does not tell where it goes."""
+def video(scene: Scene, chance: random.Random) -> tuple[Pixels, float]:
+    """Video a scene: frames and frames per second. Where the shape is in one frame does not tell where it goes."""
     ink, paper = _ink(scene.color, chance), _paper(chance)
     count, rate = chance.randint(*FRAMES), chance.choice(FRAME_RATES)
     across, far = chance.uniform(14, 20), chance.uniform(*PATH) * SIDE
@@ -101,7 +101,7 @@ def _places(count: int, position: str, size: tuple[int, int], chance: random.Ran
 
 
 def _region(count: int, position: str, size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Give left, top, width, height of where the group may be: half the picture, or its middle."""
+    """Give left, top, width, height of where the group may be: half the image, or its middle."""
     width, height = size
     share = 0.94 if count > 2 else 0.7
     if position in ("left", "right"):

@@ -6,7 +6,7 @@ from pathlib import Path
 from omnikit.contracts.types import Message, Part, Sample
 from omnikit.errors import DataError
 from omnikit_tiny_world.config import SECONDS, TEST, TRAIN, TinyWorld
-from omnikit_tiny_world.drawing import SIDE, film, picture
+from omnikit_tiny_world.drawing import SIDE, image, video
 from omnikit_tiny_world.recordings import Recordings, record
 from omnikit_tiny_world.script import Row, answering, rows
 from omnikit_tiny_world.sounds import SAMPLE_RATE, Wave, alone, babble, mixed, sound
@@ -16,7 +16,7 @@ LENGTHS = (1.0, 2.5)  # seconds of a sound alone
 
 
 class TinyCorpus:
-    """Owns one split in one view. Pictures, films and sounds are made when asked for, recordings lie in the cache folder."""
+    """Owns one split in one view. Images, videos and sounds are made when asked for, recordings lie in the cache folder."""
 
     def __init__(self, config: TinyWorld) -> None:
         self.config = config
@@ -54,16 +54,16 @@ class TinyCorpus:
             RunError: the folder cannot be written.
         """
         from omnikit.data.media.audio import save_audio
-        from omnikit.data.media.image import save_picture
-        from omnikit.data.media.video import save_film
+        from omnikit.data.media.image import save_image
+        from omnikit.data.media.video import save_video
 
         sample, folder = self[index], Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for part in sample.messages[0].content:
             if part.type == "image" and part.pixels is not None:
-                save_picture(folder / "p.png", part.pixels)
+                save_image(folder / "p.png", part.pixels)
             if part.type == "video" and part.pixels is not None:
-                save_film(folder / "v.mp4", part.pixels, part.frame_rate)
+                save_video(folder / "v.mp4", part.pixels, part.frame_rate)
             if part.audio is not None:
                 save_audio(folder / "q.wav", part.audio, part.sample_rate)
         return sample
@@ -87,12 +87,12 @@ class TinyCorpus:
         if row.told:
             return [Part("text", text=f"{row.told}\n")]
         if row.scene.direction:
-            frames, rate = film(row.scene, chance)
+            frames, rate = video(row.scene, chance)
             return [Part("video", pixels=frames, frame_rate=rate)]
         wide = chance.random() < self.config.wide
         size = chance.choice(((2 * SIDE, SIDE), (SIDE, 2 * SIDE))) if wide else (SIDE, SIDE)
         told = row.answer if self.config.view == "captions" else None
-        return [Part("image", told, pixels=picture(row.scene, chance, size))]
+        return [Part("image", told, pixels=image(row.scene, chance, size))]
 
     def _asked(self, row: Row, chance: random.Random) -> Part:
         if not row.said and not row.sound:

@@ -1,4 +1,4 @@
-"""What recognisers read and tokenizers are made of: every sentence that is said or answered, and strings of random words."""
+"""What ASR models read and tokenizers are made of: every sentence that is said or answered, and strings of random words."""
 
 import random
 from functools import cache
@@ -13,7 +13,7 @@ LETTERS = 10  # of a random Mandarin string, at most
 
 @cache
 def sentences(language: str, seed: int) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...]]:
-    """Give what is said in training and what is held out, kind by kind; questions about pictures are in both."""
+    """Give what is said in training and what is held out, kind by kind; questions about images are in both."""
     parts: list[tuple[tuple[str, ...], ...]] = []
     for part in (0, 1):
         kinds = [[item.text for item in questions.divide(kind, language, seed)[part]] for kind in questions.KINDS]
@@ -26,14 +26,14 @@ def sentences(language: str, seed: int) -> tuple[tuple[tuple[str, ...], ...], tu
 
 @cache
 def about(language: str) -> tuple[str, ...]:
-    """Give the questions about pictures and films."""
+    """Give the questions about images and videos."""
     return tuple(text for kind, asked in QUESTIONS.items() if "caption" not in kind for text in asked[language])
 
 
 def strings(language: str, seed: int, chance: random.Random, *, single: bool = False) -> str:
     """Give random words in a random order; never a held-out question or statement.
 
-    With `single`, one word will do and the words that are printed on pictures are among them, so that every word of an answer
+    With `single`, one word will do and the words that are printed on images are among them, so that every word of an answer
     occurs.
     """
     words = (*pieces(language), *PRINTED) if single else pieces(language)

@@ -26,7 +26,7 @@ from rich.progress import Progress
 from omnikit.errors import DataError
 from omnikit.paths import cache_folder
 from omnikit.registry import component
-from omnikit_tiny_world.script import Utterance
+from omnikit_tiny_world.script import CodeIterator
 
 WORKERS = 2
 FORMAT = 1  # part of the store's name: change it when the files' layout changes
@@ -41,7 +41,7 @@ class Recordings:
         self._places = places
         self._open: dict[int, NDArray[np.int16]] = {}
 
-    def __getitem__(self, utterance: Utterance) -> NDArray[np.float32]:
+    def __getitem__(self, utterance: CodeIterator) -> NDArray[np.float32]:
         """Give waveform [N] in [-1, 1]."""
         shard, start, end = self._places[_name(utterance)]
         if shard not in self._open:
@@ -56,7 +56,7 @@ class Recordings:
         return max((end - start for _, start, end in self._places.values()), default=0) / sample_rate
 
 
-def record(utterances: Iterable[Utterance], tts: str, title: str) -> Recordings:
+def record(utterances: Iterable[CodeIterator], tts: str, title: str) -> Recordings:
     """Give the recordings of `utterances`, from the cache or made now.
 
     Raises:
@@ -79,7 +79,7 @@ def record(utterances: Iterable[Utterance], tts: str, title: str) -> Recordings:
     return Recordings(shards, {name: found[name] for name in wanted})
 
 
-def _name(utterance: Utterance) -> str:
+def _name(utterance: CodeIterator) -> str:
     return hashlib.sha256(json.dumps(astuple(utterance)).encode()).hexdigest()[:20]
 
 
@@ -94,7 +94,7 @@ def _stored(store: Path) -> tuple[list[Path], dict[str, Place]]:
     return shards, places
 
 
-def _make(store: Path, utterances: Sequence[Utterance], tts: str, title: str) -> None:
+def _make(store: Path, utterances: Sequence[CodeIterator], tts: str, title: str) -> None:
     """Write a shard under another name and rename it, so that a half-written one is never found."""
     names = [_name(item) for item in utterances]
     folder = store / hashlib.sha256("".join(names).encode()).hexdigest()[:20]
@@ -118,7 +118,7 @@ def _make(store: Path, utterances: Sequence[Utterance], tts: str, title: str) ->
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _speak(work: Path, utterances: Sequence[Utterance], tts: str, title: str) -> list[Path]:
+def _speak(work: Path, utterances: Sequence[CodeIterator], tts: str, title: str) -> list[Path]:
     """Let each worker record a contiguous share; give the files in order."""
     share = -(-len(utterances) // WORKERS)
     shares = [utterances[start : start + share] for start in range(0, len(utterances), share)]
@@ -138,7 +138,7 @@ def _speak(work: Path, utterances: Sequence[Utterance], tts: str, title: str) ->
     return parts
 
 
-def _worker(part: Path, utterances: Sequence[Utterance], tts: str) -> "subprocess.Popen[str]":
+def _worker(part: Path, utterances: Sequence[CodeIterator], tts: str) -> "subprocess.Popen[str]":
     """Start a process of its own for one share: espeak-ng is one per process, and the caller's main module stays out of it."""
     jobs = part.with_suffix(".jobs")
     jobs.write_text(json.dumps([astuple(item) for item in utterances]))

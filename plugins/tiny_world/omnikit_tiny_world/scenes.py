@@ -31,9 +31,9 @@ class Scene:
         color: a key of `COLORS`; `MANY` where each letter of a word has its own.
         shape: a key of `SHAPES`, empty for a printed word.
         count: "1" to "4".
-        position: a key of `POSITIONS`, where the shapes of a picture are.
+        position: a key of `POSITIONS`, where the shapes of an image are.
         word: what is printed.
-        direction: a key of `DIRECTIONS`, where the shape of a film goes.
+        direction: a key of `DIRECTIONS`, where the shape of a video goes.
     """
 
     color: str
@@ -50,7 +50,7 @@ class Scene:
 
 @cache
 def divide(sort: str, seed: int) -> tuple[tuple[Scene, ...], tuple[Scene, ...]]:
-    """Give the scenes of a sort ("shapes", "word", "film") that are trained on and the held-out ones, without positions."""
+    """Give the scenes of a sort ("shapes", "word", "video") that are trained on and the held-out ones, without positions."""
     scenes = {
         "shapes": [(Scene(*item), item[0] + item[1]) for item in product(COLORS, SHAPES, COUNTS)],
         "word": [(Scene(color, word=word), word) for color, word in product(COLORS, PRINTED)],

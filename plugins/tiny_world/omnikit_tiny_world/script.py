@@ -13,14 +13,14 @@ from omnikit_tiny_world.sounds import SOUNDS, UNDER
 from omnikit_tiny_world.telling import drawled, told
 from omnikit_tiny_world.words import LANGUAGES, POSITIONS
 
-HEARD = {
+MEASURED = {
     "en": ("en-us", "en", "en-gb-x-rp", "en-us+f2", "en-us+f4", "en-us+m3", "en-us+m7", "en+f5"),
     "zh": ("cmn", "cmn+f1", "cmn+f2", "cmn+f4", "cmn+f5", "cmn+m1", "cmn+m3", "cmn+m7"),
 }  # voices in training
 UNSEEN = {"en": "en-us+f3", "zh": "cmn+f3"}  # never heard in training
 ANSWERS = {"en": "en-us+f1", "zh": "cmn+m2"}  # the one voice of all answers
 SPEEDS, PITCHES = (150, 210), (35, 65)  # words per minute and espeak-ng's pitch
-TAKES, FEW = 16, 48  # recordings of one sentence, at most; of one of the few questions about pictures
+TAKES, FEW = 16, 48  # recordings of one sentence, at most; of one of the few questions about images
 BABBLE = 5  # voices at once
 DICTATED = {"en": "please repeat", "zh": "请重复"}  # asks in words for what is said
 WORDS_AT = (0, 2)  # of five captions in a row, those of printed words
@@ -32,7 +32,7 @@ Turn = tuple[int, str]  # how many rows of this language came before, and the la
 
 
 @dataclass(frozen=True)
-class Utterance:
+class CodeIterator:
     """Something to say: the words, the voice, words per minute, pitch 0 to 100."""
 
     text: str
@@ -65,10 +65,10 @@ class Row:
     asked: str
     answer: str | None
     scene: Scene | None = None
-    said: Utterance | None = None
+    said: CodeIterator | None = None
     sound: str = ""
     decibels: float = 0.0
-    voices: tuple[Utterance, ...] = ()
+    voices: tuple[CodeIterator, ...] = ()
     state: str | None = None
     prompt: bool = False
     before: str = ""
@@ -95,23 +95,23 @@ def rows(config: TinyWorld, size: int) -> list[Row]:
     return result
 
 
-def answering(row: Row) -> Utterance:
+def answering(row: Row) -> CodeIterator:
     """Say a row's answer, always alike."""
     assert row.answer is not None, "views that are voiced have answers"
     return aloud(row.answer, row.language)
 
 
-def aloud(text: str, language: str) -> Utterance:
+def aloud(text: str, language: str) -> CodeIterator:
     """Say something in the voice of the answers."""
-    return Utterance(text, ANSWERS[language], 160, 50)
+    return CodeIterator(text, ANSWERS[language], 160, 50)
 
 
-def take(text: str, language: str, split: str, chance: random.Random) -> Utterance:
+def take(text: str, language: str, split: str, chance: random.Random) -> CodeIterator:
     """Choose one of the recordings of a sentence; views share them."""
     takes = FEW if text in about(language) else TAKES
     voice = random.Random(f"{text} {chance.randrange(takes)} {split == 'train'}")
-    heard, speed, pitch = voice.choice(HEARD[language]), voice.randint(*SPEEDS), voice.randint(*PITCHES)
-    return Utterance(text, UNSEEN[language] if split == "test_unseen" else heard, speed, pitch)
+    heard, speed, pitch = voice.choice(MEASURED[language]), voice.randint(*SPEEDS), voice.randint(*PITCHES)
+    return CodeIterator(text, UNSEEN[language] if split == "test_unseen" else heard, speed, pitch)
 
 
 def _scene(config: TinyWorld, sort: str, turn: int, chance: random.Random) -> Scene:
@@ -124,7 +124,7 @@ def _scene(config: TinyWorld, sort: str, turn: int, chance: random.Random) -> Sc
 
 
 def _shown(config: TinyWorld, name: str, turn: Turn, chance: random.Random) -> Row:
-    """A question about a picture: color, shape, count, where, word take turns."""
+    """A question about an image: color, shape, count, where, word take turns."""
     place, language = turn
     kind = ("color", "shape", "count", "where", "word")[place % 5]
     printed = kind == "word" or (kind == "color" and chance.random() < 0.25)
@@ -134,15 +134,15 @@ def _shown(config: TinyWorld, name: str, turn: Turn, chance: random.Random) -> R
     return _about(config, name, (kind, language), scene, chance)
 
 
-def _filmed(config: TinyWorld, name: str, turn: Turn, chance: random.Random) -> Row:
-    """A question about a film: every second one is which way it goes."""
+def _video_row(config: TinyWorld, name: str, turn: Turn, chance: random.Random) -> Row:
+    """A question about a video: every second one is which way it goes."""
     place, language = turn
     kind = ("direction", "color", "direction", "shape")[place % 4]
     return _about(config, name, (kind, language), _scene(config, "film", place // 2, chance), chance)
 
 
 def _captioned(config: TinyWorld, name: str, turn: Turn, chance: random.Random) -> Row:
-    """A picture and a sentence about it; two of five show a printed word."""
+    """An image and a sentence about it; two of five show a printed word."""
     place, language = turn
     printed = place % 5 in WORDS_AT
     scene = _scene(config, "word" if printed else "shapes", place, chance)
@@ -156,7 +156,7 @@ def _colorful(config: TinyWorld, scene: Scene, chance: random.Random) -> Scene:
     return replace(scene, color=MANY) if config.split == "train" and chance.random() < 0.5 else scene
 
 
-def _film_captioned(config: TinyWorld, name: str, turn: Turn, chance: random.Random) -> Row:
+def _video_captioned(config: TinyWorld, name: str, turn: Turn, chance: random.Random) -> Row:
     place, language = turn
     return _about(config, name, ("film caption", language), _scene(config, "film", place, chance), chance)
 
@@ -189,7 +189,7 @@ def _turn(items: tuple[questions.Question, ...], place: int) -> questions.Questi
 
 
 def _read(config: TinyWorld, name: str, turn: Turn, chance: random.Random) -> Row:
-    """Something said, for a recogniser: in training half are strings of random words; no held-out question is among them."""
+    """Something said, for a asr: in training half are strings of random words; no held-out question is among them."""
     place, language = turn
     kept, held = sentences(language, config.seed)
     own = config.view == "reading" and config.voiced
@@ -228,7 +228,7 @@ def _stated(config: TinyWorld, name: str, turn: Turn, chance: random.Random) -> 
 
 def _sound(config: TinyWorld, name: str, turn: Turn, chance: random.Random) -> Row:
     place, language = turn
-    kind, voices = SOUNDS[place % len(SOUNDS)], list[Utterance]()
+    kind, voices = SOUNDS[place % len(SOUNDS)], list[CodeIterator]()
     if kind == "babble":
         known = statements.divide(language, config.seed)[config.split != "train"]
         voices = [take(said.text, language, config.split, chance) for said in chance.sample(known, BABBLE)]
@@ -237,7 +237,7 @@ def _sound(config: TinyWorld, name: str, turn: Turn, chance: random.Random) -> R
 
 
 def _mixed(config: TinyWorld, name: str, turn: Turn, chance: random.Random) -> Row:
-    """Questions said and written, with and without a picture, statements and sounds."""
+    """Questions said and written, with and without an image, statements and sounds."""
     place, language = turn
     view = MIX[place % len(MIX)]
     before = place // len(MIX) * MIX.count(view) + MIX[: place % len(MIX)].count(view)
@@ -250,13 +250,13 @@ def _mixed(config: TinyWorld, name: str, turn: Turn, chance: random.Random) -> R
 
 WRITERS: dict[str, Callable[[TinyWorld, str, Turn, random.Random], Row]] = {
     "captions": _captioned,
-    "film_captions": _film_captioned,
+    "film_captions": _video_captioned,
     "pictures": _shown,
-    "films": _filmed,
+    "films": _video_row,
     "text": _asked,
     "spoken_captions": _captioned,
     "spoken_pictures": _shown,
-    "spoken_films": _filmed,
+    "spoken_films": _video_row,
     "speech": _asked,
     "reading": _read,
     "transcribe": _read,

@@ -11,8 +11,8 @@ from omnikit_tiny_world.words import COUNTS, called
 PAUSE = ","  # a vector that says nothing
 PAUSES = (0, 3)  # behind a word
 TIMES = (1, 1, 2)  # how often a word comes
-BITS = (6, 14)  # words that tell a picture
-FRAMES = 4  # of a film
+BITS = (6, 14)  # words that tell an image
+FRAMES = 4  # of a video
 
 
 def drawled(text: str, language: str, chance: random.Random) -> str:
@@ -23,7 +23,7 @@ def drawled(text: str, language: str, chance: random.Random) -> str:
 
 
 def told(scene: Scene, chance: random.Random) -> str:
-    """Tell a scene in English words without order; a film's frames follow each other."""
+    """Tell a scene in English words without order; a video's frames follow each other."""
     if not scene.direction:
         color = "" if scene.color == MANY else scene.color
         count = called(COUNTS, scene.count, "en") if scene.count else ""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from omnikit_tiny_world import scenes
-from omnikit_tiny_world.drawing import film, picture
+from omnikit_tiny_world.drawing import image, video
 from omnikit_tiny_world.scenes import Scene
 from omnikit_tiny_world.words import COLORS, COUNTS, DIRECTIONS, POSITIONS, PRINTED, SHAPES
 
@@ -52,7 +52,7 @@ def placed() -> Iterator[tuple[Scene, random.Random]]:
 
 def test_as_many_pieces_as_said_in_the_color_and_at_the_place_that_is_said() -> None:
     for scene, chance in placed():
-        pixels = picture(scene, chance)
+        pixels = image(scene, chance)
         assert pixels.shape == (64, 64, 3) and pixels.dtype == np.uint8
         assert pieces(inked(pixels)) == int(scene.count), scene
         assert abs((hue(pixels) - HUES[scene.color] + 180) % 360 - 180) < 13, scene
@@ -61,7 +61,7 @@ def test_as_many_pieces_as_said_in_the_color_and_at_the_place_that_is_said() -> 
 
 
 def where(x: float, y: float) -> str:
-    """Name the place of a centroid; the picture reaches from -1 to 1."""
+    """Name the place of a centroid; the image reaches from -1 to 1."""
     if max(abs(x), abs(y)) < 0.25:
         return "middle"
     if abs(x) > abs(y):
@@ -72,7 +72,7 @@ def where(x: float, y: float) -> str:
 @pytest.mark.parametrize("size", [(128, 64), (64, 128)])
 def test_wide_pictures_show_the_same(size: tuple[int, int]) -> None:
     for scene, chance in list(placed())[::5]:
-        pixels = picture(scene, chance, size)
+        pixels = image(scene, chance, size)
         assert pixels.shape == (size[1], size[0], 3)
         assert pieces(inked(pixels)) == int(scene.count), scene
 
@@ -80,7 +80,7 @@ def test_wide_pictures_show_the_same(size: tuple[int, int]) -> None:
 def test_the_shapes_differ_in_how_they_fill_their_box() -> None:
     shares = {}
     for shape in SHAPES:
-        mask = inked(picture(Scene("red", shape, "1", "middle"), random.Random(1)))
+        mask = inked(image(Scene("red", shape, "1", "middle"), random.Random(1)))
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         box = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         shares[shape] = box.mean()
@@ -93,7 +93,7 @@ def test_the_shapes_differ_in_how_they_fill_their_box() -> None:
 @pytest.mark.parametrize("word", PRINTED)
 def test_a_printed_word_is_in_its_color_and_wholly_inside(word: str) -> None:
     for color in COLORS:
-        pixels = picture(Scene(color, word=word), random.Random(f"{word}{color}"))
+        pixels = image(Scene(color, word=word), random.Random(f"{word}{color}"))
         mask = inked(pixels)
         assert 120 < mask.sum() < 1200
         assert not mask[:, 0].any() and not mask[:, -1].any() and not mask[0].any() and not mask[-1].any()
@@ -104,7 +104,7 @@ def test_a_printed_word_is_in_its_color_and_wholly_inside(word: str) -> None:
 def test_a_film_moves_as_said_and_no_single_frame_tells(direction: str) -> None:
     middles = []
     for seed in range(12):
-        frames, rate = film(Scene("blue", "star", direction=direction), random.Random(seed))
+        frames, rate = video(Scene("blue", "star", direction=direction), random.Random(seed))
         assert 6 <= len(frames) <= 10 and frames.shape[1:] == (64, 64, 3) and frames.dtype == np.uint8
         assert 1 < len(frames) / rate < 4
         y, x = np.array([np.argwhere(inked(frame)).mean(0) for frame in frames]).T
@@ -117,7 +117,7 @@ def test_a_film_moves_as_said_and_no_single_frame_tells(direction: str) -> None:
 
 def test_the_same_seed_draws_the_same_bytes() -> None:
     scene = scenes.divide("film", 0)[0][0]
-    assert film(scene, random.Random(3))[0].tobytes() == film(scene, random.Random(3))[0].tobytes()
-    assert film(scene, random.Random(3))[0].tobytes() != film(scene, random.Random(4))[0].tobytes()
+    assert video(scene, random.Random(3))[0].tobytes() == video(scene, random.Random(3))[0].tobytes()
+    assert video(scene, random.Random(3))[0].tobytes() != video(scene, random.Random(4))[0].tobytes()
     shown = Scene("green", "ring", "3", "left")
-    assert picture(shown, random.Random(3)).tobytes() == picture(shown, random.Random(3)).tobytes()
+    assert image(shown, random.Random(3)).tobytes() == image(shown, random.Random(3)).tobytes()

@@ -9,7 +9,7 @@ from omnikit_tiny_world import questions, scenes, statements
 from omnikit_tiny_world.config import ASKED, VIEWS, TinyWorld
 from omnikit_tiny_world.reading import texts
 from omnikit_tiny_world.scenes import MANY, Scene
-from omnikit_tiny_world.script import HEARD, UNSEEN, Row, rows
+from omnikit_tiny_world.script import MEASURED, UNSEEN, Row, rows
 from omnikit_tiny_world.words import COLORS, COUNTS, DIRECTIONS, LANGUAGES, SHAPES, hold_out
 
 from omnikit.data.text.tokenizer import load
@@ -164,10 +164,10 @@ def test_unseen_is_the_test_in_voices_never_heard(view: str) -> None:
     trained, heard, unseen = (written(view, split, 200) for split in ("train", "test", "test_unseen"))
     assert [(row.asked, row.answer, row.scene) for row in heard] == [(row.asked, row.answer, row.scene) for row in unseen]
     for row in trained + heard:
-        assert row.said is None or row.said.voice in HEARD[row.language]
+        assert row.said is None or row.said.voice in MEASURED[row.language]
     for row in unseen:
         assert {said.voice for said in (row.said, *row.voices) if said} <= {UNSEEN[row.language]}
-    assert not set(UNSEEN.values()) & {voice for voices in HEARD.values() for voice in voices}
+    assert not set(UNSEEN.values()) & {voice for voices in MEASURED.values() for voice in voices}
 
 
 def test_transcription_is_of_the_recordings_that_are_read() -> None:

@@ -9,7 +9,7 @@ from omnikit_tiny_world import recordings, sounds
 from omnikit_tiny_world.config import VIEWS, TinyWorld
 from omnikit_tiny_world.model import TinyCorpus
 from omnikit_tiny_world.recordings import Recordings
-from omnikit_tiny_world.script import ANSWERS, HEARD, UNSEEN
+from omnikit_tiny_world.script import ANSWERS, MEASURED, UNSEEN
 
 from omnikit.contracts.types import Part, Sample
 from omnikit.errors import DataError
@@ -90,7 +90,7 @@ def test_a_recording_is_what_the_voice_says_in_both_languages() -> None:
     corpus = built("speech", 4)
     for index in (0, 1):
         said = corpus._rows[index].said
-        assert said is not None and said.voice in HEARD[corpus._rows[index].language]
+        assert said is not None and said.voice in MEASURED[corpus._rows[index].language]
         expected, _ = Espeak().build().speak(said.text, said.voice, said.speed, said.pitch)
         np.testing.assert_allclose(audio(corpus, index), expected, atol=1 / 32767)  # kept as 16-bit integers
 
@@ -98,7 +98,7 @@ def test_a_recording_is_what_the_voice_says_in_both_languages() -> None:
 def test_every_voice_exists() -> None:
     from omnikit_espeak.library import facts
 
-    for voice in (*HEARD["en"], *HEARD["zh"], *UNSEEN.values(), *ANSWERS.values()):
+    for voice in (*MEASURED["en"], *MEASURED["zh"], *UNSEEN.values(), *ANSWERS.values()):
         language, _, variant = voice.partition("+")
         assert language in facts().voices and (not variant or variant in facts().variants), voice
 
@@ -186,15 +186,15 @@ def test_noisy_questions_say_so_and_are_the_clean_ones_with_noise() -> None:
 
 def test_an_example_can_be_shown_and_said(tmp_path: Path) -> None:
     from omnikit.data.media.audio import load_audio
-    from omnikit.data.media.image import load_picture
-    from omnikit.data.media.video import film_of
+    from omnikit.data.media.image import load_image
+    from omnikit.data.media.video import open_video
 
-    picture = built("spoken_pictures").save_example(0, tmp_path / "one").messages[0].content
-    np.testing.assert_array_equal(load_picture(tmp_path / "one" / "p.png"), picture[0].pixels)
-    np.testing.assert_allclose(load_audio(tmp_path / "one" / "q.wav", 16000), picture[1].audio, atol=1e-4)
-    film: Part = built("films").save_example(0, tmp_path / "two").messages[0].content[0]
+    image = built("spoken_pictures").save_example(0, tmp_path / "one").messages[0].content
+    np.testing.assert_array_equal(load_image(tmp_path / "one" / "p.png"), image[0].pixels)
+    np.testing.assert_allclose(load_audio(tmp_path / "one" / "q.wav", 16000), image[1].audio, atol=1e-4)
+    video: Part = built("films").save_example(0, tmp_path / "two").messages[0].content[0]
     assert {path.name for path in (tmp_path / "two").iterdir()} == {"v.mp4"}
-    assert film.pixels is not None and film_of(tmp_path / "two" / "v.mp4").frames == len(film.pixels)
+    assert video.pixels is not None and open_video(tmp_path / "two" / "v.mp4").frames == len(video.pixels)
 
 
 def test_interrupted_recording_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ class VitaJson:
 
     Args:
         path: the JSON list.
-        folders: the rows' `set` → folder of its pictures and films.
+        folders: the rows' `set` → folder of its images and videos.
         audio: folder whose subfolder "audio" holds the rows' sound.
         share: share of the rows, above 0 to 1, drawn once by `seed`: VITA's data_ratio.
         seed: draws the share.

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from math import isqrt
 
-from omnikit.contracts.types import Published, Stored
+from omnikit.contracts.types import CheckpointTensors, LazyTensor
 from omnikit.errors import RunError
 from omnikit.recipe.recipe import OWN_KEYS, SLOTS
 from omnikit_vita import experts, listening, names, speech_files
@@ -46,10 +46,10 @@ def recipe(files: Opened) -> dict[str, object]:
     return _with_ours(tree, files)
 
 
-def published(files: Opened) -> Published:
+def published(files: Opened) -> CheckpointTensors:
     """Give the tensors by our parts and names; see Vita.open."""
-    tensors: dict[str, dict[str, Stored]] = defaultdict(dict)
-    aside: dict[str, list[Stored]] = defaultdict(list)
+    tensors: dict[str, dict[str, LazyTensor]] = defaultdict(dict)
+    aside: dict[str, list[LazyTensor]] = defaultdict(list)
     fused, used = experts.joined(files.model)
     tensors["backbone"] |= fused
     depth = _depth(files)
@@ -71,10 +71,10 @@ def published(files: Opened) -> Published:
     for name, tensor in files.extras.items():
         found = re.match(r"(backbone|\w+\.\w+)\.(.+)", name)
         tensors[found[1] if found else "other"][found[2] if found else name] = tensor
-    homes = dict.fromkeys(("vision.encoder", "vision.projector", "backbone", "turn.head"), str(files.home.parent))
-    homes |= dict.fromkeys(("audio.encoder", "audio.projector"), f"{files.home.parent} and {files.audio_home.parent}")
-    homes |= dict.fromkeys(("speech.head", "speech.codec"), str(files.speech or files.home.parent / speech_files.HOME))
-    return Published(dict(tensors), dict(aside), _original, homes)
+    sources = dict.fromkeys(("vision.encoder", "vision.projector", "backbone", "turn.head"), str(files.home.parent))
+    sources |= dict.fromkeys(("audio.encoder", "audio.projector"), f"{files.home.parent} and {files.audio_home.parent}")
+    sources |= dict.fromkeys(("speech.head", "speech.codec"), str(files.speech or files.home.parent / speech_files.HOME))
+    return CheckpointTensors(dict(tensors), dict(aside), _original, sources)
 
 
 def _original(part: str, name: str) -> str:

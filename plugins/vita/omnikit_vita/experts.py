@@ -10,15 +10,15 @@ from functools import lru_cache, partial
 import torch
 from torch import Tensor
 
-from omnikit.contracts.types import Stored
+from omnikit.contracts.types import LazyTensor
 from omnikit_vita.names import EXPERT
 
 FUSED = {"gate_up_proj": ("w1", "w3"), "down_proj": ("w2",)}
 
 
-def joined(model: Mapping[str, Stored]) -> tuple[dict[str, Stored], set[str]]:
+def joined(model: Mapping[str, LazyTensor]) -> tuple[dict[str, LazyTensor], set[str]]:
     """Give our tensors of the experts, and the names that went into them; those of an incomplete layer stay as they are."""
-    found: dict[int, dict[int, dict[str, Stored]]] = {}
+    found: dict[int, dict[int, dict[str, LazyTensor]]] = {}
     for name, tensor in model.items():
         place = EXPERT.fullmatch(name)
         if place:
@@ -31,15 +31,15 @@ def joined(model: Mapping[str, Stored]) -> tuple[dict[str, Stored], set[str]]:
             if len(pieces) == len(rows) * len(words) and len({(piece.shape, piece.dtype) for piece in pieces}) == 1:
                 high, wide = pieces[0].shape
                 name = f"model.layers.{layer}.mlp.experts.{fused}"
-                ours[name] = Stored(pieces[0].name, pieces[0].file, (len(rows), len(words) * high, wide), pieces[0].dtype,
+                ours[name] = LazyTensor(pieces[0].name, pieces[0].file, (len(rows), len(words) * high, wide), pieces[0].dtype,
                                     partial(_stacked, pieces, len(words)))
                 used |= {piece.name for piece in pieces}
     return ours, used
 
 
-def apart(backbone: Mapping[str, Stored]) -> dict[str, Stored]:
+def apart(backbone: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
     """Give a language model's tensors with the experts' by the published names; a fused one is read once in a row."""
-    found: dict[str, Stored] = {}
+    found: dict[str, LazyTensor] = {}
     for name, tensor in backbone.items():
         stem, _, fused = name.rpartition(".mlp.experts.")
         if fused not in FUSED or not stem:
@@ -51,7 +51,7 @@ def apart(backbone: Mapping[str, Stored]) -> dict[str, Stored]:
             for place, word in enumerate(words):
                 own = f"{stem}.block_sparse_moe.experts.{number}.{word}.weight"
                 piece = partial(_slice, read, number, place * high, high)
-                found[own] = Stored(own, tensor.file, (high, wide), tensor.dtype, piece)
+                found[own] = LazyTensor(own, tensor.file, (high, wide), tensor.dtype, piece)
     return found
 
 
@@ -61,7 +61,7 @@ def original(name: str) -> str:
     return f"{stem}.block_sparse_moe.experts.0.{FUSED[fused][0]}.weight" if fused in FUSED and stem else name
 
 
-def _stacked(pieces: list[Stored], each: int) -> Tensor:
+def _stacked(pieces: list[LazyTensor], each: int) -> Tensor:
     high, wide = pieces[0].shape
     whole = torch.empty(len(pieces) // each, each, high, wide, dtype=getattr(torch, pieces[0].dtype))
     for number, piece in enumerate(pieces):

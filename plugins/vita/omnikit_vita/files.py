@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from omnikit.contracts.types import Stored
+from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError
 from omnikit.store.tensors import in_file, in_folder, mapping, read_json, torch_file
 from omnikit_vita import names, speech_files
@@ -36,12 +36,12 @@ class Opened:
 
     home: Path
     config: dict[str, object]
-    model: dict[str, Stored]
+    model: dict[str, LazyTensor]
     audio: dict[str, object]
     audio_home: Path
-    statistics: dict[str, Stored]
+    statistics: dict[str, LazyTensor]
     vision: dict[str, object]
-    extras: dict[str, Stored]
+    extras: dict[str, LazyTensor]
     tokenizer: Path
     speech: Path | None
     template: str | None
@@ -62,7 +62,7 @@ def opened(source: Vita) -> Opened:
     if vision and not _any(model, names.VISION) and (vision / "model.safetensors").is_file():
         model |= {names.VISION + name: tensor for name, tensor in in_folder(vision).items()}
     settings: dict[str, object] = {}
-    found: dict[str, Stored] = {}
+    found: dict[str, LazyTensor] = {}
     if audio or _any(model, names.AUDIO):
         if audio is None:
             raise RunError(f"{folder} has an audio encoder but no train.yaml, which alone says how it chunks; give the folder"
@@ -77,13 +77,13 @@ def opened(source: Vita) -> Opened:
                   _tokenizer(source, folder, base), _speech_home(source, folder), source.template)
 
 
-def common_format(tensors: Mapping[str, Stored]) -> str:
+def common_format(tensors: Mapping[str, LazyTensor]) -> str:
     """Give the one number format of a language model's tensors, or float32, which holds every other."""
     found = {tensor.dtype for tensor in tensors.values()}
     return found.pop() if len(found) == 1 and all(getattr(torch, d).is_floating_point for d in found) else "float32"
 
 
-def _checkpoint(folder: Path, base: Path | None) -> dict[str, Stored]:
+def _checkpoint(folder: Path, base: Path | None) -> dict[str, LazyTensor]:
     """Give the checkpoint's tensors: a folder's own, or a base's with projectors laid over them."""
     whole = any(folder.glob("model*.safetensors*")) or any(folder.glob("pytorch_model*.bin*"))
     alone = [name for name in ALONE if (folder / name).is_file()]
@@ -106,7 +106,7 @@ def _checkpoint(folder: Path, base: Path | None) -> dict[str, Stored]:
     return model
 
 
-def _heard(model: dict[str, Stored], folder: Path) -> dict[str, Stored]:
+def _heard(model: dict[str, LazyTensor], folder: Path) -> dict[str, LazyTensor]:
     """Add what the checkpoint lacks of encoder or projector from final.pt, which the original reads only to build them."""
     wanted = [prefix for prefix in (names.LISTENER, names.ADAPTER) if not _any(model, prefix)]
     path = folder / "final.pt"
@@ -150,7 +150,7 @@ def _speech_home(source: Vita, folder: Path) -> Path | None:
     return path if path.is_dir() else None
 
 
-def _any(model: Mapping[str, Stored], prefix: str) -> bool:
+def _any(model: Mapping[str, LazyTensor], prefix: str) -> bool:
     return any(name.startswith(prefix) for name in model)
 
 

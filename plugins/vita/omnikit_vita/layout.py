@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from omnikit.contracts.configs import Describe, ModelDescription
-    from omnikit.contracts.types import Published, Stored
+    from omnikit.contracts.types import CheckpointTensors, LazyTensor
 
 SUFFIXES = (".safetensors", ".bin", ".json", ".model", ".txt", ".yaml", ".pt")
 """Of weights, settings and tokenizers, which lie in a folder, never below it."""
@@ -51,7 +51,7 @@ class Vita:
 
         return recipe(opened(self))
 
-    def open(self) -> Published:
+    def open(self) -> CheckpointTensors:
         """Give the tensors by our parts and names; none is read yet."""
         from omnikit_vita.convert import published
         from omnikit_vita.files import opened
@@ -70,7 +70,8 @@ class Vita:
         return tuple(sorted({file for file in (*named, *inside) if file.is_file()}))
 
     @staticmethod
-    def write(model: ModelDescription, tensors: Mapping[str, Mapping[str, Stored]], folder: Path, describe: Describe) -> None:
+    def write(model: ModelDescription, tensors: Mapping[str, Mapping[str, LazyTensor]], folder: Path,
+              describe: Describe) -> None:
         """Write a model into an empty folder; see omnikit_vita.publish."""
         from omnikit_vita.publish import write
 

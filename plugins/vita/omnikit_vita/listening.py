@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from omnikit.contracts.types import Stored
+from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError
 from omnikit.store.tensors import in_memory
 
@@ -64,7 +64,7 @@ def adapter(settings: Mapping[str, object], path: Path) -> dict[str, object]:
     return {"norm": norm, "activation": activation}
 
 
-def statistics(path: Path) -> dict[str, Stored]:
+def statistics(path: Path) -> dict[str, LazyTensor]:
     """Give mean and inverse deviation of a global_cmvn: JSON or Kaldi's text; raises RunError if it is neither."""
     content = path.read_bytes()
     if b"\0B" in content[:200]:

@@ -139,9 +139,9 @@ class NarArHead(nn.Module):
         return [list(self.speak(_row(features, row), None if context is None else _row(context, row)))
                 for row in range(len(features.data))]
 
-    def speak(self, features: Features, context: Features | None = None) -> Utterance:
+    def speak(self, features: Features, context: Features | None = None) -> CodeIterator:
         """Begin to speak one sentence [1, N, D]; the codes come one by one."""
-        return Utterance(self, self._cut(features), None if context is None else self._cut(context))
+        return CodeIterator(self, self._cut(features), None if context is None else self._cut(context))
 
     def begin(self, text: Text, prefix: Text | None, room: int) -> Speaking:
         """Read a text [1, T, dim] into keys and values with room for `room` codes, the start included."""
@@ -205,7 +205,7 @@ class NarArHead(nn.Module):
                             f" {self.bos - 1}; encode its speech with this codec.")
 
 
-class Utterance:
+class CodeIterator:
     """The codes of one sentence, one after another, each drawn when it is asked for.
 
     `cut` says, when they have ended, that the sentence was longer than the head's limit.

@@ -1,4 +1,4 @@
-"""Where a row's files lie: a set's folder for pictures and films, one folder with a subfolder "audio" for sound."""
+"""Where a row's files lie: a set's folder for images and videos, one folder with a subfolder "audio" for sound."""
 
 import os
 from collections.abc import Mapping

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from omnikit.contracts.configs import Describe, ModelDescription
-from omnikit.contracts.types import Stored
+from omnikit.contracts.types import LazyTensor
 from omnikit.errors import OmnikitError, RunError
 from omnikit.recipe.schema import plain
 from omnikit.store.shards import save_shards
@@ -29,7 +29,7 @@ TYPES = {"qwen2": ("vita-Qwen2", "VITAQwen2ForCausalLM"), "mixtral": ("vita-mixt
          "mistral": ("vita-nemo", "VITAMistralForCausalLM")}
 FILES = ("weights", "cmvn")  # fields of parts that name files whose tensors are in the model by now
 AUDIO, VISION = "audio-encoder", "InternViT"
-Named = Mapping[str, Stored]
+Named = Mapping[str, LazyTensor]
 
 
 def write(model: ModelDescription, tensors: Mapping[str, Named], folder: Path, describe: Describe) -> None:
@@ -39,8 +39,8 @@ def write(model: ModelDescription, tensors: Mapping[str, Named], folder: Path, d
         RunError: the language model is missing or of a kind that the layout does not hold.
     """
     parts = _held(model)
-    held: dict[str, Stored] = {}
-    extras: dict[str, Stored] = {}
+    held: dict[str, LazyTensor] = {}
+    extras: dict[str, LazyTensor] = {}
     if "speech.head" in parts:
         speech_files.write(model.parts, tensors, folder / speech_files.HOME)
     for part, named in tensors.items():

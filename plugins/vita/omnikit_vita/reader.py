@@ -147,7 +147,7 @@ class Row:
         return names
 
     def sets(self, count: int) -> list[str]:
-        """Give the set of each of `count` pictures: one for all, or a list (rows that VITA joined)."""
+        """Give the set of each of `count` images: one for all, or a list (rows that VITA joined)."""
         value = self.values.get("set")
         sets = value if isinstance(value, list) else [value] * count
         if count and (len(sets) != count or not all(isinstance(name, str) for name in sets)):

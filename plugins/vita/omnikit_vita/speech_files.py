@@ -12,7 +12,7 @@ from typing import cast
 
 import torch
 
-from omnikit.contracts.types import Stored
+from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError
 from omnikit.store.tensors import mapping, torch_file
 from omnikit_vita import ticodec_files
@@ -22,7 +22,7 @@ from omnikit_vita.ticodec import TiCodec
 HOME = "vita_tts_ckpt"
 DECODER, CODEC = "decoder", "codec"
 PREFIX = "layers_prefix."  # layers of Freeze-Omni's way, which VITA-1.5 never runs
-Named = Mapping[str, Stored]
+Named = Mapping[str, LazyTensor]
 
 
 def recipe(home: Path) -> dict[str, object]:
@@ -36,7 +36,7 @@ def recipe(home: Path) -> dict[str, object]:
         "normaliser": {"use": "vita_text"}}
 
 
-def tensors(home: Path) -> tuple[dict[str, dict[str, Stored]], dict[str, list[Stored]]]:
+def tensors(home: Path) -> tuple[dict[str, dict[str, LazyTensor]], dict[str, list[LazyTensor]]]:
     """Give part → our name → tensor, and part → the tensors that the original does not use either."""
     codec, unused = ticodec_files.stored(home / CODEC)
     file = home / DECODER / ticodec_files.WEIGHTS

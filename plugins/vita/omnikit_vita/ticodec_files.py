@@ -15,7 +15,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from omnikit.contracts.types import Stored
+from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError
 from omnikit.store.tensors import in_memory, mapping, read_json, torch_file
 from omnikit_vita.ticodec import TiCodec
@@ -40,7 +40,7 @@ def to_published(name: str) -> str:
     return name
 
 
-def stored(path: Path) -> tuple[dict[str, Stored], list[Stored]]:
+def stored(path: Path) -> tuple[dict[str, LazyTensor], list[LazyTensor]]:
     """Give our name → tensor of a final.pt, or of the folder that holds it, and the tensors that nothing uses.
 
     Raises:
@@ -62,7 +62,7 @@ def stored(path: Path) -> tuple[dict[str, Stored], list[Stored]]:
     return found, unused
 
 
-def settings(folder: Path, tensors: Mapping[str, Stored]) -> dict[str, object]:
+def settings(folder: Path, tensors: Mapping[str, LazyTensor]) -> dict[str, object]:
     """Give the fields of TiCodec as model.json and the shapes have them.
 
     Raises:
@@ -112,7 +112,7 @@ def holds(config: TiCodec) -> bool:
     return not config.mel_bands and (config.heard_rates, config.heard_kernels) == (config.rates[::-1], config.kernels[::-1])
 
 
-def write(config: TiCodec, tensors: Mapping[str, Stored], folder: Path) -> None:
+def write(config: TiCodec, tensors: Mapping[str, LazyTensor], folder: Path) -> None:
     """Write a codec of ours as a published folder; a voice that it learnt becomes its global_tokens.
 
     Raises:

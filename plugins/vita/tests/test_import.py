@@ -170,7 +170,8 @@ def test_head_whose_field_weights_holds_numbers_is_exported_with_them(qwen: Path
     head = {name: in_memory(name, out, tensor) for name, tensor in state.items()}
     out.mkdir()
     copy_tokenizer(plan.tokenizer, out)
-    Vita.write(plan, {**source.open().tensors, "turn.head": head}, out)
+    Vita.write(plan.description(), {**source.open().tensors, "turn.head": head}, out,
+               lambda values: make(parse(values, "read back")).description())
     turn = Vita(str(out)).recipe()["turn"]
     assert isinstance(turn, dict) and turn["head"]["weights"] == [2.0, 3.0, 4.0]
     assert {name.removeprefix("turn.head.") for name in read(Vita(str(out))) if name.startswith("turn.head.")} == head.keys()

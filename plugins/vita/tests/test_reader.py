@@ -18,20 +18,20 @@ def turns(*texts: str) -> list[dict[str, str]]:
 
 
 def reader(folder: Path, *rows: object, **options: object) -> VitaReader:
-    for name in ("pictures/a.png", "pictures/b.png", "films/f.mp4", "sound/audio/q.wav"):
+    for name in ("images/a.png", "images/b.png", "videos/f.mp4", "sound/audio/q.wav"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
     (folder / "rows.json").write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
-    folders = {"pictures": str(folder / "pictures"), "films": str(folder / "films")}
+    folders = {"images": str(folder / "images"), "videos": str(folder / "videos")}
     return VitaJson(str(folder / "rows.json"), folders, str(folder / "sound"), **options).build()
 
 
 def test_pictures_and_sound_stand_where_their_placeholders_do(tmp_path: Path) -> None:
-    row = {"set": "pictures", "id": 7, "image": ["a.png", "b.png"], "audio": "q.wav",
+    row = {"set": "images", "id": 7, "image": ["a.png", "b.png"], "audio": "q.wav",
            "conversations": turns("<image>\n<image>\nWhich\n\none?\n<audio>\n", "the left", "why?", "it is red")}
     sample = reader(tmp_path, row)[0]
-    pictures = [Part("image", path=str(tmp_path / "pictures" / name)) for name in ("a.png", "b.png")]
-    asked = (*pictures, Part("text", "Which\n\none?\n"), Part("audio", path=str(tmp_path / "sound" / "audio" / "q.wav")))
+    image_spec = [Part("image", path=str(tmp_path / "images" / name)) for name in ("a.png", "b.png")]
+    asked = (*image_spec, Part("text", "Which\n\none?\n"), Part("audio", path=str(tmp_path / "sound" / "audio" / "q.wav")))
     assert sample.id == "7"
     assert sample.messages == (Message("user", asked), Message("assistant", (Part("text", "the left"),)),
                                Message("user", (Part("text", "why?"),)), Message("assistant", (Part("text", "it is red"),)))
@@ -41,7 +41,7 @@ CLEANED = {  # vita.md, section 5.6
     "break behind": ("<image>\nWhat?", ["image", "What?"]),
     "image at the end comes first": ("What is it?\n<image>", ["image", "What is it?"]),
     "image within stays": ("Is <image>\nred?", ["Is ", "image", "red?"]),
-    "film": ("<video>\nWhich way?", ["video", "Which way?"]),
+    "video": ("<video>\nWhich way?", ["video", "Which way?"]),
     "paragraphs are the template's": ("<image>\nPick:\n\nA\n\n\n\nB", ["image", "Pick:\n\nA\n\n\n\nB"]),
     "text alone is left": ("Pick:\n\nA", ["Pick:\n\nA"]),
     "break behind sound": ("Hear <audio>\nit", ["Hear ", "audio", "it"]),
@@ -53,24 +53,24 @@ def test_line_breaks_of_placeholders_are_taken_away(tmp_path: Path, case: str) -
     text, expected = CLEANED[case]
     media = {"image": "a.png"} if "<image>" in text else {"video": "f.mp4"} if "<video>" in text else {}
     sound = {"audio": ["q.wav"]} if "<audio>" in text else {}
-    row = {"set": "films" if "video" in media else "pictures", "id": "x", "conversations": turns(text, "yes"), **media, **sound}
+    row = {"set": "videos" if "video" in media else "images", "id": "x", "conversations": turns(text, "yes"), **media, **sound}
     parts = reader(tmp_path, row)[0].messages[0].content
     assert [part.text if part.type == "text" else part.type for part in parts] == expected
 
 
 def test_inserted_id_is_the_answer_to_noise_and_end_tag_cuts_the_last(tmp_path: Path) -> None:
-    row = {"set": "pictures", "id": "n", "audio": ["q.wav", "q.wav"], "inserted_id": 1, "end_tag": False,
+    row = {"set": "images", "id": "n", "audio": ["q.wav", "q.wav"], "inserted_id": 1, "end_tag": False,
            "conversations": turns("<audio>", "nice weather", "<audio>", "it is no")}
     found = reader(tmp_path, row)[0].messages
     assert [(message.state, message.cut) for message in found] == [(None, False), ("noise", False), (None, False), (None, True)]
 
 
 def test_joined_rows_have_a_set_for_each_picture(tmp_path: Path) -> None:
-    row = {"set": ["pictures", "films"], "id": ["p", "q"], "image": ["a.png", "f.mp4"],
+    row = {"set": ["images", "videos"], "id": ["p", "q"], "image": ["a.png", "f.mp4"],
            "conversations": turns("<image>\n1?", "1", "<image>\n2?", "2")}
     sample = reader(tmp_path, row)[0]
     assert sample.id == "p+q"
-    assert sample.messages[2].content[0].path == str(tmp_path / "films" / "f.mp4")
+    assert sample.messages[2].content[0].path == str(tmp_path / "videos" / "f.mp4")
 
 
 def test_share_draws_the_same_rows_in_their_order(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_file_that_is_no_list_is_a_sentence(tmp_path: Path, case: str) -> None:
         VitaJson(str(tmp_path / "rows.json")).build()
 
 
-GOOD = {"set": "pictures", "id": "g", "image": "a.png", "conversations": turns("<image>\nWhat?", "a cat")}
+GOOD = {"set": "images", "id": "g", "image": "a.png", "conversations": turns("<image>\nWhat?", "a cat")}
 BROKEN = {
     "object": (5, "not an object", "is 5, but must be a JSON object"),
     "id": ({**GOOD, "id": None}, "missing id", "id is missing, but must be a word or a number"),
@@ -117,10 +117,10 @@ BROKEN = {
     "end_tag": ({**GOOD, "end_tag": "no"}, "wrong type", 'end_tag is "no", but must be true or false'),
     "start": ({**GOOD, "conversations": turns("<image>", "a", "b")}, "wrong roles", "come from human, gpt, human, but must"),
     "count": ({**GOOD, "image": ["a.png", "b.png"]}, "placeholders", "1 <image> in the questions, but 2 files in image"),
-    "set": ({**GOOD, "set": "pictuers"}, "unknown set", "'pictuers', but `folders` knows .* Did you mean 'pictures'"),
+    "set": ({**GOOD, "set": "pictuers"}, "unknown set", "'pictuers', but `folders` knows .* Did you mean 'images'"),
     "no set": ({**GOOD, "set": None}, "unknown set", "set is missing, but must be the name of a set"),
     "file": ({**GOOD, "image": "c.png"}, "missing file", "image is 'c.png', but there is no file"),
-    "outside": ({**GOOD, "image": "x/../../films/f.mp4"}, "path outside", r"lies outside of .*pictures"),
+    "outside": ({**GOOD, "image": "x/../../videos/f.mp4"}, "path outside", r"lies outside of .*images"),
     "absolute": ({**GOOD, "image": "/a.png"}, "path outside", r"image is '/a.png', which lies outside"),
     "both": ({**GOOD, "video": "a.png", "conversations": turns("<image><video>", "a")}, "image and video", "only one of them"),
     "inserted type": ({**GOOD, "inserted_id": "1"}, "inserted_id", "must be the place of a gpt turn"),

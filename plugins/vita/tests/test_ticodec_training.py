@@ -8,7 +8,7 @@ from omnikit_vita.ticodec import TiCodec
 from omnikit_vita.ticodec_model import TiCodecModel
 from torch import Tensor
 
-from omnikit.training.codec import CodecLosses, Cuts, Segments, measured
+from omnikit.training.codec import CodecBatch, CodecLosses, Segments, measured
 
 SMALL = TiCodec(codes=64, dim=32, decay=0.95, channels=16, rates=(8, 5, 4), kernels=(16, 11, 8), block_kernels=(3,),
                 block_dilations=((1, 3),), encoder_channels=8, global_dim=32, global_groups=2, global_codes=16,
@@ -31,7 +31,7 @@ def talk(seed: int, seconds: float = 2.0) -> Tensor:
     return torch.cat(pieces)
 
 
-def passes(segments: Segments) -> Iterator[Cuts]:
+def passes(segments: Segments) -> Iterator[CodecBatch]:
     while True:
         yield from segments
 

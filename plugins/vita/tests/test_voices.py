@@ -18,7 +18,7 @@ from omnikit.data.media.audio import save_audio
 from omnikit.errors import DataError, RunError
 from omnikit.inference import builder_runs
 from omnikit.inference.voices import extract, read, use
-from omnikit.plan.plan import Outlet
+from omnikit.plan.plan import OutputBranch
 
 SMALL = TiCodec(codes=16, dim=32, channels=32, rates=(4, 3), kernels=(8, 5), block_kernels=(3,), block_dilations=((1, 2),),
                 encoder_channels=8, global_dim=16, global_groups=4, global_codes=32, global_hidden=4, sample_rate=8000)
@@ -33,8 +33,8 @@ def build(seed: int = 2, config: TiCodec = SMALL) -> TiCodecModel:
     return module
 
 
-def outlet(codec: TiCodecModel) -> Outlet:
-    return cast(Outlet, SimpleNamespace(name="speech", codec=codec.config))  # all that is asked of one
+def output(codec: TiCodecModel) -> OutputBranch:
+    return cast(OutputBranch, SimpleNamespace(name="speech", codec=codec.config))  # all that is asked of one
 
 
 @pytest.fixture
@@ -46,35 +46,35 @@ def sound(tmp_path: Path) -> Path:
 
 def test_voice_of_a_sound_goes_through_a_file(sound: Path, tmp_path: Path) -> None:
     codec = build()
-    voice = extract(outlet(codec), codec, sound)
+    voice = extract(output(codec), codec, sound)
     voice.save(tmp_path / "a.json")
     assert read(tmp_path / "a.json") == voice and voice.source == "ref.wav" and len(voice.tokens) == 4
     before = codec.decode(torch.tensor([3, 1, 4]))
-    use(outlet(codec), codec, tmp_path / "a.json")
+    use(output(codec), codec, tmp_path / "a.json")
     assert codec.voice.tolist() == list(voice.tokens)
     assert not torch.equal(codec.decode(torch.tensor([3, 1, 4])), before)
 
 
 def test_a_codec_that_speaks_in_another_voice_hears_the_same(sound: Path) -> None:
     codec = build()
-    first = extract(outlet(codec), codec, sound)
+    first = extract(output(codec), codec, sound)
     codec.voice.copy_(torch.tensor([1, 2, 3, 4]))
-    assert extract(outlet(codec), codec, sound) == first
+    assert extract(output(codec), codec, sound) == first
 
 
 def test_voice_of_other_weights_is_refused(sound: Path, tmp_path: Path) -> None:
     codec, other = build(), build(3)
-    extract(outlet(codec), codec, sound).save(tmp_path / "a.json")
+    extract(output(codec), codec, sound).save(tmp_path / "a.json")
     with pytest.raises(RunError, match=r"a\.json is a voice of other weights .* take it anew with omnikit voice extract"):
-        use(outlet(other), other, tmp_path / "a.json")
+        use(output(other), other, tmp_path / "a.json")
 
 
 def test_voice_of_another_length_is_refused(sound: Path, tmp_path: Path) -> None:
     codec = build()
-    voice = extract(outlet(codec), codec, sound)
+    voice = extract(output(codec), codec, sound)
     replace(voice, tokens=(1, 2)).save(tmp_path / "a.json")
     with pytest.raises(RunError, match=r"has 2 tokens, but a voice of speech\.codec has 4"):
-        use(outlet(codec), codec, tmp_path / "a.json")
+        use(output(codec), codec, tmp_path / "a.json")
 
 
 @pytest.mark.parametrize(("text", "sentence"), [
@@ -98,13 +98,13 @@ def test_missing_file_is_said(tmp_path: Path) -> None:
 def test_a_sound_shorter_than_a_frame_is_refused(tmp_path: Path) -> None:
     save_audio(tmp_path / "s.wav", np.ones(5, np.float32), 8000)
     with pytest.raises(DataError, match="take some seconds of speech"):
-        extract(outlet(build()), build(), tmp_path / "s.wav")
+        extract(output(build()), build(), tmp_path / "s.wav")
 
 
 def test_codec_without_voices_is_refused(sound: Path) -> None:
     plain = SimpleNamespace(encode=None, decode=None)
     with pytest.raises(RunError, match=r"speech\.codec has one voice only, .* pick a codec with voices: ticodec"):
-        extract(outlet(build()), plain, sound)
+        extract(output(build()), plain, sound)
 
 
 # ---- the command ----
@@ -113,7 +113,7 @@ def test_codec_without_voices_is_refused(sound: Path) -> None:
 def test_command_keeps_a_voice(sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                capsys: pytest.CaptureFixture[str]) -> None:
     codec = build()
-    monkeypatch.setattr(builder_runs.OpenedRuns, "codec", lambda self, run: (outlet(codec), codec))
+    monkeypatch.setattr(builder_runs.BuilderRuns, "codec", lambda self, run: (output(codec), codec))
     assert main(["voice", "extract", str(sound), "--out", str(tmp_path / "a.json"), "some/run"]) == 0
     kept = json.loads((tmp_path / "a.json").read_text())
     assert kept["voice"] == codec.listen(torch.from_numpy(wave_of(sound))).tolist() and kept["sample_rate"] == 8000
@@ -124,7 +124,7 @@ def test_command_keeps_a_voice(sound: Path, tmp_path: Path, monkeypatch: pytest.
     (["ref.wav", "--out", "a.wav", "run"], "a voice is kept in a JSON file"),
     (["ref.wav", "--out", "gone/a.json", "run"], "there is no folder gone"),
     (["ref.wav", "--out", "a.json", "no/run"], "no/run is no run"),
-    (["ref.wav", "--out", "a.json", "recogniser/tiny"], "cannot speak, because recogniser/tiny has no speech branch"),
+    (["ref.wav", "--out", "a.json", "asr/tiny"], "cannot speak, because asr/tiny has no speech branch"),
     (["ref.wav", "run"], "required: --out"),
 ])
 def test_command_refuses(words: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,

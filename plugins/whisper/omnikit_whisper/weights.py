@@ -4,7 +4,7 @@ from pathlib import Path
 
 from torch import nn
 
-from omnikit.contracts.types import Stored
+from omnikit.contracts.types import LazyTensor
 from omnikit.store.tensors import fill, in_folder
 
 PREFIXES = ("model.encoder.", "encoder.")  # WhisperForConditionalGeneration, WhisperModel
@@ -23,7 +23,7 @@ def load_weights(module: nn.Module, folder: str) -> None:
     fill(module, read_tensors(Path(folder).expanduser()), folder, "whisper", "choose the preset of that size")
 
 
-def read_tensors(folder: Path) -> dict[str, Stored]:
+def read_tensors(folder: Path) -> dict[str, LazyTensor]:
     """Give the encoder's tensors by their names behind the prefix."""
     found = in_folder(folder, ADVICE)
     return {name.removeprefix(prefix): found[name] for name in found for prefix in PREFIXES if name.startswith(prefix)}

@@ -11,13 +11,13 @@ from seeing import asks, heard
 from omnikit.contracts.types import Part
 from omnikit.data.batch.collate import Collator
 from omnikit.model import OmniModel, Taps
-from omnikit.plan.plan import Inlet, Plan
+from omnikit.plan.plan import InputBranch, Plan
 
 
 def with_prompts(folder: Path) -> Plan:
     plan, place, learned = make_plan(write_tokenizer(folder)), Prompt(), PromptEmbeddings(3)
-    inlet = Inlet("task", place, place.output, learned, learned.output(place.output, plan.backbone.dim))
-    return replace(plan, inputs={**plan.inputs, "task": inlet})
+    input_branch = InputBranch("task", place, place.output, learned, learned.output(place.output, plan.backbone.dim))
+    return replace(plan, inputs={**plan.inputs, "task": input_branch})
 
 
 def test_prompts_stand_where_the_row_has_them(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from small import write_recipe
 from omnikit.contracts.types import Message, Part, Sample
 from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.lengths import Lengths
-from omnikit.data.batch.packing import PackedCollator, PackedSamples, Packs, first_fit
-from omnikit.data.batch.samplers import Mixture, Shares, loader
+from omnikit.data.batch.packing import PackedCollator, PackedSamples, PackingSampler, first_fit
+from omnikit.data.batch.samplers import MixtureDataset, MixtureSampler, loader
 from omnikit.errors import DataError
 from omnikit.model import OmniModel, Taps
 from omnikit.plan.plan import Plan, make
@@ -24,7 +24,7 @@ SIZES = [3, 9, 4, 1, 6, 2, 5, 8, 2, 7, 3, 5, 12, 1, 4]  # positions of the sampl
 
 
 class Numbered:
-    """Samples whose id is their size; every `filmed`-th has a film."""
+    """Samples whose id is their size; every `filmed`-th has a video."""
 
     def __init__(self, sizes: list[int], filmed: int = 0) -> None:
         self.sizes, self.filmed = sizes, filmed
@@ -33,17 +33,19 @@ class Numbered:
         return len(self.sizes)
 
     def __getitem__(self, index: int) -> Sample:
-        film = (Part("video"),) if self.filmed and index % self.filmed == 0 else ()
-        return Sample(str(self.sizes[index]), (Message("user", film),))
+        video = (Part("video"),) if self.filmed and index % self.filmed == 0 else ()
+        return Sample(str(self.sizes[index]), (Message("user", video),))
 
 
-def packs(sizes: list[int] = SIZES, *, filmed: int = 0, seed: int = 0, batch_size: int = 2, passes: int | None = None) -> Packs:
-    mixture = Mixture({"a": Numbered(sizes, filmed)})
-    return Packs(mixture, Shares(mixture, {"a": 1.0}, seed), lambda sample: int(sample.id), batch_size=batch_size, pack=10,
+def packs(sizes: list[int] = SIZES, *, filmed: int = 0, seed: int = 0, batch_size: int = 2,
+          passes: int | None = None) -> PackingSampler:
+    mixture = MixtureDataset({"a": Numbered(sizes, filmed)})
+    return PackingSampler(mixture, MixtureSampler(mixture, {"a": 1.0}, seed), lambda sample: int(sample.id),
+                          batch_size=batch_size, pack=10,
                  passes=passes)
 
 
-def rows(sampler: Packs) -> list[list[int]]:
+def rows(sampler: PackingSampler) -> list[list[int]]:
     return [[index for _, index in row] for batch in sampler for row in batch]
 
 
@@ -179,9 +181,9 @@ def test_a_row_that_cannot_be_measured_is_named(plan: Plan) -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_workers_give_the_batches_in_order(plan: Plan, workers: int) -> None:
-    mixture, collate = Mixture({"rows": SAMPLES}), Collator(plan, ["text"])
-    order = Packs(mixture, Shares(mixture, {"rows": 1.0}, 0), Lengths(collate), batch_size=1, pack=100)
+    mixture, collate = MixtureDataset({"rows": SAMPLES}), Collator(plan, ["text"])
+    order = PackingSampler(mixture, MixtureSampler(mixture, {"rows": 1.0}, 0), Lengths(collate), batch_size=1, pack=100)
     expected = [[SAMPLES[index].id for row in batch for _, index in row] for batch in
-                Packs(mixture, Shares(mixture, {"rows": 1.0}, 0), Lengths(collate), batch_size=1, pack=100)]
+                PackingSampler(mixture, MixtureSampler(mixture, {"rows": 1.0}, 0), Lengths(collate), batch_size=1, pack=100)]
     found = [batch.ids for batch in loader(PackedSamples(mixture), order, PackedCollator(collate), workers)]
     assert found == expected and len(found) > 1

@@ -6,19 +6,19 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from doubles import Echo, EchoReader
-from seeing import SPEC, asks, picture
+from seeing import SPEC, asks, image
 
 from omnikit.contracts.types import Part
-from omnikit.data.batch.samplers import CHARACTERS_PER_SECOND, SECONDS_PER_TILE, Buckets, Mixture, Pick
+from omnikit.data.batch.samplers import CHARACTERS_PER_SECOND, SECONDS_PER_TILE, LengthBucketSampler, MixtureDataset, Pick
 from omnikit.errors import DataError
 
 ALL = [("a", i) for i in range(20)]
 
 
-def buckets(shares: dict[str, float] | None = None, **options: int) -> Buckets:
-    mixture = Mixture({"a": EchoReader(Echo(20)), "b": EchoReader(Echo(10, textual=1))})
+def make_sampler(shares: dict[str, float] | None = None, **options: int) -> LengthBucketSampler:
+    mixture = MixtureDataset({"a": EchoReader(Echo(20)), "b": EchoReader(Echo(10, textual=1))})
     mixture.readers = {name: mixture.readers[name] for name in shares or {"a": 1.0}}
-    return Buckets(mixture, shares or {"a": 1.0}, 4, options.pop("seed", 0), **options)
+    return LengthBucketSampler(mixture, shares or {"a": 1.0}, 4, options.pop("seed", 0), **options)
 
 
 def flat(batches: list[list[Pick]]) -> list[Pick]:
@@ -26,57 +26,57 @@ def flat(batches: list[list[Pick]]) -> list[Pick]:
 
 
 def test_a_pass_sees_each_row_once() -> None:
-    assert sorted(flat(list(buckets()))) == ALL
+    assert sorted(flat(list(make_sampler()))) == ALL
 
 
 def test_same_seed_gives_the_same_order() -> None:
-    assert list(buckets()) == list(buckets())
+    assert list(make_sampler()) == list(make_sampler())
 
 
 def test_another_seed_gives_another_order() -> None:
-    assert list(buckets()) != list(buckets(seed=1))
+    assert list(make_sampler()) != list(make_sampler(seed=1))
 
 
 def test_second_pass_is_shuffled_anew() -> None:
-    sampler = buckets()
+    sampler = make_sampler()
     assert list(sampler) != list(sampler)
 
 
 def test_shares_decide_the_rows_of_a_pass() -> None:
-    counts = Counter(name for name, _ in flat(list(buckets({"a": 1.0, "b": 2.0}))))
+    counts = Counter(name for name, _ in flat(list(make_sampler({"a": 1.0, "b": 2.0}))))
     assert counts == {"a": 10, "b": 20}
 
 
 def test_rows_of_a_batch_are_of_similar_length() -> None:
-    sampler = buckets({"a": 1.0, "b": 1.0})
+    sampler = make_sampler({"a": 1.0, "b": 1.0})
     ranges = sorted((min(sizes), max(sizes)) for batch in sampler if (sizes := [sampler.mixture.size(p) for p in batch]))
     assert all(longest <= shortest for (_, longest), (shortest, _) in pairwise(ranges))
 
 
 def test_a_window_of_one_batch_sorts_nothing_and_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Mixture, "size", lambda self, pick: pytest.fail(f"{pick} was measured"))
-    sampler = buckets({"a": 1.0, "b": 1.0}, window=1)
+    monkeypatch.setattr(MixtureDataset, "size", lambda self, pick: pytest.fail(f"{pick} was measured"))
+    sampler = make_sampler({"a": 1.0, "b": 1.0}, window=1)
     drawn, _ = sampler.shares.picks(0)
     assert sorted(flat(list(sampler))) == sorted(drawn)
-    assert {frozenset(batch) for batch in buckets({"a": 1.0, "b": 1.0}, window=1)} == {
+    assert {frozenset(batch) for batch in make_sampler({"a": 1.0, "b": 1.0}, window=1)} == {
         frozenset(drawn[at:at + 4]) for at in range(0, len(drawn), 4)}
 
 
 def test_ranks_share_a_pass_without_overlap() -> None:
-    first, second = (flat(list(buckets(rank=rank, world=2))) for rank in range(2))
+    first, second = (flat(list(make_sampler(rank=rank, world=2))) for rank in range(2))
     assert not set(first) & set(second)
     assert len(first) == len(second)
 
 
 @pytest.mark.parametrize(("part", "tiles"), [
-    (Part("image", pixels=picture(8, 8)), 1), (Part("image", pixels=picture(16, 8)), 3),
+    (Part("image", pixels=image(8, 8)), 1), (Part("image", pixels=image(16, 8)), 3),
     (Part("video", pixels=np.zeros((9, 8, 8, 3), dtype=np.uint8), frame_rate=3.0), 3), (Part("image", path="no.png"), 0),
-], ids=["picture", "wide picture", "film", "missing"])
+], ids=["image", "wide image", "video", "missing"])
 def test_pictures_and_films_count_by_their_tiles(part: Part, tiles: int) -> None:
-    mixture = Mixture({"a": [asks(part, answer="two")]}, SPEC)
+    mixture = MixtureDataset({"a": [asks(part, answer="two")]}, SPEC)
     assert mixture.size(("a", 0)) == pytest.approx(SECONDS_PER_TILE * tiles + len("two") / CHARACTERS_PER_SECOND)
 
 
 def test_empty_dataset_is_refused() -> None:
     with pytest.raises(DataError, match="Dataset a is empty"):
-        Mixture({"a": EchoReader(Echo(0))})
+        MixtureDataset({"a": EchoReader(Echo(0))})

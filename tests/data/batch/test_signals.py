@@ -1,4 +1,4 @@
-"""Pictures and films in batches: rows with and without them, counts before the model runs, what is refused."""
+"""Images and videos in batches: rows with and without them, counts before the model runs, what is refused."""
 
 from pathlib import Path
 
@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 from doubles import write_tokenizer
-from seeing import SPEC, asks, heard, make_seer, picture
+from seeing import SPEC, asks, heard, make_seer
+from seeing import image as pixels_of
 
-from omnikit.contracts.specs import PictureSpec
+from omnikit.contracts.specs import ImageSpec
 from omnikit.contracts.types import Part
 from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.signals import seen, seen_count
-from omnikit.data.media.image import coloured, save_picture, tiles
-from omnikit.data.media.video import save_film
+from omnikit.data.media.image import coloured, save_image, tiles
+from omnikit.data.media.video import save_video
 from omnikit.errors import DataError
 from omnikit.model import OmniModel, Taps, pooled
 from omnikit.plan.plan import Plan
@@ -27,15 +28,15 @@ def plan(tmp_path: Path) -> Plan:
 
 
 def image(width: int = 8, height: int = 8, seed: int = 0) -> Part:
-    return Part("image", pixels=picture(width, height, seed))
+    return Part("image", pixels=pixels_of(width, height, seed))
 
 
-def film(frames: int, rate: float = 1.0) -> Part:
-    return Part("video", pixels=np.stack([picture(seed=index) for index in range(frames)]), frame_rate=rate)
+def video(frames: int, rate: float = 1.0) -> Part:
+    return Part("video", pixels=np.stack([pixels_of(seed=index) for index in range(frames)]), frame_rate=rate)
 
 
 def test_rows_with_and_without_media_share_a_batch(plan: Plan) -> None:
-    rows = [asks(image(16, 8)), asks(heard()), asks(WORD), asks(film(3)), asks(image(), heard(), WORD)]
+    rows = [asks(image(16, 8)), asks(heard()), asks(WORD), asks(video(3)), asks(image(), heard(), WORD)]
     batch = Collator(plan, ["text"])(rows)
     assert batch.counts == {"audio": [1, 1], "vision": [4] * (3 + 3 + 1)}  # two tiles and a thumbnail; three frames; one tile
     assert batch.rows == {"audio": [1, 4], "vision": [0, 0, 0, 3, 3, 3, 4]}
@@ -44,7 +45,7 @@ def test_rows_with_and_without_media_share_a_batch(plan: Plan) -> None:
 
 
 def test_rows_of_a_mixed_batch_give_what_they_give_alone(plan: Plan) -> None:
-    rows = [asks(image(16, 8)), asks(heard()), asks(WORD), asks(film(3)), asks(image(), heard(), WORD)]
+    rows = [asks(image(16, 8)), asks(heard()), asks(WORD), asks(video(3)), asks(image(), heard(), WORD)]
     model, collate = OmniModel(plan).eval(), Collator(plan, ["text"])
     together = Taps(model, collate(rows)).hidden
     for index, row in enumerate(rows):
@@ -69,9 +70,9 @@ def test_vectors_of_tiles_stand_in_their_order(plan: Plan) -> None:
 
 
 def test_frames_are_pooled_at_the_splice(tmp_path: Path) -> None:
-    plan = make_seer(write_tokenizer(tmp_path), PictureSpec(8, most_tiles=4, least_frames=2, most_frames=5, pooled=(2, 4, 1)))
-    batch = Collator(plan, ["text"])([asks(film(5), image())])
-    assert batch.counts["vision"] == [4, 1, 4, 1, 4, 4]  # the picture keeps its own
+    plan = make_seer(write_tokenizer(tmp_path), ImageSpec(8, most_tiles=4, least_frames=2, most_frames=5, pooled=(2, 4, 1)))
+    batch = Collator(plan, ["text"])([asks(video(5), image())])
+    assert batch.counts["vision"] == [4, 1, 4, 1, 4, 4]  # the image keeps its own
     taps = Taps(OmniModel(plan).eval(), batch)
     found = taps.inputs.flatten(0, 1)[batch.slots["vision"]]
     torch.testing.assert_close(found[4], taps.projected("vision").data[1].mean(0))  # 2 x 2 to 1 x 1 is the mean
@@ -88,25 +89,25 @@ def test_a_count_that_no_pooling_gives_is_refused(plan: Plan) -> None:
         _ = Taps(OmniModel(plan).eval(), batch).inputs
 
 
-@pytest.mark.parametrize("part", [image(16, 8), image(8, 24), film(1), film(3), film(9)], ids=lambda part: part.type)
+@pytest.mark.parametrize("part", [image(16, 8), image(8, 24), video(1), video(3), video(9)], ids=lambda part: part.type)
 def test_headers_tell_the_counts(part: Part, tmp_path: Path) -> None:
     path = tmp_path / ("a.png" if part.type == "image" else "a.mp4")
     if part.type == "image":
-        save_picture(path, part.pixels)
+        save_image(path, part.pixels)
     else:
-        save_film(path, part.pixels, part.frame_rate)
+        save_video(path, part.pixels, part.frame_rate)
     assert seen_count(part, SPEC) == seen_count(Part(part.type, path=str(path)), SPEC) == len(seen(part, SPEC))
 
 
 @pytest.mark.parametrize(("part", "text"), [
-    (Part("image", path="no.png"), r"Row r: no.png does not exist, but a picture should be there"),
-    (Part("video", path="no.mp4"), r"Row r: no.mp4 does not exist, but a film should be there"),
+    (Part("image", path="no.png"), r"Row r: no.png does not exist, but an image should be there"),
+    (Part("video", path="no.mp4"), r"Row r: no.mp4 does not exist, but a video should be there"),
     (Part("image"), r"Row r: a part of type image has neither a path nor data; give it one"),
     (Part("video"), r"Row r: a part of type video has neither a path nor data; give it one"),
-    (Part("image", pixels=picture()[..., :1]), r"pixels of shape \[8, 8, 1\] and type uint8, but must be \[height, width, 3\]"),
-    (Part("video", pixels=picture()), r"pixels of shape \[8, 8, 3\] and type uint8, but must be \[frames, height, width, 3\]"),
-    (Part("image", pixels=picture(0)), r"pixels of shape \[8, 0, 3\]"),
-], ids=["no picture", "no film", "empty image", "empty video", "grey", "picture as film", "no width"])
+    (Part("image", pixels=image()[..., :1]), r"pixels of shape \[8, 8, 1\] and type uint8, but must be \[height, width, 3\]"),
+    (Part("video", pixels=image()), r"pixels of shape \[8, 8, 3\] and type uint8, but must be \[frames, height, width, 3\]"),
+    (Part("image", pixels=image(0)), r"pixels of shape \[8, 0, 3\]"),
+], ids=["no image", "no video", "empty image", "empty video", "grey", "image as video", "no width"])
 def test_what_cannot_be_seen_names_its_row(plan: Plan, part: Part, text: str) -> None:
     with pytest.raises(DataError, match=text):
         Collator(plan, ["text"])([asks(part)])

@@ -1,4 +1,4 @@
-"""Pictures: all that Pillow reads becomes red, green and blue; tiles are where they belong; what is broken is named."""
+"""Images: all that Pillow reads becomes red, green and blue; tiles are where they belong; what is broken is named."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,11 +8,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from omnikit.contracts.specs import PictureSpec
-from omnikit.data.media.image import coloured, fitted, grid, grids, load_picture, picture_size, save_picture, tile_count, tiles
+from omnikit.contracts.specs import ImageSpec
+from omnikit.data.media.image import coloured, fitted, grid, grids, image_size, load_image, save_image, tile_count, tiles
 from omnikit.errors import DataError, RunError
 
-SPEC = PictureSpec(8)
+SPEC = ImageSpec(8)
 
 
 def colours(height: int = 12, width: int = 20) -> NDArray[np.uint8]:
@@ -29,17 +29,17 @@ def three(grey: NDArray[np.generic]) -> NDArray[np.uint8]:
 
 
 def clear(mode: str) -> Image.Image:
-    """Give a picture that is black to the left and transparent to the right."""
+    """Give an image that is black to the left and transparent to the right."""
     pixels = np.zeros((4, 8, 4), dtype=np.uint8)
     pixels[:, :4, 3] = 255
-    picture = Image.fromarray(pixels)
-    return picture if mode == "RGBA" else picture.convert(mode)
+    image = Image.fromarray(pixels)
+    return image if mode == "RGBA" else image.convert(mode)
 
 
 WHITE = three(np.repeat([[0] * 4 + [255] * 4], 4, axis=0))
 
 
-@pytest.mark.parametrize(("picture", "expected"), [
+@pytest.mark.parametrize(("image", "expected"), [
     (Image.fromarray(colours()), colours()),
     (Image.fromarray(three(steps())).quantize(256), three(steps())),
     (Image.fromarray(steps()), three(steps())),
@@ -48,10 +48,10 @@ WHITE = three(np.repeat([[0] * 4 + [255] * 4], 4, axis=0))
     (clear("RGBA"), WHITE),
     (clear("LA"), WHITE),
 ], ids=["colour", "palette", "grey", "16 bits", "1 bit", "alpha", "grey alpha"])
-def test_every_kind_of_picture_becomes_colours(picture: Image.Image, expected: NDArray[np.uint8], tmp_path: Path) -> None:
-    picture.save(tmp_path / "a.png")
-    np.testing.assert_array_equal(load_picture(tmp_path / "a.png"), expected)
-    assert picture_size(tmp_path / "a.png") == picture.size
+def test_every_kind_of_picture_becomes_colours(image: Image.Image, expected: NDArray[np.uint8], tmp_path: Path) -> None:
+    image.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(load_image(tmp_path / "a.png"), expected)
+    assert image_size(tmp_path / "a.png") == image.size
 
 
 def test_a_turned_camera_is_turned_back(tmp_path: Path) -> None:
@@ -60,20 +60,20 @@ def test_a_turned_camera_is_turned_back(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees with the clock
     Image.fromarray(pixels).save(tmp_path / "a.jpg", exif=exif, quality=95)
-    found = load_picture(tmp_path / "a.jpg")
-    assert found.shape == (32, 16, 3) and picture_size(tmp_path / "a.jpg") == (16, 32)
+    found = load_image(tmp_path / "a.jpg")
+    assert found.shape == (32, 16, 3) and image_size(tmp_path / "a.jpg") == (16, 32)
     assert found[:6, -6:].min() > 230 and found[10:].max() < 25
 
 
 def test_saved_picture_is_read_back(tmp_path: Path) -> None:
-    save_picture(tmp_path / "a.png", colours())
-    np.testing.assert_array_equal(load_picture(tmp_path / "a.png"), colours())
+    save_image(tmp_path / "a.png", colours())
+    np.testing.assert_array_equal(load_image(tmp_path / "a.png"), colours())
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
 def test_tiles_go_row_by_row_and_the_thumbnail_is_last() -> None:
     quarters = np.kron(np.array([[10, 20], [30, 40]], dtype=np.uint8), np.ones((8, 8), dtype=np.uint8))
-    found = tiles(three(quarters), PictureSpec(8, least_tiles=4, most_tiles=4))
+    found = tiles(three(quarters), ImageSpec(8, least_tiles=4, most_tiles=4))
     assert [int(tile[4, 4, 0]) for tile in found[:4]] == [10, 20, 30, 40]
     assert found.shape == (5, 8, 8, 3) and found[4, 1, 1, 0] == 10 and found[4, 6, 6, 0] == 40
 
@@ -83,7 +83,7 @@ def test_tiles_go_row_by_row_and_the_thumbnail_is_last() -> None:
     (4032, 3024, ((4, 3), 13)), (1000, 1000, ((3, 3), 10)), (500, 2000, ((1, 4), 5)),
 ])
 def test_grids_are_those_of_the_fact_sheet(width: int, height: int, expected: tuple[tuple[int, int], int]) -> None:
-    assert (grid(width, height, PictureSpec(448)), tile_count(width, height, PictureSpec(448))) == expected
+    assert (grid(width, height, ImageSpec(448)), tile_count(width, height, ImageSpec(448))) == expected
 
 
 @pytest.mark.parametrize(("least", "most"), [(1, 12), (3, 5), (1, 24), (9, 40)])  # 24: what VITA reads documents with
@@ -96,13 +96,13 @@ def test_grids_come_in_the_order_of_a_set_that_grew_by_their_longest_side(least:
 
 
 def test_without_tiles_a_picture_is_one() -> None:
-    whole = PictureSpec(8, most_tiles=0)
+    whole = ImageSpec(8, most_tiles=0)
     assert tile_count(900, 100, whole) == 1
     np.testing.assert_array_equal(tiles(colours(8, 24), whole)[0], colours(8, 24)[:, 8:16])  # the middle
 
 
 def test_padding_keeps_all_of_a_picture() -> None:
-    found = fitted(np.zeros((4, 8, 3), dtype=np.uint8), PictureSpec(8, fit="pad", mean=(0.5, 0.5, 0.5)))
+    found = fitted(np.zeros((4, 8, 3), dtype=np.uint8), ImageSpec(8, fit="pad", mean=(0.5, 0.5, 0.5)))
     np.testing.assert_array_equal(found[:, 0, 0], [127, 127, 0, 0, 0, 0, 127, 127])
 
 
@@ -122,35 +122,35 @@ def bomb(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("damage", "text"), [
-    (Path.unlink, "a.png does not exist, but a picture should be there"),
-    (lambda path: path.write_bytes(b"no picture"), "a.png is not a readable picture, but must be one that Pillow knows"),
-    (lambda path: path.write_bytes(b""), "a.png is not a readable picture"),
-    (cut, r"a.png is a damaged picture \(.*\); write or copy it again"),
+    (Path.unlink, "a.png does not exist, but an image should be there"),
+    (lambda path: path.write_bytes(b"no image"), "a.png is not a readable image, but must be one that Pillow knows"),
+    (lambda path: path.write_bytes(b""), "a.png is not a readable image"),
+    (cut, r"a.png is a damaged image \(.*\); write or copy it again"),
     (bomb, "a.png has more than 89,478,485 pixels; make it smaller"),
 ], ids=["missing", "text", "empty", "cut", "bomb"])
 def test_broken_picture_is_one_sentence(damage: Callable[[Path], None], text: str, tmp_path: Path) -> None:
-    save_picture(tmp_path / "a.png", colours(64, 64))
+    save_image(tmp_path / "a.png", colours(64, 64))
     damage(tmp_path / "a.png")
     with pytest.raises(DataError, match=text):
-        load_picture(tmp_path / "a.png")
+        load_image(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize(("name", "text"), [
     ("no/a.png", "a.png cannot be written: No such file or directory"),
-    ("a.wav", r"a.wav cannot be written as a picture; let its name end in .png or .jpg"),
+    ("a.wav", r"a.wav cannot be written as an image; let its name end in .png or .jpg"),
 ])
 def test_what_cannot_be_written_is_one_sentence(name: str, text: str, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=text):
-        save_picture(tmp_path / name, colours())
+        save_image(tmp_path / name, colours())
 
 
 @pytest.mark.parametrize(("fields", "text"), [
     ({"fit": "stretch"}, "fit is 'stretch', but must be crop or pad"),
-    ({"least_tiles": 5, "most_tiles": 4}, "pictures of 5 to 4 tiles"),
-    ({"least_frames": 9, "most_frames": 8}, "films of 9 to 8 frames"),
-    ({"frame_rate": 0.0}, "films of 4 to 16 frames at 0.0 a second"),
+    ({"least_tiles": 5, "most_tiles": 4}, "images of 5 to 4 tiles"),
+    ({"least_frames": 9, "most_frames": 8}, "videos of 9 to 8 frames"),
+    ({"frame_rate": 0.0}, "videos of 4 to 16 frames at 0.0 a second"),
     ({"pooled": (4, 144, 50)}, r"pooled is \[4, 144, 50\], but must be a number of frames and two squares"),
 ])
 def test_impossible_specs_are_refused(fields: dict[str, object], text: str) -> None:
     with pytest.raises(ValueError, match=text):
-        PictureSpec(448, **fields)
+        ImageSpec(448, **fields)

@@ -1,4 +1,4 @@
-"""Films: which frames are seen, that they are the right ones, and films that cannot be read."""
+"""Videos: which frames are seen, that they are the right ones, and videos that cannot be read."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from omnikit.contracts.specs import PictureSpec
-from omnikit.data.media.video import Film, by_duration, by_rate, chosen, film_of, load_frames, save_film
+from omnikit.contracts.specs import ImageSpec
+from omnikit.data.media.video import VideoFile, by_duration, by_rate, chosen, load_frames, open_video, save_video
 from omnikit.errors import DataError, RunError
 
-EIGHT = PictureSpec(8)
+EIGHT = ImageSpec(8)
 
 
 def grey(frames: int, height: int = 16, width: int = 16) -> NDArray[np.uint8]:
@@ -27,37 +27,37 @@ def grey(frames: int, height: int = 16, width: int = 16) -> NDArray[np.uint8]:
     (1, [0, 0, 0, 0]),
 ])
 def test_short_films_follow_the_paper(frames: int, places: list[int]) -> None:
-    assert by_duration(Film(frames, 25.0)) == places
+    assert by_duration(VideoFile(frames, 25.0)) == places
 
 
 @pytest.mark.parametrize("frames", [401, 2500, 180_000])
 def test_a_long_film_gives_sixteen_frames_from_end_to_end(frames: int) -> None:
-    found = by_duration(Film(frames, 25.0))
+    found = by_duration(VideoFile(frames, 25.0))
     assert (len(found), found[0], found[-1]) == (16, 0, frames - 1)
     assert max(np.diff(found)) - min(np.diff(found)) <= 1
 
 
 def test_a_rate_of_its_own_takes_the_released_rule() -> None:
-    assert chosen(Film(60, 30.0), PictureSpec(8, frame_rate=3.0)) == by_rate(Film(60, 30.0), 3.0, 4, 16)
+    assert chosen(VideoFile(60, 30.0), ImageSpec(8, frame_rate=3.0)) == by_rate(VideoFile(60, 30.0), 3.0, 4, 16)
 
 
 @pytest.mark.parametrize("frames", [12, 300])
 def test_frames_are_those_that_were_chosen(frames: int, tmp_path: Path) -> None:
-    film = grey(frames)
-    save_film(tmp_path / "a.mp4", film, 12.5)
-    assert film_of(tmp_path / "a.mp4") == Film(frames, 12.5)
+    video = grey(frames)
+    save_video(tmp_path / "a.mp4", video, 12.5)
+    assert open_video(tmp_path / "a.mp4") == VideoFile(frames, 12.5)
     found = load_frames(tmp_path / "a.mp4", EIGHT)
-    expected = film[chosen(Film(frames, 12.5), EIGHT)]
-    assert np.abs(found.astype(int) - expected).max() <= 3  # of 255: a film's colours are rounded; frames are 21 or 0.9 apart
+    expected = video[chosen(VideoFile(frames, 12.5), EIGHT)]
+    assert np.abs(found.astype(int) - expected).max() <= 3  # of 255: a video's colours are rounded; frames are 21 or 0.9 apart
 
 
 def test_frames_behind_a_key_frame_are_those_of_a_whole_decode(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    save_film(tmp_path / "a.mp4", rng.integers(0, 256, (600, 16, 16, 3), dtype=np.uint8), 25.0)
+    save_video(tmp_path / "a.mp4", rng.integers(0, 256, (600, 16, 16, 3), dtype=np.uint8), 25.0)
     with av.open(str(tmp_path / "a.mp4")) as container:
         every = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     found = load_frames(tmp_path / "a.mp4", EIGHT)
-    np.testing.assert_array_equal(found, np.stack([every[index] for index in chosen(Film(600, 25.0), EIGHT)]))
+    np.testing.assert_array_equal(found, np.stack([every[index] for index in chosen(VideoFile(600, 25.0), EIGHT)]))
 
 
 @pytest.mark.parametrize(("degrees", "corner"), [(90, (-1, 0)), (180, (-1, -1)), (-90, (0, -1))])
@@ -88,15 +88,15 @@ def silence(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("damage", "text"), [
-    (Path.unlink, "a.mp4 does not exist, but a film should be there"),
-    (lambda path: path.write_bytes(b"no film"), r"a.mp4 is not a readable film \(Invalid data.*\), but must be one"),
-    (lambda path: path.write_bytes(b""), "a.mp4 is not a readable film"),
-    (cut, "a.mp4 is not a readable film|a.mp4 is cut short"),
-    (silence, "a.mp4 holds no pictures, but must be a film"),
+    (Path.unlink, "a.mp4 does not exist, but a video should be there"),
+    (lambda path: path.write_bytes(b"no video"), r"a.mp4 is not a readable video \(Invalid data.*\), but must be one"),
+    (lambda path: path.write_bytes(b""), "a.mp4 is not a readable video"),
+    (cut, "a.mp4 is not a readable video|a.mp4 is cut short"),
+    (silence, "a.mp4 holds no images, but must be a video"),
 ], ids=["missing", "text", "empty", "cut", "sound"])
 def test_broken_film_is_one_sentence(damage: Callable[[Path], None], text: str, tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
-    save_film(path, grey(30), 10.0)
+    save_video(path, grey(30), 10.0)
     damage(path)
     with pytest.raises(DataError, match=text):
         load_frames(path, EIGHT)
@@ -114,25 +114,25 @@ def test_a_film_that_promises_more_frames_is_cut_short(tmp_path: Path) -> None:
         load_frames(tmp_path / "a.avi", EIGHT)
 
 
-@pytest.mark.parametrize(("film", "rate", "span", "text"), [
-    (Film(100, 10.0), 30.0, None, "The film has 10 frames a second, but 30 are asked for; set frame_rate below 20"),
-    (Film(100, 10.0), 1.0, (11, 12), "The film has 10 s, but second 11 of it is asked for"),
+@pytest.mark.parametrize(("video", "rate", "span", "text"), [
+    (VideoFile(100, 10.0), 30.0, None, "The video has 10 frames a second, but 30 are asked for; set frame_rate below 20"),
+    (VideoFile(100, 10.0), 1.0, (11, 12), "The video has 10 s, but second 11 of it is asked for"),
 ])
-def test_impossible_frames_are_refused(film: Film, rate: float, span: tuple[float, float] | None, text: str) -> None:
+def test_impossible_frames_are_refused(video: VideoFile, rate: float, span: tuple[float, float] | None, text: str) -> None:
     with pytest.raises(DataError, match=text):
-        by_rate(film, rate, 4, 16, span)
+        by_rate(video, rate, 4, 16, span)
 
 
 @pytest.mark.parametrize(("frames", "text"), [
-    (grey(2, 15), "has frames of 16 x 15 pixels, but a film's sides must be even"),
+    (grey(2, 15), "has frames of 16 x 15 pixels, but a video's sides must be even"),
     (grey(2)[0], r"has pixels of shape \[16, 16, 3\] and type uint8, but must be \[frames, height, width, 3\]"),
 ])
 def test_what_is_no_film_is_not_written(frames: NDArray[np.uint8], text: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=text):
-        save_film(tmp_path / "a.mp4", frames, 10.0)
+        save_video(tmp_path / "a.mp4", frames, 10.0)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"a.mp4 cannot be written: No such file or directory"):
-        save_film(tmp_path / "no" / "a.mp4", grey(2), 10.0)
+        save_video(tmp_path / "no" / "a.mp4", grey(2), 10.0)

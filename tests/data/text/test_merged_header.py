@@ -13,7 +13,7 @@ from omnikit.contracts.specs import Template
 from omnikit.contracts.types import Message, Part, Sample
 from omnikit.data.batch.collate import Collator
 from omnikit.data.text.templates import prompt, render
-from omnikit.data.text.tokenise import Piece, encode
+from omnikit.data.text.tokenise import TokenRun, encode
 from omnikit.data.text.tokenizer import Tokenizer, load
 from omnikit.errors import DataError
 from omnikit.plan.plan import Plan
@@ -43,7 +43,7 @@ def mismatches(messages: list[Message], template: Template, path: str) -> list[s
     return [piece.mismatch for piece in encode(render(messages, template), template, load(path)) if piece.mismatch]
 
 
-def flat(pieces: list[Piece]) -> list[tuple[int, bool]]:
+def flat(pieces: list[TokenRun]) -> list[tuple[int, bool]]:
     """Ids with whether they are learnt; a medium is -1."""
     return [(i, mark) for piece in pieces
             for i, mark in ([(-1, False)] if piece.media else zip(piece.ids, piece.supervised, strict=True))]

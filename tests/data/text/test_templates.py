@@ -140,8 +140,8 @@ def test_system_of_the_row_replaces_every_system() -> None:
     ((AUDIO,), "[audio]"),
     ((IMAGE, text("Pick:\n\nA\n\n\n\nB")), "[image]\nPick:\nA\n\nB"),
     ((text("Pick:\n\nA"), AUDIO), "Pick:\n\nA[audio]"),
-], ids=["picture first", "two newlines", "picture last", "picture and audio", "audio last", "two pictures", "two last",
-        "inside", "audio alone", "paragraphs under a picture", "paragraphs with audio"])
+], ids=["image first", "two newlines", "image last", "image and audio", "audio last", "two images", "two last",
+        "inside", "audio alone", "paragraphs under an image", "paragraphs with audio"])
 def test_tidy_question(parts: tuple[Part, ...], written: str) -> None:
     template = replace(LLAMA, default_system="", tidy=True, behind_image="\n", behind_video="\n")
     segments = render([user(*parts), bot("x")], template)

@@ -1,10 +1,10 @@
-"""Pictures to tiles: grids of a table of sizes, tiles and pixel values of pictures, whole pictures as frames are fitted."""
+"""Images to tiles: grids of a table of sizes, tiles and pixel values of images, whole images as frames are fitted."""
 
 import numpy as np
 import torch
 from parity.case import Case
 
-from omnikit.contracts.specs import PictureSpec
+from omnikit.contracts.specs import ImageSpec
 from omnikit.data.media.image import coloured, fitted, grid, grids, squared, tile_count, tiles
 
 
@@ -45,9 +45,9 @@ def compare_picture(case: Case, facts: dict[str, int]) -> None:
         case.close(f"{name}_{output}", torch.from_numpy(frame), atol=atol)
 
 
-def spec_of(case: Case, row: dict[str, int], fit: str = "crop") -> PictureSpec:
+def spec_of(case: Case, row: dict[str, int], fit: str = "crop") -> ImageSpec:
     colours = case.config.get("image_processor", {})
-    spec = PictureSpec(row["image_size"], least_tiles=row["min_num"], most_tiles=row["max_num"], fit=fit,
+    spec = ImageSpec(row["image_size"], least_tiles=row["min_num"], most_tiles=row["max_num"], fit=fit,
                        thumbnail=bool(row.get("use_thumbnail", True)))
-    return PictureSpec(spec.size, tuple(colours.get("image_mean", spec.mean)), tuple(colours.get("image_std", spec.deviation)),
+    return ImageSpec(spec.size, tuple(colours.get("image_mean", spec.mean)), tuple(colours.get("image_std", spec.deviation)),
                        fit, spec.least_tiles, spec.most_tiles, spec.thumbnail)

@@ -19,7 +19,7 @@ from omnikit.data.batch.collate import padded
 from omnikit.inference.generate import Generated, Sampling, codes, generate, steps
 from omnikit.inference.speech import Speech
 from omnikit.model import OmniModel, Taps
-from omnikit.plan.plan import Outlet
+from omnikit.plan.plan import OutputBranch
 
 MARK = -200  # stands for one clip in a case's ids
 IGNORED = -100  # in a case's labels and units
@@ -211,23 +211,23 @@ def speak(case: Case, model: OmniModel, asked: Batch, generated: Generated) -> N
 
 def stream(case: Case, model: OmniModel, asked: Batch) -> None:
     """(e) new units after each token, and the segments that go to the vocoder, for each of the case's sizes."""
-    expected, outlet = case.words_out.get("streaming"), model.plan.outputs["speech"]
+    expected, output = case.words_out.get("streaming"), model.plan.outputs["speech"]
     if not expected:
         return
     limit = case.outputs["c_generated_ids"].shape[1]
-    new = {place["after_token"]: place["units"] for place in segments(model, outlet, asked, sampling(case, limit), 1)}
+    new = {place["after_token"]: place["units"] for place in segments(model, output, asked, sampling(case, limit), 1)}
     found = [new.get(number, []) for number in range(limit)]
     case.equal("streaming/new_units_after_each_token", found, expected["new_units_after_each_token"])
     if "equal_to_offline" in expected:
-        offline = codes(model, outlet, generate(model, asked, sampling(case, limit)))
+        offline = codes(model, output, generate(model, asked, sampling(case, limit)))
         case.equal("streaming/equal_to_offline", [list(chain(*found))] == offline, expected["equal_to_offline"])
     for size, chunks in expected.get("chunks", {}).items():
-        case.equal(f"streaming/chunks/{size}", segments(model, outlet, asked, sampling(case, limit), int(size)), chunks)
+        case.equal(f"streaming/chunks/{size}", segments(model, output, asked, sampling(case, limit), int(size)), chunks)
 
 
-def segments(model: OmniModel, outlet: Outlet, asked: Batch, wanted: Sampling, size: int) -> list[dict[str, Any]]:
+def segments(model: OmniModel, output: OutputBranch, asked: Batch, wanted: Sampling, size: int) -> list[dict[str, Any]]:
     """Give the segments of at least `size` units as the case writes them."""
-    speech, number, found = Speech(model, outlet, size, independent=True), -1, []
+    speech, number, found = Speech(model, output, size, independent=True), -1, []
     for step in steps(model, asked, wanted):
         number += step.tokens is not None
         segment = speech.write(step)
@@ -241,11 +241,11 @@ def segments(model: OmniModel, outlet: Outlet, asked: Batch, wanted: Sampling, s
 
 def learn(case: Case, model: OmniModel) -> None:
     """(f) the losses of both stages and of both at once, and what goes into them."""
-    told, outlet = batch(case, model, "train_"), model.plan.outputs["speech"]
+    told, output = batch(case, model, "train_"), model.plan.outputs["speech"]
     compare_splice(case, told)
     head: CTCUnitHead = model.get_submodule("speech.head")  # type: ignore[assignment]  # LLaMA-Omni has this one
     head.config = replace(head.config, skip_unreachable=True)  # as the original has it; ours refuses such rows
-    features, units = Taps(model, told).features(outlet), told.targets["speech"].lengths
+    features, units = Taps(model, told).features(output), told.targets["speech"].lengths
     frames = torch.maximum(head.config.factor * features.lengths, units)
     longest = int(frames.max())
     logits = head(features.data, features.lengths, frames, longest)

@@ -4,7 +4,7 @@ import re
 
 from parity.case import Case
 
-from omnikit.contracts.specs import PictureSpec
+from omnikit.contracts.specs import ImageSpec
 from omnikit.model import pooled
 
 
@@ -16,7 +16,7 @@ def replay(case: Case) -> None:
     features, groups = case.inputs["features"], case.inputs["sf_masks"].tolist()
     atol = case.limit("atol", "atol", 1e-6)
     facts = case.config
-    spec = PictureSpec(1, pooled=(facts["every"], facts["slow_tokens"], facts["fast_tokens"]))
+    spec = ImageSpec(1, pooled=(facts["every"], facts["slow_tokens"], facts["fast_tokens"]))
     place = 0  # within its group
     for index, group in enumerate(groups):
         place = place + 1 if index and groups[index - 1] == group else 0

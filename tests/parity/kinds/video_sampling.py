@@ -1,8 +1,8 @@
-"""Which frames of a film the released code hands to its reader, and where it gives up."""
+"""Which frames of a video the released code hands to its reader, and where it gives up."""
 
 from parity.case import Case
 
-from omnikit.data.media.video import Film, by_rate
+from omnikit.data.media.video import VideoFile, by_rate
 from omnikit.errors import DataError
 
 
@@ -13,9 +13,9 @@ def matches(case: Case) -> bool:
 def replay(case: Case) -> None:
     for index, row in enumerate(case.words_out["table"]):
         span = None if row.get("start_s") is None or row.get("end_s") is None else (row["start_s"], row["end_s"])
-        film = Film(row["num_frames_in_file"], row["fps"])
+        video = VideoFile(row["num_frames_in_file"], row["fps"])
         try:
-            found = by_rate(film, row["frames_per_second"], row["min_frames"], row["max_frames"], span)
+            found = by_rate(video, row["frames_per_second"], row["min_frames"], row["max_frames"], span)
         except DataError:
             found = None  # the original fails as well, with an error of its own
         case.equal(f"table {index}", found, None if row.get("error") else row["frame_indices"])

@@ -1,6 +1,6 @@
 """VITA's prompts, labels and splice: conversations through our templates, collator and model, with made-up features.
 
-What only the original does is done here: dummy features of rows without a picture or a sound are left out, placeholders stand
+What only the original does is done here: dummy features of rows without an image or a sound are left out, placeholders stand
 in its ids, and a batch is cut at its length. The rest is ours; see docs/howto/states.md.
 """
 
@@ -85,7 +85,7 @@ def talk(case: Case, item: dict[str, Any], template: Template) -> Talk:
 
 
 def question(item: dict[str, Any], template: Template) -> Talk:
-    """Give a prompt's turns, where pictures are placeholders for each tile already and answers begin with their state."""
+    """Give a prompt's turns, where images are placeholders for each tile already and answers begin with their state."""
     counts, messages, shown = list[int](), [], "video" if item["modality"] == "video" else "image"
     for number, text in enumerate(item["messages"]):
         state = next((name for name, words in template.states.items() if number % 2 and text.startswith(words)), None)
@@ -100,7 +100,7 @@ def question(item: dict[str, Any], template: Template) -> Talk:
 
 
 def medium(kind: str, count: int) -> Part:
-    """Give a picture that is cut into `count` tiles, a film of `count` frames, or a sound whose length is set later."""
+    """Give an image that is cut into `count` tiles, a video of `count` frames, or a sound whose length is set later."""
     if kind == "audio":
         return Part("audio")
     shape = (SIDE, SIDE * count, 3) if kind == "image" else (count, SIDE, SIDE, 3)
@@ -235,7 +235,7 @@ def sounding(sample: Sample, lengths: Iterator[int]) -> Sample:
 
 
 def places(batch: Batch, valid: Tensor, features: dict[str, list[int]]) -> tuple[Tensor, Tensor]:
-    """Give kind and index of each place as the original's replay wrote them: 0 text, 1 picture, 2 sound, -1 padding."""
+    """Give kind and index of each place as the original's replay wrote them: 0 text, 1 image, 2 sound, -1 padding."""
     kind, index = torch.where(valid, 0, -1), batch.tokens.where(valid, -1)
     for number, branch in enumerate(("image", "audio"), 1):
         if branch in batch.slots:
