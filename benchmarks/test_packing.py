@@ -16,7 +16,7 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch.optim import AdamW
 
-from omnikit.contracts.types import Batch, Message, Part, Sample
+from omnikit.contracts.types import Batch, ContentPart, Message, Sample
 from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.lengths import Lengths
 from omnikit.data.batch.packing import PackedCollator, PackedSamples, PackingSampler
@@ -56,15 +56,16 @@ class Mix:
         return self.samples[index]
 
     def _made(self, number: int, random: np.random.Generator) -> Sample:
-        asked: list[Part] = []
+        asked: list[ContentPart] = []
         if number % 4 == 1:
             pixels = random.integers(0, 256, (64, 64 * int(random.integers(1, 5)), 3), dtype=np.uint8)
-            asked.append(Part("image", pixels=pixels))
-        asked.append(Part("text", text="what is it "))
+            asked.append(ContentPart("image", pixels=pixels))
+        asked.append(ContentPart("text", text="what is it "))
         if number % 4 == 2:
-            asked.append(Part("audio", audio=random.normal(0, 0.1, int(16000 * between(0.5, 8, random))).astype(np.float32)))
+            asked.append(ContentPart("audio", audio=random.normal(0, 0.1,
+                                                                  int(16000 * between(0.5, 8, random))).astype(np.float32)))
         words = int(between(1, 90, random)) if number % 4 in (0, 3) else int(between(1, 10, random))
-        said = Part("text", text="it is so " * words)
+        said = ContentPart("text", text="it is so " * words)
         return Sample(f"row{number}", (Message("user", tuple(asked)), Message("assistant", (said,))))
 
 

@@ -21,10 +21,10 @@ from omnikit.data.batch.samplers import LengthBucketSampler, MixtureDataset, loa
 from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan, StagePlan, make
 from omnikit.recipe.compose import compose
+from omnikit.training.fit import collator, lightning
 from omnikit.training.freeze import freeze
 from omnikit.training.module import Training
 from omnikit.training.progress import Bar
-from omnikit.training.stage import collator, lightning
 
 ROWS, STEPS, ROUNDS, LIMIT = 192, 9, 6, 1.05
 SMALL = [f"data.conversations.size={ROWS}", f"data.questions_as_text.size={ROWS}",

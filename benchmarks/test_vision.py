@@ -15,7 +15,7 @@ from PIL import Image
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
-from omnikit.contracts.types import Part
+from omnikit.contracts.types import ContentPart
 from omnikit.data.batch.signals import signal, signals
 from omnikit.plan.graph import InputBranch
 
@@ -32,7 +32,7 @@ def test_pictures_cost_what_the_bare_modules_cost(benchmark: BenchmarkFixture) -
     times: dict[str, list[float]] = {"ours": [], "bare": []}
 
     def ours() -> Tensor:
-        found: Tensor = encoder(signal(signals(Part("image", pixels=image), input_branch, "one"))).data
+        found: Tensor = encoder(signal(signals(ContentPart("image", pixels=image), input_branch, "one"))).data
         return found
 
     calls: list[tuple[str, Callable[[], Tensor]]] = [("ours", ours), ("bare", lambda: encoded(encoder, cut(image)))]

@@ -33,7 +33,7 @@ _ROLES: dict[str, type] = {"encoder": EncoderConfig, "projector": ProjectorConfi
                            "importer": ImporterConfig, "builder": BuilderConfig, "normaliser": NormaliserConfig}
 
 @dataclass(frozen=True)
-class Entry:
+class RegistryEntry:
     """One component as its package publishes it; loading it imports one light module."""
 
     kind: str
@@ -67,11 +67,11 @@ class Preset:
 
 
 @cache
-def components(kind: str) -> dict[str, tuple[Entry, ...]]:
+def components(kind: str) -> dict[str, tuple[RegistryEntry, ...]]:
     """Give name → entries of one kind, without importing any plugin; more than one entry under a name is a clash."""
-    found: dict[str, dict[str, Entry]] = {}
+    found: dict[str, dict[str, RegistryEntry]] = {}
     for point in _points(f"omnikit.{kind}"):
-        entry = Entry(kind, point.name, point.value, *_origin(point))
+        entry = RegistryEntry(kind, point.name, point.value, *_origin(point))
         found.setdefault(point.name, {})[f"{entry.package}:{entry.target}"] = entry
     return {name: tuple(entries.values()) for name, entries in sorted(found.items())}
 
@@ -137,7 +137,7 @@ def broken() -> dict[str, str]:
     return reasons
 
 
-def problem(entry: Entry, clashes: bool) -> str:
+def problem(entry: RegistryEntry, clashes: bool) -> str:
     """Say in one sentence why a component cannot be used, or give an empty string."""
     if clashes:
         return _clash(entry.kind, entry.name, [e.package for e in components(entry.kind)[entry.name]])
@@ -190,7 +190,7 @@ def _folder(package: str) -> Path | None:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def _installed(known: dict[str, tuple[Entry, ...]]) -> str:
+def _installed(known: dict[str, tuple[RegistryEntry, ...]]) -> str:
     return f"Installed: {', '.join(known)}." if known else "No component of this kind is installed."
 
 

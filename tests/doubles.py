@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omnikit.contracts.specs import CodecSpec, FeatureSpec, SignalSpec, Template
-from omnikit.contracts.types import Features, Message, Part, Sample, Signal, Targets
+from omnikit.contracts.types import ContentPart, Features, Message, Sample, Signal, Targets
 from omnikit.plan.plan import InputBranch, OutputBranch, Plan
 from omnikit.plan.stage_plan import Wiring
 from omnikit.plan.stages import plan_stages
-from omnikit.recipe.recipe import Choice, Evaluate, Generate, Optim, Recipe, Run, Stage
+from omnikit.recipe.recipe import Choice, Evaluate, Generate, Optim, Recipe, Stage, TrainerConfig
 
 RATE = 100
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven")
@@ -267,8 +267,9 @@ class EchoReader:
         step = 1 + number // 8 % 7  # never a multiple of 8: CTC needs no blank between neighbours
         text = " ".join(WORDS[(number + step * place) % 8] for place in range(1 + number % 3))
         textual = self.config.textual and index % self.config.textual == 0
-        asked = Part("text", text=text) if textual else Part("audio", text=text, audio=sound(text), sample_rate=RATE)
-        answer = (Part("text", text=text), Part("audio", text=text, audio=sound(text), sample_rate=RATE))
+        asked = ContentPart("text", text=text) if textual else ContentPart("audio", text=text, audio=sound(text),
+                                                                           sample_rate=RATE)
+        answer = (ContentPart("text", text=text), ContentPart("audio", text=text, audio=sound(text), sample_rate=RATE))
         return Sample(f"row{number}", (Message("user", (asked,)), Message("assistant", answer)), {"kind": WORDS[number % 8]})
 
 
@@ -299,7 +300,7 @@ def write_tokenizer(folder: Path) -> str:
 
 def stages(steps: int = 20) -> dict[str, Stage]:
     """Give the four stages of a tiny LLaMA-Omni."""
-    run, optim = Run(max_steps=steps, batch_size=8, log_every=5), Optim(lr=1e-2, warmup=0.1)
+    run, optim = TrainerConfig(max_steps=steps, batch_size=8, log_every=5), Optim(lr=1e-2, warmup=0.1)
     return {
         "listen": Stage(train={"audio": {"encoder": "full"}, "transcript": "full"}, loss={"transcript": 1.0},
                         data={"echo": 1.0}, optim=optim, trainer=run),

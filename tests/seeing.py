@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from omnikit.contracts.specs import FeatureSpec, ImageSpec, SignalSpec
-from omnikit.contracts.types import Features, Message, Part, Sample, Signal
+from omnikit.contracts.types import ContentPart, Features, Message, Sample, Signal
 from omnikit.plan.plan import InputBranch, Plan
 
 SIDE = 8
@@ -79,11 +79,11 @@ def image(width: int = 8, height: int = 8, seed: int = 0) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def asks(*parts: Part, answer: str = "two", name: str = "r") -> Sample:
+def asks(*parts: ContentPart, answer: str = "two", name: str = "r") -> Sample:
     """Give a row that asks with parts."""
-    return Sample(name, (Message("user", parts), Message("assistant", (Part("text", text=answer),))))
+    return Sample(name, (Message("user", parts), Message("assistant", (ContentPart("text", text=answer),))))
 
 
-def heard(words: str = "one") -> Part:
+def heard(words: str = "one") -> ContentPart:
     """Give a spoken question."""
-    return Part("audio", text=words, audio=sound(words), sample_rate=RATE)
+    return ContentPart("audio", text=words, audio=sound(words), sample_rate=RATE)

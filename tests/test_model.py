@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from doubles import Ear, Echo, EchoReader, Mouth, make_plan, make_recogniser, write_tokenizer
+from doubles import Ear, Echo, EchoReader, Mouth, make_asr, make_plan, write_tokenizer
 
 from omnikit.contracts.types import Batch
 from omnikit.data.batch.codes import Codes
@@ -129,7 +129,7 @@ def test_listening_runs_neither_projector_nor_backbone(plan: Plan) -> None:
 
 
 def test_recogniser_has_no_backbone(tmp_path: Path) -> None:
-    plan = make_recogniser(write_tokenizer(tmp_path))
+    plan = make_asr(write_tokenizer(tmp_path))
     batch = Collator(plan, ["transcript"])([EchoReader(Echo())[1]])
     assert OmniModel(plan).losses(batch, ["transcript"])["transcript"].isfinite()
 

@@ -13,7 +13,7 @@ from omnikit.commands.streamed import NO_ANSWER, show, silent
 from omnikit.errors import OmnikitError, RunError
 
 if TYPE_CHECKING:
-    from omnikit.contracts.types import Message, Part
+    from omnikit.contracts.types import ContentPart, Message
     from omnikit.inference.session import Session
 
 EXAMPLE = "example: omnikit chat llama_omni/tiny --audio question.wav --out answer.wav"
@@ -164,7 +164,7 @@ def _example(session: "Session", out: Path | None) -> Asked:
     return Asked(next(iter(media["audio"]), None), text or None, media["image"] or None, media["video"] or None)
 
 
-def _medium_of(part: "Part", stem: str, out: Path | None, row: str) -> str:
+def _medium_of(part: "ContentPart", stem: str, out: Path | None, row: str) -> str:
     """Give the file of a part, written beside `out` where the row has none."""
     from omnikit.data.batch.signals import waveform
     from omnikit.data.media.audio import save_audio

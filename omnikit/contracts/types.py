@@ -134,7 +134,7 @@ class Reconstruction:
 
 
 @dataclass(frozen=True)
-class Part:
+class ContentPart:
     """One piece of a message.
 
     Args:
@@ -170,7 +170,7 @@ class Message:
     """
 
     role: str
-    content: tuple[Part, ...]
+    content: tuple[ContentPart, ...]
     state: str | None = None
     cut: bool = False
 

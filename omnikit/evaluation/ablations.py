@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from omnikit.contracts.types import Message, Part, Sample
+from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.data.batch.signals import questions
 from omnikit.data.text.templates import said
 
@@ -91,7 +91,7 @@ def _shift(words: Sequence[str]) -> int:
 def _with(sample: Sample, other: Sample, medium: str) -> Sample:
     """Give a sample whose question's parts of a medium are another's, in order; the other's last one where they run out."""
     found = [part for part in questions(other) if part.type == medium]
-    replacing: Iterator[Part] = iter(found)
+    replacing: Iterator[ContentPart] = iter(found)
     messages: list[Message] = []
     for message in sample.messages:
         parts = message.content

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnikit.contracts.streaming import SpeakingHead, StreamingCodec, StreamingHead
-from omnikit.contracts.types import Part, Sample
+from omnikit.contracts.types import ContentPart, Sample
 from omnikit.data.batch.signals import waveform
 from omnikit.evaluation.records import Timing
 from omnikit.inference.session import Audio, Images, Session
@@ -71,11 +71,11 @@ def asked(sample: Sample) -> Question | None:
     return found
 
 
-def _whole(video: Part) -> bool:
+def _whole(video: ContentPart) -> bool:
     return video.pixels is None or video.frame_rate == FRAME_RATE
 
 
-def _shown(part: Part) -> str | NDArray[np.uint8]:
+def _shown(part: ContentPart) -> str | NDArray[np.uint8]:
     if part.pixels is not None:
         return part.pixels
     assert part.path is not None, "a row without an image was refused when it was answered"

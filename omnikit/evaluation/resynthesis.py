@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from omnikit.contracts.types import Part, Sample
+from omnikit.contracts.types import ContentPart, Sample
 from omnikit.data.batch.signals import waveform
 from omnikit.data.text.spoken_text import spoken_answers
 from omnikit.data.text.templates import said
@@ -131,7 +131,7 @@ def _shuffled(model: OmniModel, seed: int) -> bool:
 
 
 @torch.no_grad()
-def _sentence_codes(rows: Sequence[tuple[Sample, Part, str]], output: OutputBranch, model: OmniModel, reader: OmniModel,
+def _sentence_codes(rows: Sequence[tuple[Sample, ContentPart, str]], output: OutputBranch, model: OmniModel, reader: OmniModel,
                     asr: Session,
              title: str) -> Estimate | None:
     """Let the head say the texts of rows, and the codec make sound of it; gives the wrong words."""
@@ -164,7 +164,7 @@ def _voice(plan: Plan, folder: Path) -> tuple[OutputBranch, OmniModel]:
     return output, model.eval()
 
 
-def _rows(plan: Plan, dataset: str, limit: int) -> Iterator[tuple[Sample, Part, str]]:
+def _rows(plan: Plan, dataset: str, limit: int) -> Iterator[tuple[Sample, ContentPart, str]]:
     """Give rows with the sound and the text of their last spoken answer."""
     reader = plan.readers[dataset].build()
     for index in spread(len(reader), limit):
@@ -177,7 +177,7 @@ def _rows(plan: Plan, dataset: str, limit: int) -> Iterator[tuple[Sample, Part, 
 
 
 @torch.no_grad()
-def _compared(rows: Sequence[tuple[Sample, Part, str]], output: OutputBranch, model: OmniModel, asr: Session,
+def _compared(rows: Sequence[tuple[Sample, ContentPart, str]], output: OutputBranch, model: OmniModel, asr: Session,
               title: str) -> Resynthesis:
     assert output.codec and output.code_source, "chosen so"
     units, codec = model.units(output.name), model.codec(output.name)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from omnikit.contracts.types import Part, Sample
+from omnikit.contracts.types import ContentPart, Sample
 from omnikit.data.batch.signals import questions, spoken, waveform
 from omnikit.data.media.audio import save_audio
 from omnikit.data.text.templates import said
@@ -243,7 +243,7 @@ def transcribes(plan: Plan) -> InputBranch | None:
     return plan.inputs[output.head.tap.partition(".")[0]] if output else None
 
 
-def _sayings(sample: Sample) -> list[Part]:
+def _sayings(sample: Sample) -> list[ContentPart]:
     return [part for part in questions(sample) if part.type == "audio" and part.text]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from omnikit.contracts.types import Batch, Message, Part, Sample
+from omnikit.contracts.types import Batch, ContentPart, Message, Sample
 from omnikit.data.batch.collate import Collator, moved, transcriber
 from omnikit.data.media.image import Pixels
 from omnikit.data.text.tokenizer import Tokenizer
@@ -81,21 +81,22 @@ def question(audio: Audio | None = None, text: str | None = None, system: str | 
         video: files or pixels [F, H, W, 3] at 25 frames a second, behind the images.
     """
     image_spec = [*_parts("image", image), *_parts("video", video)]
-    sound = [Part("audio", audio=np.asarray(audio, dtype=np.float32)) if isinstance(audio, np.ndarray)
-             else Part("audio", path=str(audio))] if audio is not None else []
-    words = [Part("text", text=text)] if text else []
+    sound = [ContentPart("audio", audio=np.asarray(audio, dtype=np.float32)) if isinstance(audio, np.ndarray)
+             else ContentPart("audio", path=str(audio))] if audio is not None else []
+    words = [ContentPart("text", text=text)] if text else []
     content = [*image_spec, *words, *sound] if image_spec else [*sound, *words]
     if not content:
         raise DataError("A question has neither audio nor text, image or video; give one of them.")
-    start = [Message("system", (Part("text", text=system),))] if system is not None else []
+    start = [Message("system", (ContentPart("text", text=system),))] if system is not None else []
     return Sample(name, (*start, *history, Message("user", tuple(content))))
 
 
-def _parts(kind: str, found: Images | None) -> list[Part]:
+def _parts(kind: str, found: Images | None) -> list[ContentPart]:
     if found is None:
         return []
     several = [found] if isinstance(found, str | Path | np.ndarray) else found
-    return [Part(kind, pixels=one) if isinstance(one, np.ndarray) else Part(kind, path=str(one)) for one in several]
+    return [ContentPart(kind, pixels=one) if isinstance(one, np.ndarray) else ContentPart(kind, path=str(one))
+            for one in several]
 
 
 class Session:
@@ -253,7 +254,8 @@ class Session:
         branch, texts = output.head.tap.partition(".")[0], [""] * len(waves)
         heard = [index for index, wave in enumerate(waves) if self._hears(branch, len(wave), sample_rate)]
         if heard:
-            samples = [Sample(str(index), (Message("user", (Part("audio", audio=waves[index], sample_rate=sample_rate),)),))
+            samples = [Sample(str(index), (Message("user", (ContentPart("audio", audio=waves[index], sample_rate=sample_rate),
+                                                            )),))
                        for index in heard]
             batch = moved(Collator(self.plan, (output.name,), asking=True)(samples), self.device)
             ids = self.model.head(output.name).decode(Taps(self.model, batch).features(output))
@@ -288,4 +290,4 @@ class Session:
 def _remember(history: list[Message] | None, asked: Sample, text: str, state: str | None) -> None:
     """Append a turn to a conversation; noise is no part of it."""
     if history is not None and state != NOISE:
-        history[:] = [*asked.messages, Message("assistant", (Part("text", text=text),), state=state)]
+        history[:] = [*asked.messages, Message("assistant", (ContentPart("text", text=text),), state=state)]

@@ -102,7 +102,7 @@ class OutputBranch:
         return f"{self.name}.{'units' if self.units else 'codec'}" if self.code_source else None
 
 
-class Parts:
+class ComponentConfigs:
     """A recipe's components as dataclasses, by dotted path; what could not be made is absent and its reason in `errors`."""
 
     def __init__(self, recipe: Recipe, errors: list[str]) -> None:
@@ -125,7 +125,7 @@ class Parts:
         return self._made.get(path)
 
 
-def wire_inputs(recipe: Recipe, parts: Parts, errors: list[str]) -> dict[str, InputBranch]:
+def wire_inputs(recipe: Recipe, parts: ComponentConfigs, errors: list[str]) -> dict[str, InputBranch]:
     """Wire each branch that has an encoder."""
     input_branches = {}
     for name, slots in recipe.branches.items():
@@ -147,7 +147,8 @@ def wire_inputs(recipe: Recipe, parts: Parts, errors: list[str]) -> dict[str, In
     return input_branches
 
 
-def wire_outputs(recipe: Recipe, parts: Parts, input_branches: dict[str, InputBranch], errors: list[str]) -> dict[str,
+def wire_outputs(recipe: Recipe, parts: ComponentConfigs, input_branches: dict[str, InputBranch],
+                 errors: list[str]) -> dict[str,
                                                                                                                   OutputBranch]:
     """Wire each branch that has a head."""
     outputs = {}
@@ -184,8 +185,8 @@ def _unseen(input_branch: InputBranch) -> Iterator[str]:
         yield (f"{input_branch.name}.encoder takes image, but has no `image_spec`, which says how images become its input;"
                " give it an ImageSpec.")
     if modality == "image" and spec and input_branch.encoder.input.shape != (3, spec.size, spec.size):
-        yield (f"{input_branch.name}.encoder takes images of shape {input_branch.encoder.input.shape}, but its `image_spec` cuts"
-               f" {(3, spec.size, spec.size)}; give both the same size.")
+        yield (f"{input_branch.name}.encoder takes images of shape {input_branch.encoder.input.shape}, but its"
+               f" `image_spec` cuts {(3, spec.size, spec.size)}; give both the same size.")
     if spec and spec.pooled and input_branch.projected:
         count = input_branch.projected.count or 0
         if isqrt(count) ** 2 != count or max(spec.pooled[1:]) > count:
@@ -193,7 +194,7 @@ def _unseen(input_branch: InputBranch) -> Iterator[str]:
                    f" {count}; that must be a square and at least as many.")
 
 
-def _input_branch(name: str, encoder: EncoderConfig, parts: Parts, errors: list[str]) -> InputBranch:
+def _input_branch(name: str, encoder: EncoderConfig, parts: ComponentConfigs, errors: list[str]) -> InputBranch:
     projector: ProjectorConfig | None = parts.get(f"{name}.projector")
     if projector is None or parts.backbone is None:
         return InputBranch(name, encoder, encoder.output, None, None)
@@ -209,7 +210,7 @@ def _input_branch(name: str, encoder: EncoderConfig, parts: Parts, errors: list[
 
 
 def _source(
-    where: str, tap: str, recipe: Recipe, parts: Parts, input_branches: dict[str, InputBranch], errors: list[str]
+    where: str, tap: str, recipe: Recipe, parts: ComponentConfigs, input_branches: dict[str, InputBranch], errors: list[str]
 ) -> FeatureSpec | None:
     """Give what a head taps; None, and a sentence unless the tapped part has its own, where nothing is there."""
     if tap in BACKBONE_TAPS:
@@ -231,7 +232,8 @@ def _source(
     return specs[tap]
 
 
-def _codec(name: str, head: HeadConfig, slots: dict[str, Choice], parts: Parts, errors: list[str]) -> CodecConfig | None:
+def _codec(name: str, head: HeadConfig, slots: dict[str, Choice], parts: ComponentConfigs,
+           errors: list[str]) -> CodecConfig | None:
     codec: CodecConfig | None = parts.get(f"{name}.codec")
     if head.target != "codes" and "codec" in slots:
         errors.append(f"{name}.codec is never read: {name}.head emits {head.target}; remove it with ~{name}/codec.")
@@ -245,7 +247,8 @@ def _codec(name: str, head: HeadConfig, slots: dict[str, Choice], parts: Parts, 
     return codec
 
 
-def _normaliser(name: str, head: HeadConfig, source: FeatureSpec, parts: Parts, errors: list[str]) -> NormaliserConfig | None:
+def _normaliser(name: str, head: HeadConfig, source: FeatureSpec, parts: ComponentConfigs,
+                errors: list[str]) -> NormaliserConfig | None:
     """Give what turns the words into those that are spoken, and hold the head against the vectors that it reads."""
     normaliser: NormaliserConfig | None = parts.get(f"{name}.normaliser")
     reads = getattr(head, "reads", None)
@@ -258,7 +261,7 @@ def _normaliser(name: str, head: HeadConfig, source: FeatureSpec, parts: Parts, 
     return normaliser
 
 
-def _units(name: str, codec: CodecConfig | None, slots: dict[str, Choice], parts: Parts,
+def _units(name: str, codec: CodecConfig | None, slots: dict[str, Choice], parts: ComponentConfigs,
            errors: list[str]) -> CodecConfig | None:
     """Give the codec that makes the codes, held against the one that speaks them."""
     units: CodecConfig | None = parts.get(f"{name}.units")
@@ -277,7 +280,7 @@ def _units(name: str, codec: CodecConfig | None, slots: dict[str, Choice], parts
     return units
 
 
-def _vocabulary(name: str, head: HeadConfig, recipe: Recipe, parts: Parts, errors: list[str]) -> int:
+def _vocabulary(name: str, head: HeadConfig, recipe: Recipe, parts: ComponentConfigs, errors: list[str]) -> int:
     """Give the tokens that a head chooses from: those of its own tokenizer, else the backbone's."""
     own = getattr(head, "tokenizer", None)
     if own is None and parts.backbone is not None:

@@ -12,7 +12,7 @@ from typing import Any
 from omnikit.contracts.configs import BackboneConfig, ModelDescription, ReaderConfig
 from omnikit.contracts.specs import ImageSpec, Template
 from omnikit.errors import ConfigError, DataError, PlanError
-from omnikit.plan.graph import InputBranch, OutputBranch, Parts, wire_inputs, wire_outputs
+from omnikit.plan.graph import ComponentConfigs, InputBranch, OutputBranch, wire_inputs, wire_outputs
 from omnikit.plan.resolve import find_reader, find_template, tokenizer_size
 from omnikit.plan.stage_plan import StagePlan, Wiring
 from omnikit.plan.stages import plan_stages
@@ -63,7 +63,7 @@ def make(recipe: Recipe) -> Plan:
     errors: list[str] = []
     if not recipe.branches and recipe.backbone is None:
         errors.append(f"recipe {recipe.name} has no part; pick some in its defaults, for example `- /audio/encoder: whisper`.")
-    parts = Parts(recipe, errors)
+    parts = ComponentConfigs(recipe, errors)
     inputs = wire_inputs(recipe, parts, errors)
     outputs = wire_outputs(recipe, parts, inputs, errors)
     template = find_template(recipe, parts.backbone, errors)

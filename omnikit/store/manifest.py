@@ -14,7 +14,7 @@ import torch
 
 from omnikit.contracts.configs import ReaderConfig
 from omnikit.contracts.protocols import Reader
-from omnikit.contracts.types import Part
+from omnikit.contracts.types import ContentPart
 from omnikit.errors import OmnikitError
 from omnikit.plan.plan import Plan, StagePlan
 from omnikit.recipe.schema import plain
@@ -103,7 +103,7 @@ def is_stale(folder: Path, plan: Plan, stage: StagePlan, data_now: Callable[[str
     return any(data_now(name) not in (None, data.get(name)) for name in stage.datasets)
 
 
-def _media(part: Part) -> bytes:
+def _media(part: ContentPart) -> bytes:
     """Give the samples of a part that holds them, the size of the file of one that names it."""
     if part.audio is not None:
         return part.audio.tobytes()

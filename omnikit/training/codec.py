@@ -22,7 +22,7 @@ from torch.utils.data import IterableDataset
 
 from omnikit.contracts.configs import VocoderConfig
 from omnikit.contracts.protocols import Codec, Reader, TrainableCodec
-from omnikit.contracts.types import Part, Sample
+from omnikit.contracts.types import ContentPart, Sample
 from omnikit.data.batch.signals import questions, spoken, waveform
 from omnikit.errors import DataError, RunError
 from omnikit.training.discriminators import GANLoss
@@ -217,7 +217,7 @@ def _first(waves: Sequence[Tensor], samples: float) -> Iterator[Tensor]:
             return
 
 
-def _waves(sample: Sample, parts: Sequence[Part], rate: int) -> dict[bytes, Tensor]:
+def _waves(sample: Sample, parts: Sequence[ContentPart], rate: int) -> dict[bytes, Tensor]:
     found = {}
     for part in parts:
         wave = waveform(part, rate, sample.id)

@@ -14,7 +14,7 @@ from doubles import RATE, CtcModule, make_plan, sound, write_tokenizer
 from omnikit.cli import main
 from omnikit.commands.chat import Asked, _example, _read
 from omnikit.commands.segments import segments
-from omnikit.contracts.types import Message, Part, Sample
+from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.errors import RunError
 from omnikit.inference import session
 from omnikit.inference.session import Session
@@ -211,8 +211,9 @@ def example(message: Message, out: Path | None) -> Asked:
 
 def test_an_example_may_be_about_pictures_and_films(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pixels = np.full((8, 8, 3), 200, np.uint8)
-    parts = (Part("image", pixels=pixels), Part("image", pixels=pixels), Part("video", pixels=np.stack([pixels] * 3)),
-             Part("text", "which way"))
+    parts = (ContentPart("image", pixels=pixels), ContentPart("image", pixels=pixels),
+             ContentPart("video", pixels=np.stack([pixels] * 3)),
+             ContentPart("text", "which way"))
     asked = example(Message("user", parts), tmp_path / "a.wav")
     assert asked == Asked(None, "which way", [f"{tmp_path}/a-question.png", f"{tmp_path}/a-question-2.png"],
                           [f"{tmp_path}/a-question.mp4"])
@@ -221,9 +222,9 @@ def test_an_example_may_be_about_pictures_and_films(tmp_path: Path, capsys: pyte
 
 
 def test_an_example_takes_the_files_of_its_row(tmp_path: Path) -> None:
-    assert example(Message("user", (Part("image", path="shown/p.png"),)), None) == Asked(image=["shown/p.png"])
+    assert example(Message("user", (ContentPart("image", path="shown/p.png"),)), None) == Asked(image=["shown/p.png"])
 
 
 def test_an_example_with_a_learned_prompt_is_refused() -> None:
     with pytest.raises(RunError, match="Row row of rows asks with a prompt, which chat cannot; ask with --audio or --text"):
-        example(Message("user", (Part("prompt"),)), None)
+        example(Message("user", (ContentPart("prompt"),)), None)

@@ -12,7 +12,7 @@ from doubles import RATE, TEMPLATE, make_plan, sound, write_tokenizer
 from PIL import Image
 from seeing import asks, image, make_seer
 
-from omnikit.contracts.types import Message, Part, Sample
+from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.data.batch.codes import Codes
 from omnikit.data.batch.collate import Collator
 from omnikit.data.inspect import html, report
@@ -25,12 +25,12 @@ def plan(tmp_path: Path) -> Plan:
     return make_plan(write_tokenizer(tmp_path))
 
 
-def audio(text: str) -> Part:
-    return Part("audio", text=text, audio=sound(text), sample_rate=RATE)
+def audio(text: str) -> ContentPart:
+    return ContentPart("audio", text=text, audio=sound(text), sample_rate=RATE)
 
 
-ROW = Sample("r1", (Message("system", (Part("text", text="seven"),)), Message("user", (Part("text", text="one two "), audio("three four"))),
-                    Message("assistant", (Part("text", text="five six"), audio("five six")))), {"kind": "sum"})
+ROW = Sample("r1", (Message("system", (ContentPart("text", text="seven"),)), Message("user", (ContentPart("text", text="one two "), audio("three four"))),
+                    Message("assistant", (ContentPart("text", text="five six"), audio("five six")))), {"kind": "sum"})
 
 
 def collator(plan: Plan, *wanted: str) -> Collator:
@@ -71,14 +71,14 @@ def test_heads_say_what_they_learn_and_where_they_read(plan: Plan) -> None:
 
 
 def test_row_that_would_stop_training_is_a_problem_and_the_others_are_shown(plan: Plan) -> None:
-    bad = Sample("r2", (Message("user", (Part("audio", path="gone.wav"),)), Message("assistant", (Part("text", text="one"),))))
+    bad = Sample("r2", (Message("user", (ContentPart("audio", path="gone.wav"),)), Message("assistant", (ContentPart("text", text="one"),))))
     shown = report("t", collator(plan, "text"), [bad, ROW])
     assert shown.rows[0].problem == "Row r2: gone.wav does not exist, but an audio file should be there."
     assert shown.rows[1].tokens and shown.facts["rows"] == "2"
 
 
 def test_row_without_a_target_for_a_branch_says_so(plan: Plan) -> None:
-    written = Sample("r3", (Message("user", (Part("text", text="one"),)), Message("assistant", (Part("text", text="two"),))))
+    written = Sample("r3", (Message("user", (ContentPart("text", text="one"),)), Message("assistant", (ContentPart("text", text="two"),))))
     row, = report("t", collator(plan, "text", "transcript"), [written]).rows
     assert [(target.branch, target.count) for target in row.targets] == [("transcript", 0)]
 
@@ -99,7 +99,7 @@ def test_page_stands_alone_and_escapes_what_the_data_says(plan: Plan) -> None:
 
 def test_a_picture_is_shown_by_its_tiles(tmp_path: Path) -> None:
     seer = make_seer(write_tokenizer(tmp_path))
-    shown = report("t", Collator(seer, ["text"]), [asks(Part("image", pixels=image(16, 8)), Part("text", text="one"))])
+    shown = report("t", Collator(seer, ["text"]), [asks(ContentPart("image", pixels=image(16, 8)), ContentPart("text", text="one"))])
     medium, = [token for token in shown.rows[0].tokens if token.id is None]
     assert (medium.origin, medium.count, len(medium.tiles)) == ("vision", 12, 3)
     first = Image.open(io.BytesIO(base64.b64decode(medium.tiles[0].partition(",")[2])))

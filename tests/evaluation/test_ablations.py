@@ -2,22 +2,22 @@
 
 from doubles import sound
 
-from omnikit.contracts.types import Message, Part, Sample
+from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.data.batch.signals import questions
 from omnikit.evaluation.ablations import modality, rotated, state_of, swapped
 
 
-def row(name: str, answer: str, *media: Part, kind: str = "color", state: str | None = None) -> Sample:
-    asked = Message("user", (*media, Part("text", text="what")))
-    return Sample(name, (asked, Message("assistant", (Part("text", text=answer),), state)), {"kind": kind})
+def row(name: str, answer: str, *media: ContentPart, kind: str = "color", state: str | None = None) -> Sample:
+    asked = Message("user", (*media, ContentPart("text", text="what")))
+    return Sample(name, (asked, Message("assistant", (ContentPart("text", text=answer),), state)), {"kind": kind})
 
 
-def image(name: str) -> Part:
-    return Part("image", path=f"{name}.png")
+def image(name: str) -> ContentPart:
+    return ContentPart("image", path=f"{name}.png")
 
 
-def heard(words: str) -> Part:
-    return Part("audio", text=words, audio=sound("one"))
+def heard(words: str) -> ContentPart:
+    return ContentPart("audio", text=words, audio=sound("one"))
 
 
 def test_other_picture_is_of_a_row_of_the_same_kind_with_another_answer() -> None:

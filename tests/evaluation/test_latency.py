@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from omnikit.contracts.types import Message, Part, Sample
+from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.evaluation.latency import asked, independent, streams, timed
 from omnikit.evaluation.records import Timing
 from omnikit.inference.answer import Answer, Event
 
 SOUND = np.zeros(50, dtype=np.float32)
-QUESTION = Part("audio", audio=np.zeros(16000, dtype=np.float32))
+QUESTION = ContentPart("audio", audio=np.zeros(16000, dtype=np.float32))
 
 
 class Whole:
@@ -58,8 +58,8 @@ class Playing:
         return Answer("ab", np.zeros(150, dtype=np.float32) if self.speech else None, 100)
 
 
-def row(name: str, *parts: Part, before: tuple[Message, ...] = ()) -> Sample:
-    return Sample(name, (*before, Message("user", parts), Message("assistant", (Part("text", text="x"),))))
+def row(name: str, *parts: ContentPart, before: tuple[Message, ...] = ()) -> Sample:
+    return Sample(name, (*before, Message("user", parts), Message("assistant", (ContentPart("text", text="x"),))))
 
 
 def test_first_text_first_sound_and_the_end_are_taken_from_the_events() -> None:
@@ -99,27 +99,27 @@ def test_text_of_a_session_without_speech_is_timed_while_it_is_written() -> None
 
 
 def test_questions_are_handed_over_as_a_session_takes_them() -> None:
-    half = Part("audio", audio=np.zeros(800, dtype=np.float32), sample_rate=8000)
-    system = Message("system", (Part("text", text="be brief"),))
-    found = asked(row("a", half, Part("text", text="why"), before=(system,)))
+    half = ContentPart("audio", audio=np.zeros(800, dtype=np.float32), sample_rate=8000)
+    system = Message("system", (ContentPart("text", text="be brief"),))
+    found = asked(row("a", half, ContentPart("text", text="why"), before=(system,)))
     assert found is not None
     assert (len(found["audio"]), found["text"], found["system"]) == (1600, "why", "be brief")  # type: ignore[arg-type]  # a wave
 
 
 def test_pictures_and_films_are_handed_over() -> None:
     pixels = np.zeros((2, 4, 4, 3), dtype=np.uint8)
-    video = Part("video", pixels=pixels)
-    found = asked(row("a", Part("image", path="x.png"), video, Part("text", text="why"), QUESTION))
+    video = ContentPart("video", pixels=pixels)
+    found = asked(row("a", ContentPart("image", path="x.png"), video, ContentPart("text", text="why"), QUESTION))
     assert found is not None and found["image"] == ["x.png"] and found["video"][0] is pixels  # type: ignore[index]  # a list
     assert found["text"] == "why"
-    assert asked(row("a", Part("video", pixels=pixels, frame_rate=3.0), Part("text", text="why"))) is None
+    assert asked(row("a", ContentPart("video", pixels=pixels, frame_rate=3.0), ContentPart("text", text="why"))) is None
 
 
 @pytest.mark.parametrize(
     "sample",
-    [row("a", QUESTION, QUESTION), row("b", Part("text", text="why"), QUESTION),
-     row("c", QUESTION, before=(Message("user", (QUESTION,)), Message("assistant", (Part("text", text="x"),)))),
-     row("d", Part("image", path="x.png"))],
+    [row("a", QUESTION, QUESTION), row("b", ContentPart("text", text="why"), QUESTION),
+     row("c", QUESTION, before=(Message("user", (QUESTION,)), Message("assistant", (ContentPart("text", text="x"),)))),
+     row("d", ContentPart("image", path="x.png"))],
     ids=["two sounds", "text before sound", "an earlier turn", "image"],
 )
 def test_question_that_a_session_cannot_take_is_left_out(sample: Sample) -> None:

@@ -7,10 +7,10 @@ from typing import cast
 
 import pytest
 import torch
-from doubles import Box, BoxModule, make_plan, make_asr, write_tokenizer
+from doubles import Box, BoxModule, make_asr, make_plan, write_tokenizer
 
 from omnikit.commands.check_head import run, table
-from omnikit.contracts.types import Message, Part, Sample
+from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.errors import PlanError, RunError
 from omnikit.evaluation import resynthesis
 from omnikit.evaluation.resynthesis import Resynthesis, resynthesised
@@ -83,12 +83,13 @@ def test_nothing_to_hear_or_nobody_who_hears_is_refused(trained: Trained, monkey
 
 
 def test_a_sound_is_heard_against_the_words_of_its_own_answer() -> None:
-    def answer(text: str, *sounds: Part) -> list[Message]:
-        return [Message("user", (Part("text", text="why"),)), Message("assistant", (Part("text", text=text), *sounds))]
+    def answer(text: str, *sounds: ContentPart) -> list[Message]:
+        return [Message("user", (ContentPart("text", text="why"),)), Message("assistant",
+                                                                             (ContentPart("text", text=text), *sounds))]
 
-    sound = Part("audio", path="a.wav")
+    sound = ContentPart("audio", path="a.wav")
     rows = [Sample("last is silent", (*answer("spoken", sound), *answer("written"))), Sample("codes alone", tuple(answer(
-        "spoken", Part("audio", codes=(1,))))), Sample("in pieces", tuple(answer("both", sound, sound)))]
+        "spoken", ContentPart("audio", codes=(1,))))), Sample("in pieces", tuple(answer("both", sound, sound)))]
     plan = cast(Plan, SimpleNamespace(readers={"talk": SimpleNamespace(build=lambda: rows)}))
     assert [(sample.id, part, text) for sample, part, text in resynthesis._rows(plan, "talk", 9)] == [
         ("last is silent", sound, "spoken")]

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omnikit.contracts.specs import CodecSpec, FeatureSpec, SignalSpec
-from omnikit.contracts.types import Message, Part, Sample
+from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.evaluation.runner import EvalRunner
 from omnikit.inference.answer import Answer
 from omnikit.plan.plan import InputBranch, OutputBranch
 
-SPOKEN = Part("audio", audio=np.ones(30, dtype=np.float32), sample_rate=RATE)
+SPOKEN = ContentPart("audio", audio=np.ones(30, dtype=np.float32), sample_rate=RATE)
 OUTLET = OutputBranch("speech", Mouth("hidden", "codes"), FeatureSpec(4, count=1), Box(), Box().spec, 0, Box())
 
 
@@ -68,9 +68,10 @@ class Hearing:
         return [f"{len(wave)} at {sample_rate}" for wave in waves]
 
 
-def row(name: str, *answer: Part) -> Sample:
-    asked = Part("audio", text=name, audio=np.ones(5, dtype=np.float32), sample_rate=RATE)
-    return Sample(name, (Message("user", (asked,)), Message("assistant", (Part("text", text="one"), *answer))), {"kind": "k"})
+def row(name: str, *answer: ContentPart) -> Sample:
+    asked = ContentPart("audio", text=name, audio=np.ones(5, dtype=np.float32), sample_rate=RATE)
+    return Sample(name, (Message("user", (asked,)), Message("assistant", (ContentPart("text", text="one"), *answer))),
+                  {"kind": "k"})
 
 
 def examiner(speech: OutputBranch | None = OUTLET, asr: object = None, **more: object) -> EvalRunner:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doubles import Echo, EchoReader, make_plan, make_asr, write_tokenizer
+from doubles import Echo, EchoReader, make_asr, make_plan, write_tokenizer
 
 from omnikit.commands.eval import changes, omegas, run, table
-from omnikit.contracts.types import Message, Part, Sample
+from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.data.batch.signals import questions
 from omnikit.data.media.audio import load_audio
 from omnikit.errors import ConfigError, PlanError, RunError
@@ -25,8 +25,8 @@ from omnikit.training.stage import run_stages
 
 
 def row(question: str, answer: str = "yes") -> Sample:
-    asked = Part("audio", text=question, path=f"{question}.wav")
-    return Sample(question, (Message("user", (asked,)), Message("assistant", (Part("text", text=answer),))))
+    asked = ContentPart("audio", text=question, path=f"{question}.wav")
+    return Sample(question, (Message("user", (asked,)), Message("assistant", (ContentPart("text", text=answer),))))
 
 
 def test_rotated_audio_is_another_question_s_for_every_row() -> None:
@@ -41,7 +41,8 @@ def test_rotated_row_that_cannot_change_is_left_out() -> None:
 
 
 def test_row_without_audio_is_not_rotated() -> None:
-    text = Sample("t", (Message("user", (Part("text", text="hi"),)), Message("assistant", (Part("text", text="yes"),))))
+    text = Sample("t", (Message("user", (ContentPart("text", text="hi"),)),
+                        Message("assistant", (ContentPart("text", text="yes"),))))
     assert rotated([text, row("a"), row("b")])[0] is None
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from doubles import RATE, Echo, EchoReader, Mind, make_plan, make_asr, sound, stages, write_tokenizer
+from doubles import RATE, Echo, EchoReader, Mind, make_asr, make_plan, sound, stages, write_tokenizer
 from seeing import image, make_seer
 from torch import nn
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from small import write_recipe
 
-from omnikit.contracts.types import Message, Part, Sample
+from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.labels import check_supervised
 from omnikit.data.batch.packing import PackedCollator
@@ -25,15 +25,16 @@ WAVES = [np.random.default_rng(seed).normal(0, 0.1, 4000 * (seed + 1)).astype(np
 
 
 def said(text: str, state: str | None = None) -> Message:
-    return Message("assistant", (Part("text", text=text),), state=state)
+    return Message("assistant", (ContentPart("text", text=text),), state=state)
 
 
 def heard(*numbers: int, text: str = "") -> Message:
-    return Message("user", (*([Part("text", text=text)] if text else []), *(Part("audio", audio=WAVES[n]) for n in numbers)))
+    return Message("user", (*([ContentPart("text", text=text)] if text else []),
+                            *(ContentPart("audio", audio=WAVES[n]) for n in numbers)))
 
 
 TALK = Sample("talk", (heard(0), said("a"), heard(1, 2, text="and"), said("b", "noise"), heard(0)))
-TEXT = Sample("text", (Message("user", (Part("text", text="a"),)), said("b")))
+TEXT = Sample("text", (Message("user", (ContentPart("text", text="a"),)), said("b")))
 NOISE = Sample("noise", (heard(2), said("c", "noise")))
 
 

@@ -11,7 +11,7 @@ from doubles import TEMPLATE, make_plan, stages, write_tokenizer
 from omnikit.contracts.specs import LATER, Template
 from omnikit.errors import RunError
 from omnikit.plan.plan import Plan
-from omnikit.recipe.recipe import Optim, Run, training_settings
+from omnikit.recipe.recipe import Optim, TrainerConfig, training_settings
 from omnikit.store.runs import find, is_done, link_latest, load_plan, newest, run_folder, stage_hash
 
 
@@ -124,11 +124,11 @@ def test_run_without_lock_is_one_sentence(plan: Plan, tmp_path: Path) -> None:
 
 def test_what_changes_no_weight_changes_no_hash(plan: Plan) -> None:
     changed = stages()
-    changed["listen"].trainer = Run(max_steps=20, batch_size=8, log_every=1, workers=2, accelerator="cpu")
+    changed["listen"].trainer = TrainerConfig(max_steps=20, batch_size=8, log_every=1, workers=2, accelerator="cpu")
     other = make_plan(plan.tokenizer or "", only=changed)
     assert other.recipe.fingerprint() == plan.recipe.fingerprint()
     assert stage_hash(other, "listen") == stage_hash(plan, "listen")
-    changed["listen"].trainer = Run(max_steps=20, batch_size=4, log_every=5)
+    changed["listen"].trainer = TrainerConfig(max_steps=20, batch_size=4, log_every=5)
     assert make_plan(plan.tokenizer or "", only=changed).recipe.fingerprint() != plan.recipe.fingerprint()
 
 

@@ -17,12 +17,12 @@ from torch import Generator, Tensor, nn
 from omnikit.contracts.configs import VocoderConfig
 from omnikit.contracts.protocols import TrainableCodec
 from omnikit.contracts.specs import CodecSpec
-from omnikit.contracts.types import Message, Part, Reconstruction, Sample
+from omnikit.contracts.types import ContentPart, Message, Reconstruction, Sample
 from omnikit.errors import DataError, RunError
 from omnikit.plan.plan import Plan
 from omnikit.plan.stage_plan import Wiring
 from omnikit.plan.stages import plan_stages
-from omnikit.recipe.recipe import Optim, Run, Stage
+from omnikit.recipe.recipe import Optim, Stage, TrainerConfig
 from omnikit.store import checkpoint
 from omnikit.store.runs import WEIGHTS
 from omnikit.training.codec import REVIVAL, CodecBatch, CodecDataset, CodecLosses, measured, perplexity, speech
@@ -99,10 +99,10 @@ class Talk:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> Sample:
-        asked, answered = (wave and Part("audio", audio=np.array(wave, dtype=np.float32), sample_rate=RATE)
+        asked, answered = (wave and ContentPart("audio", audio=np.array(wave, dtype=np.float32), sample_rate=RATE)
                            for wave in self.rows[index])
-        answer = (answered,) if isinstance(answered, Part) else (Part("text", text="yes"),)
-        assert isinstance(asked, Part)
+        answer = (answered,) if isinstance(answered, ContentPart) else (ContentPart("text", text="yes"),)
+        assert isinstance(asked, ContentPart)
         return Sample(str(index), (Message("user", (asked,)), Message("assistant", answer)))
 
 
@@ -230,7 +230,7 @@ def taught(tokenizer: str, steps: int = 60, seed: int = 0) -> Plan:
     outputs = {**plan.outputs, "speech": replace(plan.outputs["speech"], codec=Learner(), codes=Learner().spec)}
     only = {"sound": Stage(objective="codec", train={"speech": {"codec": "full"}}, data={"echo": 1.0},
                            loss={"waveform": 1.0, "codebook": 1.0, "commitment": 0.25}, optim=Optim(lr=1e-2),
-                           trainer=Run(max_steps=steps, batch_size=4, log_every=10))}
+                           trainer=TrainerConfig(max_steps=steps, batch_size=4, log_every=10))}
     parts = ("audio.encoder", "audio.projector", "backbone", "text.head", "speech.head", "speech.codec", "transcript.head")
     errors: list[str] = []
     planned = plan_stages(only, Wiring(plan.inputs, outputs, plan.backbone, plan.readers, parts), errors)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from omnikit.contracts.types import Batch, Message, Part, Sample
+from omnikit.contracts.types import Batch, ContentPart, Message, Sample
 from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.lengths import Lengths
 from omnikit.data.batch.packing import PackedCollator
@@ -81,8 +81,8 @@ def loss(plan: Plan, collate: Callable[..., Batch], items: object) -> tuple[dict
 
 
 def spoken(state: str) -> Sample:
-    sound = Part("audio", audio=np.random.default_rng(len(state)).normal(0, 0.1, 12000).astype(np.float32))
-    return Sample(state, (Message("user", (sound,)), Message("assistant", (Part("text", text="so"),), state=state)))
+    sound = ContentPart("audio", audio=np.random.default_rng(len(state)).normal(0, 0.1, 12000).astype(np.float32))
+    return Sample(state, (Message("user", (sound,)), Message("assistant", (ContentPart("text", text="so"),), state=state)))
 
 
 def test_packed_media_teach_what_they_teach_alone(plan: Plan) -> None:

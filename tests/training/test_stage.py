@@ -12,7 +12,7 @@ from doubles import Ear, Echo, EchoReader, make_plan, stages, write_tokenizer
 from safetensors import safe_open
 
 from omnikit import model as modelling
-from omnikit.contracts.types import Message, Part, Sample
+from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.data.batch.samplers import MixtureDataset
 from omnikit.errors import DataError, RunError
 from omnikit.inference.session import restore
@@ -23,7 +23,7 @@ from omnikit.store import checkpoint
 from omnikit.store import manifest as locking
 from omnikit.store.hashes import hashes
 from omnikit.store.runs import WEIGHTS
-from omnikit.training.stage import Row, run_stages, train
+from omnikit.training.stage import StageResult, run_stages, train
 
 SEED = 0  # draws a row of text first
 FILES = {"config.yaml", "manifest.json", WEIGHTS, "done"}
@@ -35,7 +35,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def trained(tokenizer: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path, list[Row]]:
+def trained(tokenizer: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path, list[StageResult]]:
     folder = tmp_path_factory.mktemp("run")
     plan = make_plan(tokenizer, asr=Ear(dropout=0.1), steps=300)
     return plan, folder, run_stages(plan, folder, "name: doubles\n")
@@ -70,14 +70,14 @@ def lock(folder: Path, stage: str) -> dict[str, dict[str, str]]:
     return json.loads((folder / stage / "manifest.json").read_text())
 
 
-def test_stage_folders_hold_what_they_promise(trained: tuple[Plan, Path, list[Row]]) -> None:
+def test_stage_folders_hold_what_they_promise(trained: tuple[Plan, Path, list[StageResult]]) -> None:
     _, folder, _ = trained
     found = {path.name: {file.name for file in path.iterdir()} for path in folder.iterdir()}
     assert found == {"listen": {*FILES, "metrics.csv"}, "units": FILES, "understand": {*FILES, "metrics.csv"},
                      "speak": {*FILES, "metrics.csv"}}
 
 
-def test_each_stage_moves_what_it_trains_and_nothing_else(trained: tuple[Plan, Path, list[Row]]) -> None:
+def test_each_stage_moves_what_it_trains_and_nothing_else(trained: tuple[Plan, Path, list[StageResult]]) -> None:
     plan, folder, _ = trained
     for name, stage in plan.stages.items():
         record = lock(folder, name)
@@ -85,21 +85,21 @@ def test_each_stage_moves_what_it_trains_and_nothing_else(trained: tuple[Plan, P
         assert moved == set(stage.trained)
 
 
-def test_stages_hand_weights_over(trained: tuple[Plan, Path, list[Row]]) -> None:
+def test_stages_hand_weights_over(trained: tuple[Plan, Path, list[StageResult]]) -> None:
     _, folder, _ = trained
     speak = lock(folder, "speak")["weights_before"]
     for part, stage in (("audio.encoder", "listen"), ("speech.codec", "units"), ("backbone", "understand")):
         assert speak[part] == lock(folder, stage)["weights_after"][part]
 
 
-def test_checkpoint_holds_what_was_trained_only(trained: tuple[Plan, Path, list[Row]]) -> None:
+def test_checkpoint_holds_what_was_trained_only(trained: tuple[Plan, Path, list[StageResult]]) -> None:
     _, folder, _ = trained
     holds, frozen = checkpoint.hashes(folder / "speak" / WEIGHTS)
     assert set(holds) == {"speech.head"}
     assert set(frozen) == {"audio.encoder", "audio.projector", "backbone", "speech.codec"}
 
 
-def test_losses_fall_and_are_recorded(trained: tuple[Plan, Path, list[Row]]) -> None:
+def test_losses_fall_and_are_recorded(trained: tuple[Plan, Path, list[StageResult]]) -> None:
     _, folder, rows = trained
     with (folder / "understand" / "metrics.csv").open() as file:
         table = list(csv.DictReader(file))
@@ -108,7 +108,7 @@ def test_losses_fall_and_are_recorded(trained: tuple[Plan, Path, list[Row]]) -> 
     assert rows[2].numbers["text"] == pytest.approx(float(table[-1]["loss.text"]), rel=1e-5)
 
 
-def test_trained_model_answers_what_it_heard(trained: tuple[Plan, Path, list[Row]]) -> None:
+def test_trained_model_answers_what_it_heard(trained: tuple[Plan, Path, list[StageResult]]) -> None:
     plan, folder, _ = trained
     samples = [EchoReader(Echo())[i] for i in range(16)]
     answers = restore(plan, folder).answers(samples)
@@ -116,7 +116,7 @@ def test_trained_model_answers_what_it_heard(trained: tuple[Plan, Path, list[Row
     assert sum(right) >= 15  # it learns these rows by heart in 300 steps; one slip is allowed
 
 
-def test_restored_weights_are_the_trained_ones(trained: tuple[Plan, Path, list[Row]]) -> None:
+def test_restored_weights_are_the_trained_ones(trained: tuple[Plan, Path, list[StageResult]]) -> None:
     plan, folder, _ = trained
     found = hashes(restore(plan, folder).model)
     assert {p: found[p] for p in ("backbone", "speech.head")} == {
@@ -124,7 +124,7 @@ def test_restored_weights_are_the_trained_ones(trained: tuple[Plan, Path, list[R
         "speech.head": lock(folder, "speak")["weights_after"]["speech.head"]}
 
 
-def test_finished_stages_are_skipped(trained: tuple[Plan, Path, list[Row]]) -> None:
+def test_finished_stages_are_skipped(trained: tuple[Plan, Path, list[StageResult]]) -> None:
     plan, folder, _ = trained
     assert all(row.skipped for row in run_stages(plan, folder, ""))
 
@@ -324,7 +324,7 @@ def test_size_of_a_file_is_part_of_the_data(tmp_path: Path) -> None:
             return 1
 
         def __getitem__(self, index: int) -> Sample:
-            return Sample("a", (Message("user", (Part("audio", path=str(tmp_path / "a.wav")),)),))
+            return Sample("a", (Message("user", (ContentPart("audio", path=str(tmp_path / "a.wav")),)),))
 
     prints = [locking.data_fingerprint(Files())]
     for content in ("one", "three"):

@@ -17,7 +17,7 @@ from omnikit.errors import DataError, RunError
 from omnikit.plan.plan import Plan
 from omnikit.plan.stage_plan import Wiring
 from omnikit.plan.stages import plan_stages
-from omnikit.recipe.recipe import Optim, Run, Stage
+from omnikit.recipe.recipe import Optim, Stage, TrainerConfig
 from omnikit.store import checkpoint
 from omnikit.store.runs import WEIGHTS
 from omnikit.training.spectral_losses import MelLoss, STFTLoss
@@ -67,7 +67,7 @@ def voiced(tokenizer: str, loss: dict[str, float], *, steps: int = 3, seed: int 
     outputs = {**plan.outputs, "speech": replace(plan.outputs["speech"], codec=Speaker(), units=BOX)}
     only = {"units": Stage(objective="units", train={"speech": {"units": "full"}}, data={"echo": 1.0}),
             "voice": Stage(objective="vocoder", train={"speech": {"codec": "full"}}, loss=loss, data={"echo": 1.0},
-                           optim=Optim(lr=1e-2), trainer=Run(max_steps=steps, batch_size=4, log_every=1))}
+                           optim=Optim(lr=1e-2), trainer=TrainerConfig(max_steps=steps, batch_size=4, log_every=1))}
     errors: list[str] = []
     parts = ("audio.encoder", "audio.projector", "backbone", "text.head", "speech.head", "speech.units", "speech.codec")
     planned = plan_stages(only, Wiring(plan.inputs, outputs, plan.backbone, plan.readers, parts), errors)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from omnikit.contracts.configs import HeadConfig
-from omnikit.contracts.types import Batch, Part, Sample, Targets
+from omnikit.contracts.types import Batch, ContentPart, Sample, Targets
 from omnikit.data.batch.codes import Codes
 from omnikit.data.batch.signals import Item, items_of, questions, signal, signals, spoken, waveform
 from omnikit.data.text.spoken_text import SpokenTextEncoder, spoken_answers
@@ -120,7 +120,7 @@ class Collator:
         except DataError as error:
             raise DataError(f"Row {sample.id}: {error}", kind="unknown state") from error
 
-    def _listen(self, row: CollatedRow, part: Part) -> None:
+    def _listen(self, row: CollatedRow, part: ContentPart) -> None:
         """Put a media part's signal into the branch of its modality, and keep places for its vectors."""
         input_branch = next((input_branch for input_branch in self.input_branches if part.type in input_branch.media), None)
         if input_branch is None:
@@ -192,13 +192,13 @@ class Collator:
             return None
         return _as_targets(found, PADDING)
 
-    def _spoken(self, name: str, sample: Sample) -> list[tuple[list[Part], str]]:
+    def _spoken(self, name: str, sample: Sample) -> list[tuple[list[ContentPart], str]]:
         """Give the sounds that a target is made of, with the row's name: of each answer alone for heads that read words."""
         if name not in self.words:
             return [(spoken(sample), sample.id)]
         return [(parts, sample.id) for _, parts in spoken_answers(sample)] or [([], sample.id)]
 
-    def _codes(self, name: str, parts: Sequence[Part], row: str) -> list[int]:
+    def _codes(self, name: str, parts: Sequence[ContentPart], row: str) -> list[int]:
         found: list[int] = []
         for part in parts:
             if part.codes is not None:

@@ -1,6 +1,6 @@
 """Positions of a sample in the backbone, known from its words and the headers of its files. Decodes no medium."""
 
-from omnikit.contracts.types import Part, Sample
+from omnikit.contracts.types import ContentPart, Sample
 from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.signals import seen_count
 from omnikit.data.text.templates import render
@@ -26,7 +26,7 @@ class Lengths:
         return sum(self._vectors(piece.media) if piece.media else len(piece.ids)
                    for piece in encode(segments, template, tokenizer))
 
-    def _vectors(self, part: Part) -> int:
+    def _vectors(self, part: ContentPart) -> int:
         input_branch = next((input_branch for input_branch in self.collator.input_branches if part.type in input_branch.media),
                             None)
         try:
@@ -35,7 +35,7 @@ class Lengths:
             return 0
 
 
-def _positions(part: Part, input_branch: InputBranch) -> int:
+def _positions(part: ContentPart, input_branch: InputBranch) -> int:
     if part.type == "audio":
         return input_branch.length(samples(part, input_branch))
     if input_branch.image_spec is None:
@@ -44,7 +44,7 @@ def _positions(part: Part, input_branch: InputBranch) -> int:
     return sum(input_branch.image_spec.kept(tile, each) for tile in range(tiles)) if part.type == "video" else tiles * each
 
 
-def samples(part: Part, input_branch: InputBranch) -> int:
+def samples(part: ContentPart, input_branch: InputBranch) -> int:
     """Give the samples of an audio part at its encoder's rate; 0 for what is no audio."""
     rate = int(input_branch.encoder.input.rate or 0)
     if part.audio is not None:

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from omnikit.contracts.protocols import Reader
 from omnikit.contracts.specs import ImageSpec
-from omnikit.contracts.types import Batch, Part, Sample
+from omnikit.contracts.types import Batch, ContentPart, Sample
 from omnikit.data.batch.signals import questions, seen_count, spoken
 from omnikit.errors import DataError
 
@@ -129,7 +129,7 @@ def shuffled(items: list[T], generator: torch.Generator) -> list[T]:
     return [items[index] for index in torch.randperm(len(items), generator=generator).tolist()]
 
 
-def _seconds(part: Part, image_spec: ImageSpec | None) -> float:
+def _seconds(part: ContentPart, image_spec: ImageSpec | None) -> float:
     if part.type in ("image", "video") and image_spec:
         try:
             return SECONDS_PER_TILE * seen_count(part, image_spec)

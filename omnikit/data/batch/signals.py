@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from omnikit.contracts.specs import ImageSpec
-from omnikit.contracts.types import Part, Sample, Signal
+from omnikit.contracts.types import ContentPart, Sample, Signal
 from omnikit.data.media.audio import load_audio
 from omnikit.data.media.image import Pixels, checked, coloured, fitted, image_size, load_image, tile_count, tiles
 from omnikit.data.media.video import VideoFile, chosen, load_frames, open_video
@@ -18,19 +18,19 @@ Wave = NDArray[np.float32]
 Item = NDArray[np.float32]  # one signal: a wave [N], a tile [3, S, S], or [1] where a branch takes no signal
 
 
-def questions(sample: Sample) -> list[Part]:
+def questions(sample: Sample) -> list[ContentPart]:
     """Give the media parts of what the model is asked, in order."""
     return [part for message in sample.messages if message.role != "assistant" for part in message.content
             if part.type != "text"]
 
 
-def spoken(sample: Sample) -> list[Part]:
+def spoken(sample: Sample) -> list[ContentPart]:
     """Give the audio parts of the answers, in order."""
     return [part for message in sample.messages if message.role == "assistant" for part in message.content
             if part.type == "audio"]
 
 
-def signals(part: Part, input_branch: InputBranch, row: str) -> list[Item]:
+def signals(part: ContentPart, input_branch: InputBranch, row: str) -> list[Item]:
     """Give the signals of a part for the branch that takes it: one wave, or an image's tiles, or a video's frames.
 
     Raises:
@@ -46,7 +46,7 @@ def signals(part: Part, input_branch: InputBranch, row: str) -> list[Item]:
         raise DataError(f"Row {row}: {error}", kind=error.kind) from error
 
 
-def seen(part: Part, spec: ImageSpec) -> Pixels:
+def seen(part: ContentPart, spec: ImageSpec) -> Pixels:
     """Give the tiles of an image, or the frames of a video, [T, S, S, 3]; raises DataError."""
     if part.type == "image":
         if part.pixels is None and part.path is None:
@@ -62,7 +62,7 @@ def seen(part: Part, spec: ImageSpec) -> Pixels:
     return np.stack([fitted(frame, spec) for frame in frames])
 
 
-def seen_count(part: Part, spec: ImageSpec) -> int:
+def seen_count(part: ContentPart, spec: ImageSpec) -> int:
     """Give the number of tiles or frames that `seen` gives; of a file only the header is read. Raises DataError."""
     if part.type == "image":
         width, height = image_size(part.path or "") if part.pixels is None else part.pixels.shape[1::-1]
@@ -71,7 +71,7 @@ def seen_count(part: Part, spec: ImageSpec) -> int:
     return len(chosen(video, spec))
 
 
-def waveform(part: Part, rate: int, row: str) -> Wave:
+def waveform(part: ContentPart, rate: int, row: str) -> Wave:
     """Give an audio part as [N] float32 at `rate`; raises DataError naming the row."""
     if part.audio is not None:
         wave = np.asarray(part.audio, dtype=np.float32)
@@ -108,6 +108,6 @@ def signal(items: Sequence[Item]) -> Signal:
     return Signal(data, lengths)
 
 
-def _pixels(part: Part) -> Pixels:
+def _pixels(part: ContentPart) -> Pixels:
     assert part.pixels is not None, "asked for after a check"
     return checked(part.pixels, f"a part of type {part.type}", axes=3 if part.type == "image" else 4)

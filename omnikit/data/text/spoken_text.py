@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from omnikit.contracts.types import Message, Part, Sample
+from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.data.text.templates import said
 from omnikit.data.text.tokenizer import Tokenizer
 from omnikit.errors import DataError
@@ -44,7 +44,7 @@ class SpokenTextEncoder:
         return found
 
 
-def spoken_answers(sample: Sample) -> list[tuple[Message, list[Part]]]:
+def spoken_answers(sample: Sample) -> list[tuple[Message, list[ContentPart]]]:
     """Give the answers that have speech, with its parts."""
     answers = [(message, [part for part in message.content if part.type == "audio"])
                for message in sample.messages if message.role == "assistant"]

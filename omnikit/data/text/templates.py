@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from omnikit.contracts.specs import Template
-from omnikit.contracts.types import Message, Part
+from omnikit.contracts.types import ContentPart, Message
 from omnikit.errors import DataError
 
 PADDING = -100  # of targets
@@ -25,7 +25,7 @@ class TextSegment:
 
     text: str = ""
     supervised: bool = False
-    media: Part | None = None
+    media: ContentPart | None = None
     origins: tuple[tuple[int, str], ...] = field(default=(), compare=False)
 
     def stripped(self, *, left: bool = True) -> "TextSegment":

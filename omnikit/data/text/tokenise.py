@@ -10,7 +10,7 @@ from functools import partial
 from itertools import groupby
 
 from omnikit.contracts.specs import Template
-from omnikit.contracts.types import Part
+from omnikit.contracts.types import ContentPart
 from omnikit.data.text.templates import TextSegment
 from omnikit.data.text.tokenizer import Tokenizer
 
@@ -33,7 +33,7 @@ class TokenRun:
 
     ids: tuple[int, ...] = ()
     supervised: tuple[bool, ...] = ()
-    media: Part | None = None
+    media: ContentPart | None = None
     segments: tuple[TextSegment, ...] = ()
     mismatch: str = ""
 

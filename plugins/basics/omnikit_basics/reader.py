@@ -9,7 +9,7 @@ from array import array
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from omnikit.contracts.types import Message, Part, Sample
+from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.errors import ConfigError, DataError, nearest
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Row:
             self.refuse(f"{where}.role", role, f"one of {', '.join(ROLES)}")
         state, cut = self.marks(message, role, where)
         if isinstance(content, str):
-            return Message(role, (Part("text", text=content),), state, cut)
+            return Message(role, (ContentPart("text", text=content),), state, cut)
         if not isinstance(content, list) or not content:
             self.refuse(f"{where}.content", content, "a text or a list of at least one part")
         parts = tuple(self.part(part, f"{where}.content[{i}]") for i, part in enumerate(content))
@@ -123,7 +123,7 @@ class Row:
             self.refuse(f"{where}.cut", cut, "true or false, and true only in a message of the assistant")
         return (str(state) if state else None), cut
 
-    def part(self, value: object, where: str) -> Part:
+    def part(self, value: object, where: str) -> ContentPart:
         kind = value.get("type") if isinstance(value, dict) else None
         if not isinstance(kind, str) or kind not in KINDS:
             found = kind if isinstance(value, dict) else value
@@ -134,7 +134,7 @@ class Row:
         if not isinstance(text, str) and (kind == "text" or text is not None):
             self.refuse(f"{where}.text", text, "a text")
         path = self.media(part.get("path"), where) if kind in MEDIA else None
-        return Part(kind, text, path, codes=self.codes(part, where))
+        return ContentPart(kind, text, path, codes=self.codes(part, where))
 
     def media(self, value: object, where: str) -> str:
         if not isinstance(value, str) or not value:

@@ -7,7 +7,7 @@ import pytest
 from omnikit_basics.config import MessagesJsonl
 
 from omnikit.contracts.configs import ReaderConfig
-from omnikit.contracts.types import Message, Part, Sample
+from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.errors import ConfigError, DataError, OmnikitError
 
 GOOD = {
@@ -38,13 +38,13 @@ def said(role: str, **keys: object) -> dict[str, object]:
 
 def test_row_becomes_a_sample(tmp_path: Path) -> None:
     sample = MessagesJsonl(str(write(tmp_path, GOOD))).build()[0]
-    audio = Part("audio", "hello there", str(tmp_path / "a1.wav"))
+    audio = ContentPart("audio", "hello there", str(tmp_path / "a1.wav"))
     assert sample == Sample(
         "a1",
         (
-            Message("system", (Part("text", "be short"),)),
+            Message("system", (ContentPart("text", "be short"),)),
             Message("user", (audio,)),
-            Message("assistant", (Part("text", "hi"),)),
+            Message("assistant", (ContentPart("text", "hi"),)),
         ),
         {"kind": "greeting"},
     )
@@ -53,7 +53,7 @@ def test_row_becomes_a_sample(tmp_path: Path) -> None:
 def test_answer_may_be_to_noise_and_may_break_off(tmp_path: Path) -> None:
     answer = {"role": "assistant", "content": "nice", "state": "noise", "cut": True}
     sample = MessagesJsonl(str(write(tmp_path, {"messages": [{"role": "user", "content": "hm"}, answer]}))).build()[0]
-    assert sample.messages[1] == Message("assistant", (Part("text", "nice"),), "noise", True)
+    assert sample.messages[1] == Message("assistant", (ContentPart("text", "nice"),), "noise", True)
 
 
 def test_blank_lines_are_no_rows_and_lines_stay_counted(tmp_path: Path) -> None:

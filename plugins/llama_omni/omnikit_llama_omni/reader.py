@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NoReturn
 
-from omnikit.contracts.types import Message, Part, Sample
+from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.errors import DataError
 from omnikit_llama_omni.datasets import COSYVOICE, LlamaOmniJson, SpokenConversations
 
@@ -57,8 +57,8 @@ class JsonReader:
             return Message(role, tuple(_parts(value, files)))
         found = turn.get("tgt_units", units)
         place = f"{where}.tgt_units" if "tgt_units" in turn else "prediction_units"
-        spoken = () if found is None else (Part("audio", text=value, codes=row.units(found, place)),)
-        return Message(role, (Part("text", text=value), *spoken))
+        spoken = () if found is None else (ContentPart("audio", text=value, codes=row.units(found, place)),)
+        return Message(role, (ContentPart("text", text=value), *spoken))
 
 
 class ConversationsReader:
@@ -82,9 +82,9 @@ class ConversationsReader:
         role, text = row.role(turn, where), row.text(turn.get("text"), f"{where}.text")
         wave = row.wave(turn.get("speech"), f"{where}.speech") if role != "system" else None
         if role != "assistant":
-            return Message(role, (Part("audio", text=text, path=wave) if wave else Part("text", text=text),))
+            return Message(role, (ContentPart("audio", text=text, path=wave) if wave else ContentPart("text", text=text),))
         codes = row.units(turn.get("unit"), f"{where}.unit") if self.config.units else None
-        return Message(role, (Part("text", text=text), Part("audio", text=text, path=wave, codes=codes)))
+        return Message(role, (ContentPart("text", text=text), ContentPart("audio", text=text, path=wave, codes=codes)))
 
 
 class Row:
@@ -151,15 +151,15 @@ class Row:
         raise DataError(f"{self.place}: {where} is {shown[:60]}, but must be {expected}.", kind="wrong type")
 
 
-def _parts(value: str, files: Iterator[str]) -> Iterator[Part]:
+def _parts(value: str, files: Iterator[str]) -> Iterator[ContentPart]:
     """Give a question's parts; the line break behind <speech> is the placeholder's own."""
     pieces = value.split(SPEECH)
     for index, piece in enumerate(pieces):
         text = piece.removeprefix("\n") if index else piece
         if text.strip():
-            yield Part("text", text=text)
+            yield ContentPart("text", text=text)
         if index + 1 < len(pieces):
-            yield Part("audio", path=next(files))
+            yield ContentPart("audio", path=next(files))
 
 
 def _value(turn: Mapping[str, object]) -> str:

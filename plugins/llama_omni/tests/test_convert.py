@@ -187,7 +187,7 @@ def test_tied_embeddings_need_no_output_matrix(folder: Path) -> None:
     save_file(weights, "checkpoint/model.safetensors")
     published.write_config(Path("checkpoint"), tie_word_embeddings=True)
     assert "lm_head.weight" not in tensors(source())["backbone"]
-    assert [tensor.name for tensor in source().open().aside["backbone"]] == ["lm_head.weight"]
+    assert [tensor.name for tensor in source().open().ignored["backbone"]] == ["lm_head.weight"]
 
 
 def test_a_checkpoint_without_generator_only_writes(folder: Path) -> None:
@@ -267,7 +267,7 @@ def test_the_encoder_inside_the_checkpoint_is_used_where_there_is_no_file(folder
     save_file(load_file("checkpoint/model.safetensors") | inside, "checkpoint/model.safetensors")
     alone = LlamaOmni("checkpoint", vocoder="vocoder/g_00500000")
     assert_same(tensors(alone), tensors(source()))
-    assert len(source().open().aside["audio.encoder"]) == len(inside) + 1  # with a file: the copy, and the file's decoder
+    assert len(source().open().ignored["audio.encoder"]) == len(inside) + 1  # with a file: the copy, and the file's decoder
 
 
 # ---- vocoder ---------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from omnikit_llama_omni.datasets import LlamaOmniJson, SpokenConversations
 from omnikit import registry
 from omnikit.contracts.configs import ReaderConfig
 from omnikit.contracts.specs import Template
-from omnikit.contracts.types import Message, Part, Sample
+from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.data.text.templates import render
 from omnikit.data.text.tokenise import encode
 from omnikit.data.text.tokenizer import load
@@ -50,8 +50,8 @@ def write(folder: Path, *rows: object, lines: bool = False) -> str:
 
 def test_placeholder_is_the_sound_and_the_words_around_it_stay(tmp_path: Path) -> None:
     sample = LlamaOmniJson(write(tmp_path, published())).build()[0]
-    asked = (Part("audio", path=str(tmp_path / "q.wav")), Part("text", text="Please directly answer the questions in the user's speech."))
-    assert sample == Sample("helpful_1", (Message("user", asked), Message("assistant", (Part("text", text="It is noon."),))))
+    asked = (ContentPart("audio", path=str(tmp_path / "q.wav")), ContentPart("text", text="Please directly answer the questions in the user's speech."))
+    assert sample == Sample("helpful_1", (Message("user", asked), Message("assistant", (ContentPart("text", text="It is noon."),))))
 
 
 def test_each_placeholder_takes_the_next_file(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_each_placeholder_takes_the_next_file(tmp_path: Path) -> None:
     sample = LlamaOmniJson(write(tmp_path, published(speech=["q.wav", "a.wav"], conversations=turns))).build()[0]
     assert [(part.type, part.text, Path(part.path or "").name) for part in sample.messages[0].content] == [
         ("text", "First ", ""), ("audio", None, "q.wav"), ("text", " then ", ""), ("audio", None, "a.wav")]
-    assert sample.messages[2].content == (Part("text", text="No sound."),)
+    assert sample.messages[2].content == (ContentPart("text", text="No sound."),)
 
 
 @pytest.mark.parametrize("units", [[5, 5, 0, 999, 5], "5 5 0 999 5"], ids=["list", "words"])
@@ -69,7 +69,7 @@ def test_units_come_with_their_runs_merged(units: object, tmp_path: Path) -> Non
     (tmp_path / "units.jsonl").write_text(json.dumps({"question_id": "helpful_1", "prediction_units": units, "prediction": "x"}))
     of_file = LlamaOmniJson(write(tmp_path, published()), units=str(tmp_path / "units.jsonl")).build()[0]
     assert of_turn == of_row == of_file
-    assert of_turn.messages[1].content[1] == Part("audio", text="It is noon.", codes=(5, 0, 999, 5))
+    assert of_turn.messages[1].content[1] == ContentPart("audio", text="It is noon.", codes=(5, 0, 999, 5))
 
 
 @pytest.mark.parametrize("case", [case for case in GOLDEN["training"] if "input_ids" in case], ids=lambda case: case["prompt"][-60:])
@@ -92,10 +92,10 @@ def test_conversation_of_many_turns_takes_the_waves(tmp_path: Path) -> None:
     sample = SpokenConversations(write(tmp_path, CONVERSATION)).build()[0]
     question, answer = str(tmp_path / "q.wav"), str(tmp_path / "a.wav")
     assert sample == Sample("c1", (
-        Message("user", (Part("audio", "what time is it", question),)),
-        Message("assistant", (Part("text", "noon"), Part("audio", "noon", answer))),
-        Message("user", (Part("audio", "and now", question),)),
-        Message("assistant", (Part("text", "still noon"), Part("audio", "still noon", answer)))))
+        Message("user", (ContentPart("audio", "what time is it", question),)),
+        Message("assistant", (ContentPart("text", "noon"), ContentPart("audio", "noon", answer))),
+        Message("user", (ContentPart("audio", "and now", question),)),
+        Message("assistant", (ContentPart("text", "still noon"), ContentPart("audio", "still noon", answer)))))
 
 
 def test_a_line_ends_at_a_line_feed_only(tmp_path: Path) -> None:

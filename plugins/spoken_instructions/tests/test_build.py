@@ -24,7 +24,7 @@ from omnikit_spoken_instructions.sound import with_noise, with_voice
 from omnikit_spoken_instructions.worker import record
 
 from omnikit import cli
-from omnikit.contracts.builders import Units, Writer
+from omnikit.contracts.builders import TextGenerator, Units
 from omnikit.contracts.types import BuildReport
 from omnikit.errors import ConfigError, DataError, OmnikitError, RunError
 
@@ -37,7 +37,7 @@ class NoRuns:
 
     version, sample_rate = "1", 16000
 
-    def writer(self, run: str) -> Writer:
+    def writer(self, run: str) -> TextGenerator:
         return Says()
 
     def units(self, run: str) -> Units:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from omnikit.contracts.types import Message, Part, Sample
+from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.errors import DataError
 from omnikit_spoken_qa.config import SECONDS
 from omnikit_spoken_qa.recordings import Recordings, record
@@ -39,24 +39,24 @@ class SpokenCorpus:
         if self._readings:
             return self._reading(index)
         row = self._rows[index]
-        answer = Part("text", text=row.question.answer)
-        spoken: tuple[Part, ...] = ()
+        answer = ContentPart("text", text=row.question.answer)
+        spoken: tuple[ContentPart, ...] = ()
         if self._answered is not None:
             place = self._place[row.question.answer]
-            spoken = (Part("audio", text=row.question.answer, audio=self._answered[place], sample_rate=SAMPLE_RATE),)
+            spoken = (ContentPart("audio", text=row.question.answer, audio=self._answered[place], sample_rate=SAMPLE_RATE),)
         facts = {"kind": row.question.kind, "voice": row.asked.voice, "split": self.split}
         messages = (Message("user", (self._question(index, row),)), Message("assistant", (answer, *spoken)))
         return Sample(row.id, messages, facts)
 
-    def _question(self, index: int, row: Row) -> Part:
+    def _question(self, index: int, row: Row) -> ContentPart:
         if self._asked is None:
-            return Part("text", text=row.question.text)
-        return Part("audio", text=row.question.text, audio=self._asked[index], sample_rate=SAMPLE_RATE)
+            return ContentPart("text", text=row.question.text)
+        return ContentPart("audio", text=row.question.text, audio=self._asked[index], sample_rate=SAMPLE_RATE)
 
     def _reading(self, index: int) -> Sample:
         assert self._asked is not None
         item = self._readings[index]
-        part = Part("audio", text=item.text, audio=self._asked[index], sample_rate=SAMPLE_RATE)
+        part = ContentPart("audio", text=item.text, audio=self._asked[index], sample_rate=SAMPLE_RATE)
         facts = {"kind": "reading", "voice": item.voice, "split": self.split}
         return Sample(f"reading-{self.split}-{index:05}", (Message("user", (part,)),), facts)
 

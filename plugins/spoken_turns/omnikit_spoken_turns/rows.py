@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from omnikit.contracts.protocols import Reader
-from omnikit.contracts.types import BuildReport, Message, Part, Sample
+from omnikit.contracts.types import BuildReport, ContentPart, Message, Sample
 from omnikit.data.build.folder import NothingLeftError, write
 from omnikit.errors import ConfigError, DataError
 from omnikit.recipe.schema import construct
@@ -60,7 +60,7 @@ def text(message: Message) -> str:
                     and part.text)
 
 
-def part(value: Part, folder: Path, row: str) -> dict[str, object]:
+def part(value: ContentPart, folder: Path, row: str) -> dict[str, object]:
     """Give a part as messages_jsonl has it, its file as seen from the dataset's folder.
 
     Raises:

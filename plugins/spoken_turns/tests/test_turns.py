@@ -21,7 +21,7 @@ from omnikit_spoken_turns.noises import added, loud, noise
 from omnikit_spoken_turns.speaking import Speaker, UnspokenError
 
 from omnikit import cli
-from omnikit.contracts.builders import Units, Writer
+from omnikit.contracts.builders import TextGenerator, Units
 from omnikit.errors import ConfigError, DataError, OmnikitError, RunError
 
 ENGLISH, MANDARIN = "What is the capital of France?", "法国的首都是哪里？"
@@ -32,7 +32,7 @@ class Runs:
 
     version = "1"
 
-    def writer(self, run: str) -> Writer:
+    def writer(self, run: str) -> TextGenerator:
         return self
 
     def units(self, run: str) -> Units:

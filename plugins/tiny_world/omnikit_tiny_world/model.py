@@ -3,7 +3,7 @@
 import random
 from pathlib import Path
 
-from omnikit.contracts.types import Message, Part, Sample
+from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.errors import DataError
 from omnikit_tiny_world.config import SECONDS, TEST, TRAIN, TinyWorld
 from omnikit_tiny_world.drawing import SIDE, image, video
@@ -40,11 +40,11 @@ class TinyCorpus:
 
     def _make(self, row: Row) -> Sample:
         chance = random.Random(f"made {row.id.replace('_unseen', '')} {self.config.seed}")
-        before = [Part("prompt")] * row.prompt + [Part("text", text=row.before)] * bool(row.before)
+        before = [ContentPart("prompt")] * row.prompt + [ContentPart("text", text=row.before)] * bool(row.before)
         parts = [*self._seen(row, chance), *before, self._asked(row, chance)]
         messages = [Message("user", tuple(parts))]
         if row.answer is not None:
-            messages.append(Message("assistant", (Part("text", text=row.answer), *self._answered(row)), row.state))
+            messages.append(Message("assistant", (ContentPart("text", text=row.answer), *self._answered(row)), row.state))
         return Sample(row.id, tuple(messages), self._facts(row))
 
     def save_example(self, index: int, folder: str | Path) -> Sample:
@@ -76,28 +76,28 @@ class TinyCorpus:
             facts |= {"voice": row.said.voice, "condition": "noisy" if row.sound else "clean"}
         return {**facts, **row.facts}
 
-    def _answered(self, row: Row) -> list[Part]:
+    def _answered(self, row: Row) -> list[ContentPart]:
         if not self.config.voiced:
             return []
-        return [Part("audio", text=row.answer, audio=self._recordings[answering(row)], sample_rate=SAMPLE_RATE)]
+        return [ContentPart("audio", text=row.answer, audio=self._recordings[answering(row)], sample_rate=SAMPLE_RATE)]
 
-    def _seen(self, row: Row, chance: random.Random) -> list[Part]:
+    def _seen(self, row: Row, chance: random.Random) -> list[ContentPart]:
         if row.scene is None:
             return []
         if row.told:
-            return [Part("text", text=f"{row.told}\n")]
+            return [ContentPart("text", text=f"{row.told}\n")]
         if row.scene.direction:
             frames, rate = video(row.scene, chance)
-            return [Part("video", pixels=frames, frame_rate=rate)]
+            return [ContentPart("video", pixels=frames, frame_rate=rate)]
         wide = chance.random() < self.config.wide
         size = chance.choice(((2 * SIDE, SIDE), (SIDE, 2 * SIDE))) if wide else (SIDE, SIDE)
         told = row.answer if self.config.view == "captions" else None
-        return [Part("image", told, pixels=image(row.scene, chance, size))]
+        return [ContentPart("image", told, pixels=image(row.scene, chance, size))]
 
-    def _asked(self, row: Row, chance: random.Random) -> Part:
+    def _asked(self, row: Row, chance: random.Random) -> ContentPart:
         if not row.said and not row.sound:
-            return Part("text", text=row.asked)
-        return Part("audio", text=row.asked, audio=self._heard(row, chance), sample_rate=SAMPLE_RATE)
+            return ContentPart("text", text=row.asked)
+        return ContentPart("audio", text=row.asked, audio=self._heard(row, chance), sample_rate=SAMPLE_RATE)
 
     def _heard(self, row: Row, chance: random.Random) -> Wave:
         seed = chance.getrandbits(64)

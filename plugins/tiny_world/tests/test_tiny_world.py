@@ -11,7 +11,7 @@ from omnikit_tiny_world.model import TinyCorpus
 from omnikit_tiny_world.recordings import Recordings
 from omnikit_tiny_world.script import ANSWERS, MEASURED, UNSEEN
 
-from omnikit.contracts.types import Part, Sample
+from omnikit.contracts.types import ContentPart, Sample
 from omnikit.errors import DataError
 
 
@@ -192,7 +192,7 @@ def test_an_example_can_be_shown_and_said(tmp_path: Path) -> None:
     image = built("spoken_pictures").save_example(0, tmp_path / "one").messages[0].content
     np.testing.assert_array_equal(load_image(tmp_path / "one" / "p.png"), image[0].pixels)
     np.testing.assert_allclose(load_audio(tmp_path / "one" / "q.wav", 16000), image[1].audio, atol=1e-4)
-    video: Part = built("films").save_example(0, tmp_path / "two").messages[0].content[0]
+    video: ContentPart = built("films").save_example(0, tmp_path / "two").messages[0].content[0]
     assert {path.name for path in (tmp_path / "two").iterdir()} == {"v.mp4"}
     assert video.pixels is not None and open_video(tmp_path / "two" / "v.mp4").frames == len(video.pixels)
 

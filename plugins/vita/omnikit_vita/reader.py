@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from omnikit.contracts.types import Message, Part, Sample
+from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.errors import DataError, nearest
 from omnikit_vita.config import VitaJson
 from omnikit_vita.listing import Listing
@@ -89,7 +89,7 @@ class Row:
         for index, (role, value) in enumerate(turns):
             if role == "assistant":
                 broken = cut and index == len(turns) - 1
-                messages.append(Message(role, (Part("text", value),), "noise" if index == noise else None, broken))
+                messages.append(Message(role, (ContentPart("text", value),), "noise" if index == noise else None, broken))
             else:
                 messages.append(Message(role, tuple(spread(value, files))))
         return Sample(self.id or number, tuple(messages))
@@ -193,13 +193,13 @@ def cleaned(question: str) -> str:
     return seen.replace("<audio>\n", "<audio>")
 
 
-def spread(question: str, files: Mapping[str, Iterator[str]]) -> Iterator[Part]:
+def spread(question: str, files: Mapping[str, Iterator[str]]) -> Iterator[ContentPart]:
     """Give the parts of a question: its text, and its media where their placeholders stand."""
     for index, piece in enumerate(PLACEHOLDER.split(question)):
         if index % 2:
-            yield Part(piece, path=next(files[piece]))
+            yield ContentPart(piece, path=next(files[piece]))
         elif piece:
-            yield Part("text", piece)
+            yield ContentPart("text", piece)
 
 
 def _short(value: object) -> str:

@@ -9,7 +9,7 @@ from omnikit_vita.listing import Listing
 from omnikit_vita.reader import VitaReader
 
 from omnikit.contracts.configs import ReaderConfig
-from omnikit.contracts.types import Message, Part
+from omnikit.contracts.types import ContentPart, Message
 from omnikit.errors import DataError
 
 
@@ -30,11 +30,13 @@ def test_pictures_and_sound_stand_where_their_placeholders_do(tmp_path: Path) ->
     row = {"set": "images", "id": 7, "image": ["a.png", "b.png"], "audio": "q.wav",
            "conversations": turns("<image>\n<image>\nWhich\n\none?\n<audio>\n", "the left", "why?", "it is red")}
     sample = reader(tmp_path, row)[0]
-    image_spec = [Part("image", path=str(tmp_path / "images" / name)) for name in ("a.png", "b.png")]
-    asked = (*image_spec, Part("text", "Which\n\none?\n"), Part("audio", path=str(tmp_path / "sound" / "audio" / "q.wav")))
+    image_spec = [ContentPart("image", path=str(tmp_path / "images" / name)) for name in ("a.png", "b.png")]
+    asked = (*image_spec, ContentPart("text", "Which\n\none?\n"), ContentPart("audio",
+                                                                              path=str(tmp_path / "sound" / "audio" / "q.wav")))
     assert sample.id == "7"
-    assert sample.messages == (Message("user", asked), Message("assistant", (Part("text", "the left"),)),
-                               Message("user", (Part("text", "why?"),)), Message("assistant", (Part("text", "it is red"),)))
+    assert sample.messages == (Message("user", asked), Message("assistant", (ContentPart("text", "the left"),)),
+                               Message("user", (ContentPart("text", "why?"),)),
+                               Message("assistant", (ContentPart("text", "it is red"),)))
 
 
 CLEANED = {  # vita.md, section 5.6
@@ -117,7 +119,7 @@ BROKEN = {
     "end_tag": ({**GOOD, "end_tag": "no"}, "wrong type", 'end_tag is "no", but must be true or false'),
     "start": ({**GOOD, "conversations": turns("<image>", "a", "b")}, "wrong roles", "come from human, gpt, human, but must"),
     "count": ({**GOOD, "image": ["a.png", "b.png"]}, "placeholders", "1 <image> in the questions, but 2 files in image"),
-    "set": ({**GOOD, "set": "pictuers"}, "unknown set", "'pictuers', but `folders` knows .* Did you mean 'images'"),
+    "set": ({**GOOD, "set": "imgaes"}, "unknown set", "'imgaes', but `folders` knows .* Did you mean 'images'"),
     "no set": ({**GOOD, "set": None}, "unknown set", "set is missing, but must be the name of a set"),
     "file": ({**GOOD, "image": "c.png"}, "missing file", "image is 'c.png', but there is no file"),
     "outside": ({**GOOD, "image": "x/../../videos/f.mp4"}, "path outside", r"lies outside of .*images"),

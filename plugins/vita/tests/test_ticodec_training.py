@@ -8,7 +8,7 @@ from omnikit_vita.ticodec import TiCodec
 from omnikit_vita.ticodec_model import TiCodecModel
 from torch import Tensor
 
-from omnikit.training.codec import CodecBatch, CodecLosses, Segments, measured
+from omnikit.training.codec import CodecBatch, CodecDataset, CodecLosses, measured
 
 SMALL = TiCodec(codes=64, dim=32, decay=0.95, channels=16, rates=(8, 5, 4), kernels=(16, 11, 8), block_kernels=(3,),
                 block_dilations=((1, 3),), encoder_channels=8, global_dim=32, global_groups=2, global_codes=16,
@@ -31,7 +31,7 @@ def talk(seed: int, seconds: float = 2.0) -> Tensor:
     return torch.cat(pieces)
 
 
-def passes(segments: Segments) -> Iterator[CodecBatch]:
+def passes(segments: CodecDataset) -> Iterator[CodecBatch]:
     while True:
         yield from segments
 
@@ -42,7 +42,7 @@ def test_codec_that_hears_the_wave_learns_to_use_its_codes() -> None:
     assert isinstance(module, TiCodecModel)
     teacher = CodecLosses(module, WEIGHTS, SMALL, lr=3e-3, uncoded=UNCODED, revival=REVIVAL, seed=0)
     optimizer = torch.optim.AdamW(module.parameters(), 3e-3, betas=(0.8, 0.99), weight_decay=0.0)
-    for cuts in islice(passes(Segments(waves, {"talk": 1.0}, 4, SMALL.segment * SMALL.hop, 0)), STEPS):
+    for cuts in islice(passes(CodecDataset(waves, {"talk": 1.0}, 4, SMALL.segment * SMALL.hop, 0)), STEPS):
         found = teacher(cuts)
         optimizer.zero_grad()
         torch.stack([WEIGHTS[name] * found[name] for name in WEIGHTS if name in found]).sum().backward()

@@ -10,7 +10,7 @@ import torch
 from doubles import RATE, SPECIALS, WORDS, BoxModule, Echo, EchoReader, Mind, Mouth, make_plan, sound, write_tokenizer
 from torch.utils.data._utils.pin_memory import pin_memory
 
-from omnikit.contracts.types import Message, Part, Sample
+from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.data.batch.codes import Codes
 from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.signals import signal
@@ -26,13 +26,13 @@ def plan(tmp_path: Path) -> Plan:
     return make_plan(write_tokenizer(tmp_path))
 
 
-def asked(*parts: Part, answer: str = "two", speech: Part | None = None) -> Sample:
-    answers = (Part("text", text=answer), *([speech] if speech else []))
+def asked(*parts: ContentPart, answer: str = "two", speech: ContentPart | None = None) -> Sample:
+    answers = (ContentPart("text", text=answer), *([speech] if speech else []))
     return Sample("r1", (Message("user", parts), Message("assistant", answers)))
 
 
-def audio(text: str | None = "two", **options: object) -> Part:
-    return Part("audio", **{"text": text, "audio": sound("two"), "sample_rate": RATE, **options})
+def audio(text: str | None = "two", **options: object) -> ContentPart:
+    return ContentPart("audio", **{"text": text, "audio": sound("two"), "sample_rate": RATE, **options})
 
 
 def ids(words: str) -> list[int]:
@@ -40,7 +40,7 @@ def ids(words: str) -> list[int]:
 
 
 def test_tokens_slots_and_answers_stand_where_the_template_puts_them(plan: Plan) -> None:
-    batch = Collator(plan, ["text"])([asked(Part("text", text="one"), audio(), Part("text", text="six"))])
+    batch = Collator(plan, ["text"])([asked(ContentPart("text", text="one"), audio(), ContentPart("text", text="six"))])
     assert batch.tokens.tolist() == [[*ids("<bos> <user> one"), 0, *ids("six <bot> two <end>")]]
     assert (batch.slots["audio"].tolist(), batch.counts["audio"]) == ([3], [1])
     assert batch.answers.tolist() == [[6, 7]]
@@ -48,7 +48,7 @@ def test_tokens_slots_and_answers_stand_where_the_template_puts_them(plan: Plan)
 
 
 def test_slots_of_later_rows_count_from_their_row(plan: Plan) -> None:
-    batch = Collator(plan, ["text"])([asked(Part("text", text="one two three")), asked(audio())])
+    batch = Collator(plan, ["text"])([asked(ContentPart("text", text="one two three")), asked(audio())])
     length = batch.tokens.shape[1]
     assert batch.rows["audio"] == [1]
     assert batch.slots["audio"].tolist() == [length + 2]
@@ -72,7 +72,8 @@ def test_audio_in_which_nothing_is_said_has_an_empty_transcript(plan: Plan) -> N
 
 
 def test_transcripts_belong_to_signals_not_rows(plan: Plan) -> None:
-    batch = Collator(plan, ["transcript"])([asked(audio(), audio("one")), asked(Part("text", text="one")), asked(audio())])
+    batch = Collator(plan, ["transcript"])([asked(audio(), audio("one")), asked(ContentPart("text", text="one")),
+                                            asked(audio())])
     assert batch.targets["transcript"].ids.tolist() == [ids("two"), ids("one"), ids("two")]
 
 
@@ -117,12 +118,14 @@ def test_signal_pads_with_silence() -> None:
 BROKEN: dict[str, tuple[Callable[[], Sample], str]] = {
     "empty answer": (lambda: asked(audio(), answer=" "), "Row r1 has an empty answer"),
     "no answer": (lambda: Sample("r1", (Message("user", (audio(),)),)), "Row r1 has an empty answer"),
-    "overflow": (lambda: asked(Part("text", text="one " * 90)), "Row r1 has 95 positions, but the backbone's context is 64"),
-    "missing file": (lambda: asked(Part("audio", path="gone.wav")), "Row r1: gone.wav does not exist"),
-    "no data": (lambda: asked(Part("audio")), "Row r1 has a part of type audio with neither a path nor data"),
+    "overflow": (lambda: asked(ContentPart("text", text="one " * 90)),
+                 "Row r1 has 95 positions, but the backbone's context is 64"),
+    "missing file": (lambda: asked(ContentPart("audio", path="gone.wav")), "Row r1: gone.wav does not exist"),
+    "no data": (lambda: asked(ContentPart("audio")), "Row r1 has a part of type audio with neither a path nor data"),
     "silent file": (lambda: asked(audio(audio=np.zeros(0, np.float32))), "Row r1 has empty audio"),
     "too short": (lambda: asked(audio(audio=np.zeros(3, np.float32))), "Row r1: audio of 3 samples is too short"),
-    "other modality": (lambda: asked(Part("image", path="x.png")), "Row r1 holds image in a question, but the recipe has no"),
+    "other modality": (lambda: asked(ContentPart("image", path="x.png")),
+                       "Row r1 holds image in a question, but the recipe has no"),
     "no speech": (lambda: asked(audio()), "Row r1 has no speech in its answer, but branch speech learns from it"),
     "no transcript": (lambda: asked(audio(None), speech=audio(codes=(1,))), "Row r1 does not say what its audio says"),
 }
@@ -144,7 +147,7 @@ def test_audio_without_a_branch_is_refused(plan: Plan) -> None:
 def test_answer_that_comes_first_is_refused(plan: Plan) -> None:
     bare = replace(plan, template=replace(plan.template, bos="", assistant=""), backbone=Mind(plan.tokenizer or ""))
     with pytest.raises(DataError, match="Row r1 begins with its answer"):
-        Collator(bare, ["text"])([Sample("r1", (Message("assistant", (Part("text", text="two"),)),))])
+        Collator(bare, ["text"])([Sample("r1", (Message("assistant", (ContentPart("text", text="two"),)),))])
 
 
 def test_each_branch_encodes_with_its_own_codec(plan: Plan) -> None:

@@ -8,7 +8,7 @@ import pytest
 from doubles import Echo, EchoReader, make_plan, write_tokenizer
 
 from omnikit.contracts.protocols import Reader
-from omnikit.contracts.types import Message, Part, Sample
+from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.data.batch.labels import check_supervised
 from omnikit.errors import DataError
 from omnikit.plan.plan import Plan
@@ -34,12 +34,12 @@ class Rows:
         return self.samples[index]
 
 
-def row(question: Part, *answer: Part) -> Sample:
+def row(question: ContentPart, *answer: ContentPart) -> Sample:
     return Sample("r", (Message("user", (question,)), Message("assistant", answer)))
 
 
-TEXT, SAID = Part("text", text="one"), Part("audio", text="one", path="a.wav")
-WRITTEN, SPOKEN, WORDLESS = row(TEXT, TEXT), row(SAID, TEXT, SAID), row(replace(SAID, text=" "), Part("text", text=" "))
+TEXT, SAID = ContentPart("text", text="one"), ContentPart("audio", text="one", path="a.wav")
+WRITTEN, SPOKEN, WORDLESS = row(TEXT, TEXT), row(SAID, TEXT, SAID), row(replace(SAID, text=" "), ContentPart("text", text=" "))
 
 
 def refused(plan: Plan, wanted: list[str], **readers: Reader) -> str:

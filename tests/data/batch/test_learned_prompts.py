@@ -8,7 +8,7 @@ from doubles import make_plan, write_tokenizer
 from omnikit_basics.prompts import Prompt, PromptEmbeddings
 from seeing import asks, heard
 
-from omnikit.contracts.types import Part
+from omnikit.contracts.types import ContentPart
 from omnikit.data.batch.collate import Collator
 from omnikit.model import OmniModel, Taps
 from omnikit.plan.plan import InputBranch, Plan
@@ -22,7 +22,8 @@ def with_prompts(folder: Path) -> Plan:
 
 def test_prompts_stand_where_the_row_has_them(tmp_path: Path) -> None:
     plan = with_prompts(tmp_path)
-    rows = [asks(Part("prompt"), heard("two")), asks(heard("two")), asks(Part("text", text="one"), Part("prompt"))]
+    rows = [asks(ContentPart("prompt"), heard("two")), asks(heard("two")),
+            asks(ContentPart("text", text="one"), ContentPart("prompt"))]
     batch = Collator(plan, ["text", "transcript"])(rows)
     assert (batch.counts["task"], batch.rows["task"]) == ([3, 3], [0, 2])
     taps = Taps(OmniModel(plan), batch)

@@ -10,7 +10,7 @@ import soundfile
 import torch
 from small import write_recipe
 
-from omnikit.contracts.types import Message, Part, Sample
+from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.lengths import Lengths
 from omnikit.data.batch.packing import PackedCollator, PackedSamples, PackingSampler, first_fit
@@ -33,7 +33,7 @@ class Numbered:
         return len(self.sizes)
 
     def __getitem__(self, index: int) -> Sample:
-        video = (Part("video"),) if self.filmed and index % self.filmed == 0 else ()
+        video = (ContentPart("video"),) if self.filmed and index % self.filmed == 0 else ()
         return Sample(str(self.sizes[index]), (Message("user", video),))
 
 
@@ -119,9 +119,10 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 def sample(number: int, seconds: float = 0.0) -> Sample:
     wave = np.random.default_rng(number).normal(0, 0.1, int(16000 * seconds)).astype(np.float32)
-    asked = (Part("text", text="what is it " * (1 + number % 3)), *((Part("audio", audio=wave, text="it"),) if seconds else ()))
-    said = Part("text", text="it is so " * (1 + number % 4))
-    answer = Message("assistant", (said, Part("audio", codes=(4, 5, 6 + number))))
+    asked = (ContentPart("text", text="what is it " * (1 + number % 3)),
+             *((ContentPart("audio", audio=wave, text="it"),) if seconds else ()))
+    said = ContentPart("text", text="it is so " * (1 + number % 4))
+    answer = Message("assistant", (said, ContentPart("audio", codes=(4, 5, 6 + number))))
     return Sample(f"row{number}", (Message("user", asked), answer))
 
 
@@ -166,15 +167,15 @@ def test_lengths_are_the_collators(plan: Plan, tmp_path: Path, rate: int) -> Non
     collate = Collator(plan, ["text"])
     for frames in (rate // 3, rate // 3 + 1, rate + 7):
         soundfile.write(tmp_path / "a.wav", np.full(frames, 0.1, np.float32), rate)
-        asked = Message("user", (Part("text", text="what"), Part("audio", path=str(tmp_path / "a.wav"))))
-        one = Sample("a", (asked, Message("assistant", (Part("text", text="that"),))))
+        asked = Message("user", (ContentPart("text", text="what"), ContentPart("audio", path=str(tmp_path / "a.wav"))))
+        one = Sample("a", (asked, Message("assistant", (ContentPart("text", text="that"),))))
         assert Lengths(collate)(one) == len(collate.row(one).tokens)
 
 
 def test_a_row_that_cannot_be_measured_is_named(plan: Plan) -> None:
     assert plan.template is not None
     stated = replace(plan, template=replace(plan.template, states={"audio": "+"}))
-    noise = Sample("r7", (Message("user", (Part("text", text="what"),)), Message("assistant", (), "noise")))
+    noise = Sample("r7", (Message("user", (ContentPart("text", text="what"),)), Message("assistant", (), "noise")))
     with pytest.raises(DataError, match="Row r7: An answer has the state 'noise', but the template knows audio"):
         Lengths(Collator(stated, ["text"]))(noise)
 

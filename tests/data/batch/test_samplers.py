@@ -8,7 +8,7 @@ import pytest
 from doubles import Echo, EchoReader
 from seeing import SPEC, asks, image
 
-from omnikit.contracts.types import Part
+from omnikit.contracts.types import ContentPart
 from omnikit.data.batch.samplers import CHARACTERS_PER_SECOND, SECONDS_PER_TILE, LengthBucketSampler, MixtureDataset, Pick
 from omnikit.errors import DataError
 
@@ -69,10 +69,11 @@ def test_ranks_share_a_pass_without_overlap() -> None:
 
 
 @pytest.mark.parametrize(("part", "tiles"), [
-    (Part("image", pixels=image(8, 8)), 1), (Part("image", pixels=image(16, 8)), 3),
-    (Part("video", pixels=np.zeros((9, 8, 8, 3), dtype=np.uint8), frame_rate=3.0), 3), (Part("image", path="no.png"), 0),
+    (ContentPart("image", pixels=image(8, 8)), 1), (ContentPart("image", pixels=image(16, 8)), 3),
+    (ContentPart("video", pixels=np.zeros((9, 8, 8, 3), dtype=np.uint8), frame_rate=3.0), 3),
+    (ContentPart("image", path="no.png"), 0),
 ], ids=["image", "wide image", "video", "missing"])
-def test_pictures_and_films_count_by_their_tiles(part: Part, tiles: int) -> None:
+def test_pictures_and_films_count_by_their_tiles(part: ContentPart, tiles: int) -> None:
     mixture = MixtureDataset({"a": [asks(part, answer="two")]}, SPEC)
     assert mixture.size(("a", 0)) == pytest.approx(SECONDS_PER_TILE * tiles + len("two") / CHARACTERS_PER_SECOND)
 

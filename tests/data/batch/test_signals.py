@@ -10,7 +10,7 @@ from seeing import SPEC, asks, heard, make_seer
 from seeing import image as pixels_of
 
 from omnikit.contracts.specs import ImageSpec
-from omnikit.contracts.types import Part
+from omnikit.contracts.types import ContentPart
 from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.signals import seen, seen_count
 from omnikit.data.media.image import coloured, save_image, tiles
@@ -19,7 +19,7 @@ from omnikit.errors import DataError
 from omnikit.model import OmniModel, Taps, pooled
 from omnikit.plan.plan import Plan
 
-WORD = Part("text", text="one")
+WORD = ContentPart("text", text="one")
 
 
 @pytest.fixture
@@ -27,12 +27,12 @@ def plan(tmp_path: Path) -> Plan:
     return make_seer(write_tokenizer(tmp_path))
 
 
-def image(width: int = 8, height: int = 8, seed: int = 0) -> Part:
-    return Part("image", pixels=pixels_of(width, height, seed))
+def image(width: int = 8, height: int = 8, seed: int = 0) -> ContentPart:
+    return ContentPart("image", pixels=pixels_of(width, height, seed))
 
 
-def video(frames: int, rate: float = 1.0) -> Part:
-    return Part("video", pixels=np.stack([pixels_of(seed=index) for index in range(frames)]), frame_rate=rate)
+def video(frames: int, rate: float = 1.0) -> ContentPart:
+    return ContentPart("video", pixels=np.stack([pixels_of(seed=index) for index in range(frames)]), frame_rate=rate)
 
 
 def test_rows_with_and_without_media_share_a_batch(plan: Plan) -> None:
@@ -90,25 +90,27 @@ def test_a_count_that_no_pooling_gives_is_refused(plan: Plan) -> None:
 
 
 @pytest.mark.parametrize("part", [image(16, 8), image(8, 24), video(1), video(3), video(9)], ids=lambda part: part.type)
-def test_headers_tell_the_counts(part: Part, tmp_path: Path) -> None:
+def test_headers_tell_the_counts(part: ContentPart, tmp_path: Path) -> None:
     path = tmp_path / ("a.png" if part.type == "image" else "a.mp4")
     if part.type == "image":
         save_image(path, part.pixels)
     else:
         save_video(path, part.pixels, part.frame_rate)
-    assert seen_count(part, SPEC) == seen_count(Part(part.type, path=str(path)), SPEC) == len(seen(part, SPEC))
+    assert seen_count(part, SPEC) == seen_count(ContentPart(part.type, path=str(path)), SPEC) == len(seen(part, SPEC))
 
 
 @pytest.mark.parametrize(("part", "text"), [
-    (Part("image", path="no.png"), r"Row r: no.png does not exist, but an image should be there"),
-    (Part("video", path="no.mp4"), r"Row r: no.mp4 does not exist, but a video should be there"),
-    (Part("image"), r"Row r: a part of type image has neither a path nor data; give it one"),
-    (Part("video"), r"Row r: a part of type video has neither a path nor data; give it one"),
-    (Part("image", pixels=image()[..., :1]), r"pixels of shape \[8, 8, 1\] and type uint8, but must be \[height, width, 3\]"),
-    (Part("video", pixels=image()), r"pixels of shape \[8, 8, 3\] and type uint8, but must be \[frames, height, width, 3\]"),
-    (Part("image", pixels=image(0)), r"pixels of shape \[8, 0, 3\]"),
+    (ContentPart("image", path="no.png"), r"Row r: no.png does not exist, but an image should be there"),
+    (ContentPart("video", path="no.mp4"), r"Row r: no.mp4 does not exist, but a video should be there"),
+    (ContentPart("image"), r"Row r: a part of type image has neither a path nor data; give it one"),
+    (ContentPart("video"), r"Row r: a part of type video has neither a path nor data; give it one"),
+    (ContentPart("image", pixels=pixels_of()[..., :1]),
+     r"pixels of shape \[8, 8, 1\] and type uint8, but must be \[height, width, 3\]"),
+    (ContentPart("video", pixels=pixels_of()),
+     r"pixels of shape \[8, 8, 3\] and type uint8, but must be \[frames, height, width, 3\]"),
+    (ContentPart("image", pixels=pixels_of(0)), r"pixels of shape \[8, 0, 3\]"),
 ], ids=["no image", "no video", "empty image", "empty video", "grey", "image as video", "no width"])
-def test_what_cannot_be_seen_names_its_row(plan: Plan, part: Part, text: str) -> None:
+def test_what_cannot_be_seen_names_its_row(plan: Plan, part: ContentPart, text: str) -> None:
     with pytest.raises(DataError, match=text):
         Collator(plan, ["text"])([asks(part)])
 

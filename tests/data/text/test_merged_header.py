@@ -10,7 +10,7 @@ from families import CUTTING, MERGING, SPECIALS, write
 from tokenizers import Tokenizer as Fast
 
 from omnikit.contracts.specs import Template
-from omnikit.contracts.types import Message, Part, Sample
+from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.data.batch.collate import Collator
 from omnikit.data.text.templates import prompt, render
 from omnikit.data.text.tokenise import TokenRun, encode
@@ -21,7 +21,7 @@ from omnikit.recipe.presets import read_mapping
 from omnikit.recipe.schema import construct
 from omnikit.registry import preset
 
-AUDIO = Part("audio", path="q.wav")
+AUDIO = ContentPart("audio", path="q.wav")
 TEMPLATES = ("llama_omni", "llama_omni_one_bos", "llama_omni_two_bos", "qwen2p5_vita", "nemo", "mixtral_two")
 ANSWERS = ("Hello there", "Me too", "7 of them")
 PLAIN = Template("", "[{content}]", "<{content}>", "=", "$", (), pieces=True)
@@ -35,8 +35,8 @@ def template_of(name: str) -> Template:
 
 
 def turns(*answers: str, spoken: bool = True) -> list[Message]:
-    asked = Message("user", (AUDIO,) if spoken else (Part("text", text="Who is it?"),))
-    return [message for answer in answers for message in (asked, Message("assistant", (Part("text", text=answer),)))]
+    asked = Message("user", (AUDIO,) if spoken else (ContentPart("text", text="Who is it?"),))
+    return [message for answer in answers for message in (asked, Message("assistant", (ContentPart("text", text=answer),)))]
 
 
 def mismatches(messages: list[Message], template: Template, path: str) -> list[str]:

@@ -7,32 +7,33 @@ import pytest
 from doubles import TEMPLATE
 
 from omnikit.contracts.specs import Template
-from omnikit.contracts.types import Message, Part
-from omnikit.data.text.templates import Segment, prompt, render, said
+from omnikit.contracts.types import ContentPart, Message
+from omnikit.data.text.templates import TextSegment, prompt, render, said
 from omnikit.errors import DataError
 from omnikit.recipe.presets import read_mapping
 from omnikit.recipe.schema import construct
 from omnikit.registry import preset
 
-AUDIO = Part("audio", path="q.wav")
+AUDIO = ContentPart("audio", path="q.wav")
 LLAMA = Template("<B>", "<S>{content}</S>", "<U>{content}</U>", "<A>", "</A>", (), default_system="Be kind.")
 
 
-def user(*parts: Part) -> Message:
+def user(*parts: ContentPart) -> Message:
     return Message("user", parts)
 
 
-def text(words: str) -> Part:
-    return Part("text", text=words)
+def text(words: str) -> ContentPart:
+    return ContentPart("text", text=words)
 
 
 def bot(words: str) -> Message:
-    return Message("assistant", (text(words), Part("audio", path="a.wav")))
+    return Message("assistant", (text(words), ContentPart("audio", path="a.wav")))
 
 
 def test_render_splits_at_media_and_supervises_answer_and_end() -> None:
     assert render([user(AUDIO, text("Now answer.")), bot("Yes.")], LLAMA) == [
-        Segment("<B><S>Be kind.</S><U>"), Segment(media=AUDIO), Segment("Now answer.</U><A>"), Segment("Yes.</A>", True)]
+        TextSegment("<B><S>Be kind.</S><U>"), TextSegment(media=AUDIO), TextSegment("Now answer.</U><A>"),
+        TextSegment("Yes.</A>", True)]
 
 
 def test_own_system_prompt_replaces_the_default() -> None:
@@ -67,7 +68,7 @@ SPOKEN = replace(LLAMA, behind_audio="\n", instruction="Answer.", strip=True)
     ((AUDIO, text(" ")), "\n Answer.</U><A>"),
     ((text(" Hear: "), AUDIO), "</U><A>"),
 ], ids=["alone", "with text", "with space", "behind text"])
-def test_what_stands_behind_audio(parts: tuple[Part, ...], behind: str) -> None:
+def test_what_stands_behind_audio(parts: tuple[ContentPart, ...], behind: str) -> None:
     segments = render([user(*parts), bot("x")], SPOKEN)
     place = next(index for index, segment in enumerate(segments) if segment.media)
     assert segments[place + 1].text == behind
@@ -82,7 +83,7 @@ def test_an_empty_system_prompt_leaves_its_block_out() -> None:
     assert render([Message("system", (text(""),)), user(text("Hi")), bot("Hi")], LLAMA)[0].text == "<B><U>Hi</U><A>"
 
 
-IMAGE, VIDEO = Part("image", path="p.png"), Part("video", path="v.mp4")
+IMAGE, VIDEO = ContentPart("image", path="p.png"), ContentPart("video", path="v.mp4")
 STATES = replace(LLAMA, states={"audio": "1", "noise": "2", "text": "3"}, systems={"text": "T", "image": "I", "video": "V"})
 
 
@@ -119,7 +120,7 @@ def test_bare_text_has_no_states_without_media() -> None:
 
 @pytest.mark.parametrize(("parts", "system"), [((text("x"),), "T"), ((AUDIO,), "T"), ((IMAGE, AUDIO), "I"),
                                                ((VIDEO, text("x")), "V"), ((VIDEO, IMAGE), "I")])
-def test_system_prompt_by_what_is_shown(parts: tuple[Part, ...], system: str) -> None:
+def test_system_prompt_by_what_is_shown(parts: tuple[ContentPart, ...], system: str) -> None:
     assert render([user(*parts), bot("x")], STATES)[0].text.startswith(f"<B><S>{system}</S>")
 
 
@@ -142,7 +143,7 @@ def test_system_of_the_row_replaces_every_system() -> None:
     ((text("Pick:\n\nA"), AUDIO), "Pick:\n\nA[audio]"),
 ], ids=["image first", "two newlines", "image last", "image and audio", "audio last", "two images", "two last",
         "inside", "audio alone", "paragraphs under an image", "paragraphs with audio"])
-def test_tidy_question(parts: tuple[Part, ...], written: str) -> None:
+def test_tidy_question(parts: tuple[ContentPart, ...], written: str) -> None:
     template = replace(LLAMA, default_system="", tidy=True, behind_image="\n", behind_video="\n")
     segments = render([user(*parts), bot("x")], template)
     found = "".join(f"[{segment.media.type}]" if segment.media else segment.text for segment in segments)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from omnikit.contracts.specs import Template
-from omnikit.contracts.types import Message, Part
+from omnikit.contracts.types import ContentPart, Message
 from omnikit.data.text.templates import prompt, render
 from omnikit.data.text.tokenise import TokenRun, encode
 from omnikit.data.text.tokenizer import Tokenizer
@@ -14,7 +14,7 @@ from omnikit.recipe.presets import read_mapping
 from omnikit.recipe.schema import construct
 from omnikit.registry import preset
 
-AUDIO = Part("audio", path="q.wav")
+AUDIO = ContentPart("audio", path="q.wav")
 TEMPLATE = Template("^", "[{content}]", "<{content}>", "=", "$", (), pieces=True)
 
 
@@ -35,8 +35,8 @@ class Letters:
 
 
 def question(answer: str) -> list[Message]:
-    return [Message("user", (Part("text", text="h"), AUDIO, Part("text", text="w"), AUDIO)),
-            Message("assistant", (Part("text", text=answer),))]
+    return [Message("user", (ContentPart("text", text="h"), AUDIO, ContentPart("text", text="w"), AUDIO)),
+            Message("assistant", (ContentPart("text", text=answer),))]
 
 
 def pieces(template: Template, answer: str = "y", adds: bool = False) -> list[TokenRun]:

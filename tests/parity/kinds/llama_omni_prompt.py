@@ -9,8 +9,8 @@ from typing import Any
 from parity.case import Case, ReplayError
 
 from omnikit.contracts.specs import Template
-from omnikit.contracts.types import Message, Part
-from omnikit.data.text.templates import Segment, prompt, render
+from omnikit.contracts.types import ContentPart, Message
+from omnikit.data.text.templates import TextSegment, prompt, render
 from omnikit.data.text.tokenise import encode
 from omnikit.data.text.tokenizer import load
 from omnikit.recipe.presets import read_mapping
@@ -68,16 +68,16 @@ def message(turn: str | dict[str, str], number: int, template: Template) -> Mess
     """Give a turn as a message; turns without a role take it in turns. What the template puts behind audio is taken out."""
     role = ("user", "assistant")[number % 2] if isinstance(turn, str) else ROLES[turn["from"]]
     first, *others = words(turn).split(MARK)
-    parts = [Part("text", text=first)] if first else []
+    parts = [ContentPart("text", text=first)] if first else []
     for behind in others:
         text = behind.removeprefix(template.behind_audio)
-        parts += [Part("audio"), *([Part("text", text=text)] if text else [])]
+        parts += [ContentPart("audio"), *([ContentPart("text", text=text)] if text else [])]
     said = "".join(part.text or "" for part in parts).strip()
     asks = role == "user" and others and said and said == template.instruction
     return Message(role, tuple(part for part in parts if part.type != "text") if asks else tuple(parts))
 
 
-def written(segments: list[Segment]) -> str:
+def written(segments: list[TextSegment]) -> str:
     return "".join(MARK if segment.media else segment.text for segment in segments)
 
 

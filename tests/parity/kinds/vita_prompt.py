@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from omnikit.contracts.specs import Template
-from omnikit.contracts.types import Batch, Message, Part, Sample
+from omnikit.contracts.types import Batch, ContentPart, Message, Sample
 from omnikit.data.batch.collate import Collator
-from omnikit.data.text.templates import PADDING, Segment, labels, prompt, render
+from omnikit.data.text.templates import PADDING, TextSegment, labels, prompt, render
 from omnikit.data.text.tokenise import encode
 from omnikit.data.text.tokenizer import load
 from omnikit.model import OmniModel, Taps
@@ -76,7 +76,7 @@ def talk(case: Case, item: dict[str, Any], template: Template) -> Talk:
             if kind != "text":
                 counts.append({"image": lambda: next(tiles, 1), "video": lambda: given["image_token_num"],
                                "audio": lambda: 1}[kind]())
-            parts.append(medium(kind, counts[-1]) if kind != "text" else Part("text", text=text))
+            parts.append(medium(kind, counts[-1]) if kind != "text" else ContentPart("text", text=text))
         last = number == len(given["conversations"]) - 1
         messages.append(Message("user" if turn["from"] == "human" else "assistant", tuple(parts),
                                 "noise" if given.get("inserted_id") == number else None,
@@ -94,17 +94,17 @@ def question(item: dict[str, Any], template: Template) -> Talk:
         for run in filter(None, re.split("((?:<image>)+|<audio>)", text)):
             tiles = run.count("<image>") if run.startswith("<image>") else int(run == "<audio>")
             counts += [tiles] if tiles else []
-            parts.append(medium("audio" if run == "<audio>" else shown, tiles) if tiles else Part("text", text=run))
+            parts.append(medium("audio" if run == "<audio>" else shown, tiles) if tiles else ContentPart("text", text=run))
         messages.append(Message(("user", "assistant")[number % 2], tuple(parts), state))
     return Talk(Sample("question", tuple(messages)), tuple(counts))
 
 
-def medium(kind: str, count: int) -> Part:
+def medium(kind: str, count: int) -> ContentPart:
     """Give an image that is cut into `count` tiles, a video of `count` frames, or a sound whose length is set later."""
     if kind == "audio":
-        return Part("audio")
+        return ContentPart("audio")
     shape = (SIDE, SIDE * count, 3) if kind == "image" else (count, SIDE, SIDE, 3)
-    return Part(kind, pixels=np.zeros(shape, np.uint8), frame_rate=1.0)
+    return ContentPart(kind, pixels=np.zeros(shape, np.uint8), frame_rate=1.0)
 
 
 # ---- text and ids ----
@@ -139,13 +139,13 @@ def ask(case: Case, where: str, item: dict[str, Any], template: Template) -> Non
         case.equal(f"{where}.{key}", encoded(case, segments, template, given)[0], item[key])
 
 
-def written(segments: Sequence[Segment], given: Talk) -> str:
+def written(segments: Sequence[TextSegment], given: Talk) -> str:
     counts = iter(given.counts)
     return "".join(("<audio>" if segment.media.type == "audio" else "<image>") * next(counts) if segment.media
                    else segment.text for segment in segments)
 
 
-def encoded(case: Case, segments: Sequence[Segment], template: Template, given: Talk) -> tuple[list[int], list[int]]:
+def encoded(case: Case, segments: Sequence[TextSegment], template: Template, given: Talk) -> tuple[list[int], list[int]]:
     """Give ids with the original's placeholders, and its labels."""
     ids, learnt, counts, ignored = list[int](), list[int](), iter(given.counts), case.config["ignore_index"]
     for piece in encode(segments, template, load(str(case.folder / "tokenizer.json"))):
