@@ -72,7 +72,7 @@ def test_codec_that_was_not_trained_is_refused(trained: Trained, monkeypatch: py
 
 def test_nothing_to_hear_or_nobody_who_hears_is_refused(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = trained.plans["model"]
-    with pytest.raises(PlanError, match=r"doubles/tiny names no evaluate\.ASR model, so nobody can hear its codec"):
+    with pytest.raises(PlanError, match=r"doubles/tiny names no evaluate\.asr, so nobody can hear its codec"):
         trained.heard(monkeypatch, asr=None)
     silent = replace(plan, recipe=replace(plan.recipe, evaluate=Evaluate({})))
     with pytest.raises(PlanError, match=r"No dataset under evaluate\.data of doubles/tiny has spoken answers with their text"):

@@ -244,7 +244,7 @@ def test_stage_labels_at_the_rate_of_the_units(tokenizer: str, tmp_path: Path, m
 
     plan = voiced(tokenizer, {"stft": 1.0, "duration": 1.0})
     speech = replace(plan.outputs["speech"], codec=Speaker(sample_rate=2 * RATE))
-    monkeypatch.setattr("omnikit.training.stage.label", refuse)
+    monkeypatch.setattr("omnikit.training.fit.label", refuse)
     with pytest.raises(RunError, match=f"labelled at {RATE}$"):
         run_stages(replace(plan, outputs={**plan.outputs, "speech": speech}), tmp_path, "")
 

@@ -23,6 +23,7 @@ from omnikit.plan.plan import Plan, make
 from omnikit.recipe.recipe import Generate
 from omnikit.store.hashes import hashes
 from omnikit.store.runs import WEIGHTS
+from omnikit.training import fit
 from omnikit.training import stage as staging
 
 HEAD = ("/speech/head: ctc_units_tiny_random", "/speech/head: nar_ar_tiny_random\n  - /speech/normaliser: vita_text")
@@ -124,7 +125,7 @@ def test_the_head_alone_says_a_text_and_its_vectors_can_be_shuffled(trained: tup
 def test_speech_without_words_is_named(tmp_path: Path) -> None:
     plan = planned(tmp_path)
     samples = [plan.readers["rows"].build()[0]]
-    collate = staging.collator(plan, plan.stages["speak"], OmniModel(plan, ["speech.head"]))
+    collate = fit.collator(plan, plan.stages["speak"], OmniModel(plan, ["speech.head"]))
     said = samples[0].messages[-1].content[0]
     object.__setattr__(said, "text", "☞")
     with pytest.raises(DataError, match="Row r0 has speech in an answer without words, but branch speech learns to speak"):

@@ -37,7 +37,7 @@ class NoRuns:
 
     version, sample_rate = "1", 16000
 
-    def writer(self, run: str) -> TextGenerator:
+    def text_generator(self, run: str) -> TextGenerator:
         return Says()
 
     def units(self, run: str) -> Units:

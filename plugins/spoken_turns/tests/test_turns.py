@@ -32,7 +32,7 @@ class Runs:
 
     version = "1"
 
-    def writer(self, run: str) -> TextGenerator:
+    def text_generator(self, run: str) -> TextGenerator:
         return self
 
     def units(self, run: str) -> Units:

@@ -118,7 +118,7 @@ def test_prefix_layers_are_left_out_as_the_original_does(folder: Path) -> None:
     path = folder / "vita_tts_ckpt" / "decoder" / "final.pt"
     torch.save({**head_weights(), "layers_prefix.0.mlp.up_proj.weight": torch.zeros(24, 32)}, path)
     found = Vita(str(folder)).open()
-    assert [tensor.name for tensor in found.aside["speech.head"]] == ["layers_prefix.0.mlp.up_proj.weight"]
+    assert [tensor.name for tensor in found.ignored["speech.head"]] == ["layers_prefix.0.mlp.up_proj.weight"]
     assert same(read(Vita(str(folder)), "speech.head"), head_weights())
 
 
