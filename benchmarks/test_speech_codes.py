@@ -10,20 +10,20 @@ from dataclasses import replace
 
 import torch
 from omnikit_vita.nar_ar import NarAr
-from omnikit_vita.nar_ar_model import NarArHead, Text
+from omnikit_vita.nar_ar_model import NarArHead, TextEmbeddings
 from pytest_benchmark.fixture import BenchmarkFixture
 from transformers import DynamicCache, LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaRotaryEmbedding
 
 CODES, TEXT, ROUNDS = 40, 40, 3
-SIZES = NarAr(dim=896, layers=4, heads=14, ffn=4864, cardinality=1024, top_k=1, limit=CODES)
+SIZES = NarAr(dim=896, layers=4, heads=14, ffn=4864, cardinality=1024, top_k=1, max_codes=CODES)
 LEAST = 2.0  # times as many codes a second as the plain loop
 
 
 def test_codes_per_second_against_the_plain_loop(benchmark: BenchmarkFixture) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    head, text = NarArHead(SIZES, 1, 1024).eval(), Text(torch.randn(1, TEXT, SIZES.dim), torch.tensor([TEXT]))
+    head, text = NarArHead(SIZES, 1, 1024).eval(), TextEmbeddings(torch.randn(1, TEXT, SIZES.dim), torch.tensor([TEXT]))
     layers = transformers_own(head)
     times: dict[str, list[float]] = {"plain": [], "float32": [], "int8": []}
 
@@ -32,7 +32,7 @@ def test_codes_per_second_against_the_plain_loop(benchmark: BenchmarkFixture) ->
         if name == "plain":
             found = plain(head, layers, text)
         else:
-            head.config = replace(SIZES, speaks_in=name)
+            head.config = replace(SIZES, inference_dtype=name)
             found = ours(head, text)
         times[name].append(time.process_time() - start)
         return found

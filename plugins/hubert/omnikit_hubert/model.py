@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from omnikit.errors import DataError, RunError
+from omnikit.ops.kmeans import kmeans, nearest
 from omnikit_hubert import checkpoint
 from omnikit_hubert.config import HubertUnits
-from omnikit_hubert.kmeans import kmeans, nearest
 
 FEATURES_SHARE = 0.7  # of the progress; k-means takes the rest
 

@@ -5,18 +5,17 @@ Knows nothing of text, of the backbone or of waves. Source: LLaMA-Omni, arXiv:24
 
 from __future__ import annotations
 
-from math import pi
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from omnikit.contracts.types import Features, Targets
 from omnikit.errors import DataError
-from omnikit_llama_omni.cache import Past, Places, UnitState
+from omnikit.ops.kv_cache import CachePositions
+from omnikit.ops.llama_layer import LlamaLayer
+from omnikit.ops.rotary import llama3_scaled, rotary_angles, rotary_frequencies
 from omnikit_llama_omni.config import CTCUnits
-
-Turn = tuple[Tensor, Tensor]  # cosines and sines of the rotary angles, [..., T, head width / 2] each
+from omnikit_llama_omni.state import UnitState
 
 
 class CTCUnitHead(nn.Module):
@@ -27,7 +26,8 @@ class CTCUnitHead(nn.Module):
         self.config, self.blank = config, units
         self.input_proj = nn.Linear(source, config.dim)
         self.repeat_embed = nn.Embedding(config.factor, config.dim) if config.repeat_position else None
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.layers = nn.ModuleList(LlamaLayer(config.dim, config.heads, config.ffn, config.rms_eps)
+                                    for _ in range(config.layers))
         self.output_proj = nn.Linear(config.dim, units + 1)
         if self.repeat_embed is not None:
             nn.init.normal_(self.repeat_embed.weight, std=0.5)  # about the scale of what input_proj gives
@@ -48,9 +48,9 @@ class CTCUnitHead(nn.Module):
         x = self.input_proj(copied.to(self.input_proj.weight.dtype))  # [B, T, dim]
         if self.repeat_embed is not None:
             x = x + self.repeat_embed(place.clamp(max=self.config.factor - 1))
-        turn = turning(rotation(self.config, torch.arange(longest, device=x.device)), x.dtype)
+        angles = rotary_angles(torch.arange(longest, device=x.device), frequencies(self.config, x.device), x.dtype)
         for layer in self.layers:
-            x = layer(x, turn)
+            x = layer(x, angles, causal=True)
         logits: Tensor = self.output_proj(x)
         return logits
 
@@ -95,13 +95,13 @@ class CTCUnitHead(nn.Module):
         if not any(counts):
             return [[] for _ in counts], state
         x = self.input_proj(features.data.to(self.input_proj.weight.dtype))  # [B, M, dim]
-        places = Places(state.frames, max(counts), x)
+        new = CachePositions(state.frames, max(counts), x)
         x = x.repeat_interleave(self.config.factor, 1)[:, :max(counts)]  # [B, T, dim]
         if self.repeat_embed is not None:
-            x = x + self.repeat_embed(places.positions % self.config.factor)
-        turn = turning(rotation(self.config, places.positions)[:, None], x.dtype)  # [B, 1, T, head width / 2]
-        for layer, past in zip(self.layers, state.layers, strict=True):
-            x = layer(x, turn, past, places)
+            x = x + self.repeat_embed(new.positions % self.config.factor)
+        angles = rotary_angles(new.positions[:, None], frequencies(self.config, x.device), x.dtype)  # [B, 1, T, head width / 2]
+        for layer, cache in zip(self.layers, state.layers, strict=True):
+            x = layer(x, angles, new.mask, cache.at(new))
         best: list[list[int]] = self.output_proj(x).argmax(-1).tolist()  # [B, T]
         return state.advance(best, counts, self.blank), state
 
@@ -116,63 +116,6 @@ class CTCUnitHead(nn.Module):
             if reason:
                 raise DataError(f"Row {row} of the batch cannot be learnt: {reason}.")
             start += length
-
-
-class Layer(nn.Module):
-    """A LLaMA layer: norm, causal attention, norm, gated feed-forward."""
-
-    def __init__(self, config: CTCUnits) -> None:
-        super().__init__()
-        self.input_layernorm = nn.RMSNorm(config.dim, config.rms_eps)
-        self.self_attn = Attention(config)
-        self.post_attention_layernorm = nn.RMSNorm(config.dim, config.rms_eps)
-        self.mlp = FeedForward(config)
-
-    def forward(self, x: Tensor, turn: Turn, past: Past | None = None, places: Places | None = None) -> Tensor:
-        """x [B, T, D] to [B, T, D]; with `past`, of frames that go on behind it."""
-        x = x + self.self_attn(self.input_layernorm(x), turn, past, places)
-        result: Tensor = x + self.mlp(self.post_attention_layernorm(x))
-        return result
-
-
-class Attention(nn.Module):
-    """Causal attention with rotary positions and no biases."""
-
-    def __init__(self, config: CTCUnits) -> None:
-        super().__init__()
-        self.heads = config.heads
-        self.q_proj = nn.Linear(config.dim, config.dim, bias=False)
-        self.k_proj = nn.Linear(config.dim, config.dim, bias=False)
-        self.v_proj = nn.Linear(config.dim, config.dim, bias=False)
-        self.o_proj = nn.Linear(config.dim, config.dim, bias=False)
-
-    def forward(self, x: Tensor, turn: Turn, past: Past | None = None, places: Places | None = None) -> Tensor:
-        """x [B, T, D] to [B, T, D]; a frame sees itself and what is before it."""
-        q, k, v = (proj(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, H, T, D / H]
-                   for proj in (self.q_proj, self.k_proj, self.v_proj))
-        q, k = rotate(q, turn), rotate(k, turn)
-        if past is None or places is None:
-            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        else:
-            k, v = past.extend(k, v, places)
-            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=places.mask)
-        result: Tensor = self.o_proj(mixed.transpose(1, 2).flatten(2))
-        return result
-
-
-class FeedForward(nn.Module):
-    """Gated feed-forward layer with SiLU."""
-
-    def __init__(self, config: CTCUnits) -> None:
-        super().__init__()
-        self.gate_proj = nn.Linear(config.dim, config.ffn, bias=False)
-        self.up_proj = nn.Linear(config.dim, config.ffn, bias=False)
-        self.down_proj = nn.Linear(config.ffn, config.dim, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x [..., D] to [..., D]."""
-        result: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
-        return result
 
 
 def upsample(states: Tensor, lengths: Tensor, frames: Tensor, longest: int) -> tuple[Tensor, Tensor]:
@@ -199,25 +142,9 @@ def collapse(frames: Tensor, blank: int) -> list[int]:
     return ids
 
 
-def rotation(config: CTCUnits, frames: Tensor) -> Tensor:
-    """Give the rotary angles [..., head width / 2] of frames by number [...], with llama3 scaling if configured."""
-    width = config.dim // config.heads
-    exponents = torch.arange(0, width, 2, dtype=torch.float32, device=frames.device) / width
-    frequencies = config.rope_theta ** -exponents  # radians per frame
-    if config.rope_factor is not None:
-        turns = config.rope_original * frequencies / (2 * pi)  # full turns within the original context
-        keep = ((turns - config.rope_low) / (config.rope_high - config.rope_low)).clamp(0, 1)
-        frequencies = frequencies * (keep + (1 - keep) / config.rope_factor)
-    return frames[..., None].float() * frequencies
-
-
-def turning(angles: Tensor, dtype: torch.dtype) -> Turn:
-    """Give what `rotate` needs of angles, once for all layers."""
-    return angles.cos().to(dtype), angles.sin().to(dtype)
-
-
-def rotate(x: Tensor, turn: Turn) -> Tensor:
-    """Turn x [B, H, T, D] by [..., T, D / 2] angles; a pair is an element of the first half and one of the second."""
-    cos, sin = turn
-    a, b = x.chunk(2, -1)
-    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
+def frequencies(config: CTCUnits, device: torch.device) -> Tensor:
+    """Give the rotary frequencies [head width / 2], with llama3 scaling if configured."""
+    found = rotary_frequencies(config.dim // config.heads, config.rope_theta, device)
+    if config.rope_factor is None:
+        return found
+    return llama3_scaled(found, config.rope_factor, config.rope_low, config.rope_high, config.rope_original)

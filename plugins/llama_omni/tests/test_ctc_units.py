@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 from omnikit_llama_omni.config import CTCUnits
-from omnikit_llama_omni.model import CTCUnitHead, collapse, rotation, upsample
+from omnikit_llama_omni.model import CTCUnitHead, collapse, frequencies, upsample
 
 from omnikit.contracts.configs import HeadConfig
 from omnikit.contracts.specs import CodecSpec, FeatureSpec
@@ -53,10 +53,10 @@ def test_public_size_has_the_papers_number_of_parameters() -> None:
 
 
 def test_public_size_scales_its_frequencies_as_llama_3_1() -> None:
-    angles = rotation(preset("ctc_units_425m"), torch.arange(2))[1]  # one frame: the frequencies
+    found = frequencies(preset("ctc_units_425m"), torch.device("cpu"))
     plain = 500000.0 ** -(torch.arange(0, 128, 2) / 128)
-    torch.testing.assert_close(angles[:20], plain[:20])  # short waves stay
-    torch.testing.assert_close(angles[-10:], plain[-10:] / 8)  # long waves are slowed by the factor
+    torch.testing.assert_close(found[:20], plain[:20])  # short waves stay
+    torch.testing.assert_close(found[-10:], plain[-10:] / 8)  # long waves are slowed by the factor
 
 
 def test_config_keeps_the_contract_of_a_head() -> None:

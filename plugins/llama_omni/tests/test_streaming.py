@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import pytest
 import torch
-from omnikit_llama_omni.cache import FIRST, UnitState
 from omnikit_llama_omni.config import CTCUnits, UnitHiFiGAN
 from omnikit_llama_omni.model import CTCUnitHead
+from omnikit_llama_omni.state import UnitState
 from omnikit_llama_omni.streaming import VocoderState, duration_reach, reach
 from omnikit_llama_omni.vocoder import UnitVocoder
 from torch import Tensor
@@ -16,6 +16,7 @@ from torch import Tensor
 from omnikit.contracts.streaming import StreamingCodec, StreamingHead
 from omnikit.contracts.types import Features
 from omnikit.errors import DataError
+from omnikit.ops.kv_cache import FIRST
 
 COUNTS = (23, 9, 30)
 PLAIN = CTCUnits(dim=32, layers=2, heads=2, ffn=48, factor=25)
@@ -85,13 +86,13 @@ def test_rows_may_go_on_at_random(config: CTCUnits, seed: int) -> None:
     assert streamed(module, given, [at_random(count, draw) for count in COUNTS]) == module.decode(given)
 
 
-def test_cached_frames_see_what_a_whole_pass_sees() -> None:
+def test_cached_frames_attend_to_what_a_whole_pass_attends_to() -> None:
     module, given = head(PLAIN), states()
-    heard: list[Tensor] = []
-    module.output_proj.register_forward_hook(lambda *call: heard.append(call[2]))
+    logits: list[Tensor] = []
+    module.output_proj.register_forward_hook(lambda *call: logits.append(call[2]))
     module.decode(Features(given.data[:1, :COUNTS[0]], given.lengths[:1]))
     streamed(module, Features(given.data[:1], given.lengths[:1]), [[1] * COUNTS[0]])
-    torch.testing.assert_close(torch.cat(heard[1:], 1), heard[0], atol=2e-4, rtol=1e-4)  # float32, sums in another order
+    torch.testing.assert_close(torch.cat(logits[1:], 1), logits[0], atol=2e-4, rtol=1e-4)  # float32, sums in another order
 
 
 def test_one_head_serves_conversations_that_take_turns() -> None:
@@ -193,7 +194,7 @@ def test_state_is_as_new_after_the_last_units() -> None:
 
 
 @pytest.mark.parametrize("name", VOCODERS)
-def test_reach_is_how_far_a_frame_is_heard(name: str) -> None:
+def test_reach_is_how_far_a_frame_changes_samples(name: str) -> None:
     module, hop = vocoder(name).double(), len(vocoder(name).generate(torch.tensor([0])))
     frames = 60
     table = module.dict(torch.zeros(frames, dtype=torch.long)).detach().requires_grad_()
@@ -201,8 +202,8 @@ def test_reach_is_how_far_a_frame_is_heard(name: str) -> None:
     middle = wave[30 * hop:31 * hop]
     grads = torch.stack([torch.autograd.grad(sample, table, retain_graph=True)[0].abs().sum(1) for sample in
                          (middle[0], middle[-1])]).sum(0)
-    heard = torch.nonzero(grads)[:, 0].tolist()
-    assert (30 - heard[0], heard[-1] - 30) == reach(module.config)
+    reached = torch.nonzero(grads)[:, 0].tolist()
+    assert (30 - reached[0], reached[-1] - 30) == reach(module.config)
 
 
 def generate_from(module: UnitVocoder, table: Tensor) -> Tensor:

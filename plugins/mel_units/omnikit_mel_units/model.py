@@ -8,9 +8,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from omnikit.errors import DataError, RunError
+from omnikit.ops.kmeans import kmeans, nearest
 from omnikit_mel_units.config import MelUnits
 from omnikit_mel_units.durations import DurationNetwork, train_durations
-from omnikit_mel_units.kmeans import kmeans, nearest
 from omnikit_mel_units.mel import LogMel
 
 KMEANS_SHARE = 0.5  # of the progress; the duration network takes the rest

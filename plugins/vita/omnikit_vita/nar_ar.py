@@ -1,4 +1,4 @@
-"""Head `nar_ar`: sizes, contract and how codes are chosen. Knows no torch; `build` imports it."""
+"""Head `nar_ar`: sizes, contract and how codes are chosen. Without torch; `build` imports it."""
 
 from __future__ import annotations
 
@@ -15,35 +15,37 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NarAr:
-    """Codes of a sentence from the embeddings of its text: read in both directions, then spoken code by code.
+    """Codes of a sentence from the embeddings of its text: encoded in both directions, then decoded code by code.
 
-    One stack of LLaMA layers does both; half as many layers of its own read the text before, the pre-network. A text
+    One stack of LLaMA layers does both; before it, the pre-network, half as many layers, encodes the text. A text
     embedding wider than `dim` is cut into equal parts, one behind another.
 
     Args:
         dim: width of its layers; must divide the width of the backbone's embedding table.
-        layers: layers that read the text and go on with the codes; layers // 2 more make the pre-network.
+        layers: layers that take the text and then the codes; layers // 2 more make the pre-network.
         heads: attention heads.
         ffn: width inside the feed-forward layers.
         rms_eps: epsilon of the norms.
         rope_theta: base of the rotary frequencies.
         prefix: it also takes hidden states of the backbone, which layers of their own turn into keys and values before the
             text's (Freeze-Omni).
-        normed: the parts of each embedding are brought to a mean square of 1 first. Rows of a language model's table may be
-            much shorter than the vectors of the codes that a head from random weights begins with. False: as the original.
-        pace: codes of the codec that a part of an embedding lasts, about. Parts are then numbered that far apart and the
-            codes from 0 on, so that a code has nearly the number of the part that it says, and a head from random weights
-            soon finds its place in the text. 0: parts are numbered one by one and the codes behind them, as the original.
+        normalize_embeddings: the parts of each embedding are brought to a mean square of 1 first. Rows of a language model's
+            table may be much shorter than the embeddings of the codes that a head from random weights begins with. False: as
+            the original.
+        text_position_stride: codes of the codec that a part of an embedding lasts, about. The positions of the parts are then
+            that far apart and those of the codes begin at 0, so that a code has nearly the position of the part that it
+            pronounces, and a head from random weights soon aligns the two. 0: the parts have consecutive positions and the
+            codes those behind them, as the original.
         cardinality: codes of the codec that it was made for; None takes those of the codec beside it.
         top_k: each code is drawn from this many best ones; 1 takes the best.
-        seed: draws them, anew for each sentence.
-        penalty: of codes among the last `window`; 1 leaves them alone.
-        window: codes that the penalty looks back at; 0: none.
-        penalty_as: "usual" lowers each such code once; "original" divides its logit by the penalty as often as it occurs,
+        seed: draws them, from the start for each sentence.
+        repetition_penalty: of codes among the last `repetition_window`; 1: none.
+        repetition_window: codes that the penalty looks back at; 0: none.
+        repetition_mode: "usual" lowers each such code once; "original" divides its logit by the penalty as often as it occurs,
             which raises negative ones, and counts the start of the codes in the window.
-        limit: codes of a sentence at most; a sentence that reaches it is cut, and that is said.
-        speaks_in: number format of the matrices while it speaks on a CPU: "int8" is several times as fast and its codes are
-            not quite those of "float32". A GPU and the reading of the text are as the weights are.
+        max_codes: codes of a sentence at most; a sentence that reaches it is cut and marked so.
+        inference_dtype: of the matrices while it generates on a CPU: "int8" is several times as fast and its codes are not
+            quite those of "float32". On a GPU, and for the text, the dtype is that of the weights.
 
     Source: VITA-1.5, arXiv:2501.01957; Freeze-Omni, arXiv:2411.00774.
     """
@@ -55,19 +57,19 @@ class NarAr:
     rms_eps: float = 1e-6
     rope_theta: float = 10000.0
     prefix: bool = False
-    normed: bool = field(default=False, metadata=LATER)
-    pace: float = field(default=0.0, metadata=LATER)
+    normalize_embeddings: bool = field(default=False, metadata=LATER)
+    text_position_stride: float = field(default=0.0, metadata=LATER)
     cardinality: int | None = None
     top_k: int = 2
     seed: int = 0
-    penalty: float = 1.0
-    window: int = 0
-    penalty_as: Literal["usual", "original"] = "usual"
-    limit: int = 1000
-    speaks_in: Literal["float32", "int8"] = "float32"
+    repetition_penalty: float = 1.0
+    repetition_window: int = 0
+    repetition_mode: Literal["usual", "original"] = "usual"
+    max_codes: int = 1000
+    inference_dtype: Literal["float32", "int8"] = "float32"
 
     def __post_init__(self) -> None:
-        for name in ("dim", "layers", "heads", "ffn", "top_k", "limit", "cardinality"):
+        for name in ("dim", "layers", "heads", "ffn", "top_k", "max_codes", "cardinality"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}, but must be at least 1")
@@ -75,10 +77,12 @@ class NarAr:
             raise ValueError(f"dim is {self.dim}, but must be a multiple of 2 x heads ({2 * self.heads})")
         if self.rope_theta <= 0 or self.rms_eps <= 0:
             raise ValueError(f"rope_theta is {self.rope_theta} and rms_eps {self.rms_eps}, but both must be positive")
-        if not 0 <= self.pace < math.inf:
-            raise ValueError(f"pace is {self.pace:g}, but must be the codes that a part of the text lasts, or 0")
-        if self.penalty < 1 or self.window < 0:
-            raise ValueError(f"penalty is {self.penalty:g} with window {self.window}, but must be at least 1 with at least 0")
+        if not 0 <= self.text_position_stride < math.inf:
+            raise ValueError(f"text_position_stride is {self.text_position_stride:g}, but must be the codes that a part of the"
+                             " text lasts, or 0")
+        if self.repetition_penalty < 1 or self.repetition_window < 0:
+            raise ValueError(f"repetition_penalty is {self.repetition_penalty:g} with repetition_window"
+                             f" {self.repetition_window}, but must be at least 1 with at least 0")
 
     @property
     def tap(self) -> str:
@@ -124,5 +128,5 @@ class NarAr:
         from omnikit_vita.nar_ar_model import NarArHead
 
         if codec is None:
-            raise ValueError("head nar_ar has no codec, but needs one beside it to know its codes")
+            raise ValueError("head nar_ar has no codec, but needs one beside it for its codes")
         return NarArHead(self, source.dim // self.dim, codec.cardinality)

@@ -1,4 +1,4 @@
-"""VITA-1.5's speech decoder: text embeddings in, codes out. Knows no text, no backbone and no wave.
+"""VITA-1.5's speech decoder: text embeddings in, codes out. Knows no text, no backbone and no waveform.
 
 Names of its public checkpoint (decoder/final.pt). Of V codes, V begins the text, V + 1 begins the codes, V + 2 ends them
 and V + 3 is padding. Source: arXiv:2501.01957.
@@ -15,37 +15,39 @@ from torch import Tensor, nn
 
 from omnikit.contracts.types import Features, Targets
 from omnikit.errors import DataError
+from omnikit.ops.kv_cache import ConcatKVCache, FixedKVCache, KVCache
+from omnikit.ops.llama_layer import LlamaLayer
+from omnikit.ops.rotary import RotaryAngles, rotary_angles, rotary_frequencies
 from omnikit_vita.nar_ar import NarAr
-from omnikit_vita.nar_ar_choice import Choice
-from omnikit_vita.nar_ar_layers import Joined, Layer, Past, Room, Turn, turning
-from omnikit_vita.nar_ar_packed import packed
+from omnikit_vita.nar_ar_int8 import quantized
+from omnikit_vita.nar_ar_sampling import CodeSampler
 
 PADDING = -100  # of targets
 
 
 @dataclass
-class Text:
-    """Vectors [B, T, dim] with the valid ones of each row, `lengths` [B]."""
+class TextEmbeddings:
+    """Text embeddings [B, T, dim], cut into parts, with the valid ones of each row, `lengths` [B]."""
 
     data: Tensor
     lengths: Tensor
 
 
 @dataclass
-class Speaking:
-    """What is kept of a sentence while it is spoken, changed by `step`.
+class GenerationState:
+    """State of one sentence while its codes are generated, changed by `step`.
 
     Args:
-        layers: that it passes.
-        pasts: keys and values of each layer.
-        turn: rotary angles of all positions.
-        place: position of the next code.
+        layers: that make the codes.
+        caches: keys and values of each layer.
+        angles: rotary angles of all positions.
+        position: of the next code.
     """
 
     layers: Sequence[nn.Module]
-    pasts: Sequence[Room]
-    turn: Turn
-    place: int
+    caches: Sequence[FixedKVCache]
+    angles: RotaryAngles
+    position: int
 
 
 class NarArHead(nn.Module):
@@ -62,16 +64,17 @@ class NarArHead(nn.Module):
         self.config, self.parts = config, parts
         self.bos, self.sos, self.eos, self.pad = range(codes, codes + 4)
         self.embedding = nn.Embedding(codes + 4, config.dim, padding_idx=self.pad)
-        self.layers_pre_nn = nn.ModuleList(Layer(config) for _ in range(config.layers // 2))
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
-        self.layers_prefix = nn.ModuleList(Layer(config) for _ in range(config.layers)) if config.prefix else None
+        self.layers_pre_nn = nn.ModuleList(_layer(config) for _ in range(config.layers // 2))
+        self.layers = nn.ModuleList(_layer(config) for _ in range(config.layers))
+        self.layers_prefix = nn.ModuleList(_layer(config) for _ in range(config.layers)) if config.prefix else None
         self.norm = nn.RMSNorm(config.dim, config.rms_eps)
         self.out_fnn = nn.Linear(config.dim, codes + 4)
-        self._packed: dict[tuple[tuple[int, int], ...], list[Layer]] = {}  # by the weights they were made of; no part of it
+        self._int8_layers: dict[tuple[tuple[int, int], ...], list[LlamaLayer]] = {}  # by the weights they are made of
 
     # ---- training ----
 
-    def forward(self, text: Text, codes: Tensor, prefix: Text | None = None, *, padded: bool = False) -> Tensor:
+    def forward(self, text: TextEmbeddings, codes: Tensor, prefix: TextEmbeddings | None = None, *,
+                padded: bool = False) -> Tensor:
         """Classify what follows each code of a batch.
 
         Args:
@@ -79,7 +82,7 @@ class NarArHead(nn.Module):
             codes: [B, U] codes before each, the start first; padding on the right is any id.
             prefix: hidden states of each row, cut as the text.
             padded: True numbers the codes behind the padded text, as the original does; else behind the row's own. With
-                `pace` they are numbered from 0.
+                `text_position_stride` they are numbered from 0.
 
         Returns:
             logits [B, U, V + 4].
@@ -90,30 +93,30 @@ class NarArHead(nn.Module):
         texts, count = 1 + read.shape[1], codes.shape[1]
         places = torch.arange(texts + count, device=x.device)
         behind = torch.full_like(text.lengths, texts) if padded else text.lengths + 1  # [B], where the codes begin
-        positions = self._numbered(places, texts, behind[:, None])  # [B, 1 + T + U]
+        positions = self._positions(places, texts, behind[:, None])  # [B, 1 + T + U]
         seen = (places <= text.lengths[:, None]) | (places >= texts)  # [B, keys]
         later = (places >= texts) & (places > places[:, None])  # [queries, keys]: codes that come later, or after the text
         mask = (seen[:, None] & ~later)[:, None]  # [B, 1, queries, keys]
-        pasts = [Joined() for _ in self.layers]
+        caches = [ConcatKVCache() for _ in self.layers]
         if prefix is not None:
-            self._extend(pasts, prefix)
+            self._extend(caches, prefix)
             known = torch.arange(prefix.data.shape[1], device=x.device) < prefix.lengths[:, None]
             mask = torch.cat([known[:, None, None].expand(-1, -1, mask.shape[2], -1), mask], -1)
-        turn = turning(self.config, positions[:, None], x.dtype)  # [B, 1, 1 + T + U, head width / 2]
-        for layer, past in zip(self.layers, pasts, strict=True):
-            x = layer(x, turn, mask, past)
+        angles = self._angles(positions[:, None], x.dtype)  # [B, 1, 1 + T + U, head width / 2]
+        for layer, cache in zip(self.layers, caches, strict=True):
+            x = layer(x, angles, mask, cache)
         logits: Tensor = self.out_fnn(self.norm(x[:, texts:]))
         return logits
 
-    def read(self, text: Text) -> Tensor:
-        """Run the pre-network over texts [B, T, dim]; each vector of a row sees all of its row."""
+    def read(self, text: TextEmbeddings) -> Tensor:
+        """Run the pre-network over texts [B, T, dim]; each embedding of a row attends to all of its row."""
         valid = torch.arange(text.data.shape[1], device=text.data.device) < text.lengths[:, None]
         x = text.data.to(self.out_fnn.weight.dtype)
-        if self.config.normed:
+        if self.config.normalize_embeddings:
             x = F.rms_norm(x, (self.config.dim,), eps=self.config.rms_eps)
-        turn = turning(self.config, torch.arange(x.shape[1], device=x.device), x.dtype)
+        angles = self._angles(torch.arange(x.shape[1], device=x.device), x.dtype)
         for layer in self.layers_pre_nn:
-            x = layer(x, turn, valid[:, None, None])
+            x = layer(x, angles, valid[:, None, None])
         return x
 
     def loss(self, features: Features, targets: Targets, context: Features | None = None) -> Tensor:
@@ -143,59 +146,63 @@ class NarArHead(nn.Module):
         """Begin to speak one sentence [1, N, D]; the codes come one by one."""
         return CodeIterator(self, self._cut(features), None if context is None else self._cut(context))
 
-    def begin(self, text: Text, prefix: Text | None, room: int) -> Speaking:
-        """Read a text [1, T, dim] into keys and values with room for `room` codes, the start included."""
+    def begin(self, text: TextEmbeddings, prefix: TextEmbeddings | None, room: int) -> GenerationState:
+        """Read a text [1, T, dim] into keys and values with capacity for `room` codes, the start included."""
         read = self.read(text)
         x = torch.cat([self.embedding.weight[self.bos][None, None], read], 1)  # [1, 1 + T, dim]
         before, count = 0 if prefix is None else prefix.data.shape[1], x.shape[1]
-        reserve = before + count + room
-        pasts = [Room(reserve) for _ in self.layers]
+        capacity = before + count + room
+        caches = [FixedKVCache(capacity) for _ in self.layers]
         if prefix is not None:
-            self._extend(pasts, prefix)
-        turn = turning(self.config, self._numbered(torch.arange(count + room, device=x.device), count, count), x.dtype)
-        for layer, past in zip(self.layers, pasts, strict=True):
-            x = layer(x, (turn[0][:count], turn[1][:count]), None, past)
-        return Speaking(self._speaking(), pasts, turn, count)
+            self._extend(caches, prefix)
+        angles = self._angles(self._positions(torch.arange(count + room, device=x.device), count, count), x.dtype)
+        for layer, cache in zip(self.layers, caches, strict=True):
+            x = layer(x, angles.between(0, count), None, cache)
+        return GenerationState(self._generating_layers(), caches, angles, count)
 
-    def step(self, code: int, state: Speaking) -> Tensor:
-        """Put one code behind what `state` holds; gives the logits [V + 4] of the next. Changes `state`."""
+    def step(self, code: int, state: GenerationState) -> Tensor:
+        """Put one code behind those of `state`; gives the logits [V + 4] of the next. Changes `state`."""
         x = self.embedding.weight[code][None, None]  # [1, 1, dim]
-        turn = state.turn[0][state.place:state.place + 1], state.turn[1][state.place:state.place + 1]
-        for layer, past in zip(state.layers, state.pasts, strict=True):
-            x = layer(x, turn, None, past)
-        state.place += 1
+        angles = state.angles.between(state.position, state.position + 1)
+        for layer, cache in zip(state.layers, state.caches, strict=True):
+            x = layer(x, angles, None, cache)
+        state.position += 1
         logits: Tensor = self.out_fnn(self.norm(x))[0, 0]
         return logits
 
-    def _speaking(self) -> Sequence[nn.Module]:
-        """Give the layers that make codes, packed once for as long as the weights stay as they are."""
-        if self.config.speaks_in == "float32" or self.out_fnn.weight.device.type != "cpu":
+    def _generating_layers(self) -> Sequence[nn.Module]:
+        """Give the layers that make codes, quantized once for as long as the weights stay the same."""
+        if self.config.inference_dtype == "float32" or self.out_fnn.weight.device.type != "cpu":
             return list(self.layers)
         weights = tuple((w.data_ptr(), w._version) for w in self.layers.parameters())
-        if weights not in self._packed:
-            self._packed = {weights: packed(self.layers, self.config)}
-        return self._packed[weights]
+        if weights not in self._int8_layers:
+            self._int8_layers = {weights: quantized(self.layers, self.config)}
+        return self._int8_layers[weights]
 
-    def _cut(self, features: Features) -> Text:
-        """Cut vectors [B, N, D] into parts [B, N x parts, dim]."""
+    def _cut(self, features: Features) -> TextEmbeddings:
+        """Cut embeddings [B, N, D] into parts [B, N x parts, dim]."""
         count = features.data.shape[1] * self.parts
         data = features.data.reshape(len(features.data), count, self.config.dim)
-        return Text(data.to(self.out_fnn.weight.dtype), features.lengths * self.parts)
+        return TextEmbeddings(data.to(self.out_fnn.weight.dtype), features.lengths * self.parts)
 
-    def _numbered(self, places: Tensor, texts: int, behind: Tensor | int) -> Tensor:
+    def _angles(self, positions: Tensor, dtype: torch.dtype) -> RotaryAngles:
+        frequencies = rotary_frequencies(self.config.dim // self.config.heads, self.config.rope_theta, positions.device)
+        return rotary_angles(positions, frequencies, dtype)
+
+    def _positions(self, places: Tensor, texts: int, behind: Tensor | int) -> Tensor:
         """Number places [N] for the rotary angles: `texts` of the start and the text, then the codes, from `behind` on."""
-        apart, first = (self.config.pace, 0 * behind) if self.config.pace else (1, behind)
+        apart, first = (self.config.text_position_stride, 0 * behind) if self.config.text_position_stride else (1, behind)
         return torch.where(places < texts, places * apart, places - texts + first)
 
-    def _extend(self, pasts: Sequence[Past], prefix: Text) -> None:
+    def _extend(self, caches: Sequence[KVCache], prefix: TextEmbeddings) -> None:
         """Begin each layer's keys and values with those of hidden states, numbered as the text is."""
         assert self.layers_prefix is not None, "only a head with `prefix` is given hidden states"
         valid = torch.arange(prefix.data.shape[1], device=prefix.data.device) < prefix.lengths[:, None]
         x = prefix.data.to(self.out_fnn.weight.dtype)
         count = x.shape[1]
-        turn = turning(self.config, self._numbered(torch.arange(count, device=x.device), count, count), x.dtype)
-        for layer, past in zip(self.layers_prefix, pasts, strict=True):
-            x = layer(x, turn, valid[:, None, None], past)
+        angles = self._angles(self._positions(torch.arange(count, device=x.device), count, count), x.dtype)
+        for layer, cache in zip(self.layers_prefix, caches, strict=True):
+            x = layer(x, angles, valid[:, None, None], cache)
 
     def _check(self, texts: list[int], codes: Tensor) -> None:
         if 0 in texts:
@@ -211,21 +218,25 @@ class CodeIterator:
     `cut` says, when they have ended, that the sentence was longer than the head's limit.
     """
 
-    def __init__(self, head: NarArHead, text: Text, prefix: Text | None) -> None:
+    def __init__(self, head: NarArHead, text: TextEmbeddings, prefix: TextEmbeddings | None) -> None:
         self.cut = False
         self._head, self._text, self._prefix = head, text, prefix
 
     @torch.inference_mode()
     def __iter__(self) -> Iterator[int]:
-        head, limit = self._head, self._head.config.limit
-        choice, state = Choice(head.config, head.eos), head.begin(self._text, self._prefix, limit + 1)
+        head, limit = self._head, self._head.config.max_codes
+        sampler, state = CodeSampler(head.config, head.eos), head.begin(self._text, self._prefix, limit + 1)
         code = head.sos
         for _ in range(limit):
-            code = choice(head.step(code, state))
+            code = sampler(head.step(code, state))
             if code == head.eos:
                 return
             yield code
-        self.cut = choice(head.step(code, state)) != head.eos
+        self.cut = sampler(head.step(code, state)) != head.eos
+
+
+def _layer(config: NarAr) -> LlamaLayer:
+    return LlamaLayer(config.dim, config.heads, config.ffn, config.rms_eps)
 
 
 def _row(features: Features, row: int) -> Features:

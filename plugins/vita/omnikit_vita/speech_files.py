@@ -56,7 +56,7 @@ def original(part: str, name: str) -> str:
 def holds(head: object, codec: object) -> bool:
     """Say whether the layout has words for such a head and codec."""
     return isinstance(head, NarAr) and isinstance(codec, TiCodec) and \
-        not (head.prefix or head.normed or head.pace) and ticodec_files.holds(codec)
+        not (head.prefix or head.normalize_embeddings or head.text_position_stride) and ticodec_files.holds(codec)
 
 
 def write(parts: Mapping[str, object], named: Mapping[str, Named], home: Path) -> None:

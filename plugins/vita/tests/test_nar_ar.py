@@ -6,17 +6,17 @@ from fractions import Fraction
 import pytest
 import torch
 from omnikit_vita.nar_ar import NarAr
-from omnikit_vita.nar_ar_choice import Choice
-from omnikit_vita.nar_ar_layers import turning
-from omnikit_vita.nar_ar_model import NarArHead, Text
+from omnikit_vita.nar_ar_model import NarArHead, TextEmbeddings
+from omnikit_vita.nar_ar_sampling import CodeSampler
 from torch import Tensor
 
 from omnikit.contracts.specs import CodecSpec, FeatureSpec
 from omnikit.contracts.streaming import SpeakingHead
 from omnikit.contracts.types import Features, Targets
 from omnikit.errors import DataError
+from omnikit.ops.rotary import rotary_angles, rotary_frequencies
 
-SIZES = NarAr(dim=16, layers=2, heads=2, ffn=24, limit=12)
+SIZES = NarAr(dim=16, layers=2, heads=2, ffn=24, max_codes=12)
 CODES, PARTS = 10, 2
 SPEC = CodecSpec(24000, Fraction(40), 1, CODES)
 
@@ -40,7 +40,7 @@ def targets(*rows: list[int]) -> Targets:
 
 
 def logits(head: NarArHead, text: Tensor, codes: list[int]) -> Tensor:
-    return head(Text(text, torch.tensor([text.shape[1]])), torch.tensor([[head.sos, *codes]]))[0]
+    return head(TextEmbeddings(text, torch.tensor([text.shape[1]])), torch.tensor([[head.sos, *codes]]))[0]
 
 
 def test_a_later_code_changes_nothing_before_it(head: NarArHead) -> None:
@@ -54,38 +54,40 @@ def test_text_is_read_in_both_directions(head: NarArHead) -> None:
     text = torch.randn(1, 5, SIZES.dim)
     changed = text.clone()
     changed[0, 4] += 1.0
-    before, after = (head.read(Text(x, torch.tensor([5]))) for x in (text, changed))
+    before, after = (head.read(TextEmbeddings(x, torch.tensor([5]))) for x in (text, changed))
     assert (before[0, 0] - after[0, 0]).abs().max() > 1e-4
 
 
-def test_how_long_embeddings_are_does_not_matter_to_a_normed_head(head: NarArHead) -> None:
+def test_a_head_that_normalizes_embeddings_does_not_depend_on_their_length(head: NarArHead) -> None:
     text, codes = torch.randn(1, 5, SIZES.dim), [1, 2, 3]
     plain = logits(head, 0.05 * text, codes) - logits(head, text, codes)
     assert plain.abs().max() > 1e-3
-    head.config = replace(SIZES, normed=True)
+    head.config = replace(SIZES, normalize_embeddings=True)
     torch.testing.assert_close(logits(head, 0.05 * text, codes), logits(head, text, codes), atol=1e-3, rtol=0)  # the norm's eps
     spoken = head.speak(Features(text.repeat(1, 1, PARTS) * 0.05, torch.tensor([5])))
     assert list(spoken) == list(head.speak(Features(text.repeat(1, 1, PARTS), torch.tensor([5]))))
 
 
-def test_with_a_pace_a_code_is_numbered_like_the_part_that_it_says(head: NarArHead) -> None:
+def test_with_a_stride_a_code_has_the_position_of_the_part_that_it_pronounces(head: NarArHead) -> None:
     text, codes = torch.randn(1, 3, SIZES.dim), torch.tensor([[head.sos, 4, 5, 6, 7]])
-    before = head(Text(text, torch.tensor([3])), codes)
-    head.config = replace(SIZES, pace=2.5)
-    x = torch.cat([head.embedding.weight[[head.bos]][None], head.read(Text(text, torch.tensor([3]))), head.embedding(codes)], 1)
-    turn = turning(SIZES, torch.tensor([0, 2.5, 5, 7.5, 0, 1, 2, 3, 4]), x.dtype)
+    before = head(TextEmbeddings(text, torch.tensor([3])), codes)
+    head.config = replace(SIZES, text_position_stride=2.5)
+    encoded = head.read(TextEmbeddings(text, torch.tensor([3])))
+    x = torch.cat([head.embedding.weight[[head.bos]][None], encoded, head.embedding(codes)], 1)
+    positions = torch.tensor([0, 2.5, 5, 7.5, 0, 1, 2, 3, 4])
+    angles = rotary_angles(positions, rotary_frequencies(8, SIZES.rope_theta, x.device), x.dtype)
     mask = torch.ones(9, 9, dtype=torch.bool).tril()
     mask[:4, :4] = True
     for layer in head.layers:
-        x = layer(x, turn, mask)
-    found = head(Text(text, torch.tensor([3])), codes)
+        x = layer(x, angles, mask)
+    found = head(TextEmbeddings(text, torch.tensor([3])), codes)
     torch.testing.assert_close(found, head.out_fnn(head.norm(x[:, 4:])))
     assert (found - before).abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("pace", [0.0, 2.5])
-def test_a_padded_batch_has_the_loss_of_its_rows(head: NarArHead, pace: float) -> None:
-    head.config = replace(SIZES, pace=pace)
+@pytest.mark.parametrize("stride", [0.0, 2.5])
+def test_a_padded_batch_has_the_loss_of_its_rows(head: NarArHead, stride: float) -> None:
+    head.config = replace(SIZES, text_position_stride=stride)
     features, wanted = vectors(4, 2), targets([1, 2, 3], [4, 5, 6, 7, 8])
     alone = [head.loss(Features(features.data[r:r + 1, :n], features.lengths[r:r + 1]), targets(row)) * (len(row) + 1)
              for r, (n, row) in enumerate(((4, [1, 2, 3]), (2, [4, 5, 6, 7, 8])))]
@@ -98,12 +100,12 @@ def test_gradients_reach_every_weight_but_the_padding(head: NarArHead) -> None:
 
 
 @pytest.mark.parametrize("prefix", [False, True])
-@pytest.mark.parametrize("pace", [0.0, 2.5])
-def test_spoken_step_by_step_as_taught_at_once(pace: float, prefix: bool) -> None:
+@pytest.mark.parametrize("stride", [0.0, 2.5])
+def test_steps_give_the_logits_of_a_whole_pass(stride: float, prefix: bool) -> None:
     torch.manual_seed(0)
-    head = NarArHead(replace(SIZES, pace=pace, prefix=prefix), PARTS, CODES).eval()
-    text = Text(torch.randn(1, 5, SIZES.dim), torch.tensor([5]))
-    states = Text(torch.randn(1, 3, SIZES.dim), torch.tensor([3])) if prefix else None
+    head = NarArHead(replace(SIZES, text_position_stride=stride, prefix=prefix), PARTS, CODES).eval()
+    text = TextEmbeddings(torch.randn(1, 5, SIZES.dim), torch.tensor([5]))
+    states = TextEmbeddings(torch.randn(1, 3, SIZES.dim), torch.tensor([3])) if prefix else None
     codes = [head.sos, 1, 7, 7, 2]
     with torch.no_grad():
         state = head.begin(text, states, 5)
@@ -125,11 +127,11 @@ def test_ids_that_the_codebook_lacks_are_never_emitted(head: NarArHead) -> None:
     assert all(code < CODES for code in head.decode(vectors(4))[0])
 
 
-def test_a_sentence_at_the_limit_says_so(head: NarArHead) -> None:
+def test_a_sentence_at_the_limit_is_marked_as_cut(head: NarArHead) -> None:
     with torch.no_grad():
         head.out_fnn.bias[head.eos] = -100.0
     utterance = head.speak(vectors(4))
-    assert len(list(utterance)) == SIZES.limit
+    assert len(list(utterance)) == SIZES.max_codes
     assert utterance.cut
 
 
@@ -140,19 +142,19 @@ def test_a_sentence_that_ends_is_not_cut(head: NarArHead) -> None:
     assert (list(utterance), utterance.cut) == ([], False)
 
 
-@pytest.mark.parametrize(("way", "expected"), [("usual", [2.0, -4.0]), ("original", [0.5, -1.0])])
-def test_penalty_as_usually_meant_and_as_the_original(way: str, expected: list[float]) -> None:
-    choice = Choice(replace(SIZES, penalty=2.0, window=5, penalty_as=way), CODES + 2)
-    choice.chosen += [0, 1, 0, 0] if way == "original" else [0, 1, 0]
+@pytest.mark.parametrize(("mode", "expected"), [("usual", [2.0, -4.0]), ("original", [0.5, -1.0])])
+def test_repetition_penalty_as_usual_and_as_the_original(mode: str, expected: list[float]) -> None:
+    sampler = CodeSampler(replace(SIZES, repetition_penalty=2.0, repetition_window=5, repetition_mode=mode), CODES + 2)
+    sampler.chosen += [0, 1, 0, 0] if mode == "original" else [0, 1, 0]
     logits = torch.zeros(CODES + 4)
     logits[:2] = torch.tensor([4.0, -2.0])
-    assert choice.penalised(logits)[:2].tolist() == expected
+    assert sampler.penalised(logits)[:2].tolist() == expected
 
 
 def test_greedy_takes_the_best() -> None:
     logits = torch.arange(CODES + 4.0)
     logits[CODES + 2] = 0.0
-    assert Choice(replace(SIZES, top_k=1), CODES + 2)(logits) == CODES - 1
+    assert CodeSampler(replace(SIZES, top_k=1), CODES + 2)(logits) == CODES - 1
 
 
 def test_codes_of_another_codec_are_refused(head: NarArHead) -> None:
@@ -176,20 +178,20 @@ def test_an_embedding_that_cannot_be_cut_is_refused() -> None:
 
 @pytest.mark.parametrize(("fields", "sentence"), [
     ({"top_k": 0}, "top_k is 0, but must be at least 1"), ({"dim": 18, "heads": 4}, "must be a multiple of 2 x heads"),
-    ({"penalty": 0.5}, "penalty is 0.5 with window 0, but must be at least 1 with at least 0"),
-    ({"pace": -1.0}, "pace is -1, but must be the codes that a part of the text lasts, or 0"),
-], ids=["top_k", "dim", "penalty", "pace"])
+    ({"repetition_penalty": 0.5}, "repetition_penalty is 0.5 with repetition_window 0, but must be at least 1 with at least 0"),
+    ({"text_position_stride": -1.0}, "text_position_stride is -1, but must be the codes that a part of the text lasts, or 0"),
+], ids=["top_k", "dim", "penalty", "stride"])
 def test_impossible_settings_are_refused(fields: dict[str, float], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         NarAr(**fields)
 
 
-def test_packed_layers_follow_the_weights_and_are_close(head: NarArHead) -> None:
-    text = Text(torch.randn(1, 5, SIZES.dim), torch.tensor([5]))
+def test_int8_layers_follow_the_weights_and_are_close(head: NarArHead) -> None:
+    text = TextEmbeddings(torch.randn(1, 5, SIZES.dim), torch.tensor([5]))
     found = {}
     for name in ("before", "after"):
         for kind in ("float32", "int8"):
-            head.config = replace(SIZES, speaks_in=kind)
+            head.config = replace(SIZES, inference_dtype=kind)
             with torch.no_grad():
                 found[name, kind] = head.step(head.sos, head.begin(text, None, 2))
         with torch.no_grad():
@@ -197,4 +199,4 @@ def test_packed_layers_follow_the_weights_and_are_close(head: NarArHead) -> None
     for name in ("before", "after"):  # 8 bits leave 1 in 127 of a row's largest weight
         torch.testing.assert_close(found[name, "int8"], found[name, "float32"], atol=0.05, rtol=0.05)
     assert not torch.equal(found["before", "int8"], found["after", "int8"])
-    assert not any("packed" in key for key in head.state_dict())
+    assert not any("int8" in key for key in head.state_dict())

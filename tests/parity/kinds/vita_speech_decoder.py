@@ -6,7 +6,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from omnikit_vita.nar_ar import NarAr
-from omnikit_vita.nar_ar_model import NarArHead, Text
+from omnikit_vita.nar_ar_model import NarArHead, TextEmbeddings
 from parity.case import Case, ReplayError
 from torch import Tensor
 
@@ -44,8 +44,8 @@ def built(case: Case) -> NarArHead:
 def teach(case: Case, head: NarArHead) -> None:
     limits = {"atol": case.limit("logits", "atol", 5e-4), "rtol": case.limit("logits", "rtol", 1e-3)}
     ids, lengths = case.inputs["tf_codes"], case.inputs["tf_code_lens"]
-    text = Text(case.inputs["tf_hidden"], case.inputs["tf_hidden_lens"])
-    prefix = Text(case.inputs["tf_prefix"], case.inputs["tf_prefix_lens"]) if "tf_prefix" in case.inputs else None
+    text = TextEmbeddings(case.inputs["tf_hidden"], case.inputs["tf_hidden_lens"])
+    prefix = TextEmbeddings(case.inputs["tf_prefix"], case.inputs["tf_prefix_lens"]) if "tf_prefix" in case.inputs else None
     given = F.pad(ids.masked_fill(ids == IGNORED, head.pad), (1, 0), value=head.sos)
     logits = head(text, given, prefix, padded=True)
     case.close("tf_pre_nn_out", valid(head.read(text), text.lengths, case.outputs["tf_pre_nn_out"]), **limits)
@@ -73,15 +73,16 @@ def speak(case: Case, head: NarArHead, facts: dict[str, Any]) -> None:
     name = f"gen{facts['index']}"
     text, prefix = whole(case.inputs[f"{name}_hidden"]), case.inputs.get(f"{name}_prefix")
     window = facts.get("penalty_window_size", -1)
-    head.config = replace(head.config, top_k=facts.get("top_k", 1), window=max(window, 0), penalty=facts.get("penalty", 1.0),
-                          penalty_as="original", limit=facts["max_tokens"])
+    head.config = replace(head.config, top_k=facts.get("top_k", 1), repetition_window=max(window, 0),
+                          repetition_penalty=facts.get("penalty", 1.0),
+                          repetition_mode="original", max_codes=facts["max_tokens"])
     utterance = head.speak(text, None if prefix is None else whole(prefix))
     case.equal(f"generations[{facts['index']}] tokens", list(utterance), facts["tokens"])
     case.equal(f"generations[{facts['index']}] stopped_by_eos", not utterance.cut, facts["stopped_by_eos"])
-    case.close(f"{name}_pre_nn_out", head.read(Text(text.data, text.lengths)), **limits)
+    case.close(f"{name}_pre_nn_out", head.read(TextEmbeddings(text.data, text.lengths)), **limits)
     expected = case.outputs[f"{name}_logits_first16"]
-    hidden = None if prefix is None else Text(prefix, whole(prefix).lengths)
-    state = head.begin(Text(text.data, text.lengths), hidden, len(expected))
+    hidden = None if prefix is None else TextEmbeddings(prefix, whole(prefix).lengths)
+    state = head.begin(TextEmbeddings(text.data, text.lengths), hidden, len(expected))
     given = [head.sos, *facts["tokens"]][:len(expected)]
     case.close(f"{name}_logits_first16", torch.stack([head.step(code, state) for code in given]), **limits)
 

@@ -29,7 +29,7 @@ def replay(case: Case) -> None:
     codec = ticodec.built(beside(case, "codec"), sizes)
     codec.voice.copy_(torch.tensor(case.config["global_tokens"]))
     head = vita_speech_decoder.built(beside(case, "decoder"))
-    head.config = replace(head.config, top_k=1, window=0)
+    head.config = replace(head.config, top_k=1, repetition_window=0)
     for facts in case.words_out["runs"]:
         hidden = case.inputs[facts["hidden"]]
         codes = list(head.speak(Features(hidden, torch.tensor([hidden.shape[1]]))))

@@ -1,4 +1,4 @@
-"""Layers whose matrices are read as 8-bit numbers, for speaking on a CPU: a code takes as long as its weights take to read.
+"""Layers whose matrices are stored as 8-bit numbers, for speaking on a CPU: a code takes as long as its weights take to read.
 
 Knows no training: gradients do not pass.
 """
@@ -11,11 +11,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from omnikit.ops.llama_layer import LlamaLayer
 from omnikit_vita.nar_ar import NarAr
-from omnikit_vita.nar_ar_layers import Layer
 
 
-class Packed(nn.Module):
+class Int8Linear(nn.Module):
     """A matrix in 8 bits, each row with a scale of its own; what it multiplies is rounded to 8 bits as it comes."""
 
     def __init__(self, matrix: nn.Linear) -> None:
@@ -30,16 +30,16 @@ class Packed(nn.Module):
         return cast(Tensor, torch.ops.quantized.linear_dynamic(x, self.stored, True))
 
 
-def packed(layers: Iterable[nn.Module], config: NarAr) -> list[Layer]:
-    """Give layers with packed matrices; their norms are the originals."""
-    twins = []
+def quantized(layers: Iterable[nn.Module], config: NarAr) -> list[LlamaLayer]:
+    """Give copies of the layers with 8-bit matrices; their norms are the originals."""
+    copies = []
     for layer in layers:
-        assert isinstance(layer, Layer), "the head's layers"
+        assert isinstance(layer, LlamaLayer), "the head's layers"
         with torch.device("meta"):
-            twin = Layer(config)
-        twin.input_layernorm, twin.post_attention_layernorm = layer.input_layernorm, layer.post_attention_layernorm
-        for inside, original in ((twin.self_attn, layer.self_attn), (twin.mlp, layer.mlp)):
+            copy = LlamaLayer(config.dim, config.heads, config.ffn, config.rms_eps)
+        copy.input_layernorm, copy.post_attention_layernorm = layer.input_layernorm, layer.post_attention_layernorm
+        for inside, original in ((copy.self_attn, layer.self_attn), (copy.mlp, layer.mlp)):
             for name, matrix in original.named_children():
-                setattr(inside, name, Packed(cast(nn.Linear, matrix)))
-        twins.append(twin.eval())
-    return twins
+                setattr(inside, name, Int8Linear(cast(nn.Linear, matrix)))
+        copies.append(copy.eval())
+    return copies

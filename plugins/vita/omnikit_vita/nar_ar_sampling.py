@@ -1,4 +1,4 @@
-"""Which code comes next: the penalty of repeated ones, then the best or a draw among the best. Knows no model."""
+"""Sampling of codes: a repetition penalty, then the best or a draw among the best (top-k). Knows no model."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from torch import Tensor
 from omnikit_vita.nar_ar import NarAr
 
 
-class Choice:
-    """Chooses the codes of one sentence, and remembers them.
+class CodeSampler:
+    """Samples the codes of one sentence and keeps those that were chosen.
 
     Ids above the codec's codes are never chosen, but for the end: the codebook lacks them.
 
@@ -38,15 +38,16 @@ class Choice:
 
     def penalised(self, logits: Tensor) -> Tensor:
         """Give logits [V + 4] with the codes of the window lowered."""
-        window = self.chosen[-self.config.window:] if self.config.window else []
+        window = self.chosen[-self.config.repetition_window:] if self.config.repetition_window else []
         logits = logits.clone()
-        if self.config.penalty == 1 or not window:
+        if self.config.repetition_penalty == 1 or not window:
             return logits
-        if self.config.penalty_as == "original":
+        penalty = self.config.repetition_penalty
+        if self.config.repetition_mode == "original":
             for code in window:
-                logits[code] /= self.config.penalty
+                logits[code] /= penalty
             return logits
         repeated = torch.tensor(sorted(set(window)))
         known = logits[repeated]
-        logits[repeated] = torch.where(known > 0, known / self.config.penalty, known * self.config.penalty)
+        logits[repeated] = torch.where(known > 0, known / penalty, known * penalty)
         return logits
