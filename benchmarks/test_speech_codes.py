@@ -49,7 +49,7 @@ def test_codes_per_second_against_the_plain_loop(benchmark: BenchmarkFixture) ->
 
 
 @torch.inference_mode()
-def ours(head: NarArHead, text: Text) -> list[int]:
+def ours(head: NarArHead, text: TextEmbeddings) -> list[int]:
     state, code, found = head.begin(text, None, CODES + 1), head.sos, []
     for _ in range(CODES):
         code = int(head.step(code, state)[:1024].argmax())
@@ -58,7 +58,7 @@ def ours(head: NarArHead, text: Text) -> list[int]:
 
 
 @torch.no_grad()
-def plain(head: NarArHead, layers: torch.nn.ModuleList, text: Text) -> list[int]:
+def plain(head: NarArHead, layers: torch.nn.ModuleList, text: TextEmbeddings) -> list[int]:
     """Speak with transformers' layers, the same weights and a cache that grows."""
     cache, rotary = DynamicCache(), LlamaRotaryEmbedding(layers[0].config)
 

@@ -6,8 +6,6 @@ What config.json does not say is read off the tensors' shapes; defaults of the o
 from __future__ import annotations
 
 import ast
-import json
-import re
 from collections import defaultdict
 from collections.abc import Mapping
 from math import ceil
@@ -15,14 +13,12 @@ from math import ceil
 from omnikit.contracts.types import CheckpointTensors, LazyTensor
 from omnikit.errors import RunError
 from omnikit.recipe.presets import chosen
-from omnikit.recipe.recipe import OWN_KEYS, SLOTS
+from omnikit.store.layouts import common_dtype, end_ids, special_tokens, split_extras, whole_number, with_additions
 from omnikit_llama_omni import names
-from omnikit_llama_omni.files import Opened, common_format, opened
+from omnikit_llama_omni.files import Opened, opened
 
-__all__ = ["KEY", "opened", "published", "recipe"]
+__all__ = ["opened", "published", "recipe"]
 
-KEY = "omnikit"
-"""In config.json, what the layout has no words for, as `omnikit export` writes it."""
 TEMPLATE = "llama_omni"
 LLAMA = {"rms_norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": False, "max_position_embeddings": 2048}
 """What transformers leaves out of a Llama's config.json (defaults of its LlamaConfig)."""
@@ -45,7 +41,8 @@ def recipe(files: Opened) -> dict[str, object]:
         raise RunError(f"{files.vocoder_home} is given, but {files.folder} has no speech generator whose units it could speak;"
                        " leave the vocoder out.")
     tree["generate"] = {"max_new_tokens": 256}  # of the original's script
-    return _with_ours(tree, files.config.get(KEY), files)
+    asked = {"template": files.template} if files.template else {}  # by --template, which wins
+    return with_additions(tree, files.config, files.config_file, {"tokenizer": str(files.tokenizer), **asked})
 
 
 def published(files: Opened) -> CheckpointTensors:
@@ -64,9 +61,8 @@ def published(files: Opened) -> CheckpointTensors:
         else:
             tensors[part][own] = tensor
     tensors["speech.codec"] |= files.vocoder or {}
-    for name, tensor in files.extras.items():
-        found = re.match(r"(backbone|\w+\.\w+)\.(.+)", name)
-        tensors[found[1] if found else "other"][found[2] if found else name] = tensor
+    for part, own, tensor in split_extras(files.extras):
+        tensors[part][own] = tensor
     sources = {"audio.encoder": files.encoder.home, "speech.codec": files.vocoder_home}
     sources |= {part: str(files.folder) for part in ("audio.projector", "backbone", "speech.head")}
     return CheckpointTensors(dict(tensors), dict(aside), lambda part, name: _original(files, part, name), sources)
@@ -107,12 +103,12 @@ def _projector(files: Opened) -> dict[str, object]:
 def _backbone(files: Opened) -> dict[str, object]:
     model_type, table = str(files.config.get("model_type")), files.model.get("model.embed_tokens.weight")
     if "llama" not in model_type:
-        raise RunError(f"{files.folder / 'config.json'} has model_type {model_type!r}, but layout llama_omni holds a Llama"
+        raise RunError(f"{files.config_file} has model_type {model_type!r}, but layout llama_omni holds a Llama"
                        " (omni_speech2s_llama).")
     _only(files, "hidden_act", "silu")
     dim, heads = _number(files, "hidden_size"), _number(files, "num_attention_heads")
     if files.config.get("head_dim") not in (None, dim // heads):
-        raise RunError(f"{files.folder / 'config.json'} has head_dim {files.config['head_dim']}, but backbone hf has heads of"
+        raise RunError(f"{files.config_file} has head_dim {files.config['head_dim']}, but backbone hf has heads of"
                        f" hidden_size / num_attention_heads ({dim // heads}); such a language model cannot be imported.")
     language = {name: tensor for name, tensor in files.model.items() if (names.of_checkpoint(name) or "?")[0] == "backbone"}
     settings = {key: files.config.get(key, default) for key, default in LLAMA.items()}
@@ -121,19 +117,9 @@ def _backbone(files: Opened) -> dict[str, object]:
         "kv_heads": files.config.get("num_key_value_heads") or heads, "ffn": _number(files, "intermediate_size"),
         "vocabulary": table.shape[0] if table else _number(files, "vocab_size"), "context": settings["max_position_embeddings"],
         "rms_eps": settings["rms_norm_eps"], "tie_embeddings": settings["tie_word_embeddings"],
-        "dtype": common_format(language), "tokenizer": str(files.tokenizer),
-        "ends": _ends(files), "template": files.template or TEMPLATE, "specials": _specials(files)}
-
-
-def _ends(files: Opened) -> list[int]:
-    """Give the ids that end an answer; one below 0 stands for none."""
-    found = files.config.get("eos_token_id")
-    ends = found if isinstance(found, list) else [] if found is None else [found]
-    whole = [end for end in ends if isinstance(end, int) and not isinstance(end, bool)]
-    if len(whole) < len(ends):
-        raise RunError(f"{files.folder / 'config.json'} has eos_token_id {found!r}, but it must be the id of a token, or a list"
-                       " of ids; write it there.")
-    return [end for end in whole if end >= 0]
+        "dtype": common_dtype(language), "tokenizer": str(files.tokenizer),
+        "ends": end_ids(files.config, files.config_file), "template": files.template or TEMPLATE,
+        "specials": special_tokens(files.tokenizer, SPECIALS)}
 
 
 def _rope(files: Opened) -> dict[str, object]:
@@ -142,7 +128,7 @@ def _rope(files: Opened) -> dict[str, object]:
     scaling = found if isinstance(found, Mapping) else {}
     kind = scaling.get("rope_type", scaling.get("type", "default"))
     if kind not in ("default", "llama3"):
-        raise RunError(f"{files.folder / 'config.json'} has rotary positions of type {kind!r}, but backbone hf has default and"
+        raise RunError(f"{files.config_file} has rotary positions of type {kind!r}, but backbone hf has default and"
                        " llama3.")
     base = scaling.get("rope_theta", files.config.get("rope_theta", LLAMA["rope_theta"]))
     theta: dict[str, object] = {"rope_theta": float(str(base))}
@@ -153,7 +139,7 @@ def _rope(files: Opened) -> dict[str, object]:
                         "rope_high": float(scaling["high_freq_factor"]),
                         "rope_original": int(scaling["original_max_position_embeddings"])}
     except (KeyError, ValueError, TypeError) as error:
-        raise RunError(f"{files.folder / 'config.json'} has llama3 rotary positions without all of factor, low_freq_factor,"
+        raise RunError(f"{files.config_file} has llama3 rotary positions without all of factor, low_freq_factor,"
                        " high_freq_factor and original_max_position_embeddings; copy it again.") from error
 
 
@@ -164,7 +150,7 @@ def _head(files: Opened, backbone: Mapping[str, object]) -> dict[str, object]:
     try:
         layers, dim, heads, ffn = (int(n) for n in (ast.literal_eval(text) if isinstance(text, str) else text))  # type: ignore[union-attr]  # whatever JSON holds
     except (ValueError, SyntaxError, TypeError) as error:
-        raise RunError(f"{files.folder / 'config.json'} has ctc_decoder_config {text!r}, but it must be four numbers (layers,"
+        raise RunError(f"{files.config_file} has ctc_decoder_config {text!r}, but it must be four numbers (layers,"
                        " width, heads, feed-forward width), for example (2,4096,32,11008).") from error
     inherited = {key: value for key, value in backbone.items() if key.startswith("rope_") or key == "rms_eps"}
     return chosen("head", "ctc_units_425m") | inherited | {
@@ -203,65 +189,11 @@ def _dilations(facts: Mapping[str, object]) -> dict[str, object]:
     return {"dilations": found[0]} if all(each == found[0] for each in found) else {"block_dilations": found}
 
 
-def _specials(files: Opened) -> list[str]:
-    """Give the special tokens of Llama 3 that the tokenizer has; all of them where only transformers could tell."""
-    if files.tokenizer.suffix != ".json" or not files.tokenizer.is_file():
-        return list(SPECIALS)
-    try:
-        known = {token["content"] for token in json.loads(files.tokenizer.read_text(encoding="utf-8"))["added_tokens"]}
-    except (ValueError, LookupError, TypeError) as error:
-        raise RunError(f"{files.tokenizer} is not a tokenizer of the tokenizers library; copy it again.") from error
-    return [token for token in SPECIALS if token in known]
-
-
-def _with_ours(tree: dict[str, object], ours: object, files: Opened) -> dict[str, object]:
-    """Lay what `omnikit export` added over a recipe: whole parts, parts to leave out, keys of the top."""
-    if ours is None:
-        return tree
-    parts, keys = _ours(ours) or (None, None)
-    if parts is None or keys is None:
-        raise RunError(f"{files.folder / 'config.json'} has {KEY} {ours!r}, which `omnikit export` did not write; remove it.")
-    for path, part in parts.items():
-        if path == "backbone":
-            asked = {"template": files.template} if files.template else {}  # by --template, which wins
-            tree[path] = {**(part or {}), "tokenizer": str(files.tokenizer), **asked}
-            continue
-        branch, _, slot = path.partition(".")
-        slots = tree.setdefault(branch, {})
-        assert isinstance(slots, dict), "a branch is a mapping of slots"
-        slots.pop(slot, None)
-        slots |= {slot: part} if part else {}
-        if not slots:
-            del tree[branch]
-    return tree | keys
-
-
-def _ours(ours: object) -> tuple[dict[str, dict[str, object] | None], dict[str, object]] | None:
-    """Give parts (None: there is none) and keys of the top as `omnikit export` writes them; None if it cannot have."""
-    if not isinstance(ours, Mapping) or not ours.keys() <= {"parts", "keys"}:
-        return None
-    parts, keys = ours.get("parts", {}), ours.get("keys", {})
-    if not isinstance(parts, dict) or not isinstance(keys, dict) or not keys.keys() <= {"system", "generate"}:
-        return None
-    known = all((path == "backbone" and part is not None) or _is_slot(path) for path, part in parts.items())
-    whole = all(part is None or (isinstance(part, dict) and isinstance(part.get("use"), str)) for part in parts.values())
-    return (parts, keys) if known and whole else None
-
-
-def _is_slot(path: str) -> bool:
-    branch, _, slot = path.partition(".")
-    return branch not in OWN_KEYS and slot in SLOTS
+def _only(files: Opened, key: str, word: str) -> None:
+    if files.config.get(key, word) != word:
+        raise RunError(f"{files.config_file} has {key} {files.config[key]!r}, but layout llama_omni knows"
+                       f" {word!r} only.")
 
 
 def _number(files: Opened, key: str) -> int:
-    value = files.config.get(key)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise RunError(f"{files.folder / 'config.json'} has {key} {value!r}, but it must be a whole number, which nothing else"
-                       " says; write it there.")
-    return value
-
-
-def _only(files: Opened, key: str, word: str) -> None:
-    if files.config.get(key, word) != word:
-        raise RunError(f"{files.folder / 'config.json'} has {key} {files.config[key]!r}, but layout llama_omni knows"
-                       f" {word!r} only.")
+    return whole_number(files.config, key, files.config_file)

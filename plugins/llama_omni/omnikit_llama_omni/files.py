@@ -8,18 +8,16 @@ from dataclasses import dataclass, field
 from math import sqrt
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError
+from omnikit.store.layouts import read_extras, tokenizer_in
 from omnikit.store.tensors import in_file, in_folder, mapping, read_json, torch_file
 from omnikit_llama_omni import names
 from omnikit_llama_omni.layout import VOCODER, LlamaOmni
 from omnikit_llama_omni.vocoder import stored
 
-EXTRAS = "omnikit.safetensors"
-"""Tensors that the layout does not know, as `omnikit export` writes them, under our names."""
 NEEDED = (
     "model_type", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "speech_encoder_ds_rate")
 _DIMS = ("n_mels", "n_audio_ctx", "n_audio_state", "n_audio_head", "n_audio_layer")
@@ -42,6 +40,7 @@ class Opened:
     """Everything that a source names; `model` is the checkpoint with adapters merged, by its own names."""
 
     folder: Path
+    config_file: Path
     config: dict[str, object]
     model: dict[str, LazyTensor]
     encoder: Encoder
@@ -67,11 +66,12 @@ def opened(source: LlamaOmni) -> Opened:
                        " LLaMA-Omni.")
     vocoder = _vocoder_path(source, folder)
     beside = read_json(vocoder.parent / "config.json") if vocoder and (vocoder.parent / "config.json").is_file() else {}
-    extras = in_file(folder / EXTRAS) if (folder / EXTRAS).is_file() else {}
-    return Opened(folder, config, model, _encoder(source, folder, config, model), stored(vocoder) if vocoder else None,
+    extras = read_extras(folder)
+    return Opened(folder, at / "config.json", config, model, _encoder(source, folder, config, model),
+                  stored(vocoder) if vocoder else None,
                   beside if "upsample_rates" in beside else {},
                   str(vocoder) if vocoder else f"{folder}, which has no {VOCODER} (give the vocoder's file with --vocoder)",
-                  extras, _tokenizer(source, folder, base), source.template)
+                  extras, tokenizer_in(source.tokenizer, folder, base), source.template)
 
 
 def _checkpoint(folder: Path, base: Path | None) -> dict[str, LazyTensor]:
@@ -212,19 +212,3 @@ def _vocoder_path(source: LlamaOmni, folder: Path) -> Path | None:
     if source.vocoder:
         return Path(source.vocoder).expanduser()
     return folder / VOCODER if (folder / VOCODER).is_file() else None
-
-
-def _tokenizer(source: LlamaOmni, folder: Path, base: Path | None) -> Path:
-    if source.tokenizer:
-        return Path(source.tokenizer).expanduser()
-    for place in (folder, *([base] if base else [])):
-        for name in ("tokenizer.json", "tokenizer.model"):
-            if (place / name).is_file():
-                return place / name if name.endswith(".json") else place
-    raise RunError(f"{folder} has no tokenizer.json; give one, or the folder of the language model's, with --tokenizer.")
-
-
-def common_format(tensors: Mapping[str, LazyTensor]) -> str:
-    """Give the one number format of a language model's tensors, or float32, which holds every other."""
-    found = {tensor.dtype for tensor in tensors.values()}
-    return found.pop() if len(found) == 1 and all(getattr(torch, d).is_floating_point for d in found) else "float32"

@@ -5,12 +5,13 @@ Sources: openai-whisper's, transformers' and fairseq's names of their modules' t
 
 import re
 
+from omnikit.store.layouts import to_legacy_weight_norm
+
 PROJECTOR, HEAD, ENCODER = "model.speech_projector.", "speech_generator.", "model.speech_encoder."
 _OPENAI = (("positional_embedding", "embed_positions.weight"), ("ln_post.", "layer_norm."), ("blocks.", "layers."),
            (".attn.query.", ".self_attn.q_proj."), (".attn.key.", ".self_attn.k_proj."), (".attn.value.", ".self_attn.v_proj."),
            (".attn.out.", ".self_attn.out_proj."), (".attn_ln.", ".self_attn_layer_norm."), (".mlp.0.", ".fc1."),
            (".mlp.2.", ".fc2."), (".mlp_ln.", ".final_layer_norm."))  # openai-whisper → transformers
-_NORM = ((".weight_g", ".parametrizations.weight.original0"), (".weight_v", ".parametrizations.weight.original1"))
 
 
 def of_checkpoint(name: str) -> tuple[str, str] | None:
@@ -29,7 +30,7 @@ def to_checkpoint(part: str, name: str) -> str:
     if part == "audio.encoder":
         return f"encoder.{to_openai(name)}"
     if part == "speech.codec":
-        return to_legacy(name)
+        return to_legacy_weight_norm(name)
     return {"audio.projector": PROJECTOR, "speech.head": HEAD}.get(part, "") + name
 
 
@@ -45,18 +46,4 @@ def to_openai(name: str) -> str:
     name = name.replace("layer_norm.", "ln_post.") if name.startswith("layer_norm.") else name
     for theirs, ours in _OPENAI:
         name = name.replace(ours, theirs) if ours != "layer_norm." else name
-    return name
-
-
-def from_legacy(name: str) -> str:
-    """Give our name of a vocoder's tensor; torch's present names of weight norm are ours."""
-    for theirs, ours in _NORM:
-        name = name.removesuffix(theirs) + ours if name.endswith(theirs) else name
-    return name
-
-
-def to_legacy(name: str) -> str:
-    """Give the vocoder's name of a tensor of ours, with weight norm's legacy names."""
-    for theirs, ours in _NORM:
-        name = name.removesuffix(ours) + theirs if name.endswith(ours) else name
     return name

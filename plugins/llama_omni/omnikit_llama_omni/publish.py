@@ -6,21 +6,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from omnikit.contracts.configs import Describe, ModelDescription
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import OmnikitError, RunError
 from omnikit.recipe.schema import plain
+from omnikit.store.layouts import additions, part_settings, to_legacy_weight_norm, write_config, write_extras, write_json
 from omnikit.store.shards import save_shards
 from omnikit_llama_omni import names
 from omnikit_llama_omni.config import UnitHiFiGAN
-from omnikit_llama_omni.convert import KEY, recipe
-from omnikit_llama_omni.files import EXTRAS, opened
+from omnikit_llama_omni.convert import recipe
+from omnikit_llama_omni.files import opened
 from omnikit_llama_omni.layout import VOCODER, LlamaOmni
 
 HOLDS = {"audio.encoder": "whisper", "audio.projector": "stack_mlp", "backbone": "hf", "speech.head": "ctc_units",
@@ -49,15 +48,8 @@ def write(model: ModelDescription, tensors: Mapping[str, Named], folder: Path, d
     whisper = _write_whisper(model, tensors["audio.encoder"], folder)
     if "speech.codec" in parts:
         _write_vocoder(model.parts["speech.codec"], tensors["speech.codec"], folder)
-    if extras:
-        save_file({name: tensor.read() for name, tensor in extras.items()}, folder / EXTRAS, {"format": "pt"})
-    config = _config(model, parts, whisper, _ids(folder))
-    _write_json(folder / "config.json", config)
-    ours = _beyond(model, folder, describe)
-    if ours:
-        _write_json(folder / "config.json", {**config, KEY: ours})
-    if not (folder / "tokenizer_config.json").is_file() and (folder / "tokenizer.json").is_file():
-        _write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"})
+    write_extras(extras, folder)
+    write_config(_config(model, parts, whisper, _ids(folder)), folder, lambda: _additions(model, folder, describe))
 
 
 def _held(model: ModelDescription) -> list[str]:
@@ -90,7 +82,7 @@ def _write_whisper(model: ModelDescription, named: Named, folder: Path) -> str:
 
 def _write_vocoder(codec: UnitHiFiGAN, named: Named, folder: Path) -> None:
     (folder / VOCODER).parent.mkdir()
-    torch.save({"generator": {names.to_legacy(name): tensor.read() for name, tensor in named.items()}}, folder / VOCODER)
+    torch.save({"generator": {to_legacy_weight_norm(name): tensor.read() for name, tensor in named.items()}}, folder / VOCODER)
     dilations = codec.block_dilations or [codec.dilations] * len(codec.block_kernels)
     facts: dict[str, object] = {
         "resblock": "1", "upsample_rates": codec.rates, "upsample_kernel_sizes": codec.kernels,
@@ -101,7 +93,7 @@ def _write_vocoder(codec: UnitHiFiGAN, named: Named, folder: Path) -> None:
     if codec.duration_dim is not None:
         facts["dur_predictor_params"] = {"encoder_embed_dim": codec.dim, "var_pred_hidden_dim": codec.duration_dim,
                                          "var_pred_kernel_size": 3, "var_pred_dropout": 0.5}
-    _write_json((folder / VOCODER).with_name("config.json"), facts)
+    write_json((folder / VOCODER).with_name("config.json"), facts)
 
 
 def _config(model: ModelDescription, parts: list[str], whisper: str, ids: Mapping[str, int]) -> dict[str, object]:
@@ -136,35 +128,23 @@ def _config(model: ModelDescription, parts: list[str], whisper: str, ids: Mappin
     return config
 
 
-def _beyond(model: ModelDescription, folder: Path, describe: Describe) -> dict[str, object]:
-    """Give what the files as they are would be read wrongly without: whole parts (null: there is none), and keys of the top."""
-    ids, files = _ids(folder), opened(LlamaOmni(str(folder)))
-    own = _settings(model, ids)
+def _additions(model: ModelDescription, folder: Path, describe: Describe) -> dict[str, object]:
+    """Give what the files as they are would be read wrongly without."""
+    ids, files, own = _ids(folder), opened(LlamaOmni(str(folder))), part_settings(model, FILES)
     try:
         read = describe(recipe(files))
     except OmnikitError:  # a part is not in the layout's files at all
-        return {"parts": {part: choice for part, (_, choice) in own.items()}, "keys": model.settings}
-    theirs, keys = _settings(read, ids), read.settings
-    parts: dict[str, object] = {part: choice for part, (config, choice) in own.items()
-                                if part not in theirs or config != theirs[part][0]}
-    parts |= {part: None for part in theirs if part not in own}
-    differing = {key: value for key, value in model.settings.items() if value != keys[key]}
-    return {key: value for key, value in (("parts", parts), ("keys", differing)) if value}
+        return {"parts": own, "keys": model.settings}
+    theirs = part_settings(read, FILES)
+    if _other_ends(model, ids) == _other_ends(read, ids):  # the template's end may be among them or not
+        theirs["backbone"]["ends"] = own["backbone"]["ends"]
+    return additions(own, theirs, model, read)
 
 
-def _settings(model: ModelDescription, ids: Mapping[str, int]) -> dict[str, tuple[object, dict[str, object]]]:
-    """Give part → its dataclass, without what the template says, and how a recipe writes it; nothing that names files."""
-    found = {}
-    for part, config in model.parts.items():
-        config = replace(config, **{f.name: None for f in fields(config) if f.name in FILES})
-        if part == "backbone":
-            config = replace(config, tokenizer="", template=model.template_name or config.template)
-        choice = {"use": model.uses[part], **plain(config)}
-        if part == "backbone":
-            end = ids.get(model.template.end) if model.template else None
-            config = replace(config, ends=tuple(each for each in config.ends if each != end))
-        found[part] = (config, choice)
-    return found
+def _other_ends(model: ModelDescription, ids: Mapping[str, int]) -> list[int]:
+    """Give the ids that end an answer beside the template's end."""
+    end = ids.get(model.template.end) if model.template else None
+    return [each for each in model.parts["backbone"].ends if each != end]
 
 
 def _ids(folder: Path) -> dict[str, int]:
@@ -173,7 +153,3 @@ def _ids(folder: Path) -> dict[str, int]:
     if not path.is_file():
         return {}
     return {token["content"]: token["id"] for token in json.loads(path.read_text(encoding="utf-8")).get("added_tokens", [])}
-
-
-def _write_json(path: Path, values: object) -> None:
-    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -15,8 +15,8 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import ConfigError, DataError, RunError
+from omnikit.store.layouts import from_legacy_weight_norm
 from omnikit.store.tensors import fill, in_file, mapping, torch_file
-from omnikit_llama_omni import names
 from omnikit_llama_omni.config import UnitHiFiGAN
 from omnikit_llama_omni.streaming import VocoderState, advance
 
@@ -164,4 +164,4 @@ def stored(path: Path) -> dict[str, LazyTensor]:
     else:
         whole = torch_file(path)
         found = mapping(whole.get("generator", whole) if isinstance(whole, Mapping) else whole, path)
-    return {names.from_legacy(name): tensor for name, tensor in found.items()}
+    return {from_legacy_weight_norm(name): tensor for name, tensor in found.items()}

@@ -202,7 +202,7 @@ def test_a_checkpoint_without_generator_only_writes(folder: Path) -> None:
 @pytest.mark.parametrize(("changes", "message"), [
     ({"ctc_decoder_config": "(2,16,2)"}, r"ctc_decoder_config '\(2,16,2\)', but it must be four numbers"),
     ({"ctc_decoder_config": "__import__('os')"}, r"but it must be four numbers"),
-    ({"ctc_upsample_factor": None}, r"has ctc_upsample_factor None, but it must be a whole number, which nothing else says"),
+    ({"ctc_upsample_factor": None}, r"has ctc_upsample_factor None, but it must be a whole number, which nothing else states"),
     ({"speech_generator_type": "ar"}, r"speech_generator_type 'ar', but layout llama_omni knows 'ctc' only"),
     ({"model_type": "omni2_speech2s_qwen2"}, r"but layout llama_omni holds a Llama"),
     ({"eos_token_id": [2, "3"]}, r"has eos_token_id \[2, '3'\], but it must be the id of a token, or a list of ids"),

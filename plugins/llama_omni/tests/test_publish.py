@@ -8,7 +8,7 @@ import published
 import pytest
 import torch
 from omnikit_llama_omni.layout import LlamaOmni
-from omnikit_llama_omni.names import from_legacy, from_openai, to_checkpoint, to_legacy, to_openai
+from omnikit_llama_omni.names import from_openai, to_checkpoint, to_openai
 from published import assert_same
 from safetensors.torch import load_file
 from torch import Tensor
@@ -16,6 +16,7 @@ from torch import Tensor
 from omnikit.cli import main
 from omnikit.inference.session import load
 from omnikit.store.imports import held
+from omnikit.store.layouts import from_legacy_weight_norm, to_legacy_weight_norm
 from omnikit.store.runs import load_plan
 
 
@@ -33,7 +34,7 @@ def tensors(of: LlamaOmni) -> dict[str, dict[str, Tensor]]:
 
 def test_names_go_there_and_back() -> None:
     assert all(to_openai(from_openai(name)) == name for name in published.encoder())
-    assert all(to_legacy(from_legacy(name)) == name for name in published.vocoder())
+    assert all(to_legacy_weight_norm(from_legacy_weight_norm(name)) == name for name in published.vocoder())
     assert to_checkpoint("speech.head", "layers.0.mlp.up_proj.weight") == "speech_generator.layers.0.mlp.up_proj.weight"
 
 

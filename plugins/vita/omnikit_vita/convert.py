@@ -5,7 +5,6 @@ What the files' settings do not say is read off the tensors' shapes; defaults of
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping
@@ -13,12 +12,10 @@ from math import isqrt
 
 from omnikit.contracts.types import CheckpointTensors, LazyTensor
 from omnikit.errors import RunError
-from omnikit.recipe.recipe import OWN_KEYS, SLOTS
+from omnikit.store.layouts import common_dtype, end_ids, special_tokens, split_extras, whole_number, with_additions
 from omnikit_vita import experts, listening, names, speech_files
-from omnikit_vita.files import Opened, common_format
+from omnikit_vita.files import Opened
 
-KEY = "omnikit"
-"""In config.json, what the layout has no words for, as `omnikit export` writes it."""
 FAMILIES = {"qwen2": ("qwen2", "qwen2p5_vita", 1e-6), "mixtral": ("mixtral", "mixtral_two", 1e-5),
             "nemo": ("mistral", "nemo", 1e-5), "mistral": ("mistral", "nemo", 1e-5)}
 """Word in model_type → architecture, template, transformers' default of rms_norm_eps."""
@@ -43,7 +40,8 @@ def recipe(files: Opened) -> dict[str, object]:
     if files.speech:
         tree["speech"] = speech_files.recipe(files.speech)
     tree["generate"] = {"max_new_tokens": 1024}  # of the original's script
-    return _with_ours(tree, files)
+    asked = {"template": files.template} if files.template else {}  # by --template, which wins
+    return with_additions(tree, files.config, files.home, {"tokenizer": str(files.tokenizer), **asked})
 
 
 def published(files: Opened) -> CheckpointTensors:
@@ -68,9 +66,8 @@ def published(files: Opened) -> CheckpointTensors:
         spoken, unused = speech_files.tensors(files.speech)
         tensors |= spoken
         aside |= unused
-    for name, tensor in files.extras.items():
-        found = re.match(r"(backbone|\w+\.\w+)\.(.+)", name)
-        tensors[found[1] if found else "other"][found[2] if found else name] = tensor
+    for part, own, tensor in split_extras(files.extras):
+        tensors[part][own] = tensor
     sources = dict.fromkeys(("vision.encoder", "vision.projector", "backbone", "turn.head"), str(files.home.parent))
     sources |= dict.fromkeys(("audio.encoder", "audio.projector"), f"{files.home.parent} and {files.audio_home.parent}")
     sources |= dict.fromkeys(("speech.head", "speech.codec"), str(files.speech or files.home.parent / speech_files.HOME))
@@ -177,9 +174,9 @@ def _backbone(files: Opened) -> dict[str, object]:
             "kv_heads": config.get("num_key_value_heads") or heads, "ffn": _number(files, "intermediate_size"),
             "vocabulary": table, "context": config.get("max_position_embeddings", 32768),
             "rms_eps": config.get("rms_norm_eps", eps), "rope_theta": _theta(files),
-            "tie_embeddings": bool(config.get("tie_word_embeddings", False)), "dtype": common_format(language),
-            **moe, "template": files.template or template, "tokenizer": str(files.tokenizer), "specials": _specials(files),
-            "ends": _ends(files)}
+            "tie_embeddings": bool(config.get("tie_word_embeddings", False)), "dtype": common_dtype(language),
+            **moe, "template": files.template or template, "tokenizer": str(files.tokenizer),
+            "specials": special_tokens(files.tokenizer, SPECIALS), "ends": end_ids(files.config, files.home)}
 
 
 def _table(files: Opened) -> int:
@@ -196,64 +193,5 @@ def _theta(files: Opened) -> object:
     return scaling.get("rope_theta", files.config.get("rope_theta", 1000000.0))
 
 
-def _ends(files: Opened) -> list[int]:
-    found = files.config.get("eos_token_id")
-    ends = found if isinstance(found, list) else [] if found is None else [found]
-    whole = [end for end in ends if isinstance(end, int) and not isinstance(end, bool)]
-    if len(whole) < len(ends):
-        raise RunError(f"{files.home} has eos_token_id {found!r}, but it must be the id of a token, or a list of ids; write it"
-                       " there.")
-    return [end for end in whole if end >= 0]
-
-
-def _specials(files: Opened) -> list[str]:
-    """Give those special tokens that the tokenizer has; all of them where only transformers could tell."""
-    if files.tokenizer.suffix != ".json" or not files.tokenizer.is_file():
-        return list(SPECIALS)
-    try:
-        found = json.loads(files.tokenizer.read_text(encoding="utf-8"))["added_tokens"]
-        return [token for token in SPECIALS if token in {entry["content"] for entry in found}]
-    except (ValueError, LookupError, TypeError) as error:
-        raise RunError(f"{files.tokenizer} is not a tokenizer of the tokenizers library; copy it again.") from error
-
-
-def _with_ours(tree: dict[str, object], files: Opened) -> dict[str, object]:
-    """Lay what `omnikit export` added over a recipe: whole parts, parts to leave out (null), keys of the top."""
-    ours = files.config.get(KEY)
-    if ours is None:
-        return tree
-    if not _is_ours(ours):
-        raise RunError(f"{files.home} has {KEY} {ours!r}, which `omnikit export` did not write; remove it.")
-    assert isinstance(ours, dict), "it was just looked at"
-    for path, part in ours.get("parts", {}).items():
-        branch, _, slot = path.partition(".")
-        if path == "backbone":
-            tree[path] = {**part, "tokenizer": str(files.tokenizer), **({"template": files.template} if files.template else {})}
-            continue
-        slots = tree.setdefault(branch, {})
-        assert isinstance(slots, dict), "a branch is a mapping of slots"
-        slots.pop(slot, None)
-        slots |= {slot: part} if part else {}
-        if not slots:
-            del tree[branch]
-    return {**tree, **ours.get("keys", {})}
-
-
-def _is_ours(ours: object) -> bool:
-    """Say whether it has parts (null: there is none) and keys of the top as `omnikit export` writes them."""
-    if not isinstance(ours, Mapping) or not ours.keys() <= {"parts", "keys"}:
-        return False
-    parts, keys = ours.get("parts", {}), ours.get("keys", {})
-    if not isinstance(parts, dict) or not isinstance(keys, dict) or not keys.keys() <= {"system", "generate"}:
-        return False
-    return all((part is None and path != "backbone") or (isinstance(part, dict) and isinstance(part.get("use"), str))
-               for path, part in parts.items()) and all(
-        path == "backbone" or (path.partition(".")[0] not in OWN_KEYS and path.partition(".")[2] in SLOTS) for path in parts)
-
-
 def _number(files: Opened, key: str) -> int:
-    value = files.config.get(key)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise RunError(f"{files.home} has {key} {value!r}, but it must be a whole number, which nothing else says; write it"
-                       " there.")
-    return value
+    return whole_number(files.config, key, files.home)

@@ -6,17 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError
+from omnikit.store.layouts import read_extras, tokenizer_in
 from omnikit.store.tensors import in_file, in_folder, mapping, read_json, torch_file
 from omnikit_vita import names, speech_files
 from omnikit_vita.layout import STATISTICS, Vita
 from omnikit_vita.listening import read_settings, statistics
 
-EXTRAS = "omnikit.safetensors"
-"""Tensors that the layout does not know, as `omnikit export` writes them, under our names."""
 ALONE = {"mm_projector.bin": "mm_projector.", "audio_adpter.bin": "audio_encoder.adpter."}  # file: what its names contain
 NEEDED = ("model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
 
@@ -71,16 +68,10 @@ def opened(source: Vita) -> Opened:
         model = _heard(model, audio)
         if not _any(model, f"{names.LISTENER}global_cmvn.") and (audio / STATISTICS).is_file():
             found = statistics(audio / STATISTICS)
-    extras = in_file(folder / EXTRAS) if (folder / EXTRAS).is_file() else {}
+    extras = read_extras(folder)
     sizes = read_json(vision / "config.json") if vision and (vision / "config.json").is_file() else {}
     return Opened(home, config, model, settings, (audio or folder) / "train.yaml", found, sizes, extras,
-                  _tokenizer(source, folder, base), _speech_home(source, folder), source.template)
-
-
-def common_format(tensors: Mapping[str, LazyTensor]) -> str:
-    """Give the one number format of a language model's tensors, or float32, which holds every other."""
-    found = {tensor.dtype for tensor in tensors.values()}
-    return found.pop() if len(found) == 1 and all(getattr(torch, d).is_floating_point for d in found) else "float32"
+                  tokenizer_in(source.tokenizer, folder, base), _speech_home(source, folder), source.template)
 
 
 def _checkpoint(folder: Path, base: Path | None) -> dict[str, LazyTensor]:
@@ -152,15 +143,3 @@ def _speech_home(source: Vita, folder: Path) -> Path | None:
 
 def _any(model: Mapping[str, LazyTensor], prefix: str) -> bool:
     return any(name.startswith(prefix) for name in model)
-
-
-def _tokenizer(source: Vita, folder: Path, base: Path | None) -> Path:
-    if source.tokenizer:
-        return Path(source.tokenizer).expanduser()
-    for place in (folder, *([base] if base else [])):
-        for name in ("tokenizer.json", "tokenizer.model"):
-            if (place / name).is_file():
-                return place / name if name.endswith(".json") else place
-    if (folder / "vocab.json").is_file():  # Qwen's older form
-        return folder
-    raise RunError(f"{folder} has no tokenizer.json; give one, or the folder of the language model's, with --tokenizer.")

@@ -4,22 +4,20 @@ into a file of its own; a model that the layout holds whole gets neither.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from omnikit.contracts.configs import Describe, ModelDescription
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import OmnikitError, RunError
 from omnikit.recipe.schema import plain
+from omnikit.store.layouts import additions, part_settings, write_config, write_extras, write_json
 from omnikit.store.shards import save_shards
 from omnikit_vita import experts, names, speech_files
-from omnikit_vita.convert import KEY, recipe
-from omnikit_vita.files import EXTRAS, opened
+from omnikit_vita.convert import recipe
+from omnikit_vita.files import opened
 from omnikit_vita.layout import Vita
 
 HOLDS = {"vision.encoder": ("internvit",), "vision.projector": ("mlp", "linear"), "audio.encoder": ("mel_cnn",),
@@ -57,16 +55,9 @@ def write(model: ModelDescription, tensors: Mapping[str, Named], folder: Path, d
         _write_audio(model, held, folder / AUDIO)
     if "vision.encoder" in parts:
         (folder / VISION).mkdir()
-        _write_json(folder / VISION / "config.json", _vision(plain(model.parts["vision.encoder"])))
-    if extras:
-        save_file({name: tensor.read().contiguous() for name, tensor in extras.items()}, folder / EXTRAS, {"format": "pt"})
-    config = _config(model, parts)
-    _write_json(folder / "config.json", config)
-    ours = _beyond(model, folder, describe)
-    if ours:
-        _write_json(folder / "config.json", {**config, KEY: ours})
-    if not (folder / "tokenizer_config.json").is_file() and (folder / "tokenizer.json").is_file():
-        _write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"})
+        write_json(folder / VISION / "config.json", _vision(plain(model.parts["vision.encoder"])))
+    write_extras(extras, folder)
+    write_config(_config(model, parts), folder, lambda: _additions(model, folder, describe))
 
 
 def _held(model: ModelDescription) -> list[str]:
@@ -102,11 +93,6 @@ def _is_plain(model: ModelDescription, part: str) -> bool:
     return facts.get("stem", ()) in ((), []) and facts.get("norm") is not True
 
 
-def _is_file(config: object, name: str) -> bool:
-    """Say whether a field names a file; a head's `weights` are numbers."""
-    return name in FILES and isinstance(getattr(config, name), str)
-
-
 def _write_audio(model: ModelDescription, tensors: Named, folder: Path) -> None:
     """Write the audio encoder's folder: train.yaml, statistics, and its tensors once more, as the original wants them."""
     import yaml
@@ -116,7 +102,7 @@ def _write_audio(model: ModelDescription, tensors: Named, folder: Path) -> None:
     torch.save(inside, folder / "final.pt")
     mean, istd = (inside[f"encoder.global_cmvn.{name}"].double() for name in ("mean", "istd"))
     squares = istd.pow(-2) + mean.square()  # sums over one frame
-    _write_json(folder / "global_cmvn", {"mean_stat": mean.tolist(), "var_stat": squares.tolist(), "frame_num": 1})
+    write_json(folder / "global_cmvn", {"mean_stat": mean.tolist(), "var_stat": squares.tolist(), "frame_num": 1})
     settings = _train_yaml(plain(model.parts["audio.encoder"]), plain(model.parts["audio.projector"]), model)
     (folder / "train.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
 
@@ -184,32 +170,14 @@ def _config(model: ModelDescription, parts: list[str]) -> dict[str, object]:
     return config
 
 
-def _beyond(model: ModelDescription, folder: Path, describe: Describe) -> dict[str, object]:
-    """Give what the files as they are would be read wrongly without: whole parts (null: there is none), and keys of the top."""
-    own = _settings(model)
+def _additions(model: ModelDescription, folder: Path, describe: Describe) -> dict[str, object]:
+    """Give what the files as they are would be read wrongly without."""
+    own = part_settings(model, FILES)
     try:
         read = describe(recipe(opened(Vita(str(folder)))))
     except OmnikitError:  # a part is not in the layout's files at all
         return {"parts": own, "keys": model.settings}
-    theirs, keys = _settings(read), read.settings
+    theirs = part_settings(read, FILES)
     if not own.get("speech.codec", {}).get("voice", True) and "speech.codec" in theirs:
-        own["speech.codec"]["voice"] = theirs["speech.codec"]["voice"]  # which it learnt, and which the layout has as settings
-    parts: dict[str, object] = {part: choice for part, choice in own.items() if choice != theirs.get(part)}
-    parts |= {part: None for part in theirs if part not in own}
-    differing = {key: value for key, value in model.settings.items() if value != keys[key]}
-    return {key: value for key, value in (("parts", parts), ("keys", differing)) if value}
-
-
-def _settings(model: ModelDescription) -> dict[str, dict[str, object]]:
-    """Give part → how a recipe writes it, with every field; nothing that names files."""
-    found = {}
-    for part, config in model.parts.items():
-        config = replace(config, **{f.name: None for f in fields(config) if _is_file(config, f.name)})
-        if part == "backbone":
-            config = replace(config, tokenizer="", template=model.template_name or config.template)
-        found[part] = {"use": model.uses[part], **plain(config)}
-    return dict(sorted(found.items()))  # in one order, whatever that of the recipe is
-
-
-def _write_json(path: Path, values: object) -> None:
-    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        own["speech.codec"]["voice"] = theirs["speech.codec"]["voice"]  # trained, but a setting in the layout
+    return additions(own, theirs, model, read)

@@ -14,6 +14,7 @@ import torch
 
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError
+from omnikit.store.layouts import to_legacy_weight_norm
 from omnikit.store.tensors import mapping, torch_file
 from omnikit_vita import ticodec_files
 from omnikit_vita.nar_ar import NarAr
@@ -50,7 +51,7 @@ def tensors(home: Path) -> tuple[dict[str, dict[str, LazyTensor]], dict[str, lis
 
 def original(part: str, name: str) -> str:
     """Give the published name of a tensor of ours."""
-    return ticodec_files.to_published(name) if part == "speech.codec" else name
+    return to_legacy_weight_norm(name) if part == "speech.codec" else name
 
 
 def holds(head: object, codec: object) -> bool:

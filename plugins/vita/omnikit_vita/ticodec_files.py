@@ -17,27 +17,13 @@ from torch import Tensor
 
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError
+from omnikit.store.layouts import from_legacy_weight_norm, to_legacy_weight_norm
 from omnikit.store.tensors import in_memory, mapping, read_json, torch_file
 from omnikit_vita.ticodec import TiCodec
 
 SETTINGS, WEIGHTS = "model.json", "final.pt"
 PARTS = ("generator", "quantizer", "encoder")  # the mappings in final.pt
 UNUSED = "encoder.linear.0."  # a layer that the original makes and never calls
-_NORM = ((".weight_g", ".parametrizations.weight.original0"), (".weight_v", ".parametrizations.weight.original1"))
-
-
-def from_published(name: str) -> str:
-    """Give our name of a tensor: torch's present words for weight norm."""
-    for theirs, ours in _NORM:
-        name = name.removesuffix(theirs) + ours if name.endswith(theirs) else name
-    return name
-
-
-def to_published(name: str) -> str:
-    """Give the published name of a tensor of ours."""
-    for theirs, ours in _NORM:
-        name = name.removesuffix(ours) + theirs if name.endswith(ours) else name
-    return name
 
 
 def stored(path: Path) -> tuple[dict[str, LazyTensor], list[LazyTensor]]:
@@ -58,7 +44,7 @@ def stored(path: Path) -> tuple[dict[str, LazyTensor], list[LazyTensor]]:
             if held.name.startswith(UNUSED):
                 unused.append(held)
             else:
-                found[from_published(held.name)] = held
+                found[from_legacy_weight_norm(held.name)] = held
     return found, unused
 
 
@@ -83,7 +69,7 @@ def fields(model: Mapping[str, object], shapes: Mapping[str, tuple[int, ...]], f
             "channels": model["upsample_initial_channel"], "rates": _numbers(model["upsample_rates"]),
             "kernels": _numbers(model["upsample_kernel_sizes"]), "block_kernels": kernels, "block_dilations": dilations,
             "paired": str(model["resblock"]) == "1",
-            "encoder_channels": shapes[from_published(f"encoder.{pre}.weight_v")][0],
+            "encoder_channels": shapes[from_legacy_weight_norm(f"encoder.{pre}.weight_v")][0],
             "global_dim": shapes[heard][1], "global_hidden": shapes[heard][0], "global_kernel": shapes[heard][2],
             "global_groups": len(parts), "global_codes": parts[0][0], "sample_rate": model["sampling_rate"]}
     except (LookupError, TypeError) as error:
@@ -127,7 +113,7 @@ def write(config: TiCodec, tensors: Mapping[str, LazyTensor], folder: Path) -> N
         if name == "voice":
             voice = voice or cast(list[int], tensor.read().tolist())
             continue
-        part, _, own = to_published(name).partition(".")
+        part, _, own = to_legacy_weight_norm(name).partition(".")
         whole[part][own] = tensor.read().contiguous().clone()
     wide = config.global_dim
     whole["encoder"] |= {"linear.0.weight": torch.zeros(wide, wide), "linear.0.bias": torch.zeros(wide)}  # see UNUSED

@@ -11,7 +11,6 @@ from omnikit_vita.layout import Vita
 from omnikit_vita.nar_ar import NarAr
 from omnikit_vita.nar_ar_model import NarArHead
 from omnikit_vita.ticodec import TiCodec
-from omnikit_vita.ticodec_files import to_published
 from omnikit_vita.ticodec_model import TiCodecModel
 from parity.case import Case
 from parity.kinds import vita_full
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from omnikit.cli import main
 from omnikit.errors import RunError
+from omnikit.store.layouts import to_legacy_weight_norm
 
 GOLDENS = Path(__file__).parents[3] / "tests" / "parity" / "goldens"
 VOICE = [3, 1]
@@ -51,7 +51,7 @@ def codec_weights() -> dict[str, dict[str, Tensor]]:
         "linear.0.weight": torch.zeros(16, 16), "linear.0.bias": torch.zeros(16)}}
     for name, tensor in TiCodecModel(CODEC).state_dict().items():
         if name != "voice":
-            part, _, own = to_published(name).partition(".")
+            part, _, own = to_legacy_weight_norm(name).partition(".")
             whole[part][own] = tensor
     return whole
 
