@@ -4,18 +4,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from omnikit.data.build.recordings import Utterance
 from omnikit_spoken_instructions.config import SpokenInstructions
 from omnikit_spoken_instructions.rewriter import Said
-
-
-@dataclass(frozen=True)
-class CodeIterator:
-    """Something to say: the words, the voice, words per minute, pitch 0 to 100."""
-
-    text: str
-    voice: str
-    speed: int = 175
-    pitch: int = 50
 
 
 @dataclass(frozen=True)
@@ -29,12 +20,12 @@ class Job:
     """
 
     id: str
-    asked: CodeIterator
-    answered: CodeIterator
+    asked: Utterance
+    answered: Utterance
     seconds: float
     chance: str
     snr_db: float | None = None
-    other: CodeIterator | None = None
+    other: Utterance | None = None
     other_id: str = ""
     other_db: float = 0.0
 
@@ -57,18 +48,18 @@ def jobs(said: Sequence[Said], options: SpokenInstructions) -> list[Job]:
     return [_job(item, asked, names, options) for item in said]
 
 
-def _asked(item: Said, options: SpokenInstructions) -> CodeIterator:
+def _asked(item: Said, options: SpokenInstructions) -> Utterance:
     chance = random.Random(f"{options.seed} voice {item.id}")
     voice = chance.choice(options.voices)
-    return CodeIterator(item.question, voice, chance.randint(*options.speeds), chance.randint(*options.pitches))
+    return Utterance(item.question, voice, chance.randint(*options.speeds), chance.randint(*options.pitches))
 
 
-def _job(item: Said, asked: dict[str, CodeIterator], names: list[str], options: SpokenInstructions) -> Job:
+def _job(item: Said, asked: dict[str, Utterance], names: list[str], options: SpokenInstructions) -> Job:
     chance = random.Random(f"{options.seed} sound {item.id}")
     noisy, overlapped = chance.random() < options.noise_share, chance.random() < options.overlap_share
     snr, below = chance.uniform(*options.noise_snr_db), chance.uniform(*options.overlap_db)
     other = chance.choice(names)
     overlapped = overlapped and other != item.id and asked[other].voice != asked[item.id].voice
-    return Job(item.id, asked[item.id], CodeIterator(item.answer, options.answer_voice), options.seconds,
+    return Job(item.id, asked[item.id], Utterance(item.answer, options.answer_voice), options.seconds,
                f"{options.seed} noise {item.id}", round(snr, 1) if noisy else None, asked[other] if overlapped else None,
                other if overlapped else "", round(below, 1) if overlapped else 0.0)

@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from omnikit.contracts.protocols import TTS
+from omnikit.data.build.recordings import Utterance
 from omnikit.data.media.audio import save_audio
 from omnikit.errors import DataError, OmnikitError
 from omnikit.registry import component
-from omnikit_spoken_instructions.script import CodeIterator, Job
+from omnikit_spoken_instructions.script import Job
 from omnikit_spoken_instructions.sound import Wave, with_noise, with_voice
 
 AUDIO = "audio"  # folder of the wave files
@@ -45,7 +46,7 @@ def job(line: str) -> Job:
     """Read a job as voices.py wrote it."""
     values = json.loads(line)
     for name in ("asked", "answered", "other"):
-        values[name] = CodeIterator(**values[name]) if values[name] else None
+        values[name] = Utterance(**values[name]) if values[name] else None
     return Job(**values)
 
 
@@ -69,7 +70,7 @@ def record(job: Job, folder: Path, speaker: TTS) -> dict[str, object]:
             "answer": _write(folder, f"{job.id}-answer.wav", answer, rate)}
 
 
-def _speak(speaker: TTS, said: CodeIterator) -> tuple[Wave, int]:
+def _speak(speaker: TTS, said: Utterance) -> tuple[Wave, int]:
     wave, rate = speaker.speak(said.text, said.voice, said.speed, said.pitch)
     if not np.isfinite(wave).all():
         raise DataError(f"Voice {said.voice!r} gave NaN or infinite values for {said.text!r}.")

@@ -19,13 +19,14 @@ from instructions import BAD, TWICE, mixed
 from numpy.typing import NDArray
 from omnikit_espeak.config import Espeak
 from omnikit_spoken_instructions.config import SpokenInstructions
-from omnikit_spoken_instructions.script import CodeIterator, Job
+from omnikit_spoken_instructions.script import Job
 from omnikit_spoken_instructions.sound import with_noise, with_voice
 from omnikit_spoken_instructions.worker import record
 
 from omnikit import cli
 from omnikit.contracts.builders import TextGenerator, Units
 from omnikit.contracts.types import BuildReport
+from omnikit.data.build.recordings import Utterance
 from omnikit.errors import ConfigError, DataError, OmnikitError, RunError
 
 ROWS = 40
@@ -246,7 +247,7 @@ class Refuses:
 
 @pytest.mark.parametrize("texts", [("never", "a", None), ("a", "never", None), ("a", "b", "never"), ("a", "broken", None)], ids=str)
 def test_row_that_the_voice_refuses_is_rejected_alone(texts: tuple[str, str, str | None], tmp_path: Path) -> None:
-    asked, answered, other = (CodeIterator(text, "v") if text else None for text in texts)
+    asked, answered, other = (Utterance(text, "v") if text else None for text in texts)
     assert asked and answered
     job = Job("alpaca-1", asked, answered, 9.0, "1", other=other)
     assert record(job, tmp_path, Refuses()) == {"id": "alpaca-1", "rejected": "cannot be spoken"}

@@ -4,6 +4,7 @@ import random
 from dataclasses import dataclass
 from itertools import cycle, islice
 
+from omnikit.data.build.recordings import Utterance
 from omnikit_spoken_qa.grammar import KINDS, Question, divide
 
 VOICES = ("en-us", "en", "en-gb-x-rp", "en-us+f2", "en-us+f4", "en-us+m3", "en-us+m7", "en+f5")  # heard in training
@@ -13,23 +14,13 @@ SPEEDS, PITCHES = (150, 210), (35, 65)  # of questions; words per minute and esp
 
 
 @dataclass(frozen=True)
-class CodeIterator:
-    """Something to say: the words, the voice, words per minute, pitch 0 to 100."""
-
-    text: str
-    voice: str
-    speed: int = 175
-    pitch: int = 50
-
-
-@dataclass(frozen=True)
 class Row:
     """A question with its recording, and the recording of its answer."""
 
     id: str
     question: Question
-    asked: CodeIterator
-    answered: CodeIterator
+    asked: Utterance
+    answered: Utterance
 
 
 def rows(split: str, size: int, seed: int) -> list[Row]:
@@ -47,12 +38,12 @@ def rows(split: str, size: int, seed: int) -> list[Row]:
     for index, questions in enumerate(islice(turns, size)):
         question = next(questions)
         voice = UNSEEN if split == "test_unseen" else chance.choice(VOICES)
-        asked = CodeIterator(question.text, voice, chance.randint(*SPEEDS), chance.randint(*PITCHES))
-        result.append(Row(f"{split}-{index:05}", question, asked, CodeIterator(question.answer, ANSWER)))
+        asked = Utterance(question.text, voice, chance.randint(*SPEEDS), chance.randint(*PITCHES))
+        result.append(Row(f"{split}-{index:05}", question, asked, Utterance(question.answer, ANSWER)))
     return result
 
 
-def readings(split: str, size: int, seed: int) -> list[CodeIterator]:
+def readings(split: str, size: int, seed: int) -> list[Utterance]:
     """Give what an ASR model learns from (train) or is measured on (test: the held-out answers in the answers' voice).
 
     Training alternates random words with answers and questions of the training; half is said as answers are, half by
@@ -60,18 +51,18 @@ def readings(split: str, size: int, seed: int) -> list[CodeIterator]:
     """
     held = {question.answer for kind in KINDS for question in divide(kind, seed)[1]}
     if split != "train":
-        return [CodeIterator(text, ANSWER) for text in sorted(held)][:size]
+        return [Utterance(text, ANSWER) for text in sorted(held)][:size]
     chance = random.Random(f"readings {seed}")
     kept = [question for kind in KINDS for question in divide(kind, seed)[0]]
     words = sorted({word for question in kept for word in f"{question.text} {question.answer}".split()})
     sentences = [sorted({question.answer for question in kept} - held), sorted({question.text for question in kept} - held)]
-    result: list[CodeIterator] = []
+    result: list[Utterance] = []
     while len(result) < size:
         random_words = " ".join(chance.choices(words, k=chance.randint(3, 7)))
         text = random_words if len(result) % 2 else chance.choice(chance.choice(sentences))
-        said = CodeIterator(text, chance.choice(VOICES), chance.randint(*SPEEDS), chance.randint(*PITCHES))
+        said = Utterance(text, chance.choice(VOICES), chance.randint(*SPEEDS), chance.randint(*PITCHES))
         if text not in held:
-            result.append(CodeIterator(text, ANSWER) if chance.random() < 0.5 else said)
+            result.append(Utterance(text, ANSWER) if chance.random() < 0.5 else said)
     return result
 
 

@@ -4,10 +4,9 @@ import random
 from pathlib import Path
 
 from omnikit.contracts.types import ContentPart, Message, Sample
-from omnikit.errors import DataError
+from omnikit.data.build.recordings import Recordings, Utterance, record
 from omnikit_tiny_world.config import SECONDS, TEST, TRAIN, TinyWorld
 from omnikit_tiny_world.drawing import SIDE, image, video
-from omnikit_tiny_world.recordings import Recordings, record
 from omnikit_tiny_world.script import Row, answering, rows
 from omnikit_tiny_world.sounds import SAMPLE_RATE, Wave, alone, babble, mixed, sound
 
@@ -21,7 +20,7 @@ class TinyCorpus:
     def __init__(self, config: TinyWorld) -> None:
         self.config = config
         self._rows = rows(config, config.size or (TRAIN if config.split == "train" else TEST))
-        self._recordings = _checked(self._rows, config)
+        self._recordings = _recorded(self._rows, config)
         self._made: dict[int, Sample] = {}
 
     def __len__(self) -> int:
@@ -110,13 +109,9 @@ class TinyCorpus:
         return alone(sound(row.sound, samples, seed), seed)
 
 
-def _checked(script: list[Row], config: TinyWorld) -> Recordings:
-    """Record, and make sure that nothing is longer than the contract says."""
-    said = [utterance for row in script for utterance in ((row.said,) if row.said else row.voices)]
+def _recorded(script: list[Row], config: TinyWorld) -> Recordings:
+    said: list[Utterance] = [utterance for row in script for utterance in ((row.said,) if row.said else row.voices)]
     if config.voiced:
         said += [answering(row) for row in script if row.answer is not None]
-    recordings = record(said, config.tts, f"recording {config.view}, {config.split}")
-    longest = recordings.seconds(SAMPLE_RATE)
-    if longest > SECONDS:
-        raise DataError(f"tiny_world: a recording of {config.tts} takes {longest:.1f} s, but the world allows {SECONDS:.0f} s.")
-    return recordings
+    title = f"recording {config.view}, {config.split}"
+    return record(said, config.tts, corpus="tiny_world", title=title, limit=SECONDS)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from omnikit.data.build.recordings import Utterance
 from omnikit_tiny_world import questions, scenes, statements
 from omnikit_tiny_world.config import ASKED, TinyWorld, View
 from omnikit_tiny_world.reading import about, sentences, strings
@@ -32,16 +33,6 @@ Turn = tuple[int, str]  # how many rows of this language came before, and the la
 
 
 @dataclass(frozen=True)
-class CodeIterator:
-    """Something to say: the words, the voice, words per minute, pitch 0 to 100."""
-
-    text: str
-    voice: str
-    speed: int
-    pitch: int
-
-
-@dataclass(frozen=True)
 class Row:
     """One conversation before anything is drawn or heard.
 
@@ -65,10 +56,10 @@ class Row:
     asked: str
     answer: str | None
     scene: Scene | None = None
-    said: CodeIterator | None = None
+    said: Utterance | None = None
     sound: str = ""
     decibels: float = 0.0
-    voices: tuple[CodeIterator, ...] = ()
+    voices: tuple[Utterance, ...] = ()
     state: str | None = None
     prompt: bool = False
     before: str = ""
@@ -95,23 +86,23 @@ def rows(config: TinyWorld, size: int) -> list[Row]:
     return result
 
 
-def answering(row: Row) -> CodeIterator:
+def answering(row: Row) -> Utterance:
     """Say a row's answer, always alike."""
     assert row.answer is not None, "views that are voiced have answers"
     return aloud(row.answer, row.language)
 
 
-def aloud(text: str, language: str) -> CodeIterator:
+def aloud(text: str, language: str) -> Utterance:
     """Say something in the voice of the answers."""
-    return CodeIterator(text, ANSWERS[language], 160, 50)
+    return Utterance(text, ANSWERS[language], 160, 50)
 
 
-def take(text: str, language: str, split: str, chance: random.Random) -> CodeIterator:
+def take(text: str, language: str, split: str, chance: random.Random) -> Utterance:
     """Choose one of the recordings of a sentence; views share them."""
     takes = FEW if text in about(language) else TAKES
     voice = random.Random(f"{text} {chance.randrange(takes)} {split == 'train'}")
     heard, speed, pitch = voice.choice(MEASURED[language]), voice.randint(*SPEEDS), voice.randint(*PITCHES)
-    return CodeIterator(text, UNSEEN[language] if split == "test_unseen" else heard, speed, pitch)
+    return Utterance(text, UNSEEN[language] if split == "test_unseen" else heard, speed, pitch)
 
 
 def _scene(config: TinyWorld, sort: str, turn: int, chance: random.Random) -> Scene:
@@ -228,7 +219,7 @@ def _stated(config: TinyWorld, name: str, turn: Turn, chance: random.Random) -> 
 
 def _sound(config: TinyWorld, name: str, turn: Turn, chance: random.Random) -> Row:
     place, language = turn
-    kind, voices = SOUNDS[place % len(SOUNDS)], list[CodeIterator]()
+    kind, voices = SOUNDS[place % len(SOUNDS)], list[Utterance]()
     if kind == "babble":
         known = statements.divide(language, config.seed)[config.split != "train"]
         voices = [take(said.text, language, config.split, chance) for said in chance.sample(known, BABBLE)]

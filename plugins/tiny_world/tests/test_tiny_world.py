@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from omnikit_tiny_world import recordings, sounds
+from omnikit_tiny_world import sounds
 from omnikit_tiny_world.config import VIEWS, TinyWorld
 from omnikit_tiny_world.model import TinyCorpus
-from omnikit_tiny_world.recordings import Recordings
 from omnikit_tiny_world.script import ANSWERS, MEASURED, UNSEEN
 
 from omnikit.contracts.types import ContentPart, Sample
+from omnikit.data.build import recordings
+from omnikit.data.build.recordings import Recordings
 from omnikit.errors import DataError
 
 
@@ -213,8 +214,8 @@ def test_cache_folder_that_is_a_file_is_one_sentence(tmp_path: Path, monkeypatch
 
 
 def test_a_recording_that_is_too_long_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Recordings, "seconds", lambda *_: 4.25)
-    with pytest.raises(DataError, match=r"a recording of espeak takes 4\.2 s, but the world allows 4 s"):
+    monkeypatch.setattr(Recordings, "longest", lambda _: 4.25)
+    with pytest.raises(DataError, match=r"a recording of espeak takes 4\.2 s, but the corpus allows 4 s"):
         built("speech", 2)
 
 

@@ -1,8 +1,8 @@
-"""Recordings of utterances: each made once, by two workers, kept under the cache folder, read as memory maps.
+"""Synthesised utterances: each made once, by two worker processes, cached on disk, read as memory maps.
 
-A store is one folder for one text-to-speech and version; in it, each time some utterances were lacking, lies one more shard:
-`samples.npy` (int16, all recordings one after another), `bounds.npy` (where each begins, and the end) and `names.json` (the
-hash of each utterance). A shard is either complete or absent. Views that say the same share it. Knows nothing of questions.
+A store is one folder for one corpus, text-to-speech and version; each time some utterances are missing, one more shard is added
+to it: `samples.npy` (int16, all recordings one after another), `bounds.npy` (where each begins, and the end) and `names.json`
+(the hash of each utterance). A shard is either complete or absent. Datasets with the same utterances share them. Knows no rows.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import astuple
+from dataclasses import astuple, dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -26,45 +26,63 @@ from rich.progress import Progress
 from omnikit.errors import DataError
 from omnikit.paths import cache_folder
 from omnikit.registry import component
-from omnikit_tiny_world.script import CodeIterator
 
+SAMPLE_RATE = 16000
 WORKERS = 2
 FORMAT = 1  # part of the store's name: change it when the files' layout changes
-Place = tuple[int, int, int]  # shard, first sample, end
+Location = tuple[int, int, int]  # shard, first sample, end
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A text to synthesise: with a voice, words per minute, pitch 0 to 100."""
+
+    text: str
+    voice: str
+    speed: int = 175
+    pitch: int = 50
 
 
 class Recordings:
-    """Owns the places of some utterances in a store; gives each one's waveform."""
+    """Owns the locations of some utterances in a store; gives each one's waveform."""
 
-    def __init__(self, shards: Sequence[Path], places: dict[str, Place]) -> None:
+    def __init__(self, shards: Sequence[Path], locations: dict[str, Location]) -> None:
         self._shards = list(shards)
-        self._places = places
+        self._locations = locations
         self._open: dict[int, NDArray[np.int16]] = {}
 
-    def __getitem__(self, utterance: CodeIterator) -> NDArray[np.float32]:
+    def __getitem__(self, utterance: Utterance) -> NDArray[np.float32]:
         """Give waveform [N] in [-1, 1]."""
-        shard, start, end = self._places[_name(utterance)]
+        shard, start, end = self._locations[_name(utterance)]
         if shard not in self._open:
             self._open[shard] = np.load(self._shards[shard] / "samples.npy", mmap_mode="r")
         return self._open[shard][start:end].astype(np.float32) / np.float32(32767)
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_open": {}}  # a memory map would travel to a worker with all its samples
+        return {**self.__dict__, "_open": {}}  # a memory map would be pickled with all its samples
 
-    def seconds(self, sample_rate: int) -> float:
-        """Give the length of the longest one."""
-        return max((end - start for _, start, end in self._places.values()), default=0) / sample_rate
+    def longest(self) -> float:
+        """Give the seconds of the longest one."""
+        return max((end - start for _, start, end in self._locations.values()), default=0) / SAMPLE_RATE
 
 
-def record(utterances: Iterable[CodeIterator], tts: str, title: str) -> Recordings:
+def record(utterances: Iterable[Utterance], tts: str, *, corpus: str, title: str, limit: float) -> Recordings:
     """Give the recordings of `utterances`, from the cache or made now.
 
+    Args:
+        utterances: what to synthesise, `tts`: the text-to-speech component.
+        corpus: name of the store, and of the corpus in messages.
+        title: of the progress bar.
+        limit: no recording may be longer, in seconds.
+
     Raises:
-        DataError: the cache folder cannot be written, or its disk is full.
+        DataError: a recording is longer, the cache folder cannot be written, or its disk is full.
     """
-    version = json.dumps([FORMAT, tts, component("tts", tts)().build().version])
-    store = cache_folder() / "tiny_world" / hashlib.sha256(version.encode()).hexdigest()[:16]
     wanted = {_name(item): item for item in utterances}
+    if not wanted:
+        return Recordings([], {})
+    version = json.dumps([FORMAT, tts, component("tts", tts)().build().version])
+    store = cache_folder() / corpus / hashlib.sha256(version.encode()).hexdigest()[:16]
     shards, found = _stored(store)
     missing = [item for name, item in wanted.items() if name not in found]
     if missing:
@@ -72,29 +90,33 @@ def record(utterances: Iterable[CodeIterator], tts: str, title: str) -> Recordin
             _make(store, missing, tts, title)
         except OSError as error:
             raise DataError(
-                f"The tiny world cannot be recorded in {store}: {error.strerror or error};"
+                f"{corpus} cannot be recorded in {store}: {error.strerror or error};"
                 " free some space there or set OMNIKIT_CACHE to another folder."
             ) from error
         shards, found = _stored(store)
-    return Recordings(shards, {name: found[name] for name in wanted})
+    recordings = Recordings(shards, {name: found[name] for name in wanted})
+    longest = recordings.longest()
+    if longest > limit:
+        raise DataError(f"{corpus}: a recording of {tts} takes {longest:.1f} s, but the corpus allows {limit:.0f} s.")
+    return recordings
 
 
-def _name(utterance: CodeIterator) -> str:
+def _name(utterance: Utterance) -> str:
     return hashlib.sha256(json.dumps(astuple(utterance)).encode()).hexdigest()[:20]
 
 
-def _stored(store: Path) -> tuple[list[Path], dict[str, Place]]:
+def _stored(store: Path) -> tuple[list[Path], dict[str, Location]]:
     """Give the finished shards and where each utterance lies in them."""
     shards = sorted(path for path in store.glob("*") if path.is_dir() and not path.suffix)
-    places: dict[str, Place] = {}
+    locations: dict[str, Location] = {}
     for index, shard in enumerate(shards):
         bounds = np.load(shard / "bounds.npy").tolist()
         names = json.loads((shard / "names.json").read_text())
-        places.update({name: (index, bounds[i], bounds[i + 1]) for i, name in enumerate(names)})
-    return shards, places
+        locations.update({name: (index, bounds[i], bounds[i + 1]) for i, name in enumerate(names)})
+    return shards, locations
 
 
-def _make(store: Path, utterances: Sequence[CodeIterator], tts: str, title: str) -> None:
+def _make(store: Path, utterances: Sequence[Utterance], tts: str, title: str) -> None:
     """Write a shard under another name and rename it, so that a half-written one is never found."""
     names = [_name(item) for item in utterances]
     folder = store / hashlib.sha256("".join(names).encode()).hexdigest()[:20]
@@ -118,16 +140,16 @@ def _make(store: Path, utterances: Sequence[CodeIterator], tts: str, title: str)
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _speak(work: Path, utterances: Sequence[CodeIterator], tts: str, title: str) -> list[Path]:
-    """Let each worker record a contiguous share; give the files in order."""
-    share = -(-len(utterances) // WORKERS)
-    shares = [utterances[start : start + share] for start in range(0, len(utterances), share)]
-    parts = [work / f"{index}.raw" for index in range(len(shares))]
+def _speak(work: Path, utterances: Sequence[Utterance], tts: str, title: str) -> list[Path]:
+    """Let each worker record a contiguous part; give the files in order."""
+    size = -(-len(utterances) // WORKERS)
+    jobs = [utterances[start : start + size] for start in range(0, len(utterances), size)]
+    parts = [work / f"{index}.raw" for index in range(len(jobs))]
     console = Console(stderr=True)
     with ExitStack() as stack:
         progress = stack.enter_context(Progress(console=console, disable=not console.is_terminal))
         bar = progress.add_task(title, total=len(utterances))
-        workers = [stack.enter_context(_worker(part, items, tts)) for part, items in zip(parts, shares, strict=True)]
+        workers = [stack.enter_context(_worker(part, items, tts)) for part, items in zip(parts, jobs, strict=True)]
         for worker in workers:
             assert worker.stdout is not None
             for line in worker.stdout:
@@ -138,10 +160,10 @@ def _speak(work: Path, utterances: Sequence[CodeIterator], tts: str, title: str)
     return parts
 
 
-def _worker(part: Path, utterances: Sequence[CodeIterator], tts: str) -> "subprocess.Popen[str]":
-    """Start a process of its own for one share: espeak-ng is one per process, and the caller's main module stays out of it."""
+def _worker(part: Path, utterances: Sequence[Utterance], tts: str) -> "subprocess.Popen[str]":
+    """Start a process for one part: espeak-ng is one per process, and the caller's main module is not imported."""
     jobs = part.with_suffix(".jobs")
     jobs.write_text(json.dumps([astuple(item) for item in utterances]))
-    command = [sys.executable, "-m", "omnikit_tiny_world.worker", str(jobs), str(part), tts]
+    command = [sys.executable, "-m", "omnikit.data.build.recording_worker", str(jobs), str(part), tts]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)

@@ -1,4 +1,4 @@
-"""Records one share of a corpus: `python -m omnikit_spoken_qa.worker JOBS OUT TTS`, started by recordings.py.
+"""Records some utterances: `python -m omnikit.data.build.recording_worker JOBS OUT TTS`, started by recordings.py.
 
 Prints how many utterances were recorded since the last line. Writes raw int16 samples and, beside them, their lengths.
 """
@@ -15,7 +15,7 @@ EVERY = 32  # utterances between two lines of progress
 
 
 def main(jobs: str, out: str, tts: str) -> int:
-    """Record every job; 0 if all went well, 1 with a sentence on stderr if the disk is full."""
+    """Record every job; 0 on success, 1 with a sentence on stderr if the disk is full."""
     speaker = component("tts", tts)().build()
     lengths: list[int] = []
     utterances = json.loads(Path(jobs).read_text())
@@ -26,17 +26,17 @@ def main(jobs: str, out: str, tts: str) -> int:
                 lengths.append(len(waveform))
                 file.write(np.round(waveform * 32767).astype(np.int16).tobytes())
                 if len(lengths) % EVERY == 0:
-                    _tell(EVERY)
+                    _report(EVERY)
         Path(out).with_suffix(".json").write_text(json.dumps(lengths))
         Path(jobs).unlink()
     except OSError as error:
         sys.stderr.write(f"recording {out}: {error.strerror}\n")
         return 1
-    _tell(len(utterances) % EVERY)
+    _report(len(utterances) % EVERY)
     return 0
 
 
-def _tell(count: int) -> None:
+def _report(count: int) -> None:
     sys.stdout.write(f"{count}\n")
     sys.stdout.flush()
 
