@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from omnikit import registry
 from omnikit.commands.arguments import Parser, at_least_one
-from omnikit.commands.table import columns
 from omnikit.errors import ConfigError, nearest
 from omnikit.recipe import presets
 from omnikit.recipe.schema import MISSING_WORD, construct, defaults
+from omnikit.text_table import columns
 
 if TYPE_CHECKING:
     from omnikit.contracts.builders import BuilderConfig

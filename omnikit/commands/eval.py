@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from omnikit.commands.arguments import Parser, at_least_one, names
-from omnikit.commands.table import columns
 from omnikit.errors import ConfigError
+from omnikit.text_table import columns
 
 EXAMPLE = "example: omnikit eval llama_omni/tiny --asr asr/tiny --limit 300"
 MEASURES = ("asr", "limit", "batch_size", "latency_rows", "omega", "keep_wavs", "data")  # what --rescore cannot change

@@ -8,10 +8,10 @@ from typing import Any
 
 from omnikit import registry
 from omnikit.commands.arguments import Parser
-from omnikit.commands.table import columns
 from omnikit.errors import ConfigError, RunError
 from omnikit.recipe import presets
 from omnikit.recipe.schema import construct
+from omnikit.text_table import columns
 
 EXAMPLE = "example: omnikit import llama_omni Llama-3.1-8B-Omni --vocoder g_00500000 --whisper large-v3.pt --out runs/omni"
 STAGE = "imported"
