@@ -6,6 +6,7 @@ stands before keeps no graph: frozen parameters require no gradient, so autograd
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -201,6 +202,19 @@ def _at(values: Tensor, places: Tensor, conversation_rows: Tensor | None) -> Ten
     """Pick values [B, L, …] at places [C, U] of the rows `homes` [C], by default each row of its own, giving [C, U, …]."""
     rows = torch.arange(len(places), device=places.device) if conversation_rows is None else conversation_rows
     return values[rows[:, None], places]
+
+
+def parameter_counts(plan: Plan) -> dict[str, int]:
+    """Give part → number of parameters, counted on the meta device: real shapes, no memory, no weights.
+
+    Parts are built one after another, so that the largest alone sets the memory.
+    """
+    counts = {}
+    for part in plan.parts():
+        with torch.device("meta"):
+            counts[part] = sum(parameter.numel() for parameter in OmniModel(plan, [part]).parameters())
+        gc.collect()
+    return counts
 
 
 def pooled(vectors: Tensor, count: int) -> Tensor:

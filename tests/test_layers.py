@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = (  # from the lowest; rooms of one line are side by side: neither imports the other
-    ("errors", "paths", "progress"),
+    ("errors", "paths", "progress", "text_table"),
     ("contracts",),
     ("ops",),
     ("registry",),
@@ -35,10 +35,10 @@ LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 ONE_ROOM = ({"commands", "cli"},)  # of one line, and one room in two places
 HEAVY = {"torch", "torchaudio", "transformers", "pytorch_lightning", "lightning", "hydra", "omegaconf", "yaml", "numpy",
          "scipy", "soundfile", "soxr", "safetensors", "tokenizers", "rich", "jiwer", "torchmetrics", "espeakng_loader"}
-STANDARD = ("__init__", "errors", "paths", "registry", "cli", "contracts", "recipe", "plan")  # no third-party import
+STANDARD = ("__init__", "errors", "paths", "text_table", "registry", "cli", "contracts", "recipe", "plan")  # no third party
 WITH_HYDRA = ("compose", "hydra_errors")  # of recipe/
-LIGHT_COMMANDS = ("arguments", "chat", "check", "check_head", "completion", "data", "eval", "export", "import_", "list",
-                  "diagram", "show", "table", "train", "voice")
+LIGHT_COMMANDS = ("arguments", "chat", "check", "check_head", "completion", "data", "eval", "export", "import_", "list", "show",
+                  "train", "voice")
 FOR_PLUGINS = {"errors", "paths", "progress", "contracts", "ops", "registry", "recipe", "store", "data"}
 FOR_LIGHT_MODULES = {"errors", "contracts", "recipe"}
 FILES = sorted((ROOT / "omnikit").rglob("*.py"))

@@ -156,7 +156,7 @@ def test_show_counts_parameters_like_torch(capsys: pytest.CaptureFixture[str], t
 
 @pytest.mark.parametrize(("recipe", "sums"), [
     ("vita_1_5/full", {"vision.encoder": 304_012_288, "vision.projector": 27_532_288, "audio.encoder": 357_950_464,
-                       "audio.projector": 17_835_520, "hears and sees": 8_322_947_072}),
+                       "audio.projector": 17_835_520, "backbone with its input branches": 8_322_947_072}),
     ("vita/full", {"backbone": 46_864_666_624})])
 def test_vita_has_the_published_sizes(recipe: str, sums: dict[str, int], capsys: pytest.CaptureFixture[str]) -> None:
     """The counts are those of the published safetensors' shapes."""
@@ -169,13 +169,13 @@ def test_show_draws_a_picture(capsys: pytest.CaptureFixture[str], tmp_path: Path
     from xml.etree import ElementTree
 
     image = tmp_path / "wiring.svg"
-    run(capsys, "show", str(write_recipe(tmp_path)), "--image", str(image))
+    run(capsys, "show", str(write_recipe(tmp_path)), "--diagram", str(image))
     texts = [item.text for item in ElementTree.parse(image).iter("{http://www.w3.org/2000/svg}text")]
     assert {"audio.encoder", "audio.projector", "backbone", "text.head", "speech.head", "speech.codec"} <= set(texts)
 
 
 def test_a_picture_that_cannot_be_written_is_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert cli.main(["show", str(write_recipe(tmp_path)), "--image", str(tmp_path / "no" / "x.svg")]) == 2
+    assert cli.main(["show", str(write_recipe(tmp_path)), "--diagram", str(tmp_path / "no" / "x.svg")]) == 2
     assert capsys.readouterr().err.endswith("cannot be written: No such file or directory; choose another file.\n")
 
 

@@ -1,11 +1,17 @@
 """`omnikit check RECIPE [overrides]`: compose, wire, print; with --deep also read the data and run one dummy batch."""
 
 import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from omnikit.commands import table
 from omnikit.commands.arguments import Parser
 from omnikit.plan.plan import make
+from omnikit.plan.tables import stages_table, wiring_table
 from omnikit.recipe.compose import compose
+from omnikit.text_table import columns
+
+if TYPE_CHECKING:
+    from omnikit.training.dry_run import DryRun
 
 
 def run(argv: list[str]) -> int:
@@ -16,11 +22,20 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--deep", action="store_true", help="read every row of the data and run one dummy batch (needs torch)")
     arguments = parser.parse_intermixed_args(argv)
     plan = make(compose(arguments.recipe, arguments.overrides))
-    sys.stdout.write(f"{arguments.recipe}\n\n{table.wiring(plan)}\n{table.stages(plan)}\n")
+    sys.stdout.write(f"{arguments.recipe}\n\n{wiring_table(plan)}\n{stages_table(plan)}\n")
     if arguments.deep:
-        from omnikit.commands.dry_run import look  # needs torch
+        from omnikit.training.dry_run import dry_run  # needs torch
 
-        sys.stdout.write(look(plan) + "\n")
+        sys.stdout.write(f"{dry_run_table(dry_run(plan))}\n")
     parts, stages = len(plan.parts()), len(plan.stages)
     sys.stdout.write(f"{arguments.recipe} fits together: {parts} parts, {stages} stage{'s' if stages != 1 else ''}.\n")
     return 0
+
+
+def dry_run_table(found: Iterable["DryRun"]) -> str:
+    """Set what was read and run of each stage in a line."""
+    lines = [("stage", "rows read", "losses of one batch, untrained")]
+    for one in found:
+        losses = ", ".join(f"{branch} {loss:.3g}" for branch, loss in one.losses.items())
+        lines.append((one.stage, ", ".join(f"{n} of {d}" for d, n in one.rows.items()), losses or f"({one.reason})"))
+    return columns(lines)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from omnikit.commands.arguments import Parser, at_least_one, names
-from omnikit.commands.table import columns
+from omnikit.text_table import columns
 
 if TYPE_CHECKING:
     from omnikit.evaluation.estimates import Estimate

@@ -7,15 +7,12 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omnikit import registry
 from omnikit.commands.arguments import Parser, at_least_one
-from omnikit.commands.table import columns
 from omnikit.errors import ConfigError, nearest
 from omnikit.recipe import presets
-from omnikit.recipe.schema import MISSING_WORD, construct, defaults
+from omnikit.text_table import columns
 
 if TYPE_CHECKING:
-    from omnikit.contracts.builders import BuilderConfig
     from omnikit.contracts.types import BuildReport
 
 EXAMPLES = ("examples: omnikit data build spoken_instructions source=alpaca.json out=data/instruct_s2s;"
@@ -51,7 +48,7 @@ def _build_parser() -> Parser:
 
 def _inspect_parser() -> Parser:
     parser = Parser("omnikit data inspect", description="Show one batch of a stage: where each token comes from, which head"
-                    " learns it, and what the other heads learn.")
+                    " is supervised by it, and what the other heads predict.")
     parser.add_argument("recipe", help="a name such as llama_omni/tiny, or a YAML file")
     parser.add_argument("overrides", nargs="*", default=[], help="as for train")
     parser.add_argument("--stage", help="by default the first that trains heads")
@@ -72,36 +69,24 @@ def _check_parser() -> Parser:
 
 
 def _check(arguments: Namespace) -> int:
-    from omnikit.commands.data_check import check
+    from omnikit.commands import data_check
 
-    return check(arguments.recipe, arguments.words, arguments.report, arguments.workers)
+    return data_check.run(arguments.recipe, arguments.words, arguments.report, arguments.workers)
 
 
 def _inspect(arguments: Namespace) -> int:
-    from omnikit.commands.inspect import look
+    from omnikit.commands import data_inspect
 
-    return look(arguments.recipe, arguments.overrides, arguments.stage, arguments.rows, arguments.html)
+    return data_inspect.run(arguments.recipe, arguments.overrides, arguments.stage, arguments.rows, arguments.html)
 
 
 def _build(arguments: Namespace) -> int:
-    name = str(arguments.builder)
-    if name not in presets.names("builder"):
-        raise ConfigError(presets.unknown("builder", name, presets.names("builder")))
+    from omnikit.inference.build_dataset import build_dataset
+
     values = _values(arguments.options)
     out = values.pop("out", None)
-    errors: list[str] = []
-    cls = registry.component("builder", name)
-    missing = [key for key, value in {**defaults(cls), **values}.items() if value == MISSING_WORD]
-    errors += [f"{name} lacks {key}=VALUE; omnikit show builder/{name} says what it is." for key in missing]
-    config: BuilderConfig | None = None if missing else construct(cls, values, name, errors)
-    if not isinstance(out, str) or not out:
-        errors.append(f"{name} lacks out=FOLDER, where the dataset goes.")
-    if errors or config is None:
-        raise ConfigError(*errors)
-    from omnikit.inference.builder_runs import BuilderRuns
-
     start = time.monotonic()
-    built = config.build().make(Path(str(out)).expanduser(), BuilderRuns())
+    built = build_dataset(arguments.builder, values, out if isinstance(out, str) else None)
     sys.stdout.write(_report(built, str(out), time.monotonic() - start))
     return 0
 
@@ -116,20 +101,20 @@ def _values(words: list[str]) -> dict[str, object]:
     for word in words:
         key, equals, text = word.partition("=")
         if not equals or not key.isidentifier():
-            raise ConfigError(f"{word!r} is no option; write key=value, for example seed=1."
+            raise ConfigError(f"{word!r} is not an option; write key=value, for example seed=1."
                               f"{nearest(word, ['out=', 'source='])}")
         try:
             values[key] = OmegaConf.to_container(OmegaConf.create(f"value: {text}"), resolve=False)["value"]  # type: ignore[call-overload,index]  # a mapping
         except (OmegaConfBaseException, yaml.YAMLError) as error:
-            raise ConfigError(f"{key} is {text!r}, which is no value: {str(error).splitlines()[0]}.") from error
+            raise ConfigError(f"{key} is {text!r}, which is not a value: {str(error).splitlines()[0]}.") from error
     return values
 
 
 def _report(built: "BuildReport", out: str, seconds: float) -> str:
-    rows = [("rows", str(built.rows), f"{built.question_seconds / 60:.1f} min of questions,"
+    lines = [("rows", str(built.rows), f"{built.question_seconds / 60:.1f} min of questions,"
              f" {built.answer_seconds / 60:.1f} min of answers"),
             ("made now", str(built.made), f"{built.made / seconds:.1f} a second, {seconds:.1f} s in all"),
             ("rejected", str(sum(built.rejected.values())), "")]
-    rows += [("", str(count), reason) for reason, count in built.rejected.items()]
-    return (f"{columns(rows)}\nThe dataset is {out}; train on it with data/NAME=messages_jsonl data.NAME.path={out}/train.jsonl"
-            f" 'data.NAME.provides=[{','.join(built.provides)}]'\n")
+    lines += [("", str(count), reason) for reason, count in built.rejected.items()]
+    return (f"{columns(lines)}\nThe dataset is {out}; train on it with data/NAME=messages_jsonl"
+            f" data.NAME.path={out}/train.jsonl 'data.NAME.provides=[{','.join(built.provides)}]'\n")

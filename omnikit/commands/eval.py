@@ -2,12 +2,15 @@
 
 import sys
 from argparse import ArgumentTypeError
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from omnikit.commands.arguments import Parser, at_least_one, names
-from omnikit.commands.table import columns
 from omnikit.errors import ConfigError
+from omnikit.text_table import columns
+
+if TYPE_CHECKING:
+    from omnikit.evaluation.changes import ScoreChange
 
 EXAMPLE = "example: omnikit eval llama_omni/tiny --asr asr/tiny --limit 300"
 MEASURES = ("asr", "limit", "batch_size", "latency_rows", "omega", "keep_wavs", "data")  # what --rescore cannot change
@@ -19,7 +22,6 @@ COLUMNS = {
     "natural_cer": "CER", "codec_wer": "codec WER"}
 GROUPS = ("kinds", "languages", "modalities")
 WAYS = {"answer": "the answer", "head": "the head"}
-DIFFERENCES = ("exact", "text_wer", "text_cer", "transcript_wer", "transcript_cer")
 
 
 def run(argv: list[str]) -> int:
@@ -48,6 +50,7 @@ def run(argv: list[str]) -> int:
         raise ConfigError(f"--rescore computes from kept answers, so --{next(iter(given)).replace('_', '-')} cannot change"
                           " anything; leave one of them out.")
 
+    from omnikit.evaluation.changes import changes
     from omnikit.evaluation.score import Options, earlier, rescore, score
 
     before = earlier(arguments.run, arguments.against, arguments.speak_with) if arguments.against else {}
@@ -58,7 +61,7 @@ def run(argv: list[str]) -> int:
         folder, card = score(arguments.run, Options(speaks_with=arguments.speak_with, stage=arguments.stage, **given))
     sys.stdout.write(f"\n{table(card)}")
     if arguments.against:
-        sys.stdout.write(f"\n{changes(card, before, arguments.against)}")
+        sys.stdout.write(f"\n{changes_table(changes(card, before), arguments.against)}")
     sys.stdout.write(f"\nThe card is {folder}/report.html; numbers and answers are beside it.\n")
     return 0
 
@@ -99,25 +102,16 @@ def _decisions(confusion: Mapping[str, Mapping[str, int]]) -> str:
     return "; ".join(f"{state}: {words}" for state, words in told.items() if words)
 
 
-def changes(card: Mapping[str, Any], before: Mapping[str, Any], stage: str) -> str:
-    """Set how far exact answers and errors are from those after an earlier stage, in points, where both were scored."""
-    names = {name: words for name, words in COLUMNS.items() if name in DIFFERENCES}
-    rows: list[tuple[str, ...]] = [("data", f"points since {stage}:", *names.values())]
-    for title, found in card["scores"].items():
-        old = before["scores"].get(title)
-        if old is None:
-            continue
-        if (old["rows"], old["dataset"]) != (found["rows"], found["dataset"]):
-            rows.append((title, f"scored on {old['rows']} other rows; score both with the same --limit"))
-            continue
-        rows.append((title, "", *(_points(found["numbers"].get(name), old["numbers"].get(name)) for name in names)))
-        rows += [(f"  {word or '–'}", "", *(_points(some.get(name), old[group][word].get(name)) for name in names))
-                 for group in GROUPS for word, some in found[group].items() if word in old.get(group, {})]
-    return columns(rows)
-
-
-def _points(now: Mapping[str, float] | None, before: Mapping[str, float] | None) -> str:
-    return f"{100 * (now['value'] - before['value']):+.1f}" if now and before else "–"
+def changes_table(found: Iterable["ScoreChange"], stage: str) -> str:
+    """Set how far metrics are from those after an earlier stage, in percentage points."""
+    lines: list[tuple[str, ...]] = []
+    names: dict[str, None] = {}
+    for change in found:
+        names |= dict.fromkeys(change.points)
+        label = change.dataset if change.group is None else f"  {change.group or '–'}"
+        note = f"scored on {change.rows_before} other rows; score both with the same --limit" if change.rows_before else ""
+        lines.append((label, note, *("–" if points is None else f"{points:+.1f}" for points in change.points.values())))
+    return columns([("data", f"points since {stage}:", *(COLUMNS[name] for name in names)), *lines])
 
 
 def _soon(latency: Mapping[str, Any]) -> str:

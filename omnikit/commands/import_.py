@@ -8,13 +8,11 @@ from typing import Any
 
 from omnikit import registry
 from omnikit.commands.arguments import Parser
-from omnikit.commands.table import columns
-from omnikit.errors import ConfigError, RunError
+from omnikit.errors import ConfigError
 from omnikit.recipe import presets
-from omnikit.recipe.schema import construct
+from omnikit.text_table import columns
 
 EXAMPLE = "example: omnikit import llama_omni Llama-3.1-8B-Omni --vocoder g_00500000 --whisper large-v3.pt --out runs/omni"
-STAGE = "imported"
 
 
 def run(argv: list[str]) -> int:
@@ -24,21 +22,13 @@ def run(argv: list[str]) -> int:
     if name is not None and name not in layouts:
         raise ConfigError(presets.unknown("layout", name, layouts))
     arguments = _parser([name] if name else list(layouts)).parse_args(argv)
-    cls, out = registry.component("importer", arguments.layout), Path(arguments.out)
-    if out.exists():
-        raise RunError(f"--out is {out}, which is there already; name a folder that is not, or remove it.")
-    source = {f.name: value if f.metadata.get("word") else _absolute(value) for f in fields(cls)
-              if (value := getattr(arguments, f.name)) is not None}  # all but words are paths
-    errors: list[str] = []
-    made = construct(cls, source, "import", errors)
-    if made is None:
-        raise ConfigError(*errors)
-    stage = {"objective": "import", "source": {"use": name, **source}, "allow": arguments.allow}
+    source = {field.name: getattr(arguments, field.name) for field in fields(registry.component("importer", arguments.layout))}
 
-    from omnikit.training.import_run import start_run  # needs torch
+    from omnikit.training.import_run import import_checkpoint  # needs torch
 
-    rows = start_run({**made.recipe(), "stages": {STAGE: stage}}, out)
-    sys.stdout.write(f"\n{columns(rows)}\nThe run is {out}; ask it with: omnikit chat {out} --audio question.wav\n")
+    out = Path(arguments.out)
+    lines = import_checkpoint(arguments.layout, source, out, arguments.allow)
+    sys.stdout.write(f"\n{columns(lines)}\nThe run is {out}; ask it with: omnikit chat {out} --audio question.wav\n")
     return 0
 
 
@@ -67,8 +57,3 @@ def _described(cls: type[Any], name: str) -> str:
     rest = [line.strip() for line in lines[start + 1:]]
     end = next((i for i, line in enumerate(rest) if not line or line.split(" ")[0].endswith(":")), len(rest))
     return " ".join([lines[start].partition(":")[2].strip(), *rest[:end]]).replace("%", "%%")
-
-
-def _absolute(path: str) -> str:
-    """Give a path that still holds when the run is used from another folder."""
-    return str(Path(path).expanduser().absolute())

@@ -4,12 +4,12 @@ import sys
 
 from omnikit import registry
 from omnikit.commands.arguments import Parser
-from omnikit.commands.table import columns
 from omnikit.contracts.specs import KINDS
 from omnikit.errors import ConfigError, RegistryError, nearest
 from omnikit.paths import recipe_files
 from omnikit.recipe import presets
 from omnikit.recipe.recipe import SLOTS
+from omnikit.text_table import columns
 
 GROUPS = (*KINDS, "template", "data")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from omnikit.commands.table import columns
+from omnikit.text_table import columns
 from omnikit.training.stage import StageResult
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from omnikit import registry
-from omnikit.commands import table
 from omnikit.commands.arguments import Parser
 from omnikit.commands.list import kind_of
 from omnikit.contracts.specs import KINDS
@@ -17,6 +16,7 @@ from omnikit.paths import recipe_files
 from omnikit.recipe import presets
 from omnikit.recipe.recipe import SLOTS
 from omnikit.recipe.schema import MISSING_WORD, construct, defaults
+from omnikit.text_table import columns
 
 WIDTH = 60  # characters of a default that are shown
 CONTRACTS = {
@@ -40,40 +40,41 @@ def run(argv: list[str]) -> int:
     parser.add_argument("what", help="a recipe (name or YAML), a run's folder, a component or preset, or KIND/NAME")
     parser.add_argument("overrides", nargs="*", default=[], help="for a recipe: audio/encoder=mel_cnn …")
     parser.add_argument("--parameters", action="store_true", help="count each part's parameters on the meta device")
-    parser.add_argument("--image", metavar="FILE.svg", help="draw the wiring of a recipe")
+    parser.add_argument("--diagram", metavar="FILE.svg", help="draw the wiring of a recipe")
     arguments = parser.parse_intermixed_args(argv)
     recipe = arguments.what in recipe_files() or Path(arguments.what, "config.yaml").is_file()  # the latter is a run
     if arguments.what.endswith((".yaml", ".yml")) or recipe:
-        _show_recipe(arguments.what, arguments.overrides, arguments.parameters, arguments.image)
-    elif arguments.overrides or arguments.parameters or arguments.image:
+        _show_recipe(arguments.what, arguments.overrides, arguments.parameters, arguments.diagram)
+    elif arguments.overrides or arguments.parameters or arguments.diagram:
         extra = [*arguments.overrides, *(["--parameters"] if arguments.parameters else []),
-                 *(["--image"] if arguments.image else [])]
+                 *(["--diagram"] if arguments.diagram else [])]
         raise ConfigError(f"{extra[0]} is for a recipe, but {arguments.what} is none; leave it out or name a recipe.")
     else:
         sys.stdout.write(_describe(*_find(arguments.what)))
     return 0
 
 
-def _show_recipe(recipe: str, overrides: list[str], parameters: bool, image: str | None) -> None:
+def _show_recipe(recipe: str, overrides: list[str], parameters: bool, diagram: str | None) -> None:
     from omnikit.plan.plan import make
+    from omnikit.plan.tables import stages_table, wiring_table
     from omnikit.recipe.compose import compose  # Hydra is for recipes only
 
     plan = make(compose(recipe, overrides))
     counts = None
     if parameters:
-        from omnikit.commands.parameters import count  # imports torch
+        from omnikit.model import parameter_counts  # imports torch
 
-        counts = count(plan)
-    sys.stdout.write(f"{recipe}\n\n{table.wiring(plan, counts)}\n{table.stages(plan)}")
-    if image:
-        from omnikit.commands.diagram import draw
+        counts = parameter_counts(plan)
+    sys.stdout.write(f"{recipe}\n\n{wiring_table(plan, counts)}\n{stages_table(plan)}")
+    if diagram:
+        from omnikit.plan.diagram import draw
 
         try:
-            Path(image).write_text(draw(plan, recipe), encoding="utf-8")
+            Path(diagram).write_text(draw(plan, recipe), encoding="utf-8")
         except OSError as error:
-            raise ConfigError(f"--image is {image}, which cannot be written: {error.strerror};"
+            raise ConfigError(f"--diagram is {diagram}, which cannot be written: {error.strerror};"
                               " choose another file.") from error
-        sys.stdout.write(f"\nThe image is {image}.\n")
+        sys.stdout.write(f"\nThe diagram is {diagram}.\n")
 
 
 def _find(name: str) -> tuple[str, str]:
@@ -110,8 +111,8 @@ def _describe(kind: str, name: str) -> str:
     rows = [(key, _cut(str(values[key])), _type(cls, key)) for key in defaults(cls)]
     source = inspect.getsourcefile(cls) or "unknown file"
     contract = _contract(kind, cls, values)
-    promised = f"contract\n{table.columns(contract)}\n" if contract else ""
-    return (f"{head}\n\n{inspect.cleandoc(cls.__doc__ or '')}\n\nfields\n{table.columns(rows)}\n{promised}"
+    promised = f"contract\n{columns(contract)}\n" if contract else ""
+    return (f"{head}\n\n{inspect.cleandoc(cls.__doc__ or '')}\n\nfields\n{columns(rows)}\n{promised}"
             f"package  {entry.package} {entry.version}\nlicence  {_licence(entry.package)}\n"
             f"source   {source}:{inspect.getsourcelines(cls)[1]}\n")
 
@@ -120,7 +121,7 @@ def _describe_template(name: str) -> str:
     preset = registry.preset("template", name)
     assert preset is not None, "its name was found among the presets"
     rows = [(key, repr(value)) for key, value in presets.read_mapping(preset.path).items()]
-    return (f"template {name}\n\n{presets.summary(preset.path)}\n\nfields\n{table.columns(rows)}\n"
+    return (f"template {name}\n\n{presets.summary(preset.path)}\n\nfields\n{columns(rows)}\n"
             f"package  {preset.package}\nsource   {preset.path}\n")
 
 

@@ -15,7 +15,7 @@ from omnikit.contracts.protocols import Reader
 from omnikit.contracts.types import Sample
 from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.signals import spoken, waveform
-from omnikit.errors import DataError
+from omnikit.errors import ConfigError, DataError, OmnikitError, nearest
 from omnikit.plan.plan import Plan
 
 RATE = 16000  # at which the waves of answers are read where no stage says another
@@ -113,6 +113,60 @@ class Checker(Dataset[Checked]):
         for part in parts:
             if self.speaks and part.codes is None:
                 waveform(part, RATE, sample.id)
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What was found in the datasets of a recipe.
+
+    Args:
+        recipe: its name.
+        rows: dataset → rows that were read; 0 where it could not be opened.
+    """
+
+    recipe: str
+    rows: dict[str, int]
+    problems: tuple[Problem, ...]
+
+    def bad_rows(self, dataset: str) -> int:
+        """Give the number of rows with a problem."""
+        return len({problem.index for problem in self.problems if problem.dataset == dataset})
+
+    def as_json(self) -> dict[str, object]:
+        """Give rows and bad rows of each dataset, problems by kind, and all problems."""
+        datasets = {name: {"rows": rows, "bad": self.bad_rows(name)} for name, rows in self.rows.items()}
+        problems = [vars(problem) for problem in self.problems]
+        return {"recipe": self.recipe, "datasets": datasets, "kinds": counts(self.problems), "problems": problems}
+
+
+def check_datasets(plan: Plan, names: Sequence[str] = (), *, workers: int = 0,
+                   advance: Callable[[str, int], None] = lambda dataset, rows: None) -> DataReport:
+    """Read every row of a plan's datasets as training would.
+
+    Args:
+        names: datasets; empty for all.
+        workers: other processes that read; 0 for none.
+        advance: called behind each row with its dataset and the dataset's number of rows.
+
+    Raises:
+        ConfigError: the recipe has no dataset of that name.
+    """
+    for name in names:
+        if name not in plan.readers:
+            raise ConfigError(f"{name!r} is not a dataset of {plan.recipe.name}.{nearest(name, plan.readers)} It has:"
+                              f" {', '.join(plan.readers) or 'none'}.")
+    rows: dict[str, int] = {}
+    problems: list[Problem] = []
+    for name in names or plan.readers:
+        try:
+            reader = plan.readers[name].build()
+        except OmnikitError as error:
+            rows[name] = 0
+            problems.append(Problem(name, "", 0, "no dataset", str(error)))
+            continue
+        rows[name] = len(reader)
+        problems += Checker(plan, name, reader).problems(partial(advance, name, rows[name]), workers)
+    return DataReport(plan.recipe.name, rows, tuple(problems))
 
 
 def counts(problems: Sequence[Problem]) -> dict[str, int]:

@@ -1,17 +1,52 @@
 """Runs made of published checkpoints: a recipe whose stages only import."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 
+from omnikit import registry
+from omnikit.contracts.configs import ImporterConfig
+from omnikit.errors import ConfigError, RunError
 from omnikit.paths import with_run_tokenizer
 from omnikit.plan.plan import make
+from omnikit.recipe import presets
 from omnikit.recipe.presets import read_mapping
 from omnikit.recipe.recipe import parse
-from omnikit.recipe.schema import plain
+from omnikit.recipe.schema import construct, plain
 from omnikit.store.files import atomic_folder
 from omnikit.store.import_report import rows_of
 from omnikit.store.tokenizer_files import copy_tokenizer
 from omnikit.training.stage import run_stages
+
+STAGE = "imported"
+"""The one stage of an imported run."""
+
+
+def import_checkpoint(layout: str, source: Mapping[str, object], out: Path, allow: Sequence[str] = ()) -> list[tuple[str, ...]]:
+    """Make a run of a published checkpoint; give the import report as a table.
+
+    Args:
+        layout: an importer's name.
+        source: its fields; relative paths are made absolute, so that the run may be used from another folder.
+        allow: parts that may lack tensors, which then start fresh, or have some left over.
+
+    Raises:
+        OmnikitError: there is no such layout, a file cannot be read or does not fit, or `out` is there already.
+    """
+    layouts = registry.components("importer")
+    if layout not in layouts:
+        raise ConfigError(presets.unknown("layout", layout, layouts))
+    if out.exists():
+        raise RunError(f"--out is {out}, which is there already; name a folder that is not, or remove it.")
+    cls = registry.component("importer", layout)
+    source = {f.name: source[f.name] if f.metadata.get("word") else str(Path(str(source[f.name])).expanduser().absolute())
+              for f in fields(cls) if source.get(f.name) is not None}  # all but words are paths
+    errors: list[str] = []
+    importer: ImporterConfig | None = construct(cls, source, "import", errors)
+    if importer is None:
+        raise ConfigError(*errors)
+    stage = {"objective": "import", "source": {"use": layout, **source}, "allow": list(allow)}
+    return start_run({**importer.recipe(), "stages": {STAGE: stage}}, out)
 
 
 def start_run(tree: Mapping[str, object], out: Path) -> list[tuple[str, ...]]:

@@ -13,8 +13,8 @@ from doubles import RATE, CtcModule, make_plan, sound, write_tokenizer
 
 from omnikit.cli import main
 from omnikit.commands.chat import Asked, _example, _read
-from omnikit.commands.segments import segments
 from omnikit.contracts.types import ContentPart, Message, Sample
+from omnikit.data.media.wav_writer import wav_segments
 from omnikit.errors import RunError
 from omnikit.inference import session
 from omnikit.inference.session import Session
@@ -74,19 +74,19 @@ def test_streamed_sound_is_the_whole_answer_s(run: str, tmp_path: Path, capsys: 
 
 
 def test_growing_sound_is_a_wave_at_every_moment_and_goes_if_it_fails(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), segments(tmp_path / "a.wav", RATE) as growing:
+    with pytest.raises(KeyboardInterrupt), wav_segments(tmp_path / "a.wav", RATE) as growing:
         for count, word in enumerate(("one", "two", "three")):
             assert len(soundfile.read(growing.growing)[0]) == 5 * count
-            growing.say(sound(word))
+            growing.write(sound(word))
         raise KeyboardInterrupt
     assert sorted(path.name for path in tmp_path.rglob("*.wav")) == ["001.wav", "002.wav", "003.wav"]
 
 
 def test_segments_of_an_answer_before_go(tmp_path: Path) -> None:
     for words in (("one", "two", "three"), ("four",)):
-        with segments(tmp_path / "a.wav", RATE) as growing:
+        with wav_segments(tmp_path / "a.wav", RATE) as growing:
             for word in words:
-                growing.say(sound(word))
+                growing.write(sound(word))
     assert [path.name for path in (tmp_path / "a-segments").iterdir()] == ["001.wav"]
 
 
@@ -95,8 +95,8 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     folder.mkdir()
     for name in ("001.wav", "mine.wav"):
         (folder / name).write_bytes(b"mine")
-    with pytest.raises(RunError, match=r"a-segments holds mine.wav, which is no segment of an answer, so its files are not"), \
-            segments(tmp_path / "a.wav", RATE):
+    with pytest.raises(RunError, match=r"a-segments holds mine.wav, which is not a segment of an answer, so its files"), \
+            wav_segments(tmp_path / "a.wav", RATE):
         pass
     assert [path.read_bytes() for path in folder.iterdir()] == [b"mine"] * 2 and list(tmp_path.iterdir()) == [folder]
 
@@ -116,7 +116,7 @@ def test_answer_without_a_code_is_told_and_writes_nothing(
     out = tmp_path / "a.wav"
     assert main(["chat", run, "--text", "two", "--out", str(out), *options]) == 0
     assert capsys.readouterr().out.splitlines()[1] == (
-        f"The speech head gave no codes, so there is no sound and {out} was not written.")
+        f"The speech head gave no codes, so there is no audio and {out} was not written.")
     assert not list(tmp_path.iterdir())
 
 

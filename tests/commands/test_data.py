@@ -96,14 +96,14 @@ def test_run_rewrites_what_is_asked(works: Path, capsys: pytest.CaptureFixture[s
 
 def test_inspect_shows_origins_and_codes_of_the_run(capsys: pytest.CaptureFixture[str]) -> None:
     shown = printed(capsys, "data", "inspect", "small.yaml", "run=run", "--stage", "speak", "--rows", "2", "--html", "batch.html")
-    assert "small.yaml, stage speak: 2 rows of built" in shown and "note" not in shown
-    assert re.search(r"\d+–\d+ +audio +\d+ vectors, [\d.]+ s, “", shown) and re.search(r"speech \(\d+\) +\d+ \d+", shown)
+    assert "small, stage speak: 2 rows of built" in shown and "note" not in shown
+    assert re.search(r"\d+–\d+ +audio +\d+ embeddings, [\d.]+ s, “", shown) and re.search(r"speech \(\d+\) +\d+ \d+", shown)
     assert Path("batch.html").read_text().count("<section>") == 2
 
 
 def test_inspect_without_a_run_says_why_codes_are_missing(capsys: pytest.CaptureFixture[str]) -> None:
     shown = " ".join(printed(capsys, "data", "inspect", "small.yaml", "--stage", "speak").split())
-    assert "note What speech learns is made by speech.codec, which stage units fits; train that stage first to see it." in shown
+    assert "note The targets of speech are made by speech.codec, which stage units fits; train that stage first to see them." in shown
 
 
 def test_inspect_takes_the_first_stage_with_batches(capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,7 +117,7 @@ def test_inspect_shows_a_row_of_each_dataset(capsys: pytest.CaptureFixture[str])
     assert "2 rows of built, rare" in printed(capsys, "data", "inspect", *words, "--rows", "2")
 
 
-def test_inspect_tells_a_row_that_would_stop_training(works: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_names_a_row_that_would_stop_training(works: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = json.loads((works / "out" / "train.jsonl").read_text().splitlines()[0])
     line["messages"][1]["content"][0]["text"] = " "
     line["messages"][1]["content"][1].pop("text")
@@ -135,15 +135,15 @@ def test_inspect_tells_a_row_that_would_stop_training(works: Path, capsys: pytes
     ([*BUILD, "out=x", "seed=one"], "spoken_instructions.seed is 'one', but must be a whole number."),
     ([*BUILD, "out=x", "speeds=[1]"], "spoken_instructions.speeds has 1 values, but must have 2."),
     ([*BUILD, "out=x", "noise_share=2"], "spoken_instructions: noise_share is 2.0, but a share is between 0 and 1."),
-    ([*BUILD, "out=x", "voices=[en-us"], "voices is '[en-us', which is no value:"),
+    ([*BUILD, "out=x", "voices=[en-us"], "voices is '[en-us', which is not a value:"),
     ([*BUILD], "spoken_instructions lacks out=FOLDER, where the dataset goes."),
-    (["data", "build", "spoken_instructions", "out=x"], "spoken_instructions lacks source=VALUE; omnikit show builder/spoken_instructions says"),
-    ([*BUILD, "x"], "'x' is no option; write key=value, for example seed=1."),
+    (["data", "build", "spoken_instructions", "out=x"], "spoken_instructions lacks source=VALUE; omnikit show builder/spoken_instructions describes it."),
+    ([*BUILD, "x"], "'x' is not an option; write key=value, for example seed=1."),
     ([*BUILD, "out=x", "units=nowhere"], "nowhere is no run:"),
     ([*BUILD, "out=x", "units=small.yaml"], "small.yaml is a recipe, but its speech.codec must be trained first;"),
     ([*BUILD, "out=."], "out is ., which is there and is no dataset that was built; name a new folder."),
-    (["data", "inspect", "small.yaml", "--stage", "speek"], "--stage is speek, which is no stage; stages with batches: understand, speak. Did you mean 'speak'?"),
-    (["data", "inspect", "small.yaml", "--stage", "units"], "--stage is units, which has objective units and no batches;"),
+    (["data", "inspect", "small.yaml", "--stage", "speek"], "stage is speek, which is not a stage of small; stages with batches: understand, speak. Did you mean 'speak'?"),
+    (["data", "inspect", "small.yaml", "--stage", "units"], "stage is units, which has objective units and no batches;"),
     (["data", "inspect", "small.yaml", "--html", "no/x.html"], "--html is no/x.html, which cannot be written: there is no folder no;"),
 ], ids=lambda words: " ".join(words[-2:]) if isinstance(words, list) else "")
 def test_mistake_is_one_sentence(words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -178,7 +178,7 @@ def test_dataset_that_cannot_be_opened_is_a_problem_of_its_own(
 
 
 MISTAKES: dict[str, tuple[list[str], str]] = {
-    "dataset": (["sad"], "'sad' is no dataset of small.yaml. Did you mean 'said'? It has: shown, said.\n"),
+    "dataset": (["sad"], "'sad' is not a dataset of small. Did you mean 'said'? It has: shown, said.\n"),
     "report": (["--report", "none/bad.json"], "--report is none/bad.json, which cannot be written: there is no folder none;"),
     "report folder": (["--report", "videos"], "--report is videos, which cannot be written: it is a folder;"),
 }

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from doubles import Echo, EchoReader, make_asr, make_plan, write_tokenizer
 
-from omnikit.commands.eval import changes, omegas, run, table
+from omnikit.commands.eval import changes_table, omegas, run, table
 from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.data.batch.signals import questions
 from omnikit.data.media.audio import load_audio
 from omnikit.errors import ConfigError, PlanError, RunError
 from omnikit.evaluation import score as scoring
 from omnikit.evaluation.ablations import rotated
+from omnikit.evaluation.changes import changes
 from omnikit.evaluation.runner import some, spread
 from omnikit.evaluation.score import Options, earlier, rescore, score
 from omnikit.recipe.recipe import Evaluate
@@ -180,7 +181,7 @@ def test_run_is_scored_as_it_was_after_a_stage_and_compared(scored: Scored) -> N
     assert conditions["after_stage"] == "listen" and conditions["weights"] != whole["weights"]
     assert earlier(scored.model, "listen") == before
     difference = 100 * scored.numbers["exact"]["value"]
-    assert f"+{difference:.1f}" in changes(scored.card, before, "listen").splitlines()[1]
+    assert f"+{difference:.1f}" in changes_table(changes(scored.card, before), "listen").splitlines()[1]
 
 
 def test_transcripts_of_questions_are_scored(scored: Scored) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from plans import GONE, ROWS, changed, pick
 
-from omnikit.commands import table
 from omnikit.paths import recipe_files
 from omnikit.plan.plan import make
+from omnikit.plan.tables import stages_table, wiring_table
 from omnikit.recipe.compose import compose
 
 
@@ -16,7 +16,7 @@ from omnikit.recipe.compose import compose
 def test_every_shipped_recipe_fits_together(name: str) -> None:
     plan = make(compose(name))
     assert plan.parts() and plan.stages
-    assert table.wiring(plan) and table.stages(plan)
+    assert wiring_table(plan) and stages_table(plan)
 
 
 def test_every_width_is_filled_in(fitting: dict[str, Any]) -> None:
@@ -41,9 +41,9 @@ def test_length_counts_positions_through_encoder_and_projector(fitting: dict[str
 
 def test_llama_omni_on_another_backbone_has_its_width_everywhere() -> None:
     llama, qwen = make(compose("llama_omni/full")), make(compose("llama_omni/full", ["backbone=qwen2_5_7b_instruct"]))
-    before, after = table.wiring(llama), table.wiring(qwen)
-    assert before.count("4096 wide") == 4 and "3584" not in before
-    assert after.count("3584 wide") == 4 and "4096" not in after
+    before, after = wiring_table(llama), wiring_table(qwen)
+    assert before.count("4096") == 4 and "3584" not in before
+    assert after.count("3584") == 4 and "4096" not in after
 
 
 def test_the_template_comes_with_the_backbone(fitting: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Sound on disk while it is being made: numbered segments, and one file that grows. Each is a whole WAV at every moment."""
+"""Audio on disk while it is being made: numbered segments, and one file that grows. Each is a complete WAV at every moment."""
 
 import io
 import os
@@ -40,10 +40,10 @@ class WavSegments:
 
     @property
     def seconds(self) -> float:
-        """How long all segments sound."""
+        """Length of all segments together."""
         return self.samples / self.sample_rate
 
-    def say(self, waveform: NDArray[np.float32]) -> None:
+    def write(self, waveform: NDArray[np.float32]) -> None:
         """Write one more segment [N]."""
         self.count += 1
         save_audio(self.folder / f"{self.count:03d}.wav", waveform, self.sample_rate)
@@ -65,12 +65,12 @@ class WavSegments:
             self.growing.unlink(missing_ok=True)
 
     def _empty(self) -> None:
-        """Remove the segments of an answer before; where something else lies too, the folder is not ours."""
+        """Remove the segments of an earlier answer; where something else lies too, the folder is not ours."""
         old = sorted(self.folder.iterdir())
         others = [path.name for path in old if not NUMBERED.fullmatch(path.name)]
         if others:
-            raise RunError(f"{self.folder} holds {others[0]}, which is no segment of an answer, so its files are not replaced;"
-                           " choose another --out.")
+            raise RunError(f"{self.folder} holds {others[0]}, which is not a segment of an answer, so its files are not"
+                           " replaced; choose another --out.")
         for path in old:
             path.unlink()
 
@@ -91,11 +91,11 @@ class WavSegments:
 
 
 @contextmanager
-def segments(path: Path, sample_rate: int) -> Iterator[WavSegments]:
-    """Write sound as it comes; `path` appears when all is said, and not at all if that fails."""
-    sound = WavSegments(path, sample_rate)
+def wav_segments(path: Path, sample_rate: int) -> Iterator[WavSegments]:
+    """Write audio as it comes; `path` appears when all is written, and not at all if that fails."""
+    writer = WavSegments(path, sample_rate)
     try:
-        yield sound
-        sound.finish()
+        yield writer
+        writer.finish()
     finally:
-        sound.abandon()
+        writer.abandon()

@@ -2,8 +2,8 @@
 
 from html import escape
 
-from omnikit.commands.table import wires
 from omnikit.plan.plan import Plan
+from omnikit.plan.tables import part_lines
 
 WIDTH, HEIGHT, GAP, LANE = 210, 64, 46, 96
 _FILL = {"encoder": "#dbeafe", "projector": "#e0e7ff", "backbone": "#fef3c7", "head": "#dcfce7", "codec": "#fce7f3",
@@ -12,7 +12,7 @@ _FILL = {"encoder": "#dbeafe", "projector": "#e0e7ff", "backbone": "#fef3c7", "h
 
 def draw(plan: Plan, title: str) -> str:
     """Draw one lane for each branch; a head that taps an encoder hangs on that encoder's lane."""
-    rows = {part: (component, gives) for part, component, _, gives in wires(plan)}
+    rows = {part: (component, gives) for part, component, _, gives in part_lines(plan)}
     places = _places(plan)
     lanes = max(y for _, y in places.values()) + 1
     columns = max(x for x, _ in places.values()) + 1
