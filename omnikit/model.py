@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from omnikit.contracts.optional import backbone_options, head_options
 from omnikit.contracts.protocols import Backbone, Codec, Encoder, Head, Projector
 from omnikit.contracts.types import Batch, Features
 from omnikit.errors import DataError
@@ -148,7 +149,7 @@ class Taps:
 
     def context(self, output: OutputBranch) -> list[Features]:
         """Give the states at the answers [C, U, D] for a head that also takes them; else nothing."""
-        if getattr(output.head, "context", None) is None:
+        if head_options(output.head).context is None:
             return []
         back = 1 if output.trained_on == "predicts" else 0
         states = _at(self.hidden, (self.batch.answers - back).clamp(min=0), self.batch.conversation_rows)
@@ -230,10 +231,9 @@ def _check_counts(branch: str, features: Features, batch: Batch, pools: Collecti
 
 def _table(plan: Plan, kind: Literal["fresh", "loaded"]) -> nn.Module:
     """Build the backbone's embedding table alone."""
-    build = getattr(plan.backbone, "build_table", None)
+    build = backbone_options(plan.backbone).build_table if plan.backbone else None
     assert build, "stages use the table alone of backbones that can build it"
-    table: nn.Module = build(fresh=kind == "fresh")
-    return table
+    return build(fresh=kind == "fresh")
 
 
 def _built(plan: Plan, path: str) -> nn.Module:

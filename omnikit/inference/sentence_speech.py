@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import torch
 
+from omnikit.contracts.optional import head_options
 from omnikit.contracts.streaming import SpeakingHead
 from omnikit.contracts.types import Features
 from omnikit.data.text.spoken_text import SpokenTextEncoder
@@ -39,7 +40,7 @@ class SentenceStream:
                             f" another one with {output.name}/head=<preset>.")
         self._head, self._model, self._words = head, model, SpokenTextEncoder(output, tokenizer)
         self._sentences = Sentences(first=model.plan.recipe.generate.speak_after)
-        self._context = getattr(output.head, "context", None) is not None
+        self._context = head_options(output.head).context is not None
         self._states: list[torch.Tensor] = []  # of the tokens since the last sentence, where the head takes them
         self._device = next(model.parameters()).device
 

@@ -37,11 +37,11 @@ def test_what_sees_pictures_sees_films() -> None:
 
 
 @pytest.mark.parametrize(("wired", "sentence"), [
-    (input_branch(Blind()), "takes image, but has no `images`, which says how images become its input; give it a"
+    (input_branch(Blind()), "takes image, but has no `image_spec`, which says how images become its input; give it an"
                      " ImageSpec."),
     (input_branch(Filming()), "takes video, but videos come frame by frame to a branch that takes image; let its `input`"
                        " say image."),
-    (input_branch(Eye(ImageSpec(16))), "takes images of shape (3, 8, 8), but its `images` cuts tiles of (3, 16, 16);"
+    (input_branch(Eye(ImageSpec(16))), "takes images of shape (3, 8, 8), but its `image_spec` cuts (3, 16, 16);"
                                   " give both the same size."),
     (input_branch(Eye(ImageSpec(8, pooled=(4, 9, 1)))), "pools frames to 9 and 1 vectors, but a frame has 4; that must"
                                                    " be a square and at least as many."),
