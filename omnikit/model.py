@@ -11,16 +11,16 @@ import hashlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from math import isqrt
 from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
+from omnikit.contracts.optional import backbone_options, head_options
 from omnikit.contracts.protocols import Backbone, Codec, Encoder, Head, Projector
 from omnikit.contracts.types import Batch, Features
 from omnikit.errors import DataError
+from omnikit.splice import as_dtype_of, at, check_counts, pooled
 
 if TYPE_CHECKING:
     from omnikit.plan.plan import OutputBranch, Plan
@@ -103,6 +103,15 @@ class OmniModel(nn.Module):
         """What makes the codes of an output branch: its `units`, else its codec."""
         return cast(Codec, self.get_submodule(self.plan.outputs[branch].code_source_part or f"{branch}.codec"))
 
+    def head_input(self, output: OutputBranch, states: Tensor, lengths: Tensor) -> Features:
+        """Give backbone states [B, U, D] as an output branch's head takes them: as logits where it taps these, in its dtype."""
+        data = self.language_model().logits(states) if output.head.tap == "logits" else states
+        return self.for_head(output.name, Features(data, lengths))
+
+    def for_head(self, branch: str, features: Features) -> Features:
+        """Give features in the dtype of an output branch's head: whatever a head takes passes here."""
+        return as_dtype_of(self.get_submodule(f"{branch}.head"), features)
+
     def _has(self, path: str) -> bool:
         branch, _, slot = path.partition(".")
         return branch in self._modules and (not slot or slot in self.get_submodule(branch)._modules)
@@ -133,33 +142,35 @@ class Taps:
         """
         tap, answers, lengths = output.head.tap, self.batch.answers, self.batch.answer_lengths
         if output.head.target == "state":
-            return self.heard(output.state_input)
+            states, lengths = self.last_states(output.state_input)
+            return self.model.head_input(output, states, lengths)
         if tap == "embedding":
             texts = self.batch.texts[output.name]
-            return Features(self.model.language_model().embed(texts.ids), texts.lengths)
+            return self.model.for_head(output.name, Features(self.model.language_model().embed(texts.ids), texts.lengths))
         if tap in ("hidden", "logits"):
             back = 1 if output.trained_on == "predicts" else 0
             if self.batch.target_positions is not None and output.per_token:
                 states = self.hidden.flatten(0, 1)[None, self.batch.target_positions - back]  # [1, S, D]
-                return Features(self.model.language_model().logits(states), lengths.sum()[None])
-            hidden = _at(self.hidden, (answers - back).clamp(min=0), self.batch.conversation_rows)  # [C, U, D]
-            return Features(self.model.language_model().logits(hidden) if tap == "logits" else hidden, lengths)
+                return self.model.head_input(output, states, lengths.sum()[None])
+            hidden = at(self.hidden, (answers - back).clamp(min=0), self.batch.conversation_rows)  # [C, U, D]
+            return self.model.head_input(output, hidden, lengths)
         branch, _, slot = tap.partition(".")
-        return self.encoded(branch) if slot == "encoder" else self.projected(branch)
+        features = self.encoded(branch) if slot == "encoder" else self.projected(branch)
+        return self.model.for_head(output.name, features)
 
     def context(self, output: OutputBranch) -> list[Features]:
         """Give the states at the answers [C, U, D] for a head that also takes them; else nothing."""
-        if getattr(output.head, "context", None) is None:
+        if head_options(output.head).context is None:
             return []
         back = 1 if output.trained_on == "predicts" else 0
-        states = _at(self.hidden, (self.batch.answers - back).clamp(min=0), self.batch.conversation_rows)
-        return [Features(states, self.batch.answer_lengths)]
+        states = at(self.hidden, (self.batch.answers - back).clamp(min=0), self.batch.conversation_rows)
+        return [self.model.for_head(output.name, Features(states, self.batch.answer_lengths))]
 
-    def heard(self, branch: str) -> Features:
-        """Give the backbone's output at the last position of each signal of an input branch, [B', 1, D]."""
-        places = self.batch.slots[branch]
-        last = torch.tensor(self.batch.counts[branch], device=places.device).cumsum(0) - 1
-        return Features(self.hidden.flatten(0, 1)[places[last]][:, None], torch.ones_like(last))
+    def last_states(self, branch: str) -> tuple[Tensor, Tensor]:
+        """Give the backbone's output at the last position of each signal of an input branch, [B', 1, D], with lengths [B']."""
+        positions = self.batch.slots[branch]
+        last = torch.tensor(self.batch.counts[branch], device=positions.device).cumsum(0) - 1
+        return self.hidden.flatten(0, 1)[positions[last]][:, None], torch.ones_like(last)
 
     def encoded(self, branch: str) -> Features:
         """Give the encoder's features [B', T, D] of one input branch."""
@@ -170,7 +181,9 @@ class Taps:
     def projected(self, branch: str) -> Features:
         """Give the projector's features [B', T, D] of one input branch."""
         if branch not in self._projected:
-            self._projected[branch] = self.model.projector(branch)(self.encoded(branch))
+            projector = self.model.projector(branch)
+            given = as_dtype_of(self.model.get_submodule(f"{branch}.projector"), self.encoded(branch))
+            self._projected[branch] = projector(given)
         return self._projected[branch]
 
     @cached_property
@@ -181,7 +194,7 @@ class Taps:
             features, counts = self.projected(branch), self.batch.counts[branch]
             spec = self.model.plan.inputs[branch].image_spec
             pools = spec.pooled[1:] if spec and spec.pooled else ()
-            _check_counts(branch, features, self.batch, pools)
+            check_counts(branch, features, self.batch, pools)
             packed = torch.cat([pooled(row[None], count)[0] if count in pools else row[:count]
                                 for row, count in zip(features.data, counts, strict=True)])  # [S, D]
             flat = vectors.flatten(0, 1).index_copy(0, slots, packed.to(vectors.dtype))
@@ -198,12 +211,6 @@ class Taps:
         return self.model.language_model()(self.inputs, mask, self.batch.documents)
 
 
-def _at(values: Tensor, places: Tensor, conversation_rows: Tensor | None) -> Tensor:
-    """Pick values [B, L, …] at places [C, U] of the rows `homes` [C], by default each row of its own, giving [C, U, …]."""
-    rows = torch.arange(len(places), device=places.device) if conversation_rows is None else conversation_rows
-    return values[rows[:, None], places]
-
-
 def parameter_counts(plan: Plan) -> dict[str, int]:
     """Give part → number of parameters, counted on the meta device: real shapes, no memory, no weights.
 
@@ -217,37 +224,11 @@ def parameter_counts(plan: Plan) -> dict[str, int]:
     return counts
 
 
-def pooled(vectors: Tensor, count: int) -> Tensor:
-    """Pool the vectors of square images [B, T, D] to `count` of each [B, count, D], both squares, row by row: bilinear."""
-    side, new = isqrt(vectors.shape[1]), isqrt(count)
-    if side == new:
-        return vectors
-    grid = vectors.transpose(1, 2).reshape(*vectors.shape[::2], side, side)  # [B, D, side, side]
-    return interpolate(grid, size=(new, new), mode="bilinear", align_corners=False).flatten(2).transpose(1, 2)
-
-
-def _check_counts(branch: str, features: Features, batch: Batch, pools: Collection[int]) -> None:
-    """Compare the vectors that came with the vectors that the contract promised; a count in `pools` is made of more.
-
-    On an accelerator the lengths cannot be read without waiting for it, so there only the padded shape is compared.
-    """
-    expected = batch.counts[branch]
-    found = features.lengths.tolist() if features.lengths.device.type == "cpu" else []
-    for index, (row, count) in enumerate(zip(batch.rows[branch], expected, strict=True)):
-        if index < len(found) and found[index] != count and not (count in pools and found[index] > count):
-            raise DataError(f"Row {batch.ids[row]}: branch {branch} gives {found[index]} vectors, but its contract says"
-                            f" {count}; mend `length` of its encoder or projector.")
-    if features.data.shape[0] != len(expected) or features.data.shape[1] < max(expected):
-        raise DataError(f"Branch {branch} gives vectors of shape {tuple(features.data.shape)}, but its contract says"
-                        f" {len(expected)} signals of up to {max(expected)} vectors in rows {', '.join(batch.ids)}.")
-
-
 def _table(plan: Plan, kind: Literal["fresh", "loaded"]) -> nn.Module:
     """Build the backbone's embedding table alone."""
-    build = getattr(plan.backbone, "build_table", None)
+    build = backbone_options(plan.backbone).build_table if plan.backbone else None
     assert build, "stages use the table alone of backbones that can build it"
-    table: nn.Module = build(fresh=kind == "fresh")
-    return table
+    return build(fresh=kind == "fresh")
 
 
 def _built(plan: Plan, path: str) -> nn.Module:

@@ -5,7 +5,7 @@ presets (`<kind>/<preset>.yaml`) and shared files (`data/`, `template/`, `tokeni
 """
 
 import sys
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, distributions
@@ -13,24 +13,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from omnikit.contracts.builders import BuilderConfig
-from omnikit.contracts.configs import (
-    BackboneConfig,
-    CodecConfig,
-    EncoderConfig,
-    HeadConfig,
-    ImporterConfig,
-    NormaliserConfig,
-    ProjectorConfig,
-    ReaderConfig,
-    TTSConfig,
-)
+from omnikit.contracts.optional import lacking, misspelt
 from omnikit.contracts.specs import KINDS
 from omnikit.errors import RegistryError, nearest
 
-_ROLES: dict[str, type] = {"encoder": EncoderConfig, "projector": ProjectorConfig, "backbone": BackboneConfig,
-                           "head": HeadConfig, "codec": CodecConfig, "reader": ReaderConfig, "tts": TTSConfig,
-                           "importer": ImporterConfig, "builder": BuilderConfig, "normaliser": NormaliserConfig}
 
 @dataclass(frozen=True)
 class RegistryEntry:
@@ -53,7 +39,17 @@ class RegistryEntry:
         if not (isinstance(cls, type) and is_dataclass(cls)):
             raise RegistryError(f"{self.kind} {self.name!r} of package {self.package} is broken:"
                                 f" {self.target} is not a dataclass.")
+        self._check_members(cls)
         return cls
+
+    def _check_members(self, cls: type[Any]) -> None:
+        if missing := lacking(self.kind, cls):
+            raise RegistryError(f"{self.kind} {self.name!r} of package {self.package} is broken: {self.target} lacks"
+                                f" {', '.join(missing)}, which each {self.kind} has.")
+        for name, known in misspelt(self.kind, cls).items():
+            raise RegistryError(f"{self.kind} {self.name!r} of package {self.package} is broken: {self.target} has {name},"
+                                f" which omnikit does not read, but {known} is an optional member of each {self.kind}; rename"
+                                f" it {known}, or _{name} if it is the plugin's own.")
 
 
 @dataclass(frozen=True)
@@ -142,15 +138,9 @@ def problem(entry: RegistryEntry, clashes: bool) -> str:
     if clashes:
         return _clash(entry.kind, entry.name, [e.package for e in components(entry.kind)[entry.name]])
     try:
-        cls = entry.load()
+        entry.load()
     except RegistryError as error:
         return str(error)
-    promised = [name for name in vars(_ROLES.get(entry.kind, object)) if not name.startswith("_")]
-    own = {item.name for item in fields(cls)}  # a field without a default is no attribute of its class
-    lacking = [name for name in promised if name not in own and not hasattr(cls, name)]
-    if lacking:
-        return (f"{entry.kind} {entry.name!r} of package {entry.package} is broken: {entry.target} lacks"
-                f" {', '.join(lacking)}, which each {entry.kind} has.")
     return ""
 
 

@@ -1,9 +1,12 @@
+from dataclasses import make_dataclass
 from pathlib import Path
 
 import pytest
 from small import ENCODER, publish
 
 from omnikit import registry
+from omnikit.contracts.optional import BackboneOptions, backbone_options, extra, lacking, misspelt
+from omnikit.contracts.specs import KINDS
 from omnikit.errors import RegistryError
 from omnikit.recipe import presets
 
@@ -79,6 +82,62 @@ def test_a_dataclass_that_lacks_what_its_kind_promises_is_broken(site: Path) -> 
     reason = ("encoder 'frames' of package made-up is broken: made_up.config:Frames lacks output, length, which each encoder"
               " has.")
     assert registry.broken() == {"encoder frames (made-up)": reason}
+
+
+def test_check_gives_the_sentence_of_list_for_a_component_that_lacks_a_member(site: Path) -> None:
+    code = ENCODER.replace("    def length(self, samples):", "    def size(self, samples):")
+    publish(site, "made_up", {"omnikit.encoder": {"frames": "made_up.config:Frames"}}, {"config.py": code})
+    registry.forget()
+    with pytest.raises(RegistryError) as caught:
+        registry.component("encoder", "frames")
+    assert registry.broken() == {"encoder frames (made-up)": str(caught.value)}
+
+
+def test_a_member_almost_spelt_like_an_optional_one_is_broken(site: Path) -> None:
+    code = ENCODER.replace("    def length(self", "    def image_specs(self):\n        return None\n\n    def length(self")
+    publish(site, "made_up", {"omnikit.encoder": {"frames": "made_up.config:Frames"}}, {"config.py": code})
+    registry.forget()
+    assert registry.broken() == {"encoder frames (made-up)": (
+        "encoder 'frames' of package made-up is broken: made_up.config:Frames has image_specs, which omnikit does not read,"
+        " but image_spec is an optional member of each encoder; rename it image_spec, or _image_specs if it is the plugin's"
+        " own.")}
+
+
+@pytest.mark.parametrize(("kind", "name", "meant"), [
+    ("head", "unreachble", "unreachable"), ("head", "read", "reads"), ("head", "training_aligment", "training_alignment"),
+    ("backbone", "end", "ends"), ("backbone", "pack", "packs"), ("codec", "average", "averages"),
+])
+def test_a_slip_of_the_pen_is_found(kind: str, name: str, meant: str) -> None:
+    cls = make_dataclass("Made", [("dim", int, 1)], namespace={name: property(lambda self: None)})
+    assert misspelt(kind, cls) == {name: meant}
+
+
+@pytest.mark.parametrize("name", ["frame", "hop", "vocabulary_size", "layers"])
+def test_a_member_of_the_plugins_own_is_no_slip(name: str) -> None:
+    cls = make_dataclass("Made", [("dim", int, 1)], namespace={name: property(lambda self: None)})
+    assert not misspelt("head", cls)
+    assert extra("head", cls) == (name,)
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in KINDS for name in registry.components(kind)])
+def test_no_installed_component_is_broken(kind: str, name: str) -> None:
+    assert not lacking(kind, registry.component(kind, name))
+
+
+def test_optional_members_have_their_defaults() -> None:
+    cls = make_dataclass("Made", [("dim", int, 1)])
+    assert backbone_options(cls()) == BackboneOptions(ends=(), packs=False, build_table=None)
+
+
+def test_optional_members_are_those_that_the_component_has() -> None:
+    cls = make_dataclass("Made", [("ends", tuple, (2, 3))], namespace={"packs": property(lambda self: True)})
+    assert backbone_options(cls()) == BackboneOptions(ends=(2, 3), packs=True)
+
+
+def test_an_attribute_error_inside_an_optional_member_is_not_hidden() -> None:
+    cls = make_dataclass("Made", [("dim", int, 1)], namespace={"ends": property(lambda self: self.nothing)})
+    with pytest.raises(AttributeError, match="nothing"):
+        backbone_options(cls())
 
 
 def test_a_name_that_is_taken_is_an_error_that_names_both_packages(site: Path) -> None:

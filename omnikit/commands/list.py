@@ -1,9 +1,11 @@
 """`omnikit list [KIND]`: what is installed, with the package it comes from and one line; imports no torch."""
 
 import sys
+from collections.abc import Iterator
 
 from omnikit import registry
 from omnikit.commands.arguments import Parser
+from omnikit.contracts.optional import extra
 from omnikit.contracts.specs import KINDS
 from omnikit.errors import ConfigError, RegistryError, nearest
 from omnikit.paths import recipe_files
@@ -26,6 +28,8 @@ def run(argv: list[str]) -> int:
         rows = _recipes() if group == "recipe" else _components(group) + _presets(group)
         if rows:
             sys.stdout.write(f"{group}\n{columns(rows)}")
+        if kind in KINDS:
+            sys.stdout.write("".join(_notes(group)))
     if kind is None:
         sys.stdout.write(f"recipe\n{columns(_recipes())}")
     return 0
@@ -45,6 +49,15 @@ def _components(kind: str) -> list[tuple[str, str, str]]:
             line = f"BROKEN: {reason}" if reason else (entry.load().__doc__ or "").strip().partition("\n")[0]
             rows.append((name, f"{entry.package} {entry.version}", line))
     return rows
+
+
+def _notes(kind: str) -> Iterator[str]:
+    """Give a line for each usable component with public members that omnikit does not read."""
+    for name, entries in registry.components(kind).items():
+        for entry in entries:
+            ignored = () if registry.problem(entry, clashes=len(entries) > 1) else extra(kind, entry.load())
+            if ignored:
+                yield f"note: {name} ({entry.package}) has members that omnikit does not read: {', '.join(ignored)}\n"
 
 
 def _presets(kind: str) -> list[tuple[str, str, str]]:

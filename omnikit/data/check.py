@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from torch.utils.data import DataLoader, Dataset
 
+from omnikit.contracts.optional import reader_options
 from omnikit.contracts.protocols import Reader
 from omnikit.contracts.types import Sample
 from omnikit.data.batch.collate import Collator
@@ -88,8 +89,8 @@ class Checker(Dataset[Checked]):
         try:
             sample = self.reader[index]
         except DataError as error:
-            found = self.reader.problems(index) if hasattr(self.reader, "problems") else []
-            return None, list(found) or [error]
+            problems = reader_options(self.reader).problems
+            return None, (problems(index) if problems else []) or [error]
         return sample, []
 
     def _collated(self, sample: Sample) -> list[DataError]:

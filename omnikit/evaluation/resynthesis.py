@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from omnikit.contracts.optional import needs_training
 from omnikit.contracts.types import ContentPart, Sample
 from omnikit.data.batch.signals import waveform
 from omnikit.data.text.spoken_text import spoken_answers
@@ -158,7 +159,7 @@ def _voice(plan: Plan, folder: Path) -> tuple[OutputBranch, OmniModel]:
         config = plan.parts()[part]
         if part in done:
             checkpoint.load(folder / done[part] / WEIGHTS, {part: module})
-        elif getattr(config, "objectives", ()) and getattr(config, "weights", None) is None:
+        elif needs_training(config):
             raise RunError(f"{folder} holds no finished stage that trained {part}; train it first with omnikit train"
                            f" {plan.recipe.name}.")
     return output, model.eval()

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from omnikit.contracts.optional import needs_training
 from omnikit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _filled(run: str, plan: Plan, part: str) -> OmniModel:
     origins = {} if _is_recipe(run) else newest(find(run), plan)
     if part in origins:
         checkpoint.load(find(run) / origins[part] / WEIGHTS, model.parts())
-    elif getattr(config, "objectives", ()) and not getattr(config, "weights", None):
+    elif needs_training(config):
         why = f"is a recipe, but its {part} must be trained first" if _is_recipe(run) else f"never trained its {part}"
         raise ConfigError(f"{run} {why}; name a finished run that did.")
     return model.eval()

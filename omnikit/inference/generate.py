@@ -117,7 +117,7 @@ def codes(model: OmniModel, output: OutputBranch, generated: Generated) -> list[
 def tapped(model: OmniModel, output: OutputBranch, generated: Generated) -> Features:
     """Give what a speech branch's head sees of each row's answer, [B, N, D]."""
     data = generated.predicted if output.head.alignment == "predicts" or generated.read is None else generated.read
-    return Features(model.language_model().logits(data) if output.head.tap == "logits" else data, generated.lengths)
+    return model.head_input(output, data, generated.lengths)
 
 
 def reads_states(head: HeadConfig) -> bool:

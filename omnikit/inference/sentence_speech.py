@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import torch
 
+from omnikit.contracts.optional import head_options
 from omnikit.contracts.streaming import SpeakingHead
 from omnikit.contracts.types import Features
 from omnikit.data.text.spoken_text import SpokenTextEncoder
@@ -38,8 +39,9 @@ class SentenceStream:
             raise PlanError(f"{output.name}.head reads words, but has no `speak`, which gives the codes of a sentence; pick"
                             f" another one with {output.name}/head=<preset>.")
         self._head, self._model, self._words = head, model, SpokenTextEncoder(output, tokenizer)
+        self._branch = output.name
         self._sentences = Sentences(first=model.plan.recipe.generate.speak_after)
-        self._context = getattr(output.head, "context", None) is not None
+        self._context = head_options(output.head).context is not None
         self._states: list[torch.Tensor] = []  # of the tokens since the last sentence, where the head takes them
         self._device = next(model.parameters()).device
 
@@ -60,7 +62,8 @@ class SentenceStream:
                 continue
             with torch.no_grad():
                 tokens = torch.tensor([ids], device=self._device)
-                features = Features(self._model.language_model().embed(tokens), torch.tensor([len(ids)], device=self._device))
+                features = self._model.for_head(self._branch, Features(
+                    self._model.language_model().embed(tokens), torch.tensor([len(ids)], device=self._device)))
                 utterance = self._head.speak(features, *([self._seen()] if self._context else []))
             yield from utterance
             if utterance.cut:
@@ -70,7 +73,7 @@ class SentenceStream:
         """Give the states since the last sentence; of two sentences in one step the second has the last state again."""
         data = torch.stack(self._states, 1)  # [1, N, D]
         self._states = self._states[-1:]
-        return Features(data, torch.tensor([data.shape[1]], device=self._device))
+        return self._model.for_head(self._branch, Features(data, torch.tensor([data.shape[1]], device=self._device)))
 
 
 class SentenceSpeech:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from omnikit.contracts.optional import backbone_options
 from omnikit.contracts.types import Batch, ContentPart, Message, Sample
 from omnikit.data.batch.collate import Collator, moved, transcriber
 from omnikit.data.media.image import Pixels
@@ -235,7 +236,7 @@ class Session:
         batch = self._ask(samples)
         limit = min(options.max_new_tokens, self.plan.backbone.context - batch.tokens.shape[1])
         temperature = 0.0 if greedy else options.temperature
-        ends = (tokenizer.ids(self.plan.template.end)[0], *getattr(self.plan.backbone, "ends", ()))
+        ends = (tokenizer.ids(self.plan.template.end)[0], *backbone_options(self.plan.backbone).ends)
         states = states_of(self.plan.template, tokenizer)
         sampling = Sampling(ends, max(1, limit), temperature, self._generator, states.stop if states.texts else None)
         return moved(batch, self.device), tokenizer, sampling

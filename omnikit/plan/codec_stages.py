@@ -7,7 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from omnikit.contracts.configs import ReaderConfig
+from omnikit.contracts.configs import CodecConfig, ReaderConfig
+from omnikit.contracts.optional import codec_options
 from omnikit.errors import nearest
 from omnikit.plan.graph import OutputBranch
 
@@ -31,7 +32,8 @@ def check_codec(where: str, plan: StagePlan, outputs: Mapping[str, OutputBranch]
                       f" {', '.join(plan.trained) or 'nothing'};"
                       f" name one of {', '.join(codecs) or 'none (there is no codec)'}.")
         return
-    offered = objectives(codecs[plan.trained[0]])
+    codec = codecs[plan.trained[0]]
+    offered = codec.objectives
     if objective not in offered:
         errors.append(f"{where}.objective is {objective}, but {plan.trained[0]} offers"
                       f" {', '.join(offered) or 'no objective of its own (it comes with its weights)'}.")
@@ -47,22 +49,22 @@ def check_codec(where: str, plan: StagePlan, outputs: Mapping[str, OutputBranch]
         if not {"waveform", "mel", "stft"} & set(plan.stage.loss):
             errors.append(f"{where}.loss weighs nothing that a wave is learnt by; write for example"
                           " {mel: 1.0, stft: 1.0, commitment: 0.25}.")
-        _check_codebook(where, plan, getattr(codecs[plan.trained[0]], "averages", None), errors)
+        _check_codebook(where, plan, codec_options(codec).averages, errors)
 
 
 def check_fitted(where: str, plan: StagePlan, output: OutputBranch, errors: list[str]) -> None:
     """Append a sentence if a stage needs codes from a part that no stage before it has fitted."""
-    objective = next((name for name in ("units", "codec") if name in objectives(output.code_source)), None)
-    given = objective == "codec" and getattr(output.code_source, "weights", None) is not None
+    codec = output.code_source
+    objective = next((name for name in ("units", "codec") if codec and name in codec.objectives), None)
+    given = objective == "codec" and _has_weights(codec)
     if output.code_source_part and objective and not given and output.code_source_part not in plan.origins:
         slot = output.code_source_part.rpartition(".")[2]
         errors.append(f"{where} needs {output.code_source_part}, which no earlier stage has fitted; add a stage with"
                       f" objective: {objective} and train: {{{output.name}: {{{slot}: full}}}} before it.")
 
 
-def objectives(codec: object) -> tuple[str, ...]:
-    """Give the stage objectives that a codec offers."""
-    return tuple(getattr(codec, "objectives", ()))
+def _has_weights(codec: CodecConfig | None) -> bool:
+    return codec is not None and codec_options(codec).weights is not None
 
 
 def _check_vocoder(where: str, plan: StagePlan, output: OutputBranch, errors: list[str]) -> None:
@@ -75,7 +77,7 @@ def _check_vocoder(where: str, plan: StagePlan, output: OutputBranch, errors: li
     if not {"stft", "mel", "adversarial"} & set(losses):
         errors.append(f"{where}.loss weighs nothing that a wave is learnt by; write for example"
                       f" {{stft: 1.0, mel: 1.0{', duration: 1.0' if output.codes and output.codes.merged else ''}}}.")
-    merged, given = bool(output.codes and output.codes.merged), getattr(output.codec, "weights", None) is not None
+    merged, given = bool(output.codes and output.codes.merged), _has_weights(output.codec)
     if "duration" in losses and not merged:
         errors.append(f"{where}.loss.duration is never read: {part} merges no runs; take it out.")
     if losses and "duration" not in losses and merged and part not in plan.origins and not given:

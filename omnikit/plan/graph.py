@@ -12,6 +12,7 @@ from typing import Any
 
 from omnikit import registry
 from omnikit.contracts.configs import BackboneConfig, CodecConfig, EncoderConfig, HeadConfig, NormaliserConfig, ProjectorConfig
+from omnikit.contracts.optional import encoder_options, head_options
 from omnikit.contracts.specs import CodecSpec, FeatureSpec, ImageSpec
 from omnikit.errors import ConfigError, OmnikitError, nearest
 from omnikit.plan.resolve import tokenizer_size
@@ -40,8 +41,7 @@ class InputBranch:
     @property
     def image_spec(self) -> ImageSpec | None:
         """How images are cut, in a branch that sees."""
-        found: ImageSpec | None = getattr(self.encoder, "image_spec", None)
-        return found
+        return encoder_options(self.encoder).image_spec
 
     def length(self, samples: int) -> int:
         """Give the exact number of backbone positions for a signal of `samples` samples."""
@@ -74,17 +74,17 @@ class OutputBranch:
     @property
     def needs_hidden(self) -> bool:
         """Whether its head needs the backbone to run, rather than its embedding table alone."""
-        return self.head.tap in ("logits", "hidden") or getattr(self.head, "context", None) is not None
+        return self.head.tap in ("logits", "hidden") or head_options(self.head).context is not None
 
     @property
     def state_input(self) -> str:
         """The input branch at whose last positions a head with target "state" reads."""
-        return str(getattr(self.head, "branch", "audio"))
+        return head_options(self.head).branch
 
     @property
     def trained_on(self) -> str:
         """The alignment of the states that its loss reads; answers are made with `head.alignment`."""
-        return str(getattr(self.head, "training_alignment", None) or self.head.alignment)
+        return head_options(self.head).training_alignment or self.head.alignment
 
     @property
     def per_token(self) -> bool:
@@ -251,7 +251,7 @@ def _normaliser(name: str, head: HeadConfig, source: FeatureSpec, parts: Compone
                 errors: list[str]) -> NormaliserConfig | None:
     """Give what turns the words into those that are spoken, and hold the head against the vectors that it reads."""
     normaliser: NormaliserConfig | None = parts.get(f"{name}.normaliser")
-    reads = getattr(head, "reads", None)
+    reads = head_options(head).reads
     reason = reads(source) if reads else None
     if reason:
         errors.append(f"{name}.head cannot read the {head.tap} it taps ({source.dim} wide): {reason}.")
@@ -282,7 +282,7 @@ def _units(name: str, codec: CodecConfig | None, slots: dict[str, Choice], parts
 
 def _vocabulary(name: str, head: HeadConfig, recipe: Recipe, parts: ComponentConfigs, errors: list[str]) -> int:
     """Give the tokens that a head chooses from: those of its own tokenizer, else the backbone's."""
-    own = getattr(head, "tokenizer", None)
+    own = head_options(head).tokenizer
     if own is None and parts.backbone is not None:
         return parts.backbone.vocabulary
     try:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from omnikit.contracts.configs import BackboneConfig, ModelDescription, ReaderConfig
+from omnikit.contracts.optional import head_options
 from omnikit.contracts.specs import ImageSpec, Template
 from omnikit.errors import ConfigError, DataError, PlanError
 from omnikit.plan.graph import ComponentConfigs, InputBranch, OutputBranch, wire_inputs, wire_outputs
@@ -102,7 +103,7 @@ def _parts(inputs: dict[str, InputBranch], backbone: BackboneConfig | None, outp
 
 def _tokenizer(outputs: dict[str, OutputBranch], backbone: BackboneConfig | None, errors: list[str]) -> str | None:
     if backbone is None:
-        return next((t for o in outputs.values() if (t := getattr(o.head, "tokenizer", None))), None)
+        return next((t for o in outputs.values() if (t := head_options(o.head).tokenizer)), None)
     try:
         size = tokenizer_size(backbone.tokenizer)
     except ConfigError as error:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from omnikit.contracts.optional import backbone_options
 from omnikit.errors import nearest
 from omnikit.plan.codec_stages import check_codec
 from omnikit.plan.data_checks import check_supplies
@@ -142,8 +143,8 @@ def _reach(output: OutputBranch, wired: Wiring) -> set[str]:
 def _table(stage: Stage, trained: tuple[str, ...], used: tuple[str, ...], wired: Wiring) -> bool:
     """Say whether a stage's losses read the backbone's embedding table and nothing else of it."""
     outputs = [wired.outputs[branch] for branch in stage.loss if branch in wired.outputs] if stage.objective == "heads" else []
-    return "backbone" in used and "backbone" not in trained and hasattr(wired.backbone, "build_table") and not any(
-        output.needs_hidden for output in outputs)
+    return "backbone" in used and "backbone" not in trained and wired.backbone is not None and (
+        backbone_options(wired.backbone).build_table is not None) and not any(output.needs_hidden for output in outputs)
 
 
 def _check_stage(plan: StagePlan, wired: Wiring, errors: list[str]) -> None:
@@ -227,7 +228,7 @@ def _check_pack(where: str, plan: StagePlan, wired: Wiring, errors: list[str]) -
             plan.used and "backbone" not in plan.used):
         errors.append(f"{where}.trainer.pack is {pack}, but the backbone, whose rows are packed, does not run in this"
                       " stage; leave pack out.")
-    elif not getattr(wired.backbone, "packs", False):
+    elif not backbone_options(wired.backbone).packs:
         errors.append(f"{where}.trainer.pack is {pack}, but this backbone cannot tell the conversations of a row apart; leave"
                       " pack out, or take one that can, for example hf with model_type qwen2.")
     elif pack > wired.backbone.context:

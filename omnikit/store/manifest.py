@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from omnikit.contracts.configs import ReaderConfig
+from omnikit.contracts.optional import weight_files
 from omnikit.contracts.protocols import Reader
 from omnikit.contracts.types import ContentPart
 from omnikit.errors import OmnikitError
@@ -23,7 +24,6 @@ from omnikit.store.files import disk_errors
 from omnikit.store.runs import WEIGHTS
 
 PACKAGES = ("hydra-core", "numpy", "pytorch-lightning", "safetensors", "tokenizers", "torch", "torchaudio", "transformers")
-WEIGHT_FIELDS = ("weights", "centroids")  # of a component: paths, whose files are too big to be hashed each time
 PROBES = 256  # rows of a dataset whose content goes into its fingerprint
 
 
@@ -68,8 +68,7 @@ def fingerprint_now(reader: ReaderConfig) -> str | None:
 def part_files(plan: Plan, stage: StagePlan) -> dict[str, list[int]]:
     """Give path → size and time of the files that a stage's parts take their first weights from; earlier stages' are not."""
     configs = plan.parts()
-    named = [Path(value) for part in stage.used if part not in stage.origins
-             for value in (getattr(configs[part], field, None) for field in WEIGHT_FIELDS) if isinstance(value, str)]
+    named = [Path(path) for part in stage.used if part not in stage.origins for path in weight_files(configs[part])]
     files = {file for path in named for file in (path, *path.rglob("*")) if file.is_file()}
     return {str(file): [file.stat().st_size, file.stat().st_mtime_ns] for file in sorted(files)}
 

@@ -10,6 +10,7 @@ import torch.utils.deterministic
 from torch.utils.data import DataLoader
 
 from omnikit.contracts.configs import CodecConfig, VocoderConfig
+from omnikit.contracts.optional import codec_options
 from omnikit.contracts.protocols import FittedCodec, Reader, TrainableCodec, Vocoder
 from omnikit.contracts.types import Sample
 from omnikit.data.batch.codes import Codes
@@ -77,7 +78,7 @@ def fit_codec(plan: Plan, stage: StagePlan, model: OmniModel, readers: dict[str,
     length = int(config.segment * config.spec.sample_rate / config.spec.rate)
     cuts = codec.CodecDataset(waves, stage.stage.data, run.batch_size, length, seed)
     batches = run.max_steps * run.accumulate if run.max_steps else (run.max_epochs or 1) * len(cuts)
-    fresh = part not in stage.origins and getattr(config, "weights", None) is None
+    fresh = part not in stage.origins and codec_options(config).weights is None
     losses = codec.CodecLosses(learner, stage.stage.loss, config, lr=stage.stage.optim.lr,
                                uncoded=int(codec.UNCODED * batches) if fresh else 0, seed=seed)
     trainer = lightning(stage, partial, [Bar(stage.name)])

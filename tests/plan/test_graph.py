@@ -26,10 +26,14 @@ class Books:
     merged: bool = True
     encodes = False
     decodes = True
+    objectives = ()
 
     @property
     def spec(self):
         return CodecSpec(16000, Fraction(50), self.codebooks, 100, self.merged)
+
+    def build(self):
+        pass
 
 @dataclass(frozen=True)
 class Stubborn:
@@ -40,6 +44,9 @@ class Stubborn:
 
     def length(self, count):
         return count
+
+    def build(self, source, dim):
+        pass
 '''
 
 WIRING = [

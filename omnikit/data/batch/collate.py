@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from omnikit.contracts.configs import HeadConfig
+from omnikit.contracts.optional import head_options
 from omnikit.contracts.types import Batch, ContentPart, Sample, Targets
 from omnikit.data.batch.codes import Codes
 from omnikit.data.batch.signals import Item, items_of, questions, signal, signals, spoken, waveform
@@ -235,7 +236,7 @@ def _check_tokenizer(plan: Plan, tokenizer: Tokenizer | None) -> None:
 
 def _check_reach(branch: str, head: HeadConfig, places: Sequence[tuple[str, int]], targets: Sequence[Sequence[int]]) -> None:
     """Ask a head that can tell whether it could ever give each target from so many vectors; names the row if not."""
-    unreachable = getattr(head, "unreachable", None)
+    unreachable = head_options(head).unreachable
     for (row, vectors), ids in zip(places, targets, strict=True):
         reason = unreachable(vectors, ids) if unreachable else None
         if reason:
@@ -244,7 +245,7 @@ def _check_reach(branch: str, head: HeadConfig, places: Sequence[tuple[str, int]
 
 def transcriber(plan: Plan, branch: str) -> Tokenizer | None:
     """Give the tokenizer whose ids a transcript branch emits: its head's own, else the plan's."""
-    reference = getattr(plan.outputs[branch].head, "tokenizer", None) or plan.tokenizer
+    reference = head_options(plan.outputs[branch].head).tokenizer or plan.tokenizer
     return load(reference) if reference else None
 
 

@@ -59,7 +59,7 @@ class Encodec:
                 raise ValueError(f"{name} is {getattr(self, name)}, but must be at least 2")
 
     @property
-    def segmented(self) -> bool:
+    def overlapping(self) -> bool:
         """Whether waves are cut into overlapping segments."""
         return self.sample_rate == 48000
 
@@ -71,7 +71,7 @@ class Encodec:
     @property
     def spec(self) -> CodecSpec:
         """As many codebooks as the bandwidth pays for. Segments overlap, so a second takes 150 / 0.99 frames at 48 kHz."""
-        rate = Fraction(SEGMENT // HOP * self.sample_rate, STRIDE) if self.segmented else Fraction(self.frame_rate)
+        rate = Fraction(SEGMENT // HOP * self.sample_rate, STRIDE) if self.overlapping else Fraction(self.frame_rate)
         return CodecSpec(self.sample_rate, rate, round(1000 * self.bandwidth / (self.frame_rate * BITS)), CARDINALITY)
 
     @property

@@ -59,7 +59,7 @@ class EncodecCodec(nn.Module):
     def init_state(self, batch: int, loudness: Tensor | None = None) -> CausalState | OverlapState:
         """Give the state of a wave of which nothing was spoken; `batch` is 1."""
         assert batch == 1, "a state is of one wave"
-        return OverlapState(loudness) if self.config.segmented else CausalState()
+        return OverlapState(loudness) if self.config.overlapping else CausalState()
 
     @torch.no_grad()
     def step(self, codes: Tensor, state: CausalState | OverlapState, *,
@@ -125,17 +125,17 @@ class EncodecCodec(nn.Module):
 
 def network(config: Encodec) -> EncodecModel:
     """Give the package's model with random weights, codebooks included: its own begin as zeros, for k-means in training."""
-    norm, channels = ("time_group_norm", 2) if config.segmented else ("weight_norm", 1)
+    norm, channels = ("time_group_norm", 2) if config.overlapping else ("weight_norm", 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch's new weight norm has other names than the published files
         encoder, decoder = (half(channels=channels, dimension=config.dim, n_filters=config.width, norm=norm,
-                                 causal=not config.segmented) for half in (SEANetEncoder, SEANetDecoder))
+                                 causal=not config.overlapping) for half in (SEANetEncoder, SEANetDecoder))
     books = round(1000 * BANDWIDTHS[config.sample_rate][-1] / (config.frame_rate * BITS))
     quantizer = ResidualVectorQuantizer(config.dim, books, CARDINALITY)
     bandwidths = list(BANDWIDTHS[config.sample_rate][1:])
     assert isinstance(encoder, SEANetEncoder) and isinstance(decoder, SEANetDecoder), "made in this order"
-    model = EncodecModel(encoder, decoder, quantizer, bandwidths, config.sample_rate, channels, normalize=config.segmented,
-                         segment=1.0 if config.segmented else None)
+    model = EncodecModel(encoder, decoder, quantizer, bandwidths, config.sample_rate, channels, normalize=config.overlapping,
+                         segment=1.0 if config.overlapping else None)
     model.bandwidth = config.bandwidth
     for name, buffer in quantizer.named_buffers():
         if name.endswith("inited"):

@@ -16,8 +16,9 @@ from omnikit.data.batch.signals import seen, seen_count
 from omnikit.data.media.image import coloured, save_image, tiles
 from omnikit.data.media.video import save_video
 from omnikit.errors import DataError
-from omnikit.model import OmniModel, Taps, pooled
+from omnikit.model import OmniModel, Taps
 from omnikit.plan.plan import Plan
+from omnikit.splice import pooled
 
 WORD = ContentPart("text", text="one")
 

@@ -1,0 +1,203 @@
+"""What a component may offer beside its required members, with the value that counts where it does not.
+
+One dataclass for each kind declares the optional members; a plugin simply has a field, property or method of that name.
+Everywhere else they are read through the functions below, never by a bare `getattr`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from omnikit.contracts.builders import BuilderConfig
+from omnikit.contracts.configs import (
+    BackboneConfig,
+    CodecConfig,
+    EncoderConfig,
+    HeadConfig,
+    ImporterConfig,
+    NormaliserConfig,
+    ProjectorConfig,
+    ReaderConfig,
+    TTSConfig,
+)
+from omnikit.contracts.specs import FeatureSpec, ImageSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import nn
+
+    from omnikit.contracts.protocols import Reader
+    from omnikit.errors import DataError
+
+T = TypeVar("T")
+ROLES: dict[str, type] = {"encoder": EncoderConfig, "projector": ProjectorConfig, "backbone": BackboneConfig,
+                          "head": HeadConfig, "codec": CodecConfig, "reader": ReaderConfig, "tts": TTSConfig,
+                          "importer": ImporterConfig, "builder": BuilderConfig, "normaliser": NormaliserConfig}
+WEIGHT_FIELDS = ("weights", "centroids")  # of any component: paths of files that its first weights come from
+CLOSE = 0.85  # similarity above which a member counts as a slip of the pen: `unreachble`, `pack`, `end`
+
+
+@dataclass(frozen=True)
+class EncoderOptions:
+    """Optional members of an encoder's configuration.
+
+    Args:
+        image_spec: how images and videos become its signals, one for each tile; for encoders of images.
+    """
+
+    image_spec: ImageSpec | None = None
+
+
+@dataclass(frozen=True)
+class BackboneOptions:
+    """Optional members of a backbone's configuration.
+
+    Args:
+        ends: ids that end an answer, beside the template's end.
+        packs: its module takes `documents`, so that one sequence may hold several conversations.
+        build_table: builds `embed` alone, named as in the complete module; its values are undefined unless `fresh`.
+    """
+
+    ends: tuple[int, ...] = ()
+    packs: bool = False
+    build_table: Callable[..., nn.Module] | None = None
+
+
+@dataclass(frozen=True)
+class HeadOptions:
+    """Optional members of a head's configuration.
+
+    Args:
+        branch: where its target is "state": the input branch at whose last positions it reads.
+        tokenizer: whose tokens it emits, by name or path; None: the backbone's.
+        context: "hidden" if `loss` and `speak` also take the backbone's output.
+        training_alignment: the alignment of the states that its loss reads; None: `alignment`.
+        reads: takes the FeatureSpec of its tap; gives one clause why it cannot read such features, or None.
+        unreachable: takes the number of input positions and the target ids; gives one clause why it could never emit them, or
+            None. The ids of codes are those of the first codebook.
+        codebooks: codes that it emits for each frame; None: as many as any codec has.
+    """
+
+    branch: str = "audio"
+    tokenizer: str | None = None
+    context: str | None = None
+    training_alignment: str | None = None
+    reads: Callable[[FeatureSpec], str | None] | None = None
+    unreachable: Callable[[int, Sequence[int]], str | None] | None = None
+    codebooks: int | None = 1
+
+
+@dataclass(frozen=True)
+class CodecOptions:
+    """Optional members of a codec's configuration; those of `omnikit.contracts.configs.VocoderConfig` are among them.
+
+    Args:
+        averages: whether its codes are moving averages, which no loss moves; None: it does not state it.
+        weights: file of a checkpoint that its first weights come from.
+        segment: frames of a training segment, where it has the objective "vocoder" or "codec".
+        discriminator_dim: width of the discriminators, likewise.
+    """
+
+    averages: bool | None = None
+    weights: str | None = None
+    segment: int | None = None
+    discriminator_dim: int | None = None
+
+
+@dataclass(frozen=True)
+class ReaderOptions:
+    """Optional members of a reader's module.
+
+    Args:
+        problems: gives all that is wrong with the row of an index, for `omnikit data check`.
+    """
+
+    problems: Callable[[int], list[DataError]] | None = None
+
+
+OPTIONS: dict[str, type[Any]] = {"encoder": EncoderOptions, "backbone": BackboneOptions, "head": HeadOptions,
+                                 "codec": CodecOptions}
+
+
+def encoder_options(config: EncoderConfig) -> EncoderOptions:
+    """Give an encoder's optional members."""
+    return _given(EncoderOptions, config)
+
+
+def backbone_options(config: BackboneConfig) -> BackboneOptions:
+    """Give a backbone's optional members."""
+    return _given(BackboneOptions, config)
+
+
+def head_options(config: HeadConfig) -> HeadOptions:
+    """Give a head's optional members."""
+    return _given(HeadOptions, config)
+
+
+def codec_options(config: CodecConfig) -> CodecOptions:
+    """Give a codec's optional members."""
+    return _given(CodecOptions, config)
+
+
+def reader_options(reader: Reader) -> ReaderOptions:
+    """Give the optional members of a reader's module."""
+    return _given(ReaderOptions, reader)
+
+
+def weight_files(config: object) -> tuple[str, ...]:
+    """Give the paths that a component of any kind takes its first weights from."""
+    values = [getattr(config, name) for name in WEIGHT_FIELDS if _has(config, name)]
+    return tuple(value for value in values if isinstance(value, str))
+
+
+def needs_training(config: object) -> bool:
+    """Say whether a component of any kind is a codec that only a stage of its own fits, because it names no weights."""
+    return isinstance(config, CodecConfig) and bool(config.objectives) and codec_options(config).weights is None
+
+
+def lacking(kind: str, cls: type[Any]) -> tuple[str, ...]:
+    """Give the required members of a kind that a component's class lacks."""
+    own = {item.name for item in fields(cls)}  # a field without a default is no attribute of its class
+    return tuple(name for name in required(kind) if name not in own and not hasattr(cls, name))
+
+
+def misspelt(kind: str, cls: type[Any]) -> dict[str, str]:
+    """Give public members that are neither settings nor known, but almost spelt like an optional one: name → that one."""
+    optional = [name for name in _optional(kind) if name not in _names(cls)]
+    close = {name: get_close_matches(name, optional, n=1, cutoff=CLOSE) for name in extra(kind, cls)}
+    return {name: found[0] for name, found in close.items() if found}
+
+
+def extra(kind: str, cls: type[Any]) -> tuple[str, ...]:
+    """Give the public members of a component's class that are neither settings nor read by the toolkit."""
+    known = {*required(kind), *_optional(kind), *(item.name for item in fields(cls))}
+    return tuple(sorted(name for name in _names(cls) if name not in known))
+
+
+def required(kind: str) -> tuple[str, ...]:
+    """Give the members that each component of a kind has."""
+    return tuple(name for name in vars(ROLES.get(kind, object)) if not name.startswith("_"))
+
+
+def _optional(kind: str) -> tuple[str, ...]:
+    return tuple(item.name for item in fields(OPTIONS[kind])) if kind in OPTIONS else ()
+
+
+def _names(cls: type[Any]) -> set[str]:
+    """Give the public names of a class and its bases, its settings too."""
+    found = {name for base in cls.__mro__[:-1] for name in vars(base) if not name.startswith("_")}
+    return found | {item.name for item in fields(cls)}
+
+
+def _given(options: type[T], owner: object) -> T:
+    """Fill a kind's options with what the owner has of them."""
+    return options(**{item.name: getattr(owner, item.name) for item in fields(options)  # type: ignore[arg-type]  # all are
+                      if _has(owner, item.name)})
+
+
+def _has(owner: object, name: str) -> bool:
+    """Say whether a member is there; one that raises an AttributeError of its own is."""
+    return hasattr(type(owner), name) or name in getattr(owner, "__dict__", {})
