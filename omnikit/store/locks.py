@@ -115,7 +115,7 @@ def _lock(descriptor: int, path: Path, doing: str, advice: str, wait: bool) -> N
 
 
 def _try(descriptor: int) -> bool:
-    """Lock if nobody holds it; tried for a second where its holder has not written yet, or is gone and its workers are ending."""
+    """Lock if nobody holds it; for a second more where its holder wrote nothing yet, or is gone and its workers end."""
     for _ in range(20):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
