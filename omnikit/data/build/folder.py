@@ -3,7 +3,6 @@
 `.build` holds what only the builder reads: identity.json, the journals of finished work, and the lock.
 """
 
-import fcntl
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from omnikit.errors import DataError, RunError
 from omnikit.store.files import atomic_file
+from omnikit.store.locks import hold
 
 OWN = ".build"
 REFUSED = "{} cannot be written ({}); free some space or name another folder."
@@ -53,12 +53,7 @@ def opened(folder: Path, identity: Mapping[str, object]) -> Iterator[None]:
         raise RunError(f"out is {folder}, which is there and is no dataset that was built; name a new folder.")
     with written(folder):
         own.mkdir(parents=True, exist_ok=True)
-        lock = (own / "lock").open("w")
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system lets go of it when the process ends, however
-        except OSError:
-            raise RunError(f"{folder} is being built by another process; wait for it, or name another folder.") from None
+    with hold(own / "lock", f"{folder} is being built", "wait for it, or name another folder"):
         _check(folder, own / "identity.json", identity)
         with written(folder):
             for half in [*folder.glob(".*.part"), *folder.glob("audio/.*.part")]:

@@ -23,7 +23,7 @@ def test_folder_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 def test_two_builds_of_one_folder_do_not_meet(tmp_path: Path) -> None:
-    sentence = "out is being built by another process; wait for it, or name another folder"
+    sentence = r"out is being built by process \d+ on \S+ since [^;]+; wait for it, or name another folder"
     with opened(tmp_path / "out", IDENTITY), pytest.raises(RunError, match=sentence), opened(tmp_path / "out", IDENTITY):
         pass
     with opened(tmp_path / "out", IDENTITY):
