@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
-from small import write_recipe
+from small_recipe import write_recipe
 
 from omnikit import registry
 from omnikit.recipe.compose import compose_tree

@@ -1,6 +1,6 @@
 """Tiny stand-ins for plugins: every kind of component, small enough to reason about, and a plan made of them.
 
-Sound is 100 samples a second. A word w of WORDS sounds as four samples of amplitude w / 10 and one of silence.
+Audio has 100 samples a second. A word w of WORDS is four samples of amplitude w / 10 and one of silence.
 """
 
 import json
@@ -32,12 +32,12 @@ TEMPLATE = Template("<bos>", "{content} <user>", "<user> {content}", "<bot>", "<
 
 
 @dataclass(frozen=True)
-class Ear:
-    """Frames of 5 samples; `lie` makes its contract promise more vectors than come."""
+class FakeEncoder:
+    """Frames of 5 samples; `extra_length` makes its contract promise more features than come."""
 
     dim: int = 16
     dropout: float = 0.0
-    lie: int = 0
+    extra_length: int = 0
 
     input = SignalSpec("audio", Fraction(RATE))
 
@@ -46,14 +46,14 @@ class Ear:
         return FeatureSpec(self.dim, rate=Fraction(RATE, 5))
 
     def length(self, samples: int) -> int:
-        return samples // 5 + self.lie
+        return samples // 5 + self.extra_length
 
     def build(self) -> nn.Module:
-        return EarModule(self.dim, self.dropout)
+        return FakeEncoderModule(self.dim, self.dropout)
 
 
 @dataclass(frozen=True)
-class Bridge:
+class FakeProjector:
     def output(self, source: FeatureSpec, dim: int) -> FeatureSpec:
         return FeatureSpec(dim, rate=source.rate)
 
@@ -61,11 +61,11 @@ class Bridge:
         return count
 
     def build(self, source: FeatureSpec, dim: int) -> nn.Module:
-        return BridgeModule(source.dim, dim)
+        return FakeProjectorModule(source.dim, dim)
 
 
 @dataclass(frozen=True)
-class Mind:
+class FakeBackbone:
     tokenizer: str
     dim: int = 24
     vocabulary: int = VOCABULARY
@@ -74,11 +74,11 @@ class Mind:
     specials: tuple[str, ...] = SPECIALS
 
     def build(self) -> nn.Module:
-        return MindModule(self.vocabulary, self.dim)
+        return FakeBackboneModule(self.vocabulary, self.dim)
 
 
 @dataclass(frozen=True)
-class Mouth:
+class FakeHead:
     """Any head: `emits` is its target."""
 
     tap: str = "logits"
@@ -96,7 +96,7 @@ class Mouth:
 
 
 @dataclass(frozen=True)
-class Box:
+class FakeCodec:
     """Codes are the nearest of `size` amplitudes, runs merged."""
 
     size: int = 9
@@ -109,11 +109,11 @@ class Box:
         return CodecSpec(RATE, Fraction(RATE, 5), 1, self.size, merged=True)
 
     def build(self) -> nn.Module:
-        return BoxModule(self.size)
+        return FakeCodecModule(self.size)
 
 
 @dataclass(frozen=True)
-class Echo:
+class EchoDataset:
     """Rows whose question says one to three words and whose answer repeats them; every `textual`-th question is text only."""
 
     rows: int = 64
@@ -129,7 +129,7 @@ class Echo:
 # ---- modules ---------------------------------------------------------------------------------------------------------
 
 
-class EarModule(nn.Module):
+class FakeEncoderModule(nn.Module):
     def __init__(self, dim: int, dropout: float) -> None:
         super().__init__()
         self.norm = nn.BatchNorm1d(5)
@@ -142,7 +142,7 @@ class EarModule(nn.Module):
         return Features(self.dropout(self.linear(x)), signal.lengths // 5, Fraction(RATE, 5))
 
 
-class BridgeModule(nn.Module):
+class FakeProjectorModule(nn.Module):
     def __init__(self, source: int, dim: int) -> None:
         super().__init__()
         self.linear = nn.Linear(source, dim)
@@ -151,8 +151,8 @@ class BridgeModule(nn.Module):
         return Features(self.linear(features.data), features.lengths, features.rate)
 
 
-class MindModule(nn.Module):
-    """One layer of masked attention with learnt positions: sees what is valid and not later."""
+class FakeBackboneModule(nn.Module):
+    """One layer of masked attention with learned positions: sees what is valid and not later."""
 
     def __init__(self, vocabulary: int, dim: int) -> None:
         super().__init__()
@@ -181,8 +181,8 @@ class MindModule(nn.Module):
         if isinstance(state, tuple):
             key, value = torch.cat([state[0], key], 1), torch.cat([state[1], value], 1)
         causal = torch.arange(total) <= torch.arange(total - new, total)[:, None]  # [N, past + N]
-        seen = (causal & mask[:, None]) | torch.eye(total, dtype=torch.bool)[-new:]  # a padded row sees itself, not nothing
-        x = x + F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
+        visible = (causal & mask[:, None]) | torch.eye(total, dtype=torch.bool)[-new:]  # a padded row reads itself, not nothing
+        x = x + F.scaled_dot_product_attention(query, key, value, attn_mask=visible)
         return x + self.feed(x), (key, value)
 
 
@@ -228,7 +228,7 @@ class CtcModule(nn.Module):
         return found, state
 
 
-class BoxModule(nn.Module):
+class FakeCodecModule(nn.Module):
     def __init__(self, size: int) -> None:
         super().__init__()
         self.register_buffer("levels", torch.linspace(0, 0.4, size))
@@ -256,7 +256,7 @@ class BoxModule(nn.Module):
 
 
 class EchoReader:
-    def __init__(self, config: Echo) -> None:
+    def __init__(self, config: EchoDataset) -> None:
         self.config = config
 
     def __len__(self) -> int:
@@ -311,18 +311,20 @@ def stages(steps: int = 20) -> dict[str, Stage]:
     }
 
 
-def make_plan(tokenizer: str, *, asr: Ear = Ear(), echo: Echo = Echo(), steps: int = 20, seed: int = 0,
-              alignment: str = "predicts", only: dict[str, Stage] | None = None, run: Path | None = None) -> Plan:
+def make_plan(tokenizer: str, *, encoder: FakeEncoder = FakeEncoder(), echo: EchoDataset = EchoDataset(), steps: int = 20,
+              seed: int = 0, alignment: str = "predicts", only: dict[str, Stage] | None = None, run: Path | None = None) -> Plan:
     """Give the plan of a tiny LLaMA-Omni made of doubles."""
-    mind, box = Mind(tokenizer), Box()
-    encoded, projected = asr.output, Bridge().output(asr.output, mind.dim)
-    inputs = {"audio": InputBranch("audio", asr, encoded, Bridge(), projected)}
+    backbone, codec = FakeBackbone(tokenizer), FakeCodec()
+    encoded, projected = encoder.output, FakeProjector().output(encoder.output, backbone.dim)
+    inputs = {"audio": InputBranch("audio", encoder, encoded, FakeProjector(), projected)}
     outputs = {
-        "text": OutputBranch("text", Mouth(), FeatureSpec(VOCABULARY, count=1), None, None, VOCABULARY),
-        "speech": OutputBranch("speech", Mouth("hidden", "codes", alignment), FeatureSpec(mind.dim, count=1), box, box.spec, 0),
-        "transcript": OutputBranch("transcript", Mouth("audio.encoder", "transcript", "none"), encoded, None, None, VOCABULARY),
+        "text": OutputBranch("text", FakeHead(), FeatureSpec(VOCABULARY, count=1), None, None, VOCABULARY),
+        "speech": OutputBranch("speech", FakeHead("hidden", "codes", alignment), FeatureSpec(backbone.dim, count=1), codec,
+                               codec.spec, 0),
+        "transcript": OutputBranch("transcript", FakeHead("audio.encoder", "transcript", "none"), encoded, None, None,
+                                   VOCABULARY),
     }
-    choice = Choice("double", {"dropout": asr.dropout})
+    choice = Choice("double", {"dropout": encoder.dropout})
     branches = {"audio": {"encoder": choice, "projector": choice}, "text": {"head": choice},
                 "speech": {"head": choice, "codec": choice}, "transcript": {"head": choice}}
     recipe = Recipe("doubles/tiny", branches, choice, template=None, system=None, data={}, seed=seed,
@@ -331,22 +333,22 @@ def make_plan(tokenizer: str, *, asr: Ear = Ear(), echo: Echo = Echo(), steps: i
     readers = {"echo": echo}
     parts = ("audio.encoder", "audio.projector", "backbone", "text.head", "speech.head", "speech.codec", "transcript.head")
     errors: list[str] = []
-    planned = plan_stages(recipe.stages, Wiring(inputs, outputs, mind, readers, parts), errors)
+    planned = plan_stages(recipe.stages, Wiring(inputs, outputs, backbone, readers, parts), errors)
     assert not errors, errors
-    return Plan(recipe, inputs, outputs, mind, TEMPLATE, tokenizer, readers, planned)
+    return Plan(recipe, inputs, outputs, backbone, TEMPLATE, tokenizer, readers, planned)
 
 
 def make_asr(tokenizer: str, steps: int = 20) -> Plan:
-    """Give the plan of a asr: an encoder and a transcript head, no backbone."""
-    asr = Ear()
-    mouth = Mouth("audio.encoder", "transcript", "none")
-    inputs = {"audio": InputBranch("audio", asr, asr.output, None, None)}
-    outputs = {"transcript": OutputBranch("transcript", mouth, asr.output, None, None, VOCABULARY)}
+    """Give the plan of an ASR model: an encoder and a transcript head, no backbone."""
+    encoder = FakeEncoder()
+    head = FakeHead("audio.encoder", "transcript", "none")
+    inputs = {"audio": InputBranch("audio", encoder, encoder.output, None, None)}
+    outputs = {"transcript": OutputBranch("transcript", head, encoder.output, None, None, VOCABULARY)}
     choice = Choice("double", {})
     only = {"listen": stages(steps)["listen"]}
-    recipe = Recipe("doubles/ASR model", {"audio": {"encoder": choice}, "transcript": {"head": choice}}, None, template=None,
+    recipe = Recipe("doubles/asr", {"audio": {"encoder": choice}, "transcript": {"head": choice}}, None, template=None,
                     system=None, data={}, stages=only, generate=Generate(), evaluate=Evaluate(), seed=0, run=None)
-    readers = {"echo": Echo()}
+    readers = {"echo": EchoDataset()}
     errors: list[str] = []
     planned = plan_stages(recipe.stages, Wiring(inputs, outputs, None, readers, ("audio.encoder", "transcript.head")), errors)
     assert not errors, errors

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from small import publish, write_recipe
+from small_recipe import publish, write_recipe
 
 from omnikit import cli, registry
 from omnikit.commands.completion import words

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from small import ENCODER, publish, write_recipe
+from small_recipe import ENCODER, publish, write_recipe
 
 from omnikit import cli, registry
 from omnikit.contracts.specs import KINDS

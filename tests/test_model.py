@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from doubles import Ear, Echo, EchoReader, Mouth, make_asr, make_plan, write_tokenizer
+from doubles import EchoDataset, EchoReader, FakeEncoder, FakeHead, make_asr, make_plan, write_tokenizer
 
 from omnikit.contracts.types import Batch
 from omnikit.data.batch.codes import Codes
@@ -30,7 +30,7 @@ def model(plan: Plan) -> OmniModel:
 
 
 def make_batch(model: OmniModel, indices: list[int], wanted: tuple[str, ...] = WANTED, textual: int = 0) -> Batch:
-    reader = EchoReader(Echo(textual=textual))
+    reader = EchoReader(EchoDataset(textual=textual))
     return Collator(model.plan, wanted, {"speech": Codes(model.codec("speech"), 100)})([reader[i] for i in indices])
 
 
@@ -108,7 +108,7 @@ def test_states_are_gathered_by_alignment(tmp_path: Path, alignment: str, back: 
 def test_losses_take_the_states_of_training_alignment(tmp_path: Path) -> None:
     model = OmniModel(make_plan(write_tokenizer(tmp_path))).eval()
     taps, output = Taps(model, make_batch(model, [1])), model.plan.outputs["speech"]
-    reading = replace(output, head=Mouth("hidden", "codes", "predicts", training_alignment="reads"))
+    reading = replace(output, head=FakeHead("hidden", "codes", "predicts", training_alignment="reads"))
     torch.testing.assert_close(taps.features(reading).data[0], taps.hidden[0, 5:8])
 
 
@@ -123,14 +123,14 @@ def test_logits_are_computed_at_answers_only(model: OmniModel, monkeypatch: pyte
 
 def test_listening_runs_neither_projector_nor_backbone(plan: Plan) -> None:
     model = OmniModel(plan, plan.stages["listen"].used)
-    batch = Collator(plan, ["transcript"])([EchoReader(Echo())[1]])
+    batch = Collator(plan, ["transcript"])([EchoReader(EchoDataset())[1]])
     assert batch.tokens.shape == (0, 0)
     assert set(model.losses(batch, ["transcript"])) == {"transcript"}
 
 
 def test_recogniser_has_no_backbone(tmp_path: Path) -> None:
     plan = make_asr(write_tokenizer(tmp_path))
-    batch = Collator(plan, ["transcript"])([EchoReader(Echo())[1]])
+    batch = Collator(plan, ["transcript"])([EchoReader(EchoDataset())[1]])
     assert OmniModel(plan).losses(batch, ["transcript"])["transcript"].isfinite()
 
 
@@ -150,6 +150,6 @@ def test_encoder_runs_once_for_all_heads(model: OmniModel) -> None:
 
 
 def test_wrong_count_names_the_row(tmp_path: Path) -> None:
-    model = OmniModel(make_plan(write_tokenizer(tmp_path), asr=Ear(lie=1)))
+    model = OmniModel(make_plan(write_tokenizer(tmp_path), encoder=FakeEncoder(extra_length=1)))
     with pytest.raises(DataError, match="Row row0: branch audio gives 1 vectors, but its contract says 2"):
         model.losses(make_batch(model, [0, 1], ("text",)), ["text"])

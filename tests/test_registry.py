@@ -2,7 +2,7 @@ from dataclasses import make_dataclass
 from pathlib import Path
 
 import pytest
-from small import ENCODER, publish
+from small_recipe import ENCODER, publish
 
 from omnikit import registry
 from omnikit.contracts.optional import BackboneOptions, backbone_options, extra, lacking, misspelt

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from broken.table import TABLE, TRAP, Broken, row
-from small import RECIPE
+from small_recipe import RECIPE
 
 from omnikit import cli
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small import RECIPE
+from small_recipe import RECIPE
 from transformers import AutoTokenizer, MixtralConfig, MixtralForCausalLM
 
 from omnikit.cli import main

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from doubles import RATE, TEMPLATE, make_plan, sound, write_tokenizer
 from PIL import Image
-from seeing import asks, image, make_seer
+from vision_doubles import image, make_row, make_vision_plan
 
 from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.data.batch.codes import Codes
@@ -98,8 +98,8 @@ def test_page_stands_alone_and_escapes_what_the_data_says(plan: Plan) -> None:
 
 
 def test_a_picture_is_shown_by_its_tiles(tmp_path: Path) -> None:
-    seer = make_seer(write_tokenizer(tmp_path))
-    shown = report("t", Collator(seer, ["text"]), [asks(ContentPart("image", pixels=image(16, 8)), ContentPart("text", text="one"))])
+    seer = make_vision_plan(write_tokenizer(tmp_path))
+    shown = report("t", Collator(seer, ["text"]), [make_row(ContentPart("image", pixels=image(16, 8)), ContentPart("text", text="one"))])
     medium, = [token for token in shown.rows[0].tokens if token.id is None]
     assert (medium.origin, medium.count, len(medium.tiles)) == ("vision", 12, 3)
     first = Image.open(io.BytesIO(base64.b64decode(medium.tiles[0].partition(",")[2])))

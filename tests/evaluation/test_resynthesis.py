@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 import torch
-from doubles import Box, BoxModule, make_asr, make_plan, write_tokenizer
+from doubles import FakeCodec, FakeCodecModule, make_asr, make_plan, write_tokenizer
 
 from omnikit.commands.check_head import run, table
 from omnikit.contracts.types import ContentPart, Message, Sample
@@ -19,7 +19,7 @@ from omnikit.recipe.recipe import Evaluate
 from omnikit.store.runs import find
 from omnikit.training.stage import run_stages
 
-FINE = Box(81)  # tells all eight words from each other
+FINE = FakeCodec(81)  # tells all eight words from each other
 
 
 def finely(plan: Plan) -> Plan:
@@ -59,7 +59,7 @@ def test_codec_that_keeps_the_words_is_understood_before_a_head_is_trained(
 
 
 def test_codec_that_loses_the_words_is_found_out(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(BoxModule, "encode", lambda self, wave: torch.full((len(wave) // 5,), 3))
+    monkeypatch.setattr(FakeCodecModule, "encode", lambda self, wave: torch.full((len(wave) // 5,), 3))
     found = trained.heard(monkeypatch)["echo"]
     assert found.wer and found.wer.value > 0.5 and found.perplexity == 1
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from doubles import RATE, Box, Ear, Mouth
+from doubles import RATE, FakeCodec, FakeEncoder, FakeHead
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -20,7 +20,8 @@ from omnikit.inference.answer import Answer
 from omnikit.plan.plan import InputBranch, OutputBranch
 
 SPOKEN = ContentPart("audio", audio=np.ones(30, dtype=np.float32), sample_rate=RATE)
-OUTLET = OutputBranch("speech", Mouth("hidden", "codes"), FeatureSpec(4, count=1), Box(), Box().spec, 0, Box())
+OUTLET = OutputBranch("speech", FakeHead("hidden", "codes"), FeatureSpec(4, count=1), FakeCodec(), FakeCodec().spec, 0,
+                      FakeCodec())
 
 
 class Units:
@@ -59,8 +60,9 @@ class Saying:
 class Hearing:
     """An ASR model that writes down how many samples it heard, twice as many a second as the model speaks."""
 
-    asr = replace(Ear())
-    plan = SimpleNamespace(inputs={"audio": InputBranch("audio", SimpleNamespace(input=SignalSpec("audio", Fraction(2 * RATE))),  # type: ignore[arg-type]  # a double
+    asr = replace(FakeEncoder())
+    # type: ignore[arg-type]  # a double
+    plan = SimpleNamespace(inputs={"audio": InputBranch("audio", SimpleNamespace(input=SignalSpec("audio", Fraction(2 * RATE))),
                                                   asr.output, None, None)},
                            outputs={"words": SimpleNamespace(head=SimpleNamespace(target="transcript", tap="audio.encoder"))})
 
@@ -92,7 +94,7 @@ def test_natural_speech_is_heard_again_after_the_codec_alone() -> None:
     assert (silent.resynthesised, silent.mel_distance, silent.drawn, silent.drawable) == (None, None, (), None)
 
 
-class Pair(Box):
+class Pair(FakeCodec):
     """Two codebooks, each frame coded."""
 
     @property

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doubles import Echo, EchoReader, make_asr, make_plan, write_tokenizer
+from doubles import EchoDataset, EchoReader, make_asr, make_plan, write_tokenizer
 
 from omnikit.commands.eval import changes_table, omegas, run, table
 from omnikit.contracts.types import ContentPart, Message, Sample
@@ -108,7 +108,7 @@ def test_speech_has_the_rate_of_its_codec(scored: Scored) -> None:
 
 def test_answers_numbers_and_sounds_are_kept(scored: Scored) -> None:
     lines = [json.loads(line) for line in (scored.folder / "echo.jsonl").read_text().splitlines()]
-    reader = EchoReader(Echo())
+    reader = EchoReader(EchoDataset())
     assert [line["id"] for line in lines] == [reader[8 * i + kind].id for i in (0, 3, 4, 7) for kind in range(8)]
     assert json.loads((scored.folder / "report.json").read_text()) == scored.card
     assert {path.name for path in scored.folder.iterdir()} == {
@@ -119,7 +119,7 @@ def test_answers_numbers_and_sounds_are_kept(scored: Scored) -> None:
 
 def test_conditions_say_what_answered_and_what_heard(scored: Scored) -> None:
     conditions = json.loads((scored.folder / "conditions.json").read_text())
-    assert conditions["asr"]["recipe"] == "doubles/ASR model" and conditions["recipe"] == "doubles/tiny"
+    assert conditions["asr"]["recipe"] == "doubles/asr" and conditions["recipe"] == "doubles/tiny"
     assert len(conditions["asr"]["weights"]) == len(conditions["weights"]) == 16
     assert conditions["limit"] == 32 and conditions["seed"] == 0 and conditions["decoding"]["temperature"] == 0.0
     assert conditions["latency"]["omegas"] == [1, 4]

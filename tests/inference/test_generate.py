@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from doubles import Echo, EchoReader, make_plan, write_tokenizer
+from doubles import EchoDataset, EchoReader, make_plan, write_tokenizer
 
 from omnikit.contracts.types import Batch
 from omnikit.data.batch.collate import Collator
@@ -15,7 +15,7 @@ END, LIMIT = 6, 6  # untrained weights never write <end>; this id they write aft
 
 
 def make_model(folder: Path, alignment: str = "predicts", textual: int = 0) -> OmniModel:
-    return OmniModel(make_plan(write_tokenizer(folder), alignment=alignment, echo=Echo(textual=textual))).eval()
+    return OmniModel(make_plan(write_tokenizer(folder), alignment=alignment, echo=EchoDataset(textual=textual))).eval()
 
 
 def prompts(model: OmniModel, indices: list[int]) -> Batch:

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from doubles import RATE, Echo, EchoReader, Mind, make_asr, make_plan, sound, stages, write_tokenizer
-from seeing import image, make_seer
+from doubles import RATE, EchoDataset, EchoReader, FakeBackbone, make_asr, make_plan, sound, stages, write_tokenizer
 from torch import nn
+from vision_doubles import image, make_vision_plan
 
 from omnikit.contracts.types import Message, Sample
 from omnikit.data.media.image import save_image
@@ -41,7 +41,7 @@ def test_answer_takes_samples_a_file_or_text(session: Session, tmp_path: Path) -
 
 
 def test_answers_in_a_batch_are_those_alone(session: Session) -> None:
-    samples = [EchoReader(Echo(textual=3))[index] for index in range(6)]
+    samples = [EchoReader(EchoDataset(textual=3))[index] for index in range(6)]
     together, alone = session.answers(samples), [session.answers([sample])[0] for sample in samples]
     assert [a.text for a in together] == [a.text for a in alone]
     assert [a.codes for a in together] == [a.codes for a in alone]
@@ -55,7 +55,7 @@ def test_waveform_is_the_codec_s(session: Session) -> None:
 
 def test_a_backbone_s_own_ends_end_an_answer(plan: Plan) -> None:
     @dataclass(frozen=True)
-    class Ending(Mind):
+    class Ending(FakeBackbone):
         ends: tuple[int, ...] = (11, 12)
 
     ending = build(replace(plan, backbone=Ending(plan.backbone.tokenizer)))
@@ -123,7 +123,7 @@ def test_recogniser_transcribes_and_is_silent_about_silence(tmp_path: Path) -> N
 
 
 def test_recogniser_cannot_answer(tmp_path: Path) -> None:
-    with pytest.raises(PlanError, match="doubles/ASR model has no backbone, so it cannot answer"):
+    with pytest.raises(PlanError, match="doubles/asr has no backbone, so it cannot answer"):
         build(make_asr(write_tokenizer(tmp_path))).answer(text="one")
 
 
@@ -157,7 +157,7 @@ def _hash(plan: Plan) -> str:
 
 
 def test_answer_takes_pictures_and_films(tmp_path: Path) -> None:
-    seeing = build(make_seer(write_tokenizer(tmp_path)))
+    seeing = build(make_vision_plan(write_tokenizer(tmp_path)))
     save_image(tmp_path / "a.png", image(16, 8))
     save_video(tmp_path / "a.mp4", np.stack([image(seed=index) for index in range(3)]), 1.0)
     from_file = seeing.answer(image=tmp_path / "a.png", video=str(tmp_path / "a.mp4"), text="one")

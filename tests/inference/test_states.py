@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small import write_recipe
+from small_recipe import write_recipe
 from tokenizers import AddedToken
 from tokenizers import Tokenizer as Fast
 from transformers import PreTrainedTokenizerFast

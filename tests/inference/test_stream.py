@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from doubles import make_plan, write_tokenizer
-from small import write_recipe
+from small_recipe import write_recipe
 from torch import nn
 
 from omnikit.contracts.types import Message

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small import write_recipe
+from small_recipe import write_recipe
 
 from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.data.batch.collate import Collator

@@ -7,7 +7,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from small import ENCODER
+from small_recipe import ENCODER
 
 PYPROJECT = """\
 [build-system]

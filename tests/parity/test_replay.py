@@ -10,7 +10,7 @@ import pytest
 import torch
 from omnikit_llama_omni.config import UnitHiFiGAN
 from parity.case import Case
-from parity.made import make
+from parity.generated_case import make
 from parity.replay import main
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from plans import GONE, changed, mistakes, pick
-from small import publish
+from small_recipe import publish
 from tokenizers import Tokenizer
 
 from omnikit import registry

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import pytest
-from seeing import Eye, Nerve
+from vision_doubles import FakeImageEncoder, FakeImageProjector
 
 from omnikit.contracts.specs import FeatureSpec, ImageSpec, SignalSpec
 from omnikit.plan.graph import _unseen
@@ -11,29 +11,29 @@ from omnikit.plan.plan import InputBranch
 
 
 @dataclass(frozen=True)
-class Blind(Eye):
+class Blind(FakeImageEncoder):
     image_spec: None = None
 
 
 @dataclass(frozen=True)
-class Wrong(Eye):
+class Wrong(FakeImageEncoder):
     @property
     def image_spec(self) -> ImageSpec:
         return ImageSpec(8, fit="stretch")
 
 
 @dataclass(frozen=True)
-class Filming(Eye):
+class Filming(FakeImageEncoder):
     input = SignalSpec("video", None, (3, 8, 8))
 
 
-def input_branch(eye: Eye, count: int = 4) -> InputBranch:
-    return InputBranch("vision", eye, eye.output, Nerve(), FeatureSpec(24, count=count))
+def input_branch(eye: FakeImageEncoder, count: int = 4) -> InputBranch:
+    return InputBranch("vision", eye, eye.output, FakeImageProjector(), FeatureSpec(24, count=count))
 
 
 def test_what_sees_pictures_sees_films() -> None:
-    assert input_branch(Eye()).media == ("image", "video")
-    assert not list(_unseen(input_branch(Eye())))
+    assert input_branch(FakeImageEncoder()).media == ("image", "video")
+    assert not list(_unseen(input_branch(FakeImageEncoder())))
 
 
 @pytest.mark.parametrize(("wired", "sentence"), [
@@ -41,11 +41,14 @@ def test_what_sees_pictures_sees_films() -> None:
                      " ImageSpec."),
     (input_branch(Filming()), "takes video, but videos come frame by frame to a branch that takes image; let its `input`"
                        " say image."),
-    (input_branch(Eye(ImageSpec(16))), "takes images of shape (3, 8, 8), but its `image_spec` cuts (3, 16, 16);"
+    (input_branch(FakeImageEncoder(ImageSpec(16))),
+     "takes images of shape (3, 8, 8), but its `image_spec` cuts (3, 16, 16);"
                                   " give both the same size."),
-    (input_branch(Eye(ImageSpec(8, pooled=(4, 9, 1)))), "pools frames to 9 and 1 vectors, but a frame has 4; that must"
+    (input_branch(FakeImageEncoder(ImageSpec(8, pooled=(4, 9, 1)))),
+     "pools frames to 9 and 1 vectors, but a frame has 4; that must"
                                                    " be a square and at least as many."),
-    (input_branch(Eye(ImageSpec(8, pooled=(4, 4, 1))), 5), "pools frames to 4 and 1 vectors, but a frame has 5; that"
+    (input_branch(FakeImageEncoder(ImageSpec(8, pooled=(4, 4, 1))), 5),
+     "pools frames to 4 and 1 vectors, but a frame has 5; that"
                                                       " must be a square and at least as many."),
 ], ids=["no images", "video", "size", "more vectors", "no square"])
 def test_one_misfit_is_one_sentence(wired: InputBranch, sentence: str) -> None:
@@ -53,9 +56,10 @@ def test_one_misfit_is_one_sentence(wired: InputBranch, sentence: str) -> None:
 
 
 def test_impossible_pictures_are_a_misfit_of_the_recipe() -> None:
-    wrong = InputBranch("vision", Wrong.__new__(Wrong), FeatureSpec(12, count=4), Nerve(), FeatureSpec(24, count=4))
+    wrong = InputBranch("vision", Wrong.__new__(Wrong), FeatureSpec(12, count=4), FakeImageProjector(),
+                        FeatureSpec(24, count=4))
     assert list(_unseen(wrong)) == ["vision.encoder: fit is 'stretch', but must be crop or pad."]
 
 
 def test_a_branch_without_projector_may_pool() -> None:
-    assert not list(_unseen(replace(input_branch(Eye(ImageSpec(8, pooled=(4, 9, 1)))), projected=None)))
+    assert not list(_unseen(replace(input_branch(FakeImageEncoder(ImageSpec(8, pooled=(4, 9, 1)))), projected=None)))

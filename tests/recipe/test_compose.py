@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
-from small import message, write_recipe
+from small_recipe import message, write_recipe
 
 import omnikit
 from omnikit import registry

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from small import ENCODER, publish
+from small_recipe import ENCODER, publish
 
 from omnikit import registry
 from omnikit.contracts.specs import KINDS

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from small import message, write_recipe
+from small_recipe import message, write_recipe
 
 from omnikit.errors import ConfigError, PlanError
 from omnikit.plan.plan import make

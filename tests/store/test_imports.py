@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-import published
+import llama_omni_checkpoint as original
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -28,7 +28,7 @@ ROW = json.dumps({"messages": [{"role": "user", "content": [{"type": "text", "te
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder that holds checkpoint/, whisper.pt and vocoder/."""
     monkeypatch.chdir(tmp_path)
-    published.write(tmp_path / "checkpoint")
+    original.write(tmp_path / "checkpoint")
     return tmp_path
 
 
@@ -45,8 +45,8 @@ def rename(path: Path, old: str, new: str) -> None:
 
 def test_every_tensor_of_the_run_is_the_checkpoints(folder: Path) -> None:
     assert imported() == 0
-    found, files = held(load_plan(folder / "run"), folder / "run"), published.language_model() | published.speech_parts()
-    files |= {f"e.{name}": tensor for name, tensor in published.encoder().items()} | published.vocoder()
+    found, files = held(load_plan(folder / "run"), folder / "run"), original.language_model() | original.speech_parts()
+    files |= {f"e.{name}": tensor for name, tensor in original.encoder().items()} | original.vocoder()
     sums = sorted(float(tensor.read().double().sum()) for named in found.values() for tensor in named.values())
     assert sums == sorted(float(tensor.double().sum()) for tensor in files.values())  # the names: tests of the plugin
 
@@ -60,8 +60,8 @@ def test_hashes_written_piece_by_piece_are_those_of_the_modules(folder: Path) ->
 def test_ledger_counts_every_number(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     imported()
     shown = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.startswith("  ")}
-    numbers = sum(t.numel() for t in (published.language_model() | published.speech_parts() | published.vocoder()).values())
-    assert f"{numbers + sum(t.numel() for t in published.encoder().values()):,}".replace(",", " ") in shown["all"]
+    numbers = sum(t.numel() for t in (original.language_model() | original.speech_parts() | original.vocoder()).values())
+    assert f"{numbers + sum(t.numel() for t in original.encoder().values()):,}".replace(",", " ") in shown["all"]
     assert shown["all"].split()[-2:] == ["100.0%", "16"]  # the decoder's norm was left out on purpose
 
 
@@ -100,8 +100,8 @@ def test_an_allowed_part_starts_from_its_own_seed(folder: Path) -> None:
 
 
 def test_what_started_fresh_keeps_its_number_format(folder: Path) -> None:
-    weights = {f"encoder.{name}": tensor.half() for name, tensor in published.encoder().items() if name != "ln_post.weight"}
-    torch.save({"dims": published.DIMS, "model_state_dict": weights}, folder / "whisper.pt")
+    weights = {f"encoder.{name}": tensor.half() for name, tensor in original.encoder().items() if name != "ln_post.weight"}
+    torch.save({"dims": original.DIMS, "model_state_dict": weights}, folder / "whisper.pt")
     assert imported("--allow", "audio.encoder") == 0
     encoder = held(load_plan(folder / "run"), folder / "run")["audio.encoder"]
     formats = {name: str(tensor.read().dtype).removeprefix("torch.") for name, tensor in encoder.items()}

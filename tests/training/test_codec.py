@@ -225,7 +225,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def taught(tokenizer: str, steps: int = 60, seed: int = 0) -> Plan:
-    """Give the doubles' plan with one stage, which trains a Learner on Echo's answers."""
+    """Give the doubles' plan with one stage, which trains a Learner on EchoDataset's answers."""
     plan = make_plan(tokenizer, only={}, seed=seed)
     outputs = {**plan.outputs, "speech": replace(plan.outputs["speech"], codec=Learner(), codes=Learner().spec)}
     only = {"sound": Stage(objective="codec", train={"speech": {"codec": "full"}}, data={"echo": 1.0},

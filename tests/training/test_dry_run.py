@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from doubles import Echo, make_plan, write_tokenizer
+from doubles import EchoDataset, make_plan, write_tokenizer
 
 from omnikit.errors import DataError
 from omnikit.recipe.recipe import Stage
@@ -23,4 +23,4 @@ def test_stage_that_trains_no_heads_is_read_but_not_run(tmp_path: Path) -> None:
 
 def test_stage_that_would_learn_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"Stage listen: branch transcript would learn nothing, because no row of dataset echo \(64"):
-        dry_run(make_plan(write_tokenizer(tmp_path), echo=Echo(textual=1)))
+        dry_run(make_plan(write_tokenizer(tmp_path), echo=EchoDataset(textual=1)))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from doubles import Ear, make_plan, write_tokenizer
+from doubles import FakeEncoder, make_plan, write_tokenizer
 from torch import nn
 
 from omnikit.errors import RunError
@@ -17,7 +17,7 @@ from omnikit.training.optimizers import groups
 
 @pytest.fixture
 def model(tmp_path: Path) -> OmniModel:
-    model = OmniModel(make_plan(write_tokenizer(tmp_path), asr=Ear(dropout=0.5)))
+    model = OmniModel(make_plan(write_tokenizer(tmp_path), encoder=FakeEncoder(dropout=0.5)))
     freeze(model, ("backbone", "audio.projector"))
     return model
 

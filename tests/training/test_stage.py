@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from doubles import Ear, Echo, EchoReader, make_plan, stages, write_tokenizer
+from doubles import EchoDataset, EchoReader, FakeEncoder, make_plan, stages, write_tokenizer
 from safetensors import safe_open
 
 from omnikit import model as modelling
@@ -37,7 +37,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def trained(tokenizer: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path, list[StageResult]]:
     folder = tmp_path_factory.mktemp("run")
-    plan = make_plan(tokenizer, asr=Ear(dropout=0.1), steps=300)
+    plan = make_plan(tokenizer, encoder=FakeEncoder(dropout=0.1), steps=300)
     return plan, folder, run_stages(plan, folder, "name: doubles\n")
 
 
@@ -47,7 +47,7 @@ PROJECTOR = {"audio": {"projector": "full"}}
 def test_batches_of_text_alone_do_not_end_a_stage_that_trains_a_projector(tokenizer: str, tmp_path: Path) -> None:
     stage = replace(stages(12)["understand"], train=PROJECTOR)
     stage = replace(stage, trainer=replace(stage.trainer, batch_size=1))
-    plan = make_plan(tokenizer, echo=Echo(textual=2), only={"understand": stage})
+    plan = make_plan(tokenizer, echo=EchoDataset(textual=2), only={"understand": stage})
     run_stages(plan, tmp_path, "")
     record = lock(tmp_path, "understand")
     assert record["weights_before"]["audio.projector"] != record["weights_after"]["audio.projector"]
@@ -55,11 +55,11 @@ def test_batches_of_text_alone_do_not_end_a_stage_that_trains_a_projector(tokeni
 
 def test_rows_that_never_reach_what_is_trained_are_named(tokenizer: str, tmp_path: Path) -> None:
     stage = replace(stages(12)["understand"], train=PROJECTOR)
-    plan = make_plan(tokenizer, echo=Echo(textual=1), only={"understand": stage})
+    plan = make_plan(tokenizer, echo=EchoDataset(textual=1), only={"understand": stage})
     with pytest.raises(DataError, match=r"Stage understand: audio.projector would learn nothing, because no row of dataset echo"
                                         r" \(64 rows\) has audio in its questions and something to learn in its answer"):
         run_stages(plan, tmp_path / "run", "")
-    plan = make_plan(tokenizer, echo=Echo(textual=2), only={"understand": replace(
+    plan = make_plan(tokenizer, echo=EchoDataset(textual=2), only={"understand": replace(
         stage, trainer=replace(stage.trainer, batch_size=1, max_steps=1))})
     with pytest.raises(DataError, match=r"Stage understand: no batch reached audio.projector, the last of rows \w+; give"):
         run_stages(replace(plan, recipe=replace(plan.recipe, seed=SEED)), tmp_path / "run", "")
@@ -110,7 +110,7 @@ def test_losses_fall_and_are_recorded(trained: tuple[Plan, Path, list[StageResul
 
 def test_trained_model_answers_what_it_heard(trained: tuple[Plan, Path, list[StageResult]]) -> None:
     plan, folder, _ = trained
-    samples = [EchoReader(Echo())[i] for i in range(16)]
+    samples = [EchoReader(EchoDataset())[i] for i in range(16)]
     answers = restore(plan, folder).answers(samples)
     right = [a.text == s.messages[1].content[0].text for a, s in zip(answers, samples, strict=True)]
     assert sum(right) >= 15  # it learns these rows by heart in 300 steps; one slip is allowed
@@ -138,7 +138,7 @@ def test_changed_stage_is_trained_again_and_its_parents_are_not(tokenizer: str, 
 
 
 def test_same_seed_gives_the_same_weights(tokenizer: str, tmp_path: Path) -> None:
-    plan = make_plan(tokenizer, asr=Ear(dropout=0.3), steps=5)
+    plan = make_plan(tokenizer, encoder=FakeEncoder(dropout=0.3), steps=5)
     for run in ("a", "b"):
         run_stages(plan, tmp_path / run, "")
         torch.rand(7)  # whatever else a program draws
@@ -250,7 +250,7 @@ def test_a_stage_that_is_tried_alone_leaves_the_latest_run_alone(tokenizer: str,
 
 
 def test_training_learns_from_text_rows_among_audio_rows(tokenizer: str, tmp_path: Path) -> None:
-    rows = run_stages(make_plan(tokenizer, echo=Echo(textual=2), steps=5), tmp_path, "")
+    rows = run_stages(make_plan(tokenizer, echo=EchoDataset(textual=2), steps=5), tmp_path, "")
     assert all(row.steps == 5 for row in rows if row.stage != "units")
 
 
@@ -293,13 +293,13 @@ def test_stage_on_weights_that_were_trained_again_is_stale(tokenizer: str, tmp_p
 
 def test_stage_whose_parts_come_from_a_changed_file_is_stale(tokenizer: str, tmp_path: Path) -> None:
     @dataclass(frozen=True)
-    class Given(Ear):
+    class Given(FakeEncoder):
         weights: str | None = None
 
     file = tmp_path / "checkpoint" / "ear.pt"
     file.parent.mkdir()
     file.write_text("a")
-    plan = make_plan(tokenizer, asr=Given(weights=str(file.parent)), steps=1)
+    plan = make_plan(tokenizer, encoder=Given(weights=str(file.parent)), steps=1)
     run_stages(plan, tmp_path / "run", "")
     file.write_text("other")
     again = {row.stage: row.skipped for row in run_stages(plan, tmp_path / "run", "")}
@@ -309,12 +309,12 @@ def test_stage_whose_parts_come_from_a_changed_file_is_stale(tokenizer: str, tmp
 
 
 def test_finished_stage_outlives_its_data(tokenizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone(self: Echo) -> EchoReader:
+    def gone(self: EchoDataset) -> EchoReader:
         raise DataError("rows.jsonl does not exist.")
 
     plan = make_plan(tokenizer, only={"listen": stages(1)["listen"]})
     run_stages(plan, tmp_path, "")
-    monkeypatch.setattr(Echo, "build", gone)
+    monkeypatch.setattr(EchoDataset, "build", gone)
     assert run_stages(plan, tmp_path, "")[0].skipped
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from doubles import RATE, Box, BoxModule, Echo, EchoReader, make_plan, write_tokenizer
+from doubles import RATE, EchoDataset, EchoReader, FakeCodec, FakeCodecModule, make_plan, write_tokenizer
 from torch import Tensor, nn
 
 from omnikit.contracts.configs import VocoderConfig
@@ -24,7 +24,7 @@ from omnikit.training.spectral_losses import MelLoss, STFTLoss
 from omnikit.training.stage import run_stages
 from omnikit.training.vocoder import LabelledSpeech, VocoderBatch, VocoderDataset, VocoderLosses, label
 
-BOX = Box()
+BOX = FakeCodec()
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,8 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def speech() -> list[LabelledSpeech]:
-    return label({"echo": EchoReader(Echo())}, BoxModule(9), Speaker(), lambda share: None, sample_rate=RATE)["echo"]
+    return label({"echo": EchoReader(EchoDataset())}, FakeCodecModule(9), Speaker(), lambda share: None,
+                 sample_rate=RATE)["echo"]
 
 
 def takes() -> VocoderBatch:
@@ -100,9 +101,9 @@ def test_speaker_keeps_the_contract() -> None:
 
 def test_each_frame_has_its_code_and_each_answer_stands_once(speech: list[LabelledSpeech]) -> None:
     waves = {tuple(row.wave.tolist()) for row in speech}
-    assert len(waves) == len(speech) < Echo().rows
+    assert len(waves) == len(speech) < EchoDataset().rows
     for row in speech:
-        assert torch.equal(BoxModule(9).label(row.wave), row.labels) and len(row.wave) == 5 * len(row.labels)
+        assert torch.equal(FakeCodecModule(9).label(row.wave), row.labels) and len(row.wave) == 5 * len(row.labels)
 
 
 def test_short_speech_ends_in_silence(speech: list[LabelledSpeech]) -> None:
@@ -112,15 +113,15 @@ def test_short_speech_ends_in_silence(speech: list[LabelledSpeech]) -> None:
 
 
 def test_units_hear_their_own_rate_and_the_target_has_the_vocoder_s(speech: list[LabelledSpeech]) -> None:
-    readers, config = {"echo": EchoReader(Echo())}, Speaker(sample_rate=2 * RATE)
-    fast = label(readers, BoxModule(9), config, lambda share: None, sample_rate=RATE)
+    readers, config = {"echo": EchoReader(EchoDataset())}, Speaker(sample_rate=2 * RATE)
+    fast = label(readers, FakeCodecModule(9), config, lambda share: None, sample_rate=RATE)
     for one, other in zip(speech, fast["echo"], strict=True):
         assert torch.equal(other.labels, one.labels) and len(other.wave) == 10 * len(other.labels)
     loud = max(fast["echo"], key=lambda row: int(row.wave.count_nonzero())).wave.view(-1, 10).abs().amax(1)
     assert bool(loud[:2].all())  # sound stands at its frames, not in the first half of the row
 
 
-class Late(BoxModule):
+class Late(FakeCodecModule):
     """Gives no label for the last frames, as codecs do whose frames overlap."""
 
     late = 4
@@ -130,7 +131,8 @@ class Late(BoxModule):
 
 
 def test_short_speech_is_padded_until_it_makes_a_segment() -> None:
-    found = label({"echo": EchoReader(Echo())}, Late(9), Speaker(segment=3), lambda share: None, sample_rate=RATE)["echo"]
+    found = label({"echo": EchoReader(EchoDataset())}, Late(9), Speaker(segment=3), lambda share: None,
+                  sample_rate=RATE)["echo"]
     assert all(len(row.labels) >= 3 and len(row.wave) == 5 * len(row.labels) for row in found)
     next(iter(VocoderDataset({"echo": found}, {"echo": 1.0}, 8, 3, seed=0)))
 
@@ -138,13 +140,13 @@ def test_short_speech_is_padded_until_it_makes_a_segment() -> None:
 def test_units_that_give_no_labels_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Late, "late", 10000)
     with pytest.raises(RunError, match="Late gives 0 labels for 1026 frames of sound, but a segment of the vocoder needs 2"):
-        label({"echo": EchoReader(Echo())}, Late(9), Speaker(), lambda share: None, sample_rate=RATE)
+        label({"echo": EchoReader(EchoDataset())}, Late(9), Speaker(), lambda share: None, sample_rate=RATE)
 
 
 def test_segments_are_cut_at_frames(speech: list[LabelledSpeech]) -> None:
     for batch in VocoderDataset({"echo": speech}, {"echo": 1.0}, 4, 2, seed=0):
         for labels, wave in zip(batch.labels, batch.waves, strict=True):
-            assert torch.equal(BoxModule(9).label(wave), labels)
+            assert torch.equal(FakeCodecModule(9).label(wave), labels)
 
 
 def test_merged_codes_and_their_frames_make_the_utterance(speech: list[LabelledSpeech]) -> None:
@@ -256,12 +258,12 @@ def test_finished_voice_is_not_trained_again(tokenizer: str, tmp_path: Path) -> 
 
 
 def test_units_that_do_not_label_frames_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(BoxModule, "label")
-    with pytest.raises(RunError, match=r"BoxModule makes codes, but does not say which frame has which \(it has no `label`\)"):
-        label({"echo": EchoReader(Echo())}, BoxModule(9), Speaker(), lambda share: None, sample_rate=RATE)
+    monkeypatch.delattr(FakeCodecModule, "label")
+    with pytest.raises(RunError, match=r"FakeCodecModule makes codes, but does not say which frame has which"):
+        label({"echo": EchoReader(EchoDataset())}, FakeCodecModule(9), Speaker(), lambda share: None, sample_rate=RATE)
 
 
 def test_data_without_speech_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("omnikit.training.vocoder.spoken", lambda sample: [])
     with pytest.raises(DataError, match="Dataset echo has no spoken answer, but a vocoder learns from them"):
-        label({"echo": EchoReader(Echo())}, BoxModule(9), Speaker(), lambda share: None, sample_rate=RATE)
+        label({"echo": EchoReader(EchoDataset())}, FakeCodecModule(9), Speaker(), lambda share: None, sample_rate=RATE)

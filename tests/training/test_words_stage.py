@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from small import write_recipe
+from small_recipe import write_recipe
 
 import omnikit
 from omnikit.data.check import Checker

@@ -5,12 +5,12 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-import published
+import llama_omni_checkpoint as original
 import pytest
 import torch
+from llama_omni_checkpoint import assert_same
 from omnikit_llama_omni.layout import LlamaOmni
 from omnikit_llama_omni.vocoder import UnitVocoder
-from published import assert_same
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import WhisperConfig, WhisperModel
@@ -26,7 +26,7 @@ BASE = Path("base")
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with checkpoint/, whisper.pt and vocoder/."""
     monkeypatch.chdir(tmp_path)
-    published.write(tmp_path / "checkpoint")
+    original.write(tmp_path / "checkpoint")
     return tmp_path
 
 
@@ -72,7 +72,7 @@ def test_one_torch_file_is_a_checkpoint(folder: Path) -> None:
 
 
 def test_an_old_torch_file_is_read_without_mapping(folder: Path) -> None:
-    torch.save({"generator": published.vocoder()}, "old", _use_new_zipfile_serialization=False)
+    torch.save({"generator": original.vocoder()}, "old", _use_new_zipfile_serialization=False)
     assert_same(tensors(source(vocoder="old")), tensors(source(vocoder="vocoder/g_00500000")))
 
 
@@ -80,9 +80,9 @@ def test_an_old_torch_file_is_read_without_mapping(folder: Path) -> None:
 def test_a_projector_alone_lies_over_its_base(folder: Path, prefix: str) -> None:
     whole = tensors(source())
     Path("checkpoint").rename(BASE)
-    projector = {name: tensor for name, tensor in published.speech_parts(9).items() if "projector" in name}
+    projector = {name: tensor for name, tensor in original.speech_parts(9).items() if "projector" in name}
     Path("projector").mkdir()
-    published.write_config(Path("projector"))
+    original.write_config(Path("projector"))
     torch.save({prefix + name.removeprefix("model."): tensor for name, tensor in projector.items()},
                "projector/speech_projector.bin")
     expected = {**whole, "audio.projector": {name.split("projector.")[1]: tensor for name, tensor in projector.items()}}
@@ -92,13 +92,13 @@ def test_a_projector_alone_lies_over_its_base(folder: Path, prefix: str) -> None
 def adapter(rank: int, **settings: object) -> dict[str, Tensor]:
     """Write an adapter on q_proj of layer 1, and a projector trained beside it; give A and B."""
     Path("adapter").mkdir()
-    published.write_config(Path("adapter"))
+    original.write_config(Path("adapter"))
     generator = torch.Generator().manual_seed(4)
     pair = {"A": torch.randn(rank, 32, generator=generator), "B": torch.randn(32, rank, generator=generator)}
     stem = "base_model.model.model.layers.1.self_attn.q_proj"
     save_file({f"{stem}.lora_{word}.weight": tensor for word, tensor in pair.items()}, "adapter/adapter_model.safetensors")
     Path("adapter/adapter_config.json").write_text(json.dumps({"r": rank, "lora_alpha": 16, **settings}))
-    beside = {name: tensor for name, tensor in published.speech_parts(9).items() if "projector" in name}
+    beside = {name: tensor for name, tensor in original.speech_parts(9).items() if "projector" in name}
     torch.save({f"base_model.model.{name}": tensor for name, tensor in beside.items()}, "adapter/non_lora_trainables.bin")
     return pair
 
@@ -113,7 +113,7 @@ def test_an_adapter_is_merged(folder: Path, settings: dict[str, object], scale: 
     found, name = tensors(source("adapter", base="base")), "model.layers.1.self_attn.q_proj.weight"
     torch.testing.assert_close(found["backbone"][name], base[name] + scale * pair["B"] @ pair["A"])
     assert torch.equal(found["backbone"]["model.layers.0.self_attn.q_proj.weight"], base[name.replace("1", "0")])
-    beside = published.speech_parts(9)["model.speech_projector.linear1.bias"]
+    beside = original.speech_parts(9)["model.speech_projector.linear1.bias"]
     assert torch.equal(found["audio.projector"]["linear1.bias"], beside)
 
 
@@ -136,7 +136,7 @@ def test_files_are_those_that_are_read(folder: Path) -> None:
     Path("whisper.pt").rename("elsewhere.pt")
     Path("checkpoint/tokenizer.json").rename("words.json")
     Path("vocoder").rename("checkpoint/vocoder")
-    published.write_config(Path("checkpoint"), speech_encoder=str(folder / "elsewhere.pt"))
+    original.write_config(Path("checkpoint"), speech_encoder=str(folder / "elsewhere.pt"))
     Path("checkpoint/later").mkdir()
     Path("checkpoint/later/model.safetensors").touch()
     found = LlamaOmni("checkpoint", tokenizer="words.json")
@@ -166,26 +166,26 @@ def test_the_heads_positions_are_the_language_models(folder: Path) -> None:
 
 def test_the_newer_transformers_names_of_rotary_settings_are_known(folder: Path) -> None:
     before = plan_of(source()).backbone
-    rope = {"rope_theta": 500000.0, **published.CONFIG["rope_scaling"]}  # type: ignore[dict-item]  # a mapping, as written there
-    published.write_config(Path("checkpoint"), rope_parameters=rope, rope_scaling=None, rope_theta=None)
+    rope = {"rope_theta": 500000.0, **original.CONFIG["rope_scaling"]}  # type: ignore[dict-item]  # a mapping, as written there
+    original.write_config(Path("checkpoint"), rope_parameters=rope, rope_scaling=None, rope_theta=None)
     assert plan_of(source()).backbone == before
 
 
 def test_the_width_of_heads_is_the_heads_own(folder: Path) -> None:
-    published.write_config(Path("checkpoint"), head_dim=8)  # a Llama 3.2 says so; the unit head has 16 / 2 by its own width
+    original.write_config(Path("checkpoint"), head_dim=8)  # a Llama 3.2 says so; the unit head has 16 / 2 by its own width
     assert plan_of(source()).parts()["speech.head"].dim == 16
 
 
 @pytest.mark.parametrize(("said", "ends"), [([46, 9, 49], (46, 9, 49)), (49, (49,)), (None, ()), (-1, ())], ids=str)
 def test_answers_end_at_any_of_the_ids_that_the_config_names(folder: Path, said: object, ends: tuple[int, ...]) -> None:
-    Path("checkpoint/config.json").write_text(json.dumps({**published.CONFIG, "eos_token_id": said}))
+    Path("checkpoint/config.json").write_text(json.dumps({**original.CONFIG, "eos_token_id": said}))
     assert plan_of(source()).backbone.ends == ends
 
 
 def test_tied_embeddings_need_no_output_matrix(folder: Path) -> None:
-    weights = published.language_model() | published.speech_parts()
+    weights = original.language_model() | original.speech_parts()
     save_file(weights, "checkpoint/model.safetensors")
-    published.write_config(Path("checkpoint"), tie_word_embeddings=True)
+    original.write_config(Path("checkpoint"), tie_word_embeddings=True)
     assert "lm_head.weight" not in tensors(source())["backbone"]
     assert [tensor.name for tensor in source().open().ignored["backbone"]] == ["lm_head.weight"]
 
@@ -193,7 +193,7 @@ def test_tied_embeddings_need_no_output_matrix(folder: Path) -> None:
 def test_a_checkpoint_without_generator_only_writes(folder: Path) -> None:
     weights = {name: tensor for name, tensor in load_file("checkpoint/model.safetensors").items() if "generator" not in name}
     save_file(weights, "checkpoint/model.safetensors")
-    published.write_config(Path("checkpoint"), ctc_decoder_config=None, model_type="omni_speech_llama")
+    original.write_config(Path("checkpoint"), ctc_decoder_config=None, model_type="omni_speech_llama")
     assert "speech" not in plan_of(LlamaOmni("checkpoint", whisper="whisper.pt")).outputs
     with pytest.raises(RunError, match="no speech generator whose units it could speak; leave the vocoder out"):
         source().recipe()
@@ -211,7 +211,7 @@ def test_a_checkpoint_without_generator_only_writes(folder: Path) -> None:
     ({"rope_scaling": {"type": "dynamic"}}, r"rotary positions of type 'dynamic'"),
 ], ids=["three numbers", "code", "factor", "generator", "qwen2", "ends", "hidden_act", "head_dim", "rope"])
 def test_a_config_that_says_something_else_is_refused(folder: Path, changes: dict[str, object], message: str) -> None:
-    published.write_config(Path("checkpoint"), **changes)
+    original.write_config(Path("checkpoint"), **changes)
     with pytest.raises(RunError, match=message):
         source().recipe()
 
@@ -221,7 +221,7 @@ def test_a_config_that_says_something_else_is_refused(folder: Path, changes: dic
     {"parts": {"backbone": 3}}, {"parts": {"speech.head": {"dim": 3}}}, {"parts": {"speech": {"use": "lm"}}},
     {"parts": {"stages.head": {"use": "lm"}}}, {"parts": {"speech.ear": None}}, {"more": {}}, 3], ids=str)
 def test_what_export_did_not_write_is_refused(folder: Path, ours: object) -> None:
-    published.write_config(Path("checkpoint"), omnikit=ours)
+    original.write_config(Path("checkpoint"), omnikit=ours)
     with pytest.raises(RunError, match=r"config.json has omnikit .*, which `omnikit export` did not write; remove it"):
         source().recipe()
 
@@ -230,7 +230,7 @@ def test_what_export_did_not_write_is_refused(folder: Path, ours: object) -> Non
 
 
 def whisper() -> WhisperModel:
-    """Give transformers' Whisper with the tensors of published.encoder."""
+    """Give transformers' Whisper with the tensors of original.encoder."""
     config = WhisperConfig(num_mel_bins=80, max_source_positions=40, d_model=16, encoder_layers=1, encoder_attention_heads=2,
                            encoder_ffn_dim=64, decoder_layers=1, decoder_attention_heads=2, decoder_ffn_dim=8, vocab_size=60,
                            max_target_positions=8, pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1)
@@ -239,7 +239,7 @@ def whisper() -> WhisperModel:
             "attn.out": "self_attn.out_proj", "attn_ln": "self_attn_layer_norm", "mlp.0": "fc1", "mlp.2": "fc2",
             "mlp_ln": "final_layer_norm"}
     state = {}
-    for name, tensor in published.encoder().items():
+    for name, tensor in original.encoder().items():
         stem, _, kind = name.rpartition(".")
         inside = f"layers.0.{ours[stem.removeprefix('blocks.0.')]}.{kind}" if stem.startswith("blocks") else name
         state[inside.replace("ln_post", "layer_norm").replace("positional_embedding", "embed_positions.weight")] = tensor
@@ -263,7 +263,7 @@ def test_the_encoder_gives_what_transformers_gives(folder: Path) -> None:
 
 
 def test_the_encoder_inside_the_checkpoint_is_used_where_there_is_no_file(folder: Path) -> None:
-    inside = {f"model.speech_encoder.{name}": tensor for name, tensor in published.encoder().items()}
+    inside = {f"model.speech_encoder.{name}": tensor for name, tensor in original.encoder().items()}
     save_file(load_file("checkpoint/model.safetensors") | inside, "checkpoint/model.safetensors")
     alone = LlamaOmni("checkpoint", vocoder="vocoder/g_00500000")
     assert_same(tensors(alone), tensors(source()))
@@ -278,7 +278,7 @@ def test_legacy_weight_norm_gives_torchs_own_weights(folder: Path) -> None:
     vocoder = UnitVocoder(plan_of(source()).parts()["speech.codec"])
     vocoder.load_state_dict(tensors(source())["speech.codec"])
     legacy = nn.utils.weight_norm(nn.ConvTranspose1d(32, 16, 11, 5, padding=3))  # deprecated, and what the file was made with
-    legacy.load_state_dict({name.removeprefix("ups.0."): t for name, t in published.vocoder().items() if "ups.0." in name})
+    legacy.load_state_dict({name.removeprefix("ups.0."): t for name, t in original.vocoder().items() if "ups.0." in name})
     x = torch.randn(1, 32, 7, generator=torch.Generator().manual_seed(6))
     torch.testing.assert_close(vocoder.ups[0](x), legacy(x), rtol=1e-6, atol=1e-6)
 
@@ -286,13 +286,13 @@ def test_legacy_weight_norm_gives_torchs_own_weights(folder: Path) -> None:
 @pytest.mark.parametrize("suffix", ["safetensors", "pt"])
 def test_present_names_of_weight_norm_are_the_same_vocoder(folder: Path, suffix: str) -> None:
     present = {name.replace("weight_g", "parametrizations.weight.original0").replace(
-        "weight_v", "parametrizations.weight.original1"): tensor for name, tensor in published.vocoder().items()}
+        "weight_v", "parametrizations.weight.original1"): tensor for name, tensor in original.vocoder().items()}
     save_file(present, "present.safetensors") if suffix == "safetensors" else torch.save(present, "present.pt")
     assert_same(tensors(source(vocoder=f"present.{suffix}")), tensors(source()))
 
 
 def test_kernels_without_known_rates_ask_for_the_config(folder: Path) -> None:
-    weights = published.vocoder()
+    weights = original.vocoder()
     weights["ups.4.weight_v"] = torch.zeros(2, 1, 6)
     torch.save({"generator": weights}, "odd")
     with pytest.raises(RunError, match=r"kernels \[11, 8, 8, 4, 6\], from which no rates can be told; put its config.json"):

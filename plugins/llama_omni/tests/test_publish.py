@@ -3,13 +3,13 @@
 import json
 from pathlib import Path
 
+import llama_omni_checkpoint as original
 import numpy as np
-import published
 import pytest
 import torch
+from llama_omni_checkpoint import assert_same
 from omnikit_llama_omni.layout import LlamaOmni
 from omnikit_llama_omni.names import from_openai, to_checkpoint, to_openai
-from published import assert_same
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -24,7 +24,7 @@ from omnikit.store.runs import load_plan
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with checkpoint/, whisper.pt and vocoder/."""
     monkeypatch.chdir(tmp_path)
-    published.write(tmp_path / "checkpoint")
+    original.write(tmp_path / "checkpoint")
     return tmp_path
 
 
@@ -33,8 +33,8 @@ def tensors(of: LlamaOmni) -> dict[str, dict[str, Tensor]]:
 
 
 def test_names_go_there_and_back() -> None:
-    assert all(to_openai(from_openai(name)) == name for name in published.encoder())
-    assert all(to_legacy_weight_norm(from_legacy_weight_norm(name)) == name for name in published.vocoder())
+    assert all(to_openai(from_openai(name)) == name for name in original.encoder())
+    assert all(to_legacy_weight_norm(from_legacy_weight_norm(name)) == name for name in original.vocoder())
     assert to_checkpoint("speech.head", "layers.0.mlp.up_proj.weight") == "speech_generator.layers.0.mlp.up_proj.weight"
 
 
@@ -49,22 +49,22 @@ def test_export_gives_the_original_files_back(folder: Path) -> None:
     model, whisper_file = load_file("exported/model.safetensors"), torch.load("exported/models/speech_encoder/whisper.pt")
     speech = torch.load("exported/vocoder/g_00500000")["generator"]
     assert_same({"": model}, {"": load_file("checkpoint/model.safetensors")})
-    assert_same({"": speech}, {"": published.vocoder()})
-    assert_same({"": whisper_file["model_state_dict"]}, {"": {f"encoder.{n}": t for n, t in published.encoder().items()}})
-    assert whisper_file["dims"] == published.DIMS
+    assert_same({"": speech}, {"": original.vocoder()})
+    assert_same({"": whisper_file["model_state_dict"]}, {"": {f"encoder.{n}": t for n, t in original.encoder().items()}})
+    assert whisper_file["dims"] == original.DIMS
 
 
 def test_a_model_of_the_original_gets_nothing_of_ours(folder: Path) -> None:
     exchanged(folder)
     config = json.loads(Path("exported/config.json").read_text())
     assert "omnikit" not in config and not Path("exported/omnikit.safetensors").exists()
-    differing = {key for key, value in published.CONFIG.items() if config.get(key) != value}
+    differing = {key for key, value in original.CONFIG.items() if config.get(key) != value}
     assert differing == {"speech_encoder"}  # the file's new place
 
 
 @pytest.mark.parametrize("ends", [[46, 9, 49], 9, 49], ids=str)
 def test_ids_that_end_an_answer_are_written_back(folder: Path, ends: object) -> None:
-    published.write_config(Path("checkpoint"), eos_token_id=ends)
+    original.write_config(Path("checkpoint"), eos_token_id=ends)
     exchanged(folder)
     config = json.loads(Path("exported/config.json").read_text())
     assert config["eos_token_id"] == ends and "omnikit" not in config
@@ -82,8 +82,8 @@ def test_large_models_are_exported_in_shards(folder: Path, monkeypatch: pytest.M
 
 
 def test_half_precision_is_exported_as_such(folder: Path) -> None:
-    state = {f"encoder.{name}": tensor.half() for name, tensor in published.encoder().items()}
-    torch.save({"dims": published.DIMS, "model_state_dict": state}, "whisper.pt")
+    state = {f"encoder.{name}": tensor.half() for name, tensor in original.encoder().items()}
+    torch.save({"dims": original.DIMS, "model_state_dict": state}, "whisper.pt")
     exchanged(folder)
     exported = torch.load("exported/models/speech_encoder/whisper.pt")["model_state_dict"]
     assert_same({"": exported}, {"": state})

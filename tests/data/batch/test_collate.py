@@ -7,7 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from doubles import RATE, SPECIALS, WORDS, BoxModule, Echo, EchoReader, Mind, Mouth, make_plan, sound, write_tokenizer
+from doubles import (
+    RATE,
+    SPECIALS,
+    WORDS,
+    EchoDataset,
+    EchoReader,
+    FakeBackbone,
+    FakeCodecModule,
+    FakeHead,
+    make_plan,
+    sound,
+    write_tokenizer,
+)
 from torch.utils.data._utils.pin_memory import pin_memory
 
 from omnikit.contracts.types import ContentPart, Message, Sample
@@ -105,7 +117,7 @@ def test_asking_renders_the_prompt_without_targets(plan: Plan) -> None:
 
 
 def test_reader_row_twice_gives_the_same_batch(plan: Plan) -> None:
-    reader = EchoReader(Echo())
+    reader = EchoReader(EchoDataset())
     first, second = (Collator(plan, ["text"])([reader[0], reader[5]]) for _ in range(2))
     assert torch.equal(first.tokens, second.tokens)
 
@@ -145,14 +157,14 @@ def test_audio_without_a_branch_is_refused(plan: Plan) -> None:
 
 
 def test_answer_that_comes_first_is_refused(plan: Plan) -> None:
-    bare = replace(plan, template=replace(plan.template, bos="", assistant=""), backbone=Mind(plan.tokenizer or ""))
+    bare = replace(plan, template=replace(plan.template, bos="", assistant=""), backbone=FakeBackbone(plan.tokenizer or ""))
     with pytest.raises(DataError, match="Row r1 begins with its answer"):
         Collator(bare, ["text"])([Sample("r1", (Message("assistant", (ContentPart("text", text="two"),)),))])
 
 
 def test_each_branch_encodes_with_its_own_codec(plan: Plan) -> None:
     both = replace(plan, outputs={**plan.outputs, "whisper": replace(plan.outputs["speech"], name="whisper")})
-    codecs = {"speech": BoxModule(9), "whisper": BoxModule(5)}
+    codecs = {"speech": FakeCodecModule(9), "whisper": FakeCodecModule(5)}
     collate = Collator(both, list(codecs), {name: Codes(codec, RATE) for name, codec in codecs.items()})
     batch = collate([asked(audio(), speech=audio())])
     for name, codec in codecs.items():
@@ -161,7 +173,7 @@ def test_each_branch_encodes_with_its_own_codec(plan: Plan) -> None:
 
 
 def test_tokenizer_larger_than_the_backbone_is_refused(plan: Plan) -> None:
-    small = replace(plan, backbone=Mind(plan.tokenizer or "", vocabulary=12))
+    small = replace(plan, backbone=FakeBackbone(plan.tokenizer or "", vocabulary=12))
     with pytest.raises(ConfigError, match=r"has 13 ids, but backbone.vocabulary is 12; set backbone.vocabulary=13"):
         Collator(small, ["text"])
 
@@ -183,7 +195,7 @@ def test_every_tensor_of_a_batch_is_pinned(plan: Plan, monkeypatch: pytest.Monke
 
 
 def test_target_that_its_vectors_cannot_give_names_the_row(plan: Plan) -> None:
-    class Strict(Mouth):
+    class Strict(FakeHead):
         def unreachable(self, vectors: int, ids: Sequence[int]) -> str | None:
             return f"{vectors} vectors, {len(ids)} ids" if len(ids) > vectors else None
 
@@ -195,7 +207,7 @@ def test_target_that_its_vectors_cannot_give_names_the_row(plan: Plan) -> None:
 
 
 def test_codes_are_held_against_the_answer_s_states(plan: Plan) -> None:
-    class Strict(Mouth):
+    class Strict(FakeHead):
         def unreachable(self, vectors: int, ids: Sequence[int]) -> str | None:
             return f"{vectors} vectors, {len(ids)} ids"
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from doubles import Echo, EchoReader, make_plan, write_tokenizer
+from doubles import EchoDataset, EchoReader, make_plan, write_tokenizer
 
 from omnikit.contracts.protocols import Reader
 from omnikit.contracts.types import ContentPart, Message, Sample
@@ -83,7 +83,7 @@ def test_only_as_many_rows_are_read_as_it_takes(plan: Plan) -> None:
 
 
 def test_training_ends_before_a_stage_s_folder_is_made(tmp_path: Path) -> None:
-    plan = make_plan(write_tokenizer(tmp_path), echo=Echo(textual=1))
+    plan = make_plan(write_tokenizer(tmp_path), echo=EchoDataset(textual=1))
     assert isinstance(plan.readers["echo"].build(), EchoReader)
     with pytest.raises(DataError, match=r"Stage listen: branch transcript would learn nothing, because no row of dataset echo"):
         run_stages(plan, tmp_path / "run", "")

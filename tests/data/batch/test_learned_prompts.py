@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from doubles import make_plan, write_tokenizer
 from omnikit_basics.prompts import Prompt, PromptEmbeddings
-from seeing import asks, heard
+from vision_doubles import make_row, spoken_question
 
 from omnikit.contracts.types import ContentPart
 from omnikit.data.batch.collate import Collator
@@ -22,8 +22,8 @@ def with_prompts(folder: Path) -> Plan:
 
 def test_prompts_stand_where_the_row_has_them(tmp_path: Path) -> None:
     plan = with_prompts(tmp_path)
-    rows = [asks(ContentPart("prompt"), heard("two")), asks(heard("two")),
-            asks(ContentPart("text", text="one"), ContentPart("prompt"))]
+    rows = [make_row(ContentPart("prompt"), spoken_question("two")), make_row(spoken_question("two")),
+            make_row(ContentPart("text", text="one"), ContentPart("prompt"))]
     batch = Collator(plan, ["text", "transcript"])(rows)
     assert (batch.counts["task"], batch.rows["task"]) == ([3, 3], [0, 2])
     taps = Taps(OmniModel(plan), batch)

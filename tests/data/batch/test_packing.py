@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from small import write_recipe
+from small_recipe import write_recipe
 
 from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.data.batch.collate import Collator

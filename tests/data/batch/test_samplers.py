@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from doubles import Echo, EchoReader
-from seeing import SPEC, asks, image
+from doubles import EchoDataset, EchoReader
+from vision_doubles import SPEC, image, make_row
 
 from omnikit.contracts.types import ContentPart
 from omnikit.data.batch.samplers import CHARACTERS_PER_SECOND, SECONDS_PER_TILE, LengthBucketSampler, MixtureDataset, Pick
@@ -16,7 +16,7 @@ ALL = [("a", i) for i in range(20)]
 
 
 def make_sampler(shares: dict[str, float] | None = None, **options: int) -> LengthBucketSampler:
-    mixture = MixtureDataset({"a": EchoReader(Echo(20)), "b": EchoReader(Echo(10, textual=1))})
+    mixture = MixtureDataset({"a": EchoReader(EchoDataset(20)), "b": EchoReader(EchoDataset(10, textual=1))})
     mixture.readers = {name: mixture.readers[name] for name in shares or {"a": 1.0}}
     return LengthBucketSampler(mixture, shares or {"a": 1.0}, 4, options.pop("seed", 0), **options)
 
@@ -74,10 +74,10 @@ def test_ranks_share_a_pass_without_overlap() -> None:
     (ContentPart("image", path="no.png"), 0),
 ], ids=["image", "wide image", "video", "missing"])
 def test_pictures_and_films_count_by_their_tiles(part: ContentPart, tiles: int) -> None:
-    mixture = MixtureDataset({"a": [asks(part, answer="two")]}, SPEC)
+    mixture = MixtureDataset({"a": [make_row(part, answer="two")]}, SPEC)
     assert mixture.size(("a", 0)) == pytest.approx(SECONDS_PER_TILE * tiles + len("two") / CHARACTERS_PER_SECOND)
 
 
 def test_empty_dataset_is_refused() -> None:
     with pytest.raises(DataError, match="Dataset a is empty"):
-        MixtureDataset({"a": EchoReader(Echo(0))})
+        MixtureDataset({"a": EchoReader(EchoDataset(0))})

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from doubles import write_tokenizer
-from seeing import SPEC, asks, heard, make_seer
-from seeing import image as pixels_of
+from vision_doubles import SPEC, make_row, make_vision_plan, spoken_question
+from vision_doubles import image as pixels_of
 
 from omnikit.contracts.specs import ImageSpec
 from omnikit.contracts.types import ContentPart
@@ -25,7 +25,7 @@ WORD = ContentPart("text", text="one")
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
-    return make_seer(write_tokenizer(tmp_path))
+    return make_vision_plan(write_tokenizer(tmp_path))
 
 
 def image(width: int = 8, height: int = 8, seed: int = 0) -> ContentPart:
@@ -37,7 +37,8 @@ def video(frames: int, rate: float = 1.0) -> ContentPart:
 
 
 def test_rows_with_and_without_media_share_a_batch(plan: Plan) -> None:
-    rows = [asks(image(16, 8)), asks(heard()), asks(WORD), asks(video(3)), asks(image(), heard(), WORD)]
+    rows = [make_row(image(16, 8)), make_row(spoken_question()), make_row(WORD), make_row(video(3)),
+            make_row(image(), spoken_question(), WORD)]
     batch = Collator(plan, ["text"])(rows)
     assert batch.counts == {"audio": [1, 1], "vision": [4] * (3 + 3 + 1)}  # two tiles and a thumbnail; three frames; one tile
     assert batch.rows == {"audio": [1, 4], "vision": [0, 0, 0, 3, 3, 3, 4]}
@@ -46,7 +47,8 @@ def test_rows_with_and_without_media_share_a_batch(plan: Plan) -> None:
 
 
 def test_rows_of_a_mixed_batch_give_what_they_give_alone(plan: Plan) -> None:
-    rows = [asks(image(16, 8)), asks(heard()), asks(WORD), asks(video(3)), asks(image(), heard(), WORD)]
+    rows = [make_row(image(16, 8)), make_row(spoken_question()), make_row(WORD), make_row(video(3)),
+            make_row(image(), spoken_question(), WORD)]
     model, collate = OmniModel(plan).eval(), Collator(plan, ["text"])
     together = Taps(model, collate(rows)).hidden
     for index, row in enumerate(rows):
@@ -55,7 +57,7 @@ def test_rows_of_a_mixed_batch_give_what_they_give_alone(plan: Plan) -> None:
 
 
 def test_pictures_of_one_turn_have_counts_of_their_own(plan: Plan) -> None:
-    batch = Collator(plan, ["text"])([asks(image(), WORD, image(8, 24), image(16, 8))])
+    batch = Collator(plan, ["text"])([make_row(image(), WORD, image(8, 24), image(16, 8))])
     assert batch.counts["vision"] == [4] * (1 + 4 + 3)
     first, behind = batch.slots["vision"][:4].tolist(), batch.slots["vision"][4:].tolist()
     assert behind == list(range(first[-1] + 2, first[-1] + 2 + 28))  # one word lies between
@@ -63,7 +65,7 @@ def test_pictures_of_one_turn_have_counts_of_their_own(plan: Plan) -> None:
 
 def test_vectors_of_tiles_stand_in_their_order(plan: Plan) -> None:
     model, part = OmniModel(plan).eval(), image(16, 8)
-    taps = Taps(model, Collator(plan, ["text"])([asks(part)]))
+    taps = Taps(model, Collator(plan, ["text"])([make_row(part)]))
     eye, nerve = model.encoder("vision"), model.projector("vision")
     one = torch.from_numpy(coloured(tiles(part.pixels, SPEC), SPEC))
     expected = nerve(eye(type(taps.batch.signals["vision"])(one, torch.ones(3, dtype=torch.int64)))).data.flatten(0, 1)
@@ -71,8 +73,9 @@ def test_vectors_of_tiles_stand_in_their_order(plan: Plan) -> None:
 
 
 def test_frames_are_pooled_at_the_splice(tmp_path: Path) -> None:
-    plan = make_seer(write_tokenizer(tmp_path), ImageSpec(8, most_tiles=4, least_frames=2, most_frames=5, pooled=(2, 4, 1)))
-    batch = Collator(plan, ["text"])([asks(video(5), image())])
+    spec = ImageSpec(8, most_tiles=4, least_frames=2, most_frames=5, pooled=(2, 4, 1))
+    plan = make_vision_plan(write_tokenizer(tmp_path), spec)
+    batch = Collator(plan, ["text"])([make_row(video(5), image())])
     assert batch.counts["vision"] == [4, 1, 4, 1, 4, 4]  # the image keeps its own
     taps = Taps(OmniModel(plan).eval(), batch)
     found = taps.inputs.flatten(0, 1)[batch.slots["vision"]]
@@ -84,7 +87,7 @@ def test_pooling_keeps_a_plane_of_colour() -> None:
 
 
 def test_a_count_that_no_pooling_gives_is_refused(plan: Plan) -> None:
-    batch = Collator(plan, ["text"])([asks(image())])
+    batch = Collator(plan, ["text"])([make_row(image())])
     batch.counts["vision"] = [1]
     with pytest.raises(DataError, match="Row r: branch vision gives 4 vectors, but its contract says 1"):
         _ = Taps(OmniModel(plan).eval(), batch).inputs
@@ -113,11 +116,11 @@ def test_headers_tell_the_counts(part: ContentPart, tmp_path: Path) -> None:
 ], ids=["no image", "no video", "empty image", "empty video", "grey", "image as video", "no width"])
 def test_what_cannot_be_seen_names_its_row(plan: Plan, part: ContentPart, text: str) -> None:
     with pytest.raises(DataError, match=text):
-        Collator(plan, ["text"])([asks(part)])
+        Collator(plan, ["text"])([make_row(part)])
 
 
 def test_a_blind_recipe_refuses_pictures(tmp_path: Path) -> None:
     from doubles import make_plan
 
     with pytest.raises(DataError, match="Row r holds image in a question, but the recipe has no input branch for image"):
-        Collator(make_plan(write_tokenizer(tmp_path)), ["text"])([asks(image())])
+        Collator(make_plan(write_tokenizer(tmp_path)), ["text"])([make_row(image())])

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from doubles import Mind, make_plan
+from doubles import FakeBackbone, make_plan
 from families import CUTTING, MERGING, SPECIALS, write
 from tokenizers import Tokenizer as Fast
 
@@ -117,7 +117,7 @@ def plan(tmp_path: Path) -> Callable[[Fast], Plan]:
     """A plan of a backbone with a tokenizer and LLaMA-Omni's template."""
     def make(made: Fast) -> Plan:
         path = write(tmp_path, made)
-        backbone = Mind(path, vocabulary=1000, context=4096, specials=SPECIALS)
+        backbone = FakeBackbone(path, vocabulary=1000, context=4096, specials=SPECIALS)
         return replace(make_plan(path), tokenizer=path, backbone=backbone, template=template_of("llama_omni"))
     return make
 

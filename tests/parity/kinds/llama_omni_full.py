@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from omnikit_llama_omni.model import CTCUnitHead, upsample
-from parity import published
+from parity import llama_omni_folder
 from parity.case import Case, ReplayError
 from torch import Tensor, nn
 
@@ -43,7 +43,7 @@ def matches(case: Case) -> bool:
 
 def replay(case: Case) -> None:
     folder, run, out = (case.scratch / name for name in ("published", "run", "exported"))
-    tensors = published.write(case, folder)
+    tensors = llama_omni_folder.write(case, folder)
     call("import", "llama_omni", str(folder), "--out", str(run))
     model = omnikit.load(run).model.cpu()
     model.get_submodule("audio").encoder = Mel(model.get_submodule("audio.encoder"))
@@ -55,7 +55,7 @@ def replay(case: Case) -> None:
     if "train_input_ids" in case.inputs:
         learn(case, model)
     call("export", "llama_omni", str(run), "--out", str(out))
-    back = published.read(out)
+    back = llama_omni_folder.read(out)
     if case.config["llm"].get("tie_word_embeddings"):  # one matrix, which a file may hold once or twice
         tensors.pop("lm_head.weight", None), back.pop("lm_head.weight", None)
     wrong = sorted(name for name in tensors.keys() | back.keys()

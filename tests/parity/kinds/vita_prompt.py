@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from parity.case import Case, ReplayError
-from parity.made_up import RATE, SIDE, plan_of
+from parity.table_plan import RATE, SIDE, plan_of
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 

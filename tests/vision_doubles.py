@@ -1,9 +1,9 @@
-"""The doubles of doubles.py with an eye: tiles of 8 x 8 pixels, four vectors for each."""
+"""The doubles of doubles.py with an image encoder: tiles of 8 x 8 pixels, four features for each."""
 
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from doubles import RATE, Mind, make_plan, sound
+from doubles import RATE, FakeBackbone, make_plan, sound
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -16,8 +16,8 @@ SPEC = ImageSpec(SIDE, most_tiles=4, least_frames=2, most_frames=3)
 
 
 @dataclass(frozen=True)
-class Eye:
-    """A vector for each quarter of a tile: the mean colour of it, through a Linear."""
+class FakeImageEncoder:
+    """A feature for each quarter of a tile: its mean colour, through a Linear."""
 
     image_spec: ImageSpec = field(default=SPEC)
     dim: int = 12
@@ -32,11 +32,11 @@ class Eye:
         return 4 * items
 
     def build(self) -> nn.Module:
-        return EyeModule(self.dim)
+        return FakeImageEncoderModule(self.dim)
 
 
 @dataclass(frozen=True)
-class Nerve:
+class FakeImageProjector:
     def output(self, source: FeatureSpec, dim: int) -> FeatureSpec:
         return FeatureSpec(dim, source.rate, source.count)
 
@@ -44,10 +44,10 @@ class Nerve:
         return count
 
     def build(self, source: FeatureSpec, dim: int) -> nn.Module:
-        return NerveModule(source.dim, dim)
+        return FakeImageProjectorModule(source.dim, dim)
 
 
-class EyeModule(nn.Module):
+class FakeImageEncoderModule(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.linear = nn.Linear(3, dim)
@@ -57,7 +57,7 @@ class EyeModule(nn.Module):
         return Features(self.linear(quarters), signal.lengths * 4)
 
 
-class NerveModule(nn.Module):
+class FakeImageProjectorModule(nn.Module):
     def __init__(self, source: int, dim: int) -> None:
         super().__init__()
         self.linear = nn.Linear(source, dim)
@@ -67,10 +67,11 @@ class NerveModule(nn.Module):
         return Features(data, features.lengths, features.rate)
 
 
-def make_seer(tokenizer: str, spec: ImageSpec = SPEC) -> Plan:
+def make_vision_plan(tokenizer: str, spec: ImageSpec = SPEC) -> Plan:
     """Give the plan of the doubles with a branch `vision`."""
-    plan, eye = make_plan(tokenizer), Eye(spec)
-    vision = InputBranch("vision", eye, eye.output, Nerve(), Nerve().output(eye.output, Mind(tokenizer).dim))
+    plan, encoder = make_plan(tokenizer), FakeImageEncoder(spec)
+    vision = InputBranch("vision", encoder, encoder.output, FakeImageProjector(),
+                         FakeImageProjector().output(encoder.output, FakeBackbone(tokenizer).dim))
     return replace(plan, inputs={**plan.inputs, "vision": vision})
 
 
@@ -79,11 +80,11 @@ def image(width: int = 8, height: int = 8, seed: int = 0) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def asks(*parts: ContentPart, answer: str = "two", name: str = "r") -> Sample:
-    """Give a row that asks with parts."""
+def make_row(*parts: ContentPart, answer: str = "two", name: str = "r") -> Sample:
+    """Give a row that make_row with parts."""
     return Sample(name, (Message("user", parts), Message("assistant", (ContentPart("text", text=answer),))))
 
 
-def heard(words: str = "one") -> ContentPart:
+def spoken_question(text: str = "one") -> ContentPart:
     """Give a spoken question."""
-    return ContentPart("audio", text=words, audio=sound(words), sample_rate=RATE)
+    return ContentPart("audio", text=text, audio=sound(text), sample_rate=RATE)
