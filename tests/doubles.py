@@ -312,7 +312,8 @@ def stages(steps: int = 20) -> dict[str, Stage]:
 
 
 def make_plan(tokenizer: str, *, encoder: FakeEncoder = FakeEncoder(), echo: EchoDataset = EchoDataset(), steps: int = 20,
-              seed: int = 0, alignment: str = "predicts", only: dict[str, Stage] | None = None, run: Path | None = None) -> Plan:
+              seed: int = 0, alignment: str = "predicts", only: dict[str, Stage] | None = None,
+              run: Path | None = None) -> Plan:
     """Give the plan of a tiny LLaMA-Omni made of doubles."""
     backbone, codec = FakeBackbone(tokenizer), FakeCodec()
     encoded, projected = encoder.output, FakeProjector().output(encoder.output, backbone.dim)
