@@ -19,7 +19,7 @@ from torch import Tensor
 from omnikit.contracts.streaming import StreamingCodec
 from omnikit.contracts.types import Batch, Signal
 from omnikit.inference.generate import Sampling, steps
-from omnikit.inference.speech import CodeBuffer, HeadStream
+from omnikit.inference.speech_stream import CodeBuffer, HeadStream
 from omnikit.model import OmniModel, Taps
 from omnikit.plan.plan import make
 from omnikit.recipe.compose import compose

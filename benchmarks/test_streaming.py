@@ -17,7 +17,7 @@ from torch import Tensor
 from omnikit.contracts.streaming import StreamingHead
 from omnikit.contracts.types import Batch, Features
 from omnikit.inference.generate import Sampling, steps
-from omnikit.inference.speech import ChunkSchedule, HeadStream
+from omnikit.inference.speech_stream import ChunkSchedule, HeadStream
 from omnikit.model import OmniModel
 from omnikit.plan.plan import make
 from omnikit.recipe.compose import compose

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omnikit.inference.timing import AnswerTiming
+from omnikit.inference.answer_timing import AnswerTiming
 
 if TYPE_CHECKING:
     from omnikit.data.media.wav_writer import WavSegments

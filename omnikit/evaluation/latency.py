@@ -13,8 +13,8 @@ from omnikit.contracts.streaming import SpeakingHead, StreamingCodec, StreamingH
 from omnikit.contracts.types import ContentPart, Sample
 from omnikit.data.batch.signals import waveform
 from omnikit.evaluation.records import Timing
+from omnikit.inference.answer_timing import AnswerTiming
 from omnikit.inference.session import Audio, Images, Session
-from omnikit.inference.timing import AnswerTiming
 from omnikit.progress import progress
 
 OMEGAS: tuple[int, ...] = (10, 20, 40, 80)

@@ -16,7 +16,7 @@ from omnikit.evaluation.aggregate import Numbers, setting
 from omnikit.evaluation.aggregate import latency as middle
 from omnikit.evaluation.estimates import Estimate
 from omnikit.evaluation.records import Timing
-from omnikit.evaluation.states import Confusion
+from omnikit.evaluation.state_accuracy import Confusion
 
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none", "svg.hashsalt": "omnikit", "font.family": "sans-serif", "font.size": 11,

@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from omnikit.evaluation import aggregate, states
+from omnikit.evaluation import aggregate, state_accuracy
 from omnikit.evaluation.aggregate import MEANINGS, Numbers
 from omnikit.evaluation.estimates import INTERVALS, Estimate
 from omnikit.evaluation.metrics import NORMALISER, exact
@@ -72,14 +72,14 @@ def as_json(kept: EvalRun) -> dict[str, Any]:
     return {
         "recipe": kept.conditions.get("recipe"), "run": kept.conditions.get("run"),
         "conditions": {mark: kept.conditions},
-        "meanings": MEANINGS | states.MEANINGS,
+        "meanings": MEANINGS | state_accuracy.MEANINGS,
         "scores": {title: {"dataset": kept.conditions["data"][title].get("dataset"), "rows": len(rows),
                            "numbers": marked(aggregate.scores(rows)),
                            **{group: {name: marked(found) for name, found in apart(rows).items()}
                               for group, apart in aggregate.GROUPS.items()},
                            "states": {way: {"numbers": marked(found.numbers), "confusion": found.confusion,
                                             "conditions": {name: marked(some) for name, some in found.conditions.items()}}
-                                      for way, found in states.decisions(rows).items()}}
+                                      for way, found in state_accuracy.decisions(rows).items()}}
                    for title, rows in kept.records.items()},
         "latency": {name: marked(found) for name, found in aggregate.latency(kept.timings).items()},
     }
@@ -97,7 +97,7 @@ def as_html(kept: EvalRun) -> str:
     scores = {title: aggregate.scores(rows) for title, rows in kept.records.items()}
     groups = {GROUPS[group]: {title: apart(rows) for title, rows in kept.records.items()}
               for group, apart in aggregate.GROUPS.items()}
-    told = {title: states.decisions(rows) for title, rows in kept.records.items()}
+    told = {title: state_accuracy.decisions(rows) for title, rows in kept.records.items()}
     latency = aggregate.latency(kept.timings)
     drawn = {
         "kinds": {title: Markup(plots.kinds(found)) for title, found in groups["kind of question"].items()
@@ -111,7 +111,7 @@ def as_html(kept: EvalRun) -> str:
     return environment.from_string(template).render(
         conditions=kept.conditions, brief=_brief(kept.conditions), facts=_facts(kept.conditions),
         mark=kept.mark, scores=scores, groups=groups, states=told, latency=latency, plots=drawn, answers=_answers,
-        meanings=MEANINGS | states.MEANINGS,
+        meanings=MEANINGS | state_accuracy.MEANINGS,
         rows={title: len(rows) for title, rows in kept.records.items()},
         sounds={title: found for title, rows in kept.records.items() if (found := _sounds(kept.folder, rows))},
         mistakes={title: _mistakes(rows) for title, rows in kept.records.items()})

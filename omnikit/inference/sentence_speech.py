@@ -16,10 +16,10 @@ from omnikit.contracts.types import Features
 from omnikit.data.text.spoken_text import SpokenTextEncoder
 from omnikit.data.text.tokenizer import Tokenizer
 from omnikit.errors import PlanError
+from omnikit.inference.answer_states import AnswerDecoder, AnswerStates
 from omnikit.inference.generate import DecodingStep, Generated
-from omnikit.inference.sentences import Sentences
-from omnikit.inference.speech import AudioSegment, CodeBuffer, CodecStream
-from omnikit.inference.states import AnswerDecoder, States
+from omnikit.inference.sentence_splitter import SentenceSplitter
+from omnikit.inference.speech_stream import AudioSegment, CodeBuffer, CodecStream
 from omnikit.model import OmniModel
 from omnikit.plan.plan import OutputBranch
 
@@ -40,7 +40,7 @@ class SentenceStream:
                             f" another one with {output.name}/head=<preset>.")
         self._head, self._model, self._words = head, model, SpokenTextEncoder(output, tokenizer)
         self._branch = output.name
-        self._sentences = Sentences(first=model.plan.recipe.generate.speak_after)
+        self._sentences = SentenceSplitter(first=model.plan.recipe.generate.speak_after)
         self._context = head_options(output.head).context is not None
         self._states: list[torch.Tensor] = []  # of the tokens since the last sentence, where the head takes them
         self._device = next(model.parameters()).device
@@ -77,7 +77,8 @@ class SentenceStream:
 
 
 class SentenceSpeech:
-    """Owns one answer's reading and the state of its codec; see omnikit.inference.speech.Speech for the arguments."""
+    """Owns one answer's reading and the state of its codec; see omnikit.inference.speech_stream.SpeechStream for the
+    arguments."""
 
     def __init__(self, model: OmniModel, output: OutputBranch, tokenizer: Tokenizer, omega: int, *,
                  independent: bool = False) -> None:
@@ -102,7 +103,7 @@ class SentenceSpeech:
 
 
 def sentence_codes(model: OmniModel, output: OutputBranch, generated: Generated, tokenizer: Tokenizer,
-                   states: States) -> list[list[int]]:
+                   states: AnswerStates) -> list[list[int]]:
     """Give the codes of each row's answer; none for noise."""
     found = []
     for row, tokens in enumerate(generated.tokens):

@@ -23,10 +23,10 @@ from omnikit.data.text.tokenizer import Tokenizer
 from omnikit.data.text.tokenizer import load as load_tokenizer
 from omnikit.errors import DataError, PlanError
 from omnikit.inference.answer import Answer, Event
+from omnikit.inference.answer_states import NOISE, AnswerDecoder, answer_states
 from omnikit.inference.generate import DecodingStep, Generated, Sampling, codes, generate, steps
 from omnikit.inference.sentence_speech import SentenceSpeech, sentence_codes
-from omnikit.inference.speech import AudioSegment, Speech
-from omnikit.inference.states import NOISE, AnswerDecoder, states_of
+from omnikit.inference.speech_stream import AudioSegment, SpeechStream
 from omnikit.inference.turn_detection import told, turns
 from omnikit.model import OmniModel, Taps
 from omnikit.plan.graph import BACKBONE_TAPS
@@ -136,7 +136,7 @@ class Session:
         """
         batch, tokenizer, sampling = self._prepared(samples, greedy=greedy)
         generated = generate(self.model, batch, sampling)
-        states = states_of(self.plan.template, tokenizer)
+        states = answer_states(self.plan.template, tokenizer)
         said = [(state, "" if state == NOISE else text) if state else states.split(row) for row, state, text in zip(
             generated.tokens, told(self.model, batch, samples), map(tokenizer.text, generated.tokens), strict=True)]
         if not speak or self.speech is None:
@@ -176,7 +176,7 @@ class Session:
         return self._events(start, asked, prepared, speech, history)
 
     def _events(self, start: float, asked: Sample, prepared: tuple[Batch, Tokenizer, Sampling],
-                speech: Speech | SentenceSpeech | None,
+                speech: SpeechStream | SentenceSpeech | None,
                 history: list[Message] | None) -> Iterator[Event]:
         batch, tokenizer, sampling = prepared
         state = told(self.model, batch, [asked])[0]
@@ -184,7 +184,7 @@ class Session:
             yield Event(time.perf_counter() - start, state=state)
         if state == NOISE:
             return
-        decoder, text = AnswerDecoder(tokenizer, states_of(self.plan.template, tokenizer)), ""
+        decoder, text = AnswerDecoder(tokenizer, answer_states(self.plan.template, tokenizer)), ""
         waiting: list[tuple[DecodingStep, str]] = []  # steps that are not spoken while noise may still be found
         for step in steps(self.model, batch, sampling):
             known = decoder.known
@@ -203,14 +203,14 @@ class Session:
         yield from self._sounds(speech, decoder, waiting, start, last=rest)
         _remember(history, asked, text + rest, decoder.state or state)
 
-    def _speaker(self, tokenizer: Tokenizer, omega: int, *, independent: bool) -> Speech | SentenceSpeech | None:
+    def _speaker(self, tokenizer: Tokenizer, omega: int, *, independent: bool) -> SpeechStream | SentenceSpeech | None:
         if self.speech is None:
             return None
         if self.speech.reads_text:
             return SentenceSpeech(self.model, self.speech, tokenizer, omega, independent=independent)
-        return Speech(self.model, self.speech, omega, independent=independent)
+        return SpeechStream(self.model, self.speech, omega, independent=independent)
 
-    def _sounds(self, speech: Speech | SentenceSpeech | None, decoder: AnswerDecoder,
+    def _sounds(self, speech: SpeechStream | SentenceSpeech | None, decoder: AnswerDecoder,
                 written: Sequence[tuple[DecodingStep, str]], start: float, *,
                 last: str | None = None) -> Iterator[Event]:
         """Speak some steps of an answer, each with its text; `last` is the text behind the last one."""
@@ -237,7 +237,7 @@ class Session:
         limit = min(options.max_new_tokens, self.plan.backbone.context - batch.tokens.shape[1])
         temperature = 0.0 if greedy else options.temperature
         ends = (tokenizer.ids(self.plan.template.end)[0], *backbone_options(self.plan.backbone).ends)
-        states = states_of(self.plan.template, tokenizer)
+        states = answer_states(self.plan.template, tokenizer)
         sampling = Sampling(ends, max(1, limit), temperature, self._generator, states.stop if states.texts else None)
         return moved(batch, self.device), tokenizer, sampling
 
@@ -277,7 +277,7 @@ class Session:
                tokenizer: Tokenizer) -> list[tuple[NDArray[np.float32], int, tuple[int, ...]]]:
         assert output.codes, "a branch that speaks has a codec"
         sounds = []
-        rows = sentence_codes(self.model, output, generated, tokenizer, states_of(self.plan.template, tokenizer)) if (
+        rows = sentence_codes(self.model, output, generated, tokenizer, answer_states(self.plan.template, tokenizer)) if (
             output.reads_text) else codes(self.model, output, generated)
         for row in rows:
             wave = np.zeros(0, dtype=np.float32)

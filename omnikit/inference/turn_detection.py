@@ -8,7 +8,7 @@ from torch import Tensor
 
 from omnikit.contracts.types import Batch, Features, Sample
 from omnikit.errors import PlanError
-from omnikit.inference.states import NOISE
+from omnikit.inference.answer_states import NOISE
 from omnikit.model import OmniModel, Taps
 from omnikit.plan.plan import OutputBranch, Plan
 

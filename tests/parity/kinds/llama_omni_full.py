@@ -17,7 +17,7 @@ from omnikit.cli import main as command
 from omnikit.contracts.types import Batch, Features, Signal, Targets
 from omnikit.data.batch.collate import padded
 from omnikit.inference.generate import Generated, Sampling, codes, generate, steps
-from omnikit.inference.speech import Speech
+from omnikit.inference.speech_stream import Speech
 from omnikit.model import OmniModel, Taps
 from omnikit.plan.plan import OutputBranch
 

@@ -4,7 +4,7 @@ import pytest
 
 from omnikit.evaluation import plots
 from omnikit.evaluation.records import Record
-from omnikit.evaluation.states import decisions
+from omnikit.evaluation.state_accuracy import decisions
 
 
 def record(is_: str, state: str | None, told: str | None = None, condition: str | None = None) -> Record:

@@ -18,8 +18,8 @@ from omnikit.contracts.types import Message
 from omnikit.data.text.tokenizer import Tokenizer, load
 from omnikit.inference import generate
 from omnikit.inference.answer import Event
+from omnikit.inference.answer_states import AnswerDecoder, AnswerStates
 from omnikit.inference.session import Session, build
-from omnikit.inference.states import AnswerDecoder, States
 from omnikit.plan.plan import make
 from omnikit.recipe.compose import compose
 
@@ -38,15 +38,15 @@ def golden(case: str, *special: str) -> Tokenizer:
 
 
 @pytest.fixture(params=["one token", "several tokens", "bytes", "special"])
-def states(request: pytest.FixtureRequest) -> tuple[States, Tokenizer]:
+def states(request: pytest.FixtureRequest) -> tuple[AnswerStates, Tokenizer]:
     case = "vita10_prompt_mixtral" if request.param == "one token" else "vita15_prompt_qwen2p5"
     tokenizer = golden(case, *(SIGNS.values() if request.param == "special" else ()))
-    return States(SIGNS if request.param in ("bytes", "special") else TEXTS, tokenizer), tokenizer
+    return AnswerStates(SIGNS if request.param in ("bytes", "special") else TEXTS, tokenizer), tokenizer
 
 
 @pytest.mark.parametrize("answer", ["I am fine.", " Very good, thank you.", "☃ is a snowman", "<"])
 @pytest.mark.parametrize("state", ["audio", "text"])
-def test_state_is_found_and_taken_out(states: tuple[States, Tokenizer], state: str, answer: str) -> None:
+def test_state_is_found_and_taken_out(states: tuple[AnswerStates, Tokenizer], state: str, answer: str) -> None:
     found, tokenizer = states
     ids = tokenizer.ids(found.texts[state] + answer)
     assert found.split(ids) == (state, answer.strip())
@@ -55,7 +55,7 @@ def test_state_is_found_and_taken_out(states: tuple[States, Tokenizer], state: s
     assert (decoder.state, found.stop(ids)) == (state, None)
 
 
-def test_noise_ends_with_the_last_token_of_its_state(states: tuple[States, Tokenizer]) -> None:
+def test_noise_ends_with_the_last_token_of_its_state(states: tuple[AnswerStates, Tokenizer]) -> None:
     found, tokenizer = states
     ids = tokenizer.ids(found.texts["noise"])
     assert found.stop([*ids, *tokenizer.ids("More.")]) == len(ids)
@@ -66,7 +66,7 @@ def test_noise_ends_with_the_last_token_of_its_state(states: tuple[States, Token
 def test_answer_without_a_state_keeps_its_text() -> None:
     tokenizer = golden("vita10_prompt_mixtral")
     for bare in (None, "text"):
-        states, ids = States(TEXTS, tokenizer, bare), tokenizer.ids("<4> is what I say")
+        states, ids = AnswerStates(TEXTS, tokenizer, bare), tokenizer.ids("<4> is what I say")
         assert states.split(ids) == (bare, "<4> is what I say")
         decoder = AnswerDecoder(tokenizer, states)
         assert "".join(map(decoder.push, ids)) + decoder.finish() == "<4> is what I say"

@@ -9,7 +9,7 @@ from omnikit.inference.detokenizer import INCOMPLETE, IncrementalDetokenizer
 NOISE = "noise"
 
 
-class States:
+class AnswerStates:
     """Finds a template's states at the beginning of answers, be they one token or several, special or not.
 
     Args:
@@ -51,7 +51,7 @@ class AnswerDecoder:
     `state` is what was found and `known` whether that is certain; before, no text is given.
     """
 
-    def __init__(self, tokenizer: Tokenizer, states: States) -> None:
+    def __init__(self, tokenizer: Tokenizer, states: AnswerStates) -> None:
         self.states = states
         self.state: str | None = None
         self.known = False
@@ -90,8 +90,8 @@ class AnswerDecoder:
         return text
 
 
-def states_of(template: Template | None, tokenizer: Tokenizer) -> States:
+def answer_states(template: Template | None, tokenizer: Tokenizer) -> AnswerStates:
     """Give what finds a template's states."""
     if template is None or not template.states:
-        return States({}, tokenizer)
-    return States(template.states, tokenizer, "text" if template.bare_text else None)
+        return AnswerStates({}, tokenizer)
+    return AnswerStates(template.states, tokenizer, "text" if template.bare_text else None)

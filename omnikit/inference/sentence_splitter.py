@@ -11,7 +11,7 @@ SHORTEST = 5  # characters of a sentence, but for the last; a shorter one goes o
 LONGEST = 160  # characters; about ten seconds of speech
 
 
-class Sentences:
+class SentenceSplitter:
     """Gives each sentence when its end is certain.
 
     A point ends one only with a space behind it and something but digits before it: neither 1.5 nor "1. first" is cut. What

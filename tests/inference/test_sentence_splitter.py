@@ -2,7 +2,7 @@
 
 import pytest
 
-from omnikit.inference.sentences import Sentences
+from omnikit.inference.sentence_splitter import SentenceSplitter
 
 CASES = {
     "two": ("One is here. And two are there!", ["One is here.", "And two are there!"]),
@@ -20,7 +20,7 @@ CASES = {
 @pytest.mark.parametrize("size", [1, 3, 100])
 def test_sentences_are_the_same_in_any_pieces(name: str, size: int) -> None:
     text, expected = CASES[name]
-    sentences = Sentences()
+    sentences = SentenceSplitter()
     found = [one for at in range(0, len(text), size) for one in sentences.push(text[at:at + size])]
     assert [*found, *sentences.finish()] == expected
 
@@ -30,7 +30,7 @@ def test_sentences_are_the_same_in_any_pieces(name: str, size: int) -> None:
     ("about 1,000 apples, no more", "about 1,000 apples,"), ("it is about 1,000 apples", "it is about 1,000"),
 ], ids=["pause", "space", "neither", "pause behind a number", "number"])
 def test_what_is_too_long_is_cut_where_it_hurts_least_and_not_lost(text: str, first: str) -> None:
-    sentences = Sentences(longest=20)
+    sentences = SentenceSplitter(longest=20)
     found = [*sentences.push(text), *sentences.finish()]
     assert found[0] == first
     assert "".join(found).replace(" ", "") == text.replace(" ", "")
@@ -43,6 +43,6 @@ def test_what_is_too_long_is_cut_where_it_hurts_least_and_not_lost(text: str, fi
 ], ids=["space", "pause", "a longer word is kept whole", "shorter", "no space"])
 @pytest.mark.parametrize("size", [1, 4, 100])
 def test_only_the_first_sentence_is_cut_sooner_where_words_end(text: str, expected: list[str], size: int) -> None:
-    sentences = Sentences(first=12)
+    sentences = SentenceSplitter(first=12)
     found = [one for at in range(0, len(text), size) for one in sentences.push(text[at:at + size])]
     assert [*found, *sentences.finish()] == expected

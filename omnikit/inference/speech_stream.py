@@ -139,7 +139,7 @@ class CodecStream:
         return AudioSegment(codes, wave.float().cpu().numpy() if wave is not None and len(wave) else None)
 
 
-class Speech:
+class SpeechStream:
     """Owns the states of one answer's head and codec, and their pace.
 
     Independent segments are cut after each token to the end, as the original cuts them.

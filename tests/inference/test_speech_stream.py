@@ -15,7 +15,7 @@ from omnikit.contracts.types import Message
 from omnikit.errors import ConfigError, DataError, PlanError
 from omnikit.inference.answer import Answer, Event
 from omnikit.inference.session import Session, build
-from omnikit.inference.speech import TOKENS, CodeBuffer
+from omnikit.inference.speech_stream import TOKENS, CodeBuffer
 from omnikit.plan.plan import Plan, make
 from omnikit.recipe.compose import compose
 
