@@ -18,7 +18,7 @@ from torch import Tensor
 
 from omnikit.contracts.streaming import StreamingCodec
 from omnikit.contracts.types import Batch, Signal
-from omnikit.inference.generate import Sampling, steps
+from omnikit.inference.generate import Sampling, decoding_steps
 from omnikit.inference.speech_stream import CodeBuffer, HeadStream
 from omnikit.model import OmniModel, Taps
 from omnikit.plan.plan import make
@@ -113,7 +113,7 @@ def answer(model: OmniModel, question: Batch, omega: int, clock: Clock) -> None:
         codec = model.codec("speech")
         assert isinstance(codec, StreamingCodec), "a vocoder that streams"
         state = codec.init_state(1)
-        written, before = steps(model, question, Sampling((), TOKENS)), clock.now()
+        written, before = decoding_steps(model, question, Sampling((), TOKENS)), clock.now()
         for number, step in enumerate(written):
             clock.parts["decoding a token" if number else "encoder, projector and prefill"].append(clock.now() - before)
             with clock.part("head, a token"):

@@ -29,7 +29,7 @@ from omnikit.data.batch.collate import padded
 from omnikit.data.batch.packing import first_fit, laid_out
 from omnikit.data.batch.signals import signal
 from omnikit.data.media.image import coloured, tiles
-from omnikit.inference.generate import Sampling, steps
+from omnikit.inference.generate import Sampling, decoding_steps
 from omnikit.model import OmniModel, Taps
 from omnikit.plan.plan import Plan, make
 from omnikit.recipe.compose import compose
@@ -95,7 +95,7 @@ def answer(plan: Plan, device: torch.device, arguments: argparse.Namespace) -> N
         clock = Clock(device)
         with clock.part("all to the first word"):
             question = asked(plan, pixels, arguments.seconds).mapped(lambda tensor: tensor.to(device))
-            int(next(steps(model, question, Sampling((), 1))).tokens[0])
+            int(next(decoding_steps(model, question, Sampling((), 1))).tokens[0])
         by_part(model, plan, pixels, arguments.seconds, clock)
         for name, seconds in clock.parts.items():
             found[name] += seconds if number else []

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from omnikit.contracts.streaming import StreamingHead
 from omnikit.contracts.types import Batch, Features
-from omnikit.inference.generate import Sampling, steps
+from omnikit.inference.generate import Sampling, decoding_steps
 from omnikit.inference.speech_stream import ChunkSchedule, HeadStream
 from omnikit.model import OmniModel
 from omnikit.plan.plan import make
@@ -117,11 +117,11 @@ def streamed(model: OmniModel) -> tuple[list[int], list[float]]:
     """As Session.stream does: token by token until there is sound, then several tokens at once. Gives units and times."""
     head_stream, pace, times = HeadStream(model, model.plan.outputs["speech"]), ChunkSchedule(), [time.process_time()]
     units: list[int] = []
-    for number, step in enumerate(steps(model, prompt(), Sampling((), WRITTEN))):
+    for number, step in enumerate(decoding_steps(model, prompt(), Sampling((), WRITTEN))):
         new = head_stream.write(step, pace.tokens)
         units += new
         if new and number >= SOUND:
-            pace.sounded()
+            pace.grow()
         times.append(time.process_time())
     units += head_stream.finish()
     return units, [*times, time.process_time()]
@@ -131,8 +131,8 @@ def streamed(model: OmniModel) -> tuple[list[int], list[float]]:
 def offline(model: OmniModel) -> tuple[list[int], list[float]]:
     """All tokens, then one pass over their states. Gives units and times."""
     states, times = [], [time.process_time()]
-    for step in steps(model, prompt(), Sampling((), WRITTEN)):
-        states.append(step.state)
+    for step in decoding_steps(model, prompt(), Sampling((), WRITTEN)):
+        states.append(step.hidden)
         times.append(time.process_time())
     units = model.head("speech").decode(Features(torch.stack(states, 1), torch.tensor([WRITTEN])))[0]
     return units, [*times, time.process_time()]

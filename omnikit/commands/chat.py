@@ -135,7 +135,7 @@ class Asking:
     def _stream(self, asked: Asked, out: Path | None, omega: int) -> None:
         speech = self.session.speech
         if out and (speech is None or speech.codes is None):
-            raise RunError(f"{out} cannot be written: the answer has no sound, because the model has no speech branch.")
+            raise RunError(f"{out} cannot be written: the answer has no audio, because the model has no speech branch.")
         events = self.session.stream(asked.audio, asked.text, self.system, image=asked.image, video=asked.video,
                                      history=self.history, omega=omega, independent=self.independent)
         show(events, out, speech.codes.sample_rate if speech and speech.codes else 0)

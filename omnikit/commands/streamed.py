@@ -24,7 +24,7 @@ def show(events: Iterable["Event"], out: Path | None, sample_rate: int) -> None:
     audio: WavSegments | None = None
     with ExitStack() as stack:
         for event in events:
-            times.notice(event)
+            times.add(event)
             if event.state == "noise":
                 sys.stdout.write(NO_ANSWER)
                 out = None  # there is no answer, so no file is missed

@@ -104,6 +104,7 @@ def _time(session: Session, name: str, question: Question, omega: int | None) ->
     events = session.stream(**question) if omega is None else session.stream(  # without speech only text is streamed
         **question, omega=omega, independent=independent(session))
     for event in events:
-        times.notice(event)
+        times.add(event)
         whole = event.seconds
-    return Timing(name, omega, whole if times.text is None else times.text, times.sound, whole, times.said)
+    return Timing(name, omega, whole if times.ttft is None else times.ttft, times.time_to_first_audio, whole,
+                  times.audio_seconds)

@@ -22,7 +22,7 @@ from omnikit.evaluation.audio_metrics import ltas_correlation, mel_distance, sto
 from omnikit.evaluation.records import NONE, Record
 from omnikit.inference.answer import Answer
 from omnikit.inference.session import Session
-from omnikit.inference.turn_detection import state_branch
+from omnikit.inference.turn_detection import turn_branch
 from omnikit.plan.plan import InputBranch, Plan
 from omnikit.progress import progress
 
@@ -140,9 +140,9 @@ class EvalRunner:
 
     def _told(self, samples: Sequence[Sample]) -> list[str | None]:
         """Give what the head that tells states says of each last question that is heard; None without head or sound."""
-        if state_branch(self.session.plan) is None:
+        if turn_branch(self.session.plan) is None:
             return [None] * len(samples)
-        shares = self.session.turns(samples)
+        shares = self.session.turn_probabilities(samples)
         return [max(found[-1], key=found[-1].__getitem__) if found and _heard_last(sample) else None
                 for sample, found in zip(samples, shares, strict=True)]
 

@@ -1,4 +1,4 @@
-"""What a model gives back: an answer, whole or piece by piece."""
+"""An answer of a model, complete or as a stream of events."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Event:
-    """A piece of an answer while it is being given; the pieces of each kind, joined, are the answer's.
+    """A piece of a streamed answer; the pieces of each kind, joined, are the answer's.
 
     Args:
-        seconds: since the question was handed over.
-        text: what was written since the last event.
-        codes: the codes of the segment that was handed to the codec.
+        seconds: since the question was given.
+        text: generated since the last event.
+        codes: the codes of the segment that the codec got.
         waveform: [N] in [-1, 1] at `sample_rate`, what the codec gave for it; None where it waits for what follows.
-        state: what the model takes the question for, in the event that says it; "noise" is the last event.
+        state: state of the question, in the event where it becomes certain; "noise" is the last event.
     """
 
     seconds: float
@@ -36,9 +36,9 @@ class Event:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model gives back: its text and, with a speech branch, its waveform [N] in [-1, 1] at `sample_rate`.
+    """An answer: its text and, with a speech branch, its waveform [N] in [-1, 1] at `sample_rate`.
 
-    `state` is what it took the question for, where its template has state tokens: "audio", "noise" (no answer) or "text".
+    `state` is the predicted state of the question, where its template has state tokens: "audio", "noise" (no answer) or "text".
     """
 
     text: str
@@ -49,7 +49,7 @@ class Answer:
 
     @property
     def seconds(self) -> float:
-        """How long the answer sounds."""
+        """Duration of the waveform."""
         return 0.0 if self.waveform is None else len(self.waveform) / self.sample_rate
 
     def save(self, path: str | Path) -> None:
@@ -57,5 +57,5 @@ class Answer:
         from omnikit.data.media.audio import save_audio
 
         if self.waveform is None:
-            raise RunError(f"{path} cannot be written: the answer has no sound, because the model has no speech branch.")
+            raise RunError(f"{path} cannot be written: the answer has no audio, because the model has no speech branch.")
         save_audio(path, self.waveform, self.sample_rate)

@@ -1,4 +1,4 @@
-"""When an answer's first text and first sound were there, and how long it sounds: read off its events. Knows no model."""
+"""Time to first token, time to first audio and real-time factor of an answer, measured on its events."""
 
 from dataclasses import dataclass
 
@@ -9,23 +9,25 @@ from omnikit.inference.answer import Event
 class AnswerTiming:
     """Seconds since the question; None where nothing of the kind came."""
 
-    text: float | None = None
-    sound: float | None = None
-    last_sound: float = 0.0
-    said: float = 0.0  # seconds of sound
+    ttft: float | None = None
+    time_to_first_audio: float | None = None
+    last_audio: float = 0.0
+    audio_seconds: float = 0.0
 
-    def notice(self, event: Event) -> None:
+    def add(self, event: Event) -> None:
         """Take one event into account."""
-        if event.text and self.text is None:
-            self.text = event.seconds
+        if event.text and self.ttft is None:
+            self.ttft = event.seconds
         if event.waveform is not None and len(event.waveform):
-            self.sound = event.seconds if self.sound is None else self.sound
-            self.last_sound = event.seconds
-            self.said += len(event.waveform) / event.sample_rate
+            if self.time_to_first_audio is None:
+                self.time_to_first_audio = event.seconds
+            self.last_audio = event.seconds
+            self.audio_seconds += len(event.waveform) / event.sample_rate
 
     def __str__(self) -> str:
-        found = [f"first text {self.text:.3f} s"] if self.text is not None else []
-        if self.sound is not None:
-            found.append(f"first sound {self.sound:.3f} s")
-            found.append(f"real-time factor {self.last_sound / self.said:.2f} ({self.last_sound:.2f} s for {self.said:.2f} s)")
-        return ", ".join(found) or "neither text nor sound"
+        found = [f"time to first token {self.ttft:.3f} s"] if self.ttft is not None else []
+        if self.time_to_first_audio is not None:
+            factor = self.last_audio / self.audio_seconds
+            found.append(f"time to first audio {self.time_to_first_audio:.3f} s")
+            found.append(f"real-time factor {factor:.2f} ({self.last_audio:.2f} s for {self.audio_seconds:.2f} s)")
+        return ", ".join(found) or "neither text nor audio"

@@ -1,16 +1,16 @@
-"""Text from ids that come one by one. Knows no model."""
+"""Text from ids that come one by one."""
 
 from omnikit.data.text.tokenizer import Tokenizer
 
-INCOMPLETE = "\N{REPLACEMENT CHARACTER}"  # stands for bytes that are no whole character
+INCOMPLETE = "\N{REPLACEMENT CHARACTER}"  # stands for bytes that are not a complete character
 
 
 class IncrementalDetokenizer:
-    """Writes one answer: what it gives, joined, is what the tokenizer gives of all ids at once.
+    """Gives the text of one answer piece by piece; the pieces, joined, are what the tokenizer gives of all ids at once.
 
     A character whose bytes are spread over several ids comes with the last of them, space between words with the word after it.
-    An id is read behind those that came with the last piece, so that what a token means beside another is kept, at a cost that
-    does not grow with the answer.
+    An id is decoded behind those that came with the last piece, so that what a token means beside another is preserved, at a
+    cost that does not grow with the answer.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -18,7 +18,7 @@ class IncrementalDetokenizer:
         self._ids: list[int] = []  # of the last piece, then those not given yet
         self._given = 0  # ids of the last piece
         self._space = ""
-        self._begun = False
+        self._started = False
 
     def push(self, token: int) -> str:
         """Give the text that is certain with one more id; "" if there is none."""
@@ -34,14 +34,14 @@ class IncrementalDetokenizer:
         return self._trimmed(self._new())
 
     def _new(self) -> str:
-        known = self._tokenizer.raw(self._ids[:self._given])
-        return self._tokenizer.raw(self._ids)[len(known):]
+        before = self._tokenizer.raw(self._ids[:self._given])
+        return self._tokenizer.raw(self._ids)[len(before):]
 
     def _trimmed(self, text: str) -> str:
         """Hold space back until something follows, and drop it before anything was given."""
         text = self._space + text
-        kept = text.rstrip()
-        self._space = text[len(kept):]
-        kept = kept if self._begun else kept.lstrip()
-        self._begun = self._begun or bool(kept)
-        return kept
+        body = text.rstrip()
+        self._space = text[len(body):]
+        body = body if self._started else body.lstrip()
+        self._started = self._started or bool(body)
+        return body

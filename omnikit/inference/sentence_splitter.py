@@ -1,4 +1,4 @@
-"""Text cut into sentences while it is being written. Knows no model; the same text gives the same sentences in any pieces."""
+"""Text cut into sentences while it is being generated; the same text gives the same sentences in any pieces."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 ENDS = ".!?…"  # where a space follows
 FULL_WIDTH_ENDS = "。！？；\n"  # at once
 PAUSE = re.compile(r"[,;:](?=\s)|[，、：—]")  # where a sentence that is too long is cut; not in 1,000 or 10:30
-SHORTEST = 5  # characters of a sentence, but for the last; a shorter one goes on (VITA-1.5's demo has 5, too)
+SHORTEST = 5  # characters of a sentence, but for the last; a shorter one is joined with the next (VITA-1.5's demo has 5, too)
 LONGEST = 160  # characters; about ten seconds of speech
 
 
@@ -40,7 +40,7 @@ class SentenceSplitter:
         return [rest] if rest else []
 
     def _cut(self, character: str) -> int:
-        """Give after how many characters a sentence ends when `character` comes behind those held; 0 if it goes on."""
+        """Give after how many characters a sentence ends when `character` comes behind those held; 0 if it does not end."""
         held = self._held.rstrip("\"')]»”’")
         long_enough = sum(not one.isspace() for one in self._held) >= self.shortest
         if long_enough and character in FULL_WIDTH_ENDS:
@@ -50,7 +50,7 @@ class SentenceSplitter:
         text = self._held + character
         if len(text) < min(self.longest, self.first or self.longest):
             return 0
-        place = max((found.end() for found in PAUSE.finditer(text)), default=0) or text.rstrip().rfind(" ") + 1
-        if place > self.shortest:
-            return place
+        cut = max((found.end() for found in PAUSE.finditer(text)), default=0) or text.rstrip().rfind(" ") + 1
+        if cut > self.shortest:
+            return cut
         return len(text) if len(text) >= self.longest else 0

@@ -1,4 +1,4 @@
-"""A model to talk to. Three lines:
+"""Inference with one model. Three lines:
 
     session = omnikit.load("llama_omni/tiny")
     answer = session.answer(audio="question.wav")
@@ -24,10 +24,10 @@ from omnikit.data.text.tokenizer import load as load_tokenizer
 from omnikit.errors import DataError, PlanError
 from omnikit.inference.answer import Answer, Event
 from omnikit.inference.answer_states import NOISE, AnswerDecoder, answer_states
-from omnikit.inference.generate import DecodingStep, Generated, Sampling, codes, generate, steps
+from omnikit.inference.generate import DecodingStep, Generated, Sampling, decode_codes, decoding_steps, generate
 from omnikit.inference.sentence_speech import SentenceSpeech, sentence_codes
 from omnikit.inference.speech_stream import AudioSegment, SpeechStream
-from omnikit.inference.turn_detection import told, turns
+from omnikit.inference.turn_detection import detected_states, turn_probabilities
 from omnikit.model import OmniModel, Taps
 from omnikit.plan.graph import BACKBONE_TAPS
 from omnikit.plan.plan import OutputBranch, Plan, make
@@ -75,27 +75,27 @@ def restore(plan: Plan, folder: Path, stage: str | None = None) -> Session:
 def question(audio: Audio | None = None, text: str | None = None, system: str | None = None, *,
              image: Images | None = None, video: Images | None = None, history: Sequence[Message] = (),
              name: str = "question") -> Sample:
-    """Make a sample that asks: a sound (a file, or samples at 16 kHz), a text, or both in this order.
+    """Make a sample of one question: audio (a file, or samples at 16 kHz), a text, or both in this order.
 
     Args:
-        image: files or pixels [H, W, 3] that stand before them; then the sound is the last, as VITA was trained.
+        image: files or pixels [H, W, 3] that stand before them; then the audio is the last, as VITA was trained.
         video: files or pixels [F, H, W, 3] at 25 frames a second, behind the images.
     """
-    image_spec = [*_parts("image", image), *_parts("video", video)]
-    sound = [ContentPart("audio", audio=np.asarray(audio, dtype=np.float32)) if isinstance(audio, np.ndarray)
+    visual = [*_parts("image", image), *_parts("video", video)]
+    spoken = [ContentPart("audio", audio=np.asarray(audio, dtype=np.float32)) if isinstance(audio, np.ndarray)
              else ContentPart("audio", path=str(audio))] if audio is not None else []
-    words = [ContentPart("text", text=text)] if text else []
-    content = [*image_spec, *words, *sound] if image_spec else [*sound, *words]
+    written = [ContentPart("text", text=text)] if text else []
+    content = [*visual, *written, *spoken] if visual else [*spoken, *written]
     if not content:
         raise DataError("A question has neither audio nor text, image or video; give one of them.")
     start = [Message("system", (ContentPart("text", text=system),))] if system is not None else []
     return Sample(name, (*start, *history, Message("user", tuple(content))))
 
 
-def _parts(kind: str, found: Images | None) -> list[ContentPart]:
-    if found is None:
+def _parts(kind: str, media: Images | None) -> list[ContentPart]:
+    if media is None:
         return []
-    several = [found] if isinstance(found, str | Path | np.ndarray) else found
+    several = [media] if isinstance(media, str | Path | np.ndarray) else media
     return [ContentPart(kind, pixels=one) if isinstance(one, np.ndarray) else ContentPart(kind, path=str(one))
             for one in several]
 
@@ -117,53 +117,54 @@ class Session:
 
     def answer(self, audio: Audio | None = None, text: str | None = None, system: str | None = None, *,
                image: Images | None = None, video: Images | None = None, history: list[Message] | None = None) -> Answer:
-        """Answer one question (see `question`); with `history`, earlier turns are heard and this one is appended to them."""
+        """Answer one question (see `question`); with `history`, earlier turns are part of the prompt and this one is appended
+        to them."""
         asked = question(audio, text, system if not history else None, image=image, video=video, history=history or ())
         answer = self.answers([asked])[0]
-        _remember(history, asked, answer.text, answer.state)
+        _append_turn(history, asked, answer.text, answer.state)
         return answer
 
     def answers(self, samples: Sequence[Sample], *, speak: bool = True, greedy: bool = False) -> list[Answer]:
-        """Answer a batch of questions; what follows a sample's last question is not looked at.
+        """Answer a batch of questions; what follows a sample's last question is not used.
 
         Args:
-            speak: False leaves the sound out.
-            greedy: True takes the best token always, whatever temperature the recipe has.
+            speak: False gives text only.
+            greedy: True always takes the most probable token, whatever temperature the recipe has.
 
         Raises:
             DataError: a row's media cannot be used, or it is longer than the context.
             PlanError: the model has no backbone, so it can only transcribe.
         """
-        batch, tokenizer, sampling = self._prepared(samples, greedy=greedy)
+        batch, tokenizer, sampling = self._prepare(samples, greedy=greedy)
         generated = generate(self.model, batch, sampling)
         states = answer_states(self.plan.template, tokenizer)
-        said = [(state, "" if state == NOISE else text) if state else states.split(row) for row, state, text in zip(
-            generated.tokens, told(self.model, batch, samples), map(tokenizer.text, generated.tokens), strict=True)]
+        texts = [(state, "" if state == NOISE else text) if state else states.split(row) for row, state, text in zip(
+            generated.tokens, detected_states(self.model, batch, samples), map(tokenizer.text, generated.tokens), strict=True)]
         if not speak or self.speech is None:
-            return [Answer(text, state=state) for state, text in said]
-        return [Answer(text, state=state) if state == NOISE else Answer(text, *sound, state=state)
-                for (state, text), sound in zip(said, self._speak(self.speech, generated, tokenizer), strict=True)]
+            return [Answer(text, state=state) for state, text in texts]
+        return [Answer(text, state=state) if state == NOISE else Answer(text, *audio, state=state)
+                for (state, text), audio in zip(texts, self._synthesise(self.speech, generated, tokenizer), strict=True)]
 
-    def turns(self, samples: Sequence[Sample]) -> list[list[dict[str, float]]]:
-        """Give for each sample and each sound of its questions the shares of "audio" (meant for the model) and "noise".
+    def turn_probabilities(self, samples: Sequence[Sample]) -> list[list[dict[str, float]]]:
+        """Give for each sample and each audio of its questions the probabilities of "audio" (meant for the model) and "noise".
 
         Raises:
             DataError: as `answers`.
-            PlanError: no head tells states (`turn/head: state`).
+            PlanError: there is no turn-detection head (`turn/head: state`).
         """
-        return turns(self.model, moved(self._ask(samples), self.device))
+        return turn_probabilities(self.model, moved(self._ask(samples), self.device))
 
     def stream(self, audio: Audio | None = None, text: str | None = None, system: str | None = None, *,
                image: Images | None = None, video: Images | None = None, history: list[Message] | None = None,
                omega: int = 10, independent: bool = False) -> Iterator[Event]:
-        """Answer one question while it is being answered: text as it is written, sound in segments.
+        """Answer one question piece by piece: text as it is generated, audio in segments.
 
-        Joined, the text and the codes are those of `answer`, and the sound too unless segments are `independent`.
+        Joined, the text and the codes are those of `answer`, and the audio too unless segments are `independent`.
 
         Args:
             history: as in `answer`; this turn is appended when the last event has been given.
             omega: codes that make a segment, at least; all that are pending go.
-            independent: True speaks each segment as a wave of its own, as the original does: sooner, with seams.
+            independent: True makes each segment a waveform of its own, as the original does: sooner, with seams.
 
         Raises:
             ConfigError, DataError, PlanError: before the first event; omega is impossible, the question cannot be used, or
@@ -171,65 +172,65 @@ class Session:
         """
         start = time.perf_counter()
         asked = question(audio, text, system if not history else None, image=image, video=video, history=history or ())
-        prepared = self._prepared([asked], greedy=False)
-        speech = self._speaker(prepared[1], omega, independent=independent)
+        prepared = self._prepare([asked], greedy=False)
+        speech = self._speech_stream(prepared[1], omega, independent=independent)
         return self._events(start, asked, prepared, speech, history)
 
     def _events(self, start: float, asked: Sample, prepared: tuple[Batch, Tokenizer, Sampling],
                 speech: SpeechStream | SentenceSpeech | None,
                 history: list[Message] | None) -> Iterator[Event]:
         batch, tokenizer, sampling = prepared
-        state = told(self.model, batch, [asked])[0]
+        state = detected_states(self.model, batch, [asked])[0]
         if state:
             yield Event(time.perf_counter() - start, state=state)
         if state == NOISE:
             return
         decoder, text = AnswerDecoder(tokenizer, answer_states(self.plan.template, tokenizer)), ""
-        waiting: list[tuple[DecodingStep, str]] = []  # steps that are not spoken while noise may still be found
-        for step in steps(self.model, batch, sampling):
-            known = decoder.known
+        waiting: list[tuple[DecodingStep, str]] = []  # steps without speech while the state may still be noise
+        for step in decoding_steps(self.model, batch, sampling):
+            certain = decoder.certain
             piece = decoder.push(int(step.tokens)) if step.tokens is not None else ""
-            found = decoder.state if decoder.known and not known else None
+            found = decoder.state if decoder.certain and not certain else None
             if piece or found:
                 text += piece
                 yield Event(time.perf_counter() - start, piece, state=found)
             waiting.append((step, piece))
-            if decoder.known:
-                yield from self._sounds(speech, decoder, waiting, start)
+            if decoder.certain:
+                yield from self._audio_events(speech, decoder, waiting, start)
                 waiting = []
         rest = decoder.finish()
         if rest:
             yield Event(time.perf_counter() - start, rest)
-        yield from self._sounds(speech, decoder, waiting, start, last=rest)
-        _remember(history, asked, text + rest, decoder.state or state)
+        yield from self._audio_events(speech, decoder, waiting, start, last=rest)
+        _append_turn(history, asked, text + rest, decoder.state or state)
 
-    def _speaker(self, tokenizer: Tokenizer, omega: int, *, independent: bool) -> SpeechStream | SentenceSpeech | None:
+    def _speech_stream(self, tokenizer: Tokenizer, omega: int, *, independent: bool) -> SpeechStream | SentenceSpeech | None:
         if self.speech is None:
             return None
         if self.speech.reads_text:
             return SentenceSpeech(self.model, self.speech, tokenizer, omega, independent=independent)
         return SpeechStream(self.model, self.speech, omega, independent=independent)
 
-    def _sounds(self, speech: SpeechStream | SentenceSpeech | None, decoder: AnswerDecoder,
-                written: Sequence[tuple[DecodingStep, str]], start: float, *,
+    def _audio_events(self, speech: SpeechStream | SentenceSpeech | None, decoder: AnswerDecoder,
+                steps: Sequence[tuple[DecodingStep, str]], start: float, *,
                 last: str | None = None) -> Iterator[Event]:
-        """Speak some steps of an answer, each with its text; `last` is the text behind the last one."""
+        """Give the audio of some steps of an answer, each with its text; `last` is the text behind the last one."""
         if speech is None or decoder.noisy:
             return
-        for step, text in written:
+        for step, text in steps:
             segments = speech.write(step, text) if isinstance(speech, SentenceSpeech) else filter(None, [speech.write(step)])
-            yield from (self._sound(segment, start) for segment in segments)
+            yield from (self._audio_event(segment, start) for segment in segments)
         if last is not None:
             segments = speech.finish(last) if isinstance(speech, SentenceSpeech) else filter(None, [speech.finish()])
-            yield from (self._sound(segment, start) for segment in segments)
+            yield from (self._audio_event(segment, start) for segment in segments)
 
-    def _sound(self, segment: AudioSegment, start: float) -> Event:
-        assert self.speech and self.speech.codes, "a branch that speaks has a codec"
+    def _audio_event(self, segment: AudioSegment, start: float) -> Event:
+        assert self.speech and self.speech.codes, "a branch with speech has a codec"
         seconds = time.perf_counter() - start
         return Event(seconds, codes=segment.codes, waveform=segment.waveform, sample_rate=self.speech.codes.sample_rate)
 
-    def _prepared(self, samples: Sequence[Sample], *, greedy: bool) -> tuple[Batch, Tokenizer, Sampling]:
-        """Make the prompts of questions, and say how answers are written."""
+    def _prepare(self, samples: Sequence[Sample], *, greedy: bool) -> tuple[Batch, Tokenizer, Sampling]:
+        """Give the prompts of questions, the tokenizer and how tokens are chosen."""
         if self.plan.backbone is None or self.plan.template is None or self.plan.tokenizer is None:
             raise PlanError(f"{self.plan.recipe.name} has no backbone, so it cannot answer; it only transcribes.")
         tokenizer, options = load_tokenizer(self.plan.tokenizer), self.plan.recipe.generate
@@ -242,8 +243,8 @@ class Session:
         return moved(batch, self.device), tokenizer, sampling
 
     @torch.no_grad()
-    def transcribe(self, waves: Sequence[NDArray[np.float32]], sample_rate: int) -> list[str]:
-        """Write down what is said in waveforms, with the branch whose head gives transcripts; "" for an empty waveform.
+    def transcribe(self, waveforms: Sequence[NDArray[np.float32]], sample_rate: int) -> list[str]:
+        """Transcribe waveforms with the branch whose head gives transcripts; "" for an empty waveform.
 
         Raises:
             PlanError: no head gives transcripts.
@@ -252,20 +253,21 @@ class Session:
         tokenizer = transcriber(self.plan, output.name) if output else None
         if output is None or tokenizer is None:
             raise PlanError(f"{self.plan.recipe.name} has no head that gives transcripts, so it cannot recognise speech.")
-        branch, texts = output.head.tap.partition(".")[0], [""] * len(waves)
-        heard = [index for index, wave in enumerate(waves) if self._hears(branch, len(wave), sample_rate)]
-        if heard:
-            samples = [Sample(str(index), (Message("user", (ContentPart("audio", audio=waves[index], sample_rate=sample_rate),
+        branch, texts = output.head.tap.partition(".")[0], [""] * len(waveforms)
+        usable = [index for index, one in enumerate(waveforms) if self._long_enough(branch, len(one), sample_rate)]
+        if usable:
+            samples = [Sample(str(index), (Message("user",
+                                                   (ContentPart("audio", audio=waveforms[index], sample_rate=sample_rate),
                                                             )),))
-                       for index in heard]
+                       for index in usable]
             batch = moved(Collator(self.plan, (output.name,), asking=True)(samples), self.device)
             ids = self.model.head(output.name).decode(Taps(self.model, batch).features(output))
-            for index, row in zip(heard, ids, strict=True):
+            for index, row in zip(usable, ids, strict=True):
                 texts[index] = tokenizer.text(row)
         return texts
 
-    def _hears(self, branch: str, samples: int, sample_rate: int) -> bool:
-        """Say whether a waveform is long enough to give a vector."""
+    def _long_enough(self, branch: str, samples: int, sample_rate: int) -> bool:
+        """Say whether a waveform is long enough to give a frame."""
         encoder = self.plan.inputs[branch].encoder
         try:
             return encoder.length(int(samples * (encoder.input.rate or 1) / sample_rate)) > 0
@@ -273,22 +275,22 @@ class Session:
             return False
 
     @torch.no_grad()
-    def _speak(self, output: OutputBranch, generated: Generated,
+    def _synthesise(self, output: OutputBranch, generated: Generated,
                tokenizer: Tokenizer) -> list[tuple[NDArray[np.float32], int, tuple[int, ...]]]:
-        assert output.codes, "a branch that speaks has a codec"
-        sounds = []
+        assert output.codes, "a branch with speech has a codec"
+        audios = []
         rows = sentence_codes(self.model, output, generated, tokenizer, answer_states(self.plan.template, tokenizer)) if (
-            output.reads_text) else codes(self.model, output, generated)
+            output.reads_text) else decode_codes(self.model, output, generated)
         for row in rows:
-            wave = np.zeros(0, dtype=np.float32)
+            waveform = np.zeros(0, dtype=np.float32)
             if row:
                 decoded = self.model.codec(output.name).decode(torch.tensor(row, device=self.device))
-                wave = decoded.float().cpu().numpy()
-            sounds.append((wave, output.codes.sample_rate, tuple(row)))
-        return sounds
+                waveform = decoded.float().cpu().numpy()
+            audios.append((waveform, output.codes.sample_rate, tuple(row)))
+        return audios
 
 
-def _remember(history: list[Message] | None, asked: Sample, text: str, state: str | None) -> None:
-    """Append a turn to a conversation; noise is no part of it."""
+def _append_turn(history: list[Message] | None, asked: Sample, text: str, state: str | None) -> None:
+    """Append a turn to a conversation; noise is not part of it."""
     if history is not None and state != NOISE:
         history[:] = [*asked.messages, Message("assistant", (ContentPart("text", text=text),), state=state)]

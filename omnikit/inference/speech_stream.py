@@ -1,8 +1,8 @@
-"""An answer's speech while the answer is being written: states in, codes and segments of sound out.
+"""An answer's speech while the answer is being generated: hidden states in, codes and segments of audio out.
 
-Knows no text and no conversation. A segment goes to the codec whenever enough codes are pending, and then all of them, as in
-the original. Either the codec goes on where it was, so that the joined wave is that of the whole answer, or each segment is
-a wave of its own.
+Needs no text and no conversation. A segment goes to the codec whenever enough codes are pending, and then all of them, as in
+the original. Either the codec continues from its state, so that the joined waveform is that of the whole answer, or each
+segment is a waveform of its own.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from torch import Tensor
 
 from omnikit.contracts.streaming import StreamingCodec, StreamingHead
 from omnikit.errors import ConfigError, PlanError
-from omnikit.inference.generate import DecodingStep, Generated, reads_states, tapped
+from omnikit.inference.generate import DecodingStep, Generated, reads_tokens, tapped
 from omnikit.model import OmniModel
 from omnikit.plan.plan import OutputBranch
 
-TOKENS = 16  # that the head sees at once at most: about four seconds of speech in LLaMA-Omni's data
+MAX_CHUNK = 16  # tokens that the head gets at once at most: about four seconds of speech in LLaMA-Omni's data
 
 
 @dataclass(frozen=True)
 class AudioSegment:
-    """Codes that were handed to the codec, and the wave [N] that it gave for them; None where it waits for what follows."""
+    """Codes that were handed to the codec, and the waveform [N] that it gave for them; None where it waits for what follows."""
 
     codes: tuple[int, ...]
     waveform: NDArray[np.float32] | None
@@ -52,7 +52,7 @@ class CodeBuffer:
 
 
 class HeadStream:
-    """Owns the state of one answer's head: states in, codes out.
+    """Owns the state of one answer's head: hidden states in, codes out.
 
     Raises:
         PlanError: the head cannot stream.
@@ -65,54 +65,54 @@ class HeadStream:
                             " ask without streaming.")
         self.model, self.output = model, output
         self._head, self._state = head, head.init_state(1)
-        self._steps: list[DecodingStep] = []  # what the head has not seen; where it reads, the last one is not known whole
+        self._steps: list[DecodingStep] = []  # that the head has not got; where it reads tokens, the last one is not complete
         self._device = next(model.parameters()).device
 
     def write(self, step: DecodingStep, tokens: int = 1) -> list[int]:
-        """Take one step of the answer; gives new codes when the head has `tokens` tokens to see."""
+        """Take one step of the answer; gives new codes when `tokens` tokens wait for the head."""
         self._steps.append(step)
         return self._emit() if self._waiting >= tokens else []
 
     def finish(self) -> list[int]:
-        """Give the codes of what the head has not seen, when no step follows."""
+        """Give the codes of what still waits for the head, when no step follows."""
         return self._emit() if self._waiting else []
 
     @property
     def _waiting(self) -> int:
-        """Tokens whose states are all known."""
-        steps = self._steps[:-1] if reads_states(self.output.head) else self._steps
+        """Tokens whose hidden states are complete."""
+        steps = self._steps[:-1] if reads_tokens(self.output.head) else self._steps
         return sum(step.tokens is not None for step in steps)
 
     @torch.no_grad()
     def _emit(self) -> list[int]:
-        count, states = self._waiting, torch.stack([step.state for step in self._steps], 1)  # [1, N or N + 1, D]
+        count, hidden = self._waiting, torch.stack([step.hidden for step in self._steps], 1)  # [1, N or N + 1, D]
         tokens = [int(step.tokens) for step in self._steps[:count] if step.tokens is not None]
         lengths = torch.tensor([count], device=self._device)
-        written = Generated([tokens], states[:, :count], states[:, 1:] if len(self._steps) > count else None, lengths)
+        generated = Generated([tokens], hidden[:, :count], hidden[:, 1:] if len(self._steps) > count else None, lengths)
         self._steps = self._steps[count:]
-        codes, self._state = self._head.step(tapped(self.model, self.output, written), self._state)
+        codes, self._state = self._head.step(tapped(self.model, self.output, generated), self._state)
         return codes[0]
 
 
 class ChunkSchedule:
-    """How many tokens the head sees at once: one until there is sound, then twice as many each time, up to TOKENS.
+    """How many tokens the head gets at once: one until there is audio, then twice as many each time, up to MAX_CHUNK.
 
-    While one segment sounds, nobody waits for the next, which may then be longer: the head's weights are read less often.
+    While one segment is played, the next may take longer and be longer: the head's weights are read less often.
     """
 
     def __init__(self) -> None:
         self.tokens = 1
 
-    def sounded(self) -> None:
-        """Note that a segment was spoken."""
-        self.tokens = min(TOKENS, 2 * self.tokens)
+    def grow(self) -> None:
+        """Count a segment that became audio."""
+        self.tokens = min(MAX_CHUNK, 2 * self.tokens)
 
 
 class CodecStream:
     """Owns the state of one answer's codec: codes in, segments out.
 
     Args:
-        independent: True makes each segment a wave of its own, as the original does; it needs no codec that streams.
+        independent: True makes each segment a waveform of its own, as the original does; it needs no codec that streams.
 
     Raises:
         PlanError: the codec cannot stream.
@@ -122,33 +122,33 @@ class CodecStream:
         self._codec = model.codec(output.name)
         self.streaming = self._codec if isinstance(self._codec, StreamingCodec) and not independent else None
         if self.streaming is None and not independent:
-            raise PlanError(f"{output.name}.codec cannot go on where a segment ended, because it has no `step`; stream with"
+            raise PlanError(f"{output.name}.codec cannot continue where a segment ended, because it has no `step`; stream with"
                             " independent segments (--independent, independent=True).")
         self._state = self.streaming.init_state(1) if self.streaming else None
         self._device = next(model.parameters()).device
 
     @torch.no_grad()
     def __call__(self, codes: tuple[int, ...], *, last: bool = False) -> AudioSegment:
-        """Speak codes; `last` says that none follows."""
+        """Give the segment of some codes; `last` means that none follows."""
         given = torch.tensor(codes, dtype=torch.int64, device=self._device)
-        wave: Tensor | None = None
+        waveform: Tensor | None = None
         if self.streaming:
-            wave, self._state = self.streaming.step(given, self._state, last=last)
+            waveform, self._state = self.streaming.step(given, self._state, last=last)
         elif codes:
-            wave = self._codec.decode(given)
-        return AudioSegment(codes, wave.float().cpu().numpy() if wave is not None and len(wave) else None)
+            waveform = self._codec.decode(given)
+        return AudioSegment(codes, waveform.float().cpu().numpy() if waveform is not None and len(waveform) else None)
 
 
 class SpeechStream:
-    """Owns the states of one answer's head and codec, and their pace.
+    """Owns the states of one answer's head and codec, and the schedule of their chunks.
 
     Independent segments are cut after each token to the end, as the original cuts them.
 
     Args:
         model: its weights, which any number of answers may share.
-        outlet: the branch that speaks.
+        output: the branch with the codec.
         omega: codes of a segment at least.
-        independent: True makes each segment a wave of its own, as the original does; it needs no codec that streams.
+        independent: True makes each segment a waveform of its own, as the original does; it needs no codec that streams.
 
     Raises:
         ConfigError: omega is impossible.
@@ -157,11 +157,11 @@ class SpeechStream:
 
     def __init__(self, model: OmniModel, output: OutputBranch, omega: int, *, independent: bool = False) -> None:
         self.pending, self.head_stream = CodeBuffer(omega), HeadStream(model, output)
-        self._sounding, self._pace = CodecStream(model, output, independent=independent), ChunkSchedule()
+        self._codec_stream, self._schedule = CodecStream(model, output, independent=independent), ChunkSchedule()
 
     def write(self, step: DecodingStep) -> AudioSegment | None:
         """Take one step of the answer; gives a segment if enough codes are pending now."""
-        codes = self.pending.push(self.head_stream.write(step, self._pace.tokens))
+        codes = self.pending.push(self.head_stream.write(step, self._schedule.tokens))
         return self._segment(codes) if codes else None
 
     def finish(self) -> AudioSegment | None:
@@ -171,7 +171,7 @@ class SpeechStream:
         return segment if segment.codes or segment.waveform is not None else None
 
     def _segment(self, codes: tuple[int, ...], *, last: bool = False) -> AudioSegment:
-        segment = self._sounding(codes, last=last)
-        if segment.waveform is not None and self._sounding.streaming:
-            self._pace.sounded()
+        segment = self._codec_stream(codes, last=last)
+        if segment.waveform is not None and self._codec_stream.streaming:
+            self._schedule.grow()
         return segment

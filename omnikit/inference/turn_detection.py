@@ -1,4 +1,4 @@
-"""Whether spoken questions were meant for the model, by the head that tells states. Writes no answer."""
+"""Turn detection: whether spoken questions are meant for the model, by a head with target "state"."""
 
 from collections.abc import Sequence
 from typing import Protocol, cast
@@ -15,47 +15,47 @@ from omnikit.plan.plan import OutputBranch, Plan
 CLASSES = ("audio", NOISE)  # by id, as in training
 
 
-class StateClassifier(Protocol):
-    """What is asked of a head with target "state"."""
+class TurnClassifier(Protocol):
+    """A head with target "state"."""
 
     def probabilities(self, features: Features) -> Tensor: ...
 
 
-def state_branch(plan: Plan) -> OutputBranch | None:
-    """Give the branch that tells states; None where there is none."""
+def turn_branch(plan: Plan) -> OutputBranch | None:
+    """Give the branch with the turn-detection head; None where there is none."""
     return next((output for output in plan.outputs.values() if output.head.target == "state"), None)
 
 
 @torch.no_grad()
-def turns(model: OmniModel, batch: Batch) -> list[list[dict[str, float]]]:
-    """Give for each row and each of its sounds, in order, the shares of "audio" (meant for the model) and "noise".
+def turn_probabilities(model: OmniModel, batch: Batch) -> list[list[dict[str, float]]]:
+    """Give for each row and each of its audios, in order, the probabilities of "audio" (meant for the model) and "noise".
 
     Raises:
-        PlanError: no head tells states.
+        PlanError: there is no turn-detection head.
     """
-    output = state_branch(model.plan)
+    output = turn_branch(model.plan)
     if output is None:
-        raise PlanError(f"{model.plan.recipe.name} has no head that tells states; add one, for example turn/head=state.")
+        raise PlanError(f"{model.plan.recipe.name} has no turn-detection head; add one, for example turn/head=state.")
     found: list[list[dict[str, float]]] = [[] for _ in batch.ids]
     if output.state_input in batch.signals:
-        head = cast(StateClassifier, model.head(output.name))  # its contract says so
-        shares = head.probabilities(Taps(model, batch).features(output)).tolist()
-        for row, each in zip(batch.rows[output.state_input], shares, strict=True):
+        head = cast(TurnClassifier, model.head(output.name))  # its contract says so
+        probabilities = head.probabilities(Taps(model, batch).features(output)).tolist()
+        for row, each in zip(batch.rows[output.state_input], probabilities, strict=True):
             found[row].append(dict(zip(CLASSES, each, strict=False)))
     return found
 
 
-def told(model: OmniModel, batch: Batch, samples: Sequence[Sample]) -> list[str | None]:
-    """Give what each row's last question is taken for by the head that tells states; None where no head is needed or there.
+def detected_states(model: OmniModel, batch: Batch, samples: Sequence[Sample]) -> list[str | None]:
+    """Give the state that the turn-detection head predicts for each last question; None where there is no such head.
 
-    It is needed where the template has no states of its own.
+    Also None where the template has states of its own, which then decide.
     """
     plan = model.plan
-    if state_branch(plan) is None or (plan.template and plan.template.states):
+    if turn_branch(plan) is None or (plan.template and plan.template.states):
         return [None] * len(samples)
     found: list[str | None] = []
-    for sample, shares in zip(samples, turns(model, batch), strict=True):
+    for sample, probabilities in zip(samples, turn_probabilities(model, batch), strict=True):
         last = [message for message in sample.messages if message.role == "user"][-1:]
-        heard = any(part.type == "audio" for message in last for part in message.content)
-        found.append(max(shares[-1], key=shares[-1].__getitem__) if heard and shares else "text")
+        spoken = any(part.type == "audio" for message in last for part in message.content)
+        found.append(max(probabilities[-1], key=probabilities[-1].__getitem__) if spoken and probabilities else "text")
     return found

@@ -1,7 +1,7 @@
-"""Voices in files: the tokens by which a codec speaks in somebody's voice, taken from a sound. Knows no codec.
+"""Voice files: the tokens with which a codec decodes in a speaker's voice, extracted from a recording.
 
-A voice file is JSON: {"voice": [tokens], "weights": what they were read by, "sample_rate": its rate, "source": the sound}.
-Tokens mean another voice to other weights, so the file says whose they are.
+A voice file is JSON: {"voice": [tokens], "weights": hash of the codec's weights, "sample_rate": its rate, "source": the file}.
+Tokens mean another voice to other weights, so the file names them.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from omnikit.store.files import disk_errors
 from omnikit.store.hashes import distinct, tensors_hash
 from omnikit.store.tensors import read_json
 
-SET = "voice"  # the buffer of a codec that says which voice it speaks with, which is not what tokens are read by
+SET = "voice"  # the buffer of a codec with the voice in use, which is not part of the weights that make tokens
 
 
 @runtime_checkable
 class VoicedCodec(Codec, Protocol):
-    """A codec whose codes say what is spoken, and some tokens, the same for all of a sound, in whose voice.
+    """A codec whose codes hold the content, and some tokens, the same for a whole recording, the voice.
 
-    - voice: [G] int64, the tokens that `decode` speaks with.
+    - voice: [G] int64, the tokens that `decode` uses.
     """
 
     voice: Tensor
 
-    def listen(self, wave: Tensor) -> Tensor:
-        """Wave [N] to the tokens [G] of its voice; raises DataError where it is too short."""
+    def voice_tokens(self, waveform: Tensor) -> Tensor:
+        """Waveform [N] to the tokens [G] of its voice; raises DataError where it is too short."""
 
 
 @dataclass(frozen=True)
 class Voice:
-    """A voice that was taken from a sound, and what it was taken by."""
+    """A voice that was extracted from a recording, and the weights that extracted it."""
 
     tokens: tuple[int, ...]
     weights: str
@@ -48,11 +48,11 @@ class Voice:
     source: str
 
     def save(self, path: Path) -> None:
-        """Write it as JSON, whole or not at all; raises RunError where the disk does not let us."""
+        """Write it as JSON, atomically; raises RunError where the disk refuses."""
         partial = path.with_name(f".{path.name}.partial")
-        held = {"voice": list(self.tokens), "weights": self.weights, "sample_rate": self.sample_rate, "source": self.source}
+        content = {"voice": list(self.tokens), "weights": self.weights, "sample_rate": self.sample_rate, "source": self.source}
         with disk_errors(path):
-            partial.write_text(json.dumps(held) + "\n", encoding="utf-8")
+            partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
             partial.replace(path)
 
 
@@ -61,45 +61,45 @@ def read(path: Path) -> Voice:
     found = read_json(path)
     tokens = found.get("voice")
     if not isinstance(tokens, list) or not tokens or not all(type(token) is int for token in tokens):
-        raise RunError(f"{path} holds no voice: it must have a list of tokens under `voice`; make it with omnikit voice"
+        raise RunError(f"{path} is not a voice file: it must have a list of tokens under `voice`; make it with omnikit voice"
                        " extract.")
     rate = found.get("sample_rate")
     return Voice(tuple(tokens), str(found.get("weights")), rate if isinstance(rate, int) else 0, str(found.get("source")))
 
 
 @torch.no_grad()
-def extract(output: OutputBranch, codec: Codec, sound: Path) -> Voice:
-    """Give the voice that a branch's codec hears in a sound file.
+def extract(output: OutputBranch, codec: Codec, recording: Path) -> Voice:
+    """Give the voice of a recording, by a branch's codec.
 
     Raises:
-        DataError: the sound cannot be read, or is too short.
+        DataError: the recording cannot be read, or is too short.
         RunError: the codec has no voices.
     """
-    assert output.codec is not None, "asked for of a branch that speaks"
+    assert output.codec is not None, "voices belong to a branch with a codec"
     voiced, rate = _voiced(output, codec), output.codec.spec.sample_rate
-    wave = torch.from_numpy(load_audio(sound, rate)).to(voiced.voice.device)
-    return Voice(tuple(voiced.listen(wave).tolist()), _weights(codec), rate, sound.name)
+    waveform = torch.from_numpy(load_audio(recording, rate)).to(voiced.voice.device)
+    return Voice(tuple(voiced.voice_tokens(waveform).tolist()), _weights(codec), rate, recording.name)
 
 
 def use(output: OutputBranch, codec: Codec, path: Path) -> None:
-    """Let a branch's codec speak in the voice of a file from now on.
+    """Set the voice of a branch's codec to that of a file.
 
     Raises:
-        RunError: the file is none, or of another codec; or the codec has no voices.
+        RunError: the file is not a voice file, or of another codec; or the codec has no voices.
     """
     voiced, voice = _voiced(output, codec), read(path)
     if voice.weights != _weights(codec):
         raise RunError(f"{path} is a voice of other weights ({voice.weights}) than {output.name}.codec has ({_weights(codec)}),"
-                       " to which its tokens mean somebody else; take it anew with omnikit voice extract.")
+                       " for which its tokens mean another voice; extract it again with omnikit voice extract.")
     if len(voice.tokens) != len(voiced.voice):
         raise RunError(f"{path} has {len(voice.tokens)} tokens, but a voice of {output.name}.codec has {len(voiced.voice)};"
-                       " take it anew with omnikit voice extract.")
+                       " extract it again with omnikit voice extract.")
     voiced.voice.copy_(torch.tensor(voice.tokens))
 
 
 def _voiced(output: OutputBranch, codec: Codec) -> VoicedCodec:
     if not isinstance(codec, VoicedCodec):
-        raise RunError(f"{output.name}.codec has one voice only, because it has no `listen`; pick a codec with voices:"
+        raise RunError(f"{output.name}.codec has one voice only, because it has no `voice_tokens`; pick a codec with voices:"
                        " ticodec.")
     return codec
 

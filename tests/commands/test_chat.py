@@ -67,7 +67,8 @@ def test_streamed_sound_is_the_whole_answer_s(run: str, tmp_path: Path, capsys: 
     printed = capsys.readouterr().out.splitlines()
     pieces = [soundfile.read(path)[0] for path in sorted((tmp_path / "a-segments").iterdir())]
     assert printed[0] == text and f"{len(pieces)} segments in {tmp_path / 'a-segments'}" in printed[1] and len(pieces) > 1
-    assert re.fullmatch(r"times  first text [\d.]+ s, first sound [\d.]+ s, real-time factor [\d.]+ \(.*\)", printed[2])
+    assert re.fullmatch(r"times  time to first token [\d.]+ s, time to first audio [\d.]+ s, real-time factor [\d.]+ \(.*\)",
+                        printed[2])
     np.testing.assert_array_equal(np.concatenate(pieces), soundfile.read(tmp_path / "a.wav")[0])
     np.testing.assert_array_equal(soundfile.read(tmp_path / "a.wav")[0], soundfile.read(tmp_path / "whole.wav")[0])
     assert not list(tmp_path.glob("*.part*"))
@@ -124,7 +125,7 @@ def test_loop_streams(run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr("sys.stdin", io.StringIO("one\ntwo\n"))
     assert main(["chat", run, "--stream", "--independent", "--out", str(tmp_path / "a.wav")]) == 0
     assert sorted(path.name for path in tmp_path.glob("*.wav")) == ["a-1.wav", "a-2.wav"]
-    assert capsys.readouterr().out.count("times  first text") == 2
+    assert capsys.readouterr().out.count("times  time to first token") == 2
 
 
 @pytest.mark.parametrize(("options", "text"), [

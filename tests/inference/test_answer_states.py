@@ -1,4 +1,4 @@
-"""The state of an answer: found in its first tokens, taken out of its text; noise ends it at once, in every way of asking."""
+"""The state of an answer: found in its first tokens, removed from its text; noise ends it at once, streamed or not."""
 
 import json
 from collections.abc import Iterator
@@ -90,7 +90,7 @@ def talker(tmp_path_factory: pytest.TempPathFactory) -> Session:
 
 @pytest.fixture
 def dictate(talker: Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
-    """Let the model write given texts, row by row."""
+    """Make the model decode given texts, row by row."""
     plan = talker.plan
     assert plan.tokenizer and plan.template
     tokenizer, end = load(plan.tokenizer), plan.template.end
@@ -104,7 +104,7 @@ def dictate(talker: Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[object
     return dictated
 
 
-def test_answers_say_their_state(talker: Session, dictate) -> None:
+def test_answers_have_their_state(talker: Session, dictate) -> None:
     dictate("aye it is two", "noise it is three", "text four", "five")
     answers = talker.answers([asked(text) for text in "abcd"])
     assert [(a.state, a.text) for a in answers] == [("audio", "it is two"), ("noise", ""), ("text", "four"), (None, "five")]
@@ -118,11 +118,11 @@ def asked(text: str):
     return question(text=text)
 
 
-def test_noise_alone_is_written_no_further(talker: Session, dictate) -> None:
+def test_noise_ends_the_decoding(talker: Session, dictate) -> None:
     dictate("noise it is three and much more")
-    batch, tokenizer, sampling = talker._prepared([asked("a")], greedy=True)
-    written = list(generate.steps(talker.model, batch, sampling))
-    assert [int(step.tokens) for step in written if step.tokens is not None] == tokenizer.ids("noise")
+    batch, tokenizer, sampling = talker._prepare([asked("a")], greedy=True)
+    steps = list(generate.decoding_steps(talker.model, batch, sampling))
+    assert [int(step.tokens) for step in steps if step.tokens is not None] == tokenizer.ids("noise")
 
 
 def test_streamed_noise_is_one_event(talker: Session, dictate) -> None:
@@ -153,7 +153,7 @@ def test_history_keeps_states_and_leaves_noise_out(talker: Session, dictate) -> 
 
 
 @pytest.mark.parametrize("omega", [None, 10], ids=["whole", "streamed"])
-def test_chat_says_that_noise_has_no_answer(talker: Session, dictate, omega: int | None, tmp_path: Path,
+def test_chat_prints_that_noise_has_no_answer(talker: Session, dictate, omega: int | None, tmp_path: Path,
                                             capsys: pytest.CaptureFixture[str]) -> None:
     dictate("noise it is three")
     Asking(talker, None, omega=omega).ask(Asked(text="a"), tmp_path / "answer.wav")

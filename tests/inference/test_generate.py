@@ -8,10 +8,10 @@ from doubles import EchoDataset, EchoReader, make_plan, write_tokenizer
 
 from omnikit.contracts.types import Batch
 from omnikit.data.batch.collate import Collator
-from omnikit.inference.generate import Sampling, codes, generate
+from omnikit.inference.generate import Sampling, decode_codes, generate
 from omnikit.model import OmniModel, Taps
 
-END, LIMIT = 6, 6  # untrained weights never write <end>; this id they write after three to five tokens
+END, LIMIT = 6, 6  # untrained weights never give <end>; this id they give after three to five tokens
 
 
 def make_model(folder: Path, alignment: str = "predicts", textual: int = 0) -> OmniModel:
@@ -29,7 +29,7 @@ def model(tmp_path: Path) -> OmniModel:
 
 
 def full_forward(model: OmniModel, index: int) -> tuple[list[int], torch.Tensor]:
-    """Decode one row without any state: the whole sequence anew for each token."""
+    """Decode one row without any state: the whole sequence again for each token."""
     backbone = model.language_model()
     inputs = Taps(model, prompts(model, [index])).inputs.detach()
     tokens: list[int] = []
@@ -47,7 +47,7 @@ def test_decoding_with_state_equals_a_full_forward(model: OmniModel, index: int)
     found = generate(model, prompts(model, [index]), Sampling((END,), LIMIT))
     assert found.tokens == [expected]
     start = hidden.shape[0] - len(expected) - 1
-    torch.testing.assert_close(found.predicted[0], hidden[start:-1], atol=1e-5, rtol=1e-5)  # float32
+    torch.testing.assert_close(found.hidden_before[0], hidden[start:-1], atol=1e-5, rtol=1e-5)  # float32
 
 
 @torch.no_grad()
@@ -58,15 +58,15 @@ def test_rows_alone_equal_rows_in_a_batch(model: OmniModel) -> None:
     assert together.tokens == [one.tokens[0] for one in alone]
     assert len({len(tokens) for tokens in together.tokens}) > 1
     speech = model.plan.outputs["speech"]
-    assert codes(model, speech, together) == [codes(model, speech, one)[0] for one in alone]
+    assert decode_codes(model, speech, together) == [decode_codes(model, speech, one)[0] for one in alone]
     for row, one in enumerate(alone):
         length = len(one.tokens[0])
-        torch.testing.assert_close(together.predicted[row, :length], one.predicted[0, :length], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(together.hidden_before[row, :length], one.hidden_before[0, :length], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("alignment", ["predicts", "reads"])
 @torch.no_grad()
-def test_speech_sees_the_states_that_training_gathers(tmp_path: Path, alignment: str) -> None:
+def test_speech_head_gets_the_hidden_states_that_training_gathers(tmp_path: Path, alignment: str) -> None:
     model = make_model(tmp_path, alignment)
     generated = generate(model, prompts(model, [1]), Sampling((END,), LIMIT))
     # The answer just written, as a row of training: its states at the answer must be those of the decoding.
@@ -76,10 +76,10 @@ def test_speech_sees_the_states_that_training_gathers(tmp_path: Path, alignment:
     batch.lengths = torch.tensor([length + len(written)])
     batch.answers, batch.answer_lengths = torch.arange(length, length + len(written))[None], torch.tensor([len(written)])
     features = Taps(model, batch).features(model.plan.outputs["speech"])
-    states = generated.predicted if alignment == "predicts" else generated.read
+    states = generated.hidden_before if alignment == "predicts" else generated.hidden_after
     assert states is not None
     torch.testing.assert_close(states, features.data, atol=1e-5, rtol=1e-5)
-    assert codes(model, model.plan.outputs["speech"], generated) == model.head("speech").decode(features)
+    assert decode_codes(model, model.plan.outputs["speech"], generated) == model.head("speech").decode(features)
 
 
 @torch.no_grad()

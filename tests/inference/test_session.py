@@ -59,8 +59,8 @@ def test_a_backbone_s_own_ends_end_an_answer(plan: Plan) -> None:
         ends: tuple[int, ...] = (11, 12)
 
     ending = build(replace(plan, backbone=Ending(plan.backbone.tokenizer)))
-    assert ending._prepared([question(text="one")], greedy=True)[2].ends == (4, 11, 12)  # <end>, then the backbone's
-    assert build(plan)._prepared([question(text="one")], greedy=True)[2].ends == (4,)
+    assert ending._prepare([question(text="one")], greedy=True)[2].ends == (4, 11, 12)  # <end>, then the backbone's
+    assert build(plan)._prepare([question(text="one")], greedy=True)[2].ends == (4,)
 
 
 def test_only_untrained_parts_are_hashed_beside_the_loading(
@@ -73,30 +73,30 @@ def test_only_untrained_parts_are_hashed_beside_the_loading(
     assert hashed == [parts[part] for part in parts if part not in newest(tmp_path / "run", plan)]
 
 
-def test_silent_on_request(session: Session) -> None:
+def test_speech_is_left_out_on_request(session: Session) -> None:
     assert session.answers([question(text="one")], speak=False)[0].waveform is None
 
 
-def test_history_grows_and_is_heard(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    heard: list[Sample] = []
+def test_history_grows_and_is_in_the_prompt(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Sample] = []
     answers = session.answers
-    monkeypatch.setattr(session, "answers", lambda samples: heard.extend(samples) or answers(samples))
+    monkeypatch.setattr(session, "answers", lambda samples: asked.extend(samples) or answers(samples))
     history: list[Message] = []
     session.answer(text="one", system="two", history=history)
     session.answer(text="three", history=history)
     assert [message.role for message in history] == ["system", "user", "assistant", "user", "assistant"]
-    assert heard[1].messages[:3] == tuple(history[:3])
+    assert asked[1].messages[:3] == tuple(history[:3])
 
 
-def test_saved_answer_is_a_wave(tmp_path: Path) -> None:
+def test_saved_answer_is_a_wav_file(tmp_path: Path) -> None:
     Answer("one", sound("one"), RATE).save(tmp_path / "a.wav")
     data, rate = soundfile.read(tmp_path / "a.wav", dtype="float32")
     assert rate == RATE
     np.testing.assert_allclose(data, sound("one"), atol=1 / 32768)  # 16 bits
 
 
-def test_silent_answer_cannot_be_saved(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"a.wav cannot be written: the answer has no sound"):
+def test_answer_without_audio_cannot_be_saved(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"a.wav cannot be written: the answer has no audio"):
         Answer("one").save(tmp_path / "a.wav")
 
 
@@ -114,7 +114,7 @@ def test_context_leaves_room_for_one_token_at_least(session: Session) -> None:
     assert len(session.answer(text="one " * 60).text.split()) <= 2
 
 
-def test_recogniser_transcribes_and_is_silent_about_silence(tmp_path: Path) -> None:
+def test_asr_model_transcribes_and_gives_nothing_for_silence(tmp_path: Path) -> None:
     plan = make_asr(write_tokenizer(tmp_path), steps=150)
     run_stages(plan, tmp_path / "run", "")
     session = restore(plan, tmp_path / "run")
@@ -122,15 +122,15 @@ def test_recogniser_transcribes_and_is_silent_about_silence(tmp_path: Path) -> N
     assert session.transcribe(waves, RATE) == ["one", "", "two three four", ""]
 
 
-def test_recogniser_cannot_answer(tmp_path: Path) -> None:
+def test_asr_model_cannot_answer(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match="doubles/asr has no backbone, so it cannot answer"):
         build(make_asr(write_tokenizer(tmp_path))).answer(text="one")
 
 
 def test_model_without_transcripts_cannot_transcribe(plan: Plan) -> None:
-    mute = replace(plan, outputs={"text": plan.outputs["text"]})
+    text_only = replace(plan, outputs={"text": plan.outputs["text"]})
     with pytest.raises(PlanError, match="has no head that gives transcripts"):
-        build(mute).transcribe([sound("one")], RATE)
+        build(text_only).transcribe([sound("one")], RATE)
 
 
 def test_unfinished_run_is_one_sentence(plan: Plan, tmp_path: Path) -> None:
@@ -156,15 +156,15 @@ def _hash(plan: Plan) -> str:
     return stage_hash(plan, "understand")
 
 
-def test_answer_takes_pictures_and_films(tmp_path: Path) -> None:
-    seeing = build(make_vision_plan(write_tokenizer(tmp_path)))
+def test_answer_takes_images_and_videos(tmp_path: Path) -> None:
+    session = build(make_vision_plan(write_tokenizer(tmp_path)))
     save_image(tmp_path / "a.png", image(16, 8))
     save_video(tmp_path / "a.mp4", np.stack([image(seed=index) for index in range(3)]), 1.0)
-    from_file = seeing.answer(image=tmp_path / "a.png", video=str(tmp_path / "a.mp4"), text="one")
-    assert from_file.text == seeing.answer(image=[image(16, 8)], video=[tmp_path / "a.mp4"], text="one").text
+    from_file = session.answer(image=tmp_path / "a.png", video=str(tmp_path / "a.mp4"), text="one")
+    assert from_file.text == session.answer(image=[image(16, 8)], video=[tmp_path / "a.mp4"], text="one").text
 
 
-def test_pictures_stand_first_and_then_the_sound_last() -> None:
+def test_images_stand_first_and_then_the_audio_last() -> None:
     asked = question("a.wav", "why", image=["a.png", image()], video="a.mp4").messages[0].content
     assert [(part.type, part.path) for part in asked] == [("image", "a.png"), ("image", None), ("video", "a.mp4"),
                                                           ("text", None), ("audio", "a.wav")]

@@ -15,7 +15,7 @@ from omnikit.contracts.types import Message
 from omnikit.errors import ConfigError, DataError, PlanError
 from omnikit.inference.answer import Answer, Event
 from omnikit.inference.session import Session, build
-from omnikit.inference.speech_stream import TOKENS, CodeBuffer
+from omnikit.inference.speech_stream import MAX_CHUNK, CodeBuffer
 from omnikit.plan.plan import Plan, make
 from omnikit.recipe.compose import compose
 
@@ -103,7 +103,7 @@ def test_head_is_asked_less_often_when_there_is_sound(
         before = list(asked) if before is None and event.waveform is not None else before
     assert before and set(before) == {1}
     rest = asked[len(before):]
-    expected = [1] * len(rest) if independent else [min(TOKENS, 2 ** number) for number in range(1, len(rest) + 1)]
+    expected = [1] * len(rest) if independent else [min(MAX_CHUNK, 2 ** number) for number in range(1, len(rest) + 1)]
     assert rest and rest[:-1] == expected[:-1] and rest[-1] <= expected[-1]
 
 
@@ -174,7 +174,7 @@ class Whole(nn.Module):
 
 @pytest.mark.parametrize(("part", "text"), [
     ("head", r"speech.head gives its codes only when the answer is complete.*ask without streaming"),
-    ("codec", r"speech.codec cannot go on where a segment ended.*--independent"),
+    ("codec", r"speech.codec cannot continue where a segment ended.*--independent"),
 ])
 def test_part_that_cannot_stream_says_what_to_do(part: str, text: str, tmp_path: Path) -> None:
     doubles = build(make_plan(write_tokenizer(tmp_path)))

@@ -1,4 +1,4 @@
-"""The head that tells states, from rows to its loss and to answers: where it reads, what it learns, what becomes of noise."""
+"""The turn-detection head, from rows to its loss and to answers: where it taps, what it learns, what becomes of noise."""
 
 import json
 from dataclasses import replace
@@ -24,18 +24,18 @@ SMALLER = ["speech.codec.dim=4", "speech.codec.channels=32", "speech.codec.durat
 WAVES = [np.random.default_rng(seed).normal(0, 0.1, 4000 * (seed + 1)).astype(np.float32) for seed in range(3)]
 
 
-def said(text: str, state: str | None = None) -> Message:
+def answer(text: str, state: str | None = None) -> Message:
     return Message("assistant", (ContentPart("text", text=text),), state=state)
 
 
-def heard(*numbers: int, text: str = "") -> Message:
+def asked(*numbers: int, text: str = "") -> Message:
     return Message("user", (*([ContentPart("text", text=text)] if text else []),
                             *(ContentPart("audio", audio=WAVES[n]) for n in numbers)))
 
 
-TALK = Sample("talk", (heard(0), said("a"), heard(1, 2, text="and"), said("b", "noise"), heard(0)))
-TEXT = Sample("text", (Message("user", (ContentPart("text", text="a"),)), said("b")))
-NOISE = Sample("noise", (heard(2), said("c", "noise")))
+TALK = Sample("talk", (asked(0), answer("a"), asked(1, 2, text="and"), answer("b", "noise"), asked(0)))
+TEXT = Sample("text", (Message("user", (ContentPart("text", text="a"),)), answer("b")))
+NOISE = Sample("noise", (asked(2), answer("c", "noise")))
 
 
 @pytest.fixture(scope="module")
@@ -53,29 +53,29 @@ def session(plan: Plan) -> Session:
     return build(plan)
 
 
-def test_each_sound_is_labelled_by_the_answer_behind_its_question() -> None:
-    assert labels(TALK.messages) == [0, -100, 1, -100]  # the second question has two sounds, nothing answers the last
+def test_each_audio_is_labelled_by_the_answer_behind_its_question() -> None:
+    assert labels(TALK.messages) == [0, -100, 1, -100]  # the second question has two audios, nothing answers the last
 
 
-def test_targets_stand_for_the_sounds_of_all_rows(plan: Plan) -> None:
+def test_targets_stand_for_the_audios_of_all_rows(plan: Plan) -> None:
     targets = Collator(plan, ["turn", "text"])([TEXT, TALK, NOISE]).targets["turn"]
     assert targets.ids.tolist() == [[0], [-100], [1], [-100], [1]]
 
 
-def test_rows_without_sound_have_no_target(plan: Plan) -> None:
+def test_rows_without_audio_have_no_target(plan: Plan) -> None:
     assert "turn" not in Collator(plan, ["turn", "text"])([TEXT]).targets
 
 
 @torch.no_grad()
-def test_head_reads_the_state_at_the_last_place_of_each_sound(session: Session) -> None:
+def test_head_gets_the_hidden_state_at_the_last_position_of_each_audio(session: Session) -> None:
     batch = Collator(session.plan, ["turn", "text"])([TEXT, TALK, NOISE])
     taps = Taps(session.model, batch)
     found = taps.features(session.plan.outputs["turn"])
     slots, length = batch.slots["audio"].tolist(), batch.tokens.shape[1]
-    ends = [place for place in slots if place + 1 not in slots]  # sounds side by side end inside a run of places
+    ends = [slot for slot in slots if slot + 1 not in slots]  # audios side by side end inside one stretch of slots
     flat = taps.hidden.flatten(0, 1)
     assert found.data.shape[:2] == (5, 1)
-    assert [place // length for place in ends] == [1, 1, 1, 2]
+    assert [slot // length for slot in ends] == [1, 1, 1, 2]
     torch.testing.assert_close(found.data[[0, 2, 3, 4], 0], flat[ends])
     torch.testing.assert_close(found.data[1, 0], flat[ends[1] - batch.counts["audio"][2]])
 
@@ -102,10 +102,10 @@ def test_unknown_state_names_its_row(plan: Plan) -> None:
         Collator(other, ["text"])([NOISE])
 
 
-def test_session_gives_shares_for_each_sound(session: Session) -> None:
-    found = session.turns([TEXT, TALK])
+def test_session_gives_probabilities_for_each_audio(session: Session) -> None:
+    found = session.turn_probabilities([TEXT, TALK])
     assert [len(row) for row in found] == [0, 4]
-    assert all(set(shares) == {"audio", "noise"} and 0 < sum(shares.values()) < 1 for shares in found[1])
+    assert all(set(one) == {"audio", "noise"} and 0 < sum(one.values()) < 1 for one in found[1])
 
 
 @pytest.mark.parametrize(("label", "state"), [(0, "audio"), (1, "noise")])
@@ -118,10 +118,10 @@ def test_head_decides_where_the_template_has_no_states(session: Session, label: 
     assert events[0].state == state and (len(events) == 1) == (state == "noise")
 
 
-def test_session_without_the_head_says_so(plan: Plan) -> None:
+def test_session_without_the_head_is_refused(plan: Plan) -> None:
     outputs = {name: output for name, output in plan.outputs.items() if name != "turn"}
-    with pytest.raises(PlanError, match="has no head that tells states; add one, for example turn/head=state"):
-        build(replace(plan, outputs=outputs)).turns([NOISE])
+    with pytest.raises(PlanError, match="has no turn-detection head; add one, for example turn/head=state"):
+        build(replace(plan, outputs=outputs)).turn_probabilities([NOISE])
 
 
 def test_stage_without_spoken_rows_is_refused(plan: Plan) -> None:

@@ -74,7 +74,7 @@ class TiCodecModel(nn.Module):
         return state.step(self.valid(codes), last=last), state
 
     @torch.no_grad()
-    def listen(self, wave: Tensor) -> Tensor:
+    def voice_tokens(self, wave: Tensor) -> Tensor:
         """Wave [N] to the tokens [global_groups] int64 of its voice.
 
         Raises:

@@ -131,7 +131,7 @@ def test_voice_of_a_sound_is_what_its_vector_is_nearest_to() -> None:
     vector = module.encoder(wave[None])[1][0].chunk(2)
     books = module.quantizer.quantizer_modules_globaltokens
     wanted = [int((book.embedding.weight - part).square().sum(1).argmin()) for book, part in zip(books, vector, strict=True)]
-    assert module.listen(wave).tolist() == wanted
+    assert module.voice_tokens(wave).tolist() == wanted
 
 
 # ---- learning ----
@@ -299,7 +299,7 @@ def test_codes_of_another_codec_are_refused() -> None:
 
 def test_a_moment_has_no_voice() -> None:
     with pytest.raises(DataError, match="has 11 samples, but a voice needs at least 12 at 1200 Hz"):
-        build().listen(waves(1, 11)[0])
+        build().voice_tokens(waves(1, 11)[0])
 
 
 def test_a_batch_of_one_teaches_no_voice() -> None:

@@ -65,7 +65,7 @@ def test_a_codec_that_speaks_in_another_voice_hears_the_same(sound: Path) -> Non
 def test_voice_of_other_weights_is_refused(sound: Path, tmp_path: Path) -> None:
     codec, other = build(), build(3)
     extract(output(codec), codec, sound).save(tmp_path / "a.json")
-    with pytest.raises(RunError, match=r"a\.json is a voice of other weights .* take it anew with omnikit voice extract"):
+    with pytest.raises(RunError, match=r"a\.json is a voice of other weights .* extract it again with omnikit voice extract"):
         use(output(other), other, tmp_path / "a.json")
 
 
@@ -80,9 +80,9 @@ def test_voice_of_another_length_is_refused(sound: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(("text", "sentence"), [
     ("{", r"v\.json is not JSON"),
     ("[1]", r"v\.json is no mapping"),
-    ("{}", r"v\.json holds no voice: it must have a list of tokens"),
-    ('{"voice": [1, "two"]}', "holds no voice"),
-    ('{"voice": []}', "holds no voice"),
+    ("{}", r"v\.json is not a voice file: it must have a list of tokens"),
+    ('{"voice": [1, "two"]}', "is not a voice file"),
+    ('{"voice": []}', "is not a voice file"),
 ])
 def test_other_files_are_refused(text: str, sentence: str, tmp_path: Path) -> None:
     (tmp_path / "v.json").write_text(text)
@@ -116,7 +116,7 @@ def test_command_keeps_a_voice(sound: Path, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(builder_runs.BuilderRuns, "codec", lambda self, run: (output(codec), codec))
     assert main(["voice", "extract", str(sound), "--out", str(tmp_path / "a.json"), "some/run"]) == 0
     kept = json.loads((tmp_path / "a.json").read_text())
-    assert kept["voice"] == codec.listen(torch.from_numpy(wave_of(sound))).tolist() and kept["sample_rate"] == 8000
+    assert kept["voice"] == codec.voice_tokens(torch.from_numpy(wave_of(sound))).tolist() and kept["sample_rate"] == 8000
     assert " ".join(map(str, kept["voice"])) in capsys.readouterr().out
 
 

@@ -16,7 +16,7 @@ import omnikit
 from omnikit.cli import main as command
 from omnikit.contracts.types import Batch, Features, Signal, Targets
 from omnikit.data.batch.collate import padded
-from omnikit.inference.generate import Generated, Sampling, codes, generate, steps
+from omnikit.inference.generate import Generated, Sampling, decode_codes, decoding_steps, generate
 from omnikit.inference.speech_stream import Speech
 from omnikit.model import OmniModel, Taps
 from omnikit.plan.plan import OutputBranch
@@ -169,7 +169,7 @@ def write(case: Case, model: OmniModel, asked: Batch) -> Generated:
     if ended:
         short = generate(model, asked, Sampling(ends(ended["eos_token_id"]), expected.shape[1]))
         case.equal("with_eos/generated_ids", short.tokens[0], ended["generated_ids"])
-        case.equal("with_eos/units", codes(model, model.plan.outputs["speech"], short)[0], ended["units"])
+        case.equal("with_eos/units", decode_codes(model, model.plan.outputs["speech"], short)[0], ended["units"])
         head: CTCUnitHead = model.get_submodule("speech.head")  # type: ignore[assignment]  # LLaMA-Omni has this one
         case.equal("with_eos/n_ctc_frames", int(short.lengths[0]) * head.config.factor, ended["n_ctc_frames"])
     return generated
@@ -187,13 +187,13 @@ def ends(stated: int | list[int]) -> tuple[int, ...]:
 def speak(case: Case, model: OmniModel, asked: Batch, generated: Generated) -> None:
     """(d) the states that the head sees, their copies, classes of frames, units."""
     head: CTCUnitHead = model.get_submodule("speech.head")  # type: ignore[assignment]  # LLaMA-Omni has this one
-    states, lengths = generated.predicted, generated.lengths
+    states, lengths = generated.hidden_before, generated.lengths
     frames = lengths * head.config.factor
     longest = int(frames.max())
     case.close("d_hidden_states_for_units", states[0], atol=case.limit("hidden", "atol", 1e-4))
     case.close("d_upsampled_input", upsample(states, lengths, frames, longest)[0][0], atol=case.limit("hidden", "atol", 1e-4))
     logits = head(states, lengths, frames, longest)
-    best, units = logits.argmax(-1), codes(model, model.plan.outputs["speech"], generated)[0]
+    best, units = logits.argmax(-1), decode_codes(model, model.plan.outputs["speech"], generated)[0]
     case.close("d_ctc_logits", logits[0], atol=case.limit("ctc_logits", "atol", 5e-3))
     for name, found in {"d_ctc_argmax": best[0].tolist(), "d_units": units}.items():
         if name in case.outputs:
@@ -219,7 +219,7 @@ def stream(case: Case, model: OmniModel, asked: Batch) -> None:
     found = [new.get(number, []) for number in range(limit)]
     case.equal("streaming/new_units_after_each_token", found, expected["new_units_after_each_token"])
     if "equal_to_offline" in expected:
-        offline = codes(model, output, generate(model, asked, sampling(case, limit)))
+        offline = decode_codes(model, output, generate(model, asked, sampling(case, limit)))
         case.equal("streaming/equal_to_offline", [list(chain(*found))] == offline, expected["equal_to_offline"])
     for size, chunks in expected.get("chunks", {}).items():
         case.equal(f"streaming/chunks/{size}", segments(model, output, asked, sampling(case, limit), int(size)), chunks)
@@ -228,7 +228,7 @@ def stream(case: Case, model: OmniModel, asked: Batch) -> None:
 def segments(model: OmniModel, output: OutputBranch, asked: Batch, wanted: Sampling, size: int) -> list[dict[str, Any]]:
     """Give the segments of at least `size` units as the case writes them."""
     speech, number, found = Speech(model, output, size, independent=True), -1, []
-    for step in steps(model, asked, wanted):
+    for step in decoding_steps(model, asked, wanted):
         number += step.tokens is not None
         segment = speech.write(step)
         if segment:
