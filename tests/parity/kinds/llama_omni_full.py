@@ -17,7 +17,7 @@ from omnikit.cli import main as command
 from omnikit.contracts.types import Batch, Features, Signal, Targets
 from omnikit.data.batch.collate import padded
 from omnikit.inference.generate import Generated, Sampling, decode_codes, decoding_steps, generate
-from omnikit.inference.speech_stream import Speech
+from omnikit.inference.speech_stream import SpeechStream
 from omnikit.model import OmniModel, Taps
 from omnikit.plan.plan import OutputBranch
 
@@ -227,7 +227,7 @@ def stream(case: Case, model: OmniModel, asked: Batch) -> None:
 
 def segments(model: OmniModel, output: OutputBranch, asked: Batch, wanted: Sampling, size: int) -> list[dict[str, Any]]:
     """Give the segments of at least `size` units as the case writes them."""
-    speech, number, found = Speech(model, output, size, independent=True), -1, []
+    speech, number, found = SpeechStream(model, output, size, independent=True), -1, []
     for step in decoding_steps(model, asked, wanted):
         number += step.tokens is not None
         segment = speech.write(step)
