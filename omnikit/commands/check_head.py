@@ -1,6 +1,6 @@
-"""`omnikit check-head RUN`: send held-out speech through codec and vocoder alone, and let the ASR model hear what comes back.
+"""`omnikit check-head RUN`: send held-out speech through codec and vocoder alone, and transcribe the result with the ASR model.
 
-What it hears badly, no head can say well: check it before the head is trained.
+These word errors are a lower bound for any head: check them before the head is trained.
 """
 
 import sys
@@ -21,24 +21,25 @@ def run(argv: list[str]) -> int:
     """Print a line for each dataset that the recipe is scored on."""
     parser = Parser("omnikit check-head", description=__doc__, epilog=EXAMPLE)
     parser.add_argument("run", help="a run's folder, a link to one, or a recipe's name; its codec's stages must be finished")
-    parser.add_argument("--asr", help="run of the ASR model that hears the speech; by default the recipe's")
-    parser.add_argument("--limit", type=at_least_one, default=100, help="speak at most so many rows of each dataset (100)")
-    parser.add_argument("--data", type=names, default=(), help="datasets of the recipe (sayings,heard); by default those it is"
+    parser.add_argument("--asr", help="run of the ASR model that transcribes the speech; by default the recipe's")
+    parser.add_argument("--limit", type=at_least_one, default=100, help="use at most so many rows of each dataset (100)")
+    parser.add_argument("--data", type=names, default=(), help="datasets of the recipe (spoken,images); by default those it is"
                         " scored on")
     arguments = parser.parse_args(argv)
 
-    from omnikit.evaluation.resynthesis import resynthesised
+    from omnikit.evaluation.resynthesis import resynthesise
 
-    sys.stdout.write(table(resynthesised(arguments.run, arguments.asr, arguments.limit, arguments.data)))
+    sys.stdout.write(table(resynthesise(arguments.run, arguments.asr, arguments.limit, arguments.data)))
     return 0
 
 
 def table(found: Mapping[str, "Resynthesis"]) -> str:
-    """Set what came of each dataset in a line."""
-    rows = [("data", "rows", "natural WER", "codec WER", "codec CER", "mel distance", "STOI", "codes used", "perplexity",
+    """Format the result of each dataset as a line."""
+    rows = [("data", "rows", "ground-truth WER", "codec WER", "codec CER", "mel distance", "STOI", "codebook utilisation",
+             "perplexity",
              "head WER", "shuffled")]
-    rows += [(title, str(one.rows), _percent(one.natural_wer), _percent(one.wer), _percent(one.cer),
-              _number(one.mel_distance), _number(one.stoi), f"{one.usage:.0%}", f"{one.perplexity:.1f}",
+    rows += [(title, str(one.rows), _percent(one.ground_truth_wer), _percent(one.codec_wer), _percent(one.codec_cer),
+              _number(one.mel_distance), _number(one.stoi), f"{one.codebook_utilisation:.0%}", f"{one.perplexity:.1f}",
               _percent(one.head_wer), _percent(one.shuffled_wer))
              for title, one in found.items()]
     return columns(rows)

@@ -1,4 +1,5 @@
-"""`omnikit eval RUN`: score a trained run on its held-out questions; writes a card (JSON, HTML) and prints its main numbers."""
+"""`omnikit eval RUN`: score a trained run on its held-out questions; writes a report (JSON, HTML) and prints its main
+numbers."""
 
 import sys
 from argparse import ArgumentTypeError
@@ -16,80 +17,81 @@ EXAMPLE = "example: omnikit eval llama_omni/tiny --asr asr/tiny --limit 300"
 MEASURES = ("asr", "limit", "batch_size", "latency_rows", "omega", "keep_wavs", "data")  # what --rescore cannot change
 
 COLUMNS = {
-    "exact": "exact", "exact_with_other_audio": "other audio", "exact_with_other_picture": "other image",
-    "exact_with_other_film": "other video", "text_wer": "text WER", "text_cer": "CER", "transcript_wer": "transcript WER",
-    "transcript_cer": "CER", "speech_wer": "speech WER", "speech_cer": "CER", "natural_wer": "natural WER",
-    "natural_cer": "CER", "codec_wer": "codec WER"}
+    "exact": "exact", "shuffled_audio": "shuffled audio", "shuffled_image": "shuffled image",
+    "shuffled_video": "shuffled video", "text_wer": "text WER", "text_cer": "CER", "transcript_wer": "transcript WER",
+    "transcript_cer": "CER", "speech_wer": "speech WER", "speech_cer": "CER", "ground_truth_wer": "ground-truth WER",
+    "ground_truth_cer": "CER", "codec_wer": "codec WER"}
 GROUPS = ("kinds", "languages", "modalities")
 WAYS = {"answer": "the answer", "head": "the head"}
 
 
 def run(argv: list[str]) -> int:
-    """Score a run; its answers, numbers and card are kept in its folder under eval/."""
+    """Score a run; its answers, numbers and report are saved in its folder under eval/."""
     parser = Parser("omnikit eval", description=__doc__, epilog=EXAMPLE)
     parser.add_argument("run", help="a run's folder, a link to one, or a recipe's name")
-    parser.add_argument("--asr", help="run of the ASR model that hears the answers; by default the recipe's")
+    parser.add_argument("--asr", help="run of the ASR model that transcribes the answers; by default the recipe's")
     parser.add_argument("--limit", type=at_least_one, help="score at most so many rows of each dataset")
     parser.add_argument("--batch-size", type=at_least_one, help="questions at a time (32)")
-    parser.add_argument("--latency-rows", type=at_least_zero, help="answers against the clock for each omega (20; 0 for none)")
-    parser.add_argument("--omega", type=omegas, help="units before a segment is spoken, where latency is measured"
+    parser.add_argument("--latency-rows", type=at_least_zero,
+                        help="answers whose latency is measured for each omega (20; 0 for none)")
+    parser.add_argument("--omega", type=omegas, help="codes of a segment at least, where latency is measured"
                         " (10,20,40,80)")
     parser.add_argument("--speak-with", choices=("codec", "units"), default="codec", help="units: the part that makes the"
-                        " codes speaks them, for comparison; kept under eval_units/")
-    parser.add_argument("--keep-wavs", action="store_true", default=None, help="keep all of the generated speech, not only"
+                        " codes decodes them, for comparison; saved under eval_units/")
+    parser.add_argument("--keep-wavs", action="store_true", default=None, help="save all of the generated speech, not only"
                         " the examples on the page")
-    parser.add_argument("--stage", help="score the weights as they were after this stage; kept under eval_after_STAGE/")
+    parser.add_argument("--stage", help="score the weights as they were after this stage; saved under eval_after_STAGE/")
     parser.add_argument("--data", type=names, help="score only these titles of evaluate.data (images,videos)")
     parser.add_argument("--against", metavar="STAGE", help="also print how far numbers are from those of --stage STAGE, which"
                         " must be scored before")
-    parser.add_argument("--rescore", action="store_true", help="compute the card again from the kept answers, without the"
+    parser.add_argument("--rescore", action="store_true", help="compute the report again from the saved answers, without the"
                         " model")
     arguments = parser.parse_args(argv)
     given = {name: value for name in MEASURES if (value := getattr(arguments, name)) is not None}
     if arguments.rescore and given:
-        raise ConfigError(f"--rescore computes from kept answers, so --{next(iter(given)).replace('_', '-')} cannot change"
+        raise ConfigError(f"--rescore computes from saved answers, so --{next(iter(given)).replace('_', '-')} cannot change"
                           " anything; leave one of them out.")
 
     from omnikit.evaluation.changes import changes
-    from omnikit.evaluation.score import Options, earlier, rescore, score
+    from omnikit.evaluation.score import Options, read_report, rescore, score
 
-    before = earlier(arguments.run, arguments.against, arguments.speak_with) if arguments.against else {}
+    before = read_report(arguments.run, arguments.against, arguments.speak_with) if arguments.against else {}
     if arguments.rescore:
-        folder, card = rescore(arguments.run, arguments.speak_with, arguments.stage)
+        folder, report = rescore(arguments.run, arguments.speak_with, arguments.stage)
     else:
         given |= {"omegas": given.pop("omega")} if "omega" in given else {}
-        folder, card = score(arguments.run, Options(speaks_with=arguments.speak_with, stage=arguments.stage, **given))
-    sys.stdout.write(f"\n{table(card)}")
+        folder, report = score(arguments.run, Options(speaks_with=arguments.speak_with, stage=arguments.stage, **given))
+    sys.stdout.write(f"\n{table(report)}")
     if arguments.against:
-        sys.stdout.write(f"\n{changes_table(changes(card, before), arguments.against)}")
-    sys.stdout.write(f"\nThe card is {folder}/report.html; numbers and answers are beside it.\n")
+        sys.stdout.write(f"\n{changes_table(changes(report, before), arguments.against)}")
+    sys.stdout.write(f"\nThe report is {folder}/report.html; numbers and answers are beside it.\n")
     return 0
 
 
-def table(card: Mapping[str, Any]) -> str:
-    """Set a card's main numbers in tables: a line for each dataset, then one for each kind of question, language and modality
-    in it; and how well states were told."""
-    there = [(name, words) for name, words in COLUMNS.items() if any(found["numbers"].get(name) for found in _scores(card))]
+def table(report: Mapping[str, Any]) -> str:
+    """Format a report's main numbers: a line for each dataset, then one for each kind of question, language and modality in
+    it; and the accuracy of states."""
+    there = [(name, words) for name, words in COLUMNS.items() if any(found["numbers"].get(name) for found in _scores(report))]
     rows: list[tuple[str, ...]] = [("data", "rows", *(words for _, words in there))]
-    for title, found in card["scores"].items():
+    for title, found in report["scores"].items():
         rows.append((title, str(found["rows"]), *(_percent(found["numbers"].get(name)) for name, _ in there)))
         rows += [(f"  {word or '–'}", str(_count(some)), *(_percent(some[name]) if some.get(name) else "" for name, _ in there))
                  for group in GROUPS for word, some in found.get(group, {}).items()]
-    return columns(rows) + _states(card) + _soon(card["latency"])
+    return columns(rows) + _states(report) + _soon(report["latency"])
 
 
-def _scores(card: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return list(card["scores"].values())
+def _scores(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return list(report["scores"].values())
 
 
 def _count(numbers: Mapping[str, Any]) -> int:
     return next((int(one["count"]) for one in numbers.values() if one), 0)
 
 
-def _states(card: Mapping[str, Any]) -> str:
-    """Set how well states were told, and which was taken for which."""
-    rows: list[tuple[str, ...]] = [("states", "told by", "accuracy", "noise precision", "noise recall", "is: taken for")]
-    for title, found in card["scores"].items():
+def _states(report: Mapping[str, Any]) -> str:
+    """Format the accuracy of states, and which was predicted as which."""
+    rows: list[tuple[str, ...]] = [("states", "predicted by", "accuracy", "noise precision", "noise recall", "true: predicted")]
+    for title, found in report["scores"].items():
         for way, some in found.get("states", {}).items():
             rows.append((title, WAYS[way], *map(_percent, some["numbers"].values()), _decisions(some["confusion"])))
             rows += [(f"  {name}", "", *map(_percent, those.values()), "") for name, those in some["conditions"].items()]
@@ -97,13 +99,13 @@ def _states(card: Mapping[str, Any]) -> str:
 
 
 def _decisions(confusion: Mapping[str, Mapping[str, int]]) -> str:
-    told = {state: ", ".join(f"{count} {decided}" for decided, count in row.items() if count)
+    counts = {state: ", ".join(f"{count} {decided}" for decided, count in row.items() if count)
             for state, row in confusion.items()}
-    return "; ".join(f"{state}: {words}" for state, words in told.items() if words)
+    return "; ".join(f"{state}: {words}" for state, words in counts.items() if words)
 
 
 def changes_table(found: Iterable["ScoreChange"], stage: str) -> str:
-    """Set how far metrics are from those after an earlier stage, in percentage points."""
+    """Format how far metrics are from those after an earlier stage, in percentage points."""
     lines: list[tuple[str, ...]] = []
     names: dict[str, None] = {}
     for change in found:
@@ -115,13 +117,13 @@ def changes_table(found: Iterable["ScoreChange"], stage: str) -> str:
 
 
 def _soon(latency: Mapping[str, Any]) -> str:
-    """Say when the first sound is there, or the first text of a run that does not speak."""
-    words = [f"{some['first_sound']['value']:.2f} s {f'at Ω {name}' if name != 'offline' else name}"
-             for name, some in latency.items() if some["first_sound"]]
+    """Format the time to first audio, or the time to first token of a run without speech."""
+    words = [f"{some['time_to_first_audio']['value']:.2f} s {f'at Ω {name}' if name != 'offline' else name}"
+             for name, some in latency.items() if some["time_to_first_audio"]]
     if latency and not words:
-        text = next(iter(latency.values()))["first_text"]["value"]
-        return f"\n  First text after {text:.2f} s (middle of the rows).\n"
-    return f"\n  First sound after {', '.join(words)} (middle of the rows).\n" if words else ""
+        text = next(iter(latency.values()))["ttft"]["value"]
+        return f"\n  Time to first token {text:.2f} s (median).\n"
+    return f"\n  Time to first audio {', '.join(words)} (median).\n" if words else ""
 
 
 def _percent(number: Mapping[str, float] | None) -> str:

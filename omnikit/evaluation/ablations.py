@@ -1,4 +1,4 @@
-"""Questions asked again with another row's medium, to show whether an answer depends on it. Knows no model."""
+"""Ablations: questions with another row's audio, image or video, to show whether answers depend on it."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.data.batch.signals import questions
 from omnikit.data.text.templates import said
 
-MEDIA = ("audio", "image", "video")  # types of parts that are changed
-WORDS = {"image": "image", "video": "video", "audio": "audio", "text": "text"}  # in the order in which they are named
+MEDIA = ("audio", "image", "video")  # types of parts that are shuffled
+NAMES = {"image": "image", "video": "video", "audio": "audio", "text": "text"}  # in the order in which they are named
 
 
-def changed(samples: Sequence[Sample], medium: str) -> list[Sample | None]:
+def shuffled(samples: Sequence[Sample], medium: str) -> list[Sample | None]:
     """Give each sample with another one's medium; None where that cannot be, or where no answer is expected."""
-    return rotated(samples) if medium == "audio" else swapped(samples, medium)
+    return shuffled_audio(samples) if medium == "audio" else shuffled_visual(samples, medium)
 
 
-def rotated(samples: Sequence[Sample]) -> list[Sample | None]:
+def shuffled_audio(samples: Sequence[Sample]) -> list[Sample | None]:
     """Give each sample with the audio of another whose question is different; None for a sample without audio.
 
-    All audios move on by one shift: the smallest that leaves the fewest samples with a question of the same words, and
-    those few have None too. Rows of noise take no part.
+    All audios are rotated by one shift: the smallest that leaves the fewest samples with a question of the same text, and
+    those few have None too. Rows of noise are left out.
     """
-    sounding = [index for index, sample in enumerate(samples) if _has(sample, "audio") and state_of(sample) != "noise"]
-    words = [" ".join(p.text or str(index) for p in questions(samples[index])) for index in sounding]
-    shift = _shift(words)
+    spoken = [index for index, sample in enumerate(samples) if _has(sample, "audio") and state_of(sample) != "noise"]
+    texts = [" ".join(p.text or str(index) for p in questions(samples[index])) for index in spoken]
+    shift = _shift(texts)
     result: list[Sample | None] = [None] * len(samples)
-    for place, index in enumerate(sounding):
-        other = (place + shift) % len(sounding)
-        if words[place] != words[other]:
-            result[index] = _with(samples[index], samples[sounding[other]], "audio")
+    for position, index in enumerate(spoken):
+        other = (position + shift) % len(spoken)
+        if texts[position] != texts[other]:
+            result[index] = _with(samples[index], samples[spoken[other]], "audio")
     return result
 
 
-def swapped(samples: Sequence[Sample], medium: str) -> list[Sample | None]:
+def shuffled_visual(samples: Sequence[Sample], medium: str) -> list[Sample | None]:
     """Give each sample with the images (or videos) of another of its kind and language with another expected answer.
 
     The next such row of its kind after half of them, so that it is not a neighbour; None where there is none. A model that
-    looks is then always wrong; one that guesses without looking is as right as before.
+    uses the images is then always wrong; one that guesses without them is as right as before.
     """
     groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for index, sample in enumerate(samples):
@@ -49,16 +49,16 @@ def swapped(samples: Sequence[Sample], medium: str) -> list[Sample | None]:
     result: list[Sample | None] = [None] * len(samples)
     for group in groups.values():
         answers = [said(samples[index].messages)[-1].split() for index in group]
-        for place, index in enumerate(group):
-            places = ((place + len(group) // 2 + step) % len(group) for step in range(len(group)))
-            other = next((other for other in places if answers[other] != answers[place]), None)
+        for position, index in enumerate(group):
+            candidates = ((position + len(group) // 2 + step) % len(group) for step in range(len(group)))
+            other = next((other for other in candidates if answers[other] != answers[position]), None)
             if other is not None:
                 result[index] = _with(samples[index], samples[group[other]], medium)
     return result
 
 
 def state_of(sample: Sample) -> str:
-    """Give what a sample's last question is: what its answer says, or "audio" where it holds some, else "text"."""
+    """Give the state of a sample's last question: that of its answer, or "audio" where it holds some, else "text"."""
     states = [message.state for message in sample.messages if message.role == "assistant"]
     if states and states[-1] is not None:
         return states[-1]
@@ -67,22 +67,22 @@ def state_of(sample: Sample) -> str:
 
 
 def modality(sample: Sample) -> str:
-    """Name what a sample's questions are made of: "image, audio"."""
+    """Name the media of a sample's questions: "image, audio"."""
     types = {part.type for message in sample.messages if message.role == "user" for part in message.content}
-    return ", ".join(word for medium, word in WORDS.items() if medium in types)
+    return ", ".join(name for medium, name in NAMES.items() if medium in types)
 
 
 def _has(sample: Sample, medium: str) -> bool:
     return any(part.type == medium for part in questions(sample))
 
 
-def _shift(words: Sequence[str]) -> int:
-    """Give the smallest shift after which the fewest places hold the words they held before."""
-    best, fewest = 0, len(words)
-    for shift in range(1, len(words)):
-        kept = sum(a == b for a, b in zip(words, [*words[shift:], *words[:shift]], strict=True))
-        if kept < fewest:
-            best, fewest = shift, kept
+def _shift(texts: Sequence[str]) -> int:
+    """Give the smallest shift after which the fewest positions hold the same text as before."""
+    best, fewest = 0, len(texts)
+    for shift in range(1, len(texts)):
+        same = sum(a == b for a, b in zip(texts, [*texts[shift:], *texts[:shift]], strict=True))
+        if same < fewest:
+            best, fewest = shift, same
         if not fewest:
             break
     return best

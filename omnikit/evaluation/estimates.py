@@ -13,7 +13,7 @@ from omnikit.evaluation.metrics import Pair
 ROUNDS = 1000  # of the bootstrap
 BOOTSTRAP_SEED = 0
 Z = 1.959964  # 97.5 % point of the normal distribution
-INTERVALS = f"95 %: Wilson's for shares, a bootstrap over rows for the others ({ROUNDS} rounds, seed {BOOTSTRAP_SEED})"
+INTERVALS = f"95 %: Wilson's for fractions, a bootstrap over rows for the others ({ROUNDS} rounds, seed {BOOTSTRAP_SEED})"
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Estimate:
     count: int
 
 
-def share(right: Sequence[bool]) -> Estimate | None:
-    """Give the share of true values with Wilson's interval, which holds near 0 and 1 too; None without values."""
+def fraction(right: Sequence[bool]) -> Estimate | None:
+    """Give the fraction of true values with Wilson's interval, which holds near 0 and 1 too; None without values."""
     total = len(right)
     if not total:
         return None
@@ -42,22 +42,22 @@ def ratio(pairs: Sequence[Pair]) -> Estimate | None:
     parts, wholes = np.asarray(pairs, dtype=np.float64).reshape(-1, 2).T
     if not wholes.sum():
         return None
-    drawn = _drawn(len(pairs))
-    below = wholes[drawn].sum(1)
-    low, high = _interval(parts[drawn].sum(1)[below > 0] / below[below > 0], len(pairs))
+    rows = _resampled(len(pairs))
+    below = wholes[rows].sum(1)
+    low, high = _interval(parts[rows].sum(1)[below > 0] / below[below > 0], len(pairs))
     return Estimate(float(parts.sum() / wholes.sum()), low, high, len(pairs))
 
 
-def quantile(values: Sequence[float], part: float) -> Estimate | None:
-    """Give the value that a part of all values lies below, 0.5 for the middle one; None without values."""
+def quantile(values: Sequence[float], level: float) -> Estimate | None:
+    """Give the quantile at a level, 0.5 for the median; None without values."""
     if not values:
         return None
     found = np.asarray(values, dtype=np.float64)
-    low, high = _interval(np.quantile(found[_drawn(len(found))], part, axis=1), len(found))
-    return Estimate(float(np.quantile(found, part)), low, high, len(found))
+    low, high = _interval(np.quantile(found[_resampled(len(found))], level, axis=1), len(found))
+    return Estimate(float(np.quantile(found, level)), low, high, len(found))
 
 
-def _drawn(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+def _resampled(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
     """Give rows drawn with repetition, [ROUNDS, count]."""
     return np.random.default_rng(BOOTSTRAP_SEED).integers(count, size=(ROUNDS, count))
 

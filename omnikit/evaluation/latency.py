@@ -1,4 +1,4 @@
-"""Answers against the clock, one at a time: when the first text, the first sound and all of it are there, for several Ω."""
+"""Latency of answers, one at a time: time to first token, time to first audio and total time, for several Ω."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from omnikit.inference.session import Audio, Images, Session
 from omnikit.progress import progress
 
 OMEGAS: tuple[int, ...] = (10, 20, 40, 80)
-RATE = 16000  # of questions handed to a session
+RATE = 16000  # of the audio of questions, as a session takes it
 ORDERS = (["audio"], ["text"], ["audio", "text"])  # of a question's parts, as a session takes them
-SEEN_ORDERS = (["audio"], ["text"], ["text", "audio"])  # the same behind images and videos
-FRAME_RATE = 25.0  # of videos that are handed to a session as pixels
+VISUAL_ORDERS = (["audio"], ["text"], ["text", "audio"])  # the same behind images and videos
+FRAME_RATE = 25.0  # of videos as pixels, as a session takes them
 
 
 class Question(TypedDict, total=False):
@@ -34,9 +34,9 @@ class Question(TypedDict, total=False):
     video: Images | None
 
 
-def timed(session: Session, samples: Sequence[Sample], omegas: Sequence[int]) -> list[Timing]:
-    """Stream every question with each Ω, then answer it whole; the first question is asked once before the clock runs."""
-    questions = [(sample.id, question) for sample in samples if (question := asked(sample))]
+def measure(session: Session, samples: Sequence[Sample], omegas: Sequence[int]) -> list[Timing]:
+    """Stream every question with each Ω, then answer it without streaming; the first question is a warm-up before."""
+    questions = [(sample.id, question) for sample in samples if (question := as_question(sample))]
     settings = [*(omegas if streams(session) else ()), None]
     timings: list[Timing] = []
     with progress("eval latency") as report:
@@ -49,33 +49,34 @@ def timed(session: Session, samples: Sequence[Sample], omegas: Sequence[int]) ->
     return timings
 
 
-def asked(sample: Sample) -> Question | None:
-    """Give a sample's question as a session takes it; None for one with earlier turns, several sounds, or a video of pixels at
+def as_question(sample: Sample) -> Question | None:
+    """Give a sample's question as a session takes it; None for one with earlier turns, several audios, or a video of pixels at
     another frame rate."""
     turns = [message for message in sample.messages if message.role != "system"]
     systems = [message.content for message in sample.messages if message.role == "system"]
     parts = turns[0].content if turns else ()
     images, videos = ([part for part in parts if part.type == medium] for medium in ("image", "video"))
-    seen, rest = [*images, *videos], [part.type for part in parts[len(images) + len(videos):]]
-    ordered = list(parts[: len(seen)]) == seen and rest in (SEEN_ORDERS if seen else ORDERS)
-    if [turn.role for turn in turns] not in (["user"], ["user", "assistant"]) or not ordered or not all(map(_whole, videos)):
+    visual, rest = [*images, *videos], [part.type for part in parts[len(images) + len(videos):]]
+    ordered = list(parts[: len(visual)]) == visual and rest in (VISUAL_ORDERS if visual else ORDERS)
+    one_turn = [turn.role for turn in turns] in (["user"], ["user", "assistant"])
+    if not one_turn or not ordered or not all(map(_has_session_rate, videos)):
         return None
-    sound = next((part for part in parts if part.type == "audio"), None)
+    audio = next((part for part in parts if part.type == "audio"), None)
     text = next((part.text for part in parts if part.type == "text"), None)
     system = " ".join(part.text or "" for part in systems[0]) if systems else None
-    found = Question(audio=waveform(sound, RATE, sample.id) if sound else None, text=text, system=system)
+    found = Question(audio=waveform(audio, RATE, sample.id) if audio else None, text=text, system=system)
     if images:
-        found["image"] = [_shown(part) for part in images]
+        found["image"] = [_pixels_or_path(part) for part in images]
     if videos:
-        found["video"] = [_shown(part) for part in videos]
+        found["video"] = [_pixels_or_path(part) for part in videos]
     return found
 
 
-def _whole(video: ContentPart) -> bool:
+def _has_session_rate(video: ContentPart) -> bool:
     return video.pixels is None or video.frame_rate == FRAME_RATE
 
 
-def _shown(part: ContentPart) -> str | NDArray[np.uint8]:
+def _pixels_or_path(part: ContentPart) -> str | NDArray[np.uint8]:
     if part.pixels is not None:
         return part.pixels
     assert part.path is not None, "a row without an image was refused when it was answered"
@@ -83,13 +84,13 @@ def _shown(part: ContentPart) -> str | NDArray[np.uint8]:
 
 
 def streams(session: Session) -> bool:
-    """Say whether a session speaks while it writes."""
+    """Say whether a session streams speech."""
     output = session.speech
     return output is not None and isinstance(session.model.head(output.name), StreamingHead | SpeakingHead)
 
 
 def independent(session: Session) -> bool:
-    """Say whether segments must be spoken each by itself, because the codec has no state to carry over."""
+    """Say whether each segment must be decoded by itself, because the codec cannot stream."""
     output = session.speech
     return output is not None and not isinstance(session.model.codec(output.name), StreamingCodec)
 
@@ -98,13 +99,13 @@ def _time(session: Session, name: str, question: Question, omega: int | None) ->
     if omega is None and session.speech is not None:
         start = time.perf_counter()
         answer = session.answer(**question)
-        whole = time.perf_counter() - start
-        return Timing(name, None, whole, whole if answer.seconds else None, whole, answer.seconds)
-    times, whole = AnswerTiming(), 0.0
+        total = time.perf_counter() - start
+        return Timing(name, None, total, total if answer.seconds else None, total, answer.seconds)
+    times, total = AnswerTiming(), 0.0
     events = session.stream(**question) if omega is None else session.stream(  # without speech only text is streamed
         **question, omega=omega, independent=independent(session))
     for event in events:
         times.add(event)
-        whole = event.seconds
-    return Timing(name, omega, whole if times.ttft is None else times.ttft, times.time_to_first_audio, whole,
-                  times.audio_seconds)
+        total = event.seconds
+    ttft = total if times.ttft is None else times.ttft
+    return Timing(name, omega, ttft, times.time_to_first_audio, total, times.audio_seconds)

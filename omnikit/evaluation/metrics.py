@@ -1,4 +1,4 @@
-"""Texts compared: exact match, wrong words and wrong characters. Knows no model.
+"""Texts compared: exact match, word errors and character errors.
 
 A Chinese character counts as a word, and no space beside it counts as a character.
 """
@@ -12,11 +12,11 @@ _HAN = "[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
 _BESIDE_HAN = re.compile(rf"(?<={_HAN}) | (?={_HAN})")
 _NOT_WORDS = re.compile(r"(?<!\w)'|'(?!\w)|[^\w\s']")
 
-Pair = tuple[float, float]  # how much was found, and of how much
+Pair = tuple[float, float]  # numerator and denominator
 
 
-def normalised(text: str) -> str:
-    """Give a text's words as they are compared when they were heard; see NORMALISER."""
+def normalise(text: str) -> str:
+    """Give a text as transcripts are compared; see NORMALISER."""
     return " ".join(re.sub(f"({_HAN})", r" \1 ", _NOT_WORDS.sub(" ", text.lower().replace("’", "'"))).split())
 
 
@@ -25,25 +25,26 @@ def exact(found: str, expected: str) -> bool:
     return found.split() == expected.split()
 
 
-def word_errors(heard: Sequence[str], said: Sequence[str]) -> list[Pair]:
-    """Give (wrong, missing and extra words; words said) of each pair, after normalising; without pairs with nothing said.
+def word_errors(hypotheses: Sequence[str], references: Sequence[str]) -> list[Pair]:
+    """Give (wrong, missing and extra words; words of the reference) of each pair, after normalising; without empty references.
 
     Source: the usual edit distance, by jiwer.
     """
     import jiwer
 
-    counts = [jiwer.process_words(s, h) for h, s in _spoken(heard, said)]
+    counts = [jiwer.process_words(r, h) for h, r in _normalised_pairs(hypotheses, references)]
     return [(c.substitutions + c.deletions + c.insertions, c.substitutions + c.deletions + c.hits) for c in counts]
 
 
-def character_errors(heard: Sequence[str], said: Sequence[str]) -> list[Pair]:
+def character_errors(hypotheses: Sequence[str], references: Sequence[str]) -> list[Pair]:
     """Give the same for characters, spaces between words included, but none beside Chinese."""
     import jiwer
 
-    counts = [jiwer.process_characters(_BESIDE_HAN.sub("", s), _BESIDE_HAN.sub("", h)) for h, s in _spoken(heard, said)]
+    counts = [jiwer.process_characters(_BESIDE_HAN.sub("", r), _BESIDE_HAN.sub("", h)) for h,
+              r in _normalised_pairs(hypotheses, references)]
     return [(c.substitutions + c.deletions + c.insertions, c.substitutions + c.deletions + c.hits) for c in counts]
 
 
-def _spoken(heard: Sequence[str], said: Sequence[str]) -> list[tuple[str, str]]:
-    pairs = [(normalised(h), normalised(s)) for h, s in zip(heard, said, strict=True)]
-    return [(h, s) for h, s in pairs if s]
+def _normalised_pairs(hypotheses: Sequence[str], references: Sequence[str]) -> list[tuple[str, str]]:
+    pairs = [(normalise(h), normalise(r)) for h, r in zip(hypotheses, references, strict=True)]
+    return [(h, r) for h, r in pairs if r]

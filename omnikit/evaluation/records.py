@@ -1,4 +1,4 @@
-"""What a scoring run keeps: everything that was asked and answered, a JSON line each, from which numbers are computed again."""
+"""Records of an evaluation: each question and its answer, a JSON line each, from which numbers can be computed again."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ from typing import Any, TypeVar
 from omnikit.errors import RunError
 from omnikit.store.files import disk_errors
 
-NONE = "none"  # the state of an answer that begins with none
-Kept = TypeVar("Kept", "Record", "Timing")
+NONE = "none"  # the state of an answer that begins without one
+Line = TypeVar("Line", "Record", "Timing")
 
 
 @dataclass(frozen=True)
 class Record:
-    """One row of a dataset and what became of it.
+    """One row of a dataset and the model's answer to it.
 
     Args:
-        expected: the text it should answer; "" where only what is said is written down.
-        facts: free words of the dataset about it, such as its kind.
+        expected: the text it should answer; "" where the row is only transcribed.
+        facts: free attributes from the dataset, such as its kind.
         question: the question's parts as text.
         answer: the model's text.
-        other: its text when it heard another question's audio; None if not asked.
-        heard: what the ASR model hears in the generated speech; None without speech or ASR model.
-        natural: what it hears in the row's own spoken answer.
-        codes: what the model emitted for its speech.
-        seconds: how long the generated speech is; None without speech.
-        natural_seconds: how long the row's own spoken answer is.
-        natural_codes: how many codes that one becomes.
-        wav: the generated speech's file beside the records, if it was kept.
-        other_picture: its text when it saw another row's images; None if not asked.
-        other_film: the same for videos.
-        modality: what the question is made of: "image, audio".
-        expected_state: what the question is: "audio", "text", or "noise", whose answer is behind a state that ends it.
-        state: what the answer begins with, "none" where the model said none; None where the template has no states.
-        told: what the head that tells states took the sound for; None without one.
-        said: what is said in each sound of the question, where that is known.
-        transcripts: what the transcript head hears in them.
-        resynthesised: what the ASR model hears in the row's own spoken answer after the codec alone.
-        mel_distance: of that sound from the row's own; None where times differ (merged codes).
+        shuffled_audio: its text with another question's audio; None if not asked.
+        speech_transcript: the ASR model's transcript of the generated speech; None without speech or ASR model.
+        ground_truth_transcript: its transcript of the row's own spoken answer.
+        codes: the codes of the generated speech.
+        seconds: duration of the generated speech; None without speech.
+        ground_truth_seconds: duration of the row's own spoken answer.
+        ground_truth_code_count: number of codes of that one.
+        wav: the generated speech's file beside the records, if it was saved.
+        shuffled_image: its text with another row's images; None if not asked.
+        shuffled_video: the same for videos.
+        modality: media of the question: "image, audio".
+        expected_state: state of the question: "audio", "text", or "noise", which has no answer.
+        state: state that the answer begins with, "none" without one; None where the template has no states.
+        head_state: state that the turn-detection head predicts; None without one.
+        reference_transcripts: text of each audio of the question, where it is given.
+        transcripts: the transcript head's transcripts of them.
+        codec_transcript: the ASR model's transcript of the row's own spoken answer after the codec alone.
+        mel_distance: of that audio from the row's own; None where times differ (merged codes).
         stoi: its intelligibility; None as above, or where it is too short.
-        speaker: likeness of the generated speech's voice to that of the row's own.
-        drawn: the different codes that the row's own speech becomes, those of a second codebook behind all of the first.
-        drawable: how many there are.
+        ltas_correlation: of the generated speech with the row's own.
+        used_codes: the distinct codes of the row's own speech, those of a second codebook behind all of the first.
+        codebook_size: number of codes there are.
     """
 
     id: str
@@ -53,57 +53,57 @@ class Record:
     answer: str
     question: tuple[str | None, ...] = ()
     facts: dict[str, str] = field(default_factory=dict)
-    other: str | None = None
-    heard: str | None = None
-    natural: str | None = None
+    shuffled_audio: str | None = None
+    speech_transcript: str | None = None
+    ground_truth_transcript: str | None = None
     codes: tuple[int, ...] = ()
     seconds: float | None = None
-    natural_seconds: float | None = None
-    natural_codes: int | None = None
+    ground_truth_seconds: float | None = None
+    ground_truth_code_count: int | None = None
     wav: str | None = None
-    other_image: str | None = None
-    other_video: str | None = None
+    shuffled_image: str | None = None
+    shuffled_video: str | None = None
     modality: str = ""
     expected_state: str | None = None
     state: str | None = None
-    told: str | None = None
-    said: tuple[str, ...] = ()
+    head_state: str | None = None
+    reference_transcripts: tuple[str, ...] = ()
     transcripts: tuple[str, ...] = ()
-    resynthesised: str | None = None
+    codec_transcript: str | None = None
     mel_distance: float | None = None
     stoi: float | None = None
-    speaker: float | None = None
-    drawn: tuple[int, ...] = ()
-    drawable: int | None = None
+    ltas_correlation: float | None = None
+    used_codes: tuple[int, ...] = ()
+    codebook_size: int | None = None
 
     @property
     def scored(self) -> bool:
-        """Whether an answer's text is expected: neither noise nor a row that is only written down."""
+        """Whether an answer's text is expected: neither noise nor a row that is only transcribed."""
         return bool(self.expected) and self.expected_state != "noise"
 
 
 @dataclass(frozen=True)
 class Timing:
-    """One answer against the clock, in seconds since the question was handed over.
+    """The latency of one answer, in seconds since the question was given.
 
     Args:
-        omega: new units before a segment is spoken; None for an answer that comes whole.
-        first_text: when its first text was there.
-        first_sound: when its first sound was there; None if it has none.
-        whole: when all of it was there.
-        seconds: how long the answer sounds.
+        omega: codes of a segment at least; None for an answer without streaming.
+        ttft: time to first token.
+        time_to_first_audio: time to its first audio; None if it has none.
+        total_time: to the end of the answer.
+        audio_seconds: duration of the answer's audio.
     """
 
     id: str
     omega: int | None
-    first_text: float
-    first_sound: float | None
-    whole: float
-    seconds: float
+    ttft: float
+    time_to_first_audio: float | None
+    total_time: float
+    audio_seconds: float
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file atomically."""
     partial = path.with_name(f"{path.name}.partial")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,12 +116,12 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
-def write_lines(path: Path, rows: Iterable[Kept]) -> None:
+def write_lines(path: Path, rows: Iterable[Line]) -> None:
     """Write records or timings, one a line."""
     write(path, "".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows))
 
 
-def read_lines(path: Path, kind: type[Kept]) -> list[Kept]:
+def read_lines(path: Path, kind: type[Line]) -> list[Line]:
     """Read records or timings back.
 
     Raises:
@@ -135,7 +135,7 @@ def read_lines(path: Path, kind: type[Kept]) -> list[Kept]:
                 values |= {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
                 rows.append(kind(**values))
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise RunError(f"{path} does not hold what omnikit eval kept ({type(error).__name__}: {error}); score the run again"
+        raise RunError(f"{path} does not hold records of omnikit eval ({type(error).__name__}: {error}); score the run again"
                        " without --rescore.") from error
     return rows
 
@@ -145,7 +145,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read, so there are no kept answers to score again ({type(error).__name__}); score"
+        raise RunError(f"{path} cannot be read, so there are no saved answers to score again ({type(error).__name__}); score"
                        " the run without --rescore first.") from error
     if not isinstance(content, dict):
         raise RunError(f"{path} holds no conditions; score the run again without --rescore.")

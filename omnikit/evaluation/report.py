@@ -1,6 +1,6 @@
-"""The card: every number of a scoring run with its interval and its conditions, as JSON and as one HTML file.
+"""The evaluation report: every number with its interval and its conditions, as JSON and as one HTML file.
 
-It is computed from what the run kept, and from nothing else, so scoring again gives the same bytes.
+It is computed from the saved records, and from nothing else, so scoring again gives the same bytes.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from omnikit.evaluation.records import Record, Timing, read_json, read_lines, wr
 CONDITIONS, TIMINGS = "conditions.json", "latency.jsonl"
 NARROW = "\N{NARROW NO-BREAK SPACE}"
 GROUPS = {"kinds": "kind of question", "languages": "language", "modalities": "modality"}
-ANSWERS = {"exact": "exact", "exact_with_other_audio": "with other audio", "exact_with_other_picture": "with other image",
-           "exact_with_other_film": "with other video", "text_wer": "text WER", "text_cer": "text CER",
+ANSWERS = {"exact": "exact", "shuffled_audio": "shuffled audio", "shuffled_image": "shuffled image",
+           "shuffled_video": "shuffled video", "text_wer": "text WER", "text_cer": "text CER",
            "transcript_wer": "transcript WER", "transcript_cer": "transcript CER"}
-EXAMPLES = 3  # answers of each dataset that the page lets sound
-MISTAKES = 8  # wrong answers that the page shows of each dataset
+EXAMPLES = 3  # answers of each dataset with audio on the page
+WRONG_ANSWERS = 8  # wrong answers that the page shows of each dataset
 
 
 @dataclass(frozen=True)
 class EvalRun:
-    """What a scoring run wrote down in a folder."""
+    """The records of an evaluation in a folder."""
 
     folder: Path
     conditions: dict[str, Any]
@@ -40,13 +40,13 @@ class EvalRun:
     timings: list[Timing]
 
     @property
-    def mark(self) -> str:
-        """Give 8 hex digits that stand beside each number for all that it was measured under."""
+    def conditions_id(self) -> str:
+        """Give 8 hex digits that stand beside each number for the conditions it was measured under."""
         return hashlib.sha256(json.dumps(self.conditions, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def read(folder: Path) -> EvalRun:
-    """Read what was kept in a folder; raises RunError where something is missing."""
+    """Read the records of a folder; raises RunError where something is missing."""
     conditions = read_json(folder / CONDITIONS)
     records = {title: read_lines(folder / f"{title}.jsonl", Record) for title in conditions.get("data", {})}
     timings = read_lines(folder / TIMINGS, Timing) if conditions.get("latency") else []
@@ -54,76 +54,77 @@ def read(folder: Path) -> EvalRun:
 
 
 def make(folder: Path) -> dict[str, Any]:
-    """Write report.json and report.html from what a folder holds; gives the former's content."""
-    kept = read(folder)
-    content = as_json(kept)
+    """Write report.json and report.html from the records of a folder; gives the former's content."""
+    run = read(folder)
+    content = as_json(run)
     write_json(folder / "report.json", content)
-    write(folder / "report.html", as_html(kept))
+    write(folder / "report.html", as_html(run))
     return content
 
 
-def as_json(kept: EvalRun) -> dict[str, Any]:
-    """Give the card for programs: each number with its interval, its count of rows and the mark of its conditions."""
-    mark = kept.mark
+def as_json(run: EvalRun) -> dict[str, Any]:
+    """Give the report for programs: each number with its interval, its count of rows and the id of its conditions."""
+    identifier = run.conditions_id
 
-    def marked(found: Numbers) -> dict[str, Any]:
-        return {name: {**asdict(one), "conditions": mark} if one else None for name, one in found.items()}
+    def listed(found: Numbers) -> dict[str, Any]:
+        return {name: {**asdict(one), "conditions": identifier} if one else None for name, one in found.items()}
 
     return {
-        "recipe": kept.conditions.get("recipe"), "run": kept.conditions.get("run"),
-        "conditions": {mark: kept.conditions},
+        "recipe": run.conditions.get("recipe"), "run": run.conditions.get("run"),
+        "conditions": {identifier: run.conditions},
         "meanings": MEANINGS | state_accuracy.MEANINGS,
-        "scores": {title: {"dataset": kept.conditions["data"][title].get("dataset"), "rows": len(rows),
-                           "numbers": marked(aggregate.scores(rows)),
-                           **{group: {name: marked(found) for name, found in apart(rows).items()}
-                              for group, apart in aggregate.GROUPS.items()},
-                           "states": {way: {"numbers": marked(found.numbers), "confusion": found.confusion,
-                                            "conditions": {name: marked(some) for name, some in found.conditions.items()}}
-                                      for way, found in state_accuracy.decisions(rows).items()}}
-                   for title, rows in kept.records.items()},
-        "latency": {name: marked(found) for name, found in aggregate.latency(kept.timings).items()},
+        "scores": {title: {"dataset": run.conditions["data"][title].get("dataset"), "rows": len(rows),
+                           "numbers": listed(aggregate.scores(rows)),
+                           **{group: {name: listed(found) for name, found in grouped(rows).items()}
+                              for group, grouped in aggregate.GROUPS.items()},
+                           "states": {method: {"numbers": listed(found.numbers), "confusion": found.confusion,
+                                            "conditions": {name: listed(some) for name, some in found.conditions.items()}}
+                                      for method, found in state_accuracy.state_accuracies(rows).items()}}
+                   for title, rows in run.records.items()},
+        "latency": {name: listed(found) for name, found in aggregate.latency(run.timings).items()},
     }
 
 
-def as_html(kept: EvalRun) -> str:
-    """Give the card for people: one page that needs nothing else."""
+def as_html(run: EvalRun) -> str:
+    """Give the report for people: one page that needs no other file."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
     from omnikit.evaluation import plots
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"shown": shown, "interval": interval, "counted": aggregate.counted}
-    scores = {title: aggregate.scores(rows) for title, rows in kept.records.items()}
-    groups = {GROUPS[group]: {title: apart(rows) for title, rows in kept.records.items()}
-              for group, apart in aggregate.GROUPS.items()}
-    told = {title: state_accuracy.decisions(rows) for title, rows in kept.records.items()}
-    latency = aggregate.latency(kept.timings)
-    drawn = {
+    environment.filters |= {"shown": shown, "interval": interval, "row_count": aggregate.row_count}
+    scores = {title: aggregate.scores(rows) for title, rows in run.records.items()}
+    groups = {GROUPS[group]: {title: grouped(rows) for title, rows in run.records.items()}
+              for group, grouped in aggregate.GROUPS.items()}
+    states = {title: state_accuracy.state_accuracies(rows) for title, rows in run.records.items()}
+    latency = aggregate.latency(run.timings)
+    drawings = {
         "kinds": {title: Markup(plots.kinds(found)) for title, found in groups["kind of question"].items()
                   if any(one["exact"] for one in found.values())},
-        "states": {(title, way): Markup(plots.confusion(found.confusion)) for title, ways in told.items()
-                   for way, found in ways.items()},
+        "states": {(title, method): Markup(plots.confusion(found.confusion)) for title, methods in states.items()
+                   for method, found in methods.items()},
         "errors": {title: Markup(plots.errors(found)) for title, found in scores.items() if found["speech_wer"]},
-        "latency": Markup(plots.latency(kept.timings)) if any(t.first_sound is not None for t in kept.timings) else None,
+        "latency": Markup(plots.latency(run.timings)) if any(t.time_to_first_audio is not None for t in run.timings) else None,
     }
     template = files("omnikit.evaluation").joinpath("report.html.jinja").read_text(encoding="utf-8")
     return environment.from_string(template).render(
-        conditions=kept.conditions, brief=_brief(kept.conditions), facts=_facts(kept.conditions),
-        mark=kept.mark, scores=scores, groups=groups, states=told, latency=latency, plots=drawn, answers=_answers,
+        conditions=run.conditions, brief=_brief(run.conditions), facts=_facts(run.conditions),
+        conditions_id=run.conditions_id, scores=scores, groups=groups, states=states, latency=latency, plots=drawings,
+        answers=_answers,
         meanings=MEANINGS | state_accuracy.MEANINGS,
-        rows={title: len(rows) for title, rows in kept.records.items()},
-        sounds={title: found for title, rows in kept.records.items() if (found := _sounds(kept.folder, rows))},
-        mistakes={title: _mistakes(rows) for title, rows in kept.records.items()})
+        rows={title: len(rows) for title, rows in run.records.items()},
+        examples={title: found for title, rows in run.records.items() if (found := _examples(run.folder, rows))},
+        wrong_answers={title: _wrong_answers(rows) for title, rows in run.records.items()})
 
 
 def shown(one: Estimate | None, unit: str) -> str:
-    """Set a number: a share as "%", seconds as "ms", a rate as ""."""
+    """Format a number: a fraction as "%", seconds as "ms", a rate as ""."""
     return "–" if one is None else f"{_digits(one.value, unit)}{NARROW + unit if unit else ''}"
 
 
 def interval(one: Estimate | None, unit: str) -> str:
-    """Set a number's interval; nothing where it has none."""
+    """Format a number's interval; nothing where it has none."""
     return "" if one is None or one.low is None or one.high is None else f"{_digits(one.low, unit)}–{_digits(one.high, unit)}"
 
 
@@ -132,28 +133,28 @@ def _digits(value: float, unit: str) -> str:
 
 
 def _brief(conditions: Mapping[str, Any]) -> str:
-    """Say in one line what a reader asks first about a number."""
+    """Give the main conditions in one line."""
     decoding, machine, asr = conditions["decoding"], conditions["hardware"], conditions["asr"]
-    words = ["greedy" if not decoding["temperature"] else f"temperature {decoding['temperature']:g}",
+    facts = ["greedy" if not decoding["temperature"] else f"temperature {decoding['temperature']:g}",
              f"at most {decoding['max_new_tokens']} tokens", f"seed {conditions['seed']}",
              str(machine.get("gpu") or f"{machine['cores']} cores ({machine['machine']})")]
-    words += [f"spoken from {decoding['speak_after']} characters on"] if decoding.get("speak_after") else []
-    words += [f"heard by {asr['recipe']} {asr['weights']}"] if asr else []
-    return f"{', '.join([*words, str(conditions['date'])])}; texts compared in {conditions['normaliser']}"
+    facts += [f"speech from {decoding['speak_after']} characters on"] if decoding.get("speak_after") else []
+    facts += [f"transcribed by {asr['recipe']} {asr['weights']}"] if asr else []
+    return f"{', '.join([*facts, str(conditions['date'])])}; texts compared in {conditions['normaliser']}"
 
 
 def _answers(found: Iterable[Numbers]) -> list[tuple[str, str]]:
     """Give (number, heading) of the numbers of answers that were measured somewhere."""
     there = list(found)
-    return [(name, words) for name, words in ANSWERS.items() if any(numbers[name] for numbers in there)]
+    return [(name, heading) for name, heading in ANSWERS.items() if any(numbers[name] for numbers in there)]
 
 
-def _mistakes(rows: Sequence[Record]) -> list[Record]:
-    return [row for row in rows if row.scored and not exact(row.answer, row.expected)][:MISTAKES]
+def _wrong_answers(rows: Sequence[Record]) -> list[Record]:
+    return [row for row in rows if row.scored and not exact(row.answer, row.expected)][:WRONG_ANSWERS]
 
 
-def _sounds(folder: Path, rows: Sequence[Record]) -> list[tuple[Record, str]]:
-    """Give the first rows whose speech was kept, with the sound as a data URL."""
+def _examples(folder: Path, rows: Sequence[Record]) -> list[tuple[Record, str]]:
+    """Give the first rows whose speech was saved, with the audio as a data URL."""
     there = [(row, folder / row.wav) for row in rows if row.wav]
     return [(row, f"data:audio/wav;base64,{base64.b64encode(file.read_bytes()).decode()}")
             for row, file in there[:EXAMPLES] if file.is_file()]

@@ -1,8 +1,8 @@
-"""Speech through codes and back, with no model between: what a perfect head would sound like beside this codec.
+"""Speech through the codec alone: an upper bound for any head with this codec.
 
-A pair of codec and vocoder that cannot be understood is found here, before a head learns its codes. A head that reads words
-says the same texts, no language model between: once as they are, and once with the rows of the embedding table shuffled,
-which must not be understood.
+A codec and vocoder with unintelligible output are found here, before a head learns the codes. A head that reads text gets the
+same texts without a language model: once as they are, and once with the rows of the embedding table shuffled, whose speech
+must be unintelligible.
 """
 
 from __future__ import annotations
@@ -37,45 +37,45 @@ from omnikit.store.runs import WEIGHTS, find, is_done, load_plan
 from omnikit.training.codec import perplexity
 from omnikit.training.stage import assemble
 
-BATCH = 16  # waves that the ASR model hears at once
+BATCH = 16  # waveforms that the ASR model gets at once
 
 
 @dataclass(frozen=True)
 class Resynthesis:
-    """What a dataset's spoken answers become.
+    """The spoken answers of a dataset after the codec.
 
     Args:
-        rows: answers that were spoken again.
-        natural_wer: wrong words that the ASR model hears in the data's own speech.
-        wer: in what comes back of the codes.
-        cer: wrong characters in it.
+        rows: answers that were encoded and decoded.
+        ground_truth_wer: word errors of the ASR model on the data's own speech.
+        codec_wer: the same after the codec.
+        codec_cer: character errors after the codec.
         mel_distance: L1 of natural log-mel magnitudes between both; None where runs are merged, so that times differ.
-        stoi: intelligibility beside the data's own speech, 0 to 1; None as above.
-        usage: share of the codes that were drawn.
-        perplexity: how many codes, drawn equally often, would be as varied.
-        head_wer: wrong words in what the head makes of the text; None where no finished stage trained one that reads words.
-        shuffled_wer: the same when it reads other words' vectors.
+        stoi: intelligibility against the data's own speech, 0 to 1; None as above.
+        codebook_utilisation: fraction of the codes that occur.
+        perplexity: of the distribution of codes.
+        head_wer: word errors of the head's speech of the text; None where no finished stage trained one that reads text.
+        shuffled_wer: the same with a shuffled embedding table.
     """
 
     rows: int
-    natural_wer: Estimate | None
-    wer: Estimate | None
-    cer: Estimate | None
+    ground_truth_wer: Estimate | None
+    codec_wer: Estimate | None
+    codec_cer: Estimate | None
     mel_distance: float | None
     stoi: float | None
-    usage: float
+    codebook_utilisation: float
     perplexity: float
     head_wer: Estimate | None = None
     shuffled_wer: Estimate | None = None
 
 
-def resynthesised(run: str | Path, asr_run: str | Path | None = None, limit: int = 100,
+def resynthesise(run: str | Path, asr_run: str | Path | None = None, limit: int = 100,
                   data: Sequence[str] = ()) -> dict[str, Resynthesis]:
-    """Send the held-out spoken answers of a run's recipe through its codec alone; gives title → what came of it.
+    """Encode and decode the held-out spoken answers of a run's recipe with its codec alone; gives title → result.
 
     Args:
         run: only its stages that train the codec need to be finished; a folder where no run of the recipe is.
-        asr: the run that hears both; None takes the recipe's.
+        asr_run: the run that transcribes both; None takes the recipe's.
         limit: rows of each dataset at most, spread over it.
         data: datasets of the recipe; empty for all that it is scored on.
 
@@ -87,7 +87,7 @@ def resynthesised(run: str | Path, asr_run: str | Path | None = None, limit: int
     output, model = _voice(plan, folder)
     name = asr_run or plan.recipe.evaluate.asr
     if name is None:
-        raise PlanError(f"Recipe {plan.recipe.name} names no evaluate.asr, so nobody can hear its codec; name one with"
+        raise PlanError(f"Recipe {plan.recipe.name} names no evaluate.asr, so its codec cannot be measured; name one with"
                         " --asr RUN.")
     asr, found = restore(load_plan(find(name)), find(name)), {}
     if unknown := [dataset for dataset in data if dataset not in plan.readers]:
@@ -100,7 +100,7 @@ def resynthesised(run: str | Path, asr_run: str | Path | None = None, limit: int
             found[title] = _compared(rows, output, model, asr, title)
     if not found:
         raise PlanError(f"No dataset under {'data' if data else 'evaluate.data'} of {plan.recipe.name} has spoken answers with"
-                        " their text, so its codec cannot be heard; name one that has.")
+                        " their text, so its codec cannot be measured; name one that has.")
     if reader := _reader(plan, folder, output):
         said = {title: _sentence_codes(rows, output, model, reader, asr, title) for title, rows in texts.items() if rows}
         mixed = _shuffled(reader, plan.recipe.seed)
@@ -111,7 +111,7 @@ def resynthesised(run: str | Path, asr_run: str | Path | None = None, limit: int
 
 
 def _reader(plan: Plan, folder: Path, output: OutputBranch) -> OmniModel | None:
-    """Give the head that reads words with what it reads, as its last finished stage left it; None without one."""
+    """Give the head that reads text with its embedding table, as its last finished stage left it; None without one."""
     part = f"{output.name}.head"
     done = [name for name, stage in plan.stages.items() if part in stage.trained and is_done(folder, plan, name)]
     if not done or not output.reads_text or output.needs_hidden:
@@ -122,7 +122,7 @@ def _reader(plan: Plan, folder: Path, output: OutputBranch) -> OmniModel | None:
 
 
 def _shuffled(model: OmniModel, seed: int) -> bool:
-    """Let every word read another one's vector; False where more than the embedding table is there."""
+    """Shuffle the embedding table; False where more than the embedding table is there."""
     tables = [module for module in model.get_submodule("backbone").modules() if isinstance(module, nn.Embedding)]
     if not model.table or len(tables) != 1:
         return False
@@ -135,23 +135,23 @@ def _shuffled(model: OmniModel, seed: int) -> bool:
 def _sentence_codes(rows: Sequence[tuple[Sample, ContentPart, str]], output: OutputBranch, model: OmniModel, reader: OmniModel,
                     asr: Session,
              title: str) -> Estimate | None:
-    """Let the head say the texts of rows, and the codec make sound of it; gives the wrong words."""
-    assert output.codec and model.plan.tokenizer, "a head that reads words has both"
+    """Give the word errors of the speech that head and codec make of the texts of rows."""
+    assert output.codec and model.plan.tokenizer, "a head that reads text has both"
     made, tokenizer = [], load_tokenizer(model.plan.tokenizer)
     with progress(f"head {title}") as report:
         for index, (_, _, text) in enumerate(rows):
             codes = list(SentenceStream(reader, output, tokenizer).finish(text))
             made.append(model.codec(output.name).decode(torch.tensor(codes, dtype=torch.int64)).float())
             report((index + 1) / len(rows))
-    return ratio(word_errors(_heard(asr, made, output.codec.spec.sample_rate), [text for _, _, text in rows]))
+    return ratio(word_errors(_transcripts(asr, made, output.codec.spec.sample_rate), [text for _, _, text in rows]))
 
 
 def _voice(plan: Plan, folder: Path) -> tuple[OutputBranch, OmniModel]:
-    """Give the branch that speaks, and its codec and units with the weights of the finished stages."""
+    """Give the speech branch, and its codec and units with the weights of the finished stages."""
     output = next((output for output in plan.outputs.values() if output.codec and output.code_source
                    and output.code_source_part), None)
     if output is None or output.code_source_part is None:
-        raise PlanError(f"{plan.recipe.name} has no codec that makes codes of waves and waves of codes, so none can be checked;"
+        raise PlanError(f"{plan.recipe.name} has no codec that encodes and decodes, so none can be checked;"
                         " pick one, or units beside a vocoder.")
     done = {part: name for name, stage in plan.stages.items() if is_done(folder, plan, name) for part in stage.trained}
     model = OmniModel(plan, {output.code_source_part, f"{output.name}.codec"})
@@ -166,7 +166,7 @@ def _voice(plan: Plan, folder: Path) -> tuple[OutputBranch, OmniModel]:
 
 
 def _rows(plan: Plan, dataset: str, limit: int) -> Iterator[tuple[Sample, ContentPart, str]]:
-    """Give rows with the sound and the text of their last spoken answer."""
+    """Give rows with the audio and the text of their last spoken answer."""
     reader = plan.readers[dataset].build()
     for index in spread(len(reader), limit):
         sample = reader[index]
@@ -187,7 +187,7 @@ def _compared(rows: Sequence[tuple[Sample, ContentPart, str]], output: OutputBra
     with progress(f"codec {title}") as report:
         for index, (sample, part, _) in enumerate(rows):
             codes = units.encode(torch.from_numpy(waveform(part, spec.sample_rate, sample.id)))
-            books = codes.reshape(-1, spec.codebooks).T  # of a wave shorter than a frame there are none
+            books = codes.reshape(-1, spec.codebooks).T  # of a waveform shorter than a frame there are none
             counts.scatter_add_(1, books, torch.ones_like(books, dtype=counts.dtype))
             made.append(codec.decode(codes).float())
             true.append(torch.from_numpy(waveform(part, rate, sample.id)))
@@ -196,9 +196,10 @@ def _compared(rows: Sequence[tuple[Sample, ContentPart, str]], output: OutputBra
                 stoi.append(stoi_score(made[-1], true[-1], rate))
             report((index + 1) / len(rows))
     texts = [text for _, _, text in rows]
-    heard = _heard(asr, made, rate)
-    return Resynthesis(len(rows), ratio(word_errors(_heard(asr, true, rate), texts)), ratio(word_errors(heard, texts)),
-                       ratio(character_errors(heard, texts)), _mean(distances), _mean(stoi),
+    transcripts = _transcripts(asr, made, rate)
+    return Resynthesis(len(rows), ratio(word_errors(_transcripts(asr, true, rate), texts)),
+                       ratio(word_errors(transcripts, texts)),
+                       ratio(character_errors(transcripts, texts)), _mean(distances), _mean(stoi),
                        float((counts > 0).float().mean()), perplexity(counts))
 
 
@@ -207,6 +208,6 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _heard(asr: Session, waves: Sequence[Tensor], rate: int) -> list[str]:
-    sounds: list[NDArray[np.float32]] = [wave.numpy() for wave in waves]
-    return [text for start in range(0, len(sounds), BATCH) for text in asr.transcribe(sounds[start:start + BATCH], rate)]
+def _transcripts(asr: Session, waveforms: Sequence[Tensor], rate: int) -> list[str]:
+    arrays: list[NDArray[np.float32]] = [waveform.numpy() for waveform in waveforms]
+    return [text for start in range(0, len(arrays), BATCH) for text in asr.transcribe(arrays[start:start + BATCH], rate)]

@@ -1,7 +1,7 @@
-"""Scores of a run: does it answer right, because of what it heard, can its speech be understood, and how soon?
+"""Evaluation of a run: exact answers, ablations, word errors of its speech, latency.
 
-For each dataset of `evaluate.data` the run answers every question; what came of it is kept in RUN/eval/, and the card is
-computed from that alone.
+For each dataset of `evaluate.data` the run answers every question; the records are saved in RUN/eval/, and the report is
+computed from them alone.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import Any
 from omnikit.contracts.types import Sample
 from omnikit.errors import PlanError, RunError, nearest
 from omnikit.evaluation import report
-from omnikit.evaluation.latency import OMEGAS, independent, streams, timed
+from omnikit.evaluation.latency import OMEGAS, independent, measure, streams
 from omnikit.evaluation.records import write_json, write_lines
-from omnikit.evaluation.runner import EvalRunner, some
+from omnikit.evaluation.runner import EvalRunner, stratified
 from omnikit.inference.session import Session, restore
 from omnikit.plan.plan import Plan
 from omnikit.store import manifest
@@ -35,13 +35,13 @@ class Options:
     """How a run is scored.
 
     Args:
-        asr: the run that hears the generated speech; None takes the recipe's, if it names one.
+        asr: the run that transcribes the generated speech; None takes the recipe's, if it names one.
         limit: rows of each dataset at most, of every kind as many, spread over it.
         batch_size: questions at a time.
-        latency_rows: questions of the first dataset that are answered against the clock; 0 for none.
-        omegas: the Ω that they are streamed with.
-        speaks_with: "codec", or "units": the codes are spoken by the part that makes them.
-        keep_wavs: keep all of the generated speech, not only the examples on the card's page.
+        latency_rows: questions of the first dataset whose latency is measured; 0 for none.
+        omegas: the Ω with which they are streamed.
+        speaks_with: "codec", or "units": the part that makes the codes decodes them.
+        keep_wavs: keep all of the generated speech, not only the examples on the page.
         stage: scores the weights as they were after this stage.
         data: titles of `evaluate.data` that are scored; empty for all.
     """
@@ -61,7 +61,7 @@ def score(run: str | Path, options: Options = Options()) -> tuple[Path, dict[str
     """Score a run on each dataset that its recipe evaluates on.
 
     Returns:
-        the folder with the card and all that was kept (see `kept_in`), and the card.
+        the folder with the report and the records (see `eval_folder`), and the report.
 
     Raises:
         OmnikitError: a run is not finished, or the recipe evaluates on nothing.
@@ -77,10 +77,10 @@ def score(run: str | Path, options: Options = Options()) -> tuple[Path, dict[str
     if "latency" in plan.recipe.evaluate.data:
         raise PlanError(f"Recipe {plan.recipe.name} has evaluate.data.latency, but latency.jsonl holds the timings; give that"
                         " dataset another title.")
-    folder = kept_in(run, options.speaks_with, options.stage)
+    folder = eval_folder(run, options.speaks_with, options.stage)
     rows = {title: _rows(plan, dataset, options.limit) for title, dataset in _datasets(plan, options).items()}
     conditions = _conditions(session, asr, options)
-    examiner = EvalRunner(session, asr, options.speaks_with, folder / "wavs", options.batch_size,
+    runner = EvalRunner(session, asr, options.speaks_with, folder / "wavs", options.batch_size,
                         None if options.keep_wavs else report.EXAMPLES)
     with disk_errors(folder):
         folder.mkdir(exist_ok=True)
@@ -88,51 +88,51 @@ def score(run: str | Path, options: Options = Options()) -> tuple[Path, dict[str
             (folder / name).unlink(missing_ok=True)
     for title, samples in rows.items():
         shutil.rmtree(folder / "wavs" / title, ignore_errors=True)
-        write_lines(folder / f"{title}.jsonl", examiner.records(samples, title))
+        write_lines(folder / f"{title}.jsonl", runner.records(samples, title))
     timing = conditions["latency"]
     if timing:
-        write_lines(folder / report.TIMINGS, timed(session, _timed_rows(rows[timing["data"]], options), options.omegas))
+        write_lines(folder / report.TIMINGS, measure(session, _timed_rows(rows[timing["data"]], options), options.omegas))
     write_json(folder / report.CONDITIONS, conditions)
     return folder, report.make(folder)
 
 
 def rescore(run: str | Path, speaks_with: str = "codec", stage: str | None = None) -> tuple[Path, dict[str, Any]]:
-    """Compute the card again from what an earlier scoring kept, without the model.
+    """Compute the report again from saved records, without the model.
 
     Raises:
-        RunError: there is no such run, or nothing was kept in it.
+        RunError: there is no such run, or it has no saved records.
     """
-    folder = kept_in(run, speaks_with, stage)
+    folder = eval_folder(run, speaks_with, stage)
     return folder, report.make(folder)
 
 
-def earlier(run: str | Path, stage: str, speaks_with: str = "codec") -> dict[str, Any]:
-    """Give the card of a run after an earlier stage.
+def read_report(run: str | Path, stage: str, speaks_with: str = "codec") -> dict[str, Any]:
+    """Give the report of a run after an earlier stage.
 
     Raises:
         RunError: the run was not scored after this stage.
     """
-    folder = kept_in(run, speaks_with, stage)
+    folder = eval_folder(run, speaks_with, stage)
     if not (folder / report.CONDITIONS).is_file():
         raise RunError(f"{folder} holds no answers after stage {stage}, so nothing can be compared with them; score it first"
                        f" with omnikit eval {run} --stage {stage}.")
     return report.as_json(report.read(folder))
 
 
-def kept_in(run: str | Path, speaks_with: str = "codec", stage: str | None = None) -> Path:
-    """Give the folder of a run's card: eval, eval_units where the units speak, eval_after_STAGE."""
+def eval_folder(run: str | Path, speaks_with: str = "codec", stage: str | None = None) -> Path:
+    """Give the folder of a run's report: eval, eval_units where the units decode, eval_after_STAGE."""
     words = ["eval", *([] if speaks_with == "codec" else [speaks_with]), *([f"after_{stage}"] if stage else [])]
     return find(run) / "_".join(words)
 
 
 def _speaks(session: Session, trained: Collection[str]) -> bool:
-    """Say whether all that the stages train of the branch that speaks is among the parts that are trained by now."""
+    """Say whether all parts of the speech branch that the stages train are among those trained so far."""
     parts = {part for stage in session.plan.stages.values() for part in stage.trained}
     return session.speech is not None and {part for part in parts if part.startswith(f"{session.speech.name}.")} <= set(trained)
 
 
 def _datasets(plan: Plan, options: Options) -> dict[str, str]:
-    """Give title → dataset of what is scored."""
+    """Give title → dataset of those that are scored."""
     found = plan.recipe.evaluate.data
     if unknown := [title for title in options.data if title not in found]:
         raise PlanError(f"{plan.recipe.name} has no evaluate.data.{unknown[0]}.{nearest(unknown[0], found)}"
@@ -144,8 +144,8 @@ def _rows(plan: Plan, dataset: str, limit: int | None) -> list[Sample]:
     reader = plan.readers[dataset].build()
     if limit is None:
         return [reader[index] for index in range(len(reader))]
-    kinds = [_kind(reader[index]) for index in range(len(reader))]  # a sample may hold sound, so they are not kept
-    return [reader[index] for index in some(kinds, limit)]
+    kinds = [_kind(reader[index]) for index in range(len(reader))]  # a sample may hold audio, so they are not held
+    return [reader[index] for index in stratified(kinds, limit)]
 
 
 def _kind(sample: Sample) -> str:
@@ -153,11 +153,11 @@ def _kind(sample: Sample) -> str:
 
 
 def _timed_rows(samples: list[Sample], options: Options) -> list[Sample]:
-    return [samples[index] for index in some([_kind(sample) for sample in samples], options.latency_rows)]
+    return [samples[index] for index in stratified([_kind(sample) for sample in samples], options.latency_rows)]
 
 
 def _conditions(session: Session, asr: Session | None, options: Options) -> dict[str, Any]:
-    """Give all that numbers depend on, apart from what scoring again sets anew."""
+    """Give all that numbers depend on, except what scoring again replaces."""
     recipe, datasets = session.plan.recipe, _datasets(session.plan, options)
     omegas = list(options.omegas) if streams(session) else []
     clock = {"data": next(iter(datasets)), "rows": options.latency_rows, "omegas": omegas,

@@ -2,15 +2,15 @@
 
 import pytest
 
-from omnikit.evaluation.estimates import quantile, ratio, share
+from omnikit.evaluation.estimates import fraction, quantile, ratio
 
 
 @pytest.mark.parametrize(
     ("right", "total", "low", "high"),  # Wilson's score interval, z = 1.96; Newcombe 1998, table I, method 3
     [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
 )
-def test_share_has_the_published_interval(right: int, total: int, low: float, high: float) -> None:
-    found = share([True] * right + [False] * (total - right))
+def test_fraction_has_the_published_interval(right: int, total: int, low: float, high: float) -> None:
+    found = fraction([True] * right + [False] * (total - right))
     assert found is not None
     assert (found.value, found.count) == (right / total, total)
     assert (found.low, found.high) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
@@ -39,7 +39,7 @@ def test_quantile_of_known_values() -> None:
 
 
 def test_nothing_measured_is_none() -> None:
-    assert (share([]), ratio([]), ratio([(0, 0)]), quantile([], 0.5)) == (None, None, None, None)
+    assert (fraction([]), ratio([]), ratio([(0, 0)]), quantile([], 0.5)) == (None, None, None, None)
 
 
 def test_one_row_has_no_interval() -> None:

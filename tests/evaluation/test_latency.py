@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from omnikit.contracts.types import ContentPart, Message, Sample
-from omnikit.evaluation.latency import asked, independent, streams, timed
+from omnikit.evaluation.latency import as_question, independent, measure, streams
 from omnikit.evaluation.records import Timing
 from omnikit.inference.answer import Answer, Event
 
@@ -62,17 +62,17 @@ def row(name: str, *parts: ContentPart, before: tuple[Message, ...] = ()) -> Sam
     return Sample(name, (*before, Message("user", parts), Message("assistant", (ContentPart("text", text="x"),))))
 
 
-def test_first_text_first_sound_and_the_end_are_taken_from_the_events() -> None:
+def test_times_are_taken_from_the_events() -> None:
     session = Playing(Streaming(), Streaming())
-    timings = timed(session, [row("a", QUESTION), row("b", QUESTION)], (10, 40))  # type: ignore[arg-type]  # a double
+    timings = measure(session, [row("a", QUESTION), row("b", QUESTION)], (10, 40))  # type: ignore[arg-type]  # a double
     assert timings[:4] == [Timing(name, omega, 0.2, 0.4, 0.9, 1.0) for omega in (10, 40) for name in "ab"]
-    assert [(t.id, t.omega, t.seconds) for t in timings[4:]] == [("a", None, 1.5), ("b", None, 1.5)]
-    assert timings[4].first_text == timings[4].first_sound == timings[4].whole  # an answer that comes whole
+    assert [(t.id, t.omega, t.audio_seconds) for t in timings[4:]] == [("a", None, 1.5), ("b", None, 1.5)]
+    assert timings[4].ttft == timings[4].time_to_first_audio == timings[4].total_time  # an answer that comes whole
 
 
 def test_the_first_question_of_each_setting_is_asked_once_before() -> None:
     session = Playing(Streaming(), Streaming())
-    timed(session, [row("a", QUESTION), row("b", QUESTION)], (10,))  # type: ignore[arg-type]  # a double
+    measure(session, [row("a", QUESTION), row("b", QUESTION)], (10,))  # type: ignore[arg-type]  # a double
     assert session.asked == [(10, False)] * 3 + [(None, False)] * 3
 
 
@@ -87,32 +87,32 @@ def test_what_a_session_can_stream(head: object, codec: object, speaks: bool, ex
     assert (streams(session), independent(session)) == expected  # type: ignore[arg-type]  # a double
 
 
-def test_codec_that_cannot_go_on_speaks_segments_by_themselves() -> None:
+def test_codec_that_cannot_stream_decodes_segments_by_themselves() -> None:
     session = Playing(Streaming(), Whole())
-    timed(session, [row("a", QUESTION)], (10,))  # type: ignore[arg-type]  # a double
+    measure(session, [row("a", QUESTION)], (10,))  # type: ignore[arg-type]  # a double
     assert session.asked[0] == (10, True)
 
 
-def test_text_of_a_session_without_speech_is_timed_while_it_is_written() -> None:
-    [timing] = timed(Playing(None, None, speaks=False), [row("a", QUESTION)], (10, 20))  # type: ignore[arg-type]  # a double
+def test_text_of_a_session_without_speech_is_timed_while_it_is_generated() -> None:
+    [timing] = measure(Playing(None, None, speaks=False), [row("a", QUESTION)], (10, 20))  # type: ignore[arg-type]  # a double
     assert timing == Timing("a", None, 0.5, None, 0.8, 0.0)
 
 
-def test_questions_are_handed_over_as_a_session_takes_them() -> None:
+def test_questions_are_given_as_a_session_takes_them() -> None:
     half = ContentPart("audio", audio=np.zeros(800, dtype=np.float32), sample_rate=8000)
     system = Message("system", (ContentPart("text", text="be brief"),))
-    found = asked(row("a", half, ContentPart("text", text="why"), before=(system,)))
+    found = as_question(row("a", half, ContentPart("text", text="why"), before=(system,)))
     assert found is not None
     assert (len(found["audio"]), found["text"], found["system"]) == (1600, "why", "be brief")  # type: ignore[arg-type]  # a wave
 
 
-def test_pictures_and_films_are_handed_over() -> None:
+def test_images_and_videos_are_given() -> None:
     pixels = np.zeros((2, 4, 4, 3), dtype=np.uint8)
     video = ContentPart("video", pixels=pixels)
-    found = asked(row("a", ContentPart("image", path="x.png"), video, ContentPart("text", text="why"), QUESTION))
+    found = as_question(row("a", ContentPart("image", path="x.png"), video, ContentPart("text", text="why"), QUESTION))
     assert found is not None and found["image"] == ["x.png"] and found["video"][0] is pixels  # type: ignore[index]  # a list
     assert found["text"] == "why"
-    assert asked(row("a", ContentPart("video", pixels=pixels, frame_rate=3.0), ContentPart("text", text="why"))) is None
+    assert as_question(row("a", ContentPart("video", pixels=pixels, frame_rate=3.0), ContentPart("text", text="why"))) is None
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_pictures_and_films_are_handed_over() -> None:
     [row("a", QUESTION, QUESTION), row("b", ContentPart("text", text="why"), QUESTION),
      row("c", QUESTION, before=(Message("user", (QUESTION,)), Message("assistant", (ContentPart("text", text="x"),)))),
      row("d", ContentPart("image", path="x.png"))],
-    ids=["two sounds", "text before sound", "an earlier turn", "image"],
+    ids=["two audios", "text before audio", "an earlier turn", "image"],
 )
 def test_question_that_a_session_cannot_take_is_left_out(sample: Sample) -> None:
-    assert asked(sample) is None
+    assert as_question(sample) is None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from omnikit.evaluation.metrics import character_errors, exact, normalised, word_errors
+from omnikit.evaluation.metrics import character_errors, exact, normalise, word_errors
 
 
 @pytest.mark.parametrize(
@@ -11,29 +11,32 @@ from omnikit.evaluation.metrics import character_errors, exact, normalised, word
      ("don’t", "don't"), ("twenty-one", "twenty one"), ("", "")],
 )
 def test_normalised_words(text: str, expected: str) -> None:
-    assert normalised(text) == expected
+    assert normalise(text) == expected
 
 
-def test_exact_minds_case_and_words_but_not_space() -> None:
+def test_exact_depends_on_case_and_words_but_not_on_space() -> None:
     assert exact(" a  b", "a b") and not exact("A b", "a b") and not exact("a b c", "a b")
 
 
 @pytest.mark.parametrize(
-    ("heard", "said", "expected"),
+    ("hypothesis", "reference", "expected"),
     [("a b c", "a b c", [(0, 3)]), ("a x c", "a b c", [(1, 3)]), ("a b", "a b c", [(1, 3)]), ("a b c d", "a b c", [(1, 3)]),
      ("", "a", [(1, 1)]), ("A!", "a", [(0, 1)]), ("noise", "", []), ("b a", "a b", [(2, 2)])],
 )
-def test_word_errors_are_edits_and_words_said(heard: str, said: str, expected: list[tuple[int, int]]) -> None:
-    assert word_errors([heard], [said]) == expected
+def test_word_errors_are_edits_and_words_of_the_reference(hypothesis: str, reference: str,
+                                                          expected: list[tuple[int, int]]) -> None:
+    assert word_errors([hypothesis], [reference]) == expected
 
 
 @pytest.mark.parametrize(
-    ("heard", "said", "expected"),
+    ("hypothesis", "reference", "expected"),
     [("two", "two", [(0, 3)]), ("too", "two", [(1, 3)]), ("one two", "one to", [(1, 6)]), ("", "nine", [(4, 4)]),
      ("four!", "Four", [(0, 4)]), ("noise", "", [])],
 )
-def test_character_errors_are_edits_and_characters_said(heard: str, said: str, expected: list[tuple[int, int]]) -> None:
-    assert character_errors([heard], [said]) == expected
+def test_character_errors_are_edits_and_characters_of_the_reference(
+    hypothesis: str, reference: str, expected: list[tuple[int, int]]
+) -> None:
+    assert character_errors([hypothesis], [reference]) == expected
 
 
 def test_pairs_are_counted_one_by_one() -> None:

@@ -16,5 +16,5 @@ def test_text_with_every_kind_of_line_end_comes_back(tmp_path: Path) -> None:
 
 def test_other_lines_are_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text("[1]\n")
-    with pytest.raises(RunError, match=r"x.jsonl does not hold what omnikit eval kept .*score the run again without --rescore"):
+    with pytest.raises(RunError, match=r"x.jsonl does not hold records of omnikit eval .*again without --rescore"):
         read_lines(tmp_path / "x.jsonl", Record)

@@ -1,4 +1,4 @@
-"""What an examiner keeps of answers, with a session that always says the same."""
+"""What an runner keeps of answers, with a session that always says the same."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ from omnikit.inference.answer import Answer
 from omnikit.plan.plan import InputBranch, OutputBranch
 
 SPOKEN = ContentPart("audio", audio=np.ones(30, dtype=np.float32), sample_rate=RATE)
-OUTLET = OutputBranch("speech", FakeHead("hidden", "codes"), FeatureSpec(4, count=1), FakeCodec(), FakeCodec().spec, 0,
+SPEECH = OutputBranch("speech", FakeHead("hidden", "codes"), FeatureSpec(4, count=1), FakeCodec(), FakeCodec().spec, 0,
                       FakeCodec())
 
 
@@ -41,7 +41,7 @@ class Codec:
         return torch.ones(len(codes))
 
 
-class Saying:
+class FakeSession:
     """A session that answers every question with one word and ten samples of sound for its two codes."""
 
     plan = SimpleNamespace(recipe=SimpleNamespace(name="saying"), backbone=object(), template=None, outputs={})
@@ -58,7 +58,7 @@ class Saying:
 
 
 class Hearing:
-    """An ASR model that writes down how many samples it heard, twice as many a second as the model speaks."""
+    """An ASR model whose transcript is the number of samples it gets, at twice the rate of the model's codec."""
 
     asr = replace(FakeEncoder())
     # type: ignore[arg-type]  # a double
@@ -76,22 +76,23 @@ def row(name: str, *answer: ContentPart) -> Sample:
                   {"kind": "k"})
 
 
-def examiner(speech: OutputBranch | None = OUTLET, asr: object = None, **more: object) -> EvalRunner:
-    return EvalRunner(Saying(speech), asr, **more)  # type: ignore[arg-type]  # doubles
+def runner(speech: OutputBranch | None = SPEECH, asr: object = None, **more: object) -> EvalRunner:
+    return EvalRunner(FakeSession(speech), asr, **more)  # type: ignore[arg-type]  # doubles
 
 
-def test_generated_and_natural_speech_are_heard_and_measured() -> None:
-    found = examiner(asr=Hearing()).records([row("a", SPOKEN), row("b")], "x")
-    assert [(r.heard, r.seconds, r.codes) for r in found] == [("10 at 100", 0.1, (4, 5))] * 2
-    assert [(r.natural, r.natural_seconds, r.natural_codes) for r in found] == [("60 at 200", 0.3, 30), (None, None, None)]
-    assert [(r.expected, r.other, r.question, r.facts) for r in found] == [
+def test_generated_and_ground_truth_speech_are_transcribed_and_measured() -> None:
+    found = runner(asr=Hearing()).records([row("a", SPOKEN), row("b")], "x")
+    assert [(r.speech_transcript, r.seconds, r.codes) for r in found] == [("10 at 100", 0.1, (4, 5))] * 2
+    assert [(r.ground_truth_transcript, r.ground_truth_seconds, r.ground_truth_code_count)
+            for r in found] == [("60 at 200", 0.3, 30), (None, None, None)]
+    assert [(r.expected, r.shuffled_audio, r.question, r.facts) for r in found] == [
         ("one", "one", ("a",), {"kind": "k"}), ("one", "one", ("b",), {"kind": "k"})]
 
 
-def test_natural_speech_is_heard_again_after_the_codec_alone() -> None:
-    found, silent = examiner(asr=Hearing()).records([row("a", SPOKEN), row("b")], "x")
-    assert (found.resynthesised, found.mel_distance, found.drawn, found.drawable) == ("30 at 100", None, (0,), 9)
-    assert (silent.resynthesised, silent.mel_distance, silent.drawn, silent.drawable) == (None, None, (), None)
+def test_ground_truth_speech_is_transcribed_after_the_codec_alone() -> None:
+    found, silent = runner(asr=Hearing()).records([row("a", SPOKEN), row("b")], "x")
+    assert (found.codec_transcript, found.mel_distance, found.used_codes, found.codebook_size) == ("30 at 100", None, (0,), 9)
+    assert (silent.codec_transcript, silent.mel_distance, silent.used_codes, silent.codebook_size) == (None, None, (), None)
 
 
 class Pair(FakeCodec):
@@ -102,42 +103,43 @@ class Pair(FakeCodec):
         return CodecSpec(RATE, Fraction(RATE, 5), 2, self.size)
 
 
-def test_sound_of_equal_times_is_compared_and_codes_of_each_book_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_audio_of_equal_times_is_compared_and_codes_of_each_book_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Units, "encode", lambda self, wave: torch.tensor([[1, 0]]).expand(len(wave), 2))
-    [found] = examiner(replace(OUTLET, codec=Pair(), units=Pair()), Hearing()).records([row("a", SPOKEN)], "x")
+    [found] = runner(replace(SPEECH, codec=Pair(), units=Pair()), Hearing()).records([row("a", SPOKEN)], "x")
     assert (found.mel_distance, found.stoi) == (0.0, None)  # the same ones; too short for STOI
-    assert (found.drawn, found.drawable, found.natural_codes) == ((1, 9), 18, 30)
-    assert found.speaker is not None and 0.5 < found.speaker < 1  # steady, too, but shorter
+    assert (found.used_codes, found.codebook_size, found.ground_truth_code_count) == ((1, 9), 18, 30)
+    assert found.ltas_correlation is not None and 0.5 < found.ltas_correlation < 1  # steady, too, but shorter
 
 
-def test_row_of_two_turns_is_heard_where_it_is_asked_last() -> None:
+def test_row_of_two_turns_is_transcribed_at_its_last_answer() -> None:
     first = replace(SPOKEN, audio=np.zeros(7, dtype=np.float32))
     talk = Sample("talk", (*row("a", first).messages, *row("b", SPOKEN).messages))
-    [found] = examiner(asr=Hearing()).records([talk], "x")
-    assert found.natural == "60 at 200"
+    [found] = runner(asr=Hearing()).records([talk], "x")
+    assert found.ground_truth_transcript == "60 at 200"
 
 
-def test_units_speak_the_same_codes_instead_of_the_codec() -> None:
-    [found] = examiner(asr=Hearing(), speaks_with="units").records([row("a")], "x")
-    assert (found.codes, found.heard, found.seconds) == ((4, 5), "6 at 100", 0.06)
+def test_units_decode_the_same_codes_instead_of_the_codec() -> None:
+    [found] = runner(asr=Hearing(), speaks_with="units").records([row("a")], "x")
+    assert (found.codes, found.speech_transcript, found.seconds) == ((4, 5), "6 at 100", 0.06)
 
 
-def test_speech_without_a_recogniser_is_measured_but_not_heard() -> None:
-    [found] = examiner().records([row("a", SPOKEN)], "x")
-    assert (found.heard, found.natural, found.seconds, found.natural_seconds, found.natural_codes) == (None, None, 0.1, 0.3, 30)
+def test_speech_without_an_asr_model_is_measured_but_not_transcribed() -> None:
+    [found] = runner().records([row("a", SPOKEN)], "x")
+    assert (found.speech_transcript, found.ground_truth_transcript, found.seconds, found.ground_truth_seconds,
+            found.ground_truth_code_count) == (None, None, 0.1, 0.3, 30)
 
 
 def test_run_without_speech_has_its_texts() -> None:
-    [found] = examiner(speech=None).records([row("a", SPOKEN)], "x")
-    assert (found.answer, found.codes, found.seconds, found.natural_seconds) == ("one", (), None, None)
+    [found] = runner(speech=None).records([row("a", SPOKEN)], "x")
+    assert (found.answer, found.codes, found.seconds, found.ground_truth_seconds) == ("one", (), None, None)
 
 
-def test_sound_of_the_first_rows_is_kept(tmp_path: Path) -> None:
-    found = examiner(wavs=tmp_path / "wavs", batch_size=2, kept=3).records([row(name) for name in "abcd"], "x")
+def test_audio_of_the_first_rows_is_saved(tmp_path: Path) -> None:
+    found = runner(wavs=tmp_path / "wavs", batch_size=2, saved=3).records([row(name) for name in "abcd"], "x")
     assert [r.wav is not None for r in found] == [True, True, True, False]
 
 
-def test_rows_are_numbered_over_batches_in_their_sound_files(tmp_path: Path) -> None:
-    found = examiner(wavs=tmp_path / "wavs", batch_size=2).records([row("a"), row("b"), row("c")], "x")
+def test_rows_are_numbered_over_batches_in_their_audio_files(tmp_path: Path) -> None:
+    found = runner(wavs=tmp_path / "wavs", batch_size=2).records([row("a"), row("b"), row("c")], "x")
     assert [r.wav for r in found] == [f"wavs/x/0000{i}.wav" for i in range(3)]
     assert sorted(path.name for path in (tmp_path / "wavs" / "x").iterdir()) == ["00000.wav", "00001.wav", "00002.wav"]
