@@ -1,9 +1,9 @@
-"""Time to first sound at real sizes with random weights, its parts, and the time that reading the weights once per token takes.
+"""Time to first audio at real sizes with random weights, its parts, and the time that reading the weights once per token takes.
 
     python benchmarks/real_size.py                              # llama_omni/full in bfloat16 on a GPU, 17 GB
     python benchmarks/real_size.py --recipe llama_omni/tiny     # the same on a processor, to see that it works
 
-Random weights speak at no speech's rate, so the head runs, but units come as often as in LLaMA-Omni's data. The vocoder
+Random weights give no realistic rate of codes, so the head runs, but units come as often as in LLaMA-Omni's data. The vocoder
 stays in float32. Each number is the fastest of the rounds; the first round, which warms up, does not count.
 """
 
@@ -104,27 +104,27 @@ def asked(model: OmniModel, seconds: float, device: torch.device) -> Batch:
 
 @torch.no_grad()
 def answer(model: OmniModel, question: Batch, omega: int, clock: Clock) -> None:
-    """Answer once to the first sound, part by part, and go on writing."""
+    """Answer once to the first audio, part by part, and decode the rest."""
     with clock.part("encoder and projector"):
         Taps(model, question).projected("audio")
     for name, exact in (("exact", True), ("independent", False)):
-        start, heard = clock.now(), False
+        start, started = clock.now(), False
         head_stream, pending = HeadStream(model, model.plan.outputs["speech"]), CodeBuffer(omega)
         codec = model.codec("speech")
         assert isinstance(codec, StreamingCodec), "a vocoder that streams"
         state = codec.init_state(1)
-        written, before = decoding_steps(model, question, Sampling((), TOKENS)), clock.now()
-        for number, step in enumerate(written):
+        steps, before = decoding_steps(model, question, Sampling((), TOKENS)), clock.now()
+        for number, step in enumerate(steps):
             clock.parts["decoding a token" if number else "encoder, projector and prefill"].append(clock.now() - before)
             with clock.part("head, a token"):
                 head_stream.write(step)
-            codes = units(pending.push([number * PER_TOKEN + place for place in range(PER_TOKEN)]), clock.device)
+            codes = units(pending.push([number * PER_TOKEN + index for index in range(PER_TOKEN)]), clock.device)
             if len(codes):
                 with clock.part(f"vocoder, a segment, {name}"):
-                    wave, state = codec.step(codes, state) if exact else (codec.decode(codes), state)
-                if len(wave) and not heard:
-                    clock.parts[f"first sound, {name} segments"].append(clock.now() - start)
-                    heard = True
+                    waveform, state = codec.step(codes, state) if exact else (codec.decode(codes), state)
+                if len(waveform) and not started:
+                    clock.parts[f"time to first audio, {name} segments"].append(clock.now() - start)
+                    started = True
             before = clock.now()
 
 

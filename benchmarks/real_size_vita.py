@@ -7,7 +7,7 @@
 The question is 4 seconds of noise and an image of random pixels; its ids are random, as many as VITA's prompt has. The
 training step takes packed rows of such conversations, laid out as the stage's are, holds what it trains in float32 and runs in
 bfloat16, as the stage does. FLOPs are the model's: 2 for each weight that a position passes (6 where gradients pass too), and
-attention's; recomputed activations are not counted. Their share is of a bfloat16 matrix product measured on the same device.
+attention's; recomputed activations are not counted. The fraction is of a bfloat16 matrix product measured on the same device.
 Each time is the fastest of the rounds; the first round, which warms up, does not count.
 """
 
@@ -44,17 +44,17 @@ BEFORE, AFTER = 130, 16  # positions of VITA's system prompt for images, and of 
 
 @dataclass
 class Made:
-    """A conversation: ids before, tiles, a wave, ids behind, ids of the answer."""
+    """A conversation: ids before, tiles, a waveform, ids behind, ids of the answer."""
 
     tiles: Sequence[NDArray[np.float32]]
-    wave: NDArray[np.float32] | None
+    waveform: NDArray[np.float32] | None
     before: int = BEFORE
     answer: int = 0
 
     def length(self, plan: Plan) -> int:
         """Give its positions."""
-        heard = 0 if self.wave is None else plan.inputs["audio"].length(len(self.wave))
-        return self.before + len(self.tiles) * plan.inputs["vision"].length(1) + heard + AFTER + self.answer
+        frames = 0 if self.waveform is None else plan.inputs["audio"].length(len(self.waveform))
+        return self.before + len(self.tiles) * plan.inputs["vision"].length(1) + frames + AFTER + self.answer
 
 
 def main() -> None:
@@ -132,15 +132,15 @@ def asked(plan: Plan, pixels: np.ndarray, seconds: float) -> Batch:
     spec = plan.inputs["vision"].image_spec
     assert spec, "an encoder of images has one"
     cut = list(coloured(tiles(pixels, spec), spec))
-    wave = 0.1 * np.random.default_rng(0).standard_normal(int(16000 * seconds)).astype(np.float32)
-    return batch_of(plan, [Made(cut, wave)])
+    waveform = 0.1 * np.random.default_rng(0).standard_normal(int(16000 * seconds)).astype(np.float32)
+    return batch_of(plan, [Made(cut, waveform)])
 
 
 # ---- a training step -------------------------------------------------------------------------------------------------
 
 
 def train(plan: Plan, device: torch.device, arguments: argparse.Namespace) -> None:
-    """Print positions per second, memory and the share of the device's speed of a packed training step."""
+    """Print positions per second, memory and the fraction of the device's speed of a packed training step."""
     stage = plan.stages[STAGE]
     with device:
         model = OmniModel(plan, stage.used)
@@ -177,14 +177,14 @@ def packed(plan: Plan, pack: int, rows: int) -> Batch:
     made: list[Made] = []
     while sum(one.length(plan) for one in made) < 2 * rows * pack:
         cut = coloured(random.integers(0, 256, (int(len(made) % 3 == 0), spec.size, spec.size, 3), dtype=np.uint8), spec)
-        wave = 0.1 * random.standard_normal(int(16000 * random.uniform(2, 6))).astype(np.float32)
-        made.append(Made(list(cut), None if len(made) % 3 == 2 else wave, min(BEFORE, pack // 8),
+        waveform = 0.1 * random.standard_normal(int(16000 * random.uniform(2, 6))).astype(np.float32)
+        made.append(Made(list(cut), None if len(made) % 3 == 2 else waveform, min(BEFORE, pack // 8),
                          int(random.integers(20, min(300, pack // 3)))))
     made.sort(key=lambda one: -one.length(plan))
     filled = first_fit([], [one.length(plan) for one in made], pack)
-    filled = sorted(filled, key=lambda row: -sum(made[place].length(plan) for place in row))[:rows]
+    filled = sorted(filled, key=lambda row: -sum(made[index].length(plan) for index in row))[:rows]
     conversation_rows = [index for index, row in enumerate(filled) for _ in row]
-    return laid_out(batch_of(plan, [made[place] for row in filled for place in row]), conversation_rows, ["text"])
+    return laid_out(batch_of(plan, [made[index] for row in filled for index in row]), conversation_rows, ["text"])
 
 
 def batch_of(plan: Plan, made: Sequence[Made]) -> Batch:
@@ -194,20 +194,20 @@ def batch_of(plan: Plan, made: Sequence[Made]) -> Batch:
     counts: dict[str, list[int]] = {"vision": [], "audio": []}
     rows: dict[str, list[int]] = {"vision": [], "audio": []}
     for row, one in enumerate(made):
-        place = row * max(lengths) + one.before
-        for name, sizes in (("vision", [1] * len(one.tiles)), ("audio", [] if one.wave is None else [len(one.wave)])):
+        position = row * max(lengths) + one.before
+        for name, sizes in (("vision", [1] * len(one.tiles)), ("audio", [] if one.waveform is None else [len(one.waveform)])):
             for count in (plan.inputs[name].length(size) for size in sizes):
-                slots[name] += range(place, place + count)
+                slots[name] += range(position, position + count)
                 counts[name].append(count)
                 rows[name].append(row)
-                place += count
+                position += count
     signals = {"vision": [tile for one in made for tile in one.tiles],
-               "audio": [one.wave for one in made if one.wave is not None]}
+               "audio": [one.waveform for one in made if one.waveform is not None]}
     there = [name for name, items in signals.items() if items]
     answers = [list(range(total - one.answer, total)) for total, one in zip(lengths, made, strict=True)]
-    sizes, heard = torch.tensor([one.answer for one in made]), len(rows["audio"])
+    sizes, audios = torch.tensor([one.answer for one in made]), len(rows["audio"])
     targets = {"text": Targets(padded([random.integers(20, 600, one.answer).tolist() for one in made], -100), sizes),
-               "turn": Targets(torch.arange(heard)[:, None] % 2, torch.ones(heard, dtype=torch.int64))}
+               "turn": Targets(torch.arange(audios)[:, None] % 2, torch.ones(audios, dtype=torch.int64))}
     return Batch(
         tokens=padded([random.integers(20, 600, total).tolist() for total in lengths], 0), lengths=torch.tensor(lengths),
         answers=padded(answers, 0), answer_lengths=sizes, signals={name: signal(signals[name]) for name in there},
@@ -229,9 +229,9 @@ def flops(model: OmniModel, plan: Plan, batch: Batch) -> float:
     attention = 6 * sum(n * n for n in lengths) * backbone.dim * int(getattr(backbone, "layers", 0))  # causal: half of 12
     total = 6.0 * (inner * int(batch.lengths.sum()) + table * len(batch.written)) + attention
     for name in batch.signals:
-        vectors = sum(batch.counts[name])
-        frames = plan.inputs[name].encoder.length(1) * len(batch.counts[name]) if name == "vision" else 2 * vectors
-        total += 2.0 * weights(model, f"{name}.encoder") * frames + 6.0 * weights(model, f"{name}.projector") * vectors
+        embeddings = sum(batch.counts[name])
+        frames = plan.inputs[name].encoder.length(1) * len(batch.counts[name]) if name == "vision" else 2 * embeddings
+        total += 2.0 * weights(model, f"{name}.encoder") * frames + 6.0 * weights(model, f"{name}.projector") * embeddings
     return total
 
 
@@ -241,14 +241,14 @@ def weights(model: OmniModel, part: str) -> int:
 
 
 def matmul(device: torch.device) -> float:
-    """Give the FLOPs per second of a bfloat16 matrix product, 8192 wide (512 on a processor)."""
-    wide = 8192 if device.type == "cuda" else 512
-    data: Tensor = torch.randn(wide, wide, device=device, dtype=torch.bfloat16)
+    """Give the FLOPs per second of a bfloat16 matrix product of size 8192 (512 on a processor)."""
+    size = 8192 if device.type == "cuda" else 512
+    data: Tensor = torch.randn(size, size, device=device, dtype=torch.bfloat16)
     clock = Clock(device)
     for _ in range(6):
         with clock.part("product"):
             data @ data
-    return 2 * wide**3 / min(clock.parts["product"])
+    return 2 * size**3 / min(clock.parts["product"])
 
 
 def memory(device: torch.device) -> float:

@@ -25,16 +25,16 @@ def test_streamed_codes_cost_what_one_pass_costs(benchmark: BenchmarkFixture) ->
 
     def timed(name: str) -> torch.Tensor:
         start = time.process_time()
-        wave = exact.decode(codes) if name == "offline" else streamed(exact if name == "exact" else overlapped, codes)
+        waveform = exact.decode(codes) if name == "offline" else streamed(exact if name == "exact" else overlapped, codes)
         times[name].append(time.process_time() - start)
-        return wave
+        return waveform
 
     torch.testing.assert_close(timed("exact"), timed("offline"), atol=1e-4, rtol=0)
     benchmark.pedantic(lambda: [timed(name) for _ in range(ROUNDS) for name in times], rounds=1)
     numbers = {f"{name}_ratio": round(min(times[name]) / min(times["offline"]), 3) for name in ("exact", "overlap")}
     rate = min(times["offline"]) / (CODES / 40)
     benchmark.extra_info.update(numbers | {"offline_seconds_per_second": round(rate, 2)})
-    print(f"\nstreamed / offline: {numbers}; offline takes {rate:.2f} s for a second of sound")
+    print(f"\nstreamed / offline: {numbers}; offline takes {rate:.2f} s for a second of audio")
     assert numbers["exact_ratio"] <= MOST
 
 
@@ -42,6 +42,6 @@ def test_streamed_codes_cost_what_one_pass_costs(benchmark: BenchmarkFixture) ->
 def streamed(codec: TiCodecModel, codes: torch.Tensor) -> torch.Tensor:
     state, pieces = codec.init_state(), []
     for start in range(0, CODES, PIECE):
-        wave, state = codec.step(codes[start:start + PIECE], state, last=start + PIECE >= CODES)
-        pieces.append(wave)
+        waveform, state = codec.step(codes[start:start + PIECE], state, last=start + PIECE >= CODES)
+        pieces.append(waveform)
     return torch.cat(pieces, -1)

@@ -37,7 +37,7 @@ def test_decoding_costs_what_transformers_own_costs(benchmark: BenchmarkFixture)
             return list(bare.generate(inputs_embeds=inputs, attention_mask=mask, max_new_tokens=TOKENS, do_sample=False,
                                       eos_token_id=None, pad_token_id=0)[0].tolist())
 
-    assert ours() == theirs(), "both write the same tokens"
+    assert ours() == theirs(), "both decode the same tokens"
 
     def rounds() -> None:
         for _ in range(ROUNDS):

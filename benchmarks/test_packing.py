@@ -1,7 +1,7 @@
-"""Packed rows against padded ones: useful positions per second of a training step, and the share of padding that is left.
+"""Packed rows against padded ones: useful positions per second of a training step, and the fraction of padding that is left.
 
 Samples of very different length (a word, a long text, images of one to five tiles, speech of half a second to eight) are made
-up here and kept, so that no reader's time counts. Three ways take batches of so many rows: as they come (what most code
+up here in memory, so that no reader's time counts. Three ways take batches of so many rows: as they come (what most code
 does without packing), sorted by length within a window (ours without packing), and packed. Each step is forward, backward and
 optimizer of the same modules on one thread, with frozen encoders; rounds alternate, and each way counts with its fastest round
 of processor time, so that what else the machine does falls out of the ratio.
@@ -65,8 +65,8 @@ class Mix:
             asked.append(ContentPart("audio", audio=random.normal(0, 0.1,
                                                                   int(16000 * between(0.5, 8, random))).astype(np.float32)))
         words = int(between(1, 90, random)) if number % 4 in (0, 3) else int(between(1, 10, random))
-        said = ContentPart("text", text="it is so " * words)
-        return Sample(f"row{number}", (Message("user", tuple(asked)), Message("assistant", (said,))))
+        answer = ContentPart("text", text="it is so " * words)
+        return Sample(f"row{number}", (Message("user", tuple(asked)), Message("assistant", (answer,))))
 
 
 def between(least: float, most: float, random: np.random.Generator) -> float:
@@ -127,7 +127,7 @@ def some(batches: list[Batch]) -> list[Batch]:
 
 
 def padding(batches: list[Batch]) -> float:
-    """Give the share of positions that hold nothing."""
+    """Give the fraction of positions that are padding."""
     return 1 - sum(int(batch.lengths.sum()) for batch in batches) / sum(batch.tokens.numel() for batch in batches)
 
 

@@ -37,7 +37,7 @@ def test_codes_per_second_against_the_plain_loop(benchmark: BenchmarkFixture) ->
         times[name].append(time.process_time() - start)
         return found
 
-    assert timed("plain") == timed("float32"), "both speak the same codes"
+    assert timed("plain") == timed("float32"), "both give the same codes"
     timed("int8")  # packs the weights
     times = {name: [] for name in times}
     benchmark.pedantic(lambda: [timed(name) for _ in range(ROUNDS) for name in times], rounds=1)
@@ -59,7 +59,7 @@ def ours(head: NarArHead, text: TextEmbeddings) -> list[int]:
 
 @torch.no_grad()
 def plain(head: NarArHead, layers: torch.nn.ModuleList, text: TextEmbeddings) -> list[int]:
-    """Speak with transformers' layers, the same weights and a cache that grows."""
+    """Generate codes with transformers' layers, the same weights and a cache that grows."""
     cache, rotary = DynamicCache(), LlamaRotaryEmbedding(layers[0].config)
 
     def run(x: torch.Tensor, first: int) -> torch.Tensor:
@@ -73,8 +73,8 @@ def plain(head: NarArHead, layers: torch.nn.ModuleList, text: TextEmbeddings) ->
 
     run(torch.cat([head.embedding.weight[head.bos][None, None], head.read(text)], 1), 0)
     code, found = head.sos, []
-    for place in range(CODES):
-        hidden = run(head.embedding(torch.tensor([[code]])), 1 + TEXT + place)
+    for index in range(CODES):
+        hidden = run(head.embedding(torch.tensor([[code]])), 1 + TEXT + index)
         code = int(head.out_fnn(head.norm(hidden))[0, 0, :1024].argmax())
         found.append(code)
     return found

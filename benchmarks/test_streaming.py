@@ -1,4 +1,4 @@
-"""Units while the text is written: the head with its cache against the original's algorithm, and against one pass at the end.
+"""Units while the text is generated: the head with its cache against the original's algorithm, and against one pass at the end.
 
 The original (by its streaming loop) runs the head over every frame so far after each token and hands on what is new. It is
 timed at some of its tokens and interpolated between them, since a whole run takes minutes. Sizes: as in the published model the
@@ -24,8 +24,8 @@ from omnikit.recipe.compose import compose
 
 LENGTHS = (32, 128, 256, 512)  # text tokens
 SAMPLED = (1, 32, 64, 128, 192, 256, 384, 512)
-WRITTEN, ROUNDS, LIMIT, FASTER = 128, 5, 1.05, 10
-SOUND = 8  # tokens until the first sound: in LLaMA-Omni's data 9 units each, and the vocoder looks 21 frames ahead
+TOKENS, ROUNDS, LIMIT, FASTER = 128, 5, 1.05, 10
+FIRST_AUDIO = 8  # tokens until the first audio: in LLaMA-Omni's data 9 units each, and the vocoder has a lookahead of 21 frames
 BACKBONE = {"dim": 1024, "layers": 8, "heads": 8, "kv_heads": 4, "ffn": 2816, "vocabulary": 16000, "context": 1024}
 HEAD = {"dim": 512, "layers": 2, "heads": 8, "ffn": 1408, "factor": 25, "repeat_position": "false"}
 
@@ -110,18 +110,18 @@ def whole(model: OmniModel) -> dict[str, float]:
     assert units["streamed"] == units["offline"], "both give the same units"
     best = {name: sum(min(step) for step in zip(*rounds, strict=True)) for name, rounds in seconds.items()}
     return {"streamed / offline": round(best["streamed"] / best["offline"], 4),
-            "streamed, ms a token": round(1000 * best["streamed"] / WRITTEN, 1)}
+            "streamed, ms a token": round(1000 * best["streamed"] / TOKENS, 1)}
 
 
 def streamed(model: OmniModel) -> tuple[list[int], list[float]]:
-    """As Session.stream does: token by token until there is sound, then several tokens at once. Gives units and times."""
-    head_stream, pace, times = HeadStream(model, model.plan.outputs["speech"]), ChunkSchedule(), [time.process_time()]
+    """As Session.stream does: token by token until there is audio, then several tokens at once. Gives units and times."""
+    head_stream, schedule, times = HeadStream(model, model.plan.outputs["speech"]), ChunkSchedule(), [time.process_time()]
     units: list[int] = []
-    for number, step in enumerate(decoding_steps(model, prompt(), Sampling((), WRITTEN))):
-        new = head_stream.write(step, pace.tokens)
+    for number, step in enumerate(decoding_steps(model, prompt(), Sampling((), TOKENS))):
+        new = head_stream.write(step, schedule.tokens)
         units += new
-        if new and number >= SOUND:
-            pace.grow()
+        if new and number >= FIRST_AUDIO:
+            schedule.grow()
         times.append(time.process_time())
     units += head_stream.finish()
     return units, [*times, time.process_time()]
@@ -131,10 +131,10 @@ def streamed(model: OmniModel) -> tuple[list[int], list[float]]:
 def offline(model: OmniModel) -> tuple[list[int], list[float]]:
     """All tokens, then one pass over their states. Gives units and times."""
     states, times = [], [time.process_time()]
-    for step in decoding_steps(model, prompt(), Sampling((), WRITTEN)):
+    for step in decoding_steps(model, prompt(), Sampling((), TOKENS)):
         states.append(step.hidden)
         times.append(time.process_time())
-    units = model.head("speech").decode(Features(torch.stack(states, 1), torch.tensor([WRITTEN])))[0]
+    units = model.head("speech").decode(Features(torch.stack(states, 1), torch.tensor([TOKENS])))[0]
     return units, [*times, time.process_time()]
 
 

@@ -1,7 +1,7 @@
 """The streaming audio encoder: what a chunk costs late in a long clip against early ones, and against hearing all of it again.
 
 Structure and chunks of Freeze-Omni's encoder (160 ms a chunk, 16 chunks before it), half its width and a quarter of its layers,
-so that two minutes are heard in seconds. Early are the first chunks whose layers keep all that they ever keep. Time is
+so that two minutes are encoded in seconds. Early are the first chunks whose layers hold their full context. Time is
 processor time of one thread; each chunk counts with its fastest of several rounds, so that other work falls out.
 """
 
@@ -20,26 +20,27 @@ CONFIG = MelCnn(dim=512, layers=6, heads=8, ffn=2048, channels=256, scale=32768.
                 positions="relative", lead=True, chunk_size=4, left_chunks=16)
 SECONDS, ROUNDS, LIMIT = 120, 3, 1.1
 COMPARED = 100  # chunks: 16 s
-CHUNK = 2560  # samples of four vectors
-AGAIN = (10, 30, 60, 120)  # seconds heard so far
+CHUNK = 2560  # samples of four frames
+SO_FAR = (10, 30, 60, 120)  # seconds so far
 
 
 def test_late_chunk_costs_what_an_early_one_costs(benchmark: BenchmarkFixture) -> None:
     torch.set_num_threads(1)
     encoder = CONFIG.build().eval()
-    wave = 0.1 * torch.randn(1, SECONDS * 16000, generator=torch.Generator().manual_seed(0))
+    waveform = 0.1 * torch.randn(1, SECONDS * 16000, generator=torch.Generator().manual_seed(0))
     found: dict[str, float] = {}
 
     def measure() -> None:
-        rounds = [chunks(encoder, wave) for _ in range(ROUNDS)]
+        rounds = [chunks(encoder, waveform) for _ in range(ROUNDS)]
         best = [min(times) for times in zip(*rounds, strict=True)]
         full = (CONFIG.left_chunks or 0) + 1
         early, late = (statistics.median(part) for part in (best[full:full + COMPARED], best[-COMPARED:]))
         found["early chunk, ms"], found["late chunk, ms"] = round(1000 * early, 2), round(1000 * late, 2)
         found["late / early"] = round(late / early, 3)
         found["real-time factor"] = round(sum(best) / SECONDS, 3)
-        for seconds in AGAIN:
-            found[f"heard again after {seconds} s, ms a chunk"] = round(1000 * whole(encoder, wave[:, :seconds * 16000]), 1)
+        for seconds in SO_FAR:
+            found[f"from scratch after {seconds} s, ms a chunk"] = round(1000 * whole(encoder, waveform[:, :seconds * 16000]),
+                                                                         1)
 
     benchmark.pedantic(measure, rounds=1)
     benchmark.extra_info.update(found)
@@ -48,10 +49,10 @@ def test_late_chunk_costs_what_an_early_one_costs(benchmark: BenchmarkFixture) -
 
 
 @torch.no_grad()
-def chunks(encoder: MelCnnEncoder, wave: Tensor) -> list[float]:
+def chunks(encoder: MelCnnEncoder, waveform: Tensor) -> list[float]:
     """Give the seconds of each chunk."""
     state, seconds = encoder.init_state(1), []
-    for piece in wave.split(CHUNK, dim=1):
+    for piece in waveform.split(CHUNK, dim=1):
         begun = time.process_time()
         features, state = encoder.step(Signal(piece, torch.tensor([piece.shape[1]])), state)
         seconds.append(time.process_time() - begun)
@@ -60,8 +61,8 @@ def chunks(encoder: MelCnnEncoder, wave: Tensor) -> list[float]:
 
 
 @torch.no_grad()
-def whole(encoder: MelCnnEncoder, wave: Tensor) -> float:
-    """Give the seconds of one pass over all that was heard, which an encoder without a state would pay for each chunk."""
+def whole(encoder: MelCnnEncoder, waveform: Tensor) -> float:
+    """Give the seconds of one pass over all audio so far, which an encoder without a state would pay for each chunk."""
     begun = time.process_time()
-    encoder(Signal(wave, torch.tensor([wave.shape[1]])))
+    encoder(Signal(waveform, torch.tensor([waveform.shape[1]])))
     return time.process_time() - begun

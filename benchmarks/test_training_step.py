@@ -82,7 +82,7 @@ def by_lightning(plan: Plan, stage: StagePlan, folder: Path) -> list[float]:
 
 
 def by_hand(plan: Plan, stage: StagePlan) -> list[float]:
-    """Give seconds of each step but the first, of a loop that knows this one recipe."""
+    """Give seconds of each step but the first, of a loop for this one recipe."""
     model, batches = start(plan, stage)
     model.train()
     torch.use_deterministic_algorithms(False)
@@ -111,8 +111,8 @@ def loss(model: OmniModel, batch: Batch, weights: dict[str, float]) -> Tensor:
     if "audio" in batch.signals:
         encoded = model.encoder("audio")(batch.signals["audio"])
         projected = model.projector("audio")(encoded)
-        vectors = torch.cat([projected.data[i, :n] for i, n in enumerate(batch.counts["audio"])])
-        inputs = inputs.flatten(0, 1).index_copy(0, batch.slots["audio"], vectors).view_as(inputs)
+        embeddings = torch.cat([projected.data[i, :n] for i, n in enumerate(batch.counts["audio"])])
+        inputs = inputs.flatten(0, 1).index_copy(0, batch.slots["audio"], embeddings).view_as(inputs)
         total = total + weights["transcript"] * model.head("transcript").loss(encoded, batch.targets["transcript"])
     mask = torch.arange(batch.tokens.shape[1]) < batch.lengths[:, None]
     hidden = backbone(inputs, mask)[torch.arange(len(mask))[:, None], (batch.answers - 1).clamp(min=0)]

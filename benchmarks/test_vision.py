@@ -1,6 +1,6 @@
 """Cutting an image and encoding its tiles through the pipeline's own functions against Pillow and the bare modules by hand.
 
-Both see the same image and the same weights, on one thread; rounds alternate and the fastest of each counts, in processor
+Both get the same image and the same weights, on one thread; rounds alternate and the fastest of each counts, in processor
 time, so that what else the machine does falls out of the ratio.
 """
 
@@ -45,7 +45,7 @@ def test_pictures_cost_what_the_bare_modules_cost(benchmark: BenchmarkFixture) -
                 times[name].append(time.process_time() - start)
 
     with torch.no_grad():
-        torch.testing.assert_close(ours(), encoded(encoder, cut(image)), atol=1e-4, rtol=1e-4)  # the same vectors
+        torch.testing.assert_close(ours(), encoded(encoder, cut(image)), atol=1e-4, rtol=1e-4)  # the same features
         benchmark.pedantic(rounds, rounds=1)
     ratio = min(times["ours"]) / min(times["bare"])
     numbers = {"ratio": round(ratio, 4), "pictures_per_second": round(1 / min(times["ours"]), 2)}

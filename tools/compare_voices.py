@@ -1,9 +1,10 @@
-"""Let a run's two voices speak the same codes: the vocoder of a stage `voice`, and what made the codes (Griffin-Lim).
+"""Compare a run's two vocoders on the same codes: that of a stage `voice`, and what made the codes (Griffin-Lim).
 
     python tools/compare_voices.py llama_omni/tiny      # needs its ASR model; ten minutes on one core
 
-Two kinds of speech are compared on the recipe's held-out data. *Copies* speak each frame's true code, so that only the voice
-differs from the recording; *answers* speak what the model's head said, runs merged, so that durations are predicted too.
+Two kinds of speech are compared on the recipe's held-out data. *Copies* decode each frame's true code, so that only the
+vocoder differs from the recording; *answers* decode what the model's head gave, repeats merged, so that durations are
+predicted.
 Word error rates are the ASR model's, against the text; the distance is the mean absolute difference of natural log-mel
 magnitudes (80 bands, hop 256) between a copy and its recording.
 """
@@ -28,16 +29,16 @@ from omnikit.inference.session import Session, load
 from omnikit.progress import progress
 from omnikit.training.spectral_losses import MelLoss
 
-Said = list[tuple[Tensor, str]]  # wave or codes, and what they should say
+Spoken = list[tuple[Tensor, str]]  # waveform or codes, and their text
 T = TypeVar("T")
 BATCH = 32
 
 
 def main() -> None:
-    """Speak, hear and print."""
+    """Decode, transcribe and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run")
-    parser.add_argument("--asr", help="the run that hears; the recipe's without it")
+    parser.add_argument("--asr", help="the run of the ASR model; the recipe's without it")
     parser.add_argument("--limit", type=int, help="answers at most of each dataset")
     given = parser.parse_args()
     try:
@@ -50,7 +51,7 @@ def compare(session: Session, asr: str | None, limit: int | None) -> None:
     """Print one table for a run."""
     output, name = session.speech, asr or session.plan.recipe.evaluate.asr
     if output is None or output.units is None or not output.units.decodes or name is None:
-        raise RunError("the run needs speech.codec and speech.units that both speak, and an ASR model.")
+        raise RunError("the run needs speech.codec and speech.units that both decode, and an ASR model.")
     asr, rate = load(Path(name) if Path(name).exists() else name), output.units.spec.sample_rate
     samples = [reader[index] for title in session.plan.recipe.evaluate.data.values()
                for reader in [session.plan.readers[title].build()] for index in range(len(reader))[:limit]]
@@ -66,23 +67,24 @@ def compare(session: Session, asr: str | None, limit: int | None) -> None:
 
 
 def _voices(session: Session, branch: str) -> list[tuple[str, Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]]:
-    """Give each voice: its title, how it copies a recording, how it speaks codes."""
+    """Give each vocoder: its title, how it copies a recording, how it decodes codes."""
     units, codec = cast(LabellingCodec, session.model.units(branch)), session.model.codec(branch)
     speak = getattr(units, "speak", None)
     if speak is None:
-        raise RunError("speech.units speaks no frames (it has no `speak`), so it cannot copy a recording.")
-    return [("speech.units, Griffin-Lim", lambda wave: speak(units.label(wave)), lambda codes: units.decode(codes)),
-            ("speech.codec", lambda wave: cast(Vocoder, codec).generate(units.label(wave)), lambda codes: codec.decode(codes))]
+        raise RunError("speech.units decodes no frames (it has no `speak`), so it cannot copy a recording.")
+    return [("speech.units, Griffin-Lim", lambda waveform: speak(units.label(waveform)), lambda codes: units.decode(codes)),
+            ("speech.codec", lambda waveform: cast(Vocoder, codec).generate(units.label(waveform)),
+             lambda codes: codec.decode(codes))]
 
 
-def _recordings(samples: Sequence[Sample], rate: int) -> Said:
+def _recordings(samples: Sequence[Sample], rate: int) -> Spoken:
     """Give each different spoken answer once."""
     found = {said(sample.messages)[-1]: waveform(part, rate, sample.id) for sample in samples for part in spoken(sample)[:1]}
-    return [(torch.from_numpy(wave), text) for text, wave in found.items()]
+    return [(torch.from_numpy(waveform), text) for text, waveform in found.items()]
 
 
-def _answers(session: Session, samples: Sequence[Sample]) -> Said:
-    found: Said = []
+def _answers(session: Session, samples: Sequence[Sample]) -> Spoken:
+    found: Spoken = []
     with progress("answers") as report:
         for batch in _batches(samples):
             found += [(torch.tensor(a.codes), a.text) for a in session.answers(batch, greedy=True) if a.codes]
@@ -91,8 +93,8 @@ def _answers(session: Session, samples: Sequence[Sample]) -> Said:
 
 
 @torch.no_grad()
-def _spoken(title: str, rows: Said, voice: Callable[[Tensor], Tensor]) -> Said:
-    found: Said = []
+def _spoken(title: str, rows: Spoken, voice: Callable[[Tensor], Tensor]) -> Spoken:
+    found: Spoken = []
     with progress(title) as report:
         for row, text in rows:
             found.append((voice(row), text))
@@ -100,9 +102,10 @@ def _spoken(title: str, rows: Said, voice: Callable[[Tensor], Tensor]) -> Said:
     return found
 
 
-def _wer(asr: Session, rows: Said, rate: int) -> str:
-    heard = [text for batch in _batches(rows) for text in asr.transcribe([wave.numpy() for wave, _ in batch], rate)]
-    wrong, words = map(sum, zip(*word_errors(heard, [text for _, text in rows]), strict=True))
+def _wer(asr: Session, rows: Spoken, rate: int) -> str:
+    transcripts = [text for batch in _batches(rows) for text in asr.transcribe([waveform.numpy() for waveform, _ in batch],
+                                                                               rate)]
+    wrong, words = map(sum, zip(*word_errors(transcripts, [text for _, text in rows]), strict=True))
     return f"{wrong / words:.1%}"
 
 
@@ -110,7 +113,7 @@ def _batches(rows: Sequence[T]) -> list[Sequence[T]]:
     return [rows[start:start + BATCH] for start in range(0, len(rows), BATCH)]
 
 
-def _distance(mel: MelLoss, recordings: Said, copies: Said) -> float:
+def _distance(mel: MelLoss, recordings: Spoken, copies: Spoken) -> float:
     distances = []
     for (true, _), (made, _) in zip(recordings, copies, strict=True):
         length = min(len(true), len(made))

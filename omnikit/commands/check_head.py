@@ -23,7 +23,8 @@ def run(argv: list[str]) -> int:
     parser.add_argument("run", help="a run's folder, a link to one, or a recipe's name; its codec's stages must be finished")
     parser.add_argument("--asr", help="run of the ASR model that transcribes the speech; by default the recipe's")
     parser.add_argument("--limit", type=at_least_one, default=100, help="use at most so many rows of each dataset (100)")
-    parser.add_argument("--data", type=names, default=(), help="datasets of the recipe (spoken,images); by default those it is"
+    parser.add_argument("--data", type=names, default=(),
+                        help="datasets of the recipe (sentences_test,seen_speakers); by default those it is"
                         " scored on")
     arguments = parser.parse_args(argv)
 

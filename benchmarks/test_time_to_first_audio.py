@@ -1,7 +1,7 @@
-"""When the first sound comes, against omega, and what a vocoder of the published size costs whole and in segments.
+"""Time to first audio against omega, and what a vocoder of the published size costs at once and in segments.
 
 The answers are those of llama_omni/tiny with random weights, sharpened so that its units change often, and a sentence that
-vita_1_5/tiny with random weights reads. One thread.
+vita_1_5/tiny with random weights gets. One thread.
 """
 
 import time
@@ -22,33 +22,33 @@ OMEGAS, ROUNDS, UNITS = (10, 20, 40, 60, 80, 100), 3, 60
 FRAMES = 1.72  # of a unit in LLaMA-Omni's data
 
 
-def test_first_sound_against_omega(benchmark: BenchmarkFixture) -> None:
-    session, found = talker(), dict[str, float]()
+def test_time_to_first_audio_against_omega(benchmark: BenchmarkFixture) -> None:
+    session, found = sharpened_session(), dict[str, float]()
     whole = session.answer(text="why").codes
 
     def measure() -> None:
         for omega in OMEGAS:
             for name, independent in (("exact", False), ("independent", True)):
-                found[f"first sound, ms, omega {omega}, {name}"] = round(1000 * min(
-                    first_sound(session, omega, independent) for _ in range(ROUNDS)), 1)
+                found[f"time to first audio, ms, omega {omega}, {name}"] = round(1000 * min(
+                    time_to_first_audio(session, omega, independent) for _ in range(ROUNDS)), 1)
         start = time.perf_counter()
         session.answer(text="why")
         found["whole answer, ms"] = round(1000 * (time.perf_counter() - start), 1)
 
     benchmark.pedantic(measure, rounds=1)
     found["units"] = len(whole)
-    tell(benchmark, found)
-    assert found["first sound, ms, omega 10, exact"] < found["whole answer, ms"] / 2
+    report(benchmark, found)
+    assert found["time to first audio, ms, omega 10, exact"] < found["whole answer, ms"] / 2
 
 
-def test_first_sound_of_a_sentence_after_its_last_word(benchmark: BenchmarkFixture) -> None:
+def test_time_to_first_audio_of_a_sentence(benchmark: BenchmarkFixture) -> None:
     torch.set_num_threads(1)
     session, found = build(compose("vita_1_5/tiny", [])), dict[str, float]()
     assert session.plan.tokenizer
     output, tokenizer = session.plan.outputs["speech"], load_tokenizer(session.plan.tokenizer)
 
-    def heard(omega: int) -> tuple[float, float]:
-        """Give seconds from the end of the text to the first and to the last sound."""
+    def audio_times(omega: int) -> tuple[float, float]:
+        """Give seconds from the end of the text to the first and to the last audio."""
         start, times = time.perf_counter(), list[float]()
         for segment in SentenceSpeech(session.model, output, tokenizer,
                                       omega).finish("a large red star above a small blue circle."):
@@ -58,13 +58,13 @@ def test_first_sound_of_a_sentence_after_its_last_word(benchmark: BenchmarkFixtu
 
     def measure() -> None:
         for omega in OMEGAS:
-            firsts, lasts = zip(*(heard(omega) for _ in range(ROUNDS)), strict=True)
-            found[f"first sound, ms, {omega} codes"] = round(1000 * min(firsts), 1)
+            firsts, lasts = zip(*(audio_times(omega) for _ in range(ROUNDS)), strict=True)
+            found[f"time to first audio, ms, {omega} codes"] = round(1000 * min(firsts), 1)
             found["whole sentence of 400 codes, ms"] = round(1000 * min(lasts), 1)
 
     benchmark.pedantic(measure, rounds=1)
-    tell(benchmark, found)
-    assert found["first sound, ms, 10 codes"] < found["whole sentence of 400 codes, ms"] / 2
+    report(benchmark, found)
+    assert found["time to first audio, ms, 10 codes"] < found["whole sentence of 400 codes, ms"] / 2
 
 
 def test_vocoder(benchmark: BenchmarkFixture) -> None:
@@ -77,29 +77,29 @@ def test_vocoder(benchmark: BenchmarkFixture) -> None:
     def measure() -> None:
         for name, way in ways.items():
             start = time.process_time()
-            wave = way()
-            found[f"real-time factor, {name}"] = round((time.process_time() - start) / (len(wave) / 16000), 3)
+            waveform = way()
+            found[f"real-time factor, {name}"] = round((time.process_time() - start) / (len(waveform) / 16000), 3)
 
     benchmark.pedantic(measure, rounds=1)
-    tell(benchmark, found)
+    report(benchmark, found)
     torch.testing.assert_close(ways["exact segments of 10 units"](), ways["whole"](), atol=1e-5, rtol=0)  # float32
 
 
-def first_sound(session: Session, omega: int, independent: bool) -> float:
-    """Give seconds from the question to the first sound."""
+def time_to_first_audio(session: Session, omega: int, independent: bool) -> float:
+    """Give seconds from the question to the first audio."""
     events = session.stream(text="why", omega=omega, independent=independent)
     return next(event.seconds for event in events if event.waveform is not None)
 
 
 def exact(codec: StreamingCodec, units: Tensor, size: int) -> Tensor:
-    state, waves = codec.init_state(1), []
+    state, pieces = codec.init_state(1), []
     for piece in units.split(size):
-        wave, state = codec.step(piece, state)
-        waves.append(wave)
-    return torch.cat([*waves, codec.step(units[:0], state, last=True)[0]])
+        waveform, state = codec.step(piece, state)
+        pieces.append(waveform)
+    return torch.cat([*pieces, codec.step(units[:0], state, last=True)[0]])
 
 
-def talker() -> Session:
+def sharpened_session() -> Session:
     torch.set_num_threads(1)
     session = build(compose("llama_omni/tiny", ["generate.max_new_tokens=60"]))
     for name, weight in session.model.get_submodule("speech.head").named_parameters():
@@ -108,7 +108,7 @@ def talker() -> Session:
 
 
 def published_vocoder() -> StreamingCodec:
-    """Random weights of the published size, whose units sound as long as in LLaMA-Omni's data."""
+    """Random weights of the published size, whose units last as long as in LLaMA-Omni's data."""
     torch.set_num_threads(1)
     model = OmniModel(make(compose("llama_omni/full", [])), ["speech.codec"]).eval()
     codec = model.codec("speech")
@@ -117,6 +117,6 @@ def published_vocoder() -> StreamingCodec:
     return codec
 
 
-def tell(benchmark: BenchmarkFixture, found: dict[str, float]) -> None:
+def report(benchmark: BenchmarkFixture, found: dict[str, float]) -> None:
     benchmark.extra_info.update(found)
     print("", *(f"{name}: {value}" for name, value in found.items()), sep="\n")
