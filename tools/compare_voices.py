@@ -20,8 +20,8 @@ from torch import Tensor
 
 from omnikit.contracts.protocols import LabellingCodec, Vocoder
 from omnikit.contracts.types import Sample
-from omnikit.data.batch.signals import spoken, waveform
-from omnikit.data.text.templates import said
+from omnikit.data.batch.signals import answer_audio, load_waveform
+from omnikit.data.text.templates import answer_texts
 from omnikit.errors import OmnikitError, RunError
 from omnikit.evaluation.metrics import word_errors
 from omnikit.inference.session import Session, load
@@ -77,7 +77,8 @@ def _voices(session: Session, branch: str) -> list[tuple[str, Callable[[Tensor],
 
 def _recordings(samples: Sequence[Sample], rate: int) -> Said:
     """Give each different spoken answer once."""
-    found = {said(sample.messages)[-1]: waveform(part, rate, sample.id) for sample in samples for part in spoken(sample)[:1]}
+    found = {answer_texts(sample.messages)[-1]: load_waveform(part, rate, sample.id)
+             for sample in samples for part in answer_audio(sample)[:1]}
     return [(torch.from_numpy(wave), text) for text, wave in found.items()]
 
 

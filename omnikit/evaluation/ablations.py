@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from omnikit.contracts.types import ContentPart, Message, Sample
-from omnikit.data.batch.signals import questions
-from omnikit.data.text.templates import said
+from omnikit.data.batch.signals import question_media
+from omnikit.data.text.templates import answer_texts
 
 MEDIA = ("audio", "image", "video")  # types of parts that are changed
 WORDS = {"image": "image", "video": "video", "audio": "audio", "text": "text"}  # in the order in which they are named
@@ -26,7 +26,7 @@ def rotated(samples: Sequence[Sample]) -> list[Sample | None]:
     those few have None too. Rows of noise take no part.
     """
     sounding = [index for index, sample in enumerate(samples) if _has(sample, "audio") and state_of(sample) != "noise"]
-    words = [" ".join(p.text or str(index) for p in questions(samples[index])) for index in sounding]
+    words = [" ".join(p.text or str(index) for p in question_media(samples[index])) for index in sounding]
     shift = _shift(words)
     result: list[Sample | None] = [None] * len(samples)
     for place, index in enumerate(sounding):
@@ -44,11 +44,11 @@ def swapped(samples: Sequence[Sample], medium: str) -> list[Sample | None]:
     """
     groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for index, sample in enumerate(samples):
-        if _has(sample, medium) and said(sample.messages) and state_of(sample) != "noise":
+        if _has(sample, medium) and answer_texts(sample.messages) and state_of(sample) != "noise":
             groups[sample.facts.get("kind", ""), sample.facts.get("language", "")].append(index)
     result: list[Sample | None] = [None] * len(samples)
     for group in groups.values():
-        answers = [said(samples[index].messages)[-1].split() for index in group]
+        answers = [answer_texts(samples[index].messages)[-1].split() for index in group]
         for place, index in enumerate(group):
             places = ((place + len(group) // 2 + step) % len(group) for step in range(len(group)))
             other = next((other for other in places if answers[other] != answers[place]), None)
@@ -73,7 +73,7 @@ def modality(sample: Sample) -> str:
 
 
 def _has(sample: Sample, medium: str) -> bool:
-    return any(part.type == medium for part in questions(sample))
+    return any(part.type == medium for part in question_media(sample))
 
 
 def _shift(words: Sequence[str]) -> int:
@@ -90,7 +90,7 @@ def _shift(words: Sequence[str]) -> int:
 
 def _with(sample: Sample, other: Sample, medium: str) -> Sample:
     """Give a sample whose question's parts of a medium are another's, in order; the other's last one where they run out."""
-    found = [part for part in questions(other) if part.type == medium]
+    found = [part for part in question_media(other) if part.type == medium]
     replacing: Iterator[ContentPart] = iter(found)
     messages: list[Message] = []
     for message in sample.messages:

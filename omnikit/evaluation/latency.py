@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from omnikit.contracts.streaming import SpeakingHead, StreamingCodec, StreamingHead
 from omnikit.contracts.types import ContentPart, Sample
-from omnikit.data.batch.signals import waveform
+from omnikit.data.batch.signals import load_waveform
 from omnikit.evaluation.records import Timing
 from omnikit.inference.session import Audio, Images, Session
 from omnikit.inference.timing import AnswerTiming
@@ -63,7 +63,7 @@ def asked(sample: Sample) -> Question | None:
     sound = next((part for part in parts if part.type == "audio"), None)
     text = next((part.text for part in parts if part.type == "text"), None)
     system = " ".join(part.text or "" for part in systems[0]) if systems else None
-    found = Question(audio=waveform(sound, RATE, sample.id) if sound else None, text=text, system=system)
+    found = Question(audio=load_waveform(sound, RATE, sample.id) if sound else None, text=text, system=system)
     if images:
         found["image"] = [_shown(part) for part in images]
     if videos:

@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from omnikit.contracts.types import ContentPart, Sample
-from omnikit.data.batch.signals import questions, spoken, waveform
+from omnikit.data.batch.signals import answer_audio, load_waveform, question_media
 from omnikit.data.media.audio import save_audio
-from omnikit.data.text.templates import said
+from omnikit.data.text.templates import answer_texts
 from omnikit.errors import DataError, PlanError
 from omnikit.evaluation.ablations import MEDIA, changed, modality, state_of
 from omnikit.evaluation.audio_metrics import ltas_correlation, mel_distance, stoi_score
@@ -102,7 +102,7 @@ class EvalRunner:
         again_heard = self._heard([one.sound for one in again])
         before = list(accumulate((answer.waveform is not None for answer in answers), initial=sounds))
         return [Record(
-            sample.id, expected[i], answers[i].text, tuple(part.text for part in questions(sample)), dict(sample.facts),
+            sample.id, expected[i], answers[i].text, tuple(part.text for part in question_media(sample)), dict(sample.facts),
             None, heard[i], natural_heard[i], answers[i].codes, _seconds(_sound(answers[i])), _seconds(natural[i]),
             again[i].codes, self._keep(answers[i], title, start + i, before[i]), modality=modality(sample),
             expected_state=state_of(sample), state=self._state(answers[i]), told=told[i],
@@ -128,7 +128,7 @@ class EvalRunner:
 
     def _expected(self, sample: Sample) -> str:
         """Give the text that a row's answer has; "" where only its sound is written down."""
-        answers = said(sample.messages)
+        answers = answer_texts(sample.messages)
         if not answers and not (_said(sample) and transcribes(self.session.plan)):
             raise DataError(f"Row {sample.id} has no answer, so it cannot be scored; give it one.")
         return answers[-1] if answers and self._writes else ""
@@ -152,7 +152,7 @@ class EvalRunner:
         if input_branch is None:
             return [()] * len(samples)
         rate = int(input_branch.encoder.input.rate or 0)
-        waves = [[waveform(part, rate, sample.id) for part in _sayings(sample)] for sample in samples]
+        waves = [[load_waveform(part, rate, sample.id) for part in _sayings(sample)] for sample in samples]
         texts = iter(self.session.transcribe([wave for some in waves for wave in some], rate))
         return [tuple(next(texts) for _ in some) for some in waves]
 
@@ -168,10 +168,10 @@ class EvalRunner:
 
     def _natural(self, sample: Sample, rate: int | None) -> Sound | None:
         """Give the row's own spoken answer, if it has one."""
-        parts = [part for part in spoken(sample)[-1:] if part.path or part.audio is not None]
+        parts = [part for part in answer_audio(sample)[-1:] if part.path or part.audio is not None]
         if not parts or rate is None or self.session.speech is None:
             return None
-        return waveform(parts[0], rate, sample.id), rate
+        return load_waveform(parts[0], rate, sample.id), rate
 
     def _heard(self, sounds: Sequence[Sound | None]) -> list[str | None]:
         """Give what the ASR model hears; None where there is no sound or no ASR model."""
@@ -244,7 +244,7 @@ def transcribes(plan: Plan) -> InputBranch | None:
 
 
 def _sayings(sample: Sample) -> list[ContentPart]:
-    return [part for part in questions(sample) if part.type == "audio" and part.text]
+    return [part for part in question_media(sample) if part.type == "audio" and part.text]
 
 
 def _said(sample: Sample) -> tuple[str, ...]:

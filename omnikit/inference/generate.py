@@ -95,7 +95,7 @@ def steps(model: OmniModel, batch: Batch, sampling: Sampling) -> Iterator[Decodi
 
 @torch.no_grad()
 def generate(model: OmniModel, batch: Batch, sampling: Sampling) -> Generated:
-    """Write an answer to each prompt of a batch that a collator with `asking` made."""
+    """Write an answer to each prompt of a batch that a collator with `prompt_only` made."""
     written = list(steps(model, batch, sampling))
     states = torch.stack([step.state for step in written], dim=1)  # [B, N or N + 1, D]
     tokens = torch.stack([step.tokens for step in written if step.tokens is not None], dim=1)  # [B, N]

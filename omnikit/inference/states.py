@@ -23,7 +23,7 @@ class States:
 
     def begin(self, ids: Sequence[int]) -> tuple[str | None, bool]:
         """Give the state that an answer's first ids say, and whether no further id can change that."""
-        text = self._tokenizer.spelled(list(ids)).lstrip().rstrip(INCOMPLETE)
+        text = self._tokenizer.text_with_specials(list(ids)).lstrip().rstrip(INCOMPLETE)
         for state, words in self.texts.items():
             if text.startswith(words):
                 return state, True

@@ -12,7 +12,7 @@ from doubles import Echo, EchoReader, make_asr, make_plan, write_tokenizer
 
 from omnikit.commands.eval import changes_table, omegas, run, table
 from omnikit.contracts.types import ContentPart, Message, Sample
-from omnikit.data.batch.signals import questions
+from omnikit.data.batch.signals import question_media
 from omnikit.data.media.audio import load_audio
 from omnikit.errors import ConfigError, PlanError, RunError
 from omnikit.evaluation import score as scoring
@@ -32,7 +32,7 @@ def row(question: str, answer: str = "yes") -> Sample:
 
 def test_rotated_audio_is_another_question_s_for_every_row() -> None:
     samples = [row("a"), row("a"), row("b"), row("b")]
-    heard = [questions(sample)[0].text for sample in rotated(samples) if sample]
+    heard = [question_media(sample)[0].text for sample in rotated(samples) if sample]
     assert heard == ["b", "b", "a", "a"]
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from small import write_recipe
 
 import omnikit
-from omnikit.data.check import Checker
+from omnikit.data.check import DatasetChecker
 from omnikit.data.media.audio import save_audio
 from omnikit.data.text.tokenizer import load as load_tokenizer
 from omnikit.errors import DataError, PlanError
@@ -140,7 +140,7 @@ def test_data_check_names_speech_that_cannot_be_learnt(
     plan = planned(tmp_path, *overrides)
     turns = [message for said in answers for message in row(0, "what", said, [1, 2])["messages"]]
     (tmp_path / "rows.jsonl").write_text(json.dumps({"id": "r0", "messages": turns}))
-    found = list(Checker(plan, "rows", plan.readers["rows"].build()).problems(lambda: None))
+    found = list(DatasetChecker(plan, "rows", plan.readers["rows"].build()).problems(lambda: None))
     assert [(problem.row, problem.kind) for problem in found] == ([("r0", kind)] if kind else [])
 
 
