@@ -199,7 +199,7 @@ TABLE = [
     Broken("broken image", "train text.yaml run=other", "Row 1: ", "is not a readable image", files={"rows.jsonl": row(type="image", path="good.wav", text=None)}),
     Broken("broken video", "chat run --video none.mp4", "none.mp4 does not exist", "a video should be there"),
     Broken("broken video", "chat run --video words.mp4", "words.mp4 is not a readable video", "must be one that FFmpeg knows", files={"words.mp4": "These are words."}),
-    Broken("broken video", "chat run --video good.wav", "good.wav holds no images", "give its sound as audio instead"),
+    Broken("broken video", "chat run --video good.wav", "good.wav holds no images", "give its sound track as audio instead"),
     Broken("broken row", DEEP, "rows.jsonl is empty", "must hold at least one row", files={"rows.jsonl": ""}),
     Broken("broken row", DEEP, "rows.jsonl, line 2 is not JSON", "one object in one line", files={"rows.jsonl": row() + '{"messages": [\n'}),
     Broken("broken row", DEEP, "rows.jsonl, line 1: messages is", "a list of at least one message", files={"rows.jsonl": '{"id": "a"}\n'}),

@@ -125,6 +125,6 @@ def test_session_without_the_head_says_so(plan: Plan) -> None:
 
 
 def test_stage_without_spoken_rows_is_refused(plan: Plan) -> None:
-    with pytest.raises(DataError, match=r"branch turn would not be trained, because no row of dataset rows .2 rows. has audio in"
-                                        " a question with an answer behind it"):
+    with pytest.raises(DataError, match=r"branch turn would not be trained, because no row of dataset rows .2 rows. has audio"
+                                        " in a question with an answer behind it"):
         check_supervised("understand", plan, ["turn"], {"rows": [TEXT, TEXT]})  # type: ignore[dict-item]  # a list reads alike

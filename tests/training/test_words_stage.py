@@ -128,7 +128,7 @@ def test_speech_without_words_is_named(tmp_path: Path) -> None:
     collate = fit.collator(plan, plan.stages["speak"], OmniModel(plan, ["speech.head"]))
     said = samples[0].messages[-1].content[0]
     object.__setattr__(said, "text", "☞")
-    with pytest.raises(DataError, match="Row r0 has speech in an answer without words, but branch speech learns to speak"):
+    with pytest.raises(DataError, match="Row r0 has speech in an answer without text, but branch speech is trained to speak"):
         collate(samples)
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from omnikit.contracts.specs import ImageSpec
 from omnikit.contracts.types import ContentPart, Sample, Signal
 from omnikit.data.media.audio import load_audio
-from omnikit.data.media.image import Pixels, check_pixels, cut_tiles, fit, image_size, load_image, normalise, tile_count
+from omnikit.data.media.image import Pixels, check_pixels, cut_tiles, fit_square, image_size, load_image, normalise, tile_count
 from omnikit.data.media.video import VideoFile, frame_indices, load_frames, open_video
 from omnikit.errors import DataError
 from omnikit.plan.graph import InputBranch
@@ -59,7 +59,7 @@ def load_tiles(part: ContentPart, spec: ImageSpec) -> Pixels:
         frames = load_frames(part.path, spec)
     else:
         raise DataError("a part of type video has neither a path nor data; give it one.", kind="no media")
-    return np.stack([fit(frame, spec) for frame in frames])
+    return np.stack([fit_square(frame, spec) for frame in frames])
 
 
 def count_tiles(part: ContentPart, spec: ImageSpec) -> int:

@@ -65,7 +65,7 @@ def cut_tiles(pixels: Pixels, spec: ImageSpec) -> Pixels:
     The image is stretched to the size of its grid (bicubic).
     """
     if not spec.most_tiles:
-        return fit(pixels, spec)[None]
+        return fit_square(pixels, spec)[None]
     size, (columns, rows) = spec.size, tile_grid(pixels.shape[1], pixels.shape[0], spec)
     image = _image(pixels)
     resized = np.asarray(_resize(image, columns * size, rows * size))
@@ -75,7 +75,7 @@ def cut_tiles(pixels: Pixels, spec: ImageSpec) -> Pixels:
     return cut
 
 
-def fit(pixels: Pixels, spec: ImageSpec) -> Pixels:
+def fit_square(pixels: Pixels, spec: ImageSpec) -> Pixels:
     """Make one square [size, size, 3] of an image or frame [H, W, 3], by `spec.fit`."""
     if spec.fit == "pad":
         pixels = pad_to_square(pixels, spec)

@@ -11,7 +11,7 @@ from PIL import Image
 from omnikit.contracts.specs import ImageSpec
 from omnikit.data.media.image import (
     cut_tiles,
-    fit,
+    fit_square,
     image_size,
     load_image,
     normalise,
@@ -112,7 +112,7 @@ def test_without_tiles_a_picture_is_one() -> None:
 
 
 def test_padding_keeps_all_of_a_picture() -> None:
-    found = fit(np.zeros((4, 8, 3), dtype=np.uint8), ImageSpec(8, fit="pad", mean=(0.5, 0.5, 0.5)))
+    found = fit_square(np.zeros((4, 8, 3), dtype=np.uint8), ImageSpec(8, fit="pad", mean=(0.5, 0.5, 0.5)))
     np.testing.assert_array_equal(found[:, 0, 0], [127, 127, 0, 0, 0, 0, 127, 127])
 
 

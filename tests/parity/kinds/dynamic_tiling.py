@@ -5,7 +5,7 @@ import torch
 from parity.case import Case
 
 from omnikit.contracts.specs import ImageSpec
-from omnikit.data.media.image import cut_tiles, normalise, pad_to_square, tile_count, tile_grid, tile_grids
+from omnikit.data.media.image import cut_tiles, fit_square, normalise, pad_to_square, tile_count, tile_grid, tile_grids
 
 
 def matches(case: Case) -> bool:
@@ -41,7 +41,7 @@ def compare_picture(case: Case, facts: dict[str, int]) -> None:
     case.close(f"{name}_pixel_values", torch.from_numpy(normalise(cut, spec)), atol=atol)
     case.close(f"{name}_expand2square_uint8", torch.from_numpy(pad_to_square(pixels, spec)))
     for fit, output in (("crop", "frame_no_pad"), ("pad", "frame_pad")):
-        frame = normalise(fit(pixels, spec_of(case, facts, fit))[None], spec)[0]
+        frame = normalise(fit_square(pixels, spec_of(case, facts, fit))[None], spec)[0]
         case.close(f"{name}_{output}", torch.from_numpy(frame), atol=atol)
 
 
