@@ -72,8 +72,8 @@ def _codes(plan: Plan, stage: StagePlan) -> tuple[dict[str, Codes], dict[str, st
             continue
         origin = stage.origins.get(output.code_source_part)
         if origin and not is_done(folder, plan, origin):
-            notes[branch] = (f"The targets of {branch} are made by {output.code_source_part}, which stage {origin} trains; train"
-                             " that stage first to see them.")
+            notes[branch] = (f"The targets of {branch} are made by {output.code_source_part}, which stage {origin} trains;"
+                             " train that stage first to see them.")
             continue
         model = OmniModel(plan, [output.code_source_part])
         if origin:

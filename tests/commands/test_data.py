@@ -103,7 +103,7 @@ def test_inspect_shows_origins_and_codes_of_the_run(capsys: pytest.CaptureFixtur
 
 def test_inspect_without_a_run_says_why_codes_are_missing(capsys: pytest.CaptureFixture[str]) -> None:
     shown = " ".join(printed(capsys, "data", "inspect", "small.yaml", "--stage", "speak").split())
-    assert "note The targets of speech are made by speech.codec, which stage units fits; train that stage first to see them." in shown
+    assert "note The targets of speech are made by speech.codec, which stage units trains; train that stage first to see them." in shown
 
 
 def test_inspect_takes_the_first_stage_with_batches(capsys: pytest.CaptureFixture[str]) -> None:

@@ -210,7 +210,7 @@ def test_registered_component_offers_its_role() -> None:
 
 @pytest.mark.parametrize("name", ["openclip_vit_b_32", "openclip_vit_l_14_336", "openclip_tiny_random"])
 def test_presets_build(name: str) -> None:
-    fields = {key: value for key, value in presets.chosen("encoder", name).items() if key != "use"}
+    fields = {key: value for key, value in presets.preset_fields("encoder", name).items() if key != "use"}
     with torch.device("meta"):
         encoder = OpenClip(**fields).build()
     assert sum(p.numel() for p in encoder.parameters()) > 1e5
