@@ -44,7 +44,7 @@ def planned(folder: Path, *overrides: str) -> Plan:
     recipe = write_recipe(folder, HEAD, ("[text, audio, answer, codes]", "[text, answer, codes]"),
                           ("{path: rows.jsonl", f"{{path: {folder / 'rows.jsonl'}"),
                           ("train: {audio: {projector: full}, backbone: full}", "train: {backbone: full}"))
-    settings = ["speech.head.limit=40", "speech.head.top_k=1", "generate.max_new_tokens=24"]
+    settings = ["speech.head.max_codes=40", "speech.head.top_k=1", "generate.max_new_tokens=24"]
     return make(omnikit.compose(str(recipe), [*settings, *STEPS, *overrides]))
 
 
