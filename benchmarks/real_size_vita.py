@@ -209,8 +209,8 @@ def batch_of(plan: Plan, made: Sequence[Made]) -> Batch:
     targets = {"text": Targets(padded([random.integers(20, 600, one.answer).tolist() for one in made], -100), sizes),
                "turn": Targets(torch.arange(audios)[:, None] % 2, torch.ones(audios, dtype=torch.int64))}
     return Batch(
-        tokens=padded([random.integers(20, 600, total).tolist() for total in lengths], 0), lengths=torch.tensor(lengths),
-        answers=padded(answers, 0), answer_lengths=sizes, signals={name: signal(signals[name]) for name in there},
+        tokens=pad([random.integers(20, 600, total).tolist() for total in lengths], 0), lengths=torch.tensor(lengths),
+        answers=pad(answers, 0), answer_lengths=sizes, signals={name: pad_signals(signals[name]) for name in there},
         slots={name: torch.tensor(slots[name]) for name in there}, counts=counts, rows=rows, targets=targets,
         ids=[f"row{number}" for number in range(len(made))])
 

@@ -18,9 +18,9 @@ from torch.optim import AdamW
 
 from omnikit.contracts.types import Batch, ContentPart, Message, Sample
 from omnikit.data.batch.collate import Collator
-from omnikit.data.batch.lengths import Lengths
+from omnikit.data.batch.lengths import LengthCounter
 from omnikit.data.batch.packing import PackedCollator, PackedSamples, PackingSampler
-from omnikit.data.batch.samplers import LengthBucketSampler, MixtureDataset, MixtureSampler, loader
+from omnikit.data.batch.samplers import LengthBucketSampler, MixtureDataset, MixtureSampler, data_loader
 from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan, make
 from omnikit.recipe.compose import compose
@@ -101,19 +101,20 @@ def test_packed_rows_learn_from_more_in_the_same_time(benchmark: BenchmarkFixtur
 def drawn(plan: Plan) -> list[Batch]:
     """Give the batches of a pass in the order in which samples are drawn."""
     mixture, collate = MixtureDataset({"mix": Mix(ROWS)}), Collator(plan, ["text"])
-    picks = iter(MixtureSampler(mixture, {"mix": 1.0}, 0).picks(0)[0])
+    picks = iter(MixtureSampler(mixture, {"mix": 1.0}, 0).sample_keys(0)[0])
     return [collate([mixture[pick] for pick in batch]) for batch in iter(lambda: list(islice(picks, BATCH)), [])]
 
 
 def sorted_by_length(plan: Plan) -> list[Batch]:
     mixture = MixtureDataset({"mix": Mix(ROWS)})
-    return list(loader(mixture, LengthBucketSampler(mixture, {"mix": 1.0}, BATCH, 0), Collator(plan, ["text"]), 0))
+    return list(data_loader(mixture, LengthBucketSampler(mixture, {"mix": 1.0}, BATCH, 0), Collator(plan, ["text"]), 0))
 
 
 def packed(plan: Plan) -> list[Batch]:
     mixture, collate = MixtureDataset({"mix": Mix(ROWS)}), Collator(plan, ["text"])
-    order = PackingSampler(mixture, MixtureSampler(mixture, {"mix": 1.0}, 0), Lengths(collate), batch_size=BATCH, pack=PACK)
-    return list(loader(PackedSamples(mixture), order, PackedCollator(collate), 0))
+    drawn = MixtureSampler(mixture, {"mix": 1.0}, 0)
+    order = PackingSampler(mixture, drawn, LengthCounter(collate), batch_size=BATCH, pack=PACK)
+    return list(data_loader(PackedSamples(mixture), order, PackedCollator(collate), 0))
 
 
 def some(batches: list[Batch]) -> list[Batch]:

@@ -17,7 +17,7 @@ from torch.optim import AdamW
 from torch.utils.data import DataLoader
 
 from omnikit.contracts.types import Batch
-from omnikit.data.batch.samplers import LengthBucketSampler, MixtureDataset, loader
+from omnikit.data.batch.samplers import LengthBucketSampler, MixtureDataset, data_loader
 from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan, StagePlan, make
 from omnikit.recipe.compose import compose
@@ -69,7 +69,7 @@ def start(plan: Plan, stage: StagePlan) -> tuple[OmniModel, DataLoader[Batch]]:
     freeze(model, stage.trained)
     readers = {name: plan.readers[name].build() for name in stage.datasets}
     sampler = LengthBucketSampler(MixtureDataset(readers), stage.stage.data, stage.stage.trainer.batch_size, 0)
-    return model, loader(sampler.mixture, sampler, collator(plan, stage, model), 0)
+    return model, data_loader(sampler.mixture, sampler, collator(plan, stage, model), 0)
 
 
 def by_lightning(plan: Plan, stage: StagePlan, folder: Path) -> list[float]:

@@ -16,7 +16,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
 from omnikit.contracts.types import ContentPart
-from omnikit.data.batch.signals import signal, signals
+from omnikit.data.batch.signals import load_signals, pad_signals
 from omnikit.plan.graph import InputBranch
 
 SIZE, PATCH, GRID, ROUNDS, LIMIT = 448, 14, (4, 2), 7, 1.05  # 1280 x 720 pixels: 8 tiles and a thumbnail (vita.md, section 2.4)
@@ -32,7 +32,7 @@ def test_pictures_cost_what_the_bare_modules_cost(benchmark: BenchmarkFixture) -
     times: dict[str, list[float]] = {"ours": [], "bare": []}
 
     def ours() -> Tensor:
-        found: Tensor = encoder(signal(signals(ContentPart("image", pixels=image), input_branch, "one"))).data
+        found: Tensor = encoder(pad_signals(load_signals(ContentPart("image", pixels=image), input_branch, "one"))).data
         return found
 
     calls: list[tuple[str, Callable[[], Tensor]]] = [("ours", ours), ("bare", lambda: encoded(encoder, cut(image)))]

@@ -1,10 +1,10 @@
-"""The mistakes a user can make, as exceptions whose text is one sentence a mistake.
+"""The errors of a user, as exceptions whose text is one sentence for each.
 
-    OmnikitError            anything the user can mend: printed without a trace, exit code 2
+    OmnikitError            anything the user can fix: printed without a trace, exit code 2
     ├── RegistryError       a component or preset that is unknown, broken or published twice
     ├── ConfigError         a key, a value or a file of the configuration
     ├── PlanError           parts that do not fit together (all of them at once)
-    ├── DataError           a data row, a wave file, a dataset
+    ├── DataError           a data row, a media file, a dataset
     └── RunError            a run folder, a checkpoint, a disk
 
 A bug of ours is never an OmnikitError: it shows its trace.
@@ -15,7 +15,7 @@ from difflib import get_close_matches
 
 
 class OmnikitError(Exception):
-    """A mistake that the user can mend; its text says what, where, found, expected and what to do."""
+    """An error that the user can fix; its text gives what, where, found, expected and what to do."""
 
     def __init__(self, *sentences: str) -> None:
         super().__init__("\n".join(sentences))

@@ -1,4 +1,4 @@
-"""Where things lie on this machine: shipped recipes, the cache."""
+"""Paths on this machine: shipped recipes, the cache."""
 
 import os
 from importlib.util import find_spec

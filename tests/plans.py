@@ -8,7 +8,7 @@ import pytest
 
 from omnikit.errors import PlanError
 from omnikit.plan.plan import Plan, make
-from omnikit.recipe.presets import chosen
+from omnikit.recipe.presets import preset_fields
 from omnikit.recipe.recipe import parse
 
 GONE = object()
@@ -30,7 +30,7 @@ def changed(values: Mapping[str, Any], changes: Mapping[str, object]) -> Plan:
 
 
 def pick(kind: str, name: str, **fields: object) -> dict[str, object]:
-    return {**chosen(kind, name), **fields}
+    return {**preset_fields(kind, name), **fields}
 
 
 def mistakes(values: Mapping[str, Any], changes: Mapping[str, object]) -> list[str]:

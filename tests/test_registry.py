@@ -199,7 +199,7 @@ def test_two_presets_of_one_name_are_an_error(site: Path) -> None:
         registry.preset("encoder", "whisper_tiny")
     assert str(caught.value) == ("encoder preset 'whisper_tiny' is published by made-up and by omnikit-whisper;"
                                  " uninstall one of them.")
-    assert presets.chosen("encoder", "whisper_small")["use"] == "whisper"
+    assert presets.preset_fields("encoder", "whisper_small")["use"] == "whisper"
 
 
 def test_a_published_conf_package_that_is_not_there_is_passed_over(site: Path) -> None:

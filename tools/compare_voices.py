@@ -21,8 +21,8 @@ from torch import Tensor
 
 from omnikit.contracts.protocols import LabellingCodec, Vocoder
 from omnikit.contracts.types import Sample
-from omnikit.data.batch.signals import spoken, waveform
-from omnikit.data.text.templates import said
+from omnikit.data.batch.signals import answer_audio, load_waveform
+from omnikit.data.text.templates import answer_texts
 from omnikit.errors import OmnikitError, RunError
 from omnikit.evaluation.metrics import word_errors
 from omnikit.inference.session import Session, load

@@ -166,14 +166,14 @@ def _example(session: "Session", out: Path | None) -> Asked:
 
 def _medium_of(part: "ContentPart", stem: str, out: Path | None, row: str) -> str:
     """Give the file of a part, written beside `out` where the row has none."""
-    from omnikit.data.batch.signals import waveform
+    from omnikit.data.batch.signals import load_waveform
     from omnikit.data.media.audio import save_audio
     from omnikit.data.media.image import save_image
     from omnikit.data.media.video import save_video
 
     path = (out.parent if out else Path()) / f"{stem}{EXAMPLES[part.type]}"
     if part.type == "audio":
-        save_audio(path, waveform(part, 16000, row), 16000)
+        save_audio(path, load_waveform(part, 16000, row), 16000)
     elif part.path is not None or part.pixels is None:
         return str(part.path)
     elif part.type == "image":

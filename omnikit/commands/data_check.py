@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from omnikit.data.check import DataReport, check_datasets, counts
+from omnikit.data.check import DataReport, check_datasets, count_by_kind
 from omnikit.errors import RunError
 from omnikit.plan.plan import make
 from omnikit.recipe.compose import compose
@@ -66,10 +66,10 @@ def _print(found: DataReport, report: Path | None) -> None:
     table = Table(box=None, padding=(0, 2), pad_edge=False, header_style="dim")
     table.add_column("kind")
     table.add_column("rows", justify="right")
-    for kind, count in counts(found.problems).items():
+    for kind, count in count_by_kind(found.problems).items():
         table.add_row(kind, str(count))
     console.print(table)
-    for kind, count in counts(found.problems).items():
+    for kind, count in count_by_kind(found.problems).items():
         console.print(Text(f"\n{kind}", "bold"))
         for problem in [problem for problem in found.problems if problem.kind == kind][:SHOWN]:
             where = f"  {problem.dataset} {problem.row or problem.index}"

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from omnikit.data.inspect import InspectedRun, Report, Shown, html
+from omnikit.data.inspect import InspectedBatch, InspectedRow, InspectedSpan, html
 from omnikit.data.inspect_stage import inspect_stage
 from omnikit.errors import RunError
 from omnikit.plan.plan import make
@@ -33,7 +33,7 @@ def run(recipe: str, overrides: list[str], stage: str | None, rows: int, page: P
     return 2 if any(row.problem for row in shown.rows) else 0
 
 
-def _printed(shown: Report) -> Iterator[Text | Table]:
+def _printed(shown: InspectedBatch) -> Iterator[Text | Table]:
     yield Text(shown.title, "bold")
     table = Table.grid(padding=(0, 2))
     for name, line in [*shown.heads.items(), *(("note", note) for note in shown.notes), *shown.facts.items()]:
@@ -48,23 +48,23 @@ def _printed(shown: Report) -> Iterator[Text | Table]:
             yield _table(row)
 
 
-def _table(row: Shown) -> Table:
+def _table(row: InspectedRow) -> Table:
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
     for name in ("positions", "origin", "supervised by", "tokens, separated by ·"):
         table.add_column(name, no_wrap=name != "tokens, separated by ·", overflow="fold")
-    for run in row.runs:
-        style = STYLES.get(run.origin, "yellow")
-        table.add_row(run.places, Text(run.origin, style), ", ".join(run.learnt), Text(_words(run), style))
+    for span in row.spans:
+        style = STYLES.get(span.origin, "yellow")
+        table.add_row(span.positions, Text(span.origin, style), ", ".join(span.supervised_by), Text(_text(span), style))
     for target in row.targets:
         table.add_row("", "", f"{target.branch} ({target.count})", Text(target.text, "cyan"))
     return table
 
 
-def _words(run: InspectedRun) -> str:
-    words = []
-    for token in run.tokens:
+def _text(span: InspectedSpan) -> str:
+    texts = []
+    for token in span.tokens:
         size = f", {token.seconds:g} s" if token.seconds else ""
         size += f", {len(token.tiles)} tiles or frames" if token.tiles else ""
         medium = f"{token.count} embeddings{size}" + (f", “{token.text}”" if token.text else "")
-        words.append(medium if token.id is None else token.text.replace("\n", "⏎") or "∅")
-    return "·".join(words)
+        texts.append(medium if token.id is None else token.text.replace("\n", "⏎") or "∅")
+    return "·".join(texts)

@@ -20,7 +20,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--out", required=True, help="the folder to write; it must not be there yet")
     arguments = parser.parse_args(argv)
     if arguments.layout not in layouts:
-        raise ConfigError(presets.unknown("layout", arguments.layout, layouts))
+        raise ConfigError(presets.unknown_name("layout", arguments.layout, layouts))
     cls, out = registry.component("importer", arguments.layout), Path(arguments.out)
     if out.exists():
         raise RunError(f"--out is {out}, which is there already; name a folder that is not, or remove it.")

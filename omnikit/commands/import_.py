@@ -20,7 +20,7 @@ def run(argv: list[str]) -> int:
     layouts = registry.components("importer")
     name = argv[0] if argv and not argv[0].startswith("-") else None
     if name is not None and name not in layouts:
-        raise ConfigError(presets.unknown("layout", name, layouts))
+        raise ConfigError(presets.unknown_name("layout", name, layouts))
     arguments = _parser([name] if name else list(layouts)).parse_args(argv)
     source = {field.name: getattr(arguments, field.name) for field in fields(registry.component("importer", arguments.layout))}
 

@@ -15,7 +15,7 @@ from omnikit.errors import ConfigError, OmnikitError, nearest
 from omnikit.paths import recipe_files
 from omnikit.recipe import presets
 from omnikit.recipe.recipe import SLOTS
-from omnikit.recipe.schema import MISSING_WORD, construct, defaults
+from omnikit.recipe.schema import MISSING_VALUE, construct, defaults
 from omnikit.text_table import columns
 
 WIDTH = 60  # characters of a default that are shown
@@ -82,7 +82,7 @@ def _find(name: str) -> tuple[str, str]:
     kind, slash, rest = name.partition("/")
     if slash and kind in (*KINDS, "data", "template"):
         if rest not in presets.names(kind):
-            raise ConfigError(presets.unknown(kind, rest, presets.names(kind)))
+            raise ConfigError(presets.unknown_name(kind, rest, presets.names(kind)))
         return kind, rest
     known = {kind: presets.names(kind) for kind in KINDS}
     known |= {kind: list(registry.presets(kind)) for kind in ("data", "template")}  # a reader is no dataset here
@@ -103,7 +103,7 @@ def _find(name: str) -> tuple[str, str]:
 def _describe(kind: str, name: str) -> str:
     if kind == "template":
         return _describe_template(name)
-    values = presets.chosen(kind, name)
+    values = presets.preset_fields(kind, name)
     use, kind = values.pop("use"), "reader" if kind == "data" else kind
     cls = registry.component(kind, use)
     entry = registry.components(kind)[use][0]
@@ -137,9 +137,9 @@ def _type(cls: type[Any], key: str) -> str:
 def _contract(kind: str, cls: type[Any], values: dict[str, Any]) -> list[tuple[str, str]]:
     """Give what the component promises with these fields, or why it cannot promise yet."""
     errors: list[str] = []
-    made = construct(cls, {k: v for k, v in values.items() if v != MISSING_WORD}, kind, errors)
+    made = construct(cls, {k: v for k, v in values.items() if v != MISSING_VALUE}, kind, errors)
     if made is None:
-        unset = [key for key, value in values.items() if value == MISSING_WORD]
+        unset = [key for key, value in values.items() if value == MISSING_VALUE]
         return [("", error) for error in errors] if len(errors) > len(unset) else []  # each unset field is one of them
     rows = []
     for name in CONTRACTS[kind]:

@@ -38,7 +38,7 @@ def run(argv: list[str]) -> int:
     with progress("write") if folder else nullcontext(lambda share: None) as report:
         rows = write(folder, extension, out, arguments.rows, report)
     matrices = f", {rows} rows in its matrices" if folder else ""
-    sys.stdout.write(f"{out} has {extension.size} ids, {len(extension.made_of)} of them new{matrices}.\n"
+    sys.stdout.write(f"{out} has {extension.size} ids, {len(extension.old_ids)} of them new{matrices}.\n"
                      f"Tokens per Chinese character: {extension.before:.2f} before, {extension.after:.2f} now"
                      f" ({extension.characters} characters of the corpus that were not trained on).\n")
     values = {"weights": out, "tokenizer": out, "vocabulary": rows} if folder else {"tokenizer": out / "tokenizer.json",

@@ -1,6 +1,6 @@
-"""Every row of a dataset read as training reads it, without the model: what is wrong, and of what kind. Prints nothing.
+"""Check every row of a dataset as training reads it, without the model: what is wrong, and of what kind. Prints nothing.
 
-A reader may offer `problems(index)`, a list of DataErrors, to name more than the first mistake of a row.
+A reader may offer `problems(index)`, a list of DataErrors, to name more than the first problem of a row.
 """
 
 from collections import Counter
@@ -15,21 +15,21 @@ from omnikit.contracts.optional import reader_options
 from omnikit.contracts.protocols import Reader
 from omnikit.contracts.types import Sample
 from omnikit.data.batch.collate import Collator
-from omnikit.data.batch.signals import spoken, waveform
+from omnikit.data.batch.signals import answer_audio, load_waveform
 from omnikit.errors import ConfigError, DataError, OmnikitError, nearest
 from omnikit.plan.plan import Plan
 
-RATE = 16000  # at which the waves of answers are read where no stage says another
+DEFAULT_RATE = 16000  # Hz at which the audio of answers is read
 
 
 @dataclass(frozen=True)
-class Problem:
-    """One mistake of one row.
+class RowProblem:
+    """One problem of one row.
 
     Args:
         dataset: its name in the recipe.
         row: the row's id; "" where it has none that could be read.
-        index: the row's place in the dataset, from 0.
+        index: the row's index in the dataset, from 0.
         kind: two or three words to count by.
         sentence: what is wrong, where, and what to do.
     """
@@ -42,15 +42,15 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedRow:
     """A row that was read: its id (None where it could not be read) and what is wrong with it, but for duplicates."""
 
     id: str | None
-    problems: tuple[Problem, ...]
+    problems: tuple[RowProblem, ...]
 
 
-class Checker(Dataset[Checked]):
-    """Checks the rows of one dataset for every stage of a plan that reads it; where none does, as conversations to learn from.
+class DatasetChecker(Dataset[CheckedRow]):
+    """Checks the rows of one dataset for every stage of a plan that reads it; where none does, as conversations to train on.
 
     Args:
         plan: the wiring.
@@ -60,30 +60,31 @@ class Checker(Dataset[Checked]):
 
     def __init__(self, plan: Plan, dataset: str, reader: Reader) -> None:
         self.dataset, self.reader = dataset, reader
-        self.collators, self.speaks = _collators(plan, dataset)
+        self.collators, self.learns_speech = _collators(plan, dataset)
 
-    def problems(self, advance: Callable[[], None], workers: int = 0) -> Iterator[Problem]:
+    def problems(self, advance: Callable[[], None], workers: int = 0) -> Iterator[RowProblem]:
         """Give what is wrong, row by row, read in so many other processes; calls `advance` behind each row."""
         rows = DataLoader(self, batch_size=None, num_workers=workers)
-        seen: dict[str, int] = {}
+        first: dict[str, int] = {}  # id → index
         for index, row in enumerate(rows):
-            if row.id is not None and row.id in seen:
-                yield Problem(self.dataset, row.id, index, "duplicate id", f"Row {row.id} is row {index} of {self.dataset}, but"
-                              f" row {seen[row.id]} has the same id; give one of them another.")
+            if row.id is not None and row.id in first:
+                yield RowProblem(self.dataset, row.id, index, "duplicate id",
+                                 f"Row {row.id} is row {index} of {self.dataset}, but row {first[row.id]} has the same id; give"
+                                 " one of them another.")
             elif row.id is not None:
-                seen[row.id] = index
+                first[row.id] = index
             yield from row.problems
             advance()
 
     def __len__(self) -> int:
         return len(self.reader)
 
-    def __getitem__(self, index: int) -> Checked:
+    def __getitem__(self, index: int) -> CheckedRow:
         sample, errors = self._read(index)
         name = sample.id if sample else ""
-        errors = errors or (self._collated(sample) if sample else [])
-        found = tuple(Problem(self.dataset, error.row or name, index, error.kind, str(error)) for error in errors)
-        return Checked(sample.id if sample else None, found)
+        errors = errors or (self._collate_errors(sample) if sample else [])
+        found = tuple(RowProblem(self.dataset, error.row or name, index, error.kind, str(error)) for error in errors)
+        return CheckedRow(sample.id if sample else None, found)
 
     def _read(self, index: int) -> tuple[Sample | None, list[DataError]]:
         try:
@@ -93,27 +94,27 @@ class Checker(Dataset[Checked]):
             return None, (problems(index) if problems else []) or [error]
         return sample, []
 
-    def _collated(self, sample: Sample) -> list[DataError]:
-        """Give the first mistake that each stage would stop at; the same one is given once."""
+    def _collate_errors(self, sample: Sample) -> list[DataError]:
+        """Give the first error that each stage would stop at; the same one is given once."""
         found: dict[str, DataError] = {}
         collations = [partial(_collate, collator) for collator in self.collators]
-        looks: list[Callable[[Sample], None]] = [_check_roles, *collations, self._speech]
-        for look in looks:
+        checks: list[Callable[[Sample], None]] = [_check_roles, *collations, self._check_speech]
+        for check in checks:
             try:
-                look(sample)
+                check(sample)
             except DataError as error:
                 found.setdefault(str(error), error)
         return list(found.values())
 
-    def _speech(self, sample: Sample) -> None:
-        """Read the sound of the answers, where a stage learns from it."""
-        parts = spoken(sample)
-        if self.speaks and not parts:
-            raise DataError(f"Row {sample.id} has no speech in its answer, but a stage learns from it; give it audio or codes,"
-                            " or leave the row out.", kind="no speech")
+    def _check_speech(self, sample: Sample) -> None:
+        """Read the audio of the answers, where a stage is trained on it."""
+        parts = answer_audio(sample)
+        if self.learns_speech and not parts:
+            raise DataError(f"Row {sample.id} has no speech in its answer, but a stage is trained on it; give it audio or"
+                            " codes, or leave the row out.", kind="no speech")
         for part in parts:
-            if self.speaks and part.codes is None:
-                waveform(part, RATE, sample.id)
+            if self.learns_speech and part.codes is None:
+                load_waveform(part, DEFAULT_RATE, sample.id)
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class DataReport:
 
     recipe: str
     rows: dict[str, int]
-    problems: tuple[Problem, ...]
+    problems: tuple[RowProblem, ...]
 
     def bad_rows(self, dataset: str) -> int:
         """Give the number of rows with a problem."""
@@ -137,7 +138,7 @@ class DataReport:
         """Give rows and bad rows of each dataset, problems by kind, and all problems."""
         datasets = {name: {"rows": rows, "bad": self.bad_rows(name)} for name, rows in self.rows.items()}
         problems = [vars(problem) for problem in self.problems]
-        return {"recipe": self.recipe, "datasets": datasets, "kinds": counts(self.problems), "problems": problems}
+        return {"recipe": self.recipe, "datasets": datasets, "kinds": count_by_kind(self.problems), "problems": problems}
 
 
 def check_datasets(plan: Plan, names: Sequence[str] = (), *, workers: int = 0,
@@ -157,46 +158,46 @@ def check_datasets(plan: Plan, names: Sequence[str] = (), *, workers: int = 0,
             raise ConfigError(f"{name!r} is not a dataset of {plan.recipe.name}.{nearest(name, plan.readers)} It has:"
                               f" {', '.join(plan.readers) or 'none'}.")
     rows: dict[str, int] = {}
-    problems: list[Problem] = []
+    problems: list[RowProblem] = []
     for name in names or plan.readers:
         try:
             reader = plan.readers[name].build()
         except OmnikitError as error:
             rows[name] = 0
-            problems.append(Problem(name, "", 0, "no dataset", str(error)))
+            problems.append(RowProblem(name, "", 0, "no dataset", str(error)))
             continue
         rows[name] = len(reader)
-        problems += Checker(plan, name, reader).problems(partial(advance, name, rows[name]), workers)
+        problems += DatasetChecker(plan, name, reader).problems(partial(advance, name, rows[name]), workers)
     return DataReport(plan.recipe.name, rows, tuple(problems))
 
 
-def counts(problems: Sequence[Problem]) -> dict[str, int]:
+def count_by_kind(problems: Sequence[RowProblem]) -> dict[str, int]:
     """Give kind → problems, the most frequent first."""
     return dict(sorted(Counter(problem.kind for problem in problems).items(), key=lambda item: (-item[1], item[0])))
 
 
 def _collators(plan: Plan, dataset: str) -> tuple[list[Collator], bool]:
-    """Give a collator for each set of losses that reads a dataset, and whether a stage learns from its answers' sound.
+    """Give a collator for each set of losses that reads a dataset, and whether a stage is trained on its answers' audio.
 
-    Codes are left out of the targets: what makes them may not be trained yet. Where no stage reads the dataset, the text is.
+    Codes are left out of the targets: their codec may not be trained yet. Where no stage reads the dataset, its text is used.
     """
     losses: dict[tuple[str, ...], None] = {}
-    speaks = False
+    learns_speech = False
     for stage in plan.stages.values():
         if dataset not in stage.datasets:
             continue
         if stage.stage.objective == "heads":
             losses[tuple(stage.stage.loss)] = None
-        speaks |= stage.stage.objective in ("units", "vocoder", "codec")
+        learns_speech |= stage.stage.objective in ("units", "vocoder", "codec")
     collators = []
     if not any(dataset in stage.datasets for stage in plan.stages.values()):
         losses = {(name,): None for name, output in plan.outputs.items() if output.per_token}
     for branches in losses:
         collator = Collator(plan, list(branches))
-        collator.wanted = tuple(name for name in branches if plan.outputs[name].head.target != "codes")
-        speaks |= len(collator.wanted) < len(branches)
+        collator.branches = tuple(name for name in branches if plan.outputs[name].head.target != "codes")
+        learns_speech |= len(collator.branches) < len(branches)
         collators.append(collator)
-    return collators, speaks
+    return collators, learns_speech
 
 
 def _collate(collator: Collator, sample: Sample) -> None:
@@ -204,8 +205,8 @@ def _collate(collator: Collator, sample: Sample) -> None:
 
 
 def _check_roles(sample: Sample) -> None:
-    """Refuse a conversation in which nobody asks, or one speaks twice."""
+    """Refuse a conversation that has no question, or two messages of one role in sequence."""
     roles = [message.role for message in sample.messages if message.role != "system"]
     if roles[:1] != ["user"] or any(first == second for first, second in pairwise(roles)):
         raise DataError(f"Row {sample.id} has the turns {', '.join(roles) or 'none'}, but user and assistant must take turns,"
-                        " the user first; mend them.", kind="wrong roles")
+                        " the user first; fix the order.", kind="wrong roles")

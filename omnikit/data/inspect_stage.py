@@ -5,8 +5,8 @@ from itertools import islice
 
 from omnikit.data.batch.codes import Codes
 from omnikit.data.batch.collate import Collator
-from omnikit.data.batch.samplers import LengthBucketSampler, MixtureDataset, Pick
-from omnikit.data.inspect import Report, report
+from omnikit.data.batch.samplers import LengthBucketSampler, MixtureDataset, SampleKey
+from omnikit.data.inspect import InspectedBatch, inspect_batch
 from omnikit.errors import ConfigError, nearest
 from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan, StagePlan
@@ -14,7 +14,7 @@ from omnikit.store import checkpoint
 from omnikit.store.runs import WEIGHTS, is_done, run_folder
 
 
-def inspect_stage(plan: Plan, stage: str | None = None, rows: int = 4) -> Report:
+def inspect_stage(plan: Plan, stage: str | None = None, rows: int = 4) -> InspectedBatch:
     """Describe one batch of a stage: where each token comes from, which head is supervised by it, what other heads predict.
 
     Args:
@@ -28,22 +28,22 @@ def inspect_stage(plan: Plan, stage: str | None = None, rows: int = 4) -> Report
     found = _stage(plan, stage)
     codes, notes = _codes(plan, found)
     collator = Collator(plan, list(found.stage.loss), codes)
-    collator.wanted = tuple(branch for branch in collator.wanted if branch not in notes)  # the rest is read all the same
+    collator.branches = tuple(branch for branch in collator.branches if branch not in notes)  # the rest is read all the same
     readers = {dataset: plan.readers[dataset].build() for dataset in found.datasets}
     mixture = MixtureDataset(readers, plan.image_spec)
     seed = plan.recipe.seed + list(plan.stages).index(found.name)
     sampler = LengthBucketSampler(mixture, found.stage.data, rows, seed, window=found.stage.trainer.window)
-    picks = _with_each(max(islice(sampler, 2), key=len), found.datasets)  # one batch of a pass may be short
-    named = ", ".join(dict.fromkeys(pick[0] for pick in picks))
-    title = f"{plan.recipe.name}, stage {found.name}: {len(picks)} row{'s'[: len(picks) > 1]} of {named}"
-    return report(title, collator, [mixture[pick] for pick in picks], list(notes.values()))
+    keys = _with_each(max(islice(sampler, 2), key=len), found.datasets)  # one batch of a pass may be short
+    named = ", ".join(dict.fromkeys(key[0] for key in keys))
+    title = f"{plan.recipe.name}, stage {found.name}: {len(keys)} row{'s'[: len(keys) > 1]} of {named}"
+    return inspect_batch(title, collator, [mixture[key] for key in keys], list(notes.values()))
 
 
-def _with_each(picks: Sequence[Pick], datasets: Sequence[str]) -> list[Pick]:
+def _with_each(keys: Sequence[SampleKey], datasets: Sequence[str]) -> list[SampleKey]:
     """Put the first row of each dataset that a batch happens to lack in the place of a row of one that it has twice."""
-    found = list(picks)
+    found = list(keys)
     for name in datasets:
-        names = [pick[0] for pick in found]
+        names = [key[0] for key in found]
         twice = [index for index, other in enumerate(names) if names.count(other) > 1]
         if name not in names and twice:
             found[twice[-1]] = (name, 0)
@@ -63,7 +63,7 @@ def _stage(plan: Plan, name: str | None) -> StagePlan:
 
 
 def _codes(plan: Plan, stage: StagePlan) -> tuple[dict[str, Codes], dict[str, str]]:
-    """Give branch → what makes its codes, with the weights of the recipe's run; and branch → why its codes are not shown."""
+    """Give branch → what makes its codes, with the weights of the recipe's run; and branch → why its codes are missing."""
     folder, found, notes = run_folder(plan.recipe), {}, {}
     for branch in stage.stage.loss:
         output = plan.outputs[branch]
@@ -72,8 +72,8 @@ def _codes(plan: Plan, stage: StagePlan) -> tuple[dict[str, Codes], dict[str, st
             continue
         origin = stage.origins.get(output.code_source_part)
         if origin and not is_done(folder, plan, origin):
-            notes[branch] = (f"The targets of {branch} are made by {output.code_source_part}, which stage {origin} fits; train"
-                             " that stage first to see them.")
+            notes[branch] = (f"The targets of {branch} are made by {output.code_source_part}, which stage {origin} trains;"
+                             " train that stage first to see them.")
             continue
         model = OmniModel(plan, [output.code_source_part])
         if origin:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from omnikit.contracts.types import ContentPart, Message, Sample
-from omnikit.data.batch.signals import questions
-from omnikit.data.text.templates import said
+from omnikit.data.batch.signals import question_media
+from omnikit.data.text.templates import answer_texts
 
 MEDIA = ("audio", "image", "video")  # types of parts that are shuffled
 NAMES = {"image": "image", "video": "video", "audio": "audio", "text": "text"}  # in the order in which they are named
@@ -44,7 +44,7 @@ def shuffled_visual(samples: Sequence[Sample], medium: str) -> list[Sample | Non
     """
     groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for index, sample in enumerate(samples):
-        if _has(sample, medium) and said(sample.messages) and state_of(sample) != "noise":
+        if _has(sample, medium) and answer_texts(sample.messages) and state_of(sample) != "noise":
             groups[sample.facts.get("kind", ""), sample.facts.get("language", "")].append(index)
     result: list[Sample | None] = [None] * len(samples)
     for group in groups.values():
@@ -73,7 +73,7 @@ def modality(sample: Sample) -> str:
 
 
 def _has(sample: Sample, medium: str) -> bool:
-    return any(part.type == medium for part in questions(sample))
+    return any(part.type == medium for part in question_media(sample))
 
 
 def _shift(texts: Sequence[str]) -> int:
@@ -90,7 +90,7 @@ def _shift(texts: Sequence[str]) -> int:
 
 def _with(sample: Sample, other: Sample, medium: str) -> Sample:
     """Give a sample whose question's parts of a medium are another's, in order; the other's last one where they run out."""
-    found = [part for part in questions(other) if part.type == medium]
+    found = [part for part in question_media(other) if part.type == medium]
     replacing: Iterator[ContentPart] = iter(found)
     messages: list[Message] = []
     for message in sample.messages:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from omnikit.contracts.streaming import SpeakingHead, StreamingCodec, StreamingHead
 from omnikit.contracts.types import ContentPart, Sample
-from omnikit.data.batch.signals import waveform
+from omnikit.data.batch.signals import load_waveform
 from omnikit.evaluation.records import Timing
 from omnikit.inference.answer_timing import AnswerTiming
 from omnikit.inference.session import Audio, Images, Session

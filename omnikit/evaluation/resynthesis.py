@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from omnikit.contracts.optional import needs_training
 from omnikit.contracts.types import ContentPart, Sample
-from omnikit.data.batch.signals import waveform
+from omnikit.data.batch.signals import load_waveform
 from omnikit.data.text.spoken_text import spoken_answers
-from omnikit.data.text.templates import said
+from omnikit.data.text.templates import answer_texts
 from omnikit.data.text.tokenizer import load as load_tokenizer
 from omnikit.errors import PlanError, RunError, nearest
 from omnikit.evaluation.audio_metrics import mel_distance, stoi_score
@@ -170,7 +170,7 @@ def _rows(plan: Plan, dataset: str, limit: int) -> Iterator[tuple[Sample, Conten
     reader = plan.readers[dataset].build()
     for index in spread(len(reader), limit):
         sample = reader[index]
-        answers = [(parts[0], said([message])[0]) for message, parts in spoken_answers(sample)
+        answers = [(parts[0], answer_texts([message])[0]) for message, parts in spoken_answers(sample)
                    if len(parts) == 1 and (parts[0].path or parts[0].audio is not None)]
         if answers and answers[-1][1].strip():
             part, text = answers[-1]
@@ -190,7 +190,7 @@ def _compared(rows: Sequence[tuple[Sample, ContentPart, str]], output: OutputBra
             books = codes.reshape(-1, spec.codebooks).T  # of a waveform shorter than a frame there are none
             counts.scatter_add_(1, books, torch.ones_like(books, dtype=counts.dtype))
             made.append(codec.decode(codes).float())
-            true.append(torch.from_numpy(waveform(part, rate, sample.id)))
+            true.append(torch.from_numpy(load_waveform(part, rate, sample.id)))
             if not spec.merged:
                 distances.append(mel_distance(made[-1], true[-1], rate))
                 stoi.append(stoi_score(made[-1], true[-1], rate))

@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from omnikit.contracts.types import ContentPart, Sample
-from omnikit.data.batch.signals import questions, spoken, waveform
+from omnikit.data.batch.signals import answer_audio, load_waveform, question_media
 from omnikit.data.media.audio import save_audio
-from omnikit.data.text.templates import said
+from omnikit.data.text.templates import answer_texts
 from omnikit.errors import DataError, PlanError
 from omnikit.evaluation.ablations import MEDIA, modality, shuffled, state_of
 from omnikit.evaluation.audio_metrics import ltas_correlation, mel_distance, stoi_score
@@ -170,10 +170,10 @@ class EvalRunner:
 
     def _ground_truth(self, sample: Sample, rate: int | None) -> Audio | None:
         """Give the row's own spoken answer, if it has one."""
-        parts = [part for part in spoken(sample)[-1:] if part.path or part.audio is not None]
+        parts = [part for part in answer_audio(sample)[-1:] if part.path or part.audio is not None]
         if not parts or rate is None or self.session.speech is None:
             return None
-        return waveform(parts[0], rate, sample.id), rate
+        return load_waveform(parts[0], rate, sample.id), rate
 
     def _transcribed(self, audios: Sequence[Audio | None]) -> list[str | None]:
         """Give the ASR model's transcripts; None where there is no audio or no ASR model."""

@@ -9,7 +9,7 @@ from omnikit.contracts.types import BuildReport
 from omnikit.errors import ConfigError
 from omnikit.inference.builder_runs import BuilderRuns
 from omnikit.recipe import presets
-from omnikit.recipe.schema import MISSING_WORD, construct, defaults
+from omnikit.recipe.schema import MISSING_VALUE, construct, defaults
 
 
 def build_dataset(builder: str, options: Mapping[str, object], out: str | Path | None) -> BuildReport:
@@ -24,10 +24,10 @@ def build_dataset(builder: str, options: Mapping[str, object], out: str | Path |
         OmnikitError: the source cannot be read or the folder not written.
     """
     if builder not in presets.names("builder"):
-        raise ConfigError(presets.unknown("builder", builder, presets.names("builder")))
+        raise ConfigError(presets.unknown_name("builder", builder, presets.names("builder")))
     errors: list[str] = []
     cls = registry.component("builder", builder)
-    missing = [key for key, value in {**defaults(cls), **options}.items() if value == MISSING_WORD]
+    missing = [key for key, value in {**defaults(cls), **options}.items() if value == MISSING_VALUE]
     errors += [f"{builder} lacks {key}=VALUE; omnikit show builder/{builder} describes it." for key in missing]
     config: BuilderConfig | None = None if missing else construct(cls, options, builder, errors)
     if not isinstance(out, str | Path) or not str(out):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from omnikit.contracts.optional import backbone_options
 from omnikit.contracts.types import Batch, ContentPart, Message, Sample
-from omnikit.data.batch.collate import Collator, moved, transcriber
+from omnikit.data.batch.collate import Collator, to_device, transcript_tokenizer
 from omnikit.data.media.image import Pixels
 from omnikit.data.text.tokenizer import Tokenizer
 from omnikit.data.text.tokenizer import load as load_tokenizer
@@ -112,7 +112,8 @@ class Session:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = model.to(self.device).eval()
         self.speech = next((o for o in self.plan.outputs.values() if o.codec and o.codec.decodes), None)
-        self._ask = Collator(self.plan, [n for n, o in self.plan.outputs.items() if o.head.tap in BACKBONE_TAPS], asking=True)
+        self._ask = Collator(self.plan, [n for n, o in self.plan.outputs.items() if o.head.tap in BACKBONE_TAPS],
+                             prompt_only=True)
         self._generator = torch.Generator(self.device).manual_seed(self.plan.recipe.seed)
 
     def answer(self, audio: Audio | None = None, text: str | None = None, system: str | None = None, *,
@@ -240,7 +241,7 @@ class Session:
         ends = (tokenizer.ids(self.plan.template.end)[0], *backbone_options(self.plan.backbone).ends)
         states = answer_states(self.plan.template, tokenizer)
         sampling = Sampling(ends, max(1, limit), temperature, self._generator, states.stop if states.texts else None)
-        return moved(batch, self.device), tokenizer, sampling
+        return to_device(batch, self.device), tokenizer, sampling
 
     @torch.no_grad()
     def transcribe(self, waveforms: Sequence[NDArray[np.float32]], sample_rate: int) -> list[str]:
@@ -250,7 +251,7 @@ class Session:
             PlanError: no head gives transcripts.
         """
         output = next((o for o in self.plan.outputs.values() if o.head.target == "transcript"), None)
-        tokenizer = transcriber(self.plan, output.name) if output else None
+        tokenizer = transcript_tokenizer(self.plan, output.name) if output else None
         if output is None or tokenizer is None:
             raise PlanError(f"{self.plan.recipe.name} has no head that gives transcripts, so it cannot recognise speech.")
         branch, texts = output.head.tap.partition(".")[0], [""] * len(waveforms)

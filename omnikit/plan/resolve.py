@@ -25,7 +25,7 @@ def find_template(recipe: Recipe, backbone: BackboneConfig | None, errors: list[
     try:
         preset = registry.preset("template", name)
         if preset is None:
-            errors.append(f"{place}: {presets.unknown('template', name, registry.presets('template'))}")
+            errors.append(f"{place}: {presets.unknown_name('template', name, registry.presets('template'))}")
             return None
         template = construct(Template, presets.read_mapping(preset.path), str(preset.path), errors)
     except OmnikitError as error:
@@ -44,7 +44,7 @@ def find_reader(name: str, choice: Choice | None, where: str, errors: list[str])
     """Make the reader of a dataset: of the recipe's `data`, else of the dataset preset with that name."""
     try:
         if choice is None:
-            values = presets.chosen("data", name)
+            values = presets.preset_fields("data", name)
             choice = Choice(values.pop("use"), values)
         made: ReaderConfig | None = construct(registry.component("reader", choice.use), choice.fields, where, errors)
     except OmnikitError as error:

@@ -1,7 +1,7 @@
 """Hydra composes a recipe here and nowhere else; what leaves this file is a Recipe made of dataclasses.
 
 Slash picks, dot sets: `audio/encoder=mel_cnn audio.projector.stride=2`. The groups exist for every branch without a file for
-each: one ConfigSource answers them from the entry points. Recipes come through the same source, so that a stranger's YAML can
+each: one ConfigSource answers them from the entry points. Recipes come through the same source, so that a third-party YAML can
 neither name code (`_target_`) nor reconfigure Hydra.
 """
 
@@ -32,15 +32,15 @@ from omnikit.errors import ConfigError, OmnikitError
 from omnikit.paths import recipe_files, with_run_tokenizer
 from omnikit.recipe import presets
 from omnikit.recipe.hydra_errors import translate_hydra_errors
-from omnikit.recipe.inheritance import refuse_circle, stages_below
+from omnikit.recipe.inheritance import check_no_cycle, inherited_stages
 from omnikit.recipe.recipe import OWN_KEYS, SLOTS, Evaluate, Generate, Recipe, Stage, parse
 from omnikit.recipe.schema import defaults, editable
-from omnikit.recipe.validation import refuse_file, refuse_overrides
+from omnikit.recipe.validation import check_file, check_overrides
 
 _BRANCH = re.compile(r"[a-z][a-z0-9_]*")
 _COMMON_BRANCHES = ("audio", "speech", "text", "transcript", "turn", "vision")
-_NO_FOLDERS = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra.sweep.subdir=.", "hydra/job_logging=none")
-_given: dict[str, Path] = {}  # config name → file of the recipe given by path; Hydra has no other way to be told
+_NO_OUTPUT = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra.sweep.subdir=.", "hydra/job_logging=none")
+_recipe_paths: dict[str, Path] = {}  # config name → file of the recipe given by path; Hydra has no other way to pass it
 
 
 def compose(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -51,9 +51,9 @@ def compose(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
         overrides: as on the command line, `audio/encoder=mel_cnn`, `stages.speak.optim.lr=1e-4`.
 
     Raises:
-        OmnikitError: the recipe, a component, a key or a value is unknown or wrong; all mistakes that can be told at once.
+        OmnikitError: the recipe, a component, a key or a value is unknown or wrong; as many errors at once as can be found.
     """
-    recipe, overrides = of_run(recipe, overrides)
+    recipe, overrides = resume_overrides(recipe, overrides)
     tree = compose_tree(recipe, overrides, keep_hydra=True)
     return from_hydra(tree, recipe_name(recipe), _picks(tree.hydra.runtime.choices))
 
@@ -62,7 +62,7 @@ def compose_tree(recipe: str, overrides: Sequence[str] = (), keep_hydra: bool = 
     """Compose a recipe with Hydra, with or without Hydra's own node; see compose."""
     name = locate(recipe)
     register()
-    refuse_overrides(overrides)
+    check_overrides(overrides)
     GlobalHydra.instance().clear()
     with translate_hydra_errors(recipe, overrides, partial(compose_tree, recipe)), initialize(version_base="1.3",
                                                                                               config_path=None):
@@ -74,8 +74,8 @@ def from_hydra(tree: DictConfig, name: str, picks: Mapping[str, str] | None = No
     try:
         values = OmegaConf.to_container(OmegaConf.masked_copy(tree, [str(k) for k in tree if k != "hydra"]), resolve=True)
     except OmegaConfBaseException as error:
-        place = getattr(error, "full_key", None) or "a value"
-        raise ConfigError(f"recipe {name}: {place} cannot be resolved: {str(error).splitlines()[0]};"
+        key = getattr(error, "full_key", None) or "a value"
+        raise ConfigError(f"recipe {name}: {key} cannot be resolved: {str(error).splitlines()[0]};"
                           " write the value there.") from error
     assert isinstance(values, dict), "a recipe is a mapping"
     return parse({str(k): v for k, v in values.items()}, name, picks)
@@ -87,37 +87,37 @@ def run_jobs(recipe: str, argv: Sequence[str], job: Callable[[Recipe, str], None
     Hydra makes no folder and no log of its own. While a job runs, sys.argv is the command for that job alone, as a launcher
     for several devices would need it; stages run on one device in this version.
     """
-    recipe, argv = of_run(recipe, argv)
+    recipe, argv = resume_overrides(recipe, argv)
     name, program = locate(recipe), sys.argv[0]
-    mistakes: list[OmnikitError] = []  # Hydra would print a line of its own for each, and stop a sweep at the first
+    errors: list[OmnikitError] = []  # Hydra would print a line of its own for each, and stop a sweep at the first
 
     def task(tree: DictConfig) -> None:
         sys.argv = [program, "train", recipe, *HydraConfig.get().overrides.task]
         try:
             picks = _picks(HydraConfig.get().runtime.choices)
-            tree.stages = {name: stage for name, stage in tree.stages.items() if stage is not None}  # a run keeps its own alone
+            tree.stages = {name: stage for name, stage in tree.stages.items() if stage is not None}  # null: left out
             job(from_hydra(tree, recipe_name(recipe), picks), OmegaConf.to_yaml(tree, resolve=True))
         except OmnikitError as error:
-            mistakes.append(error)
+            errors.append(error)
 
     register()
-    refuse_overrides(argv)
+    check_overrides(argv)
     before = sys.argv
     try:
         # Hydra writes a multirun.yaml for a sweep
         with translate_hydra_errors(recipe, argv, partial(compose_tree, recipe)), TemporaryDirectory() as swept:
-            sys.argv = [program, "--config-name", name, *argv, *_NO_FOLDERS, f"hydra.sweep.dir={swept}"]
+            sys.argv = [program, "--config-name", name, *argv, *_NO_OUTPUT, f"hydra.sweep.dir={swept}"]
             hydra_main(config_path=None, version_base="1.3")(task)()
     finally:
         sys.argv = before
-    if mistakes:
-        raise OmnikitError(*dict.fromkeys(str(mistake) for mistake in mistakes))
+    if errors:
+        raise OmnikitError(*dict.fromkeys(str(error) for error in errors))
 
 
-def of_run(recipe: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
+def resume_overrides(recipe: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
     """Give recipe and overrides that go on with a run, where its folder is given instead of a recipe; else those given."""
     folder = Path(recipe)
-    if not _is_of_run(folder / "config.yaml"):
+    if not _is_run_config(folder / "config.yaml"):
         return recipe, list(overrides)
     quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
     return str(folder / "config.yaml"), [*overrides, f"run='{quoted}'"]
@@ -125,7 +125,7 @@ def of_run(recipe: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
 
 def recipe_name(recipe: str) -> str:
     """Give the name under which runs of a recipe are kept: its own name, a file's stem, or the one that a run recorded."""
-    if _is_of_run(Path(recipe)):
+    if _is_run_config(Path(recipe)):
         return str(json.loads(next(Path(recipe).parent.glob("[!.]*/manifest.json")).read_text())["recipe"])
     return Path(recipe).stem if recipe.endswith((".yaml", ".yml")) else recipe
 
@@ -135,23 +135,23 @@ def locate(recipe: str) -> str:
     if not recipe.endswith((".yaml", ".yml")):
         known = list(recipe_files())
         if recipe not in known:
-            raise ConfigError(presets.unknown("recipe", recipe, known, "or give the path of a YAML file"))
+            raise ConfigError(presets.unknown_name("recipe", recipe, known, "or give the path of a YAML file"))
         name = recipe.replace("/", ".")  # a slash would make Hydra look for `+branch/kind=…` in the recipe's folder
-        _given.clear()
-        _given[name] = recipe_files()[recipe]
+        _recipe_paths.clear()
+        _recipe_paths[name] = recipe_files()[recipe]
         return name
     path = Path(recipe).resolve()
     if not path.is_file():
         raise ConfigError(f"recipe {recipe} is not there: no such file; give a path to a YAML or one of"
                           f" {', '.join(recipe_files())}.")
-    name = f"{path.stem}_file" if _is_taken(path.stem) else path.stem
-    _given.clear()
-    _given[name] = path
+    name = f"{path.stem}_file" if _is_reserved(path.stem) else path.stem
+    _recipe_paths.clear()
+    _recipe_paths[name] = path
     return name
 
 
 def register() -> None:
-    """Tell Hydra of our source, once; not through the `hydra_plugins` namespace, which editable installs hide."""
+    """Register our source with Hydra, once; not through the `hydra_plugins` namespace, which editable installs hide."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     plugins = Plugins.instance()
     for plugin in (OmnikitSource, OmnikitSearchPath):
@@ -184,14 +184,14 @@ class OmnikitSource(ConfigSource):
         if kind is not None and parts[-1] == "None":  # `override /speech/units: null` leaves the part out
             return self._result(OmegaConf.create({}), package="_global_")
         if kind is not None:
-            return self._result(OmegaConf.create(_chosen(kind, parts)), package=".".join(parts[:-1]))
+            return self._result(OmegaConf.create(_preset_fields(kind, parts)), package=".".join(parts[:-1]))
         path = _recipe_file(parts)
         assert path is not None, f"Hydra asked for {config_path}, which is_config denied"
         values = presets.read_mapping(path)
-        if _is_of_run(path):  # where it was made; of_run says where it is
+        if _is_run_config(path):  # where it was made; resume_overrides gives where it is
             values = with_run_tokenizer({**values, "run": None}, path.parent)
         # A recipe is a whole configuration, whatever `# @package` it claims: another one could reach Hydra's own node.
-        return self._result(_checked(path, values), package="_global_")
+        return self._result(_checked_config(path, values), package="_global_")
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         parts = _parts(config_path)
@@ -219,9 +219,9 @@ def _picks(choices_of_hydra: Mapping[str, Any]) -> dict[str, str]:
             if isinstance(name, str) and not group.startswith("hydra")}
 
 
-def _chosen(kind: str, parts: list[str]) -> dict[str, Any]:
+def _preset_fields(kind: str, parts: list[str]) -> dict[str, Any]:
     try:
-        return presets.chosen(kind, parts[-1])
+        return presets.preset_fields(kind, parts[-1])
     except OmnikitError as error:
         raise ConfigError(f"{'/'.join(parts[:-1])}: {error}") from error
 
@@ -248,12 +248,12 @@ def _is_folder(parts: list[str]) -> bool:
 
 def _recipe_file(parts: list[str]) -> Path | None:
     """Find a recipe by its config name: the one given by path, a YAML beside it, or a shipped one."""
-    if parts[:1] == ["hydra"]:  # Hydra's own groups are nobody else's
+    if parts[:1] == ["hydra"]:  # reserved for Hydra's own groups
         return None
     name = "/".join(parts)
-    if name in _given:
-        return _given[name]
-    beside = [file.parent / f"{name}{suffix}" for file in _given.values() for suffix in (".yaml", ".yml")]
+    if name in _recipe_paths:
+        return _recipe_paths[name]
+    beside = [file.parent / f"{name}{suffix}" for file in _recipe_paths.values() for suffix in (".yaml", ".yml")]
     return next((path for path in beside if path.is_file() and parts != ["recipe"]), recipe_files().get(name))
 
 
@@ -262,22 +262,22 @@ def _extended(entry: str) -> Path | None:
     return _recipe_file(_parts(entry))
 
 
-def _is_of_run(path: Path) -> bool:
-    """Say whether a file is the recipe that a run keeps."""
+def _is_run_config(path: Path) -> bool:
+    """Give whether a file is the saved recipe of a run."""
     return path.name == "config.yaml" and path.is_file() and any(path.parent.glob("[!.]*/manifest.json"))
 
 
-def _is_taken(name: str) -> bool:
-    """Say whether Hydra would read a file's name as the schema, a group or its own node."""
+def _is_reserved(name: str) -> bool:
+    """Give whether Hydra would read a file's name as the schema, a group or its own node."""
     return name in ("recipe", "hydra") or _is_folder([name]) or _kind([name]) is not None
 
 
-def _checked(path: Path, values: dict[str, Any]) -> DictConfig:
-    """Give a recipe file's content, unless it asks for what no recipe may, or extends itself."""
-    refuse_circle(path, values, _extended)
+def _checked_config(path: Path, values: dict[str, Any]) -> DictConfig:
+    """Give a recipe file's content, unless it sets what no recipe may, or extends itself."""
+    check_no_cycle(path, values, _extended)
     stages = values.get("stages")
     gaps = isinstance(stages, Mapping) and None in stages.values()
-    refuse_file(path, values, stages_below(values, _extended) if gaps else ())
+    check_file(path, values, inherited_stages(values, _extended) if gaps else ())
     return OmegaConf.create(values)
 
 

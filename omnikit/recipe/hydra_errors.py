@@ -1,4 +1,4 @@
-"""Hydra's and OmegaConf's complaints as one sentence each: which override or key, what is near, what to do."""
+"""Hydra's and OmegaConf's errors as one sentence each: which override or key, what is near, what to do."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +14,7 @@ from omnikit.paths import recipe_files
 from omnikit.recipe.recipe import OWN_KEYS, SLOTS, Generate, Optim, Stage, TrainerConfig
 
 Compose = Callable[[Sequence[str]], DictConfig]  # overrides to the composed tree
-_WORDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+_TYPE_NAMES = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 _CLASSES = {cls.__name__: cls for cls in (Generate, Optim, TrainerConfig, Stage)}
 
 
@@ -47,7 +47,7 @@ def _sentence(error: Exception, recipe: str, overrides: Sequence[str], compose: 
         return _not_found(found.group(1), recipe, overrides)
     twice = re.search(r"Multiple values for ([\w/]+)|([\w/]+) appears more than once", text)
     if twice:
-        return _twice(twice.group(1) or twice.group(2), recipe, overrides)
+        return _duplicate_pick(twice.group(1) or twice.group(2), recipe, overrides)
     gone = re.search(r"Could not delete (?:from config\. )?'([^'=]+)", text)
     if gone:
         return _no_such_key(gone.group(1), recipe, overrides, compose)
@@ -71,10 +71,10 @@ def _bad_value(key: str, value: str, text: str) -> str:
         return f"{key} belongs to {stage}, a stage that is not there; write a new stage in a YAML that extends this recipe."
     unknown = re.search(r"Key '(\w+)' not in '(\w+)'", text)
     if unknown and unknown.group(2) in _CLASSES:
-        return no_field(key, unknown.group(1), unknown.group(2))
+        return unknown_field(key, unknown.group(1), unknown.group(2))
     wrong = re.search(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", text)
     if wrong:
-        return f"{key} is {wrong.group(1)!r}, but must be {_WORDS.get(wrong.group(2), wrong.group(2).lower())}."
+        return f"{key} is {wrong.group(1)!r}, but must be {_TYPE_NAMES.get(wrong.group(2), wrong.group(2).lower())}."
     if "Cannot merge DictConfig with ListConfig" in text:
         return f"{key} is {value}, but must be a mapping of keys to values."
     mapping = re.search(r"(?:assign|assigned:|error:) \w+ (?:to Dict|is not a subclass of (\w+))", text)
@@ -85,8 +85,8 @@ def _bad_value(key: str, value: str, text: str) -> str:
     return f"{key} cannot be set{f' to {value!r}' if value else ''}: {_first_line(text)}."
 
 
-def no_field(where: str, key: str, cls: str) -> str:
-    """Say that a key is no field of one of the recipe's dataclasses."""
+def unknown_field(where: str, key: str, cls: str) -> str:
+    """Give the error for a key that is not a field of one of the recipe's dataclasses."""
     known = sorted(item.name for item in fields(_CLASSES[cls]))
     return f"{where} is not a field of {cls}.{nearest(key, known)} It has: {', '.join(known)}."
 
@@ -95,20 +95,20 @@ def _not_overridden(key: str, recipe: str, overrides: Sequence[str], cause: Base
                     compose: Compose) -> str:
     unknown = re.search(r"Key '(\w+)' not in '(\w+)'\s+full_key: (\S+)", str(cause))
     if unknown and unknown.group(2) in _CLASSES:
-        return no_field(unknown.group(3), unknown.group(1), unknown.group(2))
-    if _given(key, overrides):
+        return unknown_field(unknown.group(3), unknown.group(1), unknown.group(2))
+    if _is_overridden(key, overrides):
         return _no_such_key(key, recipe, overrides, compose)
     near = nearest(key.rpartition("/")[2], SLOTS)
-    return f"recipe {recipe} says `override /{key}` in its defaults, but what it extends picks no {key}.{near}" \
+    return f"recipe {recipe} has `override /{key}` in its defaults, but what it extends picks no {key}.{near}" \
            " For a new branch, leave out the word override."
 
 
 def _not_found(path: str, recipe: str, overrides: Sequence[str]) -> str:
     """Explain a choice or a recipe that Hydra cannot find."""
     group, _, name = path.rpartition("/")
-    if _given(group, overrides) and not name:
+    if _is_overridden(group, overrides) and not name:
         return f"override {group}= names no preset; write {group}=<name> or, to remove it, ~{group}."
-    place = f"override {group}={name}" if _given(group, overrides) else f"recipe {recipe}: /{path} in its defaults"
+    place = f"override {group}={name}" if _is_overridden(group, overrides) else f"recipe {recipe}: /{path} in its defaults"
     parts = group.split("/")
     if len(parts) == 2 and parts[0] not in ("hydra", *OWN_KEYS) and parts[1] not in SLOTS:
         return f"{place} names nothing: {parts[1]!r} is not a part of a branch.{nearest(parts[1], SLOTS)}" \
@@ -118,7 +118,7 @@ def _not_found(path: str, recipe: str, overrides: Sequence[str]) -> str:
            f" Recipes: {', '.join(known)}."
 
 
-def _twice(group: str, recipe: str, overrides: Sequence[str]) -> str:
+def _duplicate_pick(group: str, recipe: str, overrides: Sequence[str]) -> str:
     if any(o.startswith(f"+{group}=") for o in overrides):
         return f"+{group} adds what recipe {recipe} already has; leave out the plus sign to replace it."
     return f"recipe {recipe} picks {group} twice; write `override /{group}: <name>` in its defaults to replace the first."
@@ -135,7 +135,7 @@ def _group_as_key(recipe: str, overrides: Sequence[str]) -> str:
 def _no_such_key(key: str, recipe: str, overrides: Sequence[str], compose: Compose) -> str:
     """Name the first word of a path that the recipe with the picked components lacks, and the nearest one it has."""
     try:
-        node: object = compose([o for o in overrides if "/" in o.partition("=")[0] and not _given(key, [o])])
+        node: object = compose([o for o in overrides if "/" in o.partition("=")[0] and not _is_overridden(key, [o])])
     except OmnikitError as error:  # the recipe itself is broken: that comes first
         return str(error)
     path = key.replace("/", ".").split(".")
@@ -160,7 +160,7 @@ def _no_such_key(key: str, recipe: str, overrides: Sequence[str], compose: Compo
            f" dots, or pick a component with +{key}=<name>."
 
 
-def _given(key: str, overrides: Sequence[str]) -> bool:
+def _is_overridden(key: str, overrides: Sequence[str]) -> bool:
     return any(o.lstrip("+~").partition("=")[0].partition("@")[0] == key for o in overrides)
 
 

@@ -1,6 +1,6 @@
 """What `branch/kind=name` picks: a preset's or a component's fields, all of them, as plain values.
 
-Knows the registry and YAML; Hydra asks here through its ConfigSource, the plan asks here for templates and datasets.
+Reads the registry and YAML; Hydra comes here through its ConfigSource, the plan for templates and datasets.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from omnikit.errors import ConfigError, RegistryError, nearest
 from omnikit.recipe.schema import defaults
 
 
-def chosen(kind: str, name: str) -> dict[str, Any]:
+def preset_fields(kind: str, name: str) -> dict[str, Any]:
     """Give `use` and every field of a preset or component; `kind` is a component kind, or "data" for a dataset.
 
     Raises:
@@ -24,7 +24,7 @@ def chosen(kind: str, name: str) -> dict[str, Any]:
     preset = registry.preset(kind, name)
     if preset is None:
         if name not in registry.components(component_kind):
-            raise RegistryError(unknown(kind, name, names(kind)))
+            raise RegistryError(unknown_name(kind, name, names(kind)))
         return {"use": name, **defaults(registry.component(component_kind, name))}
     values = read_mapping(preset.path)
     use = values.pop("use", None)
@@ -48,7 +48,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     """Read a YAML file that holds a mapping; interpolations stay as they are.
 
     Raises:
-        ConfigError: the file is no YAML, with the line where it breaks, or no mapping.
+        ConfigError: the file is not YAML (names the line), or not a mapping.
     """
     import yaml
     from omegaconf import OmegaConf  # its loader reads 1e-5 as a number, PyYAML's as a word
@@ -58,13 +58,13 @@ def read_mapping(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         if root is not None and not isinstance(root, yaml.MappingNode):
-            raise ConfigError(f"{path} is not a mapping of keys to values; mend the file.")
+            raise ConfigError(f"{path} is not a mapping of keys to values; fix the file.")
         values = OmegaConf.to_container(OmegaConf.create(text), resolve=False) if root is not None else {}
     except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
         line = f", line {mark.line + 1}," if mark else ""
-        raise ConfigError(f"{path}{line} is not YAML: {problem}; mend the file.") from error
+        raise ConfigError(f"{path}{line} is not YAML: {problem}; fix the file.") from error
     assert isinstance(values, dict), "its root is a mapping"
     return {str(key): value for key, value in values.items()}
 
@@ -76,8 +76,8 @@ def summary(path: Path) -> str:
     return next((line for line in comments if line and not line.startswith("@")), "")
 
 
-def unknown(what: str, name: str, known: Iterable[str], advice: str = "") -> str:
-    """Say that a name is unknown, with the nearest one, what there is, and advice."""
+def unknown_name(what: str, name: str, known: Iterable[str], advice: str = "") -> str:
+    """Give the error for an unknown name, with the nearest one, what there is, and advice."""
     known = list(known)
     there = f"There is: {', '.join(known)}" if known else f"No {what} is installed"
     return f"{what} {name!r} is unknown.{nearest(name, known)} {there}{'; ' + advice if advice else ''}."

@@ -1,6 +1,6 @@
 """A recipe as dataclasses: what the model is, and its stages. Made from the composed configuration, never from Hydra.
 
-Knows no component: `use` and fields of a component stay a `Choice` until the plan constructs its dataclass.
+Reads no component: `use` and fields of a component stay a `Choice` until the plan constructs its dataclass.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from omnikit.contracts.specs import LATER, later_defaults
 from omnikit.errors import PlanError, nearest
-from omnikit.recipe.schema import construct, convert, places_of, plain
+from omnikit.recipe.schema import construct, convert, key_paths, plain
 
 _MAPPING = dict[str, object]
 _TOP: dict[str, tuple[Any, Any]] = {  # key: type, default
@@ -30,20 +30,20 @@ SLOTS = {"encoder": "encoder", "projector": "projector", "head": "head", "units"
          "normaliser": "normaliser"}
 """What a branch may hold → the kind of component. `units` is a codec that only makes codes, where `codec` cannot."""
 OWN_KEYS = ("backbone", "data", "evaluate", "generate", "name", "run", "seed", "stage", "stages", "system", "template")
-Fit = Literal["heads", "units", "vocoder", "codec", "import"]
+Objective = Literal["heads", "units", "vocoder", "codec", "import"]
 _NAME = re.compile(r"[a-z][a-z0-9_]*")  # of branches, stages, datasets and titles: some become names of files
 
 
 @dataclass
 class Optim:
-    """How a stage's trained parts are optimised: AdamW, and Muon where it is wanted.
+    """How a stage's trained parts are optimised: AdamW, and Muon where its rate is set.
 
     Args:
         lr: peak learning rate.
         muon: peak learning rate of Muon, which then moves the matrices inside repeated layers; a part's own `lr` scales it
             alike. 0.02 is usual for random weights. None: AdamW moves them too.
         schedule: what follows the warm-up: down a cosine or a line to zero, or constant.
-        warmup: share of the steps over which the rate rises from zero.
+        warmup: fraction of the steps over which the rate rises from zero.
         parts: learning rate or weight decay of single parts: {audio: {encoder: {lr: 2e-6, weight_decay: 0.1}}}.
         clip: largest norm of the gradient.
     """
@@ -70,9 +70,9 @@ class TrainerConfig:
         accumulate: batches per optimizer step; each counts alike, whatever it holds.
         devices: 1 in this version, and so is strategy "auto".
         workers: processes that load data; 0 loads in this one.
-        log_every: steps between two rows of metrics.csv.
+        log_every: steps between two lines of metrics.csv.
         window: batches whose rows are sorted by length together: less padding, but the rows of a batch are alike; 1: none.
-        pack: positions of a row that several conversations share, each as if it were alone; None gives each its own row.
+        pack: positions of a sequence that several conversations share, each as if it were alone; None: one sequence for each.
     """
 
     max_steps: int | None = None
@@ -94,18 +94,18 @@ class Stage:
     """One training run.
 
     Args:
-        objective: what is fitted: the heads' summed losses, or one codec part with its own; `import` fits nothing, but takes
-            weights from a published checkpoint.
+        objective: what is trained: the heads by their summed losses, or one codec part by its own; `import` trains nothing, but
+            reads weights from a published checkpoint.
         after: the stage before this one; without it the order of the file holds.
         init_from: whose weights to start from: nothing (the stage before), a stage, or {part: stage} for several parents.
         train: what is trained, {audio: {projector: full}, backbone: full}; everything else is frozen.
         loss: weight of each output branch's loss; 0 leaves it out.
-        data: share of each dataset in a batch; 0 leaves it out.
+        data: mixture weight of each dataset; 0 leaves it out.
         source: for `import`, the layout and its files: {use: llama_omni, folder: …}.
-        allow: for `import`, parts that may lack tensors (they start fresh) or have some left over.
+        allow: for `import`, parts that may lack tensors (they keep random weights) or have some left over.
     """
 
-    objective: Fit = "heads"
+    objective: Objective = "heads"
     after: str | None = None
     init_from: Any = None
     train: dict[str, Any] = field(default_factory=dict)
@@ -124,7 +124,7 @@ class Generate:
     Args:
         max_new_tokens: at most.
         temperature: 0 for greedy.
-        speak_after: characters after which a head that reads words begins to speak the first sentence, up to its last pause or
+        speak_after: characters after which a head that reads text begins to speak the first sentence, up to its last pause or
             space; None waits for its end.
     """
 
@@ -135,7 +135,7 @@ class Generate:
 
 @dataclass
 class Evaluate:
-    """What `omnikit eval` scores: datasets by title, and the run of the ASR model that hears the answers."""
+    """What `omnikit eval` scores: datasets by title, and the run of the ASR model that transcribes the answers."""
 
     data: dict[str, str] = field(default_factory=dict)
     asr: str | None = None
@@ -164,8 +164,8 @@ class Recipe:
     evaluate: Evaluate
     seed: int
     run: str | None
-    picks: dict[str, str] = field(default_factory=dict)  # part → the name that was picked for it; for people only
-    stage: str | None = None  # the only stage that is kept, for a quick try: all that it starts from is fresh
+    picks: dict[str, str] = field(default_factory=dict)  # part → the name that was picked for it; for display only
+    stage: str | None = None  # train this stage only, for a quick try: all that it starts from has random weights
 
     def fingerprint(self) -> str:
         """Give 12 hex digits that change with anything that changes the weights: model, template, data, stages, seed."""
@@ -185,30 +185,30 @@ def training_settings(stage: Stage) -> dict[str, Any]:
 
 def parse(values: Mapping[str, Any], name: str, picks: Mapping[str, str] | None = None) -> Recipe:
     """Make a recipe of a composed configuration; raises PlanError with every misplaced or mistyped key at once."""
-    errors = [f"{place} is refused: a YAML names installed components with `use:`, it never runs code."
-              for place in places_of("_target_", values)]
+    errors = [f"{path} is refused: a YAML names installed components with `use:`, it never runs code."
+              for path in key_paths("_target_", values)]
     top = {key: convert(values.get(key, default), kind, key, errors) for key, (kind, default) in _TOP.items()}
     if errors:
         raise PlanError(*errors)
     branches = {key: _branch(key, value, errors) for key, value in values.items() if key not in OWN_KEYS}
     backbone = _choice("backbone", values["backbone"], errors) if values.get("backbone") else None
     data = {key: choice for key, value in top["data"].items() if (choice := _choice(f"data.{key}", value, errors))}
-    stages = {key: _weighed(stage) for key, value in top["stages"].items()  # null leaves out what the recipe below has
+    stages = {key: _drop_zero_weights(stage) for key, value in top["stages"].items()  # null leaves out an inherited stage
               if value is not None and (stage := construct(Stage, value, f"stages.{key}", errors))}
     generate = construct(Generate, top["generate"], "generate", errors)
     evaluate = construct(Evaluate, top["evaluate"], "evaluate", errors)
     if top["stage"] is not None:
-        stages = _alone(top["stage"], stages, errors)
+        stages = _single_stage(top["stage"], stages, errors)
     names = {"data": top["data"], "stages": top["stages"], "evaluate.data": evaluate.data if evaluate else {}}
-    errors += [f"{place}.{key} is no name; use lower-case letters, digits and _." for place, keys in names.items()
+    errors += [f"{where}.{key} is not a valid name; use lower-case letters, digits and _." for where, keys in names.items()
                for key in keys if not _NAME.fullmatch(key)]
     if errors or generate is None or evaluate is None:
         raise PlanError(*errors)
-    return Recipe(name, branches, backbone, top["template"], top["system"], data, _ordered(stages), generate, evaluate,
+    return Recipe(name, branches, backbone, top["template"], top["system"], data, _order_stages(stages), generate, evaluate,
                   top["seed"], top["run"], dict(picks or {}), top["stage"])
 
 
-def _weighed(stage: Stage) -> Stage:
+def _drop_zero_weights(stage: Stage) -> Stage:
     """Leave out what has weight 0, so that a recipe can drop what the one below it has."""
     loss, data = ({name: weight for name, weight in weights.items() if weight} for weights in (stage.loss, stage.data))
     return replace(stage, loss=loss, data=data)
@@ -223,7 +223,7 @@ def _branch(name: str, value: Any, errors: list[str]) -> dict[str, Choice]:
                       f" that holds {', '.join(SLOTS)}.{nearest(name, OWN_KEYS)}")
         return {}
     if not _NAME.fullmatch(name):
-        errors.append(f"{name} is no name of a branch; use lower-case letters, digits and _.")
+        errors.append(f"{name} is not a valid name of a branch; use lower-case letters, digits and _.")
         return {}
     for key in value:
         if key not in SLOTS:
@@ -248,27 +248,27 @@ def _choice(where: str, value: Any, errors: list[str]) -> Choice | None:
     return Choice(value["use"], {str(k): v for k, v in value.items() if k != "use"})
 
 
-def _alone(name: str, stages: dict[str, Stage], errors: list[str]) -> dict[str, Stage]:
-    """Keep one stage, which then starts from fresh weights."""
+def _single_stage(name: str, stages: dict[str, Stage], errors: list[str]) -> dict[str, Stage]:
+    """Keep one stage, which then starts from random weights."""
     if name not in stages:
-        errors.append(f"stage is {name!r}, which is no stage.{nearest(name, stages)} Stages:"
-                      f" {', '.join(_ordered(stages)) or 'none'}.")
+        errors.append(f"stage is {name!r}, which is not a stage.{nearest(name, stages)} Stages:"
+                      f" {', '.join(_order_stages(stages)) or 'none'}.")
         return stages
     return {name: replace(stages[name], after=None, init_from=None)}
 
 
-def _ordered(stages: dict[str, Stage]) -> dict[str, Stage]:
+def _order_stages(stages: dict[str, Stage]) -> dict[str, Stage]:
     """Put each stage behind the one it names in `after`; the file's order holds otherwise. The plan reports bad names."""
     order: list[str] = []
     for name in stages:
-        _place(name, stages, order, ())
+        _insert_stage(name, stages, order, ())
     return {name: stages[name] for name in order}
 
 
-def _place(name: str, stages: dict[str, Stage], order: list[str], above: tuple[str, ...]) -> None:
+def _insert_stage(name: str, stages: dict[str, Stage], order: list[str], above: tuple[str, ...]) -> None:
     if name in order or name in above:  # a circle is reported by the plan
         return
     parent = stages[name].after
     if parent in stages:
-        _place(parent, stages, order, (*above, name))
+        _insert_stage(parent, stages, order, (*above, name))
     order.append(name)

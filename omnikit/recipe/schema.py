@@ -1,6 +1,6 @@
-"""Mappings from YAML become dataclasses here: types checked, unknown keys refused, every mistake collected.
+"""Mappings from YAML become dataclasses here: types checked, unknown keys refused, every error collected.
 
-Knows nothing of Hydra or of any component. One rule for all: a dataclass's fields are its configuration.
+Imports neither Hydra nor any component. One rule for all: a dataclass's fields are its configuration.
 """
 
 import types
@@ -14,12 +14,12 @@ from typing import Any, Literal, TypeVar, Union
 from omnikit.errors import nearest
 
 T = TypeVar("T")
-MISSING_WORD = "???"  # Hydra's word for a value that must still be given
-_WORDS = {int: "a whole number", float: "a number", str: "a word", bool: "true or false", Fraction: "a fraction"}
+MISSING_VALUE = "???"  # Hydra's mark for a value that must still be given
+_TYPE_NAMES = {int: "a whole number", float: "a number", str: "a word", bool: "true or false", Fraction: "a fraction"}
 
 
 def construct(cls: type[T], values: Mapping[str, Any], where: str, errors: list[str]) -> T | None:
-    """Build a dataclass from a mapping; append one sentence to `errors` for each mistake and give None if there was one.
+    """Build a dataclass from a mapping; append one sentence to `errors` for each error and give None if there was one.
 
     Args:
         cls: dataclass whose field types are resolvable.
@@ -39,7 +39,7 @@ def construct(cls: type[T], values: Mapping[str, Any], where: str, errors: list[
                           f" It has: {', '.join(sorted(known)) or 'no fields'}.")
     arguments = {}
     for name, item in known.items():
-        if name in values and values[name] != MISSING_WORD:
+        if name in values and values[name] != MISSING_VALUE:
             arguments[name] = convert(values[name], hints[name], f"{where}.{name}", errors)
         elif _default(item) is MISSING:
             errors.append(f"{where}.{name} is missing, but {cls.__name__} needs {_expected(hints[name])} there.")
@@ -73,13 +73,13 @@ def convert(value: Any, kind: Any, where: str, errors: list[str]) -> Any:
 
 
 def defaults(cls: type) -> dict[str, Any]:
-    """Give the defaults of a dataclass as YAML would hold them; a field without a default is MISSING_WORD."""
+    """Give the defaults of a dataclass as YAML would hold them; a field without a default is MISSING_VALUE."""
     values = {f.name: _default(f) for f in fields(cls) if f.init}
-    return {name: MISSING_WORD if value is MISSING else plain(value) for name, value in values.items()}
+    return {name: MISSING_VALUE if value is MISSING else plain(value) for name, value in values.items()}
 
 
 def plain(value: Any) -> Any:
-    """Give a value as YAML would hold it: dataclasses and mappings as dicts, tuples as lists, fractions as words."""
+    """Give a value as YAML would hold it: dataclasses and mappings as dicts, tuples as lists, fractions as text."""
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in fields(value) if f.init}
     if isinstance(value, Mapping):
@@ -89,13 +89,13 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Fraction) else value
 
 
-def places_of(key: str, values: object, where: str = "") -> list[str]:
-    """List the dotted places at which `key` occurs in nested mappings and lists."""
+def key_paths(key: str, values: object, where: str = "") -> list[str]:
+    """List the dotted paths at which `key` occurs in nested mappings and lists."""
     if isinstance(values, Mapping):
-        inside = [p for k, v in values.items() for p in places_of(key, v, f"{where}.{k}".lstrip("."))]
+        inside = [p for k, v in values.items() for p in key_paths(key, v, f"{where}.{k}".lstrip("."))]
         return [f"{where}.{key}".lstrip("."), *inside] if key in values else inside
     if isinstance(values, list):
-        return [p for i, v in enumerate(values) for p in places_of(key, v, f"{where}[{i}]")]
+        return [p for i, v in enumerate(values) for p in key_paths(key, v, f"{where}[{i}]")]
     return []
 
 
@@ -164,7 +164,7 @@ def _expected(kind: Any) -> str:
         return "a list"
     if origin in (dict, Mapping) or is_dataclass(kind):
         return "a mapping"
-    return _WORDS.get(kind, getattr(kind, "__name__", str(kind)))
+    return _TYPE_NAMES.get(kind, getattr(kind, "__name__", str(kind)))
 
 
 def _sentence(text: str) -> str:

@@ -1,6 +1,6 @@
-"""What a recipe's YAML and an override may not say: name code, read this machine, choose folders, or be of the wrong shape.
+"""What a recipe's YAML and an override may not do: name code, read this machine, choose folders, or have the wrong shape.
 
-Hydra and OmegaConf would obey some of it before our own checks see it, and explain the rest badly.
+Hydra and OmegaConf would execute some of it before our own checks, and report the rest badly.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import Any
 
 from omnikit.errors import ConfigError
 from omnikit.recipe.recipe import SLOTS
-from omnikit.recipe.schema import MISSING_WORD, places_of
+from omnikit.recipe.schema import MISSING_VALUE, key_paths
 
 _SCHEMA = ("evaluate", "generate", "seed", "stages", "system", "template")  # Hydra drops `???` there, the schema has a default
 _MAPPINGS = ("train", "loss", "data", "optim", "trainer")  # of a stage
@@ -19,7 +19,7 @@ _USE = re.compile(rf"(backbone|data\.\w+|\w+\.(?:{'|'.join(SLOTS)}))\.use")
 _PICK = re.compile(rf"backbone|data/\w+|\w+/(?:{'|'.join(SLOTS)})")
 
 
-def refuse_overrides(overrides: Sequence[str]) -> None:
+def check_overrides(overrides: Sequence[str]) -> None:
     """Raise ConfigError if an override names code to run, which Hydra would do under `hydra.…`, or picks no single name."""
     for override in overrides:
         given, equals, value = override.partition("=")
@@ -40,7 +40,7 @@ def refuse_overrides(overrides: Sequence[str]) -> None:
             raise ConfigError(f"override {override!r} names several, but a part is one component; pick it with {given}=<name>.")
 
 
-def refuse_file(path: Path, values: Mapping[str, Any], below: Collection[str] = ()) -> None:
+def check_file(path: Path, values: Mapping[str, Any], below: Collection[str] = ()) -> None:
     """Raise ConfigError if a recipe file tries to run code, to read or write elsewhere, or has the wrong shape.
 
     Args:
@@ -50,23 +50,23 @@ def refuse_file(path: Path, values: Mapping[str, Any], below: Collection[str] = 
         raise ConfigError(f"{path} sets `hydra`, which belongs to the command line; remove that key.")
     if values.get("run") is not None:
         raise ConfigError(f"{path} sets `run`, which belongs to the command line; remove that key and give run=PATH there.")
-    _refuse_defaults(path, values.get("defaults", []))
-    places = places_of("_target_", values)
-    if places:
-        raise ConfigError(f"{path} holds {places[0]}, which is refused: a YAML names installed components with `use:`,"
+    _check_defaults(path, values.get("defaults", []))
+    targets = key_paths("_target_", values)
+    if targets:
+        raise ConfigError(f"{path} holds {targets[0]}, which is refused: a YAML names installed components with `use:`,"
                           " it never runs code.")
-    for place, text in _texts(values):
+    for key, text in _texts(values):
         if _RESOLVER.search(text):
-            raise ConfigError(f"{path}: {place} is {text!r}, which is refused: it would ask this machine; write the value"
+            raise ConfigError(f"{path}: {key} is {text!r}, which is refused: it would read this machine; write the value"
                               " there.")
-        if text == MISSING_WORD and place.partition(".")[0] in _SCHEMA:
-            raise ConfigError(f"{path}: {place} is {MISSING_WORD}, which is no value; write one there.")
-    _refuse_shapes(path, values, below)
+        if text == MISSING_VALUE and key.partition(".")[0] in _SCHEMA:
+            raise ConfigError(f"{path}: {key} is {MISSING_VALUE}, which is not a value; write one there.")
+    _check_shapes(path, values, below)
 
 
-def _refuse_defaults(path: Path, entries: object) -> None:
+def _check_defaults(path: Path, entries: object) -> None:
     if not isinstance(entries, list):
-        raise ConfigError(f"{path}: defaults is no list; write a line `- /<branch>/<kind>: <name>` for each part.")
+        raise ConfigError(f"{path}: defaults is not a list; write a line `- /<branch>/<kind>: <name>` for each part.")
     for entry in entries:
         if "hydra" in str(entry):
             raise ConfigError(f"{path} lists {entry} in its defaults; `hydra` belongs to the command line, remove it.")
@@ -78,11 +78,11 @@ def _refuse_defaults(path: Path, entries: object) -> None:
                               " the part out.")
         if not isinstance(entry, str) and not (pair and not isinstance(next(iter(entry.values())), list | dict)):
             raise ConfigError(f"{path} lists {entry!r} in its defaults, which is neither a recipe nor one pair"
-                              " `/<branch>/<kind>: <name>`; mend that line.")
+                              " `/<branch>/<kind>: <name>`; fix that line.")
 
 
-def _refuse_shapes(path: Path, values: Mapping[str, Any], below: Collection[str]) -> None:
-    """Hold stages against their shape: OmegaConf does not say which of them is wrong."""
+def _check_shapes(path: Path, values: Mapping[str, Any], below: Collection[str]) -> None:
+    """Check the shape of stages: OmegaConf does not name the wrong one."""
     stages = _mapping(path, "stages", values.get("stages", {}))
     for name, stage in stages.items():
         if stage is None and name in below:
@@ -92,17 +92,17 @@ def _refuse_shapes(path: Path, values: Mapping[str, Any], below: Collection[str]
             _mapping(path, f"stages.{name}.{key}", settings.get(key, {}))
 
 
-def _mapping(path: Path, place: str, value: object) -> Mapping[str, Any]:
-    if isinstance(value, str) and value.startswith("${"):  # another place's value, checked where it stands
+def _mapping(path: Path, key: str, value: object) -> Mapping[str, Any]:
+    if isinstance(value, str) and value.startswith("${"):  # another key's value, checked there
         return {}
     if not isinstance(value, Mapping):
         shown = "empty" if value is None else repr(value)
-        raise ConfigError(f"{path}: {place} is {shown}, but must be a mapping of keys to values.")
+        raise ConfigError(f"{path}: {key} is {shown}, but must be a mapping of keys to values.")
     return value
 
 
 def _texts(values: object, where: str = "") -> Iterator[tuple[str, str]]:
-    """Give (dotted place, text) of every text in nested mappings and lists."""
+    """Give (dotted path, text) of every text in nested mappings and lists."""
     if isinstance(values, str):
         yield where, values
     if isinstance(values, Mapping):

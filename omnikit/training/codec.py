@@ -23,7 +23,7 @@ from torch.utils.data import IterableDataset
 from omnikit.contracts.configs import VocoderConfig
 from omnikit.contracts.protocols import Codec, Reader, TrainableCodec
 from omnikit.contracts.types import ContentPart, Sample
-from omnikit.data.batch.signals import questions, spoken, waveform
+from omnikit.data.batch.signals import answer_audio, load_waveform, question_media
 from omnikit.errors import DataError, RunError
 from omnikit.training.discriminators import GANLoss
 from omnikit.training.spectral_losses import MelLoss, ScaledMelLoss, STFTLoss
@@ -59,9 +59,9 @@ def speech(readers: Mapping[str, Reader], rate: int, progress: Callable[[float],
         answers, asked = dict[bytes, Tensor](), dict[bytes, Tensor]()
         for index in range(len(reader)):
             sample = reader[index]
-            answers |= _waves(sample, spoken(sample), rate)
+            answers |= _waves(sample, answer_audio(sample), rate)
             if not answers:
-                asked |= _waves(sample, [part for part in questions(sample) if part.type == "audio"], rate)
+                asked |= _waves(sample, [part for part in question_media(sample) if part.type == "audio"], rate)
             done += 1
             progress(done / sum(map(len, readers.values())))
         if not answers and not asked:
@@ -220,6 +220,6 @@ def _first(waves: Sequence[Tensor], samples: float) -> Iterator[Tensor]:
 def _waves(sample: Sample, parts: Sequence[ContentPart], rate: int) -> dict[bytes, Tensor]:
     found = {}
     for part in parts:
-        wave = waveform(part, rate, sample.id)
+        wave = load_waveform(part, rate, sample.id)
         found[hashlib.sha1(wave.tobytes(), usedforsecurity=False).digest()] = torch.from_numpy(wave)
     return found

@@ -76,10 +76,10 @@ def _read(reader: Reader, collator: Collator, title: str, errors: list[str]) -> 
 def _try(plan: Plan, stage: StagePlan, collator: Collator, readers: dict[str, Reader], rows: dict[str, int]) -> DryRun:
     if stage.stage.objective != "heads":
         return DryRun(stage.name, rows, reason=f"not run: objective {stage.stage.objective}")
-    if not collator.wanted:
+    if not collator.branches:
         return DryRun(stage.name, rows, reason="needs codes, which an earlier stage makes")
     reader = readers[stage.datasets[0]]
     batch = collator([reader[index] for index in range(min(ROWS, len(reader)))])
     with torch.no_grad():
-        losses = OmniModel(plan, stage.used).losses(batch, collator.wanted)
+        losses = OmniModel(plan, stage.used).losses(batch, collator.branches)
     return DryRun(stage.name, rows, {branch: loss.item() for branch, loss in losses.items()})

@@ -88,7 +88,7 @@ def _grown(table: LazyTensor, extension: Extension, rows: int) -> Callable[[], T
         new[:len(old)] = old
         mean = _mean(old, range(extension.first))
         new[len(old):] = mean
-        for place, ids in enumerate(extension.made_of):
+        for place, ids in enumerate(extension.old_ids):
             new[extension.first + place] = _mean(old, ids) if ids else mean
         return new
 

@@ -15,10 +15,10 @@ from omnikit.contracts.protocols import FittedCodec, Reader, TrainableCodec, Voc
 from omnikit.contracts.types import Sample
 from omnikit.data.batch.codes import Codes
 from omnikit.data.batch.collate import Collator
-from omnikit.data.batch.lengths import Lengths
+from omnikit.data.batch.lengths import LengthCounter
 from omnikit.data.batch.packing import PackedCollator, PackedSamples, PackingSampler
-from omnikit.data.batch.samplers import LengthBucketSampler, MixtureDataset, MixtureSampler, loader
-from omnikit.data.batch.signals import spoken, waveform
+from omnikit.data.batch.samplers import LengthBucketSampler, MixtureDataset, MixtureSampler, data_loader
+from omnikit.data.batch.signals import answer_audio, load_waveform
 from omnikit.errors import DataError, OmnikitError
 from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan, StagePlan
@@ -44,14 +44,14 @@ def batches(stage: StagePlan, mixture: MixtureDataset, collate: Collator, seed: 
     run = stage.stage.trainer
     if run.pack is None:
         sampler = LengthBucketSampler(mixture, stage.stage.data, run.batch_size, seed, window=run.window)
-        return loader(mixture, sampler, collate, run.workers)
-    packs = PackingSampler(mixture, MixtureSampler(mixture, stage.stage.data, seed), Lengths(collate),
+        return data_loader(mixture, sampler, collate, run.workers)
+    packs = PackingSampler(mixture, MixtureSampler(mixture, stage.stage.data, seed), LengthCounter(collate),
                            batch_size=run.batch_size, pack=run.pack,
                   passes=run.max_epochs)
     if run.max_epochs is not None:
         with progress(f"{stage.name}: lengths") as report:
             packs.measure(report)
-    return loader(PackedSamples(mixture), packs, PackedCollator(collate), run.workers)
+    return data_loader(PackedSamples(mixture), packs, PackedCollator(collate), run.workers)
 
 
 def fit_vocoder(plan: Plan, stage: StagePlan, model: OmniModel, readers: dict[str, Reader], partial: Path,
@@ -122,8 +122,8 @@ def fit_units(plan: Plan, stage: StagePlan, model: OmniModel, readers: dict[str,
                seed: int) -> tuple[int, dict[str, float]]:
     codec = stage.trained[0]
     rate = cast(CodecConfig, plan.parts()[codec]).spec.sample_rate  # the plan lets `units` train codecs only
-    waves = [torch.from_numpy(waveform(part, rate, sample.id)) for reader in readers.values()
-             for sample in (reader[index] for index in range(len(reader))) for part in spoken(sample)]
+    waves = [torch.from_numpy(load_waveform(part, rate, sample.id)) for reader in readers.values()
+             for sample in (reader[index] for index in range(len(reader))) for part in answer_audio(sample)]
     if not waves:
         raise DataError(f"Stage {stage.name} finds no spoken answer in {', '.join(readers)}, but fits units to them.")
     with progress(stage.name) as report:

@@ -35,7 +35,7 @@ def import_checkpoint(layout: str, source: Mapping[str, object], out: Path, allo
     """
     layouts = registry.components("importer")
     if layout not in layouts:
-        raise ConfigError(presets.unknown("layout", layout, layouts))
+        raise ConfigError(presets.unknown_name("layout", layout, layouts))
     if out.exists():
         raise RunError(f"--out is {out}, which is there already; name a folder that is not, or remove it.")
     cls = registry.component("importer", layout)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from omnikit.contracts.types import Batch
-from omnikit.data.batch.collate import moved
+from omnikit.data.batch.collate import to_device
 from omnikit.errors import DataError, RunError
 from omnikit.model import OmniModel
 from omnikit.plan.plan import StagePlan
@@ -90,7 +90,7 @@ class Training(L.LightningModule):
     def transfer_batch_to_device(self, batch: Batch | VocoderBatch | CodecBatch, device: torch.device,
                                  dataloader_idx: int) -> Batch | VocoderBatch | CodecBatch:
         if isinstance(batch, Batch):
-            return moved(batch, device)
+            return to_device(batch, device)
         return batch.mapped(lambda tensor: tensor.to(device, non_blocking=True))
 
 

@@ -20,7 +20,7 @@ from torch.utils.data import IterableDataset
 
 from omnikit.contracts.configs import VocoderConfig
 from omnikit.contracts.protocols import Codec, LabellingCodec, Reader, Vocoder
-from omnikit.data.batch.signals import spoken, waveform
+from omnikit.data.batch.signals import answer_audio, load_waveform
 from omnikit.errors import DataError, RunError
 from omnikit.training.discriminators import GANLoss
 from omnikit.training.spectral_losses import MelLoss, STFTLoss
@@ -83,11 +83,11 @@ def label(readers: Mapping[str, Reader], codec: Codec, config: VocoderConfig,
         rows: dict[bytes, LabelledSpeech] = {}
         for index in range(len(reader)):
             sample = reader[index]
-            for part in spoken(sample):
-                wave = waveform(part, config.spec.sample_rate, sample.id)
+            for part in answer_audio(sample):
+                wave = load_waveform(part, config.spec.sample_rate, sample.id)
                 key = hashlib.sha1(wave.tobytes(), usedforsecurity=False).digest()
                 if key not in rows:
-                    heard = waveform(part, sample_rate, sample.id)
+                    heard = load_waveform(part, sample_rate, sample.id)
                     labels = _labels(torch.from_numpy(heard), labelling, config, sample_rate)
                     rows[key] = _utterance(labels, torch.from_numpy(wave), config)
             done += 1

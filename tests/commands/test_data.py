@@ -103,7 +103,7 @@ def test_inspect_shows_origins_and_codes_of_the_run(capsys: pytest.CaptureFixtur
 
 def test_inspect_without_a_run_says_why_codes_are_missing(capsys: pytest.CaptureFixture[str]) -> None:
     shown = " ".join(printed(capsys, "data", "inspect", "small.yaml", "--stage", "speak").split())
-    assert "note The targets of speech are made by speech.codec, which stage units fits; train that stage first to see them." in shown
+    assert "note The targets of speech are made by speech.codec, which stage units trains; train that stage first to see them." in shown
 
 
 def test_inspect_takes_the_first_stage_with_batches(capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,7 +124,7 @@ def test_inspect_names_a_row_that_would_stop_training(works: Path, capsys: pytes
     good = (works / "out" / "train.jsonl").read_text().splitlines()[1]
     (works / "out" / "bad.jsonl").write_text(f"{json.dumps(line)}\n{good}\n")
     assert main(["data", "inspect", "small.yaml", "data.built.path=out/bad.jsonl", "--rows", "2"]) == 2
-    assert "has an empty answer, so nothing of it would be learnt" in " ".join(capsys.readouterr().out.split())
+    assert "has an empty answer, which gives no target" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(("words", "sentence"), [
@@ -141,7 +141,7 @@ def test_inspect_names_a_row_that_would_stop_training(works: Path, capsys: pytes
     ([*BUILD, "x"], "'x' is not an option; write key=value, for example seed=1."),
     ([*BUILD, "out=x", "units=nowhere"], "nowhere is no run:"),
     ([*BUILD, "out=x", "units=small.yaml"], "small.yaml is a recipe, but its speech.codec must be trained first;"),
-    ([*BUILD, "out=."], "out is ., which is there and is no dataset that was built; name a new folder."),
+    ([*BUILD, "out=."], "out is ., which exists and is not a dataset that was built; name a new folder."),
     (["data", "inspect", "small.yaml", "--stage", "speek"], "stage is speek, which is not a stage of small; stages with batches: understand, speak. Did you mean 'speak'?"),
     (["data", "inspect", "small.yaml", "--stage", "units"], "stage is units, which has objective units and no batches;"),
     (["data", "inspect", "small.yaml", "--html", "no/x.html"], "--html is no/x.html, which cannot be written: there is no folder no;"),

@@ -15,7 +15,7 @@ from vision_doubles import image, make_row, make_vision_plan
 from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.data.batch.codes import Codes
 from omnikit.data.batch.collate import Collator
-from omnikit.data.inspect import html, report
+from omnikit.data.inspect import html, inspect_batch
 from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan
 
@@ -38,7 +38,7 @@ def collator(plan: Plan, *wanted: str) -> Collator:
 
 
 def test_each_token_has_its_origin(plan: Plan) -> None:
-    row, = report("t", collator(plan, "text"), [ROW]).rows
+    row, = inspect_batch("t", collator(plan, "text"), [ROW]).rows
     assert [(token.text.strip(), token.origin) for token in row.tokens] == [
         ("<bos>", "template"), ("seven", "system"), ("<user>", "template"), ("<user>", "template"), ("one", "question"), ("two", "question"),
         ("three four", "audio"), ("<bot>", "template"), ("five", "answer"), ("six", "answer"), ("<end>", "template")]
@@ -46,55 +46,55 @@ def test_each_token_has_its_origin(plan: Plan) -> None:
 
 def test_ids_places_and_what_is_learnt_are_the_batch_s(plan: Plan) -> None:
     made = collator(plan, "text")
-    row, = report("t", made, [ROW]).rows
+    row, = inspect_batch("t", made, [ROW]).rows
     batch = made([ROW])
-    assert [(token.place, token.id) for token in row.tokens if token.id is not None] == [
+    assert [(token.position, token.id) for token in row.tokens if token.id is not None] == [
         (place, number) for place, number in enumerate(batch.tokens[0].tolist()) if place not in batch.slots["audio"].tolist()]
-    assert [token.place for token in row.tokens if token.learnt] == batch.answers[0].tolist()
-    assert [(token.place, token.count) for token in row.tokens if token.id is None] == [(batch.slots["audio"].tolist()[0], batch.counts["audio"][0])]
+    assert [token.position for token in row.tokens if token.supervised_by] == batch.answers[0].tolist()
+    assert [(token.position, token.count) for token in row.tokens if token.id is None] == [(batch.slots["audio"].tolist()[0], batch.counts["audio"][0])]
     assert row.length == batch.tokens.shape[1]
 
 
 def test_targets_of_other_heads_are_shown_with_their_count(plan: Plan) -> None:
     made = collator(plan, "text", "speech", "transcript")
-    row, = report("t", made, [ROW]).rows
+    row, = inspect_batch("t", made, [ROW]).rows
     codes = made([ROW]).targets["speech"].ids[0].tolist()
     assert [(t.branch, t.text, t.count) for t in row.targets] == [
         ("speech", " ".join(map(str, codes)), len(codes)), ("transcript", "three four", 2)]
 
 
 def test_heads_say_what_they_learn_and_where_they_read(plan: Plan) -> None:
-    assert report("t", collator(plan, "text", "speech", "transcript"), [ROW]).heads == {
-        "text": "learns the answer's tokens from the states that predict the answer's tokens (logits)",
-        "speech": "learns the answer's codes from the states that predict the answer's tokens (hidden)",
-        "transcript": "learns what the audio says from the features of audio.encoder"}
+    assert inspect_batch("t", collator(plan, "text", "speech", "transcript"), [ROW]).heads == {
+        "text": "learns the answer's tokens from the hidden states that predict the answer's tokens (logits)",
+        "speech": "learns the answer's codes from the hidden states that predict the answer's tokens (hidden)",
+        "transcript": "learns the audio's transcript from the features of audio.encoder"}
 
 
 def test_row_that_would_stop_training_is_a_problem_and_the_others_are_shown(plan: Plan) -> None:
     bad = Sample("r2", (Message("user", (ContentPart("audio", path="gone.wav"),)), Message("assistant", (ContentPart("text", text="one"),))))
-    shown = report("t", collator(plan, "text"), [bad, ROW])
+    shown = inspect_batch("t", collator(plan, "text"), [bad, ROW])
     assert shown.rows[0].problem == "Row r2: gone.wav does not exist, but an audio file should be there."
     assert shown.rows[1].tokens and shown.facts["rows"] == "2"
 
 
 def test_row_without_a_target_for_a_branch_says_so(plan: Plan) -> None:
     written = Sample("r3", (Message("user", (ContentPart("text", text="one"),)), Message("assistant", (ContentPart("text", text="two"),))))
-    row, = report("t", collator(plan, "text", "transcript"), [written]).rows
+    row, = inspect_batch("t", collator(plan, "text", "transcript"), [written]).rows
     assert [(target.branch, target.count) for target in row.targets] == [("transcript", 0)]
 
 
 def test_numbers_of_the_batch_add_up(plan: Plan) -> None:
-    shown = report("t", collator(plan, "text"), [ROW, ROW])
+    shown = inspect_batch("t", collator(plan, "text"), [ROW, ROW])
     assert shown.facts == {"rows": "2", "positions": "24, longest row 12", "padding": "0%", "from template": "10", "from system": "2",
-                           "from question": "4", "from audio": "4", "from answer": "4", "learnt as tokens": "6"}
+                           "from question": "4", "from audio": "4", "from answer": "4", "supervised tokens": "6"}
 
 
 def test_page_stands_alone_and_escapes_what_the_data_says(plan: Plan) -> None:
     evil = Sample("<script>alert(1)</script>", ROW.messages, {"kind": "<b>"})
-    page = html(report("t", collator(plan, "text"), [evil]))
+    page = html(inspect_batch("t", collator(plan, "text"), [evil]))
     assert "<script" not in page and "&lt;script&gt;" in page and "&lt;bos&gt;" in page
     assert not re.search(r"(?:src|href)=|@import|url\(", page)
-    assert page.count('class="t answer learnt"') == 2 and TEMPLATE.end == "<end>"
+    assert page.count('class="t answer supervised"') == 2 and TEMPLATE.end == "<end>"
 
 
 def test_a_picture_is_shown_by_its_tiles(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from doubles import EchoDataset, EchoReader, make_asr, make_plan, write_tokenize
 
 from omnikit.commands.eval import changes_table, omegas, run, table
 from omnikit.contracts.types import ContentPart, Message, Sample
-from omnikit.data.batch.signals import questions
+from omnikit.data.batch.signals import question_media
 from omnikit.data.media.audio import load_audio
 from omnikit.errors import ConfigError, PlanError, RunError
 from omnikit.evaluation import score as scoring

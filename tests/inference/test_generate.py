@@ -20,7 +20,7 @@ def make_model(folder: Path, alignment: str = "predicts", textual: int = 0) -> O
 
 def prompts(model: OmniModel, indices: list[int]) -> Batch:
     reader = EchoReader(model.plan.readers["echo"])
-    return Collator(model.plan, ["text"], asking=True)([reader[i] for i in indices])
+    return Collator(model.plan, ["text"], prompt_only=True)([reader[i] for i in indices])
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.labels import check_supervised
 from omnikit.data.batch.packing import PackedCollator
-from omnikit.data.text.templates import labels
+from omnikit.data.text.templates import turn_labels
 from omnikit.errors import DataError, PlanError
 from omnikit.inference.session import Session, build, question
 from omnikit.model import Taps
@@ -98,7 +98,7 @@ def test_packed_rows_give_the_same_loss(session: Session) -> None:
 def test_unknown_state_names_its_row(plan: Plan) -> None:
     assert plan.template
     other = replace(plan, template=replace(plan.template, states={"audio": "1"}))
-    with pytest.raises(DataError, match="Row noise: An answer has the state 'noise', but the template knows audio"):
+    with pytest.raises(DataError, match="Row noise: An answer has the state 'noise', but the template has audio"):
         Collator(other, ["text"])([NOISE])
 
 
@@ -125,6 +125,6 @@ def test_session_without_the_head_is_refused(plan: Plan) -> None:
 
 
 def test_stage_without_spoken_rows_is_refused(plan: Plan) -> None:
-    with pytest.raises(DataError, match=r"branch turn would learn nothing, because no row of dataset rows .2 rows. has audio in"
-                                        " a question with an answer behind it"):
+    with pytest.raises(DataError, match=r"branch turn would not be trained, because no row of dataset rows .2 rows. has audio"
+                                        " in a question with an answer behind it"):
         check_supervised("understand", plan, ["turn"], {"rows": [TEXT, TEXT]})  # type: ignore[dict-item]  # a list reads alike

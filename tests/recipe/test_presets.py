@@ -23,23 +23,23 @@ def preset(site: Path) -> Path:
 
 
 def test_a_component_gives_use_and_its_defaults() -> None:
-    assert presets.chosen("projector", "stack_mlp") == {"use": "stack_mlp", "stride": 5, "hidden": 256, "tail": "drop",
+    assert presets.preset_fields("projector", "stack_mlp") == {"use": "stack_mlp", "stride": 5, "hidden": 256, "tail": "drop",
                                                           "uneven": False}
 
 
 def test_a_preset_gives_all_fields_with_its_own_values(preset: Path) -> None:
     preset.write_text("use: frames\ndim: 64\n")
-    assert presets.chosen("encoder", "frames_64") == {"use": "frames", "dim": 64, "frame": 320}
+    assert presets.preset_fields("encoder", "frames_64") == {"use": "frames", "dim": 64, "frame": 320}
 
 
 def test_a_dataset_is_a_reader_or_a_preset_of_one() -> None:
-    assert presets.chosen("data", "instruct_s2s")["use"] == "messages_jsonl"
-    assert presets.chosen("data", "messages_jsonl")["path"] == "???"
+    assert presets.preset_fields("data", "instruct_s2s")["use"] == "messages_jsonl"
+    assert presets.preset_fields("data", "messages_jsonl")["path"] == "???"
 
 
 def test_an_unknown_name_gets_the_nearest_and_all_there_are() -> None:
     with pytest.raises(RegistryError) as caught:
-        presets.chosen("head", "ctc_unit")
+        presets.preset_fields("head", "ctc_unit")
     expected = "head 'ctc_unit' is unknown. Did you mean 'ctc_units'? There is: caption_words, ctc_text, "
     assert str(caught.value).startswith(expected)
 
@@ -49,20 +49,20 @@ def test_an_unknown_name_gets_the_nearest_and_all_there_are() -> None:
     ("use: 3\n", "has no `use: <component>`; a preset names the encoder it sets."),
     ("use: frames\ndin: 64\n", "sets 'din', which is not a field of encoder 'frames'. Did you mean 'dim'? It has: dim, frame."),
     ("use: frames\n_target_: os.getcwd\n", "sets '_target_', which is not a field of encoder 'frames'. It has: dim, frame."),
-    ("- use\n", "is not a mapping of keys to values; mend the file."),
-    ("use: [frames\ndim: 2", "line 2, is not YAML: expected ',' or ']', but got ':'; mend the file."),
+    ("- use\n", "is not a mapping of keys to values; fix the file."),
+    ("use: [frames\ndim: 2", "line 2, is not YAML: expected ',' or ']', but got ':'; fix the file."),
 ], ids=["no use", "use is a number", "unknown field", "target", "list", "not yaml"])
 def test_a_presets_mistakes_name_its_file(preset: Path, content: str, sentence: str) -> None:
     preset.write_text(content)
     with pytest.raises(ConfigError) as caught:
-        presets.chosen("encoder", "frames_64")
+        presets.preset_fields("encoder", "frames_64")
     assert str(caught.value).startswith(str(preset)) and str(caught.value).endswith(sentence)
 
 
 def test_a_preset_of_an_unknown_component_says_so(preset: Path) -> None:
     preset.write_text("use: frame\n")
     with pytest.raises(RegistryError, match=r"encoder 'frame' is not installed\. Did you mean 'frames'\?"):
-        presets.chosen("encoder", "frames_64")
+        presets.preset_fields("encoder", "frames_64")
 
 
 @pytest.mark.parametrize("content", ["", "# only a comment\n"], ids=["empty", "comment"])
@@ -75,7 +75,7 @@ def test_an_empty_file_is_an_empty_mapping(tmp_path: Path, content: str) -> None
                          ids=["word", "quoted", "number", "list", "binary", "cut", "twice"])
 def test_what_is_no_mapping_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.yaml").write_bytes(content)
-    with pytest.raises(ConfigError, match=r"a\.yaml.* is not .*; mend the file\.$"):
+    with pytest.raises(ConfigError, match=r"a\.yaml.* is not .*; fix the file\.$"):
         presets.read_mapping(tmp_path / "a.yaml")
 
 
@@ -96,7 +96,7 @@ def test_summary_is_the_first_comment_that_is_not_for_hydra(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(("kind", "name"), PRESETS, ids="/".join)
 def test_every_preset_can_be_made(kind: str, name: str) -> None:
-    values = presets.chosen(kind, name)
+    values = presets.preset_fields(kind, name)
     errors: list[str] = []
     cls = registry.component("reader" if kind == "data" else kind, values.pop("use"))
     assert construct(cls, values, name, errors) is not None, errors

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from omnikit import registry
 from omnikit.contracts.specs import KINDS
 from omnikit.recipe.recipe import Stage
-from omnikit.recipe.schema import construct, convert, defaults, editable, places_of, plain
+from omnikit.recipe.schema import construct, convert, defaults, editable, key_paths, plain
 
 COMPONENTS = [(kind, name) for kind in KINDS for name in registry.components(kind)]
 
@@ -118,7 +118,7 @@ def test_plain_and_construct_are_inverse() -> None:
     ({"a": "_target_"}, []),
 ], ids=str)
 def test_places_of_finds_a_key_at_any_depth(values: Mapping[str, Any], places: list[str]) -> None:
-    assert places_of("_target_", values) == places
+    assert key_paths("_target_", values) == places
 
 
 def test_editable_gives_a_node_that_can_be_written() -> None:

@@ -10,7 +10,7 @@ import torch
 
 from omnikit.contracts.types import Batch, ContentPart, Message, Sample
 from omnikit.data.batch.collate import Collator
-from omnikit.data.batch.lengths import Lengths
+from omnikit.data.batch.lengths import LengthCounter
 from omnikit.data.batch.packing import PackedCollator
 from omnikit.data.media.image import save_image
 from omnikit.data.media.video import save_video
@@ -96,7 +96,7 @@ def test_packed_media_teach_what_they_teach_alone(plan: Plan) -> None:
 
 def test_lengths_are_read_off_the_files(plan: Plan) -> None:
     reader, collate = plan.readers["rows"].build(), Collator(plan, ["text"])
-    assert [Lengths(collate)(reader[index]) for index in range(4)] == [
+    assert [LengthCounter(collate)(reader[index]) for index in range(4)] == [
         len(collate.row(reader[index]).tokens) for index in range(4)]
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from small_recipe import write_recipe
 
 import omnikit
-from omnikit.data.check import Checker
+from omnikit.data.check import DatasetChecker
 from omnikit.data.media.audio import save_audio
 from omnikit.data.text.tokenizer import load as load_tokenizer
 from omnikit.errors import DataError, PlanError
@@ -44,7 +44,7 @@ def planned(folder: Path, *overrides: str) -> Plan:
     recipe = write_recipe(folder, HEAD, ("[text, audio, answer, codes]", "[text, answer, codes]"),
                           ("{path: rows.jsonl", f"{{path: {folder / 'rows.jsonl'}"),
                           ("train: {audio: {projector: full}, backbone: full}", "train: {backbone: full}"))
-    settings = ["speech.head.limit=40", "speech.head.top_k=1", "generate.max_new_tokens=24"]
+    settings = ["speech.head.max_codes=40", "speech.head.top_k=1", "generate.max_new_tokens=24"]
     return make(omnikit.compose(str(recipe), [*settings, *STEPS, *overrides]))
 
 
@@ -128,7 +128,7 @@ def test_speech_without_words_is_named(tmp_path: Path) -> None:
     collate = fit.collator(plan, plan.stages["speak"], OmniModel(plan, ["speech.head"]))
     said = samples[0].messages[-1].content[0]
     object.__setattr__(said, "text", "☞")
-    with pytest.raises(DataError, match="Row r0 has speech in an answer without words, but branch speech learns to speak"):
+    with pytest.raises(DataError, match="Row r0 has speech in an answer without text, but branch speech is trained to speak"):
         collate(samples)
 
 
@@ -140,7 +140,7 @@ def test_data_check_names_speech_that_cannot_be_learnt(
     plan = planned(tmp_path, *overrides)
     turns = [message for said in answers for message in row(0, "what", said, [1, 2])["messages"]]
     (tmp_path / "rows.jsonl").write_text(json.dumps({"id": "r0", "messages": turns}))
-    found = list(Checker(plan, "rows", plan.readers["rows"].build()).problems(lambda: None))
+    found = list(DatasetChecker(plan, "rows", plan.readers["rows"].build()).problems(lambda: None))
     assert [(problem.row, problem.kind) for problem in found] == ([("r0", kind)] if kind else [])
 
 

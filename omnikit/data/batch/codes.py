@@ -1,4 +1,4 @@
-"""The codes of an answer: as the row brings them, or encoded from its waveform, once in a process. Knows no batch."""
+"""The codes of an answer: from the row, or encoded from its waveform, once in a process."""
 
 import copy
 import hashlib
@@ -11,7 +11,7 @@ from omnikit.contracts.protocols import Codec
 
 
 class Codes:
-    """Encodes waveforms on the CPU and remembers the result by content.
+    """Encodes waveforms on the CPU and caches the result by content.
 
     Args:
         codec: copied, so that the model's own may move to an accelerator.

@@ -1,6 +1,6 @@
-"""Samples become one padded batch: tokens, places for vectors, signals, targets. Runs no model but the codec's encoder.
+"""Collate samples into a padded batch: tokens, embedding positions, signals, targets. Runs no model but the codec's encoder.
 
-Every count is known from the contracts before the model runs, so a batch is exact and what does not fit names its row.
+Every count follows from the contracts before the model runs, so a batch is exact and an error names its row.
 """
 
 from collections import defaultdict
@@ -14,10 +14,18 @@ from omnikit.contracts.configs import HeadConfig
 from omnikit.contracts.optional import head_options
 from omnikit.contracts.types import Batch, ContentPart, Sample, Targets
 from omnikit.data.batch.codes import Codes
-from omnikit.data.batch.signals import Item, items_of, questions, signal, signals, spoken, waveform
+from omnikit.data.batch.signals import (
+    SignalArray,
+    answer_audio,
+    load_signals,
+    load_waveform,
+    pad_signals,
+    question_media,
+    signal_length,
+)
 from omnikit.data.text.spoken_text import SpokenTextEncoder, spoken_answers
-from omnikit.data.text.templates import PADDING, TextSegment, labels, prompt, render, said
-from omnikit.data.text.tokenise import TokenRun, encode
+from omnikit.data.text.templates import PADDING, TextSegment, answer_texts, prompt, render, turn_labels
+from omnikit.data.text.tokenise import TokenSpan, encode
 from omnikit.data.text.tokenizer import Tokenizer, load
 from omnikit.errors import ConfigError, DataError
 from omnikit.plan.plan import InputBranch, Plan
@@ -25,11 +33,11 @@ from omnikit.plan.plan import InputBranch, Plan
 
 @dataclass
 class CollatedRow:
-    """One sample before padding; `answers` are positions of supervised tokens, `slots` positions of vectors.
+    """One sample before padding; `answers` are positions of supervised tokens, `slots` positions of embeddings.
 
-    `signals`, `counts` and `heard` (what is said) belong together, branch by branch: one each for a sound, a tile or a frame.
-    `media` are branch and number of signals of each part, `pieces` what the tokens and places were made of, in order; only
-    omnikit.data.inspect looks at them.
+    `signals`, `counts` and `transcripts` belong together, branch by branch: one each for a recording, a tile or a frame.
+    `media` are branch and number of signals of each part, `spans` what the positions were made of, in order; only
+    omnikit.data.inspect reads them.
     """
 
     id: str
@@ -37,10 +45,10 @@ class CollatedRow:
     answers: list[int] = field(default_factory=list)
     slots: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     counts: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
-    signals: dict[str, list[Item]] = field(default_factory=lambda: defaultdict(list))
-    heard: dict[str, list[str | None]] = field(default_factory=lambda: defaultdict(list))
+    signals: dict[str, list[SignalArray]] = field(default_factory=lambda: defaultdict(list))
+    transcripts: dict[str, list[str | None]] = field(default_factory=lambda: defaultdict(list))
     media: list[tuple[str, int]] = field(default_factory=list)
-    pieces: list[TokenRun] = field(default_factory=list)
+    spans: list[TokenSpan] = field(default_factory=list)
 
 
 class Collator:
@@ -48,49 +56,49 @@ class Collator:
 
     Args:
         plan: the wiring; its tokenizer writes prompts and answers, a head's own (if it has one) writes transcripts.
-        wanted: output branches whose targets are made, and whose taps decide what is read of a sample.
-        codes: branch → what encodes the answers' waveforms for it; a branch without one takes the rows' codes.
-        asking: True makes no targets, and of a conversation renders the prompt only.
+        branches: output branches whose targets are made, and whose taps decide what is read of a sample.
+        codes: branch → the encoder of the answers' waveforms; a branch without one takes the rows' codes.
+        prompt_only: True makes no targets, and of a conversation renders the prompt only.
 
     Raises:
         ConfigError: the tokenizer fits neither the template nor the backbone.
     """
 
-    def __init__(self, plan: Plan, wanted: Sequence[str], codes: Mapping[str, Codes] | None = None, *,
-                 asking: bool = False) -> None:
-        self.plan, self.codes, self.asking = plan, codes or {}, asking
+    def __init__(self, plan: Plan, branches: Sequence[str], codes: Mapping[str, Codes] | None = None, *,
+                 prompt_only: bool = False) -> None:
+        self.plan, self.codes, self.prompt_only = plan, codes or {}, prompt_only
         self.tokenizer = load(plan.tokenizer) if plan.tokenizer else None
         _check_tokenizer(plan, self.tokenizer)
-        self.wanted = () if asking else tuple(wanted)
-        outputs = [plan.outputs[name] for name in wanted]
+        self.branches = () if prompt_only else tuple(branches)
+        outputs = [plan.outputs[name] for name in branches]
         taps = {output.head.tap for output in outputs}
-        self.speaks = any(output.needs_hidden for output in outputs)
-        self.words = {output.name: SpokenTextEncoder(output, self.tokenizer) for output in outputs
-                      if output.reads_text and self.tokenizer and not asking}
-        self.input_branches = list(plan.inputs.values()) if self.speaks else [i for i in plan.inputs.values()
+        self.uses_backbone = any(output.needs_hidden for output in outputs)
+        self.spoken_text = {output.name: SpokenTextEncoder(output, self.tokenizer) for output in outputs
+                      if output.reads_text and self.tokenizer and not prompt_only}
+        self.input_branches = list(plan.inputs.values()) if self.uses_backbone else [i for i in plan.inputs.values()
                                                                               if _feeds(i, taps)]
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
         """Make one batch; raises DataError naming the row that does not fit."""
         rows = [self.row(sample) for sample in samples]
         length = max((len(row.tokens) for row in rows), default=0)
-        speaking = rows if self.speaks else []
+        sequences = rows if self.uses_backbone else []
         branches = [input_branch.name for input_branch in self.input_branches
                     if any(row.signals[input_branch.name] for row in rows)]
         return Batch(
-            tokens=padded([row.tokens for row in speaking], 0),
-            lengths=torch.tensor([len(row.tokens) for row in speaking], dtype=torch.int64),
-            answers=padded([row.answers for row in speaking], 0),
-            answer_lengths=torch.tensor([len(row.answers) for row in speaking], dtype=torch.int64),
-            signals={name: signal([item for row in rows for item in row.signals[name]]) for name in branches},
-            slots={name: torch.tensor([index * length + place for index, row in enumerate(rows) for place in
-                                       row.slots[name]], dtype=torch.int64) for name in branches if self.speaks},
+            tokens=pad([row.tokens for row in sequences], 0),
+            lengths=torch.tensor([len(row.tokens) for row in sequences], dtype=torch.int64),
+            answers=pad([row.answers for row in sequences], 0),
+            answer_lengths=torch.tensor([len(row.answers) for row in sequences], dtype=torch.int64),
+            signals={name: pad_signals([item for row in rows for item in row.signals[name]]) for name in branches},
+            slots={name: torch.tensor([index * length + position for index, row in enumerate(rows) for position in
+                                       row.slots[name]], dtype=torch.int64) for name in branches if self.uses_backbone},
             counts={name: [count for row in rows for count in row.counts[name]] for name in branches},
             rows={name: [index for index, row in enumerate(rows) for _ in row.signals[name]] for name in branches},
-            targets={name: targets for name in self.wanted if (targets := self._targets(name, samples, rows))},
+            targets={name: targets for name in self.branches if (targets := self._targets(name, samples, rows))},
             ids=[row.id for row in rows],
             texts={name: _as_targets([ids for sample in samples for ids in words(sample)], 0)
-                   for name, words in self.words.items()},
+                   for name, words in self.spoken_text.items()},
         )
 
     # ---- one sample ----
@@ -98,58 +106,58 @@ class Collator:
     def row(self, sample: Sample) -> CollatedRow:
         """Give one sample before padding; raises DataError where it does not fit."""
         row = CollatedRow(sample.id)
-        if not self.speaks:
-            for part in questions(sample):
-                self._listen(row, part)
+        if not self.uses_backbone:
+            for part in question_media(sample):
+                self._add_medium(row, part)
             return row
         assert self.plan.template and self.plan.backbone and self.tokenizer, "a plan with a backbone has all three"
-        for piece in encode(self._segments(sample), self.plan.template, self.tokenizer):
-            if piece.mismatch and not self.asking:
-                raise DataError(f"Row {sample.id}: {piece.mismatch}", kind="merged token")
-            if piece.media:
-                self._listen(row, piece.media)
-            row.pieces.append(piece)
-            row.answers.extend(len(row.tokens) + place for place, mark in enumerate(piece.supervised) if mark)
-            row.tokens.extend(piece.ids)
+        for span in encode(self._segments(sample), self.plan.template, self.tokenizer):
+            if span.mismatch and not self.prompt_only:
+                raise DataError(f"Row {sample.id}: {span.mismatch}", kind="merged token")
+            if span.media:
+                self._add_medium(row, span.media)
+            row.spans.append(span)
+            row.answers.extend(len(row.tokens) + index for index, supervised in enumerate(span.supervised) if supervised)
+            row.tokens.extend(span.ids)
         self._check(row, sample, self.plan.backbone.context)
         return row
 
     def _segments(self, sample: Sample) -> list[TextSegment]:
         assert self.plan.template, "a plan with a backbone has a template"
         try:
-            return (prompt if self.asking else render)(sample.messages, self.plan.template)
+            return (prompt if self.prompt_only else render)(sample.messages, self.plan.template)
         except DataError as error:
             raise DataError(f"Row {sample.id}: {error}", kind="unknown state") from error
 
-    def _listen(self, row: CollatedRow, part: ContentPart) -> None:
-        """Put a media part's signal into the branch of its modality, and keep places for its vectors."""
+    def _add_medium(self, row: CollatedRow, part: ContentPart) -> None:
+        """Put a media part's signal into the branch of its modality, and reserve the positions of its embeddings."""
         input_branch = next((input_branch for input_branch in self.input_branches if part.type in input_branch.media), None)
         if input_branch is None:
-            if self.speaks:
+            if self.uses_backbone:
                 raise DataError(f"Row {row.id} holds {part.type} in a question, but the recipe has no input branch for"
                                 f" {part.type}; add one or leave the row out.", kind="no branch")
             return
-        items = signals(part, input_branch, row.id)
+        items = load_signals(part, input_branch, row.id)
         counts = [self._count(input_branch, item, row.id) for item in items]
-        if part.type == "video" and input_branch.image_spec and self.speaks:
+        if part.type == "video" and input_branch.image_spec and self.uses_backbone:
             counts = [input_branch.image_spec.kept(frame, count) for frame, count in enumerate(counts)]
         row.signals[input_branch.name].extend(items)
-        row.heard[input_branch.name].extend([part.text] * len(items))
+        row.transcripts[input_branch.name].extend([part.text] * len(items))
         row.counts[input_branch.name].extend(counts)
         row.media.append((input_branch.name, len(items)))
-        if self.speaks:
+        if self.uses_backbone:
             row.slots[input_branch.name].extend(range(len(row.tokens), len(row.tokens) + sum(counts)))
             row.tokens.extend([0] * sum(counts))
 
-    def _count(self, input_branch: InputBranch, item: Item, row: str) -> int:
-        samples = items_of(item)
+    def _count(self, input_branch: InputBranch, item: SignalArray, row: str) -> int:
+        samples = signal_length(item)
         try:
-            count = input_branch.length(samples) if self.speaks else input_branch.encoder.length(samples)
+            count = input_branch.length(samples) if self.uses_backbone else input_branch.encoder.length(samples)
         except (ValueError, DataError) as error:
             raise DataError(f"Row {row}: {input_branch.name} cannot take {samples} samples: {error}",
                             kind="wrong length") from error
         if count < 1:
-            raise DataError(f"Row {row}: {input_branch.name} of {samples} samples is too short, it gives no vector;"
+            raise DataError(f"Row {row}: {input_branch.name} of {samples} samples is too short, it gives no frame;"
                             " leave it out.",
                             kind="wrong length")
         return count
@@ -158,11 +166,11 @@ class Collator:
         if len(row.tokens) > context:
             raise DataError(f"Row {row.id} has {len(row.tokens)} positions, but the backbone's context is {context};"
                             " shorten the row or choose a backbone with a longer context.", kind="too long")
-        if self.asking:
+        if self.prompt_only:
             return
-        answers = said(sample.messages)
+        answers = answer_texts(sample.messages)
         if not answers or not all(answer.strip() for answer in answers):
-            raise DataError(f"Row {row.id} has an empty answer, so nothing of it would be learnt; give it a text.",
+            raise DataError(f"Row {row.id} has an empty answer, which gives no target; give it a text.",
                             kind="empty answer")
         if not row.answers or row.answers[0] == 0:
             raise DataError(f"Row {row.id} begins with its answer, but something must come before; add a question.",
@@ -173,30 +181,30 @@ class Collator:
     def _targets(self, name: str, samples: Sequence[Sample], rows: list[CollatedRow]) -> Targets | None:
         head = self.plan.outputs[name].head
         if head.target == "tokens":
-            found = [[row.tokens[place] for place in row.answers] for row in rows]
+            found = [[row.tokens[position] for position in row.answers] for row in rows]
         elif head.target == "codes":
-            answers = [parts for sample in samples for parts in self._spoken(name, sample)]
+            answers = [parts for sample in samples for parts in self._answer_audio(name, sample)]
             found = [self._codes(name, parts, row) for parts, row in answers]
-            if self.speaks and name not in self.words:
-                _check_reach(name, head, [(row.id, len(row.answers)) for row in rows], found)
+            if self.uses_backbone and name not in self.spoken_text:
+                _check_reachable(name, head, [(row.id, len(row.answers)) for row in rows], found)
         elif head.target == "state":
-            found = [[label] for sample in samples for label in labels(sample.messages)]
+            found = [[label] for sample in samples for label in turn_labels(sample.messages)]
             found = found if any(label != PADDING for label, in found) else []
         else:
             branch, _, slot = head.tap.partition(".")
-            found = [self._transcript(name, row, text) for row in rows for text in row.heard[branch]]
+            found = [self._transcript(name, row, text) for row in rows for text in row.transcripts[branch]]
             input_branch = self.plan.inputs[branch]
             length = input_branch.length if slot == "projector" else input_branch.encoder.length
-            _check_reach(name, head, [(row.id, length(items_of(item))) for row in rows for item in row.signals[branch]],
-                         found)
+            _check_reachable(name, head, [(row.id, length(signal_length(item))) for row in rows
+                                          for item in row.signals[branch]], found)
         if not found:
             return None
         return _as_targets(found, PADDING)
 
-    def _spoken(self, name: str, sample: Sample) -> list[tuple[list[ContentPart], str]]:
-        """Give the sounds that a target is made of, with the row's name: of each answer alone for heads that read words."""
-        if name not in self.words:
-            return [(spoken(sample), sample.id)]
+    def _answer_audio(self, name: str, sample: Sample) -> list[tuple[list[ContentPart], str]]:
+        """Give the audio that a target is made of, with the row's name: of each answer alone for heads that read text."""
+        if name not in self.spoken_text:
+            return [(answer_audio(sample), sample.id)]
         return [(parts, sample.id) for _, parts in spoken_answers(sample)] or [([], sample.id)]
 
     def _codes(self, name: str, parts: Sequence[ContentPart], row: str) -> list[int]:
@@ -205,24 +213,25 @@ class Collator:
             if part.codes is not None:
                 found.extend(part.codes)
             elif name in self.codes:
-                found.extend(self.codes[name](waveform(part, self.codes[name].sample_rate, row)))
+                found.extend(self.codes[name](load_waveform(part, self.codes[name].sample_rate, row)))
         if not found:
-            raise DataError(f"Row {row} has no speech in its answer, but branch {name} learns from it;"
+            raise DataError(f"Row {row} has no speech in its answer, but branch {name} is trained on it;"
                             " give it audio or codes, or leave the row out.", kind="no speech")
         return found
 
     def _transcript(self, name: str, row: CollatedRow, text: str | None) -> list[int]:
-        tokenizer = transcriber(self.plan, name)
+        tokenizer = transcript_tokenizer(self.plan, name)
         if text is None or tokenizer is None:
-            medium, does = ("image", "shows") if self.plan.outputs[name].head.target == "caption" else ("audio", "says")
-            raise DataError(f"Row {row.id} does not say what its {medium} {does}, but branch {name} learns from it;"
-                            f" give the {medium} part a text.", kind="no transcript")
-        # a word is the same token wherever it stands; where nothing is said there is none
+            medium, missing = (("image", "caption") if self.plan.outputs[name].head.target == "caption"
+                               else ("audio", "transcript"))
+            raise DataError(f"Row {row.id} has no {missing} of its {medium}, but branch {name} is trained on it;"
+                            f" give the {medium} part a text.", kind=f"no {missing}")
+        # a word is the same token wherever it stands; silence has none
         return tokenizer.ids(f" {text.strip()}") if text.strip() else []
 
 
 def _check_tokenizer(plan: Plan, tokenizer: Tokenizer | None) -> None:
-    """Hold the loaded tokenizer against what the plan could not count without loading it."""
+    """Compare the loaded tokenizer with what the plan could not count without loading it."""
     if tokenizer is None or plan.backbone is None or plan.template is None:
         return
     if len(tokenizer) > plan.backbone.vocabulary:
@@ -234,32 +243,33 @@ def _check_tokenizer(plan: Plan, tokenizer: Tokenizer | None) -> None:
                           f" {', '.join(split)}; choose the tokenizer that belongs to the template.")
 
 
-def _check_reach(branch: str, head: HeadConfig, places: Sequence[tuple[str, int]], targets: Sequence[Sequence[int]]) -> None:
-    """Ask a head that can tell whether it could ever give each target from so many vectors; names the row if not."""
+def _check_reachable(branch: str, head: HeadConfig, frames: Sequence[tuple[str, int]],
+                     targets: Sequence[Sequence[int]]) -> None:
+    """Refuse a target that a head could never give from so many frames, where the head can compute that; names the row."""
     unreachable = head_options(head).unreachable
-    for (row, vectors), ids in zip(places, targets, strict=True):
-        reason = unreachable(vectors, ids) if unreachable else None
+    for (row, count), ids in zip(frames, targets, strict=True):
+        reason = unreachable(count, ids) if unreachable else None
         if reason:
-            raise DataError(f"Row {row} cannot be learnt by branch {branch}: {reason}.", kind="out of reach")
+            raise DataError(f"Row {row} cannot be learned by branch {branch}: {reason}.", kind="unreachable target")
 
 
-def transcriber(plan: Plan, branch: str) -> Tokenizer | None:
-    """Give the tokenizer whose ids a transcript branch emits: its head's own, else the plan's."""
+def transcript_tokenizer(plan: Plan, branch: str) -> Tokenizer | None:
+    """Give the tokenizer whose ids a transcript branch predicts: its head's own, else the plan's."""
     reference = head_options(plan.outputs[branch].head).tokenizer or plan.tokenizer
     return load(reference) if reference else None
 
 
 def _as_targets(rows: Sequence[Sequence[int]], filler: int) -> Targets:
-    return Targets(padded(rows, filler), torch.tensor([len(ids) for ids in rows], dtype=torch.int64))
+    return Targets(pad(rows, filler), torch.tensor([len(ids) for ids in rows], dtype=torch.int64))
 
 
-def padded(rows: Sequence[Sequence[int]], filler: int) -> Tensor:
+def pad(rows: Sequence[Sequence[int]], filler: int) -> Tensor:
     """Give [B, longest] int64, filled on the right."""
     longest = max((len(row) for row in rows), default=0)
     return torch.tensor([[*row, *[filler] * (longest - len(row))] for row in rows], dtype=torch.int64).view(len(rows), longest)
 
 
-def moved(batch: Batch, device: torch.device) -> Batch:
+def to_device(batch: Batch, device: torch.device) -> Batch:
     """Give the batch on another device; the same batch if it is there already."""
     if batch.tokens.device == device:
         return batch

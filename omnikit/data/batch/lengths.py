@@ -1,32 +1,32 @@
-"""Positions of a sample in the backbone, known from its words and the headers of its files. Decodes no medium."""
+"""Positions of a sample in the backbone, counted from its text and the headers of its files. Decodes no medium."""
 
 from omnikit.contracts.types import ContentPart, Sample
 from omnikit.data.batch.collate import Collator
-from omnikit.data.batch.signals import seen_count
+from omnikit.data.batch.signals import count_tiles
 from omnikit.data.text.templates import render
 from omnikit.data.text.tokenise import encode
 from omnikit.errors import DataError
 from omnikit.plan.plan import InputBranch
 
 
-class Lengths:
-    """Counts as a collator does, but for files that cannot be read: the collator names those."""
+class LengthCounter:
+    """Counts as a collator does; a file that cannot be read counts 0, the collator names it."""
 
     def __init__(self, collator: Collator) -> None:
         self.collator = collator
 
     def __call__(self, sample: Sample) -> int:
-        """Give the positions of a sample; raises DataError, which names it, where its words cannot be written."""
+        """Give the positions of a sample; raises DataError, which names it, where its text cannot be rendered."""
         template, tokenizer = self.collator.plan.template, self.collator.tokenizer
         assert template and tokenizer, "a plan with a backbone has both"
         try:
             segments = render(sample.messages, template)
         except DataError as error:
             raise DataError(f"Row {sample.id}: {error}", kind="unknown state") from error
-        return sum(self._vectors(piece.media) if piece.media else len(piece.ids)
-                   for piece in encode(segments, template, tokenizer))
+        return sum(self._media_positions(span.media) if span.media else len(span.ids)
+                   for span in encode(segments, template, tokenizer))
 
-    def _vectors(self, part: ContentPart) -> int:
+    def _media_positions(self, part: ContentPart) -> int:
         input_branch = next((input_branch for input_branch in self.collator.input_branches if part.type in input_branch.media),
                             None)
         try:
@@ -37,15 +37,15 @@ class Lengths:
 
 def _positions(part: ContentPart, input_branch: InputBranch) -> int:
     if part.type == "audio":
-        return input_branch.length(samples(part, input_branch))
+        return input_branch.length(audio_samples(part, input_branch))
     if input_branch.image_spec is None:
         return input_branch.length(1)
-    each, tiles = input_branch.length(1), seen_count(part, input_branch.image_spec)
+    each, tiles = input_branch.length(1), count_tiles(part, input_branch.image_spec)
     return sum(input_branch.image_spec.kept(tile, each) for tile in range(tiles)) if part.type == "video" else tiles * each
 
 
-def samples(part: ContentPart, input_branch: InputBranch) -> int:
-    """Give the samples of an audio part at its encoder's rate; 0 for what is no audio."""
+def audio_samples(part: ContentPart, input_branch: InputBranch) -> int:
+    """Give the samples of an audio part at its encoder's rate; 0 where its file is not audio."""
     rate = int(input_branch.encoder.input.rate or 0)
     if part.audio is not None:
         frames, own = len(part.audio), part.sample_rate

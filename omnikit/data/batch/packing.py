@@ -1,4 +1,4 @@
-"""Rows of several conversations: which stand together, and how their batch is laid out. Knows no medium and no model."""
+"""Pack several conversations into one sequence: which stand together, and how their batch is laid out. Reads no medium."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
@@ -10,46 +10,45 @@ from torch.utils.data import Dataset, Sampler
 
 from omnikit.contracts.types import Batch, Sample, Targets
 from omnikit.data.batch.collate import Collator
-from omnikit.data.batch.samplers import MixtureDataset, MixtureSampler, Pick, shuffled
-from omnikit.data.batch.signals import questions
+from omnikit.data.batch.samplers import MixtureDataset, MixtureSampler, SampleKey, shuffle
+from omnikit.data.batch.signals import question_media
 
-Pack = tuple[Pick, ...]
+Pack = tuple[SampleKey, ...]
 WINDOW = 50  # batches that are filled together
-MEASURED = 20000  # samples before the first step, where the length of a pass is wanted
-MARGIN = 0.02  # for what the mean of so many may be wrong by
+MAX_MEASURED = 20000  # samples before the first step, where the length of a pass is needed
+MARGIN = 0.02  # relative error of the mean of so many
 
 
 class PackingSampler(Sampler[list[Pack]]):
-    """Batches of packed rows, one pass after another, each sample of a pass once; the order is the seed's.
+    """Batches of packed sequences, one pass after another, each sample of a pass once; the seed decides the order.
 
-    Rows are filled in a window, the longest sample first, each into the first row that has room. A sample with a video, or of
-    more than `pack` positions, is a row of its own. A batch has at most `batch_size` rows, and fewer where rows longer than
-    `pack` would make it larger than so many full ones.
+    Sequences are filled in a window, the longest sample first, each into the first one where it fits. A sample with a video, or
+    of more than `pack` positions, is a sequence of its own. A batch has at most `batch_size` sequences, and fewer where longer
+    ones than `pack` would make it larger than so many full ones.
 
     Args:
         mixture: the datasets.
-        shares: which samples a pass draws.
+        mixture_sampler: which samples a pass draws.
         lengths: gives the positions of a sample.
-        batch_size: rows in a batch.
-        pack: positions of a row.
-        passes: how many passes there will be, where it is known; then, and only then, a pass has a length.
+        batch_size: sequences in a batch.
+        pack: positions of a sequence.
+        passes: how many passes there will be, where that is set; then, and only then, a pass has a length.
     """
 
-    def __init__(self, mixture: MixtureDataset, shares: MixtureSampler, lengths: Callable[[Sample], int], *, batch_size: int,
-                 pack: int,
-                 passes: int | None = None) -> None:
-        self.mixture, self.shares, self.lengths = mixture, shares, lengths
+    def __init__(self, mixture: MixtureDataset, mixture_sampler: MixtureSampler, lengths: Callable[[Sample], int], *,
+                 batch_size: int, pack: int, passes: int | None = None) -> None:
+        self.mixture, self.mixture_sampler, self.lengths = mixture, mixture_sampler, lengths
         self.batch_size, self.pack, self.passes = batch_size, pack, passes
         self._pass = 0
         self._batches: int | None = None
-        self._known: dict[Pick, tuple[int, bool]] = {}  # positions, and whether it may share a row
+        self._sizes: dict[SampleKey, tuple[int, bool]] = {}  # positions, and whether it may be packed
 
     def __len__(self) -> int:
         """Give the batches of the longest pass, see `measure`; TypeError where no end is set."""
         if self.passes is None:
             raise TypeError("passes without end have no length")
         if self._batches is None:
-            self.measure(lambda share: None)
+            self.measure(lambda fraction: None)
         assert self._batches is not None
         return self._batches
 
@@ -58,85 +57,87 @@ class PackingSampler(Sampler[list[Pack]]):
         yield from self._batched(self._pass - 1)
 
     def measure(self, report: Callable[[float], None]) -> None:
-        """Measure every sample of every pass, so that a pass has a length; `report` takes the finished share.
+        """Measure every sample of every pass, so that a pass has a length; `report` takes the finished fraction.
 
-        Of more than MEASURED, so many are measured and a margin is added: a pass then ends a little before its length.
+        Of more than MAX_MEASURED, so many are measured and a margin is added: a pass then ends a little before its length.
         """
-        wanted = list(dict.fromkeys(pick for number in range(self.passes or 0) for pick in self.shares.picks(number)[0]))
-        for done, pick in enumerate(wanted[:MEASURED]):
-            self._size(pick)
-            report((done + 1) / len(wanted[:MEASURED]))
-        if len(wanted) > MEASURED:
-            part = sum(1 for _ in self._batched(0, MEASURED)) / min(MEASURED, len(self.shares))
-            self._batches = ceil(part * len(self.shares) * (1 + MARGIN))
+        passes = (self.mixture_sampler.sample_keys(number)[0] for number in range(self.passes or 0))
+        keys = list(dict.fromkeys(key for one_pass in passes for key in one_pass))
+        for done, key in enumerate(keys[:MAX_MEASURED]):
+            self._size(key)
+            report((done + 1) / len(keys[:MAX_MEASURED]))
+        if len(keys) > MAX_MEASURED:
+            per_sample = sum(1 for _ in self._batched(0, MAX_MEASURED)) / min(MAX_MEASURED, len(self.mixture_sampler))
+            self._batches = ceil(per_sample * len(self.mixture_sampler) * (1 + MARGIN))
         else:
             self._batches = max((sum(1 for _ in self._batched(number)) for number in range(self.passes or 0)), default=0)
 
     def _batched(self, number: int, most: int | None = None) -> Iterator[list[Pack]]:
-        """Give the batches of (the first so many samples of) a pass: of each window, rows of similar length together."""
-        picks, generator = self.shares.picks(number)
-        kept: list[list[Pick]] = []  # the emptiest row of a window, which the next one goes on filling
-        for window, last in self._windows(picks[:most]):
-            packed = sorted((pick for pick in window if self._size(pick)[1]), key=lambda pick: -self._size(pick)[0])
-            rows = [[pick] for pick in window if not self._size(pick)[1]]
-            filled = first_fit([[self._size(pick)[0] for pick in row] for row in kept],
-                               [self._size(pick)[0] for pick in packed], self.pack)
-            rows += [[*(kept[i] if i < len(kept) else ()), *(packed[place] for place in row)] for i, row in enumerate(filled)]
-            kept = [] if last else self._emptiest(rows)
-            yield from shuffled(self._cut(rows), generator)
+        """Give the batches of (the first so many samples of) a pass: of each window, sequences of similar length together."""
+        keys, generator = self.mixture_sampler.sample_keys(number)
+        unfilled: list[list[SampleKey]] = []  # the emptiest sequence of a window, which the next window fills further
+        for window, last in self._windows(keys[:most]):
+            packed = sorted((key for key in window if self._size(key)[1]), key=lambda key: -self._size(key)[0])
+            sequences = [[key] for key in window if not self._size(key)[1]]
+            filled = first_fit([[self._size(key)[0] for key in sequence] for sequence in unfilled],
+                               [self._size(key)[0] for key in packed], self.pack)
+            sequences += [[*(unfilled[i] if i < len(unfilled) else ()), *(packed[index] for index in indices)]
+                          for i, indices in enumerate(filled)]
+            unfilled = [] if last else self._emptiest(sequences)
+            yield from shuffle(self._split(sequences), generator)
 
-    def _windows(self, picks: Sequence[Pick]) -> Iterator[tuple[list[Pick], bool]]:
-        """Cut a pass into runs of samples that fill about WINDOW batches; say which is the last."""
-        window: list[Pick] = []
+    def _windows(self, keys: Sequence[SampleKey]) -> Iterator[tuple[list[SampleKey], bool]]:
+        """Cut a pass into windows of samples that fill about WINDOW batches; True marks the last."""
+        window: list[SampleKey] = []
         positions = 0
-        for pick in picks:
-            window.append(pick)
-            positions += self._size(pick)[0]
+        for key in keys:
+            window.append(key)
+            positions += self._size(key)[0]
             if positions >= WINDOW * self.batch_size * self.pack:
                 yield window, False
                 window, positions = [], 0
         yield window, True
 
-    def _emptiest(self, rows: list[list[Pick]]) -> list[list[Pick]]:
-        """Take the emptiest row that others may share out of `rows`."""
-        open_rows = [row for row in rows if self._size(row[0])[1]]
-        if not open_rows:
+    def _emptiest(self, sequences: list[list[SampleKey]]) -> list[list[SampleKey]]:
+        """Take the emptiest sequence that others may share out of `sequences`."""
+        shared = [sequence for sequence in sequences if self._size(sequence[0])[1]]
+        if not shared:
             return []
-        emptiest = min(open_rows, key=self._filled)
-        rows.remove(emptiest)
+        emptiest = min(shared, key=self._filled)
+        sequences.remove(emptiest)
         return [emptiest]
 
-    def _cut(self, rows: list[list[Pick]]) -> list[list[Pack]]:
-        """Make batches of rows, the longest first."""
+    def _split(self, sequences: list[list[SampleKey]]) -> list[list[Pack]]:
+        """Make batches of sequences, the longest first."""
         batches: list[list[Pack]] = []
         most = 0
-        for row in sorted(rows, key=self._filled, reverse=True):
+        for sequence in sorted(sequences, key=self._filled, reverse=True):
             if not batches or len(batches[-1]) >= most:
                 batches.append([])
-                most = max(1, min(self.batch_size, self.batch_size * self.pack // max(1, self._filled(row))))
-            batches[-1].append(tuple(row))
+                most = max(1, min(self.batch_size, self.batch_size * self.pack // max(1, self._filled(sequence))))
+            batches[-1].append(tuple(sequence))
         return batches
 
-    def _filled(self, row: Collection[Pick]) -> int:
-        return sum(self._size(pick)[0] for pick in row)
+    def _filled(self, sequence: Collection[SampleKey]) -> int:
+        return sum(self._size(key)[0] for key in sequence)
 
-    def _size(self, pick: Pick) -> tuple[int, bool]:
-        if pick not in self._known:
-            sample = self.mixture[pick]
+    def _size(self, key: SampleKey) -> tuple[int, bool]:
+        if key not in self._sizes:
+            sample = self.mixture[key]
             positions = self.lengths(sample)
-            video = any(part.type == "video" for part in questions(sample))
-            self._known[pick] = positions, positions <= self.pack and not video
-        return self._known[pick]
+            video = any(part.type == "video" for part in question_media(sample))
+            self._sizes[key] = positions, positions <= self.pack and not video
+        return self._sizes[key]
 
 
 class PackedSamples(Dataset[list[Sample]]):
-    """The samples of a packed row, by their picks."""
+    """The samples of a packed sequence, by their keys."""
 
     def __init__(self, mixture: MixtureDataset) -> None:
         self.mixture = mixture
 
     def __getitem__(self, pack: Pack) -> list[Sample]:
-        return [self.mixture[pick] for pick in pack]
+        return [self.mixture[key] for key in pack]
 
 
 class PackedCollator:
@@ -144,65 +145,65 @@ class PackedCollator:
 
     def __init__(self, collator: Collator) -> None:
         self.collator = collator
-        self.per_token = [name for name in collator.wanted if collator.plan.outputs[name].per_token]
+        self.per_token = [name for name in collator.branches if collator.plan.outputs[name].per_token]
 
     def __call__(self, rows: Sequence[Sequence[Sample]]) -> Batch:
         """Make one batch; raises DataError naming the sample that does not fit."""
         batch = self.collator([sample for row in rows for sample in row])
-        return laid_out(batch, [index for index, row in enumerate(rows) for _ in row], self.per_token)
+        return pack_batch(batch, [index for index, row in enumerate(rows) for _ in row], self.per_token)
 
 
-def first_fit(started: Sequence[Sequence[int]], sizes: Sequence[int], room: int) -> list[list[int]]:
-    """Put things of `sizes` into rows of `room`, each into the first one where it fits.
+def first_fit(started: Sequence[Sequence[int]], sizes: Sequence[int], capacity: int) -> list[list[int]]:
+    """Put items of `sizes` into bins of `capacity`, each into the first one where it fits.
 
     Args:
-        started: sizes of what rows hold already; they come first.
+        started: sizes of the items that bins hold already; these bins come first.
 
     Returns:
-        for each row the places, in `sizes`, of what was put into it.
+        for each bin the indices, in `sizes`, of the items that were put into it.
     """
-    left = [room - sum(row) for row in started]
-    rows: list[list[int]] = [[] for _ in started]
-    for place, size in enumerate(sizes):
-        row = next((index for index, free in enumerate(left) if free >= size), len(rows))
-        if row == len(rows):
-            rows.append([])
-            left.append(room)
-        rows[row].append(place)
-        left[row] -= size
-    return rows
+    free = [capacity - sum(held) for held in started]
+    bins: list[list[int]] = [[] for _ in started]
+    for item, size in enumerate(sizes):
+        first = next((index for index, space in enumerate(free) if space >= size), len(bins))
+        if first == len(bins):
+            bins.append([])
+            free.append(capacity)
+        bins[first].append(item)
+        free[first] -= size
+    return bins
 
 
-def laid_out(batch: Batch, conversation_rows: Sequence[int], per_token: Collection[str]) -> Batch:
-    """Lay a batch of one conversation a row out anew.
+def pack_batch(batch: Batch, conversation_rows: Sequence[int], per_token: Collection[str]) -> Batch:
+    """Pack a batch that has one conversation in each sequence.
 
     Args:
-        homes: the row that each conversation goes to, ascending from 0.
-        by_token: branches whose targets become one row.
+        conversation_rows: the sequence that each conversation goes to, ascending from 0.
+        per_token: branches whose targets are concatenated.
     """
     lengths: list[int] = batch.lengths.tolist()
     filled, starts = [0] * (max(conversation_rows, default=-1) + 1), []
-    for home, length in zip(conversation_rows, lengths, strict=True):
-        starts.append(filled[home])
-        filled[home] += length
-    wide, width = batch.tokens.shape[1], max(filled, default=0)
+    for row, length in zip(conversation_rows, lengths, strict=True):
+        starts.append(filled[row])
+        filled[row] += length
+    unpacked, width = batch.tokens.shape[1], max(filled, default=0)
     tokens = torch.zeros(len(filled), width, dtype=torch.int64)
     documents = torch.zeros_like(tokens)
-    for index, (home, start) in enumerate(zip(conversation_rows, starts, strict=True)):
-        tokens[home, start:start + lengths[index]] = batch.tokens[index, :lengths[index]]
-        documents[home, start:start + lengths[index]] = 1 + sum(other == home for other in conversation_rows[:index])
+    for index, (row, start) in enumerate(zip(conversation_rows, starts, strict=True)):
+        tokens[row, start:start + lengths[index]] = batch.tokens[index, :lengths[index]]
+        documents[row, start:start + lengths[index]] = 1 + sum(other == row for other in conversation_rows[:index])
     rows, begins = torch.tensor(conversation_rows, dtype=torch.int64), torch.tensor(starts, dtype=torch.int64)
-    shifts = rows * width + begins  # place of each conversation's first position, [C]
+    shifts = rows * width + begins  # index of each conversation's first position, [C]
     inside = _inside(batch.answers, batch.answer_lengths)
     return replace(
         batch, tokens=tokens, lengths=torch.tensor(filled, dtype=torch.int64), documents=documents, conversation_rows=rows,
         answers=torch.where(inside, batch.answers + begins[:, None], 0),
         target_positions=(batch.answers + shifts[:, None])[inside],
-        slots={name: shifts[places // wide] + places % wide for name, places in batch.slots.items()},
-        targets={name: _in_a_row(targets) if name in per_token else targets for name, targets in batch.targets.items()})
+        slots={name: shifts[slots // unpacked] + slots % unpacked for name, slots in batch.slots.items()},
+        targets={name: _concatenated(targets) if name in per_token else targets for name, targets in batch.targets.items()})
 
 
-def _in_a_row(targets: Targets) -> Targets:
+def _concatenated(targets: Targets) -> Targets:
     inside = _inside(targets.ids, targets.lengths)
     return Targets(targets.ids[inside][None], targets.lengths.sum()[None])
 

@@ -1,4 +1,4 @@
-"""Media parts of a sample become signals: what an encoder reads, one padded batch of each kind. Knows no token."""
+"""Media parts of a sample become signals: what an encoder reads, one padded batch of each kind. Reads no token."""
 
 from collections.abc import Sequence
 
@@ -9,29 +9,29 @@ from numpy.typing import NDArray
 from omnikit.contracts.specs import ImageSpec
 from omnikit.contracts.types import ContentPart, Sample, Signal
 from omnikit.data.media.audio import load_audio
-from omnikit.data.media.image import Pixels, checked, coloured, fitted, image_size, load_image, tile_count, tiles
-from omnikit.data.media.video import VideoFile, chosen, load_frames, open_video
+from omnikit.data.media.image import Pixels, check_pixels, cut_tiles, fit_square, image_size, load_image, normalise, tile_count
+from omnikit.data.media.video import VideoFile, frame_indices, load_frames, open_video
 from omnikit.errors import DataError
 from omnikit.plan.graph import InputBranch
 
-Wave = NDArray[np.float32]
-Item = NDArray[np.float32]  # one signal: a wave [N], a tile [3, S, S], or [1] where a branch takes no signal
+Waveform = NDArray[np.float32]
+SignalArray = NDArray[np.float32]  # one signal: a waveform [N], a tile [3, S, S], or [1] where a branch takes no signal
 
 
-def questions(sample: Sample) -> list[ContentPart]:
-    """Give the media parts of what the model is asked, in order."""
+def question_media(sample: Sample) -> list[ContentPart]:
+    """Give the media parts of the questions, in order."""
     return [part for message in sample.messages if message.role != "assistant" for part in message.content
             if part.type != "text"]
 
 
-def spoken(sample: Sample) -> list[ContentPart]:
+def answer_audio(sample: Sample) -> list[ContentPart]:
     """Give the audio parts of the answers, in order."""
     return [part for message in sample.messages if message.role == "assistant" for part in message.content
             if part.type == "audio"]
 
 
-def signals(part: ContentPart, input_branch: InputBranch, row: str) -> list[Item]:
-    """Give the signals of a part for the branch that takes it: one wave, or an image's tiles, or a video's frames.
+def load_signals(part: ContentPart, input_branch: InputBranch, row: str) -> list[SignalArray]:
+    """Give the signals of a part for the branch that takes it: one waveform, or an image's tiles, or a video's frames.
 
     Raises:
         DataError: the part cannot be used; names the row.
@@ -39,75 +39,74 @@ def signals(part: ContentPart, input_branch: InputBranch, row: str) -> list[Item
     if input_branch.image_spec is None or part.type not in input_branch.media:
         if input_branch.encoder.input.modality == "prompt":
             return [np.zeros(1, dtype=np.float32)]
-        return [waveform(part, int(input_branch.encoder.input.rate or 0), row)]
+        return [load_waveform(part, int(input_branch.encoder.input.rate or 0), row)]
     try:
-        return list(coloured(seen(part, input_branch.image_spec), input_branch.image_spec))
+        return list(normalise(load_tiles(part, input_branch.image_spec), input_branch.image_spec))
     except DataError as error:
         raise DataError(f"Row {row}: {error}", kind=error.kind) from error
 
 
-def seen(part: ContentPart, spec: ImageSpec) -> Pixels:
+def load_tiles(part: ContentPart, spec: ImageSpec) -> Pixels:
     """Give the tiles of an image, or the frames of a video, [T, S, S, 3]; raises DataError."""
     if part.type == "image":
         if part.pixels is None and part.path is None:
             raise DataError("a part of type image has neither a path nor data; give it one.", kind="no media")
-        return tiles(load_image(part.path) if part.pixels is None and part.path else _pixels(part), spec)
+        return cut_tiles(load_image(part.path) if part.pixels is None and part.path else _pixels(part), spec)
     if part.pixels is not None:
         pixels = _pixels(part)
-        frames = pixels[chosen(VideoFile(len(pixels), part.frame_rate), spec)]
+        frames = pixels[frame_indices(VideoFile(len(pixels), part.frame_rate), spec)]
     elif part.path is not None:
         frames = load_frames(part.path, spec)
     else:
         raise DataError("a part of type video has neither a path nor data; give it one.", kind="no media")
-    return np.stack([fitted(frame, spec) for frame in frames])
+    return np.stack([fit_square(frame, spec) for frame in frames])
 
 
-def seen_count(part: ContentPart, spec: ImageSpec) -> int:
-    """Give the number of tiles or frames that `seen` gives; of a file only the header is read. Raises DataError."""
+def count_tiles(part: ContentPart, spec: ImageSpec) -> int:
+    """Give the number of tiles or frames that `load_tiles` gives; of a file only the header is read. Raises DataError."""
     if part.type == "image":
         width, height = image_size(part.path or "") if part.pixels is None else part.pixels.shape[1::-1]
         return tile_count(width, height, spec)
     video = open_video(part.path or "") if part.pixels is None else VideoFile(len(part.pixels), part.frame_rate)
-    return len(chosen(video, spec))
+    return len(frame_indices(video, spec))
 
 
-def waveform(part: ContentPart, rate: int, row: str) -> Wave:
+def load_waveform(part: ContentPart, rate: int, row: str) -> Waveform:
     """Give an audio part as [N] float32 at `rate`; raises DataError naming the row."""
     if part.audio is not None:
-        wave = np.asarray(part.audio, dtype=np.float32)
+        waveform = np.asarray(part.audio, dtype=np.float32)
         if part.sample_rate != rate:
             import soxr
 
-            wave = np.asarray(soxr.resample(wave, part.sample_rate, rate), dtype=np.float32)
+            waveform = np.asarray(soxr.resample(waveform, part.sample_rate, rate), dtype=np.float32)
     elif part.path is not None:
         try:
-            wave = load_audio(part.path, rate)
+            waveform = load_audio(part.path, rate)
         except DataError as error:
             raise DataError(f"Row {row}: {error}", kind=error.kind) from error
     else:
         raise DataError(f"Row {row} has a part of type {part.type} with neither a path nor data; give it one.",
                         kind="no media")
-    if not len(wave):
+    if not len(waveform):
         raise DataError(f"Row {row} has empty {part.type}, but at least one sample is needed.", kind=f"empty {part.type}")
-    return wave
+    return waveform
 
-
-def items_of(item: Item) -> int:
-    """Give the length of a signal as a contract counts it: samples of a wave; a tile is one."""
+def signal_length(item: SignalArray) -> int:
+    """Give the length of a signal as a contract counts it: samples of a waveform; a tile is one."""
     return len(item) if item.ndim == 1 else 1
 
 
-def signal(items: Sequence[Item]) -> Signal:
+def pad_signals(items: Sequence[SignalArray]) -> Signal:
     """Give waveforms as one padded signal, or tiles as a stack of them."""
-    lengths = torch.tensor([items_of(item) for item in items], dtype=torch.int64)
+    lengths = torch.tensor([signal_length(item) for item in items], dtype=torch.int64)
     if items[0].ndim > 1:
         return Signal(torch.from_numpy(np.stack(items)), lengths)
     data = torch.zeros(len(items), int(lengths.max()))
-    for row, wave in zip(data, items, strict=True):
-        row[: len(wave)] = torch.from_numpy(wave)
+    for row, waveform in zip(data, items, strict=True):
+        row[: len(waveform)] = torch.from_numpy(waveform)
     return Signal(data, lengths)
 
 
 def _pixels(part: ContentPart) -> Pixels:
-    assert part.pixels is not None, "asked for after a check"
-    return checked(part.pixels, f"a part of type {part.type}", axes=3 if part.type == "image" else 4)
+    assert part.pixels is not None, "called after a check"
+    return check_pixels(part.pixels, f"a part of type {part.type}", axes=3 if part.type == "image" else 4)

@@ -1,4 +1,4 @@
-"""The folder of a dataset while it is built: whose it is, what is done, and files that appear whole or not at all.
+"""The folder of a dataset while it is built: its options, what is done, and files that appear whole or not at all.
 
 `.build` holds what only the builder reads: identity.json, the journals of finished work, and the lock.
 """
@@ -26,10 +26,10 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        whole = path.read_bytes().rpartition(b"\n")[0] if path.exists() else b""
-        self.entries: list[dict[str, object]] = [json.loads(line) for line in whole.splitlines()]
+        complete = path.read_bytes().rpartition(b"\n")[0] if path.exists() else b""
+        self.entries: list[dict[str, object]] = [json.loads(line) for line in complete.splitlines()]
         self._file = path.open("r+b" if path.exists() else "wb")
-        self._file.seek(len(whole) + bool(whole))
+        self._file.seek(len(complete) + bool(complete))
         self._file.truncate()
 
     def add(self, entry: Mapping[str, object]) -> None:
@@ -50,7 +50,7 @@ def opened(folder: Path, identity: Mapping[str, object]) -> Iterator[None]:
     """
     own = folder / OWN
     if folder.exists() and not own.is_dir() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RunError(f"out is {folder}, which is there and is no dataset that was built; name a new folder.")
+        raise RunError(f"out is {folder}, which exists and is not a dataset that was built; name a new folder.")
     with written(folder):
         own.mkdir(parents=True, exist_ok=True)
     with hold(own / "lock", f"{folder} is being built", "wait for it, or name another folder"):
@@ -98,7 +98,7 @@ def _check(folder: Path, path: Path, identity: Mapping[str, object]) -> None:
     old, new = _flat(json.loads(before)), _flat(json.loads(now))
     key = next(key for key in sorted({*old, *new}) if old.get(key) != new.get(key))
     raise RunError(f"{folder} was built with {key} {old.get(key)}, but it is {new.get(key)} now; name another folder, or remove"
-                   " this one to build it anew.")
+                   " this one to build it from scratch.")
 
 
 def _flat(values: Mapping[str, object], above: str = "") -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Wave files in and out: mono float32 at the rate that is wanted. Knows no dataset and no model."""
+"""Audio files in and out: mono float32 at a given rate. Reads no dataset and no model."""
 
 import io
 import os
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from omnikit.errors import DataError
 from omnikit.store.files import atomic_file
 
-STREAMED = 0x7FFFFFFF  # a writer to a pipe cannot know the size and puts this or more into the header
+STREAMED_SIZE = 0x7FFFFFFF  # what is written to a pipe has no size yet, and this or more in the header
 
 
 def load_audio(path: str | Path, sample_rate: int) -> NDArray[np.float32]:
@@ -25,7 +25,7 @@ def load_audio(path: str | Path, sample_rate: int) -> NDArray[np.float32]:
         [N] float32, in [-1, 1] unless the file itself holds more.
 
     Raises:
-        DataError: the file is missing, not audio, cut short, empty, or holds values that are no numbers.
+        DataError: the file is missing, not audio, cut short, empty, or holds values that are not finite numbers.
     """
     path = Path(path)
     if not path.is_file():
@@ -42,31 +42,32 @@ def load_audio(path: str | Path, sample_rate: int) -> NDArray[np.float32]:
         found = f"{missing} bytes are missing" if missing else f"{len(data)} of {promised} samples can be read"
         raise DataError(f"{path} is cut short ({found}); write or copy it again.", kind="unreadable audio")
     if not len(data):
-        raise DataError(f"{path} holds no samples, but must hold some sound.", kind="empty audio")
+        raise DataError(f"{path} holds no samples, but must hold some audio.", kind="empty audio")
     if not np.isfinite(data).all():
-        raise DataError(f"{path} holds values that are no numbers (NaN or infinite); write it again.", kind="unreadable audio")
-    wave = data.mean(axis=1, dtype=np.float32)
+        raise DataError(f"{path} holds values that are not finite numbers (NaN or infinite); write it again.",
+                        kind="unreadable audio")
+    waveform = data.mean(axis=1, dtype=np.float32)
     if rate != sample_rate:
-        wave = soxr.resample(wave, rate, sample_rate)
-    return np.ascontiguousarray(wave, dtype=np.float32)
+        waveform = soxr.resample(waveform, rate, sample_rate)
+    return np.ascontiguousarray(waveform, dtype=np.float32)
 
 
-def save_audio(path: str | Path, wave: NDArray[np.float32], sample_rate: int) -> None:
+def save_audio(path: str | Path, waveform: NDArray[np.float32], sample_rate: int) -> None:
     """Write a mono WAV of 16-bit samples; the file appears whole or not at all.
 
     Args:
-        wave: [N]; what exceeds [-1, 1] is clipped.
+        waveform: [N]; what exceeds [-1, 1] is clipped.
 
     Raises:
-        DataError: the wave is not one channel of finite numbers.
+        DataError: the waveform is not one channel of finite numbers.
         RunError: the file cannot be written (folder missing, disk full, no permission).
     """
     path = Path(path)
-    if wave.ndim != 1 or not np.isfinite(wave).all():
-        raise DataError(f"A wave for {path} must be one channel of finite numbers, but has shape {wave.shape}"
-                        f"{'' if np.isfinite(wave).all() else ' and holds NaN or infinite values'}.")
+    if waveform.ndim != 1 or not np.isfinite(waveform).all():
+        raise DataError(f"A waveform for {path} must be one channel of finite numbers, but has shape {waveform.shape}"
+                        f"{'' if np.isfinite(waveform).all() else ' and holds NaN or infinite values'}.")
     buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(wave, -1.0, 1.0), sample_rate, format="WAV", subtype="PCM_16")
+    soundfile.write(buffer, np.clip(waveform, -1.0, 1.0), sample_rate, format="WAV", subtype="PCM_16")
     with atomic_file(path) as part:
         part.write_bytes(buffer.getbuffer())
 
@@ -74,7 +75,7 @@ def save_audio(path: str | Path, wave: NDArray[np.float32], sample_rate: int) ->
 def missing_bytes(path: Path) -> int:
     """Count the bytes that a WAV file's data chunk promises beyond the end of the file; 0 for other formats.
 
-    libsndfile reads a truncated WAV without complaint, so the header is read here once more.
+    libsndfile reads a truncated WAV without an error, so the header is read here once more.
     """
     with path.open("rb") as file:
         if file.read(4) != b"RIFF" or file.seek(4, os.SEEK_CUR) != 8 or file.read(4) != b"WAVE":
@@ -83,6 +84,6 @@ def missing_bytes(path: Path) -> int:
             name, size = struct.unpack("<4sI", header)
             if name == b"data":
                 there = path.stat().st_size - file.tell()
-                return max(0, size - there) if size < STREAMED else 0
+                return max(0, size - there) if size < STREAMED_SIZE else 0
             file.seek(size + size % 2, os.SEEK_CUR)
     return 0

@@ -1,4 +1,4 @@
-"""Images from files, and cut into the tiles that an encoder reads. Knows no sample and no model."""
+"""Images from files, and cut into the tiles that an encoder reads. Reads no sample and no model."""
 
 import base64
 import io
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Pixels = NDArray[np.uint8]
-ROTATION = 0x0112  # EXIF's tag for how a camera was held
-TURNED = (5, 6, 7, 8)  # its values for images whose width and height change places
+EXIF_ORIENTATION = 0x0112  # EXIF's tag for how a camera was held
+SWAPPED_SIDES = (5, 6, 7, 8)  # its values for images whose width and height change places
 SIXTEEN_BITS = 257  # 65535 / 255
 
 
 @cache
-def grids(least: int, most: int) -> tuple[tuple[int, int], ...]:
+def tile_grids(least: int, most: int) -> tuple[tuple[int, int], ...]:
     """Give the grids (columns, rows) of `least` to `most` tiles in the order in which they are tried: by number of tiles.
 
     Grids of equally many tiles stand in the order that CPython gives a set of pairs, as the released code of InternVL's
@@ -33,16 +33,16 @@ def grids(least: int, most: int) -> tuple[tuple[int, int], ...]:
     """
     found = {(columns, rows) for side in range(least, most + 1) for columns in range(1, side + 1)
              for rows in range(1, side + 1) if least <= columns * rows <= most}
-    return tuple(sorted(found, key=lambda grid: grid[0] * grid[1]))
+    return tuple(sorted(found, key=lambda tile_grid: tile_grid[0] * tile_grid[1]))
 
 
-def grid(width: int, height: int, spec: ImageSpec) -> tuple[int, int]:
+def tile_grid(width: int, height: int, spec: ImageSpec) -> tuple[int, int]:
     """Give the grid (columns, rows) whose shape is nearest to an image's.
 
     On an exact tie the larger grid is taken where the image has more than half of its pixels. Source: arXiv:2404.16821.
     """
     best, nearest = (1, 1), float("inf")
-    for columns, rows in grids(spec.least_tiles, spec.most_tiles):
+    for columns, rows in tile_grids(spec.least_tiles, spec.most_tiles):
         distance = abs(width / height - columns / rows)
         if distance < nearest:
             best, nearest = (columns, rows), distance
@@ -55,38 +55,38 @@ def tile_count(width: int, height: int, spec: ImageSpec) -> int:
     """Give the number of tiles of an image, its thumbnail included."""
     if not spec.most_tiles:
         return 1
-    columns, rows = grid(width, height, spec)
+    columns, rows = tile_grid(width, height, spec)
     return columns * rows + int(spec.thumbnail and columns * rows > 1)
 
 
-def tiles(pixels: Pixels, spec: ImageSpec) -> Pixels:
+def cut_tiles(pixels: Pixels, spec: ImageSpec) -> Pixels:
     """Cut an image [H, W, 3] into tiles [T, size, size, 3]: row by row, the thumbnail last.
 
     The image is stretched to the size of its grid (bicubic).
     """
     if not spec.most_tiles:
-        return fitted(pixels, spec)[None]
-    size, (columns, rows) = spec.size, grid(pixels.shape[1], pixels.shape[0], spec)
+        return fit_square(pixels, spec)[None]
+    size, (columns, rows) = spec.size, tile_grid(pixels.shape[1], pixels.shape[0], spec)
     image = _image(pixels)
-    whole = np.asarray(_resized(image, columns * size, rows * size))
-    cut = whole.reshape(rows, size, columns, size, 3).swapaxes(1, 2).reshape(-1, size, size, 3)
+    resized = np.asarray(_resize(image, columns * size, rows * size))
+    cut = resized.reshape(rows, size, columns, size, 3).swapaxes(1, 2).reshape(-1, size, size, 3)
     if spec.thumbnail and len(cut) > 1:
-        cut = np.concatenate([cut, np.asarray(_resized(image, size, size))[None]])
+        cut = np.concatenate([cut, np.asarray(_resize(image, size, size))[None]])
     return cut
 
 
-def fitted(pixels: Pixels, spec: ImageSpec) -> Pixels:
-    """Make one square [size, size, 3] of a whole image or frame [H, W, 3], as `spec.fit` says."""
+def fit_square(pixels: Pixels, spec: ImageSpec) -> Pixels:
+    """Make one square [size, size, 3] of an image or frame [H, W, 3], by `spec.fit`."""
     if spec.fit == "pad":
-        pixels = squared(pixels, spec)
+        pixels = pad_to_square(pixels, spec)
     height, width, _ = pixels.shape
     size, shortest = spec.size, min(height, width)
-    image = np.asarray(_resized(_image(pixels), size * width // shortest, size * height // shortest))
+    image = np.asarray(_resize(_image(pixels), size * width // shortest, size * height // shortest))
     top, left = (image.shape[0] - size) // 2, (image.shape[1] - size) // 2
     return image[top:top + size, left:left + size]
 
 
-def squared(pixels: Pixels, spec: ImageSpec) -> Pixels:
+def pad_to_square(pixels: Pixels, spec: ImageSpec) -> Pixels:
     """Put an image [H, W, 3] in the middle of a square of the mean colour."""
     height, width, _ = pixels.shape
     side = max(height, width)
@@ -97,7 +97,7 @@ def squared(pixels: Pixels, spec: ImageSpec) -> Pixels:
     return square
 
 
-def coloured(cut: Pixels, spec: ImageSpec) -> NDArray[np.float32]:
+def normalise(cut: Pixels, spec: ImageSpec) -> NDArray[np.float32]:
     """Give tiles [T, S, S, 3] as an encoder reads them: [T, 3, S, S], in [0, 1], less the mean, by the deviation."""
     found = np.empty((len(cut), 3, *cut.shape[1:3]), dtype=np.float32)
     for channel, (mean, deviation) in enumerate(zip(spec.mean, spec.deviation, strict=True)):  # 5 x faster than all at once
@@ -107,10 +107,10 @@ def coloured(cut: Pixels, spec: ImageSpec) -> NDArray[np.float32]:
 
 
 def thumbnail(tile: NDArray[np.float32], spec: ImageSpec, side: int = 48) -> str:
-    """Give a tile [3, S, S], as an encoder reads it, as the data URL of a small PNG that people see."""
+    """Give a tile [3, S, S], as an encoder reads it, as the data URL of a small PNG."""
     colours = tile.transpose(1, 2, 0) * np.array(spec.deviation) + np.array(spec.mean)
     buffer = io.BytesIO()
-    _resized(_image((255 * colours).round().clip(0, 255).astype(np.uint8)), side, side).save(buffer, format="PNG")
+    _resize(_image((255 * colours).round().clip(0, 255).astype(np.uint8)), side, side).save(buffer, format="PNG")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
@@ -120,11 +120,11 @@ def load_image(path: str | Path) -> Pixels:
     What is transparent becomes white, 16 bits become 8, and of a moving image the first frame is taken.
 
     Raises:
-        DataError: the file is missing, no image, cut short, or too large to be one.
+        DataError: the file is missing, not an image, cut short, or too large to be one.
     """
     from PIL import ImageOps
 
-    with _opened(path) as image:
+    with _open(path) as image:
         try:
             image.load()
             return np.asarray(_rgb(ImageOps.exif_transpose(image)))
@@ -134,21 +134,21 @@ def load_image(path: str | Path) -> Pixels:
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """Give width and height of an image file as load_picture would give it, from its header; raises as it does."""
-    with _opened(path) as image:
+    """Give width and height of an image file as load_image would give it, from its header; raises as it does."""
+    with _open(path) as image:
         width, height = image.size
-        return (height, width) if image.getexif().get(ROTATION) in TURNED else (width, height)
+        return (height, width) if image.getexif().get(EXIF_ORIENTATION) in SWAPPED_SIDES else (width, height)
 
 
 def save_image(path: str | Path, pixels: Pixels) -> None:
     """Write an image [H, W, 3]; the file appears whole or not at all.
 
     Raises:
-        DataError: the pixels are no image.
-        RunError: the name's ending is no image format, or the file cannot be written.
+        DataError: the pixels are not an image.
+        RunError: the name's ending is not an image format, or the file cannot be written.
     """
     path, buffer = Path(path), io.BytesIO()
-    checked(pixels, str(path))
+    check_pixels(pixels, str(path))
     try:
         from PIL import Image
 
@@ -160,7 +160,7 @@ def save_image(path: str | Path, pixels: Pixels) -> None:
         part.write_bytes(buffer.getbuffer())
 
 
-def checked(pixels: Pixels, where: str, axes: int = 3) -> Pixels:
+def check_pixels(pixels: Pixels, where: str, axes: int = 3) -> Pixels:
     """Give pixels that are an image [H, W, 3] (or frames [F, H, W, 3], `axes` 4); raises DataError for others."""
     shape = "[height, width, 3]" if axes == 3 else "[frames, height, width, 3]"
     if pixels.dtype != np.uint8 or pixels.ndim != axes or pixels.shape[-1] != 3 or not pixels.size:
@@ -168,7 +168,7 @@ def checked(pixels: Pixels, where: str, axes: int = 3) -> Pixels:
     return pixels
 
 
-def _opened(path: str | Path) -> "Image":
+def _open(path: str | Path) -> "Image":
     from PIL import Image, UnidentifiedImageError
 
     if not Path(path).is_file():
@@ -208,7 +208,7 @@ def _image(pixels: Pixels) -> "Image":
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
-def _resized(image: "Image", width: int, height: int) -> "Image":
+def _resize(image: "Image", width: int, height: int) -> "Image":
     from PIL import Image
 
     if image.size == (width, height):

@@ -1,4 +1,4 @@
-"""Videos from files through PyAV, and which of their frames an encoder sees. Knows no sample and no model."""
+"""Videos from files through PyAV, and which of their frames an encoder takes. Reads no sample and no model."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from omnikit.contracts.specs import ImageSpec
-from omnikit.data.media.image import Pixels, checked
+from omnikit.data.media.image import Pixels, check_pixels
 from omnikit.errors import DataError
 from omnikit.store.files import atomic_file
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VideoFile:
-    """What a video's header says.
+    """Length and rate of a video.
 
     Args:
         frames: how many there are.
@@ -33,14 +33,14 @@ class VideoFile:
     rate: float
 
 
-def chosen(video: VideoFile, spec: ImageSpec) -> list[int]:
-    """Give the frames of a video that an encoder sees, in order; a short one repeats some."""
+def frame_indices(video: VideoFile, spec: ImageSpec) -> list[int]:
+    """Give the indices of the frames of a video that an encoder takes, in order; a short one repeats some."""
     if spec.frame_rate is not None:
-        return by_rate(video, spec.frame_rate, spec.least_frames, spec.most_frames)
-    return by_duration(video, spec.least_frames, spec.most_frames)
+        return frames_by_rate(video, spec.frame_rate, spec.least_frames, spec.most_frames)
+    return frames_by_duration(video, spec.least_frames, spec.most_frames)
 
 
-def by_duration(video: VideoFile, least: int = 4, most: int = 16) -> list[int]:
+def frames_by_duration(video: VideoFile, least: int = 4, most: int = 16) -> list[int]:
     """Choose by duration: `least` frames under so many seconds, one a second up to `most` seconds, else `most` frames.
 
     `least` and `most` frames lie evenly from the first to the last. Source: VITA-1.5, arXiv:2501.01957.
@@ -48,10 +48,10 @@ def by_duration(video: VideoFile, least: int = 4, most: int = 16) -> list[int]:
     seconds = video.frames / video.rate
     if least <= seconds <= most:
         return [min(round(second * video.rate), video.frames - 1) for second in range(int(seconds))]
-    return [round(place) for place in np.linspace(0, video.frames - 1, least if seconds < least else most).tolist()]
+    return [round(index) for index in np.linspace(0, video.frames - 1, least if seconds < least else most).tolist()]
 
 
-def by_rate(video: VideoFile, rate: float, least: int, most: int, span: tuple[float, float] | None = None) -> list[int]:
+def frames_by_rate(video: VideoFile, rate: float, least: int, most: int, span: tuple[float, float] | None = None) -> list[int]:
     """Choose `rate` frames a second as VITA's released code does, thinned to `most` or repeated to `least`.
 
     Args:
@@ -71,31 +71,31 @@ def by_rate(video: VideoFile, rate: float, least: int, most: int, span: tuple[fl
     if not stride:
         raise DataError(f"The video has {video.rate:g} frames a second, but {rate:g} are asked for; set frame_rate below"
                         f" {2 * video.rate:g}.", kind="video too slow")
-    places = list(range(first, last + 1, stride))
-    wanted = min(max(len(places), least), most)
-    return [places[index] for index in np.linspace(0, len(places) - 1, wanted, dtype=int)]
+    indices = list(range(first, last + 1, stride))
+    count = min(max(len(indices), least), most)
+    return [indices[index] for index in np.linspace(0, len(indices) - 1, count, dtype=int)]
 
 
 def open_video(path: str | Path) -> VideoFile:
     """Read how many frames a video has and how fast they follow, without decoding any; raises as load_frames does."""
-    with _opened(path) as (container, stream):
+    with _open(path) as (container, stream):
         return _video(path, container, stream)[0]
 
 
 def load_frames(path: str | Path, spec: ImageSpec) -> Pixels:
-    """Read the frames of a video that an encoder sees, [F, H, W, 3] of red, green and blue, turned as its camera was held.
+    """Read the frames of a video that an encoder takes, [F, H, W, 3] of red, green and blue, turned as its camera was held.
 
     Raises:
-        DataError: the file is missing, no video, cut short, or has too few frames a second.
+        DataError: the file is missing, not a video, cut short, or has too few frames a second.
     """
-    with _opened(path) as (container, stream):
+    with _open(path) as (container, stream):
         video, timeline = _video(path, container, stream)
         try:
-            wanted = chosen(video, spec)
+            wanted = frame_indices(video, spec)
         except DataError as error:
             raise DataError(f"{path}: {error}", kind=error.kind) from error
         moments = [timeline.moments[index] for index in wanted]
-        found = dict(_decoded(container, stream, timeline.keys, sorted(set(moments))))
+        found = dict(_decode(container, stream, timeline.keys, sorted(set(moments))))
     if missing := [index for index, moment in zip(wanted, moments, strict=True) if moment not in found]:
         raise DataError(f"{path} is damaged (frame {missing[0]} of {video.frames} cannot be read); write or copy it again.",
                         kind="unreadable video")
@@ -106,12 +106,12 @@ def save_video(path: str | Path, frames: Pixels | Sequence[Pixels], rate: float)
     """Write frames [F, H, W, 3], even sides, as an MP4 (H.264); the file appears whole or not at all.
 
     Raises:
-        DataError: the frames are no video.
+        DataError: the frames are not a video.
         RunError: the file cannot be written.
     """
     import av
 
-    path, pixels = Path(path), checked(np.asarray(frames), str(path), axes=4)
+    path, pixels = Path(path), check_pixels(np.asarray(frames), str(path), axes=4)
     if pixels.shape[1] % 2 or pixels.shape[2] % 2:
         raise DataError(f"{path} has frames of {pixels.shape[2]} x {pixels.shape[1]} pixels, but a video's sides must be even.")
     with atomic_file(path) as part, av.open(str(part), "w", format="mp4") as container:
@@ -125,7 +125,7 @@ def save_video(path: str | Path, frames: Pixels | Sequence[Pixels], rate: float)
 
 
 @contextmanager
-def _opened(path: str | Path) -> "Iterator[tuple[InputContainer, VideoStream]]":
+def _open(path: str | Path) -> "Iterator[tuple[InputContainer, VideoStream]]":
     import av
 
     if not Path(path).is_file():
@@ -133,8 +133,8 @@ def _opened(path: str | Path) -> "Iterator[tuple[InputContainer, VideoStream]]":
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
-                raise DataError(f"{path} holds no images, but must be a video; give its sound as audio instead.",
-                                kind="unreadable video")
+                raise DataError(f"{path} holds no images, but must be a video; give its sound track as audio instead.",
+                                        kind="unreadable video")
             yield container, container.streams.video[0]
     except av.FFmpegError as error:
         raise DataError(f"{path} is not a readable video ({error.strerror}), but must be one that FFmpeg knows: MP4, WebM or"
@@ -150,25 +150,25 @@ class _Timeline:
 
 
 def _video(path: str | Path, container: "InputContainer", stream: "VideoStream") -> tuple[VideoFile, _Timeline]:
-    """Count the frames by their packets: headers of cut videos still promise them all, and those of streams none."""
+    """Count the frames by their packets: headers of truncated videos still count them all, and those of streams none."""
     packets = [packet for packet in container.demux(stream) if packet.size]
-    shown = [packet for packet in packets if not packet.is_discard]  # what an edit list cuts off is not
+    visible = [packet for packet in packets if not packet.is_discard]  # without what an edit list cuts off
     rate = stream.average_rate or stream.guessed_rate
-    if not shown or not rate:
+    if not visible or not rate:
         raise DataError(f"{path} holds no frame, but must be a video.", kind="unreadable video")
     if len(packets) < stream.frames:
         raise DataError(f"{path} is cut short ({len(packets)} of {stream.frames} frames are there); write or copy it again.",
                         kind="unreadable video")
-    moments = sorted(packet.pts for packet in shown if packet.pts is not None)
-    if len(moments) < len(shown):
-        raise DataError(f"{path} does not say when its frames are shown; put it into an MP4 file.", kind="unreadable video")
+    moments = sorted(packet.pts for packet in visible if packet.pts is not None)
+    if len(moments) < len(visible):
+        raise DataError(f"{path} has frames without a time stamp; put it into an MP4 file.", kind="unreadable video")
     keys = sorted(packet.pts for packet in packets if packet.is_keyframe and packet.pts is not None)
-    return VideoFile(len(shown), float(rate)), _Timeline(moments, keys)
+    return VideoFile(len(visible), float(rate)), _Timeline(moments, keys)
 
 
-def _decoded(container: "InputContainer", stream: "VideoStream", keys: Sequence[int],
-             wanted: Sequence[int]) -> Iterator[tuple[int, Pixels]]:
-    """Give the wanted frames by their moments, in order; what lies between is jumped over where there is a key frame."""
+def _decode(container: "InputContainer", stream: "VideoStream", keys: Sequence[int],
+            wanted: Sequence[int]) -> Iterator[tuple[int, Pixels]]:
+    """Give the wanted frames by their moments, in order; skips to a key frame where there is one."""
     frames: Iterator[VideoFrame] = iter(())
     at: int | None = None  # the last moment that was decoded
     for moment in wanted:
@@ -179,11 +179,11 @@ def _decoded(container: "InputContainer", stream: "VideoStream", keys: Sequence[
         for frame in frames:
             at = frame.pts
             if at == moment:
-                yield moment, _upright(frame)
+                yield moment, _rotated(frame)
             if at is None or at >= moment:
                 break
 
 
-def _upright(frame: "VideoFrame") -> Pixels:
+def _rotated(frame: "VideoFrame") -> Pixels:
     pixels = frame.to_ndarray(format="rgb24")
     return np.ascontiguousarray(np.rot90(pixels, frame.rotation // 90))  # both count against the clock

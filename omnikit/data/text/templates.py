@@ -1,4 +1,4 @@
-"""A conversation becomes a row of segments: text, or a place for media. Knows words, not ids; imports no torch."""
+"""Render a conversation with its template: segments of text, or media. Holds text, not ids; imports no torch."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,13 +14,13 @@ IMAGES = ("image", "video")
 
 @dataclass(frozen=True)
 class TextSegment:
-    """A run of text, or one media part that the backbone hears or sees.
+    """A stretch of text, or one media part of the input.
 
     Args:
         text: the text; empty for media.
         supervised: True for an answer and the token that ends it.
-        media: the part whose projected vectors stand here.
-        origins: whence the text comes, as runs of (characters, origin): "template", "system", "question" or "answer".
+        media: the part whose projected embeddings stand here.
+        origins: where the text comes from, as (characters, origin): "template", "system", "question" or "answer".
     """
 
     text: str = ""
@@ -28,91 +28,91 @@ class TextSegment:
     media: ContentPart | None = None
     origins: tuple[tuple[int, str], ...] = field(default=(), compare=False)
 
-    def stripped(self, *, left: bool = True) -> "TextSegment":
-        """Drop the space at one end."""
+    def strip(self, *, left: bool = True) -> "TextSegment":
+        """Drop the white space at one end."""
         text = self.text.lstrip() if left else self.text.rstrip()
-        gone = len(self.text) - len(text)
+        dropped = len(self.text) - len(text)
         each = [origin for count, origin in self.origins for _ in range(count)]
-        kept = each[gone:] if left else each[: len(each) - gone]
-        return replace(self, text=text, origins=tuple((1, origin) for origin in kept))
+        remaining = each[dropped:] if left else each[: len(each) - dropped]
+        return replace(self, text=text, origins=tuple((1, origin) for origin in remaining))
 
 
 def render(messages: Sequence[Message], template: Template) -> list[TextSegment]:
     """Render a whole conversation; each assistant message (its state, its text and the end) is supervised.
 
     Raises:
-        DataError: an answer's state is none of the template's.
+        DataError: an answer's state is not one of the template's.
     """
-    return _merged(_segments(messages, template))
+    return _merge(_segments(messages, template))
 
 
 def prompt(messages: Sequence[Message], template: Template) -> list[TextSegment]:
-    """Render what the model sees before it answers: up to the last question, then the assistant's header.
+    """Render the prompt of an answer: up to the last question, then the assistant's header.
 
     Earlier answers are part of the prompt; one that follows the last question is left out.
     """
     messages = list(messages)
     while messages and messages[-1].role == "assistant":
         messages.pop()
-    return _merged([*_segments(messages, template), _words(template.assistant)])
+    return _merge([*_segments(messages, template), _text_segment(template.assistant)])
 
 
-def said(messages: Sequence[Message]) -> list[str]:
+def answer_texts(messages: Sequence[Message]) -> list[str]:
     """Give the text of each answer."""
     return [_text(message) for message in messages if message.role == "assistant"]
 
 
-def labels(messages: Sequence[Message]) -> list[int]:
-    """Give for each audio of a conversation's questions whether it was meant for the model: 0, or 1 for noise.
+def turn_labels(messages: Sequence[Message]) -> list[int]:
+    """Give the turn-detection label of each audio of a conversation's questions: 0 for speech to the model, 1 for noise.
 
     Where it is not the last of its question, or nothing answers that, it is PADDING.
     """
-    found: list[int] = []
+    labels: list[int] = []
     for message, following in pairwise([*messages, None]):
-        heard = _media(message).count("audio") if message and message.role == "user" else 0
-        if heard:
+        count = _media(message).count("audio") if message and message.role == "user" else 0
+        if count:
             answered = following is not None and following.role == "assistant"
             label = int(following.state == "noise") if following and answered else PADDING
-            found += [*[PADDING] * (heard - 1), label]
-    return found
+            labels += [*[PADDING] * (count - 1), label]
+    return labels
 
 
-def _words(text: str, origin: str = "template") -> TextSegment:
+def _text_segment(text: str, origin: str = "template") -> TextSegment:
     return TextSegment(text, origins=((len(text), origin),))
 
 
 def _segments(messages: Sequence[Message], template: Template) -> Iterator[TextSegment]:
-    yield _words(template.bos)
+    yield _text_segment(template.bos)
     system = _default_system(messages, template)
     if system and not any(message.role == "system" for message in messages):
-        yield from _framed(template.system, [_words(system, "system")])
+        yield from _framed_content(template.system, [_text_segment(system, "system")])
     stateless = template.bare_text and not any(_media(message) for message in messages)
-    heard = False  # in the last question
+    spoken = False  # the last question
     for number, message in enumerate(messages):
         if message.role == "assistant":
-            yield _words(template.assistant)
-            yield _answer(message, "" if stateless else _state(message, template, heard=heard), template)
+            yield _text_segment(template.assistant)
+            yield _answer(message, "" if stateless else _state(message, template, spoken=spoken), template)
         elif message.role == "user":
-            heard = "audio" in _media(message)
-            content = _asked(message, template)
+            spoken = "audio" in _media(message)
+            content = _question(message, template)
             begins = not any(earlier.role != "system" for earlier in messages[:number])
-            yield from _framed(template.first if template.first and begins else template.user,
-                               _stripped(content) if template.strip else content)
+            yield from _framed_content(template.first if template.first and begins else template.user,
+                               _strip(content) if template.strip else content)
         elif _text(message):  # an empty system prompt leaves its whole block out
-            yield from _framed(template.system, _contents(message))
+            yield from _framed_content(template.system, _content(message))
 
 
 def _default_system(messages: Sequence[Message], template: Template) -> str:
-    shown = [medium for message in messages for medium in _media(message) if medium in IMAGES]
-    return template.systems.get(shown[-1] if shown else "text", template.default_system)
+    visual = [medium for message in messages for medium in _media(message) if medium in IMAGES]
+    return template.systems.get(visual[-1] if visual else "text", template.default_system)
 
 
-def _state(message: Message, template: Template, *, heard: bool) -> str:
-    """Give what stands before an answer: what its row says, else by whether the question was heard."""
+def _state(message: Message, template: Template, *, spoken: bool) -> str:
+    """Give the state before an answer: the row's own, else by whether the question was spoken."""
     if message.state is not None and template.states and message.state not in template.states:
-        raise DataError(f"An answer has the state {message.state!r}, but the template knows {', '.join(template.states)};"
+        raise DataError(f"An answer has the state {message.state!r}, but the template has {', '.join(template.states)};"
                         " give it one of them.")
-    return template.states.get(message.state or ("audio" if heard else "text"), "")
+    return template.states.get(message.state or ("audio" if spoken else "text"), "")
 
 
 def _answer(message: Message, state: str, template: Template) -> TextSegment:
@@ -122,60 +122,62 @@ def _answer(message: Message, state: str, template: Template) -> TextSegment:
     return TextSegment(state + text + end, supervised=True, origins=origins)
 
 
-def _framed(pattern: str, content: list[TextSegment]) -> list[TextSegment]:
+def _framed_content(pattern: str, content: list[TextSegment]) -> list[TextSegment]:
     before, _, behind = pattern.partition("{content}")
-    return [_words(before), *content, _words(behind)]
+    return [_text_segment(before), *content, _text_segment(behind)]
 
 
-def _contents(message: Message) -> list[TextSegment]:
+def _content(message: Message) -> list[TextSegment]:
     origin = "system" if message.role == "system" else "question"
-    return [_words(part.text or "", origin) if part.type == "text" else TextSegment(media=part) for part in message.content]
+    return [_text_segment(part.text or "", origin) if part.type == "text" else TextSegment(media=part)
+            for part in message.content]
 
 
-def _asked(message: Message, template: Template) -> list[TextSegment]:
-    """Give a question's parts with what the template puts behind media."""
+def _question(message: Message, template: Template) -> list[TextSegment]:
+    """Give a question's parts with the text that the template puts behind media."""
     behind = {"audio": template.behind_audio, "image": template.behind_image, "video": template.behind_video}
     found: list[TextSegment] = []
-    for segment in _tidied(_contents(message)) if template.tidy else _contents(message):
+    for segment in _tidy(_content(message)) if template.tidy else _content(message):
         found.append(segment)
         if segment.media and (text := behind.get(segment.media.type)):
-            found.append(_words(text))
-    return [*found, _words(template.instruction)] if "audio" in _media(message) and not _text(message).strip() else found
+            found.append(_text_segment(text))
+    instructed = "audio" in _media(message) and not _text(message).strip()
+    return [*found, _text_segment(template.instruction)] if instructed else found
 
 
-def _tidied(content: list[TextSegment]) -> list[TextSegment]:
+def _tidy(content: list[TextSegment]) -> list[TextSegment]:
     """Drop newlines beside images and videos and one behind audio, and move images that stand last to the front.
 
-    Where a question shows something, two newlines become one.
+    Where a question has an image or a video, two newlines become one.
     """
     kinds = ["", *(segment.media.type if segment.media else "" for segment in content), ""]
-    shows = any(kind in IMAGES for kind in kinds)
+    visual = any(kind in IMAGES for kind in kinds)
     found: list[TextSegment] = []
     for before, segment, behind in zip(kinds, content, kinds[2:], strict=False):
         text = segment.text.lstrip("\n") if before in IMAGES else segment.text
         text = text.removeprefix("\n") if before == "audio" else text
         text = text.rstrip("\n") if behind in IMAGES else text
-        text = text.replace("\n\n", "\n") if shows else text
+        text = text.replace("\n\n", "\n") if visual else text
         if segment.media or text:
             found.append(replace(segment, text=text, origins=((len(text), "question"),) if text else ()))
-    place = len(found)
-    while place and (part := found[place - 1].media) and part.type in IMAGES:
-        place -= 1
-    return found[place:] + found[:place]
+    first = len(found)
+    while first and (part := found[first - 1].media) and part.type in IMAGES:
+        first -= 1
+    return found[first:] + found[:first]
 
 
-def _stripped(content: list[TextSegment]) -> list[TextSegment]:
-    """Drop the space before the first and behind the last word or medium."""
-    joined = _merged(content)
+def _strip(content: list[TextSegment]) -> list[TextSegment]:
+    """Drop the white space before the first and behind the last word or medium."""
+    joined = _merge(content)
     if joined and not joined[0].media:
-        joined[0] = joined[0].stripped()
+        joined[0] = joined[0].strip()
     if joined and not joined[-1].media:
-        joined[-1] = joined[-1].stripped(left=False)
+        joined[-1] = joined[-1].strip(left=False)
     return joined
 
 
 def _media(message: Message) -> list[str]:
-    """Give the kinds of what a question shows and lets hear, in order."""
+    """Give the types of a question's media, in order."""
     return [part.type for part in message.content if part.type != "text"] if message.role != "assistant" else []
 
 
@@ -183,7 +185,7 @@ def _text(message: Message) -> str:
     return "".join(part.text or "" for part in message.content if part.type == "text")
 
 
-def _merged(segments: Iterator[TextSegment] | list[TextSegment]) -> list[TextSegment]:
+def _merge(segments: Iterator[TextSegment] | list[TextSegment]) -> list[TextSegment]:
     """Join neighbours that are tokenised as one: unsupervised text. A supervised segment stays alone, as it is generated."""
     merged: list[TextSegment] = []
     for segment in segments:

@@ -1,7 +1,6 @@
-"""Segments become ids: each alone, or the whole run between two media at once, as code of LLaVA's family does it.
+"""Tokenise segments: each alone, or all text between two media at once, as code of LLaVA's family does it.
 
-Knows no sample and no model. What is supervised stays known id by id. An answer whose ids do not follow those of its prompt is
-marked.
+Reads no sample and no model. Supervision is marked id by id. An answer whose ids do not follow those of its prompt is reported.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,21 +13,21 @@ from omnikit.contracts.types import ContentPart
 from omnikit.data.text.templates import TextSegment
 from omnikit.data.text.tokenizer import Tokenizer
 
-Span = tuple[list[int], list[int]]  # of an answer: the ids of the text before it, and of the text up to its end
-SHOWN = 24  # characters before a mismatch
+AnswerPrefixes = tuple[list[int], list[int]]  # of an answer: ids of the text before it, and ids up to its end
+QUOTED_CHARACTERS = 24  # before a mismatch, in a message
 FIX = "choose a template with `pieces: false`, which tokenises answers alone, or a tokenizer that always cuts there"
 
 
 @dataclass(frozen=True)
-class TokenRun:
-    """A run of ids, or one media part.
+class TokenSpan:
+    """Consecutive ids, or one media part.
 
     Args:
         ids: token ids; empty for media.
         supervised: for each id whether it is one of an answer, its end included.
-        media: the part whose projected vectors stand here.
+        media: the part whose projected embeddings stand here.
         segments: what the ids were made of.
-        mismatch: why an answer in it cannot be learnt, as a sentence; "" if its ids follow those of its prompt.
+        mismatch: why an answer in it cannot be trained on, as a sentence; "" if its ids follow those of its prompt.
     """
 
     ids: tuple[int, ...] = ()
@@ -38,58 +37,58 @@ class TokenRun:
     mismatch: str = ""
 
 
-def encode(segments: Sequence[TextSegment], template: Template, tokenizer: Tokenizer) -> Iterator[TokenRun]:
+def encode(segments: Sequence[TextSegment], template: Template, tokenizer: Tokenizer) -> Iterator[TokenSpan]:
     """Give the ids of a conversation's segments, in the way that its template asks for."""
     if template.pieces:
-        early = template.bare_text and not any(segment.media for segment in segments)
-        for piece in _runs(segments, template, tokenizer):
-            yield _early(piece) if early else piece
+        earlier = template.bare_text and not any(segment.media for segment in segments)
+        for span in _token_spans(segments, template, tokenizer):
+            yield _supervised_one_earlier(span) if earlier else span
         return
     for segment in segments:
         ids = tokenizer.ids(segment.text)
-        yield TokenRun(tuple(ids), (segment.supervised,) * len(ids), segment.media, (segment,))
+        yield TokenSpan(tuple(ids), (segment.supervised,) * len(ids), segment.media, (segment,))
 
 
-def _runs(segments: Sequence[TextSegment], template: Template, tokenizer: Tokenizer) -> Iterator[TokenRun]:
-    """Tokenise each run of text between media at once.
+def _token_spans(segments: Sequence[TextSegment], template: Template, tokenizer: Tokenizer) -> Iterator[TokenSpan]:
+    """Tokenise all text between two media at once.
 
-    If the first run begins with the id of `bos`, the first id of every run is dropped and one put back in front. Where the
-    tokenizer adds no such id by itself, that is the first real one of every run but the first. Without a `bos` it is the id
+    If the first span begins with the id of `bos`, the first id of every span is dropped and one put back in front. Where the
+    tokenizer adds no such id by itself, that is the first real one of every span but the first. Without a `bos` it is the id
     that the tokenizer adds by itself, if it adds one.
     """
-    bos = _beginning(template, tokenizer)
-    drop: int | None = None  # ids that every run but the first loses; the first gets its own back
-    for media, run in groupby(segments, lambda segment: segment.media is not None):
+    bos = _bos_id(template, tokenizer)
+    drop: int | None = None  # ids that every span but the first loses; the first gets its own back
+    for media, neighbours in groupby(segments, lambda segment: segment.media is not None):
         if media:
-            yield from (TokenRun(media=segment.media) for segment in run)
+            yield from (TokenSpan(media=segment.media) for segment in neighbours)
             continue
-        texts = list(run)
+        texts = list(neighbours)
         encoded = partial(_ids, bos=bos, template=template, tokenizer=tokenizer)
         ids = encoded("".join(segment.text for segment in texts))
-        spans = _answers(texts, ids, encoded)
-        supervised = {place for before, behind in spans for place in range(len(before), len(behind))}
-        marks = [place in supervised for place in range(len(ids))]
-        yield TokenRun(tuple(ids[drop or 0:]), tuple(marks[drop or 0:]), segments=tuple(texts),
-                    mismatch=_mismatch(spans, ids, tokenizer) or _dropped(ids[: drop or 0], marks, tokenizer))
+        answers = _answer_prefixes(texts, ids, encoded)
+        supervised = {index for before, behind in answers for index in range(len(before), len(behind))}
+        marks = [index in supervised for index in range(len(ids))]
+        yield TokenSpan(tuple(ids[drop or 0:]), tuple(marks[drop or 0:]), segments=tuple(texts),
+                        mismatch=_mismatch(answers, ids, tokenizer) or _dropped_id(ids[: drop or 0], marks, tokenizer))
         if drop is None:
             drop = int(bos is not None and ids[:1] == [bos])
 
 
-def _beginning(template: Template, tokenizer: Tokenizer) -> int | None:
-    """Give the id that begins a run; None where nothing does."""
+def _bos_id(template: Template, tokenizer: Tokenizer) -> int | None:
+    """Give the id that begins a span; None where there is none."""
     ids = tokenizer.ids(template.bos) if template.bos else tokenizer.ids("", special=True)
     return ids[0] if ids else None
 
 
-def _early(piece: TokenRun) -> TokenRun:
+def _supervised_one_earlier(span: TokenSpan) -> TokenSpan:
     """Let each answer's supervision begin one id before it."""
-    marks = piece.supervised
-    return replace(piece, supervised=tuple(mark or behind for mark, behind in zip(marks, (*marks[1:], False), strict=True)))
+    marks = span.supervised
+    return replace(span, supervised=tuple(mark or behind for mark, behind in zip(marks, (*marks[1:], False), strict=True)))
 
 
-def _answers(texts: Sequence[TextSegment], ids: list[int], encoded: Callable[[str], list[int]]) -> list[Span]:
-    """Give the spans of a run's answers; `ids` are those of the whole run."""
-    found, before = list[Span](), ""
+def _answer_prefixes(texts: Sequence[TextSegment], ids: list[int], encoded: Callable[[str], list[int]]) -> list[AnswerPrefixes]:
+    """Give the prefixes of a span's answers; `ids` are those of the whole span."""
+    found, before = list[AnswerPrefixes](), ""
     for number, segment in enumerate(texts, 1):
         behind = before + segment.text
         if segment.supervised:
@@ -98,35 +97,35 @@ def _answers(texts: Sequence[TextSegment], ids: list[int], encoded: Callable[[st
     return found
 
 
-def _mismatch(spans: Sequence[Span], ids: list[int], tokenizer: Tokenizer) -> str:
-    """Compare the ids up to each answer's beginning and end with the first ids of the whole run; they must be the same.
+def _mismatch(answers: Sequence[AnswerPrefixes], ids: list[int], tokenizer: Tokenizer) -> str:
+    """Compare the ids up to each answer's beginning and end with the first ids of the whole span; they must be the same.
 
     They are not where a token joins both sides, or where what follows decides how the text before it is cut.
     """
-    for alone, following in ((alone, following) for span in spans
-                             for alone, following in zip(span, ("the answer", "the next turn"), strict=True)):
+    for alone, following in ((alone, following) for prefixes in answers
+                             for alone, following in zip(prefixes, ("the answer", "the next turn"), strict=True)):
         if ids[: len(alone)] != alone:
-            place = next(place for place, i in enumerate(alone) if ids[place: place + 1] != [i])
-            return (f"behind {tokenizer.spelled(ids[:place])[-SHOWN:]!r} the tokenizer writes"
-                    f" {_shown(ids, slice(place, place + 1), tokenizer)} where {following} follows, but"
-                    f" {_shown(alone, slice(place, None), tokenizer)} where nothing does, so that answering would use other ids"
+            first = next(index for index, i in enumerate(alone) if ids[index: index + 1] != [i])
+            return (f"behind {tokenizer.text_with_specials(ids[:first])[-QUOTED_CHARACTERS:]!r} the tokenizer writes"
+                    f" {_quote(ids, slice(first, first + 1), tokenizer)} where {following} follows, but"
+                    f" {_quote(alone, slice(first, None), tokenizer)} where nothing does, so that answering would use other ids"
                     f" than training; {FIX}.")
     return ""
 
 
-def _dropped(gone: list[int], marks: Sequence[bool], tokenizer: Tokenizer) -> str:
-    """Say which id of an answer is lost with the first one of its run."""
-    if not any(marks[: len(gone)]):
+def _dropped_id(dropped: list[int], marks: Sequence[bool], tokenizer: Tokenizer) -> str:
+    """Name the id of an answer that is lost as the first one of its span; "" if none is."""
+    if not any(marks[: len(dropped)]):
         return ""
     return (f"an answer stands right behind a medium, where the template drops the first id,"
-            f" {_shown(gone, slice(None), tokenizer)}, so that it would never be learnt; choose a template with"
+            f" {_quote(dropped, slice(None), tokenizer)}, so that it would never be trained on; choose a template with"
             " `pieces: false`, which drops nothing, or one with a text in `assistant`.")
 
 
-def _shown(ids: list[int], part: slice, tokenizer: Tokenizer) -> str:
+def _quote(ids: list[int], part: slice, tokenizer: Tokenizer) -> str:
     """Give text and ids of a part; the text as it stands behind the ids before, since some decoders drop a space in front."""
-    start, found = tokenizer.spelled(ids[: part.start or 0]), ids[part]
-    text = tokenizer.spelled([*ids[: part.start or 0], *found])[len(start):]
+    start, found = tokenizer.text_with_specials(ids[: part.start or 0]), ids[part]
+    text = tokenizer.text_with_specials([*ids[: part.start or 0], *found])[len(start):]
     return f"{text!r} (id {' '.join(map(str, found))})" if found else "nothing"
 
 

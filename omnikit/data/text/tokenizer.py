@@ -5,12 +5,12 @@ from typing import Protocol
 
 from omnikit.errors import ConfigError
 
-REMEMBERED = 65536  # segments; headers and prompts repeat in every row
-SHORT = 256  # characters of a remembered segment: what is longer hardly ever comes again, and would fill the memory
+CACHE_SIZE = 65536  # segments; headers and prompts are the same in every row
+CACHED_CHARACTERS = 256  # of a cached segment: a longer one hardly ever comes again, and would fill the memory
 
 
 class TextCoder(Protocol):
-    """What is asked of a tokenizer; transformers' have it."""
+    """The methods that a tokenizer must have; transformers' have them."""
 
     def __len__(self) -> int: ...
     def encode(self, text: str, /, *, add_special_tokens: bool) -> list[int]: ...
@@ -18,11 +18,11 @@ class TextCoder(Protocol):
 
 
 class Tokenizer:
-    """A tokenizer that adds nothing by itself, drops special tokens when it reads ids, and remembers what it encoded."""
+    """A tokenizer that adds nothing by itself, drops special tokens when it decodes ids, and caches what it encoded."""
 
     def __init__(self, coder: TextCoder) -> None:
         self.coder = coder
-        self._encode = lru_cache(REMEMBERED)(self._encoded)
+        self._encode = lru_cache(CACHE_SIZE)(self._encode_uncached)
 
     def __len__(self) -> int:
         """Give the number of ids."""
@@ -30,7 +30,7 @@ class Tokenizer:
 
     def ids(self, text: str, *, special: bool = False) -> list[int]:
         """Give the ids of `text`; with `special` also what its tokenizer.json puts around a text (Llama 3: its BOS)."""
-        return list(self._encode(text, special) if len(text) <= SHORT else self._encoded(text, special))
+        return list(self._encode(text, special) if len(text) <= CACHED_CHARACTERS else self._encode_uncached(text, special))
 
     def text(self, ids: list[int]) -> str:
         """Give the text of `ids`, without special tokens and without space around it."""
@@ -40,16 +40,16 @@ class Tokenizer:
         """Give the text of `ids`, without special tokens."""
         return str(self.coder.decode(ids, skip_special_tokens=True))
 
-    def spelled(self, ids: list[int]) -> str:
+    def text_with_specials(self, ids: list[int]) -> str:
         """Give the text of `ids`, with special tokens."""
         return str(self.coder.decode(ids, skip_special_tokens=False))
 
-    def spans(self, text: str) -> list[tuple[int, int]]:
-        """Give where in `text` each of its ids begins and ends; raises ConfigError where the tokenizer cannot tell."""
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """Give where in `text` each of its ids begins and ends; raises ConfigError where the tokenizer cannot give that."""
         try:
             found = self.coder(text, add_special_tokens=False, return_offsets_mapping=True)  # type: ignore[operator]  # transformers'
         except (TypeError, NotImplementedError) as error:
-            raise ConfigError("The tokenizer cannot tell where its tokens stand in a text; use one with a"
+            raise ConfigError("The tokenizer gives no character offsets of its tokens; use one with a"
                               " tokenizer.json.") from error
         return [(int(start), int(end)) for start, end in found["offset_mapping"]]
 
@@ -59,7 +59,7 @@ class Tokenizer:
     def __setstate__(self, coder: TextCoder) -> None:
         self.__init__(coder)  # type: ignore[misc]  # a cache does not travel to a worker
 
-    def _encoded(self, text: str, special: bool) -> tuple[int, ...]:
+    def _encode_uncached(self, text: str, special: bool) -> tuple[int, ...]:
         return tuple(self.coder.encode(text, add_special_tokens=special))
 
 

@@ -43,7 +43,7 @@ def built(config: ProjectorConfig, *, dim: int = 8) -> nn.Module:
 
 
 def made(kind: str, preset: str) -> object:
-    values = presets.chosen(kind, preset)
+    values = presets.preset_fields(kind, preset)
     return registry.component(kind, values.pop("use"))(**values)
 
 

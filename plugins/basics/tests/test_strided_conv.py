@@ -48,7 +48,7 @@ def streamed(module: StridedConvProjector, data: Tensor, cuts: tuple[int, ...]) 
 
 @pytest.mark.parametrize(("dim", "count"), [(3584, 17_835_520), (4096, 18_884_608)])
 def test_vita_s_size_is_the_published_one(dim: int, count: int) -> None:
-    values = presets.chosen("projector", "strided_conv_vita")
+    values = presets.preset_fields("projector", "strided_conv_vita")
     with torch.device("meta"):
         module = StridedConv(**{k: v for k, v in values.items() if k != "use"}).build(FeatureSpec(1024, rate=Fraction(25)), dim)
     assert sum(p.numel() for p in module.parameters()) == count

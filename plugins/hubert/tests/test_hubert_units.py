@@ -175,7 +175,7 @@ def test_plan_needs_no_stage_where_centroids_come_from_a_file() -> None:
 def test_mhubert_1000_has_the_sizes_of_hubert_base() -> None:
     from omnikit.recipe import presets
 
-    chosen = presets.chosen("codec", "mhubert_1000")
+    chosen = presets.preset_fields("codec", "mhubert_1000")
     chosen.pop("use")
     with torch.device("meta"):
         codec = HubertUnits(**chosen).build()

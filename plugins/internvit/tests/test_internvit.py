@@ -36,7 +36,7 @@ def saved(encoder: InternVitEncoder, folder: Path, prefix: str = "") -> str:
 
 
 def test_300m_has_the_published_size() -> None:
-    values = presets.chosen("encoder", "internvit_300m_448")
+    values = presets.preset_fields("encoder", "internvit_300m_448")
     config = InternVit(**{**{name: value for name, value in values.items() if name != "use"}, "weights": "nowhere"})
     with torch.device("meta"):
         encoder = config.build()
@@ -202,7 +202,7 @@ def test_pictures_are_cut_as_the_fields_say() -> None:
 
 @pytest.mark.parametrize("name", ["internvit_300m_448", "internvit_6b_448", "internvit_tiny_random"])
 def test_presets_are_encoders_of_images(name: str) -> None:
-    values = presets.chosen("encoder", name)
+    values = presets.preset_fields("encoder", name)
     config = registry.component("encoder", values.pop("use"))(**values)
     assert isinstance(config, EncoderConfig) and config.input.modality == "image"
     assert config.image_spec.size == config.input.shape[1] == config.size

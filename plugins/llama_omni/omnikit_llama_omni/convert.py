@@ -12,7 +12,7 @@ from math import ceil
 
 from omnikit.contracts.types import CheckpointTensors, LazyTensor
 from omnikit.errors import RunError
-from omnikit.recipe.presets import chosen
+from omnikit.recipe.presets import preset_fields
 from omnikit.store.layouts import common_dtype, end_ids, special_tokens, split_extras, whole_number, with_additions
 from omnikit_llama_omni import names
 from omnikit_llama_omni.files import Opened, opened
@@ -85,7 +85,7 @@ def _encoder(files: Opened) -> dict[str, object]:
     seconds = positions / 50  # 20 ms for each
     if ceil(seconds * 16000 / 320) != positions:  # as the encoder counts; a rounding error must not add a vector
         seconds = (positions - 0.5) / 50
-    return chosen("encoder", "whisper_large_v3") | {
+    return preset_fields("encoder", "whisper_large_v3") | {
         "dim": dim, "layers": sizes["n_audio_layer"], "heads": sizes["n_audio_head"], "mel_bins": sizes["n_mels"],
         "ffn": first.shape[0] if first else 4 * dim, "positions": positions, "seconds": seconds}
 
@@ -97,7 +97,7 @@ def _projector(files: Opened) -> dict[str, object]:
     stride = _number(files, "speech_encoder_ds_rate")
     # the original drops the tail, whatever its length
     uneven = {"uneven": True} if stride > 0 and files.encoder.sizes["n_audio_ctx"] % stride else {}
-    return chosen("projector", "stack_mlp_5x2048") | {"stride": stride} | uneven | hidden
+    return preset_fields("projector", "stack_mlp_5x2048") | {"stride": stride} | uneven | hidden
 
 
 def _backbone(files: Opened) -> dict[str, object]:
@@ -112,7 +112,7 @@ def _backbone(files: Opened) -> dict[str, object]:
                        f" hidden_size / num_attention_heads ({dim // heads}); such a language model cannot be imported.")
     language = {name: tensor for name, tensor in files.model.items() if (names.of_checkpoint(name) or "?")[0] == "backbone"}
     settings = {key: files.config.get(key, default) for key, default in LLAMA.items()}
-    return chosen("backbone", "llama_3_1_8b_omni") | _rope(files) | {
+    return preset_fields("backbone", "llama_3_1_8b_omni") | _rope(files) | {
         "dim": dim, "layers": _number(files, "num_hidden_layers"), "heads": heads,
         "kv_heads": files.config.get("num_key_value_heads") or heads, "ffn": _number(files, "intermediate_size"),
         "vocabulary": table.shape[0] if table else _number(files, "vocab_size"), "context": settings["max_position_embeddings"],
@@ -153,13 +153,13 @@ def _head(files: Opened, backbone: Mapping[str, object]) -> dict[str, object]:
         raise RunError(f"{files.config_file} has ctc_decoder_config {text!r}, but it must be four numbers (layers,"
                        " width, heads, feed-forward width), for example (2,4096,32,11008).") from error
     inherited = {key: value for key, value in backbone.items() if key.startswith("rope_") or key == "rms_eps"}
-    return chosen("head", "ctc_units_425m") | inherited | {
+    return preset_fields("head", "ctc_units_425m") | inherited | {
         "layers": layers, "dim": dim, "heads": heads, "ffn": ffn, "factor": _number(files, "ctc_upsample_factor")}
 
 
 def _codec(files: Opened, units: int) -> dict[str, object]:
     """Give the vocoder's sizes: from its config.json, else off its shapes; without a file the published sizes."""
-    codec = chosen("codec", "unit_hifigan_1000") | {"units": units}
+    codec = preset_fields("codec", "unit_hifigan_1000") | {"units": units}
     if files.vocoder is None:
         return codec
     shapes = {name: tensor.shape for name, tensor in files.vocoder.items()}

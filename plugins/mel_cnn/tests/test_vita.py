@@ -38,7 +38,7 @@ def built(config: MelCnn) -> MelCnnEncoder:
 
 
 def made(preset: str) -> MelCnn:
-    values = presets.chosen("encoder", preset)
+    values = presets.preset_fields("encoder", preset)
     return MelCnn(**{name: value for name, value in values.items() if name != "use"})
 
 

@@ -20,8 +20,8 @@ from torch.testing import assert_close
 from omnikit import registry
 from omnikit.contracts.configs import EncoderConfig
 from omnikit.contracts.types import Signal
-from omnikit.data.media.image import coloured
-from omnikit.data.media.image import tiles as tiles_of
+from omnikit.data.media.image import cut_tiles as tiles_of
+from omnikit.data.media.image import normalise
 from omnikit.errors import RunError
 from omnikit.recipe import presets
 
@@ -116,7 +116,7 @@ def test_pictures_are_prepared_as_open_clip_prepares_them(shape: tuple[int, int]
     spec = OpenClip("ViT-B-32").image_spec
     image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     theirs = open_clip.image_transform(224, is_train=False)(Image.fromarray(image))
-    ours = torch.from_numpy(coloured(tiles_of(image, spec), spec))
+    ours = torch.from_numpy(normalise(tiles_of(image, spec), spec))
     assert_close(ours, theirs[None], atol=1e-6, rtol=1e-6)  # float32: they divide by 255, subtract, divide
 
 
@@ -210,7 +210,7 @@ def test_registered_component_offers_its_role() -> None:
 
 @pytest.mark.parametrize("name", ["openclip_vit_b_32", "openclip_vit_l_14_336", "openclip_tiny_random"])
 def test_presets_build(name: str) -> None:
-    fields = {key: value for key, value in presets.chosen("encoder", name).items() if key != "use"}
+    fields = {key: value for key, value in presets.preset_fields("encoder", name).items() if key != "use"}
     with torch.device("meta"):
         encoder = OpenClip(**fields).build()
     assert sum(p.numel() for p in encoder.parameters()) > 1e5

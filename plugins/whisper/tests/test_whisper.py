@@ -251,14 +251,14 @@ def test_broken_weights_are_a_sentence(tmp_path: Path) -> None:
     ],
 )
 def test_preset_has_the_published_size(preset: str, sizes: tuple[int, ...]) -> None:
-    values = presets.chosen("encoder", preset)
+    values = presets.preset_fields("encoder", preset)
     config = registry.component("encoder", values.pop("use"))(**values)
     assert (config.dim, config.layers, config.heads, config.mel_bins) == sizes
     assert (config.ffn, config.output.count) == (4 * config.dim, 1500)
 
 
 def test_tiny_preset_keeps_true_lengths_and_augments() -> None:
-    values = presets.chosen("encoder", "whisper_tiny_random")
+    values = presets.preset_fields("encoder", "whisper_tiny_random")
     assert (values["dim"], values["layers"], values["heads"], values["seconds"]) == (128, 3, 4, None)
     assert values["time_masks"] and values["frequency_masks"] and values["gain_db"]
 

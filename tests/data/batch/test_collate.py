@@ -25,7 +25,7 @@ from torch.utils.data._utils.pin_memory import pin_memory
 from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.data.batch.codes import Codes
 from omnikit.data.batch.collate import Collator
-from omnikit.data.batch.signals import signal
+from omnikit.data.batch.signals import pad_signals
 from omnikit.errors import ConfigError, DataError
 from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan
@@ -111,7 +111,7 @@ def test_other_rates_are_converted(plan: Plan) -> None:
 
 
 def test_asking_renders_the_prompt_without_targets(plan: Plan) -> None:
-    batch = Collator(plan, ["text", "speech"], asking=True)([asked(audio())])
+    batch = Collator(plan, ["text", "speech"], prompt_only=True)([asked(audio())])
     assert batch.tokens.tolist() == [[*ids("<bos> <user>"), 0, *ids("<bot>")]]
     assert batch.targets == {}
 
@@ -123,7 +123,7 @@ def test_reader_row_twice_gives_the_same_batch(plan: Plan) -> None:
 
 
 def test_signal_pads_with_silence() -> None:
-    found = signal([np.ones(2, np.float32), np.ones(3, np.float32)])
+    found = pad_signals([np.ones(2, np.float32), np.ones(3, np.float32)])
     assert found.data.tolist() == [[1, 1, 0], [1, 1, 1]]
 
 
@@ -138,8 +138,8 @@ BROKEN: dict[str, tuple[Callable[[], Sample], str]] = {
     "too short": (lambda: asked(audio(audio=np.zeros(3, np.float32))), "Row r1: audio of 3 samples is too short"),
     "other modality": (lambda: asked(ContentPart("image", path="x.png")),
                        "Row r1 holds image in a question, but the recipe has no"),
-    "no speech": (lambda: asked(audio()), "Row r1 has no speech in its answer, but branch speech learns from it"),
-    "no transcript": (lambda: asked(audio(None), speech=audio(codes=(1,))), "Row r1 does not say what its audio says"),
+    "no speech": (lambda: asked(audio()), "Row r1 has no speech in its answer, but branch speech is trained on it"),
+    "no transcript": (lambda: asked(audio(None), speech=audio(codes=(1,))), "Row r1 has no transcript of its audio"),
 }
 
 
@@ -202,7 +202,7 @@ def test_target_that_its_vectors_cannot_give_names_the_row(plan: Plan) -> None:
     plan.outputs["transcript"] = replace(plan.outputs["transcript"], head=Strict("audio.encoder", "transcript", "none"))
     collator = Collator(plan, ["transcript"])
     assert collator([asked(audio("two"))]).targets["transcript"].lengths.tolist() == [1]
-    with pytest.raises(DataError, match=r"^Row r1 cannot be learnt by branch transcript: 1 vectors, 2 ids\.$"):
+    with pytest.raises(DataError, match=r"^Row r1 cannot be learned by branch transcript: 1 vectors, 2 ids\.$"):
         collator([asked(audio("two two"))])
 
 
@@ -212,5 +212,5 @@ def test_codes_are_held_against_the_answer_s_states(plan: Plan) -> None:
             return f"{vectors} vectors, {len(ids)} ids"
 
     plan.outputs["speech"] = replace(plan.outputs["speech"], head=Strict("hidden", "codes"))
-    with pytest.raises(DataError, match="Row r1 cannot be learnt by branch speech: 2 vectors, 3 ids"):  # a word and the end
+    with pytest.raises(DataError, match="Row r1 cannot be learned by branch speech: 2 vectors, 3 ids"):  # a word and the end
         Collator(plan, ["speech"])([asked(audio(), speech=audio(codes=(4, 2, 4)))])

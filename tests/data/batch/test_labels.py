@@ -50,18 +50,18 @@ def refused(plan: Plan, wanted: list[str], **readers: Reader) -> str:
 
 def test_branch_that_no_row_teaches_is_named_with_the_datasets(plan: Plan) -> None:
     assert refused(plan, ["text", "transcript"], a=Rows(WRITTEN, WRITTEN), b=Rows(WRITTEN)) == (
-        "Stage understand: branch transcript would learn nothing, because no row of dataset a (2 rows) or dataset b (1 rows) has"
-        " audio in its questions with the text of what it says; give the rows that, or drop stages.understand.loss.transcript.")
+        "Stage understand: branch transcript would not be trained, because no row of dataset a (2 rows) or dataset b (1 rows) has"
+        " audio in its questions with its transcript; give the rows that, or drop stages.understand.loss.transcript.")
 
 
 def test_dataset_that_teaches_no_branch_is_named(plan: Plan) -> None:
     assert refused(plan, ["transcript"], a=Rows(SPOKEN), b=Rows(WRITTEN)) == (
-        "Stage understand: nothing of dataset b (1 rows) would be learnt by branch transcript, because no row has audio in its"
-        " questions with the text of what it says; give the rows that, or drop stages.understand.data.b.")
+        "Stage understand: nothing of dataset b (1 rows) would be used by branch transcript, because no row has audio in its"
+        " questions with its transcript; give the rows that, or drop stages.understand.data.b.")
 
 
-@pytest.mark.parametrize(("branch", "need"), [("text", "has a text in its answers"), ("speech", "has codes or sound in its answers"),
-                                              ("transcript", "has audio in its questions with the text")])
+@pytest.mark.parametrize(("branch", "need"), [("text", "has a text in its answers"), ("speech", "has codes or audio in its answers"),
+                                              ("transcript", "has audio in its questions with its transcript")])
 def test_words_that_are_empty_teach_nothing(plan: Plan, branch: str, need: str) -> None:
     assert need in refused(plan, [branch], a=Rows(WORDLESS))
 
@@ -72,7 +72,7 @@ def test_mixture_in_which_each_has_its_use_is_taken(plan: Plan) -> None:
 
 def test_sound_teaches_units_only_where_something_makes_them(plan: Plan) -> None:
     plan.outputs["speech"] = replace(plan.outputs["speech"], codec=replace(plan.outputs["speech"].codec, encodes=False))
-    assert "codes or sound in its answers" in refused(plan, ["speech"], a=Rows(SPOKEN))
+    assert "codes or audio in its answers" in refused(plan, ["speech"], a=Rows(SPOKEN))
     check_supervised("speak", plan, ["speech"], {"a": Rows(row(SAID, TEXT, replace(SAID, codes=(1, 2))))})
 
 
@@ -85,6 +85,6 @@ def test_only_as_many_rows_are_read_as_it_takes(plan: Plan) -> None:
 def test_training_ends_before_a_stage_s_folder_is_made(tmp_path: Path) -> None:
     plan = make_plan(write_tokenizer(tmp_path), echo=EchoDataset(textual=1))
     assert isinstance(plan.readers["echo"].build(), EchoReader)
-    with pytest.raises(DataError, match=r"Stage listen: branch transcript would learn nothing, because no row of dataset echo"):
+    with pytest.raises(DataError, match=r"Stage listen: branch transcript would not be trained, because no row of dataset echo"):
         run_stages(plan, tmp_path / "run", "")
     assert not (tmp_path / "run").exists()

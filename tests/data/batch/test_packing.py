@@ -12,9 +12,9 @@ from small_recipe import write_recipe
 
 from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.data.batch.collate import Collator
-from omnikit.data.batch.lengths import Lengths
+from omnikit.data.batch.lengths import LengthCounter
 from omnikit.data.batch.packing import PackedCollator, PackedSamples, PackingSampler, first_fit
-from omnikit.data.batch.samplers import MixtureDataset, MixtureSampler, loader
+from omnikit.data.batch.samplers import MixtureDataset, MixtureSampler, data_loader
 from omnikit.errors import DataError
 from omnikit.model import OmniModel, Taps
 from omnikit.plan.plan import Plan, make
@@ -97,7 +97,7 @@ def test_length_is_that_of_the_longest_pass() -> None:
 
 
 def test_length_of_a_long_pass_is_estimated_from_above(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("omnikit.data.batch.packing.MEASURED", 400)
+    monkeypatch.setattr("omnikit.data.batch.packing.MAX_MEASURED", 400)
     sizes = [1 + 7 * number % 9 for number in range(2000)]
     found = sum(1 for _ in packs(sizes))
     assert found <= len(packs(sizes, passes=1)) <= 1.05 * found
@@ -169,22 +169,23 @@ def test_lengths_are_the_collators(plan: Plan, tmp_path: Path, rate: int) -> Non
         soundfile.write(tmp_path / "a.wav", np.full(frames, 0.1, np.float32), rate)
         asked = Message("user", (ContentPart("text", text="what"), ContentPart("audio", path=str(tmp_path / "a.wav"))))
         one = Sample("a", (asked, Message("assistant", (ContentPart("text", text="that"),))))
-        assert Lengths(collate)(one) == len(collate.row(one).tokens)
+        assert LengthCounter(collate)(one) == len(collate.row(one).tokens)
 
 
 def test_a_row_that_cannot_be_measured_is_named(plan: Plan) -> None:
     assert plan.template is not None
     stated = replace(plan, template=replace(plan.template, states={"audio": "+"}))
     noise = Sample("r7", (Message("user", (ContentPart("text", text="what"),)), Message("assistant", (), "noise")))
-    with pytest.raises(DataError, match="Row r7: An answer has the state 'noise', but the template knows audio"):
-        Lengths(Collator(stated, ["text"]))(noise)
+    with pytest.raises(DataError, match="Row r7: An answer has the state 'noise', but the template has audio"):
+        LengthCounter(Collator(stated, ["text"]))(noise)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_workers_give_the_batches_in_order(plan: Plan, workers: int) -> None:
     mixture, collate = MixtureDataset({"rows": SAMPLES}), Collator(plan, ["text"])
-    order = PackingSampler(mixture, MixtureSampler(mixture, {"rows": 1.0}, 0), Lengths(collate), batch_size=1, pack=100)
+    order = PackingSampler(mixture, MixtureSampler(mixture, {"rows": 1.0}, 0), LengthCounter(collate), batch_size=1, pack=100)
     expected = [[SAMPLES[index].id for row in batch for _, index in row] for batch in
-                PackingSampler(mixture, MixtureSampler(mixture, {"rows": 1.0}, 0), Lengths(collate), batch_size=1, pack=100)]
-    found = [batch.ids for batch in loader(PackedSamples(mixture), order, PackedCollator(collate), workers)]
+                PackingSampler(mixture, MixtureSampler(mixture, {"rows": 1.0}, 0), LengthCounter(collate), batch_size=1,
+                               pack=100)]
+    found = [batch.ids for batch in data_loader(PackedSamples(mixture), order, PackedCollator(collate), workers)]
     assert found == expected and len(found) > 1

@@ -9,7 +9,7 @@ from doubles import EchoDataset, EchoReader
 from vision_doubles import SPEC, image, make_row
 
 from omnikit.contracts.types import ContentPart
-from omnikit.data.batch.samplers import CHARACTERS_PER_SECOND, SECONDS_PER_TILE, LengthBucketSampler, MixtureDataset, Pick
+from omnikit.data.batch.samplers import CHARACTERS_PER_SECOND, SECONDS_PER_TILE, LengthBucketSampler, MixtureDataset, SampleKey
 from omnikit.errors import DataError
 
 ALL = [("a", i) for i in range(20)]
@@ -21,7 +21,7 @@ def make_sampler(shares: dict[str, float] | None = None, **options: int) -> Leng
     return LengthBucketSampler(mixture, shares or {"a": 1.0}, 4, options.pop("seed", 0), **options)
 
 
-def flat(batches: list[list[Pick]]) -> list[Pick]:
+def flat(batches: list[list[SampleKey]]) -> list[SampleKey]:
     return [pick for batch in batches for pick in batch]
 
 
@@ -56,7 +56,7 @@ def test_rows_of_a_batch_are_of_similar_length() -> None:
 def test_a_window_of_one_batch_sorts_nothing_and_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MixtureDataset, "size", lambda self, pick: pytest.fail(f"{pick} was measured"))
     sampler = make_sampler({"a": 1.0, "b": 1.0}, window=1)
-    drawn, _ = sampler.shares.picks(0)
+    drawn, _ = sampler.mixture_sampler.sample_keys(0)
     assert sorted(flat(list(sampler))) == sorted(drawn)
     assert {frozenset(batch) for batch in make_sampler({"a": 1.0, "b": 1.0}, window=1)} == {
         frozenset(drawn[at:at + 4]) for at in range(0, len(drawn), 4)}

@@ -12,8 +12,8 @@ from vision_doubles import image as pixels_of
 from omnikit.contracts.specs import ImageSpec
 from omnikit.contracts.types import ContentPart
 from omnikit.data.batch.collate import Collator
-from omnikit.data.batch.signals import seen, seen_count
-from omnikit.data.media.image import coloured, save_image, tiles
+from omnikit.data.batch.signals import count_tiles, load_tiles
+from omnikit.data.media.image import cut_tiles, normalise, save_image
 from omnikit.data.media.video import save_video
 from omnikit.errors import DataError
 from omnikit.model import OmniModel, Taps
@@ -67,7 +67,7 @@ def test_vectors_of_tiles_stand_in_their_order(plan: Plan) -> None:
     model, part = OmniModel(plan).eval(), image(16, 8)
     taps = Taps(model, Collator(plan, ["text"])([make_row(part)]))
     eye, nerve = model.encoder("vision"), model.projector("vision")
-    one = torch.from_numpy(coloured(tiles(part.pixels, SPEC), SPEC))
+    one = torch.from_numpy(normalise(cut_tiles(part.pixels, SPEC), SPEC))
     expected = nerve(eye(type(taps.batch.signals["vision"])(one, torch.ones(3, dtype=torch.int64)))).data.flatten(0, 1)
     torch.testing.assert_close(taps.inputs.flatten(0, 1)[taps.batch.slots["vision"]], expected)
 
@@ -100,7 +100,7 @@ def test_headers_tell_the_counts(part: ContentPart, tmp_path: Path) -> None:
         save_image(path, part.pixels)
     else:
         save_video(path, part.pixels, part.frame_rate)
-    assert seen_count(part, SPEC) == seen_count(ContentPart(part.type, path=str(path)), SPEC) == len(seen(part, SPEC))
+    assert count_tiles(part, SPEC) == count_tiles(ContentPart(part.type, path=str(path)), SPEC) == len(load_tiles(part, SPEC))
 
 
 @pytest.mark.parametrize(("part", "text"), [

@@ -16,7 +16,7 @@ IDENTITY: dict[str, object] = {"builder": "b", "options": {"seed": 0, "limit": N
 def test_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").touch()
     for place in (tmp_path, tmp_path / "mine.txt"):
-        with pytest.raises(RunError, match="which is there and is no dataset that was built; name a new folder"), \
+        with pytest.raises(RunError, match="which exists and is not a dataset that was built; name a new folder"), \
                 opened(place, IDENTITY):
             pass
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

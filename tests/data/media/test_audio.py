@@ -79,7 +79,7 @@ BROKEN = {
     "no samples": (lambda path: soundfile.write(path, np.zeros(0, np.float32), 16000), "holds no samples"),
     "not finite": (
         lambda path: soundfile.write(path, np.array([0.0, np.nan], np.float32), 16000, subtype="FLOAT"),
-        "no numbers",
+        "not finite numbers",
     ),
 }
 

@@ -9,7 +9,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from omnikit.contracts.specs import ImageSpec
-from omnikit.data.media.image import coloured, fitted, grid, grids, image_size, load_image, save_image, tile_count, tiles
+from omnikit.data.media.image import (
+    cut_tiles,
+    fit_square,
+    image_size,
+    load_image,
+    normalise,
+    save_image,
+    tile_count,
+    tile_grid,
+    tile_grids,
+)
 from omnikit.errors import DataError, RunError
 
 SPEC = ImageSpec(8)
@@ -73,7 +83,7 @@ def test_saved_picture_is_read_back(tmp_path: Path) -> None:
 
 def test_tiles_go_row_by_row_and_the_thumbnail_is_last() -> None:
     quarters = np.kron(np.array([[10, 20], [30, 40]], dtype=np.uint8), np.ones((8, 8), dtype=np.uint8))
-    found = tiles(three(quarters), ImageSpec(8, least_tiles=4, most_tiles=4))
+    found = cut_tiles(three(quarters), ImageSpec(8, least_tiles=4, most_tiles=4))
     assert [int(tile[4, 4, 0]) for tile in found[:4]] == [10, 20, 30, 40]
     assert found.shape == (5, 8, 8, 3) and found[4, 1, 1, 0] == 10 and found[4, 6, 6, 0] == 40
 
@@ -83,7 +93,7 @@ def test_tiles_go_row_by_row_and_the_thumbnail_is_last() -> None:
     (4032, 3024, ((4, 3), 13)), (1000, 1000, ((3, 3), 10)), (500, 2000, ((1, 4), 5)),
 ])
 def test_grids_are_those_of_the_fact_sheet(width: int, height: int, expected: tuple[tuple[int, int], int]) -> None:
-    assert (grid(width, height, ImageSpec(448)), tile_count(width, height, ImageSpec(448))) == expected
+    assert (tile_grid(width, height, ImageSpec(448)), tile_count(width, height, ImageSpec(448))) == expected
 
 
 @pytest.mark.parametrize(("least", "most"), [(1, 12), (3, 5), (1, 24), (9, 40)])  # 24: what VITA reads documents with
@@ -92,24 +102,24 @@ def test_grids_come_in_the_order_of_a_set_that_grew_by_their_longest_side(least:
     for longest in range(least, most + 1):
         sides = range(1, longest + 1)
         grown.update((i, j) for i in sides for j in sides if least <= i * j <= most)
-    assert list(grids(least, most)) == sorted(grown, key=lambda pair: pair[0] * pair[1])
+    assert list(tile_grids(least, most)) == sorted(grown, key=lambda pair: pair[0] * pair[1])
 
 
 def test_without_tiles_a_picture_is_one() -> None:
     whole = ImageSpec(8, most_tiles=0)
     assert tile_count(900, 100, whole) == 1
-    np.testing.assert_array_equal(tiles(colours(8, 24), whole)[0], colours(8, 24)[:, 8:16])  # the middle
+    np.testing.assert_array_equal(cut_tiles(colours(8, 24), whole)[0], colours(8, 24)[:, 8:16])  # the middle
 
 
 def test_padding_keeps_all_of_a_picture() -> None:
-    found = fitted(np.zeros((4, 8, 3), dtype=np.uint8), ImageSpec(8, fit="pad", mean=(0.5, 0.5, 0.5)))
+    found = fit_square(np.zeros((4, 8, 3), dtype=np.uint8), ImageSpec(8, fit="pad", mean=(0.5, 0.5, 0.5)))
     np.testing.assert_array_equal(found[:, 0, 0], [127, 127, 0, 0, 0, 0, 127, 127])
 
 
 def test_colours_are_a_deviation_from_the_mean() -> None:
     pixels = colours(8, 8)[None]
     expected = (pixels / 255 - SPEC.mean) / SPEC.deviation
-    np.testing.assert_allclose(coloured(pixels, SPEC), expected.transpose(0, 3, 1, 2), atol=1e-5)  # float32
+    np.testing.assert_allclose(normalise(pixels, SPEC), expected.transpose(0, 3, 1, 2), atol=1e-5)  # float32
 
 
 def cut(path: Path) -> None:

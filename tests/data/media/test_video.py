@@ -9,7 +9,15 @@ import pytest
 from numpy.typing import NDArray
 
 from omnikit.contracts.specs import ImageSpec
-from omnikit.data.media.video import VideoFile, by_duration, by_rate, chosen, load_frames, open_video, save_video
+from omnikit.data.media.video import (
+    VideoFile,
+    frame_indices,
+    frames_by_duration,
+    frames_by_rate,
+    load_frames,
+    open_video,
+    save_video,
+)
 from omnikit.errors import DataError, RunError
 
 EIGHT = ImageSpec(8)
@@ -27,18 +35,18 @@ def grey(frames: int, height: int = 16, width: int = 16) -> NDArray[np.uint8]:
     (1, [0, 0, 0, 0]),
 ])
 def test_short_films_follow_the_paper(frames: int, places: list[int]) -> None:
-    assert by_duration(VideoFile(frames, 25.0)) == places
+    assert frames_by_duration(VideoFile(frames, 25.0)) == places
 
 
 @pytest.mark.parametrize("frames", [401, 2500, 180_000])
 def test_a_long_film_gives_sixteen_frames_from_end_to_end(frames: int) -> None:
-    found = by_duration(VideoFile(frames, 25.0))
+    found = frames_by_duration(VideoFile(frames, 25.0))
     assert (len(found), found[0], found[-1]) == (16, 0, frames - 1)
     assert max(np.diff(found)) - min(np.diff(found)) <= 1
 
 
 def test_a_rate_of_its_own_takes_the_released_rule() -> None:
-    assert chosen(VideoFile(60, 30.0), ImageSpec(8, frame_rate=3.0)) == by_rate(VideoFile(60, 30.0), 3.0, 4, 16)
+    assert frame_indices(VideoFile(60, 30.0), ImageSpec(8, frame_rate=3.0)) == frames_by_rate(VideoFile(60, 30.0), 3.0, 4, 16)
 
 
 @pytest.mark.parametrize("frames", [12, 300])
@@ -47,7 +55,7 @@ def test_frames_are_those_that_were_chosen(frames: int, tmp_path: Path) -> None:
     save_video(tmp_path / "a.mp4", video, 12.5)
     assert open_video(tmp_path / "a.mp4") == VideoFile(frames, 12.5)
     found = load_frames(tmp_path / "a.mp4", EIGHT)
-    expected = video[chosen(VideoFile(frames, 12.5), EIGHT)]
+    expected = video[frame_indices(VideoFile(frames, 12.5), EIGHT)]
     assert np.abs(found.astype(int) - expected).max() <= 3  # of 255: a video's colours are rounded; frames are 21 or 0.9 apart
 
 
@@ -57,7 +65,7 @@ def test_frames_behind_a_key_frame_are_those_of_a_whole_decode(tmp_path: Path) -
     with av.open(str(tmp_path / "a.mp4")) as container:
         every = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     found = load_frames(tmp_path / "a.mp4", EIGHT)
-    np.testing.assert_array_equal(found, np.stack([every[index] for index in chosen(VideoFile(600, 25.0), EIGHT)]))
+    np.testing.assert_array_equal(found, np.stack([every[index] for index in frame_indices(VideoFile(600, 25.0), EIGHT)]))
 
 
 @pytest.mark.parametrize(("degrees", "corner"), [(90, (-1, 0)), (180, (-1, -1)), (-90, (0, -1))])
@@ -120,7 +128,7 @@ def test_a_film_that_promises_more_frames_is_cut_short(tmp_path: Path) -> None:
 ])
 def test_impossible_frames_are_refused(video: VideoFile, rate: float, span: tuple[float, float] | None, text: str) -> None:
     with pytest.raises(DataError, match=text):
-        by_rate(video, rate, 4, 16, span)
+        frames_by_rate(video, rate, 4, 16, span)
 
 
 @pytest.mark.parametrize(("frames", "text"), [

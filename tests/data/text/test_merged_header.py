@@ -13,7 +13,7 @@ from omnikit.contracts.specs import Template
 from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.data.batch.collate import Collator
 from omnikit.data.text.templates import prompt, render
-from omnikit.data.text.tokenise import TokenRun, encode
+from omnikit.data.text.tokenise import TokenSpan, encode
 from omnikit.data.text.tokenizer import Tokenizer, load
 from omnikit.errors import DataError
 from omnikit.plan.plan import Plan
@@ -43,7 +43,7 @@ def mismatches(messages: list[Message], template: Template, path: str) -> list[s
     return [piece.mismatch for piece in encode(render(messages, template), template, load(path)) if piece.mismatch]
 
 
-def flat(pieces: list[TokenRun]) -> list[tuple[int, bool]]:
+def flat(pieces: list[TokenSpan]) -> list[tuple[int, bool]]:
     """Ids with whether they are learnt; a medium is -1."""
     return [(i, mark) for piece in pieces
             for i, mark in ([(-1, False)] if piece.media else zip(piece.ids, piece.supervised, strict=True))]
@@ -106,7 +106,7 @@ def test_answer_whose_first_id_is_dropped_is_named() -> None:
 
 
 def test_comparison_tokenises_nothing_more_than_the_run_and_its_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("omnikit.data.text.tokenizer.SHORT", 0)  # nothing is remembered
+    monkeypatch.setattr("omnikit.data.text.tokenizer.CACHED_CHARACTERS", 0)  # nothing is remembered
     coder = Pairs()
     list(encode(render(turns("answer", spoken=False), PLAIN), PLAIN, Tokenizer(coder)))
     assert coder.asked == ["", "<Who is it?>=answer$", "<Who is it?>="]  # what it adds by itself, run, prompt
@@ -132,8 +132,8 @@ def test_collator_refuses_the_row(plan: Callable[[Fast], Plan], family: str) -> 
 @pytest.mark.parametrize("family", MERGING)
 def test_question_is_asked_whatever_its_row_answers(plan: Callable[[Fast], Plan], family: str) -> None:
     made = plan(MERGING[family]())
-    asked = Collator(made, ["text"], asking=True).row(Sample("r7", tuple(turns("Hello", spoken=False))))
-    assert made.tokenizer and load(made.tokenizer).spelled(asked.tokens).endswith("<|end_header_id|>\n\n")
+    asked = Collator(made, ["text"], prompt_only=True).row(Sample("r7", tuple(turns("Hello", spoken=False))))
+    assert made.tokenizer and load(made.tokenizer).text_with_specials(asked.tokens).endswith("<|end_header_id|>\n\n")
 
 
 class Pairs:

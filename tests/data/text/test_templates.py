@@ -8,7 +8,7 @@ from doubles import TEMPLATE
 
 from omnikit.contracts.specs import Template
 from omnikit.contracts.types import ContentPart, Message
-from omnikit.data.text.templates import TextSegment, prompt, render, said
+from omnikit.data.text.templates import TextSegment, answer_texts, prompt, render
 from omnikit.errors import DataError
 from omnikit.recipe.presets import read_mapping
 from omnikit.recipe.schema import construct
@@ -56,7 +56,7 @@ def test_prompt_is_what_stands_before_the_answer() -> None:
 
 
 def test_said_gives_the_answers() -> None:
-    assert said([user(text("a")), bot("b"), user(text("c")), bot("d")]) == ["b", "d"]
+    assert answer_texts([user(text("a")), bot("b"), user(text("c")), bot("d")]) == ["b", "d"]
 
 
 SPOKEN = replace(LLAMA, behind_audio="\n", instruction="Answer.", strip=True)
@@ -100,7 +100,7 @@ def test_state_of_a_row_comes_first() -> None:
 
 
 def test_unknown_state_is_refused() -> None:
-    with pytest.raises(DataError, match=r"state 'noise', but the template knows audio; give it one of them\."):
+    with pytest.raises(DataError, match=r"state 'noise', but the template has audio; give it one of them\."):
         answers([user(AUDIO), replace(bot("a"), state="noise")], replace(STATES, states={"audio": "1"}))
 
 

@@ -8,7 +8,7 @@ import pytest
 from omnikit.contracts.specs import Template
 from omnikit.contracts.types import ContentPart, Message
 from omnikit.data.text.templates import prompt, render
-from omnikit.data.text.tokenise import TokenRun, encode
+from omnikit.data.text.tokenise import TokenSpan, encode
 from omnikit.data.text.tokenizer import Tokenizer
 from omnikit.recipe.presets import read_mapping
 from omnikit.recipe.schema import construct
@@ -39,15 +39,15 @@ def question(answer: str) -> list[Message]:
             Message("assistant", (ContentPart("text", text=answer),))]
 
 
-def pieces(template: Template, answer: str = "y", adds: bool = False) -> list[TokenRun]:
+def pieces(template: Template, answer: str = "y", adds: bool = False) -> list[TokenSpan]:
     return list(encode(render(question(answer), template), template, Tokenizer(Letters(adds))))
 
 
-def written(found: list[TokenRun]) -> list[str]:
+def written(found: list[TokenSpan]) -> list[str]:
     return ["@" if piece.media else "".join(map(chr, piece.ids)) for piece in found]
 
 
-def supervised(found: list[TokenRun]) -> str:
+def supervised(found: list[TokenSpan]) -> str:
     marks = [(chr(i), mark) for piece in found for i, mark in zip(piece.ids, piece.supervised, strict=True)]
     return "".join(letter for letter, mark in marks if mark)
 

@@ -80,7 +80,7 @@ def test_chinese_takes_fewer_tokens_and_is_read_back(old: Path, tmp_path: Path) 
 def test_new_piece_is_made_of_the_old_ids_of_its_text(old: Path, tmp_path: Path) -> None:
     before = Tokenizer.from_file(str(old))
     extension, tokenizer = extended(old, tmp_path)
-    for place, ids in enumerate(extension.made_of):
+    for place, ids in enumerate(extension.old_ids):
         piece = tokenizer.decode([extension.first + place])
         assert ids and max(ids) < extension.first
         assert piece.strip() in ("".join(before.decode(list(ids)).split()), "\N{REPLACEMENT CHARACTER}" * len(piece.strip()))
@@ -89,7 +89,7 @@ def test_new_piece_is_made_of_the_old_ids_of_its_text(old: Path, tmp_path: Path)
 def test_characters_without_a_piece_come_first(tmp_path: Path) -> None:
     extension, tokenizer = extended(GOLDENS / "vita10_prompt_mixtral" / "tokenizer.json", tmp_path, 5)
     assert [len(tokenizer.id_to_token(extension.first + place) or "") for place in range(5)] == [1] * 5
-    assert {len(ids) for ids in extension.made_of} == {3}  # bytes of UTF-8
+    assert {len(ids) for ids in extension.old_ids} == {3}  # bytes of UTF-8
 
 
 def test_too_few_pieces_are_refused(old: Path, tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_too_few_pieces_are_refused(old: Path, tmp_path: Path) -> None:
 
 def test_corpus_that_cannot_teach_is_refused(tmp_path: Path) -> None:
     file, old = tmp_path / "en.txt", GOLDENS / "vita15_prompt_qwen2p5" / "tokenizer.json"
-    with pytest.raises(DataError, match=r"en\.txt is no text in UTF-8 that can be read \(FileNotFoundError\)"):
+    with pytest.raises(DataError, match=r"en\.txt is not a UTF-8 text file that can be read \(FileNotFoundError\)"):
         extend(old, [file], 3)
     file.write_text(ENGLISH)
     with pytest.raises(DataError, match=r"en\.txt holds no Chinese character; give Chinese text"):

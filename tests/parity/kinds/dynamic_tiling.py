@@ -5,7 +5,7 @@ import torch
 from parity.case import Case
 
 from omnikit.contracts.specs import ImageSpec
-from omnikit.data.media.image import coloured, fitted, grid, grids, squared, tile_count, tiles
+from omnikit.data.media.image import cut_tiles, fit_square, normalise, pad_to_square, tile_count, tile_grid, tile_grids
 
 
 def matches(case: Case) -> bool:
@@ -15,17 +15,17 @@ def matches(case: Case) -> bool:
 def replay(case: Case) -> None:
     for name, order in case.words_out.get("candidate_order", {}).items():
         least, most = map(int, name.split("_"))
-        case.equal(f"candidate_order {name}", [list(pair) for pair in grids(least, most)], order)
+        case.equal(f"candidate_order {name}", [list(pair) for pair in tile_grids(least, most)], order)
     for index, row in enumerate(case.words_out.get("table", [])):
         spec = spec_of(case, row)
-        columns, rows = grid(row["width"], row["height"], spec)
+        columns, rows = tile_grid(row["width"], row["height"], spec)
         size, count = spec.size, tile_count(row["width"], row["height"], spec)
         boxes = [[x * size, y * size, (x + 1) * size, (y + 1) * size] for y in range(rows) for x in range(columns)]
         found = {"grid_cols": columns, "grid_rows": rows, "n_tiles_total": count, "has_thumbnail": count > columns * rows,
                  "crop_boxes": boxes}
         case.equal(f"table {index}", found, {key: row[key] for key in found})
     for index, row in enumerate(case.words_out.get("frame_cat_table", [])):
-        columns, rows = grid(row["width"], row["height"], spec_of(case, row))
+        columns, rows = tile_grid(row["width"], row["height"], spec_of(case, row))
         groups = -(-columns // 2) * -(-rows // 2) + 1  # squares of four tiles, and the thumbnail
         case.equal(f"frame_cat_table {index}", (5 * groups, groups), (row["n_images"], row["n_visual_groups_of_5"]))
     for facts in case.facts["inputs"].get("images", []):
@@ -36,12 +36,12 @@ def compare_picture(case: Case, facts: dict[str, int]) -> None:
     name, spec = f"img{facts['index']}", spec_of(case, facts)
     pixels = np.asarray(case.inputs[f"{name}_uint8_HWC"].numpy(), dtype=np.uint8)
     atol = case.limit("pixel_values_atol", "atol", 1e-5)
-    cut = tiles(pixels, spec)
+    cut = cut_tiles(pixels, spec)
     case.close(f"{name}_tiles_uint8", torch.from_numpy(cut))
-    case.close(f"{name}_pixel_values", torch.from_numpy(coloured(cut, spec)), atol=atol)
-    case.close(f"{name}_expand2square_uint8", torch.from_numpy(squared(pixels, spec)))
+    case.close(f"{name}_pixel_values", torch.from_numpy(normalise(cut, spec)), atol=atol)
+    case.close(f"{name}_expand2square_uint8", torch.from_numpy(pad_to_square(pixels, spec)))
     for fit, output in (("crop", "frame_no_pad"), ("pad", "frame_pad")):
-        frame = coloured(fitted(pixels, spec_of(case, facts, fit))[None], spec)[0]
+        frame = normalise(fit_square(pixels, spec_of(case, facts, fit))[None], spec)[0]
         case.close(f"{name}_{output}", torch.from_numpy(frame), atol=atol)
 
 

@@ -102,8 +102,8 @@ def batch(case: Case, model: OmniModel, prefix: str) -> Batch:
     answers = [[place for place, label in enumerate(line.labels) if label != IGNORED] for line in lines]
     hears = {"audio"} if heard else set()
     return Batch(
-        tokens=padded([line.tokens for line in lines], 0), lengths=torch.tensor([len(line.tokens) for line in lines]),
-        answers=padded(answers, 0), answer_lengths=torch.tensor([len(places) for places in answers]),
+        tokens=pad([line.tokens for line in lines], 0), lengths=torch.tensor([len(line.tokens) for line in lines]),
+        answers=pad(answers, 0), answer_lengths=torch.tensor([len(places) for places in answers]),
         signals={name: Signal(mels[heard], frames.flatten()[heard]) for name in hears},
         slots={name: torch.tensor([row * longest + place for row, line in enumerate(lines) for place in line.places])
                for name in hears},
@@ -128,7 +128,7 @@ def spread(ids: list[int], labels: list[int], counts: list[int], first: int) -> 
 
 def targets(labels: list[list[int]], units: Tensor | None) -> dict[str, Targets]:
     wanted = [[label for label in marks if label != IGNORED] for marks in labels]
-    found = {"text": Targets(padded(wanted, IGNORED), torch.tensor([len(line) for line in wanted]))}
+    found = {"text": Targets(pad(wanted, IGNORED), torch.tensor([len(line) for line in wanted]))}
     return found if units is None else found | {"speech": Targets(units, (units != IGNORED).sum(-1))}
 
 

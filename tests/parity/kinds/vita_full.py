@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import omnikit
 from omnikit.contracts.types import Batch, Features, Signal, Targets
-from omnikit.data.batch.collate import padded
+from omnikit.data.batch.collate import pad
 from omnikit.inference.generate import Sampling, generate
 from omnikit.model import OmniModel, Taps
 
@@ -160,14 +160,14 @@ def batched(rows: list[Line], given: dict[str, Signal], counts: dict[str, list[i
     answers = [[place for place, label in enumerate(line.labels) if label != IGNORED] for line in rows]
     wanted = [[line.labels[place] for place in places] for line, places in zip(rows, answers, strict=True)]
     return Batch(
-        tokens=padded([line.tokens for line in rows], 0), lengths=torch.tensor([len(line.tokens) for line in rows]),
-        answers=padded(answers, 0), answer_lengths=torch.tensor([len(places) for places in answers]),
+        tokens=pad([line.tokens for line in rows], 0), lengths=torch.tensor([len(line.tokens) for line in rows]),
+        answers=pad(answers, 0), answer_lengths=torch.tensor([len(places) for places in answers]),
         signals={name: Signal(signal.data[heard[name]], signal.lengths[heard[name]]) for name, signal in there.items()},
         slots={name: torch.tensor([row * longest + place for row, line in enumerate(rows) for place in line.places[name]])
                for name in there},
         counts={name: [counts[name][number] for number in heard[name]] for name in there},
         rows={name: [row for row, line in enumerate(rows) for _ in line.heard[name]] for name in there},
-        targets={"text": Targets(padded(wanted, IGNORED), torch.tensor([len(line) for line in wanted]))},
+        targets={"text": Targets(pad(wanted, IGNORED), torch.tensor([len(line) for line in wanted]))},
         ids=[str(row) for row in range(len(rows))])
 
 
@@ -185,7 +185,7 @@ def learn(case: Case, model: OmniModel) -> None:
     rows = lines(case, counts)
     batch = batched(rows, given, counts)
     taps, valid = Taps(model, batch), lengths_mask(batch.lengths, batch.tokens.shape[1])
-    labels = padded([line.labels for line in rows], IGNORED)
+    labels = pad([line.labels for line in rows], IGNORED)
     if "spliced_attention_mask" in case.outputs:
         case.equal("spliced_attention_mask", valid.to(torch.uint8), case.outputs["spliced_attention_mask"].to(torch.uint8))
     if "spliced_labels" in case.outputs:

@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 from omnikit.contracts.specs import Template
 from omnikit.contracts.types import Batch, ContentPart, Message, Sample
 from omnikit.data.batch.collate import Collator
-from omnikit.data.text.templates import PADDING, TextSegment, labels, prompt, render
+from omnikit.data.text.templates import PADDING, TextSegment, prompt, render, turn_labels
 from omnikit.data.text.tokenise import encode
 from omnikit.data.text.tokenizer import load
 from omnikit.model import OmniModel, Taps
@@ -126,7 +126,7 @@ def compare(case: Case, where: str, item: dict[str, Any], template: Template) ->
     case.equal(f"{where}.input_ids", ids, item["input_ids"])
     case.equal(f"{where}.labels", learnt, item["labels"])
     if "state_labels" in item:
-        found = [-101 - label for label in labels(given.sample.messages) if label != PADDING]
+        found = [-101 - label for label in turn_labels(given.sample.messages) if label != PADDING]
         case.equal(f"{where}.state_labels", found, item["state_labels"])
 
 
