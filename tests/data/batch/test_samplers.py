@@ -73,7 +73,7 @@ def test_ranks_share_a_pass_without_overlap() -> None:
     (ContentPart("video", pixels=np.zeros((9, 8, 8, 3), dtype=np.uint8), frame_rate=3.0), 3),
     (ContentPart("image", path="no.png"), 0),
 ], ids=["image", "wide image", "video", "missing"])
-def test_images_and_videos_count_by_their_tiles(part: ContentPart, cut_tiles: int) -> None:
+def test_images_and_videos_count_by_their_tiles(part: ContentPart, tiles: int) -> None:
     mixture = MixtureDataset({"a": [make_row(part, answer="two")]}, SPEC)
     assert mixture.size(("a", 0)) == pytest.approx(SECONDS_PER_TILE * tiles + len("two") / CHARACTERS_PER_SECOND)
 
