@@ -1,0 +1,1 @@
+"""One file for each word of the command line: it parses, calls the library, prints."""

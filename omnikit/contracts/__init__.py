@@ -1,0 +1,1 @@
+"""What a component's author imports: specs, tensors, protocols and optional members. Reads no configuration."""

@@ -1,0 +1,1 @@
+"""Rows become batches: media, text, packing, samplers; datasets built, checked and inspected."""

@@ -1,0 +1,1 @@
+"""A run is scored: answers, records, metrics, report."""

@@ -1,0 +1,1 @@
+"""A trained run answers: generation, streaming, speech, turn detection. Imports no training."""

@@ -1,0 +1,1 @@
+"""A Recipe becomes a Plan: components wired by their contracts, stages checked, every mismatch reported. Imports no torch."""

@@ -1,0 +1,1 @@
+"""A stage of a plan is trained: losses, optimizers, freezing, codecs, vocoders. Imports no inference."""

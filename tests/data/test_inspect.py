@@ -44,7 +44,7 @@ def test_each_token_has_its_origin(plan: Plan) -> None:
         ("three four", "audio"), ("<bot>", "template"), ("five", "answer"), ("six", "answer"), ("<end>", "template")]
 
 
-def test_ids_places_and_what_is_learnt_are_the_batch_s(plan: Plan) -> None:
+def test_ids_positions_and_targets_are_the_batch_s(plan: Plan) -> None:
     made = collator(plan, "text")
     row, = inspect_batch("t", made, [ROW]).rows
     batch = made([ROW])
@@ -77,7 +77,7 @@ def test_row_that_would_stop_training_is_a_problem_and_the_others_are_shown(plan
     assert shown.rows[1].tokens and shown.facts["rows"] == "2"
 
 
-def test_row_without_a_target_for_a_branch_says_so(plan: Plan) -> None:
+def test_row_without_a_target_for_a_branch_is_marked(plan: Plan) -> None:
     written = Sample("r3", (Message("user", (ContentPart("text", text="one"),)), Message("assistant", (ContentPart("text", text="two"),))))
     row, = inspect_batch("t", collator(plan, "text", "transcript"), [written]).rows
     assert [(target.branch, target.count) for target in row.targets] == [("transcript", 0)]
@@ -89,7 +89,7 @@ def test_numbers_of_the_batch_add_up(plan: Plan) -> None:
                            "from question": "4", "from audio": "4", "from answer": "4", "supervised tokens": "6"}
 
 
-def test_page_stands_alone_and_escapes_what_the_data_says(plan: Plan) -> None:
+def test_page_stands_alone_and_escapes_the_data(plan: Plan) -> None:
     evil = Sample("<script>alert(1)</script>", ROW.messages, {"kind": "<b>"})
     page = html(inspect_batch("t", collator(plan, "text"), [evil]))
     assert "<script" not in page and "&lt;script&gt;" in page and "&lt;bos&gt;" in page
@@ -97,7 +97,7 @@ def test_page_stands_alone_and_escapes_what_the_data_says(plan: Plan) -> None:
     assert page.count('class="t answer supervised"') == 2 and TEMPLATE.end == "<end>"
 
 
-def test_a_picture_is_shown_by_its_tiles(tmp_path: Path) -> None:
+def test_an_image_is_shown_by_its_tiles(tmp_path: Path) -> None:
     seer = make_vision_plan(write_tokenizer(tmp_path))
     shown = inspect_batch("t", Collator(seer, ["text"]), [make_row(ContentPart("image", pixels=image(16, 8)), ContentPart("text", text="one"))])
     medium, = [token for token in shown.rows[0].tokens if token.id is None]

@@ -47,9 +47,9 @@ def test_dot_sets_a_field_of_a_stage_that_the_recipe_left_alone(recipe: str) -> 
 
 
 def test_plus_adds_a_branch_of_any_name(recipe: str) -> None:
-    made = compose(recipe, ["+left_ear/encoder=mel_cnn", "+left_ear/projector=qformer", "left_ear.projector.queries=8"])
-    assert made.branches["left_ear"]["encoder"].use == "mel_cnn"
-    assert made.branches["left_ear"]["projector"].fields["queries"] == 8
+    made = compose(recipe, ["+left_audio/encoder=mel_cnn", "+left_audio/projector=qformer", "left_audio.projector.queries=8"])
+    assert made.branches["left_audio"]["encoder"].use == "mel_cnn"
+    assert made.branches["left_audio"]["projector"].fields["queries"] == 8
 
 
 def test_plus_adds_a_dataset(recipe: str) -> None:
@@ -68,7 +68,7 @@ def test_the_backbone_stands_alone_and_brings_its_template(recipe: str) -> None:
     assert made.template is None
 
 
-def test_a_comma_is_a_sweep_and_says_so(recipe: str) -> None:
+def test_a_comma_is_refused_as_a_sweep(recipe: str) -> None:
     assert message(recipe, "seed=1,2") == "seed=1,2 names several values; a sweep needs -m (omnikit train … -m), a list needs brackets."
 
 

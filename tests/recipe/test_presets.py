@@ -59,7 +59,7 @@ def test_a_presets_mistakes_name_its_file(preset: Path, content: str, sentence: 
     assert str(caught.value).startswith(str(preset)) and str(caught.value).endswith(sentence)
 
 
-def test_a_preset_of_an_unknown_component_says_so(preset: Path) -> None:
+def test_a_preset_of_an_unknown_component_is_refused(preset: Path) -> None:
     preset.write_text("use: frame\n")
     with pytest.raises(RegistryError, match=r"encoder 'frame' is not installed\. Did you mean 'frames'\?"):
         presets.preset_fields("encoder", "frames_64")
@@ -103,7 +103,7 @@ def test_every_preset_can_be_made(kind: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "name"), PRESETS, ids="/".join)
-def test_every_preset_says_what_it_is_and_only_what_differs(kind: str, name: str) -> None:
+def test_every_preset_has_a_summary_and_only_what_differs(kind: str, name: str) -> None:
     preset = registry.preset(kind, name)
     assert preset is not None and presets.summary(preset.path)
     values = presets.read_mapping(preset.path)

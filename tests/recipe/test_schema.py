@@ -81,7 +81,7 @@ def test_construct_makes_floats_of_whole_numbers() -> None:
     ({"shares": [1]}, "audio.encoder.shares is [1], but must be a mapping."),
     ({"shares": {"a": "b"}}, "audio.encoder.shares.a is 'b', but must be a number."),
 ], ids=str)
-def test_construct_says_what_is_wrong_where(values: dict[str, object], sentence: str) -> None:
+def test_construct_names_what_is_wrong_where(values: dict[str, object], sentence: str) -> None:
     assert mistakes(**values) == [sentence]
 
 
@@ -95,7 +95,7 @@ def test_construct_reports_every_mistake_at_once() -> None:
     assert len(mistakes(width="wide", rate="fast", mode="no", nonsense=1)) == 4
 
 
-def test_convert_of_a_union_says_all_that_would_do() -> None:
+def test_convert_of_a_union_lists_all_that_would_do() -> None:
     errors: list[str] = []
     convert([], int | str, "x", errors)
     assert errors == ["x is [], but must be a whole number or a word."]
@@ -111,14 +111,14 @@ def test_plain_and_construct_are_inverse() -> None:
     assert construct(Outer, plain(made), "here", []) == made
 
 
-@pytest.mark.parametrize(("values", "places"), [
+@pytest.mark.parametrize(("values", "paths"), [
     ({"a": {"_target_": 1}}, ["a._target_"]),
     ({"_target_": {"_target_": 1}}, ["_target_", "_target_._target_"]),
     ({"a": [{"b": {"_target_": 1}}]}, ["a[0].b._target_"]),
     ({"a": "_target_"}, []),
 ], ids=str)
-def test_places_of_finds_a_key_at_any_depth(values: Mapping[str, Any], places: list[str]) -> None:
-    assert key_paths("_target_", values) == places
+def test_key_paths_finds_a_key_at_any_depth(values: Mapping[str, Any], paths: list[str]) -> None:
+    assert key_paths("_target_", values) == paths
 
 
 def test_editable_gives_a_node_that_can_be_written() -> None:
@@ -140,6 +140,6 @@ def test_every_component_is_frozen_and_its_defaults_are_yaml(kind: str, name: st
 
 
 @pytest.mark.parametrize(("kind", "name"), COMPONENTS, ids="/".join)
-def test_every_component_says_what_it_is_in_one_line(kind: str, name: str) -> None:
+def test_every_component_has_a_one_line_summary(kind: str, name: str) -> None:
     line = (registry.component(kind, name).__doc__ or "").partition("\n")[0]
     assert line.endswith((".", ";")) and "(" not in line[:1] and len(line) < 130

@@ -1,5 +1,5 @@
 # ruff: noqa: E501  # a table of sentences reads best with one in a line
-"""What `compose` refuses: mistakes in recipes and overrides, one sentence each, and a stranger's YAML that would run code."""
+"""What `compose` refuses: errors in recipes and overrides, one sentence each, and a third-party YAML that would run code."""
 
 import os
 import sys
@@ -88,7 +88,7 @@ def test_a_wrong_field_of_a_component_that_is_picked_beside_it_is_one_sentence(r
     ([("stages:\n", "generate: 3\nstages:\n")], "generate is 3, but must be a mapping of keys to values."),
     ([("stages:\n", "evaluate: {datas: {}}\nstages:\n")], "evaluate.datas is not a field of Evaluate. Did you mean 'data'?"),
     ([("stages:\n", "bogus: 3\nstages:\n")], "bogus is 3, but a top-level key is either one of"),
-    ([("stages:\n", "audio: {ear: {}}\nstages:\n")], "audio.ear is not a part of a branch; a branch holds encoder, projector,"),
+    ([("stages:\n", "audio: {mic: {}}\nstages:\n")], "audio.mic is not a part of a branch; a branch holds encoder, projector,"),
     ([("stages:\n", "hydra: {job: {name: x}}\nstages:\n")], "sets `hydra`, which belongs to the command line; remove that key."),
     ([("stages:\n", "stages: [\n")], "is not YAML:"),
     ([("stages:\n", "stages:\n  read: null\n")], "{recipe}: stages.read is empty, but must be a mapping of keys to values."),
@@ -96,8 +96,8 @@ def test_a_wrong_field_of_a_component_that_is_picked_beside_it_is_one_sentence(r
     ([("stages:\n", "stages:\n  ../read: {}\n")], "stages.../read is not a valid name; use lower-case letters, digits and _."),
     ([("data:\n", "evaluate: {data: {../x: rows}}\ndata:\n")], "evaluate.data.../x is not a valid name; use lower-case letters"),
     ([("data:\n", "data:\n  Rows: {use: messages_jsonl}\n")], "data.Rows is not a valid name; use lower-case letters, digits and _."),
-    ([("data:\n", "Ear: {encoder: {use: mel_cnn}}\ndata:\n")], "Ear is not a valid name of a branch; use lower-case letters"),
-    ([("data:\n", "ear: {encoder: {use: 3}}\ndata:\n")], "ear.encoder.use is 3, but must be a component's name; pick one with"),
+    ([("data:\n", "Mic: {encoder: {use: mel_cnn}}\ndata:\n")], "Mic is not a valid name of a branch; use lower-case letters"),
+    ([("data:\n", "mic: {encoder: {use: 3}}\ndata:\n")], "mic.encoder.use is 3, but must be a component's name; pick one with"),
     ([("data:\n", "run: /tmp/there\ndata:\n")], "{recipe} sets `run`, which belongs to the command line; remove that key"),
     ([("data:\n", "seed: ???\ndata:\n")], "{recipe}: seed is ???, which is not a value; write one there."),
     ([("data:\n", "system: ${oc.env:HOME}\ndata:\n")], "{recipe}: system is '${{oc.env:HOME}}', which is refused: it would read"),
@@ -125,7 +125,7 @@ def test_a_broken_recipe_comes_before_a_broken_override(tmp_path: Path) -> None:
     assert message(recipe, "nope.x=1").startswith("stages.understand.los is not a field of Stage.")
 
 
-def test_several_wrong_keys_are_told_at_once(recipe: str) -> None:
+def test_several_wrong_keys_are_reported_at_once(recipe: str) -> None:
     with pytest.raises(PlanError) as caught:
         compose(recipe, ["+nonsense=3", "+audio.ears=2", "audio.projector=linear"])
     assert len(caught.value.sentences) == 3
@@ -141,7 +141,7 @@ def test_a_recipe_that_is_not_there_is_one_sentence(name: str, sentence: str) ->
     assert message(name).startswith(sentence)
 
 
-# ---- a stranger's YAML runs no code ----------------------------------------------------------------------------------
+# ---- a third-party YAML runs no code ----------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Samples to padded or packed batches, and the order in which they are drawn."""

@@ -1,0 +1,1 @@
+"""Datasets made by builders: folders that resume, journals, cached recordings."""

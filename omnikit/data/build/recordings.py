@@ -2,7 +2,7 @@
 
 A store is one folder for one corpus, text-to-speech and version; each time some utterances are missing, one more shard is added
 to it: `samples.npy` (int16, all recordings one after another), `bounds.npy` (where each begins, and the end) and `names.json`
-(the hash of each utterance). A shard is either complete or absent. Datasets with the same utterances share them. Knows no rows.
+(the hash of each utterance). A shard is either complete or absent. Datasets with the same utterances share them. Reads no rows.
 """
 
 import hashlib

@@ -36,7 +36,7 @@ def load_audio(path: str | Path, sample_rate: int) -> NDArray[np.float32]:
             data: NDArray[np.float32] = file.read(dtype="float32", always_2d=True)  # [N, channels]
     except soundfile.LibsndfileError as error:
         raise DataError(f"{path} is not a readable audio file ({error.error_string}), "
-                        "but must be one that libsndfile knows: WAV, FLAC, OGG or MP3.", kind="unreadable audio") from None
+                        "but must be one that libsndfile reads: WAV, FLAC, OGG or MP3.", kind="unreadable audio") from None
     missing = missing_bytes(path)
     if missing or len(data) < promised:
         found = f"{missing} bytes are missing" if missing else f"{len(data)} of {promised} samples can be read"

@@ -178,7 +178,7 @@ def _open(path: str | Path) -> "Image":
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             return Image.open(path)
     except UnidentifiedImageError:
-        raise DataError(f"{path} is not a readable image, but must be one that Pillow knows: PNG, JPEG or WebP.",
+        raise DataError(f"{path} is not a readable image, but must be one that Pillow reads: PNG, JPEG or WebP.",
                         kind="unreadable image") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise DataError(f"{path} has more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels; make it smaller.",

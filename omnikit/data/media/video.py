@@ -137,7 +137,7 @@ def _open(path: str | Path) -> "Iterator[tuple[InputContainer, VideoStream]]":
                                         kind="unreadable video")
             yield container, container.streams.video[0]
     except av.FFmpegError as error:
-        raise DataError(f"{path} is not a readable video ({error.strerror}), but must be one that FFmpeg knows: MP4, WebM or"
+        raise DataError(f"{path} is not a readable video ({error.strerror}), but must be one that FFmpeg reads: MP4, WebM or"
                         " MKV.", kind="unreadable video") from None
 
 

@@ -1,0 +1,1 @@
+"""Conversations to text, text to ids."""

@@ -78,7 +78,7 @@ def test_targets_are_padded_with_minus_100(plan: Plan) -> None:
     assert batch.targets["text"].lengths.tolist() == [2, 3]
 
 
-def test_audio_in_which_nothing_is_said_has_an_empty_transcript(plan: Plan) -> None:
+def test_silent_audio_has_an_empty_transcript(plan: Plan) -> None:
     batch = Collator(plan, ["transcript"])([asked(audio("")), asked(audio())])
     assert batch.targets["transcript"].lengths.tolist() == [0, len(ids("two"))]
 

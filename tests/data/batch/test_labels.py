@@ -38,8 +38,8 @@ def row(question: ContentPart, *answer: ContentPart) -> Sample:
     return Sample("r", (Message("user", (question,)), Message("assistant", answer)))
 
 
-TEXT, SAID = ContentPart("text", text="one"), ContentPart("audio", text="one", path="a.wav")
-WRITTEN, SPOKEN, WORDLESS = row(TEXT, TEXT), row(SAID, TEXT, SAID), row(replace(SAID, text=" "), ContentPart("text", text=" "))
+TEXT, SPOKEN_WORD = ContentPart("text", text="one"), ContentPart("audio", text="one", path="a.wav")
+WRITTEN, SPOKEN, WORDLESS = row(TEXT, TEXT), row(SPOKEN_WORD, TEXT, SPOKEN_WORD), row(replace(SPOKEN_WORD, text=" "), ContentPart("text", text=" "))
 
 
 def refused(plan: Plan, wanted: list[str], **readers: Reader) -> str:
@@ -66,20 +66,20 @@ def test_words_that_are_empty_teach_nothing(plan: Plan, branch: str, need: str) 
     assert need in refused(plan, [branch], a=Rows(WORDLESS))
 
 
-def test_mixture_in_which_each_has_its_use_is_taken(plan: Plan) -> None:
+def test_mixture_in_which_each_dataset_has_a_target_is_accepted(plan: Plan) -> None:
     check_supervised("understand", plan, ["text", "transcript", "speech"], {"a": Rows(WRITTEN), "b": Rows(SPOKEN)})
 
 
-def test_sound_teaches_units_only_where_something_makes_them(plan: Plan) -> None:
+def test_audio_gives_codes_only_where_a_codec_encodes_it(plan: Plan) -> None:
     plan.outputs["speech"] = replace(plan.outputs["speech"], codec=replace(plan.outputs["speech"].codec, encodes=False))
     assert "codes or audio in its answers" in refused(plan, ["speech"], a=Rows(SPOKEN))
-    check_supervised("speak", plan, ["speech"], {"a": Rows(row(SAID, TEXT, replace(SAID, codes=(1, 2))))})
+    check_supervised("speak", plan, ["speech"], {"a": Rows(row(SPOKEN_WORD, TEXT, replace(SPOKEN_WORD, codes=(1, 2))))})
 
 
 def test_only_as_many_rows_are_read_as_it_takes(plan: Plan) -> None:
-    written, said = Rows(*[WRITTEN] * 1000), Rows(*[SPOKEN] * 1000)
-    check_supervised("understand", plan, ["text", "transcript"], {"a": written, "b": said})
-    assert written.asked + said.asked < 10
+    written, spoken = Rows(*[WRITTEN] * 1000), Rows(*[SPOKEN] * 1000)
+    check_supervised("understand", plan, ["text", "transcript"], {"a": written, "b": spoken})
+    assert written.asked + spoken.asked < 10
 
 
 def test_training_ends_before_a_stage_s_folder_is_made(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Packed rows: who stands with whom, and that nothing of what is learnt changes by it."""
+"""Packed rows: which conversations share a sequence, and that training is the same."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -69,7 +69,7 @@ def test_windows_hand_their_emptiest_row_on(monkeypatch: pytest.MonkeyPatch) -> 
     assert [len(row) for row in found if len(row) != 5] == []
 
 
-def test_a_film_shares_its_row_with_nothing() -> None:
+def test_a_video_is_packed_alone() -> None:
     alone = [row for row in rows(packs([2] * 9, filmed=3)) if any(index % 3 == 0 for index in row)]
     assert sorted(alone) == [[0], [3], [6]]
 
@@ -86,7 +86,7 @@ def test_seed_decides_the_order(seeds: tuple[int, int], same: bool) -> None:
     assert (first == second) is same
 
 
-def test_second_pass_is_drawn_anew() -> None:
+def test_second_pass_is_drawn_again() -> None:
     sampler = packs()
     assert list(sampler) != list(sampler)
 
@@ -121,8 +121,8 @@ def sample(number: int, seconds: float = 0.0) -> Sample:
     wave = np.random.default_rng(number).normal(0, 0.1, int(16000 * seconds)).astype(np.float32)
     asked = (ContentPart("text", text="what is it " * (1 + number % 3)),
              *((ContentPart("audio", audio=wave, text="it"),) if seconds else ()))
-    said = ContentPart("text", text="it is so " * (1 + number % 4))
-    answer = Message("assistant", (said, ContentPart("audio", codes=(4, 5, 6 + number))))
+    text = ContentPart("text", text="it is so " * (1 + number % 4))
+    answer = Message("assistant", (text, ContentPart("audio", codes=(4, 5, 6 + number))))
     return Sample(f"row{number}", (Message("user", asked), answer))
 
 
@@ -130,7 +130,8 @@ SAMPLES = [sample(0), sample(1, 0.5), sample(2, 0.9), sample(3), sample(4, 0.3)]
 GROUPS = [[0, 1], [2, 3, 4]]
 
 
-def learnt(plan: Plan, collate: Callable[..., object], items: object) -> tuple[dict[str, torch.Tensor], list[torch.Tensor]]:
+def losses_and_gradients(plan: Plan, collate: Callable[..., object],
+                         items: object) -> tuple[dict[str, torch.Tensor], list[torch.Tensor]]:
     """Give the losses and all gradients but the encoder's, which would take its time."""
     model = OmniModel(plan, ["audio.encoder", "audio.projector", "backbone", "text.head", "speech.head"]).eval()
     model.get_submodule("audio.encoder").requires_grad_(False)
@@ -145,8 +146,8 @@ def test_packed_losses_and_gradients_are_the_unpacked_ones(plan: Plan, monkeypat
     monkeypatch.setattr(torch.nn.functional, "ctc_loss",
                         lambda scores, *rest, **options: ctc(scores.double(), *rest, **options).float())
     collate = Collator(plan, ["text", "speech"])
-    alone, gradients = learnt(plan, collate, SAMPLES)
-    packed, found = learnt(plan, PackedCollator(collate), [[SAMPLES[index] for index in row] for row in GROUPS])
+    alone, gradients = losses_and_gradients(plan, collate, SAMPLES)
+    packed, found = losses_and_gradients(plan, PackedCollator(collate), [[SAMPLES[index] for index in row] for row in GROUPS])
     assert len(gradients) > 30
     torch.testing.assert_close(packed, alone, rtol=1e-5, atol=1e-6)  # float32 summed in another order
     torch.testing.assert_close(found, gradients, rtol=1e-3, atol=1e-5)

@@ -25,7 +25,7 @@ def flat(batches: list[list[SampleKey]]) -> list[SampleKey]:
     return [pick for batch in batches for pick in batch]
 
 
-def test_a_pass_sees_each_row_once() -> None:
+def test_a_pass_has_each_row_once() -> None:
     assert sorted(flat(list(make_sampler()))) == ALL
 
 
@@ -37,7 +37,7 @@ def test_another_seed_gives_another_order() -> None:
     assert list(make_sampler()) != list(make_sampler(seed=1))
 
 
-def test_second_pass_is_shuffled_anew() -> None:
+def test_second_pass_has_another_order() -> None:
     sampler = make_sampler()
     assert list(sampler) != list(sampler)
 
@@ -73,7 +73,7 @@ def test_ranks_share_a_pass_without_overlap() -> None:
     (ContentPart("video", pixels=np.zeros((9, 8, 8, 3), dtype=np.uint8), frame_rate=3.0), 3),
     (ContentPart("image", path="no.png"), 0),
 ], ids=["image", "wide image", "video", "missing"])
-def test_pictures_and_films_count_by_their_tiles(part: ContentPart, tiles: int) -> None:
+def test_images_and_videos_count_by_their_tiles(part: ContentPart, tiles: int) -> None:
     mixture = MixtureDataset({"a": [make_row(part, answer="two")]}, SPEC)
     assert mixture.size(("a", 0)) == pytest.approx(SECONDS_PER_TILE * tiles + len("two") / CHARACTERS_PER_SECOND)
 

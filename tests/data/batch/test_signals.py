@@ -56,7 +56,7 @@ def test_rows_of_a_mixed_batch_give_what_they_give_alone(plan: Plan) -> None:
         torch.testing.assert_close(together[index, :len(alone)], alone, atol=1e-5, rtol=1e-5)  # float32 in another order
 
 
-def test_pictures_of_one_turn_have_counts_of_their_own(plan: Plan) -> None:
+def test_images_of_one_turn_have_counts_of_their_own(plan: Plan) -> None:
     batch = Collator(plan, ["text"])([make_row(image(), WORD, image(8, 24), image(16, 8))])
     assert batch.counts["vision"] == [4] * (1 + 4 + 3)
     first, behind = batch.slots["vision"][:4].tolist(), batch.slots["vision"][4:].tolist()
@@ -94,7 +94,7 @@ def test_a_count_that_no_pooling_gives_is_refused(plan: Plan) -> None:
 
 
 @pytest.mark.parametrize("part", [image(16, 8), image(8, 24), video(1), video(3), video(9)], ids=lambda part: part.type)
-def test_headers_tell_the_counts(part: ContentPart, tmp_path: Path) -> None:
+def test_headers_give_the_counts(part: ContentPart, tmp_path: Path) -> None:
     path = tmp_path / ("a.png" if part.type == "image" else "a.mp4")
     if part.type == "image":
         save_image(path, part.pixels)
@@ -119,7 +119,7 @@ def test_what_cannot_be_seen_names_its_row(plan: Plan, part: ContentPart, text: 
         Collator(plan, ["text"])([make_row(part)])
 
 
-def test_a_blind_recipe_refuses_pictures(tmp_path: Path) -> None:
+def test_a_recipe_without_vision_refuses_images(tmp_path: Path) -> None:
     from doubles import make_plan
 
     with pytest.raises(DataError, match="Row r holds image in a question, but the recipe has no input branch for image"):

@@ -51,7 +51,7 @@ def test_flac_is_read(tmp_path: Path) -> None:
     np.testing.assert_allclose(load_audio(tmp_path / "a.flac", 16000), sine(0.1, 16000), atol=1 / 32768)
 
 
-def test_chunk_of_odd_size_before_the_data_is_stepped_over(tmp_path: Path) -> None:
+def test_chunk_of_uneven_size_before_the_data_is_skipped(tmp_path: Path) -> None:
     save_audio(tmp_path / "a.wav", sine(0.1, 16000), 16000)
     whole = (tmp_path / "a.wav").read_bytes()
     (tmp_path / "b.wav").write_bytes(whole[:12] + b"junk\x03\x00\x00\x00abc\x00" + whole[12:])

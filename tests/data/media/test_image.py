@@ -58,7 +58,7 @@ WHITE = three(np.repeat([[0] * 4 + [255] * 4], 4, axis=0))
     (clear("RGBA"), WHITE),
     (clear("LA"), WHITE),
 ], ids=["colour", "palette", "grey", "16 bits", "1 bit", "alpha", "grey alpha"])
-def test_every_kind_of_picture_becomes_colours(image: Image.Image, expected: NDArray[np.uint8], tmp_path: Path) -> None:
+def test_every_kind_of_image_becomes_colours(image: Image.Image, expected: NDArray[np.uint8], tmp_path: Path) -> None:
     image.save(tmp_path / "a.png")
     np.testing.assert_array_equal(load_image(tmp_path / "a.png"), expected)
     assert image_size(tmp_path / "a.png") == image.size
@@ -75,7 +75,7 @@ def test_a_turned_camera_is_turned_back(tmp_path: Path) -> None:
     assert found[:6, -6:].min() > 230 and found[10:].max() < 25
 
 
-def test_saved_picture_is_read_back(tmp_path: Path) -> None:
+def test_saved_image_is_read_back(tmp_path: Path) -> None:
     save_image(tmp_path / "a.png", colours())
     np.testing.assert_array_equal(load_image(tmp_path / "a.png"), colours())
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
@@ -105,13 +105,13 @@ def test_grids_come_in_the_order_of_a_set_that_grew_by_their_longest_side(least:
     assert list(tile_grids(least, most)) == sorted(grown, key=lambda pair: pair[0] * pair[1])
 
 
-def test_without_tiles_a_picture_is_one() -> None:
+def test_without_tiles_an_image_is_one() -> None:
     whole = ImageSpec(8, most_tiles=0)
     assert tile_count(900, 100, whole) == 1
     np.testing.assert_array_equal(cut_tiles(colours(8, 24), whole)[0], colours(8, 24)[:, 8:16])  # the middle
 
 
-def test_padding_keeps_all_of_a_picture() -> None:
+def test_padding_keeps_all_of_an_image() -> None:
     found = fit_square(np.zeros((4, 8, 3), dtype=np.uint8), ImageSpec(8, fit="pad", mean=(0.5, 0.5, 0.5)))
     np.testing.assert_array_equal(found[:, 0, 0], [127, 127, 0, 0, 0, 0, 127, 127])
 
@@ -133,12 +133,12 @@ def bomb(path: Path) -> None:
 
 @pytest.mark.parametrize(("damage", "text"), [
     (Path.unlink, "a.png does not exist, but an image should be there"),
-    (lambda path: path.write_bytes(b"no image"), "a.png is not a readable image, but must be one that Pillow knows"),
+    (lambda path: path.write_bytes(b"no image"), "a.png is not a readable image, but must be one that Pillow reads"),
     (lambda path: path.write_bytes(b""), "a.png is not a readable image"),
     (cut, r"a.png is a damaged image \(.*\); write or copy it again"),
     (bomb, "a.png has more than 89,478,485 pixels; make it smaller"),
 ], ids=["missing", "text", "empty", "cut", "bomb"])
-def test_broken_picture_is_one_sentence(damage: Callable[[Path], None], text: str, tmp_path: Path) -> None:
+def test_broken_image_is_one_sentence(damage: Callable[[Path], None], text: str, tmp_path: Path) -> None:
     save_image(tmp_path / "a.png", colours(64, 64))
     damage(tmp_path / "a.png")
     with pytest.raises(DataError, match=text):

@@ -28,18 +28,18 @@ def grey(frames: int, height: int = 16, width: int = 16) -> NDArray[np.uint8]:
     return np.broadcast_to(np.linspace(0, 255, frames).astype(np.uint8)[:, None, None, None], (frames, height, width, 3))
 
 
-@pytest.mark.parametrize(("frames", "places"), [
+@pytest.mark.parametrize(("frames", "indices"), [
     (75, [0, 25, 49, 74]),  # 3 s: four from end to end
     (100, [0, 25, 50, 75]),  # 4 s: one a second
     (262, [0, 25, 50, 75, 100, 125, 150, 175, 200, 225]),  # 10.5 s
     (1, [0, 0, 0, 0]),
 ])
-def test_short_films_follow_the_paper(frames: int, places: list[int]) -> None:
-    assert frames_by_duration(VideoFile(frames, 25.0)) == places
+def test_short_videos_follow_the_paper(frames: int, indices: list[int]) -> None:
+    assert frames_by_duration(VideoFile(frames, 25.0)) == indices
 
 
 @pytest.mark.parametrize("frames", [401, 2500, 180_000])
-def test_a_long_film_gives_sixteen_frames_from_end_to_end(frames: int) -> None:
+def test_a_long_video_gives_sixteen_frames_from_end_to_end(frames: int) -> None:
     found = frames_by_duration(VideoFile(frames, 25.0))
     assert (len(found), found[0], found[-1]) == (16, 0, frames - 1)
     assert max(np.diff(found)) - min(np.diff(found)) <= 1
@@ -69,7 +69,7 @@ def test_frames_behind_a_key_frame_are_those_of_a_whole_decode(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("degrees", "corner"), [(90, (-1, 0)), (180, (-1, -1)), (-90, (0, -1))])
-def test_a_turned_film_is_turned_back(degrees: int, corner: tuple[int, int], tmp_path: Path) -> None:
+def test_a_rotated_video_is_turned_back(degrees: int, corner: tuple[int, int], tmp_path: Path) -> None:
     frames = np.zeros((4, 32, 32, 3), dtype=np.uint8)
     frames[:, :16, :16] = 255  # light in the first corner
     with av.open(str(tmp_path / "a.mp4"), "w") as container:
@@ -102,7 +102,7 @@ def silence(path: Path) -> None:
     (cut, "a.mp4 is not a readable video|a.mp4 is cut short"),
     (silence, "a.mp4 holds no images, but must be a video"),
 ], ids=["missing", "text", "empty", "cut", "sound"])
-def test_broken_film_is_one_sentence(damage: Callable[[Path], None], text: str, tmp_path: Path) -> None:
+def test_broken_video_is_one_sentence(damage: Callable[[Path], None], text: str, tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     save_video(path, grey(30), 10.0)
     damage(path)
@@ -110,7 +110,7 @@ def test_broken_film_is_one_sentence(damage: Callable[[Path], None], text: str, 
         load_frames(path, EIGHT)
 
 
-def test_a_film_that_promises_more_frames_is_cut_short(tmp_path: Path) -> None:
+def test_a_video_that_promises_more_frames_is_cut_short(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "a.avi"), "w") as container:  # its header stands in front
         stream = container.add_stream("mjpeg", rate=10)
         stream.width = stream.height = 16
@@ -135,7 +135,7 @@ def test_impossible_frames_are_refused(video: VideoFile, rate: float, span: tupl
     (grey(2, 15), "has frames of 16 x 15 pixels, but a video's sides must be even"),
     (grey(2)[0], r"has pixels of shape \[16, 16, 3\] and type uint8, but must be \[frames, height, width, 3\]"),
 ])
-def test_what_is_no_film_is_not_written(frames: NDArray[np.uint8], text: str, tmp_path: Path) -> None:
+def test_what_is_not_a_video_is_not_written(frames: NDArray[np.uint8], text: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=text):
         save_video(tmp_path / "a.mp4", frames, 10.0)
     assert not list(tmp_path.iterdir())

@@ -44,7 +44,7 @@ def mismatches(messages: list[Message], template: Template, path: str) -> list[s
 
 
 def flat(pieces: list[TokenSpan]) -> list[tuple[int, bool]]:
-    """Ids with whether they are learnt; a medium is -1."""
+    """Ids with whether they are supervised; a medium is -1."""
     return [(i, mark) for piece in pieces
             for i, mark in ([(-1, False)] if piece.media else zip(piece.ids, piece.supervised, strict=True))]
 
@@ -52,7 +52,7 @@ def flat(pieces: list[TokenSpan]) -> list[tuple[int, bool]]:
 @pytest.mark.parametrize("spoken", [True, False], ids=["spoken", "written"])
 @pytest.mark.parametrize("name", TEMPLATES)
 @pytest.mark.parametrize("family", CUTTING)
-def test_prompts_ids_are_the_first_of_the_rows_and_the_rest_is_learnt(tmp_path: Path, family: str, name: str,
+def test_prompts_ids_are_the_first_of_the_rows_and_the_rest_is_supervised(tmp_path: Path, family: str, name: str,
                                                                           spoken: bool) -> None:
     template, tokenizer = template_of(name), load(write(tmp_path, CUTTING[family]()))
     messages = turns(*ANSWERS, spoken=spoken)

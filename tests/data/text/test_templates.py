@@ -55,7 +55,7 @@ def test_prompt_is_what_stands_before_the_answer() -> None:
     assert prompt(messages, LLAMA) == render(messages, LLAMA)[:-1]
 
 
-def test_said_gives_the_answers() -> None:
+def test_answer_texts_are_those_of_the_assistant() -> None:
     assert answer_texts([user(text("a")), bot("b"), user(text("c")), bot("d")]) == ["b", "d"]
 
 
@@ -91,7 +91,7 @@ def answers(messages: list[Message], template: Template = STATES) -> list[str]:
     return [segment.text for segment in render(messages, template) if segment.supervised]
 
 
-def test_state_says_whether_the_last_question_was_heard() -> None:
+def test_state_follows_whether_the_last_question_was_spoken() -> None:
     assert answers([user(AUDIO), bot("a"), user(text("b")), bot("c")]) == ["1a</A>", "3c</A>"]
 
 

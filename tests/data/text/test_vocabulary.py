@@ -45,7 +45,7 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def count(old: Path) -> int:
-    """Give how many pieces are learnt: more than there are characters where those have none."""
+    """Give how many pieces are trained: more than there are characters where those have none."""
     return 60 if old.is_relative_to(GOLDENS) else 10
 
 
