@@ -25,10 +25,10 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from omnikit.contracts.types import Batch, Targets
-from omnikit.data.batch.collate import padded
-from omnikit.data.batch.packing import first_fit, laid_out
-from omnikit.data.batch.signals import signal
-from omnikit.data.media.image import coloured, tiles
+from omnikit.data.batch.collate import pad
+from omnikit.data.batch.packing import first_fit, pack_batch
+from omnikit.data.batch.signals import pad_signals
+from omnikit.data.media.image import cut_tiles, normalise
 from omnikit.inference.generate import Sampling, decoding_steps
 from omnikit.model import OmniModel, Taps
 from omnikit.plan.plan import Plan, make
@@ -131,7 +131,7 @@ def asked(plan: Plan, pixels: np.ndarray, seconds: float) -> Batch:
     """Give a question: the image, then speech."""
     spec = plan.inputs["vision"].image_spec
     assert spec, "an encoder of images has one"
-    cut = list(coloured(tiles(pixels, spec), spec))
+    cut = list(normalise(cut_tiles(pixels, spec), spec))
     waveform = 0.1 * np.random.default_rng(0).standard_normal(int(16000 * seconds)).astype(np.float32)
     return batch_of(plan, [Made(cut, waveform)])
 
@@ -176,7 +176,7 @@ def packed(plan: Plan, pack: int, rows: int) -> Batch:
     assert spec, "an encoder of images has one"
     made: list[Made] = []
     while sum(one.length(plan) for one in made) < 2 * rows * pack:
-        cut = coloured(random.integers(0, 256, (int(len(made) % 3 == 0), spec.size, spec.size, 3), dtype=np.uint8), spec)
+        cut = normalise(random.integers(0, 256, (int(len(made) % 3 == 0), spec.size, spec.size, 3), dtype=np.uint8), spec)
         waveform = 0.1 * random.standard_normal(int(16000 * random.uniform(2, 6))).astype(np.float32)
         made.append(Made(list(cut), None if len(made) % 3 == 2 else waveform, min(BEFORE, pack // 8),
                          int(random.integers(20, min(300, pack // 3)))))
@@ -184,7 +184,7 @@ def packed(plan: Plan, pack: int, rows: int) -> Batch:
     filled = first_fit([], [one.length(plan) for one in made], pack)
     filled = sorted(filled, key=lambda row: -sum(made[index].length(plan) for index in row))[:rows]
     conversation_rows = [index for index, row in enumerate(filled) for _ in row]
-    return laid_out(batch_of(plan, [made[index] for row in filled for index in row]), conversation_rows, ["text"])
+    return pack_batch(batch_of(plan, [made[index] for row in filled for index in row]), conversation_rows, ["text"])
 
 
 def batch_of(plan: Plan, made: Sequence[Made]) -> Batch:
@@ -206,7 +206,7 @@ def batch_of(plan: Plan, made: Sequence[Made]) -> Batch:
     there = [name for name, items in signals.items() if items]
     answers = [list(range(total - one.answer, total)) for total, one in zip(lengths, made, strict=True)]
     sizes, audios = torch.tensor([one.answer for one in made]), len(rows["audio"])
-    targets = {"text": Targets(padded([random.integers(20, 600, one.answer).tolist() for one in made], -100), sizes),
+    targets = {"text": Targets(pad([random.integers(20, 600, one.answer).tolist() for one in made], -100), sizes),
                "turn": Targets(torch.arange(audios)[:, None] % 2, torch.ones(audios, dtype=torch.int64))}
     return Batch(
         tokens=pad([random.integers(20, 600, total).tolist() for total in lengths], 0), lengths=torch.tensor(lengths),

@@ -79,7 +79,8 @@ def _voices(session: Session, branch: str) -> list[tuple[str, Callable[[Tensor],
 
 def _recordings(samples: Sequence[Sample], rate: int) -> Spoken:
     """Give each different spoken answer once."""
-    found = {said(sample.messages)[-1]: waveform(part, rate, sample.id) for sample in samples for part in spoken(sample)[:1]}
+    found = {answer_texts(sample.messages)[-1]: load_waveform(part, rate, sample.id) for sample in samples
+             for part in answer_audio(sample)[:1]}
     return [(torch.from_numpy(waveform), text) for text, waveform in found.items()]
 
 

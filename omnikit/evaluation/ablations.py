@@ -26,7 +26,7 @@ def shuffled_audio(samples: Sequence[Sample]) -> list[Sample | None]:
     those few have None too. Rows of noise are left out.
     """
     spoken = [index for index, sample in enumerate(samples) if _has(sample, "audio") and state_of(sample) != "noise"]
-    texts = [" ".join(p.text or str(index) for p in questions(samples[index])) for index in spoken]
+    texts = [" ".join(p.text or str(index) for p in question_media(samples[index])) for index in spoken]
     shift = _shift(texts)
     result: list[Sample | None] = [None] * len(samples)
     for position, index in enumerate(spoken):
@@ -48,7 +48,7 @@ def shuffled_visual(samples: Sequence[Sample], medium: str) -> list[Sample | Non
             groups[sample.facts.get("kind", ""), sample.facts.get("language", "")].append(index)
     result: list[Sample | None] = [None] * len(samples)
     for group in groups.values():
-        answers = [said(samples[index].messages)[-1].split() for index in group]
+        answers = [answer_texts(samples[index].messages)[-1].split() for index in group]
         for position, index in enumerate(group):
             candidates = ((position + len(group) // 2 + step) % len(group) for step in range(len(group)))
             other = next((other for other in candidates if answers[other] != answers[position]), None)

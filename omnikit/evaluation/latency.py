@@ -64,7 +64,7 @@ def as_question(sample: Sample) -> Question | None:
     audio = next((part for part in parts if part.type == "audio"), None)
     text = next((part.text for part in parts if part.type == "text"), None)
     system = " ".join(part.text or "" for part in systems[0]) if systems else None
-    found = Question(audio=waveform(audio, RATE, sample.id) if audio else None, text=text, system=system)
+    found = Question(audio=load_waveform(audio, RATE, sample.id) if audio else None, text=text, system=system)
     if images:
         found["image"] = [_pixels_or_path(part) for part in images]
     if videos:

@@ -1,4 +1,4 @@
-"""Speech through the codec alone: an upper bound for any head with this codec.
+"""Speech through the codec alone: no head with this codec is expected to be more intelligible.
 
 A codec and vocoder with unintelligible output are found here, before a head learns the codes. A head that reads text gets the
 same texts without a language model: once as they are, and once with the rows of the embedding table shuffled, whose speech
@@ -186,7 +186,7 @@ def _compared(rows: Sequence[tuple[Sample, ContentPart, str]], output: OutputBra
     counts, distances, stoi, made, true = torch.zeros(spec.codebooks, spec.cardinality), [], [], [], []
     with progress(f"codec {title}") as report:
         for index, (sample, part, _) in enumerate(rows):
-            codes = units.encode(torch.from_numpy(waveform(part, spec.sample_rate, sample.id)))
+            codes = units.encode(torch.from_numpy(load_waveform(part, spec.sample_rate, sample.id)))
             books = codes.reshape(-1, spec.codebooks).T  # of a waveform shorter than a frame there are none
             counts.scatter_add_(1, books, torch.ones_like(books, dtype=counts.dtype))
             made.append(codec.decode(codes).float())

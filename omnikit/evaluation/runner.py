@@ -103,7 +103,7 @@ class EvalRunner:
         codec_texts = self._transcribed([one.audio for one in trips])
         before = list(accumulate((answer.waveform is not None for answer in answers), initial=spoken_before))
         return [Record(
-            sample.id, expected[i], answers[i].text, tuple(part.text for part in questions(sample)), dict(sample.facts),
+            sample.id, expected[i], answers[i].text, tuple(part.text for part in question_media(sample)), dict(sample.facts),
             None, generated[i], true_texts[i], answers[i].codes, _seconds(_audio(answers[i])), _seconds(true[i]),
             trips[i].code_count, self._save(answers[i], title, start + i, before[i]), modality=modality(sample),
             expected_state=state_of(sample), state=self._state(answers[i]), head_state=head_states[i],
@@ -130,7 +130,7 @@ class EvalRunner:
 
     def _expected(self, sample: Sample) -> str:
         """Give the text that a row's answer has; "" where its audio is only transcribed."""
-        answers = said(sample.messages)
+        answers = answer_texts(sample.messages)
         if not answers and not (_spoken_texts(sample) and transcribed_branch(self.session.plan)):
             raise DataError(f"Row {sample.id} has no answer, so it cannot be scored; give it one.")
         return answers[-1] if answers and self._generates else ""
@@ -154,7 +154,7 @@ class EvalRunner:
         if input_branch is None:
             return [()] * len(samples)
         rate = int(input_branch.encoder.input.rate or 0)
-        waveforms = [[waveform(part, rate, sample.id) for part in _spoken_parts(sample)] for sample in samples]
+        waveforms = [[load_waveform(part, rate, sample.id) for part in _spoken_parts(sample)] for sample in samples]
         texts = iter(self.session.transcribe([one for some in waveforms for one in some], rate))
         return [tuple(next(texts) for _ in some) for some in waveforms]
 
@@ -247,7 +247,7 @@ def transcribed_branch(plan: Plan) -> InputBranch | None:
 
 
 def _spoken_parts(sample: Sample) -> list[ContentPart]:
-    return [part for part in questions(sample) if part.type == "audio" and part.text]
+    return [part for part in question_media(sample) if part.type == "audio" and part.text]
 
 
 def _spoken_texts(sample: Sample) -> tuple[str, ...]:

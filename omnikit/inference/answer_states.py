@@ -23,7 +23,7 @@ class AnswerStates:
 
     def find(self, ids: Sequence[int]) -> tuple[str | None, bool]:
         """Give the state in an answer's first ids, and whether no further id can change it."""
-        text = self._tokenizer.spelled(list(ids)).lstrip().rstrip(INCOMPLETE)
+        text = self._tokenizer.text_with_specials(list(ids)).lstrip().rstrip(INCOMPLETE)
         for state, prefix in self.texts.items():
             if text.startswith(prefix):
                 return state, True

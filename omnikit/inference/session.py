@@ -153,7 +153,7 @@ class Session:
             DataError: as `answers`.
             PlanError: there is no turn-detection head (`turn/head: state`).
         """
-        return turn_probabilities(self.model, moved(self._ask(samples), self.device))
+        return turn_probabilities(self.model, to_device(self._ask(samples), self.device))
 
     def stream(self, audio: Audio | None = None, text: str | None = None, system: str | None = None, *,
                image: Images | None = None, video: Images | None = None, history: list[Message] | None = None,
@@ -261,7 +261,7 @@ class Session:
                                                    (ContentPart("audio", audio=waveforms[index], sample_rate=sample_rate),
                                                             )),))
                        for index in usable]
-            batch = moved(Collator(self.plan, (output.name,), asking=True)(samples), self.device)
+            batch = to_device(Collator(self.plan, (output.name,), prompt_only=True)(samples), self.device)
             ids = self.model.head(output.name).decode(Taps(self.model, batch).features(output))
             for index, row in zip(usable, ids, strict=True):
                 texts[index] = tokenizer.text(row)

@@ -3,7 +3,7 @@
 from doubles import sound
 
 from omnikit.contracts.types import ContentPart, Message, Sample
-from omnikit.data.batch.signals import questions
+from omnikit.data.batch.signals import question_media
 from omnikit.evaluation.ablations import modality, shuffled_audio, shuffled_visual, state_of
 
 
@@ -23,7 +23,7 @@ def audio(words: str) -> ContentPart:
 def test_shuffled_image_is_of_a_row_of_the_same_kind_with_another_answer() -> None:
     samples = [row("a", "red", image("a")), row("b", "red", image("b")), row("c", "blue", image("c")),
                row("d", "two", image("d"), kind="count"), row("e", "six", image("e"), kind="count")]
-    found = [questions(sample)[0].path for sample in shuffled_visual(samples, "image") if sample]
+    found = [question_media(sample)[0].path for sample in shuffled_visual(samples, "image") if sample]
     assert found == ["c.png", "c.png", "a.png", "e.png", "d.png"]
 
 
@@ -36,13 +36,13 @@ def test_row_that_has_no_such_other_is_left_out() -> None:
 def test_all_images_of_a_question_are_shuffled_and_its_audio_stays() -> None:
     samples = [row("a", "red", image("a"), image("b"), audio("x")), row("c", "blue", image("c"), audio("y"))]
     first = shuffled_visual(samples, "image")[0]
-    assert first and [part.path or part.text for part in questions(first)] == ["c.png", "c.png", "x"]
+    assert first and [part.path or part.text for part in question_media(first)] == ["c.png", "c.png", "x"]
 
 
 def test_noise_takes_no_part_in_ablations() -> None:
     samples = [row("a", "red", audio("x")), row("n", "hm", audio("n"), state="noise"), row("b", "blue", audio("y"))]
     others = shuffled_audio(samples)
-    assert others[1] is None and [questions(sample)[0].text for sample in others if sample] == ["y", "x"]
+    assert others[1] is None and [question_media(sample)[0].text for sample in others if sample] == ["y", "x"]
 
 
 def test_state_and_modality_of_a_question() -> None:

@@ -32,7 +32,7 @@ def row(question: str, answer: str = "yes") -> Sample:
 
 def test_shuffled_audio_is_another_question_s_for_every_row() -> None:
     samples = [row("a"), row("a"), row("b"), row("b")]
-    texts = [questions(sample)[0].text for sample in shuffled_audio(samples) if sample]
+    texts = [question_media(sample)[0].text for sample in shuffled_audio(samples) if sample]
     assert texts == ["b", "b", "a", "a"]
 
 

@@ -54,7 +54,7 @@ def session(plan: Plan) -> Session:
 
 
 def test_each_audio_is_labelled_by_the_answer_behind_its_question() -> None:
-    assert labels(TALK.messages) == [0, -100, 1, -100]  # the second question has two audios, nothing answers the last
+    assert turn_labels(TALK.messages) == [0, -100, 1, -100]  # the second question has two audios, nothing answers the last
 
 
 def test_targets_stand_for_the_audios_of_all_rows(plan: Plan) -> None:

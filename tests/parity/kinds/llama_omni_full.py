@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import omnikit
 from omnikit.cli import main as command
 from omnikit.contracts.types import Batch, Features, Signal, Targets
-from omnikit.data.batch.collate import padded
+from omnikit.data.batch.collate import pad
 from omnikit.inference.generate import Generated, Sampling, decode_codes, decoding_steps, generate
 from omnikit.inference.speech_stream import SpeechStream
 from omnikit.model import OmniModel, Taps
