@@ -36,7 +36,7 @@ from omnikit.recipe.compose import compose
 from omnikit.training.freeze import freeze, full_precision
 
 TINY = ["vision/encoder=internvit_tiny_random", "audio/encoder=mel_cnn_tiny_random", "backbone=qwen2_tiny_random",
-        "speech/head=nar_ar_tiny_random", "speech/codec=ticodec_tiny_random"]
+        "speech/head=nar_ar_tiny_random", "speech/codec=ticodec_tiny_random", "stages.codec.loss.codebook=0"]
 STAGES = ("align_vision", "understand_vision", "instruct_vision", "align_audio", "instruct_audio")  # those that pack
 STAGE = "instruct_audio"
 BEFORE, AFTER = 130, 16  # positions of VITA's system prompt for images, and of what follows a question
@@ -221,13 +221,13 @@ def batch_of(plan: Plan, made: Sequence[Made]) -> Batch:
 def flops(model: OmniModel, plan: Plan, batch: Batch) -> float:
     """Give the model FLOPs of a step of STAGE, whose encoders are frozen and whose language model is trained."""
     backbone = plan.backbone
-    assert backbone is not None and batch.documents is not None and batch.written is not None
+    assert backbone is not None and batch.documents is not None and batch.target_positions is not None
     table = backbone.dim * backbone.vocabulary  # the input's is looked up, the output's is multiplied at answers only
     tied = int(bool(getattr(backbone, "tie_embeddings", False)))
     inner = weights(model, "backbone") - table * (2 - tied)
     lengths = [int(n) for row in batch.documents for n in torch.unique(row[row > 0], return_counts=True)[1]]
     attention = 6 * sum(n * n for n in lengths) * backbone.dim * int(getattr(backbone, "layers", 0))  # causal: half of 12
-    total = 6.0 * (inner * int(batch.lengths.sum()) + table * len(batch.written)) + attention
+    total = 6.0 * (inner * int(batch.lengths.sum()) + table * len(batch.target_positions)) + attention
     for name in batch.signals:
         embeddings = sum(batch.counts[name])
         frames = plan.inputs[name].encoder.length(1) * len(batch.counts[name]) if name == "vision" else 2 * embeddings

@@ -114,7 +114,7 @@ class FakeCodec:
 
 @dataclass(frozen=True)
 class EchoDataset:
-    """Rows whose question says one to three words and whose answer repeats them; every `textual`-th question is text only."""
+    """Rows whose question is one to three words and whose answer repeats them; every `textual`-th question is text only."""
 
     rows: int = 64
     textual: int = 0
@@ -152,7 +152,7 @@ class FakeProjectorModule(nn.Module):
 
 
 class FakeBackboneModule(nn.Module):
-    """One layer of masked attention with learned positions: sees what is valid and not later."""
+    """One layer of masked attention with learned positions: attends to what is valid and not later."""
 
     def __init__(self, vocabulary: int, dim: int) -> None:
         super().__init__()

@@ -1,5 +1,5 @@
 # ruff: noqa: E501  # a kind of instruction stands in one line
-"""Instructions in writing, as Alpaca and UltraChat shape them, and the rows that no voice can say.
+"""Instructions in writing, as Alpaca and UltraChat shape them, and the rows that no voice can speak.
 
     python tests/instructions.py 200 > instructions.json
 """
@@ -41,16 +41,16 @@ def _cases(chance: random.Random) -> tuple[tuple[str, str, str], ...]:
 
 
 def good(count: int, seed: int = 0) -> list[dict[str, object]]:
-    """Give rows that can be said, all different, half of them as Alpaca and half as UltraChat shapes them."""
+    """Give rows that can be spoken, all different, half of them as Alpaca and half as UltraChat shapes them."""
     chance = random.Random(seed)
     rows: list[dict[str, object]] = []
-    seen: set[str] = set()
+    earlier: set[str] = set()
     while len(rows) < count:
         instruction, given, output = chance.choice(_cases(chance))
         asked = f"{instruction.rstrip('.')}: {given}" if given else instruction
-        if asked in seen:
+        if asked in earlier:
             continue
-        seen.add(asked)
+        earlier.add(asked)
         if len(rows) % 2:
             rows.append({"id": str(len(rows)), "data": [asked, output, "Thank you!", "You are welcome."]})
         else:

@@ -1,6 +1,6 @@
 """`omnikit check-head RUN`: send held-out speech through codec and vocoder alone, and transcribe the result with the ASR model.
 
-These word errors are a lower bound for any head: check them before the head is trained.
+No head is expected to have fewer word errors: check them before the head is trained.
 """
 
 import sys

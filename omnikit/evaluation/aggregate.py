@@ -23,11 +23,11 @@ MEANINGS = {
     "transcript_cer": "the same for characters",
     "speech_wer": "word errors between the ASR model's transcript of the generated speech and the text answer",
     "speech_cer": "the same for characters",
-    "ground_truth_wer": "the ASR model's own word errors on the data's spoken answers of the same rows: a lower bound for any"
-                        " generated speech",
+    "ground_truth_wer": "the ASR model's own word errors on the data's spoken answers of the same rows: generated speech is"
+                        " not expected to have fewer",
     "ground_truth_cer": "the same for characters",
-    "codec_wer": "the ASR model's word errors on that speech after encoding and decoding by the codec alone: a lower bound for"
-                 " any head with this codec",
+    "codec_wer": "the ASR model's word errors on that speech after encoding and decoding by the codec alone: a head with this"
+                 " codec is not expected to have fewer",
     "codec_cer": "the same for characters",
     "mel_distance": "L1 of natural log-mel magnitudes between that audio and the data's own",
     "stoi": "intelligibility of that audio against the data's own (STOI), 1 for the same",

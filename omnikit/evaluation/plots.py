@@ -23,7 +23,7 @@ STYLE: dict[Any, Any] = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#dddddd",
     "axes.axisbelow": True}
 BLUE, ORANGE, GREY = "#1f5f99", "#c45a00", "#777777"  # apart for colour-blind readers, dark on white
-ERRORS = (("words", "speech_wer", "ground_truth_wer"), ("characters", "speech_cer", "ground_truth_cer"))
+ERRORS = (("WER", "speech_wer", "ground_truth_wer"), ("CER", "speech_cer", "ground_truth_cer"))
 
 
 def kinds(found: Mapping[str, Numbers]) -> str:
@@ -67,8 +67,7 @@ def errors(found: Numbers) -> str:
         _bars(axes, [1 + offset, offset], [found[row[column]] for row in ERRORS], colour, name)
     axes.set_yticks([1, 0], [row[0] for row in ERRORS])
     axes.set_xlim(left=0)
-    axes.set_xlabel("errors of the ASR model")
-    axes.set_ylabel("counted in")
+    axes.set_xlabel("error rate of the ASR model's transcripts")
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     _legend(figure)
     return _svg(figure)

@@ -23,9 +23,10 @@ from omnikit.evaluation.records import Record, Timing, read_json, read_lines, wr
 CONDITIONS, TIMINGS = "conditions.json", "latency.jsonl"
 NARROW = "\N{NARROW NO-BREAK SPACE}"
 GROUPS = {"kinds": "kind of question", "languages": "language", "modalities": "modality"}
-ANSWERS = {"exact": "exact", "shuffled_audio": "shuffled audio", "shuffled_image": "shuffled image",
-           "shuffled_video": "shuffled video", "text_wer": "text WER", "text_cer": "text CER",
+ANSWERS = {"exact": "exact", "shuffled_audio": "exact, shuffled audio", "shuffled_image": "exact, shuffled image",
+           "shuffled_video": "exact, shuffled video", "text_wer": "text WER", "text_cer": "text CER",
            "transcript_wer": "transcript WER", "transcript_cer": "transcript CER"}
+ACRONYMS = {"wer": "WER", "cer": "CER", "stoi": "STOI", "ltas": "LTAS", "ttft": "TTFT", "p90": "90 %"}
 EXAMPLES = 3  # answers of each dataset with audio on the page
 WRONG_ANSWERS = 8  # wrong answers that the page shows of each dataset
 
@@ -93,7 +94,7 @@ def as_html(run: EvalRun) -> str:
     from omnikit.evaluation import plots
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"shown": shown, "interval": interval, "row_count": aggregate.row_count}
+    environment.filters |= {"title": title_of, "shown": shown, "interval": interval, "row_count": aggregate.row_count}
     scores = {title: aggregate.scores(rows) for title, rows in run.records.items()}
     groups = {GROUPS[group]: {title: grouped(rows) for title, rows in run.records.items()}
               for group, grouped in aggregate.GROUPS.items()}
@@ -121,6 +122,11 @@ def as_html(run: EvalRun) -> str:
 def shown(one: Estimate | None, unit: str) -> str:
     """Format a number: a fraction as "%", seconds as "ms", a rate as ""."""
     return "–" if one is None else f"{_digits(one.value, unit)}{NARROW + unit if unit else ''}"
+
+
+def title_of(name: str) -> str:
+    """Write a number's name as a heading: "ltas_correlation" as "LTAS correlation"."""
+    return " ".join(ACRONYMS.get(word, word) for word in name.split("_"))
 
 
 def interval(one: Estimate | None, unit: str) -> str:

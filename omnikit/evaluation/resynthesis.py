@@ -1,4 +1,4 @@
-"""Speech through the codec alone: an upper bound for any head with this codec.
+"""Speech through the codec alone: no head with this codec is expected to be more intelligible.
 
 A codec and vocoder with unintelligible output are found here, before a head learns the codes. A head that reads text gets the
 same texts without a language model: once as they are, and once with the rows of the embedding table shuffled, whose speech
@@ -102,9 +102,9 @@ def resynthesise(run: str | Path, asr_run: str | Path | None = None, limit: int 
         raise PlanError(f"No dataset under {'data' if data else 'evaluate.data'} of {plan.recipe.name} has spoken answers with"
                         " their text, so its codec cannot be measured; name one that has.")
     if reader := _reader(plan, folder, output):
-        said = {title: _sentence_codes(rows, output, model, reader, asr, title) for title, rows in texts.items() if rows}
+        head_errors = {title: _sentence_codes(rows, output, model, reader, asr, title) for title, rows in texts.items() if rows}
         mixed = _shuffled(reader, plan.recipe.seed)
-        for title, wer in said.items():
+        for title, wer in head_errors.items():
             wrong = _sentence_codes(texts[title], output, model, reader, asr, f"{title}, shuffled") if mixed else None
             found[title] = replace(found[title], head_wer=wer, shuffled_wer=wrong)
     return found

@@ -26,7 +26,7 @@ from omnikit.inference.turn_detection import turn_branch
 from omnikit.plan.plan import InputBranch, Plan
 from omnikit.progress import progress
 
-Audio = tuple[NDArray[np.float32], int]
+SampledAudio = tuple[NDArray[np.float32], int]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class CodecRoundTrip:
     code_count: int | None = None
     used_codes: tuple[int, ...] = ()
     codebook_size: int | None = None
-    audio: Audio | None = None
+    audio: SampledAudio | None = None
     mel_distance: float | None = None
     stoi: float | None = None
 
@@ -168,14 +168,14 @@ class EvalRunner:
         audio = self.session.model.units(output.name).decode(codes).float().cpu().numpy()
         return replace(answer, waveform=audio, sample_rate=output.units.spec.sample_rate)
 
-    def _ground_truth(self, sample: Sample, rate: int | None) -> Audio | None:
+    def _ground_truth(self, sample: Sample, rate: int | None) -> SampledAudio | None:
         """Give the row's own spoken answer, if it has one."""
         parts = [part for part in answer_audio(sample)[-1:] if part.path or part.audio is not None]
         if not parts or rate is None or self.session.speech is None:
             return None
         return load_waveform(parts[0], rate, sample.id), rate
 
-    def _transcribed(self, audios: Sequence[Audio | None]) -> list[str | None]:
+    def _transcribed(self, audios: Sequence[SampledAudio | None]) -> list[str | None]:
         """Give the ASR model's transcripts; None where there is no audio or no ASR model."""
         there = [audio for audio in audios if audio is not None]
         if self.asr is None or not there:
@@ -184,7 +184,7 @@ class EvalRunner:
         return [next(texts) if audio is not None else None for audio in audios]
 
     @torch.no_grad()
-    def _round_trip(self, sample: Sample, audio: Audio | None) -> CodecRoundTrip:
+    def _round_trip(self, sample: Sample, audio: SampledAudio | None) -> CodecRoundTrip:
         """Encode and decode a row's own spoken answer, at the codec's input rate."""
         output = self.session.speech
         if audio is None or output is None or output.code_source is None:
@@ -260,11 +260,11 @@ def _ends_spoken(sample: Sample) -> bool:
     return any(part.type == "audio" for message in last for part in message.content)
 
 
-def _audio(answer: Answer) -> Audio | None:
+def _audio(answer: Answer) -> SampledAudio | None:
     return None if answer.waveform is None else (answer.waveform, answer.sample_rate)
 
 
-def _seconds(audio: Audio | None) -> float | None:
+def _seconds(audio: SampledAudio | None) -> float | None:
     return None if audio is None else len(audio[0]) / audio[1]
 
 

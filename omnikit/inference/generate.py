@@ -95,7 +95,7 @@ def decoding_steps(model: OmniModel, batch: Batch, sampling: Sampling) -> Iterat
 
 @torch.no_grad()
 def generate(model: OmniModel, batch: Batch, sampling: Sampling) -> Generated:
-    """Decode an answer to each prompt of a batch that a collator with `asking` made."""
+    """Decode an answer to each prompt of a batch that a collator with `prompt_only` made."""
     steps = list(decoding_steps(model, batch, sampling))
     hidden = torch.stack([step.hidden for step in steps], dim=1)  # [B, N or N + 1, D]
     tokens = torch.stack([step.tokens for step in steps if step.tokens is not None], dim=1)  # [B, N]

@@ -98,8 +98,8 @@ def test_page_stands_alone_and_escapes_the_data(plan: Plan) -> None:
 
 
 def test_an_image_is_shown_by_its_tiles(tmp_path: Path) -> None:
-    seer = make_vision_plan(write_tokenizer(tmp_path))
-    shown = inspect_batch("t", Collator(seer, ["text"]), [make_row(ContentPart("image", pixels=image(16, 8)), ContentPart("text", text="one"))])
+    plan = make_vision_plan(write_tokenizer(tmp_path))
+    shown = inspect_batch("t", Collator(plan, ["text"]), [make_row(ContentPart("image", pixels=image(16, 8)), ContentPart("text", text="one"))])
     medium, = [token for token in shown.rows[0].tokens if token.id is None]
     assert (medium.origin, medium.count, len(medium.tiles)) == ("vision", 12, 3)
     first = Image.open(io.BytesIO(base64.b64decode(medium.tiles[0].partition(",")[2])))

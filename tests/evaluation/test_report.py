@@ -16,7 +16,7 @@ from omnikit.evaluation.records import Record, Timing, write_json, write_lines
 CONDITIONS: dict[str, Any] = {
     "date": "2026-01-02 03:04 UTC", "recipe": "some/recipe", "run": "abc", "weights": "def", "seed": 3,
     "decoding": {"temperature": 0.0, "max_new_tokens": 9}, "speaks_with": "codec",
-    "asr": {"recipe": "ear/tiny", "run": "ghi", "weights": "0123456789abcdef"},
+    "asr": {"recipe": "asr/tiny", "run": "ghi", "weights": "0123456789abcdef"},
     "data": {"spoken": {"dataset": "d", "fingerprint": "jkl"}}, "limit": None, "batch_size": 4,
     "latency": {"data": "spoken", "rows": 2, "omegas": [10], "independent_segments": True, "temperature": 0.0},
     "hardware": {"machine": "m", "cores": 2}, "versions": {"torch": "1"},

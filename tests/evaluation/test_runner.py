@@ -1,4 +1,4 @@
-"""What an runner keeps of answers, with a session that always says the same."""
+"""Records of an evaluation, with a session that always gives the same answer."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -76,8 +76,8 @@ class Scored:
 
     def __init__(self, folder: Path) -> None:
         tokenizer = write_tokenizer(folder)
-        self.plans = {"model": make_plan(tokenizer, steps=300), "ear": make_asr(tokenizer, steps=150)}
-        self.model, self.asr = folder / "model", folder / "ear"
+        self.plans = {"model": make_plan(tokenizer, steps=300), "asr": make_asr(tokenizer, steps=150)}
+        self.model, self.asr = folder / "model", folder / "asr"
         for name, plan in self.plans.items():
             run_stages(plan, folder / name, "")
         self.folder, self.report = self.score(asr=self.asr, limit=32, batch_size=7, latency_rows=3, omegas=(1, 4),
@@ -190,9 +190,9 @@ def test_transcripts_of_questions_are_scored(scored: Scored) -> None:
 
 
 def test_run_that_only_transcribes_is_scored_on_that(scored: Scored) -> None:
-    plan = scored.plans["ear"]
+    plan = scored.plans["asr"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(scored.plans, "ear", replace(plan, recipe=replace(plan.recipe, evaluate=Evaluate({"echo": "echo"}))))
+        patch.setitem(scored.plans, "asr", replace(plan, recipe=replace(plan.recipe, evaluate=Evaluate({"echo": "echo"}))))
         patch.setattr(scoring, "load_plan", lambda path: scored.plans[find(path).name])
         _, report = score(scored.asr, Options(limit=8))
     found = report["scores"]["echo"]["numbers"]

@@ -77,8 +77,8 @@ def test_answer_without_a_state_keeps_its_text() -> None:
 
 
 @pytest.fixture(scope="module")
-def talker(tmp_path_factory: pytest.TempPathFactory) -> Session:
-    folder = tmp_path_factory.mktemp("talker")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    folder = tmp_path_factory.mktemp("session")
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
     (folder / "rows.jsonl").write_text(json.dumps({"messages": turns}))
     with pytest.MonkeyPatch.context() as patch:
@@ -89,9 +89,9 @@ def talker(tmp_path_factory: pytest.TempPathFactory) -> Session:
 
 
 @pytest.fixture
-def dictate(talker: Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+def dictate(session: Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     """Make the model decode given texts, row by row."""
-    plan = talker.plan
+    plan = session.plan
     assert plan.tokenizer and plan.template
     tokenizer, end = load(plan.tokenizer), plan.template.end
 
@@ -104,9 +104,9 @@ def dictate(talker: Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[object
     return dictated
 
 
-def test_answers_have_their_state(talker: Session, dictate) -> None:
+def test_answers_have_their_state(session: Session, dictate) -> None:
     dictate("aye it is two", "noise it is three", "text four", "five")
-    answers = talker.answers([asked(text) for text in "abcd"])
+    answers = session.answers([asked(text) for text in "abcd"])
     assert [(a.state, a.text) for a in answers] == [("audio", "it is two"), ("noise", ""), ("text", "four"), (None, "five")]
     assert answers[1].waveform is None and answers[1].codes == ()
     assert answers[0].waveform is not None
@@ -118,44 +118,44 @@ def asked(text: str):
     return question(text=text)
 
 
-def test_noise_ends_the_decoding(talker: Session, dictate) -> None:
+def test_noise_ends_the_decoding(session: Session, dictate) -> None:
     dictate("noise it is three and much more")
-    batch, tokenizer, sampling = talker._prepare([asked("a")], greedy=True)
-    steps = list(generate.decoding_steps(talker.model, batch, sampling))
+    batch, tokenizer, sampling = session._prepare([asked("a")], greedy=True)
+    steps = list(generate.decoding_steps(session.model, batch, sampling))
     assert [int(step.tokens) for step in steps if step.tokens is not None] == tokenizer.ids("noise")
 
 
-def test_streamed_noise_is_one_event(talker: Session, dictate) -> None:
+def test_streamed_noise_is_one_event(session: Session, dictate) -> None:
     dictate("noise it is three")
     history: list[Message] = []
-    events = list(talker.stream(text="a", history=history))
+    events = list(session.stream(text="a", history=history))
     assert [(e.state, e.text, e.codes, e.waveform) for e in events] == [("noise", "", (), None)]
     assert history == []
 
 
 @pytest.mark.parametrize("text", ["aye it is two", "five and six"])
-def test_streamed_answer_is_the_whole_answer(talker: Session, dictate, text: str) -> None:
+def test_streamed_answer_is_the_whole_answer(session: Session, dictate, text: str) -> None:
     dictate(text)
-    whole = talker.answer(WAVE)
+    whole = session.answer(WAVE)
     dictate(text)
-    events: list[Event] = list(talker.stream(WAVE))
+    events: list[Event] = list(session.stream(WAVE))
     assert ("".join(e.text for e in events), tuple(c for e in events for c in e.codes)) == (whole.text, whole.codes)
     assert next((e.state for e in events if e.state), None) == whole.state
     assert len(whole.codes) > 0
 
 
-def test_history_keeps_states_and_leaves_noise_out(talker: Session, dictate) -> None:
+def test_history_keeps_states_and_leaves_noise_out(session: Session, dictate) -> None:
     history: list[Message] = []
     for text in ("aye two", "noise three", "text four"):
         dictate(text)
-        talker.answer(text="a", history=history)
+        session.answer(text="a", history=history)
     assert [message.state for message in history if message.role == "assistant"] == ["audio", "text"]
 
 
 @pytest.mark.parametrize("omega", [None, 10], ids=["whole", "streamed"])
-def test_chat_prints_that_noise_has_no_answer(talker: Session, dictate, omega: int | None, tmp_path: Path,
+def test_chat_prints_that_noise_has_no_answer(session: Session, dictate, omega: int | None, tmp_path: Path,
                                             capsys: pytest.CaptureFixture[str]) -> None:
     dictate("noise it is three")
-    Asking(talker, None, omega=omega).ask(Asked(text="a"), tmp_path / "answer.wav")
+    Asking(session, None, omega=omega).ask(Asked(text="a"), tmp_path / "answer.wav")
     assert capsys.readouterr().out.startswith("(noise: no answer)\n")
     assert not list(tmp_path.iterdir())

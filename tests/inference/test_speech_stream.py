@@ -32,7 +32,7 @@ def plan(folder: Path, *overrides: str) -> Plan:
         return make(compose(str(write_recipe(folder)), [*SMALLER, *overrides]))
 
 
-def session(plan: Plan) -> Session:
+def sharpened(plan: Plan) -> Session:
     made = build(plan)
     for name, weight in made.model.head("speech").named_parameters():  # sharp attention and classes: labels change often
         weight.data *= 6 if "q_proj" in name or "output_proj" in name else 1
@@ -40,8 +40,8 @@ def session(plan: Plan) -> Session:
 
 
 @pytest.fixture(scope="module")
-def talker(tmp_path_factory: pytest.TempPathFactory) -> Session:
-    return session(plan(tmp_path_factory.mktemp("talker")))
+def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    return sharpened(plan(tmp_path_factory.mktemp("session")))
 
 
 def joined(events: list[Event]) -> Answer:
@@ -57,34 +57,34 @@ def same(streamed: Answer, whole: Answer) -> None:
 
 
 @pytest.mark.parametrize("omega", [1, 10, 1000])
-def test_joined_events_are_the_answer(talker: Session, omega: int) -> None:
-    whole = talker.answer(text="what is two plus one")
+def test_joined_events_are_the_answer(session: Session, omega: int) -> None:
+    whole = session.answer(text="what is two plus one")
     assert len(whole.codes) > 30 and whole.text
-    same(joined(list(talker.stream(text="what is two plus one", omega=omega))), whole)
+    same(joined(list(session.stream(text="what is two plus one", omega=omega))), whole)
 
 
-def test_spoken_question_streams_as_it_is_answered(talker: Session) -> None:
+def test_spoken_question_streams_as_it_is_answered(session: Session) -> None:
     wave = np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)
-    same(joined(list(talker.stream(wave))), talker.answer(wave))
+    same(joined(list(session.stream(wave))), session.answer(wave))
 
 
 @pytest.mark.parametrize("field", ["speech.head.alignment=reads", "generate.temperature=1.5",
                                    "speech.head.repeat_position=false"])
 def test_joined_events_are_the_answer_of(field: str, tmp_path: Path) -> None:
     made = plan(tmp_path, field)
-    same(joined(list(session(made).stream(text="why"))), session(made).answer(text="why"))  # a session each: draws go on
+    same(joined(list(sharpened(made).stream(text="why"))), sharpened(made).answer(text="why"))  # a session each: draws go on
 
 
-def test_sound_comes_before_the_text_is_complete(talker: Session) -> None:
-    events = list(talker.stream(text="what is two plus one"))
+def test_audio_comes_before_the_text_is_complete(session: Session) -> None:
+    events = list(session.stream(text="what is two plus one"))
     first = next(i for i, event in enumerate(events) if event.waveform is not None)
     assert any(event.text for event in events[first + 1:])
     assert [event.seconds for event in events] == sorted(event.seconds for event in events)
 
 
-def test_independent_segments_are_spoken_alone(talker: Session) -> None:
-    codec = talker.model.codec("speech")
-    spoken = [event for event in talker.stream(text="why", omega=7, independent=True) if event.codes]
+def test_independent_segments_are_spoken_alone(session: Session) -> None:
+    codec = session.model.codec("speech")
+    spoken = [event for event in session.stream(text="why", omega=7, independent=True) if event.codes]
     assert len(spoken) > 2 and all(len(event.codes) >= 7 for event in spoken[:-1])
     expected = [codec.decode(torch.tensor(event.codes)).numpy() for event in spoken]
     for event, wave in zip(spoken, expected, strict=True):
@@ -93,13 +93,13 @@ def test_independent_segments_are_spoken_alone(talker: Session) -> None:
 
 @pytest.mark.parametrize("independent", [False, True])
 def test_head_is_asked_less_often_when_there_is_sound(
-    talker: Session, independent: bool, monkeypatch: pytest.MonkeyPatch
+    session: Session, independent: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    head, asked = talker.model.head("speech"), list[int]()
+    head, asked = session.model.head("speech"), list[int]()
     step = head.step
     monkeypatch.setattr(head, "step", lambda features, state: asked.append(features.data.shape[1]) or step(features, state))
     before: list[int] | None = None
-    for event in talker.stream(text="why", independent=independent):
+    for event in session.stream(text="why", independent=independent):
         before = list(asked) if before is None and event.waveform is not None else before
     assert before and set(before) == {1}
     rest = asked[len(before):]
@@ -107,22 +107,22 @@ def test_head_is_asked_less_often_when_there_is_sound(
     assert rest and rest[:-1] == expected[:-1] and rest[-1] <= expected[-1]
 
 
-def test_history_grows_when_the_stream_has_ended(talker: Session) -> None:
+def test_history_grows_when_the_stream_has_ended(session: Session) -> None:
     streamed: list[Message] = []
     whole: list[Message] = []
     for words in ("one", "two"):
-        list(talker.stream(text=words, history=streamed))
-        talker.answer(text=words, history=whole)
+        list(session.stream(text=words, history=streamed))
+        session.answer(text=words, history=whole)
     assert streamed == whole and len(streamed) == 4
 
 
-def test_two_streams_may_take_turns(talker: Session) -> None:
-    streams = [talker.stream(text="one"), talker.stream(text="two and two")]
+def test_two_streams_may_take_turns(session: Session) -> None:
+    streams = [session.stream(text="one"), session.stream(text="two and two")]
     events: list[list[Event]] = [[], []]
     for number, event in turns(streams):
         events[number].append(event)
-    same(joined(events[0]), talker.answer(text="one"))
-    same(joined(events[1]), talker.answer(text="two and two"))
+    same(joined(events[0]), session.answer(text="one"))
+    same(joined(events[1]), session.answer(text="two and two"))
 
 
 def turns(streams: list[Iterator[Event]]) -> Iterator[tuple[int, Event]]:
@@ -136,11 +136,11 @@ def turns(streams: list[Iterator[Event]]) -> Iterator[tuple[int, Event]]:
                 yield number, event
 
 
-def test_model_without_speech_streams_its_text(talker: Session) -> None:
-    mute = Session(talker.model)
-    mute.speech = None
-    events = list(mute.stream(text="why"))
-    assert joined(events).text == talker.answer(text="why").text
+def test_model_without_speech_streams_its_text(session: Session) -> None:
+    text_only = Session(session.model)
+    text_only.speech = None
+    events = list(text_only.stream(text="why"))
+    assert joined(events).text == session.answer(text="why").text
     assert not any(event.codes or event.waveform is not None for event in events)
 
 
@@ -154,14 +154,14 @@ def test_segments_are_those_of_the_original(size: str) -> None:
 
 
 @pytest.mark.parametrize("omega", [0, -3])
-def test_impossible_omega_is_refused_at_once(talker: Session, omega: int) -> None:
+def test_impossible_omega_is_refused_at_once(session: Session, omega: int) -> None:
     with pytest.raises(ConfigError, match=f"omega is {omega}, but must be a whole number of at least 1"):
-        talker.stream(text="why", omega=omega)
+        session.stream(text="why", omega=omega)
 
 
-def test_question_is_refused_before_the_first_event(talker: Session) -> None:
+def test_question_is_refused_before_the_first_event(session: Session) -> None:
     with pytest.raises(DataError, match="A question has neither audio nor text"):
-        talker.stream()
+        session.stream()
 
 
 class Whole(nn.Module):

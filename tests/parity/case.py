@@ -1,4 +1,4 @@
-"""One golden case: what was given to the original code, what came out, how far apart ours may be. Knows no model.
+"""One golden case: what was given to the original code, what came out, how far apart ours may be.
 
 A case is a folder with case.json and, where its kind needs them, inputs.safetensors, outputs.safetensors, outputs.json,
 weights*.safetensors and tokenizer.json.
@@ -57,7 +57,7 @@ class Case:
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """What case.json says."""
+        """The content of case.json."""
         found: dict[str, Any] = json.loads((self.folder / "case.json").read_text(encoding="utf-8"))
         return found
 
@@ -68,7 +68,7 @@ class Case:
 
     @cached_property
     def words(self) -> str:
-        """System and module in lower case, by which kinds are told apart."""
+        """System and module in lower case, which identify the kind."""
         return f"{self.facts.get('system', '')}: {self.facts.get('module', '')}".lower()
 
     @cached_property

@@ -1,6 +1,6 @@
 """A case of LLaMA-Omni's kind with sizes of its own, made with transformers' modules: another implementation than ours.
 
-Conditions that the stored case lacks: two clips in a question, clips whose silence is not heard, a row without a clip in the
+Conditions that the stored case lacks: two clips in a question, clips whose silence is masked, a row without a clip in the
 batch, units that stretch the frames, other factors everywhere, an end among several.
 """
 
@@ -26,7 +26,7 @@ OPENAI = {"self_attn.q_proj": "attn.query", "self_attn.k_proj": "attn.key", "sel
           "final_layer_norm": "mlp_ln", "layers.": "blocks.", "embed_positions.weight": "positional_embedding"}
 ASKED = [5, 6, -200, 8, 9, -200, 11, 12]
 TAUGHT = [[5, -200, 6, 20, 21, 22], [5, 6, 8, 23, 24, 0], [5, -200, -200, 30, 31, 0], [4, 3, 2, 40, 41, 0]]
-LEARNT = [3, 2, 2, 2]  # ids at the end of each row of TAUGHT (without its padding) that are labels
+LABELLED = [3, 2, 2, 2]  # ids at the end of each row of TAUGHT (without its padding) that are labels
 UNITS = [[*range(1, 17), 0, 1, 2, 3, 4], [3, 4, 3], [1, 0, 5, 5], [2] * 13]
 """For 3, 2, 2 and 2 states of 6 frames each: the first row's frames are stretched, the last row's units are out of reach."""
 TOKENS = 9
@@ -66,7 +66,7 @@ class Original(nn.Module):
                       if path in name.partition(".")[0] and "." not in name.partition(".")[2]}
         return {name: tensor.detach().clone().contiguous() for name, tensor in found.items()}
 
-    def heard(self, mel: Tensor, frames: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+    def encode_clips(self, mel: Tensor, frames: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         encoded = self.encoder(mel.transpose(1, 2)).last_hidden_state
         runs = encoded.shape[1] // 4
         projected = self.linear2(F.relu(self.linear1(encoded[:, :runs * 4].reshape(len(mel), runs, -1))))
@@ -103,7 +103,7 @@ def make(folder: Path) -> Path:
         "train_mel_lengths": torch.tensor([[60], [60], [33], [50], [60]]),
         "train_attention_mask": (torch.tensor(TAUGHT) != 0).to(torch.uint8)}
     words: dict[str, Any] = {}
-    encoded, projected, clips = model.heard(inputs["mel"], inputs["mel_lengths"])
+    encoded, projected, clips = model.encode_clips(inputs["mel"], inputs["mel_lengths"])
     outputs = {"a_encoder_out": encoded, "a_projector_out": projected, "a_speech_features": torch.cat(clips)}
     answer(model, model.spliced(ASKED, clips), outputs, words)
     stream(model, outputs["d_hidden_states_for_units"], words)
@@ -122,7 +122,7 @@ def make(folder: Path) -> Path:
 
 
 def answer(model: Original, embedded: Tensor, outputs: dict[str, Tensor], words: dict[str, Any]) -> None:
-    """Write greedily, everything anew for each token, then speak the whole."""
+    """Decode greedily, from scratch for each token, then give the codes of the complete answer."""
     result = model.llm(inputs_embeds=embedded[None], output_hidden_states=True)
     outputs |= {"b_inputs_embeds": embedded[None], "b_last_hidden_state": result.hidden_states[-1], "b_logits": result.logits}
     ids, states = [], []
@@ -131,11 +131,11 @@ def answer(model: Original, embedded: Tensor, outputs: dict[str, Tensor], words:
         states.append(result.hidden_states[-1][0, -1])
         ids.append(int(result.logits[0, -1].argmax()))
         embedded = torch.cat([embedded, model.llm.model.embed_tokens(torch.tensor(ids[-1:]))])
-    told = torch.stack(states)
+    stacked = torch.stack(states)
     factor, blank = OMNI["ctc_upsample_factor"], OMNI["unit_vocab_size"]
-    logits, copied = model.classes(told, factor * len(told))
+    logits, copied = model.classes(stacked, factor * len(stacked))
     best = logits.argmax(-1)
-    outputs |= {"c_generated_ids": torch.tensor([ids]), "d_hidden_states_for_units": told, "d_upsampled_input": copied,
+    outputs |= {"c_generated_ids": torch.tensor([ids]), "d_hidden_states_for_units": stacked, "d_upsampled_input": copied,
                 "d_ctc_logits": logits, "d_ctc_argmax": best[None], "d_units": torch.tensor(units_of(best.tolist(), blank))}
     end = max(ids.index(token) for token in ids)  # the last place where an id comes for the first time
     words["with_eos"] = {"eos_token_id": ids[end], "generated_ids": ids[:end + 1], "n_ctc_frames": factor * (end + 1),
@@ -143,12 +143,13 @@ def answer(model: Original, embedded: Tensor, outputs: dict[str, Tensor], words:
 
 
 def stream(model: Original, states: Tensor, words: dict[str, Any]) -> None:
-    """Speak the whole answer anew after each token, as the original does; what is beyond the units before is new."""
-    factor, blank, said, each = OMNI["ctc_upsample_factor"], OMNI["unit_vocab_size"], 0, []
+    """Give the codes of the complete answer from scratch after each token, as the original does; what is beyond the units
+    before is new."""
+    factor, blank, emitted, each = OMNI["ctc_upsample_factor"], OMNI["unit_vocab_size"], 0, []
     for count in range(1, len(states) + 1):
         units = units_of(model.classes(states[:count], factor * count)[0].argmax(-1).tolist(), blank)
-        each.append(units[said:])
-        said = len(units)
+        each.append(units[emitted:])
+        emitted = len(units)
     chunks: dict[str, list[dict[str, Any]]] = {}
     for size in (1, 3, 7):
         pending: list[int] = []
@@ -166,9 +167,9 @@ def stream(model: Original, states: Tensor, words: dict[str, Any]) -> None:
 def learn(model: Original, inputs: dict[str, Tensor], outputs: dict[str, Tensor]) -> None:
     """Both losses by their formulas, row by row."""
     factor, blank = OMNI["ctc_upsample_factor"], OMNI["unit_vocab_size"]
-    _, _, clips = model.heard(inputs["train_mel"], inputs["train_mel_lengths"])
+    _, _, clips = model.encode_clips(inputs["train_mel"], inputs["train_mel_lengths"])
     entropy, alignments, labels = [], [], torch.full((len(TAUGHT), len(TAUGHT[0])), -100)
-    for row, (ids, count) in enumerate(zip(TAUGHT, LEARNT, strict=True)):
+    for row, (ids, count) in enumerate(zip(TAUGHT, LABELLED, strict=True)):
         kept = [token for token in ids if token]
         labels[row, len(kept) - count:len(kept)] = torch.tensor(kept[-count:])
         result = model.llm(inputs_embeds=model.spliced(kept, clips)[None], output_hidden_states=True)

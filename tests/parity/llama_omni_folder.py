@@ -33,8 +33,8 @@ def write(case: Case, folder: Path) -> dict[str, Tensor]:
     save_file(main, folder / "model.safetensors", metadata={"format": "pt"})
     dims = _dims(encoder, case.config["whisper_encoder"]["heads"])
     torch.save({"dims": dims, "model_state_dict": encoder}, folder / WHISPER)
-    said = {key: value for key, value in case.config.items() if isinstance(value, str | int | float)}
-    config = {**SETTINGS, "speech_encoder_hidden_size": dims["n_audio_state"], **said, **llm}
+    stated = {key: value for key, value in case.config.items() if isinstance(value, str | int | float)}
+    config = {**SETTINGS, "speech_encoder_hidden_size": dims["n_audio_state"], **stated, **llm}
     (folder / "config.json").write_text(json.dumps(config, indent=1))
     _write_tokenizer(llm, folder / "tokenizer.json")
     vocoder = _vocoder(llm["unit_vocab_size"], folder / VOCODER, case.facts.get("seed", 0))
@@ -46,7 +46,7 @@ SETTINGS = {
     "speech_encoder": str(WHISPER), "speech_encoder_type": "whisper", "speech_projector_type": "linear",
     "speech_normalize": False, "tokenizer_model_max_length": 2048, "tokenizer_padding_side": "right",
 }
-"""What config.json of a published model says beside its sizes (fact sheet 4.10); a case's own words go before these."""
+"""What config.json of a published model holds beside its sizes (fact sheet 4.10); a case's own words go before these."""
 
 
 def read(folder: Path) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
     python tests/parity/replay.py [--only PREFIX,…] DIR…
 
 DIR is a case's folder or a root of such folders. One line a case; exit code 1 if a selected case fails or cannot be replayed.
-The kind of a case is told by its content (tests/parity/kinds), not by its folder's name.
+The kind of a case is recognised by its content (tests/parity/kinds), not by its folder's name.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def kind_of(case: Case) -> tuple[str, ModuleType]:
 
 
 def report(folder: Path, width: int) -> bool:
-    """Replay one case, print its line, and say whether it is ok."""
+    """Replay one case, print its line, and return whether it is ok."""
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="parity-") as scratch:
         case = Case(folder, Path(scratch))

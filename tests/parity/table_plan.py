@@ -1,6 +1,6 @@
-"""A plan whose encoders give stored vectors and whose backbone is only a table: what stands where can be read off.
+"""A plan whose encoders give stored features and whose backbone is only a table: what stands where can be read off.
 
-Knows no case and no system.
+Holds nothing of a case or a system.
 """
 
 from collections.abc import Sequence

@@ -27,7 +27,7 @@ CASES = (
 
 @pytest.fixture
 def copied(tmp_path: Path) -> Callable[[str], Path]:
-    """Copy a stored case under a name that says nothing of its kind."""
+    """Copy a stored case under a name without its kind."""
     return lambda name: Path(shutil.copytree(GOLDENS / name, tmp_path / "one" / "a", copy_function=shutil.copyfile))
 
 

@@ -48,7 +48,7 @@ def replay(case: Case) -> None:
     model = omnikit.load(run).model.cpu()
     model.get_submodule("audio").encoder = Mel(model.get_submodule("audio.encoder"))
     asked = batch(case, model, "")
-    hear(case, model)
+    compare_audio(case, model)
     splice(case, model, asked)
     speak(case, model, asked, write(case, model, asked))
     stream(case, model, asked)
@@ -65,11 +65,11 @@ def replay(case: Case) -> None:
 
 def call(*words: str) -> None:
     """Run a command of ours; what it prints is shown only if it fails."""
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         code = command(list(words))
     if code:
-        raise ReplayError(f"omnikit {' '.join(words[:2])} gave {code}: {said.getvalue().strip()[-600:]}")
+        raise ReplayError(f"omnikit {' '.join(words[:2])} gave {code}: {printed.getvalue().strip()[-600:]}")
 
 
 # ---- batches ---------------------------------------------------------------------------------------------------------
@@ -82,11 +82,11 @@ class Line:
     tokens: list[int]
     labels: list[int]
     places: list[int]
-    heard: list[int]  # clips, by number
+    clips: list[int]  # by number
 
 
 def batch(case: Case, model: OmniModel, prefix: str) -> Batch:
-    """Make a batch of a case's ids, in which MARK stands for a clip; a row without one takes a clip and does not hear it."""
+    """Make a batch of a case's ids, in which MARK stands for a clip; a row without one takes a clip without using it."""
     given = {name: case.inputs.get(f"{prefix}{name}") for name in ("input_ids", "mel", "mel_lengths", "labels", "tgt_units")}
     ids, mels, frames = given["input_ids"], given["mel"], given["mel_lengths"]
     projector = model.plan.inputs["audio"].projector
@@ -97,18 +97,18 @@ def batch(case: Case, model: OmniModel, prefix: str) -> Batch:
     for row, kept in enumerate(mask.sum(1).tolist()):
         wanted = [IGNORED] * kept if labels is None else labels[row, :kept].tolist()
         lines.append(spread(ids[row, :kept].tolist(), wanted, counts, taken))
-        taken += max(len(lines[-1].heard), 1)
-    longest, heard = max(len(line.tokens) for line in lines), [clip for line in lines for clip in line.heard]
+        taken += max(len(lines[-1].clips), 1)
+    longest, clips = max(len(line.tokens) for line in lines), [clip for line in lines for clip in line.clips]
     answers = [[place for place, label in enumerate(line.labels) if label != IGNORED] for line in lines]
-    hears = {"audio"} if heard else set()
+    branches = {"audio"} if clips else set()
     return Batch(
         tokens=pad([line.tokens for line in lines], 0), lengths=torch.tensor([len(line.tokens) for line in lines]),
         answers=pad(answers, 0), answer_lengths=torch.tensor([len(places) for places in answers]),
-        signals={name: Signal(mels[heard], frames.flatten()[heard]) for name in hears},
+        signals={name: Signal(mels[clips], frames.flatten()[clips]) for name in branches},
         slots={name: torch.tensor([row * longest + place for row, line in enumerate(lines) for place in line.places])
-               for name in hears},
-        counts={name: [counts[clip] for clip in heard] for name in hears},
-        rows={name: [row for row, line in enumerate(lines) for _ in line.heard] for name in hears},
+               for name in branches},
+        counts={name: [counts[clip] for clip in clips] for name in branches},
+        rows={name: [row for row, line in enumerate(lines) for _ in line.clips] for name in branches},
         targets=targets([line.labels for line in lines], given["tgt_units"]), ids=[str(row) for row in range(len(lines))])
 
 
@@ -118,8 +118,8 @@ def spread(ids: list[int], labels: list[int], counts: list[int], first: int) -> 
     for token, label in zip(ids, labels, strict=True):
         count = 1
         if token == MARK:
-            count = counts[first + len(line.heard)]
-            line.heard.append(first + len(line.heard))
+            count = counts[first + len(line.clips)]
+            line.clips.append(first + len(line.clips))
             line.places += range(len(line.tokens), len(line.tokens) + count)
         line.tokens += [0 if token == MARK else token] * count
         line.labels += [IGNORED if token == MARK else label] * count
@@ -135,14 +135,14 @@ def targets(labels: list[list[int]], units: Tensor | None) -> dict[str, Targets]
 # ---- comparisons, by the letters of the case's outputs ---------------------------------------------------------------
 
 
-def hear(case: Case, model: OmniModel) -> None:
-    """(a) encoder, projector and the vectors that count, of every clip, whether the question has it or not."""
+def compare_audio(case: Case, model: OmniModel) -> None:
+    """(a) encoder, projector and the embeddings that count, of every clip, whether the question has it or not."""
     atol, frames = case.limit("hidden", "atol", 1e-4), case.inputs["mel_lengths"].flatten()
     encoded = model.encoder("audio")(Signal(case.inputs["mel"], frames))
     projected = model.projector("audio")(encoded)
     kept = [row[:count] for row, count in zip(projected.data, projected.lengths.tolist(), strict=True)]
-    told = case.outputs.get("a_speech_features")
-    first = told is not None and len(told) == len(kept[0])  # a case may tell of its first clip only
+    stored = case.outputs.get("a_speech_features")
+    first = stored is not None and len(stored) == len(kept[0])  # a case may hold its first clip only
     case.close("a_encoder_out", encoded.data, atol=atol)
     case.close("a_projector_out", projected.data, atol=atol)
     case.close("a_speech_features", kept[0] if first else torch.cat(kept), atol=atol)
@@ -159,7 +159,7 @@ def splice(case: Case, model: OmniModel, asked: Batch) -> None:
 def write(case: Case, model: OmniModel, asked: Batch) -> Generated:
     """(c) greedy ids, with the case's end and with the one of `with_eos`."""
     if "c_generated_ids" not in case.outputs:
-        raise ReplayError("it has no output c_generated_ids, which says how many tokens to write")
+        raise ReplayError("it has no output c_generated_ids, whose length is the number of tokens to decode")
     expected = case.outputs["c_generated_ids"]
     generated = generate(model, asked, sampling(case, expected.shape[1]))
     case.equal("c_generated_ids", generated.tokens, expected.tolist())
@@ -185,7 +185,7 @@ def ends(stated: int | list[int]) -> tuple[int, ...]:
 
 
 def speak(case: Case, model: OmniModel, asked: Batch, generated: Generated) -> None:
-    """(d) the states that the head sees, their copies, classes of frames, units."""
+    """(d) the states that the head gets, their copies, classes of frames, units."""
     head: CTCUnitHead = model.get_submodule("speech.head")  # type: ignore[assignment]  # LLaMA-Omni has this one
     states, lengths = generated.hidden_before, generated.lengths
     frames = lengths * head.config.factor
@@ -198,9 +198,9 @@ def speak(case: Case, model: OmniModel, asked: Batch, generated: Generated) -> N
     for name, found in {"d_ctc_argmax": best[0].tolist(), "d_units": units}.items():
         if name in case.outputs:
             case.equal(name, found, case.outputs[name].flatten().tolist())
-    said: dict[str, Any] = {"ctc_argmax": best[0].tolist(), "units": units, "units_string": " ".join(map(str, units)),
+    values: dict[str, Any] = {"ctc_argmax": best[0].tolist(), "units": units, "units_string": " ".join(map(str, units)),
                             "blank": head.blank}
-    for name, value in said.items():
+    for name, value in values.items():
         if name in case.words_out:
             case.equal(name, value, case.words_out[name])
     if "blank_share" in case.words_out:
@@ -241,11 +241,11 @@ def segments(model: OmniModel, output: OutputBranch, asked: Batch, wanted: Sampl
 
 def learn(case: Case, model: OmniModel) -> None:
     """(f) the losses of both stages and of both at once, and what goes into them."""
-    told, output = batch(case, model, "train_"), model.plan.outputs["speech"]
-    compare_splice(case, told)
+    train_batch, output = batch(case, model, "train_"), model.plan.outputs["speech"]
+    compare_splice(case, train_batch)
     head: CTCUnitHead = model.get_submodule("speech.head")  # type: ignore[assignment]  # LLaMA-Omni has this one
     head.config = replace(head.config, skip_unreachable=True)  # as the original has it; ours refuses such rows
-    features, units = Taps(model, told).features(output), told.targets["speech"].lengths
+    features, units = Taps(model, train_batch).features(output), train_batch.targets["speech"].lengths
     frames = torch.maximum(head.config.factor * features.lengths, units)
     longest = int(frames.max())
     logits = head(features.data, features.lengths, frames, longest)
@@ -256,30 +256,30 @@ def learn(case: Case, model: OmniModel) -> None:
                    expected=case.outputs["f_ctc_logits"][valid])
     case.close("f_upsampled_inputs", copied, atol=case.limit("hidden", "atol", 1e-4))
     first, second = case.limit("losses", "rtol", 1e-5, "stage 1"), case.limit("losses", "rtol", 1e-3, "CTC")
-    text, speech = model.losses(told, ["text"])["text"], model.losses(told, ["speech"])["speech"]
-    joint = model.losses(told, ["text", "speech"])
+    text, speech = model.losses(train_batch, ["text"])["text"], model.losses(train_batch, ["speech"])["speech"]
+    joint = model.losses(train_batch, ["text", "speech"])
     weight = case.config["llm"].get("ctc_loss_weight", 1.0)
     both = joint["text"] + weight * joint["speech"]
     case.close("f_stage1_ce_loss", text, rtol=first)
     case.close("f_stage2_ctc_loss", speech, rtol=second)
     case.close("f_joint_loss", both, rtol=second)
-    said = {"stage1_ce": (text, first), "stage2_ctc": (speech, second), "joint": (both, second)}
+    training_losses = {"stage1_ce": (text, first), "stage2_ctc": (speech, second), "joint": (both, second)}
     numbers = {"answer_tokens": features.lengths, "tgt_units": units, "ctc_input_lengths": frames}
     for name, value in case.words_out.get("train", {}).items():
-        if name in said:
-            case.close(f"train/{name}", said[name][0], rtol=said[name][1], expected=torch.tensor(value))
+        if name in training_losses:
+            case.close(f"train/{name}", training_losses[name][0], rtol=training_losses[name][1], expected=torch.tensor(value))
         elif name in numbers:
             case.equal(f"train/{name}", numbers[name].tolist(), value)
     case.compared.add("train")
 
 
-def compare_splice(case: Case, told: Batch) -> None:
+def compare_splice(case: Case, train_batch: Batch) -> None:
     """Compare labels and mask after the clips have taken their places."""
-    labels = torch.full_like(told.tokens, IGNORED)
-    wanted, places = told.targets["text"], torch.arange(told.tokens.shape[1])
-    for row, count in enumerate(told.answer_lengths.tolist()):
-        labels[row, told.answers[row, :count]] = wanted.ids[row, :count]
-    mask = places < told.lengths[:, None]
+    labels = torch.full_like(train_batch.tokens, IGNORED)
+    wanted, places = train_batch.targets["text"], torch.arange(train_batch.tokens.shape[1])
+    for row, count in enumerate(train_batch.answer_lengths.tolist()):
+        labels[row, train_batch.answers[row, :count]] = wanted.ids[row, :count]
+    mask = places < train_batch.lengths[:, None]
     for name, value in {"f_spliced_labels": labels, "f_spliced_attention_mask": mask}.items():
         if name in case.outputs:
             case.equal(name, value.long(), case.outputs[name].long())

@@ -1,4 +1,4 @@
-"""Messages to the ids that LLaMA-Omni's model sees, and which of them are learnt, with the case's own tokenizer.
+"""Messages to the ids that LLaMA-Omni's model gets, and which of them are supervised, with the case's own tokenizer.
 
 Whether that tokenizer adds BOS decides between the two BOS cases, as in the original (docs/explanation/exactness.md).
 """
@@ -72,8 +72,8 @@ def message(turn: str | dict[str, str], number: int, template: Template) -> Mess
     for behind in others:
         text = behind.removeprefix(template.behind_audio)
         parts += [ContentPart("audio"), *([ContentPart("text", text=text)] if text else [])]
-    said = "".join(part.text or "" for part in parts).strip()
-    asks = role == "user" and others and said and said == template.instruction
+    joined = "".join(part.text or "" for part in parts).strip()
+    asks = role == "user" and others and joined and joined == template.instruction
     return Message(role, tuple(part for part in parts if part.type != "text") if asks else tuple(parts))
 
 

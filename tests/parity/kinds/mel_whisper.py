@@ -20,7 +20,7 @@ def replay(case: Case) -> None:
         clip = f"wav{facts['index']}"
         wave = case.inputs[f"{clip}_int16"].flatten().float().repeat(facts.get("repeat_the_stored_clip", 1)) / 32768
         if "samples" in facts and len(wave) != facts["samples"]:
-            raise ReplayError(f"{clip} has {len(wave)} samples, but case.json says {facts['samples']}")
+            raise ReplayError(f"{clip} has {len(wave)} samples, but case.json has {facts['samples']}")
         rows = [name for name in case.outputs if re.fullmatch(rf"{clip}_mel\d+", name)]
         index = case.outputs.get(f"{clip}_frame_index")
         case.compared.add(f"{clip}_frame_index")
@@ -31,7 +31,7 @@ def replay(case: Case) -> None:
 
 
 def compare_facts(case: Case, clip: str, facts: dict[str, float], wave: Tensor, atol: float) -> None:
-    """Compare what case.json says of the whole array: its sum, extremes, and the constant behind the clip."""
+    """Compare what case.json holds of the whole array: its sum, extremes, and the constant behind the clip."""
     for key, value in facts.items():
         found = re.fullmatch(r"mel(\d+)_(sum|min|max)", key)
         if found:
@@ -44,7 +44,7 @@ def compare_facts(case: Case, clip: str, facts: dict[str, float], wave: Tensor, 
 
 
 def log_mel(wave: Tensor, bins: int, case: Case) -> Tensor:
-    """Give [frames, bins] as the encoder hears it."""
+    """Give [frames, bins] as the encoder gets it."""
     samples, hop = case.config.get("pad_to_samples", 480000), case.config.get("hop", 160)
     encoder = Whisper(dim=4, heads=1, layers=1, ffn=4, mel_bins=bins, hop=hop, seconds=samples / SAMPLE_RATE).build()
     return encoder.listen(Signal(wave[None], torch.tensor([len(wave)])))[0][0].T

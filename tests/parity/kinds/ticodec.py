@@ -25,7 +25,7 @@ def replay(case: Case) -> None:
     codec = built(case, case.scratch)
     for name, stored_wave in case.inputs.items():
         if re.fullmatch(r"wav\d+", name):
-            heard(case, codec, name, stored_wave.reshape(1, -1))
+            compare_voice(case, codec, name, stored_wave.reshape(1, -1))
         elif re.fullmatch(r"codes\d+", name):
             spoken(case, codec, name, stored_wave)
 
@@ -47,7 +47,7 @@ def built(case: Case, folder: Path) -> TiCodecModel:
     return TiCodecModel(config).eval()
 
 
-def heard(case: Case, codec: TiCodecModel, name: str, wave: Tensor) -> None:
+def compare_voice(case: Case, codec: TiCodecModel, name: str, wave: Tensor) -> None:
     """Compare what becomes of a wave [1, N]."""
     atol, rtol = case.limit("features", "atol", 2e-4), case.limit("features", "rtol", 1e-3)
     frames, voice = codec.encoder(wave)

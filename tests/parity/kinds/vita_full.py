@@ -61,10 +61,10 @@ def replay(case: Case) -> None:
     model = omnikit.load(run).model.cpu()
     audio = model.get_submodule("audio")
     audio.encoder = Fbank(audio.get_submodule("encoder"))
-    heard = case.inputs.get("audios_lengths_for_llm")
-    if heard is not None:
+    audio_lengths = case.inputs.get("audios_lengths_for_llm")
+    if audio_lengths is not None:
         features = model.encoder("audio")(signals(case)["audio"])
-        case.equal("audio positions", model.projector("audio")(features).lengths.tolist(), heard.tolist())
+        case.equal("audio positions", model.projector("audio")(features).lengths.tolist(), audio_lengths.tolist())
     if "mixtral" in case.config["llm"]["model_type"]:
         audio.projector = Whole(audio.get_submodule("projector"))
     learn(case, model)
@@ -94,9 +94,9 @@ def write(case: Case, folder: Path) -> None:
     save_file({name: tensor.contiguous() for name, tensor in case.weights.items()}, folder / "model.safetensors",
               metadata={"format": "pt"})
     config, llm = case.config, case.config["llm"]
-    said = {"mm_audio_encoder": audio.name, "mm_vision_tower": tower.name, "torch_dtype": "float32",
+    stated = {"mm_audio_encoder": audio.name, "mm_vision_tower": tower.name, "torch_dtype": "float32",
             "mm_projector_type": config["mm_projector_type"], "mm_vision_select_layer": config.get("select_layer", -1)}
-    (folder / "config.json").write_text(json.dumps({**said, **llm}))
+    (folder / "config.json").write_text(json.dumps({**stated, **llm}))
     (tower / "config.json").write_text(json.dumps(config["vision"]))
     settings = {"encoder_conf": config["audio_encoder"], "model_conf": config["audio_adapter"]}
     (audio / "train.yaml").write_text(yaml.safe_dump(settings))
@@ -117,7 +117,7 @@ class Line:
     tokens: list[int] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     places: dict[str, list[int]] = field(default_factory=lambda: {"vision": [], "audio": []})
-    heard: dict[str, list[int]] = field(default_factory=lambda: {"vision": [], "audio": []})
+    items: dict[str, list[int]] = field(default_factory=lambda: {"vision": [], "audio": []})
 
 
 def lines(case: Case, counts: dict[str, list[int]]) -> list[Line]:
@@ -129,7 +129,7 @@ def lines(case: Case, counts: dict[str, list[int]]) -> list[Line]:
         line = Line()
         for token, label in zip(ids[row, :kept].tolist(), labels[row, :kept].tolist(), strict=True):
             spread(line, token, label, counts, taken)
-        taken = {name: start + max(len(line.heard[name]), 1) for name, start in taken.items()}
+        taken = {name: start + max(len(line.items[name]), 1) for name, start in taken.items()}
         found.append(line)
     return found
 
@@ -137,9 +137,9 @@ def lines(case: Case, counts: dict[str, list[int]]) -> list[Line]:
 def spread(line: Line, token: int, label: int, counts: dict[str, list[int]], taken: dict[str, int]) -> None:
     branch, count = MARKS.get(token), 1
     if branch:
-        number = taken[branch] + len(line.heard[branch])
+        number = taken[branch] + len(line.items[branch])
         count = counts[branch][number]
-        line.heard[branch].append(number)
+        line.items[branch].append(number)
         line.places[branch] += range(len(line.tokens), len(line.tokens) + count)
     line.tokens += [0 if branch else token] * count
     line.labels += [IGNORED if branch else label] * count
@@ -155,18 +155,18 @@ def signals(case: Case) -> dict[str, Signal]:
 
 def batched(rows: list[Line], given: dict[str, Signal], counts: dict[str, list[int]]) -> Batch:
     longest = max(len(line.tokens) for line in rows)
-    heard = {name: [number for line in rows for number in line.heard[name]] for name in given}
-    there = {name: signal for name, signal in given.items() if heard[name]}
+    items = {name: [number for line in rows for number in line.items[name]] for name in given}
+    there = {name: signal for name, signal in given.items() if items[name]}
     answers = [[place for place, label in enumerate(line.labels) if label != IGNORED] for line in rows]
     wanted = [[line.labels[place] for place in places] for line, places in zip(rows, answers, strict=True)]
     return Batch(
         tokens=pad([line.tokens for line in rows], 0), lengths=torch.tensor([len(line.tokens) for line in rows]),
         answers=pad(answers, 0), answer_lengths=torch.tensor([len(places) for places in answers]),
-        signals={name: Signal(signal.data[heard[name]], signal.lengths[heard[name]]) for name, signal in there.items()},
+        signals={name: Signal(signal.data[items[name]], signal.lengths[items[name]]) for name, signal in there.items()},
         slots={name: torch.tensor([row * longest + place for row, line in enumerate(rows) for place in line.places[name]])
                for name in there},
-        counts={name: [counts[name][number] for number in heard[name]] for name in there},
-        rows={name: [row for row, line in enumerate(rows) for _ in line.heard[name]] for name in there},
+        counts={name: [counts[name][number] for number in items[name]] for name in there},
+        rows={name: [row for row, line in enumerate(rows) for _ in line.items[name]] for name in there},
         targets={"text": Targets(pad(wanted, IGNORED), torch.tensor([len(line) for line in wanted]))},
         ids=[str(row) for row in range(len(rows))])
 
@@ -177,11 +177,11 @@ def batched(rows: list[Line], given: dict[str, Signal], counts: dict[str, list[i
 def learn(case: Case, model: OmniModel) -> None:
     """Compare every medium, the spliced batch and what the language model makes of it; padding is compared with nothing."""
     given, atol = signals(case), case.limit("logits_atol", "atol", 2e-4)
-    seen, heard = model.projector("vision")(model.encoder("vision")(given["vision"])), model.projector("audio")(
+    images, audios = model.projector("vision")(model.encoder("vision")(given["vision"])), model.projector("audio")(
         model.encoder("audio")(given["audio"]))
-    counts = {"vision": seen.lengths.tolist(), "audio": heard.lengths.tolist()}
-    case.close("image_visual_tokens", seen.data, atol=atol)
-    close_where(case, "audio_inputs_embeds", heard.data, lengths_mask(heard.lengths, heard.data.shape[1]), atol)
+    counts = {"vision": images.lengths.tolist(), "audio": audios.lengths.tolist()}
+    case.close("image_visual_tokens", images.data, atol=atol)
+    close_where(case, "audio_inputs_embeds", audios.data, lengths_mask(audios.lengths, audios.data.shape[1]), atol)
     rows = lines(case, counts)
     batch = batched(rows, given, counts)
     taps, valid = Taps(model, batch), lengths_mask(batch.lengths, batch.tokens.shape[1])

@@ -111,7 +111,7 @@ def medium(kind: str, count: int) -> ContentPart:
 
 
 def compare(case: Case, where: str, item: dict[str, Any], template: Template) -> None:
-    """Compare a training sample: its turns, its text, its ids, what is learnt, the labels of its states."""
+    """Compare a training sample: its turns, its text, its ids, its labels, the labels of its states."""
     if "error" in item:  # the original stopped at it
         return
     given = talk(case, item, template)
@@ -122,9 +122,9 @@ def compare(case: Case, where: str, item: dict[str, Any], template: Template) ->
                         systems={}, default_system="")
         turns = written(render(given.sample.messages, frame), given).split(MARK)[1:]
         case.equal(f"{where}.turns", turns, [turn["value"] for turn in item["sources_after_preprocess_multimodal"]])
-    ids, learnt = encoded(case, segments, template, given)
+    ids, targets = encoded(case, segments, template, given)
     case.equal(f"{where}.input_ids", ids, item["input_ids"])
-    case.equal(f"{where}.labels", learnt, item["labels"])
+    case.equal(f"{where}.labels", targets, item["labels"])
     if "state_labels" in item:
         found = [-101 - label for label in turn_labels(given.sample.messages) if label != PADDING]
         case.equal(f"{where}.state_labels", found, item["state_labels"])
@@ -147,26 +147,26 @@ def written(segments: Sequence[TextSegment], given: Talk) -> str:
 
 def encoded(case: Case, segments: Sequence[TextSegment], template: Template, given: Talk) -> tuple[list[int], list[int]]:
     """Give ids with the original's placeholders, and its labels."""
-    ids, learnt, counts, ignored = list[int](), list[int](), iter(given.counts), case.config["ignore_index"]
+    ids, targets, counts, ignored = list[int](), list[int](), iter(given.counts), case.config["ignore_index"]
     for piece in encode(segments, template, load(str(case.folder / "tokenizer.json"))):
         marks = piece.supervised
         if piece.media:
             kind = "audio" if piece.media.type == "audio" else "image"
             run = [case.config[f"{kind}_token_index"]] * next(counts)
-            ids, learnt = ids + run, learnt + [ignored] * len(run)
+            ids, targets = ids + run, targets + [ignored] * len(run)
         else:
             ids += piece.ids
-            learnt += [i if mark else ignored for i, mark in zip(piece.ids, marks, strict=True)]
-    return ids, learnt
+            targets += [i if mark else ignored for i, mark in zip(piece.ids, marks, strict=True)]
+    return ids, targets
 
 
 def collated(case: Case, rows: Sequence[tuple[list[int], list[int]]]) -> None:
     """Compare the padded batch of all rows."""
     pad = load(str(case.folder / "tokenizer.json")).ids(case.config["tokenizer"]["pad_token"])[0]
     ids = pad_sequence([torch.tensor(row) for row, _ in rows], batch_first=True, padding_value=pad)
-    learnt = pad_sequence([torch.tensor(row) for _, row in rows], batch_first=True, padding_value=case.config["ignore_index"])
+    targets = pad_sequence([torch.tensor(row) for _, row in rows], batch_first=True, padding_value=case.config["ignore_index"])
     case.close("collated_input_ids", ids)
-    case.close("collated_labels", learnt)
+    case.close("collated_labels", targets)
     case.close("collated_attention_mask", ids != pad)
 
 
@@ -188,27 +188,27 @@ def read_template(case: Case) -> Template:
 def spliced(case: Case, splice: dict[str, Any], talks: Sequence[Talk], template: Template) -> None:
     """Compare what the backbone reads, and where each of it comes from, with a splice of the collated batch."""
     name, inputs = splice["name"], case.inputs
-    sounds, tiles = list(real(talks, "audio")), list(real(talks, "image"))
-    counts = heard(case, splice, sounds)
+    audios, tiles = list(real(talks, "audio")), list(real(talks, "image"))
+    counts = audio_counts(case, splice, audios)
     plan = plan_of(template, str(case.folder / "tokenizer.json"), inputs[f"{name}.embed_tokens_weight"],
-                   [inputs[f"{name}.audio_features"][place][:count] for place, count in zip(sounds, counts, strict=True)],
+                   [inputs[f"{name}.audio_features"][place][:count] for place, count in zip(audios, counts, strict=True)],
                    [inputs[f"{name}.image_features"][place] for place in tiles])
     lengths = iter(counts)
-    batch = Collator(plan, ["text"])([sounding(one.sample, lengths) for one in talks])
+    batch = Collator(plan, ["text"])([with_audio(one.sample, lengths) for one in talks])
     cut = splice["config"].get("tokenizer_model_max_length", 1 << 20)
     valid = torch.arange(batch.tokens.shape[1]) < batch.lengths[:, None]
     found = Taps(OmniModel(plan), batch).inputs.where(valid[..., None], 0)
-    kind, index = places(batch, valid, {"image": tiles, "audio": sounds})
-    learnt = torch.full_like(batch.tokens, case.config["ignore_index"])
+    kind, index = places(batch, valid, {"image": tiles, "audio": audios})
+    targets = torch.full_like(batch.tokens, case.config["ignore_index"])
     for row, (answer, length) in enumerate(zip(batch.answers, batch.answer_lengths.tolist(), strict=True)):
-        learnt[row, answer[:length]] = batch.tokens[row, answer[:length]]
-    for key, tensor in {"inputs_embeds": found, "labels": learnt, "attention_mask": valid, "position_kind": kind,
+        targets[row, answer[:length]] = batch.tokens[row, answer[:length]]
+    for key, tensor in {"inputs_embeds": found, "labels": targets, "attention_mask": valid, "position_kind": kind,
                         "position_index": index}.items():
         case.close(f"{name}.{key}", tensor[:, :cut])
 
 
 def real(talks: Sequence[Talk], kind: str) -> Iterator[int]:
-    """Give the places of what is seen or heard among the original's features, where a row without any has a dummy."""
+    """Give the positions of images or audios among the original's features, where a row without any has a dummy."""
     place = 0
     for one in talks:
         media = [part.type for message in one.sample.messages for part in message.content if part.type != "text"]
@@ -218,16 +218,16 @@ def real(talks: Sequence[Talk], kind: str) -> Iterator[int]:
         place += max(1, count)
 
 
-def heard(case: Case, splice: dict[str, Any], sounds: Sequence[int]) -> list[int]:
-    """Give the vectors of each sound: VITA 1.0 puts all of them in, VITA-1.5 as many as the encoder counts."""
+def audio_counts(case: Case, splice: dict[str, Any], audios: Sequence[int]) -> list[int]:
+    """Give the number of embeddings of each audio: VITA 1.0 puts all of them in, VITA-1.5 as many as the encoder counts."""
     stored = case.inputs.get(f"{splice['name']}.audio_lengths_for_llm")
     if case.config["version"].startswith("mixtral") or stored is None:
-        return [splice["audio_feature_length"]] * len(sounds)
-    return [min(int(stored[place]), splice["audio_feature_length"]) for place in sounds]
+        return [splice["audio_feature_length"]] * len(audios)
+    return [min(int(stored[place]), splice["audio_feature_length"]) for place in audios]
 
 
-def sounding(sample: Sample, lengths: Iterator[int]) -> Sample:
-    """Give a sample whose sounds are as long as the made-up encoder's vectors ask for."""
+def with_audio(sample: Sample, lengths: Iterator[int]) -> Sample:
+    """Give a sample whose audios are as long as the stored features need."""
     messages = tuple(replace(message, content=tuple(
         replace(part, audio=np.zeros(RATE * next(lengths), np.float32)) if part.type == "audio" else part
         for part in message.content)) for message in sample.messages)
@@ -235,7 +235,7 @@ def sounding(sample: Sample, lengths: Iterator[int]) -> Sample:
 
 
 def places(batch: Batch, valid: Tensor, features: dict[str, list[int]]) -> tuple[Tensor, Tensor]:
-    """Give kind and index of each place as the original's replay wrote them: 0 text, 1 image, 2 sound, -1 padding."""
+    """Give kind and index of each position as the original's replay wrote them: 0 text, 1 image, 2 audio, -1 padding."""
     kind, index = torch.where(valid, 0, -1), batch.tokens.where(valid, -1)
     for number, branch in enumerate(("image", "audio"), 1):
         if branch in batch.slots:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from omnikit.contracts.types import Features
 
-CHUNK, PADDING, WINDOW, THRESHOLD = 40, 10, 2401, 0.01  # of the original's function, where a run does not say
+CHUNK, PADDING, WINDOW, THRESHOLD = 40, 10, 2401, 0.01  # of the original's function, where a run does not state it
 
 
 def matches(case: Case) -> bool:
@@ -48,10 +48,10 @@ def beside(case: Case, key: str) -> Case:
 
 def speak(case: Case, codec: TiCodecModel, facts: dict[str, Any], codes: Tensor) -> None:
     """Hand codes over one by one, and compare what was decoded, the segments, and the wave; ours, exact, is the wave of all."""
-    said, name = facts["params"], f"run{facts['index']}"
-    chunk, threshold = said.get("codec_chunk_size", CHUNK), said.get("seg_threshold", THRESHOLD)
-    config = replace(codec.config, stream="overlap", first_chunk=chunk, padding=said.get("codec_padding_size", PADDING),
-                     quiet_window=said.get("N", WINDOW), first_threshold=threshold)
+    params, name = facts["params"], f"run{facts['index']}"
+    chunk, threshold = params.get("codec_chunk_size", CHUNK), params.get("seg_threshold", THRESHOLD)
+    config = replace(codec.config, stream="overlap", first_chunk=chunk, padding=params.get("codec_padding_size", PADDING),
+                     quiet_window=params.get("N", WINDOW), first_threshold=threshold)
     calls: list[dict[str, int]] = []
 
     def decode(given: Tensor) -> Tensor:
