@@ -269,5 +269,5 @@ TABLE = [
     Broken("VITA's JSON", VITA, "row 0 (a): there are 1 <image> in the questions, but 0 files in image", "write one for each file",
            files={"rows.json": shown(image=[])}),
     Broken("data build", "data build spoken_questions source=rows.jsonl out=new fraction=2", "fraction is 2", "a fraction is between 0 and 1"),
-    Broken("data build", "data build noise_audio source=none.jsonl out=new", "none.jsonl does not exist", "mend `source`"),
+    Broken("data build", "data build noise_audio source=none.jsonl out=new", "none.jsonl does not exist", "fix `source`"),
 ]
