@@ -131,7 +131,7 @@ def test_chunks_are_drawn_only_where_asked(dynamic: str, training: bool, random:
 @pytest.mark.parametrize(("always", "random"), [(False, False), (True, True)])
 def test_dither_outside_training_only_where_asked(always: bool, random: bool) -> None:
     encoder = built(replace(TINY, dither=1.0, dither_always=always))
-    once, again = (encoder.listen(waves(8000))[0] for _ in range(2))
+    once, again = (encoder.mel_frames(waves(8000))[0] for _ in range(2))
     assert torch.equal(once, again) != random
 
 
