@@ -123,7 +123,7 @@ def test_an_adapter_is_merged(folder: Path, settings: dict[str, object], scale: 
     (LlamaOmni("checkpoint", base="checkpoint"), r"base is given, but checkpoint holds neither an adapter nor a projector"),
     (LlamaOmni("checkpoint"), r"checkpoint has no Whisper: .* with --whisper"),
     (LlamaOmni("checkpoint", whisper="vocoder/g_00500000"), r"is not a Whisper file of openai: it lacks dims"),
-    (LlamaOmni("checkpoint", whisper="checkpoint"), r"is of no Whisper: it lacks one of num_mel_bins"),
+    (LlamaOmni("checkpoint", whisper="checkpoint"), r"is not of a Whisper: it lacks one of num_mel_bins"),
     (LlamaOmni("checkpoint", whisper="whisper.pt", vocoder="whisper.pt"), r"whisper.pt holds no mapping of names to tensors"),
 ], ids=["folder", "base", "no base", "whisper", "no whisper", "other folder", "vocoder"])
 def test_what_cannot_be_opened_is_one_sentence(folder: Path, of: LlamaOmni, message: str) -> None:

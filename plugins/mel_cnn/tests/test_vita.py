@@ -190,7 +190,7 @@ def test_lead_too_short_has_a_sentence() -> None:
     ({"chunk_size": 4, "left_chunks": -1}, "left_chunks is -1, but must be at least 0, or null for all"),
     ({"left_chunks": 2}, "left_chunks is 2, but without chunk_size there are no chunks"),
     ({"cmvn": "x", "normalisation": "clip"}, "cmvn is given, but normalisation is clip"),
-    ({"chunk_size": 4, "restart": True}, "restart is true, but it moves relative positions"),
+    ({"chunk_size": 4, "restart": True}, "restart is true, but it shifts relative positions"),
     ({"lead": True, "frame_length_ms": 5}, "lead is true, but frame_length_ms, 5, is below frame_shift_ms, 10")])
 def test_impossible_value_is_a_sentence(fields: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -174,7 +174,7 @@ def test_cut_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(2):
         encoder(waves(24_000))
     assert [record.getMessage() for record in caplog.records] == [
-        "whisper cuts clips to 1 s, its field `seconds`; what follows is not heard."]
+        "whisper cuts clips to 1 s, its field `seconds`; what follows is dropped."]
 
 
 def test_contract_of_a_clip_that_is_cut_is_silent(recwarn: pytest.WarningsRecorder) -> None:
