@@ -25,7 +25,7 @@ def recipe(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     ("omnikit list re", ["reader", "recipe"]),
     ("omnikit data ", ["build", "check", "inspect"]),
     ("omnikit data build sp", ["spoken_instructions", "spoken_questions"]),
-    ("omnikit data build spoken_instructions seed=1 noise", ["noise_share=", "noise_snr_db="]),
+    ("omnikit data build spoken_instructions seed=1 noise", ["noise_fraction=", "noise_snr_db="]),
     ("omnikit data inspect llama_omni/f", ["llama_omni/full"]),
     ("omnikit data check llama_omni/f", ["llama_omni/full"]),
     ("omnikit import ll", ["llama_omni"]),

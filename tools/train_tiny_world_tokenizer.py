@@ -9,7 +9,7 @@ may extend. The three state characters of VITA-1.5 are one token each in both.
 import re
 from pathlib import Path
 
-from omnikit_tiny_world.reading import texts
+from omnikit_tiny_world.sentences import texts
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 FOLDER = Path(__file__).parent.parent / "plugins" / "tiny_world" / "omnikit_tiny_world" / "conf" / "tokenizer"

@@ -90,8 +90,8 @@ def test_run_rewrites_what_is_asked(works: Path, capsys: pytest.CaptureFixture[s
     code = main([*BUILD, "out=rewritten", "limit=3", "rewriter=run"])
     shown = capsys.readouterr()  # two steps teach no words: what matters is that its answers came and met the rules
     assert code == 0 or re.search(r"No row is left of 3: .*rewritten question", shown.err)
-    said = [json.loads(line) for line in (works / "rewritten" / ".build" / "said.jsonl").read_text().splitlines()]
-    assert [len(batch["said"]) for batch in said] == [3]
+    said = [json.loads(line) for line in (works / "rewritten" / ".build" / "rewritten.jsonl").read_text().splitlines()]
+    assert [len(batch["rewritten"]) for batch in said] == [3]
 
 
 def test_inspect_shows_origins_and_codes_of_the_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,7 +134,7 @@ def test_inspect_names_a_row_that_would_stop_training(works: Path, capsys: pytes
     ([*BUILD, "out=x", "sead=1"], "spoken_instructions.sead is not a field of SpokenInstructions. Did you mean 'seed'?"),
     ([*BUILD, "out=x", "seed=one"], "spoken_instructions.seed is 'one', but must be a whole number."),
     ([*BUILD, "out=x", "speeds=[1]"], "spoken_instructions.speeds has 1 values, but must have 2."),
-    ([*BUILD, "out=x", "noise_share=2"], "spoken_instructions: noise_share is 2.0, but a share is between 0 and 1."),
+    ([*BUILD, "out=x", "noise_fraction=2"], "spoken_instructions: noise_fraction is 2.0, but a fraction is between 0 and 1."),
     ([*BUILD, "out=x", "voices=[en-us"], "voices is '[en-us', which is not a value:"),
     ([*BUILD], "spoken_instructions lacks out=FOLDER, where the dataset goes."),
     (["data", "build", "spoken_instructions", "out=x"], "spoken_instructions lacks source=VALUE; omnikit show builder/spoken_instructions describes it."),

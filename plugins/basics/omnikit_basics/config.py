@@ -120,10 +120,10 @@ class StridedConv:
     The time axis is padded with kernel - 1 zeros, so every vector counts and length = ceil(count / stride).
 
     Args:
-        kernel: vectors that a convolution sees.
+        kernel: frames that a convolution spans.
         stride: vectors per output vector.
         hidden: channels of the convolution.
-        causal: zeros on the left, so it sees the past only; False puts them on the right, as VITA's adapter does.
+        causal: zeros on the left, so it depends on the past only; False puts them on the right, as VITA's adapter does.
         norm: over the channels of a vector, over the valid vectors of the batch, or none.
         eps: added to the variance by the norm; that of VITA's adapter is larger than usual, harmless elsewhere.
         prompts: learned vectors put before the output of each item.
@@ -234,7 +234,7 @@ class CtcText:
         tap: the features it reads: <branch>.encoder or <branch>.projector.
         norm: LayerNorm before the Linear.
         tokenizer: whose tokens it emits, by name or path; None: the backbone's.
-        stack: frames joined into one; words are learnt sooner from about 12 frames a second than from 50.
+        stack: frames joined into one; words are learned sooner from about 12 frames a second than from 50.
     """
 
     tap: str = "audio.encoder"
@@ -280,7 +280,7 @@ class CaptionWords:
 
     Args:
         tap: the features it reads: <branch>.encoder or <branch>.projector.
-        tokenizer: whose tokens it tells, by name or path; None: the backbone's.
+        tokenizer: whose tokens it predicts, by name or path; None: the backbone's.
     """
 
     tap: str = "vision.encoder"
@@ -299,7 +299,7 @@ class CaptionWords:
         return "none"
 
     def codes(self, codec: CodecSpec) -> str | None:
-        return "it tells text tokens only"
+        return "it predicts text tokens only"
 
     def build(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> "CaptionWordsHead":
         from omnikit_basics.heads import CaptionWordsHead
@@ -315,7 +315,7 @@ class State:
     [1, 5, 1].
 
     Args:
-        branch: the input branch that hears the question.
+        branch: the input branch of the question.
         classes: states: meant for the model, noise, and more where a checkpoint has them; one class more is never a target.
         weights: of the classes in the loss, that of the last class too.
     """
@@ -345,7 +345,7 @@ class State:
         return "none"
 
     def codes(self, codec: CodecSpec) -> str | None:
-        return "it tells states only"
+        return "it predicts states only"
 
     def build(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> "StateHead":
         from omnikit_basics.heads import StateHead
@@ -377,7 +377,7 @@ class MessagesJsonl:
     def __post_init__(self) -> None:
         for word in self.provides:
             if word not in PROVIDES:
-                raise ValueError(f"provides holds {word!r}, but knows only {', '.join(PROVIDES)}")
+                raise ValueError(f"provides holds {word!r}, but must be among {', '.join(PROVIDES)}")
 
     def build(self) -> "JsonlReader":
         from omnikit_basics.reader import JsonlReader

@@ -1,4 +1,4 @@
-"""Heads that write text, tell words or states: cross-entropy, CTC, classes. Know no tokenizer: ids in, ids out."""
+"""Heads that predict text, words or states: cross-entropy, CTC, classes. Without tokenizer: ids in, ids out."""
 
 import math
 from collections.abc import Sequence
@@ -61,7 +61,7 @@ class CtcTextHead(nn.Module):
         scores = self(features)
         check_reachable(scores.lengths, targets)
         log_probs = scores.data.transpose(0, 1)  # [T, B, V + 1]
-        ids = targets.ids.clamp(min=0)  # beyond the lengths nothing is read, but -100 is no class
+        ids = targets.ids.clamp(min=0)  # beyond the lengths nothing is read, but -100 is not a class
         total = F.ctc_loss(log_probs, ids, scores.lengths, targets.lengths, blank=self.blank, reduction="sum")
         return total / targets.lengths.sum().clamp(min=1)
 
@@ -102,23 +102,23 @@ class CaptionWordsHead(nn.Module):
         self.output = nn.Linear(source, vocabulary)
 
     def forward(self, features: Features) -> Tensor:
-        """Log-shares [B', V] of the tokens, float32."""
+        """Log-probabilities [B', V] of the tokens, float32."""
         inside = torch.arange(features.data.shape[1], device=features.data.device) < features.lengths[:, None]
         mean = (features.data * inside[..., None]).sum(1) / features.lengths.clamp(min=1)[:, None]  # [B', D]
         scores: Tensor = self.output(self.norm(mean))
         return scores.float().log_softmax(-1)
 
     def loss(self, features: Features, targets: Targets) -> Tensor:
-        """Mean over the images of the mean of -log share over the tokens of each caption, float32."""
-        shares = self(features).gather(1, targets.ids.clamp(min=0))  # [B', U]
+        """Mean over the images of the mean of -log probability over the tokens of each caption, float32."""
+        log_probabilities = self(features).gather(1, targets.ids.clamp(min=0))  # [B', U]
         wanted = targets.ids != PADDING
-        means: Tensor = (shares * wanted).sum(1) / wanted.sum(1).clamp(min=1)
+        means: Tensor = (log_probabilities * wanted).sum(1) / wanted.sum(1).clamp(min=1)
         return -means.mean()
 
     def decode(self, features: Features) -> list[list[int]]:
         """The tokens that are likelier than one in ten, likeliest first."""
-        shares, order = self(features).sort(dim=-1, descending=True)
-        return [ids[row > math.log(0.1)].tolist() for row, ids in zip(shares, order, strict=True)]
+        log_probabilities, order = self(features).sort(dim=-1, descending=True)
+        return [ids[row > math.log(0.1)].tolist() for row, ids in zip(log_probabilities, order, strict=True)]
 
 
 class StateHead(nn.Module):
@@ -132,7 +132,7 @@ class StateHead(nn.Module):
         self.register_buffer("weights", torch.tensor(weights), persistent=False)
 
     def probabilities(self, features: Features) -> Tensor:
-        """[B', 1, D] to the classes' shares [B', C] in float32."""
+        """[B', 1, D] to the classes' probabilities [B', C] in float32."""
         scores: Tensor = self.output(features.data[:, 0])
         return scores.float().softmax(-1)
 

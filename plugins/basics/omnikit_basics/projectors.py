@@ -78,7 +78,7 @@ class StridedConvProjector(nn.Module):
         return self._convolved(x, (features.lengths + self.stride - 1) // self.stride, features, begins=True)
 
     def init_state(self, batch: int) -> ConvState:
-        """Give the state of `batch` items of which nothing was seen."""
+        """Give the state of `batch` items without input so far."""
         weight = self.conv.weight
         return ConvState(weight.new_zeros(batch, weight.shape[1], self.padding[0]))
 
@@ -126,5 +126,5 @@ def valid_vectors(lengths: Tensor, width: int) -> Tensor:
 
 
 def silence(features: Features) -> Tensor:
-    """Give the data [B, T, D] with zeros beyond the lengths, so that the end of a row sees what it sees alone."""
+    """Give the data [B, T, D] with zeros beyond the lengths, so that the end of a row is computed as if alone."""
     return features.data.masked_fill(~valid_vectors(features.lengths, features.data.shape[1])[..., None], 0.0)

@@ -30,7 +30,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class PromptEmbeddings:
-    """Learned vectors, the same for every row: prompts that tell a task apart. Source: VITA-1.5's `prompt_embeddings`.
+    """Learned vectors, the same for every row: prompts that mark a task. Source: VITA-1.5's `prompt_embeddings`.
 
     Args:
         count: vectors; VITA's code has 25.

@@ -31,7 +31,7 @@ KEYS = {
 
 
 class JsonlReader:
-    """Samples of one file by index; keeps only where each line begins.
+    """Samples of one file by index; holds only where each line begins.
 
     Raises:
         DataError: a file that is missing or empty at once; a broken row when it is asked for.
@@ -75,7 +75,7 @@ def find_file(config: "MessagesJsonl") -> Path:
         raise ConfigError(f"split is {config.split!r}, but path is the single file {path}; give the folder instead.")
     file = path / f"{config.split}.jsonl" if config.split is not None else path
     if not file.is_file():
-        raise DataError(f"{file} does not exist, but should hold the dataset's rows; mend `path`.")
+        raise DataError(f"{file} does not exist, but should hold the dataset's rows; fix `path`.")
     return file
 
 
@@ -115,7 +115,7 @@ class Row:
         return Message(role, parts, state, cut)
 
     def marks(self, message: dict[str, object], role: str, where: str) -> tuple[str | None, bool]:
-        """Give what an answer takes its question for, if the row says it, and whether the answer breaks off."""
+        """Give the turn state of an answer, if the row has one, and whether the answer breaks off."""
         state, cut = message.get("state"), message.get("cut", False)
         if "state" in message and (not isinstance(state, str) or state not in STATES or role != "assistant"):
             self.refuse(f"{where}.state", state, f"one of {', '.join(STATES)}, in a message of the assistant")

@@ -78,7 +78,7 @@ def test_row_without_id_is_named_by_its_line(tmp_path: Path) -> None:
 
 def test_config_keeps_the_contract() -> None:
     assert isinstance(MessagesJsonl("x"), ReaderConfig)
-    with pytest.raises(ValueError, match="provides holds 'sound', but knows only"):
+    with pytest.raises(ValueError, match="provides holds 'sound', but must be among"):
         MessagesJsonl("x", provides=("sound",))
 
 

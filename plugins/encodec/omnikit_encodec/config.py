@@ -25,12 +25,12 @@ class Encodec:
     """Residual codes of Meta's EnCodec, from its package `encodec`: 24 kHz causal or 48 kHz in overlapping segments.
 
     Codes are [T] of one codebook, else [T, codebooks]. The 48 kHz model is stereo: a mono wave goes in on both sides and their
-    mean comes out; and it keeps the loudness of each segment beside the codes, which a head cannot give.
+    mean comes out; and it has the loudness of each segment beside the codes, which a head cannot give.
 
     Args:
         sample_rate: 24000 or 48000; each is a model of its own.
         bandwidth: kbit/s, which decides how many codebooks: 0.75 kbit/s each at 24 kHz, 1.5 at 48 kHz. The lowest, one
-            codebook, is no setting of the package: the first codebook of a model that was trained with two or more.
+            codebook, is not a setting of the package: the first codebook of a model that was trained with two or more.
         loudness: root mean square of each segment that the 48 kHz model makes of codes alone.
         width: channels after the first convolution; of the published models 32.
         dim: width of a codebook's vectors; of the published models 128.

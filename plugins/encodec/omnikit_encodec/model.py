@@ -47,7 +47,7 @@ class EncodecCodec(nn.Module):
 
     @torch.no_grad()
     def loudness(self, wave: Tensor) -> Tensor:
-        """Wave [N] to the loudness [S] that the 48 kHz model keeps of each segment; none at 24 kHz."""
+        """Wave [N] to the loudness [S] of each segment of the 48 kHz model; none at 24 kHz."""
         found = [scale.reshape(1) for _, scale in self._segments(wave) if scale is not None]
         return torch.cat(found) if found else wave.new_zeros(0)
 

@@ -1,8 +1,8 @@
 """EnCodec's decoders from code to code: the pieces, joined, are the wave of all codes at once.
 
-The causal one keeps of each convolution what the next sample looks back at, and the states of the LSTM. The package mirrors the
-first samples where there is nothing to look back at, so each layer waits until it has those. The other one decodes each
-segment alone, and adds what two of them share.
+The causal one stores of each convolution the inputs that the next sample depends on, and the states of the LSTM. The package
+mirrors the first samples where there is nothing before them, so each layer waits until it has those. The other one decodes
+each segment alone, and adds what two of them share.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ FRAMES = SEGMENT // HOP  # of a whole segment
 
 
 @dataclass
-class Kept:
-    """What one layer keeps: its last inputs [1, C, n], the LSTM's states, and whether it has given anything yet."""
+class LayerState:
+    """State of one layer: its last inputs [1, C, n], the LSTM's states, and whether it has given anything yet."""
 
     inputs: Tensor | None = None
     memory: tuple[Tensor, Tensor] | None = None
@@ -33,19 +33,19 @@ class Kept:
 
 @dataclass
 class CausalState:
-    """What is kept of one wave of 24 kHz; changed in place by `speak`."""
+    """State of one waveform of 24 kHz; changed in place by `speak`."""
 
-    layers: dict[str, Kept] = field(default_factory=dict)
+    layers: dict[str, LayerState] = field(default_factory=dict)
 
 
 @dataclass
 class OverlapState:
-    """What is kept of one wave of 48 kHz; changed in place by `join`.
+    """State of one waveform of 48 kHz; changed in place by `join`.
 
     Args:
         loudness: [S] of the segments; None where it is not known.
         codes: [T, Q] that are not spoken yet.
-        tail: [2, M] weighted sound that the next segment adds to.
+        tail: [2, M] weighted audio that the next segment is added to.
         weights: [M] sum of its weights.
         spoken: segments.
         length: samples of the first segment, which decides the weights of all.
@@ -67,18 +67,18 @@ def speak(decoder: SEANetDecoder, vectors: Tensor, state: CausalState, *, last: 
     return wave
 
 
-def join(sound: Callable[[Tensor, Tensor | None], Tensor], codes: Tensor, state: OverlapState, *, last: bool) -> Tensor:
+def join(decode: Callable[[Tensor, Tensor | None], Tensor], codes: Tensor, state: OverlapState, *, last: bool) -> Tensor:
     """New codes [N, Q] to the wave [2, M] that no later segment changes. Changes `state`.
 
     Args:
-        sound: gives a segment's two sides [2, T x 320] from its codes [T, Q] and its loudness.
+        decode: gives a segment's two sides [2, T x 320] from its codes [T, Q] and its loudness.
     """
     pending = codes if state.codes is None else torch.cat([state.codes, codes])
     found = []
     while len(pending) > FRAMES or (last and len(pending)):
         # 150 codes at the end are 149 of one segment and the one that is left of the next: see test_split
         count = FRAMES if len(pending) > FRAMES else min(len(pending), FRAMES - 1)
-        found.append(_overlap(sound(pending[:count], _loudness(state)), state, last=last and count == len(pending)))
+        found.append(_overlap(decode(pending[:count], _loudness(state)), state, last=last and count == len(pending)))
         pending = pending[count:]
     state.codes = pending
     if last:
@@ -109,15 +109,15 @@ def _added(first: Tensor, second: Tensor) -> Tensor:
     return F.pad(first, (0, size - first.shape[-1])) + F.pad(second, (0, size - second.shape[-1]))
 
 
-def _through(layer: nn.Module, name: str, x: Tensor, kept: dict[str, Kept], *, last: bool) -> Tensor:
+def _through(layer: nn.Module, name: str, x: Tensor, states: dict[str, LayerState], *, last: bool) -> Tensor:
     """New inputs [1, C, N] of a layer to the outputs [1, C', M] that are certain now."""
     if isinstance(layer, nn.Sequential):
         for index, inner in enumerate(layer):
-            x = _through(inner, f"{name}.{index}", x, kept, last=last)
+            x = _through(inner, f"{name}.{index}", x, states, last=last)
         return x
-    own = kept.setdefault(name, Kept())
+    own = states.setdefault(name, LayerState())
     if isinstance(layer, SEANetResnetBlock):
-        branch = _through(layer.block, f"{name}.block", x, kept, last=last)
+        branch = _through(layer.block, f"{name}.block", x, states, last=last)
         straight = x if own.inputs is None else torch.cat([own.inputs, x], -1)
         own.inputs = straight[..., branch.shape[-1]:]
         found: Tensor = layer.shortcut(straight[..., :branch.shape[-1]]) if branch.shape[-1] else branch
@@ -132,7 +132,7 @@ def _through(layer: nn.Module, name: str, x: Tensor, kept: dict[str, Kept], *, l
     return alone
 
 
-def _convolve(layer: SConv1d, x: Tensor, own: Kept, *, last: bool) -> Tensor:
+def _convolve(layer: SConv1d, x: Tensor, own: LayerState, *, last: bool) -> Tensor:
     convolution = layer.conv.conv
     assert isinstance(convolution, nn.Conv1d), "the package's"
     back = (convolution.kernel_size[0] - 1) * convolution.dilation[0]
@@ -146,7 +146,7 @@ def _convolve(layer: SConv1d, x: Tensor, own: Kept, *, last: bool) -> Tensor:
     return found
 
 
-def _widen(layer: SConvTranspose1d, x: Tensor, own: Kept) -> Tensor:
+def _widen(layer: SConvTranspose1d, x: Tensor, own: LayerState) -> Tensor:
     convolution, before = layer.convtr.convtr, 0 if own.inputs is None else own.inputs.shape[-1]
     assert isinstance(convolution, nn.ConvTranspose1d), "the package's"
     if not x.shape[-1]:
@@ -157,7 +157,7 @@ def _widen(layer: SConvTranspose1d, x: Tensor, own: Kept) -> Tensor:
     return found[..., before * convolution.stride[0]:]
 
 
-def _remember(layer: SLSTM, x: Tensor, own: Kept) -> Tensor:
+def _remember(layer: SLSTM, x: Tensor, own: LayerState) -> Tensor:
     if not x.shape[-1]:
         return x
     steps = x.permute(2, 0, 1)

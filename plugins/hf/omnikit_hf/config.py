@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 POSITIVE = ("dim", "layers", "heads", "kv_heads", "ffn", "vocabulary", "context", "rope_original", "experts_per_token")
 
-# architectures whose conversations in a row were seen to be isolated, with every kernel; others (opt, bloom, falcon) were not
+# architectures whose packed conversations were found to be isolated, with every kernel; others (opt, bloom, falcon) were not
 PACKED = ("gpt2", "llama", "mistral", "mixtral", "phi3", "qwen2", "qwen3", "qwen3_moe")
 
 
@@ -23,7 +23,7 @@ class HF:
     Args:
         model_type: architecture by transformers' name: llama, qwen2, mixtral, …
         weights: folder of a checkpoint, or a model id that is already in the local cache; None for random weights.
-        dim: width of a vector.
+        dim: hidden size.
         layers: transformer layers.
         heads: attention heads.
         kv_heads: heads of keys and values, shared by groups of heads.
@@ -39,12 +39,12 @@ class HF:
         tie_embeddings: the output matrix is the embedding table.
         experts: experts of each layer (Mixtral); 0 for a dense model.
         experts_per_token: experts that a token passes.
-        dtype: number format of the weights; a stage that trains them holds them in float32 meanwhile.
+        dtype: of the weights; a stage that trains them holds them in float32 meanwhile.
         attention: transformers' name of the attention kernel.
         checkpointing: recompute activations in the backward pass, to save memory.
         template: name of its native template.
         tokenizer: a tokenizer by name (`conf/tokenizer`), folder, file, or id in the local cache.
-        specials: special tokens that this tokenizer knows.
+        specials: special tokens of this tokenizer.
         ends: ids that end an answer, beside the template's end (eos_token_id of generation_config.json).
     """
 

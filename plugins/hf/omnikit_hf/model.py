@@ -16,7 +16,7 @@ from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from omnikit.errors import ConfigError, nearest
 from omnikit_hf.config import HF
-from omnikit_hf.packed import NAME, Runs
+from omnikit_hf.packed import NAME, PackedLengths
 
 # our field → transformers' name, for what a checkpoint's own config must agree with
 NAMES = {"dim": "hidden_size", "layers": "num_hidden_layers", "heads": "num_attention_heads",
@@ -27,10 +27,10 @@ AFTER_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # w
 
 @dataclass
 class State:
-    """Keys and values of what was seen; `seen` [B, 1] counts its valid tokens, `plain` says that none of it is padding."""
+    """Keys and values so far; `lengths` [B, 1] counts the valid tokens, `plain`: none of them is padding."""
 
     cache: DynamicCache
-    seen: Tensor | None = None
+    lengths: Tensor | None = None
     plain: bool = False
 
 
@@ -57,8 +57,8 @@ class HFBackbone(nn.Module):
         """inputs [B, L, D] and mask [B, L] bool to hidden [B, L, D] after the final norm, undefined where not valid.
 
         Positions count valid tokens, so padding may stand on either side. With `documents` [B, L], the number of the
-        conversation that each place belongs to (0: padding, on the right), a conversation sees itself only and its positions
-        begin at 0.
+        conversation that each position belongs to (0: padding, on the right), a conversation attends to itself only
+        and its positions begin at 0.
         """
         if documents is not None:
             return self._packed(inputs, documents)
@@ -86,10 +86,11 @@ class HFBackbone(nn.Module):
             result = self.model(inputs_embeds=inputs, attention_mask=None, position_ids=positions, use_cache=False)
             return cast(Tensor, result.last_hidden_state)
         config._attn_implementation = NAME  # for good: recomputed activations come this way again
-        runs = Runs(lengths)
+        packed = PackedLengths(lengths)
         unread = inputs.new_zeros(1, 1, 1, 1)  # a mask that is there already, so that transformers makes none
-        result = self.model(inputs_embeds=inputs, attention_mask=unread, position_ids=positions, use_cache=False, runs=runs)
-        assert runs.seen, f"{config.model_type} does not tell its attention where conversations end, but config.PACKED names it"
+        result = self.model(inputs_embeds=inputs, attention_mask=unread, position_ids=positions, use_cache=False,
+                            packed=packed)
+        assert packed.used, f"{config.model_type} does not pass on where conversations end, but config.PACKED names it"
         return cast(Tensor, result.last_hidden_state)
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -108,11 +109,11 @@ class HFBackbone(nn.Module):
         A batch of one row without padding needs no mask: that is asked once, since the answer waits for the accelerator.
         """
         new = mask[:, -inputs.shape[1]:]
-        if state.seen is None:
+        if state.lengths is None:
             state.plain = len(mask) == 1 and bool(mask.all())
-            state.seen = torch.zeros(len(mask), 1, dtype=torch.int64, device=mask.device)
-        counted = state.seen + new.cumsum(-1)  # valid tokens up to each new one, [B, N]
-        state.seen = counted[:, -1:]
+            state.lengths = torch.zeros(len(mask), 1, dtype=torch.int64, device=mask.device)
+        counted = state.lengths + new.cumsum(-1)  # valid tokens up to each new one, [B, N]
+        state.lengths = counted[:, -1:]
         result = self.model(inputs_embeds=inputs, attention_mask=None if state.plain else mask,
                             position_ids=(counted - 1).clamp(min=0), past_key_values=state.cache, use_cache=True)
         return cast(Tensor, result.last_hidden_state), state

@@ -1,4 +1,4 @@
-"""Attention for conversations that stand one behind another: each sees itself only, and none of the others is computed.
+"""Attention for concatenated conversations: each attends to itself only, and nothing else is computed.
 
 Where attention is `sdpa`, transformers would take a mask of all positions against all; here its kernel is called once for each
 conversation without any mask, so that a row costs what its conversations cost. Registered with transformers under NAME.
@@ -18,14 +18,14 @@ NAME = "sdpa_by_conversation"
 
 
 @dataclass
-class Runs:
-    """Lengths of the conversations in a row, in order; `seen` says that a layer has read them."""
+class PackedLengths:
+    """Lengths of the conversations of a sequence, in order; `used`: a layer has read them."""
 
     lengths: Sequence[int]
-    seen: bool = False
+    used: bool = False
 
 
-class Words(TypedDict, total=False):
+class AttentionOptions(TypedDict, total=False):
     """What transformers hands to its attention kernels by name, beside what concerns the mask."""
 
     dropout: float
@@ -34,12 +34,12 @@ class Words(TypedDict, total=False):
 
 
 def attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, *,
-           runs: Runs | None = None, **rest: Unpack[Words]) -> tuple[Tensor, None]:
-    """query [B, H, N, d], key and value [B, G, M, d] to [B, N, H, d]; with `runs`, B is 1 and the mask counts for nothing."""
-    if runs is None:
+           packed: PackedLengths | None = None, **rest: Unpack[AttentionOptions]) -> tuple[Tensor, None]:
+    """query [B, H, N, d], key and value [B, G, M, d] to [B, N, H, d]; with `packed`, B is 1 and the mask counts for nothing."""
+    if packed is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **rest)
-    runs.seen = True
-    pieces = zip(*(torch.split(tensor, list(runs.lengths), 2) for tensor in (query, key, value)), strict=True)
+    packed.used = True
+    pieces = zip(*(torch.split(tensor, list(packed.lengths), 2) for tensor in (query, key, value)), strict=True)
     return torch.cat([sdpa_attention_forward(module, q, k, v, None, **rest)[0] for q, k, v in pieces], 1), None
 
 

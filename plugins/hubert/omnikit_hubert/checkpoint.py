@@ -37,8 +37,8 @@ def load(config: HubertUnits) -> HubertModel:
     """
     folder = Path(str(config.weights)).expanduser()
     if not (folder / "config.json").is_file():
-        raise ConfigError(f"hubert_units.weights {config.weights!r} is no folder with a config.json; give a HuBERT checkpoint"
-                          " that transformers wrote (config.json, model.safetensors).")
+        raise ConfigError(f"hubert_units.weights {config.weights!r} is not a folder with a config.json; give a HuBERT"
+                          " checkpoint that transformers wrote (config.json, model.safetensors).")
     try:
         facts = HubertConfig.from_pretrained(folder, local_files_only=True)
         _compare(config, facts)

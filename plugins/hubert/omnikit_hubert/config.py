@@ -41,7 +41,7 @@ class HubertUnits:
         strides: their strides; the product is the samples of one frame.
         conv_norm: "group" norms the first convolution alone, "layer" each of them.
         conv_bias: the convolutions have biases.
-        position_kernel: kernel of the convolution that tells positions.
+        position_kernel: kernel of the convolution that encodes positions.
         position_groups: its groups.
         chunk: samples that are looked at together; what is longer is cut, as in the original reader.
         iterations: rounds of k-means.

@@ -13,7 +13,7 @@ from omnikit.ops.kmeans import kmeans, nearest
 from omnikit_hubert import checkpoint
 from omnikit_hubert.config import HubertUnits
 
-FEATURES_SHARE = 0.7  # of the progress; k-means takes the rest
+FEATURES_FRACTION = 0.7  # of the progress; k-means takes the rest
 
 
 class HubertUnitCodec(nn.Module):
@@ -71,7 +71,7 @@ class HubertUnitCodec(nn.Module):
         Args:
             waves: float32 in [-1, 1] at 16 kHz.
             generator: all that is random here.
-            progress: called with the finished share, up to 1.
+            progress: called with the finished fraction, up to 1.
 
         Returns:
             distortion (mean squared distance of a frame from its centroid, per dimension) and units in use.
@@ -83,7 +83,7 @@ class HubertUnitCodec(nn.Module):
         for index in torch.randperm(len(waves), generator=generator).tolist():
             rows.append(self.features(waves[index]))
             total += len(rows[-1])
-            progress(FEATURES_SHARE * max(min(1.0, total / self.config.frames), len(rows) / len(waves)))
+            progress(FEATURES_FRACTION * max(min(1.0, total / self.config.frames), len(rows) / len(waves)))
             if total >= self.config.frames:
                 break
         if total < self.config.units:
@@ -91,7 +91,7 @@ class HubertUnitCodec(nn.Module):
                             f" {self.config.units}, one for each unit; give its stage more data or fewer units.")
         chosen = torch.cat(rows)[:self.config.frames]
         self.centroids.copy_(kmeans(chosen, self.config.units, self.config.iterations, generator,
-                                    lambda share: progress(FEATURES_SHARE + (1 - FEATURES_SHARE) * share)))
+                                    lambda fraction: progress(FEATURES_FRACTION + (1 - FEATURES_FRACTION) * fraction)))
         self.fitted.fill_(True)
         labels, distances = nearest(chosen, self.centroids)
         return {"distortion": float(distances.mean() / self.config.dim), "units": float(labels.bincount().count_nonzero())}

@@ -237,7 +237,7 @@ def test_checkpoint_that_lacks_a_tensor_is_refused(tmp_path: Path) -> None:
 
 
 def test_folder_without_checkpoint_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"is no folder with a config\.json"):
+    with pytest.raises(ConfigError, match=r"is not a folder with a config\.json"):
         HubertUnits(weights=str(tmp_path)).build()
 
 

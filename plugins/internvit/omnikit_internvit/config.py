@@ -30,7 +30,7 @@ class InternVit:
         qkv_bias: whether queries, keys and values have a bias.
         qk_norm: RMSNorm over the queries, and over the keys, of all heads together, as in InternViT-6B.
         layer_scale: what the learned scales of attention and feed-forward begin at.
-        drop_path: share of rows whose last layer is skipped while training; layers before it in proportion to their depth.
+        drop_path: fraction of rows whose last layer is skipped while training; layers before it in proportion to their depth.
         layer: whose output is taken, as an index into [embeddings, layer 1, …]; the layers behind it are not built.
         gain: the features are multiplied by this before the shuffle; the released VITA weights need 0.5.
         checkpointing: keep only the input of each layer while training and compute the rest again: less memory, slower.

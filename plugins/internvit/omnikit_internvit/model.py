@@ -78,7 +78,8 @@ def stem(config: InternVit) -> nn.Sequential:
 def first_positions(grid: int, dim: int) -> Tensor:
     """Give what learned positions [1, 1 + grid², dim] begin at: sines and cosines of row and column, the class token none.
 
-    The published code begins with noise; waves tell a tower that is trained from random weights rows from columns at once.
+    The published code begins with noise; sinusoids let a tower that is trained from random weights distinguish rows and
+    columns at once.
     """
     count = dim // 4
     angles = torch.arange(grid)[:, None] * 10000.0 ** (-torch.arange(count) / max(1, count))
@@ -116,7 +117,7 @@ class Layers(nn.Module):
 
 
 class Layer(nn.Module):
-    """Attention and feed-forward, each behind its norm and scaled by a learned vector; `skipped` is the share of drop path."""
+    """Attention and feed-forward, each behind its norm and scaled by a learned vector; `skipped` is the rate of drop path."""
 
     def __init__(self, config: InternVit, skipped: float) -> None:
         super().__init__()
@@ -136,8 +137,8 @@ class Layer(nn.Module):
         """While training, set whole rows [T, …] to zero and scale the others up, so that the mean stays."""
         if not self.training or not self.skipped:
             return x
-        kept = torch.rand(len(x), 1, 1, device=x.device) >= self.skipped
-        return x * (kept / (1.0 - self.skipped)).to(x.dtype)
+        used = torch.rand(len(x), 1, 1, device=x.device) >= self.skipped
+        return x * (used / (1.0 - self.skipped)).to(x.dtype)
 
 
 class Attention(nn.Module):

@@ -120,10 +120,10 @@ class UnitHiFiGAN:
         block_dilations: dilations of each residual block in turn, where they differ; empty: `dilations` for all.
         duration_dim: width inside the duration predictor, whose kernels are 3 (the original's padding allows no other);
             None for a vocoder without one, which speaks a frame for each unit.
-        duration_dropout: share of its numbers that are dropped while it is trained.
+        duration_dropout: fraction of its activations that are dropped while it is trained.
         sample_rate: samples per second of the wave.
         segment: frames that it is trained on at once.
-        discriminator_dim: width of the discriminators that hear it, in a stage with adversarial losses.
+        discriminator_dim: width of the discriminators of a stage with adversarial losses.
         weights: file of a checkpoint, torch or safetensors; None for random weights.
 
     Source: fairseq's CodeHiFiGANVocoder; HiFi-GAN, arXiv:2010.05646.

@@ -25,7 +25,7 @@ LLAMA = {"rms_norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": Fal
 SPECIALS = ("<|begin_of_text|>", "<|end_of_text|>", "<|finetune_right_pad_id|>", "<|start_header_id|>", "<|end_header_id|>",
             "<|eom_id|>", "<|eot_id|>", "<|python_tag|>")  # of Llama 3's tokenizer
 RATES: dict[tuple[int, ...], tuple[int, ...]] = {(11, 8, 8, 4, 4): (5, 4, 4, 2, 2)}
-"""Kernels → rates of the published vocoder (asrp's built-in configuration); its shapes alone tell the kernels only."""
+"""Kernels → rates of the published vocoder (asrp's built-in configuration); its shapes give the kernels only."""
 
 
 def recipe(files: Opened) -> dict[str, object]:
@@ -38,8 +38,8 @@ def recipe(files: Opened) -> dict[str, object]:
         head = _head(files, backbone)
         tree["speech"] = {"head": head, "codec": _codec(files, _number(files, "unit_vocab_size"))}
     elif files.vocoder is not None:
-        raise RunError(f"{files.vocoder_home} is given, but {files.folder} has no speech generator whose units it could speak;"
-                       " leave the vocoder out.")
+        raise RunError(f"{files.vocoder_source} is given, but {files.folder} has no speech generator whose units it could"
+                       " speak; leave the vocoder out.")
     tree["generate"] = {"max_new_tokens": 256}  # of the original's script
     asked = {"template": files.template} if files.template else {}  # by --template, which wins
     return with_additions(tree, files.config, files.config_file, {"tokenizer": str(files.tokenizer), **asked})
@@ -48,24 +48,24 @@ def recipe(files: Opened) -> dict[str, object]:
 def published(files: Opened) -> CheckpointTensors:
     """Give the tensors by our parts and names; see LlamaOmni.open."""
     tensors: dict[str, dict[str, LazyTensor]] = defaultdict(dict)
-    aside: dict[str, list[LazyTensor]] = defaultdict(list)
+    ignored: dict[str, list[LazyTensor]] = defaultdict(list)
     tensors["audio.encoder"] |= files.encoder.tensors
-    aside["audio.encoder"] += files.encoder.aside
+    ignored["audio.encoder"] += files.encoder.ignored
     inside = not any(tensor.name.startswith(names.ENCODER) for tensor in files.encoder.tensors.values())
     for name, tensor in files.model.items():
         part, own = names.of_checkpoint(name) or ("other", name)
         if part == "audio.encoder":
-            aside[part] += [tensor] if inside else []
+            ignored[part] += [tensor] if inside else []
         elif name.endswith("rotary_emb.inv_freq") or (name == "lm_head.weight" and files.config.get("tie_word_embeddings")):
-            aside[part].append(tensor)  # computed, or the embedding table again
+            ignored[part].append(tensor)  # computed, or the embedding table again
         else:
             tensors[part][own] = tensor
     tensors["speech.codec"] |= files.vocoder or {}
     for part, own, tensor in split_extras(files.extras):
         tensors[part][own] = tensor
-    sources = {"audio.encoder": files.encoder.home, "speech.codec": files.vocoder_home}
+    sources = {"audio.encoder": files.encoder.source, "speech.codec": files.vocoder_source}
     sources |= {part: str(files.folder) for part in ("audio.projector", "backbone", "speech.head")}
-    return CheckpointTensors(dict(tensors), dict(aside), lambda part, name: _original(files, part, name), sources)
+    return CheckpointTensors(dict(tensors), dict(ignored), lambda part, name: _original(files, part, name), sources)
 
 
 def speaks(files: Opened) -> bool:
@@ -173,12 +173,12 @@ def _codec(files: Opened, units: int) -> dict[str, object]:
                   "duration_dim": shapes.get("dur_predictor.conv1.0.weight", (None,))[0],
                   "block_kernels": [shapes[f"resblocks.{i}.convs1.0.{weight}"][2] for i in range(blocks)]}
     except (KeyError, IndexError) as error:
-        raise RunError(f"{files.vocoder_home} is no unit vocoder: {error} is not in it; give the file g_00500000 of a"
+        raise RunError(f"{files.vocoder_source} is not a unit vocoder: {error} is not in it; give the file g_00500000 of a"
                        " CodeHiFiGAN.") from error
     rates = facts.get("upsample_rates", RATES.get(kernels))
     if rates is None:
-        raise RunError(f"{files.vocoder_home} upsamples with kernels {list(kernels)}, from which no rates can be told; put its"
-                       " config.json beside it.")
+        raise RunError(f"{files.vocoder_source} upsamples with kernels {list(kernels)}, which do not determine the rates; put"
+                       " its config.json beside it.")
     return codec | {"rates": rates, "sample_rate": facts.get("sampling_rate", 16000)} | _dilations(facts)
 
 
@@ -191,7 +191,7 @@ def _dilations(facts: Mapping[str, object]) -> dict[str, object]:
 
 def _only(files: Opened, key: str, word: str) -> None:
     if files.config.get(key, word) != word:
-        raise RunError(f"{files.config_file} has {key} {files.config[key]!r}, but layout llama_omni knows"
+        raise RunError(f"{files.config_file} has {key} {files.config[key]!r}, but layout llama_omni has"
                        f" {word!r} only.")
 
 

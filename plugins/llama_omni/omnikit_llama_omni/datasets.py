@@ -16,7 +16,7 @@ COSYVOICE = 6561  # tokens of CosyVoice 2's codec, which the published conversat
 class LlamaOmniJson:
     """LLaMA-Omni's own JSON: {"id", "speech": wave file, "conversations": [{"from": "human" or "gpt", "value"}]}.
 
-    `<speech>` in a question stands for the sound; the line break behind it belongs to it, and a template puts one back with
+    `<speech>` in a question stands for the audio; the line break behind it belongs to it, and a template puts one back with
     `behind_audio`. Units are taken where they are: `tgt_units` of an answer's turn, or `prediction_units` of the row or of a
     second file. Runs of one unit are merged.
 
@@ -82,4 +82,4 @@ def _check(cardinality: int, provides: tuple[str, ...]) -> None:
         raise ValueError(f"cardinality is {cardinality}, but must be at least 1")
     for word in provides:
         if word not in PROVIDES:
-            raise ValueError(f"provides holds {word!r}, but knows only {', '.join(PROVIDES)}")
+            raise ValueError(f"provides holds {word!r}, but must be among {', '.join(PROVIDES)}")

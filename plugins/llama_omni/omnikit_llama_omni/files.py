@@ -26,12 +26,12 @@ _ADAPTER = re.compile(r"(.+)\.lora_(?:embedding_)?([AB])(?:\.default)?(?:\.weigh
 
 @dataclass(frozen=True)
 class Encoder:
-    """Whisper's encoder: openai's sizes, tensors by our names, those left out, and how to say a name in its file."""
+    """Whisper's encoder: openai's sizes, tensors by our names, those left out, and a name's form in its file."""
 
-    home: str
+    source: str
     sizes: dict[str, int]
     tensors: dict[str, LazyTensor]
-    aside: list[LazyTensor] = field(default_factory=list)
+    ignored: list[LazyTensor] = field(default_factory=list)
     original: Callable[[str], str] = names.to_openai
 
 
@@ -46,7 +46,7 @@ class Opened:
     encoder: Encoder
     vocoder: dict[str, LazyTensor] | None
     vocoder_config: Mapping[str, object]
-    vocoder_home: str
+    vocoder_source: str
     extras: dict[str, LazyTensor]
     tokenizer: Path
     template: str | None
@@ -56,13 +56,13 @@ def opened(source: LlamaOmni) -> Opened:
     """Open the files of a source; raises RunError for the first that is missing, unreadable or of another kind."""
     folder = Path(source.folder).expanduser()
     if not folder.is_dir():
-        raise RunError(f"{folder} is no folder; give the one with LLaMA-Omni's config.json and weights.")
+        raise RunError(f"{folder} is not a folder; give the one with LLaMA-Omni's config.json and weights.")
     base = Path(source.base).expanduser() if source.base else None
     at = folder if (folder / "config.json").is_file() or base is None else base
     config, model = read_json(at / "config.json"), _checkpoint(folder, base)
     missing = [key for key in NEEDED if config.get(key) is None]
     if missing:
-        raise RunError(f"{at / 'config.json'} lacks {', '.join(missing)}, which nothing else says; give the config.json of a"
+        raise RunError(f"{at / 'config.json'} lacks {', '.join(missing)}, which nothing else states; give the config.json of a"
                        " LLaMA-Omni.")
     vocoder = _vocoder_path(source, folder)
     beside = read_json(vocoder.parent / "config.json") if vocoder and (vocoder.parent / "config.json").is_file() else {}
@@ -79,7 +79,7 @@ def _checkpoint(folder: Path, base: Path | None) -> dict[str, LazyTensor]:
     adapter, projector = folder / "adapter_config.json", folder / "speech_projector.bin"
     whole = any(folder.glob("model*.safetensors*")) or any(folder.glob("pytorch_model*.bin*"))
     if base is not None and not base.is_dir():
-        raise RunError(f"base is {base}, which is no folder; give the language model's.")
+        raise RunError(f"base is {base}, which is not a folder; give the language model's.")
     if not adapter.is_file() and (whole or not projector.is_file()):
         if base is not None:
             raise RunError(f"base is given, but {folder} holds neither an adapter nor a projector alone that would need one;"
@@ -173,8 +173,8 @@ def _openai_encoder(path: Path) -> Encoder:
     dims = found.get("dims") if isinstance(found, Mapping) else None
     if not (isinstance(found, Mapping) and isinstance(dims, Mapping) and all(isinstance(dims.get(k), int) for k in _DIMS)
             and "model_state_dict" in found):
-        raise RunError(f"{path} is no Whisper file of openai: it lacks dims ({', '.join(_DIMS)}) or model_state_dict; give such"
-                       " a file, or a folder of transformers.")
+        raise RunError(f"{path} is not a Whisper file of openai: it lacks dims ({', '.join(_DIMS)}) or model_state_dict; give"
+                       " such a file, or a folder of transformers.")
     tensors = mapping(found["model_state_dict"], path)
     own = {names.from_openai(name.removeprefix("encoder.")): tensor for name, tensor in tensors.items()
            if name.startswith("encoder.")}
@@ -187,8 +187,8 @@ def _transformers_encoder(folder: Path) -> Encoder:
     config, tensors = read_json(folder / "config.json"), in_folder(folder)
     keys = ("num_mel_bins", "max_source_positions", "d_model", "encoder_attention_heads", "encoder_layers")
     if not all(isinstance(config.get(key), int) for key in keys):
-        raise RunError(f"{folder / 'config.json'} is of no Whisper: it lacks one of {', '.join(keys)}; give another folder with"
-                       " --whisper.")
+        raise RunError(f"{folder / 'config.json'} is not of a Whisper: it lacks one of {', '.join(keys)}; give another folder"
+                       " with --whisper.")
     prefix = "model.encoder." if any(name.startswith("model.encoder.") for name in tensors) else "encoder."
     sizes = {ours: int(str(config[theirs])) for ours, theirs in zip(_DIMS, keys, strict=True)}
     own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""Importer `llama_omni`: the files of a published LLaMA-Omni. Knows no torch; its methods import it."""
+"""Importer `llama_omni`: the files of a published LLaMA-Omni. Without torch; its methods import it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class LlamaOmni:
         base: for a projector or an adapter, the folder of the language model that they were trained on.
         tokenizer: a folder or tokenizer.json; left out: the folder's, else the base's.
         template: llama_omni begins a prompt with one BOS or two as the tokenizer has it; llama_omni_one_bos and
-            llama_omni_two_bos force it; left out: what an export says, else llama_omni.
+            llama_omni_two_bos force it; left out: that of an export, else llama_omni.
 
     Source: ictnlp/LLaMA-Omni, by the names and shapes of its checkpoints; PEFT's names for adapters.
     """
@@ -69,7 +69,7 @@ class LlamaOmni:
         own = folder / "config.json"
         config = Path(self.base).expanduser() / "config.json" if self.base and not own.is_file() else own
         if self.whisper is None:
-            with suppress(OSError, ValueError, LookupError, TypeError):  # `open` says what is wrong with it
+            with suppress(OSError, ValueError, LookupError, TypeError):  # `open` reports what is wrong with it
                 yield folder / str(json.loads(config.read_text(encoding="utf-8"))["speech_encoder"])
 
     @staticmethod

@@ -1,6 +1,6 @@
 """LLaMA-Omni's unit head: copy each hidden state, run causal layers, classify each frame, train by CTC.
 
-Knows nothing of text, of the backbone or of waves. Source: LLaMA-Omni, arXiv:2409.06666; names of its public checkpoint.
+Knows no text, no backbone and no waveforms. Source: LLaMA-Omni, arXiv:2409.06666; names of its public checkpoint.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class CTCUnitHead(nn.Module):
         return [collapse(row[:count], self.blank) for row, count in zip(best, frames.tolist(), strict=True)]
 
     def init_state(self, batch: int) -> UnitState:
-        """Give the state of `batch` answers of which nothing was seen."""
+        """Give the state of `batch` answers without input so far."""
         return UnitState.empty(batch, self.config.layers)
 
     @torch.no_grad()
@@ -114,7 +114,7 @@ class CTCUnitHead(nn.Module):
         for row, (count, length) in enumerate(zip(counts, units, strict=True)):
             reason = self.config.unreachable(count, ids[start:start + length]) if length else None
             if reason:
-                raise DataError(f"Row {row} of the batch cannot be learnt: {reason}.")
+                raise DataError(f"Row {row} of the batch cannot be trained on: {reason}.")
             start += length
 
 
@@ -124,7 +124,7 @@ def upsample(states: Tensor, lengths: Tensor, frames: Tensor, longest: int) -> t
     Divided in float32, as the original does: where T is no multiple of M, exact division gives now and then another state.
 
     Returns:
-        frames [B, longest, D] and the place [B, longest] of each inside the copies of its state.
+        frames [B, longest, D] and the position [B, longest] of each inside the copies of its state.
     """
     t = torch.arange(longest, device=states.device)[None]  # [1, T]
     count, total = lengths[:, None], frames[:, None].clamp(min=1)  # [B, 1]

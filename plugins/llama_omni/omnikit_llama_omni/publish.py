@@ -1,5 +1,5 @@
-"""A model of ours in LLaMA-Omni's published files. What that layout has no words for goes into config.json under one key of
-ours and into a file of its own; a model that the layout holds whole gets neither.
+"""A model of ours in LLaMA-Omni's published files. What that layout cannot express goes into config.json under one key of
+ours and into a file of its own; a model that the layout can express completely gets neither.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _held(model: ModelDescription) -> list[str]:
 
 
 def _write_whisper(model: ModelDescription, named: Named, folder: Path) -> str:
-    """Write the encoder as openai's file; give its path inside the folder, as config.json says it."""
+    """Write the encoder as openai's file; give its path inside the folder, as config.json has it."""
     facts = plain(model.parts["audio.encoder"])
     dims = {"n_mels": facts["mel_bins"], "n_audio_ctx": facts["positions"], "n_audio_state": facts["dim"],
             "n_audio_head": facts["heads"], "n_audio_layer": facts["layers"]}

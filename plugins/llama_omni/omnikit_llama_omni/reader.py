@@ -46,7 +46,7 @@ class JsonReader:
         units = row.values.get("prediction_units", self.units.get(name))
         answers = sum(turn.get("from") == "gpt" for turn in turns)
         if units is not None and answers != 1:
-            row.refuse("prediction_units", "there", f"missing: it cannot be told which of the {answers} answers it is of")
+            row.refuse("prediction_units", "there", f"missing: it is not clear which of the {answers} answers it belongs to")
         files = iter(waves)
         messages = [self._message(row, turn, f"conversations[{i}]", files, units) for i, turn in enumerate(turns)]
         return Sample(name, tuple(messages))
@@ -128,7 +128,7 @@ class Row:
             self.refuse(where, value, "the path of a wave file")
         path = self.root / Path(value).expanduser()
         if not path.is_file():
-            raise DataError(f"{self.place}: {where} is {value!r}, but there is no file {path}; mend `root`.",
+            raise DataError(f"{self.place}: {where} is {value!r}, but there is no file {path}; fix `root`.",
                             kind="missing file")
         return str(path)
 
@@ -142,7 +142,7 @@ class Row:
             whose = (" They look like tokens of CosyVoice 2, not like mHuBERT's units; take the answers' waves instead"
                      " (spoken_conversations: units: false).") if max(value) < COSYVOICE else ""
             raise DataError(f"{self.place}: {where} holds unit {max(value)}, but the codec has {self.cardinality}, 0 to"
-                            f" {self.cardinality - 1}; set `cardinality` to the codec's, or make the units anew.{whose}")
+                            f" {self.cardinality - 1}; set `cardinality` to the codec's, or make the units again.{whose}")
         return tuple(unit for unit, _ in groupby(value))
 
     def refuse(self, where: str, found: object, expected: str) -> NoReturn:
@@ -174,7 +174,7 @@ def _root(path: str, root: str | None) -> Path:
 def _rows(path: Path) -> list[object]:
     """Read a JSON list or JSONL."""
     if not path.is_file():
-        raise DataError(f"{path} does not exist, but should hold conversations; mend `path`.")
+        raise DataError(f"{path} does not exist, but should hold conversations; fix `path`.")
     try:
         text = path.read_text(encoding="utf-8").strip()
         rows = json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.split("\n") if line.strip()]

@@ -1,7 +1,7 @@
 """The unit vocoder from segment to segment: the pieces, joined, are the wave that `decode` gives of all units at once.
 
 A unit's duration is fixed when the units that its predictor looks at are there; a frame is spoken when the frames that the
-generator looks at are there. Zeros stand only where the wave really begins and ends. Nothing but that context is kept.
+generator looks at are there. Zeros stand only where the waveform begins and ends. Only that context is stored.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ EDGE = 3  # frames that the first and the last convolution of the generator, 7 w
 
 @dataclass
 class VocoderState:
-    """What is kept of one wave; changed in place by the vocoder's `step`.
+    """State of one waveform; changed in place by the vocoder's `step`.
 
     Args:
         units: [U] context of the duration predictor, then the units that have no duration yet.

@@ -118,12 +118,12 @@ def test_an_adapter_is_merged(folder: Path, settings: dict[str, object], scale: 
 
 
 @pytest.mark.parametrize(("of", "message"), [
-    (LlamaOmni("nowhere"), r"nowhere is no folder"),
+    (LlamaOmni("nowhere"), r"nowhere is not a folder"),
     (LlamaOmni("adapter", whisper="whisper.pt"), r"holds a LoRA adapter; give the folder .* with --base"),
     (LlamaOmni("checkpoint", base="checkpoint"), r"base is given, but checkpoint holds neither an adapter nor a projector"),
     (LlamaOmni("checkpoint"), r"checkpoint has no Whisper: .* with --whisper"),
-    (LlamaOmni("checkpoint", whisper="vocoder/g_00500000"), r"is no Whisper file of openai: it lacks dims"),
-    (LlamaOmni("checkpoint", whisper="checkpoint"), r"is of no Whisper: it lacks one of num_mel_bins"),
+    (LlamaOmni("checkpoint", whisper="vocoder/g_00500000"), r"is not a Whisper file of openai: it lacks dims"),
+    (LlamaOmni("checkpoint", whisper="checkpoint"), r"is not of a Whisper: it lacks one of num_mel_bins"),
     (LlamaOmni("checkpoint", whisper="whisper.pt", vocoder="whisper.pt"), r"whisper.pt holds no mapping of names to tensors"),
 ], ids=["folder", "base", "no base", "whisper", "no whisper", "other folder", "vocoder"])
 def test_what_cannot_be_opened_is_one_sentence(folder: Path, of: LlamaOmni, message: str) -> None:
@@ -203,10 +203,10 @@ def test_a_checkpoint_without_generator_only_writes(folder: Path) -> None:
     ({"ctc_decoder_config": "(2,16,2)"}, r"ctc_decoder_config '\(2,16,2\)', but it must be four numbers"),
     ({"ctc_decoder_config": "__import__('os')"}, r"but it must be four numbers"),
     ({"ctc_upsample_factor": None}, r"has ctc_upsample_factor None, but it must be a whole number, which nothing else states"),
-    ({"speech_generator_type": "ar"}, r"speech_generator_type 'ar', but layout llama_omni knows 'ctc' only"),
+    ({"speech_generator_type": "ar"}, r"speech_generator_type 'ar', but layout llama_omni has 'ctc' only"),
     ({"model_type": "omni2_speech2s_qwen2"}, r"but layout llama_omni holds a Llama"),
     ({"eos_token_id": [2, "3"]}, r"has eos_token_id \[2, '3'\], but it must be the id of a token, or a list of ids"),
-    ({"hidden_act": "gelu"}, r"has hidden_act 'gelu', but layout llama_omni knows 'silu' only"),
+    ({"hidden_act": "gelu"}, r"has hidden_act 'gelu', but layout llama_omni has 'silu' only"),
     ({"head_dim": 16}, r"has head_dim 16, but backbone hf has heads of hidden_size / num_attention_heads \(8\)"),
     ({"rope_scaling": {"type": "dynamic"}}, r"rotary positions of type 'dynamic'"),
 ], ids=["three numbers", "code", "factor", "generator", "qwen2", "ends", "hidden_act", "head_dim", "rope"])
@@ -295,5 +295,5 @@ def test_kernels_without_known_rates_ask_for_the_config(folder: Path) -> None:
     weights = original.vocoder()
     weights["ups.4.weight_v"] = torch.zeros(2, 1, 6)
     torch.save({"generator": weights}, "odd")
-    with pytest.raises(RunError, match=r"kernels \[11, 8, 8, 4, 6\], from which no rates can be told; put its config.json"):
+    with pytest.raises(RunError, match=r"kernels \[11, 8, 8, 4, 6\], which do not determine the rates; put its config.json"):
         source(vocoder="odd").recipe()

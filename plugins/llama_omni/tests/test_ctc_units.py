@@ -149,7 +149,7 @@ def test_loss_falls_and_units_are_learnt() -> None:
 
 
 @pytest.mark.parametrize(("counts", "rows", "text"), [
-    ((1,), [3, 3, 3], "Row 0 of the batch cannot be learnt: its speech is 3 units, which take 5 frames, but 1 states give 3"),
+    ((1,), [3, 3, 3], "Row 0 of the batch cannot be trained on: its speech is 3 units, which take 5 frames, but 1 states give"),
     ((2,), [4, 10], "The batch has units from 4 to 10, but the codec has 0 to 9"),
 ], ids=["repeats", "foreign unit"])
 def test_target_out_of_reach_is_a_data_error(counts: tuple[int, ...], rows: list[int], text: str) -> None:
@@ -165,7 +165,7 @@ def test_a_row_out_of_reach_counts_nothing_where_it_may_be_skipped() -> None:
 
 
 def test_units_without_a_state_are_a_data_error() -> None:
-    with pytest.raises(DataError, match=r"Row 1 of the batch cannot be learnt: .* 2 units, but there is no hidden state"):
+    with pytest.raises(DataError, match=r"Row 1 of the batch cannot be trained on: .* 2 units, but there is no hidden state"):
         build().loss(Features(torch.randn(2, 3, 8), torch.tensor([3, 0])), targets([1], [2, 3]))
 
 

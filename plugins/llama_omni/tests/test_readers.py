@@ -124,10 +124,10 @@ def test_cosyvoice_tokens_are_refused_with_the_way_out(tmp_path: Path) -> None:
     ({"conversations": [HUMAN, {"from": "gpt", "value": " "}]}, r"conversations\[1\].value is  , but must be a text"),
     ({"conversations": [HUMAN, {**GPT, "tgt_units": [1, -2]}]}, r"conversations\[1\].tgt_units is \[1, -2\], but must be units"),
     ({"conversations": [HUMAN, {**GPT, "tgt_units": [1000]}]}, "holds unit 1000, but the codec has 1000, 0 to 999"),
-    ({"conversations": [HUMAN, GPT, GPT], "prediction_units": "1 2"}, "it cannot be told which of the 2 answers it is of"),
+    ({"conversations": [HUMAN, GPT, GPT], "prediction_units": "1 2"}, "it is not clear which of the 2 answers it belongs to"),
     ({"speech": None}, "speech is 0 files, but must be one for each of the 1 <speech>"),
     ({"speech": ["q.wav", "a.wav"]}, "speech is 2 files, but must be one for each of the 1 <speech>"),
-    ({"speech": "gone.wav"}, "speech is 'gone.wav', but there is no file .*gone.wav; mend `root`"),
+    ({"speech": "gone.wav"}, "speech is 'gone.wav', but there is no file .*gone.wav; fix `root`"),
     ({"speech": 3}, "speech is 3, but must be the path of a wave file"),
 ], ids=str)
 def test_row_that_does_not_fit_is_one_sentence(changes: dict[str, object], sentence: str, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 SAMPLE_RATE = 16000  # Hz
 SUBSAMPLING = 4  # two convolutions of stride 2
-OVERLAP = 3  # mel frames that a vector sees beyond those of its own time
+OVERLAP = 3  # mel frames that an output frame depends on beyond its own time
 TABLE = 5000  # rows of VITA's table of positions
 
 
@@ -25,12 +25,12 @@ class MelCnn:
         dim: width of the vectors.
         ffn: width inside the feed-forward layers.
         channels: of the two convolutions.
-        frame_length_ms: what one mel frame sees.
+        frame_length_ms: window of one mel frame.
         frame_shift_ms: from one mel frame to the next; the vectors are four times as far apart.
         scale: the wave, in [-1, 1], is multiplied by this; Kaldi's is 32768.
         dither: noise on each sample while training, in units of the scaled wave.
         normalisation: mean and deviation of each mel bin, from the clip itself or fixed (saved with the weights).
-        dropout: share of activations dropped while training.
+        dropout: fraction of activations dropped while training.
         time_masks: how many stretches of time are blanked while training (SpecAugment, arXiv:1904.08779).
         time_mask_width: longest such stretch in mel frames.
         frequency_masks: how many bands of mel bins are blanked while training.
@@ -45,8 +45,8 @@ class MelCnn:
             the sines of the key's place, without a shift.
         concat: a layer's input and what attention found are joined and pass a Linear.
         chunk_size: vectors that see each other; None: the whole clip.
-        left_chunks: earlier chunks that a vector sees too; None: all.
-        restart: while streaming, positions begin one chunk too early once left_chunks are kept, as in Freeze-Omni; only then
+        left_chunks: earlier chunks that a frame attends to; None: all.
+        restart: while streaming, positions begin one chunk too early once left_chunks are cached, as in Freeze-Omni; only then
             does streamed differ from offline.
         dynamic: when each batch draws its own chunk_size and left_chunks (WeNet, arXiv:2012.05481).
     """
@@ -107,7 +107,7 @@ class MelCnn:
         if self.left_chunks is not None and self.chunk_size is None:
             raise ValueError(f"left_chunks is {self.left_chunks}, but without chunk_size there are no chunks; set it too")
         if self.restart and (self.positions == "absolute" or self.left_chunks is None):
-            raise ValueError("restart is true, but it moves relative positions by what left_chunks keeps; "
+            raise ValueError("restart is true, but it shifts relative positions by the cached left_chunks; "
                              "set positions to relative and left_chunks to a number, or restart to false")
         if self.cmvn is not None and self.normalisation != "fixed":
             raise ValueError("cmvn is given, but normalisation is clip, which takes its numbers from the clip; set it to fixed")

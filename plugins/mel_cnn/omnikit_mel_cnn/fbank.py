@@ -80,7 +80,7 @@ class Normalisation(nn.Module):
 
 @cache
 def filters(bins: int, size: int, device: torch.device) -> Tensor:
-    """Kaldi's mel filters [size / 2 + 1, bins]; no buffer, so that a model in bfloat16 still hears in float32."""
+    """Kaldi's mel filters [size / 2 + 1, bins]; no buffer, so that a model in bfloat16 computes them in float32."""
     with torch.inference_mode(False), torch.device("cpu"):
         banks, _ = get_mel_banks(bins, size, SAMPLE_RATE, LOWEST, 0.0, 100.0, -500.0, 1.0)
         return F.pad(banks, (0, 1)).T.contiguous().to(device)

@@ -18,7 +18,7 @@ LARGEST_DRAWN = 25  # vectors of a drawn chunk (WeNet)
 
 
 class Subsampling(nn.Module):
-    """Two 3x3 convolutions of stride 2 over time and mel bins, unpadded, so no row sees its padding; then a Linear."""
+    """Two 3x3 convolutions of stride 2 over time and mel bins, unpadded, so no row depends on its padding; then a Linear."""
 
     def __init__(self, config: MelCnn) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ def sines(first: int, count: int, dim: int, device: torch.device) -> Tensor:
 
 
 def chunk_mask(count: int, chunk: int, left: int | None, device: torch.device) -> Tensor:
-    """Give which of `count` keys each query sees [count, count]: its own chunk and `left` earlier ones (None: all)."""
+    """Give which of `count` keys each query attends to [count, count]: its own chunk and `left` earlier ones (None: all)."""
     number = torch.arange(count, device=device) // chunk
     behind = number[:, None] - number  # chunks between query and key
     return behind >= 0 if left is None else (behind >= 0) & (behind <= left)

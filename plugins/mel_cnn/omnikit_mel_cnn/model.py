@@ -33,10 +33,10 @@ class MelCnnEncoder(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, signal: Signal) -> Features:
-        return self.encode(*self.listen(signal))
+        return self.encode(*self.mel_frames(signal))
 
     def init_state(self, batch: int) -> StreamState:
-        """Give the state of `batch` clips of which nothing was heard; raises ConfigError if the encoder needs whole clips."""
+        """Give the state of `batch` clips without input so far; raises ConfigError if the encoder needs whole clips."""
         return begin(self, batch)
 
     def step(self, signal: Signal, state: StreamState, *, last: bool = False) -> tuple[Features, StreamState]:
@@ -47,7 +47,7 @@ class MelCnnEncoder(nn.Module):
         """
         return advance(self, signal, state, last=last)
 
-    def listen(self, signal: Signal) -> tuple[Tensor, Tensor]:
+    def mel_frames(self, signal: Signal) -> tuple[Tensor, Tensor]:
         """Give the normalised mel [B, frames, bins] of a signal and the frames [B] of each row."""
         config = self.config
         wave = F.pad(self.loudness(signal.data), (config.silence, 0))
@@ -95,7 +95,7 @@ class MelCnnEncoder(nn.Module):
         return F.dropout(x, self.config.dropout, self.training)
 
     def mask(self, count: int, lengths: Tensor) -> Tensor:
-        """Give who sees whom: [B, 1, 1 or T, T], T = count."""
+        """Give the attention mask: [B, 1, 1 or T, T], T = count."""
         config = self.config
         valid = torch.arange(count, device=lengths.device) < lengths[:, None]  # [B, T]
         chunk, left = config.chunk_size, config.left_chunks

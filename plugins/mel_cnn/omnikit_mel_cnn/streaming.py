@@ -1,7 +1,7 @@
-"""The encoder chunk by chunk: what it keeps between chunks, and one step. Knows no session.
+"""The encoder chunk by chunk: its state, and one step. Knows no session.
 
 However the wave is cut, the vectors are those that the encoder gives for the whole clip with its chunk_size and left_chunks:
-layers keep keys and values of left_chunks * chunk_size places, and a key keeps its true place.
+layers cache keys and values of left_chunks * chunk_size positions, and a key keeps its true position.
 
 Freeze-Omni's encoder (goldens/streaming_speech_encoder) is this with `lead: true` and `restart: true`: from its chunk number
 left_chunks + 1 on (the first is 0) positions begin at place - (left_chunks + 1) * chunk_size, one chunk before the first kept
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StreamState:
-    """What is left of the wave so far; every row has heard equally much.
+    """State of the waveform so far; all rows have the same length.
 
     Args:
         wave: scaled samples [B, n] that the next mel frame begins with.
         mel: normalised mel frames [B, m, bins] that the next vector begins with.
-        caches: of each layer, keys and values of the places that the next chunk sees.
+        caches: of each layer, keys and values of the positions that the next chunk attends to.
         count: vectors so far.
     """
 
@@ -44,7 +44,7 @@ class StreamState:
 
 
 def begin(encoder: MelCnnEncoder, batch: int) -> StreamState:
-    """Give the state of `batch` clips of which nothing was heard.
+    """Give the state of `batch` clips without input so far.
 
     Raises:
         ConfigError: the encoder needs the whole clip.
@@ -70,7 +70,7 @@ def advance(encoder: MelCnnEncoder, signal: Signal, state: StreamState, *, last:
         DataError: rows have unequal lengths, or the stream is longer than positions reach.
     """
     if bool((signal.lengths != signal.data.shape[1]).any()):
-        raise DataError(f"A chunk has rows of {signal.lengths.tolist()} samples, but rows that stream together must hear "
+        raise DataError(f"A chunk has rows of {signal.lengths.tolist()} samples, but rows that stream together must have "
                         "equally much; give each a state of its own.")
     config = encoder.config
     size = SUBSAMPLING * (config.chunk_size or 1)
@@ -101,12 +101,12 @@ def chunk(encoder: MelCnnEncoder, mel: Tensor, caches: tuple[Cache, ...], count:
     x = encoder.reduce(mel)
     if config.positions == "relative" and count + x.shape[1] >= TABLE:
         raise DataError(f"A stream is longer than the {TABLE * SUBSAMPLING * config.shift / SAMPLE_RATE:.0f} s that mel_cnn "
-                        "with relative positions hears; begin a new state.")
-    x, kept = encoder.place(x, count), caches[0][0].shape[2]
-    first = count - kept
+                        "with relative positions takes; begin a new state.")
+    x, cached = encoder.place(x, count), caches[0][0].shape[2]
+    first = count - cached
     if config.restart and config.chunk_size and config.left_chunks is not None:
         first = max(0, count - (config.left_chunks + 1) * config.chunk_size)
-    places = sines(first, kept + x.shape[1], config.dim, x.device)
+    places = sines(first, cached + x.shape[1], config.dim, x.device)
     mask = torch.ones(1, 1, 1, len(places), dtype=torch.bool, device=x.device)
     new = []
     for layer, cache in zip(encoder.layers, caches, strict=True):

@@ -67,7 +67,7 @@ def test_row_too_short_for_a_vector_stays_finite() -> None:
 
 
 def test_clip_normalisation_gives_mean_0_and_deviation_1() -> None:
-    mel, frames = tiny().listen(waves(16000, 9000))
+    mel, frames = tiny().mel_frames(waves(16000, 9000))
     for row in range(2):
         valid = mel[row, : frames[row]]
         assert_close(valid.mean(dim=0), torch.zeros(20), atol=1e-5, rtol=0)
@@ -77,7 +77,7 @@ def test_clip_normalisation_gives_mean_0_and_deviation_1() -> None:
 
 def test_clip_normalisation_ignores_loudness() -> None:
     quiet = Signal(waves(16000).data / 4, torch.tensor([16000]))
-    assert_close(tiny().listen(quiet)[0], tiny().listen(waves(16000))[0], atol=1e-3, rtol=0)  # the floor of the log
+    assert_close(tiny().mel_frames(quiet)[0], tiny().mel_frames(waves(16000))[0], atol=1e-3, rtol=0)  # the floor of the log
 
 
 def test_fixed_normalisation_uses_its_saved_numbers() -> None:
@@ -85,15 +85,15 @@ def test_fixed_normalisation_uses_its_saved_numbers() -> None:
     encoder.normalisation.mean.fill_(10.0)
     encoder.normalisation.istd.fill_(0.5)
     plain = log_fbank(waves(4000).data * 32768, 20, 400, 160)
-    assert_close(encoder.listen(waves(4000))[0], (plain - 10) / 2, atol=1e-3, rtol=0)
+    assert_close(encoder.mel_frames(waves(4000))[0], (plain - 10) / 2, atol=1e-3, rtol=0)
     assert {"normalisation.mean", "normalisation.istd"} <= set(encoder.state_dict())
 
 
 def test_augmentation_happens_in_training_only() -> None:
     encoder = tiny(time_masks=1, frequency_masks=1, gain_db=6.0, dither=1e-3)
-    assert torch.equal(encoder.listen(waves(8000))[0], encoder.listen(waves(8000))[0])
+    assert torch.equal(encoder.mel_frames(waves(8000))[0], encoder.mel_frames(waves(8000))[0])
     encoder.train()
-    assert not torch.equal(encoder.listen(waves(8000))[0], encoder.listen(waves(8000))[0])
+    assert not torch.equal(encoder.mel_frames(waves(8000))[0], encoder.mel_frames(waves(8000))[0])
 
 
 def test_every_parameter_learns() -> None:
@@ -121,9 +121,9 @@ def test_it_learns_to_tell_two_tones_apart_in_time() -> None:
 
 
 def test_bfloat16_encoder_hears_in_float32() -> None:
-    mel = tiny().listen(waves(8000))[0]
+    mel = tiny().mel_frames(waves(8000))[0]
     half = tiny().to(torch.bfloat16)
-    assert torch.equal(half.listen(waves(8000))[0], mel)
+    assert torch.equal(half.mel_frames(waves(8000))[0], mel)
     assert half(waves(8000)).data.dtype == torch.bfloat16
 
 

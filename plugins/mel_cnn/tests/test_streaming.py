@@ -95,5 +95,5 @@ def test_rows_that_hear_unequally_are_refused() -> None:
 def test_stream_beyond_the_positions_is_refused() -> None:
     encoder = built(TINY)
     _, state = encoder.step(signal(clips()), encoder.init_state(2))
-    with pytest.raises(DataError, match="A stream is longer than the 200 s that mel_cnn with relative positions hears"):
+    with pytest.raises(DataError, match="A stream is longer than the 200 s that mel_cnn with relative positions takes"):
         encoder.step(signal(clips()), replace(state, count=4996))

@@ -131,7 +131,7 @@ def test_chunks_are_drawn_only_where_asked(dynamic: str, training: bool, random:
 @pytest.mark.parametrize(("always", "random"), [(False, False), (True, True)])
 def test_dither_outside_training_only_where_asked(always: bool, random: bool) -> None:
     encoder = built(replace(TINY, dither=1.0, dither_always=always))
-    once, again = (encoder.listen(waves(8000))[0] for _ in range(2))
+    once, again = (encoder.mel_frames(waves(8000))[0] for _ in range(2))
     assert torch.equal(once, again) != random
 
 
@@ -190,7 +190,7 @@ def test_lead_too_short_has_a_sentence() -> None:
     ({"chunk_size": 4, "left_chunks": -1}, "left_chunks is -1, but must be at least 0, or null for all"),
     ({"left_chunks": 2}, "left_chunks is 2, but without chunk_size there are no chunks"),
     ({"cmvn": "x", "normalisation": "clip"}, "cmvn is given, but normalisation is clip"),
-    ({"chunk_size": 4, "restart": True}, "restart is true, but it moves relative positions"),
+    ({"chunk_size": 4, "restart": True}, "restart is true, but it shifts relative positions"),
     ({"lead": True, "frame_length_ms": 5}, "lead is true, but frame_length_ms, 5, is below frame_shift_ms, 10")])
 def test_impossible_value_is_a_sentence(fields: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):

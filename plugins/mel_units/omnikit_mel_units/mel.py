@@ -11,7 +11,7 @@ BASS = 60.0  # Hz below which filters would be narrower than a frequency bin
 
 
 class LogMel(nn.Module):
-    """Owns window, mel filters and their inverse; none of them is learnt or saved."""
+    """Owns window, mel filters and their inverse; none of them is trained or saved."""
 
     def __init__(self, config: MelUnits) -> None:
         super().__init__()

@@ -13,7 +13,7 @@ from omnikit_mel_units.config import MelUnits
 from omnikit_mel_units.durations import DurationNetwork, train_durations
 from omnikit_mel_units.mel import LogMel
 
-KMEANS_SHARE = 0.5  # of the progress; the duration network takes the rest
+KMEANS_FRACTION = 0.5  # of the progress; the duration network takes the rest
 
 
 class MelUnitCodec(nn.Module):
@@ -61,7 +61,7 @@ class MelUnitCodec(nn.Module):
         Args:
             waves: float32 in [-1, 1] at the codec's sample rate.
             generator: all that is random here.
-            progress: called with the finished share, up to 1.
+            progress: called with the finished fraction, up to 1.
 
         Returns:
             distortion (mean squared distance of a frame from its centroid, per band), units in use, and the mean error
@@ -77,10 +77,10 @@ class MelUnitCodec(nn.Module):
                             f" {self.config.units}, one for each unit; give its stage more data or fewer units.")
         chosen = torch.cat(rows)[torch.randperm(total, generator=generator)[:self.config.frames]]
         self.centroids.copy_(kmeans(chosen, self.config.units, self.config.iterations, generator,
-                                    lambda share: progress(KMEANS_SHARE * share)))
+                                    lambda fraction: progress(KMEANS_FRACTION * fraction)))
         labels, distances = zip(*(nearest(row, self.centroids) for row in rows), strict=True)
         error = train_durations(self.durations, labels, self.config.duration_steps, generator,
-                                lambda share: progress(KMEANS_SHARE + (1 - KMEANS_SHARE) * share))
+                                lambda fraction: progress(KMEANS_FRACTION + (1 - KMEANS_FRACTION) * fraction))
         self.fitted.fill_(True)
         progress(1.0)
         used = torch.cat(labels).bincount().count_nonzero()

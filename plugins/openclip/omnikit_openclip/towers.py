@@ -42,7 +42,7 @@ def tower(model: str) -> Tower:
     """Give the tower of a model: one of open_clip's names, a JSON file like its own, or a folder with open_clip_config.json.
 
     Raises:
-        ValueError: there is no such model, or its tower is not open_clip's VisionTransformer; the text says why.
+        ValueError: there is no such model, or its tower is not open_clip's VisionTransformer; the message gives the reason.
     """
     whole = _read(model)
     config, colors = _mapping(whole.get("model_cfg", whole)), _mapping(whole.get("preprocess_cfg", {}))
@@ -101,7 +101,7 @@ def _refused(config: Json, vision: Json) -> str | None:
 
 
 def _recoloured(colors: Json) -> str | None:
-    """Say why images cannot be prepared as a preprocess_cfg wants them, or None."""
+    """Give the reason why images cannot be prepared by a preprocess_cfg, or None."""
     for name, wanted in (("mode", "RGB"), ("interpolation", "bicubic"), ("resize_mode", "shortest")):
         if colors.get(name, wanted) != wanted:
             return f"preprocess_cfg has {name} {colors[name]!r}, but images are prepared with {wanted!r}"

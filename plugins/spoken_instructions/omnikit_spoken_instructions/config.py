@@ -12,29 +12,29 @@ VOICES = ("en-us", "en", "en-gb-x-rp", "en-us+f1", "en-us+f2", "en-us+f3", "en-u
 
 @dataclass(frozen=True)
 class SpokenInstructions:
-    """Spoken questions in many voices, their text answers, and the answers in one voice, from instructions in writing.
+    """Spoken questions in many voices, their text answers, and the answers in one voice, from written instructions.
 
     Args:
         source: JSON or JSONL of instructions: Alpaca's (instruction, input, output), UltraChat's ({"data": [question, answer,
             …]}), {"messages": [{role, content}]} or {"conversations": [{from, value}]}; the first round of each is taken.
-        rewriter: "rules", or a run or recipe whose model rewrites each instruction as somebody would say it, and answers it.
-        fillers: share of the questions that get a word such as "so" or "um"; the rules alone add them.
+        rewriter: "rules", or a run or recipe whose model rewrites each instruction as a spoken question, and answers it.
+        fillers: fraction of the questions that get a word such as "so" or "um"; the rules alone add them.
         question_words: a longer question is rejected.
-        answer_words: an answer is cut behind its last whole sentence within so many words.
-        tts: the text-to-speech component that speaks.
+        answer_words: an answer is cut behind its last complete sentence within so many words.
+        tts: the text-to-speech component.
         voices: of the questions, drawn at random.
         answer_voice: of all answers.
         speeds: words per minute of the questions, from and to.
         pitches: pitch of the questions, from and to, 0 to 100.
-        seconds: a question that sounds longer is rejected.
-        noise_share: share of the questions with noise.
+        seconds: a longer question is rejected.
+        noise_fraction: fraction of the questions with noise.
         noise_snr_db: how far the question lies above its noise, from and to.
-        overlap_share: share of the questions that somebody else talks into.
+        overlap_fraction: fraction of the questions with overlapping speech of another voice.
         overlap_db: how far the question lies above the other voice, from and to.
         units: run whose codec makes the codes of the answers; None leaves them to training.
         limit: entries of the source that are read at most; None for all.
         seed: decides voices, speeds, pitches, fillers, noise and overlap.
-        workers: processes that speak; they change no file.
+        workers: synthesis processes; their number changes no file.
 
     Source: InstructS2S-200K in LLaMA-Omni, arXiv:2409.06666.
     """
@@ -50,9 +50,9 @@ class SpokenInstructions:
     speeds: tuple[int, int] = (150, 210)
     pitches: tuple[int, int] = (35, 65)
     seconds: float = 30.0
-    noise_share: float = 0.0
+    noise_fraction: float = 0.0
     noise_snr_db: tuple[float, float] = (5.0, 20.0)
-    overlap_share: float = 0.0
+    overlap_fraction: float = 0.0
     overlap_db: tuple[float, float] = (10.0, 20.0)
     units: str | None = None
     limit: int | None = None
@@ -60,9 +60,9 @@ class SpokenInstructions:
     workers: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("fillers", "noise_share", "overlap_share"):
+        for name in ("fillers", "noise_fraction", "overlap_fraction"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, but a share is between 0 and 1")
+                raise ValueError(f"{name} is {getattr(self, name)}, but a fraction is between 0 and 1")
         for name in ("question_words", "answer_words", "workers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, but must be at least 1")
@@ -75,7 +75,7 @@ class SpokenInstructions:
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit is {self.limit}, but must be at least 1, or null for all entries")
         if not self.voices:
-            raise ValueError("voices is empty, but somebody must ask the questions; name at least one")
+            raise ValueError("voices is empty, but a voice is needed for the questions; name at least one")
 
     def build(self) -> "SpokenInstructionsBuilder":
         """Give what makes the dataset; nothing is read yet."""

@@ -1,4 +1,4 @@
-"""The builder: source → said → spoken → rows. What is finished is written down at once and never made again."""
+"""The builder: source → rewritten → synthesized → rows. What is finished is stored at once and never made again."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -19,17 +19,17 @@ from omnikit.errors import ConfigError, OmnikitError
 from omnikit.recipe.schema import plain
 from omnikit.registry import component
 from omnikit_spoken_instructions.config import SpokenInstructions
-from omnikit_spoken_instructions.rewriter import BATCH, ByModel, Rewriter, Rules, Said, unrepeated
+from omnikit_spoken_instructions.rewriter import BATCH, ByModel, Rewriter, Rewritten, Rules, unrepeated
 from omnikit_spoken_instructions.rows import Spoken, finish
 from omnikit_spoken_instructions.script import jobs
 from omnikit_spoken_instructions.sources import Entry, Rejected, read
-from omnikit_spoken_instructions.voices import speak
+from omnikit_spoken_instructions.worker_pool import synthesize
 
 NAME, FORMAT = "spoken_instructions", 2  # change the format when the same options give other files
 
 
 class SpokenInstructionsBuilder:
-    """Makes the dataset of some options in a folder; a second call goes on where the first was stopped."""
+    """Makes the dataset of some options in a folder; a second call resumes where the first was stopped."""
 
     def __init__(self, options: SpokenInstructions) -> None:
         self.options = options
@@ -52,60 +52,60 @@ class SpokenInstructionsBuilder:
                     "source_sha256": hashlib.sha256(source.read_bytes()).hexdigest(), "versions": versions}
         with opened(folder, identity), _bar() as (bar, task):
             if writer:
-                said = _remembered(entries, ByModel(options, writer), folder, (bar, task))
+                items = _resumed(entries, ByModel(options, writer), folder, (bar, task))
             else:
-                said = _merged(entries, Rules(options)([entry for entry in entries if isinstance(entry, Entry)]))
+                items = _merged(entries, Rules(options)([entry for entry in entries if isinstance(entry, Entry)]))
             names = {entry.id: entry.source_id for entry in entries}
-            said = [replace(item, source_id=names[item.id]) for item in unrepeated(said)]
-            bar.reset(task, description="speaking", total=sum(isinstance(item, Said) for item in said))
-            spoken, made = self._spoken([item for item in said if isinstance(item, Said)], folder, units, (bar, task))
-            return finish(folder, identity, said, spoken, made)
+            items = [replace(item, source_id=names[item.id]) for item in unrepeated(items)]
+            bar.reset(task, description="synthesizing", total=sum(isinstance(item, Rewritten) for item in items))
+            spoken, made = self._spoken([item for item in items if isinstance(item, Rewritten)], folder, units, (bar, task))
+            return finish(folder, identity, items, spoken, made)
 
-    def _spoken(self, said: Sequence[Said], folder: Path, units: Units | None, bar: tuple[Progress, TaskID]) -> tuple[
+    def _spoken(self, items: Sequence[Rewritten], folder: Path, units: Units | None, bar: tuple[Progress, TaskID]) -> tuple[
             dict[str, Spoken], int]:
-        """Speak what the journal does not hold yet; gives what was spoken by id, and how many rows this call spoke."""
+        """Synthesize what the journal lacks; gives the synthesized rows by id, and how many rows this call made."""
         with closing(Journal(folder / OWN / "spoken.jsonl")) as journal:
             done = {str(entry["id"]): Spoken.read(entry) for entry in journal.entries}
-            done = {name: spoken for name, spoken in done.items() if spoken.is_there(folder)}
-            missing = [job for job in jobs(said, self.options) if job.id not in done]
-            bar[0].update(bar[1], completed=len(said) - len(missing))
-            for reply in speak(missing, folder, self.options.tts, self.options.workers):
+            done = {name: spoken for name, spoken in done.items() if spoken.is_complete(folder)}
+            missing = [job for job in jobs(items, self.options) if job.id not in done]
+            bar[0].update(bar[1], completed=len(items) - len(missing))
+            for reply in synthesize(missing, folder, self.options.tts, self.options.workers):
                 if units and "answer" in reply:
-                    wave = load_audio(folder / Spoken.read(reply).answer.path, units.sample_rate)
-                    reply["codes"] = units(wave)
+                    waveform = load_audio(folder / Spoken.read(reply).answer.path, units.sample_rate)
+                    reply["codes"] = units(waveform)
                 journal.add(reply)
                 done[str(reply["id"])] = Spoken.read(reply)
                 bar[0].advance(bar[1])
         return done, len(missing)
 
 
-def _remembered(entries: Sequence[Entry | Rejected], rewriter: Rewriter, folder: Path,
-                bar: tuple[Progress, TaskID]) -> list[Said | Rejected]:
-    """Rewrite in batches that do not depend on where an earlier call was stopped; each is written down when it is whole."""
-    asked = [entry for entry in entries if isinstance(entry, Entry)]
-    found: list[Said | Rejected] = []
-    bar[0].reset(bar[1], description="rewriting", total=len(asked))
-    with closing(Journal(folder / OWN / "said.jsonl")) as journal:
-        for index, start in enumerate(range(0, len(asked), BATCH)):
+def _resumed(entries: Sequence[Entry | Rejected], rewriter: Rewriter, folder: Path,
+                bar: tuple[Progress, TaskID]) -> list[Rewritten | Rejected]:
+    """Rewrite in batches that do not depend on where an earlier call was stopped; each is stored when it is complete."""
+    questions = [entry for entry in entries if isinstance(entry, Entry)]
+    found: list[Rewritten | Rejected] = []
+    bar[0].reset(bar[1], description="rewriting", total=len(questions))
+    with closing(Journal(folder / OWN / "rewritten.jsonl")) as journal:
+        for index, start in enumerate(range(0, len(questions), BATCH)):
             if index >= len(journal.entries):
-                batch = rewriter(asked[start:start + BATCH])
-                journal.entries.append({"said": [asdict(item) for item in batch]})
+                batch = rewriter(questions[start:start + BATCH])
+                journal.entries.append({"rewritten": [asdict(item) for item in batch]})
                 journal.add(journal.entries[-1])
-            items = journal.entries[index]["said"]
+            items = journal.entries[index]["rewritten"]
             assert isinstance(items, list), "as it was written above"
-            found += [Rejected(**item) if "reason" in item else Said(**item) for item in items]
+            found += [Rejected(**item) if "reason" in item else Rewritten(**item) for item in items]
             bar[0].update(bar[1], completed=len(found))
     return _merged(entries, found)
 
 
-def _merged(entries: Sequence[Entry | Rejected], said: Sequence[Said | Rejected]) -> list[Said | Rejected]:
-    """Put what became of the entries back into the source's order, among what was rejected on reading."""
-    rest = iter(said)
+def _merged(entries: Sequence[Entry | Rejected], rewritten: Sequence[Rewritten | Rejected]) -> list[Rewritten | Rejected]:
+    """Put the rewritten entries back into the source's order, among those rejected on reading."""
+    rest = iter(rewritten)
     return [entry if isinstance(entry, Rejected) else next(rest) for entry in entries]
 
 
 def _speaker(options: SpokenInstructions) -> TTS:
-    """Load the text-to-speech, and let every voice and the ends of the ranges be heard: a mistake is told at once."""
+    """Load the text-to-speech, and try every voice and the ends of the ranges, so that an error is raised at once."""
     speaker: TTS = component("tts", options.tts)().build()
     low, high = zip(options.speeds, options.pitches, strict=True)
     try:

@@ -1,4 +1,4 @@
-"""Numbers as the words that an English speaker says for them. Knows only text."""
+"""English number words. Knows only text."""
 
 import re
 from collections.abc import Callable
@@ -100,7 +100,7 @@ def _decade(match: re.Match[str]) -> str:
 
 
 def _word(said: Callable[[re.Match[str]], str]) -> Callable[[re.Match[str]], str]:
-    """Set what is said apart from the letters it is glued to, as in COVID-19 and 3D."""
+    """Separate number words from adjacent letters, as in COVID-19 and 3D."""
     def spaced(match: re.Match[str]) -> str:
         before = match.string[match.start() - 1 : match.start()]
         behind = match.string[match.end() : match.end() + 1]

@@ -1,4 +1,4 @@
-"""Instructions become what is said: by the rules alone, or by a language model whose text then passes the same rules.
+"""Instructions become spoken language: by the rules alone, or by a language model whose text then passes the same rules.
 
 The model gets the paper's two requests in our own words: ask it as one would speak, then answer it briefly.
 """
@@ -26,8 +26,8 @@ Write = Callable[[str, Sequence[str]], list[str]]
 
 
 @dataclass(frozen=True)
-class Said:
-    """What is asked and what is answered, in words that a voice can say."""
+class Rewritten:
+    """Question and answer, as text that a voice can speak."""
 
     id: str
     origin: str
@@ -39,7 +39,7 @@ class Said:
 class Rewriter(Protocol):
     """Rewrites a batch; the result of an entry does not depend on the batches before it."""
 
-    def __call__(self, entries: Sequence[Entry]) -> list[Said | Rejected]: ...
+    def __call__(self, entries: Sequence[Entry]) -> list[Rewritten | Rejected]: ...
 
 
 class Rules:
@@ -48,17 +48,17 @@ class Rules:
     def __init__(self, options: SpokenInstructions) -> None:
         self.options = options
 
-    def __call__(self, entries: Sequence[Entry]) -> list[Said | Rejected]:
+    def __call__(self, entries: Sequence[Entry]) -> list[Rewritten | Rejected]:
         return [self._one(entry) for entry in entries]
 
-    def _one(self, entry: Entry) -> Said | Rejected:
+    def _one(self, entry: Entry) -> Rewritten | Rejected:
         try:
             asked = rules.question(entry.question, self.options.question_words)
             answer = _answer(entry.answer, self.options.answer_words)
         except ValueError as reason:
             return Rejected(entry.id, str(reason), entry.question)
-        chance = random.Random(f"{self.options.seed} filler {entry.id}")
-        return Said(entry.id, entry.origin, rules.with_filler(asked, self.options.fillers, chance), answer)
+        rng = random.Random(f"{self.options.seed} filler {entry.id}")
+        return Rewritten(entry.id, entry.origin, rules.with_filler(asked, self.options.fillers, rng), answer)
 
 
 class ByModel:
@@ -67,8 +67,8 @@ class ByModel:
     def __init__(self, options: SpokenInstructions, write: Write) -> None:
         self.options, self.write = options, write
 
-    def __call__(self, entries: Sequence[Entry]) -> list[Said | Rejected]:
-        found: dict[str, Said | Rejected] = {}
+    def __call__(self, entries: Sequence[Entry]) -> list[Rewritten | Rejected]:
+        found: dict[str, Rewritten | Rejected] = {}
         asked: list[tuple[Entry, str]] = []
         for entry, reply in zip(entries, self._written(ASK, [entry.question for entry in entries]), strict=True):
             try:
@@ -78,7 +78,7 @@ class ByModel:
         for (entry, text), reply in zip(asked, self._written(REPLY, [text for _, text in asked]), strict=True):
             try:
                 answer = rules.answer(value(reply, "response"), self.options.answer_words)
-                found[entry.id] = Said(entry.id, entry.origin, text, answer)
+                found[entry.id] = Rewritten(entry.id, entry.origin, text, answer)
             except ValueError as reason:
                 found[entry.id] = Rejected(entry.id, f"rewritten answer: {reason}", entry.question)
         return [found[entry.id] for entry in entries]
@@ -116,12 +116,12 @@ def _answer(text: str, words: int) -> str:
         raise ValueError(f"answer: {reason}" if "answer" not in str(reason) else str(reason)) from None
 
 
-def unrepeated(said: Sequence[Said | Rejected]) -> list[Said | Rejected]:
+def unrepeated(said: Sequence[Rewritten | Rejected]) -> list[Rewritten | Rejected]:
     """Reject each question whose words were asked before, whatever its fillers and marks."""
     seen: dict[str, str] = {}
-    result: list[Said | Rejected] = []
+    result: list[Rewritten | Rejected] = []
     for item in said:
-        if isinstance(item, Said):
+        if isinstance(item, Rewritten):
             key = " ".join(word for word in re.findall(r"[\w']+", item.question.lower()) if word not in _FILLERS)
             if key in seen:
                 item = Rejected(item.id, "asked before", item.question)

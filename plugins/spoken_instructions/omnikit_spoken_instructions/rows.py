@@ -8,7 +8,7 @@ from pathlib import Path
 
 from omnikit.contracts.types import BuildReport
 from omnikit.data.build.folder import NothingLeftError, write
-from omnikit_spoken_instructions.rewriter import Said
+from omnikit_spoken_instructions.rewriter import Rewritten
 from omnikit_spoken_instructions.sources import Rejected
 
 PROVIDES = ("audio", "transcript", "answer", "speech")
@@ -16,7 +16,7 @@ PROVIDES = ("audio", "transcript", "answer", "speech")
 
 @dataclass(frozen=True)
 class Recording:
-    """A wave file of the dataset, its path from the dataset's folder."""
+    """An audio file of the dataset, its path from the dataset's folder."""
 
     path: str
     sha256: str
@@ -25,7 +25,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Spoken:
-    """What became of a row when it was spoken: two recordings, or a reason why there are none."""
+    """The synthesized row: two recordings, or a reason why there are none."""
 
     question: Recording = Recording("", "", 0.0)
     answer: Recording = Recording("", "", 0.0)
@@ -35,55 +35,55 @@ class Spoken:
 
     @staticmethod
     def read(entry: Mapping[str, object]) -> "Spoken":
-        """Read what a worker replied, or what the journal kept of it."""
+        """Read a worker's reply, or the journal's entry of it."""
         if "rejected" in entry:
             return Spoken(rejected=str(entry["rejected"]))
         facts, question, answer, codes = (entry.get(key) for key in ("facts", "question", "answer", "codes"))
         assert isinstance(facts, dict) and isinstance(question, dict) and isinstance(answer, dict), "as worker.py writes it"
         return Spoken(Recording(**question), Recording(**answer), facts, tuple(codes) if isinstance(codes, list) else None)
 
-    def is_there(self, folder: Path) -> bool:
-        """Say whether its files lie in the folder."""
+    def is_complete(self, folder: Path) -> bool:
+        """Whether its files lie in the folder."""
         return bool(self.rejected) or all((folder / file.path).is_file() for file in (self.question, self.answer))
 
 
-def finish(folder: Path, identity: Mapping[str, object], said: Sequence[Said | Rejected], spoken: Mapping[str, Spoken],
+def finish(folder: Path, identity: Mapping[str, object], items: Sequence[Rewritten | Rejected], spoken: Mapping[str, Spoken],
            made: int) -> BuildReport:
     """Write train.jsonl, rejected.jsonl and, last, manifest.json.
 
     Raises:
         NothingLeftError: nothing is left.
     """
-    whole = [_left_out(item, spoken) for item in said]
-    kept = [item for item in whole if isinstance(item, Said)]
-    rejected = [item for item in whole if isinstance(item, Rejected)]
+    results = [_left_out(item, spoken) for item in items]
+    rows = [item for item in results if isinstance(item, Rewritten)]
+    rejected = [item for item in results if isinstance(item, Rejected)]
     reasons = dict(sorted(Counter(item.reason for item in rejected).items()))
-    if not kept:
+    if not rows:
         why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-        raise NothingLeftError(f"No row is left of {len(said)}: {why}; take another source or other options.")
+        raise NothingLeftError(f"No row is left of {len(items)}: {why}; take another source or other options.")
     files = {"rejected.jsonl": write(folder / "rejected.jsonl", _lines([_rejected(item) for item in rejected])),
-             "train.jsonl": write(folder / "train.jsonl", _lines([_row(item, spoken[item.id]) for item in kept]))}
-    files |= {file.path: file.sha256 for item in kept for file in (spoken[item.id].question, spoken[item.id].answer)}
-    seconds = {name: round(sum(getattr(spoken[item.id], name).seconds for item in kept), 1) for name in ("question", "answer")}
-    counts = {"entries": len(said), "rows": len(kept), "rejected": reasons, "seconds": seconds}
-    provides = (*PROVIDES, *(["codes"] if all(spoken[item.id].codes is not None for item in kept) else []))
+             "train.jsonl": write(folder / "train.jsonl", _lines([_row(item, spoken[item.id]) for item in rows]))}
+    files |= {file.path: file.sha256 for item in rows for file in (spoken[item.id].question, spoken[item.id].answer)}
+    seconds = {name: round(sum(getattr(spoken[item.id], name).seconds for item in rows), 1) for name in ("question", "answer")}
+    counts = {"entries": len(items), "rows": len(rows), "rejected": reasons, "seconds": seconds}
+    provides = (*PROVIDES, *(["codes"] if all(spoken[item.id].codes is not None for item in rows) else []))
     manifest = {**identity, "counts": counts, "provides": provides, "files": dict(sorted(files.items()))}
     write(folder / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-    return BuildReport(len(kept), reasons, made, seconds["question"], seconds["answer"], provides)
+    return BuildReport(len(rows), reasons, made, seconds["question"], seconds["answer"], provides)
 
 
-def _left_out(item: Said | Rejected, spoken: Mapping[str, Spoken]) -> Said | Rejected:
-    reason = spoken[item.id].rejected if isinstance(item, Said) else ""
-    return Rejected(item.id, reason, item.question, item.source_id) if isinstance(item, Said) and reason else item
+def _left_out(item: Rewritten | Rejected, spoken: Mapping[str, Spoken]) -> Rewritten | Rejected:
+    reason = spoken[item.id].rejected if isinstance(item, Rewritten) else ""
+    return Rejected(item.id, reason, item.question, item.source_id) if isinstance(item, Rewritten) and reason else item
 
 
-def _row(item: Said, spoken: Spoken) -> dict[str, object]:
-    asked = {"type": "audio", "path": spoken.question.path, "text": item.question}
-    answered: dict[str, object] = {"type": "audio", "path": spoken.answer.path, "text": item.answer}
+def _row(item: Rewritten, spoken: Spoken) -> dict[str, object]:
+    question = {"type": "audio", "path": spoken.question.path, "text": item.question}
+    answer: dict[str, object] = {"type": "audio", "path": spoken.answer.path, "text": item.answer}
     if spoken.codes is not None:
-        answered["codes"] = list(spoken.codes)
-    messages = [{"role": "user", "content": [asked]},
-                {"role": "assistant", "content": [{"type": "text", "text": item.answer}, answered]}]
+        answer["codes"] = list(spoken.codes)
+    messages = [{"role": "user", "content": [question]},
+                {"role": "assistant", "content": [{"type": "text", "text": item.answer}, answer]}]
     named = {"source_id": item.source_id} if item.source_id else {}
     return {"id": item.id, "messages": messages, "facts": {**(spoken.facts or {}), **named}}
 

@@ -1,4 +1,4 @@
-"""What a voice can say: written text becomes plain sentences, or is refused with a reason. Knows no file and no model.
+"""Text that a voice can speak: written text becomes plain sentences, or is refused with a reason. Knows no file and no model.
 
 The paper's rules for questions and answers: nothing that a text-to-speech cannot read, numbers as words, no parentheses,
 no lists, brief; questions with a few words such as "so" or "um".
@@ -34,19 +34,19 @@ INSIDE = ("um", "uh", "you know")
 
 
 def question(text: str, words: int) -> str:
-    """Give an instruction as one can say it.
+    """Give an instruction as speakable text.
 
     Raises:
-        ValueError: it cannot be said; the text is the reason, in a few words.
+        ValueError: it cannot be spoken; the message is the reason, in a few words.
     """
-    said = plain(text)
-    if len(said.split()) > words:
+    spoken = plain(text)
+    if len(spoken.split()) > words:
         raise ValueError("question too long")
-    return said
+    return spoken
 
 
 def answer(text: str, words: int) -> str:
-    """Give as many whole sentences of an answer, as one can say them, as fit into so many words; see question."""
+    """Give as many complete sentences of an answer, as speakable text, as fit into so many words; see question."""
     kept, count = [], 0
     for sentence in SENTENCE.findall(plain(text)):
         count += len(sentence.split())
@@ -84,17 +84,17 @@ def plain(text: str) -> str:
     return text if text[-1] in ".?!" else f"{text}."
 
 
-def with_filler(text: str, share: float, chance: random.Random) -> str:
-    """Begin a share of the questions with a filler; one in four of these gets another inside, behind a comma."""
-    if chance.random() >= share:
+def with_filler(text: str, fraction: float, rng: random.Random) -> str:
+    """Begin a fraction of the questions with a filler; one in four of these gets another inside, behind a comma."""
+    if rng.random() >= fraction:
         return text
-    start, inside = chance.choice(STARTS), chance.random() < 0.25
+    start, inside = rng.choice(STARTS), rng.random() < 0.25
     word = text.split(maxsplit=1)[0]
     keeps = word in ("I", "I'm", "I've", "I'd") or any(letter.isupper() for letter in word[1:])
     said = f"{start}, {text if keeps else text[0].lower() + text[1:]}"
     comma = said.find(", ", len(start) + 2)
     if inside and comma > 0:
-        said = f"{said[:comma]}, {chance.choice(INSIDE)}{said[comma:]}"
+        said = f"{said[:comma]}, {rng.choice(INSIDE)}{said[comma:]}"
     return said
 
 
@@ -117,13 +117,13 @@ def _sentences(text: str) -> str:
 
 def _listed(items: list[str]) -> str:
     if any(len(item.split()) > 8 or re.search(r"[.?!]\s", item) for item in items):
-        return " ".join(f"{item.rstrip('?!')}." for item in items)  # whole sentences stay sentences
+        return " ".join(f"{item.rstrip('?!')}." for item in items)  # complete sentences stay sentences
     items = [items[0], *(item[0].lower() + item[1:] if _begins(item) else item for item in items[1:])]
     return f"{', '.join(items[:-1])}{' and ' if items[1:] else ''}{items[-1]}."
 
 
 def _begins(item: str) -> bool:
-    """Say whether an item's capital is that of a sentence, not of a name."""
+    """Whether an item's capital is that of a sentence, not of a name."""
     return " " in item and item.split()[0] != "I" and item[1:] == item[1:].lower()
 
 

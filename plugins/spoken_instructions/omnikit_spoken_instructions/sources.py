@@ -26,7 +26,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Rejected:
-    """An entry that is left out; `text` is what it asked, as far as that is known."""
+    """An entry that is left out; `text` is its question, as far as that is known."""
 
     id: str
     reason: str
@@ -55,9 +55,9 @@ def _values(path: Path) -> Iterator[object]:
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no text in UTF-8 ({error.reason}), but must be JSON or JSONL of instructions.") from None
+        raise DataError(f"{path} is not a text in UTF-8 ({error.reason}), but must be JSON or JSONL of instructions.") from None
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}), but should hold the instructions; mend `source`.") from None
+        raise DataError(f"{path} cannot be read ({error.strerror}), but should hold the instructions; fix `source`.") from None
     if not text.strip():
         raise DataError(f"{path} is empty, but must hold at least one instruction.")
     if not text.lstrip().startswith("["):
@@ -67,7 +67,7 @@ def _values(path: Path) -> Iterator[object]:
     try:
         values = json.loads(text)
     except json.JSONDecodeError as error:
-        raise DataError(f"{path} is not JSON ({error}); mend it, or write one object in a line.") from None
+        raise DataError(f"{path} is not JSON ({error}); fix it, or write one object in a line.") from None
     if not values:
         raise DataError(f"{path} is an empty list, but must hold at least one instruction.")
     yield from values
@@ -110,7 +110,7 @@ def _parsed(name: str, value: object) -> Entry | Rejected:
 
 
 def _id(value: object) -> str:
-    """Give the name that an entry has in its source; HuggingFaceH4's UltraChat says `prompt_id`."""
+    """Give the name that an entry has in its source; HuggingFaceH4's UltraChat has `prompt_id`."""
     found = next((value[key] for key in ("id", "prompt_id") if key in value), "") if isinstance(value, dict) else ""
     return str(found) if isinstance(found, str | int) else ""
 

@@ -1,6 +1,6 @@
-"""Speaks rows: `python -m omnikit_spoken_instructions.worker FOLDER TTS`, started by voices.py.
+"""Synthesizes rows: `python -m omnikit_spoken_instructions.worker FOLDER TTS`, started by worker_pool.py.
 
-Reads one job as JSON in a line, writes the row's two wave files and one line of JSON: hash and seconds of both, or why there
+Reads one job as JSON in a line, writes the row's two audio files and one line of JSON: hash and seconds of both, or why there
 is no row. Ends with its input, so that it does not outlive a parent that was killed.
 """
 
@@ -18,14 +18,14 @@ from omnikit.data.build.recordings import Utterance
 from omnikit.data.media.audio import save_audio
 from omnikit.errors import DataError, OmnikitError
 from omnikit.registry import component
+from omnikit_spoken_instructions.mixing import Waveform, with_noise, with_voice
 from omnikit_spoken_instructions.script import Job
-from omnikit_spoken_instructions.sound import Wave, with_noise, with_voice
 
-AUDIO = "audio"  # folder of the wave files
+AUDIO = "audio"  # folder of the audio files
 
 
 def main(folder: str, tts: str) -> int:
-    """Speak until there are no more jobs."""
+    """Synthesize until there are no more jobs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends this process
     speaker: TTS = component("tts", tts)().build()
     for line in sys.stdin:
@@ -43,17 +43,17 @@ def main(folder: str, tts: str) -> int:
 
 
 def job(line: str) -> Job:
-    """Read a job as voices.py wrote it."""
+    """Read a job as worker_pool.py wrote it."""
     values = json.loads(line)
-    for name in ("asked", "answered", "other"):
+    for name in ("question", "answer", "other"):
         values[name] = Utterance(**values[name]) if values[name] else None
     return Job(**values)
 
 
 def record(job: Job, folder: Path, speaker: TTS) -> dict[str, object]:
-    """Write the two wave files of a row and describe them."""
+    """Write the two audio files of a row and describe them."""
     try:
-        (question, rate), (answer, _) = _speak(speaker, job.asked), _speak(speaker, job.answered)
+        (question, rate), (answer, _) = _speak(speaker, job.question), _speak(speaker, job.answer)
         other = None if job.other is None else _speak(speaker, job.other)[0]
     except DataError:  # of this text alone; what is wrong with every row is another error
         return {"id": job.id, "rejected": "cannot be spoken"}
@@ -61,7 +61,7 @@ def record(job: Job, folder: Path, speaker: TTS) -> dict[str, object]:
         return {"id": job.id, "rejected": "question sounds too long"}
     if not np.any(question) or not np.any(answer):
         return {"id": job.id, "rejected": "silent"}
-    generator = np.random.default_rng(list(job.chance.encode()))
+    generator = np.random.default_rng(list(job.noise_seed.encode()))
     if other is not None:
         question = with_voice(question, other, job.other_db, generator)
     if job.snr_db is not None:
@@ -70,18 +70,18 @@ def record(job: Job, folder: Path, speaker: TTS) -> dict[str, object]:
             "answer": _write(folder, f"{job.id}-answer.wav", answer, rate)}
 
 
-def _speak(speaker: TTS, said: Utterance) -> tuple[Wave, int]:
-    wave, rate = speaker.speak(said.text, said.voice, said.speed, said.pitch)
-    if not np.isfinite(wave).all():
-        raise DataError(f"Voice {said.voice!r} gave NaN or infinite values for {said.text!r}.")
-    return wave, rate
+def _speak(speaker: TTS, utterance: Utterance) -> tuple[Waveform, int]:
+    waveform, rate = speaker.speak(utterance.text, utterance.voice, utterance.speed, utterance.pitch)
+    if not np.isfinite(waveform).all():
+        raise DataError(f"Voice {utterance.voice!r} gave NaN or infinite values for {utterance.text!r}.")
+    return waveform, rate
 
 
-def _write(folder: Path, name: str, wave: Wave, rate: int) -> dict[str, object]:
+def _write(folder: Path, name: str, waveform: Waveform, rate: int) -> dict[str, object]:
     path = folder / AUDIO / name
-    save_audio(path, wave, rate)
+    save_audio(path, waveform, rate)
     return {"path": f"{AUDIO}/{name}", "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-            "seconds": round(len(wave) / rate, 3)}
+            "seconds": round(len(waveform) / rate, 3)}
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from instructions import BAD, TWICE, mixed
 from numpy.typing import NDArray
 from omnikit_espeak.config import Espeak
 from omnikit_spoken_instructions.config import SpokenInstructions
+from omnikit_spoken_instructions.mixing import with_noise, with_voice
 from omnikit_spoken_instructions.script import Job
-from omnikit_spoken_instructions.sound import with_noise, with_voice
 from omnikit_spoken_instructions.worker import record
 
 from omnikit import cli
@@ -30,11 +30,11 @@ from omnikit.data.build.recordings import Utterance
 from omnikit.errors import ConfigError, DataError, OmnikitError, RunError
 
 ROWS = 40
-SOUND = {"noise_share": 0.4, "overlap_share": 0.4}
+SOUND = {"noise_fraction": 0.4, "overlap_fraction": 0.4}
 
 
 class NoRuns:
-    """No run is there; a codec that gives a wave's length in tenths of a second, and a model that says the same always."""
+    """No run is there; a codec that gives a waveform's length in tenths of a second, and a model that says the same always."""
 
     version, sample_rate = "1", 16000
 
@@ -44,8 +44,8 @@ class NoRuns:
     def units(self, run: str) -> Units:
         return self
 
-    def __call__(self, wave: NDArray[np.float32]) -> list[int]:
-        return [len(wave) // 1600, 1]
+    def __call__(self, waveform: NDArray[np.float32]) -> list[int]:
+        return [len(waveform) // 1600, 1]
 
 
 class Says:
@@ -106,14 +106,14 @@ def test_answers_have_one_voice_and_questions_many(built: tuple[Path, BuildRepor
     folder, _ = built
     row = rows(folder)[0]
     text, audio = row["messages"][1]["content"]
-    wave, rate = Espeak().build().speak(text["text"], "en-us", 175, 50)
+    waveform, rate = Espeak().build().speak(text["text"], "en-us", 175, 50)
     found, found_rate = soundfile.read(folder / audio["path"], dtype="float32")
     assert (rate, audio["text"]) == (found_rate, text["text"])
-    np.testing.assert_allclose(found, wave, atol=2 / 32768)  # 16-bit samples
+    np.testing.assert_allclose(found, waveform, atol=2 / 32768)  # 16-bit samples
     assert len({row["facts"]["voice"] for row in rows(folder)}) > 5
 
 
-def test_facts_tell_what_lies_over_a_question(built: tuple[Path, BuildReport]) -> None:
+def test_facts_hold_what_is_mixed_into_a_question(built: tuple[Path, BuildReport]) -> None:
     facts = [row["facts"] for row in rows(built[0])]
     noisy, overlapped = ([fact for fact in facts if key in fact] for key in ("noise_snr_db", "overlap"))
     assert 3 < len(noisy) < len(facts) and 3 < len(overlapped) < len(facts)
@@ -151,7 +151,7 @@ def test_finished_build_makes_nothing_again(built: tuple[Path, BuildReport], sou
     assert content(folder) == before
 
 
-def test_lost_wave_is_spoken_again(source: Path, tmp_path: Path) -> None:
+def test_lost_audio_file_is_made_again(source: Path, tmp_path: Path) -> None:
     options = SpokenInstructions(str(source), limit=12)
     options.build().make(tmp_path / "out", NoRuns())
     before = content(tmp_path / "out")
@@ -174,9 +174,9 @@ def test_model_s_texts_are_kept_when_it_is_stopped(source: Path, tmp_path: Path,
     with pytest.raises(KeyboardInterrupt):
         options.build().make(tmp_path / "stopped", NoRuns())
     monkeypatch.delenv("STOP")
-    kept = (tmp_path / "stopped" / ".build" / "said.jsonl").read_bytes()
+    kept = (tmp_path / "stopped" / ".build" / "rewritten.jsonl").read_bytes()
     options.build().make(tmp_path / "stopped", NoRuns())
-    assert kept and (tmp_path / "stopped" / ".build" / "said.jsonl").read_bytes().startswith(kept)
+    assert kept and (tmp_path / "stopped" / ".build" / "rewritten.jsonl").read_bytes().startswith(kept)
     assert content(tmp_path / "stopped") == content(tmp_path / "whole")
 
 
@@ -223,9 +223,9 @@ def test_folder_in_which_nothing_was_left_is_free_for_another_source(source: Pat
     (tmp_path / "bad.json").write_text(json.dumps([BAD["link"], BAD["code"]]))
     with pytest.raises(DataError, match="No row is left"):
         SpokenInstructions(str(tmp_path / "bad.json")).build().make(tmp_path / "out", NoRuns())
-    (tmp_path / "out" / ".build" / "said.jsonl").write_text('{"said": []}\n')  # as a model's build leaves it
+    (tmp_path / "out" / ".build" / "rewritten.jsonl").write_text('{"said": []}\n')  # as a model's build leaves it
     SpokenInstructions(str(source), limit=12).build().make(tmp_path / "out", NoRuns())
-    assert not (tmp_path / "out" / ".build" / "said.jsonl").exists() and rows(tmp_path / "out")
+    assert not (tmp_path / "out" / ".build" / "rewritten.jsonl").exists() and rows(tmp_path / "out")
 
 
 def test_question_that_sounds_too_long_is_rejected(source: Path, tmp_path: Path) -> None:
@@ -247,35 +247,35 @@ class Refuses:
 
 @pytest.mark.parametrize("texts", [("never", "a", None), ("a", "never", None), ("a", "b", "never"), ("a", "broken", None)], ids=str)
 def test_row_that_the_voice_refuses_is_rejected_alone(texts: tuple[str, str, str | None], tmp_path: Path) -> None:
-    asked, answered, other = (Utterance(text, "v") if text else None for text in texts)
-    assert asked and answered
-    job = Job("alpaca-1", asked, answered, 9.0, "1", other=other)
+    question, answer, other = (Utterance(text, "v") if text else None for text in texts)
+    assert question and answer
+    job = Job("alpaca-1", question, answer, 9.0, "1", other=other)
     assert record(job, tmp_path, Refuses()) == {"id": "alpaca-1", "rejected": "cannot be spoken"}
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("snr", [0.0, 10.0, 25.0])
 def test_noise_lies_as_far_below_as_it_says(snr: float) -> None:
-    wave = 0.2 * np.sin(np.arange(16000) / 10).astype(np.float32)
-    noise = with_noise(wave, snr, np.random.default_rng(0)) - wave  # nothing is clipped, so nothing was turned down
-    assert 10 * np.log10(np.mean(wave**2) / np.mean(noise**2)) == pytest.approx(snr, abs=0.01)
+    waveform = 0.2 * np.sin(np.arange(16000) / 10).astype(np.float32)
+    noise = with_noise(waveform, snr, np.random.default_rng(0)) - waveform  # nothing is clipped, so nothing was scaled down
+    assert 10 * np.log10(np.mean(waveform**2) / np.mean(noise**2)) == pytest.approx(snr, abs=0.01)
 
 
 def test_other_voice_begins_in_the_first_half_and_is_cut() -> None:
-    wave = 0.1 * np.ones(1000, np.float32)
-    added = with_voice(wave, np.ones(5000, np.float32), 20.0, np.random.default_rng(3)) - wave
+    waveform = 0.1 * np.ones(1000, np.float32)
+    added = with_voice(waveform, np.ones(5000, np.float32), 20.0, np.random.default_rng(3)) - waveform
     start = int(np.flatnonzero(np.abs(added) > 1e-6)[0])
     assert 0 <= start < 500 and len(added) == 1000
-    assert 10 * np.log10(np.mean(wave**2) / np.mean(added**2)) == pytest.approx(20, abs=0.01)
+    assert 10 * np.log10(np.mean(waveform**2) / np.mean(added**2)) == pytest.approx(20, abs=0.01)
 
 
 def test_loud_mix_is_turned_down_as_a_whole() -> None:
-    wave = 0.9 * np.sin(np.arange(16000) / 10).astype(np.float32)
-    assert np.abs(with_noise(wave, 0.0, np.random.default_rng(0))).max() == pytest.approx(0.99, abs=1e-4)
+    waveform = 0.9 * np.sin(np.arange(16000) / 10).astype(np.float32)
+    assert np.abs(with_noise(waveform, 0.0, np.random.default_rng(0))).max() == pytest.approx(0.99, abs=1e-4)
 
 
 @pytest.mark.parametrize(("options", "sentence"), [
-    ({"fillers": 2.0}, "fillers is 2.0, but a share is between 0 and 1"), ({"workers": 0}, "workers is 0, but must be at least 1"),
+    ({"fillers": 2.0}, "fillers is 2.0, but a fraction is between 0 and 1"), ({"workers": 0}, "workers is 0, but must be at least 1"),
     ({"speeds": (200, 100)}, r"speeds is \[200, 100\], but must go from the lower"), ({"limit": 0}, "limit is 0"),
     ({"voices": ()}, "voices is empty"), ({"seconds": 0.0}, "seconds is 0")], ids=str)
 def test_impossible_options_are_refused(options: dict[str, object], sentence: str) -> None:

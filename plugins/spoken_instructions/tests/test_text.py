@@ -12,7 +12,7 @@ from instructions import BAD, good, mixed
 from omnikit_spoken_instructions import rules
 from omnikit_spoken_instructions.config import SpokenInstructions
 from omnikit_spoken_instructions.numbers import cardinal, in_words, ordinal
-from omnikit_spoken_instructions.rewriter import ByModel, Rules, Said, unrepeated
+from omnikit_spoken_instructions.rewriter import ByModel, Rewritten, Rules, unrepeated
 from omnikit_spoken_instructions.sources import Entry, Rejected, read
 
 from omnikit.errors import DataError
@@ -83,15 +83,15 @@ def test_each_bad_row_is_rejected_for_its_reason(reason: str, tmp_path: Path) ->
 def test_what_is_said_holds_nothing_that_a_voice_cannot_read(tmp_path: Path) -> None:
     (tmp_path / "all.json").write_text(json.dumps(good(150)))
     entries = [entry for entry in read(tmp_path / "all.json", None) if isinstance(entry, Entry)]
-    said = [item for item in Rules(SpokenInstructions("x"))(entries) if isinstance(item, Said)]
+    said = [item for item in Rules(SpokenInstructions("x"))(entries) if isinstance(item, Rewritten)]
     assert len(said) == 150
     assert all(re.fullmatch(r"[A-Za-zÀ-ſ ,.?!']+", item.question + item.answer) for item in said)
     assert max(len(item.answer.split()) for item in said) <= 60
 
 
-def test_fillers_come_in_the_share_that_is_asked_for() -> None:
-    chance = random.Random(0)
-    changed = [rules.with_filler("What is it, then?", 0.3, chance) != "What is it, then?" for _ in range(2000)]
+def test_fillers_have_the_fraction_of_the_options() -> None:
+    rng = random.Random(0)
+    changed = [rules.with_filler("What is it, then?", 0.3, rng) != "What is it, then?" for _ in range(2000)]
     assert sum(changed) / 2000 == pytest.approx(0.3, abs=0.04)  # four standard deviations
 
 
@@ -118,7 +118,7 @@ def test_first_round_of_each_shape(row: dict[str, object], entry: tuple[str, str
 
 @pytest.mark.parametrize(("content", "sentence"), [
     ("", "is empty, but must hold at least one instruction"), ("[]", "is an empty list"), ("[{]", "is not JSON"),
-    (b"\xff\xfe", "is no text in UTF-8")], ids=["empty", "empty list", "broken", "binary"])
+    (b"\xff\xfe", "is not a text in UTF-8")], ids=["empty", "empty list", "broken", "binary"])
 def test_file_that_cannot_be_read_is_one_sentence(content: str | bytes, sentence: str, tmp_path: Path) -> None:
     (tmp_path / "rows.json").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(DataError, match=sentence):
@@ -133,7 +133,7 @@ def test_file_of_words_names_the_place_and_the_shapes(tmp_path: Path) -> None:
 
 
 def test_question_asked_before_is_rejected_whatever_its_fillers() -> None:
-    first, second, other = (Said(name, "alpaca", text, "Yes.") for name, text in
+    first, second, other = (Rewritten(name, "alpaca", text, "Yes.") for name, text in
                             (("a", "So, is it late?"), ("b", "Is it late?"), ("c", "Is it later?")))
     assert unrepeated([first, second, other]) == [first, Rejected("b", "asked before", "Is it late?"), other]
 
@@ -161,7 +161,7 @@ def test_model_rewrites_question_then_answers_it_and_rules_hold() -> None:
 
     entries = [Entry("a", "alpaca", "How many?", "unused"), Entry("b", "alpaca", "long", "unused")]
     first, second = ByModel(SpokenInstructions("x"), write)(entries)
-    assert first == Said("a", "alpaca", "So um how many?", "I have fifteen of them.")
+    assert first == Rewritten("a", "alpaca", "So um how many?", "I have fifteen of them.")
     assert second == Rejected("b", "rewritten question: nothing to say", "long")
     assert [texts for _, texts in asked] == [("How many?", "long"), ("So um how many?",)]
 
@@ -174,5 +174,5 @@ def test_text_too_long_for_the_model_is_rejected_alone() -> None:
 
     entries = [Entry("a", "alpaca", "Why?", ""), Entry("b", "alpaca", "Why is it so very long?", "")]
     first, second = ByModel(SpokenInstructions("x"), write)(entries)
-    assert isinstance(first, Said)
+    assert isinstance(first, Rewritten)
     assert second == Rejected("b", "rewritten question: nothing to say", "Why is it so very long?")

@@ -1,1 +1,1 @@
-"""A spoken question-answer corpus that makes itself."""
+"""A synthetic spoken question-answer corpus."""

@@ -1,4 +1,4 @@
-"""The settings of the corpus and what its rows hold. Says nothing before `build()`."""
+"""The settings of the corpus and what its rows hold. Nothing is synthesised before `build()`."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -12,20 +12,19 @@ SECONDS = 5.0  # no recording is longer; the longest of the shipped corpus takes
 
 @dataclass(frozen=True)
 class SpokenQA:
-    """Spoken questions of six kinds and their spoken answers, synthesised once and kept in the cache folder.
+    """Spoken questions of six kinds and their spoken answers, synthesised once and cached on disk.
 
-    The kinds are addition, comparison, repeat, fact, sequence and opposite, in equal shares. No held-out question, and no
+    The kinds are addition, comparison, repeat, fact, sequence and opposite, in equal parts. No held-out question, and no
     combination of which it is made, occurs in training.
 
     Args:
-        split: "train"; "test" (held-out questions, voices heard in training); "test_unseen" (held-out questions, a voice
-            never heard).
+        split: "train"; "test" (held-out questions, seen speakers); "test_unseen" (held-out questions, an unseen speaker).
         view: "speech" (spoken question, text and spoken answer), "text" (the question as text, no audio) or "reading"
-            (for a asr: audio and what is said in it, no answer; random words and sentences in training, the
+            (for an ASR model: audio and transcript, no answer; random words and sentences in training, the
             held-out answers in the answers' voice in the other splits).
         size: number of rows; 0 for the split's default.
         seed: decides what is held out, the order and the voices.
-        tts: the text-to-speech component that speaks.
+        tts: the text-to-speech component.
     """
 
     split: Literal["train", "test", "test_unseen"] = "train"

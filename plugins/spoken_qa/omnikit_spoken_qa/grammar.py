@@ -1,4 +1,4 @@
-"""Questions, their answers, and which of them are held out. Pure text: knows nothing of voices or waves.
+"""Questions, their answers, and which of them are held out. Pure text: knows no voices and no waveforms.
 
 Each kind is a finite list of questions made of combinations (two numbers; a fact and a way to ask for it; three words).
 A held-out combination never occurs in training, in no wording; its answer follows from combinations that do.
@@ -56,7 +56,7 @@ class Question:
 def addition() -> Iterator[Question]:
     """Sums of two numbers up to twelve; a combination is a sum and a way to ask for it.
 
-    Whole sums are not held out: whether so small a model finds arithmetic in so few sums is a matter of its seed (28 % to
+    Sums are not held out in every wording: whether so small a model generalizes from so few sums depends on its seed (28 % to
     100 % of held-out sums were right).
     """
     for (a, first), (b, second) in product(enumerate(NUMBERS), repeat=2):
@@ -78,13 +78,13 @@ def comparison() -> Iterator[Question]:
 
 
 def repeat() -> Iterator[Question]:
-    """Three words to say again; a combination is the three words in this order."""
+    """Three words to repeat; a combination is the three words in this order."""
     words = sorted({*NUMBERS, *DAYS, *COLORS.values()})
-    chance = random.Random("repeat")
+    rng = random.Random("repeat")
     seen: set[str] = set()
     while len(seen) < REPEATS:
-        said = " ".join(chance.sample(words, 3))
-        ask = chance.choice(("repeat after me", "please repeat", "say the words", "say after me"))
+        said = " ".join(rng.sample(words, 3))
+        ask = rng.choice(("repeat after me", "please repeat", "say the words", "say after me"))
         if said not in seen:
             seen.add(said)
             yield Question("repeat", f"{ask} {said}", f"you said {said}", said)
@@ -139,22 +139,22 @@ def divide(kind: str, seed: int) -> tuple[tuple[Question, ...], tuple[Question, 
     Whole combinations are held out until `HELD` questions or a tenth of all are reached, whichever is more; of each group
     at most one combination goes.
     """
-    chance = random.Random(f"{kind} {seed}")
+    rng = random.Random(f"{kind} {seed}")
     questions = list(KINDS[kind]())
-    chance.shuffle(questions)
+    rng.shuffle(questions)
     sizes: dict[str, int] = {}
     groups: dict[str, str] = {}
     for question in questions:
         sizes[question.combination] = sizes.get(question.combination, 0) + 1
         groups[question.combination] = question.group
     held, count = max(HELD, len(questions) // 10), 0
-    taken: set[str] = set()
+    held_out: set[str] = set()
     used: set[str] = set()
     for combination, size in sizes.items():
         if count >= held or (groups[combination] and groups[combination] in used):
             continue
-        taken.add(combination)
+        held_out.add(combination)
         used.add(groups[combination])
         count += size
-    kept = tuple(question for question in questions if question.combination not in taken)
-    return kept, tuple(question for question in questions if question.combination in taken)
+    kept = tuple(question for question in questions if question.combination not in held_out)
+    return kept, tuple(question for question in questions if question.combination in held_out)

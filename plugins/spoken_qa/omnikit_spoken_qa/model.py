@@ -15,7 +15,7 @@ class SpokenCorpus:
         self._rows = [] if view == "reading" else rows(split, size, seed)
         utterances = list(self._readings)
         if view == "speech":
-            utterances += [utterance for row in self._rows for utterance in (row.asked, row.answered)]
+            utterances += [utterance for row in self._rows for utterance in (row.question_utterance, row.answer_utterance)]
         title = f"recording {view}, {split}"
         self._recordings = record(utterances, tts, corpus="spoken_qa", title=title, limit=SECONDS)
 
@@ -29,9 +29,9 @@ class SpokenCorpus:
         row = self._rows[index]
         question, answer = ContentPart("text", text=row.question.text), [ContentPart("text", text=row.question.answer)]
         if self.view == "speech":
-            question = self._spoken(row.asked)
-            answer.append(self._spoken(row.answered))
-        facts = {"kind": row.question.kind, "voice": row.asked.voice, "split": self.split}
+            question = self._spoken(row.question_utterance)
+            answer.append(self._spoken(row.answer_utterance))
+        facts = {"kind": row.question.kind, "voice": row.question_utterance.voice, "split": self.split}
         return Sample(row.id, (Message("user", (question,)), Message("assistant", tuple(answer))), facts)
 
     def _reading(self, index: int) -> Sample:

@@ -5,7 +5,7 @@ from statistics import mean
 
 import pytest
 from omnikit_spoken_qa.grammar import HELD, KINDS, NUMBERS, divide
-from omnikit_spoken_qa.script import ANSWER, UNSEEN, VOICES, readings, rows, texts
+from omnikit_spoken_qa.script import ANSWER_VOICE, UNSEEN, VOICES, readings, rows, texts
 
 TESTS = ("test", "test_unseen")
 
@@ -46,10 +46,10 @@ def test_answers_have_three_words_and_more() -> None:
 
 
 def test_unseen_voice_speaks_in_its_split_only() -> None:
-    assert {row.asked.voice for row in rows("test_unseen", 60, 0)} == {UNSEEN}
-    assert {row.asked.voice for row in rows("train", 600, 0)} == set(VOICES)
+    assert {row.question_utterance.voice for row in rows("test_unseen", 60, 0)} == {UNSEEN}
+    assert {row.question_utterance.voice for row in rows("train", 600, 0)} == set(VOICES)
     assert UNSEEN not in {item.voice for item in readings("train", 600, 0)}
-    assert {row.answered.voice for row in rows("train", 60, 0)} == {ANSWER}
+    assert {row.answer_utterance.voice for row in rows("train", 60, 0)} == {ANSWER_VOICE}
 
 
 def test_sums_are_sums() -> None:

@@ -38,7 +38,7 @@ def test_text_view_asks_the_same_without_recording_anything(cache: Path) -> None
     assert list(cache.iterdir()) == []
 
 
-def test_reading_view_has_audio_and_what_is_said_and_no_answer() -> None:
+def test_reading_view_has_audio_and_transcript_and_no_answer() -> None:
     sample = SpokenQA(view="reading", size=4).build()[0]
     assert [message.role for message in sample.messages] == ["user"]
     assert sample.messages[0].content[0].text
@@ -53,15 +53,15 @@ def test_second_use_reads_the_same_samples_from_the_cache(cache: Path, monkeypat
     assert {path.name for path in (cache / "spoken_qa").glob("*/*/*")} == {"bounds.npy", "names.json", "samples.npy"}
 
 
-def test_recording_is_what_the_voice_says(cache: Path) -> None:
+def test_recording_is_the_voices_output(cache: Path) -> None:
     from omnikit_espeak.config import Espeak
 
     corpus = SpokenQA(size=2).build()
-    row = corpus._rows[1].asked
+    row = corpus._rows[1].question_utterance
     expected, _ = Espeak().build().speak(row.text, row.voice, row.speed, row.pitch)
-    heard = corpus[1].messages[0].content[0].audio
-    assert heard is not None
-    np.testing.assert_allclose(heard, expected, atol=1 / 32767)  # stored as 16-bit integers
+    found = corpus[1].messages[0].content[0].audio
+    assert found is not None
+    np.testing.assert_allclose(found, expected, atol=1 / 32767)  # stored as 16-bit integers
 
 
 def test_interrupted_recording_leaves_nothing_behind(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

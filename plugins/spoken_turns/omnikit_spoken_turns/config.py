@@ -17,7 +17,7 @@ MANDARIN = ("cmn", "cmn+f1", "cmn+f2", "cmn+f4", "cmn+m1", "cmn+m3", "cmn+m7")
 
 @dataclass(frozen=True)
 class Voices:
-    """Who speaks.
+    """Voices and speaking style.
 
     Args:
         tts: the text-to-speech component.
@@ -25,7 +25,7 @@ class Voices:
         mandarin: voices of a text with one.
         speeds: words per minute, from and to.
         pitches: from and to, 0 to 100.
-        seconds: what sounds longer is not spoken.
+        seconds: longer speech is not used.
     """
 
     tts: str = "espeak"
@@ -39,44 +39,44 @@ class Voices:
         _check_ranges(self, "speeds", "pitches")
         for name in ("english", "mandarin"):
             if not getattr(self, name):
-                raise ValueError(f"{name} is empty, but somebody must speak; name at least one voice")
+                raise ValueError(f"{name} is empty, but a voice is needed; name at least one")
         if not self.seconds > 0:
             raise ValueError(f"seconds is {self.seconds:g}, but must be above 0")
 
 
 @dataclass(frozen=True)
-class Under:
-    """Noise that lies under speech.
+class BackgroundNoise:
+    """Noise that is mixed into speech.
 
     Args:
-        share: share of the spoken turns that get some.
+        fraction: fraction of the spoken turns that get some.
         snr_db: how far the speech lies above it, from and to.
         kinds: drawn at random of white, pink, brown, hum, clicks and babble (other voices).
     """
 
-    share: float = 0.0
+    fraction: float = 0.0
     snr_db: tuple[float, float] = (5.0, 20.0)
     kinds: tuple[str, ...] = NOISES
 
     def __post_init__(self) -> None:
-        _check_share("share", self.share)
+        _check_fraction("fraction", self.fraction)
         _check_ranges(self, "snr_db")
         _check_kinds(self.kinds)
 
 
 @dataclass(frozen=True)
 class SpokenQuestions:
-    """A share of the questions in writing becomes speech; images, videos and answers stay.
+    """A fraction of the written questions becomes speech; images, videos and answers stay.
 
     Args:
         source: the dataset: its reader's path.
         reader: the reader component that reads it.
         options: other fields of that reader, as `options="{folders: {a: images}}"`.
-        share: share of the text questions that are spoken, drawn for each by the seed, the row's id and its turn.
-        voices: who speaks.
-        noise: noise under spoken questions, the source's own among them.
+        fraction: fraction of the text questions that are spoken, drawn for each by the seed, the row's id and its turn.
+        voices: of the questions.
+        noise: noise in spoken questions, the source's own among them.
         limit: rows of the source that are read at most; None for all.
-        seed: decides what is spoken, by whom, and into which noise.
+        seed: decides what is spoken, by which voice, and with which noise.
 
     Source: VITA-1.5's stage 2.2, arXiv:2501.01957: about half of the text questions are replaced by speech.
     """
@@ -84,14 +84,14 @@ class SpokenQuestions:
     source: str
     reader: str = "messages_jsonl"
     options: dict[str, object] = field(default_factory=dict)
-    share: float = 0.5
+    fraction: float = 0.5
     voices: Voices = field(default_factory=Voices)
-    noise: Under = field(default_factory=Under)
+    noise: BackgroundNoise = field(default_factory=BackgroundNoise)
     limit: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check_share("share", self.share)
+        _check_fraction("fraction", self.fraction)
         _check_limit(self.limit)
 
     def build(self) -> SpokenQuestionsBuilder:
@@ -103,20 +103,20 @@ class SpokenQuestions:
 
 @dataclass(frozen=True)
 class NoiseAudio:
-    """Sound that is not meant for the model: statements that somebody says, and noises. Each answer has the state "noise".
+    """Audio that is not meant for the model: spoken statements, and noises. Each answer has the state "noise".
 
     Args:
         source: rows whose first question is a statement and whose first answer is one to it: the path of their reader.
         reader: the reader component that reads them.
         options: other fields of that reader.
         writer: a run or recipe whose model answers the statements; None takes the rows' own answers.
-        noises: rows of noise without words that are added.
+        noises: rows of noise without words that are mix_at_snr.
         kinds: noises, in turns.
         noise_seconds: how long they last, from and to.
-        noise_db: how loud they are (of full scale), from and to.
+        noise_db: how at_level they are (of full scale), from and to.
         noise_answers: answers to noise without words, in turns.
-        voices: who says the statements.
-        noise: noise under the statements.
+        voices: of the statements.
+        noise: noise in the statements.
         limit: rows of the source that are read at most; None for all.
         seed: decides voices and noises.
 
@@ -133,7 +133,7 @@ class NoiseAudio:
     noise_db: tuple[float, float] = (-40.0, -15.0)
     noise_answers: tuple[str, ...] = ("I hear a noise, but nobody is asking me anything.", "There are no words in this sound.")
     voices: Voices = field(default_factory=Voices)
-    noise: Under = field(default_factory=Under)
+    noise: BackgroundNoise = field(default_factory=BackgroundNoise)
     limit: int | None = None
     seed: int = 0
 
@@ -157,9 +157,9 @@ class NoiseAudio:
         return NoiseAudioBuilder(self)
 
 
-def _check_share(name: str, share: float) -> None:
-    if not 0 <= share <= 1:
-        raise ValueError(f"{name} is {share:g}, but a share is between 0 and 1")
+def _check_fraction(name: str, fraction: float) -> None:
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"{name} is {fraction:g}, but a fraction is between 0 and 1")
 
 
 def _check_limit(limit: int | None) -> None:
@@ -172,7 +172,7 @@ def _check_kinds(kinds: tuple[str, ...]) -> None:
         raise ValueError(f"kinds is empty; name some of {', '.join(NOISES)}")
     for kind in kinds:
         if kind not in NOISES:
-            raise ValueError(f"kinds holds {kind!r}, but knows only {', '.join(NOISES)}")
+            raise ValueError(f"kinds holds {kind!r}, but must be one of {', '.join(NOISES)}")
 
 
 def _check_ranges(options: object, *names: str) -> None:

@@ -1,16 +1,16 @@
-"""Noises made from a generator alone, and their mixing with speech at a stated distance. Knows no file and no voice."""
+"""Noises made from a generator alone, and mixing at a stated signal-to-noise ratio. Knows no file and no voice."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-Wave = NDArray[np.float32]
+Waveform = NDArray[np.float32]
 PEAK = 0.99  # of what would be clipped otherwise
 COLOURS = {"white": 0.0, "pink": 0.5, "brown": 1.0}  # amplitude falls with frequency to this power
 
 
-def noise(kind: str, samples: int, rate: int, generator: np.random.Generator) -> Wave:
+def noise(kind: str, samples: int, rate: int, generator: np.random.Generator) -> Waveform:
     """Give `samples` of a noise other than babble, its power 1.
 
     Args:
@@ -22,33 +22,33 @@ def noise(kind: str, samples: int, rate: int, generator: np.random.Generator) ->
     return _unit(_hum(samples, rate, generator) if kind == "hum" else _clicks(samples, rate, generator))
 
 
-def babble(voices: Sequence[Wave], samples: int, generator: np.random.Generator) -> Wave:
+def babble(voices: Sequence[Waveform], samples: int, generator: np.random.Generator) -> Waveform:
     """Give `samples` of several voices at once, each repeated and begun anywhere, its power 1."""
-    mixed = np.zeros(samples)
+    mixture = np.zeros(samples)
     for voice in voices:
         turned = np.roll(_unit(voice), int(generator.integers(len(voice))))
-        mixed += np.resize(turned, samples)
-    return _unit(mixed)
+        mixture += np.resize(turned, samples)
+    return _unit(mixture)
 
 
-def added(wave: Wave, other: Wave, snr_db: float) -> Wave:
-    """Add `other` [N] of power 1 under a wave [N], `snr_db` below its power; what would exceed [-1, 1] is turned down whole."""
-    mixed = wave + other * np.float32(np.sqrt(np.mean(wave**2)) * 10 ** (-snr_db / 20))
-    return quieter(mixed)
+def mix_at_snr(waveform: Waveform, other: Waveform, snr_db: float) -> Waveform:
+    """Add `other` [N] of power 1 to a waveform [N], `snr_db` below its power; a result that exceeds [-1, 1] is scaled down."""
+    mixture = waveform + other * np.float32(np.sqrt(np.mean(waveform**2)) * 10 ** (-snr_db / 20))
+    return limited(mixture)
 
 
-def loud(wave: Wave, db: float) -> Wave:
-    """Give a wave of power 1 at so many dB of full scale; what would exceed [-1, 1] is turned down whole."""
-    return quieter(wave * np.float32(10 ** (db / 20)))
+def at_level(waveform: Waveform, db: float) -> Waveform:
+    """Scale a waveform of power 1 to so many dB of full scale; a result that exceeds [-1, 1] is scaled down."""
+    return limited(waveform * np.float32(10 ** (db / 20)))
 
 
-def quieter(wave: Wave) -> Wave:
-    """Turn a wave down as a whole where it exceeds [-1, 1]."""
-    return wave * np.float32(min(1.0, PEAK / max(float(np.abs(wave).max(initial=0.0)), 1e-9)))
+def limited(waveform: Waveform) -> Waveform:
+    """Scale a waveform down where it exceeds [-1, 1]."""
+    return waveform * np.float32(min(1.0, PEAK / max(float(np.abs(waveform).max(initial=0.0)), 1e-9)))
 
 
-def _unit(wave: NDArray[np.floating]) -> Wave:
-    return (wave / max(float(np.sqrt(np.mean(np.square(wave, dtype=np.float64)))), 1e-9)).astype(np.float32)
+def _unit(waveform: NDArray[np.floating]) -> Waveform:
+    return (waveform / max(float(np.sqrt(np.mean(np.square(waveform, dtype=np.float64)))), 1e-9)).astype(np.float32)
 
 
 def _coloured(power: float, samples: int, generator: np.random.Generator) -> NDArray[np.floating]:
@@ -68,9 +68,9 @@ def _hum(samples: int, rate: int, generator: np.random.Generator) -> NDArray[np.
 
 
 def _clicks(samples: int, rate: int, generator: np.random.Generator) -> NDArray[np.floating]:
-    wave, ring = np.zeros(samples), np.arange(rate // 50) / rate  # a stroke rings for 20 ms
+    waveform, ring = np.zeros(samples), np.arange(rate // 50) / rate  # a stroke rings for 20 ms
     for start in generator.integers(0, samples, max(1, round(4 * samples / rate))):  # four a second
         tone = np.exp(-ring * 300) * np.sin(2 * np.pi * generator.uniform(500, 4000) * ring)
-        heard = tone[: samples - start] * generator.uniform(0.3, 1)
-        wave[start : start + len(heard)] += heard
-    return wave + 0.001 * generator.standard_normal(samples)
+        click = tone[: samples - start] * generator.uniform(0.3, 1)
+        waveform[start : start + len(click)] += click
+    return waveform + 0.001 * generator.standard_normal(samples)

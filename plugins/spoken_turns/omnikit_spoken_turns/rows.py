@@ -1,4 +1,4 @@
-"""Rows of a source in, rows of messages_jsonl out, and the files of a finished dataset. Speaks nothing."""
+"""Rows of a source in, rows of messages_jsonl out, and the files of a finished dataset. Synthesizes nothing."""
 
 import hashlib
 import json
@@ -36,7 +36,7 @@ def source(options: SpokenQuestions | NoiseAudio) -> tuple[Reader, str]:
     path, errors = Path(options.source).expanduser(), list[str]()
     if not path.is_file():
         found = "is a folder" if path.is_dir() else "does not exist"
-        raise DataError(f"{path} {found}, but should hold the rows; mend `source`.")
+        raise DataError(f"{path} {found}, but should hold the rows; fix `source`.")
     config = construct(component("reader", options.reader), {**options.options, "path": str(path)}, "options", errors)
     if errors or config is None:
         raise ConfigError(*errors)
@@ -55,7 +55,7 @@ def samples(reader: Reader, limit: int | None) -> Iterator[Sample | Rejected]:
 
 
 def text(message: Message) -> str:
-    """Give what a message says in writing."""
+    """Give the text of a message."""
     return " ".join(part.text.strip() for part in message.content if part.type == "text" and (part.text or "").strip()
                     and part.text)
 
@@ -90,10 +90,10 @@ def finish(folder: Path, identity: Mapping[str, object], rows: Sequence[Mapping[
     """Write train.jsonl, rejected.jsonl and, last, manifest.json.
 
     Args:
-        made: name → what the journal says of a wave file, or why there is none.
+        made: name → the journal's entry of an audio file, or why there is none.
 
     Returns:
-        What was built, without how much of it now; and reason → turns that stayed in writing.
+        What was built, without how much of it now; and reason → turns that stayed text.
 
     Raises:
         NothingLeftError: nothing is left.
@@ -103,28 +103,28 @@ def finish(folder: Path, identity: Mapping[str, object], rows: Sequence[Mapping[
         why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
         raise NothingLeftError(f"No row is left of {len(rejected)}: {why}; take another source or other options.")
     spoken = [entry for entry in made.values() if "path" in entry]
-    kept = dict(sorted(Counter(str(entry["kept"]) for entry in made.values() if "kept" in entry).items()))
+    unspoken = dict(sorted(Counter(str(entry["reason"]) for entry in made.values() if "reason" in entry).items()))
     seconds = round(sum(float(str(entry["seconds"])) for entry in spoken), 1)
     files = {"rejected.jsonl": write(folder / "rejected.jsonl", _lines(vars(item) for item in rejected)),
              "train.jsonl": write(folder / "train.jsonl", _lines(rows))}
     files |= {str(entry["path"]): str(entry["sha256"]) for entry in spoken}
     provides = _provides(rows)
-    counts = {"rows": len(rows), "rejected": reasons, "waves": len(spoken), "seconds": seconds, "left_in_writing": kept}
+    counts = {"rows": len(rows), "rejected": reasons, "audio_files": len(spoken), "seconds": seconds, "left_as_text": unspoken}
     manifest = {**identity, "counts": counts, "provides": provides, "files": dict(sorted(files.items()))}
     write(folder / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-    return BuildReport(len(rows), reasons, 0, seconds, 0.0, provides), kept
+    return BuildReport(len(rows), reasons, 0, seconds, 0.0, provides), unspoken
 
 
 def _provides(rows: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
-    """Give what is in some question, and "transcript" where all sound of questions says what it says."""
-    asked: list[dict[str, object]] = []
+    """Give what is in some question, and "transcript" where all audio of questions has one."""
+    values: list[dict[str, object]] = []
     for row in rows:
         messages = row["messages"]
         assert isinstance(messages, list), "as the builders write it"
-        asked += [value for turn in messages if turn["role"] == "user" for value in turn["content"]]
-    kinds = {str(value["type"]) for value in asked}
-    heard = [value for value in asked if value["type"] == "audio"]
-    transcript = ("transcript",) if heard and all(value.get("text") for value in heard) else ()
+        values += [value for turn in messages if turn["role"] == "user" for value in turn["content"]]
+    kinds = {str(value["type"]) for value in values}
+    audio = [value for value in values if value["type"] == "audio"]
+    transcript = ("transcript",) if audio and all(value.get("text") for value in audio) else ()
     return (*(kind for kind in ("text", "audio", "image", "video") if kind in kinds), *transcript, "answer")
 
 

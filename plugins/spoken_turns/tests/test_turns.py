@@ -16,9 +16,9 @@ import pytest
 import soundfile
 from omnikit_basics.config import MessagesJsonl
 from omnikit_espeak.config import Espeak
-from omnikit_spoken_turns.config import NOISES, NoiseAudio, SpokenQuestions, Under, Voices
-from omnikit_spoken_turns.noises import added, loud, noise
-from omnikit_spoken_turns.speaking import Speaker, UnspokenError
+from omnikit_spoken_turns.config import NOISES, BackgroundNoise, NoiseAudio, SpokenQuestions, Voices
+from omnikit_spoken_turns.noises import at_level, mix_at_snr, noise
+from omnikit_spoken_turns.synthesis import NotSynthesizedError, Synthesizer
 
 from omnikit import cli
 from omnikit.contracts.builders import TextGenerator, Units
@@ -68,8 +68,8 @@ def rows(folder: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
 
 
-def test_about_a_share_of_the_questions_is_spoken_by_voices_of_their_language(tmp_path: Path) -> None:
-    SpokenQuestions(many(tmp_path), share=0.5).build().make(tmp_path / "out", Runs())
+def test_about_a_fraction_of_the_questions_is_spoken_by_voices_of_their_language(tmp_path: Path) -> None:
+    SpokenQuestions(many(tmp_path), fraction=0.5).build().make(tmp_path / "out", Runs())
     parts = [(value["messages"][0]["content"][0], value["facts"]) for value in rows(tmp_path / "out")]
     spoken = [(part["text"], facts["voice"]) for part, facts in parts if part["type"] == "audio"]
     assert 8 < len(spoken) < 22 and len({voice for _, voice in spoken}) > 5
@@ -77,21 +77,21 @@ def test_about_a_share_of_the_questions_is_spoken_by_voices_of_their_language(tm
     assert all(set(part) == {"type", "text"} for part, _ in parts if part["type"] == "text")
 
 
-def test_wave_is_what_the_voice_says(tmp_path: Path) -> None:
-    SpokenQuestions(write(tmp_path, row("q", said(ENGLISH))), share=1).build().make(tmp_path / "out", Runs())
+def test_audio_is_the_voices_output(tmp_path: Path) -> None:
+    SpokenQuestions(write(tmp_path, row("q", said(ENGLISH))), fraction=1).build().make(tmp_path / "out", Runs())
     found = rows(tmp_path / "out")[0]
     facts = found["facts"]
     wave, rate = Espeak().build().speak(ENGLISH, facts["voice"], int(facts["speed"]), int(facts["pitch"]))
-    heard, heard_rate = soundfile.read(tmp_path / "out" / found["messages"][0]["content"][0]["path"], dtype="float32")
-    assert heard_rate == rate
-    np.testing.assert_allclose(heard, wave, atol=2 / 32768)  # 16-bit samples
+    audio, found_rate = soundfile.read(tmp_path / "out" / found["messages"][0]["content"][0]["path"], dtype="float32")
+    assert found_rate == rate
+    np.testing.assert_allclose(audio, wave, atol=2 / 32768)  # 16-bit samples
 
 
-def test_pictures_stay_before_the_sound_and_marks_of_answers_too(tmp_path: Path) -> None:
+def test_images_stay_before_the_audio_and_marks_of_answers_too(tmp_path: Path) -> None:
     (tmp_path / "p.png").touch()
     value = row("q", {"type": "image", "path": "p.png"}, said("What is it?"))
     value["messages"][1] |= {"state": "audio", "cut": True}
-    SpokenQuestions(write(tmp_path, value), share=1).build().make(tmp_path / "out", Runs())
+    SpokenQuestions(write(tmp_path, value), fraction=1).build().make(tmp_path / "out", Runs())
     sample = MessagesJsonl(str(tmp_path / "out" / "train.jsonl")).build()[0]
     image, sound = sample.messages[0].content
     assert (image.type, Path(image.path).resolve()) == ("image", tmp_path / "p.png")
@@ -99,13 +99,13 @@ def test_pictures_stay_before_the_sound_and_marks_of_answers_too(tmp_path: Path)
     assert (sample.messages[1].state, sample.messages[1].cut) == ("audio", True)
 
 
-def test_what_cannot_be_said_stays_in_writing(tmp_path: Path) -> None:
+def test_what_cannot_be_synthesized_stays_text(tmp_path: Path) -> None:
     source = write(tmp_path, row("long", said("word " * 400)), row("signs", said("?!")), row("ok", said(ENGLISH)))
-    SpokenQuestions(source, share=1).build().make(tmp_path / "out", Runs())
+    SpokenQuestions(source, fraction=1).build().make(tmp_path / "out", Runs())
     kinds = {value["id"]: value["messages"][0]["content"][0]["type"] for value in rows(tmp_path / "out")}
     counts = json.loads((tmp_path / "out" / "manifest.json").read_text())["counts"]
     assert kinds == {"long": "text", "signs": "text", "ok": "audio"}
-    assert counts["left_in_writing"] == {"no word in it": 1, "sounds too long": 1}
+    assert counts["left_as_text"] == {"no word in it": 1, "sounds too long": 1}
 
 
 def test_row_that_the_reader_refuses_is_rejected_with_its_sentence(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_other_readers_are_read_with_their_options(tmp_path: Path) -> None:
         {"from": "human", "value": "<image>\nWhat is it?"}, {"from": "gpt", "value": "a cat"}]}
     (tmp_path / "v.json").write_text(json.dumps([value]))
     options = {"folders": {"s": str(tmp_path / "pictures")}}
-    SpokenQuestions(str(tmp_path / "v.json"), "vita_json", options, share=1).build().make(tmp_path / "out", Runs())
+    SpokenQuestions(str(tmp_path / "v.json"), "vita_json", options, fraction=1).build().make(tmp_path / "out", Runs())
     assert [part["type"] for part in rows(tmp_path / "out")[0]["messages"][0]["content"]] == ["image", "audio"]
 
 
@@ -137,12 +137,12 @@ def test_manifest_names_every_file_with_its_hash(tmp_path: Path) -> None:
 @pytest.mark.parametrize("builder", ["spoken_questions", "noise_audio"])
 def test_killed_build_goes_on_to_the_same_files(tmp_path: Path, builder: str) -> None:
     config = {"spoken_questions": SpokenQuestions, "noise_audio": NoiseAudio}[builder]
-    options = {"noise": Under(share=0.5)}
+    options = {"noise": BackgroundNoise(fraction=0.5)}
     whole = config(many(tmp_path), **options).build().make(tmp_path / "whole", Runs())
     folder = tmp_path / "out"
-    words = ["data", "build", builder, f"source={tmp_path / 'rows.jsonl'}", f"out={folder}", "noise={share: 0.5}"]
+    words = ["data", "build", builder, f"source={tmp_path / 'rows.jsonl'}", f"out={folder}", "noise={fraction: 0.5}"]
     process = subprocess.Popen([sys.executable, "-c", "import sys; from omnikit.cli import main; main(sys.argv[1:])", *words])
-    journal = folder / ".build" / "waves.jsonl"
+    journal = folder / ".build" / "audio.jsonl"
     while process.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n") > 2):
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
@@ -180,11 +180,11 @@ def test_noise_lies_under_sound_at_the_stated_distance(tmp_path: Path) -> None:
     wave = 0.1 * np.sin(np.arange(16000) / 9).astype(np.float32)
     soundfile.write(tmp_path / "q.wav", wave, 16000, subtype="FLOAT")
     value = row("q", {"type": "audio", "path": "q.wav"})
-    options = Under(share=1, snr_db=(12.0, 12.0), kinds=("pink",))
+    options = BackgroundNoise(fraction=1, snr_db=(12.0, 12.0), kinds=("pink",))
     SpokenQuestions(write(tmp_path, value), noise=options).build().make(tmp_path / "out", Runs())
     found = rows(tmp_path / "out")[0]
-    heard, _ = soundfile.read(tmp_path / "out" / found["messages"][0]["content"][0]["path"], dtype="float32")
-    ratio = 10 * np.log10(np.mean(wave**2) / np.mean((heard - wave) ** 2))
+    audio, _ = soundfile.read(tmp_path / "out" / found["messages"][0]["content"][0]["path"], dtype="float32")
+    ratio = 10 * np.log10(np.mean(wave**2) / np.mean((audio - wave) ** 2))
     assert ratio == pytest.approx(12, abs=0.05)  # 16-bit samples
     assert found["facts"] == {"noise": "pink", "noise_snr_db": "12.0"}
 
@@ -211,7 +211,7 @@ def test_hum_stands_on_the_mains_and_clicks_are_short() -> None:
 def test_mixing_never_clips() -> None:
     wave = 0.9 * np.ones(1000, np.float32)
     other = noise("white", 1000, 16000, np.random.default_rng(0))
-    assert np.abs(added(wave, other, 0)).max() <= 1 and np.abs(loud(other, 0)).max() <= 1
+    assert np.abs(mix_at_snr(wave, other, 0)).max() <= 1 and np.abs(at_level(other, 0)).max() <= 1
 
 
 def test_finished_build_makes_nothing_again_and_other_options_are_refused(tmp_path: Path) -> None:
@@ -226,8 +226,9 @@ MISTAKES = {
     "no source": ("spoken_questions source=none.jsonl out=o", DataError, "none.jsonl does not exist, but should hold the rows"),
     "voice": ("spoken_questions source=rows.jsonl out=o 'voices={english: [xx]}'", ConfigError, "voices: .* no voice 'xx'"),
     "reader option": ("spoken_questions source=rows.jsonl out=o 'options={spilt: x}'", ConfigError, "options.spilt is not a"),
-    "share": ("spoken_questions source=rows.jsonl out=o share=2", ConfigError, "share is 2, but a share is between 0 and 1"),
-    "kinds": ("noise_audio source=rows.jsonl out=o kinds=[rain]", ConfigError, "kinds holds 'rain', but knows only white"),
+    "fraction": ("spoken_questions source=rows.jsonl out=o fraction=2", ConfigError,
+                 "fraction is 2, but a fraction is between 0 and 1"),
+    "kinds": ("noise_audio source=rows.jsonl out=o kinds=[rain]", ConfigError, "holds 'rain', but must be one of white"),
     "loud": ("noise_audio source=rows.jsonl out=o noise_db=[-3,3]", ConfigError, "noise_db ends with 3, but nothing is louder"),
 }
 
@@ -243,5 +244,5 @@ def test_mistake_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_speaker_says_why_it_does_not_speak() -> None:
-    with pytest.raises(UnspokenError, match="sounds too long"):
-        Speaker(Voices(seconds=0.1))("A question that is longer than that", "0")
+    with pytest.raises(NotSynthesizedError, match="sounds too long"):
+        Synthesizer(Voices(seconds=0.1))("A question that is longer than that", "0")

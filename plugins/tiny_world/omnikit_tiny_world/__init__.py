@@ -1,1 +1,1 @@
-"""A tiny world that draws, films and speaks itself."""
+"""A small synthetic world of drawn images, videos and speech."""

@@ -1,4 +1,4 @@
-"""Questions that need no picture, their answers, and which of them are held out. Pure text.
+"""Questions that need no image, their answers, and which of them are held out. Pure text.
 
 A combination is what is held out as a whole: in every wording that it does not name itself, and in both languages. Its
 answer follows from combinations that are trained on: the mirrored sum or comparison, the same question in another wording.
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import permutations, product
 
-from omnikit_tiny_world.words import COLORS, DIRECTIONS, OPPOSITES, SHAPES, Words, called, hold_out, number
+from omnikit_tiny_world.words import COLORS, DIRECTIONS, OPPOSITES, SHAPES, Words, hold_out, number, translated
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ def opposite(language: str) -> Iterator[Question]:
     """Opposites of adjectives; a combination is a word and a way to ask for it."""
     keys = list(OPPOSITES)
     for (place, word), (wording, text) in product(enumerate(keys), enumerate(WORDINGS["opposite"][language])):
-        asked = text.format(called(OPPOSITES, word, language))
-        yield Question("opposite", asked, called(OPPOSITES, keys[place ^ 1], language), f"{word} {wording}", word)
+        asked = text.format(translated(OPPOSITES, word, language))
+        yield Question("opposite", asked, translated(OPPOSITES, keys[place ^ 1], language), f"{word} {wording}", word)
 
 
 def sequence(language: str) -> Iterator[Question]:
@@ -90,7 +90,7 @@ def sequence(language: str) -> Iterator[Question]:
 def repeat(language: str) -> Iterator[Question]:
     """Two words to say again; a combination is the two words in this order."""
     for (a, b), text in product(permutations(REPEATED, 2), WORDINGS["repeat"][language]):
-        first, second = called(REPEATED, a, language), called(REPEATED, b, language)
+        first, second = translated(REPEATED, a, language), translated(REPEATED, b, language)
         answer = f"{first} {second}" if language == "en" else first + second
         yield Question("repeat", text.format(first, second), answer, f"{a} {b}")
 

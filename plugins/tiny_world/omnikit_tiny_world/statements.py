@@ -1,6 +1,6 @@
 """Statements that ask nothing and command nothing, and a short reply to each. Pure text.
 
-A combination, who and what, is held out as a whole in both languages; the reply follows from what is said of anyone.
+A combination, who and what, is held out as a whole in both languages; the reply follows from the predicate.
 """
 
 from dataclasses import dataclass
@@ -26,13 +26,13 @@ WHAT = (
     ("will come early", "会早点来", "see you soon", "一会儿见"),
     ("feels cold today", "今天觉得冷", "stay warm", "多穿衣服"),
 )
-SOUND_REPLY = ("i hear a noise", "我听到声音")  # to a sound in which nobody speaks to the model
+SOUND_REPLY = ("i hear a noise", "我听到声音")  # to a sound that is not meant for the model
 HELD = 16  # combinations
 
 
 @dataclass(frozen=True)
 class Statement:
-    """What is said and the reply that fits."""
+    """A statement and a reply."""
 
     text: str
     reply: str

@@ -1,10 +1,10 @@
-"""The words of the tiny world in both languages, and what is held out of lists of combinations. Knows nothing of questions."""
+"""The words of the tiny world in both languages, and what is held out of lists of combinations. Knows no questions."""
 
 import random
 from collections.abc import Sequence
 
 LANGUAGES = ("en", "zh")
-Words = dict[str, tuple[str, str]]  # what a thing is called in the program → in English, in Mandarin
+Words = dict[str, tuple[str, str]]  # key → English, Mandarin
 
 COLORS: Words = {
     "red": ("red", "红色"), "orange": ("orange", "橙色"), "yellow": ("yellow", "黄色"),
@@ -18,8 +18,8 @@ POSITIONS: Words = {
     "left": ("left", "左边"), "right": ("right", "右边"), "top": ("top", "上面"), "bottom": ("bottom", "下面"),
     "middle": ("middle", "中间"),
 }  # fmt: skip
-PLACES = {"left": "on the left", "right": "on the right", "top": "at the top", "bottom": "at the bottom",
-          "middle": "in the middle"}  # fmt: skip
+POSITION_PHRASES = {"left": "on the left", "right": "on the right", "top": "at the top", "bottom": "at the bottom",
+                    "middle": "in the middle"}  # fmt: skip
 DIRECTIONS: Words = {"left": ("left", "往左"), "right": ("right", "往右"), "up": ("up", "往上"), "down": ("down", "往下")}
 COUNTS: Words = {"1": ("one", "一个"), "2": ("two", "两个"), "3": ("three", "三个"), "4": ("four", "四个")}
 PRINTED = ("sun", "cat", "dog", "cup", "hat", "bus", "key", "pen", "bed", "box", "egg", "map")  # three letters fill 64 pixels
@@ -45,8 +45,8 @@ def number(value: int, language: str) -> str:
     return (ENGLISH_NUMBERS if language == "en" else MANDARIN_NUMBERS)[value - 1]
 
 
-def called(words: Words, key: str, language: str) -> str:
-    """Give what a thing is called."""
+def translated(words: Words, key: str, language: str) -> str:
+    """Give the word of a key in a language."""
     return words[key][LANGUAGES.index(language)]
 
 

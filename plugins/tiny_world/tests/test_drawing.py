@@ -108,15 +108,15 @@ def test_a_film_moves_as_said_and_no_single_frame_tells(direction: str) -> None:
         assert 6 <= len(frames) <= 10 and frames.shape[1:] == (64, 64, 3) and frames.dtype == np.uint8
         assert 1 < len(frames) / rate < 4
         y, x = np.array([np.argwhere(inked(frame)).mean(0) for frame in frames]).T
-        along, aside = (x, y) if direction in ("left", "right") else (y, x)
+        along, cross = (x, y) if direction in ("left", "right") else (y, x)
         steps = np.diff(along) * (1 if direction in ("right", "down") else -1)
-        assert (steps > 1.5).all() and np.abs(np.diff(aside)).max() < 1
+        assert (steps > 1.5).all() and np.abs(np.diff(cross)).max() < 1
         middles.append((along[0] + along[-1]) / 2)
     assert min(middles) < 31 and max(middles) > 33
 
 
 def test_the_same_seed_draws_the_same_bytes() -> None:
-    scene = scenes.divide("film", 0)[0][0]
+    scene = scenes.divide("video", 0)[0][0]
     assert video(scene, random.Random(3))[0].tobytes() == video(scene, random.Random(3))[0].tobytes()
     assert video(scene, random.Random(3))[0].tobytes() != video(scene, random.Random(4))[0].tobytes()
     shown = Scene("green", "ring", "3", "left")

@@ -13,7 +13,7 @@ from math import isqrt
 from omnikit.contracts.types import CheckpointTensors, LazyTensor
 from omnikit.errors import RunError
 from omnikit.store.layouts import common_dtype, end_ids, special_tokens, split_extras, whole_number, with_additions
-from omnikit_vita import experts, listening, names, speech_files
+from omnikit_vita import audio_settings, experts, names, speech_files
 from omnikit_vita.files import Opened
 
 FAMILIES = {"qwen2": ("qwen2", "qwen2p5_vita", 1e-6), "mixtral": ("mixtral", "mixtral_two", 1e-5),
@@ -41,13 +41,13 @@ def recipe(files: Opened) -> dict[str, object]:
         tree["speech"] = speech_files.recipe(files.speech)
     tree["generate"] = {"max_new_tokens": 1024}  # of the original's script
     asked = {"template": files.template} if files.template else {}  # by --template, which wins
-    return with_additions(tree, files.config, files.home, {"tokenizer": str(files.tokenizer), **asked})
+    return with_additions(tree, files.config, files.config_file, {"tokenizer": str(files.tokenizer), **asked})
 
 
 def published(files: Opened) -> CheckpointTensors:
     """Give the tensors by our parts and names; see Vita.open."""
     tensors: dict[str, dict[str, LazyTensor]] = defaultdict(dict)
-    aside: dict[str, list[LazyTensor]] = defaultdict(list)
+    ignored: dict[str, list[LazyTensor]] = defaultdict(list)
     fused, used = experts.joined(files.model)
     tensors["backbone"] |= fused
     depth = _depth(files)
@@ -55,9 +55,9 @@ def published(files: Opened) -> CheckpointTensors:
         part, own = names.of_checkpoint(name) or ("other", name)
         layer = re.match(r"encoder\.layers\.(\d+)\.", own) if part == "vision.encoder" else None
         if name.endswith("rotary_emb.inv_freq") or (name == "lm_head.weight" and files.config.get("tie_word_embeddings")):
-            aside[part].append(tensor)  # computed, or the embedding table again
+            ignored[part].append(tensor)  # computed, or the embedding table again
         elif layer and int(layer[1]) >= depth:
-            aside[part].append(tensor)  # behind the layer whose output is taken
+            ignored[part].append(tensor)  # behind the layer whose output is taken
         elif name not in used:
             tensors[part][own] = tensor
     if files.statistics:
@@ -65,13 +65,13 @@ def published(files: Opened) -> CheckpointTensors:
     if files.speech:
         spoken, unused = speech_files.tensors(files.speech)
         tensors |= spoken
-        aside |= unused
+        ignored |= unused
     for part, own, tensor in split_extras(files.extras):
         tensors[part][own] = tensor
-    sources = dict.fromkeys(("vision.encoder", "vision.projector", "backbone", "turn.head"), str(files.home.parent))
-    sources |= dict.fromkeys(("audio.encoder", "audio.projector"), f"{files.home.parent} and {files.audio_home.parent}")
-    sources |= dict.fromkeys(("speech.head", "speech.codec"), str(files.speech or files.home.parent / speech_files.HOME))
-    return CheckpointTensors(dict(tensors), dict(aside), _original, sources)
+    sources = dict.fromkeys(("vision.encoder", "vision.projector", "backbone", "turn.head"), str(files.config_file.parent))
+    sources |= dict.fromkeys(("audio.encoder", "audio.projector"), f"{files.config_file.parent} and {files.train_yaml.parent}")
+    sources |= dict.fromkeys(("speech.head", "speech.codec"), str(files.speech or files.config_file.parent / speech_files.HOME))
+    return CheckpointTensors(dict(tensors), dict(ignored), _original, sources)
 
 
 def _original(part: str, name: str) -> str:
@@ -81,15 +81,15 @@ def _original(part: str, name: str) -> str:
 
 
 def _vision(files: Opened) -> dict[str, object]:
-    """Give InternViT's settings off its shapes; heads, which no shape tells, from its config.json, else as published."""
+    """Give InternViT's settings off its shapes; heads, which no shape gives, from its config.json, else as published."""
     tower = {name.removeprefix(names.VISION): tensor.shape for name, tensor in files.model.items()
              if name.startswith(names.VISION)}
     try:
         dim, patch = tower["embeddings.patch_embedding.weight"][0], tower["embeddings.patch_embedding.weight"][2]
         ffn, places = tower["encoder.layers.0.mlp.fc1.weight"][0], tower["embeddings.position_embedding"][1]
     except LookupError as error:
-        raise RunError(f"{files.home.parent} has a vision projector but no {names.VISION}{error.args[0]}; give InternViT's"
-                       " folder with --vision.") from error
+        raise RunError(f"{files.config_file.parent} has a vision projector but no {names.VISION}{error.args[0]}; give"
+                       " InternViT's folder with --vision.") from error
     qk_norm = "encoder.layers.0.attn.q_norm.weight" in tower
     heads = files.vision.get("num_attention_heads", dim // (128 if qk_norm else 64))  # as wide as in 6B and 300M
     return {"use": "internvit", "size": isqrt(places - 1) * patch, "patch": patch, "dim": dim, "layers": _layers(files),
@@ -106,7 +106,8 @@ def _layers(files: Opened) -> int:
 def _select(files: Opened) -> int:
     found = files.config.get("mm_vision_select_layer", -1)
     if not isinstance(found, int) or isinstance(found, bool):
-        raise RunError(f"{files.home} has mm_vision_select_layer {found!r}, but it must be a whole number; write it there.")
+        raise RunError(f"{files.config_file} has mm_vision_select_layer {found!r}, but it must be a whole number; write it"
+                       " there.")
     return found
 
 
@@ -122,28 +123,28 @@ def _projector(files: Opened) -> dict[str, object]:
     if kind == "linear" or (found and found[1] == "1"):
         return {"use": "linear"}
     if not found:
-        raise RunError(f"{files.home} has mm_projector_type {kind!r}, but layout vita knows linear and mlp<N>x_gelu only.")
+        raise RunError(f"{files.config_file} has mm_projector_type {kind!r}, but layout vita has linear and mlp<N>x_gelu only.")
     return {"use": "mlp", "hidden": 0, "depth": int(found[1])}
 
 
 def _audio(files: Opened) -> dict[str, object]:
-    part = {name.removeprefix(names.LISTENER): tensor.shape for name, tensor in files.model.items()}
+    part = {name.removeprefix(names.AUDIO_ENCODER): tensor.shape for name, tensor in files.model.items()}
     try:
         channels, layer = part["enc.0.core.conv.0.weight"][0], "enc.1.encoders.0."
         sizes = {"dim": part["enc.0.core.out.0.weight"][0], "ffn": part[f"{layer}feed_forward.w_1.weight"][0],
                  "heads": part[f"{layer}self_attn.pos_bias_u"][0], "channels": channels}
     except LookupError as error:
-        raise RunError(f"{files.home.parent} and {files.audio_home.parent} lack {names.LISTENER}{error.args[0]}; give the"
-                       " folder with final.pt with --audio.") from error
+        raise RunError(f"{files.config_file.parent} and {files.train_yaml.parent} lack {names.AUDIO_ENCODER}{error.args[0]};"
+                       " give the folder with final.pt with --audio.") from error
     layers = {name.split(".")[3] for name in part if name.startswith("enc.1.encoders.")}
     bins = _bins(files, part)
     return {"use": "mel_cnn", **sizes, "layers": len(layers), "mel_bins": bins, "scale": 32768.0, "normalisation": "fixed",
             "embed": "enc.1.embed.0.weight" in part, "positions": "relative",
-            "concat": f"{layer}concat_linear.weight" in part, **listening.encoder(files.audio)}
+            "concat": f"{layer}concat_linear.weight" in part, **audio_settings.encoder(files.audio)}
 
 
 def _bins(files: Opened, part: Mapping[str, tuple[int, ...]]) -> object:
-    """Give the mel bins: as many as the statistics have, else what train.yaml says."""
+    """Give the mel bins: as many as the statistics have, else those of train.yaml."""
     mean = files.statistics.get("normalisation.mean")
     shape = part.get("global_cmvn.mean", mean.shape if mean else ())
     return shape[0] if shape else files.audio.get("num_mel_bins", files.audio.get("subsampling_input_dim", 80))
@@ -153,19 +154,19 @@ def _adapter(files: Opened) -> dict[str, object]:
     conv, prompts = files.model.get(f"{names.ADAPTER}conv1d2.weight"), files.model.get(names.PROMPTS)
     shape = conv.shape if conv else (2048, 0, files.audio.get("kernel_size", 5))  # as published
     return {"use": "strided_conv", "kernel": shape[2], "stride": 2, "hidden": shape[0], "causal": False,
-            **listening.adapter(files.audio, files.audio_home), **({"prompts": prompts.shape[0]} if prompts else {})}
+            **audio_settings.adapter(files.audio, files.train_yaml), **({"prompts": prompts.shape[0]} if prompts else {})}
 
 
 def _backbone(files: Opened) -> dict[str, object]:
     config = files.config
     word = next((word for word in FAMILIES if word in str(config.get("model_type")).lower()), None)
     if word is None:
-        raise RunError(f"{files.home} has model_type {config.get('model_type')!r}, but layout vita holds vita-Qwen2,"
+        raise RunError(f"{files.config_file} has model_type {config.get('model_type')!r}, but layout vita holds vita-Qwen2,"
                        " vita-mixtral or a Mistral-Nemo.")
     model_type, template, eps = FAMILIES[word]
     dim, heads, table = _number(files, "hidden_size"), _number(files, "num_attention_heads"), _table(files)
     if config.get("head_dim") not in (None, dim // heads):
-        raise RunError(f"{files.home} has head_dim {config['head_dim']}, but backbone hf has heads of hidden_size /"
+        raise RunError(f"{files.config_file} has head_dim {config['head_dim']}, but backbone hf has heads of hidden_size /"
                        f" num_attention_heads ({dim // heads}); such a language model cannot be imported.")
     moe = {"experts": _number(files, "num_local_experts"), "experts_per_token": config.get("num_experts_per_tok", 2)} if (
         model_type == "mixtral") else {}
@@ -176,7 +177,7 @@ def _backbone(files: Opened) -> dict[str, object]:
             "rms_eps": config.get("rms_norm_eps", eps), "rope_theta": _theta(files),
             "tie_embeddings": bool(config.get("tie_word_embeddings", False)), "dtype": common_dtype(language),
             **moe, "template": files.template or template, "tokenizer": str(files.tokenizer),
-            "specials": special_tokens(files.tokenizer, SPECIALS), "ends": end_ids(files.config, files.home)}
+            "specials": special_tokens(files.tokenizer, SPECIALS), "ends": end_ids(files.config, files.config_file)}
 
 
 def _table(files: Opened) -> int:
@@ -189,9 +190,10 @@ def _theta(files: Opened) -> object:
     found = files.config.get("rope_parameters") or files.config.get("rope_scaling") or {}
     scaling = found if isinstance(found, Mapping) else {}
     if scaling.get("rope_type", scaling.get("type", "default")) != "default":
-        raise RunError(f"{files.home} has scaled rotary positions {dict(scaling)}, but layout vita knows default ones only.")
+        raise RunError(f"{files.config_file} has scaled rotary positions {dict(scaling)}, but layout vita has default"
+                       " ones only.")
     return scaling.get("rope_theta", files.config.get("rope_theta", 1000000.0))
 
 
 def _number(files: Opened, key: str) -> int:
-    return whole_number(files.config, key, files.home)
+    return whole_number(files.config, key, files.config_file)

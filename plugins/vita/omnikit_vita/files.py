@@ -11,8 +11,8 @@ from omnikit.errors import RunError
 from omnikit.store.layouts import read_extras, tokenizer_in
 from omnikit.store.tensors import in_file, in_folder, mapping, read_json, torch_file
 from omnikit_vita import names, speech_files
+from omnikit_vita.audio_settings import read_settings, statistics
 from omnikit_vita.layout import STATISTICS, Vita
-from omnikit_vita.listening import read_settings, statistics
 
 ALONE = {"mm_projector.bin": "mm_projector.", "audio_adpter.bin": "audio_encoder.adpter."}  # file: what its names contain
 NEEDED = ("model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
@@ -23,19 +23,19 @@ class Opened:
     """Everything that a source names.
 
     Args:
-        home: the config.json.
+        config_file: the config.json.
         model: every tensor by the main checkpoint's names, wherever it lies.
-        audio: what train.yaml says; empty for a model that does not hear.
+        audio: settings of train.yaml; empty for a model without audio input.
         statistics: of the filter bank, under our names; empty where the checkpoint has them.
-        speech: the folder of speech decoder and codec; None for a model that does not speak.
-        vision: what InternViT's config.json says; empty where there is none.
+        speech: the folder of speech decoder and codec; None for a model without speech output.
+        vision: InternViT's config.json; empty where there is none.
     """
 
-    home: Path
+    config_file: Path
     config: dict[str, object]
     model: dict[str, LazyTensor]
     audio: dict[str, object]
-    audio_home: Path
+    train_yaml: Path
     statistics: dict[str, LazyTensor]
     vision: dict[str, object]
     extras: dict[str, LazyTensor]
@@ -48,13 +48,13 @@ def opened(source: Vita) -> Opened:
     """Open the files of a source; raises RunError for the first that is missing, unreadable or of another kind."""
     folder = Path(source.folder).expanduser()
     if not folder.is_dir():
-        raise RunError(f"{folder} is no folder; give the one with VITA's config.json and weights.")
+        raise RunError(f"{folder} is not a folder; give the one with VITA's config.json and weights.")
     base = Path(source.base).expanduser() if source.base else None
     home = folder / "config.json" if (folder / "config.json").is_file() or base is None else base / "config.json"
     model, config = _checkpoint(folder, base), read_json(home)
     missing = [key for key in NEEDED if config.get(key) is None]
     if missing:
-        raise RunError(f"{home} lacks {', '.join(missing)}, which nothing else says; give the config.json of a VITA.")
+        raise RunError(f"{home} lacks {', '.join(missing)}, which nothing else states; give the config.json of a VITA.")
     audio, vision = _audio_home(source, folder, config), _vision_home(source, folder, config)
     if vision and not _any(model, names.VISION) and (vision / "model.safetensors").is_file():
         model |= {names.VISION + name: tensor for name, tensor in in_folder(vision).items()}
@@ -62,11 +62,11 @@ def opened(source: Vita) -> Opened:
     found: dict[str, LazyTensor] = {}
     if audio or _any(model, names.AUDIO):
         if audio is None:
-            raise RunError(f"{folder} has an audio encoder but no train.yaml, which alone says how it chunks; give the folder"
+            raise RunError(f"{folder} has an audio encoder but no train.yaml, which alone has its chunk sizes; give the folder"
                            " of the audio encoder with --audio.")
         settings = read_settings(audio / "train.yaml")
-        model = _heard(model, audio)
-        if not _any(model, f"{names.LISTENER}global_cmvn.") and (audio / STATISTICS).is_file():
+        model = _with_audio_weights(model, audio)
+        if not _any(model, f"{names.AUDIO_ENCODER}global_cmvn.") and (audio / STATISTICS).is_file():
             found = statistics(audio / STATISTICS)
     extras = read_extras(folder)
     sizes = read_json(vision / "config.json") if vision and (vision / "config.json").is_file() else {}
@@ -87,7 +87,7 @@ def _checkpoint(folder: Path, base: Path | None) -> dict[str, LazyTensor]:
         raise RunError(f"{folder} holds projectors alone ({', '.join(alone)}); give the folder of the language model that they"
                        " were trained on with --base.")
     if not base.is_dir():
-        raise RunError(f"base is {base}, which is no folder; give the language model's.")
+        raise RunError(f"base is {base}, which is not a folder; give the language model's.")
     model = in_folder(base)
     for file in alone:
         found = {name: tensor for name, tensor in in_file(folder / file).items() if ALONE[file] in name}
@@ -97,9 +97,9 @@ def _checkpoint(folder: Path, base: Path | None) -> dict[str, LazyTensor]:
     return model
 
 
-def _heard(model: dict[str, LazyTensor], folder: Path) -> dict[str, LazyTensor]:
+def _with_audio_weights(model: dict[str, LazyTensor], folder: Path) -> dict[str, LazyTensor]:
     """Add what the checkpoint lacks of encoder or projector from final.pt, which the original reads only to build them."""
-    wanted = [prefix for prefix in (names.LISTENER, names.ADAPTER) if not _any(model, prefix)]
+    wanted = [prefix for prefix in (names.AUDIO_ENCODER, names.ADAPTER) if not _any(model, prefix)]
     path = folder / "final.pt"
     if not wanted or not path.is_file():
         return model
@@ -119,8 +119,8 @@ def _audio_home(source: Vita, folder: Path, config: Mapping[str, object]) -> Pat
         return named
     inside = sorted(path.parent for path in folder.glob("*/train.yaml"))
     if len(inside) > 1:
-        raise RunError(f"{folder} has {len(inside)} folders with a train.yaml ({', '.join(path.name for path in inside)}); say"
-                       " which one with --audio.")
+        raise RunError(f"{folder} has {len(inside)} folders with a train.yaml ({', '.join(path.name for path in inside)}); name"
+                       " one with --audio.")
     return inside[0] if inside else None
 
 
@@ -137,7 +137,7 @@ def _vision_home(source: Vita, folder: Path, config: Mapping[str, object]) -> Pa
 def _speech_home(source: Vita, folder: Path) -> Path | None:
     path = Path(source.speech).expanduser() if source.speech else folder / speech_files.HOME
     if source.speech and not path.is_dir():
-        raise RunError(f"speech is {path}, which is no folder; give the one that holds decoder and codec.")
+        raise RunError(f"speech is {path}, which is not a folder; give the one that holds decoder and codec.")
     return path if path.is_dir() else None
 
 

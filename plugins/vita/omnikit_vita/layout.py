@@ -1,4 +1,4 @@
-"""Importer `vita`: the files of a published VITA-1.5 or VITA-1.0. Knows no torch; its methods import it."""
+"""Importer `vita`: the files of a published VITA-1.5 or VITA-1.0. Without torch; its methods import it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Vita:
             if it is there.
         base: for projectors alone, the folder of the language model that they were trained on.
         tokenizer: a folder or tokenizer.json; left out: the folder's, else the base's.
-        template: left out: what an export says, else qwen2p5_vita, mixtral_two or nemo by the language model.
+        template: left out: that of an export, else qwen2p5_vita, mixtral_two or nemo by the language model.
 
     Source: VITA-MLLM/VITA-1.5 and VITA-MLLM/VITA, by the names and shapes of their files.
     """

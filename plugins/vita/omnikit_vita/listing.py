@@ -28,7 +28,7 @@ class Listing:
         self.file = file
         self.starts, self.ends = array("q"), array("q")
         if not file.is_file():
-            raise DataError(f"{file} does not exist, but should hold conversations; mend `path`.")
+            raise DataError(f"{file} does not exist, but should hold conversations; fix `path`.")
         if not file.stat().st_size:
             raise DataError(f"{file} is empty, but must hold a JSON list of conversations.")
         with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -48,7 +48,7 @@ class Listing:
         begin = len(BOM) if data[: len(BOM)] == BOM else 0
         opening = re.compile(rb"\s*\[").match(data, begin)
         if not opening:
-            raise DataError(f"{self.file} is no JSON list, but must hold [{{…}}, {{…}}], one object for each conversation.")
+            raise DataError(f"{self.file} is not a JSON list, but must hold [{{…}}, {{…}}], one object for each conversation.")
         start = place = opening.end()
         while found := OUTSIDE.search(data, place):
             mark, place = found.group(), found.end()
@@ -78,4 +78,4 @@ class Listing:
     def _cut(self, data: mmap.mmap, start: int) -> DataError:
         line = data[:start].count(b"\n") + 1
         return DataError(f"{self.file} is not a whole JSON list: row {len(self.starts)}, which begins in line {line}, or the"
-                         " list itself never ends; mend its brackets and quotes or copy the file again.")
+                         " list itself never ends; fix its brackets and quotes or copy the file again.")

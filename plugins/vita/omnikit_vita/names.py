@@ -6,7 +6,8 @@ Sources: the names and shapes of the weights that VITA-MLLM publishes, and of Qw
 import re
 
 VISION, PROJECTOR, AUDIO = "model.vision_tower.vision_tower.", "model.mm_projector.", "model.audio_encoder."
-LISTENER, ADAPTER, PROMPTS, STATE = f"{AUDIO}encoder.", f"{AUDIO}adpter.", f"{AUDIO}prompt_embeddings.weight", "predictor_head."
+AUDIO_ENCODER, ADAPTER, PROMPTS = f"{AUDIO}encoder.", f"{AUDIO}adpter.", f"{AUDIO}prompt_embeddings.weight"
+STATE = "predictor_head."
 _ENCODER = (("global_cmvn.", "normalisation."), ("enc.0.core.conv.0.", "subsampling.conv1."),
             ("enc.0.core.conv.2.", "subsampling.conv2."), ("enc.0.core.out.0.", "subsampling.project."),
             ("enc.1.embed.", "embed."), ("enc.1.after_norm.", "norm."))
@@ -24,7 +25,7 @@ def of_checkpoint(name: str) -> tuple[str, str] | None:
     """Give part and our name of a tensor of the main checkpoint, experts apart; None if it belongs to no part."""
     if name == PROMPTS:
         return "audio.projector", "prompts"
-    for prefix, part in ((VISION, "vision.encoder"), (LISTENER, "audio.encoder"), (ADAPTER, "audio.projector"),
+    for prefix, part in ((VISION, "vision.encoder"), (AUDIO_ENCODER, "audio.encoder"), (ADAPTER, "audio.projector"),
                          (PROJECTOR, "vision.projector"), (STATE, "turn.head")):
         if name.startswith(prefix):
             return part, _ours(part, name.removeprefix(prefix))
@@ -42,8 +43,8 @@ def to_checkpoint(part: str, name: str) -> str:
         case "audio.encoder":
             layer = re.match(r"layers\.(\d+)\.", name)
             if layer:
-                return f"{LISTENER}enc.1.encoders.{layer[1]}.{_swapped(name[layer.end():], _LAYER, 1)}"
-            return LISTENER + _swapped(name, _ENCODER, 1)
+                return f"{AUDIO_ENCODER}enc.1.encoders.{layer[1]}.{_swapped(name[layer.end():], _LAYER, 1)}"
+            return AUDIO_ENCODER + _swapped(name, _ENCODER, 1)
         case "audio.projector":
             return PROMPTS if name == "prompts" else ADAPTER + _swapped(name, _ADAPTER, 1)
         case "turn.head":

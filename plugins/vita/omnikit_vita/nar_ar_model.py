@@ -94,9 +94,9 @@ class NarArHead(nn.Module):
         places = torch.arange(texts + count, device=x.device)
         behind = torch.full_like(text.lengths, texts) if padded else text.lengths + 1  # [B], where the codes begin
         positions = self._positions(places, texts, behind[:, None])  # [B, 1 + T + U]
-        seen = (places <= text.lengths[:, None]) | (places >= texts)  # [B, keys]
+        attended = (places <= text.lengths[:, None]) | (places >= texts)  # [B, keys]
         later = (places >= texts) & (places > places[:, None])  # [queries, keys]: codes that come later, or after the text
-        mask = (seen[:, None] & ~later)[:, None]  # [B, 1, queries, keys]
+        mask = (attended[:, None] & ~later)[:, None]  # [B, 1, queries, keys]
         caches = [ConcatKVCache() for _ in self.layers]
         if prefix is not None:
             self._extend(caches, prefix)
@@ -215,7 +215,7 @@ class NarArHead(nn.Module):
 class CodeIterator:
     """The codes of one sentence, one after another, each drawn when it is asked for.
 
-    `cut` says, when they have ended, that the sentence was longer than the head's limit.
+    `cut` is True, when they have ended, if the sentence was longer than the head's `max_codes`.
     """
 
     def __init__(self, head: NarArHead, text: TextEmbeddings, prefix: TextEmbeddings | None) -> None:

@@ -9,7 +9,7 @@ from omnikit_vita.nar_ar import NarAr
 
 
 class CodeSampler:
-    """Samples the codes of one sentence and keeps those that were chosen.
+    """Samples the codes of one sentence and stores those that were chosen.
 
     Ids above the codec's codes are never chosen, but for the end: the codebook lacks them.
 

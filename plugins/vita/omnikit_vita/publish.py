@@ -1,5 +1,5 @@
-"""A model of ours in VITA's published files. What that layout has no words for goes into config.json under one key of ours and
-into a file of its own; a model that the layout holds whole gets neither.
+"""A model of ours in VITA's published files. What that layout cannot express goes into config.json under one key of ours and
+into a file of its own; a model that the layout can express completely gets neither.
 """
 
 from __future__ import annotations
@@ -82,19 +82,19 @@ def _speech(model: ModelDescription) -> tuple[object, object]:
 
 
 def _is_whale(model: ModelDescription) -> bool:
-    """Say whether an audio encoder has the tensors of the published one: relative positions, fixed statistics."""
+    """Whether an audio encoder has the tensors of the published one: relative positions, fixed statistics."""
     facts = plain(model.parts["audio.encoder"])
     return bool(facts["positions"] == "relative" and facts["normalisation"] == "fixed" and facts["embed"])
 
 
 def _is_plain(model: ModelDescription, part: str) -> bool:
-    """Say whether a vision part has the published one's tensors and no more: patches without a stem, Linears without a norm."""
+    """Whether a vision part has the published one's tensors and no more: patches without a stem, Linears without a norm."""
     facts = plain(model.parts[part])
     return facts.get("stem", ()) in ((), []) and facts.get("norm") is not True
 
 
 def _write_audio(model: ModelDescription, tensors: Named, folder: Path) -> None:
-    """Write the audio encoder's folder: train.yaml, statistics, and its tensors once more, as the original wants them."""
+    """Write the audio encoder's folder: train.yaml, statistics, and its tensors once more, as the original needs them."""
     import yaml
 
     folder.mkdir()

@@ -10,7 +10,7 @@ from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.errors import DataError, nearest
 from omnikit_vita.config import VitaJson
 from omnikit_vita.listing import Listing
-from omnikit_vita.places import Places
+from omnikit_vita.media_folders import MediaFolders
 
 KEYS = ("set", "id", "conversations", "image", "video", "audio", "inserted_id", "end_tag")
 ROLES = {"human": "user", "gpt": "assistant"}
@@ -27,9 +27,9 @@ class VitaReader:
     def __init__(self, config: VitaJson) -> None:
         self.config = config
         self.listing = Listing(Path(config.path).expanduser())
-        self.places = Places({name: Path(folder).expanduser() for name, folder in config.folders.items()},
+        self.places = MediaFolders({name: Path(folder).expanduser() for name, folder in config.folders.items()},
                              Path(config.audio).expanduser() / "audio" if config.audio else None)
-        count = max(1, round(len(self.listing) * config.share))
+        count = max(1, round(len(self.listing) * config.fraction))
         self.rows: Sequence[int] = range(len(self.listing))
         if count < len(self.listing):
             self.rows = sorted(random.Random(config.seed).sample(self.rows, count))
@@ -45,7 +45,7 @@ class VitaReader:
         return sample
 
     def problems(self, index: int) -> list[DataError]:
-        """Give all that is wrong with a row, as far as its text and its files' places tell."""
+        """Give all that is wrong with a row, as far as its text and its files' paths show."""
         return self._parsed(index)[1]
 
     def _parsed(self, index: int) -> tuple[Sample | None, list[DataError]]:
@@ -54,7 +54,7 @@ class VitaReader:
         try:
             values: object = json.loads(self.listing[number])
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            return None, [DataError(f"{place} is not JSON ({error}); mend it.", kind="not JSON")]
+            return None, [DataError(f"{place} is not JSON ({error}); fix it.", kind="not JSON")]
         if not isinstance(values, dict):
             found = json.dumps(values, ensure_ascii=False)[:60]
             return None, [DataError(f"{place} is {found}, but must be a JSON object.", kind="not an object")]
@@ -65,7 +65,7 @@ class VitaReader:
 class Row:
     """One row on its way to a sample; collects what is wrong with it."""
 
-    def __init__(self, values: Mapping[str, object], place: str, places: Places) -> None:
+    def __init__(self, values: Mapping[str, object], place: str, places: MediaFolders) -> None:
         name = values.get("id")
         self.id = "+".join(map(str, name)) if isinstance(name, list) else str(name) if isinstance(name, str | int) else ""
         self.values, self.places, self.errors = values, places, list[DataError]()
@@ -99,7 +99,7 @@ class Row:
         turns = self.values.get("conversations")
         if not isinstance(turns, list) or not turns or not all(isinstance(turn, dict) for turn in turns):
             self.refuse("wrong type", f"conversations is {self.shown('conversations')}, but must be a list of turns"
-                        ' {"from", "value"}; mend it.')
+                        ' {"from", "value"}; fix it.')
             return []
         strange = next((turn for turn in turns if not isinstance(turn.get("value"), str)), None)
         if strange is not None:
@@ -107,9 +107,9 @@ class Row:
         roles = [turn.get("from") for turn in turns]
         alternate = roles == ["human", "gpt"] * (len(roles) // 2)
         if not alternate:
-            told = f"{', '.join(map(str, roles[:6]))}{', …' * (len(roles) > 6)}"
-            self.refuse("wrong roles", f"the turns come from {told}, but must be human and gpt in turns, human first and"
-                        " gpt last; mend them.")
+            found = f"{', '.join(map(str, roles[:6]))}{', …' * (len(roles) > 6)}"
+            self.refuse("wrong roles", f"the turns come from {found}, but must be human and gpt in turns, human first and"
+                        " gpt last; fix them.")
         if strange is not None or not alternate:
             return []
         return [(ROLES[turn["from"]], cleaned(turn["value"]) if turn["from"] == "human" else turn["value"]) for turn in turns]
@@ -142,7 +142,7 @@ class Row:
         files = [] if value is None else value if isinstance(value, list) else [value]
         names = [file for file in files if isinstance(file, str) and file]
         if len(names) < len(files):
-            self.refuse("wrong type", f"{key} is {self.shown(key)}, but must be a file's name or a list of them; mend it.")
+            self.refuse("wrong type", f"{key} is {self.shown(key)}, but must be a file's name or a list of them; fix it.")
             return None
         return names
 
@@ -152,7 +152,7 @@ class Row:
         sets = value if isinstance(value, list) else [value] * count
         if count and (len(sets) != count or not all(isinstance(name, str) for name in sets)):
             self.refuse("unknown set", f"set is {self.shown('set')}, but must be the name of a set, or one for each of the"
-                        f" {count} files; mend it.")
+                        f" {count} files; fix it.")
             return []
         return [str(name) for name in sets]
 
@@ -163,17 +163,17 @@ class Row:
             return None
         if type(place) is not int or (turns and not (0 <= place < len(turns) and turns[place][0] == "assistant")):
             self.refuse("inserted_id", f"inserted_id is {self.shown('inserted_id')}, but must be the place of a gpt turn,"
-                        " counted from 0; mend it.")
+                        " counted from 0; fix it.")
         elif turns and "<audio>" not in turns[place - 1][1]:
             self.refuse("inserted_id", f"inserted_id is {place}, but the question before that turn has no <audio> that could be"
-                        " noise; drop it or give the question its sound.")
+                        " noise; drop it or give the question its audio.")
         return place if type(place) is int else None
 
     def end(self) -> bool:
         """Say whether the last answer ends."""
         value = self.values.get("end_tag", True)
         if not isinstance(value, bool):
-            self.refuse("wrong type", f"end_tag is {self.shown('end_tag')}, but must be true or false; mend it.")
+            self.refuse("wrong type", f"end_tag is {self.shown('end_tag')}, but must be true or false; fix it.")
         return bool(value)
 
     def shown(self, key: str) -> str:
@@ -186,11 +186,11 @@ class Row:
 
 def cleaned(question: str) -> str:
     """Take away the line breaks that belong to placeholders; what a template puts there, or joins, is its own affair."""
-    seen = re.sub(r"\n*(<(?:image|video)>)\n*", r"\1", question)
-    last = re.search("(?:<image>)+$", seen)
+    text = re.sub(r"\n*(<(?:image|video)>)\n*", r"\1", question)
+    last = re.search("(?:<image>)+$", text)
     if last:
-        seen = last.group() + seen[: last.start()]
-    return seen.replace("<audio>\n", "<audio>")
+        text = last.group() + text[: last.start()]
+    return text.replace("<audio>\n", "<audio>")
 
 
 def spread(question: str, files: Mapping[str, Iterator[str]]) -> Iterator[ContentPart]:

@@ -41,7 +41,7 @@ class VitaText:
 
 
 def server(text: str) -> str:
-    """Give what the web demo writes anew for the speech decoder."""
+    """Give the web demo's rewriting for the speech decoder."""
     return spell_formulas(drop_marks(text)).lower()
 
 

@@ -27,7 +27,7 @@ class TiCodec:
         dim: width of a frame between encoder and generator.
         groups: equal parts of a frame, each with codebooks of its own.
         levels: codebooks that code a part one after another, each what the one before left over.
-        decay: codes are moving averages of the vectors they stand for, with so much of the past kept at each step; 0 lets
+        decay: codes are moving averages of the vectors they stand for, with this fraction of the past at each step; 0 lets
             them learn by gradients, as the original.
         channels: width after the generator's first convolution; halved by each upsampling.
         rates: upsampling of each step; their product is the samples of a frame.
@@ -38,13 +38,13 @@ class TiCodec:
         encoder_channels: width after the encoder's first convolution; doubled by each step.
         encoder_rates: what each step of the encoder divides the rate by; empty: `rates` in reverse.
         encoder_kernels: their kernels; empty: `kernels` in reverse.
-        mel_bands: the encoder hears so many log-mel bands instead of the wave; 0: the wave, as the original.
+        mel_bands: the encoder takes so many log-mel bands instead of the waveform; 0: the waveform, as the original.
         mel_hop: samples between two mel frames, of which each has a window of four.
         global_dim: width of the vector for the voice; it is heard where the encoder is so wide and added where the generator is
             (a generator that is nowhere so wide speaks without it, as the original's).
         global_groups: parts of that vector, one token for each.
         global_codes: different tokens of a part.
-        global_hidden: width inside the layers that hear the voice.
+        global_hidden: width inside the layers of the voice encoder.
         global_kernel: their kernel.
         voice: tokens it speaks with; empty: the global_tokens beside `weights`, or the mean voice of what it learnt from, kept
             with the weights.
@@ -55,11 +55,11 @@ class TiCodec:
         first_chunk: the same for the first sentence. A sentence ends with the codes that are said to be the last, so all of an
             answer in `omnikit chat` is one.
         padding: codes on each side of a chunk that are decoded for the context only.
-        quiet_window: samples of which the mean says how quiet a place is.
+        quiet_window: samples of the window whose mean level finds quiet positions.
         quiet_threshold: mean amplitude below which a chunk is cut; a louder one waits for the next.
         first_threshold: the same for the first sentence.
         segment: frames that it is trained on at once.
-        discriminator_dim: width of the discriminators that hear it, in a stage with adversarial losses.
+        discriminator_dim: width of the discriminators of a stage with adversarial losses.
         weights: the published folder (model.json, final.pt) or its final.pt; None for random weights.
 
     Source: TiCodec, arXiv:2310.00014; VITA-1.5, arXiv:2501.01957; sizes: model.json of VITA-1.5's codec.
@@ -178,7 +178,7 @@ class TiCodec:
                              f" {len(self.block_dilations)}, but each block needs one of both")
         if any(kernel < 1 or not kernel % 2 for kernel in self.block_kernels) or not self.global_kernel % 2:
             raise ValueError(f"block_kernels is {self.block_kernels} and global_kernel {self.global_kernel}, but both must be"
-                             " odd, so that the sound keeps its length")
+                             " odd, so that the audio keeps its length")
         if any(not dilations or min(dilations) < 1 for dilations in self.block_dilations):
             raise ValueError(f"block_dilations is {self.block_dilations}, but must hold numbers of at least 1")
         if self.channels % 2 ** len(self.rates):

@@ -35,7 +35,7 @@ def stored(path: Path) -> tuple[dict[str, LazyTensor], list[LazyTensor]]:
     file = path / WEIGHTS if path.is_dir() else path
     whole = torch_file(file)
     if not isinstance(whole, Mapping) or any(part not in whole for part in PARTS):
-        raise RunError(f"{file} is no codec of VITA's: it must hold the mappings {', '.join(PARTS)}; give the folder with"
+        raise RunError(f"{file} is not a codec of VITA's: it must hold the mappings {', '.join(PARTS)}; give the folder with"
                        f" {SETTINGS} and {WEIGHTS}.")
     found, unused = {}, []
     for part in PARTS:
@@ -63,17 +63,18 @@ def fields(model: Mapping[str, object], shapes: Mapping[str, tuple[int, ...]], f
     try:
         kernels, dilations = (_numbers(model[f"resblock_{word}"]) for word in ("kernel_sizes", "dilation_sizes"))
         parts = [shapes[name] for index in range(len(shapes)) if (name := voice.format(index)) in shapes]
-        wide, heard, pre = shapes["encoder.conv_post.weight"][0], "encoder.GlobalTokenEncoder.conv.0.weight", "conv_pre"
+        wide, voice, pre = shapes["encoder.conv_post.weight"][0], "encoder.GlobalTokenEncoder.conv.0.weight", "conv_pre"
         found: dict[str, object] = {
             "codes": shapes[table][0], "dim": wide, "groups": wide // shapes[table][1], "levels": _levels(shapes),
             "channels": model["upsample_initial_channel"], "rates": _numbers(model["upsample_rates"]),
             "kernels": _numbers(model["upsample_kernel_sizes"]), "block_kernels": kernels, "block_dilations": dilations,
             "paired": str(model["resblock"]) == "1",
             "encoder_channels": shapes[from_legacy_weight_norm(f"encoder.{pre}.weight_v")][0],
-            "global_dim": shapes[heard][1], "global_hidden": shapes[heard][0], "global_kernel": shapes[heard][2],
+            "global_dim": shapes[voice][1], "global_hidden": shapes[voice][0], "global_kernel": shapes[voice][2],
             "global_groups": len(parts), "global_codes": parts[0][0], "sample_rate": model["sampling_rate"]}
     except (LookupError, TypeError) as error:
-        raise RunError(f"{folder} is no whole codec folder: {SETTINGS} or {WEIGHTS} lacks {error}; copy both again.") from error
+        raise RunError(f"{folder} is not a complete codec folder: {SETTINGS} or {WEIGHTS} lacks {error}; copy both"
+                       " again.") from error
     tokens = model.get("global_tokens")
     return found | ({"voice": _numbers(tokens)} if tokens else {})
 
@@ -82,7 +83,7 @@ def voice(path: Path) -> tuple[int, ...]:
     """Give the global_tokens beside a final.pt, or in the folder that holds it; none where no model.json names any.
 
     Raises:
-        RunError: one of them is no whole number.
+        RunError: one of them is not a whole number.
     """
     file = (path if path.is_dir() else path.parent) / SETTINGS
     tokens = read_json(file).get("global_tokens") if file.is_file() else None
@@ -94,18 +95,18 @@ def voice(path: Path) -> tuple[int, ...]:
 
 
 def holds(config: TiCodec) -> bool:
-    """Say whether the layout has words for a codec: its encoder hears the wave and mirrors its generator."""
+    """Whether the layout can express a codec: its encoder takes the waveform and mirrors its generator."""
     return not config.mel_bands and (config.heard_rates, config.heard_kernels) == (config.rates[::-1], config.kernels[::-1])
 
 
 def write(config: TiCodec, tensors: Mapping[str, LazyTensor], folder: Path) -> None:
-    """Write a codec of ours as a published folder; a voice that it learnt becomes its global_tokens.
+    """Write a codec of ours as a published folder; a trained voice becomes its global_tokens.
 
     Raises:
-        RunError: it hears mel, or is no mirror of its generator: the layout has no words for that.
+        RunError: it takes mel, or does not mirror its generator: the layout cannot express that.
     """
     if not holds(config):
-        raise RunError("The codec of this run hears mel or has an encoder unlike its generator, which layout vita has no words"
+        raise RunError("The codec of this run takes mel or has an encoder unlike its generator, which layout vita has no words"
                        " for; export a codec with mel_bands 0 and no encoder_rates.")
     whole: dict[str, dict[str, Tensor]] = {part: {} for part in PARTS}
     voice: list[int] = list(config.voice)

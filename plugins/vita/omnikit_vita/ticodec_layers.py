@@ -1,4 +1,4 @@
-"""TiCodec's layers: residual blocks, the encoder that hears frames and voice, the generator. Knows no codes.
+"""TiCodec's layers: residual blocks, the encoder of frames and voice, the generator. Knows no codes.
 
 Names of its public checkpoint; every convolution but those of the voice and the encoder's last has weight norm.
 """
@@ -47,7 +47,7 @@ class PlainBlock(nn.Module):
 
 
 class VoiceEncoder(nn.Module):
-    """Three convolutions, the mean over time, and a normed layer: one vector for all of a sound."""
+    """Three convolutions, the mean over time, and a normed layer: one embedding for the whole audio."""
 
     def __init__(self, config: TiCodec) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What an encoder of `ticodec` hears instead of the wave: log-mel frames. It has no weights."""
+"""Input of an encoder of `ticodec` instead of the waveform: log-mel frames. It has no weights."""
 
 from __future__ import annotations
 

@@ -20,9 +20,9 @@ from omnikit_vita.ticodec_overlap import Overlapped
 from omnikit_vita.ticodec_quantizer import Losses, Quantizer
 from omnikit_vita.ticodec_streaming import Exact
 
-Spoken = Exact | Overlapped  # what is kept of a wave that is spoken piece by piece
+Spoken = Exact | Overlapped  # state of a waveform that is decoded piece by piece
 
-PAST = 0.99  # share of the past in the mean of the voices that were learnt from
+PAST = 0.99  # fraction of the past in the mean of the training voices
 
 
 class TiCodecModel(nn.Module):
@@ -41,9 +41,9 @@ class TiCodecModel(nn.Module):
                 nn.init.zeros_(layer.bias)
         fixed = torch.tensor(config.voice or [0] * config.global_groups)
         self.register_buffer("voice", fixed, persistent=not config.voice)
-        self.register_buffer("heard", torch.zeros(config.global_dim), persistent=False)
+        self.register_buffer("mean_voice", torch.zeros(config.global_dim), persistent=False)
         self.voice: Tensor
-        self.heard: Tensor
+        self.mean_voice: Tensor
         if config.weights and torch.get_default_device().type != "meta":
             self._load(config.weights)
 
@@ -81,7 +81,7 @@ class TiCodecModel(nn.Module):
             DataError: it is shorter than a frame.
         """
         if len(wave) < self.config.hop:
-            raise DataError(f"The sound has {len(wave)} samples, but a voice needs at least {self.config.hop} at"
+            raise DataError(f"The audio has {len(wave)} samples, but a voice needs at least {self.config.hop} at"
                             f" {self.config.sample_rate} Hz; take some seconds of speech.")
         return self.code(wave[None])[1][0]
 
@@ -119,20 +119,20 @@ class TiCodecModel(nn.Module):
         return Reconstruction(self.generator(frames, voice), codes, losses.summed())
 
     def usage(self) -> dict[str, float]:
-        """Give the share of codes that were drawn since the last `revive`: "codes" (of level 2 "codes_2"), "voice"."""
+        """Give the codebook utilisation since the last `revive`: "codes" (of level 2 "codes_2"), "voice"."""
         return self.quantizer.usage()
 
     def revive(self, generator: Generator) -> int:
-        """Give codes that were not drawn since the last call vectors that were heard since; gives how many."""
+        """Move codes that were not drawn since the last call to recent encoder outputs; gives how many."""
         return self.quantizer.revive(generator)
 
     @torch.no_grad()
     def _follow(self, voices: Tensor) -> None:
-        """Make the mean of the voices learnt from the voice it speaks with, where no other is set."""
+        """Make the mean of the training voices the voice of the output, where no other is set."""
         mean = voices.detach().float().mean(0)
-        self.heard.copy_(torch.where(self.heard.any(), PAST * self.heard + (1 - PAST) * mean, mean))
+        self.mean_voice.copy_(torch.where(self.mean_voice.any(), PAST * self.mean_voice + (1 - PAST) * mean, mean))
         if not self.config.voice:
-            self.voice.copy_(self.quantizer.tokens(self.heard[None])[0])
+            self.voice.copy_(self.quantizer.tokens(self.mean_voice[None])[0])
 
     # ---- what comes in ----
 

@@ -16,7 +16,7 @@ from omnikit_vita.ticodec import TiCodec
 
 
 class Overlapped:
-    """What is kept of speech, sentence by sentence: codes that wait or are context, and a wave that waits for a quiet place.
+    """State of speech, sentence by sentence: codes that wait or are context, and a waveform that waits for a quiet position.
 
     Args:
         config: sizes of chunks, and what is quiet.

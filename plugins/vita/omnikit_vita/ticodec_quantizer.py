@@ -13,7 +13,7 @@ from omnikit_vita.ticodec import TiCodec
 
 KEPT = 1024  # latest vectors that a codebook remembers at least; twice its codes where they are more
 ROUNDS = 10  # of k-means, where all codes are new
-LEAST = 1e-3  # share of a vector that a moving average must hold to move its code
+LEAST = 1e-3  # fraction of a vector that a moving average must hold to move its code
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Codebook(nn.Module):
 
     def __init__(self, codes: int, dim: int, decay: float) -> None:
         super().__init__()
-        self.decay, self.kept = decay, max(2 * codes, KEPT)
+        self.decay, self.recent_limit = decay, max(2 * codes, KEPT)
         self.embedding = nn.Embedding(codes, dim)
         nn.init.uniform_(self.embedding.weight, -1 / codes, 1 / codes)
         for name, shape, dtype in (("drawn", (codes,), torch.int64), ("counts", (codes,), torch.float32),
@@ -72,7 +72,7 @@ class Codebook(nn.Module):
     @torch.no_grad()
     def remember(self, x: Tensor) -> None:
         """Keep vectors [..., dim] from which codes may be revived."""
-        self.recent = torch.cat([x.detach().float().reshape(-1, x.shape[-1]), self.recent])[:self.kept]
+        self.recent = torch.cat([x.detach().float().reshape(-1, x.shape[-1]), self.recent])[:self.recent_limit]
 
     @torch.no_grad()
     def revive(self, generator: Generator) -> int:
@@ -158,7 +158,7 @@ class Quantizer(nn.Module):
             book.remember(part)
 
     def usage(self) -> dict[str, float]:
-        """Give the share of drawn codes of each level's codebooks, and of the voice's."""
+        """Give the codebook utilisation of each level, and of the voice's."""
         names = {"codes" if level == 0 else f"codes_{level + 1}": name for level, name in enumerate(self.levels)}
         return {word: _share(self._books(name)) for word, name in {
             **names, "voice": "quantizer_modules_globaltokens"}.items()}

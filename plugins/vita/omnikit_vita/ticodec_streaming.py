@@ -1,6 +1,6 @@
-"""TiCodec's generator from segment to segment: each layer goes on where it was, so that each code is decoded once.
+"""TiCodec's generator from segment to segment: each layer continues where it was, so that each code is decoded once.
 
-A layer gives what no later input can change and keeps the inputs that later outputs still look at; zeros stand only where
+A layer gives what no later input can change and stores the inputs that later outputs depend on; zeros stand only where
 the wave really begins and ends. The pieces, joined, are the wave that `decode` gives, to float rounding.
 """
 
@@ -17,7 +17,7 @@ from omnikit_vita.ticodec_layers import SLOPE, Generator, PairedBlock, PlainBloc
 
 
 class Flow(Protocol):
-    """A layer with what it keeps: new inputs [1, C, n] to the outputs [1, C', m] that are certain now, with `last` all."""
+    """A layer with its state: new inputs [1, C, n] to the outputs [1, C', m] that are certain now, with `last` all."""
 
     def __call__(self, x: Tensor, *, last: bool) -> Tensor: ...
 
@@ -42,7 +42,7 @@ class Convolution:
 
 
 class Upsampling:
-    """A transposed convolution; what an input adds to outputs of later ones is kept."""
+    """A transposed convolution; what an input adds to outputs of later ones is stored."""
 
     def __init__(self, layer: nn.Module) -> None:
         assert isinstance(layer, nn.ConvTranspose1d) and layer.bias is not None, "upsamplings are built so"
@@ -135,7 +135,7 @@ class Ending:
 
 
 class Exact:
-    """What is kept of one wave that is spoken piece by piece; `step` changes it.
+    """State of one waveform that is decoded piece by piece; `step` changes it.
 
     Args:
         generator: whose weights are read when a wave begins.
@@ -148,7 +148,7 @@ class Exact:
         self.flow: Flow | None = None  # of the wave that has begun
 
     def step(self, codes: Tensor, *, last: bool) -> Tensor:
-        """New codes [N, Q] to the wave [M] that is certain now; after the last ones it begins anew."""
+        """New codes [N, Q] to the wave [M] that is certain now; after the last ones it starts again."""
         if self.flow is None and not len(codes):
             return self.voice.new_zeros(0)
         self.flow = self.flow or begun(self.generator, self.voice)
@@ -164,8 +164,8 @@ def begun(generator: Generator, voice: Tensor) -> Flow:
     blocks = list(generator.resblocks)
     for index, up in enumerate(generator.ups):
         assert isinstance(up, nn.ConvTranspose1d), "upsamplings are built so"
-        heard = voice[:, None] if up.out_channels == generator.global_dim else None
-        flows.append(Stage(up, blocks[index * generator.blocks:(index + 1) * generator.blocks], heard))
+        shift = voice[:, None] if up.out_channels == generator.global_dim else None
+        flows.append(Stage(up, blocks[index * generator.blocks:(index + 1) * generator.blocks], shift))
     return Chain([*flows, Ending(generator.conv_post)])
 
 

@@ -183,9 +183,9 @@ HEAD, W1 = "lm_head.weight", "model.layers.0.mlp.up_proj.weight"
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "no config": (lambda f: (f / "config.json").unlink(), "config.json is missing"),
     "other family": (lambda f: settle(f / "config.json", model_type="gpt2"), "has model_type 'gpt2', but layout vita"),
-    "no sizes": (lambda f: settle(f / "config.json", hidden_size=None), "lacks hidden_size, which nothing else says"),
+    "no sizes": (lambda f: settle(f / "config.json", hidden_size=None), "lacks hidden_size, which nothing else states"),
     "other projector": (lambda f: settle(f / "config.json", mm_projector_type="spp"), "has mm_projector_type 'spp', but"),
-    "no train.yaml": (lambda f: (f / "audio-encoder" / "train.yaml").unlink(), "but no train.yaml, which alone says"),
+    "no train.yaml": (lambda f: (f / "audio-encoder" / "train.yaml").unlink(), "but no train.yaml, which alone has"),
     "code in train.yaml": (lambda f: (f / "audio-encoder" / "train.yaml").write_text("a: !!python/object/apply:os.getcwd []"),
                            "train.yaml is not plain YAML"),
     "other encoder": (lambda f: (f / "audio-encoder" / "train.yaml").write_text(

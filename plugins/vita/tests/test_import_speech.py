@@ -125,7 +125,8 @@ def test_prefix_layers_are_left_out_as_the_original_does(folder: Path) -> None:
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "no codec": (lambda f: shutil.rmtree(f / "codec"), "codec is missing; give the path"),
     "no settings": (lambda f: (f / "decoder" / "model.json").unlink(), r"decoder.model\.json is missing; give .* --speech"),
-    "other settings": (lambda f: (f / "decoder" / "model.json").write_text("{}"), "is no speech decoder's: it must be a list"),
+    "other settings": (lambda f: (f / "decoder" / "model.json").write_text("{}"),
+                       "is not a speech decoder's: it must be a list"),
     "projected": (lambda f: (f / "decoder" / "model.json").write_text(json.dumps([8, 16, {**ARGUMENTS, "idim": 8}])),
                   "has idim 8 and transformer_attention_dim 32, but head nar_ar needs both the same"),
 }
@@ -139,5 +140,5 @@ def test_broken_folders_are_refused(folder: Path, spoil: Callable[[Path], object
 
 
 def test_a_folder_that_is_not_there_is_refused(folder: Path) -> None:
-    with pytest.raises(RunError, match="speech is gone, which is no folder; give the one that holds decoder and codec"):
+    with pytest.raises(RunError, match="speech is gone, which is not a folder; give the one that holds decoder and codec"):
         Vita(str(folder), speech="gone").recipe()

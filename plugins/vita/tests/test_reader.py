@@ -78,7 +78,7 @@ def test_joined_rows_have_a_set_for_each_picture(tmp_path: Path) -> None:
 def test_share_draws_the_same_rows_in_their_order(tmp_path: Path) -> None:
     rows = [{"id": str(number), "conversations": turns("?", "!")} for number in range(50)]
     names = [[sample.id for sample in map(found.__getitem__, range(len(found)))]
-             for found in (reader(tmp_path, *rows, share=0.2) for _ in range(2))]
+             for found in (reader(tmp_path, *rows, fraction=0.2) for _ in range(2))]
     assert len(names[0]) == 10 and names[0] == names[1] == sorted(names[0], key=int)
 
 
@@ -93,7 +93,7 @@ def test_listing_finds_what_a_parser_finds(tmp_path: Path) -> None:
 FILES = {
     "missing": (None, "does not exist, but should hold conversations"),
     "empty": ("", "is empty, but must hold a JSON list"),
-    "no list": ("{}", "is no JSON list, but must hold"),
+    "no list": ("{}", "is not a JSON list, but must hold"),
     "no row": (" [ ] ", "is an empty list, but must hold at least one"),
     "cut short": ('[{"a": 1},\n {"b": "x', "row 1, which begins in line 1, or the list itself never ends"),
 }
@@ -119,7 +119,7 @@ BROKEN = {
     "end_tag": ({**GOOD, "end_tag": "no"}, "wrong type", 'end_tag is "no", but must be true or false'),
     "start": ({**GOOD, "conversations": turns("<image>", "a", "b")}, "wrong roles", "come from human, gpt, human, but must"),
     "count": ({**GOOD, "image": ["a.png", "b.png"]}, "placeholders", "1 <image> in the questions, but 2 files in image"),
-    "set": ({**GOOD, "set": "imgaes"}, "unknown set", "'imgaes', but `folders` knows .* Did you mean 'images'"),
+    "set": ({**GOOD, "set": "imgaes"}, "unknown set", "'imgaes', but `folders` has .* Did you mean 'images'"),
     "no set": ({**GOOD, "set": None}, "unknown set", "set is missing, but must be the name of a set"),
     "file": ({**GOOD, "image": "c.png"}, "missing file", "image is 'c.png', but there is no file"),
     "outside": ({**GOOD, "image": "x/../../videos/f.mp4"}, "path outside", r"lies outside of .*images"),
@@ -158,7 +158,7 @@ def test_keys_to_ignore_are_ignored(tmp_path: Path) -> None:
 
 def test_config_keeps_the_contract() -> None:
     assert isinstance(VitaJson("x"), ReaderConfig)
-    with pytest.raises(ValueError, match="share is 0, but must be above 0 and at most 1"):
-        VitaJson("x", share=0)
-    with pytest.raises(ValueError, match="provides holds 'sound', but knows only"):
+    with pytest.raises(ValueError, match="fraction is 0, but must be above 0 and at most 1"):
+        VitaJson("x", fraction=0)
+    with pytest.raises(ValueError, match="provides holds 'sound', but must be among"):
         VitaJson("x", provides=("sound",))

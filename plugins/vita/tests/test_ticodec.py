@@ -241,7 +241,7 @@ def test_published_weights_bring_their_voice(tmp_path: Path) -> None:
 
 def test_mel_codec_has_no_published_form(tmp_path: Path) -> None:
     config = replace(SMALL, mel_bands=8, mel_hop=6, encoder_rates=(2, 1), encoder_kernels=(4, 3))
-    with pytest.raises(RunError, match="hears mel or has an encoder unlike its generator"):
+    with pytest.raises(RunError, match="takes mel or has an encoder unlike its generator"):
         ticodec_files.write(config, {}, tmp_path)
 
 
@@ -259,7 +259,7 @@ def test_settings_without_a_key_are_refused(tmp_path: Path) -> None:
     module = build()
     ticodec_files.write(SMALL, {n: in_memory(n, tmp_path, t) for n, t in module.state_dict().items()}, tmp_path)
     (tmp_path / "model.json").write_text("{}")
-    with pytest.raises(RunError, match=r"is no whole codec folder: model\.json or final\.pt lacks 'resblock_kernel_sizes'"):
+    with pytest.raises(RunError, match=r"not a complete codec folder: model\.json or final\.pt lacks 'resblock_kernel_sizes'"):
         ticodec_files.settings(tmp_path, ticodec_files.stored(tmp_path)[0])
 
 

@@ -25,11 +25,11 @@ class Whisper:
         ffn: width inside the feed-forward layers.
         positions: longest clip in vectors (1500 = 30 s).
         hop: samples between two mel frames; Whisper's is 160 (openai-whisper audio.py).
-        kernel: mel frames that a convolution sees; odd; Whisper's is 3.
+        kernel: mel frames that a convolution spans; odd; Whisper's is 3.
         strides: of the two convolutions; Whisper's are 1 and 2, which give 50 vectors a second. Fewer vectors train faster.
         seconds: every clip is padded with silence or cut to this length and all its vectors count, as Whisper was
             trained (30.0); None: clips keep their true length.
-        dropout: share of activations dropped while training.
+        dropout: fraction of activations dropped while training.
         time_masks: how many stretches of time are blanked while training (SpecAugment, arXiv:1904.08779).
         time_mask_width: longest such stretch in mel frames.
         frequency_masks: how many bands of mel bins are blanked while training.
@@ -101,7 +101,7 @@ class Whisper:
         """Give the exact number of vectors: one for each started step of 20 ms, or all of the window.
 
         Raises:
-            DataError: the clip is empty, or longer than the positions (where nothing says that it may be cut).
+            DataError: the clip is empty, or longer than the positions (unless it may be cut).
         """
         if samples < 1:
             raise DataError("A clip has no samples, but whisper needs at least one.")

@@ -46,7 +46,7 @@ def blank(mel: Tensor, axis: int, masks: int, width: int) -> Tensor:
 
 @cache
 def filters(bins: int, device: torch.device) -> Tensor:
-    """Whisper's mel filters [bins, FFT / 2 + 1]; no buffer, so that a model in bfloat16 still hears in float32."""
+    """Whisper's mel filters [bins, FFT / 2 + 1]; no buffer, so that a model in bfloat16 computes them in float32."""
     bank = mel_filter_bank(FFT // 2 + 1, bins, 0.0, SAMPLE_RATE / 2, SAMPLE_RATE, norm="slaney", mel_scale="slaney")
     with torch.inference_mode(False):
         return torch.from_numpy(bank.T).to(device, torch.float32).contiguous()

@@ -17,9 +17,9 @@ from omnikit_whisper.weights import load_weights
 
 
 @cache
-def tell_cut(seconds: float) -> None:
+def warn_cut(seconds: float) -> None:
     """Log once that clips are cut, as the original does it in silence."""
-    logging.getLogger(__name__).warning("whisper cuts clips to %g s, its field `seconds`; what follows is not heard.", seconds)
+    logging.getLogger(__name__).warning("whisper cuts clips to %g s, its field `seconds`; what follows is dropped.", seconds)
 
 
 class WhisperEncoder(nn.Module):
@@ -40,11 +40,11 @@ class WhisperEncoder(nn.Module):
             load_weights(self, config.weights)
 
     def forward(self, signal: Signal) -> Features:
-        mel, lengths = self.listen(signal)
+        mel, lengths = self.mel_frames(signal)
         rate = Fraction(SAMPLE_RATE, self.config.step) if self.config.window is None else None
         return Features(self.encode(mel, lengths), lengths, rate)
 
-    def listen(self, signal: Signal) -> tuple[Tensor, Tensor]:
+    def mel_frames(self, signal: Signal) -> tuple[Tensor, Tensor]:
         """Give the log-mel [B, bins, F] of a signal and the vectors [B] that each row will have; F / T frames make one."""
         config, wave, step = self.config, signal.data, self.config.step
         inside = torch.arange(wave.shape[1], device=wave.device) < signal.lengths[:, None]
@@ -55,7 +55,7 @@ class WhisperEncoder(nn.Module):
         if config.window is not None:
             samples, extra = config.window * step, 0
             if wave.shape[1] > samples:
-                tell_cut(samples / SAMPLE_RATE)
+                warn_cut(samples / SAMPLE_RATE)
             lengths = torch.full_like(signal.lengths, config.window)
         else:  # silence after the end, which a longer row of the batch would bring as well
             samples, extra = -(-wave.shape[1] // step) * step, max(2 * step, 320)

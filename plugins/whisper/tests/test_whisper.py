@@ -8,7 +8,7 @@ import pytest
 import torch
 from omnikit_whisper.config import Whisper
 from omnikit_whisper.mel import blank
-from omnikit_whisper.model import WhisperEncoder, tell_cut
+from omnikit_whisper.model import WhisperEncoder, warn_cut
 from safetensors.torch import save_file
 from torch.testing import assert_close
 from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
@@ -69,7 +69,7 @@ def test_clip_that_fills_the_window_and_one_beyond_equal_transformers(tmp_path: 
     for samples in (32000, 40000):
         signal = waves(samples)
         expected = extract(signal.data[0].numpy(), sampling_rate=16000, return_tensors="pt").input_features
-        assert_close(encoder.listen(signal)[0], expected, atol=1e-4, rtol=0)
+        assert_close(encoder.mel_frames(signal)[0], expected, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("samples", [1, 150, 320, 321, 4000, 16001])
@@ -121,14 +121,14 @@ def test_every_parameter_learns_and_positions_are_none() -> None:
 
 def test_augmentation_happens_in_training_only() -> None:
     encoder = tiny(time_masks=2, frequency_masks=2, gain_db=6.0)
-    assert torch.equal(encoder.listen(waves(8000))[0], encoder.listen(waves(8000))[0])
+    assert torch.equal(encoder.mel_frames(waves(8000))[0], encoder.mel_frames(waves(8000))[0])
     encoder.train()
-    assert not torch.equal(encoder.listen(waves(8000))[0], encoder.listen(waves(8000))[0])
+    assert not torch.equal(encoder.mel_frames(waves(8000))[0], encoder.mel_frames(waves(8000))[0])
 
 
 def test_gain_moves_the_mel_by_at_most_its_decibels() -> None:
     plain, jittered = tiny(), tiny(gain_db=6.0).train()
-    difference = jittered.listen(waves(8000, 8000))[0] - plain.listen(waves(8000, 8000))[0]
+    difference = jittered.mel_frames(waves(8000, 8000))[0] - plain.mel_frames(waves(8000, 8000))[0]
     per_row = difference.flatten(1)
     assert per_row.abs().max() <= 6.0 / 10 / 4 + 1e-4  # decibels to log10 of power, over the scale of 4
     assert_close(per_row.std(dim=1), torch.zeros(2), atol=1e-4, rtol=0)  # one gain for the whole row
@@ -142,9 +142,9 @@ def test_blanked_stretches_are_no_wider_than_asked() -> None:
 
 
 def test_bfloat16_encoder_hears_in_float32() -> None:
-    mel = tiny().listen(waves(8000))[0]
+    mel = tiny().mel_frames(waves(8000))[0]
     half = tiny().to(torch.bfloat16)
-    assert torch.equal(half.listen(waves(8000))[0], mel)
+    assert torch.equal(half.mel_frames(waves(8000))[0], mel)
     assert half(waves(8000)).data.dtype == torch.bfloat16
 
 
@@ -153,7 +153,7 @@ def test_half_precision_equals_transformers_whose_norms_run_in_it_too(tmp_path: 
     reference = original(50)
     reference.save_pretrained(tmp_path)
     encoder = tiny(weights=str(tmp_path), positions=50, seconds=1.0).to(dtype)
-    mel, lengths = encoder.listen(waves(8000))
+    mel, lengths = encoder.mel_frames(waves(8000))
     with torch.no_grad():
         expected = reference.encoder.to(dtype)(mel.to(dtype)).last_hidden_state
         found = encoder.encode(mel, lengths)
@@ -168,13 +168,13 @@ def test_config_keeps_the_contract() -> None:
     assert Whisper(seconds=30.0).length(1) == 1500
 
 
-def test_cut_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    tell_cut.cache_clear()
+def test_cut_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    warn_cut.cache_clear()
     encoder = tiny(seconds=1.0)
     for _ in range(2):
         encoder(waves(24_000))
     assert [record.getMessage() for record in caplog.records] == [
-        "whisper cuts clips to 1 s, its field `seconds`; what follows is not heard."]
+        "whisper cuts clips to 1 s, its field `seconds`; what follows is dropped."]
 
 
 def test_contract_of_a_clip_that_is_cut_is_silent(recwarn: pytest.WarningsRecorder) -> None:

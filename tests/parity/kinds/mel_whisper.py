@@ -47,4 +47,4 @@ def log_mel(wave: Tensor, bins: int, case: Case) -> Tensor:
     """Give [frames, bins] as the encoder gets it."""
     samples, hop = case.config.get("pad_to_samples", 480000), case.config.get("hop", 160)
     encoder = Whisper(dim=4, heads=1, layers=1, ffn=4, mel_bins=bins, hop=hop, seconds=samples / SAMPLE_RATE).build()
-    return encoder.listen(Signal(wave[None], torch.tensor([len(wave)])))[0][0].T
+    return encoder.mel_frames(Signal(wave[None], torch.tensor([len(wave)])))[0][0].T

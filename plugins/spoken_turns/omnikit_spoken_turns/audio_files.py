@@ -1,4 +1,4 @@
-"""Wave files that are made once: each is written, then noted in a journal; a second call finds them. Knows no row."""
+"""Audio files that are made once: each is written, then noted in a journal; a second call finds them. Knows no row."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
@@ -10,23 +10,23 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from omnikit.data.build.folder import OWN, Journal
 from omnikit.data.media.audio import save_audio
-from omnikit_spoken_turns.speaking import Sound, UnspokenError
+from omnikit_spoken_turns.synthesis import Audio, NotSynthesizedError
 
-AUDIO = "audio"  # folder of the wave files
+AUDIO = "audio"  # folder of the audio files
 Entry = Mapping[str, object]
 
 
-class Waves:
-    """The wave files of a dataset's folder; `entries` are the journal's, `made` counts those of this call."""
+class AudioFiles:
+    """The audio files of a dataset's folder; `entries` are the journal's, `made` counts those of this call."""
 
     def __init__(self, folder: Path, journal: Journal) -> None:
         self.folder, self.journal, self.made = folder, journal, 0
         self._found: dict[str, Entry] = {str(entry["name"]): entry for entry in journal.entries
-                                         if "kept" in entry or (folder / str(entry["path"])).is_file()}
+                                         if "reason" in entry or (folder / str(entry["path"])).is_file()}
         self.entries: dict[str, Entry] = {}
 
-    def __call__(self, name: str, make: Callable[[], Sound]) -> Entry:
-        """Give what the journal says of a wave: path, sha256, seconds and facts; or `kept`, why there is none."""
+    def __call__(self, name: str, make: Callable[[], Audio]) -> Entry:
+        """Give the journal's entry of a file: path, sha256, seconds and facts; or `reason`, why there is none."""
         entry = self._found.get(name)
         if entry is None:
             self.made += 1
@@ -35,22 +35,22 @@ class Waves:
         self.entries[name] = entry
         return entry
 
-    def _written(self, name: str, make: Callable[[], Sound]) -> dict[str, object]:
+    def _written(self, name: str, make: Callable[[], Audio]) -> dict[str, object]:
         try:
-            sound = make()
-        except UnspokenError as reason:
-            return {"name": name, "kept": str(reason)}
+            audio = make()
+        except NotSynthesizedError as reason:
+            return {"name": name, "reason": str(reason)}
         path = self.folder / AUDIO / f"{name}.wav"
-        save_audio(path, sound.wave, sound.rate)
+        save_audio(path, audio.waveform, audio.rate)
         return {"name": name, "path": f"{AUDIO}/{path.name}", "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-                "seconds": round(len(sound.wave) / sound.rate, 3), "facts": sound.facts}
+                "seconds": round(len(audio.waveform) / audio.rate, 3), "facts": audio.facts}
 
 
 @contextmanager
-def waves(folder: Path) -> Iterator[Waves]:
-    """Open the journal of a folder's wave files."""
-    with closing(Journal(folder / OWN / "waves.jsonl")) as journal:
-        yield Waves(folder, journal)
+def audio_files(folder: Path) -> Iterator[AudioFiles]:
+    """Open the journal of a folder's audio files."""
+    with closing(Journal(folder / OWN / "audio.jsonl")) as journal:
+        yield AudioFiles(folder, journal)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Where a row's files lie: a set's folder for images and videos, one folder with a subfolder "audio" for sound."""
+"""Where a row's files lie: a set's folder for images and videos, one folder with a subfolder "audio" for audio."""
 
 import os
 from collections.abc import Mapping
@@ -9,8 +9,8 @@ from omnikit.errors import DataError, nearest
 
 
 @dataclass(frozen=True)
-class Places:
-    """Folders by set, and the folder of sound (None where the dataset has none)."""
+class MediaFolders:
+    """Folders by set, and the folder of audio (None where the dataset has none)."""
 
     folders: Mapping[str, Path]
     audio: Path | None
@@ -23,10 +23,10 @@ class Places:
         """
         folder = self.audio if kind == "audio" else self.folders.get(name)
         if folder is None and kind == "audio":
-            raise DataError(f"audio is {file!r}, but the dataset names no folder of sound; set `audio` to the folder that holds"
+            raise DataError(f"audio is {file!r}, but the dataset names no folder of audio; set `audio` to the folder that holds"
                             ' the subfolder "audio".', kind="unknown set")
         if folder is None:
-            raise DataError(f"set is {name!r}, but `folders` knows {', '.join(self.folders) or 'none'}; add it there."
+            raise DataError(f"set is {name!r}, but `folders` has {', '.join(self.folders) or 'none'}; add it there."
                             f"{nearest(name, self.folders)}", kind="unknown set")
         inside = Path(os.path.normpath(file))
         if inside.is_absolute() or inside.parts[0] == os.pardir:  # symbolic links within the folder may lead anywhere
@@ -34,6 +34,6 @@ class Places:
                             kind="path outside")
         path = folder / inside
         if not path.is_file():
-            raise DataError(f"{kind} is {file!r}, but there is no file {path}; mend the name or the folder.",
+            raise DataError(f"{kind} is {file!r}, but there is no file {path}; fix the name or the folder.",
                             kind="missing file")
         return str(path)

@@ -1,4 +1,4 @@
-"""What ASR models read and tokenizers are made of: every sentence that is said or answered, and strings of random words."""
+"""Text for ASR models and tokenizers: every sentence that is spoken or answered, and strings of random words."""
 
 import random
 from functools import cache
@@ -13,35 +13,35 @@ LETTERS = 10  # of a random Mandarin string, at most
 
 @cache
 def sentences(language: str, seed: int) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...]]:
-    """Give what is said in training and what is held out, kind by kind; questions about images are in both."""
+    """Give the spoken sentences of training and the held-out ones, kind by kind; questions about images are in both."""
     parts: list[tuple[tuple[str, ...], ...]] = []
     for part in (0, 1):
         kinds = [[item.text for item in questions.divide(kind, language, seed)[part]] for kind in questions.KINDS]
         kinds.append([item.text for item in statements.divide(language, seed)[part]])
         for texts in kinds:
             random.Random(f"sentences {seed}").shuffle(texts)
-        parts.append((about(language), *(tuple(texts) for texts in kinds)))
+        parts.append((image_questions(language), *(tuple(texts) for texts in kinds)))
     return parts[0], parts[1]
 
 
 @cache
-def about(language: str) -> tuple[str, ...]:
+def image_questions(language: str) -> tuple[str, ...]:
     """Give the questions about images and videos."""
     return tuple(text for kind, asked in QUESTIONS.items() if "caption" not in kind for text in asked[language])
 
 
-def strings(language: str, seed: int, chance: random.Random, *, single: bool = False) -> str:
+def random_text(language: str, seed: int, rng: random.Random, *, single: bool = False) -> str:
     """Give random words in a random order; never a held-out question or statement.
 
     With `single`, one word will do and the words that are printed on images are among them, so that every word of an answer
     occurs.
     """
-    words = (*pieces(language), *PRINTED) if single else pieces(language)
+    words = (*vocabulary(language), *PRINTED) if single else vocabulary(language)
     while True:
         if language == "en":
-            text = " ".join(chance.choices(words, k=chance.randint(1 if single else WORDS[0], WORDS[1])))
+            text = " ".join(rng.choices(words, k=rng.randint(1 if single else WORDS[0], WORDS[1])))
         else:
-            drawn, text = chance.choices(words, k=chance.randint(1 if single else 2, 5)), ""
+            drawn, text = rng.choices(words, k=rng.randint(1 if single else 2, 5)), ""
             for piece in drawn:
                 text += piece if len(text) + len(piece) <= LETTERS else ""
         if text and text not in _held(language, seed):
@@ -54,12 +54,12 @@ def _held(language: str, seed: int) -> frozenset[str]:
 
 
 @cache
-def pieces(language: str) -> tuple[str, ...]:
-    """Give what sentences are made of: English words; Mandarin words and fixed phrases."""
+def vocabulary(language: str) -> tuple[str, ...]:
+    """Give the vocabulary of sentences: English words; Mandarin words and fixed phrases."""
     place = LANGUAGES.index(language)
     tables: tuple[Words, ...] = (COLORS, SHAPES, DIRECTIONS, POSITIONS, OPPOSITES)
     named = [words[place] for table in tables for words in table.values()]
-    phrases = [*about(language)]
+    phrases = [*image_questions(language)]
     phrases += [part for wordings in questions.WORDINGS.values() for text in wordings[language] for part in text.split("{}")]
     phrases += [text[place] for text in (*statements.WHO, *statements.WHAT)]
     phrases += [number(value, language) for value in questions.LARGE]
@@ -78,12 +78,12 @@ def texts(seed: int = 0) -> list[str]:
             found += [text for item in asked for text in (item.text, item.answer)]
         said = [item for part in statements.divide(language, seed) for item in part]
         found += [text for item in said for text in (item.text, item.reply)]
-        for sort in ("shapes", "word", "film"):
-            found += [text for part in scenes.divide(sort, seed) for scene in part for text in _told(scene, language)]
+        for sort in ("shapes", "word", "video"):
+            found += [text for part in scenes.divide(sort, seed) for scene in part for text in _scene_answers(scene, language)]
     return sorted(set(found))
 
 
-def _told(scene: Scene, language: str) -> list[str]:
+def _scene_answers(scene: Scene, language: str) -> list[str]:
     """Give every answer about a scene, wherever its shapes are."""
     placed, kinds = [scene], ["caption", "color"]
     if scene.word:

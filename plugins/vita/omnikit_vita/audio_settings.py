@@ -18,7 +18,7 @@ LAYERS = "subsampling-transformer"
 
 
 def read_settings(path: Path) -> dict[str, object]:
-    """Give what a train.yaml says, flat: keys of its sections by their own names with underscores; no code is run."""
+    """Give the settings of a train.yaml, flat: keys of its sections by their own names with underscores; no code is run."""
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # that of 1.0 has 364 kB
@@ -29,7 +29,7 @@ def read_settings(path: Path) -> dict[str, object]:
     except (yaml.YAMLError, ValueError) as error:
         raise RunError(f"{path} is not plain YAML ({' '.join(str(error).split())[:150]}); copy it again.") from error
     if not isinstance(found, Mapping):
-        raise RunError(f"{path} is no mapping of keys to values; copy it again.")
+        raise RunError(f"{path} is not a mapping of keys to values; copy it again.")
     inner = _section(found, "encoder_conf")
     flat = {**_section(inner, "overview_conf"), **_section(_section(inner, "para_conf"), "subsampling"),
             **_section(_section(inner, "para_conf"), "transformer"), **_section(found, "model_conf"),
@@ -59,7 +59,7 @@ def adapter(settings: Mapping[str, object], path: Path) -> dict[str, object]:
     """Give what shapes do not say of the projector: its norm and its activation."""
     norm, activation = str(settings.get("norm", "layer")), str(settings.get("activation_func", "gelu"))
     if norm not in ("layer", "batch") or activation not in ("gelu", "relu"):
-        raise RunError(f"{path} has norm {norm!r} and activation_func {activation!r}, but layout vita knows layer or batch, and"
+        raise RunError(f"{path} has norm {norm!r} and activation_func {activation!r}, but layout vita has layer or batch, and"
                        " gelu or relu.")
     return {"norm": norm, "activation": activation}
 
@@ -113,4 +113,4 @@ def _check(settings: Mapping[str, object], path: Path) -> None:
              "adpter_type": "subsampling", "resample_rate": 16000}
     for key, value in known.items():
         if settings.get(key, value) != value:
-            raise RunError(f"{path} has {key.replace('_', '-')} {settings[key]!r}, but layout vita knows {value!r} only.")
+            raise RunError(f"{path} has {key.replace('_', '-')} {settings[key]!r}, but layout vita has {value!r} only.")

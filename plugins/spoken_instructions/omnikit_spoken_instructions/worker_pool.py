@@ -1,4 +1,4 @@
-"""Processes that speak: each gets one job after another; the text-to-speech is one per process. Knows no row."""
+"""Synthesis processes: each gets one job after another; the text-to-speech is one per process. Knows no row."""
 
 import json
 import os
@@ -16,8 +16,8 @@ from omnikit_spoken_instructions.script import Job
 Reply = dict[str, object]
 
 
-def speak(jobs: Sequence[Job], folder: Path, tts: str, workers: int) -> Iterator[Reply]:
-    """Give what the processes say of each job, in the order in which they finish.
+def synthesize(jobs: Sequence[Job], folder: Path, tts: str, workers: int) -> Iterator[Reply]:
+    """Give the processes' reply to each job, in the order in which they finish.
 
     Raises:
         RunError: a file cannot be written.
@@ -46,7 +46,7 @@ def _give(process: "subprocess.Popen[str]", job: Job) -> Job:
     try:
         process.stdin.write(json.dumps(asdict(job)) + "\n")
         process.stdin.flush()
-    except BrokenPipeError:  # _reply says what became of the process
+    except BrokenPipeError:  # _reply reports what became of the process
         pass
     return job
 
@@ -55,8 +55,8 @@ def _reply(process: "subprocess.Popen[str]", job: Job) -> Reply:
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
-        raise DataError(f"The process that spoke row {job.id} ended with code {process.wait()}; run the same command to go on,"
-                        " or leave that row out.")
+        raise DataError(f"The process that synthesized row {job.id} ended with code {process.wait()}; run the same command to"
+                        " resume, or leave that row out.")
     reply: Reply = json.loads(line)
     if "error" in reply:
         raise RunError(str(reply["error"]))
