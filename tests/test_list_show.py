@@ -132,8 +132,8 @@ def test_show_of_a_broken_component_gives_its_reason(site: Path, capsys: pytest.
 
 
 def test_what_is_for_a_recipe_is_refused_beside_a_component(capsys: pytest.CaptureFixture[str]) -> None:
-    assert fails(capsys, "show", "whisper", "seed=1") == "seed=1 is for a recipe, but whisper is none; leave it out or name a recipe."
-    assert fails(capsys, "show", "whisper", "--parameters").startswith("--parameters is for a recipe, but whisper is none;")
+    assert fails(capsys, "show", "whisper", "seed=1") == "seed=1 is for a recipe, but whisper is not one; leave it out or name a recipe."
+    assert fails(capsys, "show", "whisper", "--parameters").startswith("--parameters is for a recipe, but whisper is not one;")
 
 
 def test_show_finds_every_name_that_list_prints(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 import inspect
 import sys
+from argparse import Namespace
 from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
@@ -41,27 +42,31 @@ def run(argv: list[str]) -> int:
     parser.add_argument("overrides", nargs="*", default=[], help="for a recipe: audio/encoder=mel_cnn …")
     parser.add_argument("--parameters", action="store_true", help="count each part's parameters on the meta device")
     parser.add_argument("--diagram", metavar="FILE.svg", help="draw the wiring of a recipe")
+    parser.add_argument("--stage", help="with --diagram: mark what this stage trains, leaves frozen and does not run")
     arguments = parser.parse_intermixed_args(argv)
     recipe = arguments.what in recipe_files() or Path(arguments.what, "config.yaml").is_file()  # the latter is a run
+    flags = [flag for flag in ("--parameters", "--diagram", "--stage") if getattr(arguments, flag[2:])]
     if arguments.what.endswith((".yaml", ".yml")) or recipe:
-        _show_recipe(arguments.what, arguments.overrides, arguments.parameters, arguments.diagram)
-    elif arguments.overrides or arguments.parameters or arguments.diagram:
-        extra = [*arguments.overrides, *(["--parameters"] if arguments.parameters else []),
-                 *(["--diagram"] if arguments.diagram else [])]
-        raise ConfigError(f"{extra[0]} is for a recipe, but {arguments.what} is none; leave it out or name a recipe.")
+        if arguments.stage and not arguments.diagram:
+            parser.error("--stage marks parts in a diagram; add --diagram FILE.svg")
+        _show_recipe(arguments)
+    elif arguments.overrides or flags:
+        raise ConfigError(f"{[*arguments.overrides, *flags][0]} is for a recipe, but {arguments.what} is not one; leave it out"
+                          " or name a recipe.")
     else:
         sys.stdout.write(_describe(*_find(arguments.what)))
     return 0
 
 
-def _show_recipe(recipe: str, overrides: list[str], parameters: bool, diagram: str | None) -> None:
+def _show_recipe(arguments: Namespace) -> None:
     from omnikit.plan.plan import make
     from omnikit.plan.tables import stages_table, wiring_table
     from omnikit.recipe.compose import compose  # Hydra is for recipes only
 
-    plan = make(compose(recipe, overrides))
+    recipe, diagram = arguments.what, arguments.diagram
+    plan = make(compose(recipe, arguments.overrides))
     counts = None
-    if parameters:
+    if arguments.parameters:
         from omnikit.model import parameter_counts  # imports torch
 
         counts = parameter_counts(plan)
@@ -70,7 +75,7 @@ def _show_recipe(recipe: str, overrides: list[str], parameters: bool, diagram: s
         from omnikit.plan.diagram import draw
 
         try:
-            Path(diagram).write_text(draw(plan, recipe), encoding="utf-8")
+            Path(diagram).write_text(draw(plan, arguments.stage), encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"--diagram is {diagram}, which cannot be written: {error.strerror};"
                               " choose another file.") from error
