@@ -104,8 +104,9 @@ def test_transcript_head_without_a_backbone_gives_the_answer() -> None:
     assert not is_training_only(make(compose("asr/tiny")), "transcript.head")
 
 
-@pytest.mark.parametrize(("part", "state"), [("audio.encoder", "frozen"), ("audio.projector", "trained"), ("backbone", "frozen"),
-                                             ("speech.codec", "not run")])
+@pytest.mark.parametrize(("part", "state"), [
+    ("audio.encoder", "frozen"), ("audio.projector", "trained"), ("backbone", "frozen"),
+    ("speech.codec", "not run")])
 def test_stage_marks_its_parts(part: str, state: str, vita: Plan) -> None:
     texts = [text.text for text in box(draw(vita, "align_audio"), part).findall(f"{SVG}text")]
     assert texts[-1] == state
