@@ -113,7 +113,7 @@ def test_answers_have_their_state(talker: Session, dictate) -> None:
 
 
 def asked(text: str):
-    from omnikit.inference.session import question
+    from omnikit.inference.question import question
 
     return question(text=text)
 
