@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from omnikit.errors import ConfigError
 from omnikit.plan.plan import Plan, make
+from omnikit.plan.weights import require_weights
 from omnikit.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -84,9 +85,11 @@ def train(recipe: str | Path | Recipe | Plan, overrides: Sequence[str] = ()) -> 
         overrides: as for `check`; `run=FOLDER` sets the run's folder.
 
     Raises:
-        OmnikitError: as `check`; or weights, data or the disk are not usable.
+        OmnikitError: as `check`; or weights, data or the disk are not usable, or a preset named after a public checkpoint
+            comes without its weights (`weights=random` starts from random numbers).
     """
     plan = check(recipe, overrides)
+    require_weights(plan)
 
     from omnikit.recipe.dump import dump
     from omnikit.training.stage import train as trained

@@ -61,6 +61,7 @@ def run(argv: list[str]) -> int:
 def _show_recipe(arguments: Namespace) -> None:
     from omnikit.plan.plan import make
     from omnikit.plan.tables import stages_table, wiring_table
+    from omnikit.plan.weights import advice_on_weights
     from omnikit.recipe.compose import compose  # Hydra is for recipes only
 
     recipe, diagram = arguments.what, arguments.diagram
@@ -71,6 +72,8 @@ def _show_recipe(arguments: Namespace) -> None:
 
         counts = parameter_counts(plan)
     sys.stdout.write(f"{recipe}\n\n{wiring_table(plan, counts)}\n{stages_table(plan)}")
+    if advice := advice_on_weights(plan):
+        sys.stdout.write(f"\nBefore training: {advice}\n")
     if diagram:
         from omnikit.plan.diagram import draw
 

@@ -4,6 +4,7 @@ import sys
 
 from omnikit.commands.arguments import Parser
 from omnikit.plan.plan import make
+from omnikit.plan.weights import require_weights
 from omnikit.recipe.compose import run_jobs
 from omnikit.recipe.recipe import Recipe
 
@@ -27,7 +28,8 @@ def run(argv: list[str]) -> int:
 
 
 def _train(recipe: Recipe, config_yaml: str) -> None:
-    plan = make(recipe)  # before torch: a mistake is told at once
+    plan = make(recipe)  # before torch: an error is reported at once
+    require_weights(plan)
 
     from omnikit.commands.report import stage_table
     from omnikit.training.stage import train
