@@ -13,7 +13,6 @@ from omnikit.contracts.configs import BackboneConfig, ModelDescription, ReaderCo
 from omnikit.contracts.optional import head_options
 from omnikit.contracts.specs import ImageSpec, Template
 from omnikit.errors import ConfigError, DataError, PlanError
-from omnikit.plan.diagram import draw
 from omnikit.plan.graph import ComponentConfigs, InputBranch, OutputBranch, wire_inputs, wire_outputs
 from omnikit.plan.resolve import find_reader, find_template, tokenizer_size
 from omnikit.plan.stage_plan import StagePlan, Wiring
@@ -44,6 +43,8 @@ class Plan:
 
     def _repr_html_(self) -> str:
         """Give the wiring diagram, for notebooks."""
+        from omnikit.plan.diagram import draw  # `check` does without
+
         return draw(self)
 
     @property
