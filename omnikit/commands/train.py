@@ -14,7 +14,7 @@ EXAMPLE = "example: omnikit train llama_omni/tiny audio/encoder=mel_cnn stages.s
 def run(argv: list[str]) -> int:
     """Train a recipe; Hydra's own flags (-m for sweeps, --cfg job to print the configuration) go to Hydra."""
     parser = Parser("omnikit train", description=__doc__, epilog=EXAMPLE)
-    parser.add_argument("recipe", help="a name such as llama_omni/tiny, a YAML file, or a run's folder to go on"
+    parser.add_argument("recipe", help="a name such as llama_omni/tiny, a YAML file, or a run's folder to resume"
                         " with its recipe there")
     parser.add_argument("overrides", nargs="*", default=[],
                         help="slash picks a component, dot sets a field, + adds a branch or dataset")
@@ -34,5 +34,5 @@ def _train(recipe: Recipe, config_yaml: str) -> None:
     from omnikit.commands.report import stage_table
     from omnikit.training.stage import train
 
-    folder, rows = train(plan, config_yaml)
-    sys.stdout.write(f"\n{stage_table(rows)}\nThe run is {folder}.\n")
+    folder, results = train(plan, config_yaml)
+    sys.stdout.write(f"\n{stage_table(results)}\nThe run is {folder}.\n")
