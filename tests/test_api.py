@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from small import write_recipe
+from small_recipe import write_recipe
 
 import omnikit
 from omnikit.data.media.audio import wav_bytes

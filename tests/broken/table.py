@@ -126,7 +126,7 @@ TABLE = [
     Broken("misspelt component", CHECK, "head 'ctc_unit_tiny_random' is unknown", "Did you mean 'ctc_units_tiny_random'?", (("ctc_units_tiny", "ctc_unit_tiny"),)),
     Broken("misspelt component", CHECK, "small.yaml: /audio/encodr/whisper_tiny_random", "Did you mean 'encoder'?", (("/audio/encoder", "/audio/encodr"),)),
     Broken("misspelt component", "show encoder/whispr", "encoder 'whispr' is unknown", "Did you mean 'whisper'?"),
-    Broken("misspelt component", "list encodr", "'encodr' is no kind of component", "Did you mean 'encoder'? Kinds: encoder"),
+    Broken("misspelt component", "list encodr", "'encodr' is not a kind of component", "Did you mean 'encoder'? Kinds: encoder"),
     Broken("misspelt field", f"{CHECK} audio.encoder.layer=3", "audio.encoder has no 'layer'", "Did you mean 'layers'?"),
     Broken("misspelt field", CHECK, "stages.understand.trainer.max_step is not a field of TrainerConfig", "Did you mean 'max_steps'?", (("max_steps: 3", "max_step: 3"),)),
     Broken("misspelt field", CHECK, "data.rows.pth is not a field of MessagesJsonl", "Did you mean 'path'?", (("{path: rows.jsonl", "{pth: x, path: rows.jsonl"),)),

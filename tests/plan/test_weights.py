@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from small import write_recipe
+from small_recipe import write_recipe
 
 import omnikit
 from omnikit import cli
