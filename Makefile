@@ -24,6 +24,7 @@ bench: .venv/ready  ## speed, as ratios inside one run
 
 docs: .venv/ready  ## the pages of docs/ and the reference made from the code, into site/
 	$(BIN)/python tools/design_tree.py
+	$(BIN)/python tools/printed_outputs.py
 	$(BIN)/python tools/make_reference.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 

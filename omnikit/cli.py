@@ -1,4 +1,7 @@
-"""The command `omnikit`: a word picks a function, which is imported only then. User mistakes end with code 2 and no trace."""
+"""The command `omnikit`: its first argument picks a function, which is imported only then.
+
+User errors end with code 2 and no trace.
+"""
 
 import os
 import sys
@@ -8,14 +11,14 @@ from importlib import import_module
 from omnikit.errors import OmnikitError, nearest
 
 COMMANDS = {
-    "train": ("omnikit.commands.train:run", "train every stage of a recipe, or go on where it stopped"),
-    "chat": ("omnikit.commands.chat:run", "ask a trained run, by voice or text, and hear its answer"),
+    "train": ("omnikit.commands.train:run", "train every stage of a recipe, or resume where it stopped"),
+    "chat": ("omnikit.commands.chat:run", "ask a trained run, by audio, text, image or video, and play or save its answer"),
     "eval": ("omnikit.commands.eval:run", "score a trained run on its held-out questions"),
-    "data": ("omnikit.commands.data:run", "build a dataset, or look at what a stage learns from it"),
+    "data": ("omnikit.commands.data:run", "build a dataset, inspect a batch of a stage, or check every row"),
     "tokenizer": ("omnikit.commands.tokenizer:run", "extend a tokenizer and its checkpoint by Chinese pieces"),
-    "voice": ("omnikit.commands.voice:run", "keep the voice of a sound in a file, to speak with it in chat"),
+    "voice": ("omnikit.commands.voice:run", "extract the voice of a recording into a file, for the answers of chat"),
     "check": ("omnikit.commands.check:run", "check a recipe and print its wiring; no weights, no torch"),
-    "check-head": ("omnikit.commands.check_head:run", "send held-out speech through a run's codec alone and hear it"),
+    "check-head": ("omnikit.commands.check_head:run", "resynthesise held-out speech with a run's codec alone and score it"),
     "show": ("omnikit.commands.show:run", "show a recipe's wiring and parameters, or a component's fields and contract"),
     "import": ("omnikit.commands.import_:run", "make a run of a published checkpoint"),
     "export": ("omnikit.commands.export:run", "write a run in the files of a published layout"),
@@ -26,10 +29,10 @@ USAGE = "omnikit: compose encoders, projectors, a language model and heads from 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; gives the exit code: 0 done, 2 the user's mistake, 130 interrupted. Bugs show their trace."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    """Run one command; gives the exit code: 0 done, 2 a user's error, 130 interrupted. Bugs show their trace."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = _run(words)
+        code = _run(arguments)
         sys.stdout.flush()
         return code
     except OmnikitError as error:
@@ -39,29 +42,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains at exit
         return 0
     except KeyboardInterrupt:
-        kept = "stages" if words[:1] == ["train"] else "rows" if words[:2] == ["data", "build"] else ""
-        advice = f"; finished {kept} are kept, run the same command to go on" if kept else ""
+        saved = "stages" if arguments[:1] == ["train"] else "rows" if arguments[:2] == ["data", "build"] else ""
+        advice = f"; finished {saved} are saved, run the same command to resume" if saved else ""
         sys.stderr.write(f"omnikit: interrupted{advice}.\n")
         return 130
 
 
-def _run(words: list[str]) -> int:
-    if not words or words[0] in ("-h", "--help"):
+def _run(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
         sys.stdout.write(_help())
         return 0
-    if words[0] == "--version":
+    if arguments[0] == "--version":
         from omnikit import __version__
 
         sys.stdout.write(f"omnikit {__version__}\n")
         return 0
-    if words[0] not in COMMANDS:
-        raise OmnikitError(f"{words[0]!r} is no command.{nearest(words[0], COMMANDS)} Commands: {', '.join(COMMANDS)}.")
-    module, _, function = COMMANDS[words[0]][0].partition(":")
-    return int(getattr(import_module(module), function)(words[1:]))
+    if arguments[0] not in COMMANDS:
+        raise OmnikitError(f"{arguments[0]!r} is not a command.{nearest(arguments[0], COMMANDS)}"
+                           f" Commands: {', '.join(COMMANDS)}.")
+    module, _, function = COMMANDS[arguments[0]][0].partition(":")
+    return int(getattr(import_module(module), function)(arguments[1:]))
 
 
 def _help() -> str:
-    lines = "".join(f"  {word:<11} {line}\n" for word, (_, line) in COMMANDS.items())
+    lines = "".join(f"  {name:<11} {line}\n" for name, (_, line) in COMMANDS.items())
     return (f"{USAGE}\nusage: omnikit COMMAND …          omnikit COMMAND --help\n\n{lines}\n"
             "example: omnikit train llama_omni/tiny audio/encoder=mel_cnn stages.speak.optim.lr=1e-4\n")
 

@@ -29,7 +29,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_unknown_command_gets_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "trian")
     assert (code, out) == (2, "")
-    assert err == f"omnikit: 'trian' is no command. Did you mean 'train'? Commands: {', '.join(cli.COMMANDS)}.\n"
+    assert err == f"omnikit: 'trian' is not a command. Did you mean 'train'? Commands: {', '.join(cli.COMMANDS)}.\n"
 
 
 @pytest.mark.parametrize("word", [word for word in cli.COMMANDS if word != "completion"])
@@ -43,7 +43,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], word: str) -
     (["check"], "omnikit check: the following arguments are required: recipe; see omnikit check --help."),
     (["check", "a", "--dep"], "omnikit check: unrecognized arguments: --dep; see omnikit check --help."),
     (["eval", "a", "--limit", "many"],
-     "omnikit eval: argument --limit: many is no whole number of at least 1; see omnikit eval --help."),
+     "omnikit eval: argument --limit: many is not a whole number of at least 1; see omnikit eval --help."),
     (["train", "a", "--cfg", "all of it"], "omnikit train: argument --cfg: invalid choice: 'all of it'"),
 ], ids=["missing", "unknown", "type", "choice"])
 def test_a_wrong_command_line_is_one_sentence(capsys: pytest.CaptureFixture[str], argv: list[str], sentence: str) -> None:
@@ -59,13 +59,13 @@ def test_check_prints_the_wiring_and_the_stages(capsys: pytest.CaptureFixture[st
     assert f"speak       speech.head                {speak}\n" in out
 
 
-def test_every_mistake_has_its_own_line_and_the_code_is_2(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_every_error_has_its_own_line_and_the_code_is_2(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code, out, err = run(capsys, "check", str(write_recipe(tmp_path)), "~speech/codec", "audio.encoder.dim=3")
     assert (code, out, len(err.splitlines())) == (2, "", 2)
     assert all(line.startswith("omnikit: ") for line in err.splitlines())
 
 
-def test_an_interrupt_ends_with_130_and_says_how_to_go_on(
+def test_an_interrupt_ends_with_130_and_states_how_to_resume(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(argv: list[str]) -> int:
@@ -73,7 +73,7 @@ def test_an_interrupt_ends_with_130_and_says_how_to_go_on(
 
     monkeypatch.setattr("omnikit.commands.train.run", interrupted)
     code, _, err = run(capsys, "train")
-    assert (code, err) == (130, "omnikit: interrupted; finished stages are kept, run the same command to go on.\n")
+    assert (code, err) == (130, "omnikit: interrupted; finished stages are saved, run the same command to resume.\n")
     monkeypatch.setattr("omnikit.commands.list.run", interrupted)
     assert run(capsys, "list") == (130, "", "omnikit: interrupted.\n")
 

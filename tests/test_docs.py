@@ -14,6 +14,8 @@ import pytest
 import torch
 
 from omnikit import cli, registry
+from omnikit.commands.eval import COLUMNS
+from omnikit.commands.report import stage_table
 from omnikit.contracts.specs import KINDS, ImageSpec
 from omnikit.contracts.types import Signal
 from omnikit.paths import recipe_files
@@ -28,7 +30,7 @@ PAGES = [page for page in sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")
 BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 TITLE = re.compile(r'title="([^"]+)"')
 HOW_TO = ROOT / "docs" / "howto" / "write_a_plugin.md"
-TUTORIAL = ROOT / "docs" / "tutorial" / "first_half_hour.md"
+PRINTED = runpy.run_path(str(ROOT / "tools" / "printed_outputs.py"))
 WRONG = ("whipser", "stride=7")  # lines that are shown with the message they give
 HOSTS = re.compile(r"pypi\.org|pythonhosted|anaconda\.org|index-url|extra-index|npmjs|artifactory|/simple/", re.IGNORECASE)
 
@@ -103,12 +105,55 @@ def assert_options(command: str, flags: list[str], capsys: pytest.CaptureFixture
     assert set(flags) <= set(known)
 
 
-@pytest.mark.parametrize("word", WRONG)
-def test_message_in_the_tutorial_is_the_one_that_is_printed(word: str, capsys: pytest.CaptureFixture[str]) -> None:
-    texts = [text for _, text in blocks(TUTORIAL)]
-    place = next(index for index, text in enumerate(texts) if f"{word}" in text)
-    assert cli.main(shlex.split(texts[place])[1:]) == 2
-    assert capsys.readouterr().err == texts[place + 1]
+def marked_blocks() -> list[tuple[str, str, str]]:
+    """Give mark, command and text of every block that is said to be printed."""
+    pages = [page.read_text(encoding="utf-8") for page in PRINTED["PAGES"]]
+    return [found.group(1, 2, 4) for text in pages for found in PRINTED["MARKED"].finditer(text)]
+
+
+@pytest.mark.parametrize(("mark", "command", "text"), marked_blocks(), ids=[command for _, command, _ in marked_blocks()])
+def test_printed_block_is_what_the_command_prints_now(mark: str, command: str, text: str) -> None:
+    assert PRINTED["printed"](command, errors=mark == "errors of") == text, "renew it with python tools/printed_outputs.py"
+
+
+def columns_of_trainings() -> list[tuple[str, str]]:
+    """Give command and columns of every table whose numbers come from a training."""
+    mark = re.compile(r"^<!-- printed by training: omnikit (\w+) [^\n]+ -->\n```[^\n]*\n([^\n]+)", re.MULTILINE)
+    return [found.group(1, 2) for page in PRINTED["PAGES"] for found in mark.finditer(page.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize(("command", "line"), columns_of_trainings())
+def test_table_of_a_training_has_the_columns_that_are_printed_now(command: str, line: str) -> None:
+    known = {"train": re.split("  +", stage_table([]).strip()), "eval": ["data", "rows", *COLUMNS.values()]}
+    assert set(re.split("  +", line.strip())) <= set(known[command])
+
+
+@pytest.mark.parametrize("page", PRINTED["PAGES"], ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_block_of_printed_text_is_marked(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    plain = [found for found in BLOCK.finditer(text) if found.group(1) in ("", "text")
+             and found.group(2).split()[0] not in ("omnikit", "make", "pip", "source")]
+    unmarked = [found.group(2) for found in plain if not text[:found.start()].endswith(" -->\n")]
+    assert unmarked == [], "write above it where it comes from: see tools/printed_outputs.py"
+
+
+def drawn() -> list[tuple[str, Path]]:
+    return [found for page in PRINTED["PAGES"] for found in PRINTED["diagrams"](page.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize(("command", "file"), drawn())
+def test_diagram_of_a_page_is_what_its_command_draws_now(command: str, file: Path, tmp_path: Path) -> None:
+    words = [str(tmp_path / "now.svg") if word.startswith("docs/assets") else word for word in shlex.split(command)[1:]]
+    assert cli.main(words) == 0
+    assert (tmp_path / "now.svg").read_text() == file.read_text(), "renew it with python tools/printed_outputs.py"
+
+
+def test_tree_of_the_readme_is_there() -> None:
+    tree = next(text for _, text in blocks(ROOT / "README.md") if text.startswith("omnikit/"))
+    top = [line.split()[0] for line in tree.splitlines() if not line.startswith(" ")]
+    below = [word for line in tree.splitlines() if line.startswith("  ") for word in re.split("   +", line.strip())[0].split()]
+    paths = [*(word for word in [*top, "benchmarks/", "docs/", "tools/"]), *(f"omnikit/{word}" for word in below)]
+    assert len(below) > 8 and [path for path in paths if not (ROOT / path).exists()] == []
 
 
 def test_plugin_of_the_how_to_keeps_its_contract(shown: Path) -> None:

@@ -29,6 +29,7 @@ ROOMS = (  # from the lowest; rooms of one line are side by side: neither import
     ("training", "inference"),
     ("evaluation",),
     ("serving", "testing"),
+    ("api",),
     ("__init__",),
     ("commands", "cli"),
 )
@@ -36,7 +37,8 @@ LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 ONE_ROOM = ({"commands", "cli"},)  # of one line, and one room in two places
 HEAVY = {"torch", "torchaudio", "transformers", "pytorch_lightning", "lightning", "hydra", "omegaconf", "yaml", "numpy",
          "scipy", "soundfile", "soxr", "safetensors", "tokenizers", "rich", "jiwer", "torchmetrics", "espeakng_loader"}
-STANDARD = ("__init__", "errors", "paths", "text_table", "registry", "cli", "contracts", "recipe", "plan")  # no third party
+# rooms that import no third-party package
+STANDARD = ("__init__", "api", "errors", "paths", "text_table", "registry", "cli", "contracts", "recipe", "plan")
 WITH_HYDRA = ("compose", "hydra_errors")  # of recipe/
 LIGHT_COMMANDS = ("arguments", "chat", "check", "check_head", "completion", "data", "eval", "export", "import_", "list", "show",
                   "train", "voice")

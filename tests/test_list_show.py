@@ -46,7 +46,7 @@ def test_list_of_recipes(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_list_of_an_unknown_kind(capsys: pytest.CaptureFixture[str]) -> None:
-    assert fails(capsys, "list", "encodr").startswith("'encodr' is no kind of component. Did you mean 'encoder'? Kinds: ")
+    assert fails(capsys, "list", "encodr").startswith("'encodr' is not a kind of component. Did you mean 'encoder'? Kinds: ")
 
 
 @pytest.mark.parametrize(("word", "kind"), [("codecs", "codec"), ("units", "codec"), ("datasets", "data"), ("recipes", "recipe")])
@@ -108,11 +108,11 @@ def test_show_of_an_unknown_name(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_show_of_a_slot_or_a_kind_says_what_to_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert fails(capsys, "show", "speech/units") == "speech/units takes a component of kind codec: omnikit list codec names those that there are."
-    assert fails(capsys, "show", "codecs") == "codecs is no component but a kind of them: omnikit list codec names those that there are."
+    assert fails(capsys, "show", "codecs") == "codecs is not a component but a kind of them: omnikit list codec names those that there are."
     assert fails(capsys, "show", "zzz") == "component, preset or recipe 'zzz' is unknown. omnikit list names all."
 
 
-def test_show_of_what_needs_a_value_gives_no_complaint_and_fits_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_of_what_needs_a_value_gives_no_error_and_fits_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert "missing" not in run(capsys, "show", "importer/llama_omni")
     out = run(capsys, "show", "builder/spoken_instructions")
     assert "missing" not in out and "contract" not in out and max(map(len, out.partition("package")[0].splitlines())) <= 128
@@ -121,7 +121,7 @@ def test_show_of_what_needs_a_value_gives_no_complaint_and_fits_the_terminal(cap
 def test_show_of_a_name_in_two_kinds_asks_which(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     publish(site, "made_up", {"omnikit.vad": {"whisper": "made_up.config:Frames"}}, {"config.py": ENCODER})
     registry.forget()
-    assert fails(capsys, "show", "whisper") == "'whisper' is encoder/whisper and vad/whisper; say which one."
+    assert fails(capsys, "show", "whisper") == "'whisper' is encoder/whisper and vad/whisper; write which one."
     assert run(capsys, "show", "vad/whisper").startswith("vad whisper\n")
 
 
@@ -132,8 +132,8 @@ def test_show_of_a_broken_component_gives_its_reason(site: Path, capsys: pytest.
 
 
 def test_what_is_for_a_recipe_is_refused_beside_a_component(capsys: pytest.CaptureFixture[str]) -> None:
-    assert fails(capsys, "show", "whisper", "seed=1") == "seed=1 is for a recipe, but whisper is none; leave it out or name a recipe."
-    assert fails(capsys, "show", "whisper", "--parameters").startswith("--parameters is for a recipe, but whisper is none;")
+    assert fails(capsys, "show", "whisper", "seed=1") == "seed=1 is for a recipe, but whisper is not one; leave it out or name a recipe."
+    assert fails(capsys, "show", "whisper", "--parameters").startswith("--parameters is for a recipe, but whisper is not one;")
 
 
 def test_show_finds_every_name_that_list_prints(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
+import omnikit
 from omnikit import registry
 from omnikit.cli import COMMANDS, main
 from omnikit.contracts.specs import KINDS
@@ -23,10 +24,17 @@ from omnikit.recipe.schema import defaults
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 ROLES = "    options: {show_if_no_docstring: true}\n"
-MODULES = {"protocols": ROLES, "streaming": ROLES, "building": ROLES, "specs": "", "types": "", "errors": ""}
+MODULES = {"protocols": ("omnikit.contracts.protocols", ROLES), "configs": ("omnikit.contracts.configs", ROLES),
+           "optional": ("omnikit.contracts.optional", ROLES), "streaming": ("omnikit.contracts.streaming", ROLES),
+           "builders": ("omnikit.contracts.builders", ROLES), "specs": ("omnikit.contracts.specs", ""),
+           "types": ("omnikit.contracts.types", ""), "errors": ("omnikit.errors", "")}
+"""Page → module, and how its members are shown."""
+API = ("compose", "check", "inspect", "train", "build", "load", "evaluate", "Recipe", "Plan", "Session", "Answer", "Run",
+       "Evaluation")
+"""The names of the page about Python, in the order of use."""
 RECIPES = ("llama_omni", "asr", "vita", "vita_1_5")
 GENERATED = ("index.md", *(f"recipes/{name}.md" for name in RECIPES), "reference/commands.md", "reference/components.md",
-             *(f"reference/{module}.md" for module in MODULES))
+             "reference/api.md", *(f"reference/{page}.md" for page in MODULES))
 
 
 def write() -> None:
@@ -36,9 +44,10 @@ def write() -> None:
         **{f"recipes/{name}.md": moved(ROOT / "recipes" / name / "README.md", DOCS / "recipes") for name in RECIPES},
         "reference/commands.md": commands(),
         "reference/components.md": components(),
+        "reference/api.md": api(),
     }
-    for module, options in MODULES.items():
-        pages[f"reference/{module}.md"] = f"# omnikit.{module}\n\n::: omnikit.{module}\n{options}"
+    for page, (module, options) in MODULES.items():
+        pages[f"reference/{page}.md"] = f"# {module}\n\n::: {module}\n{options}"
     assert set(pages) == set(GENERATED), "GENERATED lists what this function writes"
     for name, text in pages.items():
         (DOCS / name).parent.mkdir(exist_ok=True)
@@ -47,35 +56,47 @@ def write() -> None:
 
 def moved(readme: Path, folder: Path) -> str:
     """Give a README's text for a page in `folder`: links to pages follow, links to other files become plain text."""
-    homes = {ROOT / "README.md": DOCS / "index.md"}
-    homes |= {ROOT / "recipes" / name / "README.md": DOCS / "recipes" / f"{name}.md" for name in RECIPES}
+    moved_to = {ROOT / "README.md": DOCS / "index.md"}
+    moved_to |= {ROOT / "recipes" / name / "README.md": DOCS / "recipes" / f"{name}.md" for name in RECIPES}
 
     def link(match: re.Match[str]) -> str:
         mark, text, target = match.groups()
         path, hash_sign, anchor = target.partition("#")
         if "://" in target or not path:
             return match.group()
-        home = (readme.parent / path).resolve()
-        home = homes.get(home, home)
-        if DOCS not in home.parents:
+        target_file = (readme.parent / path).resolve()
+        target_file = moved_to.get(target_file, target_file)
+        if DOCS not in target_file.parents:
             return text
-        return f"{mark}[{text}]({os.path.relpath(home, folder)}{hash_sign}{anchor})"
+        return f"{mark}[{text}]({os.path.relpath(target_file, folder)}{hash_sign}{anchor})"
 
     return re.sub(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)", link, readme.read_text(encoding="utf-8"))
 
 
+def api() -> str:
+    """Describe what `import omnikit` offers."""
+    assert set(API) == set(omnikit.__all__), "API lists what omnikit offers"
+    sections = ["# Python\n\n`import omnikit` offers these names and imports neither torch nor Hydra before they are used."
+                " A user's error is an `omnikit.errors.OmnikitError` with one sentence for each.\n"]
+    for name in API:
+        found = getattr(omnikit, name)
+        shown = "    options: {show_root_heading: false, show_bases: false}\n"
+        sections.append(f"## omnikit.{name}\n\n::: {found.__module__}.{name}\n{shown}")
+    return "\n".join(sections)
+
+
 def commands() -> str:
     """Give the help text of every command."""
-    sections = [f"# Commands\n\n```text\n{said('--help')}```\n"]
+    sections = [f"# Commands\n\n```text\n{printed('--help')}```\n"]
     for word, (target, line) in COMMANDS.items():
-        text = said(word, "--help")
-        if not text:  # a command without options says what it does in its module
+        text = printed(word, "--help")
+        if not text:  # a command without options is described by its module
             text = inspect.cleandoc(sys.modules[target.partition(":")[0]].__doc__ or "") + "\n"
         sections.append(f"## omnikit {word}\n\n{line[0].upper()}{line[1:]}.\n\n```text\n{text}```\n")
     return "\n".join(sections)
 
 
-def said(*words: str) -> str:
+def printed(*words: str) -> str:
     """Give what the command line prints."""
     os.environ["COLUMNS"] = "100"
     printed = io.StringIO()
@@ -102,7 +123,7 @@ def section(kind: str, name: str) -> str:
     rows = [f"| `{field}` | `{shown(value)}` | {readable(cls, field)} | {notes.get(field, '')} |"
             for field, value in defaults(cls).items()]
     table = ["| field | default | type | meaning |", "|---|---|---|---|", *rows] if rows else ["It has no fields."]
-    facts = said("show", f"{kind}/{name}").partition("\npackage ")
+    facts = printed("show", f"{kind}/{name}").partition("\npackage ")
     contract = inspect.cleandoc(facts[0].partition("\ncontract\n")[2]) or "nothing beyond build()"
     package, licence, *_ = (line.partition("  ")[2].strip() for line in ("package " + facts[2]).splitlines())
     return "\n".join([f"### {name}", "", about, "", *table, "", "Its contract, with the defaults:", "", "```text", contract,

@@ -1,4 +1,4 @@
-"""Command lines are read by argparse, but its complaints are one sentence like all others."""
+"""Command lines are read by argparse, but its errors are one sentence like all others."""
 
 import argparse
 from typing import NoReturn
@@ -6,11 +6,11 @@ from typing import NoReturn
 from omnikit.errors import ConfigError
 
 
-def at_least_one(word: str) -> int:
+def at_least_one(text: str) -> int:
     """Read a count for argparse."""
-    if not word.isdecimal() or int(word) < 1:
-        raise argparse.ArgumentTypeError(f"{word} is no whole number of at least 1")
-    return int(word)
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
+    return int(text)
 
 
 class Parser(argparse.ArgumentParser):
@@ -20,6 +20,6 @@ class Parser(argparse.ArgumentParser):
         raise ConfigError(f"{self.prog}: {message}; see {self.prog} --help.")
 
 
-def names(word: str) -> tuple[str, ...]:
-    """Read words with commas between, for argparse."""
-    return tuple(part.strip() for part in word.split(","))
+def names(text: str) -> tuple[str, ...]:
+    """Read names with commas between, for argparse."""
+    return tuple(part.strip() for part in text.split(","))

@@ -1,5 +1,5 @@
-"""`omnikit chat RUN`: ask a trained run by voice, text, image or video, read its answer and hear it. Without a question: a
-loop."""
+"""`omnikit chat RUN`: ask a trained run by audio, text, image or video; prints its answer and writes its speech to a file.
+Without a question: a loop."""
 
 import sys
 from argparse import Namespace
@@ -18,33 +18,33 @@ if TYPE_CHECKING:
 
 EXAMPLE = "example: omnikit chat llama_omni/tiny --audio question.wav --out answer.wav"
 OMEGA = 10  # codes of a segment; the smallest of LLaMA-Omni's paper, arXiv:2409.06666
-MEDIA = {  # what the path of a file in a line of the loop is
+MEDIA = {  # modality → the endings of its files, by which a line of the loop is read
     "audio": (".wav", ".flac", ".ogg", ".mp3"),
     "image": (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"),
     "video": (".mp4", ".webm", ".mkv", ".mov", ".avi"),
 }
-EXAMPLES = {"audio": ".wav", "image": ".png", "video": ".mp4"}  # how the files of --example end
+EXAMPLES = {"audio": ".wav", "image": ".png", "video": ".mp4"}  # modality → the ending of files that --example writes
 
 
 def run(argv: list[str]) -> int:
-    """Answer one question, or line after line of them: a text, and paths of sounds, images and videos; `:q` ends."""
+    """Answer one question, or line after line of them: a text, and paths of audio, images and videos; `:q` ends."""
     parser = Parser("omnikit chat", description=__doc__, epilog=EXAMPLE)
     parser.add_argument("run", help="a run's folder, a link to one, or a recipe's name")
-    parser.add_argument("--audio", help="sound file with the question")
-    parser.add_argument("--text", help="text of the question, after the sound if both are given")
+    parser.add_argument("--audio", help="audio file with the question")
+    parser.add_argument("--text", help="text of the question, after the audio if both are given")
     parser.add_argument("--image", action="append", help="image that is asked about; several: one --image for each")
     parser.add_argument("--video", action="append", help="video that is asked about; several: one --video for each")
-    parser.add_argument("--example", action="store_true", help="ask a held-out question of the recipe's data; its sound,"
+    parser.add_argument("--example", action="store_true", help="ask a held-out question of the recipe's data; its audio,"
                         " images and videos go beside --out")
     parser.add_argument("--system", help="system prompt, instead of the template's own")
     parser.add_argument("--out", type=Path, help="wav for the spoken answer; in the loop numbered: out-1.wav, out-2.wav, …")
-    parser.add_argument("--history", action="store_true", help="in the loop, let the model hear the earlier turns again")
-    parser.add_argument("--stream", action="store_true", help="give text and sound while they are made: the sound in numbered"
-                        " files beside --out; then say how long it took")
-    parser.add_argument("--omega", type=at_least_one, help="with --stream: codes that make a segment of sound (default 10)")
-    parser.add_argument("--independent", action="store_true", help="with --stream: speak each segment as a sound of its own,"
+    parser.add_argument("--history", action="store_true", help="in the loop, keep the earlier turns in the prompt")
+    parser.add_argument("--stream", action="store_true", help="give text and audio while they are generated: the audio in"
+                        " numbered files beside --out; then print how long it took")
+    parser.add_argument("--omega", type=at_least_one, help="with --stream: codes that make a segment of audio (default 10)")
+    parser.add_argument("--independent", action="store_true", help="with --stream: synthesise each segment on its own,"
                         " as the original LLaMA-Omni does; sooner, with seams")
-    parser.add_argument("--voice", type=Path, metavar="FILE", help="speak in this voice, which omnikit voice extract kept")
+    parser.add_argument("--voice", type=Path, metavar="FILE", help="answer in this voice, a file of omnikit voice extract")
     arguments = parser.parse_args(argv)
     _check(parser, arguments)
 
@@ -52,20 +52,20 @@ def run(argv: list[str]) -> int:
 
     session = load(arguments.run)
     if arguments.voice:
-        _speak_as(session, arguments.voice)
-    asked = _example(session, arguments.out) if arguments.example else Asked(
+        _use_voice(session, arguments.voice)
+    question = _example(session, arguments.out) if arguments.example else Question(
         arguments.audio, arguments.text, arguments.image, arguments.video)
-    asking = Asking(session, arguments.system, omega=(arguments.omega or OMEGA) if arguments.stream else None,
+    chat = Chat(session, arguments.system, omega=(arguments.omega or OMEGA) if arguments.stream else None,
                     independent=arguments.independent)
-    if asked != Asked():
-        asking.ask(asked, arguments.out)
+    if question != Question():
+        chat.ask(question, arguments.out)
     else:
-        asking.history = [] if arguments.history else None
-        _loop(asking, arguments.out)
+        chat.history = [] if arguments.history else None
+        _loop(chat, arguments.out)
     return 0
 
 
-def _speak_as(session: "Session", voice: Path) -> None:
+def _use_voice(session: "Session", voice: Path) -> None:
     from omnikit.inference.voices import use
 
     if session.speech is None:
@@ -97,7 +97,7 @@ def _check(parser: Parser, arguments: Namespace) -> None:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Question:
     """One question: paths and a text."""
 
     audio: str | None = None
@@ -107,8 +107,8 @@ class Asked:
 
 
 @dataclass
-class Asking:
-    """How questions are asked; `omega` codes make a segment of a streamed answer, None asks for whole ones."""
+class Chat:
+    """One conversation; `omega` codes make a segment of a streamed answer, None gives complete answers."""
 
     session: "Session"
     system: str | None
@@ -116,12 +116,12 @@ class Asking:
     omega: int | None = None
     independent: bool = False
 
-    def ask(self, asked: Asked, out: Path | None) -> None:
-        """Ask one question, print the answer and write its sound to `out`."""
+    def ask(self, question: Question, out: Path | None) -> None:
+        """Ask one question, print the answer and write its audio to `out`."""
         if self.omega is not None:
-            self._stream(asked, out, self.omega)
+            self._stream(question, out, self.omega)
             return
-        answer = self.session.answer(asked.audio, asked.text, self.system, image=asked.image, video=asked.video,
+        answer = self.session.answer(question.audio, question.text, self.system, image=question.image, video=question.video,
                                      history=self.history)
         sys.stdout.write(f"{NO_ANSWER if answer.state == 'noise' else answer.text}\n")
         if answer.state == "noise":
@@ -132,17 +132,17 @@ class Asking:
             answer.save(out)
             sys.stdout.write(f"answer  {out}  ({answer.seconds:.1f} s)\n")
 
-    def _stream(self, asked: Asked, out: Path | None, omega: int) -> None:
+    def _stream(self, question: Question, out: Path | None, omega: int) -> None:
         speech = self.session.speech
         if out and (speech is None or speech.codes is None):
             raise RunError(f"{out} cannot be written: the answer has no audio, because the model has no speech branch.")
-        events = self.session.stream(asked.audio, asked.text, self.system, image=asked.image, video=asked.video,
+        events = self.session.stream(question.audio, question.text, self.system, image=question.image, video=question.video,
                                      history=self.history, omega=omega, independent=self.independent)
         show(events, out, speech.codes.sample_rate if speech and speech.codes else 0)
 
 
-def _example(session: "Session", out: Path | None) -> Asked:
-    """Ask what the first evaluation row asks, its media in files beside `out`; say what it is."""
+def _example(session: "Session", out: Path | None) -> Question:
+    """Ask what the first evaluation row asks, its media in files beside `out`; print it."""
     datasets = list(session.plan.recipe.evaluate.data.values())
     if not datasets:
         raise RunError(f"Recipe {session.plan.recipe.name} names no data under `evaluate`, so it has no example to ask.")
@@ -161,7 +161,7 @@ def _example(session: "Session", out: Path | None) -> Asked:
     text = " ".join(part.text for part in parts if part.type == "text" and part.text)
     if text:
         sys.stdout.write(f"question  {text}\n")
-    return Asked(next(iter(media["audio"]), None), text or None, media["image"] or None, media["video"] or None)
+    return Question(next(iter(media["audio"]), None), text or None, media["image"] or None, media["video"] or None)
 
 
 def _medium_of(part: "ContentPart", stem: str, out: Path | None, row: str) -> str:
@@ -183,23 +183,24 @@ def _medium_of(part: "ContentPart", stem: str, out: Path | None, row: str) -> st
     return str(path)
 
 
-def _loop(asking: Asking, out: Path | None) -> None:
-    sys.stdout.write("A line is a question: words, and paths of sounds, images and videos; :q ends.\n")
+def _loop(chat: Chat, out: Path | None) -> None:
+    sys.stdout.write("A line is a question: text, and paths of audio, images and videos; :q ends.\n")
     for number, line in enumerate(_lines(), 1):
         try:
-            asking.ask(_read(line), out.with_stem(f"{out.stem}-{number}") if out else None)
+            chat.ask(_read(line), out.with_stem(f"{out.stem}-{number}") if out else None)
         except OmnikitError as error:  # one bad question does not end the conversation
             sys.stderr.write(f"omnikit: {error}\n")
 
 
-def _read(line: str) -> Asked:
-    """Take a line apart into paths and words; a path may hold spaces where it is the whole line."""
+def _read(line: str) -> Question:
+    """Split a line into paths and text; a path may hold spaces where it is the whole line."""
     words = [line] if _medium(line) and Path(line).is_file() else line.split()
     found = {kind: [word for word in words if _medium(word) == kind] for kind in MEDIA}
     text = " ".join(word for word in words if not _medium(word))
     if len(found["audio"]) > 1:
-        raise RunError(f"The line names {len(found['audio'])} sounds, but a question has one; ask them one after the other.")
-    return Asked(next(iter(found["audio"]), None), text or None, found["image"] or None, found["video"] or None)
+        raise RunError(f"The line names {len(found['audio'])} audio files, but a question has one; ask one after the"
+                       " other.")
+    return Question(next(iter(found["audio"]), None), text or None, found["image"] or None, found["video"] or None)
 
 
 def _medium(word: str) -> str | None:

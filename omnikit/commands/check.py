@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from omnikit.commands.arguments import Parser
 from omnikit.plan.plan import make
 from omnikit.plan.tables import stages_table, wiring_table
+from omnikit.plan.weights import advice_on_weights, require_weights
 from omnikit.recipe.compose import compose
 from omnikit.text_table import columns
 
@@ -24,11 +25,15 @@ def run(argv: list[str]) -> int:
     plan = make(compose(arguments.recipe, arguments.overrides))
     sys.stdout.write(f"{arguments.recipe}\n\n{wiring_table(plan)}\n{stages_table(plan)}\n")
     if arguments.deep:
+        require_weights(plan)
+
         from omnikit.training.dry_run import dry_run  # needs torch
 
         sys.stdout.write(f"{dry_run_table(dry_run(plan))}\n")
     parts, stages = len(plan.parts()), len(plan.stages)
     sys.stdout.write(f"{arguments.recipe} fits together: {parts} parts, {stages} stage{'s' if stages != 1 else ''}.\n")
+    if advice := advice_on_weights(plan):
+        sys.stdout.write(f"Before training: {advice}\n")
     return 0
 
 

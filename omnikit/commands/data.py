@@ -1,4 +1,4 @@
-"""`omnikit data build NAME key=value …`: make a dataset. `omnikit data inspect RECIPE`: see what a stage learns from.
+"""`omnikit data build NAME key=value …`: make a dataset. `omnikit data inspect RECIPE`: show one batch of a stage.
 `omnikit data check RECIPE`: name every bad row before training."""
 
 import sys
@@ -39,7 +39,7 @@ def run(argv: list[str]) -> int:
 
 
 def _build_parser() -> Parser:
-    parser = Parser("omnikit data build", description="Make a dataset; the same command goes on where it was stopped.")
+    parser = Parser("omnikit data build", description="Make a dataset; the same command resumes where it was stopped.")
     parser.add_argument("builder", help=f"one of {', '.join(presets.names('builder')) or 'none installed'};"
                         " omnikit show builder/NAME lists its options")
     parser.add_argument("options", nargs="*", metavar="key=value", help="out=FOLDER and the builder's options")
@@ -91,18 +91,18 @@ def _build(arguments: Namespace) -> int:
     return 0
 
 
-def _values(words: list[str]) -> dict[str, object]:
-    """Read key=value words as YAML reads values."""
+def _values(arguments: list[str]) -> dict[str, object]:
+    """Read key=value arguments as YAML reads values."""
     import yaml
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     values: dict[str, object] = {}
-    for word in words:
-        key, equals, text = word.partition("=")
+    for argument in arguments:
+        key, equals, text = argument.partition("=")
         if not equals or not key.isidentifier():
-            raise ConfigError(f"{word!r} is not an option; write key=value, for example seed=1."
-                              f"{nearest(word, ['out=', 'source='])}")
+            raise ConfigError(f"{argument!r} is not an option; write key=value, for example seed=1."
+                              f"{nearest(argument, ['out=', 'source='])}")
         try:
             values[key] = OmegaConf.to_container(OmegaConf.create(f"value: {text}"), resolve=False)["value"]  # type: ignore[call-overload,index]  # a mapping
         except (OmegaConfBaseException, yaml.YAMLError) as error:

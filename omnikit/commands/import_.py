@@ -49,7 +49,7 @@ def _parser(layouts: list[str]) -> Parser:
 
 
 def _described(cls: type[Any], name: str) -> str:
-    """Give what a dataclass's docstring says of a field."""
+    """Give the note on a field in a dataclass's docstring."""
     lines = (cls.__doc__ or "").splitlines()
     start = next((i for i, line in enumerate(lines) if line.strip().startswith(f"{name}:")), None)
     if start is None:

@@ -20,14 +20,14 @@ def run(argv: list[str]) -> int:
     """List components and presets of one kind, or of all kinds; a broken or clashing one is listed with its reason."""
     parser = Parser("omnikit list", description=__doc__)
     parser.add_argument("kind", nargs="?", help=f"one of {', '.join(GROUPS)}, recipe")
-    word = parser.parse_args(argv).kind
-    kind = kind_of(word) if word else None
-    if word and kind is None:
-        raise ConfigError(f"{word!r} is no kind of component.{nearest(word, GROUPS)} Kinds: {', '.join(GROUPS)}, recipe.")
+    name = parser.parse_args(argv).kind
+    kind = kind_of(name) if name else None
+    if name and kind is None:
+        raise ConfigError(f"{name!r} is not a kind of component.{nearest(name, GROUPS)} Kinds: {', '.join(GROUPS)}, recipe.")
     for group in GROUPS if kind is None else [kind]:
-        rows = _recipes() if group == "recipe" else _components(group) + _presets(group)
-        if rows:
-            sys.stdout.write(f"{group}\n{columns(rows)}")
+        lines = _recipes() if group == "recipe" else _components(group) + _presets(group)
+        if lines:
+            sys.stdout.write(f"{group}\n{columns(lines)}")
         if kind in KINDS:
             sys.stdout.write("".join(_notes(group)))
     if kind is None:
@@ -35,20 +35,20 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def kind_of(word: str) -> str | None:
-    """Give the kind that a word means: its name, its plural, or the slot of a recipe that takes it; None for no kind."""
+def kind_of(name: str) -> str | None:
+    """Give the kind that a name means: its own name, its plural, or the slot of a recipe that takes it; None for no kind."""
     known = {kind: kind for kind in (*GROUPS, "recipe")} | SLOTS | {"dataset": "data"}
-    return known.get(word) or known.get(word.removesuffix("s"))
+    return known.get(name) or known.get(name.removesuffix("s"))
 
 
 def _components(kind: str) -> list[tuple[str, str, str]]:
-    rows = []
+    lines = []
     for name, entries in (registry.components(kind) if kind in KINDS else {}).items():
         for entry in entries:
             reason = registry.problem(entry, clashes=len(entries) > 1)
             line = f"BROKEN: {reason}" if reason else (entry.load().__doc__ or "").strip().partition("\n")[0]
-            rows.append((name, f"{entry.package} {entry.version}", line))
-    return rows
+            lines.append((name, f"{entry.package} {entry.version}", line))
+    return lines
 
 
 def _notes(kind: str) -> Iterator[str]:
@@ -61,7 +61,7 @@ def _notes(kind: str) -> Iterator[str]:
 
 
 def _presets(kind: str) -> list[tuple[str, str, str]]:
-    rows = []
+    lines = []
     for name, published in registry.presets(kind).items():
         for preset in published:
             line = presets.summary(preset.path)
@@ -69,8 +69,8 @@ def _presets(kind: str) -> list[tuple[str, str, str]]:
                 registry.preset(kind, name)
             except RegistryError as error:
                 line = f"BROKEN: {error}"
-            rows.append((f"  {name}" if kind in KINDS else name, preset.package, line))
-    return rows
+            lines.append((f"  {name}" if kind in KINDS else name, preset.package, line))
+    return lines
 
 
 def _recipes() -> list[tuple[str, str, str]]:

@@ -2,6 +2,7 @@
 
 import inspect
 import sys
+from argparse import Namespace
 from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
@@ -41,36 +42,43 @@ def run(argv: list[str]) -> int:
     parser.add_argument("overrides", nargs="*", default=[], help="for a recipe: audio/encoder=mel_cnn …")
     parser.add_argument("--parameters", action="store_true", help="count each part's parameters on the meta device")
     parser.add_argument("--diagram", metavar="FILE.svg", help="draw the wiring of a recipe")
+    parser.add_argument("--stage", help="with --diagram: mark what this stage trains, leaves frozen and does not run")
     arguments = parser.parse_intermixed_args(argv)
     recipe = arguments.what in recipe_files() or Path(arguments.what, "config.yaml").is_file()  # the latter is a run
+    flags = [flag for flag in ("--parameters", "--diagram", "--stage") if getattr(arguments, flag[2:])]
     if arguments.what.endswith((".yaml", ".yml")) or recipe:
-        _show_recipe(arguments.what, arguments.overrides, arguments.parameters, arguments.diagram)
-    elif arguments.overrides or arguments.parameters or arguments.diagram:
-        extra = [*arguments.overrides, *(["--parameters"] if arguments.parameters else []),
-                 *(["--diagram"] if arguments.diagram else [])]
-        raise ConfigError(f"{extra[0]} is for a recipe, but {arguments.what} is none; leave it out or name a recipe.")
+        if arguments.stage and not arguments.diagram:
+            parser.error("--stage marks parts in a diagram; add --diagram FILE.svg")
+        _show_recipe(arguments)
+    elif arguments.overrides or flags:
+        raise ConfigError(f"{[*arguments.overrides, *flags][0]} is for a recipe, but {arguments.what} is not one; leave it out"
+                          " or name a recipe.")
     else:
         sys.stdout.write(_describe(*_find(arguments.what)))
     return 0
 
 
-def _show_recipe(recipe: str, overrides: list[str], parameters: bool, diagram: str | None) -> None:
+def _show_recipe(arguments: Namespace) -> None:
     from omnikit.plan.plan import make
     from omnikit.plan.tables import stages_table, wiring_table
+    from omnikit.plan.weights import advice_on_weights
     from omnikit.recipe.compose import compose  # Hydra is for recipes only
 
-    plan = make(compose(recipe, overrides))
+    recipe, diagram = arguments.what, arguments.diagram
+    plan = make(compose(recipe, arguments.overrides))
     counts = None
-    if parameters:
+    if arguments.parameters:
         from omnikit.model import parameter_counts  # imports torch
 
         counts = parameter_counts(plan)
     sys.stdout.write(f"{recipe}\n\n{wiring_table(plan, counts)}\n{stages_table(plan)}")
+    if advice := advice_on_weights(plan):
+        sys.stdout.write(f"\nBefore training: {advice}\n")
     if diagram:
         from omnikit.plan.diagram import draw
 
         try:
-            Path(diagram).write_text(draw(plan, recipe), encoding="utf-8")
+            Path(diagram).write_text(draw(plan, arguments.stage), encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"--diagram is {diagram}, which cannot be written: {error.strerror};"
                               " choose another file.") from error
@@ -88,11 +96,11 @@ def _find(name: str) -> tuple[str, str]:
     known |= {kind: list(registry.presets(kind)) for kind in ("data", "template")}  # a reader is no dataset here
     found = [kind for kind, names in known.items() if name in names]
     if len(found) > 1:
-        raise ConfigError(f"{name!r} is {' and '.join(f'{kind}/{name}' for kind in found)}; say which one.")
+        raise ConfigError(f"{name!r} is {' and '.join(f'{kind}/{name}' for kind in found)}; write which one.")
     if not found:
         listed = kind_of(rest if rest in SLOTS else name)
         if listed and not (slash and kind in KINDS):
-            what = f"takes a component of kind {listed}" if slash else "is no component but a kind of them"
+            what = f"takes a component of kind {listed}" if slash else "is not a component but a kind of them"
             raise ConfigError(f"{name} {what}: omnikit list {listed} names those that there are.")
         everything = [n for names in known.values() for n in names] + list(recipe_files())
         raise ConfigError(f"component, preset or recipe {name!r} is unknown.{nearest(name, everything)}"
@@ -108,11 +116,11 @@ def _describe(kind: str, name: str) -> str:
     cls = registry.component(kind, use)
     entry = registry.components(kind)[use][0]
     head = f"{kind} {name}" + (f", a preset of {use}" if name != use else "")
-    rows = [(key, _cut(str(values[key])), _type(cls, key)) for key in defaults(cls)]
+    lines = [(key, _cut(str(values[key])), _type(cls, key)) for key in defaults(cls)]
     source = inspect.getsourcefile(cls) or "unknown file"
     contract = _contract(kind, cls, values)
     promised = f"contract\n{columns(contract)}\n" if contract else ""
-    return (f"{head}\n\n{inspect.cleandoc(cls.__doc__ or '')}\n\nfields\n{columns(rows)}\n{promised}"
+    return (f"{head}\n\n{inspect.cleandoc(cls.__doc__ or '')}\n\nfields\n{columns(lines)}\n{promised}"
             f"package  {entry.package} {entry.version}\nlicence  {_licence(entry.package)}\n"
             f"source   {source}:{inspect.getsourcelines(cls)[1]}\n")
 
@@ -120,8 +128,8 @@ def _describe(kind: str, name: str) -> str:
 def _describe_template(name: str) -> str:
     preset = registry.preset("template", name)
     assert preset is not None, "its name was found among the presets"
-    rows = [(key, repr(value)) for key, value in presets.read_mapping(preset.path).items()]
-    return (f"template {name}\n\n{presets.summary(preset.path)}\n\nfields\n{columns(rows)}\n"
+    lines = [(key, repr(value)) for key, value in presets.read_mapping(preset.path).items()]
+    return (f"template {name}\n\n{presets.summary(preset.path)}\n\nfields\n{columns(lines)}\n"
             f"package  {preset.package}\nsource   {preset.path}\n")
 
 
@@ -141,15 +149,15 @@ def _contract(kind: str, cls: type[Any], values: dict[str, Any]) -> list[tuple[s
     if made is None:
         unset = [key for key, value in values.items() if value == MISSING_VALUE]
         return [("", error) for error in errors] if len(errors) > len(unset) else []  # each unset field is one of them
-    rows = []
+    lines = []
     for name in CONTRACTS[kind]:
         try:
-            rows.append((name, str(getattr(made, name, "none"))))
+            lines.append((name, str(getattr(made, name, "none"))))
         except (OmnikitError, ValueError) as error:
-            rows.append((name, str(error)))
+            lines.append((name, str(error)))
     if kind == "projector":
-        rows.append(("output(source, dim)", inspect.getdoc(cls.output) or "features as wide as the backbone"))
-    return rows
+        lines.append(("output(source, dim)", inspect.getdoc(cls.output) or "features of the backbone's hidden size"))
+    return lines
 
 
 def _licence(package: str) -> str:

@@ -11,15 +11,15 @@ EXAMPLE = "example: omnikit tokenizer extend Mixtral-8x7B --corpus zh.txt --piec
 
 
 def run(argv: list[str]) -> int:
-    """Extend; the only word so far."""
+    """Extend; the only command so far."""
     parser = Parser("omnikit tokenizer", description=__doc__, epilog=EXAMPLE)
-    parser.add_argument("command", choices=["extend"], help="learn new pieces from text and give them rows in the checkpoint")
+    parser.add_argument("command", choices=["extend"], help="train new pieces on text and give them rows in the checkpoint")
     parser.add_argument("source", type=Path, help="a checkpoint's folder (config.json, weights, tokenizer.json), or a"
                         " tokenizer.json alone")
     parser.add_argument("--corpus", nargs="+", type=Path, required=True, metavar="FILE", help="Chinese text, UTF-8; every"
                         " twentieth line with Chinese is measured only")
     parser.add_argument("--pieces", type=at_least_one, required=True, help="new pieces")
-    parser.add_argument("--rows", type=at_least_one, help="rows of both matrices, where they shall be more than the ids")
+    parser.add_argument("--rows", type=at_least_one, help="rows of both matrices, where they are more than the ids")
     parser.add_argument("--out", type=Path, required=True, help="the folder to write; it must not be there yet")
     arguments = parser.parse_args(argv)
     source, out = arguments.source.expanduser(), arguments.out
@@ -35,7 +35,7 @@ def run(argv: list[str]) -> int:
     from omnikit.training.extend_embeddings import write  # needs torch
 
     extension = extend(source / "tokenizer.json" if source.is_dir() else source, arguments.corpus, arguments.pieces)
-    with progress("write") if folder else nullcontext(lambda share: None) as report:
+    with progress("write") if folder else nullcontext(lambda fraction: None) as report:
         rows = write(folder, extension, out, arguments.rows, report)
     matrices = f", {rows} rows in its matrices" if folder else ""
     sys.stdout.write(f"{out} has {extension.size} ids, {len(extension.old_ids)} of them new{matrices}.\n"

@@ -4,6 +4,7 @@ import sys
 
 from omnikit.commands.arguments import Parser
 from omnikit.plan.plan import make
+from omnikit.plan.weights import require_weights
 from omnikit.recipe.compose import run_jobs
 from omnikit.recipe.recipe import Recipe
 
@@ -13,7 +14,7 @@ EXAMPLE = "example: omnikit train llama_omni/tiny audio/encoder=mel_cnn stages.s
 def run(argv: list[str]) -> int:
     """Train a recipe; Hydra's own flags (-m for sweeps, --cfg job to print the configuration) go to Hydra."""
     parser = Parser("omnikit train", description=__doc__, epilog=EXAMPLE)
-    parser.add_argument("recipe", help="a name such as llama_omni/tiny, a YAML file, or a run's folder to go on"
+    parser.add_argument("recipe", help="a name such as llama_omni/tiny, a YAML file, or a run's folder to resume"
                         " with its recipe there")
     parser.add_argument("overrides", nargs="*", default=[],
                         help="slash picks a component, dot sets a field, + adds a branch or dataset")
@@ -27,10 +28,11 @@ def run(argv: list[str]) -> int:
 
 
 def _train(recipe: Recipe, config_yaml: str) -> None:
-    plan = make(recipe)  # before torch: a mistake is told at once
+    plan = make(recipe)  # before torch: an error is reported at once
+    require_weights(plan)
 
     from omnikit.commands.report import stage_table
     from omnikit.training.stage import train
 
-    folder, rows = train(plan, config_yaml)
-    sys.stdout.write(f"\n{stage_table(rows)}\nThe run is {folder}.\n")
+    folder, results = train(plan, config_yaml)
+    sys.stdout.write(f"\n{stage_table(results)}\nThe run is {folder}.\n")

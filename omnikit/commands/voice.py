@@ -1,4 +1,4 @@
-"""`omnikit voice extract SOUND --out voice.json RUN`: keep somebody's voice in a small file, to speak with it in chat."""
+"""`omnikit voice extract AUDIO --out voice.json RUN`: write somebody's voice to a small file, for the answers of chat."""
 
 import sys
 from pathlib import Path
@@ -10,23 +10,23 @@ EXAMPLE = "example: omnikit voice extract anna.wav --out anna.json vita_1_5/tiny
 
 
 def run(argv: list[str]) -> int:
-    """Extract; the only word so far."""
+    """Extract; the only command so far."""
     parser = Parser("omnikit voice", description=__doc__, epilog=EXAMPLE)
-    parser.add_argument("command", choices=["extract"], help="take the voice of a sound")
-    parser.add_argument("sound", type=Path, help="sound file in which nobody else speaks; some seconds are enough")
-    parser.add_argument("run", help="a run's folder, a link to one, or a recipe's name: whose codec shall speak")
+    parser.add_argument("command", choices=["extract"], help="take the voice of a recording")
+    parser.add_argument("audio", type=Path, help="audio file in which nobody else speaks; some seconds are enough")
+    parser.add_argument("run", help="a run's folder, a link to one, or a recipe's name: whose codec is used")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON file that is written")
     arguments = parser.parse_args(argv)
     out: Path = arguments.out
     if out.is_dir() or out.suffix != ".json":
-        raise RunError(f"--out is {out}, but a voice is kept in a JSON file; name one, for example --out anna.json.")
+        raise RunError(f"--out is {out}, but a voice is written to a JSON file; name one, for example --out anna.json.")
     if not out.parent.is_dir():
         raise RunError(f"--out is {out}, but there is no folder {out.parent}; make it first.")
 
     from omnikit.inference.builder_runs import BuilderRuns
     from omnikit.inference.voices import extract
 
-    voice = extract(*BuilderRuns().codec(arguments.run), arguments.sound)
+    voice = extract(*BuilderRuns().codec(arguments.run), arguments.audio)
     voice.save(out)
     sys.stdout.write(f"voice  {out}  ({' '.join(map(str, voice.tokens))})\n")
     return 0

@@ -64,7 +64,7 @@ class Batch:
     """One padded batch, ready for OmniModel. Lists are known on the host, so that no step waits for the accelerator.
 
     A row holds one conversation, or several where rows are packed: then C conversations stand in B rows, and `documents`,
-    `homes` and `written` are there.
+    `conversation_rows` and `target_positions` are there.
 
     Args:
         tokens: [B, L] int64; at slots and padding the id is 0. B is 0 where no head needs the backbone.
@@ -80,8 +80,8 @@ class Batch:
             branch that the head taps; absent if no row has any. In a packed batch, targets of a loss by token are one row.
         ids: the conversations' names, for errors.
         documents: [B, L] int64, the number from 1 of the conversation within its row that each place belongs to; 0 is padding.
-        homes: [C] int64, the row that each conversation stands in.
-        written: [S] int64, places (row * L + position) of all supervised tokens, one conversation after another.
+        conversation_rows: [C] int64, the row that each conversation stands in.
+        target_positions: [S] int64, positions (row * L + position) of all supervised tokens, one conversation after another.
         texts: for each output branch that taps the embedding table the ids of its spoken answers' words; row for row they
             belong to its targets, of which a conversation has as many as it has spoken answers.
     """
@@ -208,7 +208,7 @@ class CheckpointTensors:
 
     Args:
         tensors: part → our name → tensor; under "other" what belongs to no part.
-        aside: part → tensors that are left out on purpose, as the layout's own loader does.
+        ignored: part → tensors that are left out on purpose, as the layout's own loader does.
         original: gives the name in the files for a part and our name.
         sources: part → the file or flag that its tensors come from, for sentences.
     """

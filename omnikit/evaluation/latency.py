@@ -14,7 +14,8 @@ from omnikit.contracts.types import ContentPart, Sample
 from omnikit.data.batch.signals import load_waveform
 from omnikit.evaluation.records import Timing
 from omnikit.inference.answer_timing import AnswerTiming
-from omnikit.inference.session import Audio, Images, Session
+from omnikit.inference.question import Audio, Images
+from omnikit.inference.session import Session
 from omnikit.progress import progress
 
 OMEGAS: tuple[int, ...] = (10, 20, 40, 80)

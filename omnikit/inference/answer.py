@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING
 
 from omnikit.errors import RunError
@@ -34,7 +36,7 @@ class Event:
     state: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Answer:
     """An answer: its text and, with a speech branch, its waveform [N] in [-1, 1] at `sample_rate`.
 
@@ -47,10 +49,27 @@ class Answer:
     codes: tuple[int, ...] = ()
     state: str | None = None
 
+    def __repr__(self) -> str:
+        """Give the text, how long the audio lasts and the state in one line."""
+        audio = f", {self.seconds:.1f} s of audio at {self.sample_rate} Hz" if self.waveform is not None else ""
+        state = f", state={self.state!r}" if self.state else ""
+        return f"Answer({self.text!r}{audio}{state})"
+
     @property
     def seconds(self) -> float:
         """Duration of the waveform."""
         return 0.0 if self.waveform is None else len(self.waveform) / self.sample_rate
+
+    def _repr_html_(self) -> str:
+        """Give the text and a player with the audio inside, for notebooks."""
+        text = f"<p>{escape(self.text)}</p>"
+        if self.waveform is None or not len(self.waveform):
+            return text
+
+        from omnikit.data.media.audio import wav_bytes
+
+        wav = base64.b64encode(wav_bytes(self.waveform, self.sample_rate)).decode()
+        return f'{text}<audio controls src="data:audio/wav;base64,{wav}"></audio>'
 
     def save(self, path: str | Path) -> None:
         """Write the waveform as a 16-bit WAV; raises RunError where there is none or the file cannot be written."""

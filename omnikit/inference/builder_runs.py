@@ -73,7 +73,7 @@ class SessionTextGenerator:
 
     def __call__(self, instructions: str, texts: Sequence[str]) -> list[str]:
         """Give one answer for each text; raises DataError where one is longer than the context."""
-        from omnikit.inference.session import question
+        from omnikit.inference.question import question
 
         asked = [question(text=text, system=instructions, name=text[:40]) for text in texts]
         return [answer.text for answer in self.session.answers(asked, speak=False, greedy=True)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,13 @@ from numpy.typing import NDArray
 from omnikit.contracts.optional import backbone_options
 from omnikit.contracts.types import Batch, ContentPart, Message, Sample
 from omnikit.data.batch.collate import Collator, to_device, transcript_tokenizer
-from omnikit.data.media.image import Pixels
 from omnikit.data.text.tokenizer import Tokenizer
 from omnikit.data.text.tokenizer import load as load_tokenizer
 from omnikit.errors import DataError, PlanError
 from omnikit.inference.answer import Answer, Event
 from omnikit.inference.answer_states import NOISE, AnswerDecoder, answer_states
 from omnikit.inference.generate import DecodingStep, Generated, Sampling, decode_codes, decoding_steps, generate
+from omnikit.inference.question import Audio, Images, question
 from omnikit.inference.sentence_speech import SentenceSpeech, sentence_codes
 from omnikit.inference.speech_stream import AudioSegment, SpeechStream
 from omnikit.inference.turn_detection import detected_states, turn_probabilities
@@ -35,9 +36,6 @@ from omnikit.recipe.recipe import Recipe
 from omnikit.store import checkpoint
 from omnikit.store.hashes import weights_hash
 from omnikit.store.runs import WEIGHTS, find, load_plan, newest
-
-Audio = str | Path | NDArray[np.float32]
-Images = str | Path | Pixels | Sequence[str | Path | Pixels]  # one, or several in a list
 
 
 def build(recipe: Recipe | Plan) -> Session:
@@ -72,34 +70,6 @@ def restore(plan: Plan, folder: Path, stage: str | None = None) -> Session:
     return Session(model)
 
 
-def question(audio: Audio | None = None, text: str | None = None, system: str | None = None, *,
-             image: Images | None = None, video: Images | None = None, history: Sequence[Message] = (),
-             name: str = "question") -> Sample:
-    """Make a sample of one question: audio (a file, or samples at 16 kHz), a text, or both in this order.
-
-    Args:
-        image: files or pixels [H, W, 3] that stand before them; then the audio is the last, as VITA was trained.
-        video: files or pixels [F, H, W, 3] at 25 frames a second, behind the images.
-    """
-    visual = [*_parts("image", image), *_parts("video", video)]
-    spoken = [ContentPart("audio", audio=np.asarray(audio, dtype=np.float32)) if isinstance(audio, np.ndarray)
-             else ContentPart("audio", path=str(audio))] if audio is not None else []
-    written = [ContentPart("text", text=text)] if text else []
-    content = [*visual, *written, *spoken] if visual else [*spoken, *written]
-    if not content:
-        raise DataError("A question has neither audio nor text, image or video; give one of them.")
-    start = [Message("system", (ContentPart("text", text=system),))] if system is not None else []
-    return Sample(name, (*start, *history, Message("user", tuple(content))))
-
-
-def _parts(kind: str, media: Images | None) -> list[ContentPart]:
-    if media is None:
-        return []
-    several = [media] if isinstance(media, str | Path | np.ndarray) else media
-    return [ContentPart(kind, pixels=one) if isinstance(one, np.ndarray) else ContentPart(kind, path=str(one))
-            for one in several]
-
-
 class Session:
     """Answers questions with one model; holds no conversation itself.
 
@@ -109,12 +79,24 @@ class Session:
 
     def __init__(self, model: OmniModel) -> None:
         self.plan = model.plan
+        self.run: Path | None = None  # where its weights come from, and the stage that was trained last
+        self.stage: str | None = None
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = model.to(self.device).eval()
         self.speech = next((o for o in self.plan.outputs.values() if o.codec and o.codec.decodes), None)
         self._ask = Collator(self.plan, [n for n, o in self.plan.outputs.items() if o.head.tap in BACKBONE_TAPS],
                              prompt_only=True)
         self._generator = torch.Generator(self.device).manual_seed(self.plan.recipe.seed)
+
+    def __repr__(self) -> str:
+        """Give recipe, run, stage, device and number of parameters in one line."""
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        return (f"Session(recipe={self.plan.recipe.name!r}, run={str(self.run) if self.run else None!r}, stage={self.stage!r},"
+                f" device={str(self.device)!r}, parameters={parameters:,})")
+
+    def _repr_html_(self) -> str:
+        """Give that line and the wiring diagram, for notebooks."""
+        return f"<pre>{escape(repr(self))}</pre>{self.plan._repr_html_()}"
 
     def answer(self, audio: Audio | None = None, text: str | None = None, system: str | None = None, *,
                image: Images | None = None, video: Images | None = None, history: list[Message] | None = None) -> Answer:

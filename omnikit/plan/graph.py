@@ -15,7 +15,7 @@ from omnikit.contracts.configs import BackboneConfig, CodecConfig, EncoderConfig
 from omnikit.contracts.optional import encoder_options, head_options
 from omnikit.contracts.specs import CodecSpec, FeatureSpec, ImageSpec
 from omnikit.errors import ConfigError, OmnikitError, nearest
-from omnikit.plan.resolve import tokenizer_size
+from omnikit.plan.resolve import tokenizer_size, without_random
 from omnikit.recipe.recipe import SLOTS, Choice, Recipe
 from omnikit.recipe.schema import construct
 
@@ -115,7 +115,8 @@ class ComponentConfigs:
 
     def _make(self, kind: str, choice: Choice, where: str) -> Any:
         try:
-            return construct(registry.component(kind, choice.use), choice.fields, where, self._errors)
+            cls = registry.component(kind, choice.use)
+            return construct(cls, without_random(cls, choice.fields), where, self._errors)
         except OmnikitError as error:
             self._errors.append(f"{where}: {error}")
             return None

@@ -17,6 +17,7 @@ from omnikit.plan.graph import ComponentConfigs, InputBranch, OutputBranch, wire
 from omnikit.plan.resolve import find_reader, find_template, tokenizer_size
 from omnikit.plan.stage_plan import StagePlan, Wiring
 from omnikit.plan.stages import plan_stages
+from omnikit.plan.tables import stages_table, wiring_table
 from omnikit.recipe.recipe import Recipe
 from omnikit.recipe.schema import plain
 
@@ -35,6 +36,16 @@ class Plan:
     tokenizer: str | None
     readers: dict[str, ReaderConfig]
     stages: dict[str, StagePlan]
+
+    def __repr__(self) -> str:
+        """Give the wiring and the stages as tables."""
+        return f"Plan {self.recipe.name}\n\n{wiring_table(self)}\n{stages_table(self)}".rstrip()
+
+    def _repr_html_(self) -> str:
+        """Give the wiring diagram, for notebooks."""
+        from omnikit.plan.diagram import draw  # `check` does without
+
+        return draw(self)
 
     @property
     def image_spec(self) -> ImageSpec | None:

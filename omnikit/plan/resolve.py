@@ -4,8 +4,10 @@ sentence."""
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from omnikit import registry
 from omnikit.contracts.configs import BackboneConfig, ReaderConfig
@@ -13,7 +15,16 @@ from omnikit.contracts.specs import Template
 from omnikit.errors import ConfigError, OmnikitError
 from omnikit.recipe import presets
 from omnikit.recipe.recipe import Choice, Recipe
-from omnikit.recipe.schema import construct
+from omnikit.recipe.schema import construct, defaults
+
+RANDOM = "random"
+"""What a field `weights` holds where random numbers are wanted."""
+
+
+def without_random(cls: type[Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a component's fields with `weights: random` as None, which its `build()` takes for random numbers."""
+    named = fields.get("weights") == RANDOM and defaults(cls).get("weights", RANDOM) is None
+    return {key: None if named and key == "weights" else value for key, value in fields.items()}
 
 
 def find_template(recipe: Recipe, backbone: BackboneConfig | None, errors: list[str]) -> Template | None:

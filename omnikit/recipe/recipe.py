@@ -13,6 +13,7 @@ from typing import Any, Literal
 from omnikit.contracts.specs import LATER, later_defaults
 from omnikit.errors import PlanError, nearest
 from omnikit.recipe.schema import construct, convert, key_paths, plain
+from omnikit.text_table import columns
 
 _MAPPING = dict[str, object]
 _TOP: dict[str, tuple[Any, Any]] = {  # key: type, default
@@ -166,6 +167,15 @@ class Recipe:
     run: str | None
     picks: dict[str, str] = field(default_factory=dict)  # part → the name that was picked for it; for display only
     stage: str | None = None  # train this stage only, for a quick try: all that it starts from has random weights
+
+    def __repr__(self) -> str:
+        """Give the parts with what was picked for each, and the stages, as a table."""
+        picked = {f"{branch}.{slot}": choice.use for branch, slots in self.branches.items() for slot, choice in slots.items()}
+        picked |= {"backbone": self.backbone.use} if self.backbone else {}
+        parts = [(part, self.picks.get(part, use)) for part, use in picked.items()]
+        stages = [(name, stage.objective, ", ".join(stage.data)) for name, stage in self.stages.items()]
+        return (f"Recipe {self.name}\n{columns([('part', 'component'), *parts])}"
+                f"{columns([('stage', 'objective', 'data'), *stages])}".rstrip())
 
     def fingerprint(self) -> str:
         """Give 12 hex digits that change with anything that changes the weights: model, template, data, stages, seed."""

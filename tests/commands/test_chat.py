@@ -12,7 +12,7 @@ import soundfile
 from doubles import RATE, CtcModule, make_plan, sound, write_tokenizer
 
 from omnikit.cli import main
-from omnikit.commands.chat import Asked, _example, _read
+from omnikit.commands.chat import Question, _example, _read
 from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.data.media.wav_writer import wav_segments
 from omnikit.errors import RunError
@@ -129,7 +129,7 @@ def test_loop_streams(run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 
 
 @pytest.mark.parametrize(("options", "text"), [
-    (["--omega", "0", "--stream"], "0 is no whole number of at least 1"),
+    (["--omega", "0", "--stream"], "0 is not a whole number of at least 1"),
     (["--omega", "5"], "--omega shapes a stream; add --stream"),
     (["--independent"], "--independent shapes a stream; add --stream"),
 ])
@@ -153,7 +153,7 @@ def test_folder_for_the_answer_s_file_is_refused(run: str, capsys: pytest.Captur
 @pytest.mark.parametrize("option", ["--limit=0", "--limit=-1", "--batch-size=0", "--batch-size=x"])
 def test_impossible_count_is_one_sentence(run: str, option: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["eval", run, option]) == 2
-    assert "is no whole number of at least 1" in capsys.readouterr().err
+    assert "is not a whole number of at least 1" in capsys.readouterr().err
 
 
 def test_unknown_run_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
@@ -172,18 +172,18 @@ def test_score_is_printed_as_a_table(run: str, monkeypatch: pytest.MonkeyPatch, 
 
 
 @pytest.mark.parametrize(("line", "asked"), [
-    ("why is it", Asked(text="why is it")),
-    ("a.PNG  b.jpg what differs?", Asked(text="what differs?", image=["a.PNG", "b.jpg"])),
-    ("a.mp4 q.wav", Asked(audio="q.wav", video=["a.mp4"])),
-    ("what is in a.png?", Asked(text="what is in a.png?")),
+    ("why is it", Question(text="why is it")),
+    ("a.PNG  b.jpg what differs?", Question(text="what differs?", image=["a.PNG", "b.jpg"])),
+    ("a.mp4 q.wav", Question(audio="q.wav", video=["a.mp4"])),
+    ("what is in a.png?", Question(text="what is in a.png?")),
 ], ids=["words", "images", "video and sound", "no path"])
-def test_a_line_is_taken_apart(line: str, asked: Asked) -> None:
+def test_a_line_is_taken_apart(line: str, asked: Question) -> None:
     assert _read(line) == asked
 
 
 def test_a_path_with_spaces_is_a_line_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "my cat.png").touch()
-    assert _read(f"{tmp_path}/my cat.png") == Asked(image=[f"{tmp_path}/my cat.png"])
+    assert _read(f"{tmp_path}/my cat.png") == Question(image=[f"{tmp_path}/my cat.png"])
 
 
 def test_pictures_that_nobody_sees_are_one_sentence(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -202,7 +202,7 @@ def test_pictures_that_would_be_dropped_are_refused(
     assert text in capsys.readouterr().err
 
 
-def example(message: Message, out: Path | None) -> Asked:
+def example(message: Message, out: Path | None) -> Question:
     """What --example asks of a dataset whose first row is this question."""
     reader = SimpleNamespace(build=lambda: [Sample("row", (message,))])
     recipe = SimpleNamespace(name="r", evaluate=SimpleNamespace(data={"shown": "rows"}))
@@ -216,14 +216,14 @@ def test_an_example_may_be_about_pictures_and_films(tmp_path: Path, capsys: pyte
              ContentPart("video", pixels=np.stack([pixels] * 3)),
              ContentPart("text", "which way"))
     asked = example(Message("user", parts), tmp_path / "a.wav")
-    assert asked == Asked(None, "which way", [f"{tmp_path}/a-question.png", f"{tmp_path}/a-question-2.png"],
+    assert asked == Question(None, "which way", [f"{tmp_path}/a-question.png", f"{tmp_path}/a-question-2.png"],
                           [f"{tmp_path}/a-question.mp4"])
     assert all(Path(path).stat().st_size for path in [*(asked.image or []), *(asked.video or [])])
     assert "question  which way" in capsys.readouterr().out
 
 
 def test_an_example_takes_the_files_of_its_row(tmp_path: Path) -> None:
-    assert example(Message("user", (ContentPart("image", path="shown/p.png"),)), None) == Asked(image=["shown/p.png"])
+    assert example(Message("user", (ContentPart("image", path="shown/p.png"),)), None) == Question(image=["shown/p.png"])
 
 
 def test_an_example_with_a_learned_prompt_is_refused() -> None:

@@ -98,7 +98,7 @@ def test_tokenizer_alone_is_extended(tmp_path: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(("words", "text"), [
     (["--rows", "730"], "--rows is 730, but the tokenizer has 736 ids; set --rows 736 or more."),
     (["--pieces", "900"], "new pieces, but 900 are asked for; give more text or set --pieces"),
-    (["--pieces", "0"], "argument --pieces: 0 is no whole number of at least 1"),
+    (["--pieces", "0"], "argument --pieces: 0 is not a whole number of at least 1"),
     (["--corpus", "none.txt"], "--corpus none.txt is not a UTF-8 text file that can be read (FileNotFoundError)"),
 ], ids=["rows", "pieces", "no pieces", "corpus"])
 def test_what_cannot_be_extended_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str],

@@ -227,8 +227,8 @@ def test_report_is_computed_again_by_the_command(scored: Scored, capsys: pytest.
     ("words", "text"),
     [(["--rescore", "--limit", "3"], "so --limit cannot change anything"),
      (["--rescore", "--keep-wavs"], "so --keep-wavs cannot change anything"),
-     (["--omega", "10,x"], "x is no whole number of at least 1"), (["--omega", "10,10"], "10,10 names one number twice"),
-     (["--latency-rows", "-1"], "-1 is no whole number")],
+     (["--omega", "10,x"], "x is not a whole number of at least 1"), (["--omega", "10,10"], "10,10 names one number twice"),
+     (["--latency-rows", "-1"], "-1 is not a whole number")],
 )
 def test_command_line_that_cannot_be_meant_is_refused(words: list[str], text: str) -> None:
     with pytest.raises(ConfigError, match=text):

@@ -13,7 +13,7 @@ from tokenizers import AddedToken
 from tokenizers import Tokenizer as Fast
 from transformers import PreTrainedTokenizerFast
 
-from omnikit.commands.chat import Asked, Asking
+from omnikit.commands.chat import Chat, Question
 from omnikit.contracts.types import Message
 from omnikit.data.text.tokenizer import Tokenizer, load
 from omnikit.inference import generate
@@ -113,7 +113,7 @@ def test_answers_have_their_state(session: Session, dictate) -> None:
 
 
 def asked(text: str):
-    from omnikit.inference.session import question
+    from omnikit.inference.question import question
 
     return question(text=text)
 
@@ -156,6 +156,6 @@ def test_history_keeps_states_and_leaves_noise_out(session: Session, dictate) ->
 def test_chat_prints_that_noise_has_no_answer(session: Session, dictate, omega: int | None, tmp_path: Path,
                                             capsys: pytest.CaptureFixture[str]) -> None:
     dictate("noise it is three")
-    Asking(session, None, omega=omega).ask(Asked(text="a"), tmp_path / "answer.wav")
+    Chat(session, None, omega=omega).ask(Question(text="a"), tmp_path / "answer.wav")
     assert capsys.readouterr().out.startswith("(noise: no answer)\n")
     assert not list(tmp_path.iterdir())

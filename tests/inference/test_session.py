@@ -15,7 +15,8 @@ from omnikit.data.media.image import save_image
 from omnikit.data.media.video import save_video
 from omnikit.errors import DataError, PlanError, RunError
 from omnikit.inference.answer import Answer
-from omnikit.inference.session import Session, build, question, restore
+from omnikit.inference.question import question
+from omnikit.inference.session import Session, build, restore
 from omnikit.plan.plan import Plan
 from omnikit.store.hashes import hashes, weights_hash
 from omnikit.store.runs import newest

@@ -14,7 +14,8 @@ from omnikit.data.batch.labels import check_supervised
 from omnikit.data.batch.packing import PackedCollator
 from omnikit.data.text.templates import turn_labels
 from omnikit.errors import DataError, PlanError
-from omnikit.inference.session import Session, build, question
+from omnikit.inference.question import question
+from omnikit.inference.session import Session, build
 from omnikit.model import Taps
 from omnikit.plan.plan import Plan, make
 from omnikit.recipe.compose import compose

@@ -185,7 +185,7 @@ def test_the_package_line_is_no_duty(tmp_path: Path) -> None:
 
 
 def test_compose_is_reached_from_the_package() -> None:
-    assert omnikit.compose is compose
+    assert omnikit.compose("asr/tiny", ["seed=3"]) == compose("asr/tiny", ["seed=3"])
 
 
 # ---- hydra.main ------------------------------------------------------------------------------------------------------

@@ -66,10 +66,16 @@ def save_audio(path: str | Path, waveform: NDArray[np.float32], sample_rate: int
     if waveform.ndim != 1 or not np.isfinite(waveform).all():
         raise DataError(f"A waveform for {path} must be one channel of finite numbers, but has shape {waveform.shape}"
                         f"{'' if np.isfinite(waveform).all() else ' and holds NaN or infinite values'}.")
+    data = wav_bytes(waveform, sample_rate)
+    with atomic_file(path) as part:
+        part.write_bytes(data)
+
+
+def wav_bytes(waveform: NDArray[np.float32], sample_rate: int) -> bytes:
+    """Give a mono WAV file of 16-bit samples; what exceeds [-1, 1] is clipped."""
     buffer = io.BytesIO()
     soundfile.write(buffer, np.clip(waveform, -1.0, 1.0), sample_rate, format="WAV", subtype="PCM_16")
-    with atomic_file(path) as part:
-        part.write_bytes(buffer.getbuffer())
+    return buffer.getvalue()
 
 
 def missing_bytes(path: Path) -> int:

@@ -20,7 +20,7 @@ class OpenClip:
     Args:
         model: open_clip's name (ViT-L-14-336), a JSON file like those in its model_configs, or a folder with
             open_clip_config.json.
-        pretrained: a local checkpoint of that model (.safetensors, .bin or .pt of tensors); None: random weights.
+        weights: a local checkpoint of that model (.safetensors, .bin or .pt of tensors); None: random weights.
         layer: whose output is taken, as an index into [embeddings, layer 1, …]; the layers behind it are not built.
         norm: whether the tower's last LayerNorm is applied to the vectors.
         mean: of red, green and blue; None: the model's.
@@ -35,7 +35,7 @@ class OpenClip:
     """
 
     model: str = "ViT-B-32"
-    pretrained: str | None = None
+    weights: str | None = None
     layer: int = -1
     norm: bool = False
     mean: tuple[float, float, float] | None = None

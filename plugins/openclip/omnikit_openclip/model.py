@@ -20,8 +20,8 @@ class OpenClipEncoder(nn.Module):
         super().__init__()
         self.config = config
         self.tower = make_tower(config)
-        if config.pretrained is not None:
-            load_weights(self.tower, config.pretrained, config)
+        if config.weights is not None:
+            load_weights(self.tower, config.weights, config)
 
     def forward(self, signal: Signal) -> Features:
         pixels = signal.data.to(self.tower.conv1.weight.dtype)

@@ -31,7 +31,7 @@ def load_weights(module: nn.Module, source: str, config: OpenClip) -> None:
 def read_tower(file: Path) -> dict[str, LazyTensor]:
     """Give the image tower's tensors by their names behind the prefix, as they are for a training checkpoint too."""
     if not file.is_file():
-        raise RunError(f"{file} does not exist, but openclip's field `pretrained` must name a local checkpoint of open_clip, "
+        raise RunError(f"{file} does not exist, but openclip's field `weights` must name a local checkpoint of open_clip, "
                        "or be null for random weights.")
     names = {name.removeprefix("module."): tensor for name, tensor in _read(file).items()}
     tower = {name.removeprefix(PREFIX): tensor for name, tensor in names.items() if name.startswith(PREFIX)}

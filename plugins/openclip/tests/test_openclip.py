@@ -174,7 +174,7 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("content", "words"), [
-    (None, "does not exist, but openclip's field `pretrained`"),
+    (None, "does not exist, but openclip's field `weights`"),
     (b"no pickle", "holds more than tensors"),
 ], ids=["missing", "broken"])  # fmt: skip
 def test_unreadable_weights_are_one_sentence(tmp_path: Path, content: bytes | None, words: str) -> None:

@@ -1,0 +1,30 @@
+"""A recipe as YAML that composes to the same recipe: what a run keeps where the recipe was made in Python."""
+
+from typing import Any
+
+from omnikit.recipe.recipe import Choice, Recipe
+from omnikit.recipe.schema import plain
+
+
+def dump(recipe: Recipe) -> str:
+    """Give a recipe as YAML with every value that it holds."""
+    import yaml
+
+    return yaml.safe_dump(values(recipe), sort_keys=False, allow_unicode=True)
+
+
+def values(recipe: Recipe) -> dict[str, Any]:
+    """Give a recipe as the plain values that `parse` takes."""
+    branches = {name: {slot: _chosen(choice) for slot, choice in slots.items()} for name, slots in recipe.branches.items()}
+    return {
+        **branches,
+        "backbone": _chosen(recipe.backbone) if recipe.backbone else None,
+        "template": recipe.template, "system": recipe.system,
+        "data": {name: _chosen(choice) for name, choice in recipe.data.items()},
+        "stages": plain(recipe.stages), "generate": plain(recipe.generate), "evaluate": plain(recipe.evaluate),
+        "seed": recipe.seed, "run": recipe.run, "stage": recipe.stage,
+    }
+
+
+def _chosen(choice: Choice) -> dict[str, Any]:
+    return {"use": choice.use, **plain(choice.fields)}
