@@ -5,7 +5,7 @@ Torch files are opened with `weights_only`, so that they can hold data but run n
 
 import json
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -131,11 +131,21 @@ def fill(module: nn.Module, found: Mapping[str, LazyTensor], where: str, what: s
                  for name, tensor in own.items() if name in found and found[name].shape != tensor.shape]
     problems += [f"{name} has the dtype {found[name].dtype}, which cannot be read as {str(tensor.dtype).removeprefix('torch.')}"
                  for name, tensor in own.items() if name in found and not _plain(found[name].dtype, tensor.dtype)]
+    problems += [f"{name} differs from {first}, with which it shares its weights" for name, first in _tied(own, found)
+                 if not problems and not torch.equal(found[name].read(), found[first].read())]
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         advice = prefixed(missing, unexpected) or advice
         raise RunError(f"The weights in {where} do not fit {what}: {problems[0]}{more}; {advice}.")
     assign(module, {name: found[name].read().to(tensor.dtype) for name, tensor in own.items() if name in found})
+
+
+def _tied(own: Mapping[str, Tensor], found: Mapping[str, LazyTensor]) -> Iterator[tuple[str, str]]:
+    """Give the names of tied weights that are there more than once, each with the first name that is there."""
+    first: dict[int, str] = {}
+    for name in (name for name in own if name in found):
+        if (earlier := first.setdefault(id(own[name]), name)) != name:
+            yield name, earlier
 
 
 def _plain(stored: str, own: torch.dtype) -> bool:
