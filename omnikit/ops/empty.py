@@ -6,7 +6,7 @@ What a module computes itself and does not save (mel filters, windows, rotary fr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,11 @@ def empty_weights(when: bool = True) -> Iterator[None]:
             yield
     finally:
         nn.Module.register_parameter, nn.Module.register_buffer = register_parameter, register_buffer  # type: ignore[method-assign]
+
+
+def filled_from(file: str | None) -> AbstractContextManager[None]:
+    """Build modules inside without weights where a checkpoint fills them afterwards, else as usual."""
+    return empty_weights(file is not None and loads_weights())
 
 
 def loads_weights() -> bool:

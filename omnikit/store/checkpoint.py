@@ -104,6 +104,12 @@ def opened(path: Path) -> StageWeights:
     return StageWeights(path, tensors, trained, digests, header["frozen"], settings)
 
 
+def verify(path: Path) -> None:
+    """Read every tensor once; raises RunError if one is not what was written."""
+    for tensor in opened(path).tensors.values():
+        tensor.read()
+
+
 def exists(path: Path) -> bool:
     """Whether weights lie there, in one file or in shards."""
     return path.is_file() or path.with_name(f"{path.name}{INDEX}").is_file()

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from omnikit.contracts.optional import weight_files
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError, nearest
 from omnikit.model import OmniModel
@@ -23,6 +24,7 @@ from omnikit.store.hashes import distinct, weights_hash
 from omnikit.store.runs import WEIGHTS, is_done
 from omnikit.store.tensors import in_memory
 
+BUNDLED = "bundled"  # folder beside the stages with the weights of parts that no stage trained, see omnikit.store.bundle
 TABLE = "backbone.table"  # what a stage that used the embedding table alone calls it among its frozen parts
 
 
@@ -64,14 +66,16 @@ def build_model(plan: Plan, folder: Path | None = None, origins: Mapping[str, st
         ConfigError: a part's own checkpoint cannot be read.
     """
     place, kind = as_device(device), as_dtype(dtype)
-    wanted = {part: name for part, name in (origins or {}).items() if parts is None or part in parts}
-    assert folder is not None or not wanted, "weights of a run lie in its folder"
-    files = {name: checkpoint.opened(Path(folder or "") / name / WEIGHTS) for name in dict.fromkeys(wanted.values())}
-    model = OmniModel(plan, parts, ("loaded" if "backbone" in wanted else "fresh") if table else None,
-                      {part: files[name].settings.get(part, {}) for part, name in wanted.items()})
+    chosen = [part for part in plan.parts() if parts is None or part in parts]
+    wanted = {part: name for part, name in (origins or {}).items() if part in chosen}
+    files = _opened(folder, wanted)
+    sources = {part: files[name] for part, name in wanted.items()} | _beside(folder, set(chosen) - set(wanted))
+    _check_outside(plan, folder, [part for part in chosen if part not in sources])
+    model = OmniModel(plan, parts, ("loaded" if "backbone" in sources else "fresh") if table else None,
+                      {part: weights.settings.get(part, {}) for part, weights in sources.items()})
     built = model.parts()
-    for part, name in wanted.items():
-        model.hashes[part] = checkpoint.fill(built[part], files[name], part, complete=not table or part != "backbone",
+    for part, weights in sources.items():
+        model.hashes[part] = checkpoint.fill(built[part], weights, part, complete=not table or part != "backbone",
                                              device=place, dtype=kind if part == "backbone" else None)
     if folder is not None:
         _check_beside(model, folder, files, wanted)
@@ -99,9 +103,8 @@ def run_tensors(plan: Plan, folder: Path, stage: str | None = None) -> dict[str,
         RunError: as lineage and build_model.
     """
     origins = lineage(plan, folder, stage)
-    outside = [part for part in plan.parts() if part not in origins]
-    files = {name: checkpoint.opened(folder / name / WEIGHTS) for name in dict.fromkeys(origins.values())}
-    model = OmniModel(plan, outside)
+    files = _opened(folder, origins)
+    model = build_model(plan, folder, parts=[part for part in plan.parts() if part not in origins])
     _check_beside(model, folder, files, origins)
     found = {part: files[name].part(part) for part, name in origins.items()}
     found |= {part: {name: in_memory(name, folder, tensor) for name, tensor in distinct(module)}
@@ -138,6 +141,37 @@ def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
     if dtype is not None and found not in (torch.float32, torch.bfloat16, torch.float16):
         raise RunError(f"dtype is {dtype!r}, but must be float32, bfloat16 or float16.")
     return found
+
+
+def _opened(folder: Path | None, origins: Mapping[str, str]) -> dict[str, StageWeights]:
+    """Open the weights of each stage once."""
+    assert folder is not None or not origins, "weights of a run lie in its folder"
+    return {name: checkpoint.opened(Path(folder or "") / name / WEIGHTS) for name in dict.fromkeys(origins.values())}
+
+
+def _beside(folder: Path | None, parts: Collection[str]) -> dict[str, StageWeights]:
+    """Give those of the parts whose weights a bundled run holds beside its stages."""
+    if folder is None or not checkpoint.exists(folder / BUNDLED / WEIGHTS):
+        return {}
+    weights = checkpoint.opened(folder / BUNDLED / WEIGHTS)
+    return {part: weights for part in weights.trained if part in parts}
+
+
+def _check_outside(plan: Plan, folder: Path | None, parts: Collection[str]) -> None:
+    """Name the file that a part of a run needs and that is not there any more; what is not a path may lie in a cache."""
+    for part in parts if folder else ():
+        for file in weight_files(plan.parts()[part]):
+            if Path(file).is_absolute() and not Path(file).exists():
+                raise RunError(f"{folder} does not hold {part}, which no stage trained, and its weights {file} are not there;"
+                               f" put them back or copy the run with omnikit bundle where they are.{_written(folder, part)}")
+
+
+def _written(folder: Path | None, part: str) -> str:
+    """Say which hash a part had that a run was trained beside, as the first weights file that names it has it."""
+    files = sorted(Path(folder or "").glob(f"[!.]*/{WEIGHTS}*"))
+    found = next((digest for file in files if file.name == WEIGHTS for digest in [checkpoint.hashes(file)[1].get(part)]
+                  if digest), None)
+    return f" They had hash {found}." if found else ""
 
 
 def _check_beside(model: OmniModel, folder: Path, files: Mapping[str, StageWeights], origins: Mapping[str, str]) -> None:

@@ -23,6 +23,7 @@ from omnikit.store.hashes import weights_hash
 from omnikit.store.import_report import as_record
 from omnikit.store.load import build_model, hashes
 from omnikit.store.runs import WEIGHTS, is_done, link_latest, run_folder, stage_hash
+from omnikit.store.tokenizer_files import hold_tokenizer
 from omnikit.training.fit import fit_codec, fit_heads, fit_units, fit_vocoder
 from omnikit.training.freeze import check_unmoved, freeze, full_precision
 
@@ -82,6 +83,7 @@ def run_stages(plan: Plan, folder: Path, config_yaml: str) -> list[StageResult]:
             with disk_errors(folder / name):
                 (partial / "done").write_text(stage_hash(plan, name) + "\n")
                 _replace(partial, folder / name)
+                hold_tokenizer(plan.tokenizer, folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
             if folder.is_dir() and not any(folder.iterdir()):

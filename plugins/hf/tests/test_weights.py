@@ -43,7 +43,8 @@ BROKEN = {
     "no layer": (without("model.norm.weight"), "model.norm.weight is missing; give"),
     "stray": (lambda t: {**t, "stray": torch.zeros(1)}, "stray is unexpected; give"),
     "shape": (lambda t: {**t, "model.norm.weight": torch.zeros(7)}, r"model.norm.weight has the shape \[7\], but"),
-    "int8": (lambda t: {**t, "model.norm.weight": torch.zeros(128, dtype=torch.int8)}, "model.norm.weight has the dtype int8, which cannot"),
+    "int8": (lambda t: {**t, "model.norm.weight": torch.zeros(128, dtype=torch.int8)},
+             "model.norm.weight has the dtype int8, which cannot"),
 }
 
 
