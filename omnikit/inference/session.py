@@ -32,7 +32,7 @@ from omnikit.model import OmniModel, Taps
 from omnikit.plan.graph import BACKBONE_TAPS
 from omnikit.plan.plan import OutputBranch, Plan, make
 from omnikit.recipe.recipe import Recipe
-from omnikit.store.load import as_device, as_dtype, build_model, lineage
+from omnikit.store.load import as_dtype, build_model, inference_device, lineage
 from omnikit.store.runs import find, load_plan
 
 Audio = str | Path | NDArray[np.float32]
@@ -51,7 +51,7 @@ def build(recipe: Recipe | Plan, *, device: Device = None, dtype: str | None = N
         OmnikitError: the recipe does not fit together, a checkpoint cannot be read, or there is no such device.
     """
     plan = make(recipe) if isinstance(recipe, Recipe) else recipe
-    return Session(build_model(plan, device=chosen(device), dtype=dtype), device=device)
+    return Session(build_model(plan, device=inference_device(device), dtype=dtype), device=device)
 
 
 def load(run: str | Path, stage: str | None = None, *, device: Device = None, dtype: str | None = None) -> Session:
@@ -69,12 +69,8 @@ def load(run: str | Path, stage: str | None = None, *, device: Device = None, dt
 
 def restore(plan: Plan, folder: Path, stage: str | None = None, *, device: Device = None, dtype: str | None = None) -> Session:
     """Give a session of a plan with the weights of a run folder; see load."""
-    return Session(build_model(plan, folder, lineage(plan, folder, stage), device=chosen(device), dtype=dtype), device=device)
-
-
-def chosen(device: Device) -> torch.device:
-    """Give a device by name, by default a GPU if there is one; raises RunError if this machine has none such."""
-    return as_device(device) or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    place = inference_device(device)
+    return Session(build_model(plan, folder, lineage(plan, folder, stage), device=place, dtype=dtype), device=place)
 
 
 def question(audio: Audio | None = None, text: str | None = None, system: str | None = None, *,
@@ -113,7 +109,7 @@ class Session:
         device, dtype: as for build; RunError where there is none such."""
 
     def __init__(self, model: OmniModel, *, device: Device = None, dtype: str | None = None) -> None:
-        self.plan, self.device = model.plan, chosen(device)
+        self.plan, self.device = model.plan, inference_device(device)
         if dtype is not None and self.plan.backbone is not None:
             model.get_submodule("backbone").to(as_dtype(dtype))
         self.model = model.to(self.device).eval()

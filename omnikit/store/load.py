@@ -135,6 +135,11 @@ def as_device(device: str | torch.device | None) -> torch.device | None:
     return found
 
 
+def inference_device(device: str | torch.device | None) -> torch.device:
+    """Give a device by name, by default a GPU if there is one; raises RunError if this machine has none such."""
+    return as_device(device) or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
     """Read a dtype by name; raises RunError if it is not one for weights."""
     found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
