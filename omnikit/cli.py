@@ -22,6 +22,7 @@ COMMANDS = {
     "show": ("omnikit.commands.show:run", "show a recipe's wiring and parameters, or a component's fields and contract"),
     "import": ("omnikit.commands.import_:run", "make a run of a published checkpoint"),
     "export": ("omnikit.commands.export:run", "write a run in the files of a published layout"),
+    "bundle": ("omnikit.commands.bundle:run", "copy a run with all that it needs into one folder that works elsewhere"),
     "list": ("omnikit.commands.list:run", "list installed components and presets"),
     "completion": ("omnikit.commands.completion:run", "print the bash completion: eval \"$(omnikit completion bash)\""),
 }

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import gc
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from omnikit.contracts.optional import backbone_options, head_options
+from omnikit.contracts.configs import BackboneConfig
+from omnikit.contracts.optional import backbone_options, head_options, without_weight_files
 from omnikit.contracts.protocols import Backbone, Codec, Encoder, Head, Projector
 from omnikit.contracts.types import Batch, Features
 from omnikit.errors import DataError
+from omnikit.ops.empty import empty_weights
 from omnikit.splice import as_dtype_of, at, check_counts, pooled
 
 if TYPE_CHECKING:
@@ -35,18 +37,29 @@ class OmniModel(nn.Module):
     Args:
         plan: the wiring.
         parts: part names to build; None for all.
+        empty: part → the settings of the checkpoint that it came from, for parts that are built without weights, to be filled.
         table: builds of the backbone the embedding table alone, "fresh" or to be "loaded"; None: the whole.
     """
 
     def __init__(self, plan: Plan, parts: Collection[str] | None = None,
-                 table: Literal["fresh", "loaded"] | None = None) -> None:
+                 table: Literal["fresh", "loaded"] | None = None,
+                 empty: Mapping[str, Mapping[str, object]] | None = None) -> None:
         super().__init__()
         self.plan, self.table = plan, table
         self.frozen: frozenset[str] = frozenset()  # see omnikit.training.freeze
+        self.hashes: dict[str, str] = {}  # of parts as they were loaded, see omnikit.store.load
         for path in plan.parts():
             if parts is None or path in parts:
-                with _seeded(f"{plan.recipe.seed} {path}"):
-                    self._attach(path, _table(plan, table) if table and path == "backbone" else _built(plan, path))
+                settings = (empty or {}).get(path)
+                with _seeded(f"{plan.recipe.seed} {path}"), empty_weights(settings is not None):
+                    self._attach(path, self._part(path, settings))
+
+    def _part(self, path: str, settings: Mapping[str, object] | None) -> nn.Module:
+        config = self.plan.parts()[path]
+        config = config if settings is None else without_weight_files(config)
+        if self.table and path == "backbone":
+            return _table(config, self.table)
+        return _built_from(config, settings) if settings else _built(self.plan, path, config)
 
     def parts(self) -> dict[str, nn.Module]:
         """Give part name → module, in wiring order."""
@@ -224,36 +237,39 @@ def parameter_counts(plan: Plan) -> dict[str, int]:
     return counts
 
 
-def _table(plan: Plan, kind: Literal["fresh", "loaded"]) -> nn.Module:
+def _built(plan: Plan, path: str, config: Any) -> nn.Module:
+    """Build one part of a plan with the dimensions that the plan filled in."""
+    branch, _, slot = path.partition(".")
+    if slot == "projector":
+        input_branch = plan.inputs[branch]
+        assert input_branch.projected, "the plan lists its own parts"
+        return _module(config.build(input_branch.encoded, input_branch.projected.dim))
+    if slot == "head":
+        output = plan.outputs[branch]
+        return _module(config.build(output.source, output.codes, output.vocabulary))
+    return _module(config.build())
+
+
+def _built_from(config: BackboneConfig, settings: Mapping[str, object]) -> nn.Module:
+    build = backbone_options(config).build_from
+    assert build, "only what can be built from settings has some in a weights file"
+    return build(settings)
+
+
+def _table(config: BackboneConfig, kind: Literal["fresh", "loaded"]) -> nn.Module:
     """Build the backbone's embedding table alone."""
-    build = backbone_options(plan.backbone).build_table if plan.backbone else None
+    build = backbone_options(config).build_table
     assert build, "stages use the table alone of backbones that can build it"
     return build(fresh=kind == "fresh")
 
 
-def _built(plan: Plan, path: str) -> nn.Module:
-    """Build one part of a plan with the dimensions that the plan filled in."""
-    branch, _, slot = path.partition(".")
-    if path == "backbone":
-        assert plan.backbone is not None, "the plan lists its own parts"
-        return plan.backbone.build()
-    if slot in ("encoder", "projector"):
-        input_branch = plan.inputs[branch]
-        if slot == "encoder":
-            return input_branch.encoder.build()
-        assert input_branch.projector and input_branch.projected, "the plan lists its own parts"
-        return input_branch.projector.build(input_branch.encoded, input_branch.projected.dim)
-    output = plan.outputs[branch]
-    if slot == "head":
-        return output.head.build(output.source, output.codes, output.vocabulary)
-    codec = output.units if slot == "units" else output.codec
-    assert codec, "the plan lists its own parts"
-    return codec.build()
+def _module(built: nn.Module) -> nn.Module:
+    return built
 
 
 @contextmanager
 def _seeded(text: str) -> Iterator[None]:
-    """Draw random numbers from a seed made of `text`, and leave the generators as they were."""
-    with torch.random.fork_rng():
-        torch.manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]))
+    """Draw random numbers from a seed made of `text`, and leave the generator as it was; no accelerator is touched."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]))
         yield

@@ -18,9 +18,9 @@ def with_run_tokenizer(values: dict[str, Any], run: Path) -> dict[str, Any]:
     """Give a run's recipe with the tokenizer that the run carries, where the run lies elsewhere than when it was made."""
     backbone = values.get("backbone")
     named = Path(backbone["tokenizer"]) if isinstance(backbone, dict) and isinstance(backbone.get("tokenizer"), str) else None
-    if named is None or "tokenizer" not in named.parts[-2:] or named.exists():
+    if named is None or (named.suffix != ".json" and len(named.parts) < 2) or named.expanduser().exists():  # or a name
         return values
-    own = run / "tokenizer" / (named.name if named.suffix == ".json" else "")
+    own = run / "tokenizer" / ("tokenizer.json" if named.suffix == ".json" else "")
     return {**values, "backbone": {**values["backbone"], "tokenizer": str(own.absolute())}} if own.exists() else values
 
 

@@ -6,7 +6,7 @@ Everywhere else they are read through the functions below, never by a bare `geta
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,7 +25,7 @@ from omnikit.contracts.configs import (
 from omnikit.contracts.specs import FeatureSpec, ImageSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import nn
 
@@ -36,7 +36,7 @@ T = TypeVar("T")
 ROLES: dict[str, type] = {"encoder": EncoderConfig, "projector": ProjectorConfig, "backbone": BackboneConfig,
                           "head": HeadConfig, "codec": CodecConfig, "reader": ReaderConfig, "tts": TTSConfig,
                           "importer": ImporterConfig, "builder": BuilderConfig, "normaliser": NormaliserConfig}
-WEIGHT_FIELDS = ("weights", "centroids")  # of any component: paths of files that its first weights come from
+WEIGHT_FIELDS = ("weights", "pretrained", "centroids", "cmvn")  # of any component: paths that its first weights come from
 CLOSE = 0.85  # similarity above which a member counts as a slip of the pen: `unreachble`, `pack`, `end`
 
 
@@ -58,11 +58,13 @@ class BackboneOptions:
     Args:
         ends: ids that end an answer, beside the template's end.
         packs: its module takes `documents`, so that one sequence may hold several conversations.
+        build_from: builds the module without weights, from the `settings` that the module had which was built from `weights`.
         build_table: builds `embed` alone, named as in the complete module; its values are undefined unless `fresh`.
     """
 
     ends: tuple[int, ...] = ()
     packs: bool = False
+    build_from: Callable[[Mapping[str, object]], nn.Module] | None = None
     build_table: Callable[..., nn.Module] | None = None
 
 
@@ -151,6 +153,12 @@ def weight_files(config: object) -> tuple[str, ...]:
     """Give the paths that a component of any kind takes its first weights from."""
     values = [getattr(config, name) for name in WEIGHT_FIELDS if _has(config, name)]
     return tuple(value for value in values if isinstance(value, str))
+
+
+def without_weight_files(config: T) -> T:
+    """Give a component of any kind without the paths that its first weights come from."""
+    named = [name for name in WEIGHT_FIELDS if _has(config, name) and isinstance(getattr(config, name), str)]
+    return replace(config, **dict.fromkeys(named)) if named else config  # type: ignore[type-var]  # a dataclass, as all are
 
 
 def needs_training(config: object) -> bool:

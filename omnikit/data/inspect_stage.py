@@ -8,10 +8,9 @@ from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.samplers import LengthBucketSampler, MixtureDataset, SampleKey
 from omnikit.data.inspect import InspectedBatch, inspect_batch
 from omnikit.errors import ConfigError, nearest
-from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan, StagePlan
-from omnikit.store import checkpoint
-from omnikit.store.runs import WEIGHTS, is_done, run_folder
+from omnikit.store.load import build_model
+from omnikit.store.runs import is_done, run_folder
 
 
 def inspect_stage(plan: Plan, stage: str | None = None, rows: int = 4) -> InspectedBatch:
@@ -75,8 +74,7 @@ def _codes(plan: Plan, stage: StagePlan) -> tuple[dict[str, Codes], dict[str, st
             notes[branch] = (f"The targets of {branch} are made by {output.code_source_part}, which stage {origin} trains;"
                              " train that stage first to see them.")
             continue
-        model = OmniModel(plan, [output.code_source_part])
-        if origin:
-            checkpoint.load(folder / origin / WEIGHTS, model.parts())
+        origins = {output.code_source_part: origin} if origin else {}
+        model = build_model(plan, folder, origins, parts=[output.code_source_part])
         found[branch] = Codes(model.units(branch), output.code_source.spec.sample_rate)
     return found, notes

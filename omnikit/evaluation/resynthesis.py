@@ -32,10 +32,9 @@ from omnikit.inference.session import Session, restore
 from omnikit.model import OmniModel
 from omnikit.plan.plan import OutputBranch, Plan
 from omnikit.progress import progress
-from omnikit.store import checkpoint
-from omnikit.store.runs import WEIGHTS, find, is_done, load_plan
+from omnikit.store.load import build_model, lineage
+from omnikit.store.runs import find, is_done, load_plan
 from omnikit.training.codec import perplexity
-from omnikit.training.stage import assemble
 
 BATCH = 16  # waveforms that the ASR model gets at once
 
@@ -116,9 +115,8 @@ def _reader(plan: Plan, folder: Path, output: OutputBranch) -> OmniModel | None:
     done = [name for name, stage in plan.stages.items() if part in stage.trained and is_done(folder, plan, name)]
     if not done or not output.reads_text or output.needs_hidden:
         return None
-    model = assemble(plan, plan.stages[done[-1]], folder)
-    checkpoint.load(folder / done[-1] / WEIGHTS, {name: model.parts()[name] for name in plan.stages[done[-1]].trained})
-    return model.eval()
+    stage = plan.stages[done[-1]]
+    return build_model(plan, folder, stage.holders, parts=stage.used, table=stage.table).eval()
 
 
 def _shuffled(model: OmniModel, seed: int) -> bool:
@@ -153,16 +151,14 @@ def _voice(plan: Plan, folder: Path) -> tuple[OutputBranch, OmniModel]:
     if output is None or output.code_source_part is None:
         raise PlanError(f"{plan.recipe.name} has no codec that encodes and decodes, so none can be checked;"
                         " pick one, or units beside a vocoder.")
-    done = {part: name for name, stage in plan.stages.items() if is_done(folder, plan, name) for part in stage.trained}
-    model = OmniModel(plan, {output.code_source_part, f"{output.name}.codec"})
-    for part, module in model.parts().items():
+    parts = {output.code_source_part, f"{output.name}.codec"}
+    origins = lineage(plan, folder, parts=parts)
+    for part in parts - set(origins):
         config = plan.parts()[part]
-        if part in done:
-            checkpoint.load(folder / done[part] / WEIGHTS, {part: module})
-        elif needs_training(config):
+        if needs_training(config):
             raise RunError(f"{folder} holds no finished stage that trained {part}; train it first with omnikit train"
                            f" {plan.recipe.name}.")
-    return output, model.eval()
+    return output, build_model(plan, folder, origins, parts=parts).eval()
 
 
 def _rows(plan: Plan, dataset: str, limit: int) -> Iterator[tuple[Sample, ContentPart, str]]:

@@ -27,7 +27,8 @@ from omnikit.plan.plan import Plan
 from omnikit.store import manifest
 from omnikit.store.files import disk_errors
 from omnikit.store.hashes import hashes
-from omnikit.store.runs import find, load_plan, newest
+from omnikit.store.load import lineage
+from omnikit.store.runs import find, load_plan
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def score(run: str | Path, options: Options = Options()) -> tuple[Path, dict[str
     run_folder = find(run)
     plan = load_plan(run_folder)
     session, name = restore(plan, run_folder, options.stage), options.asr or plan.recipe.evaluate.asr
-    if options.stage and not _speaks(session, newest(run_folder, plan, options.stage)):
+    if options.stage and not _speaks(session, lineage(plan, run_folder, options.stage)):
         session.speech = None
     asr = restore(load_plan(find(name)), find(name)) if name and session.speech else None
     if not plan.recipe.evaluate.data:

@@ -107,22 +107,19 @@ def _plan(reference: str) -> Plan:
 
 def _filled(run: str, plan: Plan, part: str) -> OmniModel:
     """Give the model of one part alone, with the weights that the run has of it."""
-    from omnikit.model import OmniModel
-    from omnikit.store import checkpoint
-    from omnikit.store.runs import WEIGHTS, find, newest
+    from omnikit.store.load import build_model, lineage
+    from omnikit.store.runs import find
 
-    model, config = OmniModel(plan, [part]), plan.parts()[part]
-    origins = {} if _is_recipe(run) else newest(find(run), plan)
-    if part in origins:
-        checkpoint.load(find(run) / origins[part] / WEIGHTS, model.parts())
-    elif needs_training(config):
-        why = f"is a recipe, but its {part} must be trained first" if _is_recipe(run) else f"never trained its {part}"
+    folder, config = None if _is_recipe(run) else find(run), plan.parts()[part]
+    origins = lineage(plan, folder, parts=[part]) if folder else {}
+    if part not in origins and needs_training(config):
+        why = f"is a recipe, but its {part} must be trained first" if folder is None else f"never trained its {part}"
         raise ConfigError(f"{run} {why}; name a finished run that did.")
-    return model.eval()
+    return build_model(plan, folder, origins, parts=[part]).eval()
 
 
 def _version(model: OmniModel) -> str:
     """Give 16 hex digits over all weights."""
-    from omnikit.store.hashes import hashes
+    from omnikit.store.load import hashes
 
     return hashlib.sha256("".join(f"{part}{digest}" for part, digest in hashes(model).items()).encode()).hexdigest()[:16]

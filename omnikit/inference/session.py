@@ -33,55 +33,58 @@ from omnikit.model import OmniModel, Taps
 from omnikit.plan.graph import BACKBONE_TAPS
 from omnikit.plan.plan import OutputBranch, Plan, make
 from omnikit.recipe.recipe import Recipe
-from omnikit.store import checkpoint
-from omnikit.store.hashes import weights_hash
-from omnikit.store.runs import WEIGHTS, find, load_plan, newest
+from omnikit.store.load import as_dtype, build_model, inference_device, lineage
+from omnikit.store.runs import find, load_plan
+
+Device = str | torch.device | None  # None takes a GPU if there is one
 
 
-def build(recipe: Recipe | Plan) -> Session:
-    """Give a session with random weights, of what omnikit.compose gives or of its plan."""
-    return Session(OmniModel(make(recipe) if isinstance(recipe, Recipe) else recipe))
+def build(recipe: Recipe | Plan, *, device: Device = None, dtype: str | None = None) -> Session:
+    """Give a session of what omnikit.compose gives or of its plan: weights from the checkpoints that it names, else random.
+
+    Args:
+        device: "cpu", "cuda", "cuda:1"; None takes a GPU if there is one.
+        dtype: of the backbone's weights, for example "bfloat16"; None leaves the recipe's.
+
+    Raises:
+        OmnikitError: the recipe does not fit together, a checkpoint cannot be read, or there is no such device.
+    """
+    plan = make(recipe) if isinstance(recipe, Recipe) else recipe
+    return Session(build_model(plan, device=inference_device(device), dtype=dtype), device=device)
 
 
-def load(run: str | Path, stage: str | None = None) -> Session:
-    """Give a session with the newest weights of a run.
+def load(run: str | Path, stage: str | None = None, *, device: Device = None, dtype: str | None = None) -> Session:
+    """Give a session with the weights of a run: those that its last stage, or `stage`, descends from.
 
     Args:
         run: the run's folder, a link to it, or a recipe's name for its latest run.
-        stage: gives the weights as they were after this stage; parts that only later stages train are fresh.
+        stage: gives the weights as they were after this stage; parts that it has none of are fresh.
 
-    Raises:
-        RunError: there is no such run, a stage is not finished, or a file is not what it was.
+    Raises RunError where there is no such run, a stage is not finished, or a file has changed.
     """
     folder = find(run)
-    return restore(load_plan(folder), folder, stage)
+    return restore(load_plan(folder), folder, stage, device=device, dtype=dtype)
 
 
-def restore(plan: Plan, folder: Path, stage: str | None = None) -> Session:
+def restore(plan: Plan, folder: Path, stage: str | None = None, *, device: Device = None, dtype: str | None = None) -> Session:
     """Give a session of a plan with the weights of a run folder; see load."""
-    origins = newest(folder, plan, stage)
-    model = OmniModel(plan)
-    parts = model.parts()
-    for stage in dict.fromkeys(origins.values()):
-        checkpoint.load(folder / stage / WEIGHTS, {part: parts[part] for part, name in origins.items() if name == stage})
-    untrained = {part: weights_hash(module) for part, module in parts.items() if part not in origins}
-    for stage in dict.fromkeys(origins.values()):
-        checkpoint.check_frozen(folder / stage / WEIGHTS, untrained, tuple(untrained))
-    return Session(model)
+    place = inference_device(device)
+    return Session(build_model(plan, folder, lineage(plan, folder, stage), device=place, dtype=dtype), device=place)
 
 
 class Session:
     """Answers questions with one model; holds no conversation itself.
 
     Args:
-        model: moved to the GPU if there is one, and set to eval mode.
-    """
+        model: moved to the device, and set to eval mode.
+        device, dtype: as for build; RunError where there is none such."""
 
-    def __init__(self, model: OmniModel) -> None:
-        self.plan = model.plan
+    def __init__(self, model: OmniModel, *, device: Device = None, dtype: str | None = None) -> None:
+        self.plan, self.device = model.plan, inference_device(device)
         self.run: Path | None = None  # where its weights come from, and the stage that was trained last
         self.stage: str | None = None
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if dtype is not None and self.plan.backbone is not None:
+            model.get_submodule("backbone").to(as_dtype(dtype))
         self.model = model.to(self.device).eval()
         self.speech = next((o for o in self.plan.outputs.values() if o.codec and o.codec.decodes), None)
         self._ask = Collator(self.plan, [n for n, o in self.plan.outputs.items() if o.head.tap in BACKBONE_TAPS],

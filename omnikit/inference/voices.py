@@ -19,7 +19,7 @@ from omnikit.data.media.audio import load_audio
 from omnikit.errors import RunError
 from omnikit.plan.plan import OutputBranch
 from omnikit.store.files import disk_errors
-from omnikit.store.hashes import distinct, tensors_hash
+from omnikit.store.hashes import distinct, part_hash, tensor_digest
 from omnikit.store.tensors import read_json
 
 SET = "voice"  # the buffer of a codec with the voice in use, which is not part of the weights that make tokens
@@ -105,5 +105,4 @@ def _voiced(output: OutputBranch, codec: Codec) -> VoicedCodec:
 
 
 def _weights(codec: Codec) -> str:
-    tensors = distinct(cast(nn.Module, codec))
-    return tensors_hash(sorted((item for item in tensors if item[0] != SET), key=lambda item: item[0]))
+    return part_hash({name: tensor_digest(tensor) for name, tensor in distinct(cast(nn.Module, codec)) if name != SET})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from omnikit.contracts.configs import BackboneConfig, ReaderConfig
 from omnikit.plan.graph import InputBranch, OutputBranch
@@ -18,6 +18,8 @@ class StagePlan:
         used: parts that this stage runs at all; the rest need not be in memory.
         origins: part → the stage whose weights it starts from; a part that no earlier stage trained is absent (fresh).
         datasets: names of the datasets it draws from.
+        holders: part → the stage that holds its weights after this one, through `after` and `init_from`, for all parts that any
+            of these trained.
         table: of the backbone it uses the embedding table alone.
     """
 
@@ -28,6 +30,7 @@ class StagePlan:
     origins: dict[str, str]
     datasets: tuple[str, ...]
     table: bool = False
+    holders: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -40,9 +40,9 @@ def plan_stages(stages: dict[str, Stage], wired: Wiring, errors: list[str]) -> d
         trained = wired.parts if imports and not stage.train else tuple(_trained(name, stage, wired, errors))
         used = _used(name, stage, trained, wired, errors)
         origins = {part: inherited[part] for part in used if part in inherited and not imports}
-        plans[name] = StagePlan(name, stage, trained, used, origins, tuple(d for d in stage.data if d in wired.readers),
-                                _table(stage, trained, used, wired))
         holders[name] = {**inherited, **dict.fromkeys(trained, name)}
+        plans[name] = StagePlan(name, stage, trained, used, origins, tuple(d for d in stage.data if d in wired.readers),
+                                _table(stage, trained, used, wired), holders[name])
         _check_stage(plans[name], wired, errors)
         before = name
     return plans

@@ -1,131 +1,182 @@
-"""Weights of whole parts in one safetensors file: written whole or not at all, read strictly or not at all.
+"""Weights of whole parts in safetensors files: written whole or not at all, read strictly or not at all.
 
-The file's header holds, as JSON, the hash of each part in it (`trained`) and of each part that it was trained with
-(`frozen`), so that a hand-over can be checked.
+The header holds, as JSON, the hash of each part (`trained`) and of each part that it was trained with (`frozen`), the digest of
+each tensor, and the settings that a part's checkpoint came with (`settings`): with them a part is built without it.
+Each tensor is compared with its digest while it is read.
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+import os
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Protocol, cast
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError
-from omnikit.store.files import disk_errors
-from omnikit.store.hashes import distinct, tensors_hash, weights_hash
+from omnikit.store import safetensors_writer
+from omnikit.store.hashes import distinct, part_hash, tensor_digest
+from omnikit.store.safetensors_writer import INDEX
+from omnikit.store.tensors import assign, in_memory, metadata, read_json, safetensors_file, weight_map
+
+THREADS = min(8, os.cpu_count() or 1)  # that compare tensors with their digests
 
 
-class Tensors(Protocol):
-    """An open safetensors file: what we use of `safe_open`, whose methods have no types."""
+@dataclass(frozen=True)
+class StageWeights:
+    """The opened weights of a stage; no tensor is read yet.
 
-    def keys(self) -> list[str]: ...
+    Args:
+        tensors: name with its part in front → tensor, compared with its digest when it is read.
+        trained: part → hash of its weights.
+        digests: name with its part in front → digest of the tensor.
+        frozen: part → hash of the weights that it was trained with.
+        settings: part → what its checkpoint's own configuration says beyond ours.
+    """
 
-    def metadata(self) -> dict[str, str] | None: ...
+    path: Path
+    tensors: Mapping[str, LazyTensor]
+    trained: Mapping[str, str]
+    digests: Mapping[str, str]
+    frozen: Mapping[str, str]
+    settings: Mapping[str, Mapping[str, object]]
 
-    def get_tensor(self, name: str) -> Tensor: ...
+    def part(self, part: str) -> dict[str, LazyTensor]:
+        """Give name → tensor of one part; raises RunError if it is not in the file."""
+        if part not in self.trained:
+            raise RunError(f"{self.path} holds no weights of {part}, but only of {', '.join(self.trained)}.")
+        return {name.removeprefix(f"{part}."): tensor for name, tensor in self.tensors.items() if name.startswith(f"{part}.")}
 
 
-def save(path: Path, parts: Mapping[str, nn.Module], frozen: Mapping[str, str]) -> None:
-    """Write the weights of `parts`, with name → hash of the frozen parts.
+def save(path: Path, parts: Mapping[str, nn.Module], frozen: Mapping[str, str]) -> dict[str, str]:
+    """Write the weights of `parts`, with name → hash of the frozen parts; give part → hash of those written.
 
     Raises:
         RunError: the disk is full or does not let us write; nothing is left behind.
     """
-    tensors = {f"{part}.{name}": tensor.detach().cpu().contiguous()
-               for part, module in parts.items() for name, tensor in distinct(module)}
-    header = {"trained": json.dumps({part: weights_hash(module) for part, module in parts.items()}),
-              "frozen": json.dumps(dict(frozen))}
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with disk_errors(path):
-            save_file(tensors, partial, metadata=header)
-            partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    tensors = {part: {name: in_memory(name, path, tensor) for name, tensor in distinct(module)}
+               for part, module in parts.items()}
+    settings = {part: found for part, module in parts.items() if (found := getattr(module, "settings", None))}
+    return safetensors_writer.write(path, tensors, {"frozen": dict(frozen), "settings": settings}, lambda _: None)
 
 
 def load(path: Path, parts: Mapping[str, nn.Module], partly: Collection[str] = ()) -> None:
     """Fill modules with their weights from a file; what the file holds of other parts is left alone.
 
     Args:
-        partly: parts whose module is a piece of the one that was written; the file's other tensors of theirs are only
-            compared with what was written.
+        partly: parts whose module is a piece of the one that was written.
 
     Raises:
         RunError: the file is missing or cut short, or a tensor is missing, not expected, of another shape, or altered.
     """
-    with _opened(path) as file:
-        names = set(file.keys())
-        trained, _ = _header(path, file.metadata())
-        strays = [name for name in names if not any(name.startswith(f"{part}.") for part in trained)]
-        if strays:
-            raise RunError(f"{path} holds the tensor {min(strays)}, which belongs to none of its parts.")
-        for part, module in parts.items():
-            if part not in trained:
-                raise RunError(f"{path} holds no weights of {part}, but only of {', '.join(trained)}.")
-            _fill(path, file, part, module, names, whole=part not in partly)
-            found = _stored_hash(file, part, names) if part in partly else weights_hash(module)
-            if found != trained[part]:
-                raise RunError(f"{path}: the weights of {part} have hash {found}, but {trained[part]} was"
-                               " written; the file was altered, train the stage again.")
+    weights = opened(path)
+    for part, module in parts.items():
+        fill(module, weights, part, complete=part not in partly)
+
+
+def opened(path: Path) -> StageWeights:
+    """Open the weights of a stage, in one file or in shards beside an index.
+
+    Raises:
+        RunError: a file is missing, cut short or not ours, or what it holds is not what its header says.
+    """
+    found, facts = _files(path)
+    try:
+        header: dict[str, dict[str, str]] = {key: dict(json.loads(facts[key])) for key in ("trained", "frozen", "digests")}
+        settings = dict(json.loads(facts.get("settings", "{}")))
+    except (KeyError, ValueError, TypeError) as error:
+        raise RunError(f"{path} was not written by omnikit: its header does not say which parts it holds.") from error
+    trained, digests = header["trained"], header["digests"]
+    strays = [name for name in found if not any(name.startswith(f"{part}.") for part in trained)]
+    if strays:
+        raise RunError(f"{path} holds the tensor {min(strays)}, which belongs to none of its parts.")
+    for part, written in trained.items():
+        own = {name.removeprefix(f"{part}."): digest for name, digest in digests.items() if name.startswith(f"{part}.")}
+        if part_hash(own) != written:
+            raise RunError(f"{path}: the weights of {part} have hash {part_hash(own)}, but {written} was written; the file was"
+                           " altered, train the stage again.")
+    tensors = {name: replace(tensor, read=partial(_verified, path, name, tensor, digests.get(name)))
+               for name, tensor in found.items()}
+    return StageWeights(path, tensors, trained, digests, header["frozen"], settings)
+
+
+def verify(path: Path) -> None:
+    """Read every tensor once; raises RunError if one is not what was written."""
+    for tensor in opened(path).tensors.values():
+        tensor.read()
+
+
+def exists(path: Path) -> bool:
+    """Whether weights lie there, in one file or in shards."""
+    return path.is_file() or path.with_name(f"{path.name}{INDEX}").is_file()
 
 
 def hashes(path: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Give name → hash of the parts in a file, and of the frozen parts that they were trained with."""
-    with _opened(path) as file:
-        return _header(path, file.metadata())
+    """Give name → hash of the parts in a file, and of the frozen parts that they were trained with; reads the header alone."""
+    weights = opened(path)
+    return dict(weights.trained), dict(weights.frozen)
 
 
-def check_frozen(path: Path, found: Mapping[str, str], parts: Collection[str]) -> None:
-    """Raise RunError if a part is not the one that the file's parts were trained with."""
-    _, frozen = hashes(path)
-    for part in parts:
-        if part in frozen and part in found and frozen[part] != found[part]:
-            raise RunError(f"{path} was trained beside {part} with weights of hash {frozen[part]}, but here they have"
-                           f" {found[part]}; train the stages again in one run.")
+def fill(module: nn.Module, weights: StageWeights, part: str, *, complete: bool = True,
+         device: torch.device | None = None, dtype: torch.dtype | None = None) -> str:
+    """Put a part's stored weights in the place of a module's, which may be empty; give their hash.
+
+    Args:
+        complete: False where the module is a piece of the one that was written.
+        dtype: of its floating-point numbers; None leaves those of the module.
+
+    Raises:
+        RunError: a tensor is missing, not expected, of another shape, or altered.
+    """
+    wanted, stored = dict(distinct(module)), weights.part(part)
+    _compare(weights.path, part, wanted, stored, complete=complete)
+    names = [name for name in wanted if name in stored]
+
+    def read(name: str) -> Tensor:
+        own = wanted[name].dtype
+        kind = dtype if dtype is not None and own.is_floating_point else own
+        return stored[name].read().to(device, kind)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        assign(module, dict(zip(names, pool.map(read, names), strict=True)))
+    return part_hash({name: weights.digests[f"{part}.{name}"] for name in names})
 
 
-def _stored_hash(file: Tensors, part: str, names: set[str]) -> str:
-    """Give the hash of a whole part in a file, one tensor in memory at a time."""
-    stored = sorted(name for name in names if name.startswith(f"{part}."))
-    return tensors_hash((name.removeprefix(f"{part}."), file.get_tensor(name)) for name in stored)
-
-
-def _fill(path: Path, file: Tensors, part: str, module: nn.Module, names: set[str], *, whole: bool) -> None:
-    wanted = dict(distinct(module))
-    there = {name.removeprefix(f"{part}.") for name in names if name.startswith(f"{part}.")}
-    for what, some in (("lacks", set(wanted) - there), ("holds but the model lacks", there - set(wanted) if whole else set())):
+def _compare(path: Path, part: str, wanted: Mapping[str, Tensor], stored: Mapping[str, LazyTensor], *, complete: bool) -> None:
+    for what, some in (("lacks", set(wanted) - set(stored)),
+                       ("holds but the model lacks", set(stored) - set(wanted) if complete else set())):
         if some:
             raise RunError(f"{path} {what} the tensor {part}.{min(some)} ({len(some)} such); the recipe and the run differ.")
-    with torch.no_grad():
-        for name, tensor in wanted.items():
-            stored: Tensor = file.get_tensor(f"{part}.{name}")
-            if stored.shape != tensor.shape:
-                raise RunError(f"{path}: {part}.{name} has shape {tuple(stored.shape)}, but the model has"
-                               f" {tuple(tensor.shape)}; the recipe and the run differ.")
-            tensor.copy_(stored)
+    for name, tensor in wanted.items():
+        if stored[name].shape != tensor.shape:
+            raise RunError(f"{path}: {part}.{name} has shape {tuple(stored[name].shape)}, but the model has"
+                           f" {tuple(tensor.shape)}; the recipe and the run differ.")
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Tensors]:
-    if not path.is_file():
-        raise RunError(f"{path} is missing; train its stage first.")
-    try:
-        file = safe_open(path, framework="pt")
-    except (SafetensorError, OSError) as error:
-        raise RunError(f"{path} is not a whole safetensors file ({error}); train its stage again.") from error
-    with file as opened:
-        yield cast(Tensors, opened)
+def _verified(path: Path, name: str, tensor: LazyTensor, written: str | None) -> Tensor:
+    found = tensor.read()
+    if written != (digest := tensor_digest(found)):
+        raise RunError(f"{path}: the tensor {name} has digest {digest}, but {written or 'none'} was written; the file was"
+                       " altered, train the stage again.")
+    return found
 
 
-def _header(path: Path, metadata: Mapping[str, str] | None) -> tuple[dict[str, str], dict[str, str]]:
-    try:
-        header = metadata or {}
-        return json.loads(header["trained"]), json.loads(header["frozen"])
-    except (KeyError, ValueError) as error:
-        raise RunError(f"{path} was not written by omnikit: its header does not say which parts it holds.") from error
+def _files(path: Path) -> tuple[dict[str, LazyTensor], Mapping[str, str]]:
+    """Give the tensors of a file or of its shards, and the metadata of the header."""
+    advice, index = "train its stage again", path.with_name(f"{path.name}{INDEX}")
+    if path.is_file() or not index.is_file():
+        if not path.is_file():
+            raise RunError(f"{path} is missing; train its stage first.")
+        return safetensors_file(path, advice), metadata(path)
+    found: dict[str, LazyTensor] = {}
+    for name, shard in weight_map(index).items():
+        if shard not in {tensor.file.name for tensor in found.values()}:
+            found |= safetensors_file(path.with_name(shard), advice)
+        if name not in found:
+            raise RunError(f"{index} names the tensor {name}, which {shard} does not hold; train its stage again.")
+    facts = read_json(index).get("metadata")
+    return found, facts if isinstance(facts, dict) else {}

@@ -13,15 +13,13 @@ from torch import Tensor
 from omnikit.contracts.configs import ImporterConfig
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import PlanError, RunError
-from omnikit.model import OmniModel
 from omnikit.plan.import_stages import find_importer
 from omnikit.plan.plan import Plan, StagePlan
 from omnikit.progress import progress
-from omnikit.store import checkpoint, safetensors_writer
+from omnikit.store import safetensors_writer
 from omnikit.store.hashes import distinct
 from omnikit.store.import_report import PartReport, compare, complaints
-from omnikit.store.runs import WEIGHTS, newest
-from omnikit.store.tensors import in_file, in_memory
+from omnikit.store.load import blueprint, build_model, lineage, run_tensors
 
 
 def source_of(stage: StagePlan) -> ImporterConfig:
@@ -50,49 +48,20 @@ def take(plan: Plan, stage: StagePlan, path: Path) -> tuple[list[PartReport], di
         raise RunError(*wrong)
     parts = {entry.part: _filled(plan, entry) for entry in entries if entry.part in stage.trained}
     with progress(stage.name) as report:
-        return entries, safetensors_writer.write(path, parts, report)
-
-
-def blueprint(plan: Plan, part: str) -> dict[str, LazyTensor]:
-    """Give name → shape and number format of a part's tensors, tied ones once; there is nothing to read."""
-    try:
-        with torch.device("meta"):
-            module = OmniModel(plan, [part]).parts()[part]
-    except NotImplementedError:  # torch's word for what cannot be computed without numbers, as some buffers are
-        module = OmniModel(plan, [part]).parts()[part]
-    seen: set[int] = set()
-    found = {}
-    for name, tensor in module.state_dict(keep_vars=True).items():
-        if id(tensor) not in seen:
-            seen.add(id(tensor))
-            found[name] = in_memory(name, Path(part), tensor)
-    return found
+        return entries, safetensors_writer.write(path, parts, {"frozen": {}}, report)
 
 
 def held(plan: Plan, folder: Path) -> dict[str, dict[str, LazyTensor]]:
-    """Give part → name → tensor of a finished run; a part that no stage trained has its fresh weights.
+    """Give part → name → tensor of a finished run; see omnikit.store.load.run_tensors.
 
-    A part that was imported and not trained since has the number formats that its files had.
+    A part that was imported and not trained since has the dtypes that its files had.
 
     Raises:
         RunError: a stage is not finished, or a file is not what it was.
     """
-    origins = newest(folder, plan)
-    found = {}
-    for part in plan.parts():
-        if part not in origins:
-            module = OmniModel(plan, [part]).parts()[part]
-            found[part] = {name: in_memory(name, folder, tensor) for name, tensor in distinct(module)}
-            continue
-        path = folder / origins[part] / WEIGHTS
-        found[part] = {name.removeprefix(f"{part}."): tensor for name, tensor in in_file(path).items()
-                       if name.startswith(f"{part}.")}
-        written = checkpoint.hashes(path)[0].get(part)
-        if safetensors_writer.stored_hash(found[part]) != written:
-            raise RunError(f"{path}: the weights of {part} are not those that were written there (hash {written}); the file"
-                           " was altered, train the stage again.")
-        found[part] = _as_published(found[part], path.with_name("manifest.json"), part)
-    return found
+    origins = lineage(plan, folder)
+    return {part: _as_published(named, folder / origins[part] / "manifest.json", part) if part in origins else named
+            for part, named in run_tensors(plan, folder).items()}
 
 
 def is_stale(folder: Path, stage: StagePlan) -> bool:
@@ -132,7 +101,7 @@ def _filled(plan: Plan, entry: PartReport) -> dict[str, LazyTensor]:
     """Give every tensor of a part in the part's own number format: from the files, else fresh."""
     fresh: Mapping[str, Tensor] = {}
     if entry.fresh:
-        fresh = dict(distinct(OmniModel(plan, [entry.part]).parts()[entry.part]))
+        fresh = dict(distinct(build_model(plan, parts=[entry.part]).parts()[entry.part]))
     filled = {}
     for name, own in entry.wanted.items():
         read = _cast(entry.matched[name], own.dtype) if name in entry.matched else _given(fresh[name])

@@ -1,4 +1,4 @@
-"""Run folders: where a recipe's stages lie, which of them are done, and which one holds a part's newest weights.
+"""Run folders: where a recipe's stages lie, which of them are done.
 
 runs/<recipe>/<fingerprint>/<stage>/{config.yaml, manifest.json, weights.safetensors, metrics.csv, done}, beside them
 config.yaml of the last training that came to its end; runs/<recipe>/latest links to the newest finished run. Knows no weights.
@@ -10,7 +10,7 @@ from dataclasses import is_dataclass
 from pathlib import Path
 
 from omnikit.contracts.specs import later_defaults
-from omnikit.errors import RunError, nearest
+from omnikit.errors import RunError
 from omnikit.paths import with_run_tokenizer
 from omnikit.plan.plan import Plan
 from omnikit.recipe.recipe import Recipe, training_settings
@@ -87,22 +87,6 @@ def is_done(folder: Path, plan: Plan, name: str) -> bool:
     """Say whether a stage lies finished in a run folder, trained as the plan says."""
     mark = folder / name / "done"
     return mark.is_file() and mark.read_text().strip() == stage_hash(plan, name)
-
-
-def newest(folder: Path, plan: Plan, stage: str | None = None) -> dict[str, str]:
-    """Give part → the last stage that trained it, of all stages or of those up to `stage`, which alone must be finished then.
-
-    Raises:
-        RunError: there is no such stage, or one of these stages is not finished in this folder.
-    """
-    order = list(plan.stages)
-    if stage is not None and stage not in order:
-        raise RunError(f"{stage!r} is no stage of {plan.recipe.name}.{nearest(stage, order)} Stages: {', '.join(order)}.")
-    names = order if stage is None else order[: order.index(stage) + 1]
-    for name in names:
-        if not is_done(folder, plan, name):
-            raise RunError(f"Stage {name} of {folder} is not finished; finish it with omnikit train {plan.recipe.name}.")
-    return {part: name for name in names for part in plan.stages[name].trained}
 
 
 def load_plan(folder: Path) -> Plan:

@@ -1,55 +1,74 @@
-"""A stage's weights written tensor by tensor, so that a model larger than the memory can be kept. Read by checkpoint.load.
+"""Safetensors files written tensor by tensor, so that a model larger than the memory can be saved; large ones in shards.
 
-The file is safetensors: the header's length (8 bytes, little-endian), the header (JSON), then the tensors without gaps.
+A file is the header's length (8 bytes, little-endian), the header (JSON), then the tensors without gaps. Equal tensors give
+equal bytes.
 """
 
-import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from omnikit.contracts.types import LazyTensor
 from omnikit.store.files import disk_errors
+from omnikit.store.hashes import part_hash, tensor_bytes, tensor_digest
 from omnikit.store.tensors import DTYPES
 
 WORDS = {theirs: ours for ours, theirs in DTYPES.items()}  # torch's word → safetensors' word
+SHARD = 5 * 10**9  # bytes, as transformers cuts
+INDEX = ".index.json"
+Parts = Mapping[str, Mapping[str, LazyTensor]]
 
 
-def write(path: Path, parts: Mapping[str, Mapping[str, LazyTensor]], progress: Callable[[float], None]) -> dict[str, str]:
-    """Write part → name → tensor with the header that checkpoint.save gives; give part → hash, as weights_hash does.
+def write(path: Path, parts: Parts, facts: Mapping[str, object], progress: Callable[[float], None]) -> dict[str, str]:
+    """Write part → name → tensor with a header that holds `trained` (part → hash), `digests` and `facts`, as JSON.
+
+    Above SHARD bytes, `weights.safetensors` becomes weights-00001-of-00002.safetensors and so on, and the header stands in
+    the metadata of weights.safetensors.index.json.
 
     Args:
-        progress: called with the finished share.
+        progress: called with the finished fraction.
+
+    Returns:
+        part → hash, as weights_hash gives.
 
     Raises:
         RunError: the disk is full or does not let us write; nothing is left behind.
     """
     tensors = {f"{part}.{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
-    offsets = _offsets(tensors)
-    partial = path.with_name(f"{path.name}.partial")
-    trained = dict.fromkeys(parts, "0" * 16)  # as long as the hashes that will stand there
+    shards, total, done = list(split(tensors)), max(1, sum(map(size, tensors.values()))), 0
+    digests: dict[str, str] = {}
+
+    def passed(name: str, digest: str) -> None:
+        nonlocal done
+        digests[name] = digest
+        done += size(tensors[name])
+        progress(done / total)
+
+    def header() -> dict[str, str]:
+        """As long before the digests are known as afterwards."""
+        found = {name: digests.get(name, "0" * 32) for name in tensors}
+        trained = {part: part_hash({name: found[f"{part}.{name}"] for name in named}) for part, named in parts.items()}
+        return {key: json.dumps(value) for key, value in {"trained": trained, "digests": found, **facts}.items()}
+
+    finals = [path] if len(shards) == 1 else [
+        path.with_name(f"{path.stem}-{number:05}-of-{len(shards):05}{path.suffix}") for number in range(1, len(shards) + 1)]
+    partials = [final.with_name(f"{final.name}.partial") for final in finals]
     try:
         with disk_errors(path):
-            with partial.open("wb") as file:
-                start = file.write(_header(tensors, offsets, _facts(trained)))
-                total, done = sum(map(size, tensors.values())), 0
-                for part, named in parts.items():
-                    digest = hashlib.sha256()
-                    for name, tensor in sorted(named.items()):
-                        file.seek(start + offsets[f"{part}.{name}"])
-                        file.write(_digested(digest, name, tensor.read()))
-                        done += size(tensor)
-                        progress(done / max(1, total))
-                    trained[part] = digest.hexdigest()[:16]
-                file.seek(0)
-                file.write(_header(tensors, offsets, _facts(trained)))
-            partial.replace(path)
+            for partial, shard in zip(partials, shards, strict=True):
+                _write_digested(partial, {name: tensors[name] for name in shard}, header, passed, alone=len(shards) == 1)
+            for partial, final in zip(partials, finals, strict=True):
+                partial.replace(final)
+            if len(shards) > 1:
+                places = {name: final.name for final, shard in zip(finals, shards, strict=True) for name in shard}
+                text = json.dumps({"metadata": header(), "weight_map": places})
+                path.with_name(f"{path.name}{INDEX}").write_text(text, encoding="utf-8")
     finally:
-        partial.unlink(missing_ok=True)
-    return trained
+        for partial in partials:
+            partial.unlink(missing_ok=True)
+    return dict(json.loads(header()["trained"]))
 
 
 def write_plain(path: Path, tensors: Mapping[str, LazyTensor], passed: Callable[[int], None]) -> None:
@@ -64,17 +83,22 @@ def write_plain(path: Path, tensors: Mapping[str, LazyTensor], passed: Callable[
     offsets = _offsets(tensors)
     with disk_errors(path), path.open("wb") as file:
         file.write(_header(tensors, offsets, {"format": "pt"}))
-        for name in sorted(offsets, key=offsets.__getitem__):
-            file.write(_bytes(tensors[name].read()))
+        for name in offsets:
+            file.write(tensor_bytes(tensors[name].read()))
             passed(size(tensors[name]))
 
 
-def stored_hash(named: Mapping[str, LazyTensor]) -> str:
-    """Give the hash that weights_hash would give of a module with these tensors."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(named.items()):
-        _digested(digest, name, tensor.read())
-    return digest.hexdigest()[:16]
+def split(tensors: Mapping[str, LazyTensor]) -> Iterator[list[str]]:
+    """Give the names of each shard, in order; a tensor larger than SHARD has one of its own."""
+    shard: list[str] = []
+    room = SHARD
+    for name, tensor in tensors.items():
+        if shard and size(tensor) > room:
+            yield shard
+            shard, room = [], SHARD
+        shard.append(name)
+        room -= size(tensor)
+    yield shard
 
 
 def size(tensor: LazyTensor) -> int:
@@ -88,21 +112,23 @@ def count(tensor: LazyTensor) -> int:
     return int(torch.Size(tensor.shape).numel())
 
 
-def _digested(digest: "hashlib._Hash", name: str, tensor: Tensor) -> memoryview:
-    """Add a tensor to a hash, as weights_hash does, and give its bytes."""
-    digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-    data = _bytes(tensor)
-    digest.update(data)
-    return data
-
-
-def _bytes(tensor: Tensor) -> memoryview:
-    data: memoryview = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
-    return data
+def _write_digested(path: Path, tensors: Mapping[str, LazyTensor], metadata: Callable[[], dict[str, str]],
+                    passed: Callable[[str, str], None], *, alone: bool) -> None:
+    """Write a file; `alone`, its header has the metadata, which is written again when all digests are known."""
+    offsets = _offsets(tensors)
+    with path.open("wb") as file:
+        file.write(_header(tensors, offsets, metadata() if alone else {"format": "pt"}))
+        for name in offsets:
+            tensor = tensors[name].read()
+            passed(name, tensor_digest(tensor))
+            file.write(tensor_bytes(tensor))
+        if alone:
+            file.seek(0)
+            file.write(_header(tensors, offsets, metadata()))
 
 
 def _offsets(tensors: Mapping[str, LazyTensor]) -> dict[str, int]:
-    """Give name → place behind the header; wide numbers first, so that each lies where a mapped file can be viewed."""
+    """Give name → place behind the header, in order; wide numbers first: each lies where a mapped file can be viewed."""
     found, place = {}, 0
     for name, tensor in sorted(tensors.items(), key=lambda item: (-getattr(torch, item[1].dtype).itemsize, item[0])):
         found[name] = place
@@ -110,13 +136,9 @@ def _offsets(tensors: Mapping[str, LazyTensor]) -> dict[str, int]:
     return found
 
 
-def _facts(trained: Mapping[str, str]) -> dict[str, str]:
-    return {"trained": json.dumps(dict(trained)), "frozen": json.dumps({})}
-
-
 def _header(tensors: Mapping[str, LazyTensor], offsets: Mapping[str, int], metadata: Mapping[str, str]) -> bytes:
     facts: dict[str, object] = {"__metadata__": dict(metadata)}
-    for name, place in sorted(offsets.items(), key=lambda item: item[1]):
+    for name, place in offsets.items():
         tensor = tensors[name]
         facts[name] = {"dtype": WORDS[tensor.dtype], "shape": list(tensor.shape),
                        "data_offsets": [place, place + size(tensor)]}

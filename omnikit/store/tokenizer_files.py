@@ -65,6 +65,19 @@ def _missing(reference: str, path: Path) -> str:
             f"{nearest(reference, known)}")
 
 
+def hold_tokenizer(reference: str | None, run: Path) -> None:
+    """Copy a tokenizer that lies in a folder or file into a run, which needs that place no more; a name stays a name."""
+    path, own = Path(reference or "").expanduser(), run / "tokenizer"
+    if not reference or conf_file("tokenizer", f"{reference}.json") or not path.exists() or own.resolve() in (
+            path.resolve(), path.resolve().parent):
+        return
+    partial = run / ".tokenizer.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    copy_tokenizer(reference, partial)
+    shutil.rmtree(own, ignore_errors=True)
+    partial.rename(own)
+
+
 def copy_tokenizer(reference: str, folder: Path) -> str:
     """Copy a tokenizer's files into a folder; give the name of its tokenizer.json there, or "" where there is only a folder.
 

@@ -9,9 +9,9 @@ from omnikit.contracts.protocols import Reader
 from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.labels import check_supervised
 from omnikit.errors import DataError
-from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan, StagePlan
 from omnikit.progress import progress
+from omnikit.store.load import build_model
 
 ROWS = 2  # of the batch
 
@@ -81,5 +81,5 @@ def _try(plan: Plan, stage: StagePlan, collator: Collator, readers: dict[str, Re
     reader = readers[stage.datasets[0]]
     batch = collator([reader[index] for index in range(min(ROWS, len(reader)))])
     with torch.no_grad():
-        losses = OmniModel(plan, stage.used).losses(batch, collator.branches)
+        losses = build_model(plan, parts=stage.used).losses(batch, collator.branches)
     return DryRun(stage.name, rows, {branch: loss.item() for branch, loss in losses.items()})

@@ -7,7 +7,6 @@ import logging
 import shutil
 import time
 import warnings
-from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -20,9 +19,11 @@ from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan, StagePlan
 from omnikit.store import checkpoint, imports, manifest
 from omnikit.store.files import disk_errors
-from omnikit.store.hashes import hashes, weights_hash
+from omnikit.store.hashes import weights_hash
 from omnikit.store.import_report import as_record
+from omnikit.store.load import build_model, hashes
 from omnikit.store.runs import WEIGHTS, is_done, link_latest, run_folder, stage_hash
+from omnikit.store.tokenizer_files import hold_tokenizer
 from omnikit.training.fit import fit_codec, fit_heads, fit_units, fit_vocoder
 from omnikit.training.freeze import check_unmoved, freeze, full_precision
 
@@ -82,6 +83,7 @@ def run_stages(plan: Plan, folder: Path, config_yaml: str) -> list[StageResult]:
             with disk_errors(folder / name):
                 (partial / "done").write_text(stage_hash(plan, name) + "\n")
                 _replace(partial, folder / name)
+                hold_tokenizer(plan.tokenizer, folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
             if folder.is_dir() and not any(folder.iterdir()):
@@ -91,25 +93,9 @@ def run_stages(plan: Plan, folder: Path, config_yaml: str) -> list[StageResult]:
 
 def assemble(plan: Plan, stage: StagePlan, folder: Path) -> OmniModel:
     """Build the parts that a stage uses, with the weights that earlier stages gave them, the untrained ones frozen."""
-    model = OmniModel(plan, stage.used, ("loaded" if "backbone" in stage.origins else "fresh") if stage.table else None)
-    load_parts(model, stage.origins, folder)
+    model = build_model(plan, folder, stage.origins, parts=stage.used, table=stage.table)
     freeze(model, stage.trained)
     return model
-
-
-def load_parts(model: OmniModel, origins: dict[str, str], folder: Path) -> None:
-    """Load each part from the stage that trained it, and check that the parts around it are those it was trained with."""
-    parts, by_stage = model.parts(), defaultdict(list)
-    for part, name in origins.items():
-        if part in parts:
-            by_stage[name].append(part)
-    for name, names in by_stage.items():
-        table = {"backbone"} if model.table else frozenset()
-        checkpoint.load(folder / name / WEIGHTS, {part: parts[part] for part in names}, partly=table)
-    fresh = {part: weights_hash(module) for part, module in parts.items()
-             if part not in origins and not (model.table and part == "backbone")} if by_stage else {}
-    for name in by_stage:  # where that stage had a part from a third one, this one leaves that out on purpose
-        checkpoint.check_frozen(folder / name / WEIGHTS, fresh, set(fresh) - set(model.plan.stages[name].origins))
 
 
 def _run(plan: Plan, stage: StagePlan, folder: Path, partial: Path) -> StageResult:
@@ -128,11 +114,10 @@ def _run(plan: Plan, stage: StagePlan, folder: Path, partial: Path) -> StageResu
     with full_precision(model, stage.trained):
         steps, numbers = fit(plan, stage, model, readers, partial, seed)
         model.cpu()
-    after = hashes(model)
-    check_unmoved(before, after, stage.trained, stage.name)
-    before, after = (manifest.recorded(stage, folder, found) for found in (before, after))
-    frozen = {part: digest for part, digest in after.items() if part not in stage.trained}
-    checkpoint.save(partial / WEIGHTS, {p: m for p, m in model.parts().items() if p in stage.trained}, frozen)
+    frozen = {part: weights_hash(module) for part, module in model.parts().items() if part not in stage.trained}
+    check_unmoved(before, frozen, stage.trained, stage.name)
+    before, frozen = (manifest.recorded(stage, folder, found) for found in (before, frozen))
+    after = frozen | checkpoint.save(partial / WEIGHTS, {p: m for p, m in model.parts().items() if p in stage.trained}, frozen)
     row = StageResult(stage.name, stage.trained, steps, time.monotonic() - start, numbers)
     manifest.write(partial / "manifest.json", plan, {
         "stage": stage.name, "stage_seed": seed, "origins": stage.origins, "steps": steps, "seconds": round(row.seconds, 1),

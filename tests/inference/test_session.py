@@ -19,7 +19,7 @@ from omnikit.inference.question import question
 from omnikit.inference.session import Session, build, restore
 from omnikit.plan.plan import Plan
 from omnikit.store.hashes import hashes, weights_hash
-from omnikit.store.runs import newest
+from omnikit.store.load import lineage
 from omnikit.training.stage import run_stages
 
 
@@ -69,9 +69,9 @@ def test_only_untrained_parts_are_hashed_beside_the_loading(
 ) -> None:
     run_stages(plan, tmp_path / "run", "")
     hashed: list[nn.Module] = []
-    monkeypatch.setattr("omnikit.inference.session.weights_hash", lambda module: hashed.append(module) or weights_hash(module))
+    monkeypatch.setattr("omnikit.store.load.weights_hash", lambda module: hashed.append(module) or weights_hash(module))
     parts = restore(plan, tmp_path / "run").model.parts()
-    assert hashed == [parts[part] for part in parts if part not in newest(tmp_path / "run", plan)]
+    assert hashed == [parts[part] for part in parts if part not in lineage(plan, tmp_path / "run")]
 
 
 def test_speech_is_left_out_on_request(session: Session) -> None:

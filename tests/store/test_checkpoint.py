@@ -17,6 +17,7 @@ from omnikit.errors import RunError
 from omnikit.store import checkpoint
 from omnikit.store.files import disk_errors
 from omnikit.store.hashes import weights_hash
+from omnikit.store.tensors import metadata
 
 
 def part(width: int = 3) -> nn.Module:
@@ -32,10 +33,11 @@ def saved(tmp_path: Path) -> Path:
 
 
 def rewrite(path: Path, change: dict[str, Tensor], remove: tuple[str, ...] = (), **trained: str) -> None:
-    """Write a checkpoint anew with some tensors changed, under the old header."""
-    names = {**checkpoint.hashes(path)[0], **trained}
+    """Write a checkpoint again with some tensors changed, under the old header."""
+    header = metadata(path)
+    header["trained"] = json.dumps({**json.loads(header["trained"]), **trained})
     tensors = {name: tensor for name, tensor in {**load_file(path), **change}.items() if name not in remove}
-    save_file(tensors, path, metadata={"trained": json.dumps(names), "frozen": "{}"})
+    save_file(tensors, path, metadata=header)
 
 
 def test_loaded_weights_are_the_saved_ones(tmp_path: Path) -> None:
@@ -115,13 +117,14 @@ def test_other_shape_is_named(saved: Path) -> None:
 
 def test_altered_tensor_is_refused(saved: Path) -> None:
     rewrite(saved, {"backbone.0.bias": torch.ones(3)})
-    with pytest.raises(RunError, match=r"the weights of backbone have hash .* the file was altered"):
+    with pytest.raises(RunError, match=r"the tensor backbone.0.bias has digest .* the file was altered"):
         checkpoint.load(saved, {"backbone": part()})
 
 
-def test_other_frozen_part_is_refused(saved: Path) -> None:
-    with pytest.raises(RunError, match=r"was trained beside speech.head with weights of hash f00, but here they have beef"):
-        checkpoint.check_frozen(saved, {"speech.head": "beef"}, ["speech.head"])
+def test_altered_header_is_refused(saved: Path) -> None:
+    rewrite(saved, {}, backbone="beef")
+    with pytest.raises(RunError, match=r"the weights of backbone have hash .*, but beef was written; the file was altered"):
+        checkpoint.load(saved, {"audio.encoder": part()})
 
 
 @contextmanager

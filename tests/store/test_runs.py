@@ -12,7 +12,8 @@ from omnikit.contracts.specs import LATER, Template
 from omnikit.errors import RunError
 from omnikit.plan.plan import Plan
 from omnikit.recipe.recipe import Optim, TrainerConfig, training_settings
-from omnikit.store.runs import find, is_done, link_latest, load_plan, newest, run_folder, stage_hash
+from omnikit.store.load import lineage
+from omnikit.store.runs import find, is_done, link_latest, load_plan, run_folder, stage_hash
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_latest_moves_to_the_newest(tmp_path: Path) -> None:
 
 def test_newest_stage_of_each_part(plan: Plan, tmp_path: Path) -> None:
     finish(tmp_path / "r", plan)
-    assert newest(tmp_path / "r", plan) == {
+    assert lineage(plan, tmp_path / "r") == {
         "audio.encoder": "listen", "transcript.head": "listen", "speech.codec": "units", "audio.projector": "understand",
         "backbone": "understand", "speech.head": "speak"}
 
@@ -67,20 +68,20 @@ def test_unfinished_stage_is_named(plan: Plan, tmp_path: Path) -> None:
     finish(tmp_path / "r", plan)
     (tmp_path / "r" / "understand" / "done").unlink()
     with pytest.raises(RunError, match=r"Stage understand of .*r is not finished; finish it with omnikit train doubles/tiny"):
-        newest(tmp_path / "r", plan)
+        lineage(plan, tmp_path / "r")
 
 
 def test_newest_up_to_a_stage_needs_no_later_one(plan: Plan, tmp_path: Path) -> None:
     finish(tmp_path / "r", plan)
     (tmp_path / "r" / "speak" / "done").unlink()
-    found = newest(tmp_path / "r", plan, "understand")
+    found = lineage(plan, tmp_path / "r", "understand")
     assert set(found.values()) == {"listen", "units", "understand"} and "speech.head" not in found
-    assert set(newest(tmp_path / "r", plan, "listen")) == {"audio.encoder", "transcript.head"}
+    assert set(lineage(plan, tmp_path / "r", "listen")) == {"audio.encoder", "transcript.head"}
 
 
 def test_unknown_stage_is_named(plan: Plan, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"'understood' is no stage of doubles/tiny. Did you mean 'understand'\? Stages: l"):
-        newest(tmp_path / "r", plan, "understood")
+    with pytest.raises(RunError, match=r"'understood' is not a stage of doubles/tiny. Did you mean 'understand'\? Stages: l"):
+        lineage(plan, tmp_path / "r", "understood")
 
 
 def test_hash_of_a_stage_ignores_later_stages(plan: Plan) -> None:

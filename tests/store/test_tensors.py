@@ -41,7 +41,7 @@ def test_folder_without_weights_is_refused_with_the_callers_advice(tmp_path: Pat
 
 def test_pickle_of_more_than_tensors_is_not_run(tmp_path: Path) -> None:
     (tmp_path / "x.pt").write_bytes(pickle.dumps(Path))
-    with pytest.raises(RunError, match=r"x\.pt is no torch file or holds more than tensors, so reading it could run code"):
+    with pytest.raises(RunError, match=r"x\.pt is not a torch file or holds more than tensors, so reading it could run code"):
         torch_file(tmp_path / "x.pt")
 
 
@@ -66,10 +66,10 @@ FIT = {"weight": torch.ones(3, 2), "bias": torch.ones(3)}
 
 @pytest.mark.parametrize(("tensors", "words"), [
     ({"weight": torch.ones(3, 2)}, "bias is missing; choose"),
-    ({**FIT, "scale": torch.ones(1)}, "scale is left over; choose"),
+    ({**FIT, "scale": torch.ones(1)}, "scale is unexpected; choose"),
     ({**FIT, "bias": torch.ones(4)}, "bias has the shape [4], but the configuration makes it [3]; choose"),
     ({"weight": torch.ones(2, 3), "scale": torch.ones(1)}, "bias is missing (and 2 more); choose"),
-], ids=["missing", "left over", "shape", "all"])  # fmt: skip
+], ids=["missing", "unexpected", "shape", "all"])  # fmt: skip
 def test_tensors_that_do_not_fit_are_a_sentence_and_none_is_copied(tensors: dict[str, Tensor], words: str) -> None:
     module = nn.Linear(2, 3)
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}

@@ -340,8 +340,8 @@ def test_frozen_part_must_be_the_one_that_the_parent_had(
     run_stages(make_plan(tokenizer, only={name: only[name] for name in ("units", "understand")}), tmp_path, "")
     built = modelling._built
 
-    def other(plan: Plan, path: str) -> torch.nn.Module:
-        part = built(plan, path)
+    def other(plan: Plan, path: str, config: object) -> torch.nn.Module:
+        part = built(plan, path, config)
         if path == "audio.encoder":  # as if the file that its weights come from had changed
             part.norm.bias.data.add_(1)
         return part
@@ -365,8 +365,8 @@ def test_half_precision_part_is_trained_in_float32_and_kept_in_its_type(
 ) -> None:
     built, losses, seen = modelling._built, OmniModel.losses, set()
 
-    def half(plan: Plan, path: str) -> torch.nn.Module:
-        return built(plan, path).bfloat16() if path == "backbone" else built(plan, path)
+    def half(plan: Plan, path: str, config: object) -> torch.nn.Module:
+        return built(plan, path, config).bfloat16() if path == "backbone" else built(plan, path, config)
 
     def watched(self: OmniModel, batch: object, wanted: dict[str, float]) -> object:
         seen.update(weights.dtype for weights in self.get_submodule("backbone").parameters())

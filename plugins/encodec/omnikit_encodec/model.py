@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils import remove_weight_norm
 
 from omnikit.errors import ConfigError, DataError, RunError
-from omnikit.store.tensors import in_file
+from omnikit.ops.empty import filled_from, loads_weights
+from omnikit.store.tensors import fill, in_file
 from omnikit_encodec.config import BANDWIDTHS, BITS, CARDINALITY, Encodec
 from omnikit_encodec.streaming import CausalState, OverlapState, join, speak
 
@@ -24,8 +25,9 @@ class EncodecCodec(nn.Module):
     def __init__(self, config: Encodec) -> None:
         super().__init__()
         self.config = config
-        self.model = network(config)
-        if config.weights and torch.get_default_device().type != "meta":
+        with filled_from(config.weights):
+            self.model = network(config)
+        if config.weights and loads_weights():
             self._load(config.weights)
         for module in self.model.modules():
             if hasattr(module, "weight_g"):
@@ -106,17 +108,10 @@ class EncodecCodec(nn.Module):
 
     def _load(self, file: str) -> None:
         try:
-            found = {name: tensor.read() for name, tensor in in_file(Path(file).expanduser()).items()}
+            fill(self.model, in_file(Path(file).expanduser()), file, f"encodec of {self.config.sample_rate} Hz with width"
+                 f" {self.config.width} and dim {self.config.dim}", "give the published file of that model")
         except RunError as error:
             raise ConfigError(f"encodec.weights: {error}") from error
-        own = self.model.state_dict()
-        wrong = sorted(name for name in own.keys() | found.keys()
-                       if name not in own or name not in found or own[name].shape != found[name].shape)
-        if wrong:
-            raise ConfigError(f"encodec.weights {file!r} does not fit: {len(wrong)} tensors differ, {wrong[0]!r} first; the"
-                              f" model is that of {self.config.sample_rate} Hz with width {self.config.width} and dim"
-                              f" {self.config.dim}.")
-        self.model.load_state_dict(found)
 
     @property
     def _any(self) -> Tensor:

@@ -184,7 +184,7 @@ def test_wrong_settings_and_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"encodec\.weights: .*weights\.th is missing"):
         Encodec(weights=str(file)).build()
     torch.save(network(Encodec(width=4, dim=16)).state_dict(), file)
-    with pytest.raises(ConfigError, match=r"does not fit: .* tensors differ, .* first; the model is that of 24000 Hz with"):
+    with pytest.raises(ConfigError, match=r"do not fit encodec of 24000 Hz with width"):
         Encodec(width=8, dim=16, weights=str(file)).build()
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 from omnikit.contracts.specs import LATER
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import nn
 
 POSITIVE = ("dim", "layers", "heads", "kv_heads", "ffn", "vocabulary", "context", "rope_original", "experts_per_token")
@@ -103,6 +105,12 @@ class HF:
         from omnikit_hf.model import HFBackbone
 
         return HFBackbone(self)
+
+    def build_from(self, settings: Mapping[str, object]) -> nn.Module:
+        """Give the module by what its checkpoint's config.json says, its weights to be filled in."""
+        from omnikit_hf.model import HFBackbone
+
+        return HFBackbone(self, settings)
 
     def build_table(self, *, fresh: bool) -> nn.Module:
         """Give the embedding table alone; see omnikit.contracts.configs.BackboneConfig. Raises ConfigError as `build` does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -9,19 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.cache_utils import DynamicCache
-from transformers.configuration_utils import PreTrainedConfig
 from transformers.modeling_utils import PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING, AutoConfig
-from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from omnikit.errors import ConfigError, nearest
+from omnikit.ops.empty import loads_weights
+from omnikit_hf import weights
 from omnikit_hf.config import HF
 from omnikit_hf.packed import NAME, PackedLengths
 
-# our field → transformers' name, for what a checkpoint's own config must agree with
-NAMES = {"dim": "hidden_size", "layers": "num_hidden_layers", "heads": "num_attention_heads",
-         "kv_heads": "num_key_value_heads", "ffn": "intermediate_size", "vocabulary": "vocab_size",
-         "tie_embeddings": "tie_word_embeddings"}
 AFTER_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # what `logits` would have to imitate
 
 
@@ -38,11 +35,16 @@ class HFBackbone(nn.Module):
     """Owns the base model under `model` and the output matrix under `lm_head`, so names equal the public checkpoints'.
 
     Logits are computed only where they are asked for: the base model alone runs in `forward`.
+
+    Args:
+        settings: what the config.json of its checkpoint says, for a module that is built without it.
     """
 
-    def __init__(self, config: HF) -> None:
+    def __init__(self, config: HF, settings: Mapping[str, object] | None = None) -> None:
         super().__init__()
-        causal = _load(config) if config.weights and not _on_meta() else _fresh(config)
+        loaded = bool(config.weights) and loads_weights()
+        causal = _checked(weights.load(config) if loaded else _fresh(config, settings), config)
+        self.settings = weights.settings_of(causal) if loaded else dict(settings or {})
         self.model = cast(PreTrainedModel, causal.base_model)
         self.lm_head: nn.Module | None = None if config.tie_embeddings else causal.get_output_embeddings()  # type: ignore[no-untyped-call]  # transformers has none here
         if config.checkpointing:
@@ -124,48 +126,19 @@ def _positions(mask: Tensor) -> Tensor:
     return (mask.long().cumsum(-1) - 1).clamp(min=0)  # [B, L]
 
 
-def _on_meta() -> bool:
-    return torch.get_default_device().type == "meta"
-
-
-def _fresh(config: HF) -> PreTrainedModel:
+def _fresh(config: HF, settings: Mapping[str, object] | None = None) -> PreTrainedModel:
+    """Build by our fields, or by the settings that a checkpoint came with."""
     known = sorted(CONFIG_MAPPING.keys())
     if config.model_type not in known:
         raise ConfigError(f"backbone.model_type {config.model_type!r} is not known to transformers."
                           f"{nearest(config.model_type, known)}")
-    facts = AutoConfig.for_model(config.model_type, **_arguments(config))
+    facts = CONFIG_MAPPING[config.model_type].from_dict(dict(settings)) if settings else AutoConfig.for_model(
+        config.model_type, **_arguments(config))
     try:
-        model = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]  # transformers has none here
-            facts, dtype=getattr(torch, config.dtype), attn_implementation=config.attention, trust_remote_code=False)
+        return weights.model_of(config, facts)
     except (ValueError, ImportError) as error:
         raise ConfigError(f"backbone.model_type {config.model_type!r} cannot be built by transformers with attention"
                           f" {config.attention!r}: {' '.join(str(error).split())}") from error
-    return _checked(cast(PreTrainedModel, model), config)
-
-
-def _load(config: HF) -> PreTrainedModel:
-    assert config.weights is not None, "only called with weights"
-    try:
-        facts = AutoConfig.from_pretrained(config.weights, local_files_only=True, trust_remote_code=False)
-        _compare(config, facts)
-        model = AutoModelForCausalLM.from_pretrained(
-            config.weights, config=facts, dtype=getattr(torch, config.dtype), attn_implementation=config.attention,
-            local_files_only=True, use_safetensors=True, trust_remote_code=False)
-    except (OSError, ValueError, ImportError) as error:
-        raise ConfigError(f"backbone.weights {config.weights!r} cannot be loaded as a causal language model: it must be"
-                          f" a folder with config.json and safetensors, or a model id in the local cache"
-                          f" ({' '.join(str(error).split())[:200]}).") from error
-    return _checked(cast(PreTrainedModel, model), config)
-
-
-def _compare(config: HF, facts: PreTrainedConfig) -> None:
-    """Refuse a checkpoint whose sizes are not the ones the plan was made with, naming all of them."""
-    wrong = [f"backbone.{ours} is {getattr(config, ours)}, but {config.weights} has {getattr(facts, theirs)};"
-             f" set backbone.{ours}={getattr(facts, theirs)}."
-             for ours, theirs in {**NAMES, "model_type": "model_type"}.items()
-             if getattr(facts, theirs, None) not in (None, getattr(config, ours))]
-    if wrong:
-        raise ConfigError(*wrong)
 
 
 def _checked(model: PreTrainedModel, config: HF) -> PreTrainedModel:
@@ -186,7 +159,7 @@ def _arguments(config: HF) -> dict[str, object]:
     if config.rope_factor is not None:
         rope |= {"rope_type": "llama3", "factor": config.rope_factor, "low_freq_factor": config.rope_low,
                  "high_freq_factor": config.rope_high, "original_max_position_embeddings": config.rope_original}
-    sizes: dict[str, object] = {theirs: getattr(config, ours) for ours, theirs in NAMES.items()}
+    sizes: dict[str, object] = {theirs: getattr(config, ours) for ours, theirs in weights.NAMES.items()}
     if config.experts:
         sizes |= {"num_local_experts": config.experts, "num_experts_per_tok": config.experts_per_token}
     return sizes | {"max_position_embeddings": config.context, "rms_norm_eps": config.rms_eps, "rope_parameters": rope,

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import cast
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
-from transformers.utils.hub import cached_file
 
-from omnikit.errors import ConfigError
+from omnikit.errors import ConfigError, RunError
+from omnikit.ops.empty import loads_weights
+from omnikit.store.tensors import in_folder
+from omnikit_hf import weights
 from omnikit_hf.config import HF
 from omnikit_hf.model import HFBackbone
-
-FILE = "model.safetensors"
 
 
 class HFTable(nn.Module):
@@ -39,7 +36,7 @@ class HFTable(nn.Module):
             table = HFBackbone(config).model.get_input_embeddings()
         else:
             values = torch.empty(config.vocabulary, config.dim, dtype=dtype)
-            if fresh and config.weights:
+            if fresh and config.weights and loads_weights():
                 values = read(config, f"{whole.model.base_model_prefix}.{name.partition('.')[2]}.weight").to(dtype)
             table = nn.Embedding(values.shape[0], values.shape[1], _weight=values)
         self.path = name
@@ -59,17 +56,17 @@ class HFTable(nn.Module):
 
 
 def read(config: HF, name: str) -> Tensor:
-    """Read the table from a checkpoint's safetensors, a folder's or of an id in the local cache; raises ConfigError."""
-    weights, size = str(config.weights), (config.vocabulary, config.dim)
+    """Read the table from a checkpoint, a folder's or of an id in the local cache; raises ConfigError."""
+    size = (config.vocabulary, config.dim)
     try:
-        index = cached_file(weights, f"{FILE}.index.json", local_files_only=True, _raise_exceptions_for_missing_entries=False)
-        shard = json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"][name] if index else FILE
-        with safe_open(str(cached_file(weights, shard, local_files_only=True)), framework="pt") as file:
-            found = cast(Tensor, file.get_tensor(name))
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise ConfigError(f"backbone.weights {weights!r} holds no tensor {name} in safetensors, which is the embedding table"
-                          f" ({' '.join(str(error).split())[:200]}); give a whole checkpoint.") from error
-    if tuple(found.shape) != size:
-        raise ConfigError(f"backbone has vocabulary {size[0]} and dim {size[1]}, but {name} of {weights} has the shape"
+        found = in_folder(weights.folder_of(config)).get(name)
+    except (OSError, RunError) as error:
+        raise ConfigError(f"backbone.weights {config.weights!r} holds no tensor {name}, which is the embedding table"
+                          f" ({' '.join(str(error).split())[:200]}); give a complete checkpoint.") from error
+    if found is None:
+        raise ConfigError(f"backbone.weights {config.weights!r} holds no tensor {name}, which is the embedding table; give a"
+                          " complete checkpoint.")
+    if found.shape != size:
+        raise ConfigError(f"backbone has vocabulary {size[0]} and dim {size[1]}, but {name} of {config.weights} has the shape"
                           f" {list(found.shape)}; set backbone.vocabulary={found.shape[0]} backbone.dim={found.shape[1]}.")
-    return found
+    return found.read()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -13,7 +12,11 @@ from torch import Tensor
 from transformers.models.hubert.configuration_hubert import HubertConfig
 from transformers.models.hubert.modeling_hubert import HubertModel
 
-from omnikit.errors import ConfigError
+from omnikit.contracts.types import LazyTensor
+from omnikit.errors import ConfigError, RunError
+from omnikit.ops.empty import empty_weights
+from omnikit.store.layouts import from_legacy_weight_norm
+from omnikit.store.tensors import fill, in_folder, in_memory
 from omnikit_hubert.config import HubertUnits
 
 # our field → transformers' name
@@ -21,6 +24,7 @@ NAMES = {"dim": "hidden_size", "layers": "num_hidden_layers", "heads": "num_atte
          "stable": "do_stable_layer_norm", "kernels": "conv_kernel", "strides": "conv_stride", "conv_norm": "feat_extract_norm",
          "conv_bias": "conv_bias", "position_kernel": "num_conv_pos_embeddings",
          "position_groups": "num_conv_pos_embedding_groups"}
+AROUND = ("lm_head.", "projector.", "classifier.", "layer_weights")  # of models that were fine-tuned for something
 
 
 def fresh(config: HubertUnits) -> HubertModel:
@@ -42,16 +46,26 @@ def load(config: HubertUnits) -> HubertModel:
     try:
         facts = HubertConfig.from_pretrained(folder, local_files_only=True)
         _compare(config, facts)
-        model, found = cast(tuple[HubertModel, dict[str, list[str]]], HubertModel.from_pretrained(
-            folder, config=facts, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True))
-    except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
-        raise ConfigError(f"hubert_units.weights {config.weights!r} cannot be loaded as a HuBERT: it must be a folder with"
-                          f" config.json and safetensors ({' '.join(str(error).split())[:200]}).") from error
-    missing = sorted(name for name in found["missing_keys"] if name != "masked_spec_embed")  # read in training only
-    if missing:
-        raise ConfigError(f"hubert_units.weights {config.weights!r} lacks {len(missing)} tensors of HuBERT, {missing[0]!r}"
-                          " first; give a whole checkpoint.")
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(f"hubert_units.weights {config.weights!r} cannot be loaded as a HuBERT: its config.json cannot be"
+                          f" read ({' '.join(str(error).split())[:200]}).") from error
+    with empty_weights():
+        model = HubertModel(facts)
+    try:
+        fill(model, _tensors(folder, model), str(folder), "hubert_units", "give a complete checkpoint")
+    except RunError as error:
+        raise ConfigError(f"hubert_units.weights: {error}") from error
     return model
+
+
+def _tensors(folder: Path, model: HubertModel) -> dict[str, LazyTensor]:
+    """Give a checkpoint's tensors by the model's names: without what stands around it, weight norm by torch's present words."""
+    found = {from_legacy_weight_norm(name.removeprefix("hubert.")): tensor
+             for name, tensor in in_folder(folder).items() if not name.startswith(AROUND)}
+    mask = model.masked_spec_embed  # read in training only, which no stage does
+    if mask is not None and "masked_spec_embed" not in found:
+        found["masked_spec_embed"] = in_memory("masked_spec_embed", folder, torch.zeros(mask.shape))
+    return found
 
 
 def centroids(config: HubertUnits) -> Tensor:

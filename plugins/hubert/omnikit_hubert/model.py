@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from omnikit.errors import DataError, RunError
+from omnikit.ops.empty import loads_weights
 from omnikit.ops.kmeans import kmeans, nearest
 from omnikit_hubert import checkpoint
 from omnikit_hubert.config import HubertUnits
@@ -22,9 +23,9 @@ class HubertUnitCodec(nn.Module):
     def __init__(self, config: HubertUnits) -> None:
         super().__init__()
         self.config = config
-        meta = torch.get_default_device().type == "meta"
-        self.hubert = checkpoint.load(config) if config.weights and not meta else checkpoint.fresh(config)
-        found = checkpoint.centroids(config) if config.centroids and not meta else torch.zeros(config.units, config.dim)
+        loads = loads_weights()
+        self.hubert = checkpoint.load(config) if config.weights and loads else checkpoint.fresh(config)
+        found = checkpoint.centroids(config) if config.centroids and loads else torch.zeros(config.units, config.dim)
         self.register_buffer("centroids", found)
         self.register_buffer("fitted", torch.tensor(config.centroids is not None))
         self.centroids: Tensor

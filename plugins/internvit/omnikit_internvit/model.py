@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from omnikit.contracts.types import Features, Signal
+from omnikit.ops.empty import filled_from, loads_weights
 from omnikit_internvit.config import SHUFFLE, InternVit
 from omnikit_internvit.weights import load_weights
 
@@ -23,9 +24,10 @@ class InternVitEncoder(nn.Module):
     def __init__(self, config: InternVit) -> None:
         super().__init__()
         self.config = config
-        self.embeddings = Embeddings(config)
-        self.encoder = Layers(config)
-        if config.weights is not None:
+        with filled_from(config.weights):
+            self.embeddings = Embeddings(config)
+            self.encoder = Layers(config)
+        if config.weights is not None and loads_weights():
             load_weights(self, config.weights, config)
 
     def forward(self, signal: Signal) -> Features:

@@ -17,7 +17,7 @@ HIDDEN = {"num_attention_heads": "heads", "layer_norm_eps": "eps", "num_hidden_l
 
 
 def load_weights(module: nn.Module, source: str, config: InternVit) -> None:
-    """Copy a checkpoint's tower into `module`, positions stretched to its grid; on the meta device nothing is read.
+    """Copy a checkpoint's tower into `module`, positions stretched to its grid.
 
     Raises:
         RunError: a file is missing or unreadable, its config.json says otherwise than ours, or a tensor is missing, left over
@@ -26,8 +26,6 @@ def load_weights(module: nn.Module, source: str, config: InternVit) -> None:
     from omnikit_internvit.model import fit_positions
 
     own = module.state_dict()
-    if any(tensor.is_meta for tensor in own.values()):
-        return
     folder = Path(source).expanduser()
     refuse_other_settings(folder, config)
     found = {name: tensor for name, tensor in read_tensors(folder).items() if not _behind(name, config)}

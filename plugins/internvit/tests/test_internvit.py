@@ -156,8 +156,8 @@ def test_weights_load_from_one_file_and_from_shards(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("fields", "words"), [
     ({"dim": 32}, "embeddings.class_embedding has the shape [1, 1, 16], but the configuration makes it [1, 1, 32] (and"),
     ({"qk_norm": True}, "encoder.layers.0.attn.q_norm.weight is missing (and 5 more); choose the preset of that size"),
-    ({"layers": 2}, "encoder.layers.2.attn.proj.bias is left over (and 13 more); choose the preset of that size"),
-], ids=["shape", "missing", "left over"])  # fmt: skip
+    ({"layers": 2}, "encoder.layers.2.attn.proj.bias is unexpected (and 13 more); choose the preset of that size"),
+], ids=["shape", "missing", "unexpected"])  # fmt: skip
 def test_weights_that_do_not_fit_are_a_sentence(tmp_path: Path, fields: dict[str, object], words: str) -> None:
     weights = saved(tiny(), tmp_path)
     with pytest.raises(RunError, match=re.escape(words)):

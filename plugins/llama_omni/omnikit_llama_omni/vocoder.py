@@ -15,6 +15,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import ConfigError, DataError, RunError
+from omnikit.ops.empty import filled_from, loads_weights
 from omnikit.store.layouts import from_legacy_weight_norm
 from omnikit.store.tensors import fill, in_file, mapping, torch_file
 from omnikit_llama_omni.config import UnitHiFiGAN
@@ -33,6 +34,12 @@ class UnitVocoder(nn.Module):
     def __init__(self, config: UnitHiFiGAN) -> None:
         super().__init__()
         self.config = config
+        with filled_from(config.weights):
+            self._build(config)
+        if config.weights and loads_weights():
+            self._load(config.weights)
+
+    def _build(self, config: UnitHiFiGAN) -> None:
         widths = [config.channels // 2 ** i for i in range(len(config.rates) + 1)]
         self.dict = nn.Embedding(config.units, config.dim)
         self.conv_pre = weight_norm(nn.Conv1d(config.dim, widths[0], 7, padding=3))
@@ -43,8 +50,6 @@ class UnitVocoder(nn.Module):
                                        for width in widths[1:] for kernel, dilations in config.blocks)
         self.conv_post = weight_norm(nn.Conv1d(widths[-1], 1, 7, padding=3))
         self.dur_predictor = DurationPredictor(config) if config.duration_dim else None
-        if config.weights and torch.get_default_device().type != "meta":
-            self._load(config.weights)
 
     def encode(self, wave: Tensor) -> Tensor:
         """Refuse: this codec decodes only."""

@@ -71,7 +71,7 @@ def test_ids_that_end_an_answer_are_written_back(folder: Path, ends: object) -> 
 
 
 def test_large_models_are_exported_in_shards(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("omnikit.store.shards.SHARD", 20_000)  # bytes
+    monkeypatch.setattr("omnikit.store.safetensors_writer.SHARD", 20_000)  # bytes
     exchanged(folder)
     shards = sorted(Path("exported").glob("model-*.safetensors"))
     whole = {name: tensor for shard in shards for name, tensor in load_file(shard).items()}
@@ -115,7 +115,7 @@ def test_files_that_cannot_be_read_back_are_no_export(
     assert main(["import", "llama_omni", "checkpoint", "--vocoder", "vocoder/g_00500000", "--whisper", "whisper.pt",
                  "--out", "run"]) == 0
     assert main(["export", "llama_omni", "run", "--out", "exported"]) == 2
-    assert "whisper.pt is no torch file" in capsys.readouterr().err and not Path("exported").exists()
+    assert "whisper.pt is not a torch file" in capsys.readouterr().err and not Path("exported").exists()
 
 
 def test_other_components_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

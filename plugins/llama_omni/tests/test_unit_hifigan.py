@@ -112,7 +112,8 @@ def test_weights_of_another_size_are_refused(tmp_path: Path) -> None:
         UnitHiFiGAN(units=11, dim=4, channels=32, duration_dim=4, weights=str(tmp_path / "g.safetensors")).build()
 
 
-@pytest.mark.parametrize(("name", "text"), [("g.safetensors", "is not a whole safetensors file"), ("g.pt", "is no torch file")])
+@pytest.mark.parametrize(("name", "text"), [
+    ("g.safetensors", "is not a whole safetensors file"), ("g.pt", "is not a torch file")])
 def test_broken_and_missing_files_are_refused(name: str, text: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=rf"^speech.codec.weights: .*{name} is missing; give the path of the file"):
         UnitHiFiGAN(weights=str(tmp_path / name)).build()

@@ -9,6 +9,7 @@ from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
 from omnikit.contracts.types import Features, Signal
+from omnikit.ops.empty import filled_from, loads_weights
 from omnikit_openclip.config import OpenClip
 from omnikit_openclip.weights import load_weights
 
@@ -19,8 +20,9 @@ class OpenClipEncoder(nn.Module):
     def __init__(self, config: OpenClip) -> None:
         super().__init__()
         self.config = config
-        self.tower = make_tower(config)
-        if config.weights is not None:
+        with filled_from(config.weights):
+            self.tower = make_tower(config)
+        if config.weights is not None and loads_weights():
             load_weights(self.tower, config.weights, config)
 
     def forward(self, signal: Signal) -> Features:

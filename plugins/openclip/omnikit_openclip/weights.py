@@ -15,14 +15,12 @@ POOLING = ("proj", "ln_post.weight", "ln_post.bias")  # behind the chosen layer,
 
 
 def load_weights(module: nn.Module, source: str, config: OpenClip) -> None:
-    """Copy a checkpoint's tower into `module`; a module on the meta device is left as it is.
+    """Copy a checkpoint's tower into `module`.
 
     Raises:
         RunError: the file is missing or unreadable, or a tensor is missing, left over or of another shape.
     """
     own = module.state_dict()
-    if any(tensor.is_meta for tensor in own.values()):
-        return
     found = {name: tensor for name, tensor in read_tower(Path(source).expanduser()).items()
              if name in own or not _behind(name, config.depth)}
     fill(module, found, source, config.model, "set openclip's field `model` to the checkpoint's")

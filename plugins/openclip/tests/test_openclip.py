@@ -188,7 +188,7 @@ def test_unreadable_weights_are_one_sentence(tmp_path: Path, content: bytes | No
 def test_compiled_model_is_no_file_of_tensors(tmp_path: Path) -> None:
     """As openai published CLIP: code lies beside the numbers."""
     torch.jit.trace(torch.nn.Linear(2, 2), torch.ones(1, 2)).save(tmp_path / "compiled.pt")
-    with pytest.raises(RunError, match=r"compiled\.pt is no torch file or holds more than tensors, so reading it could run"):
+    with pytest.raises(RunError, match=r"compiled\.pt is not a torch file or holds more than tensors, so reading it could run"):
         OpenClip(described(tmp_path), str(tmp_path / "compiled.pt")).build()
 
 

@@ -14,6 +14,8 @@ from torch.nn.utils import parametrize
 
 from omnikit.contracts.types import Reconstruction
 from omnikit.errors import ConfigError, DataError, RunError
+from omnikit.ops.empty import filled_from, loads_weights
+from omnikit.store.tensors import fill, in_memory
 from omnikit_vita import ticodec_files, ticodec_layers
 from omnikit_vita.ticodec import TiCodec
 from omnikit_vita.ticodec_overlap import Overlapped
@@ -31,9 +33,10 @@ class TiCodecModel(nn.Module):
     def __init__(self, config: TiCodec) -> None:
         super().__init__()
         self.config = config
-        self.encoder = ticodec_layers.Encoder(config)
-        self.quantizer = Quantizer(config)
-        self.generator = ticodec_layers.Generator(config)
+        with filled_from(config.weights):
+            self.encoder = ticodec_layers.Encoder(config)
+            self.quantizer = Quantizer(config)
+            self.generator = ticodec_layers.Generator(config)
         for layer in (*self.encoder.modules(), *self.generator.modules()):
             # torch's random biases add up to most of a frame, so that frames hardly differ, take the same few codes, and the
             # codec never learns to use more: perplexity 1.5 of 64 after 120 steps, 16.5 with biases that begin as 0
@@ -44,7 +47,7 @@ class TiCodecModel(nn.Module):
         self.register_buffer("mean_voice", torch.zeros(config.global_dim), persistent=False)
         self.voice: Tensor
         self.mean_voice: Tensor
-        if config.weights and torch.get_default_device().type != "meta":
+        if config.weights and loads_weights():
             self._load(config.weights)
 
     @torch.no_grad()
@@ -138,16 +141,13 @@ class TiCodecModel(nn.Module):
 
     def _load(self, place: str) -> None:
         try:
-            found = {name: tensor.read() for name, tensor in ticodec_files.stored(Path(place).expanduser())[0].items()}
+            path = Path(place).expanduser()
+            found = ticodec_files.stored(path)[0]
+            if "voice" in self.state_dict():  # what the files do not hold
+                found["voice"] = in_memory("voice", path, self.voice)
+            fill(self, found, place, "codec ticodec", "give the codec the sizes of its model.json")
         except RunError as error:
             raise ConfigError(f"speech.codec.weights: {error}") from error
-        own = {name: tensor for name, tensor in self.state_dict().items() if name != "voice"}
-        wrong = sorted(name for name in own.keys() | found.keys()
-                       if name not in own or name not in found or own[name].shape != found[name].shape)
-        if wrong:
-            raise ConfigError(f"speech.codec.weights {place!r} does not fit: {len(wrong)} tensors differ, {wrong[0]!r} first;"
-                              " give the codec the sizes of its model.json.")
-        self.load_state_dict(found, strict=False)
         if not self.config.voice:
             self._speak_as_published(Path(place).expanduser())
 

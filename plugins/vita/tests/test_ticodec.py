@@ -251,7 +251,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         build(replace(SMALL, weights=str(tmp_path)))
     module = build()
     ticodec_files.write(SMALL, {n: in_memory(n, tmp_path, t) for n, t in module.state_dict().items()}, tmp_path / "codec")
-    with pytest.raises(ConfigError, match=r"tensors differ, .* first; give the codec the sizes"):
+    with pytest.raises(ConfigError, match=r"do not fit codec ticodec: .*; give the codec the sizes"):
         build(replace(SMALL, codes=8, weights=str(tmp_path / "codec")))
 
 

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from omnikit.contracts.types import Features, Signal
 from omnikit.errors import DataError
+from omnikit.ops.empty import filled_from, loads_weights
 from omnikit_whisper.config import SAMPLE_RATE, Whisper
 from omnikit_whisper.mel import blank, log_mel
 from omnikit_whisper.weights import load_weights
@@ -31,12 +32,13 @@ class WhisperEncoder(nn.Module):
     def __init__(self, config: Whisper) -> None:
         super().__init__()
         self.config = config
-        self.conv1 = nn.Conv1d(config.mel_bins, config.dim, config.kernel, config.strides[0], config.kernel // 2)
-        self.conv2 = nn.Conv1d(config.dim, config.dim, config.kernel, config.strides[1], config.kernel // 2)
-        self.embed_positions = Positions(config.positions, config.dim)
-        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.layers))
-        self.layer_norm = nn.LayerNorm(config.dim)
-        if config.weights is not None:
+        with filled_from(config.weights):
+            self.conv1 = nn.Conv1d(config.mel_bins, config.dim, config.kernel, config.strides[0], config.kernel // 2)
+            self.conv2 = nn.Conv1d(config.dim, config.dim, config.kernel, config.strides[1], config.kernel // 2)
+            self.embed_positions = Positions(config.positions, config.dim)
+            self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.layers))
+            self.layer_norm = nn.LayerNorm(config.dim)
+        if config.weights is not None and loads_weights():
             load_weights(self, config.weights)
 
     def forward(self, signal: Signal) -> Features:

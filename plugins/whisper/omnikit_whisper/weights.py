@@ -13,13 +13,11 @@ ADVICE = ("whisper's field `weights` must name a folder with a Whisper model of 
 
 
 def load_weights(module: nn.Module, folder: str) -> None:
-    """Copy the encoder's tensors of a checkpoint into `module`; a module on the meta device is left as it is.
+    """Copy the encoder's tensors of a checkpoint into `module`.
 
     Raises:
         RunError: the folder or a file is missing or unreadable, or a tensor is missing, left over or of another shape.
     """
-    if any(tensor.is_meta for tensor in module.state_dict().values()):
-        return
     fill(module, read_tensors(Path(folder).expanduser()), folder, "whisper", "choose the preset of that size")
 
 

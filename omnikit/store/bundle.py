@@ -1,0 +1,78 @@
+"""A run copied with everything that it needs into one folder, which works elsewhere without checkpoints and cache."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from omnikit.errors import RunError
+from omnikit.plan.plan import Plan
+from omnikit.registry import conf_file
+from omnikit.store import checkpoint
+from omnikit.store.files import atomic_folder
+from omnikit.store.load import BUNDLED, build_model, lineage
+from omnikit.store.runs import WEIGHTS, find, load_plan, stage_hash
+from omnikit.store.tokenizer_files import copy_tokenizer
+
+
+def bundle(run: str | Path, out: Path) -> list[str]:
+    """Copy the stages that a run's weights descend from, the parts that no stage trained, the tokenizer and the recipe.
+
+    Args:
+        run: the run's folder, a link to it, or a recipe's name for its latest run.
+        out: the folder to write; it must not be there yet.
+
+    Returns:
+        the parts that came from outside the run.
+
+    Raises:
+        RunError: `out` is there already, a stage is not finished, a weights file is missing or damaged, or the disk refuses.
+    """
+    if out.exists():
+        raise RunError(f"--out is {out}, which is there already; name a folder that is not, or remove it.")
+    folder = find(run)
+    plan = load_plan(folder)
+    origins = lineage(plan, folder)
+    outside = [part for part in plan.parts() if part not in origins]
+    with atomic_folder(out) as partial:
+        for file in folder.iterdir():
+            if file.is_file() and not file.name.startswith("."):
+                shutil.copy2(file, partial / file.name)
+        for name in dict.fromkeys(origins.values()):
+            checkpoint.verify(folder / name / WEIGHTS)
+            shutil.copytree(folder / name, partial / name)
+        model = build_model(plan, folder, origins, parts=outside)
+        with_weights = {part: module for part, module in model.parts().items() if module.state_dict()}
+        if with_weights:
+            (partial / BUNDLED).mkdir()
+            checkpoint.save(partial / BUNDLED / WEIGHTS, with_weights, {})
+        _hold_tokenizer(plan, partial)
+        _mark(partial, list(dict.fromkeys(origins.values())))
+    return list(with_weights)
+
+
+def _hold_tokenizer(plan: Plan, folder: Path) -> None:
+    """Copy the tokenizer, and let the recipes name the copy; one that is shipped with omnikit stays a name."""
+    if plan.tokenizer is None or conf_file("tokenizer", f"{plan.tokenizer}.json"):
+        return
+    shutil.rmtree(folder / "tokenizer", ignore_errors=True)
+    name = copy_tokenizer(plan.tokenizer, folder / "tokenizer")
+    for file in (*folder.glob("config.yaml"), *folder.glob("*/config.yaml")):
+        _rename(file, plan.tokenizer, f"tokenizer/{name}")
+
+
+def _rename(file: Path, old: str, new: str) -> None:
+    import yaml
+
+    values: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    if isinstance(values.get("backbone"), dict) and values["backbone"].get("tokenizer"):
+        values["backbone"]["tokenizer"] = new
+    text = json.dumps(values).replace(json.dumps(old), json.dumps(new))
+    file.write_text(yaml.safe_dump(json.loads(text), sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _mark(folder: Path, stages: list[str]) -> None:
+    """Let each stage count as finished under the recipe that the bundle holds."""
+    plan = load_plan(folder)
+    for name in stages:
+        (folder / name / "done").write_text(stage_hash(plan, name) + "\n")

@@ -1,0 +1,143 @@
+"""A checkpoint of transformers into a causal language model, strictly. Knows its files and names, not what the model is for.
+
+transformers itself fills what a checkpoint lacks with random numbers; here every tensor is read by us, and what is missing,
+unexpected, of another shape or quantised is one sentence.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import cast
+
+import torch
+from transformers.configuration_utils import PreTrainedConfig
+from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+from transformers.modeling_utils import PreTrainedModel
+from transformers.models.auto.configuration_auto import AutoConfig
+from transformers.models.auto.modeling_auto import AutoModelForCausalLM
+from transformers.utils.hub import cached_file
+
+from omnikit.contracts.types import LazyTensor
+from omnikit.errors import ConfigError, RunError
+from omnikit.ops.empty import empty_weights
+from omnikit.store.tensors import fill, in_folder
+from omnikit_hf.config import HF
+
+# our field → transformers' name, for what a checkpoint's own config must agree with
+NAMES = {"dim": "hidden_size", "layers": "num_hidden_layers", "heads": "num_attention_heads",
+         "kv_heads": "num_key_value_heads", "ffn": "intermediate_size", "vocabulary": "vocab_size",
+         "tie_embeddings": "tie_word_embeddings"}
+ROPE = {"rope_theta": "rope_theta", "rope_factor": "factor", "rope_low": "low_freq_factor", "rope_high": "high_freq_factor",
+        "rope_original": "original_max_position_embeddings"}
+COMPUTED = ("rotary_emb.inv_freq", "attn.bias", "attn.masked_bias")  # ends of names that old versions saved and all compute
+UNFIT = {"missing_keys": "is missing", "unexpected_keys": "is unexpected", "mismatched_keys": "has another shape"}
+OF_THIS_MACHINE = ("_name_or_path", "transformers_version")  # keys of a config.json that say nothing of the model
+
+
+def load(config: HF) -> PreTrainedModel:
+    """Give the model of the folder `weights`, or of an id in the local cache.
+
+    Raises:
+        ConfigError: there is none, it is of other sizes than ours, or a tensor is missing, unexpected or of another shape.
+    """
+    try:
+        folder = folder_of(config)
+        facts = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        _compare(config, facts)
+        return _converted(config, folder, facts) if _is_converted(facts) else _filled(config, folder, facts)
+    except RunError as error:
+        raise ConfigError(f"backbone.weights: {error}") from error
+    except (OSError, ValueError, ImportError) as error:
+        raise ConfigError(f"backbone.weights {config.weights!r} cannot be loaded as a causal language model: it must be"
+                          f" a folder with config.json and safetensors, or a model id in the local cache"
+                          f" ({' '.join(str(error).split())[:200]}).") from error
+
+
+def model_of(config: HF, facts: PreTrainedConfig) -> PreTrainedModel:
+    """Give the causal language model of a configuration of transformers, with fresh weights."""
+    return cast(PreTrainedModel, AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]  # transformers has none here
+        facts, dtype=getattr(torch, config.dtype), attn_implementation=config.attention, trust_remote_code=False))
+
+
+def settings_of(model: PreTrainedModel) -> dict[str, object]:
+    """Give what a checkpoint's config.json says, so that the model can be built again without it."""
+    found: dict[str, object] = json.loads(model.config.to_json_string(use_diff=True))
+    return {key: value for key, value in found.items() if key not in OF_THIS_MACHINE}
+
+
+def folder_of(config: HF) -> Path:
+    """Give the folder that a checkpoint lies in; raises OSError if there is none."""
+    return Path(str(cached_file(str(Path(str(config.weights)).expanduser()) if Path(str(config.weights)).expanduser().is_dir()
+                                else str(config.weights), "config.json", local_files_only=True))).parent
+
+
+def tensors_of(folder: Path, model: PreTrainedModel) -> dict[str, LazyTensor]:
+    """Give the tensors of a checkpoint by the model's names, without those that every version computes."""
+    found = in_folder(folder, "give the folder of a checkpoint with config.json and safetensors")
+    ignored = tuple(cast(Iterable[str], model._keys_to_ignore_on_load_unexpected or ()))
+    found = {name: tensor for name, tensor in found.items()
+             if not name.endswith(COMPUTED) and not any(re.search(pattern, name) for pattern in ignored)}
+    prefix, own = f"{model.base_model_prefix}.", model.state_dict()
+    if not any(name.startswith(prefix) for name in found):  # of the base model alone, as GPT-2 is published
+        found = {f"{prefix}{name}" if f"{prefix}{name}" in own else name: tensor for name, tensor in found.items()}
+    return found
+
+
+def _filled(config: HF, folder: Path, facts: PreTrainedConfig) -> PreTrainedModel:
+    """Build the model without weights and put those of the files in."""
+    if getattr(facts, "quantization_config", None):
+        raise RunError(f"{folder / 'config.json'} has a quantization_config, and backbone hf reads plain weights only; give a"
+                       " checkpoint in bfloat16, float16 or float32.")
+    with empty_weights():
+        model = model_of(config, facts)
+    fill(model, tensors_of(folder, model), str(folder), f"a {config.model_type} of these sizes", "give a complete checkpoint")
+    return model
+
+
+def _is_converted(facts: PreTrainedConfig) -> bool:
+    """Whether transformers stores the tensors of an architecture otherwise than the model has them: experts one by one."""
+    return bool(get_checkpoint_conversion_mapping(facts.model_type))
+
+
+def _converted(config: HF, folder: Path, facts: PreTrainedConfig) -> PreTrainedModel:
+    """Let transformers convert and fill, and refuse what it would have drawn or left out."""
+    model, report = AutoModelForCausalLM.from_pretrained(
+        folder, config=facts, dtype=getattr(torch, config.dtype), attn_implementation=config.attention,
+        local_files_only=True, trust_remote_code=False, output_loading_info=True)
+    said = cast(Mapping[str, Iterable[object]], report)
+    for key, word in UNFIT.items():
+        names = sorted(str(item[0]) if isinstance(item, tuple) else str(item) for item in said.get(key, ()))
+        if names:
+            more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+            raise RunError(f"The weights in {folder} do not fit a {config.model_type} of these sizes: {names[0]} {word}{more};"
+                           " give a complete checkpoint.")
+    return cast(PreTrainedModel, model)
+
+
+def _compare(config: HF, facts: PreTrainedConfig) -> None:
+    """Refuse a checkpoint whose sizes are not the ones the plan was made with, naming all of them."""
+    pairs = {ours: getattr(facts, theirs, None) for ours, theirs in {**NAMES, "model_type": "model_type"}.items()}
+    pairs |= {"rms_eps": getattr(facts, "rms_norm_eps", None)} | _rope(facts)
+    wrong = [f"backbone.{ours} is {getattr(config, ours)}, but {config.weights} has {found}; set backbone.{ours}={found}."
+             for ours, found in pairs.items() if found is not None and found != getattr(config, ours)]
+    wrong += [f"{config.weights} has {ours} {found}, which is not a finite number; copy its config.json again."
+              for ours, found in pairs.items() if isinstance(found, float) and not math.isfinite(found)]
+    reach = getattr(facts, "max_position_embeddings", None)
+    if isinstance(reach, int) and config.context > reach:
+        wrong.append(f"backbone.context is {config.context}, but {config.weights} has {reach} positions; set"
+                     f" backbone.context={reach} or less.")
+    if wrong:
+        raise ConfigError(*wrong)
+
+
+def _rope(facts: PreTrainedConfig) -> dict[str, object]:
+    """Give our field → value of the rotary positions, where they are of a kind that our fields can hold."""
+    found = getattr(facts, "rope_parameters", None)
+    if not isinstance(found, dict) or found.get("rope_type", "default") not in ("default", "llama3"):
+        return {}
+    scaled = found.get("rope_type") == "llama3"
+    return {ours: found.get(theirs) for ours, theirs in ROPE.items() if scaled or ours == "rope_theta"}
