@@ -22,11 +22,13 @@ class Difference:
 
     Args:
         place: a dotted key as overrides have it, a dataset's content, a file, or an earlier stage.
+        stage: the earlier stage.
     """
 
     place: str
     old: object
     new: object
+    stage: str | None = None
 
     def __str__(self) -> str:
         return f"{self.place} {_shown(self.old)}, which is {_shown(self.new)} now"
@@ -69,8 +71,8 @@ def differences(old: Mapping[str, object], new: Mapping[str, object]) -> list[Di
 def parent_differences(old: Mapping[str, object], new: Mapping[str, object]) -> list[Difference]:
     """Give which of the stages that a stage starts from are made otherwise."""
     before, now = (flat({"": facts.get("parents")}) for facts in (old, new))
-    return [Difference(f"stage {key.lstrip('.')} with settings of hash", before.get(key, ABSENT), value)
-            for key, value in now.items() if before.get(key) != value]
+    return [Difference(f"stage {name} with settings of hash", before.get(key, ABSENT), value, name)
+            for key, value in now.items() if before.get(key) != value and (name := key.removeprefix("."))]
 
 
 def flat(values: Mapping[str, object], above: str = "") -> dict[str, object]:

@@ -103,7 +103,7 @@ def input_changes(folder: Path, stage: StagePlan, files: Mapping[str, str],
              if record["files"].get(path, digest) != digest]
     for part, origin in stage.origins.items():
         before, now = record["weights_before"].get(part), hashes(folder / origin / WEIGHTS)[0].get(part)
-        found += [Difference(f"{part} of stage {origin} with hash", before, now)] if before != now else []
+        found += [Difference(f"{part} of stage {origin} with hash", before, now, origin)] if before != now else []
     for name in stage.datasets:
         before, now = record["data"].get(name), data_now(name)
         found += [Difference(f"data.{name} with content of fingerprint", before, now)] if now not in (None, before) else []

@@ -56,19 +56,20 @@ class RunState:
         Raises:
             RunError: one sentence for each group of stages in which the same things differ.
         """
-        groups: dict[str, list[str]] = defaultdict(list)  # what differs → stages
+        differing: dict[str, list[Difference]] = {}
         for name in self.plan.stages:
             if name in self.pending:
                 check_ours(self.folder, name)
             elif name not in self.finished:
                 self._check_free(name)
             elif (found := self.changes(name)) and name not in self.replaceable:
-                groups[listed(found)].append(name)
-        refused = {name for names in groups.values() for name in names}
-        roots = {found: kept for found, names in groups.items()
-                 if (kept := [name for name in names if not self._only_follows(name, refused)])}
-        if roots:
-            raise RunError(*(self._refusal(names, found) for found, names in roots.items()))
+                differing[name] = found
+        groups: dict[str, list[str]] = defaultdict(list)  # what differs, but for stages that are named themselves → stages
+        for name, found in differing.items():
+            if own := [difference for difference in found if difference.stage not in differing]:
+                groups[listed(own)].append(name)
+        if groups:
+            raise RunError(*(self._refusal(names, found) for found, names in groups.items()))
 
     def is_to_train(self, name: str) -> bool:
         """Say whether a stage is trained now, when all before it are finished.
@@ -141,11 +142,6 @@ class RunState:
     def _ancestors(self, name: str) -> set[str]:
         origins = set(self.plan.stages[name].origins.values())
         return origins.union(*(self._ancestors(origin) for origin in origins))
-
-    def _only_follows(self, name: str, refused: set[str]) -> bool:
-        """Say whether a stage differs in nothing but a stage before it that is refused itself."""
-        own = differences(manifest.read(self.folder, name)["facts"], stage_facts(self.plan, name))
-        return not own and bool(self._ancestors(name) & refused)
 
     def _check_free(self, name: str) -> None:
         final = self.folder / name
