@@ -140,5 +140,6 @@ def write(path: Path, plan: Plan, name: str, facts: Mapping[str, object]) -> Non
     decided = stage_facts(plan, name)
     write_json(path, {
         "recipe": plan.recipe.name, "fingerprint": plan.recipe.fingerprint(), "stage": name, "seed": plan.recipe.seed,
+        "trained": plan.stages[name].trained,
         "hash": facts_hash(decided), "finished": datetime.now().astimezone().isoformat(" "), "command": sys.argv,
         "versions": versions(), "hardware": hardware(), **facts, "facts": decided, "resolved": plain(plan.recipe)})

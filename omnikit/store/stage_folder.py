@@ -15,7 +15,7 @@ from typing import Any
 
 from omnikit.errors import RunError
 from omnikit.store import checkpoint
-from omnikit.store.files import disk_errors, read_json, write_text
+from omnikit.store.files import disk_errors, read_json, write_json, write_text
 from omnikit.store.manifest import NAME
 from omnikit.store.runs import DONE, WEIGHTS
 
@@ -46,9 +46,11 @@ def complete_hash(path: Path) -> str | None:
         weights, _ = checkpoint.hashes(path / WEIGHTS)
     except RunError:
         return None
-    after, digest = record.get("weights_after"), record.get("hash")
-    whole = isinstance(after, dict) and weights and all(after.get(part) == found for part, found in weights.items())
-    return digest if whole and isinstance(digest, str) else None
+    trained, after, digest = record.get("trained"), record.get("weights_after"), record.get("hash")
+    if not isinstance(trained, list) or not isinstance(after, dict) or not isinstance(digest, str):
+        return None
+    same = set(weights) == set(trained) and all(after.get(part, found) == found for part, found in weights.items())
+    return digest if same else None
 
 
 def publish(folder: Path, name: str) -> None:
@@ -69,9 +71,11 @@ def publish(folder: Path, name: str) -> None:
 
 
 def mark_done(path: Path) -> None:
-    """Write `done` into a complete stage."""
-    digest = complete_hash(path)
+    """Write `done` into a complete stage, and into its manifest which weights it has."""
+    record, digest = read_json(path / NAME, "train again"), complete_hash(path)
     assert digest is not None, "only a complete stage is done"
+    after = {**record["weights_after"], **checkpoint.hashes(path / WEIGHTS)[0]}
+    write_json(path / NAME, {**record, "weights_after": after})
     write_text(path / DONE, digest + "\n")
 
 

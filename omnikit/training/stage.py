@@ -136,13 +136,13 @@ def _run(plan: Plan, stage: StagePlan, folder: Path, partial: Path, files: dict[
     after = hashes(model)
     check_unmoved(before, after, stage.trained, stage.name)
     before, after = (manifest.recorded(stage, folder, found) for found in (before, after))
+    frozen = {part: digest for part, digest in after.items() if part not in stage.trained}
     row = StageResult(stage.name, stage.trained, steps, time.monotonic() - start, numbers)
     # the weights come last: with them the stage is complete, whatever ends the process from then on
     manifest.write(partial / manifest.NAME, plan, stage.name, {
         "stage_seed": seed, "origins": stage.origins, "steps": steps, "seconds": round(row.seconds, 1), "files": files,
-        "weights_before": before, "weights_after": after, "numbers": numbers,
+        "weights_before": before, "weights_after": frozen, "numbers": numbers,
         "data": {name: manifest.data_fingerprint(reader) for name, reader in readers.items()}})
-    frozen = {part: digest for part, digest in after.items() if part not in stage.trained}
     checkpoint.save(partial / WEIGHTS, {p: m for p, m in model.parts().items() if p in stage.trained}, frozen)
     return row
 
