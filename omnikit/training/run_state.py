@@ -37,7 +37,7 @@ class RunState:
         self.plan, self.folder, self.config = plan, folder, config
         for name in retrain:
             if name not in (*plan.stages, ALL):
-                raise RunError(f"--retrain is {name!r}, which is no stage of {plan.recipe.name}.{nearest(name, plan.stages)}"
+                raise RunError(f"--retrain is {name!r}, which is not a stage of {plan.recipe.name}.{nearest(name, plan.stages)}"
                                f" Stages: {', '.join(plan.stages)}; {ALL} means each of them.")
         self.manifest = run_manifest.read_or_new(folder, plan)
         self.hashes = FileHashes(self.manifest.files)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from doubles import Ear, make_plan, stages, write_tokenizer
+from doubles import FakeEncoder, make_plan, stages, write_tokenizer
 
 from omnikit.errors import RunError
 from omnikit.model import OmniModel
@@ -18,7 +18,7 @@ from omnikit.training.stage import run_stages
 
 
 @dataclass(frozen=True)
-class Given(Ear):
+class Given(FakeEncoder):
     weights: str | None = None
 
 
@@ -44,7 +44,7 @@ def folder(finished: Path, tmp_path: Path) -> Path:
 
 def plan_of(tokenizer: str, home: Path, *, seed: int = 0, **rates: float) -> Plan:
     only = {name: replace(stage, optim=Optim(lr=rates.get(name, 0.01))) for name, stage in stages(1).items()}
-    return make_plan(tokenizer, asr=Given(weights=str(home / "ear.pt")), only=only, seed=seed)
+    return make_plan(tokenizer, encoder=Given(weights=str(home / "ear.pt")), only=only, seed=seed)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -139,8 +139,9 @@ def test_file_of_the_same_size_with_another_content_is_seen(tokenizer: str, fini
 
 
 def test_unknown_stage_is_named(tokenizer: str, finished: Path, folder: Path) -> None:
-    with pytest.raises(RunError, match=r"--retrain is 'understood', which is no stage of doubles/tiny. Did you mean 'underst"
-                                       r"\? Stages: listen, .*; all means each of them\.$"):
+    sentence = (r"--retrain is 'understood', which is not a stage of doubles/tiny\. Did you mean 'understand'\? Stages: listen, .*;"
+                r" all means each of them\.$")
+    with pytest.raises(RunError, match=sentence):
         run_stages(plan_of(tokenizer, finished), folder / "run", "", retrain=["understood"])
 
 
