@@ -3,7 +3,7 @@
 Knows nothing of torch, Hydra or files: only numbers and names.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from fractions import Fraction
 from math import isqrt
 from typing import Any
@@ -15,7 +15,13 @@ KINDS = ("encoder", "projector", "backbone", "head", "codec", "tts", "vad", "rea
 
 def later_defaults(settings: Any) -> set[str]:  # of any dataclass: typeshed's name for that is private
     """Give the fields of a dataclass that are LATER and stand at their default."""
-    return {f.name for f in fields(settings) if f.metadata == LATER and getattr(settings, f.name) == f.default}
+    return {name for name, default in later_values(type(settings)).items() if getattr(settings, name) == default}
+
+
+def later_values(cls: type[Any]) -> dict[str, Any]:
+    """Give the fields of a dataclass that are LATER, with their defaults."""
+    return {f.name: f.default if f.default_factory is MISSING else f.default_factory() for f in fields(cls)
+            if f.metadata == LATER}
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ each: one ConfigSource answers them from the entry points. Recipes come through 
 neither name code (`_target_`) nor reconfigure Hydra.
 """
 
-import json
 import os
 import re
 import sys
@@ -34,6 +33,7 @@ from omnikit.recipe import presets
 from omnikit.recipe.hydra_errors import translate_hydra_errors
 from omnikit.recipe.inheritance import check_no_cycle, inherited_stages
 from omnikit.recipe.recipe import OWN_KEYS, SLOTS, Evaluate, Generate, Recipe, Stage, parse
+from omnikit.recipe.run_recipe import is_run_config, recorded_name
 from omnikit.recipe.schema import defaults, editable
 from omnikit.recipe.validation import check_file, check_overrides
 
@@ -117,7 +117,7 @@ def run_jobs(recipe: str, argv: Sequence[str], job: Callable[[Recipe, str], None
 def resume_overrides(recipe: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
     """Give recipe and overrides that go on with a run, where its folder is given instead of a recipe; else those given."""
     folder = Path(recipe)
-    if not _is_run_config(folder / "config.yaml"):
+    if not is_run_config(folder / "config.yaml"):
         return recipe, list(overrides)
     quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
     return str(folder / "config.yaml"), [*overrides, f"run='{quoted}'"]
@@ -125,8 +125,8 @@ def resume_overrides(recipe: str, overrides: Sequence[str]) -> tuple[str, list[s
 
 def recipe_name(recipe: str) -> str:
     """Give the name under which runs of a recipe are kept: its own name, a file's stem, or the one that a run recorded."""
-    if _is_run_config(Path(recipe)):
-        return str(json.loads(next(Path(recipe).parent.glob("[!.]*/manifest.json")).read_text())["recipe"])
+    if is_run_config(Path(recipe)):
+        return recorded_name(Path(recipe).with_name("manifest.json"))
     return Path(recipe).stem if recipe.endswith((".yaml", ".yml")) else recipe
 
 
@@ -188,7 +188,7 @@ class OmnikitSource(ConfigSource):
         path = _recipe_file(parts)
         assert path is not None, f"Hydra asked for {config_path}, which is_config denied"
         values = presets.read_mapping(path)
-        if _is_run_config(path):  # where it was made; resume_overrides gives where it is
+        if is_run_config(path):  # where it was made; resume_overrides gives where it is
             values = with_run_tokenizer({**values, "run": None}, path.parent)
         # A recipe is a whole configuration, whatever `# @package` it claims: another one could reach Hydra's own node.
         return self._result(_checked_config(path, values), package="_global_")
@@ -260,11 +260,6 @@ def _recipe_file(parts: list[str]) -> Path | None:
 def _extended(entry: str) -> Path | None:
     """Find the recipe that an entry of the defaults extends."""
     return _recipe_file(_parts(entry))
-
-
-def _is_run_config(path: Path) -> bool:
-    """Give whether a file is the saved recipe of a run."""
-    return path.name == "config.yaml" and path.is_file() and any(path.parent.glob("[!.]*/manifest.json"))
 
 
 def _is_reserved(name: str) -> bool:

@@ -48,19 +48,29 @@ def read_mapping(path: Path) -> dict[str, Any]:
     """Read a YAML file that holds a mapping; interpolations stay as they are.
 
     Raises:
-        ConfigError: the file is not YAML (names the line), or not a mapping.
+        ConfigError: the file cannot be read, is not YAML (names the line), or not a mapping.
     """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror or error}); fix the file.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not YAML: {error}; fix the file.") from error
+    return mapping_of(text, path)
+
+
+def mapping_of(text: str, path: Path) -> dict[str, Any]:
+    """Give the mapping that YAML holds; `path` is where it stands. Raises ConfigError as read_mapping does."""
     import yaml
     from omegaconf import OmegaConf  # its loader reads 1e-5 as a number, PyYAML's as a word
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        text = path.read_text(encoding="utf-8")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         if root is not None and not isinstance(root, yaml.MappingNode):
             raise ConfigError(f"{path} is not a mapping of keys to values; fix the file.")
         values = OmegaConf.to_container(OmegaConf.create(text), resolve=False) if root is not None else {}
-    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
         line = f", line {mark.line + 1}," if mark else ""

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from omnikit.contracts.specs import LATER, later_defaults
+from omnikit.contracts.specs import LATER, later_defaults, later_values
 from omnikit.errors import PlanError, nearest
 from omnikit.recipe.schema import construct, convert, key_paths, plain
+from omnikit.registry import component, components
 from omnikit.text_table import columns
 
 _MAPPING = dict[str, object]
@@ -179,9 +180,21 @@ class Recipe:
 
     def fingerprint(self) -> str:
         """Give 12 hex digits that change with anything that changes the weights: model, template, data, stages, seed."""
-        parts = [self.branches, self.backbone, self.template, self.system, self.data,
+        branches = {branch: {slot: _own(SLOTS[slot], choice) for slot, choice in slots.items()}
+                    for branch, slots in self.branches.items()}
+        backbone, data = _own("backbone", self.backbone), {name: _own("reader", choice) for name, choice in self.data.items()}
+        parts = [branches, backbone, self.template, self.system, data,
                  {name: training_settings(stage) for name, stage in self.stages.items()}, self.seed]
         return hashlib.sha256(json.dumps(plain(parts), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _own(kind: str, choice: Choice | None) -> Choice | None:
+    """Give a component without the fields that came later and stand at their default: older runs keep their folder."""
+    if choice is None or choice.use not in components(kind):
+        return choice
+    later = later_values(component(kind, choice.use))
+    return Choice(choice.use, {key: value for key, value in choice.fields.items()
+                               if key not in later or plain(value) != plain(later[key])})
 
 
 def training_settings(stage: Stage) -> dict[str, Any]:
@@ -190,7 +203,10 @@ def training_settings(stage: Stage) -> dict[str, Any]:
     idle = {"accelerator", "log_every", "workers"} | later_defaults(stage.trainer) | later_defaults(stage.optim)
     for settings in ("optim", "trainer"):
         values[settings] = {k: v for k, v in values[settings].items() if k not in idle}
-    return {key: value for key, value in values.items() if value or key not in ("source", "allow")}
+    if source := values["source"]:
+        own = _own("importer", Choice(str(source.get("use")), {key: value for key, value in source.items() if key != "use"}))
+        values["source"] = {"use": source.get("use"), **(own.fields if own else {})}
+    return {key: value for key, value in values.items() if value or key not in {"source", "allow"} | later_defaults(stage)}
 
 
 def parse(values: Mapping[str, Any], name: str, picks: Mapping[str, str] | None = None) -> Recipe:

@@ -64,21 +64,6 @@ def held(plan: Plan, folder: Path) -> dict[str, dict[str, LazyTensor]]:
             for part, named in run_tensors(plan, folder).items()}
 
 
-def is_stale(folder: Path, stage: StagePlan) -> bool:
-    """Say whether one of a finished import's files changed since; files that are gone change nothing."""
-    if stage.stage.objective != "import":
-        return False
-    record = json.loads((folder / stage.name / "manifest.json").read_text()).get("files", {})
-    now = facts(source_of(stage))
-    return any(now[path] != record[path] for path in now.keys() & record.keys())
-
-
-def facts(source: ImporterConfig) -> dict[str, list[int]]:
-    """Give path → size and time of a source's files that are there."""
-    there = [(path, path.stat()) for path in source.files()]
-    return {str(path): [stat.st_size, stat.st_mtime_ns] for path, stat in there}
-
-
 def _as_published(named: dict[str, LazyTensor], lock: Path, part: str) -> dict[str, LazyTensor]:
     """Give a part's imported tensors in the number format of the files, where that was one for all but whole numbers, which
     keep theirs; so do fresh ones."""

@@ -1,14 +1,15 @@
 """manifest.json: what a stage was made of, so that it can be made again or its difference be named."""
 
 import hashlib
-import json
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,14 +17,16 @@ from omnikit.contracts.configs import ReaderConfig
 from omnikit.contracts.optional import weight_files
 from omnikit.contracts.protocols import Reader
 from omnikit.contracts.types import ContentPart
-from omnikit.errors import OmnikitError
+from omnikit.errors import OmnikitError, RunError
 from omnikit.plan.plan import Plan, StagePlan
 from omnikit.recipe.schema import plain
 from omnikit.store.checkpoint import hashes
-from omnikit.store.files import disk_errors
+from omnikit.store.facts import Difference, facts_hash, stage_facts
+from omnikit.store.files import read_json, write_json
 from omnikit.store.runs import WEIGHTS
 
 PACKAGES = ("hydra-core", "numpy", "pytorch-lightning", "safetensors", "tokenizers", "torch", "torchaudio", "transformers")
+NAME = "manifest.json"
 PROBES = 256  # rows of a dataset whose content goes into its fingerprint
 
 
@@ -65,12 +68,11 @@ def fingerprint_now(reader: ReaderConfig) -> str | None:
     return data_fingerprint(built)
 
 
-def part_files(plan: Plan, stage: StagePlan) -> dict[str, list[int]]:
-    """Give path → size and time of the files that a stage's parts take their first weights from; earlier stages' are not."""
+def part_files(plan: Plan, stage: StagePlan) -> list[Path]:
+    """Give the files that a stage's parts take their first weights from; earlier stages' are not among them."""
     configs = plan.parts()
     named = [Path(path) for part in stage.used if part not in stage.origins for path in weight_files(configs[part])]
-    files = {file for path in named for file in (path, *path.rglob("*")) if file.is_file()}
-    return {str(file): [file.stat().st_size, file.stat().st_mtime_ns] for file in sorted(files)}
+    return sorted({file for path in named for file in (path, *path.rglob("*")) if file.is_file()})
 
 
 def recorded(stage: StagePlan, folder: Path, found: dict[str, str]) -> dict[str, str]:
@@ -83,23 +85,44 @@ def recorded(stage: StagePlan, folder: Path, found: dict[str, str]) -> dict[str,
     return kept | {"backbone": hashes(folder / origin / WEIGHTS)[0]["backbone"]}
 
 
-def is_stale(folder: Path, plan: Plan, stage: StagePlan, data_now: Callable[[str], str | None]) -> bool:
-    """Say whether a finished stage was made of other data, or of other weights of files or of earlier stages, than lie there.
+def input_changes(folder: Path, stage: StagePlan, files: Mapping[str, str],
+                  data_now: Callable[[str], str | None]) -> list[Difference]:
+    """Give what a finished stage was made of and is otherwise now: data, files with weights, weights of earlier stages.
 
     Files that are gone change nothing: what was made of them is there.
+
+    Args:
+        files: path → hash of the files that are there now.
+        data_now: gives a dataset's fingerprint, or None where it cannot be opened.
+
+    Raises:
+        RunError: the stage's manifest is damaged.
     """
-    try:
-        record = json.loads((folder / stage.name / "manifest.json").read_text())
-        data, before, files = dict(record["data"]), dict(record["weights_before"]), dict(record.get("part_files", {}))
-    except (OSError, ValueError, KeyError, TypeError):
-        return True
-    now = part_files(plan, stage) if files else {}
-    if any(now[path] != files[path] for path in now.keys() & files.keys()):
-        return True
+    record = read(folder, stage.name)
+    found = [Difference(f"the file {path} with hash", record["files"][path], digest) for path, digest in files.items()
+             if record["files"].get(path, digest) != digest]
     for part, origin in stage.origins.items():
-        if before.get(part) != hashes(folder / origin / WEIGHTS)[0].get(part):
-            return True
-    return any(data_now(name) not in (None, data.get(name)) for name in stage.datasets)
+        before, now = record["weights_before"].get(part), hashes(folder / origin / WEIGHTS)[0].get(part)
+        found += [Difference(f"{part} of stage {origin} with hash", before, now, origin)] if before != now else []
+    for name in stage.datasets:
+        before, now = record["data"].get(name), data_now(name)
+        found += [Difference(f"data.{name} with content of fingerprint", before, now)] if now not in (None, before) else []
+    return found
+
+
+def read(folder: Path, name: str) -> dict[str, Any]:
+    """Give the record of a finished stage.
+
+    Raises:
+        RunError: it is missing, cannot be read, or holds something else.
+    """
+    path = folder / name / NAME
+    advice = f"put it back as it was, or train the stage again with --retrain {name}"
+    found = read_json(path, advice)
+    for key in ("facts", "data", "weights_before", "weights_after", "files"):
+        if not isinstance(found.get(key), dict):
+            raise RunError(f"{path} has {key} {str(found.get(key))[:40]!r}, but it must be a mapping; {advice}.")
+    return found
 
 
 def _media(part: ContentPart) -> bytes:
@@ -112,9 +135,11 @@ def _media(part: ContentPart) -> bytes:
     return str(path.stat().st_size if path.is_file() else None).encode()
 
 
-def write(path: Path, plan: Plan, facts: dict[str, object]) -> None:
-    """Write a stage's lock: the resolved recipe, versions, hardware, command, and `facts` of the stage."""
-    record = {"recipe": plan.recipe.name, "fingerprint": plan.recipe.fingerprint(), "seed": plan.recipe.seed,
-              "command": sys.argv, "versions": versions(), "hardware": hardware(), **facts, "resolved": plain(plan.recipe)}
-    with disk_errors(path):
-        path.write_text(json.dumps(record, indent=1, default=str) + "\n")
+def write(path: Path, plan: Plan, name: str, facts: Mapping[str, object]) -> None:
+    """Write a stage's record: what decided its weights, the resolved recipe, versions, hardware, command, and `facts`."""
+    decided = stage_facts(plan, name)
+    write_json(path, {
+        "recipe": plan.recipe.name, "fingerprint": plan.recipe.fingerprint(), "stage": name, "seed": plan.recipe.seed,
+        "trained": plan.stages[name].trained,
+        "hash": facts_hash(decided), "finished": datetime.now().astimezone().isoformat(" "), "command": sys.argv,
+        "versions": versions(), "hardware": hardware(), **facts, "facts": decided, "resolved": plain(plan.recipe)})

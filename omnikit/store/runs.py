@@ -1,24 +1,25 @@
 """Run folders: where a recipe's stages lie, which of them are done.
 
 runs/<recipe>/<fingerprint>/<stage>/{config.yaml, manifest.json, weights.safetensors, metrics.csv, done}, beside them
-config.yaml of the last training that came to its end; runs/<recipe>/latest links to the newest finished run. Knows no weights.
+config.yaml and manifest.json of the last training; runs/<recipe>/latest links to the newest finished run. Knows no weights.
 """
 
-import hashlib
-import json
-from dataclasses import is_dataclass
+import os
+import re
 from pathlib import Path
 
-from omnikit.contracts.specs import later_defaults
 from omnikit.errors import RunError
 from omnikit.paths import with_run_tokenizer
 from omnikit.plan.plan import Plan
-from omnikit.recipe.recipe import Recipe, training_settings
-from omnikit.recipe.schema import plain
-from omnikit.store.tokenizer_files import FILES
+from omnikit.recipe.recipe import Recipe
+from omnikit.store import run_manifest
+from omnikit.store.facts import stage_hash
+from omnikit.store.files import disk_errors
 
 RUNS = Path("runs")
 WEIGHTS = "weights.safetensors"
+DONE = "done"
+_HASH = re.compile(r"[0-9a-f]{16}")
 
 
 def run_folder(recipe: Recipe) -> Path:
@@ -40,72 +41,63 @@ def find(run: str | Path) -> Path:
 
 
 def link_latest(folder: Path) -> None:
-    """Let `latest` beside a run's folder point at it, by a relative link."""
-    link, partial = folder.parent / "latest", folder.parent / ".latest.partial"
-    partial.unlink(missing_ok=True)
-    partial.symlink_to(folder.name)
-    partial.replace(link)
+    """Let `latest` beside a run's folder point at it, by a relative link.
+
+    Raises:
+        RunError: the disk refuses, or something else has that name.
+    """
+    link, partial = folder.parent / "latest", folder.parent / f".latest.{os.getpid()}.part"
+    with disk_errors(link):
+        partial.unlink(missing_ok=True)
+        partial.symlink_to(folder.name)
+        try:
+            partial.replace(link)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
-def stage_hash(plan: Plan, name: str) -> str:
-    """Give 16 hex digits over what decides a stage's weights: its parts, codes, data, settings, place, seed, parents."""
-    stage, configs = plan.stages[name], plan.parts()
-    parents = {origin: stage_hash(plan, origin) for origin in sorted(set(stage.origins.values()))}
-    codes = {name: plain(output.codes) for name, output in plan.outputs.items() if f"{name}.head" in stage.used}
-    facts = [{path: _facts(configs[path]) for path in stage.used}, {d: _facts(plan.readers[d]) for d in stage.datasets},
-             _settings(plan.template), _content(plan.tokenizer), training_settings(stage.stage), plan.recipe.seed,
-             list(plan.stages).index(name), stage.origins, parents, codes]
-    said = {name: _facts(output.normaliser) for name, output in plan.outputs.items()
-            if output.normaliser and f"{name}.head" in stage.used}
-    facts += [said] if said else []
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+def finished_hash(folder: Path, name: str) -> str | None:
+    """Give the hash of what decided the weights of a finished stage; None if it is not finished.
 
-
-def _facts(config: object) -> list[object]:
-    """Give a component's class and fields."""
-    return [f"{type(config).__module__}.{type(config).__qualname__}", _settings(config)]
-
-
-def _settings(config: object) -> object:
-    """Give a dataclass's fields, without those that came later and stand at their default: older runs stay finished."""
-    if not is_dataclass(config):
-        return plain(config)
-    later = later_defaults(config)
-    kept = {name: value for name, value in plain(config).items() if name not in later}
-    return {**kept, "tokenizer": _content(kept["tokenizer"])} if "tokenizer" in kept else kept
-
-
-def _content(tokenizer: str | None) -> str | None:
-    """Give a tokenizer as it counts: files by what they hold, wherever they lie; a name as it is."""
-    path = Path(tokenizer or "")
-    files = [path] if path.is_file() else [path / name for name in FILES if (path / name).is_file()] if tokenizer else []
-    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
-    return digest if files else tokenizer
+    Raises:
+        RunError: what has the stage's name is no folder, or its `done` is damaged.
+    """
+    final = folder / name
+    advice = f"put it back as it was, or train it again with --retrain {name}"
+    if final.is_symlink() and not final.exists():
+        raise RunError(f"{final} is a link to {final.readlink()}, which is not there; {advice}.")
+    if final.exists() and not final.is_dir():
+        raise RunError(f"{final} is a file, but a stage is a folder; move it away.")
+    if not os.path.lexists(final / DONE):
+        return None
+    try:
+        found = (final / DONE).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a text"
+        raise RunError(f"{final / DONE} cannot be read ({reason}); {advice}.") from error
+    if not _HASH.fullmatch(found):
+        raise RunError(f"{final / DONE} holds {found[:40]!r}, but must hold 16 hex digits; {advice}.")
+    return found
 
 
 def is_done(folder: Path, plan: Plan, name: str) -> bool:
-    """Say whether a stage lies finished in a run folder, trained as the plan says."""
-    mark = folder / name / "done"
-    return mark.is_file() and mark.read_text().strip() == stage_hash(plan, name)
+    """Say whether a stage lies finished in a run folder, trained as the plan says; see finished_hash for what is raised."""
+    return finished_hash(folder, name) == stage_hash(plan, name)
 
 
 def load_plan(folder: Path) -> Plan:
-    """Give the plan of a run folder, as the last training recorded it, or the last stage where that one did not end.
+    """Give the plan of a run folder, as the last training recorded it.
 
     Raises:
         OmnikitError: the record is missing, cannot be read, or names what is no longer installed.
     """
     from omnikit.plan.plan import make
-    from omnikit.recipe.presets import read_mapping
+    from omnikit.recipe.presets import mapping_of, read_mapping
     from omnikit.recipe.recipe import parse
 
-    files = sorted(folder.glob("[!.]*/config.yaml"), key=lambda path: path.stat().st_mtime)
-    if not files:
-        raise RunError(f"{folder} holds no finished stage; train it first.")
-    try:
-        name = str(json.loads((files[-1].parent / "manifest.json").read_text())["recipe"])
-    except (OSError, ValueError, KeyError) as error:
-        raise RunError(f"{files[-1].parent / 'manifest.json'} cannot be read ({error}); train the stage again.") from error
-    whole = folder / "config.yaml"  # may differ from the stages' in what only answers and scores read
-    last = whole if whole.is_file() and whole.stat().st_mtime >= files[-1].stat().st_mtime else files[-1]
-    return make(parse(with_run_tokenizer(read_mapping(last), folder), name))
+    found, path = run_manifest.read(folder), folder / run_manifest.CONFIG
+    values = mapping_of(found.config, folder / run_manifest.NAME)
+    same = path.is_file() and path.read_bytes() == found.config.encode()
+    if not same and os.path.lexists(path) and read_mapping(path) != values:
+        raise RunError(f"{path} is not what the last training wrote; take it up with omnikit train {folder}, or remove it.")
+    return make(parse(with_run_tokenizer(values, folder), found.recipe))

@@ -1,20 +1,18 @@
-"""Stages, one after another: build what a stage uses, hand weights over, freeze, fit, keep. Knows no component.
+"""Stages, one after another: build what a stage uses, hand weights over, freeze, fit, save. Knows no component.
 
 A stage's folder appears under its name only when all of it is written; `done` holds the hash of what decided its weights.
 """
 
 import logging
-import shutil
 import time
 import warnings
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 import pytorch_lightning as L
 
 from omnikit.data.batch.labels import check_supervised
-from omnikit.errors import RunError
 from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan, StagePlan
 from omnikit.store import checkpoint, imports, manifest
@@ -22,10 +20,13 @@ from omnikit.store.files import disk_errors
 from omnikit.store.hashes import weights_hash
 from omnikit.store.import_report import as_record
 from omnikit.store.load import build_model, hashes
-from omnikit.store.runs import WEIGHTS, is_done, link_latest, run_folder, stage_hash
+from omnikit.store.locks import hold
+from omnikit.store.runs import WEIGHTS, link_latest, run_folder
+from omnikit.store.stage_folder import filling, publish
 from omnikit.store.tokenizer_files import hold_tokenizer
 from omnikit.training.fit import fit_codec, fit_heads, fit_units, fit_vocoder
 from omnikit.training.freeze import check_unmoved, freeze, full_precision
+from omnikit.training.run_state import RunState
 
 
 @dataclass(frozen=True)
@@ -40,55 +41,59 @@ class StageResult:
     skipped: bool = False
 
 
-def train(plan: Plan, config_yaml: str) -> tuple[Path, list[StageResult]]:
+def train(plan: Plan, config_yaml: str, *, retrain: Collection[str] = (), wait: bool = False) -> tuple[Path, list[StageResult]]:
     """Run every stage that is not done, in the recipe's run folder, and link it as the latest.
 
     Returns:
-        the run's folder and one row for each stage.
+        the run's folder and one line for each stage.
     """
     folder = run_folder(plan.recipe)
-    rows = run_stages(plan, folder, config_yaml)
-    with disk_errors(folder):
-        partial = folder / ".config.yaml.partial"
-        partial.write_text(config_yaml)
-        partial.replace(folder / "config.yaml")
+    rows = run_stages(plan, folder, config_yaml, retrain=retrain, wait=wait)
     if plan.recipe.run is None and plan.recipe.stage is None:  # a stage alone is a try, and no run to talk to
-        with disk_errors(folder):
-            link_latest(folder)
+        link_latest(folder)
     return folder, rows
 
 
-def run_stages(plan: Plan, folder: Path, config_yaml: str) -> list[StageResult]:
-    """Run the stages of a plan in a folder; a stage that is done, with unchanged settings, data and parents, is skipped.
+def run_stages(plan: Plan, folder: Path, config_yaml: str, *, retrain: Collection[str] = (), wait: bool = False,
+               ) -> list[StageResult]:
+    """Run the stages of a plan in a folder, which no other process trains in meanwhile; finished ones are skipped.
+
+    Args:
+        retrain: finished stages that are trained again, `all` for each; what starts from them is where they change.
+        wait: wait for another process that trains in this folder, instead of an error.
 
     Raises:
-        OmnikitError: data, weights or the disk are not usable; the stage's folder is then not there.
+        OmnikitError: data, weights or the disk are not usable (the stage's folder is then as it was), another process trains
+            here, or a finished stage is otherwise than the plan and `retrain` does not name it.
     """
-    rows = []
-    data_now = cache(lambda name: manifest.fingerprint_now(plan.readers[name]))
-    for name, stage in plan.stages.items():
-        _check_ours(folder / name)
-        stale = is_done(folder, plan, name) and (
-            manifest.is_stale(folder, plan, stage, data_now) or imports.is_stale(folder, stage))
-        if is_done(folder, plan, name) and not stale:
-            rows.append(StageResult(name, stage.trained, 0, 0.0, skipped=True))
-            continue
-        partial = folder / f".{name}.partial"
-        try:
-            with disk_errors(folder / name):
-                shutil.rmtree(partial, ignore_errors=True)
-                partial.mkdir(parents=True)
-                (partial / "config.yaml").write_text(config_yaml)
-            rows.append(_run(plan, stage, folder, partial))
-            with disk_errors(folder / name):
-                (partial / "done").write_text(stage_hash(plan, name) + "\n")
-                _replace(partial, folder / name)
-                hold_tokenizer(plan.tokenizer, folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
-    return rows
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with hold(folder / ".lock", f"{folder} is being trained", "wait for it with --wait, or choose another folder with"
+                  " run=PATH", wait=wait):
+            state = RunState(plan, folder, config_yaml, retrain)
+            state.check()
+            state.begin()
+            rows = [_run_if_needed(state, stage) for stage in plan.stages.values()]
+            state.end()
+            return rows
+    finally:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _run_if_needed(state: RunState, stage: StagePlan) -> StageResult:
+    if not state.is_to_train(stage.name):
+        return StageResult(stage.name, stage.trained, 0, 0.0, skipped=True)
+    with filling(state.folder, stage.name) as partial:
+        with disk_errors(state.folder / stage.name):
+            (partial / "config.yaml").write_text(state.config)
+        files = state.files(stage.name)  # before they are read: what changes meanwhile is seen the next time
+        row = _run(state.plan, stage, state.folder, partial, files)
+        publish(state.folder, stage.name)
+        hold_tokenizer(state.plan.tokenizer, state.folder)
+    state.finish(stage.name)
+    return row
 
 
 def assemble(plan: Plan, stage: StagePlan, folder: Path) -> OmniModel:
@@ -98,9 +103,9 @@ def assemble(plan: Plan, stage: StagePlan, folder: Path) -> OmniModel:
     return model
 
 
-def _run(plan: Plan, stage: StagePlan, folder: Path, partial: Path) -> StageResult:
+def _run(plan: Plan, stage: StagePlan, folder: Path, partial: Path, files: dict[str, str]) -> StageResult:
     if stage.stage.objective == "import":
-        return _import(plan, stage, partial)
+        return _import(plan, stage, partial, files)
     start = time.monotonic()
     seed = plan.recipe.seed + list(plan.stages).index(stage.name)
     _prepare()
@@ -117,39 +122,26 @@ def _run(plan: Plan, stage: StagePlan, folder: Path, partial: Path) -> StageResu
     frozen = {part: weights_hash(module) for part, module in model.parts().items() if part not in stage.trained}
     check_unmoved(before, frozen, stage.trained, stage.name)
     before, frozen = (manifest.recorded(stage, folder, found) for found in (before, frozen))
-    after = frozen | checkpoint.save(partial / WEIGHTS, {p: m for p, m in model.parts().items() if p in stage.trained}, frozen)
     row = StageResult(stage.name, stage.trained, steps, time.monotonic() - start, numbers)
-    manifest.write(partial / "manifest.json", plan, {
-        "stage": stage.name, "stage_seed": seed, "origins": stage.origins, "steps": steps, "seconds": round(row.seconds, 1),
-        "part_files": manifest.part_files(plan, stage), "weights_before": before, "weights_after": after, "numbers": numbers,
+    # the weights come last: with them the stage is complete, whatever ends the process from then on
+    manifest.write(partial / manifest.NAME, plan, stage.name, {
+        "stage_seed": seed, "origins": stage.origins, "steps": steps, "seconds": round(row.seconds, 1), "files": files,
+        "weights_before": before, "weights_after": frozen, "numbers": numbers,
         "data": {name: manifest.data_fingerprint(reader) for name, reader in readers.items()}})
+    checkpoint.save(partial / WEIGHTS, {p: m for p, m in model.parts().items() if p in stage.trained}, frozen)
     return row
 
 
-def _import(plan: Plan, stage: StagePlan, partial: Path) -> StageResult:
+def _import(plan: Plan, stage: StagePlan, partial: Path, files: dict[str, str]) -> StageResult:
     start = time.monotonic()
     entries, after = imports.take(plan, stage, partial / WEIGHTS)
     taken, fresh, unexpected, _ = map(sum, zip(*(entry.numbers for entry in entries), strict=True))
     row = StageResult(stage.name, stage.trained, 0, time.monotonic() - start,
                       {"from files": taken, "fresh": fresh, "left over": unexpected})
-    manifest.write(partial / "manifest.json", plan, {
-        "stage": stage.name, "origins": {}, "seconds": round(row.seconds, 1), "weights_before": {}, "weights_after": after,
-        "ledger": as_record(entries), "files": imports.facts(imports.source_of(stage)), "data": {}})
+    manifest.write(partial / manifest.NAME, plan, stage.name, {
+        "origins": {}, "seconds": round(row.seconds, 1), "weights_before": {}, "weights_after": after,
+        "ledger": as_record(entries), "files": files, "data": {}})
     return row
-
-
-def _replace(partial: Path, final: Path) -> None:
-    """Move a finished folder to its name; an older one there was trained otherwise and goes."""
-    _check_ours(final)
-    if final.exists():
-        shutil.rmtree(final)
-    partial.rename(final)
-
-
-def _check_ours(final: Path) -> None:
-    """Raise RunError if what has a stage's name is not a stage that we finished: it shall not be deleted."""
-    if final.exists() and not (final / "done").is_file():
-        raise RunError(f"{final} is there but is no finished stage; choose another folder with run=PATH.")
 
 
 def _prepare() -> None:

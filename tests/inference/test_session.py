@@ -152,7 +152,7 @@ def test_untrained_part_must_be_the_one_trained_with(plan: Plan, tmp_path: Path)
 
 
 def _hash(plan: Plan) -> str:
-    from omnikit.store.runs import stage_hash
+    from omnikit.store.facts import stage_hash
 
     return stage_hash(plan, "understand")
 

@@ -149,9 +149,9 @@ def test_a_run_keeps_no_stage_that_was_left_out(tmp_path: Path) -> None:
     texts: list[str] = []
     run_jobs(str(file), [], lambda made, text: texts.append(text))
     run = tmp_path / "run"
-    (run / "read").mkdir(parents=True)
+    run.mkdir()
     (run / "config.yaml").write_text(texts[0])
-    (run / "read" / "manifest.json").write_text('{"recipe": "voiceless"}')
+    (run / "manifest.json").write_text('{"recipe": "voiceless"}')
     assert "voice" not in compose(str(run)).stages
 
 

@@ -165,12 +165,14 @@ def test_training_goes_on_from_an_import_without_the_files(folder: Path) -> None
     assert load(folder / "run").plan.stages["more"].origins["backbone"] == "imported"
 
 
-def test_changed_files_are_imported_again(folder: Path) -> None:
+def test_changed_files_are_imported_again_where_asked(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     imported()
     path = folder / "checkpoint/model.safetensors"
     save_file(load_file(path) | {"model.norm.weight": torch.zeros(32)}, path)
     assert load(folder / "run").model.get_parameter("backbone.model.norm.weight").any()
-    assert main(["train", "run"]) == 0
+    assert main(["train", "run"]) == 2
+    assert "model.safetensors with hash" in capsys.readouterr().err
+    assert main(["train", "run", "--retrain", "imported"]) == 0
     assert not load(folder / "run").model.get_parameter("backbone.model.norm.weight").any()
 
 

@@ -1,6 +1,5 @@
 """Run folders."""
 
-import json
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,8 +11,11 @@ from omnikit.contracts.specs import LATER, Template
 from omnikit.errors import RunError
 from omnikit.plan.plan import Plan
 from omnikit.recipe.recipe import Optim, TrainerConfig, training_settings
+from omnikit.store import run_manifest
+from omnikit.store.facts import stage_hash
 from omnikit.store.load import lineage
-from omnikit.store.runs import find, is_done, link_latest, load_plan, run_folder, stage_hash
+from omnikit.store.run_manifest import RunManifest
+from omnikit.store.runs import find, is_done, link_latest, load_plan, run_folder
 
 
 @pytest.fixture
@@ -113,13 +115,14 @@ def test_a_later_field_changes_the_hash_when_it_is_used_only(plan: Plan) -> None
 
 def test_done_counts_only_with_its_hash(plan: Plan, tmp_path: Path) -> None:
     finish(tmp_path / "r", plan)
-    (tmp_path / "r" / "listen" / "done").write_text("another")
+    (tmp_path / "r" / "listen" / "done").write_text("0123456789abcdef")
     assert [is_done(tmp_path / "r", plan, name) for name in plan.stages] == [False, True, True, True]
 
 
-def test_run_without_lock_is_one_sentence(plan: Plan, tmp_path: Path) -> None:
+def test_run_without_manifest_is_one_sentence(plan: Plan, tmp_path: Path) -> None:
     finish(tmp_path / "r", plan)
-    with pytest.raises(RunError, match=r"manifest.json cannot be read"):
+    with pytest.raises(RunError, match=r"r/manifest\.json cannot be read \(No such file or directory\); write it again with "
+                                       r"omnikit train RECIPE run=.*/r\.$"):
         load_plan(tmp_path / "r")
 
 
@@ -133,19 +136,35 @@ def test_what_changes_no_weight_changes_no_hash(plan: Plan) -> None:
     assert make_plan(plan.tokenizer or "", only=changed).recipe.fingerprint() != plan.recipe.fingerprint()
 
 
-@pytest.mark.parametrize(("age", "expected"), [(0, 0.5), (100, 0.1)], ids=["last training", "training that did not end"])
-def test_plan_is_the_last_recorded(
-    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age: int, expected: float
+def recorded(folder: Path, plan: Plan, temperature: float) -> None:
+    config = f"generate: {{temperature: {temperature}}}\n"
+    run_manifest.write(folder, RunManifest("r"), RunManifest("r", config, tuple(plan.stages)))
+
+
+@pytest.mark.parametrize("age", [-100, 0, 100])
+def test_plan_is_the_last_recorded_whatever_the_times_of_files(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age: int
 ) -> None:
     finish(tmp_path / "r", plan)
     for name in plan.stages:
         (tmp_path / "r" / name / "config.yaml").write_text("generate: {temperature: 0.1}")
-        (tmp_path / "r" / name / "manifest.json").write_text(json.dumps({"recipe": "r"}))
-    whole = tmp_path / "r" / "config.yaml"
-    whole.write_text("generate: {temperature: 0.5}")
-    os.utime(whole, (whole.stat().st_atime, whole.stat().st_mtime - age))
+    recorded(tmp_path / "r", plan, 0.5)
+    for file in (tmp_path / "r").glob("*.*"):
+        os.utime(file, (file.stat().st_atime, file.stat().st_mtime - age))
     monkeypatch.setattr("omnikit.plan.plan.make", lambda recipe: recipe)
-    assert load_plan(tmp_path / "r").generate.temperature == expected
+    assert load_plan(tmp_path / "r").generate.temperature == 0.5
+
+
+def test_configuration_that_was_edited_is_refused_unless_it_says_the_same(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded(tmp_path, plan, 0.5)
+    monkeypatch.setattr("omnikit.plan.plan.make", lambda recipe: recipe)
+    (tmp_path / "config.yaml").write_text("# mine\ngenerate:\n  temperature: 0.5\n")
+    assert load_plan(tmp_path).generate.temperature == 0.5
+    (tmp_path / "config.yaml").write_text("generate: {temperature: 0.6}\n")
+    with pytest.raises(RunError, match=r"config\.yaml is not what the last training wrote; take it up with omnikit train "):
+        load_plan(tmp_path)
 
 
 def test_packing_counts_only_where_a_stage_packs(plan: Plan) -> None:

@@ -72,9 +72,10 @@ def lock(folder: Path, stage: str) -> dict[str, dict[str, str]]:
 
 def test_stage_folders_hold_what_they_promise(trained: tuple[Plan, Path, list[StageResult]]) -> None:
     _, folder, _ = trained
-    found = {path.name: {file.name for file in path.iterdir()} for path in folder.iterdir()}
+    found = {path.name: {file.name for file in path.iterdir()} for path in folder.iterdir() if path.is_dir()}
     assert found == {"listen": {*FILES, "metrics.csv"}, "units": FILES, "understand": {*FILES, "metrics.csv"},
                      "speak": {*FILES, "metrics.csv"}}
+    assert {path.name for path in folder.iterdir() if path.is_file()} == {"config.yaml", "manifest.json"}
 
 
 def test_each_stage_moves_what_it_trains_and_nothing_else(trained: tuple[Plan, Path, list[StageResult]]) -> None:
@@ -133,7 +134,7 @@ def test_changed_stage_is_trained_again_and_its_parents_are_not(tokenizer: str, 
     run_stages(make_plan(tokenizer, steps=2), tmp_path, "")
     changed = stages(2)
     changed["understand"].optim = Optim(lr=3e-3)
-    rows = run_stages(make_plan(tokenizer, only=changed), tmp_path, "")
+    rows = run_stages(make_plan(tokenizer, only=changed), tmp_path, "", retrain=["understand"])
     assert {row.stage: row.skipped for row in rows} == {"listen": True, "units": True, "understand": False, "speak": False}
 
 
@@ -184,15 +185,15 @@ def test_interrupted_stage_leaves_nothing_and_earlier_ones_stay(
     with pytest.raises(error):
         run_stages(make_plan(tokenizer, steps=3), tmp_path, "")
     assert signal.getsignal(signal.SIGINT) is handler
-    assert {path.name for path in tmp_path.iterdir()} == {"listen", "units"}
+    assert {path.name for path in tmp_path.iterdir()} == {"listen", "units", "config.yaml", "manifest.json"}
 
 
-def test_killed_stage_is_started_anew(tokenizer: str, tmp_path: Path) -> None:
+def test_killed_stage_is_started_from_scratch(tokenizer: str, tmp_path: Path) -> None:
     (tmp_path / ".listen.partial").mkdir()
     (tmp_path / ".listen.partial" / "metrics.csv").write_text("left over")
     run_stages(make_plan(tokenizer, only={"listen": stages(1)["listen"]}), tmp_path, "")
     assert "left over" not in (tmp_path / "listen" / "metrics.csv").read_text()
-    assert [path.name for path in tmp_path.iterdir()] == ["listen"]
+    assert {path.name for path in tmp_path.iterdir()} == {"listen", "config.yaml", "manifest.json"}
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -270,28 +271,36 @@ def test_train_keeps_the_configuration_of_the_last_call(tokenizer: str, tmp_path
     assert (tmp_path / "r" / "config.yaml").read_text() == "second"
 
 
-def test_edited_data_is_trained_again_and_so_are_the_heirs(
+def test_edited_data_is_refused_and_trained_again_where_asked(
     tokenizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = make_plan(tokenizer, only={name: stages(2)[name] for name in ("listen", "units")})
     run_stages(plan, tmp_path, "")
     read = EchoReader.__getitem__
     monkeypatch.setattr(EchoReader, "__getitem__", lambda self, index: read(self, index + 1))
-    assert [row.skipped for row in run_stages(plan, tmp_path, "")] == [False, False]
+    sentence = (r"^Stages listen, units of .* were trained with data\.echo with content of fingerprint \w{16}, which is \w{16}"
+                r" now; add --retrain listen --retrain units to train them again")
+    with pytest.raises(RunError, match=sentence):
+        run_stages(plan, tmp_path, "")
+    assert [row.skipped for row in run_stages(plan, tmp_path, "", retrain=["all"])] == [False, False]
     assert [row.skipped for row in run_stages(plan, tmp_path, "")] == [True, True]
 
 
-def test_stage_on_weights_that_were_trained_again_is_stale(tokenizer: str, tmp_path: Path) -> None:
+def test_stage_on_weights_that_were_trained_again_is_refused(tokenizer: str, tmp_path: Path) -> None:
     plan = make_plan(tokenizer, steps=1)
     run_stages(plan, tmp_path, "")
     record = lock(tmp_path, "understand")
     record["weights_before"]["audio.encoder"] = "another"
     (tmp_path / "understand" / "manifest.json").write_text(json.dumps(record))
-    assert {row.stage: row.skipped for row in run_stages(plan, tmp_path, "")} == {
+    sentence = (r"understand of .* was trained with audio\.encoder of stage listen with hash another, which is \w{16} now; add"
+                r" --retrain understand to train it again, and what starts from it \(speak\)")
+    with pytest.raises(RunError, match=sentence):
+        run_stages(plan, tmp_path, "")
+    assert {row.stage: row.skipped for row in run_stages(plan, tmp_path, "", retrain=["understand"])} == {
         "listen": True, "units": True, "understand": False, "speak": True}  # it gave the same weights again
 
 
-def test_stage_whose_parts_come_from_a_changed_file_is_stale(tokenizer: str, tmp_path: Path) -> None:
+def test_stage_whose_parts_come_from_a_changed_file_is_refused(tokenizer: str, tmp_path: Path) -> None:
     @dataclass(frozen=True)
     class Given(FakeEncoder):
         weights: str | None = None
@@ -302,7 +311,10 @@ def test_stage_whose_parts_come_from_a_changed_file_is_stale(tokenizer: str, tmp
     plan = make_plan(tokenizer, encoder=Given(weights=str(file.parent)), steps=1)
     run_stages(plan, tmp_path / "run", "")
     file.write_text("other")
-    again = {row.stage: row.skipped for row in run_stages(plan, tmp_path / "run", "")}
+    with pytest.raises(RunError, match=r"trained with the file .*ear\.pt with hash ca978112ca1bbdca, which is d9298a10d1b07358 "
+                                       "now"):  # of sha256sum
+        run_stages(plan, tmp_path / "run", "")
+    again = {row.stage: row.skipped for row in run_stages(plan, tmp_path / "run", "", retrain=["listen"])}
     assert again == {"listen": False, "units": True, "understand": True, "speak": True}  # they start from listen's weights
     file.unlink()
     assert all(row.skipped for row in run_stages(plan, tmp_path / "run", ""))

@@ -1,0 +1,140 @@
+"""A stage's folder through its life: filled under another name, complete, in its place; the one before it aside meanwhile.
+
+    .understand.partial    being filled; complete when manifest.json and all weights that it names are there
+    .understand.before     the stage that is being replaced; only between two renames
+
+Whatever moment a kill picks, `repair` gives either the old stage or the new one, never neither.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from omnikit.errors import RunError
+from omnikit.store import checkpoint
+from omnikit.store.files import disk_errors, read_json, write_json, write_text
+from omnikit.store.manifest import NAME
+from omnikit.store.runs import DONE, WEIGHTS
+
+
+def partial_folder(folder: Path, name: str) -> Path:
+    """Give the folder that a stage is written to until it is complete."""
+    return folder / f".{name}.partial"
+
+
+@contextmanager
+def filling(folder: Path, name: str) -> Iterator[Path]:
+    """Give an empty folder for a stage; it stays if it was filled completely, and goes if not."""
+    partial = partial_folder(folder, name)
+    try:
+        with disk_errors(folder / name):
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+        yield partial
+    finally:
+        if complete_hash(partial) is None:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def complete_hash(path: Path) -> str | None:
+    """Give the hash of what decided a stage's weights if all of it is written, `done` or not; None otherwise."""
+    try:
+        record = read_json(path / NAME, "train again")
+        weights, _ = checkpoint.hashes(path / WEIGHTS)
+    except RunError:
+        return None
+    trained, after, digest = record.get("trained"), record.get("weights_after"), record.get("hash")
+    if not isinstance(trained, list) or not isinstance(after, dict) or not isinstance(digest, str):
+        return None
+    same = set(weights) == set(trained) and all(after.get(part, found) == found for part, found in weights.items())
+    return digest if same else None
+
+
+def publish(folder: Path, name: str) -> None:
+    """Give a complete stage its name; the one that had it is moved aside before and removed afterwards.
+
+    Raises:
+        RunError: the disk refuses, or what has the name is no stage of ours.
+    """
+    partial = partial_folder(folder, name)
+    check_ours(folder, name)
+    with disk_errors(folder / name):
+        if not (partial / DONE).is_file():
+            mark_done(partial)
+        if os.path.lexists(folder / name):
+            move_aside(folder, name)
+        take_name(folder, name)
+        remove(_aside(folder, name))
+
+
+def mark_done(path: Path) -> None:
+    """Write `done` into a complete stage, and into its manifest which weights it has."""
+    record, digest = read_json(path / NAME, "train again"), complete_hash(path)
+    assert digest is not None, "only a complete stage is done"
+    after = {**record["weights_after"], **checkpoint.hashes(path / WEIGHTS)[0]}
+    write_json(path / NAME, {**record, "weights_after": after})
+    write_text(path / DONE, digest + "\n")
+
+
+def move_aside(folder: Path, name: str) -> None:
+    """Take the name of the stage that is replaced."""
+    remove(_aside(folder, name))
+    (folder / name).rename(_aside(folder, name))
+
+
+def take_name(folder: Path, name: str) -> None:
+    """Give a complete stage its name."""
+    partial_folder(folder, name).rename(folder / name)
+
+
+def repair(folder: Path, name: str, wanted: str) -> None:
+    """Bring into order what a kill left: a complete stage is taken up, an old one put back, the rest removed.
+
+    Args:
+        wanted: hash of what decides the stage's weights now; a complete one of other settings is taken up only where there
+            is none in its place.
+
+    Raises:
+        RunError: the disk refuses.
+    """
+    final, aside, found = folder / name, _aside(folder, name), complete_hash(partial_folder(folder, name))
+    there = os.path.lexists(final)
+    if found is not None and (found == wanted or not there):
+        publish(folder, name)
+    elif os.path.lexists(aside) and not there:
+        with disk_errors(final):
+            aside.rename(final)
+    elif there and not final.is_symlink() and not os.path.lexists(final / DONE) and complete_hash(final) is not None:
+        mark_done(final)
+    remove(aside)
+
+
+def check_ours(folder: Path, name: str) -> None:
+    """Raise RunError if what has a stage's name is not a stage of ours: it shall not be replaced."""
+    final = folder / name
+    if os.path.lexists(final) and not final.is_symlink() and not any(os.path.lexists(final / file) for file in (DONE, NAME)):
+        raise RunError(f"{final} is there but is no finished stage; choose another folder with run=PATH.")
+
+
+def remove(path: Path) -> None:
+    """Remove a folder, or a link to one but not what it points to; nothing if there is none."""
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def identity(folder: Path, name: str) -> str:
+    """Give what tells a stage from one that was trained in its place later; "" where nothing is to be read."""
+    try:
+        found: dict[str, Any] = read_json(folder / name / NAME, "train again")
+    except RunError:
+        return ""
+    return str(found.get("finished"))
+
+
+def _aside(folder: Path, name: str) -> Path:
+    return folder / f".{name}.before"
