@@ -13,7 +13,7 @@ from omnikit.plan.weights import require_weights
 from omnikit.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
-    from omnikit.data.inspect import Report
+    from omnikit.data.inspect import InspectedBatch
     from omnikit.inference.session import Session
     from omnikit.training.stage import StageResult
 
@@ -60,7 +60,7 @@ def check(recipe: str | Path | Recipe | Plan, overrides: Sequence[str] = ()) -> 
 
 
 def inspect(recipe: str | Path | Recipe | Plan, overrides: Sequence[str] = (), *, stage: str | None = None,
-            rows: int = 4) -> Report:
+            rows: int = 4) -> InspectedBatch:
     """Describe one batch of a stage as training would draw it: where each token comes from, and what each head is trained on.
 
     Args:
