@@ -16,6 +16,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from omnikit.contracts.codes import Code
 from omnikit.contracts.streaming import StreamingCodec
 from omnikit.contracts.types import Batch, Signal
 from omnikit.inference.generate import Sampling, decoding_steps
@@ -118,7 +119,7 @@ def answer(model: OmniModel, question: Batch, omega: int, clock: Clock) -> None:
             clock.parts["decoding a token" if number else "encoder, projector and prefill"].append(clock.now() - before)
             with clock.part("head, a token"):
                 head_stream.write(step)
-            codes = units(pending.push([number * PER_TOKEN + index for index in range(PER_TOKEN)]), clock.device)
+            codes = units(pending.push([(number * PER_TOKEN + index,) for index in range(PER_TOKEN)]), clock.device)
             if len(codes):
                 with clock.part(f"vocoder, a segment, {name}"):
                     waveform, state = codec.step(codes, state) if exact else (codec.decode(codes), state)
@@ -128,9 +129,9 @@ def answer(model: OmniModel, question: Batch, omega: int, clock: Clock) -> None:
             before = clock.now()
 
 
-def units(numbers: tuple[int, ...], device: torch.device) -> Tensor:
-    """Give units that every vocoder has."""
-    return torch.tensor(numbers, dtype=torch.int64, device=device) % 90
+def units(numbers: tuple[Code, ...], device: torch.device) -> Tensor:
+    """Give units [N, 1] that every vocoder has."""
+    return torch.tensor(numbers, dtype=torch.int64, device=device).reshape(-1, 1) % 90
 
 
 def table(model: OmniModel) -> int:

@@ -14,6 +14,7 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
+from omnikit.contracts.codes import Code
 from omnikit.contracts.streaming import StreamingHead
 from omnikit.contracts.types import Batch, Features
 from omnikit.inference.generate import Sampling, decoding_steps
@@ -38,7 +39,7 @@ class Recomputing:
         self.states: list[Tensor] = []
         self.given = 0
 
-    def step(self, state: Tensor) -> list[int]:
+    def step(self, state: Tensor) -> list[Code]:
         """Take one state [D]; give the units that were not there before."""
         self.states.append(state)
         everything = torch.stack(self.states)[None]  # [1, n, D]
@@ -102,7 +103,7 @@ def integral(seconds: dict[int, float], length: int) -> float:
 def whole(model: OmniModel) -> dict[str, float]:
     """Compare writing an answer with its units after each token to writing it and then making its units in one pass."""
     seconds: dict[str, list[list[float]]] = {"streamed": [], "offline": []}
-    units: dict[str, list[int]] = {}
+    units: dict[str, list[Code]] = {}
     for _ in range(ROUNDS):
         for name, call in (("streamed", streamed), ("offline", offline)):
             units[name], times = call(model)
@@ -113,10 +114,10 @@ def whole(model: OmniModel) -> dict[str, float]:
             "streamed, ms a token": round(1000 * best["streamed"] / TOKENS, 1)}
 
 
-def streamed(model: OmniModel) -> tuple[list[int], list[float]]:
+def streamed(model: OmniModel) -> tuple[list[Code], list[float]]:
     """As Session.stream does: token by token until there is audio, then several tokens at once. Gives units and times."""
     head_stream, schedule, times = HeadStream(model, model.plan.outputs["speech"]), ChunkSchedule(), [time.process_time()]
-    units: list[int] = []
+    units: list[Code] = []
     for number, step in enumerate(decoding_steps(model, prompt(), Sampling((), TOKENS))):
         new = head_stream.write(step, schedule.tokens)
         units += new
@@ -128,7 +129,7 @@ def streamed(model: OmniModel) -> tuple[list[int], list[float]]:
 
 
 @torch.no_grad()
-def offline(model: OmniModel) -> tuple[list[int], list[float]]:
+def offline(model: OmniModel) -> tuple[list[Code], list[float]]:
     """All tokens, then one pass over their states. Gives units and times."""
     states, times = [], [time.process_time()]
     for step in decoding_steps(model, prompt(), Sampling((), TOKENS)):

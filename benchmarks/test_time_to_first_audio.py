@@ -69,7 +69,7 @@ def test_time_to_first_audio_of_a_sentence(benchmark: BenchmarkFixture) -> None:
 
 def test_vocoder(benchmark: BenchmarkFixture) -> None:
     codec, found = published_vocoder(), dict[str, float]()
-    units = torch.randint(1000, (UNITS,), generator=torch.Generator().manual_seed(3))
+    units = torch.randint(1000, (UNITS, 1), generator=torch.Generator().manual_seed(3))
     ways = {"whole": lambda: codec.decode(units), "exact segments of 10 units": lambda: exact(codec, units, 10),
             "exact segments of 35 units": lambda: exact(codec, units, 35),
             "independent segments of 10 units": lambda: torch.cat([codec.decode(piece) for piece in units.split(10)])}

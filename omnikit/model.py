@@ -18,13 +18,14 @@ from torch import Tensor, nn
 
 from omnikit.contracts.configs import BackboneConfig
 from omnikit.contracts.optional import backbone_options, head_options, without_weight_files
-from omnikit.contracts.protocols import Backbone, Codec, Encoder, Head, Projector
+from omnikit.contracts.protocols import Backbone, Codec, CodeHead, Encoder, Head, Projector
 from omnikit.contracts.types import Batch, Features
 from omnikit.errors import DataError
 from omnikit.ops.empty import empty_weights
-from omnikit.splice import as_dtype_of, at, check_counts, pooled
+from omnikit.splice import ExpectedFeatures, LengthChecks, as_dtype_of, at, check_dim, check_features, pooled
 
 if TYPE_CHECKING:
+    from omnikit.contracts.specs import FeatureSpec
     from omnikit.plan.plan import OutputBranch, Plan
 
 
@@ -47,6 +48,7 @@ class OmniModel(nn.Module):
         super().__init__()
         self.plan, self.table = plan, table
         self.frozen: frozenset[str] = frozenset()  # see omnikit.training.freeze
+        self.length_checks = LengthChecks()
         self.hashes: dict[str, str] = {}  # of parts as they were loaded, see omnikit.store.load
         for path in plan.parts():
             if parts is None or path in parts:
@@ -108,6 +110,10 @@ class OmniModel(nn.Module):
         """The head of an output branch."""
         return cast(Head, self.get_submodule(f"{branch}.head"))
 
+    def code_head(self, branch: str) -> CodeHead:
+        """The head of an output branch with target "codes"."""
+        return cast(CodeHead, self.get_submodule(f"{branch}.head"))
+
     def codec(self, branch: str) -> Codec:
         """The codec of an output branch."""
         return cast(Codec, self.get_submodule(f"{branch}.codec"))
@@ -119,6 +125,7 @@ class OmniModel(nn.Module):
     def head_input(self, output: OutputBranch, states: Tensor, lengths: Tensor) -> Features:
         """Give backbone states [B, U, D] as an output branch's head takes them: as logits where it taps these, in its dtype."""
         data = self.language_model().logits(states) if output.head.tap == "logits" else states
+        check_dim(self.plan.described("backbone"), output.head.tap, data, output.source.dim)
         return self.for_head(output.name, Features(data, lengths))
 
     def for_head(self, branch: str, features: Features) -> Features:
@@ -188,7 +195,11 @@ class Taps:
     def encoded(self, branch: str) -> Features:
         """Give the encoder's features [B', T, D] of one input branch."""
         if branch not in self._encoded:
-            self._encoded[branch] = self.model.encoder(branch)(self.batch.signals[branch])
+            features = self.model.encoder(branch)(self.batch.signals[branch])
+            wired = self.model.plan.inputs[branch]
+            self._check(f"{branch}.encoder", features, wired.encoded,
+                        list(map(wired.encoder.length, self.batch.sizes.get(branch, ()))))
+            self._encoded[branch] = features
         return self._encoded[branch]
 
     def projected(self, branch: str) -> Features:
@@ -196,18 +207,25 @@ class Taps:
         if branch not in self._projected:
             projector = self.model.projector(branch)
             given = as_dtype_of(self.model.get_submodule(f"{branch}.projector"), self.encoded(branch))
-            self._projected[branch] = projector(given)
+            features, wired = projector(given), self.model.plan.inputs[branch]
+            assert wired.projected, "a branch with a projector has its spec"
+            self._check(f"{branch}.projector", features, wired.projected, self._lengths(branch))
+            self._projected[branch] = features
         return self._projected[branch]
 
     @cached_property
     def inputs(self) -> Tensor:
         """The backbone's input [B, L, D]: token embeddings, with projected vectors at their slots."""
         vectors = self.model.language_model().embed(self.batch.tokens)
+        plan = self.model.plan
+        assert plan.backbone, "a batch with tokens has a backbone"
+        check_dim(plan.described("backbone"), "embeddings", vectors, plan.backbone.dim)
         for branch, slots in self.batch.slots.items():
             features, counts = self.projected(branch), self.batch.counts[branch]
-            spec = self.model.plan.inputs[branch].image_spec
+            spec = plan.inputs[branch].image_spec
             pools = spec.pooled[1:] if spec and spec.pooled else ()
-            check_counts(branch, features, self.batch, pools)
+            assert all(count == length or (count in pools and count < length) for count, length in zip(
+                counts, self._lengths(branch) or counts, strict=True)), "a collator keeps a position for each projected vector"
             packed = torch.cat([pooled(row[None], count)[0] if count in pools else row[:count]
                                 for row, count in zip(features.data, counts, strict=True)])  # [S, D]
             flat = vectors.flatten(0, 1).index_copy(0, slots, packed.to(vectors.dtype))
@@ -219,9 +237,19 @@ class Taps:
         """The backbone's output [B, L, D]."""
         places = torch.arange(self.batch.tokens.shape[1], device=self.batch.lengths.device)
         mask = places < self.batch.lengths[:, None]
-        if self.batch.documents is None:
-            return self.model.language_model()(self.inputs, mask)
-        return self.model.language_model()(self.inputs, mask, self.batch.documents)
+        documents = () if self.batch.documents is None else (self.batch.documents,)
+        return self.model.language_model()(self.inputs, mask, *documents)
+
+    def _lengths(self, branch: str) -> list[int]:
+        """Give the number of projected features of each of a branch's signals, by contract."""
+        return list(map(self.model.plan.inputs[branch].length, self.batch.sizes.get(branch, ())))
+
+    def _check(self, part: str, features: Features, spec: FeatureSpec, lengths: list[int]) -> None:
+        if not lengths:  # a batch made by hand promises nothing
+            return
+        rows = [self.batch.ids[row] for row in self.batch.rows[part.partition(".")[0]]]
+        check_features(features, ExpectedFeatures(self.model.plan.described(part), spec, lengths, rows),
+                       read_lengths=self.model.length_checks.due(part, features.data.device))
 
 
 def parameter_counts(plan: Plan) -> dict[str, int]:

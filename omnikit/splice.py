@@ -5,15 +5,21 @@ Knows no plan and no module but by what is handed in.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
 from math import isqrt
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from omnikit.contracts.types import Batch, Features
-from omnikit.errors import DataError
+from omnikit.contracts.specs import FeatureSpec
+from omnikit.contracts.types import Features
+from omnikit.errors import DataError, PlanError
+
+OPENING, SELDOM = 3, 500  # batches whose lengths are read although an accelerator must be waited for: the first, every so many
 
 
 def as_dtype_of(module: nn.Module, features: Features) -> Features:
@@ -37,17 +43,68 @@ def pooled(vectors: Tensor, count: int) -> Tensor:
     return interpolate(grid, size=(new, new), mode="bilinear", align_corners=False).flatten(2).transpose(1, 2)
 
 
-def check_counts(branch: str, features: Features, batch: Batch, pools: Collection[int]) -> None:
-    """Compare the vectors that came with the vectors that the contract promised; a count in `pools` is made of more.
+class LengthChecks:
+    """Counts the batches of each part, so that an accelerator is waited for seldom."""
 
-    On an accelerator the lengths cannot be read without waiting for it, so there only the padded shape is compared.
+    def __init__(self) -> None:
+        self._batches: Counter[str] = Counter()
+
+    def due(self, part: str, device: torch.device) -> bool:
+        """Say whether a part's lengths are read now: on the CPU always, else of its first batches and of a few later ones."""
+        self._batches[part] += 1
+        return device.type == "cpu" or self._batches[part] <= OPENING or self._batches[part] % SELDOM == 0
+
+
+@dataclass(frozen=True)
+class ExpectedFeatures:
+    """What a part's contract promises of one batch.
+
+    Args:
+        part: the part and its plugin, for sentences.
+        spec: width and rate.
+        lengths: features of each signal, as its `length` counts them.
+        rows: the name of the row that each signal stands in.
     """
-    expected = batch.counts[branch]
-    found = features.lengths.tolist() if features.lengths.device.type == "cpu" else []
-    for index, (row, count) in enumerate(zip(batch.rows[branch], expected, strict=True)):
-        if index < len(found) and found[index] != count and not (count in pools and found[index] > count):
-            raise DataError(f"Row {batch.ids[row]}: branch {branch} gives {found[index]} vectors, but its contract says"
-                            f" {count}; mend `length` of its encoder or projector.")
-    if features.data.shape[0] != len(expected) or features.data.shape[1] < max(expected):
-        raise DataError(f"Branch {branch} gives vectors of shape {tuple(features.data.shape)}, but its contract says"
-                        f" {len(expected)} signals of up to {max(expected)} vectors in rows {', '.join(batch.ids)}.")
+
+    part: str
+    spec: FeatureSpec
+    lengths: Sequence[int]
+    rows: Sequence[str]
+
+
+def check_features(features: Features, expected: ExpectedFeatures, *, read_lengths: bool) -> None:
+    """Hold what a part gave against its contract.
+
+    Args:
+        read_lengths: compares each row's length too, for which an accelerator must be waited for; else shapes alone.
+
+    Raises:
+        DataError: another number of features came; names the row.
+        PlanError: they are wider or narrower, or lie at another rate.
+    """
+    count, longest, dim = features.data.shape
+    if dim != expected.spec.dim:
+        raise PlanError(f"{expected.part} gives features {dim} wide, but its `output` says {expected.spec.dim}; fix either in"
+                        " the plugin.")
+    if features.rate != expected.spec.rate:
+        raise PlanError(f"{expected.part} gives features at {_rate(features.rate)}, but its `output` says"
+                        f" {_rate(expected.spec.rate)}; fix either in the plugin.")
+    found = features.lengths.tolist() if read_lengths else expected.lengths
+    for row, given, wanted in zip(expected.rows, found, expected.lengths, strict=False):
+        if given != wanted:
+            raise DataError(f"Row {row}: {expected.part} gives {given} features, but its `length` says {wanted}; fix either in"
+                            " the plugin.")
+    if count != len(expected.lengths) or longest < max(expected.lengths):
+        raise DataError(f"{expected.part} gives features of shape {list(features.data.shape)}, but its `length` says"
+                        f" {len(expected.lengths)} signals of up to {max(expected.lengths)} features in rows"
+                        f" {', '.join(dict.fromkeys(expected.rows))}; fix either in the plugin.")
+
+
+def check_dim(part: str, what: str, found: Tensor, dim: int) -> None:
+    """Hold the width of what a backbone gives against its contract; raises PlanError."""
+    if found.shape[-1] != dim:
+        raise PlanError(f"{part} gives {what} {found.shape[-1]} wide, but its contract says {dim}; fix either in the plugin.")
+
+
+def _rate(rate: Fraction | None) -> str:
+    return "no rate" if rate is None else f"{float(rate):g} Hz"

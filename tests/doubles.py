@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from omnikit.contracts.codes import Code
 from omnikit.contracts.specs import CodecSpec, FeatureSpec, SignalSpec, Template
 from omnikit.contracts.types import ContentPart, Features, Message, Sample, Signal, Targets
 from omnikit.plan.plan import InputBranch, OutputBranch, Plan
@@ -92,7 +93,7 @@ class FakeHead:
     def build(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> nn.Module:
         if self.target == "tokens":
             return LmModule()
-        return CtcModule(source.dim, codec.cardinality if codec else vocabulary, 4 if codec else 1)
+        return CtcCodeModule(source.dim, codec.cardinality, 4) if codec else CtcModule(source.dim, vocabulary, 1)
 
 
 @dataclass(frozen=True)
@@ -216,14 +217,24 @@ class CtcModule(nn.Module):
         rows = [torch.unique_consecutive(row[: n * self.repeat]) for row, n in zip(best, features.lengths, strict=True)]
         return [row[row != self.linear.out_features - 1].tolist() for row in rows]
 
+
+class CtcCodeModule(CtcModule):
+    """CTC over codes of one codebook."""
+
+    def loss(self, features: Features, targets: Targets) -> Tensor:
+        return super().loss(features, Targets(targets.ids[..., 0], targets.lengths))
+
+    def decode(self, features: Features) -> list[list[Code]]:
+        return [[(code,) for code in row] for row in super().decode(features)]
+
     def init_state(self, batch: int) -> list[int]:
         return [-1] * batch
 
-    def step(self, features: Features, state: list[int]) -> tuple[list[list[int]], list[int]]:
+    def step(self, features: Features, state: list[int]) -> tuple[list[list[Code]], list[int]]:
         best, found = self.scores(features).argmax(-1), []
         for row, (labels, length) in enumerate(zip(best.tolist(), features.lengths.tolist(), strict=True)):
             frames = [state[row], *labels[: length * self.repeat]]
-            found.append([b for a, b in pairwise(frames) if b not in (a, self.linear.out_features - 1)])
+            found.append([(b,) for a, b in pairwise(frames) if b not in (a, self.linear.out_features - 1)])
             state[row] = frames[-1]
         return found, state
 
@@ -234,14 +245,14 @@ class FakeCodecModule(nn.Module):
         self.register_buffer("levels", torch.linspace(0, 0.4, size))
 
     def encode(self, wave: Tensor) -> Tensor:
-        return torch.unique_consecutive(self.label(wave))
+        return torch.unique_consecutive(self.label(wave)[:, 0])[:, None]
 
     def label(self, wave: Tensor) -> Tensor:
         frames = wave[: len(wave) // 5 * 5].unflatten(0, (-1, 5)).abs().amax(1)  # [T]
-        return (frames[:, None] - self.levels).abs().argmin(1)
+        return (frames[:, None] - self.levels).abs().argmin(1)[:, None]
 
     def decode(self, codes: Tensor) -> Tensor:
-        return F.pad(self.levels[codes][:, None].expand(-1, 4), (0, 1)).flatten()
+        return F.pad(self.levels[codes].expand(-1, 4), (0, 1)).flatten()
 
     def init_state(self, batch: int) -> None:
         return None

@@ -42,7 +42,7 @@ def session(recipe: str, *overrides: str) -> Session:
 def conversation(*, image: bool = False) -> Sample:
     shown = (ContentPart("image", text="a red square", pixels=PIXELS),) if image else ()
     asked = (*shown, ContentPart("audio", text="one", audio=WAVE))
-    answer = (ContentPart("text", text="one two three"), ContentPart("audio", codes=(3, 1, 4, 1, 5)))
+    answer = (ContentPart("text", text="one two three"), ContentPart("audio", codes=((3,), (1,), (4,), (1,), (5,))))
     return Sample("row", (Message("user", asked), Message("assistant", answer)))
 
 

@@ -1,6 +1,7 @@
 """OmniModel: wiring, splice, alignment and what is not computed."""
 
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ from doubles import EchoDataset, EchoReader, FakeEncoder, FakeHead, make_asr, ma
 from omnikit.contracts.types import Batch
 from omnikit.data.batch.codes import Codes
 from omnikit.data.batch.collate import Collator
-from omnikit.errors import DataError
+from omnikit.errors import DataError, PlanError
 from omnikit.model import OmniModel, Taps
 from omnikit.plan.plan import Plan
+from omnikit.splice import LengthChecks
 from omnikit.store.hashes import hashes
 from omnikit.training.freeze import freeze
 
@@ -151,5 +153,40 @@ def test_encoder_runs_once_for_all_heads(model: OmniModel) -> None:
 
 def test_wrong_count_names_the_row(tmp_path: Path) -> None:
     model = OmniModel(make_plan(write_tokenizer(tmp_path), encoder=FakeEncoder(extra_length=1)))
-    with pytest.raises(DataError, match="Row row0: branch audio gives 1 vectors, but its contract says 2"):
+    with pytest.raises(DataError, match=r"Row row0: audio\.encoder \(double\) gives 1 features, but its `length` says 2; fix"):
         model.losses(make_batch(model, [0, 1], ("text",)), ["text"])
+
+
+def test_wrong_length_is_found_where_nothing_is_spliced(tmp_path: Path) -> None:
+    model = OmniModel(make_plan(write_tokenizer(tmp_path), encoder=FakeEncoder(extra_length=-1)))
+    with pytest.raises(DataError, match=r"Row row1: audio\.encoder \(double\) gives 2 features, but its `length` says 1"):
+        model.losses(make_batch(model, [1], ("transcript",)), ["transcript"])
+
+
+def test_wrong_rate_is_found_where_nothing_is_spliced(plan: Plan) -> None:
+    lying = replace(plan.inputs["audio"], encoded=replace(plan.inputs["audio"].encoded, rate=Fraction(50)))
+    model = OmniModel(replace(plan, inputs={"audio": lying}))
+    with pytest.raises(PlanError, match=r"audio\.encoder \(double\) gives features at 20 Hz, but its `output` says 50 Hz; fix"):
+        model.losses(make_batch(model, [1], ("transcript",)), ["transcript"])
+
+
+def test_wrong_dim_is_found_where_nothing_is_spliced(plan: Plan) -> None:
+    lying = replace(plan.inputs["audio"], encoded=replace(plan.inputs["audio"].encoded, dim=17))
+    model = OmniModel(plan)
+    model.plan = replace(plan, inputs={"audio": lying})
+    with pytest.raises(PlanError, match=r"audio\.encoder \(double\) gives features 16 wide, but its `output` says 17; fix"):
+        model.losses(make_batch(model, [1], ("transcript",)), ["transcript"])
+
+
+def test_wrong_width_of_the_backbone_is_found(plan: Plan) -> None:
+    model = OmniModel(plan)
+    model.plan = replace(plan, backbone=replace(plan.backbone, dim=25))
+    with pytest.raises(PlanError, match=r"backbone \(double\) gives embeddings 24 wide, but its contract says 25; fix"):
+        model.losses(make_batch(model, [1], ("text",)), ["text"])
+
+
+def test_an_accelerator_is_waited_for_seldom() -> None:
+    checks = LengthChecks()
+    waits = [checks.due("audio.encoder", torch.device("cuda")) for _ in range(1000)]
+    assert [index + 1 for index, waited in enumerate(waits) if waited] == [1, 2, 3, 500, 1000]
+    assert all(checks.due("audio.encoder", torch.device("cpu")) for _ in range(10))

@@ -73,7 +73,7 @@ def _voices(session: Session, branch: str) -> list[tuple[str, Callable[[Tensor],
     if speak is None:
         raise RunError("speech.units decodes no frames (it has no `speak`), so it cannot copy a recording.")
     return [("speech.units, Griffin-Lim", lambda waveform: speak(units.label(waveform)), lambda codes: units.decode(codes)),
-            ("speech.codec", lambda waveform: cast(Vocoder, codec).generate(units.label(waveform)),
+            ("speech.codec", lambda waveform: cast(Vocoder, codec).generate(units.label(waveform)[None])[0],
              lambda codes: codec.decode(codes))]
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from omnikit.contracts.codes import Code
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -49,7 +51,7 @@ class Units(Protocol):
 
     @property
     def sample_rate(self) -> int: ...
-    def __call__(self, wave: NDArray[np.float32]) -> list[int]: ...
+    def __call__(self, wave: NDArray[np.float32]) -> list[Code]: ...
 
 
 class Runs(Protocol):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from omnikit.contracts.codes import Code
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -65,8 +67,18 @@ class Head(Protocol):
         """Greedy ids of each row."""
 
 
+class CodeHead(Protocol):
+    """nn.Module; a head with target "codes": its targets are [B, U, Q], and it gives Q codes for each frame."""
+
+    def loss(self, features: Features, targets: Targets) -> Tensor:
+        """As Head.loss."""
+
+    def decode(self, features: Features) -> list[list[Code]]:
+        """Greedy codes of each row, frame by frame."""
+
+
 class Codec(Protocol):
-    """nn.Module; waves [N] float32 in [-1, 1] at spec.sample_rate, codes [T] int64 (runs merged where the spec says so)."""
+    """nn.Module; waves [N] float32 in [-1, 1] at spec.sample_rate, codes [T, Q] int64 (runs merged where the spec says so)."""
 
     def encode(self, wave: Tensor) -> Tensor: ...
     def decode(self, codes: Tensor) -> Tensor: ...
@@ -76,17 +88,17 @@ class LabellingCodec(Codec, Protocol):
     """A codec that makes codes of waves and says which frame has which; a vocoder learns from it."""
 
     def label(self, wave: Tensor) -> Tensor:
-        """Wave [N] to one code per frame [T] int64, runs not merged; frame t begins at second t / spec.rate."""
+        """Wave [N] to the codes of each frame [T, Q] int64, runs not merged; frame t begins at second t / spec.rate."""
 
 
 class Vocoder(Codec, Protocol):
     """A codec that speaks codes and learns to by gradients (`objective: vocoder`)."""
 
     def generate(self, codes: Tensor) -> Tensor:
-        """One code per frame [B, T] to waves [B, T x samples of a frame]."""
+        """The codes of each frame [B, T, Q] to waves [B, T x samples of a frame]."""
 
     def log_durations(self, codes: Tensor, mask: Tensor) -> Tensor:
-        """Merged codes [B, T], mask [B, T] True = valid, to log(frames + 1) [B, T]; not asked for where runs are not merged."""
+        """Merged codes [B, T, Q], mask [B, T] True = valid, to log(frames + 1) [B, T]; asked for where runs are merged only."""
 
 
 class TrainableCodec(Codec, Protocol):

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from omnikit.contracts.protocols import Codec, Encoder, Head, Projector
+from omnikit.contracts.codes import Code
+from omnikit.contracts.protocols import Codec, CodeHead, Encoder, Projector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,14 +36,14 @@ class StreamingProjector(Projector, Protocol):
 
 
 @runtime_checkable
-class StreamingHead(Head, Protocol):
+class StreamingHead(CodeHead, Protocol):
     """A head that gives its ids while the answer is being written; any chunking gives the ids that `decode` gives."""
 
     def init_state(self, batch: int) -> object:
         """Give the state of `batch` answers of which nothing was seen."""
 
-    def step(self, features: Features, state: object) -> tuple[list[list[int]], object]:
-        """New features [B, N, D] after what `state` has seen; gives each row's new ids. May change `state`."""
+    def step(self, features: Features, state: object) -> tuple[list[list[Code]], object]:
+        """New features [B, N, D] after what `state` has taken; gives each row's new codes. May change `state`."""
 
 
 class CodeIterator(Protocol):
@@ -50,11 +51,11 @@ class CodeIterator(Protocol):
 
     cut: bool
 
-    def __iter__(self) -> Iterator[int]: ...
+    def __iter__(self) -> Iterator[Code]: ...
 
 
 @runtime_checkable
-class SpeakingHead(Head, Protocol):
+class SpeakingHead(CodeHead, Protocol):
     """A head that reads a sentence whole and then gives its codes one by one; the same as `decode` gives for it."""
 
     def speak(self, features: Features, context: Features | None = None) -> CodeIterator:
@@ -69,7 +70,7 @@ class StreamingCodec(Codec, Protocol):
         """Give the state of one wave of which nothing was spoken; `batch` is 1."""
 
     def step(self, codes: Tensor, state: object, *, last: bool = False) -> tuple[Tensor, object]:
-        """New codes [N] after what `state` holds; gives the wave [M] that no later code can change. May change `state`.
+        """New codes [N, Q] after what `state` holds; gives the wave [M] that no later code can change. May change `state`.
 
         `last` says that no code follows: all that is left is spoken, and the state is as new.
         """

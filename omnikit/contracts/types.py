@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from omnikit.contracts.codes import Code
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -51,7 +53,7 @@ class Targets:
     """What a head shall give.
 
     Args:
-        ids: [B, U] int64 (or [B, U, Q] for Q codebooks); padding is -100.
+        ids: [B, U] int64, or codes [B, U, Q] of Q codebooks; padding is -100.
         lengths: [B] valid ids of each row, int64.
     """
 
@@ -84,6 +86,8 @@ class Batch:
         target_positions: [S] int64, positions (row * L + position) of all supervised tokens, one conversation after another.
         texts: for each output branch that taps the embedding table the ids of its spoken answers' words; row for row they
             belong to its targets, of which a conversation has as many as it has spoken answers.
+        sizes: for each input branch the length of each of its signals, by which features are held against their contracts;
+            without it they are not.
     """
 
     tokens: Tensor
@@ -100,6 +104,7 @@ class Batch:
     conversation_rows: Tensor | None = None
     target_positions: Tensor | None = None
     texts: dict[str, Targets] = field(default_factory=dict)
+    sizes: dict[str, list[int]] = field(default_factory=dict)
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Give the batch with every tensor changed."""
@@ -110,7 +115,7 @@ class Batch:
                      {k: change(v) for k, v in self.slots.items()}, self.counts, self.rows,
                      {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.targets.items()}, self.ids,
                      documents, conversation_rows, target_positions,
-                     {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.texts.items()})
+                     {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.texts.items()}, self.sizes)
 
     def pin_memory(self) -> Batch:
         """Give the batch in memory that a GPU copies from without waiting; a DataLoader asks for it by this name."""
@@ -145,7 +150,7 @@ class ContentPart:
         audio: [N] mono waveform in [-1, 1] at `sample_rate`, if the data is at hand.
         pixels: [H, W, 3] uint8 of an image or [F, H, W, 3] of a video at `frame_rate`, if the data is at hand.
         frame_rate: of `pixels`, frames per second.
-        codes: codec ids of an audio part, where the data brings them.
+        codes: of an audio part, frame by frame, where the data brings them.
     """
 
     type: str
@@ -153,7 +158,7 @@ class ContentPart:
     path: str | None = None
     audio: NDArray[np.float32] | None = None
     sample_rate: int = 16000
-    codes: tuple[int, ...] | None = None
+    codes: tuple[Code, ...] | None = None
     pixels: NDArray[np.uint8] | None = None
     frame_rate: float = 25.0
 

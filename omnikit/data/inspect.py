@@ -12,7 +12,6 @@ from omnikit.contracts.configs import HeadConfig
 from omnikit.contracts.types import Sample
 from omnikit.data.batch.collate import CollatedRow, Collator, transcript_tokenizer
 from omnikit.data.media.image import thumbnail
-from omnikit.data.text.templates import PADDING
 from omnikit.data.text.tokenise import TokenSpan
 from omnikit.errors import DataError
 from omnikit.plan.graph import BACKBONE_TAPS
@@ -184,10 +183,10 @@ def _targets(collator: Collator, sample: Sample, row: CollatedRow) -> tuple[Targ
     batch, plan = collator([sample]), collator.plan
     found: list[Target] = []
     for name, targets in batch.targets.items():
-        rows = [ids[ids != PADDING].tolist() for ids in targets.ids]
+        rows = [ids[:length].tolist() for ids, length in zip(targets.ids, targets.lengths.tolist(), strict=True)]
         if plan.outputs[name].head.target == "codes":
-            found += [Target(name, " ".join([*map(str, ids[:MAX_CODES]), *["…"][: len(ids) > MAX_CODES]]), len(ids))
-                      for ids in rows]
+            frames = [["/".join(map(str, code)) for code in ids] for ids in rows]
+            found += [Target(name, " ".join([*ids[:MAX_CODES], *["…"][: len(ids) > MAX_CODES]]), len(ids)) for ids in frames]
         elif plan.outputs[name].head.target in ("transcript", "caption"):
             tokenizer = transcript_tokenizer(plan, name)
             assert tokenizer, "a branch with texts has a tokenizer"

@@ -56,7 +56,7 @@ class Record:
     shuffled_audio: str | None = None
     speech_transcript: str | None = None
     ground_truth_transcript: str | None = None
-    codes: tuple[int, ...] = ()
+    codes: tuple[int | list[int], ...] = ()
     seconds: float | None = None
     ground_truth_seconds: float | None = None
     ground_truth_code_count: int | None = None

@@ -139,7 +139,8 @@ def _sentence_codes(rows: Sequence[tuple[Sample, ContentPart, str]], output: Out
     with progress(f"head {title}") as report:
         for index, (_, _, text) in enumerate(rows):
             codes = list(SentenceStream(reader, output, tokenizer).finish(text))
-            made.append(model.codec(output.name).decode(torch.tensor(codes, dtype=torch.int64)).float())
+            made.append(model.codec(output.name).decode(torch.tensor(codes, dtype=torch.int64).reshape(
+                len(codes), output.codec.spec.codebooks)).float())
             report((index + 1) / len(rows))
     return ratio(word_errors(_transcripts(asr, made, output.codec.spec.sample_rate), [text for _, _, text in rows]))
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from omnikit.contracts.codes import to_file
 from omnikit.contracts.types import ContentPart, Sample
 from omnikit.data.batch.signals import answer_audio, load_waveform, question_media
 from omnikit.data.media.audio import save_audio
@@ -104,9 +105,9 @@ class EvalRunner:
         before = list(accumulate((answer.waveform is not None for answer in answers), initial=spoken_before))
         return [Record(
             sample.id, expected[i], answers[i].text, tuple(part.text for part in question_media(sample)), dict(sample.facts),
-            None, generated[i], true_texts[i], answers[i].codes, _seconds(_audio(answers[i])), _seconds(true[i]),
-            trips[i].code_count, self._save(answers[i], title, start + i, before[i]), modality=modality(sample),
-            expected_state=state_of(sample), state=self._state(answers[i]), head_state=head_states[i],
+            None, generated[i], true_texts[i], tuple(to_file(answers[i].codes)), _seconds(_audio(answers[i])),
+            _seconds(true[i]), trips[i].code_count, self._save(answers[i], title, start + i, before[i]),
+            modality=modality(sample), expected_state=state_of(sample), state=self._state(answers[i]), head_state=head_states[i],
             reference_transcripts=_spoken_texts(sample), transcripts=transcripts[i], codec_transcript=codec_texts[i],
             mel_distance=trips[i].mel_distance, stoi=trips[i].stoi, ltas_correlation=self._ltas(sample, answers[i]),
             used_codes=trips[i].used_codes, codebook_size=trips[i].codebook_size)

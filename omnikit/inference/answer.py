@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
+from omnikit.contracts.codes import Code
 from omnikit.errors import RunError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Event:
 
     seconds: float
     text: str = ""
-    codes: tuple[int, ...] = ()
+    codes: tuple[Code, ...] = ()
     waveform: NDArray[np.float32] | None = None
     sample_rate: int = 16000
     state: str | None = None
@@ -46,7 +47,7 @@ class Answer:
     text: str
     waveform: NDArray[np.float32] | None = None
     sample_rate: int = 16000
-    codes: tuple[int, ...] = ()
+    codes: tuple[Code, ...] = ()
     state: str | None = None
 
     def __repr__(self) -> str:

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from omnikit.contracts.codes import Code
 from omnikit.contracts.optional import needs_training
 from omnikit.errors import ConfigError
 
@@ -85,7 +86,7 @@ class RunUnits:
     def __init__(self, codes: Codes, version: str) -> None:
         self.codes, self.version, self.sample_rate = codes, version, codes.sample_rate
 
-    def __call__(self, wave: NDArray[np.float32]) -> list[int]:
+    def __call__(self, wave: NDArray[np.float32]) -> list[Code]:
         return self.codes(wave)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from omnikit.contracts.codes import Code
 from omnikit.contracts.configs import HeadConfig
 from omnikit.contracts.types import Batch, Features
 from omnikit.model import OmniModel, Taps
@@ -109,9 +110,9 @@ def generate(model: OmniModel, batch: Batch, sampling: Sampling) -> Generated:
 
 
 @torch.no_grad()
-def decode_codes(model: OmniModel, output: OutputBranch, generated: Generated) -> list[list[int]]:
+def decode_codes(model: OmniModel, output: OutputBranch, generated: Generated) -> list[list[Code]]:
     """Give the codes that a speech branch emits for each answer."""
-    return model.head(output.name).decode(tapped(model, output, generated))
+    return model.code_head(output.name).decode(tapped(model, output, generated))
 
 
 def tapped(model: OmniModel, output: OutputBranch, generated: Generated) -> Features:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import torch
 
+from omnikit.contracts.codes import Code
 from omnikit.contracts.optional import head_options
 from omnikit.contracts.streaming import SpeakingHead
 from omnikit.contracts.types import Features
@@ -34,7 +35,7 @@ class SentenceStream:
     """
 
     def __init__(self, model: OmniModel, output: OutputBranch, tokenizer: Tokenizer) -> None:
-        head = model.head(output.name)
+        head = model.code_head(output.name)
         if not isinstance(head, SpeakingHead):
             raise PlanError(f"{output.name}.head reads text, but has no `speak`, which gives the codes of a sentence; pick"
                             f" another one with {output.name}/head=<preset>.")
@@ -45,17 +46,17 @@ class SentenceStream:
         self._hidden: list[torch.Tensor] = []  # of the tokens since the last sentence, where the head takes them
         self._device = next(model.parameters()).device
 
-    def write(self, step: DecodingStep, text: str) -> Iterator[int]:
+    def write(self, step: DecodingStep, text: str) -> Iterator[Code]:
         """Take one step of the answer and the text that is certain with it; gives the codes of completed sentences."""
         if step.tokens is not None:
             self._hidden.append(step.hidden)
         yield from self._codes(self._splitter.push(text))
 
-    def finish(self, text: str = "") -> Iterator[int]:
+    def finish(self, text: str = "") -> Iterator[Code]:
         """Give the codes of what is left when no step follows; `text` is the end of it."""
         yield from self._codes([*self._splitter.push(text), *self._splitter.finish()])
 
-    def _codes(self, sentences: Iterable[str]) -> Iterator[int]:
+    def _codes(self, sentences: Iterable[str]) -> Iterator[Code]:
         for sentence in sentences:
             ids = self._encoder.ids(sentence)
             if not ids:
@@ -96,19 +97,19 @@ class SentenceSpeech:
         if segment.codes or segment.waveform is not None:
             yield segment
 
-    def _segments(self, codes: Iterator[int]) -> Iterator[AudioSegment]:
+    def _segments(self, codes: Iterator[Code]) -> Iterator[AudioSegment]:
         for code in codes:
             if ready := self.pending.push([code]):
                 yield self._codec_stream(ready)
 
 
 def sentence_codes(model: OmniModel, output: OutputBranch, generated: Generated, tokenizer: Tokenizer,
-                   states: AnswerStates) -> list[list[int]]:
+                   states: AnswerStates) -> list[list[Code]]:
     """Give the codes of each answer; none for noise."""
     found = []
     for row, tokens in enumerate(generated.tokens):
         stream, decoder = SentenceStream(model, output, tokenizer), AnswerDecoder(tokenizer, states)
-        codes: list[int] = []
+        codes: list[Code] = []
         for position, token in enumerate(tokens):
             text = decoder.push(token)
             step = DecodingStep(generated.hidden_before[row:row + 1, position], torch.tensor([token]))

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from omnikit.contracts.codes import Code
 from omnikit.contracts.optional import backbone_options
 from omnikit.contracts.types import Batch, ContentPart, Message, Sample
 from omnikit.data.batch.collate import Collator, to_device, transcript_tokenizer
@@ -262,7 +263,7 @@ class Session:
 
     @torch.no_grad()
     def _synthesise(self, output: OutputBranch, generated: Generated,
-               tokenizer: Tokenizer) -> list[tuple[NDArray[np.float32], int, tuple[int, ...]]]:
+               tokenizer: Tokenizer) -> list[tuple[NDArray[np.float32], int, tuple[Code, ...]]]:
         assert output.codes, "a branch with speech has a codec"
         audios = []
         rows = sentence_codes(self.model, output, generated, tokenizer, answer_states(self.plan.template, tokenizer)) if (

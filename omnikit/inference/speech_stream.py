@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from omnikit.contracts.codes import Code
 from omnikit.contracts.streaming import StreamingCodec, StreamingHead
 from omnikit.errors import ConfigError, PlanError
 from omnikit.inference.generate import DecodingStep, Generated, reads_tokens, tapped
@@ -27,7 +28,7 @@ MAX_CHUNK = 16  # tokens that the head gets at once at most: about four seconds 
 class AudioSegment:
     """Codes that were handed to the codec, and the waveform [N] that it gave for them; None where it waits for what follows."""
 
-    codes: tuple[int, ...]
+    codes: tuple[Code, ...]
     waveform: NDArray[np.float32] | None
 
 
@@ -38,14 +39,14 @@ class CodeBuffer:
         if omega < 1:
             raise ConfigError(f"omega is {omega}, but must be a whole number of at least 1.")
         self.omega = omega
-        self._codes: list[int] = []
+        self._codes: list[Code] = []
 
-    def push(self, new: list[int]) -> tuple[int, ...]:
+    def push(self, new: list[Code]) -> tuple[Code, ...]:
         """Give all codes if they are enough now, else none."""
         self._codes += new
         return self.flush() if len(self._codes) >= self.omega else ()
 
-    def flush(self) -> tuple[int, ...]:
+    def flush(self) -> tuple[Code, ...]:
         """Give all codes."""
         codes, self._codes = tuple(self._codes), []
         return codes
@@ -59,7 +60,7 @@ class HeadStream:
     """
 
     def __init__(self, model: OmniModel, output: OutputBranch) -> None:
-        head = model.head(output.name)
+        head = model.code_head(output.name)
         if not isinstance(head, StreamingHead):
             raise PlanError(f"{output.name}.head gives its codes only when the answer is complete, because it has no `step`;"
                             " ask without streaming.")
@@ -68,12 +69,12 @@ class HeadStream:
         self._steps: list[DecodingStep] = []  # that the head has not got; where it reads tokens, the last one is not complete
         self._device = next(model.parameters()).device
 
-    def write(self, step: DecodingStep, tokens: int = 1) -> list[int]:
+    def write(self, step: DecodingStep, tokens: int = 1) -> list[Code]:
         """Take one step of the answer; gives new codes when `tokens` tokens wait for the head."""
         self._steps.append(step)
         return self._emit() if self._waiting >= tokens else []
 
-    def finish(self) -> list[int]:
+    def finish(self) -> list[Code]:
         """Give the codes of what still waits for the head, when no step follows."""
         return self._emit() if self._waiting else []
 
@@ -84,7 +85,7 @@ class HeadStream:
         return sum(step.tokens is not None for step in steps)
 
     @torch.no_grad()
-    def _emit(self) -> list[int]:
+    def _emit(self) -> list[Code]:
         count, hidden = self._waiting, torch.stack([step.hidden for step in self._steps], 1)  # [1, N or N + 1, D]
         tokens = [int(step.tokens) for step in self._steps[:count] if step.tokens is not None]
         lengths = torch.tensor([count], device=self._device)
@@ -126,11 +127,13 @@ class CodecStream:
                             " independent segments (--independent, independent=True).")
         self._state = self.streaming.init_state(1) if self.streaming else None
         self._device = next(model.parameters()).device
+        assert output.codes, "a branch that speaks has a codec"
+        self._codebooks = output.codes.codebooks
 
     @torch.no_grad()
-    def __call__(self, codes: tuple[int, ...], *, last: bool = False) -> AudioSegment:
+    def __call__(self, codes: tuple[Code, ...], *, last: bool = False) -> AudioSegment:
         """Give the segment of some codes; `last` means that none follows."""
-        given = torch.tensor(codes, dtype=torch.int64, device=self._device)
+        given = torch.tensor(codes, dtype=torch.int64, device=self._device).reshape(len(codes), self._codebooks)
         waveform: Tensor | None = None
         if self.streaming:
             waveform, self._state = self.streaming.step(given, self._state, last=last)
@@ -170,7 +173,7 @@ class SpeechStream:
         segment = self._segment(rest, last=True)
         return segment if segment.codes or segment.waveform is not None else None
 
-    def _segment(self, codes: tuple[int, ...], *, last: bool = False) -> AudioSegment:
+    def _segment(self, codes: tuple[Code, ...], *, last: bool = False) -> AudioSegment:
         segment = self._codec_stream(codes, last=last)
         if segment.waveform is not None and self._codec_stream.streaming:
             self._schedule.grow()

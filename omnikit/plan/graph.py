@@ -243,6 +243,10 @@ def _codec(name: str, head: HeadConfig, slots: dict[str, Choice], parts: Compone
     if head.target != "codes" or codec is None:
         return None
     reason = head.codes(codec.spec)
+    emitted = head_options(head).codebooks
+    if reason is None and emitted is not None and emitted != codec.spec.codebooks:
+        reason = (f"it emits {emitted} code{'s' if emitted > 1 else ''} a frame, but the codec has {codec.spec.codebooks}"
+                  " codebooks (a head that emits several has `codebooks`)")
     if reason:
         errors.append(f"{name}.head cannot emit the codes of {name}.codec ({codec.spec}): {reason}.")
     return codec

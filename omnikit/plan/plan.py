@@ -9,16 +9,18 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from omnikit import registry
 from omnikit.contracts.configs import BackboneConfig, ModelDescription, ReaderConfig
 from omnikit.contracts.optional import head_options
 from omnikit.contracts.specs import ImageSpec, Template
 from omnikit.errors import ConfigError, DataError, PlanError
 from omnikit.plan.graph import ComponentConfigs, InputBranch, OutputBranch, wire_inputs, wire_outputs
+from omnikit.plan.length_checks import check_lengths
 from omnikit.plan.resolve import find_reader, find_template, tokenizer_size
 from omnikit.plan.stage_plan import StagePlan, Wiring
 from omnikit.plan.stages import plan_stages
 from omnikit.plan.tables import stages_table, wiring_table
-from omnikit.recipe.recipe import Recipe
+from omnikit.recipe.recipe import SLOTS, Recipe
 from omnikit.recipe.schema import plain
 
 __all__ = ["InputBranch", "OutputBranch", "Plan", "StagePlan", "make"]
@@ -56,6 +58,14 @@ class Plan:
         """Give part name → its dataclass, in wiring order; a part without parameters is among them."""
         return _parts(self.inputs, self.backbone, self.outputs)
 
+    def described(self, part: str) -> str:
+        """Give a part with the plugin that it comes from, for sentences: audio.encoder (whisper of omnikit-whisper)."""
+        branch, _, slot = part.partition(".")
+        choice = self.recipe.branches.get(branch, {}).get(slot) if slot else self.recipe.backbone
+        published = registry.components(SLOTS[slot] if slot else "backbone").get(choice.use, ()) if choice else ()
+        origin = f" of {published[0].package}" if published else ""
+        return f"{part} ({choice.use}{origin})" if choice else part
+
     def description(self) -> ModelDescription:
         """Give what a published layout is written from."""
         recipe = self.recipe
@@ -88,6 +98,7 @@ def make(recipe: Recipe) -> Plan:
     # A part that could not be made would be missed by every stage: only complaints about other things are worth reading.
     errors += [e for e in stage_errors if not broken_model or "names no" not in e]
     _check_listens(inputs, outputs, errors)
+    check_lengths(inputs, errors)
     _check_context(wired, errors)
     _check_numbers(recipe, errors)
     if errors:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from omnikit.contracts.codes import to_file
 from omnikit.contracts.configs import ReaderConfig
 from omnikit.contracts.optional import weight_files
 from omnikit.contracts.protocols import Reader
@@ -54,7 +55,7 @@ def data_fingerprint(reader: Reader) -> str:
         sample = reader[index]
         digest.update(sample.id.encode())
         for part in (part for message in sample.messages for part in message.content):
-            digest.update(repr((part.type, part.text, part.codes)).encode())
+            digest.update(repr((part.type, part.text, None if part.codes is None else tuple(to_file(part.codes)))).encode())
             digest.update(_media(part))
     return digest.hexdigest()[:16]
 

@@ -30,7 +30,7 @@ MOST_SILENCE = 1024  # frames behind a short utterance; a codec that gives no la
 
 @dataclass(frozen=True)
 class LabelledSpeech:
-    """Speech cut to whole frames: its codes [T], one per frame, and its wave [T x samples of a frame]."""
+    """Speech cut to whole frames: its codes [T, Q] by frame, and its wave [T x samples of a frame]."""
 
     labels: Tensor
     wave: Tensor
@@ -41,9 +41,9 @@ class VocoderBatch:
     """A batch of segments, and the whole utterances that they were cut from.
 
     Args:
-        labels: [B, S] codes, one per frame.
+        labels: [B, S, Q] the codes of each frame.
         waves: [B, S x samples of a frame].
-        merged: [B, U] the utterances' codes with runs merged; what is beyond an utterance's end is 0.
+        merged: [B, U, Q] the utterances' codes with runs merged; what is beyond an utterance's end is 0.
         frames: [B, U] how long each lasts; 0 beyond the end.
     """
 
@@ -146,7 +146,7 @@ class VocoderDataset(IterableDataset[VocoderBatch]):
 
     def _takes(self, rows: Sequence[LabelledSpeech]) -> VocoderBatch:
         labels, waves = zip(*(self._cut(row) for row in rows), strict=True)
-        runs = [torch.unique_consecutive(row.labels, return_counts=True) for row in rows]
+        runs = [torch.unique_consecutive(row.labels, return_counts=True, dim=0) for row in rows]
         merged, frames = (pad_sequence(list(column), batch_first=True) for column in zip(*runs, strict=True))
         return VocoderBatch(torch.stack(labels), torch.stack(waves), merged, frames)
 

@@ -46,7 +46,7 @@ class Playing:
             yield Event(0.5, text="a")
             yield Event(0.8, text="b")
             return
-        yield Event(0.1, codes=(1,))
+        yield Event(0.1, codes=((1,),))
         yield Event(0.2, text="a")
         yield Event(0.3, waveform=np.zeros(0, dtype=np.float32), sample_rate=100)
         yield Event(0.4, waveform=SOUND, sample_rate=100)

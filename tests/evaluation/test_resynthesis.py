@@ -60,7 +60,7 @@ def test_codec_that_preserves_the_words_is_intelligible_before_a_head_is_trained
 
 
 def test_codec_that_loses_the_words_is_unintelligible(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FakeCodecModule, "encode", lambda self, wave: torch.full((len(wave) // 5,), 3))
+    monkeypatch.setattr(FakeCodecModule, "encode", lambda self, wave: torch.full((len(wave) // 5, 1), 3))
     found = trained.resynthesised(monkeypatch)["echo"]
     assert found.codec_wer and found.codec_wer.value > 0.5 and found.perplexity == 1
 
@@ -90,7 +90,7 @@ def test_an_audio_is_compared_with_the_text_of_its_own_answer() -> None:
 
     sound = ContentPart("audio", path="a.wav")
     rows = [Sample("last is silent", (*answer("spoken", sound), *answer("written"))), Sample("codes alone", tuple(answer(
-        "spoken", ContentPart("audio", codes=(1,))))), Sample("in pieces", tuple(answer("both", sound, sound)))]
+        "spoken", ContentPart("audio", codes=((1,),))))), Sample("in pieces", tuple(answer("both", sound, sound)))]
     plan = cast(Plan, SimpleNamespace(readers={"talk": SimpleNamespace(build=lambda: rows)}))
     assert [(sample.id, part, text) for sample, part, text in resynthesis._rows(plan, "talk", 9)] == [
         ("last is silent", sound, "spoken")]

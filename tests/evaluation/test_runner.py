@@ -28,7 +28,7 @@ class Units:
     """Makes one code of each sample, and speaks each as three samples."""
 
     def encode(self, wave: Tensor) -> Tensor:
-        return torch.zeros(len(wave), dtype=torch.int64)
+        return torch.zeros(len(wave), 1, dtype=torch.int64)
 
     def decode(self, codes: Tensor) -> Tensor:
         return torch.full((3 * len(codes),), 0.5)
@@ -53,7 +53,7 @@ class FakeSession:
 
     def answers(self, samples: Sequence[Sample], *, speak: bool, greedy: bool) -> list[Answer]:
         assert greedy
-        spoken = Answer("one", np.full(10, 0.1, dtype=np.float32), RATE, (4, 5))
+        spoken = Answer("one", np.full(10, 0.1, dtype=np.float32), RATE, ((4,), (5,)))
         return [spoken if speak and self.speech else Answer("one")] * len(samples)
 
 

@@ -164,7 +164,7 @@ def test_a_vocoder_without_durations_and_of_other_sizes_is_ok(tmp_path: Path, ca
     config = UnitHiFiGAN(units=7, dim=6, channels=12, rates=(4, 3), kernels=(8, 5), block_kernels=(3, 5),
                          block_dilations=((1, 2), (3, 1)), duration_dim=None, sample_rate=8000)
     vocoder, codes = config.build(), torch.tensor([[1, -1, 4, 6, 6, 0]])
-    wave = vocoder.decode(codes[0])
+    wave = vocoder.decode(codes[0][:, None])
     assert len(wave) == 5 * 12
     names = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
     weights = vocoder.state_dict()

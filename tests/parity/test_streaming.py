@@ -13,6 +13,7 @@ from omnikit_llama_omni.vocoder import UnitVocoder
 from safetensors.torch import load_file
 from torch import Tensor
 
+from omnikit.contracts.codes import to_file
 from omnikit.contracts.types import Features
 
 GOLDENS = Path(__file__).parent / "goldens"
@@ -48,7 +49,7 @@ def fed(head: CTCUnitHead, rows: list[list[Tensor]]) -> list[list[list[int]]]:
     for pieces in zip(*rows, strict=True):
         padded = torch.nn.utils.rnn.pad_sequence(list(pieces), batch_first=True)
         new, state = head.step(Features(padded, torch.tensor([len(piece) for piece in pieces])), state)
-        found = [[*old, more] for old, more in zip(found, new, strict=True)]
+        found = [[*old, to_file(more)] for old, more in zip(found, new, strict=True)]
     return found
 
 
@@ -74,7 +75,7 @@ def test_any_chunks_of_states_give_the_originals_units(head: CTCUnitHead, states
 def test_segments_join_to_the_originals_wave(index: int, size: int) -> None:
     module = UnitVocoder(UnitHiFiGAN(units=60, dim=16, channels=32, duration_dim=24)).eval()
     module.load_state_dict(tensors(VOCODER, "weights"))
-    codes, state, waves = tensors(VOCODER, "inputs")[f"seq{index}_code"][0], module.init_state(1), []
+    codes, state, waves = tensors(VOCODER, "inputs")[f"seq{index}_code"][0, :, None], module.init_state(1), []
     for piece in codes.split(size):
         wave, state = module.step(piece, state)
         waves.append(wave)

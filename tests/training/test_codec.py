@@ -67,10 +67,10 @@ class LearnerModule(nn.Module):
         return Reconstruction(self.back(x + (found - x).detach()).flatten(1), codes[..., None], losses)
 
     def encode(self, wave: Tensor) -> Tensor:
-        return torch.cdist(self.into(wave[: len(wave) // 5 * 5].view(-1, 5)), self.table.weight).argmin(-1)
+        return torch.cdist(self.into(wave[: len(wave) // 5 * 5].view(-1, 5)), self.table.weight).argmin(-1)[:, None]
 
     def decode(self, codes: Tensor) -> Tensor:
-        wave: Tensor = self.back(self.table(codes)).flatten()
+        wave: Tensor = self.back(self.table(codes[:, 0])).flatten()
         return wave
 
     def usage(self) -> dict[str, float]:

@@ -55,10 +55,10 @@ class SpeakerModule(nn.Module):
         self.lasting = nn.Embedding(size, 1)
 
     def generate(self, codes: Tensor) -> Tensor:
-        return self.waves(codes).flatten(-2)
+        return self.waves(codes[..., 0]).flatten(-2)
 
     def log_durations(self, codes: Tensor, mask: Tensor) -> Tensor:
-        return self.lasting(codes)[..., 0]
+        return self.lasting(codes[..., 0])[..., 0]
 
 
 def voiced(tokenizer: str, loss: dict[str, float], *, steps: int = 3, seed: int = 0) -> Plan:
@@ -87,8 +87,8 @@ def speech() -> list[LabelledSpeech]:
 
 
 def takes() -> VocoderBatch:
-    return VocoderBatch(torch.tensor([[1, 2], [3, 3]]), torch.linspace(-0.3, 0.3, 20).view(2, 10),
-                 torch.tensor([[1, 2, 0], [3, 4, 5]]), torch.tensor([[2, 1, 0], [4, 1, 3]]))
+    return VocoderBatch(torch.tensor([[1, 2], [3, 3]])[..., None], torch.linspace(-0.3, 0.3, 20).view(2, 10),
+                 torch.tensor([[1, 2, 0], [3, 4, 5]])[..., None], torch.tensor([[2, 1, 0], [4, 1, 3]]))
 
 
 # ---- what it learns from ----
@@ -151,9 +151,9 @@ def test_segments_are_cut_at_frames(speech: list[LabelledSpeech]) -> None:
 
 def test_merged_codes_and_their_frames_make_the_utterance(speech: list[LabelledSpeech]) -> None:
     batch = next(iter(VocoderDataset({"echo": speech}, {"echo": 1.0}, 4, 2, seed=0)))
-    whole = {tuple(row.labels.tolist()) for row in speech}
+    whole = {tuple(row.labels[:, 0].tolist()) for row in speech}
     for codes, frames in zip(batch.merged, batch.frames, strict=True):
-        assert tuple(codes.repeat_interleave(frames).tolist()) in whole
+        assert tuple(codes[:, 0].repeat_interleave(frames).tolist()) in whole
         assert len(torch.unique_consecutive(codes[frames > 0])) == int((frames > 0).sum())
 
 

@@ -97,7 +97,7 @@ def test_it_speaks_what_it_was_taught_streamed_as_whole(trained: tuple[Plan, Pat
     written = json.loads((run / "understand" / "manifest.json").read_text())["weights_after"]["backbone"]
     assert hashes(session.model)["backbone"] == written
     answer, events = session.answer(text="how many"), list(session.stream(text="how many", omega=5))
-    assert answer.codes == sum((event.codes for event in events), ()) == (1, 2, 3, 4)
+    assert answer.codes == sum((event.codes for event in events), ()) == ((1,), (2,), (3,), (4,))
     waves = [event.waveform for event in events if event.waveform is not None]
     np.testing.assert_allclose(np.concatenate(waves), answer.waveform, atol=1e-5)
 
@@ -115,7 +115,7 @@ def test_the_head_alone_says_a_text_and_its_vectors_can_be_shuffled(trained: tup
     plan, run, _ = trained
     output, tokenizer = plan.outputs["speech"], load_tokenizer(str(plan.tokenizer))
     reader = resynthesis._reader(plan, run, output)
-    assert reader is not None and list(SentenceStream(reader, output, tokenizer).finish("nothing at all")) == [7, 7, 9]
+    assert reader is not None and list(SentenceStream(reader, output, tokenizer).finish("nothing at all")) == [(7,), (7,), (9,)]
     table = reader.get_submodule("backbone").get_parameter("model.embed_tokens.weight")
     before = table.clone()
     assert resynthesis._shuffled(reader, 0)
@@ -155,4 +155,4 @@ def test_a_head_with_a_prefix_of_hidden_states_speaks_too(tmp_path: Path) -> Non
     assert not plan.stages["speak"].table
     session = restore(plan, tmp_path / "run")
     answer, events = session.answer(text="how many"), list(session.stream(text="how many", omega=5))
-    assert answer.codes == sum((event.codes for event in events), ()) == (1, 2, 3, 4)
+    assert answer.codes == sum((event.codes for event in events), ()) == ((1,), (2,), (3,), (4,))

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from omnikit.contracts.codes import Code
 from omnikit.contracts.protocols import Codec
 
 
@@ -23,12 +24,12 @@ class Codes:
         if isinstance(self.codec, torch.nn.Module):
             self.codec.cpu().eval()
         self.sample_rate = sample_rate
-        self._known: dict[bytes, list[int]] = {}
+        self._known: dict[bytes, list[Code]] = {}
 
     @torch.no_grad()
-    def __call__(self, wave: NDArray[np.float32]) -> list[int]:
-        """Give the codes of a waveform [N] at `sample_rate`."""
+    def __call__(self, wave: NDArray[np.float32]) -> list[Code]:
+        """Give the codes of a waveform [N] at `sample_rate`, frame by frame."""
         key = hashlib.sha1(wave.tobytes(), usedforsecurity=False).digest()
         if key not in self._known:
-            self._known[key] = self.codec.encode(torch.from_numpy(wave)).tolist()
+            self._known[key] = list(map(tuple, self.codec.encode(torch.from_numpy(wave)).tolist()))
         return self._known[key]

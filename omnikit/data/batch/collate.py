@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
+from omnikit.contracts.codes import Code
 from omnikit.contracts.configs import HeadConfig
 from omnikit.contracts.optional import head_options
 from omnikit.contracts.types import Batch, ContentPart, Sample, Targets
@@ -99,6 +101,7 @@ class Collator:
             ids=[row.id for row in rows],
             texts={name: _as_targets([ids for sample in samples for ids in words(sample)], 0)
                    for name, words in self.spoken_text.items()},
+            sizes={name: [signal_length(item) for row in rows for item in row.signals[name]] for name in branches},
         )
 
     # ---- one sample ----
@@ -183,10 +186,7 @@ class Collator:
         if head.target == "tokens":
             found = [[row.tokens[position] for position in row.answers] for row in rows]
         elif head.target == "codes":
-            answers = [parts for sample in samples for parts in self._answer_audio(name, sample)]
-            found = [self._codes(name, parts, row) for parts, row in answers]
-            if self.uses_backbone and name not in self.spoken_text:
-                _check_reachable(name, head, [(row.id, len(row.answers)) for row in rows], found)
+            return self._code_targets(name, samples, rows)
         elif head.target == "state":
             found = [[label] for sample in samples for label in turn_labels(sample.messages)]
             found = found if any(label != PADDING for label, in found) else []
@@ -201,19 +201,36 @@ class Collator:
             return None
         return _as_targets(found, PADDING)
 
+    def _code_targets(self, name: str, samples: Sequence[Sample], rows: list[CollatedRow]) -> Targets | None:
+        """Give codes [B, U, Q]."""
+        found = [self._codes(name, parts, row) for sample in samples for parts, row in self._answer_audio(name, sample)]
+        if self.uses_backbone and name not in self.spoken_text:
+            _check_reachable(name, self.plan.outputs[name].head, [(row.id, len(row.answers)) for row in rows],
+                             [[code[0] for code in codes] for codes in found])
+        if not found:
+            return None
+        lengths = torch.tensor([len(codes) for codes in found], dtype=torch.int64)
+        return Targets(pad_sequence([torch.tensor(codes, dtype=torch.int64) for codes in found], batch_first=True,
+                                    padding_value=PADDING), lengths)
+
     def _answer_audio(self, name: str, sample: Sample) -> list[tuple[list[ContentPart], str]]:
         """Give the audio that a target is made of, with the row's name: of each answer alone for heads that read text."""
         if name not in self.spoken_text:
             return [(answer_audio(sample), sample.id)]
         return [(parts, sample.id) for _, parts in spoken_answers(sample)] or [([], sample.id)]
 
-    def _codes(self, name: str, parts: Sequence[ContentPart], row: str) -> list[int]:
-        found: list[int] = []
+    def _codes(self, name: str, parts: Sequence[ContentPart], row: str) -> list[Code]:
+        found: list[Code] = []
         for part in parts:
             if part.codes is not None:
                 found.extend(part.codes)
             elif name in self.codes:
                 found.extend(self.codes[name](load_waveform(part, self.codes[name].sample_rate, row)))
+        codec = self.plan.outputs[name].codes
+        wrong = next((code for code in found if codec and len(code) != codec.codebooks), None)
+        if wrong is not None and codec:
+            raise DataError(f"Row {row} has codes of {len(wrong)} codebooks, but {name}.codec has {codec.codebooks}; give the"
+                            " row codes of this codec, or audio.", kind="other codes")
         if not found:
             raise DataError(f"Row {row} has no speech in its answer, but branch {name} is trained on it;"
                             " give it audio or codes, or leave the row out.", kind="no speech")

@@ -9,6 +9,7 @@ from array import array
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from omnikit.contracts.codes import Code, from_file
 from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.errors import ConfigError, DataError, nearest
 
@@ -144,13 +145,14 @@ class Row:
             raise DataError(f"{self.place}: {where}.path is {value!r}, but there is no file {path}.", kind="missing file")
         return str(path)
 
-    def codes(self, part: dict[str, object], where: str) -> tuple[int, ...] | None:
+    def codes(self, part: dict[str, object], where: str) -> tuple[Code, ...] | None:
         codes = part.get("codes")
         if codes is None:
             return None
-        if not isinstance(codes, list) or not all(type(code) is int and code >= 0 for code in codes):
-            self.refuse(f"{where}.codes", codes, "a list of whole numbers from 0 up")
-        return tuple(codes)
+        try:
+            return from_file(codes if isinstance(codes, list) else [-1])
+        except ValueError:
+            self.refuse(f"{where}.codes", codes, "a list of whole numbers from 0 up, or of lists of as many of them")
 
     def mapping(self, value: object, where: str, kind: str) -> dict[str, object]:
         """Give `value` as an object that holds no unknown key."""

@@ -41,11 +41,10 @@ class EncodecCodec(nn.Module):
 
     @torch.no_grad()
     def encode(self, wave: Tensor) -> Tensor:
-        """Wave [N] in [-1, 1] to codes [T] of one codebook, else [T, Q]; segments one after the other."""
+        """Wave [N] in [-1, 1] to codes [T, Q]; segments one after the other."""
         found = [codes for codes, _ in self._segments(wave)]
-        joined = torch.cat(found) if found else torch.zeros(0, self.config.spec.codebooks, dtype=torch.int64,
-                                                            device=wave.device)
-        return joined[:, 0] if self.config.spec.codebooks == 1 else joined
+        books = self.config.spec.codebooks
+        return torch.cat(found) if found else torch.zeros(0, books, dtype=torch.int64, device=wave.device)
 
     @torch.no_grad()
     def loudness(self, wave: Tensor) -> Tensor:
@@ -54,7 +53,7 @@ class EncodecCodec(nn.Module):
         return torch.cat(found) if found else wave.new_zeros(0)
 
     def decode(self, codes: Tensor, loudness: Tensor | None = None) -> Tensor:
-        """Codes [T] or [T, Q] to a wave in [-1, 1]; `loudness` [S] of the segments, None: the configured one."""
+        """Codes [T, Q] to a wave in [-1, 1]; `loudness` [S] of the segments, None: the configured one."""
         wave, _ = self.step(codes, self.init_state(1, loudness), last=True)
         return wave
 
@@ -66,7 +65,7 @@ class EncodecCodec(nn.Module):
     @torch.no_grad()
     def step(self, codes: Tensor, state: CausalState | OverlapState, *,
              last: bool = False) -> tuple[Tensor, CausalState | OverlapState]:
-        """New codes [N] or [N, Q] after what `state` holds to the wave [M] that is certain now. Changes `state`.
+        """New codes [N, Q] after what `state` holds to the wave [M] that is certain now. Changes `state`.
 
         At 24 kHz that is up to the newest code (the first seven are waited for), at 48 kHz up to the last whole segment.
         """
@@ -97,14 +96,13 @@ class EncodecCodec(nn.Module):
 
     def _valid(self, codes: Tensor) -> Tensor:
         books = self.config.spec.codebooks
-        shaped = codes.reshape(len(codes), -1) if codes.numel() else codes.reshape(0, books)
-        if shaped.shape[1] != books:
+        if codes.ndim != 2 or codes.shape[1] != books:
             raise DataError(f"codes of shape {list(codes.shape)} cannot be spoken: codec encodec has {books} codebooks at"
                             f" {self.config.bandwidth:g} kbit/s; give [T, {books}].")
-        if shaped.numel() and not 0 <= int(shaped.min()) <= int(shaped.max()) < CARDINALITY:
-            raise DataError(f"code {int(shaped.max())} or {int(shaped.min())} cannot be spoken: codec encodec has codes 0 to"
+        if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < CARDINALITY:
+            raise DataError(f"code {int(codes.max())} or {int(codes.min())} cannot be spoken: codec encodec has codes 0 to"
                             f" {CARDINALITY - 1}; use codes of the same codec.")
-        return shaped
+        return codes
 
     def _load(self, file: str) -> None:
         try:

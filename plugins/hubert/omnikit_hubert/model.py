@@ -38,9 +38,9 @@ class HubertUnitCodec(nn.Module):
         return self
 
     def encode(self, wave: Tensor) -> Tensor:
-        """Wave [N] in [-1, 1] to units [T] with their runs merged; a wave shorter than a frame has none."""
+        """Wave [N] in [-1, 1] to units [T, 1] with their runs merged; a wave shorter than a frame has none."""
         merged: Tensor = torch.unique_consecutive(self.label(wave))
-        return merged
+        return merged[:, None]
 
     def decode(self, codes: Tensor) -> Tensor:
         """Refuse: this codec encodes only."""
@@ -49,11 +49,11 @@ class HubertUnitCodec(nn.Module):
 
     @torch.no_grad()
     def label(self, wave: Tensor) -> Tensor:
-        """Wave [N] to one unit per frame [T], runs not merged."""
+        """Wave [N] to one unit per frame [T, 1], runs not merged."""
         if not bool(self.fitted):
             raise RunError("codec hubert_units has no units yet, but is asked for some; run a stage with `objective: units`"
                            " before, name a file of centroids, or load a run that has them.")
-        return nearest(self.features(wave), self.centroids)[0]
+        return nearest(self.features(wave), self.centroids)[0][:, None]
 
     @torch.no_grad()
     def features(self, wave: Tensor) -> Tensor:

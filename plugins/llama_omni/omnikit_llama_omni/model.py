@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from omnikit.contracts.codes import Code
 from omnikit.contracts.types import Features, Targets
 from omnikit.errors import DataError
 from omnikit.ops.kv_cache import CachePositions
@@ -64,7 +65,7 @@ class CTCUnitHead(nn.Module):
         """
         counts, units = features.lengths.tolist(), targets.lengths.tolist()
         valid = torch.arange(targets.ids.shape[1], device=targets.ids.device) < targets.lengths[:, None]  # [B, U]
-        wanted = targets.ids[valid]
+        wanted = targets.ids[valid][:, 0]  # one codebook
         self._check(counts, units, wanted.tolist())
         frames = [max(self.config.factor * m, u) for m, u in zip(counts, units, strict=True)]
         lengths = torch.tensor(frames, device=features.lengths.device)
@@ -75,18 +76,19 @@ class CTCUnitHead(nn.Module):
         mean: Tensor = total / max(sum(units), 1)
         return mean
 
-    def decode(self, features: Features) -> list[list[int]]:
+    def decode(self, features: Features) -> list[list[Code]]:
         """Greedy units of each row: the best class of each frame, runs merged, blanks dropped."""
         factor, frames = self.config.factor, features.lengths * self.config.factor
         best = self(features.data, features.lengths, frames, features.data.shape[1] * factor).argmax(-1)  # [B, T]
-        return [collapse(row[:count], self.blank) for row, count in zip(best, frames.tolist(), strict=True)]
+        rows = [collapse(row[:count], self.blank) for row, count in zip(best, frames.tolist(), strict=True)]
+        return [[(unit,) for unit in row] for row in rows]
 
     def init_state(self, batch: int) -> UnitState:
         """Give the state of `batch` answers without input so far."""
         return UnitState.empty(batch, self.config.layers)
 
     @torch.no_grad()
-    def step(self, features: Features, state: UnitState) -> tuple[list[list[int]], UnitState]:
+    def step(self, features: Features, state: UnitState) -> tuple[list[list[Code]], UnitState]:
         """Give each row's new units for its new hidden states, at a cost that hardly grows with what came before.
 
         Any chunking of the states gives the units that `decode` gives. Changes `state`.
@@ -103,7 +105,7 @@ class CTCUnitHead(nn.Module):
         for layer, cache in zip(self.layers, state.layers, strict=True):
             x = layer(x, angles, new.mask, cache.at(new))
         best: list[list[int]] = self.output_proj(x).argmax(-1).tolist()  # [B, T]
-        return state.advance(best, counts, self.blank), state
+        return [[(unit,) for unit in row] for row in state.advance(best, counts, self.blank)], state
 
     def _check(self, counts: list[int], units: list[int], ids: list[int]) -> None:
         """Refuse units of the whole batch that are none of the codec's, and rows that CTC cannot reach."""

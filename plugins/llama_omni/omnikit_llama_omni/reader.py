@@ -7,6 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NoReturn
 
+from omnikit.contracts.codes import Code
 from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.errors import DataError
 from omnikit_llama_omni.datasets import COSYVOICE, LlamaOmniJson, SpokenConversations
@@ -132,7 +133,7 @@ class Row:
                             kind="missing file")
         return str(path)
 
-    def units(self, value: object, where: str) -> tuple[int, ...]:
+    def units(self, value: object, where: str) -> tuple[Code, ...]:
         """Give units with their runs merged, of a list, "12 7" or "<12><7>"; refuses what the codec lacks."""
         if isinstance(value, str) and (_UNITS.fullmatch(value) or re.fullmatch(r"[\d\s]*", value)):
             value = [int(word) for word in re.findall(r"\d+", value)]
@@ -143,7 +144,7 @@ class Row:
                      " (spoken_conversations: units: false).") if max(value) < COSYVOICE else ""
             raise DataError(f"{self.place}: {where} holds unit {max(value)}, but the codec has {self.cardinality}, 0 to"
                             f" {self.cardinality - 1}; set `cardinality` to the codec's, or make the units again.{whose}")
-        return tuple(unit for unit, _ in groupby(value))
+        return tuple((unit,) for unit, _ in groupby(value))
 
     def refuse(self, where: str, found: object, expected: str) -> NoReturn:
         """Raise DataError."""

@@ -87,7 +87,7 @@ def _speak(vocoder: UnitVocoder, state: VocoderState, *, last: bool) -> Tensor:
     known = len(frames) if last else max(len(frames) - after, state.spoken)
     if known == state.spoken:
         return torch.zeros(0, device=frames.device)
-    wave = vocoder.generate(frames)[state.spoken * hop:known * hop]
+    wave = vocoder.waveform(frames)[state.spoken * hop:known * hop]
     forgotten = max(known - before, 0)
     state.frames, state.spoken = frames[forgotten:], known - forgotten
     return wave

@@ -58,12 +58,11 @@ class UnitVocoder(nn.Module):
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
-        """Merged units [T] to a wave in [-1, 1]; negative units are dropped, as in the original."""
-        codes = self._valid(codes)
-        if not codes.numel():
-            return torch.zeros(0, device=codes.device)
-        durations = self.durations(codes)
-        return self.generate(codes.repeat_interleave(durations))
+        """Merged units [T, 1] to a wave in [-1, 1]; negative units are dropped, as in the original."""
+        units = self._valid(codes)
+        if not units.numel():
+            return torch.zeros(0, device=units.device)
+        return self.waveform(units.repeat_interleave(self.durations(units)))
 
     def init_state(self, batch: int = 1) -> VocoderState:
         """Give the state of a wave of which nothing was spoken; `batch` is 1."""
@@ -72,29 +71,33 @@ class UnitVocoder(nn.Module):
 
     @torch.no_grad()
     def step(self, codes: Tensor, state: VocoderState, *, last: bool = False) -> tuple[Tensor, VocoderState]:
-        """New merged units [N] after what `state` holds to the wave [M] that is certain now. Changes `state`."""
+        """New merged units [N, 1] after what `state` holds to the wave [M] that is certain now. Changes `state`."""
         return advance(self, self._valid(codes), state, last=last), state
 
-    def durations(self, codes: Tensor) -> Tensor:
+    def durations(self, units: Tensor) -> Tensor:
         """Frames [T] of each unit [T], at least 1; halves round to even. One each where nothing predicts them."""
         if self.dur_predictor is None:
-            return torch.ones_like(codes)
-        log_duration = self.log_durations(codes[None], torch.ones_like(codes[None], dtype=torch.bool))[0]  # [T]
+            return torch.ones_like(units)
+        log_duration = self.log_durations(units[None, :, None], torch.ones_like(units[None], dtype=torch.bool))[0]  # [T]
         return (log_duration.exp() - 1).round().clamp(min=1).long()
 
     def log_durations(self, codes: Tensor, mask: Tensor) -> Tensor:
-        """Merged units [B, T], mask True = valid, to log(frames + 1) [B, T]; a row's numbers do not depend on its padding."""
+        """Merged units [B, T, 1], mask True = valid, to log(frames + 1) [B, T]; a row's do not depend on its padding."""
         assert self.dur_predictor is not None, "a vocoder without durations has none to train"
-        result: Tensor = self.dur_predictor(self.dict(codes), mask)
+        result: Tensor = self.dur_predictor(self.dict(codes[..., 0]), mask)
         return result
 
     def generate(self, codes: Tensor) -> Tensor:
+        """One unit per frame [B, T, 1] to waves [B, T x product of rates]."""
+        return self.waveform(codes[..., 0])
+
+    def waveform(self, units: Tensor) -> Tensor:
         """One unit per frame [T] or [B, T] to a wave [T x product of rates] or [B, …].
 
         Weight norm is computed at each call: at the published sizes 4 % of a call for 54 frames, 12 % for 10. Who calls often
         shares it with torch.nn.utils.parametrize.cached().
         """
-        x = self.conv_pre(self.dict(codes).transpose(-1, -2))  # [B, C, T]
+        x = self.conv_pre(self.dict(units).transpose(-1, -2))  # [B, C, T]
         blocks = len(self.config.block_kernels)
         for step, up in enumerate(self.ups):
             x = up(F.leaky_relu(x, SLOPE))  # [1, C / 2, T x rate]
@@ -111,11 +114,15 @@ class UnitVocoder(nn.Module):
             raise ConfigError(f"speech.codec.weights: {error}") from error
 
     def _valid(self, codes: Tensor) -> Tensor:
-        codes = codes[codes >= 0]
-        if codes.numel() and int(codes.max()) >= self.config.units:
-            raise DataError(f"unit {int(codes.max())} cannot be spoken: codec unit_hifigan has units 0 to"
+        """Units [T, 1] as [T], without negative ones."""
+        if codes.ndim != 2 or codes.shape[1] != 1:
+            raise DataError(f"codes of shape {list(codes.shape)} cannot be spoken: codec unit_hifigan has 1 codebook; give"
+                            " [T, 1].")
+        units = codes[codes >= 0]
+        if units.numel() and int(units.max()) >= self.config.units:
+            raise DataError(f"unit {int(units.max())} cannot be spoken: codec unit_hifigan has units 0 to"
                             f" {self.config.units - 1}; use units of the same codec.")
-        return codes
+        return units
 
 
 class ResidualBlock(nn.Module):

@@ -42,7 +42,7 @@ def features(*counts: int, source: int = 8) -> Features:
 def targets(*rows: list[int]) -> Targets:
     longest = max(map(len, rows))
     ids = torch.tensor([row + [-100] * (longest - len(row)) for row in rows], dtype=torch.long)
-    return Targets(ids, torch.tensor([len(row) for row in rows]))
+    return Targets(ids[..., None], torch.tensor([len(row) for row in rows]))
 
 
 def test_public_size_has_the_papers_number_of_parameters() -> None:
@@ -145,7 +145,7 @@ def test_loss_falls_and_units_are_learnt() -> None:
         optimizer.zero_grad()
         head.loss(given, wanted).backward()
         optimizer.step()
-    assert head.decode(given) == [[1, 2, 3, 4], [5, 6]]
+    assert head.decode(given) == [[(1,), (2,), (3,), (4,)], [(5,), (6,)]]
 
 
 @pytest.mark.parametrize(("counts", "rows", "text"), [
@@ -195,7 +195,7 @@ def test_impossible_value_is_refused(field: str, value: object, text: str) -> No
 def test_what_ctc_cannot_reach_is_told_without_the_module(states: int, ids: list[int], fits: bool) -> None:
     """Held against the loss itself, which refuses the same; more units than frames stretch the states to them."""
     features = Features(torch.zeros(1, max(1, states), 8), torch.tensor([states]))
-    wanted = Targets(torch.tensor([ids]), torch.tensor([len(ids)]))
+    wanted = Targets(torch.tensor([ids])[..., None], torch.tensor([len(ids)]))
     assert (SMALL.unreachable(states, ids) is None) == fits
     assert (replace(SMALL, skip_unreachable=True).unreachable(states, ids) is None) == (states > 0)
     with nullcontext() if fits else pytest.raises(DataError):

@@ -69,7 +69,7 @@ def test_units_come_with_their_runs_merged(units: object, tmp_path: Path) -> Non
     (tmp_path / "units.jsonl").write_text(json.dumps({"question_id": "helpful_1", "prediction_units": units, "prediction": "x"}))
     of_file = LlamaOmniJson(write(tmp_path, published()), units=str(tmp_path / "units.jsonl")).build()[0]
     assert of_turn == of_row == of_file
-    assert of_turn.messages[1].content[1] == ContentPart("audio", text="It is noon.", codes=(5, 0, 999, 5))
+    assert of_turn.messages[1].content[1] == ContentPart("audio", text="It is noon.", codes=((5,), (0,), (999,), (5,)))
 
 
 @pytest.mark.parametrize("case", [case for case in GOLDEN["training"] if "input_ids" in case], ids=lambda case: case["prompt"][-60:])
@@ -107,7 +107,7 @@ def test_a_line_ends_at_a_line_feed_only(tmp_path: Path) -> None:
 
 def test_units_of_a_conversation_are_taken_on_request(tmp_path: Path) -> None:
     sample = SpokenConversations(write(tmp_path, CONVERSATION), units=True).build()[0]
-    assert [part.codes for message in sample.messages for part in message.content if part.codes] == [(7, 12), (3,)]
+    assert [part.codes for message in sample.messages for part in message.content if part.codes] == [((7,), (12,)), ((3,),)]
 
 
 def test_cosyvoice_tokens_are_refused_with_the_way_out(tmp_path: Path) -> None:

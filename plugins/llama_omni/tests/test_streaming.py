@@ -13,6 +13,7 @@ from omnikit_llama_omni.streaming import VocoderState, duration_reach, reach
 from omnikit_llama_omni.vocoder import UnitVocoder
 from torch import Tensor
 
+from omnikit.contracts.codes import Code
 from omnikit.contracts.streaming import StreamingCodec, StreamingHead
 from omnikit.contracts.types import Features
 from omnikit.errors import DataError
@@ -98,7 +99,7 @@ def test_cached_frames_attend_to_what_a_whole_pass_attends_to() -> None:
 def test_one_head_serves_conversations_that_take_turns() -> None:
     module, given = head(PLAIN), states()
     talks = [module.init_state(1) for _ in COUNTS]
-    units: list[list[int]] = [[] for _ in COUNTS]
+    units: list[list[Code]] = [[] for _ in COUNTS]
     for place in range(max(COUNTS)):
         for row, talk in enumerate(talks):
             if place < COUNTS[row]:
@@ -145,7 +146,7 @@ def spoken(module: UnitVocoder, codes: Tensor, sizes: list[int], largest: int = 
 
 
 def units(count: int) -> Tensor:
-    return torch.randint(12, (count,), generator=torch.Generator().manual_seed(6))
+    return torch.randint(12, (count, 1), generator=torch.Generator().manual_seed(6))
 
 
 @pytest.mark.parametrize("name", VOCODERS)
@@ -153,7 +154,7 @@ def units(count: int) -> Tensor:
 def test_wave_in_pieces_is_that_of_decode(name: str, size: int) -> None:
     module, codes = vocoder(name), units(40)
     expected = module.decode(codes)
-    assert len(set(module.durations(codes).tolist())) > 2
+    assert len(set(module.durations(codes[:, 0]).tolist())) > 2
     torch.testing.assert_close(spoken(module, codes, pieces(40, size)), expected, atol=1e-5, rtol=0)  # float32, other windows
 
 
@@ -180,7 +181,7 @@ def test_without_durations_a_unit_is_a_frame() -> None:
 @pytest.mark.parametrize("name", VOCODERS)
 def test_only_the_context_is_kept(name: str) -> None:
     module, codes = vocoder(name), units(100)
-    side, longest = duration_reach(module.dur_predictor), int(module.durations(codes).max())
+    side, longest = duration_reach(module.dur_predictor), int(module.durations(codes[:, 0]).max())
     before, after = reach(module.config)
     spoken(module, codes, pieces(100, 10), largest=2 * side + before + after + 10 * longest)
 
@@ -195,7 +196,7 @@ def test_state_is_as_new_after_the_last_units() -> None:
 
 @pytest.mark.parametrize("name", VOCODERS)
 def test_reach_is_how_far_a_frame_changes_samples(name: str) -> None:
-    module, hop = vocoder(name).double(), len(vocoder(name).generate(torch.tensor([0])))
+    module, hop = vocoder(name).double(), len(vocoder(name).waveform(torch.tensor([0])))
     frames = 60
     table = module.dict(torch.zeros(frames, dtype=torch.long)).detach().requires_grad_()
     wave = generate_from(module, table)
@@ -209,10 +210,10 @@ def test_reach_is_how_far_a_frame_changes_samples(name: str) -> None:
 def generate_from(module: UnitVocoder, table: Tensor) -> Tensor:
     """The wave of embedded frames [T, D], to ask for gradients by frame."""
     module.dict.forward = lambda _: table  # type: ignore[method-assign]  # the one way in
-    return module.generate(torch.zeros(len(table), dtype=torch.long))
+    return module.waveform(torch.zeros(len(table), dtype=torch.long))
 
 
 def test_foreign_unit_is_refused_in_a_segment() -> None:
     module = vocoder("other kernels")
     with pytest.raises(DataError, match="unit 12 cannot be spoken"):
-        module.step(torch.tensor([3, 12]), module.init_state(1))
+        module.step(torch.tensor([[3], [12]]), module.init_state(1))

@@ -44,13 +44,13 @@ def test_config_keeps_the_contract_of_a_codec_that_only_decodes() -> None:
 
 
 def test_wave_has_320_samples_for_each_frame() -> None:
-    module, codes = build(), torch.tensor([1, 5, 3])
-    assert module.decode(codes).shape == (320 * int(module.durations(codes).sum()),)
-    assert module.generate(codes).shape == (960,)
+    module, codes = build(), torch.tensor([[1], [5], [3]])
+    assert module.decode(codes).shape == (320 * int(module.durations(codes[:, 0]).sum()),)
+    assert module.generate(codes[None]).shape == (1, 960)
 
 
 def test_durations_of_a_row_do_not_depend_on_its_padding() -> None:
-    module, codes = build(), torch.tensor([[1, 5, 3], [4, 2, 0]])
+    module, codes = build(), torch.tensor([[1, 5, 3], [4, 2, 0]])[..., None]
     mask = torch.tensor([[True, True, True], [True, True, False]])
     with torch.no_grad():
         both = module.log_durations(codes, mask)
@@ -60,15 +60,15 @@ def test_durations_of_a_row_do_not_depend_on_its_padding() -> None:
 
 def test_a_loss_on_the_wave_reaches_every_weight_of_the_generator() -> None:
     module = build()
-    module.generate(torch.tensor([[1, 5, 3], [4, 2, 0]])).square().mean().backward()
+    module.generate(torch.tensor([[1, 5, 3], [4, 2, 0]])[..., None]).square().mean().backward()
     still = [name for name, weights in module.named_parameters() if weights.grad is None or not weights.grad.any()]
     assert all(name.startswith("dur_predictor") for name in still)
 
 
 def test_several_rows_are_spoken_as_each_alone() -> None:
-    module, codes = build(), torch.tensor([[3, 1, 5, 9], [2, 6, 5, 3]])
+    module, codes = build(), torch.tensor([[3, 1, 5, 9], [2, 6, 5, 3]])[..., None]
     with torch.no_grad():
-        together, alone = module.generate(codes), torch.stack([module.generate(row) for row in codes])
+        together, alone = module.generate(codes), torch.cat([module.generate(row[None]) for row in codes])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)  # float32 sums in another order
 
 
@@ -77,13 +77,13 @@ def test_without_durations_each_unit_is_one_frame() -> None:
     assert not config.spec.merged
     module = config.build()
     assert not any(name.startswith("dur_predictor") for name in module.state_dict())
-    assert module.decode(torch.tensor([1, 5, 5])).shape == (960,)
+    assert module.decode(torch.tensor([[1], [5], [5]])).shape == (960,)
 
 
 def test_negative_units_are_dropped_and_none_gives_silence() -> None:
     module = build()
-    assert torch.equal(module.decode(torch.tensor([-1, 4, -1, 2])), module.decode(torch.tensor([4, 2])))
-    assert module.decode(torch.tensor([], dtype=torch.long)).shape == (0,)
+    assert torch.equal(module.decode(torch.tensor([[-1], [4], [-1], [2]])), module.decode(torch.tensor([[4], [2]])))
+    assert module.decode(torch.zeros(0, 1, dtype=torch.long)).shape == (0,)
 
 
 def test_weight_norm_is_that_of_the_original() -> None:
@@ -103,7 +103,7 @@ def test_weights_load_from_a_file(kind: str, tmp_path: Path) -> None:
     if_torch[kind]()
     torch.manual_seed(9)
     loaded = UnitHiFiGAN(units=10, dim=4, channels=32, duration_dim=4, weights=str(path)).build().eval()
-    assert torch.equal(loaded.decode(torch.tensor([1, 2])), source.decode(torch.tensor([1, 2])))
+    assert torch.equal(loaded.decode(torch.tensor([[1], [2]])), source.decode(torch.tensor([[1], [2]])))
 
 
 def test_weights_of_another_size_are_refused(tmp_path: Path) -> None:
@@ -124,7 +124,9 @@ def test_broken_and_missing_files_are_refused(name: str, text: str, tmp_path: Pa
 
 def test_foreign_unit_and_encoding_are_refused() -> None:
     with pytest.raises(DataError, match="unit 10 cannot be spoken: codec unit_hifigan has units 0 to 9"):
-        build().decode(torch.tensor([3, 10]))
+        build().decode(torch.tensor([[3], [10]]))
+    with pytest.raises(DataError, match=r"codes of shape \[2\] cannot be spoken: codec unit_hifigan has 1 codebook"):
+        build().decode(torch.tensor([3, 5]))
     with pytest.raises(DataError, match="does not encode"):
         build().encode(torch.zeros(320))
 

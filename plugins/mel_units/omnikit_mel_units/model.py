@@ -31,24 +31,28 @@ class MelUnitCodec(nn.Module):
 
     @torch.no_grad()
     def encode(self, wave: Tensor) -> Tensor:
-        """Wave [N] in [-1, 1] to units [T] with their runs merged; an empty wave has none."""
+        """Wave [N] in [-1, 1] to units [T, 1] with their runs merged; an empty wave has none."""
         merged: Tensor = torch.unique_consecutive(self.label(wave))
-        return merged
+        return merged[:, None]
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
-        """Merged units [T] to a wave in [-1, 1]: predicted durations, centroids' spectra, Griffin-Lim."""
+        """Merged units [T, 1] to a wave in [-1, 1]: predicted durations, centroids' spectra, Griffin-Lim."""
         self._ready()
+        if codes.ndim != 2 or codes.shape[1] != 1:
+            raise DataError(f"codes of shape {list(codes.shape)} cannot be spoken: codec mel_units has 1 codebook; give"
+                            " [T, 1].")
         if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < self.config.units:
             raise DataError(f"units from {int(codes.min())} to {int(codes.max())} cannot be spoken: codec mel_units has"
                             f" units 0 to {self.config.units - 1}; use units of the same codec.")
-        return self.speak(codes.repeat_interleave(self.durations.frames(codes)))
+        units = codes[:, 0]
+        return self.speak(units.repeat_interleave(self.durations.frames(units)))
 
     @torch.no_grad()
     def label(self, wave: Tensor) -> Tensor:
-        """Wave [N] to one unit per frame [ceil(N / (hop x stack))], runs not merged."""
+        """Wave [N] to one unit per frame [ceil(N / (hop x stack)), 1], runs not merged."""
         self._ready()
-        return nearest(self._rows(wave), self.centroids)[0]
+        return nearest(self._rows(wave), self.centroids)[0][:, None]
 
     def speak(self, labels: Tensor) -> Tensor:
         """One unit per frame [T] to a wave [T x hop x stack]."""

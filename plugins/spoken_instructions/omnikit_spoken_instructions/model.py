@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from omnikit.contracts.builders import Runs, Units
+from omnikit.contracts.codes import to_file
 from omnikit.contracts.protocols import TTS
 from omnikit.contracts.types import BuildReport
 from omnikit.data.build.folder import OWN, Journal, opened
@@ -72,7 +73,7 @@ class SpokenInstructionsBuilder:
             for reply in synthesize(missing, folder, self.options.tts, self.options.workers):
                 if units and "answer" in reply:
                     waveform = load_audio(folder / Spoken.read(reply).answer.path, units.sample_rate)
-                    reply["codes"] = units(waveform)
+                    reply["codes"] = to_file(units(waveform))
                 journal.add(reply)
                 done[str(reply["id"])] = Spoken.read(reply)
                 bar[0].advance(bar[1])

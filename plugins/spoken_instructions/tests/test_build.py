@@ -25,6 +25,7 @@ from omnikit_spoken_instructions.worker import record
 
 from omnikit import cli
 from omnikit.contracts.builders import TextGenerator, Units
+from omnikit.contracts.codes import Code
 from omnikit.contracts.types import BuildReport
 from omnikit.data.build.recordings import Utterance
 from omnikit.errors import ConfigError, DataError, OmnikitError, RunError
@@ -44,8 +45,8 @@ class NoRuns:
     def units(self, run: str) -> Units:
         return self
 
-    def __call__(self, waveform: NDArray[np.float32]) -> list[int]:
-        return [len(waveform) // 1600, 1]
+    def __call__(self, waveform: NDArray[np.float32]) -> list[Code]:
+        return [(len(waveform) // 1600,), (1,)]
 
 
 class Says:

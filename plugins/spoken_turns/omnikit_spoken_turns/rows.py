@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from omnikit.contracts.codes import to_file
 from omnikit.contracts.protocols import Reader
 from omnikit.contracts.types import BuildReport, ContentPart, Message, Sample
 from omnikit.data.build.folder import NothingLeftError, write
@@ -76,7 +77,7 @@ def part(value: ContentPart, folder: Path, row: str) -> dict[str, object]:
         found["path"] = os.path.relpath(Path(value.path).expanduser(), folder)
     if value.text is not None:
         found["text"] = value.text
-    return found | ({"codes": list(value.codes)} if value.codes is not None else {})
+    return found | ({"codes": to_file(value.codes)} if value.codes is not None else {})
 
 
 def message(value: Message, content: Sequence[Mapping[str, object]]) -> dict[str, object]:

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from omnikit.contracts.codes import Code
 from omnikit.contracts.types import Features, Targets
 from omnikit.errors import DataError
 from omnikit.ops.kv_cache import ConcatKVCache, FixedKVCache, KVCache
@@ -125,7 +126,7 @@ class NarArHead(nn.Module):
         Raises:
             DataError: a row has no text, or codes that are none of the codec's.
         """
-        ids, lengths = targets.ids, targets.lengths
+        ids, lengths = targets.ids[..., 0], targets.lengths  # one codebook
         valid = torch.arange(ids.shape[1] + 1, device=ids.device) < lengths[:, None]  # [B, U + 1], of what stands before one
         self._check(features.lengths.tolist(), ids[valid[:, :-1]])
         given = torch.cat([ids.new_full((len(ids), 1), self.sos), ids], 1).masked_fill(
@@ -137,7 +138,7 @@ class NarArHead(nn.Module):
 
     # ---- inference ----
 
-    def decode(self, features: Features, context: Features | None = None) -> list[list[int]]:
+    def decode(self, features: Features, context: Features | None = None) -> list[list[Code]]:
         """Give the codes of each row, each drawn as if it were alone: the very codes that `speak` gives."""
         return [list(self.speak(_row(features, row), None if context is None else _row(context, row)))
                 for row in range(len(features.data))]
@@ -223,7 +224,7 @@ class CodeIterator:
         self._head, self._text, self._prefix = head, text, prefix
 
     @torch.inference_mode()
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[Code]:
         head, limit = self._head, self._head.config.max_codes
         sampler, state = CodeSampler(head.config, head.eos), head.begin(self._text, self._prefix, limit + 1)
         code = head.sos
@@ -231,7 +232,7 @@ class CodeIterator:
             code = sampler(head.step(code, state))
             if code == head.eos:
                 return
-            yield code
+            yield (code,)
         self.cut = sampler(head.step(code, state)) != head.eos
 
 

@@ -52,13 +52,12 @@ class TiCodecModel(nn.Module):
 
     @torch.no_grad()
     def encode(self, wave: Tensor) -> Tensor:
-        """Wave [N] to codes [T] int64, T = N // samples of a frame; [T, Q] where there are Q > 1 codebooks."""
-        codes = self.code(wave[None])[0][0] if len(wave) >= self.config.hop else self._none(wave.device)
-        return codes[:, 0] if codes.shape[1] == 1 else codes
+        """Wave [N] to codes [T, Q] int64, T = N // samples of a frame."""
+        return self.code(wave[None])[0][0] if len(wave) >= self.config.hop else self._none(wave.device)
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes [T] or [T, Q] to a wave [T x samples of a frame] in [-1, 1], in the voice that is set."""
+        """Codes [T, Q] to a wave [T x samples of a frame] in [-1, 1], in the voice that is set."""
         codes = self.valid(codes)
         if not len(codes):
             return torch.zeros(0, device=codes.device)
@@ -73,7 +72,7 @@ class TiCodecModel(nn.Module):
 
     @torch.no_grad()
     def step(self, codes: Tensor, state: Spoken, *, last: bool = False) -> tuple[Tensor, Spoken]:
-        """New codes [N] or [N, Q] after what `state` holds to the wave [M] that is certain now. Changes `state`."""
+        """New codes [N, Q] after what `state` holds to the wave [M] that is certain now. Changes `state`."""
         return state.step(self.valid(codes), last=last), state
 
     @torch.no_grad()
@@ -161,11 +160,10 @@ class TiCodecModel(nn.Module):
             self.voice.copy_(torch.tensor(voice))
 
     def valid(self, codes: Tensor) -> Tensor:
-        """Codes [T] or [T, Q] as [T, Q]; raises DataError where they are none of this codec's."""
+        """Give codes [T, Q] back; raises DataError where they are none of this codec's."""
         wanted = self.config.groups * self.config.levels
-        codes = codes[:, None] if codes.ndim == 1 else codes
-        if codes.shape[1] != wanted:
-            raise DataError(f"The codes have {codes.shape[1]} codebooks, but codec ticodec has {wanted}; use codes of the same"
+        if codes.shape[-1] != wanted or codes.ndim != 2:
+            raise DataError(f"The codes have {codes.shape[-1]} codebooks, but codec ticodec has {wanted}; use codes of the same"
                             " codec.")
         if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < self.config.codes:
             worst = int(codes.min()) if int(codes.min()) < 0 else int(codes.max())

@@ -101,7 +101,7 @@ def test_imported_run_speaks_as_the_codec(folder: Path, tmp_path: Path) -> None:
     torch.manual_seed(1)
     own = TiCodecModel(CODEC).eval()
     own.voice.copy_(torch.tensor(VOICE))
-    codes = torch.tensor([3, 1, 4, 15])
+    codes = torch.tensor([[3], [1], [4], [15]])
     torch.testing.assert_close(model.codec("speech").decode(codes), own.decode(codes))
 
 

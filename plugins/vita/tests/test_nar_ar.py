@@ -36,7 +36,7 @@ def targets(*rows: list[int]) -> Targets:
     ids = torch.full((len(rows), max(map(len, rows))), -100)
     for row, given in zip(ids, rows, strict=True):
         row[:len(given)] = torch.tensor(given)
-    return Targets(ids, torch.tensor([len(row) for row in rows]))
+    return Targets(ids[..., None], torch.tensor([len(row) for row in rows]))
 
 
 def logits(head: NarArHead, text: Tensor, codes: list[int]) -> Tensor:
@@ -124,7 +124,7 @@ def test_what_is_spoken_is_what_is_decoded_and_the_same_again(head: NarArHead) -
 def test_ids_that_the_codebook_lacks_are_never_emitted(head: NarArHead) -> None:
     with torch.no_grad():
         head.out_fnn.bias[[head.bos, head.sos, head.pad]] = 100.0
-    assert all(code < CODES for code in head.decode(vectors(4))[0])
+    assert all(code < CODES for code, in head.decode(vectors(4))[0])
 
 
 def test_a_sentence_at_the_limit_is_marked_as_cut(head: NarArHead) -> None:

@@ -62,13 +62,13 @@ def test_tiny_preset_is_heard_and_spoken_with_its_voice(preset: str, spec: str) 
 def test_codes_are_whole_frames_and_a_wave_is_whole_codes(samples: int) -> None:
     module = build()
     codes = module.encode(waves(1, samples)[0])
-    assert codes.shape == (samples // 12,) and codes.dtype == torch.int64
+    assert codes.shape == (samples // 12, 1) and codes.dtype == torch.int64
     assert module.decode(codes).shape == (samples // 12 * 12,)
 
 
 def test_mel_codec_gives_as_many_codes() -> None:
     config = replace(SMALL, mel_bands=8, mel_hop=6, encoder_rates=(2, 1), encoder_kernels=(4, 3))
-    assert build(config).encode(waves(1, 100)[0]).shape == (8,)
+    assert build(config).encode(waves(1, 100)[0]).shape == (8, 1)
 
 
 def test_mel_of_a_tone_is_highest_in_its_band() -> None:
@@ -120,7 +120,7 @@ def test_nearest_code_is_the_same_in_half_precision() -> None:
 
 def test_voice_changes_the_sound_and_not_the_codes() -> None:
     module = build()
-    codes = torch.tensor([3, 1, 7])
+    codes = torch.tensor([[3], [1], [7]])
     first = module.decode(codes)
     module.voice.copy_(torch.tensor([5, 2]))
     assert (module.decode(codes) - first).abs().max() > 1e-3
@@ -290,9 +290,9 @@ def test_impossible_sizes_are_refused(change: dict[str, object], sentence: str) 
 def test_codes_of_another_codec_are_refused() -> None:
     module = build()
     with pytest.raises(DataError, match="code 16 cannot be spoken: codec ticodec has codes 0 to 15"):
-        module.decode(torch.tensor([1, 16]))
+        module.decode(torch.tensor([[1], [16]]))
     with pytest.raises(DataError, match="code -1 cannot be spoken"):
-        module.decode(torch.tensor([-1, 3]))
+        module.decode(torch.tensor([[-1], [3]]))
     with pytest.raises(DataError, match="have 2 codebooks, but codec ticodec has 1"):
         module.decode(torch.tensor([[1, 2]]))
 

@@ -37,8 +37,7 @@ def build(config: TiCodec) -> TiCodecModel:
 
 
 def codes(count: int, config: TiCodec = SMALL) -> Tensor:
-    given = torch.randint(16, (count, config.groups * config.levels), generator=torch.Generator().manual_seed(1))
-    return given[:, 0] if given.shape[1] == 1 else given
+    return torch.randint(16, (count, config.groups * config.levels), generator=torch.Generator().manual_seed(1))
 
 
 def spoken(module: TiCodecModel, given: Tensor, sizes: list[int], *, end_apart: bool = False) -> list[Tensor]:
@@ -79,7 +78,7 @@ def test_few_codes_are_the_wave_of_all_codes(count: int) -> None:
 def test_sound_comes_as_soon_as_no_later_code_can_change_it() -> None:
     module, given = build(SMALL), codes(20)
     heard = len(torch.cat(spoken(module, given, [20], end_apart=True)[:1]))
-    one, two = (module.decode(torch.cat([given, torch.tensor([next_code])])) for next_code in (3, 4))
+    one, two = (module.decode(torch.cat([given, torch.tensor([[next_code]])])) for next_code in (3, 4))
     certain = int((one == two).long().cumprod(0).sum())
     assert 0 < heard <= certain and certain - heard <= 12  # a frame: the sum over upsamplings' kernels reaches a little less
 
@@ -125,7 +124,7 @@ def test_codec_is_a_streaming_one_and_refuses_foreign_codes() -> None:
     module = build(SMALL)
     assert isinstance(module, StreamingCodec) and isinstance(module.init_state(), Exact)
     with pytest.raises(DataError, match="code 99 cannot be spoken"):
-        module.step(torch.tensor([99]), module.init_state())
+        module.step(torch.tensor([[99]]), module.init_state())
 
 
 # ---- the original's way; its own numbers: golden vita_speech_streaming ----

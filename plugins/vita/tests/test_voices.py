@@ -49,10 +49,10 @@ def test_voice_of_a_sound_goes_through_a_file(sound: Path, tmp_path: Path) -> No
     voice = extract(output(codec), codec, sound)
     voice.save(tmp_path / "a.json")
     assert read(tmp_path / "a.json") == voice and voice.source == "ref.wav" and len(voice.tokens) == 4
-    before = codec.decode(torch.tensor([3, 1, 4]))
+    before = codec.decode(torch.tensor([[3], [1], [4]]))
     use(output(codec), codec, tmp_path / "a.json")
     assert codec.voice.tolist() == list(voice.tokens)
-    assert not torch.equal(codec.decode(torch.tensor([3, 1, 4])), before)
+    assert not torch.equal(codec.decode(torch.tensor([[3], [1], [4]])), before)
 
 
 def test_a_codec_that_speaks_in_another_voice_hears_the_same(sound: Path) -> None:

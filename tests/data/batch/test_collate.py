@@ -90,8 +90,8 @@ def test_transcripts_belong_to_signals_not_rows(plan: Plan) -> None:
 
 
 def test_codes_of_the_row_win_over_the_codec(plan: Plan) -> None:
-    batch = Collator(plan, ["speech"])([asked(audio(), speech=audio(codes=(4, 2)))])
-    assert batch.targets["speech"].ids.tolist() == [[4, 2]]
+    batch = Collator(plan, ["speech"])([asked(audio(), speech=audio(codes=((4,), (2,))))])
+    assert batch.targets["speech"].ids.tolist() == [[[4], [2]]]
 
 
 def test_codes_are_encoded_once_for_equal_waves(plan: Plan) -> None:
@@ -139,7 +139,7 @@ BROKEN: dict[str, tuple[Callable[[], Sample], str]] = {
     "other modality": (lambda: asked(ContentPart("image", path="x.png")),
                        "Row r1 holds image in a question, but the recipe has no"),
     "no speech": (lambda: asked(audio()), "Row r1 has no speech in its answer, but branch speech is trained on it"),
-    "no transcript": (lambda: asked(audio(None), speech=audio(codes=(1,))), "Row r1 has no transcript of its audio"),
+    "no transcript": (lambda: asked(audio(None), speech=audio(codes=((1,),))), "Row r1 has no transcript of its audio"),
 }
 
 
@@ -213,4 +213,4 @@ def test_codes_are_held_against_the_answer_s_states(plan: Plan) -> None:
 
     plan.outputs["speech"] = replace(plan.outputs["speech"], head=Strict("hidden", "codes"))
     with pytest.raises(DataError, match="Row r1 cannot be learned by branch speech: 2 vectors, 3 ids"):  # a word and the end
-        Collator(plan, ["speech"])([asked(audio(), speech=audio(codes=(4, 2, 4)))])
+        Collator(plan, ["speech"])([asked(audio(), speech=audio(codes=((4,), (2,), (4,))))])

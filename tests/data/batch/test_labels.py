@@ -73,7 +73,7 @@ def test_mixture_in_which_each_dataset_has_a_target_is_accepted(plan: Plan) -> N
 def test_audio_gives_codes_only_where_a_codec_encodes_it(plan: Plan) -> None:
     plan.outputs["speech"] = replace(plan.outputs["speech"], codec=replace(plan.outputs["speech"].codec, encodes=False))
     assert "codes or audio in its answers" in refused(plan, ["speech"], a=Rows(SPOKEN))
-    check_supervised("speak", plan, ["speech"], {"a": Rows(row(SPOKEN_WORD, TEXT, replace(SPOKEN_WORD, codes=(1, 2))))})
+    check_supervised("speak", plan, ["speech"], {"a": Rows(row(SPOKEN_WORD, TEXT, replace(SPOKEN_WORD, codes=((1,), (2,)))))})
 
 
 def test_only_as_many_rows_are_read_as_it_takes(plan: Plan) -> None:

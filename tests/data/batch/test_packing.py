@@ -122,7 +122,7 @@ def sample(number: int, seconds: float = 0.0) -> Sample:
     asked = (ContentPart("text", text="what is it " * (1 + number % 3)),
              *((ContentPart("audio", audio=wave, text="it"),) if seconds else ()))
     text = ContentPart("text", text="it is so " * (1 + number % 4))
-    answer = Message("assistant", (text, ContentPart("audio", codes=(4, 5, 6 + number))))
+    answer = Message("assistant", (text, ContentPart("audio", codes=((4,), (5,), (6 + number,)))))
     return Sample(f"row{number}", (Message("user", asked), answer))
 
 

@@ -57,7 +57,7 @@ def teach(case: Case, head: NarArHead) -> None:
     row = int(text.lengths.argmax())
     if prefix is None and int(text.lengths[row]) == text.data.shape[1]:
         count = lengths[row:row + 1]
-        ours = head.loss(whole(text.data[row:row + 1]), Targets(ids[row:row + 1, :int(count)], count))
+        ours = head.loss(whole(text.data[row:row + 1]), Targets(ids[row:row + 1, :int(count), None], count))
         theirs = case.outputs["tf_logits"][row, :int(count) + 1]
         case.close("tf_loss of one row", ours, expected=F.cross_entropy(theirs, wanted[row, :int(count) + 1]), **limits)
 
@@ -77,7 +77,7 @@ def speak(case: Case, head: NarArHead, facts: dict[str, Any]) -> None:
                           repetition_penalty=facts.get("penalty", 1.0),
                           repetition_mode="original", max_codes=facts["max_tokens"])
     utterance = head.speak(text, None if prefix is None else whole(prefix))
-    case.equal(f"generations[{facts['index']}] tokens", list(utterance), facts["tokens"])
+    case.equal(f"generations[{facts['index']}] tokens", [code for code, in utterance], facts["tokens"])
     case.equal(f"generations[{facts['index']}] stopped_by_eos", not utterance.cut, facts["stopped_by_eos"])
     case.close(f"{name}_pre_nn_out", head.read(TextEmbeddings(text.data, text.lengths)), **limits)
     expected = case.outputs[f"{name}_logits_first16"]

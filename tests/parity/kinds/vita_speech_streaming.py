@@ -32,9 +32,9 @@ def replay(case: Case) -> None:
     head.config = replace(head.config, top_k=1, repetition_window=0)
     for facts in case.words_out["runs"]:
         hidden = case.inputs[facts["hidden"]]
-        codes = list(head.speak(Features(hidden, torch.tensor([hidden.shape[1]]))))
+        codes = [code for code, in head.speak(Features(hidden, torch.tensor([hidden.shape[1]])))]
         case.equal(f"runs[{facts['index']}] tokens", codes, facts["tokens"])
-        speak(case, codec, facts, torch.tensor(codes))
+        speak(case, codec, facts, torch.tensor(codes)[:, None])
 
 
 def beside(case: Case, key: str) -> Case:
@@ -60,8 +60,8 @@ def speak(case: Case, codec: TiCodecModel, facts: dict[str, Any], codes: Tensor)
         return wave
 
     state = Overlapped(config, decode)
-    pieces = [state.step(codes[place:place + 1, None], last=False) for place in range(len(codes))]
-    pieces = [piece for piece in [*pieces, state.step(codes[:0, None], last=True)] if len(piece)]
+    pieces = [state.step(codes[place:place + 1], last=False) for place in range(len(codes))]
+    pieces = [piece for piece in [*pieces, state.step(codes[:0], last=True)] if len(piece)]
     wave = torch.cat(pieces)
     case.equal(f"runs[{facts['index']}] codec_calls", calls, facts["codec_calls"])
     lengths = [len(piece) for piece in pieces]
