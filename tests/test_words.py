@@ -18,7 +18,8 @@ ENDINGS = {".py", ".md", ".yaml", ".yml", ".toml", ".jinja", ".css"}
 SKIPPED = {  # parts of a path → why none of its words count
     "goldens": "stored outputs of other projects, byte for byte",
     "tokenizers": "files of tokenizers",
-    "reference": "docs/reference, generated", "index.md": "generated", "__pycache__": "compiled", ".venv": "installed", "site": "generated", "runs": "generated",
+    "reference": "docs/reference, generated", "index.md": "generated",
+    "__pycache__": "compiled", ".venv": "installed", "site": "generated", "runs": "generated",
 }
 EVERYWHERE = {  # in code, comments, messages, documentation and YAML; identifiers are cut at underscores and capitals
     "film": "video", "films": "videos", "picture": "image", "pictures": "images",
