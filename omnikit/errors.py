@@ -39,7 +39,7 @@ class DataError(OmnikitError):
 
     Args:
         kind: in which way, in two or three words, for counting.
-        row: the row's id, where a reader knows it.
+        row: the row's id, where a reader gives it.
     """
 
     def __init__(self, *sentences: str, kind: str = "other", row: str = "") -> None:

@@ -18,6 +18,7 @@ ENDINGS = {".py", ".md", ".yaml", ".yml", ".toml", ".jinja", ".css"}
 SKIPPED = {  # parts of a path → why none of its words count
     "goldens": "stored outputs of other projects, byte for byte",
     "tokenizers": "files of tokenizers",
+    "reference": "docs/reference, generated", "index.md": "generated",
     "__pycache__": "compiled", ".venv": "installed", "site": "generated", "runs": "generated",
 }
 EVERYWHERE = {  # in code, comments, messages, documentation and YAML; identifiers are cut at underscores and capitals
@@ -42,7 +43,7 @@ CLASSES = {  # house names that are plain English elsewhere
     "Takes": "VocoderBatch", "Cuts": "CodecBatch", "Shares": "MixtureSampler", "Buckets": "LengthBucketSampler",
     "Packs": "PackingSampler", "Mixture": "MixtureDataset", "Stored": "LazyTensor", "Published": "CheckpointTensors",
     "Built": "BuildReport", "Kept": "EvalRun", "Turn": "RotaryAngles", "Room": "KVCache", "Joined": "KVCache",
-    "Past": "KVCache", "Places": "KVCache", "Together": "CombinedOptimizer", "Again": "CodecRoundTrip", "Run": "TrainerConfig",
+    "Past": "KVCache", "Places": "KVCache", "Together": "CombinedOptimizer", "Again": "CodecRoundTrip",
 }
 FILES = {  # stems of modules and pages
     "turns": "turn_detection", "told": "turn_detection", "words": "spoken_text", "pieces": "tokenise", "supervision": "labels",
@@ -61,14 +62,40 @@ PHRASES = {  # whole texts
 ALLOWED = (  # (path, word or phrase, why); a path ending in / is a folder
     ("tests/test_words.py", "", "the lists themselves"),
     ("docs/news/0.1.0.md", "", "names what was renamed"),
-    ("docs/explanation/glossary.md", "", "may name what a term replaces"),
-    ("omnikit/store/run.py", "Run", "the public handle of a run folder"),
-    ("omnikit/data/media/wav_writer.py", "Writer", "writes a WAV file; not the detokenizer"),
     ("plugins/spoken_turns/omnikit_spoken_turns/rows.py", "rows", "makes the rows of a dataset"),
     ("plugins/spoken_instructions/omnikit_spoken_instructions/rows.py", "rows", "makes the rows of a dataset"),
     ("plugins/spoken_instructions/omnikit_spoken_instructions/numbers.py", "numbers", "spells numbers out"),
 )
-OPEN: dict[str, int] = {}  # room → lines that are still to be changed; only ever gets smaller
+OPEN: dict[str, int] = {  # room → words that are still to be changed; only ever gets smaller
+    "omnikit/contracts": 18,
+    "omnikit/evaluation": 1,
+    "omnikit/inference": 2,
+    "omnikit/ops": 4,
+    "omnikit/plan": 29,
+    "omnikit/recipe": 1,
+    "omnikit/store": 45,
+    "omnikit/training": 38,
+    "plugins/basics": 16,
+    "plugins/encodec": 7,
+    "plugins/espeak": 4,
+    "plugins/hf": 17,
+    "plugins/hubert": 3,
+    "plugins/internvit": 8,
+    "plugins/llama_omni": 25,
+    "plugins/mel_cnn": 20,
+    "plugins/mel_units": 7,
+    "plugins/openclip": 7,
+    "plugins/spoken_instructions": 32,
+    "plugins/spoken_qa": 10,
+    "plugins/spoken_turns": 10,
+    "plugins/tiny_world": 41,
+    "plugins/vita": 72,
+    "plugins/whisper": 6,
+    "recipes": 2,
+    "docs": 10,
+    "tests": 210,
+    "beside": 10,
+}
 
 
 class Hit(NamedTuple):
@@ -82,7 +109,8 @@ class Hit(NamedTuple):
 
 def files(room: str) -> list[Path]:
     return [path for path in sorted((ROOT / room).rglob("*")) if path.suffix in ENDINGS and path.is_file()
-            and not set(path.relative_to(ROOT).parts) & set(SKIPPED)]
+            and not set(path.relative_to(ROOT).parts) & set(SKIPPED)
+            and not path.is_relative_to(ROOT / "docs" / "recipes")]  # generated as well
 
 
 def words(text: str) -> list[str]:
@@ -147,9 +175,10 @@ def test_files_beside_the_rooms_use_the_field_s_words() -> None:
     assert len(left) <= OPEN.get("beside", 0), left
 
 
-@pytest.mark.parametrize(("path", "word", "why"), [entry for entry in ALLOWED if not entry[0].endswith("/")])
-def test_what_is_allowed_is_still_needed(path: str, word: str, why: str) -> None:
-    assert why and (ROOT / path).exists()
+@pytest.mark.parametrize(("path", "word", "why"), ALLOWED, ids=[f"{path} {word}" for path, word, _ in ALLOWED])
+def test_what_is_allowed_has_a_reason_and_is_still_there(path: str, word: str, why: str) -> None:
+    inside = files(path) if path.endswith("/") else [ROOT / path]
+    assert why and any(word in ("", hit.word) for file in inside for hit in hits(file))
 
 
 if __name__ == "__main__":

@@ -141,7 +141,7 @@ def preset_lines(kind: str, name: str) -> list[str]:
 
 
 def split(text: str) -> tuple[str, dict[str, str]]:
-    """Split a docstring into its prose and what it says about each field under `Args:`."""
+    """Split a docstring into its prose and the description of each field under `Args:`."""
     prose, fields, last = [], {}, ""
     inside = False
     for line in text.splitlines():

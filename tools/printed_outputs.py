@@ -2,7 +2,7 @@
 
     python tools/printed_outputs.py
 
-A line above a block of printed text says where it comes from; the tests compare the blocks and refuse one without such a line:
+A line above a block of printed text names its source; the tests compare the blocks and refuse one without such a line:
 
     <!-- printed by: omnikit check llama_omni/full -->    renewed here: all that the command prints
     <!-- errors of: omnikit check nothing -->             renewed here: its error messages
@@ -29,7 +29,7 @@ DIAGRAM = re.compile(r"omnikit show [^\n`]*--diagram (docs/assets/[\w.]+)[^\n`]*
 
 
 def renew() -> None:
-    """Write blocks and diagrams anew."""
+    """Write blocks and diagrams again."""
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         renewed = MARKED.sub(lambda found: "<!-- {}: {} -->\n```{}\n{}```".format(

@@ -139,8 +139,8 @@ def test_file_of_the_same_size_with_another_content_is_seen(tokenizer: str, fini
 
 
 def test_unknown_stage_is_named(tokenizer: str, finished: Path, folder: Path) -> None:
-    sentence = (r"--retrain is 'understood', which is not a stage of doubles/tiny\. Did you mean 'understand'\? Stages: listen, "
-                r".*; all means each of them\.$")
+    sentence = (r"--retrain is 'understood', which is not a stage of doubles/tiny\. Did you mean 'understand'\? Stages: "
+                r"listen, .*; all means each of them\.$")
     with pytest.raises(RunError, match=sentence):
         run_stages(plan_of(tokenizer, finished), folder / "run", "", retrain=["understood"])
 

@@ -13,11 +13,11 @@ from omnikit.errors import DataError, RunError
 from omnikit.store.files import atomic_file
 from omnikit.store.locks import hold
 
-OWN = ".build"
+BUILD_STATE = ".build"
 REFUSED = "{} cannot be written ({}); free some space or name another folder."
 
 
-class NothingLeftError(DataError):
+class EmptyDatasetError(DataError):
     """A build ended without a row; its folder is free for another."""
 
 
@@ -33,7 +33,7 @@ class Journal:
         self._file.truncate()
 
     def add(self, entry: Mapping[str, object]) -> None:
-        with written(self.path):
+        with write_errors(self.path):
             self._file.write(json.dumps(entry).encode() + b"\n")
             self._file.flush()
 
@@ -42,26 +42,26 @@ class Journal:
 
 
 @contextmanager
-def opened(folder: Path, identity: Mapping[str, object]) -> Iterator[None]:
+def build_folder(folder: Path, identity: Mapping[str, object]) -> Iterator[None]:
     """Hold a folder for one build: made if need be, ours, of the same options, and nobody else's meanwhile.
 
     Raises:
         RunError: the folder holds something else, was built otherwise, is being built, or cannot be written.
     """
-    own = folder / OWN
+    own = folder / BUILD_STATE
     if folder.exists() and not own.is_dir() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunError(f"out is {folder}, which exists and is not a dataset that was built; name a new folder.")
-    with written(folder):
+    with write_errors(folder):
         own.mkdir(parents=True, exist_ok=True)
     with hold(own / "lock", f"{folder} is being built", "wait for it, or name another folder"):
         _check(folder, own / "identity.json", identity)
-        with written(folder):
+        with write_errors(folder):
             for half in [*folder.glob(".*.part"), *folder.glob("audio/.*.part")]:
                 half.unlink(missing_ok=True)
             (folder / "audio").mkdir(exist_ok=True)
         try:
             yield
-        except NothingLeftError:
+        except EmptyDatasetError:
             (own / "identity.json").unlink(missing_ok=True)
             raise
 
@@ -75,7 +75,7 @@ def write(path: Path, text: str) -> str:
 
 
 @contextmanager
-def written(path: Path) -> Iterator[None]:
+def write_errors(path: Path) -> Iterator[None]:
     """Turn what the disk refuses into a sentence."""
     try:
         yield
@@ -87,7 +87,7 @@ def _check(folder: Path, path: Path, identity: Mapping[str, object]) -> None:
     """Compare with what an earlier call built there, or write it down."""
     now = json.dumps(identity, indent=1, sort_keys=True) + "\n"
     if not path.exists():
-        with written(folder):  # what a build without a row left
+        with write_errors(folder):  # what a build without a row left
             for file in [*path.parent.glob("*.jsonl"), *folder.glob("audio/*.wav")]:
                 file.unlink()
         write(path, now)
@@ -95,14 +95,14 @@ def _check(folder: Path, path: Path, identity: Mapping[str, object]) -> None:
     before = path.read_text(encoding="utf-8")
     if before == now:
         return
-    old, new = _flat(json.loads(before)), _flat(json.loads(now))
+    old, new = _flatten(json.loads(before)), _flatten(json.loads(now))
     key = next(key for key in sorted({*old, *new}) if old.get(key) != new.get(key))
     raise RunError(f"{folder} was built with {key} {old.get(key)}, but it is {new.get(key)} now; name another folder, or remove"
                    " this one to build it from scratch.")
 
 
-def _flat(values: Mapping[str, object], above: str = "") -> dict[str, object]:
+def _flatten(values: Mapping[str, object], above: str = "") -> dict[str, object]:
     found: dict[str, object] = {}
     for key, value in values.items():
-        found |= _flat(value, f"{above}{key}.") if isinstance(value, Mapping) else {f"{above}{key}": value}
+        found |= _flatten(value, f"{above}{key}.") if isinstance(value, Mapping) else {f"{above}{key}": value}
     return found

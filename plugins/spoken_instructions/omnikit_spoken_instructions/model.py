@@ -14,7 +14,7 @@ from omnikit.contracts.builders import Runs, Units
 from omnikit.contracts.codes import to_file
 from omnikit.contracts.protocols import TTS
 from omnikit.contracts.types import BuildReport
-from omnikit.data.build.folder import OWN, Journal, opened
+from omnikit.data.build.folder import BUILD_STATE, Journal, build_folder
 from omnikit.data.media.audio import load_audio
 from omnikit.errors import ConfigError, OmnikitError
 from omnikit.recipe.schema import plain
@@ -51,7 +51,7 @@ class SpokenInstructionsBuilder:
                     "units": units.version if units else None, "rewriter": writer.version if writer else None}
         identity = {"builder": NAME, "options": {k: v for k, v in plain(options).items() if k != "workers"},
                     "source_sha256": hashlib.sha256(source.read_bytes()).hexdigest(), "versions": versions}
-        with opened(folder, identity), _bar() as (bar, task):
+        with build_folder(folder, identity), _bar() as (bar, task):
             if writer:
                 items = _resumed(entries, ByModel(options, writer), folder, (bar, task))
             else:
@@ -65,7 +65,7 @@ class SpokenInstructionsBuilder:
     def _spoken(self, items: Sequence[Rewritten], folder: Path, units: Units | None, bar: tuple[Progress, TaskID]) -> tuple[
             dict[str, Spoken], int]:
         """Synthesize what the journal lacks; gives the synthesized rows by id, and how many rows this call made."""
-        with closing(Journal(folder / OWN / "spoken.jsonl")) as journal:
+        with closing(Journal(folder / BUILD_STATE / "spoken.jsonl")) as journal:
             done = {str(entry["id"]): Spoken.read(entry) for entry in journal.entries}
             done = {name: spoken for name, spoken in done.items() if spoken.is_complete(folder)}
             missing = [job for job in jobs(items, self.options) if job.id not in done]
@@ -86,7 +86,7 @@ def _resumed(entries: Sequence[Entry | Rejected], rewriter: Rewriter, folder: Pa
     questions = [entry for entry in entries if isinstance(entry, Entry)]
     found: list[Rewritten | Rejected] = []
     bar[0].reset(bar[1], description="rewriting", total=len(questions))
-    with closing(Journal(folder / OWN / "rewritten.jsonl")) as journal:
+    with closing(Journal(folder / BUILD_STATE / "rewritten.jsonl")) as journal:
         for index, start in enumerate(range(0, len(questions), BATCH)):
             if index >= len(journal.entries):
                 batch = rewriter(questions[start:start + BATCH])

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from omnikit.contracts.types import BuildReport
-from omnikit.data.build.folder import NothingLeftError, write
+from omnikit.data.build.folder import EmptyDatasetError, write
 from omnikit_spoken_instructions.rewriter import Rewritten
 from omnikit_spoken_instructions.sources import Rejected
 
@@ -52,7 +52,7 @@ def finish(folder: Path, identity: Mapping[str, object], items: Sequence[Rewritt
     """Write train.jsonl, rejected.jsonl and, last, manifest.json.
 
     Raises:
-        NothingLeftError: nothing is left.
+        EmptyDatasetError: no row is left.
     """
     results = [_left_out(item, spoken) for item in items]
     rows = [item for item in results if isinstance(item, Rewritten)]
@@ -60,7 +60,7 @@ def finish(folder: Path, identity: Mapping[str, object], items: Sequence[Rewritt
     reasons = dict(sorted(Counter(item.reason for item in rejected).items()))
     if not rows:
         why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-        raise NothingLeftError(f"No row is left of {len(items)}: {why}; take another source or other options.")
+        raise EmptyDatasetError(f"No row is left of {len(items)}: {why}; take another source or other options.")
     files = {"rejected.jsonl": write(folder / "rejected.jsonl", _lines([_rejected(item) for item in rejected])),
              "train.jsonl": write(folder / "train.jsonl", _lines([_row(item, spoken[item.id]) for item in rows]))}
     files |= {file.path: file.sha256 for item in rows for file in (spoken[item.id].question, spoken[item.id].answer)}

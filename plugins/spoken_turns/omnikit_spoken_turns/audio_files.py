@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from omnikit.data.build.folder import OWN, Journal
+from omnikit.data.build.folder import BUILD_STATE, Journal
 from omnikit.data.media.audio import save_audio
 from omnikit_spoken_turns.synthesis import Audio, NotSynthesizedError
 
@@ -49,7 +49,7 @@ class AudioFiles:
 @contextmanager
 def audio_files(folder: Path) -> Iterator[AudioFiles]:
     """Open the journal of a folder's audio files."""
-    with closing(Journal(folder / OWN / "audio.jsonl")) as journal:
+    with closing(Journal(folder / BUILD_STATE / "audio.jsonl")) as journal:
         yield AudioFiles(folder, journal)
 
 

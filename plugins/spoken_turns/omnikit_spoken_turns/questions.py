@@ -8,7 +8,7 @@ from pathlib import Path
 
 from omnikit.contracts.builders import Runs
 from omnikit.contracts.types import BuildReport, Message, Sample
-from omnikit.data.build.folder import opened
+from omnikit.data.build.folder import build_folder
 from omnikit.data.media.audio import load_audio
 from omnikit.errors import DataError
 from omnikit.recipe.schema import plain
@@ -43,7 +43,7 @@ class SpokenQuestionsBuilder:
                  and (spoken := text(turn))]
         rows: list[dict[str, object]] = []
         rejected: list[Rejected] = []
-        with opened(folder, identity), audio_files(folder) as files, bar("synthesizing", len(found)) as advance:
+        with build_folder(folder, identity), audio_files(folder) as files, bar("synthesizing", len(found)) as advance:
             turns = Turns(options, synthesizer, Noises(synthesizer, texts), files, folder.absolute())
             for index, sample in enumerate(found):
                 try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from omnikit.contracts.codes import to_file
 from omnikit.contracts.protocols import Reader
 from omnikit.contracts.types import BuildReport, ContentPart, Message, Sample
-from omnikit.data.build.folder import NothingLeftError, write
+from omnikit.data.build.folder import EmptyDatasetError, write
 from omnikit.errors import ConfigError, DataError
 from omnikit.recipe.schema import construct
 from omnikit.registry import component
@@ -97,12 +97,12 @@ def finish(folder: Path, identity: Mapping[str, object], rows: Sequence[Mapping[
         What was built, without how much of it now; and reason → turns that stayed text.
 
     Raises:
-        NothingLeftError: nothing is left.
+        EmptyDatasetError: no row is left.
     """
     reasons = dict(sorted(Counter(item.reason for item in rejected).items()))
     if not rows:
         why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-        raise NothingLeftError(f"No row is left of {len(rejected)}: {why}; take another source or other options.")
+        raise EmptyDatasetError(f"No row is left of {len(rejected)}: {why}; take another source or other options.")
     spoken = [entry for entry in made.values() if "path" in entry]
     unspoken = dict(sorted(Counter(str(entry["reason"]) for entry in made.values() if "reason" in entry).items()))
     seconds = round(sum(float(str(entry["seconds"])) for entry in spoken), 1)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omnikit.contracts.builders import Runs, TextGenerator
 from omnikit.contracts.types import BuildReport, Message, Sample
-from omnikit.data.build.folder import OWN, Journal, opened
+from omnikit.data.build.folder import BUILD_STATE, Journal, build_folder
 from omnikit.recipe.schema import plain
 from omnikit_spoken_turns.audio_files import AudioFiles, audio_files, bar
 from omnikit_spoken_turns.config import NoiseAudio
@@ -55,7 +55,7 @@ class NoiseAudioBuilder:
         found = [_statement(sample, writer is None) for sample in samples(reader, options.limit)]
         statements = [item for item in found if isinstance(item, Statement)]
         rejected = [item for item in found if isinstance(item, Rejected)]
-        with opened(folder, identity), audio_files(folder) as files:
+        with build_folder(folder, identity), audio_files(folder) as files:
             if writer:
                 statements = _answered(statements, writer, folder)
             noises = Noises(synthesizer, [item.text for item in statements])
@@ -117,7 +117,7 @@ def _statement(sample: Sample | Rejected, answered: bool) -> Statement | Rejecte
 def _answered(statements: Sequence[Statement], writer: TextGenerator, folder: Path) -> list[Statement]:
     """Let a model answer, in batches that do not depend on where a call was stopped; each is noted when it is complete."""
     found: list[Statement] = []
-    with closing(Journal(folder / OWN / "answers.jsonl")) as journal, bar("answering", len(statements)) as advance:
+    with closing(Journal(folder / BUILD_STATE / "answers.jsonl")) as journal, bar("answering", len(statements)) as advance:
         for index, start in enumerate(range(0, len(statements), BATCH)):
             batch = statements[start : start + BATCH]
             if index >= len(journal.entries):

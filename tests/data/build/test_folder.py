@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from omnikit.data.build.folder import OWN, Journal, NothingLeftError, opened, write
+from omnikit.data.build.folder import BUILD_STATE, EmptyDatasetError, Journal, build_folder, write
 from omnikit.errors import RunError
 
 IDENTITY: dict[str, object] = {"builder": "b", "options": {"seed": 0, "limit": None}}
@@ -17,44 +17,45 @@ def test_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").touch()
     for place in (tmp_path, tmp_path / "mine.txt"):
         with pytest.raises(RunError, match="which exists and is not a dataset that was built; name a new folder"), \
-                opened(place, IDENTITY):
+                build_folder(place, IDENTITY):
             pass
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_two_builds_of_one_folder_do_not_meet(tmp_path: Path) -> None:
     sentence = r"out is being built by process \d+ on \S+ since [^;]+; wait for it, or name another folder"
-    with opened(tmp_path / "out", IDENTITY), pytest.raises(RunError, match=sentence), opened(tmp_path / "out", IDENTITY):
+    with build_folder(tmp_path / "out", IDENTITY), pytest.raises(RunError, match=sentence), \
+            build_folder(tmp_path / "out", IDENTITY):
         pass
-    with opened(tmp_path / "out", IDENTITY):
+    with build_folder(tmp_path / "out", IDENTITY):
         pass
 
 
 def test_other_options_are_named(tmp_path: Path) -> None:
-    with opened(tmp_path / "out", IDENTITY):
+    with build_folder(tmp_path / "out", IDENTITY):
         pass
     with pytest.raises(RunError, match=r"out was built with options\.seed 0, but it is 1 now; name another folder"), \
-            opened(tmp_path / "out", {"builder": "b", "options": {"seed": 1, "limit": None}}):
+            build_folder(tmp_path / "out", {"builder": "b", "options": {"seed": 1, "limit": None}}):
         pass
 
 
 def test_what_a_kill_left_half_is_gone(tmp_path: Path) -> None:
-    with opened(tmp_path, IDENTITY):
+    with build_folder(tmp_path, IDENTITY):
         halves = [tmp_path / ".train.jsonl.7.part", tmp_path / "audio" / ".a.wav.7.part"]
         for half in halves:
             half.write_bytes(b"half")
         write(tmp_path / "train.jsonl", "{}\n")
-    with opened(tmp_path, IDENTITY):
+    with build_folder(tmp_path, IDENTITY):
         assert [path for path in halves if path.exists()] == [] and (tmp_path / "train.jsonl").exists()
 
 
 def test_folder_in_which_nothing_was_left_is_free(tmp_path: Path) -> None:
-    with pytest.raises(NothingLeftError), opened(tmp_path, IDENTITY):
+    with pytest.raises(EmptyDatasetError), build_folder(tmp_path, IDENTITY):
         (tmp_path / "audio" / "a.wav").touch()
-        (tmp_path / OWN / "said.jsonl").touch()
-        raise NothingLeftError("no row")
-    with opened(tmp_path, {"builder": "other"}):
-        assert not (tmp_path / "audio" / "a.wav").exists() and not (tmp_path / OWN / "said.jsonl").exists()
+        (tmp_path / BUILD_STATE / "said.jsonl").touch()
+        raise EmptyDatasetError("no row")
+    with build_folder(tmp_path, {"builder": "other"}):
+        assert not (tmp_path / "audio" / "a.wav").exists() and not (tmp_path / BUILD_STATE / "said.jsonl").exists()
 
 
 def test_file_is_written_with_its_hash(tmp_path: Path) -> None:
