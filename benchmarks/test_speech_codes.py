@@ -41,7 +41,7 @@ def test_codes_per_second_against_the_plain_loop(benchmark: BenchmarkFixture) ->
     timed("int8")  # packs the weights
     times = {name: [] for name in times}
     benchmark.pedantic(lambda: [timed(name) for _ in range(ROUNDS) for name in times], rounds=1)
-    speed = {name: CODES / min(taken) for name, taken in times.items()}
+    speed = {name: CODES / min(seconds) for name, seconds in times.items()}
     numbers = {f"{name}_ratio": round(speed[name] / speed["plain"], 3) for name in ("float32", "int8")}
     benchmark.extra_info.update(numbers | {f"{name}_codes_per_second": round(value, 1) for name, value in speed.items()})
     print(f"\ncodes a second: {', '.join(f'{name} {value:.1f}' for name, value in speed.items())}; ratios {numbers}")

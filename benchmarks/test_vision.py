@@ -23,7 +23,7 @@ SIZE, PATCH, GRID, ROUNDS, LIMIT = 448, 14, (4, 2), 7, 1.05  # 1280 x 720 pixels
 MEAN, DEVIATION = torch.tensor((0.485, 0.456, 0.406)), torch.tensor((0.229, 0.224, 0.225))
 
 
-def test_pictures_cost_what_the_bare_modules_cost(benchmark: BenchmarkFixture) -> None:
+def test_images_cost_what_the_bare_modules_cost(benchmark: BenchmarkFixture) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     encoder = InternVit(size=SIZE, patch=PATCH, dim=192, layers=2, heads=3, ffn=768).build().eval()
@@ -48,9 +48,9 @@ def test_pictures_cost_what_the_bare_modules_cost(benchmark: BenchmarkFixture) -
         torch.testing.assert_close(ours(), encoded(encoder, cut(image)), atol=1e-4, rtol=1e-4)  # the same features
         benchmark.pedantic(rounds, rounds=1)
     ratio = min(times["ours"]) / min(times["bare"])
-    numbers = {"ratio": round(ratio, 4), "pictures_per_second": round(1 / min(times["ours"]), 2)}
+    numbers = {"ratio": round(ratio, 4), "images_per_second": round(1 / min(times["ours"]), 2)}
     benchmark.extra_info.update(numbers)
-    print(f"\npictures, ours / bare modules: {ratio:.3f}, {numbers['pictures_per_second']} a second")
+    print(f"\nimages, ours / bare modules: {ratio:.3f}, {numbers['images_per_second']} a second")
     assert ratio <= LIMIT
 
 
