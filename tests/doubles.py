@@ -158,7 +158,7 @@ class FakeBackboneModule(nn.Module):
     def __init__(self, vocabulary: int, dim: int) -> None:
         super().__init__()
         self.table = nn.Embedding(vocabulary, dim)
-        self.places = nn.Embedding(64, dim)
+        self.positions = nn.Embedding(64, dim)
         self.mix = nn.Linear(dim, 3 * dim)
         self.output = nn.Linear(dim, vocabulary, bias=False)
         self.feed = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
@@ -177,7 +177,7 @@ class FakeBackboneModule(nn.Module):
 
     def step(self, inputs: Tensor, mask: Tensor, state: object) -> tuple[Tensor, object]:
         new, total = inputs.shape[1], mask.shape[1]
-        x = inputs + self.places((mask.long().cumsum(1) - 1).clamp(min=0)[:, -new:])
+        x = inputs + self.positions((mask.long().cumsum(1) - 1).clamp(min=0)[:, -new:])
         query, key, value = self.mix(x).chunk(3, -1)
         if isinstance(state, tuple):
             key, value = torch.cat([state[0], key], 1), torch.cat([state[1], value], 1)
@@ -278,13 +278,13 @@ class EchoReader:
         step = 1 + number // 8 % 7  # never a multiple of 8: CTC needs no blank between neighbours
         text = " ".join(WORDS[(number + step * place) % 8] for place in range(1 + number % 3))
         textual = self.config.textual and index % self.config.textual == 0
-        asked = ContentPart("text", text=text) if textual else ContentPart("audio", text=text, audio=sound(text),
+        asked = ContentPart("text", text=text) if textual else ContentPart("audio", text=text, audio=speak(text),
                                                                            sample_rate=RATE)
-        answer = (ContentPart("text", text=text), ContentPart("audio", text=text, audio=sound(text), sample_rate=RATE))
+        answer = (ContentPart("text", text=text), ContentPart("audio", text=text, audio=speak(text), sample_rate=RATE))
         return Sample(f"row{number}", (Message("user", (asked,)), Message("assistant", answer)), {"kind": WORDS[number % 8]})
 
 
-def sound(text: str) -> np.ndarray:
+def speak(text: str) -> np.ndarray:
     """Give the waveform of a text."""
     waves = [[(WORDS.index(word) + 1) / 10] * 4 + [0.0] for word in text.split()]
     return np.asarray([sample for wave in waves for sample in wave], dtype=np.float32)

@@ -9,7 +9,7 @@ import random
 import sys
 
 FOODS = ("lentil soup", "a fruit salad", "pancakes", "roasted carrots", "a cheese omelette", "rice with beans", "an apple pie")
-PLACES = ("a small harbour town", "the old library", "a mountain hut", "the night train", "a rooftop garden", "the city museum")
+LOCATIONS = ("a small harbour town", "the old library", "a mountain hut", "the night train", "a rooftop garden", "the city museum")
 PEOPLE = ("my grandmother", "a new colleague", "our neighbours", "my little brother", "an old friend", "the whole team")
 THINGS = ("a bicycle", "a telescope", "an umbrella", "a compass", "a violin", "a kettle", "a lighthouse", "a thermometer")
 HABITS = ("sleep better", "drink more water", "read every day", "save money", "get up earlier", "learn to draw", "walk more")
@@ -21,7 +21,7 @@ SHORT_TEXTS = ("The meeting moved from Monday to Thursday.", "We planted 12 tree
 
 def _cases(chance: random.Random) -> tuple[tuple[str, str, str], ...]:
     """Give (instruction, input, output) of each kind, with other words every time."""
-    food, place, person, thing = (chance.choice(words) for words in (FOODS, PLACES, PEOPLE, THINGS))
+    food, place, person, thing = (chance.choice(words) for words in (FOODS, LOCATIONS, PEOPLE, THINGS))
     habit, topic, text = chance.choice(HABITS), chance.choice(TOPICS), chance.choice(SHORT_TEXTS)
     count, minutes, year = chance.randint(3, 9), chance.randint(10, 55), chance.randint(1850, 2020)
     price, share = chance.randint(2, 90), chance.randint(5, 95)

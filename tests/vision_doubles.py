@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from doubles import RATE, FakeBackbone, make_plan, sound
+from doubles import RATE, FakeBackbone, make_plan, speak
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -87,4 +87,4 @@ def make_row(*parts: ContentPart, answer: str = "two", name: str = "r") -> Sampl
 
 def spoken_question(text: str = "one") -> ContentPart:
     """Give a spoken question."""
-    return ContentPart("audio", text=text, audio=sound(text), sample_rate=RATE)
+    return ContentPart("audio", text=text, audio=speak(text), sample_rate=RATE)

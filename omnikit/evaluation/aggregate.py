@@ -38,7 +38,7 @@ MEANINGS = {
     "ground_truth_words_per_second": "the same of the data's spoken answers",
     "codes_per_second": "codes for each second of generated speech",
     "ground_truth_codes_per_second": "the same of the data's spoken answers",
-    "ttft": "time to first token: seconds from the question to the first text; the median of all rows",
+    "ttft": "time to first token: seconds from the question to it; the median of all rows",
     "time_to_first_audio": "seconds from the question to the first audio; the median of all rows",
     "time_to_first_audio_p90": "the same, 90th percentile",
     "total_time": "seconds from the question to the end of the answer; the median of all rows",

@@ -38,7 +38,7 @@ def turn_probabilities(model: OmniModel, batch: Batch) -> list[list[dict[str, fl
         raise PlanError(f"{model.plan.recipe.name} has no turn-detection head; add one, for example turn/head=state.")
     found: list[list[dict[str, float]]] = [[] for _ in batch.ids]
     if output.state_input in batch.signals:
-        head = cast(TurnClassifier, model.head(output.name))  # its contract says so
+        head = cast(TurnClassifier, model.head(output.name))  # the contract of its target
         probabilities = head.probabilities(Taps(model, batch).features(output)).tolist()
         for row, each in zip(batch.rows[output.state_input], probabilities, strict=True):
             found[row].append(dict(zip(CLASSES, each, strict=False)))

@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 import pytest
 import soundfile
-from doubles import RATE, CtcModule, make_plan, sound, write_tokenizer
+from doubles import RATE, CtcModule, make_plan, speak, write_tokenizer
 
 from omnikit.cli import main
 from omnikit.commands.chat import Question, _example, _read
@@ -41,7 +41,7 @@ def doubles_are_installed(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_spoken_question_gives_text_and_a_wave(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    soundfile.write(tmp_path / "q.wav", np.repeat(sound("three"), 160), 16000, subtype="FLOAT")
+    soundfile.write(tmp_path / "q.wav", np.repeat(speak("three"), 160), 16000, subtype="FLOAT")
     assert main(["chat", run, "--audio", str(tmp_path / "q.wav"), "--out", str(tmp_path / "a.wav")]) == 0
     info = soundfile.info(tmp_path / "a.wav")
     assert (info.subtype, info.samplerate) == ("PCM_16", 100)
@@ -78,7 +78,7 @@ def test_growing_sound_is_a_wave_at_every_moment_and_goes_if_it_fails(tmp_path: 
     with pytest.raises(KeyboardInterrupt), wav_segments(tmp_path / "a.wav", RATE) as growing:
         for count, word in enumerate(("one", "two", "three")):
             assert len(soundfile.read(growing.growing)[0]) == 5 * count
-            growing.write(sound(word))
+            growing.write(speak(word))
         raise KeyboardInterrupt
     assert sorted(path.name for path in tmp_path.rglob("*.wav")) == ["001.wav", "002.wav", "003.wav"]
 
@@ -87,7 +87,7 @@ def test_segments_of_an_answer_before_go(tmp_path: Path) -> None:
     for words in (("one", "two", "three"), ("four",)):
         with wav_segments(tmp_path / "a.wav", RATE) as growing:
             for word in words:
-                growing.write(sound(word))
+                growing.write(speak(word))
     assert [path.name for path in (tmp_path / "a-segments").iterdir()] == ["001.wav"]
 
 

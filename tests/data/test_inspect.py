@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from doubles import RATE, TEMPLATE, make_plan, sound, write_tokenizer
+from doubles import RATE, TEMPLATE, make_plan, speak, write_tokenizer
 from PIL import Image
 from vision_doubles import image, make_row, make_vision_plan
 
@@ -26,7 +26,7 @@ def plan(tmp_path: Path) -> Plan:
 
 
 def audio(text: str) -> ContentPart:
-    return ContentPart("audio", text=text, audio=sound(text), sample_rate=RATE)
+    return ContentPart("audio", text=text, audio=speak(text), sample_rate=RATE)
 
 
 ROW = Sample("r1", (Message("system", (ContentPart("text", text="seven"),)), Message("user", (ContentPart("text", text="one two "), audio("three four"))),

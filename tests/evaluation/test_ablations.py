@@ -1,6 +1,6 @@
 """Other rows' media in a question."""
 
-from doubles import sound
+from doubles import speak
 
 from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.data.batch.signals import question_media
@@ -17,7 +17,7 @@ def image(name: str) -> ContentPart:
 
 
 def audio(words: str) -> ContentPart:
-    return ContentPart("audio", text=words, audio=sound("one"))
+    return ContentPart("audio", text=words, audio=speak("one"))
 
 
 def test_shuffled_image_is_of_a_row_of_the_same_kind_with_another_answer() -> None:

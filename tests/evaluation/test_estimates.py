@@ -23,7 +23,7 @@ def test_ratio_is_of_the_sums() -> None:
     assert 0 <= found.low < 1 / 3 < found.high <= 3 / 4
 
 
-def test_ratio_s_interval_shrinks_with_rows_as_theory_says() -> None:
+def test_ratio_s_interval_shrinks_with_rows_as_in_theory() -> None:
     few, many = ratio([(0, 1), (1, 1)] * 50), ratio([(0, 1), (1, 1)] * 5000)
     assert few and few.low and few.high and many and many.low and many.high
     assert few.high - few.low == pytest.approx(2 * 1.96 * 0.05, rel=0.12)  # standard error: sqrt(0.25 / 100)

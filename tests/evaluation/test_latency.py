@@ -11,7 +11,7 @@ from omnikit.evaluation.latency import as_question, independent, measure, stream
 from omnikit.evaluation.records import Timing
 from omnikit.inference.answer import Answer, Event
 
-SOUND = np.zeros(50, dtype=np.float32)
+SAMPLES = np.zeros(50, dtype=np.float32)
 QUESTION = ContentPart("audio", audio=np.zeros(16000, dtype=np.float32))
 
 
@@ -49,9 +49,9 @@ class Playing:
         yield Event(0.1, codes=((1,),))
         yield Event(0.2, text="a")
         yield Event(0.3, waveform=np.zeros(0, dtype=np.float32), sample_rate=100)
-        yield Event(0.4, waveform=SOUND, sample_rate=100)
+        yield Event(0.4, waveform=SAMPLES, sample_rate=100)
         yield Event(0.5, text="b")
-        yield Event(0.9, waveform=SOUND, sample_rate=100)
+        yield Event(0.9, waveform=SAMPLES, sample_rate=100)
 
     def answer(self, audio: object, text: object, system: object) -> Answer:
         self.asked.append((None, False))
@@ -62,7 +62,7 @@ def row(name: str, *parts: ContentPart, before: tuple[Message, ...] = ()) -> Sam
     return Sample(name, (*before, Message("user", parts), Message("assistant", (ContentPart("text", text="x"),))))
 
 
-def test_times_are_taken_from_the_events() -> None:
+def test_times_come_from_the_events() -> None:
     session = Playing(Streaming(), Streaming())
     timings = measure(session, [row("a", QUESTION), row("b", QUESTION)], (10, 40))  # type: ignore[arg-type]  # a double
     assert timings[:4] == [Timing(name, omega, 0.2, 0.4, 0.9, 1.0) for omega in (10, 40) for name in "ab"]

@@ -84,16 +84,16 @@ def test_no_spoken_answers_no_codec_or_no_asr_model_is_refused(trained: Trained,
 
 
 def test_an_audio_is_compared_with_the_text_of_its_own_answer() -> None:
-    def answer(text: str, *sounds: ContentPart) -> list[Message]:
+    def answer(text: str, *audios: ContentPart) -> list[Message]:
         return [Message("user", (ContentPart("text", text="why"),)), Message("assistant",
-                                                                             (ContentPart("text", text=text), *sounds))]
+                                                                             (ContentPart("text", text=text), *audios))]
 
-    sound = ContentPart("audio", path="a.wav")
-    rows = [Sample("last is silent", (*answer("spoken", sound), *answer("written"))), Sample("codes alone", tuple(answer(
-        "spoken", ContentPart("audio", codes=((1,),))))), Sample("in pieces", tuple(answer("both", sound, sound)))]
+    audio = ContentPart("audio", path="a.wav")
+    rows = [Sample("last is silent", (*answer("spoken", audio), *answer("written"))), Sample("codes alone", tuple(answer(
+        "spoken", ContentPart("audio", codes=((1,),))))), Sample("in pieces", tuple(answer("both", audio, audio)))]
     plan = cast(Plan, SimpleNamespace(readers={"talk": SimpleNamespace(build=lambda: rows)}))
     assert [(sample.id, part, text) for sample, part, text in resynthesis._rows(plan, "talk", 9)] == [
-        ("last is silent", sound, "spoken")]
+        ("last is silent", audio, "spoken")]
 
 
 def test_command_prints_a_line_for_each_dataset(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

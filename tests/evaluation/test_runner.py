@@ -57,7 +57,7 @@ class FakeSession:
         return [spoken if speak and self.speech else Answer("one")] * len(samples)
 
 
-class Hearing:
+class FakeASR:
     """An ASR model whose transcript is the number of samples it gets, at twice the rate of the model's codec."""
 
     asr = replace(FakeEncoder())
@@ -81,7 +81,7 @@ def runner(speech: OutputBranch | None = SPEECH, asr: object = None, **more: obj
 
 
 def test_generated_and_ground_truth_speech_are_transcribed_and_measured() -> None:
-    found = runner(asr=Hearing()).records([row("a", SPOKEN), row("b")], "x")
+    found = runner(asr=FakeASR()).records([row("a", SPOKEN), row("b")], "x")
     assert [(r.speech_transcript, r.seconds, r.codes) for r in found] == [("10 at 100", 0.1, (4, 5))] * 2
     assert [(r.ground_truth_transcript, r.ground_truth_seconds, r.ground_truth_code_count)
             for r in found] == [("60 at 200", 0.3, 30), (None, None, None)]
@@ -90,7 +90,7 @@ def test_generated_and_ground_truth_speech_are_transcribed_and_measured() -> Non
 
 
 def test_ground_truth_speech_is_transcribed_after_the_codec_alone() -> None:
-    found, silent = runner(asr=Hearing()).records([row("a", SPOKEN), row("b")], "x")
+    found, silent = runner(asr=FakeASR()).records([row("a", SPOKEN), row("b")], "x")
     assert (found.codec_transcript, found.mel_distance, found.used_codes, found.codebook_size) == ("30 at 100", None, (0,), 9)
     assert (silent.codec_transcript, silent.mel_distance, silent.used_codes, silent.codebook_size) == (None, None, (), None)
 
@@ -105,7 +105,7 @@ class Pair(FakeCodec):
 
 def test_audio_of_equal_times_is_compared_and_codes_of_each_book_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Units, "encode", lambda self, wave: torch.tensor([[1, 0]]).expand(len(wave), 2))
-    [found] = runner(replace(SPEECH, codec=Pair(), units=Pair()), Hearing()).records([row("a", SPOKEN)], "x")
+    [found] = runner(replace(SPEECH, codec=Pair(), units=Pair()), FakeASR()).records([row("a", SPOKEN)], "x")
     assert (found.mel_distance, found.stoi) == (0.0, None)  # the same ones; too short for STOI
     assert (found.used_codes, found.codebook_size, found.ground_truth_code_count) == ((1, 9), 18, 30)
     assert found.ltas_correlation is not None and 0.5 < found.ltas_correlation < 1  # steady, too, but shorter
@@ -114,12 +114,12 @@ def test_audio_of_equal_times_is_compared_and_codes_of_each_book_are_counted(mon
 def test_row_of_two_turns_is_transcribed_at_its_last_answer() -> None:
     first = replace(SPOKEN, audio=np.zeros(7, dtype=np.float32))
     talk = Sample("talk", (*row("a", first).messages, *row("b", SPOKEN).messages))
-    [found] = runner(asr=Hearing()).records([talk], "x")
+    [found] = runner(asr=FakeASR()).records([talk], "x")
     assert found.ground_truth_transcript == "60 at 200"
 
 
 def test_units_decode_the_same_codes_instead_of_the_codec() -> None:
-    [found] = runner(asr=Hearing(), speaks_with="units").records([row("a")], "x")
+    [found] = runner(asr=FakeASR(), speaks_with="units").records([row("a")], "x")
     assert (found.codes, found.speech_transcript, found.seconds) == ((4, 5), "6 at 100", 0.06)
 
 

@@ -113,8 +113,8 @@ def test_answers_numbers_and_audio_are_saved(scored: Scored) -> None:
     assert json.loads((scored.folder / "report.json").read_text()) == scored.report
     assert {path.name for path in scored.folder.iterdir()} == {
         "report.html", "report.json", "conditions.json", "echo.jsonl", "latency.jsonl", "wavs"}
-    sound = next(line for line in lines if line["codes"])
-    assert len(load_audio(scored.folder / sound["wav"], 100)) == round(sound["seconds"] * 100)
+    spoken = next(line for line in lines if line["codes"])
+    assert len(load_audio(scored.folder / spoken["wav"], 100)) == round(spoken["seconds"] * 100)
 
 
 def test_conditions_name_the_run_and_the_asr_model(scored: Scored) -> None:

@@ -46,7 +46,7 @@ def states(request: pytest.FixtureRequest) -> tuple[AnswerStates, Tokenizer]:
 
 @pytest.mark.parametrize("answer", ["I am fine.", " Very good, thank you.", "☃ is a snowman", "<"])
 @pytest.mark.parametrize("state", ["audio", "text"])
-def test_state_is_found_and_taken_out(states: tuple[AnswerStates, Tokenizer], state: str, answer: str) -> None:
+def test_state_is_found_and_removed(states: tuple[AnswerStates, Tokenizer], state: str, answer: str) -> None:
     found, tokenizer = states
     ids = tokenizer.ids(found.texts[state] + answer)
     assert found.split(ids) == (state, answer.strip())

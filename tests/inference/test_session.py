@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from doubles import RATE, EchoDataset, EchoReader, FakeBackbone, make_asr, make_plan, sound, stages, write_tokenizer
+from doubles import RATE, EchoDataset, EchoReader, FakeBackbone, make_asr, make_plan, speak, stages, write_tokenizer
 from torch import nn
 from vision_doubles import image, make_vision_plan
 
@@ -34,8 +34,8 @@ def session(plan: Plan) -> Session:
 
 
 def test_answer_takes_samples_a_file_or_text(session: Session, tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "q.wav", np.repeat(sound("one two"), 160), 16000)
-    waveform = np.repeat(sound("one two"), 160)
+    soundfile.write(tmp_path / "q.wav", np.repeat(speak("one two"), 160), 16000)
+    waveform = np.repeat(speak("one two"), 160)
     answers = [session.answer(tmp_path / "q.wav"), session.answer(audio=waveform), session.answer(text="one two")]
     assert all(isinstance(answer.text, str) for answer in answers)
     assert answers[0].text == answers[1].text
@@ -90,10 +90,10 @@ def test_history_grows_and_is_in_the_prompt(session: Session, monkeypatch: pytes
 
 
 def test_saved_answer_is_a_wav_file(tmp_path: Path) -> None:
-    Answer("one", sound("one"), RATE).save(tmp_path / "a.wav")
+    Answer("one", speak("one"), RATE).save(tmp_path / "a.wav")
     data, rate = soundfile.read(tmp_path / "a.wav", dtype="float32")
     assert rate == RATE
-    np.testing.assert_allclose(data, sound("one"), atol=1 / 32768)  # 16 bits
+    np.testing.assert_allclose(data, speak("one"), atol=1 / 32768)  # 16 bits
 
 
 def test_answer_without_audio_cannot_be_saved(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_asr_model_transcribes_and_gives_nothing_for_silence(tmp_path: Path) -> 
     plan = make_asr(write_tokenizer(tmp_path), steps=150)
     run_stages(plan, tmp_path / "run", "")
     session = restore(plan, tmp_path / "run")
-    waves = [sound("one"), np.zeros(0, np.float32), sound("two three four"), np.zeros(2, np.float32)]
+    waves = [speak("one"), np.zeros(0, np.float32), speak("two three four"), np.zeros(2, np.float32)]
     assert session.transcribe(waves, RATE) == ["one", "", "two three four", ""]
 
 
@@ -131,7 +131,7 @@ def test_asr_model_cannot_answer(tmp_path: Path) -> None:
 def test_model_without_transcripts_cannot_transcribe(plan: Plan) -> None:
     text_only = replace(plan, outputs={"text": plan.outputs["text"]})
     with pytest.raises(PlanError, match="has no head that gives transcripts"):
-        build(text_only).transcribe([sound("one")], RATE)
+        build(text_only).transcribe([speak("one")], RATE)
 
 
 def test_unfinished_run_is_one_sentence(plan: Plan, tmp_path: Path) -> None:

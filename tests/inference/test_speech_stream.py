@@ -1,4 +1,4 @@
-"""Streamed answers equal whole ones: text, codes and sound, on real parts of random weights; the original's segments."""
+"""Streamed answers equal whole ones: text, codes and audio, on real parts of random weights; the original's segments."""
 
 import json
 from collections.abc import Iterator
@@ -92,7 +92,7 @@ def test_independent_segments_are_spoken_alone(session: Session) -> None:
 
 
 @pytest.mark.parametrize("independent", [False, True])
-def test_head_is_asked_less_often_when_there_is_sound(
+def test_head_runs_less_often_when_there_is_audio(
     session: Session, independent: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head, asked = session.model.head("speech"), list[int]()
@@ -176,7 +176,7 @@ class Whole(nn.Module):
     ("head", r"speech.head gives its codes only when the answer is complete.*ask without streaming"),
     ("codec", r"speech.codec cannot continue where a segment ended.*--independent"),
 ])
-def test_part_that_cannot_stream_says_what_to_do(part: str, text: str, tmp_path: Path) -> None:
+def test_part_that_cannot_stream_is_refused(part: str, text: str, tmp_path: Path) -> None:
     doubles = build(make_plan(write_tokenizer(tmp_path)))
     setattr(doubles.model.get_submodule("speech"), part, Whole())
     with pytest.raises(PlanError, match=text):

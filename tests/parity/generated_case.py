@@ -170,10 +170,10 @@ def learn(model: Original, inputs: dict[str, Tensor], outputs: dict[str, Tensor]
     _, _, clips = model.encode_clips(inputs["train_mel"], inputs["train_mel_lengths"])
     entropy, alignments, labels = [], [], torch.full((len(TAUGHT), len(TAUGHT[0])), -100)
     for row, (ids, count) in enumerate(zip(TAUGHT, LABELLED, strict=True)):
-        kept = [token for token in ids if token]
-        labels[row, len(kept) - count:len(kept)] = torch.tensor(kept[-count:])
-        result = model.llm(inputs_embeds=model.spliced(kept, clips)[None], output_hidden_states=True)
-        entropy += F.cross_entropy(result.logits[0, -count - 1:-1], torch.tensor(kept[-count:]), reduction="none").tolist()
+        tokens = [token for token in ids if token]
+        labels[row, len(tokens) - count:len(tokens)] = torch.tensor(tokens[-count:])
+        result = model.llm(inputs_embeds=model.spliced(tokens, clips)[None], output_hidden_states=True)
+        entropy += F.cross_entropy(result.logits[0, -count - 1:-1], torch.tensor(tokens[-count:]), reduction="none").tolist()
         frames = max(factor * count, len(UNITS[row]))
         scores = model.classes(result.hidden_states[-1][0, -count:], frames)[0].log_softmax(-1)
         alignments.append(F.ctc_loss(scores[:, None], torch.tensor([UNITS[row]]), [frames], [len(UNITS[row])], blank, "sum",

@@ -96,17 +96,17 @@ class SentenceStream:
         return nn.Identity()
 
 
-def plan_of(template: Template, tokenizer: str, table: Tensor, sounds: Sequence[Tensor], tiles: Sequence[Tensor]) -> Plan:
+def plan_of(template: Template, tokenizer: str, table: Tensor, audios: Sequence[Tensor], tiles: Sequence[Tensor]) -> Plan:
     """Give a plan.
 
     Args:
         table: [V, D] embeddings.
-        sounds: the vectors [T, D] of each sound of a batch, in order.
+        audios: the vectors [T, D] of each sound of a batch, in order.
         tiles: the vectors [N, D] of each tile or frame of a batch, in order; all equally many.
     """
     dim, most = table.shape[1], max(1, len(tiles))
     spec = ImageSpec(SIDE, most_tiles=most, thumbnail=False, frame_rate=1.0, least_frames=1, most_frames=most)
-    encoders = {"audio": Giver(SignalSpec("audio", Fraction(16000)), FeatureSpec(dim, Fraction(16000, RATE)), tuple(sounds)),
+    encoders = {"audio": Giver(SignalSpec("audio", Fraction(16000)), FeatureSpec(dim, Fraction(16000, RATE)), tuple(audios)),
                 "image": Giver(SignalSpec("image", None, (3, SIDE, SIDE)),
                                FeatureSpec(dim, count=len(tiles[0]) if tiles else 1), tuple(tiles), spec)}
     inputs = {name: InputBranch(name, encoder, encoder.output, Same(), encoder.output) for name, encoder in encoders.items()}

@@ -114,10 +114,10 @@ def test_a_tokenizer_without_bos_gives_the_other_case(
 def _without_bos(item: dict[str, list[int]]) -> None:
     """One BOS less, and what stood behind each clip is lost (fact sheet 4.3)."""
     ids = item["input_ids"]
-    kept = [place for place in range(1, len(ids)) if ids[place - 1] != -200]
-    item["input_ids"] = [ids[place] for place in kept]
+    rest = [position for position in range(1, len(ids)) if ids[position - 1] != -200]
+    item["input_ids"] = [ids[position] for position in rest]
     if "labels" in item:
-        item["labels"] = [item["labels"][place] for place in kept]
+        item["labels"] = [item["labels"][position] for position in rest]
 
 
 @pytest.mark.parametrize("adds", [True, False], ids=["bos", "no bos"])

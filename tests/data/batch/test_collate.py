@@ -17,7 +17,7 @@ from doubles import (
     FakeCodecModule,
     FakeHead,
     make_plan,
-    sound,
+    speak,
     write_tokenizer,
 )
 from torch.utils.data._utils.pin_memory import pin_memory
@@ -44,7 +44,7 @@ def asked(*parts: ContentPart, answer: str = "two", speech: ContentPart | None =
 
 
 def audio(text: str | None = "two", **options: object) -> ContentPart:
-    return ContentPart("audio", **{"text": text, "audio": sound("two"), "sample_rate": RATE, **options})
+    return ContentPart("audio", **{"text": text, "audio": speak("two"), "sample_rate": RATE, **options})
 
 
 def ids(words: str) -> list[int]:
@@ -67,7 +67,7 @@ def test_slots_of_later_rows_count_from_their_row(plan: Plan) -> None:
 
 
 def test_each_audio_part_is_a_signal(plan: Plan) -> None:
-    batch = Collator(plan, ["text"])([asked(audio(), audio(audio=sound("one two")))])
+    batch = Collator(plan, ["text"])([asked(audio(), audio(audio=speak("one two")))])
     assert batch.signals["audio"].lengths.tolist() == [5, 10]
     assert batch.counts["audio"] == [1, 2]
 
@@ -101,7 +101,7 @@ def test_codes_are_encoded_once_for_equal_waves(plan: Plan) -> None:
     encode = codes.codec.encode
     codes.codec.encode = lambda wave: calls.append(1) or encode(wave)
     batch = Collator(plan, ["speech"], {"speech": codes})([asked(audio(), speech=audio())] * 3)
-    assert batch.targets["speech"].ids[0].tolist() == codec.encode(torch.from_numpy(sound("two"))).tolist()
+    assert batch.targets["speech"].ids[0].tolist() == codec.encode(torch.from_numpy(speak("two"))).tolist()
     assert len(calls) == 1
 
 
@@ -168,7 +168,7 @@ def test_each_branch_encodes_with_its_own_codec(plan: Plan) -> None:
     collate = Collator(both, list(codecs), {name: Codes(codec, RATE) for name, codec in codecs.items()})
     batch = collate([asked(audio(), speech=audio())])
     for name, codec in codecs.items():
-        assert batch.targets[name].ids[0].tolist() == codec.encode(torch.from_numpy(sound("two"))).tolist()
+        assert batch.targets[name].ids[0].tolist() == codec.encode(torch.from_numpy(speak("two"))).tolist()
     assert not torch.equal(batch.targets["speech"].ids, batch.targets["whisper"].ids)
 
 

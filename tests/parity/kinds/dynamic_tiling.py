@@ -29,10 +29,10 @@ def replay(case: Case) -> None:
         groups = -(-columns // 2) * -(-rows // 2) + 1  # squares of four tiles, and the thumbnail
         case.equal(f"frame_cat_table {index}", (5 * groups, groups), (row["n_images"], row["n_visual_groups_of_5"]))
     for facts in case.facts["inputs"].get("images", []):
-        compare_picture(case, facts)
+        compare_image(case, facts)
 
 
-def compare_picture(case: Case, facts: dict[str, int]) -> None:
+def compare_image(case: Case, facts: dict[str, int]) -> None:
     name, spec = f"img{facts['index']}", spec_of(case, facts)
     pixels = np.asarray(case.inputs[f"{name}_uint8_HWC"].numpy(), dtype=np.uint8)
     atol = case.limit("pixel_values_atol", "atol", 1e-5)

@@ -78,11 +78,11 @@ def call(*words: str) -> None:
 
 @dataclass
 class Line:
-    """One row with its clips in their places."""
+    """One row with its clips in their positions."""
 
     tokens: list[int]
     labels: list[int]
-    places: list[int]
+    positions: list[int]
     clips: list[int]  # by number
 
 
@@ -94,19 +94,19 @@ def batch(case: Case, model: OmniModel, prefix: str) -> Batch:
     if ids is None or mels is None or frames is None or projector is None:
         raise ReplayError(f"it has no inputs {prefix}input_ids, {prefix}mel and {prefix}mel_lengths")
     mask, labels = case.inputs.get(f"{prefix}attention_mask", torch.ones_like(ids)), given["labels"]
-    counts, taken, lines = [projector.length((n + 1) // 2) for n in frames.flatten().tolist()], 0, []
-    for row, kept in enumerate(mask.sum(1).tolist()):
-        wanted = [IGNORED] * kept if labels is None else labels[row, :kept].tolist()
-        lines.append(spread(ids[row, :kept].tolist(), wanted, counts, taken))
-        taken += max(len(lines[-1].clips), 1)
+    counts, first, lines = [projector.length((n + 1) // 2) for n in frames.flatten().tolist()], 0, []
+    for row, length in enumerate(mask.sum(1).tolist()):
+        wanted = [IGNORED] * length if labels is None else labels[row, :length].tolist()
+        lines.append(spread(ids[row, :length].tolist(), wanted, counts, first))
+        first += max(len(lines[-1].clips), 1)
     longest, clips = max(len(line.tokens) for line in lines), [clip for line in lines for clip in line.clips]
-    answers = [[place for place, label in enumerate(line.labels) if label != IGNORED] for line in lines]
+    answers = [[position for position, label in enumerate(line.labels) if label != IGNORED] for line in lines]
     branches = {"audio"} if clips else set()
     return Batch(
         tokens=pad([line.tokens for line in lines], 0), lengths=torch.tensor([len(line.tokens) for line in lines]),
-        answers=pad(answers, 0), answer_lengths=torch.tensor([len(places) for places in answers]),
+        answers=pad(answers, 0), answer_lengths=torch.tensor([len(positions) for positions in answers]),
         signals={name: Signal(mels[clips], frames.flatten()[clips]) for name in branches},
-        slots={name: torch.tensor([row * longest + place for row, line in enumerate(lines) for place in line.places])
+        slots={name: torch.tensor([row * longest + position for row, line in enumerate(lines) for position in line.positions])
                for name in branches},
         counts={name: [counts[clip] for clip in clips] for name in branches},
         rows={name: [row for row, line in enumerate(lines) for _ in line.clips] for name in branches},
@@ -114,14 +114,14 @@ def batch(case: Case, model: OmniModel, prefix: str) -> Batch:
 
 
 def spread(ids: list[int], labels: list[int], counts: list[int], first: int) -> Line:
-    """Give each clip of a row, from number `first` on, its places."""
+    """Give each clip of a row, from number `first` on, its positions."""
     line = Line([], [], [], [])
     for token, label in zip(ids, labels, strict=True):
         count = 1
         if token == MARK:
             count = counts[first + len(line.clips)]
             line.clips.append(first + len(line.clips))
-            line.places += range(len(line.tokens), len(line.tokens) + count)
+            line.positions += range(len(line.tokens), len(line.tokens) + count)
         line.tokens += [0 if token == MARK else token] * count
         line.labels += [IGNORED if token == MARK else label] * count
     return line
@@ -141,12 +141,12 @@ def compare_audio(case: Case, model: OmniModel) -> None:
     atol, frames = case.limit("hidden", "atol", 1e-4), case.inputs["mel_lengths"].flatten()
     encoded = model.encoder("audio")(Signal(case.inputs["mel"], frames))
     projected = model.projector("audio")(encoded)
-    kept = [row[:count] for row, count in zip(projected.data, projected.lengths.tolist(), strict=True)]
+    features = [row[:count] for row, count in zip(projected.data, projected.lengths.tolist(), strict=True)]
     stored = case.outputs.get("a_speech_features")
-    first = stored is not None and len(stored) == len(kept[0])  # a case may hold its first clip only
+    first = stored is not None and len(stored) == len(features[0])  # a case may hold its first clip only
     case.close("a_encoder_out", encoded.data, atol=atol)
     case.close("a_projector_out", projected.data, atol=atol)
-    case.close("a_speech_features", kept[0] if first else torch.cat(kept), atol=atol)
+    case.close("a_speech_features", features[0] if first else torch.cat(features), atol=atol)
 
 
 def splice(case: Case, model: OmniModel, asked: Batch) -> None:
@@ -216,7 +216,7 @@ def stream(case: Case, model: OmniModel, asked: Batch) -> None:
     if not expected:
         return
     limit = case.outputs["c_generated_ids"].shape[1]
-    new = {place["after_token"]: place["units"] for place in segments(model, output, asked, sampling(case, limit), 1)}
+    new = {position["after_token"]: position["units"] for position in segments(model, output, asked, sampling(case, limit), 1)}
     found = [new.get(number, []) for number in range(limit)]
     case.equal("streaming/new_units_after_each_token", found, expected["new_units_after_each_token"])
     if "equal_to_offline" in expected:
@@ -276,12 +276,12 @@ def learn(case: Case, model: OmniModel) -> None:
 
 
 def compare_splice(case: Case, train_batch: Batch) -> None:
-    """Compare labels and mask after the clips have taken their places."""
+    """Compare labels and mask after the clips are spliced in."""
     labels = torch.full_like(train_batch.tokens, IGNORED)
-    wanted, places = train_batch.targets["text"], torch.arange(train_batch.tokens.shape[1])
+    wanted, positions = train_batch.targets["text"], torch.arange(train_batch.tokens.shape[1])
     for row, count in enumerate(train_batch.answer_lengths.tolist()):
         labels[row, train_batch.answers[row, :count]] = wanted.ids[row, :count]
-    mask = places < train_batch.lengths[:, None]
+    mask = positions < train_batch.lengths[:, None]
     for name, value in {"f_spliced_labels": labels, "f_spliced_attention_mask": mask}.items():
         if name in case.outputs:
             case.equal(name, value.long(), case.outputs[name].long())

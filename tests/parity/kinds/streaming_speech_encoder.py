@@ -43,23 +43,23 @@ def windows(case: Case, encoder: MelCnnEncoder, projector: nn.Module) -> None:
     """Give the case's own windows of mel frames, one by one."""
     numbers, state, held = encoder.normalisation, encoder.init_state(1), projector.init_state(1)
     caches, count, outs, ends = state.caches, 0, list[Tensor](), list[Tensor]()
-    places = []
+    positions = []
     for window in case.inputs["feature_chunks"]:
         vectors, caches = chunk(encoder, (window[None] - numbers.mean) * numbers.istd, caches, count)
         count += vectors.shape[1]
-        places.append(count)
+        positions.append(count)
         end, held = projector.step(Features(vectors, torch.tensor([vectors.shape[1]])), held)
         outs.append(vectors)
         ends.append(end.data)
     same(case, "encoder_out_chunks", torch.cat(outs))
     same(case, "adapter_out_chunks", torch.cat(ends))
     same(case, "final_adapter_cache", held.held)
-    kept(case, caches)
+    compare_caches(case, caches)
     if "pe_index_after_each_chunk" in case.facts:
-        case.equal("pe_index_after_each_chunk", places, case.facts["pe_index_after_each_chunk"])
+        case.equal("pe_index_after_each_chunk", positions, case.facts["pe_index_after_each_chunk"])
 
 
-def kept(case: Case, caches: tuple[Cache, ...]) -> None:
+def compare_caches(case: Case, caches: tuple[Cache, ...]) -> None:
     for number, cache in enumerate(caches):
         for name, tensor in zip("kv", cache, strict=True):
             same(case, f"final_kv_cache_layer{number}_{name}", tensor)

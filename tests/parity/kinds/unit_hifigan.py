@@ -22,14 +22,14 @@ def replay(case: Case) -> None:
         if not found:
             continue
         stem, units = found[1], stored.flatten()
-        kept = units[units >= 0]
-        whole = torch.ones(1, len(kept), dtype=torch.bool)
+        valid = units[units >= 0]
+        whole = torch.ones(1, len(valid), dtype=torch.bool)
         outputs: dict[str, Tensor] = {}
         if vocoder.dur_predictor is not None:
-            outputs[f"{stem}_log_duration"] = vocoder.log_durations(kept[None, :, None], whole)
-            outputs[f"{stem}_duration"] = vocoder.durations(kept)[None]
+            outputs[f"{stem}_log_duration"] = vocoder.log_durations(valid[None, :, None], whole)
+            outputs[f"{stem}_duration"] = vocoder.durations(valid)[None]
             outputs[f"{stem}_wav_dur"] = vocoder.decode(units[:, None])
-        outputs[f"{stem}_wav_nodur"] = vocoder.generate(kept[None, :, None])
+        outputs[f"{stem}_wav_nodur"] = vocoder.generate(valid[None, :, None])
         for output, tensor in outputs.items():
             expected = case.outputs.get(output)
             if expected is not None and output.endswith("_duration") and not expected.is_floating_point():

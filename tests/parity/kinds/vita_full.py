@@ -78,8 +78,9 @@ def replay(case: Case) -> None:
     inner = torch.load(out / "audio-encoder" / "final.pt", weights_only=True)
     case.equal("exported encoder", all(torch.equal(t, back[f"model.audio_encoder.{n}"]) for n, t in inner.items()), True)
     call("import", "vita", str(out), "--out", str(case.scratch / "again"))
-    kept = [load_file(place / "imported" / "weights.safetensors") for place in (run, case.scratch / "again")]
-    same = kept[0].keys() == kept[1].keys() and all(torch.equal(kept[0][name], kept[1][name]) for name in kept[0])
+    weights = [load_file(folder / "imported" / "weights.safetensors") for folder in (run, case.scratch / "again")]
+    same = weights[0].keys() == weights[1].keys() and all(torch.equal(weights[0][name], weights[1][name])
+                                                          for name in weights[0])
     case.equal("imported again", same, True)
 
 
@@ -112,35 +113,35 @@ def write(case: Case, folder: Path) -> None:
 
 @dataclass
 class Line:
-    """One row with its media in their places, and where its given positions went."""
+    """One row with its media in their positions, and where its given positions went."""
 
     tokens: list[int] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
-    places: dict[str, list[int]] = field(default_factory=lambda: {"vision": [], "audio": []})
+    positions: dict[str, list[int]] = field(default_factory=lambda: {"vision": [], "audio": []})
     items: dict[str, list[int]] = field(default_factory=lambda: {"vision": [], "audio": []})
 
 
 def lines(case: Case, counts: dict[str, list[int]]) -> list[Line]:
     """Spread the case's rows; one without a medium takes a stand-in for it, which its model does not read."""
-    ids, found, taken = case.inputs["input_ids"], [], {"vision": 0, "audio": 0}
+    ids, found, starts = case.inputs["input_ids"], [], {"vision": 0, "audio": 0}
     mask = case.inputs.get("attention_mask", torch.ones_like(ids))
     labels = case.inputs.get("labels", torch.full_like(ids, IGNORED))
-    for row, kept in enumerate(mask.sum(1).tolist()):
+    for row, length in enumerate(mask.sum(1).tolist()):
         line = Line()
-        for token, label in zip(ids[row, :kept].tolist(), labels[row, :kept].tolist(), strict=True):
-            spread(line, token, label, counts, taken)
-        taken = {name: start + max(len(line.items[name]), 1) for name, start in taken.items()}
+        for token, label in zip(ids[row, :length].tolist(), labels[row, :length].tolist(), strict=True):
+            spread(line, token, label, counts, starts)
+        starts = {name: start + max(len(line.items[name]), 1) for name, start in starts.items()}
         found.append(line)
     return found
 
 
-def spread(line: Line, token: int, label: int, counts: dict[str, list[int]], taken: dict[str, int]) -> None:
+def spread(line: Line, token: int, label: int, counts: dict[str, list[int]], starts: dict[str, int]) -> None:
     branch, count = MARKS.get(token), 1
     if branch:
-        number = taken[branch] + len(line.items[branch])
+        number = starts[branch] + len(line.items[branch])
         count = counts[branch][number]
         line.items[branch].append(number)
-        line.places[branch] += range(len(line.tokens), len(line.tokens) + count)
+        line.positions[branch] += range(len(line.tokens), len(line.tokens) + count)
     line.tokens += [0 if branch else token] * count
     line.labels += [IGNORED if branch else label] * count
 
@@ -158,12 +159,12 @@ def batched(rows: list[Line], given: dict[str, Signal], counts: dict[str, list[i
     items = {name: [number for line in rows for number in line.items[name]] for name in given}
     there = {name: signal for name, signal in given.items() if items[name]}
     answers = [[place for place, label in enumerate(line.labels) if label != IGNORED] for line in rows]
-    wanted = [[line.labels[place] for place in places] for line, places in zip(rows, answers, strict=True)]
+    wanted = [[line.labels[place] for place in positions] for line, positions in zip(rows, answers, strict=True)]
     return Batch(
         tokens=pad([line.tokens for line in rows], 0), lengths=torch.tensor([len(line.tokens) for line in rows]),
-        answers=pad(answers, 0), answer_lengths=torch.tensor([len(places) for places in answers]),
+        answers=pad(answers, 0), answer_lengths=torch.tensor([len(positions) for positions in answers]),
         signals={name: Signal(signal.data[items[name]], signal.lengths[items[name]]) for name, signal in there.items()},
-        slots={name: torch.tensor([row * longest + place for row, line in enumerate(rows) for place in line.places[name]])
+        slots={name: torch.tensor([row * longest + place for row, line in enumerate(rows) for place in line.positions[name]])
                for name in there},
         counts={name: [counts[name][number] for number in items[name]] for name in there},
         rows={name: [row for row, line in enumerate(rows) for _ in line.items[name]] for name in there},

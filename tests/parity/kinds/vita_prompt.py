@@ -46,11 +46,11 @@ def replay(case: Case) -> None:
         compare(case, f"train_fo[{item['name']}]", item, replace(template, states={}))
     for number, item in enumerate(case.words_out.get("inference", [])):
         ask(case, f"inference[{number}]", item, template)
-    kept = [item for item in train if "error" not in item]
+    valid_items = [item for item in train if "error" not in item]
     collated(case, [encoded(case, render(talk(case, item, template).sample.messages, template), template,
-                            talk(case, item, template)) for item in kept])
+                            talk(case, item, template)) for item in valid_items])
     for splice in case.facts.get("splices", []):
-        spliced(case, splice, [talk(case, item, template) for item in kept], template)
+        spliced(case, splice, [talk(case, item, template) for item in valid_items], template)
 
 
 # ---- conversations ----
@@ -191,14 +191,14 @@ def spliced(case: Case, splice: dict[str, Any], talks: Sequence[Talk], template:
     audios, tiles = list(real(talks, "audio")), list(real(talks, "image"))
     counts = audio_counts(case, splice, audios)
     plan = plan_of(template, str(case.folder / "tokenizer.json"), inputs[f"{name}.embed_tokens_weight"],
-                   [inputs[f"{name}.audio_features"][place][:count] for place, count in zip(audios, counts, strict=True)],
-                   [inputs[f"{name}.image_features"][place] for place in tiles])
+                   [inputs[f"{name}.audio_features"][position][:count] for position, count in zip(audios, counts, strict=True)],
+                   [inputs[f"{name}.image_features"][position] for position in tiles])
     lengths = iter(counts)
     batch = Collator(plan, ["text"])([with_audio(one.sample, lengths) for one in talks])
     cut = splice["config"].get("tokenizer_model_max_length", 1 << 20)
     valid = torch.arange(batch.tokens.shape[1]) < batch.lengths[:, None]
     found = Taps(OmniModel(plan), batch).inputs.where(valid[..., None], 0)
-    kind, index = places(batch, valid, {"image": tiles, "audio": audios})
+    kind, index = position_kinds(batch, valid, {"image": tiles, "audio": audios})
     targets = torch.full_like(batch.tokens, case.config["ignore_index"])
     for row, (answer, length) in enumerate(zip(batch.answers, batch.answer_lengths.tolist(), strict=True)):
         targets[row, answer[:length]] = batch.tokens[row, answer[:length]]
@@ -209,13 +209,13 @@ def spliced(case: Case, splice: dict[str, Any], talks: Sequence[Talk], template:
 
 def real(talks: Sequence[Talk], kind: str) -> Iterator[int]:
     """Give the positions of images or audios among the original's features, where a row without any has a dummy."""
-    place = 0
+    position = 0
     for one in talks:
         media = [part.type for message in one.sample.messages for part in message.content if part.type != "text"]
         own = [number for found, number in zip(media, one.counts, strict=True) if (found == "audio") == (kind == "audio")]
         count = sum(own)
-        yield from range(place, place + count)
-        place += max(1, count)
+        yield from range(position, position + count)
+        position += max(1, count)
 
 
 def audio_counts(case: Case, splice: dict[str, Any], audios: Sequence[int]) -> list[int]:
@@ -223,7 +223,7 @@ def audio_counts(case: Case, splice: dict[str, Any], audios: Sequence[int]) -> l
     stored = case.inputs.get(f"{splice['name']}.audio_lengths_for_llm")
     if case.config["version"].startswith("mixtral") or stored is None:
         return [splice["audio_feature_length"]] * len(audios)
-    return [min(int(stored[place]), splice["audio_feature_length"]) for place in audios]
+    return [min(int(stored[position]), splice["audio_feature_length"]) for position in audios]
 
 
 def with_audio(sample: Sample, lengths: Iterator[int]) -> Sample:
@@ -234,12 +234,12 @@ def with_audio(sample: Sample, lengths: Iterator[int]) -> Sample:
     return replace(sample, messages=messages)
 
 
-def places(batch: Batch, valid: Tensor, features: dict[str, list[int]]) -> tuple[Tensor, Tensor]:
+def position_kinds(batch: Batch, valid: Tensor, features: dict[str, list[int]]) -> tuple[Tensor, Tensor]:
     """Give kind and index of each position as the original's replay wrote them: 0 text, 1 image, 2 audio, -1 padding."""
     kind, index = torch.where(valid, 0, -1), batch.tokens.where(valid, -1)
     for number, branch in enumerate(("image", "audio"), 1):
         if branch in batch.slots:
-            own = [1000 * place + offset for place, count in zip(features[branch], batch.counts[branch], strict=True)
+            own = [1000 * position + offset for position, count in zip(features[branch], batch.counts[branch], strict=True)
                    for offset in range(count)]
             kind.view(-1)[batch.slots[branch]] = number
             index.view(-1)[batch.slots[branch]] = torch.tensor(own)

@@ -64,8 +64,8 @@ def teach(case: Case, head: NarArHead) -> None:
 
 def valid(found: Tensor, lengths: Tensor, expected: Tensor) -> Tensor:
     """Give [B, T, D] with the expected values at padding, where ours are undefined."""
-    places = torch.arange(found.shape[1]) < lengths[:, None]
-    return torch.where(places[..., None], found, expected)
+    positions = torch.arange(found.shape[1]) < lengths[:, None]
+    return torch.where(positions[..., None], found, expected)
 
 
 def speak(case: Case, head: NarArHead, facts: dict[str, Any]) -> None:
