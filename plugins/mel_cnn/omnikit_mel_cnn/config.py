@@ -19,7 +19,7 @@ TABLE = 5000  # rows of VITA's table of positions
 
 @dataclass(frozen=True)
 class MelCnn:
-    """Kaldi's log Mel filter bank, two strided 3x3 convolutions, a transformer: waves in, 25 vectors a second out.
+    """Kaldi's log Mel filter bank, two strided 3x3 convolutions, a transformer: waveforms in, 25 vectors a second out.
 
     Args:
         dim: width of the vectors.
@@ -27,8 +27,8 @@ class MelCnn:
         channels: of the two convolutions.
         frame_length_ms: window of one mel frame.
         frame_shift_ms: from one mel frame to the next; the vectors are four times as far apart.
-        scale: the wave, in [-1, 1], is multiplied by this; Kaldi's is 32768.
-        dither: noise on each sample while training, in units of the scaled wave.
+        scale: the waveform, in [-1, 1], is multiplied by this; Kaldi's is 32768.
+        dither: noise on each sample while training, in units of the scaled waveform.
         normalisation: mean and deviation of each mel bin, from the clip itself or fixed (saved with the weights).
         dropout: fraction of activations dropped while training.
         time_masks: how many stretches of time are blanked while training (SpecAugment, arXiv:1904.08779).

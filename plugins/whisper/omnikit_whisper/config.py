@@ -16,7 +16,7 @@ SAMPLE_RATE = 16000  # Hz, openai-whisper audio.py
 
 @dataclass(frozen=True)
 class Whisper:
-    """Whisper's audio encoder: log-mel, two convolutions, transformer; waves in, 50 vectors a second with Whisper's strides.
+    """Whisper's audio encoder: log-mel, two convolutions, transformer; waveforms in, 50 frames a second with Whisper's strides.
 
     Source: arXiv:2212.04356; weights and names as in transformers' WhisperModel.
 
