@@ -46,7 +46,7 @@ class TiCodec:
         global_codes: different tokens of a part.
         global_hidden: width inside the layers of the voice encoder.
         global_kernel: their kernel.
-        voice: tokens it speaks with; empty: the global_tokens beside `weights`, or the mean voice of what it learnt from, kept
+        voice: tokens it speaks with; empty: the global_tokens beside `weights`, or the mean voice of its training, stored
             with the weights.
         sample_rate: samples per second.
         stream: "exact" decodes each code once, and the joined waveform is that of all codes; "overlap" is the original's way,
