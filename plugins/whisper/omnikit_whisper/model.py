@@ -47,7 +47,7 @@ class WhisperEncoder(nn.Module):
         return Features(self.encode(mel, lengths), lengths, rate)
 
     def mel_frames(self, signal: Signal) -> tuple[Tensor, Tensor]:
-        """Give the log-mel [B, bins, F] of a signal and the vectors [B] that each row will have; F / T frames make one."""
+        """Give the log-mel [B, bins, F] of a signal and the frames [B] that each row will have; F / T frames make one."""
         config, waveform, step = self.config, signal.data, self.config.step
         inside = torch.arange(waveform.shape[1], device=waveform.device) < signal.lengths[:, None]
         waveform = waveform.float().masked_fill(~inside, 0.0)
@@ -70,10 +70,10 @@ class WhisperEncoder(nn.Module):
         return mel, lengths
 
     def encode(self, mel: Tensor, lengths: Tensor) -> Tensor:
-        """Give the vectors [B, T, dim] of log-mel [B, bins, F], which is 0 beyond the frames of `lengths` [B].
+        """Give the frames [B, T, dim] of log-mel [B, bins, F], which is 0 beyond the frames of `lengths` [B].
 
         Raises:
-            DataError: there are more vectors than positions.
+            DataError: there are more frames than positions.
         """
         x = F.gelu(self.conv1(mel.to(self.conv1.weight.dtype)))  # [B, dim, T * strides[1]]
         if self.config.window is None:  # what the first convolution spills beyond a row's end, the row alone would not see
@@ -82,7 +82,7 @@ class WhisperEncoder(nn.Module):
         x = F.gelu(self.conv2(x)).transpose(1, 2)  # [B, T, dim]
         count, most = x.shape[1], self.config.positions
         if count > most:
-            raise DataError(f"A clip gives {count} vectors, but whisper's positions end at {most}; cut it to "
+            raise DataError(f"A clip gives {count} frames, but whisper's positions end at {most}; cut it to "
                             f"{most * self.config.step / SAMPLE_RATE:g} s or set `positions` higher.")
         x = F.dropout(x + self.embed_positions(count), self.config.dropout, self.training)
         mask = None
