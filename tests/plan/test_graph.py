@@ -72,7 +72,7 @@ WIRING = [
      "transcript.head.tokenizer is 'tniy', but neither a tokenizer of that name nor a .json file is there."),
     ({"data.rows.path": "???"}, "data.rows.path is missing, but MessagesJsonl needs a word there."),
     ({"data.rows.pth": "x"}, "data.rows.pth is not a field of MessagesJsonl. Did you mean 'path'? It has: path, provides, root, seconds, split."),
-    ({"data.rows.provides": ["answr"]}, "data.rows: provides holds 'answr', but knows only text, audio, image, video, prompt, transcript, caption, answer, speech, codes."),
+    ({"data.rows.provides": ["answr"]}, "data.rows: provides holds 'answr', but must be among text, audio, image, video, prompt, transcript, caption, answer, speech, codes."),
 ]
 
 

@@ -73,15 +73,15 @@ class Mlp:
 
 @dataclass(frozen=True)
 class StackMlp:
-    """Join each run of `stride` vectors, then Linear, ReLU, Linear.
+    """Join each `stride` frames, then Linear, ReLU, Linear.
 
     Source: LLaMA-Omni, arXiv:2409.06666, whose code drops the tail; also SLAM-ASR, arXiv:2402.08846.
 
     Args:
-        stride: vectors in a run.
+        stride: frames that are joined.
         hidden: width between the Linears.
-        tail: what becomes of the last vectors that fill no run: dropped, or padded with zeros.
-        uneven: a fixed number of vectors that the stride does not divide has such a tail too; false refuses the stride.
+        tail: what becomes of the last frames that are fewer than `stride`: dropped, or padded with zeros.
+        uneven: a fixed number of frames that the stride does not divide has such a tail too; false refuses the stride.
     """
 
     stride: int = 5
@@ -121,12 +121,12 @@ class StridedConv:
 
     Args:
         kernel: frames that a convolution spans.
-        stride: vectors per output vector.
+        stride: frames per output frame.
         hidden: channels of the convolution.
         causal: zeros on the left, so it depends on the past only; False puts them on the right, as VITA's adapter does.
-        norm: over the channels of a vector, over the valid vectors of the batch, or none.
+        norm: over the channels of a frame, over the valid frames of the batch, or none.
         eps: added to the variance by the norm; that of VITA's adapter is larger than usual, harmless elsewhere.
-        prompts: learned vectors put before the output of each item.
+        prompts: learned embeddings put before the output of each item.
     """
 
     kernel: int = 5
@@ -161,12 +161,12 @@ class StridedConv:
 
 @dataclass(frozen=True)
 class QFormer:
-    """Learned queries that attend to each other and to the features: a fixed number of vectors for any input.
+    """Learned queries that attend to each other and to the features: a fixed number of embeddings for any input.
 
     Layers are pre-norm, which trains from random weights; BLIP-2's BERT is post-norm. Source: arXiv:2301.12597.
 
     Args:
-        queries: vectors per item.
+        queries: embeddings per item.
         cross_every: cross-attention stands in the first of every so many layers.
     """
 
@@ -260,7 +260,7 @@ class CtcText:
         return "it emits text tokens only"
 
     def unreachable(self, vectors: int, ids: Sequence[int]) -> str | None:
-        """Say why CTC cannot give `ids` from so many vectors: it takes a frame each, and a blank between two equal ones."""
+        """Say why CTC cannot give `ids` from so many features: it takes a frame each, and a blank between two equal ones."""
         frames, needed = -(-vectors // self.stack), len(ids) + sum(one == other for one, other in pairwise(ids))
         return None if needed <= frames else (
             f"what is said is {len(ids)} tokens, which take {needed} frames, but the audio gives {frames}; leave the row out,"

@@ -24,8 +24,8 @@ BANDWIDTHS = {24000: (0.75, 1.5, 3.0, 6.0, 12.0, 24.0), 48000: (1.5, 3.0, 6.0, 1
 class Encodec:
     """Residual codes of Meta's EnCodec, from its package `encodec`: 24 kHz causal or 48 kHz in overlapping segments.
 
-    Codes are [T] of one codebook, else [T, codebooks]. The 48 kHz model is stereo: a mono wave goes in on both sides and their
-    mean comes out; and it has the loudness of each segment beside the codes, which a head cannot give.
+    Codes are [T] of one codebook, else [T, codebooks]. The 48 kHz model is stereo: a mono waveform goes in on both sides and
+    their mean comes out; and it has the loudness of each segment beside the codes, which a head cannot give.
 
     Args:
         sample_rate: 24000 or 48000; each is a model of its own.
@@ -60,7 +60,7 @@ class Encodec:
 
     @property
     def overlapping(self) -> bool:
-        """Whether waves are cut into overlapping segments."""
+        """Whether waveforms are cut into overlapping segments."""
         return self.sample_rate == 48000
 
     @property
@@ -76,12 +76,12 @@ class Encodec:
 
     @property
     def encodes(self) -> bool:
-        """Waves become codes."""
+        """Waveforms become codes."""
         return True
 
     @property
     def decodes(self) -> bool:
-        """Codes become waves."""
+        """Codes become waveforms."""
         return True
 
     @property

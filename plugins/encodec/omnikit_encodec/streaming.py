@@ -1,4 +1,4 @@
-"""EnCodec's decoders from code to code: the pieces, joined, are the wave of all codes at once.
+"""EnCodec's decoders from code to code: the pieces, joined, are the waveform of all codes at once.
 
 The causal one stores of each convolution the inputs that the next sample depends on, and the states of the LSTM. The package
 mirrors the first samples where there is nothing before them, so each layer waits until it has those. The other one decodes
@@ -60,15 +60,15 @@ class OverlapState:
 
 
 def speak(decoder: SEANetDecoder, vectors: Tensor, state: CausalState, *, last: bool) -> Tensor:
-    """New vectors [1, D, N] through the causal decoder to the wave [1, 1, M] that is certain now. Changes `state`."""
-    wave = _through(decoder.model, "", vectors, state.layers, last=last)
+    """New vectors [1, D, N] through the causal decoder to the waveform [1, 1, M] that is certain now. Changes `state`."""
+    waveform = _through(decoder.model, "", vectors, state.layers, last=last)
     if last:
         state.layers.clear()
-    return wave
+    return waveform
 
 
 def join(decode: Callable[[Tensor, Tensor | None], Tensor], codes: Tensor, state: OverlapState, *, last: bool) -> Tensor:
-    """New codes [N, Q] to the wave [2, M] that no later segment changes. Changes `state`.
+    """New codes [N, Q] to the waveform [2, M] that no later segment changes. Changes `state`.
 
     Args:
         decode: gives a segment's two sides [2, T x 320] from its codes [T, Q] and its loudness.

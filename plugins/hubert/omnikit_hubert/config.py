@@ -23,20 +23,20 @@ CONVERT = ("""python -c 'import joblib, numpy; numpy.save("centroids.npy", jobli
 class HubertUnits:
     """K-means units over one layer of HuBERT, runs merged. It makes units and cannot speak them: a vocoder does.
 
-    Frames are 20 ms with the default strides; a wave of N samples has (N - 400) / 320 + 1 of them, rounded down.
+    Frames are 20 ms with the default strides; a waveform of N samples has (N - 400) / 320 + 1 of them, rounded down.
 
     Args:
         units: different units (centroids).
         weights: folder of a transformers HuBERT checkpoint (config.json, model.safetensors); None for random weights.
         centroids: file with the centroids [units, dim], .npy or .safetensors; None to fit them in a stage.
         layer: transformer layer whose output is clustered; 0 is what enters the first one.
-        normalize: bring each wave to mean 0 and variance 1 first; as the checkpoint was trained.
+        normalize: bring each waveform to mean 0 and variance 1 first; as the checkpoint was trained.
         dim: width of a vector.
         layers: transformer layers.
         heads: attention heads.
         ffn: width inside the feed-forward layers.
         stable: layer norms stand before attention and feed-forward (the large models), not after.
-        conv_dim: width of the convolutions on the wave.
+        conv_dim: width of the convolutions on the waveform.
         kernels: kernel of each of these convolutions.
         strides: their strides; the product is the samples of one frame.
         conv_norm: "group" norms the first convolution alone, "layer" each of them.
@@ -45,7 +45,7 @@ class HubertUnits:
         position_groups: its groups.
         chunk: samples that are looked at together; what is longer is cut, as in the original reader.
         iterations: rounds of k-means.
-        frames: at most so many frames are clustered, from waves drawn at random.
+        frames: at most so many frames are clustered, from waveforms drawn at random.
 
     Source: HuBERT, arXiv:2106.07447; units as in fairseq's speech-to-speech examples.
     """
@@ -98,7 +98,7 @@ class HubertUnits:
 
     @property
     def encodes(self) -> bool:
-        """Waves become units."""
+        """Waveforms become units."""
         return True
 
     @property
@@ -112,7 +112,7 @@ class HubertUnits:
         return () if self.centroids else ("units",)
 
     def length(self, samples: int) -> int:
-        """Give the frames of a wave no longer than a chunk."""
+        """Give the frames of a waveform no longer than a chunk."""
         for kernel, stride in zip(self.kernels, self.strides, strict=True):
             samples = max(0, (samples - kernel) // stride + 1)
         return samples

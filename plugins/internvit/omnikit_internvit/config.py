@@ -114,7 +114,7 @@ class InternVit:
         )
 
     def length(self, items: int) -> int:
-        """Give the vectors of a tile, which are as many for every tile."""
+        """Give the features of a tile, which are as many for every tile."""
         return (self.grid // SHUFFLE) ** 2
 
     def build(self) -> "InternVitEncoder":

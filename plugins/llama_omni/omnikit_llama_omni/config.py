@@ -107,7 +107,7 @@ class CTCUnits:
 
 @dataclass(frozen=True)
 class UnitHiFiGAN:
-    """Merged units to a wave: embedding, duration predictor, HiFi-GAN generator. It does not encode.
+    """Merged units to a waveform: embedding, duration predictor, HiFi-GAN generator. It does not encode.
 
     Args:
         units: different units.
@@ -121,7 +121,7 @@ class UnitHiFiGAN:
         duration_dim: width inside the duration predictor, whose kernels are 3 (the original's padding allows no other);
             None for a vocoder without one, which speaks a frame for each unit.
         duration_dropout: fraction of its activations that are dropped while it is trained.
-        sample_rate: samples per second of the wave.
+        sample_rate: samples per second of the waveform.
         segment: frames that it is trained on at once.
         discriminator_dim: width of the discriminators of a stage with adversarial losses.
         weights: file of a checkpoint, torch or safetensors; None for random weights.

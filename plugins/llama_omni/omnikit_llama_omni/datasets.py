@@ -14,7 +14,7 @@ COSYVOICE = 6561  # tokens of CosyVoice 2's codec, which the published conversat
 
 @dataclass(frozen=True)
 class LlamaOmniJson:
-    """LLaMA-Omni's own JSON: {"id", "speech": wave file, "conversations": [{"from": "human" or "gpt", "value"}]}.
+    """LLaMA-Omni's own JSON: {"id", "speech": audio file, "conversations": [{"from": "human" or "gpt", "value"}]}.
 
     `<speech>` in a question stands for the audio; the line break behind it belongs to it, and a template puts one back with
     `behind_audio`. Units are taken where they are: `tgt_units` of an answer's turn, or `prediction_units` of the row or of a
@@ -22,7 +22,7 @@ class LlamaOmniJson:
 
     Args:
         path: a JSON list, or JSONL.
-        root: folder that relative paths of waves start from; None: the folder of `path`.
+        root: folder that relative paths of waveforms start from; None: the folder of `path`.
         units: JSONL of {"question_id", "prediction_units"} that brings the units of the answers by the rows' ids.
         cardinality: different units of the codec; a larger one is refused.
         provides: what every row holds (see omnikit.contracts.configs.ReaderConfig).
@@ -48,12 +48,12 @@ class LlamaOmniJson:
 
 @dataclass(frozen=True)
 class SpokenConversations:
-    """The published conversations of many turns: {"id", "conversation": [{"from", "speech": wave file, "text", "unit"}]}.
+    """The published conversations of many turns: {"id", "conversation": [{"from", "speech": audio file, "text", "unit"}]}.
 
     Args:
         path: a JSON list, or JSONL.
-        root: folder that relative paths of waves start from; None: the folder of `path`.
-        units: False lets the run make the codes of the answers' waves; True takes the rows' own, such as "<12><7>". Those of
+        root: folder that relative paths of waveforms start from; None: the folder of `path`.
+        units: False lets the run make the codes of the answers' audio; True takes the rows' own, such as "<12><7>". Those of
             ICTNLP/Multiturn-Speech-Conversations are tokens of CosyVoice 2 and fit no codec of 1000 units.
         cardinality: with `units`, different units of the codec; a larger one is refused.
         provides: what every row holds (see omnikit.contracts.configs.ReaderConfig).

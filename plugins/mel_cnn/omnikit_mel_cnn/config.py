@@ -19,16 +19,16 @@ TABLE = 5000  # rows of VITA's table of positions
 
 @dataclass(frozen=True)
 class MelCnn:
-    """Kaldi's log Mel filter bank, two strided 3x3 convolutions, a transformer: waves in, 25 vectors a second out.
+    """Kaldi's log Mel filter bank, two strided 3x3 convolutions, a transformer: waveforms in, 25 frames a second out.
 
     Args:
-        dim: width of the vectors.
+        dim: width of the frames.
         ffn: width inside the feed-forward layers.
         channels: of the two convolutions.
         frame_length_ms: window of one mel frame.
-        frame_shift_ms: from one mel frame to the next; the vectors are four times as far apart.
-        scale: the wave, in [-1, 1], is multiplied by this; Kaldi's is 32768.
-        dither: noise on each sample while training, in units of the scaled wave.
+        frame_shift_ms: from one mel frame to the next; the frames are four times as far apart.
+        scale: the waveform, in [-1, 1], is multiplied by this; Kaldi's is 32768.
+        dither: noise on each sample while training, in units of the scaled waveform.
         normalisation: mean and deviation of each mel bin, from the clip itself or fixed (saved with the weights).
         dropout: fraction of activations dropped while training.
         time_masks: how many stretches of time are blanked while training (SpecAugment, arXiv:1904.08779).
@@ -38,13 +38,13 @@ class MelCnn:
         gain_db: while training a clip becomes louder or softer by up to this many decibels.
         dither_always: dither outside training too, as VITA's front end does; then no answer is like another.
         cmvn: file of the statistics that normalisation `fixed` starts with, as JSON or Kaldi's text (see omnikit_mel_cnn.cmvn).
-        lead: silence before the clip (a mel frame's overlap, then three frames of 0), so that a vector is there when its own
+        lead: silence before the clip (a mel frame's overlap, then three frames of 0), so that a frame is there when its own
             time is over; as Freeze-Omni's front end begins.
         embed: Linear, LayerNorm and ReLU before the layers.
-        positions: sines added to the vectors, or VITA's `relative` ones: vectors times sqrt(dim), scores by content and by
+        positions: sines added to the frames, or VITA's `relative` ones: frames times sqrt(dim), scores by content and by
             the sines of the key's place, without a shift.
         concat: a layer's input and what attention found are joined and pass a Linear.
-        chunk_size: vectors that see each other; None: the whole clip.
+        chunk_size: frames that attend to each other; None: the whole clip.
         left_chunks: earlier chunks that a frame attends to; None: all.
         restart: while streaming, positions begin one chunk too early once left_chunks are cached, as in Freeze-Omni; only then
             does streamed differ from offline.
@@ -125,7 +125,7 @@ class MelCnn:
 
     @property
     def _lookahead(self) -> float:
-        """From the beginning of a vector's time to the last sample that it depends on."""
+        """From the beginning of a frame's time to the last sample that it depends on."""
         if self.chunk_size is None or self.normalisation == "clip" or self.dynamic == "always":
             return math.inf
         last = SUBSAMPLING * self.chunk_size + OVERLAP  # mel frames up to the end of the chunk
@@ -147,10 +147,10 @@ class MelCnn:
         return self.frame - self.shift if self.lead else 0
 
     def length(self, samples: int) -> int:
-        """Give the exact number of vectors; edges are not padded, so the last few samples may add none.
+        """Give the exact number of frames; edges are not padded, so the last few samples may add none.
 
         Raises:
-            DataError: the clip is too short for one vector, or longer than positions reach.
+            DataError: the clip is too short for one frame, or longer than positions reach.
         """
         frames = 1 + (samples + self.silence - self.frame) // self.shift + OVERLAP * self.lead
         count = subsampled(subsampled(frames))
@@ -160,12 +160,12 @@ class MelCnn:
                             "pad it with silence or drop it.")
         if self.positions == "relative" and count >= TABLE:
             reach = TABLE * SUBSAMPLING * self.frame_shift_ms / 1000
-            raise DataError(f"A clip is {samples / SAMPLE_RATE:.1f} s long, which is {count} vectors, but the relative "
+            raise DataError(f"A clip is {samples / SAMPLE_RATE:.1f} s long, which is {count} frames, but the relative "
                             f"positions of mel_cnn reach {TABLE - 1}, about {reach:.0f} s; cut it or drop it.")
         return count
 
     def _samples(self, count: int) -> int:
-        """Give how many samples the shortest clip with `count` vectors has."""
+        """Give how many samples the shortest clip with `count` frames has."""
         frames = SUBSAMPLING * count + OVERLAP - OVERLAP * self.lead
         return (frames - 1) * self.shift + self.frame - self.silence
 

@@ -1,4 +1,4 @@
-"""Kaldi's log Mel filter bank for a batch of waves, its normalisation, and its blanking for training."""
+"""Kaldi's log Mel filter bank for a batch of waveforms, its normalisation, and its blanking for training."""
 
 from functools import cache
 
@@ -18,30 +18,30 @@ FRESH_MEAN, FRESH_ISTD = 13.0, 0.3  # near those of VITA's fixed normalisation, 
 Numbers = tuple[list[float], list[float]]
 
 
-def log_fbank(wave: Tensor, bins: int, frame: int, shift: int) -> Tensor:
+def log_fbank(waveform: Tensor, bins: int, frame: int, shift: int) -> Tensor:
     """Give Kaldi's log Mel filter bank, in float32 whatever surrounds it.
 
     Equal to torchaudio.compliance.kaldi.fbank without dither, which takes one clip at a time.
 
     Args:
-        wave: [B, N] at 16 kHz.
+        waveform: [B, N] at 16 kHz.
         frame: samples of a frame.
         shift: samples between frames.
 
     Returns:
         [B, T, bins], T = 1 + (N - frame) // shift; 0 where N is below `frame`.
     """
-    if wave.shape[1] < frame:
-        return wave.new_zeros(len(wave), 0, bins, dtype=torch.float32)
-    with torch.autocast(wave.device.type, enabled=False):
-        frames = wave.float().unfold(1, frame, shift)  # [B, T, frame]
+    if waveform.shape[1] < frame:
+        return waveform.new_zeros(len(waveform), 0, bins, dtype=torch.float32)
+    with torch.autocast(waveform.device.type, enabled=False):
+        frames = waveform.float().unfold(1, frame, shift)  # [B, T, frame]
         frames = frames - frames.mean(dim=2, keepdim=True)
         before = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)
-        window = torch.hann_window(frame, periodic=False, device=wave.device).pow(POVEY)
+        window = torch.hann_window(frame, periodic=False, device=waveform.device).pow(POVEY)
         size = 1 << (frame - 1).bit_length()
         spectrum = torch.fft.rfft((frames - PREEMPHASIS * before) * window, size)  # [B, T, size / 2 + 1]
         power = spectrum.real.square() + spectrum.imag.square()
-        energies = torch.matmul(power, filters(bins, size, wave.device))
+        energies = torch.matmul(power, filters(bins, size, waveform.device))
         return energies.clamp(min=EPSILON).log()
 
 

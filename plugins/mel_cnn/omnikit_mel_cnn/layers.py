@@ -1,4 +1,4 @@
-"""Convolutions and layers of the encoder, and who may look at whom. Knows no wave and no state.
+"""Convolutions and layers of the encoder, and who may look at whom. Knows no waveform and no state.
 
 Relative positions are those of VITA's encoder (golden numbers: tests/parity/goldens/whale_audio_encoder): the score of query q
 and key k at place j is (q + u) k + (q + v) p_j, where p_j is a Linear of the sines of place j. Nothing is shifted, so a

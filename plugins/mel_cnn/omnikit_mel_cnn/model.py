@@ -1,4 +1,4 @@
-"""The Mel filter bank, CNN and transformer encoder from the wave on. Knows no text.
+"""The Mel filter bank, CNN and transformer encoder from the waveform on. Knows no text.
 
 Names of the weights: normalisation.{mean,istd}, subsampling.{conv1,conv2,project}, embed.{0,1}, layers.N.{attention_norm,
 attention.{query,key,value,out,position,bias_u,bias_v}, concat, ffn_norm, ffn.{0,2}}, norm.
@@ -19,7 +19,7 @@ from omnikit_mel_cnn.streaming import StreamState, advance, begin
 
 
 class MelCnnEncoder(nn.Module):
-    """Waves [B, N] at 16 kHz to features [B, T, dim]."""
+    """Waveforms [B, N] at 16 kHz to features [B, T, dim]."""
 
     def __init__(self, config: MelCnn) -> None:
         super().__init__()
@@ -50,8 +50,8 @@ class MelCnnEncoder(nn.Module):
     def mel_frames(self, signal: Signal) -> tuple[Tensor, Tensor]:
         """Give the normalised mel [B, frames, bins] of a signal and the frames [B] of each row."""
         config = self.config
-        wave = F.pad(self.loudness(signal.data), (config.silence, 0))
-        mel = log_fbank(wave, config.mel_bins, config.frame, config.shift)
+        waveform = F.pad(self.loudness(signal.data), (config.silence, 0))
+        mel = log_fbank(waveform, config.mel_bins, config.frame, config.shift)
         frames = (1 + (signal.lengths + config.silence - config.frame) // config.shift).clamp(min=0)
         if config.lead:
             mel, frames = F.pad(mel, (0, 0, OVERLAP, 0)), frames + OVERLAP
@@ -61,15 +61,15 @@ class MelCnnEncoder(nn.Module):
             mel = blank(mel, 1, config.time_masks, config.time_mask_width)
         return mel, frames
 
-    def loudness(self, wave: Tensor) -> Tensor:
-        """Scale a wave [B, N]; while training also change its loudness and dither it."""
-        config, wave = self.config, wave * self.config.scale
+    def loudness(self, waveform: Tensor) -> Tensor:
+        """Scale a waveform [B, N]; while training also change its loudness and dither it."""
+        config, waveform = self.config, waveform * self.config.scale
         if self.training and config.gain_db:
-            decibels = (2.0 * torch.rand(len(wave), 1, device=wave.device) - 1.0) * config.gain_db
-            wave = wave * 10.0 ** (decibels / 20.0)
+            decibels = (2.0 * torch.rand(len(waveform), 1, device=waveform.device) - 1.0) * config.gain_db
+            waveform = waveform * 10.0 ** (decibels / 20.0)
         if config.dither and (self.training or config.dither_always):
-            wave = wave + config.dither * torch.randn_like(wave)
-        return wave
+            waveform = waveform + config.dither * torch.randn_like(waveform)
+        return waveform
 
     def encode(self, mel: Tensor, frames: Tensor) -> Features:
         """Normalised mel [B, frames, bins] with `frames` [B] valid ones to features."""

@@ -1,6 +1,6 @@
 """The encoder chunk by chunk: its state, and one step. Knows no session.
 
-However the wave is cut, the vectors are those that the encoder gives for the whole clip with its chunk_size and left_chunks:
+However the waveform is cut, the frames are those that the encoder gives for the whole clip with its chunk_size and left_chunks:
 layers cache keys and values of left_chunks * chunk_size positions, and a key keeps its true position.
 
 Freeze-Omni's encoder (goldens/streaming_speech_encoder) is this with `lead: true` and `restart: true`: from its chunk number
@@ -31,13 +31,13 @@ class StreamState:
     """State of the waveform so far; all rows have the same length.
 
     Args:
-        wave: scaled samples [B, n] that the next mel frame begins with.
+        waveform: scaled samples [B, n] that the next mel frame begins with.
         mel: normalised mel frames [B, m, bins] that the next vector begins with.
         caches: of each layer, keys and values of the positions that the next chunk attends to.
         count: vectors so far.
     """
 
-    wave: Tensor
+    waveform: Tensor
     mel: Tensor
     caches: tuple[Cache, ...]
     count: int = 0
@@ -74,25 +74,26 @@ def advance(encoder: MelCnnEncoder, signal: Signal, state: StreamState, *, last:
                         "equally much; give each a state of its own.")
     config = encoder.config
     size = SUBSAMPLING * (config.chunk_size or 1)
-    wave, mel = _frames(encoder, torch.cat([state.wave, encoder.loudness(signal.data)], dim=1))
+    waveform, mel = _frames(encoder, torch.cat([state.waveform, encoder.loudness(signal.data)], dim=1))
     mel = torch.cat([state.mel, mel], dim=1)
     caches, count, found = state.caches, state.count, list[Tensor]()
     while mel.shape[1] >= size + OVERLAP or (last and subsampled(subsampled(mel.shape[1])) > 0):
         x, caches = chunk(encoder, mel[:, : size + OVERLAP], caches, count)
         count, mel = count + x.shape[1], mel[:, size:]
         found.append(x)
-    empty = state.caches[0][0].new_zeros(len(wave), 0, config.dim)
+    empty = state.caches[0][0].new_zeros(len(waveform), 0, config.dim)
     data = torch.cat([empty, *found], dim=1)
-    lengths = torch.full((len(wave),), data.shape[1], device=wave.device)
-    return Features(data, lengths, config.output.rate), StreamState(wave, mel, caches, count)
+    lengths = torch.full((len(waveform),), data.shape[1], device=waveform.device)
+    return Features(data, lengths, config.output.rate), StreamState(waveform, mel, caches, count)
 
 
-def _frames(encoder: MelCnnEncoder, wave: Tensor) -> tuple[Tensor, Tensor]:
-    """Give what is left of a scaled wave [B, n], and the normalised mel frames in it."""
+def _frames(encoder: MelCnnEncoder, waveform: Tensor) -> tuple[Tensor, Tensor]:
+    """Give what is left of a scaled waveform [B, n], and the normalised mel frames in it."""
     config = encoder.config
-    count = max(0, 1 + (wave.shape[1] - config.frame) // config.shift)
-    mel = log_fbank(wave, config.mel_bins, config.frame, config.shift)
-    return wave[:, count * config.shift:], encoder.normalisation(mel, torch.full((len(wave),), count, device=wave.device))
+    count = max(0, 1 + (waveform.shape[1] - config.frame) // config.shift)
+    mel = log_fbank(waveform, config.mel_bins, config.frame, config.shift)
+    counts = torch.full((len(waveform),), count, device=waveform.device)
+    return waveform[:, count * config.shift:], encoder.normalisation(mel, counts)
 
 
 def chunk(encoder: MelCnnEncoder, mel: Tensor, caches: tuple[Cache, ...], count: int) -> tuple[Tensor, tuple[Cache, ...]]:

@@ -169,7 +169,7 @@ def test_fields_that_came_with_vita_leave_older_runs_their_hash() -> None:
 def test_longest_clip_has_a_sentence() -> None:
     longest = (4 * 5000 + 2) * 160 + 400 - 1  # one sample short of 5000 vectors
     assert TINY.length(longest) == 4999
-    with pytest.raises(DataError, match=r"A clip is 200\.0 s long, which is 5000 vectors, .* reach 4999, about 200 s; cut it"):
+    with pytest.raises(DataError, match=r"A clip is 200\.0 s long, which is 5000 frames, .* reach 4999, about 200 s; cut it"):
         TINY.length(longest + 1)
     assert replace(TINY, positions="absolute").length(longest + 1) == 5000
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MelUnits:
-    """K-means units over stacked log-mel frames, merged; a small network gives durations back, Griffin-Lim the wave.
+    """K-means units over stacked log-mel frames, merged; a small network gives durations back, Griffin-Lim the waveform.
 
-    It is fitted to waves in seconds (a stage with `objective: units`), so it needs no pretrained model.
+    It is fitted to waveforms in seconds (a stage with `objective: units`), so it needs no pretrained model.
 
     Args:
         units: different units (centroids).
@@ -67,12 +67,12 @@ class MelUnits:
 
     @property
     def encodes(self) -> bool:
-        """Waves become units."""
+        """Waveforms become units."""
         return True
 
     @property
     def decodes(self) -> bool:
-        """Units become waves."""
+        """Units become waveforms."""
         return True
 
     @property

@@ -1,4 +1,4 @@
-"""Waves to log-mel frames and back. Knows nothing of units."""
+"""Waveforms to log-mel frames and back. Knows nothing of units."""
 
 import torch
 from torch import Tensor, nn
@@ -25,18 +25,18 @@ class LogMel(nn.Module):
         self.filters: Tensor
         self.hann: Tensor
 
-    def forward(self, wave: Tensor) -> Tensor:
-        """wave [N] to log10 band energies [ceil(N / (hop x stack)) x stack, mels]; silence fills the last stack."""
+    def forward(self, waveform: Tensor) -> Tensor:
+        """waveform [N] to log10 band energies [ceil(N / (hop x stack)) x stack, mels]; silence fills the last stack."""
         step = self.config.hop * self.config.stack
-        count = -(-len(wave) // step) * self.config.stack
+        count = -(-len(waveform) // step) * self.config.stack
         if not count:
-            return wave.new_zeros(0, self.config.mels)
-        padded = nn.functional.pad(wave, (0, count * self.config.hop - len(wave)))
+            return waveform.new_zeros(0, self.config.mels)
+        padded = nn.functional.pad(waveform, (0, count * self.config.hop - len(waveform)))
         energy = self._spectrum(padded).abs().square()[:, :count]  # [bins, T]
         return (energy.T @ self.filters).clamp(min=self.config.floor).log10()
 
     def invert(self, frames: Tensor) -> Tensor:
-        """Log10 band energies [T, mels] to a wave [T x hop] with such a spectrum, always the same for the same frames."""
+        """Log10 band energies [T, mels] to a waveform [T x hop] with such a spectrum, always the same for the same frames."""
         length = len(frames) * self.config.hop
         if not length:
             return frames.new_zeros(0)
@@ -53,7 +53,7 @@ class LogMel(nn.Module):
         return bins
 
     def _phases(self, magnitude: Tensor, length: int) -> Tensor:
-        """Fast Griffin-Lim from fixed random phases: the wave [length] whose spectrum comes closest to `magnitude`."""
+        """Fast Griffin-Lim from fixed random phases: the waveform [length] whose spectrum comes closest to `magnitude`."""
         fixed = torch.Generator().manual_seed(0)
         angles = torch.rand(magnitude.shape, generator=fixed).to(magnitude) * 2 * torch.pi
         phase, before = torch.polar(torch.ones_like(magnitude), angles), torch.zeros_like(angles)
@@ -63,8 +63,8 @@ class LogMel(nn.Module):
             phase, before = phase / phase.abs().clamp(min=1e-12), rebuilt
         return self._wave(magnitude * phase, length)
 
-    def _spectrum(self, wave: Tensor) -> Tensor:
-        return torch.stft(wave, self.size, self.config.hop, self.config.window, self.hann, pad_mode="constant",
+    def _spectrum(self, waveform: Tensor) -> Tensor:
+        return torch.stft(waveform, self.size, self.config.hop, self.config.window, self.hann, pad_mode="constant",
                           return_complex=True)
 
     def _wave(self, spectrum: Tensor, length: int) -> Tensor:

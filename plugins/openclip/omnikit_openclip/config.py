@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OpenClip:
-    """The patch vectors of an image tower of open_clip.
+    """The patch features of an image tower of open_clip.
 
     Colours and size of the images are those of the model; a published checkpoint may have been trained with others than its
     name says, then set `mean` and `deviation` (see pretrained.py of open_clip).
@@ -22,7 +22,7 @@ class OpenClip:
             open_clip_config.json.
         weights: a local checkpoint of that model (.safetensors, .bin or .pt of tensors); None: random weights.
         layer: whose output is taken, as an index into [embeddings, layer 1, …]; the layers behind it are not built.
-        norm: whether the tower's last LayerNorm is applied to the vectors.
+        norm: whether the tower's last LayerNorm is applied to the features.
         mean: of red, green and blue; None: the model's.
         deviation: of red, green and blue; None: the model's.
         checkpointing: keep only the input of each layer while training and compute the rest again: less memory, slower.
@@ -82,7 +82,7 @@ class OpenClip:
         )  # fmt: skip
 
     def length(self, items: int) -> int:
-        """Give the vectors of a tile, which are as many for every tile."""
+        """Give the features of a tile, which are as many for every tile."""
         return (self.tower.size // self.tower.patch) ** 2
 
     def build(self) -> "OpenClipEncoder":

@@ -46,11 +46,11 @@ class TiCodec:
         global_codes: different tokens of a part.
         global_hidden: width inside the layers of the voice encoder.
         global_kernel: their kernel.
-        voice: tokens it speaks with; empty: the global_tokens beside `weights`, or the mean voice of what it learnt from, kept
+        voice: tokens it speaks with; empty: the global_tokens beside `weights`, or the mean voice of its training, stored
             with the weights.
         sample_rate: samples per second.
-        stream: "exact" decodes each code once, and the joined wave is that of all codes; "overlap" is the original's way,
-            which decodes overlapping chunks and cuts the wave where it is quiet.
+        stream: "exact" decodes each code once, and the joined waveform is that of all codes; "overlap" is the original's way,
+            which decodes overlapping chunks and cuts the waveform where it is quiet.
         chunk: codes of a chunk of "overlap", beside `padding`.
         first_chunk: the same for the first sentence. A sentence ends with the codes that are said to be the last, so all of an
             answer in `omnikit chat` is one.
@@ -140,12 +140,12 @@ class TiCodec:
 
     @property
     def encodes(self) -> bool:
-        """Waves become codes."""
+        """Waveforms become codes."""
         return True
 
     @property
     def decodes(self) -> bool:
-        """Codes become waves."""
+        """Codes become waveforms."""
         return True
 
     @property

@@ -65,7 +65,7 @@ class VoiceEncoder(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Waves to frames and to a vector for the voice; the sum of parallel blocks is normed after each one."""
+    """Waveforms to frames and to a vector for the voice; the sum of parallel blocks is normed after each one."""
 
     def __init__(self, config: TiCodec) -> None:
         super().__init__()
@@ -83,9 +83,9 @@ class Encoder(nn.Module):
         self.conv_post = nn.Conv1d(widths[-1], config.dim, 3, padding=1)
         self.GlobalTokenEncoder = VoiceEncoder(config)
 
-    def forward(self, waves: Tensor) -> tuple[Tensor, Tensor]:
-        """Waves [B, N] to frames [B, dim, T] and voices [B, global_dim]."""
-        x, voice = waves[:, None] if self.mel is None else self.mel(waves), None
+    def forward(self, waveforms: Tensor) -> tuple[Tensor, Tensor]:
+        """Waveforms [B, N] to frames [B, dim, T] and voices [B, global_dim]."""
+        x, voice = waveforms[:, None] if self.mel is None else self.mel(waveforms), None
         x = self.conv_pre(x)
         for step, down in enumerate(self.ups):
             x = self._blocks(down(F.leaky_relu(x, SLOPE)), step)
@@ -104,7 +104,7 @@ class Encoder(nn.Module):
 
 
 class Generator(nn.Module):
-    """Frames and a vector for the voice to waves."""
+    """Frames and a vector for the voice to waveforms."""
 
     def __init__(self, config: TiCodec) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class Generator(nn.Module):
         self.conv_post = weight_norm(nn.Conv1d(widths[-1], 1, 7, padding=3))
 
     def forward(self, frames: Tensor, voice: Tensor) -> Tensor:
-        """Frames [B, dim, T] and voices [B, global_dim] to waves [B, T x samples of a frame] in [-1, 1]."""
+        """Frames [B, dim, T] and voices [B, global_dim] to waveforms [B, T x samples of a frame] in [-1, 1]."""
         x = self.conv_pre(frames)
         for step, up in enumerate(self.ups):
             x = up(F.leaky_relu(x, SLOPE))
@@ -127,8 +127,8 @@ class Generator(nn.Module):
             x = torch.stack([one(x) for one in parallel]).mean(0)
             if x.shape[1] == self.global_dim:
                 x = x + voice[..., None]
-        wave: Tensor = self.conv_post(F.leaky_relu(x, SLOPE)).tanh()[:, 0]
-        return wave
+        waveform: Tensor = self.conv_post(F.leaky_relu(x, SLOPE)).tanh()[:, 0]
+        return waveform
 
 
 def convolution(width: int, kernel: int, dilation: int) -> nn.Module:

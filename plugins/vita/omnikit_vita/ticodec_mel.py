@@ -21,11 +21,11 @@ class LogMel(nn.Module):
         self.register_buffer("window", torch.hann_window(self.size), persistent=False)
         self.register_buffer("bands", triangles(config.mel_bands, self.size, config.sample_rate), persistent=False)
 
-    def forward(self, waves: Tensor) -> Tensor:
-        """Waves [B, N] to frames [B, bands, N // hop]; frame t's window has samples t x hop to (t + 1) x hop in its middle."""
+    def forward(self, waveforms: Tensor) -> Tensor:
+        """Waveforms [B, N] to frames [B, bands, N // hop]; samples t x hop to (t + 1) x hop are the middle of frame t."""
         side = (self.size - self.hop) // 2
-        padded = F.pad(waves, (side, self.size - self.hop - side))
-        with torch.autocast(waves.device.type, enabled=False):
+        padded = F.pad(waveforms, (side, self.size - self.hop - side))
+        with torch.autocast(waveforms.device.type, enabled=False):
             spectra = torch.stft(padded.float(), self.size, self.hop, window=self.get_buffer("window"), center=False,
                                  return_complex=True).abs()  # [B, size / 2 + 1, T]
             energies = self.get_buffer("bands") @ spectra

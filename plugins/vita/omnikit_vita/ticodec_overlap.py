@@ -1,6 +1,6 @@
-"""TiCodec's speech piece by piece as the original has it: overlapping chunks decoded, and the wave cut where it is quiet.
+"""TiCodec's speech piece by piece as the original has it: overlapping chunks decoded, and the waveform cut where it is quiet.
 
-The joined pieces differ a little from the wave of all codes at once: a chunk's context ends at its padding.
+The joined pieces differ a little from the waveform of all codes at once: a chunk's context ends at its padding.
 Source: the settings of VITA-1.5's speech decoder (40 codes a chunk, 20 in the first sentence, 10 on each side).
 """
 
@@ -20,7 +20,7 @@ class Overlapped:
 
     Args:
         config: sizes of chunks, and what is quiet.
-        decode: codes [N, Q] to their wave [N x samples of a frame].
+        decode: codes [N, Q] to their waveform [N x samples of a frame].
     """
 
     def __init__(self, config: TiCodec, decode: Callable[[Tensor], Tensor]) -> None:
@@ -30,7 +30,7 @@ class Overlapped:
         self.waiting = torch.zeros(0)
 
     def step(self, codes: Tensor, *, last: bool) -> Tensor:
-        """New codes [N, Q] to the wave [M] up to a quiet place; the last ones give all that is left and end a sentence."""
+        """New codes [N, Q] to the waveform [M] up to a quiet place; the last ones give all that is left and end a sentence."""
         self.codes = codes if self.codes is None else torch.cat([self.codes, codes])
         pieces = []
         while (chunk := self._chunk()) is not None:
@@ -42,34 +42,34 @@ class Overlapped:
         return torch.cat(pieces) if pieces else torch.zeros(0, device=codes.device)
 
     def _chunk(self) -> Tensor | None:
-        """Give the wave of the next chunk if its codes and those of its padding are there."""
+        """Give the waveform of the next chunk if its codes and those of its padding are there."""
         config = self.config
         size = config.first_chunk if self.first else config.chunk
         assert self.codes is not None, "the chunks are asked for when there are codes"
         if len(self.codes) < self.context + size + config.padding:
             return None
         given = self.codes[:self.context + size + config.padding]
-        wave = self.decode(given)[self.context * config.hop:(self.context + size) * config.hop]
+        waveform = self.decode(given)[self.context * config.hop:(self.context + size) * config.hop]
         self.codes = self.codes[max(self.context + size - config.padding, 0):]
         self.context = min(config.padding, self.context + size)
-        return wave
+        return waveform
 
-    def _cut(self, wave: Tensor) -> Tensor:
-        """Add a chunk's wave [N] to what waits; give all of it up to a quiet place in the chunk, if there is one."""
-        config, whole = self.config, torch.cat([self.waiting.to(wave), wave])
-        place = quiet(wave, config.quiet_window, config.first_threshold if self.first else config.quiet_threshold)
-        end = 0 if place is None else len(whole) - len(wave) + place
+    def _cut(self, waveform: Tensor) -> Tensor:
+        """Add a chunk's waveform [N] to what waits; give all of it up to a quiet place in the chunk, if there is one."""
+        config, whole = self.config, torch.cat([self.waiting.to(waveform), waveform])
+        place = quiet(waveform, config.quiet_window, config.first_threshold if self.first else config.quiet_threshold)
+        end = 0 if place is None else len(whole) - len(waveform) + place
         self.waiting = whole[end:]
         return whole[:end]
 
 
-def quiet(wave: Tensor, window: int, threshold: float) -> int | None:
+def quiet(waveform: Tensor, window: int, threshold: float) -> int | None:
     """Give the place of the smallest amplitude near the quietest window in the second half; None where that is too loud.
 
     The original means the search to end with that window, but counts its end from its begin once more; so does this.
     """
-    size, half = wave.abs(), len(wave) // 2
-    window = min(window, len(wave) - half)
+    size, half = waveform.abs(), len(waveform) // 2
+    window = min(window, len(waveform) - half)
     if not window:
         return None
     means = F.avg_pool1d(size[None, None, half:], window, 1)[0, 0]

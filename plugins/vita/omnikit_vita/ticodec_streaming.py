@@ -1,7 +1,7 @@
 """TiCodec's generator from segment to segment: each layer continues where it was, so that each code is decoded once.
 
 A layer gives what no later input can change and stores the inputs that later outputs depend on; zeros stand only where
-the wave really begins and ends. The pieces, joined, are the wave that `decode` gives, to float rounding.
+the waveform really begins and ends. The pieces, joined, are the waveform that `decode` gives, to float rounding.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Upsampling:
         self.weight, self.bias = layer.weight.detach(), layer.bias[:, None]
         self.rate, self.padding = layer.stride[0], int(layer.padding[0])
         self.tail = self.weight.new_zeros(1, layer.out_channels, layer.kernel_size[0] - self.rate)
-        self.skip = self.padding  # outputs before the wave begins
+        self.skip = self.padding  # outputs before the waveform begins
 
     def __call__(self, x: Tensor, *, last: bool) -> Tensor:
         """As Flow."""
@@ -138,24 +138,24 @@ class Exact:
     """State of one waveform that is decoded piece by piece; `step` changes it.
 
     Args:
-        generator: whose weights are read when a wave begins.
+        generator: whose weights are read when a waveform begins.
         embed: codes [1, N, Q] to frames [1, dim, N].
         voice: [global_dim].
     """
 
     def __init__(self, generator: Generator, embed: Callable[[Tensor], Tensor], voice: Tensor) -> None:
         self.generator, self.embed, self.voice = generator, embed, voice
-        self.flow: Flow | None = None  # of the wave that has begun
+        self.flow: Flow | None = None  # of the waveform that has begun
 
     def step(self, codes: Tensor, *, last: bool) -> Tensor:
-        """New codes [N, Q] to the wave [M] that is certain now; after the last ones it starts again."""
+        """New codes [N, Q] to the waveform [M] that is certain now; after the last ones it starts again."""
         if self.flow is None and not len(codes):
             return self.voice.new_zeros(0)
         self.flow = self.flow or begun(self.generator, self.voice)
-        wave = self.flow(self.embed(codes[None]), last=last).tanh()[0, 0]
+        waveform = self.flow(self.embed(codes[None]), last=last).tanh()[0, 0]
         if last:
             self.flow = None
-        return wave
+        return waveform
 
 
 def begun(generator: Generator, voice: Tensor) -> Flow:

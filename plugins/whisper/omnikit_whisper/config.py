@@ -16,18 +16,18 @@ SAMPLE_RATE = 16000  # Hz, openai-whisper audio.py
 
 @dataclass(frozen=True)
 class Whisper:
-    """Whisper's audio encoder: log-mel, two convolutions, transformer; waves in, 50 vectors a second with Whisper's strides.
+    """Whisper's audio encoder: log-mel, two convolutions, transformer; waveforms in, 50 frames a second with Whisper's strides.
 
     Source: arXiv:2212.04356; weights and names as in transformers' WhisperModel.
 
     Args:
-        dim: width of the vectors.
+        dim: width of the frames.
         ffn: width inside the feed-forward layers.
-        positions: longest clip in vectors (1500 = 30 s).
+        positions: longest clip in frames (1500 = 30 s).
         hop: samples between two mel frames; Whisper's is 160 (openai-whisper audio.py).
         kernel: mel frames that a convolution spans; odd; Whisper's is 3.
-        strides: of the two convolutions; Whisper's are 1 and 2, which give 50 vectors a second. Fewer vectors train faster.
-        seconds: every clip is padded with silence or cut to this length and all its vectors count, as Whisper was
+        strides: of the two convolutions; Whisper's are 1 and 2, which give 50 frames a second. Fewer frames train faster.
+        seconds: every clip is padded with silence or cut to this length and all its frames count, as Whisper was
             trained (30.0); None: clips keep their true length.
         dropout: fraction of activations dropped while training.
         time_masks: how many stretches of time are blanked while training (SpecAugment, arXiv:1904.08779).
@@ -79,7 +79,7 @@ class Whisper:
 
     @property
     def step(self) -> int:
-        """Samples of one output vector."""
+        """Samples of one output frame."""
         return self.hop * self.strides[0] * self.strides[1]
 
     @property
@@ -98,7 +98,7 @@ class Whisper:
         return None if self.seconds is None else math.ceil(self.seconds * SAMPLE_RATE / self.step)
 
     def length(self, samples: int) -> int:
-        """Give the exact number of vectors: one for each started step of 20 ms, or all of the window.
+        """Give the exact number of frames: one for each started step of 20 ms, or all of the window.
 
         Raises:
             DataError: the clip is empty, or longer than the positions (unless it may be cut).

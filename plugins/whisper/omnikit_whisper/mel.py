@@ -1,4 +1,4 @@
-"""Whisper's log-mel spectrogram of waves, and its blanking for training. Knows no encoder."""
+"""Whisper's log-mel spectrogram of waveforms, and its blanking for training. Knows no encoder."""
 
 from functools import cache
 
@@ -14,11 +14,11 @@ FLOOR = -10.0  # log10 of the smallest power, 1e-10
 RANGE = 8.0  # what lies more than 80 dB below a clip's loudest bin is lifted to there
 
 
-def log_mel(wave: Tensor, frames: Tensor, bins: int, hop: int = 160) -> Tensor:
-    """Give Whisper's input for waves, in float32 whatever surrounds it.
+def log_mel(waveform: Tensor, frames: Tensor, bins: int, hop: int = 160) -> Tensor:
+    """Give Whisper's input for waveforms, in float32 whatever surrounds it.
 
     Args:
-        wave: [B, N] at 16 kHz, N a multiple of `hop` and above 200; zeros beyond a row's end.
+        waveform: [B, N] at 16 kHz, N a multiple of `hop` and above 200; zeros beyond a row's end.
         frames: [B] frames of each row that count; the others take no part in the row's maximum and become 0.
 
     Returns:
@@ -26,11 +26,11 @@ def log_mel(wave: Tensor, frames: Tensor, bins: int, hop: int = 160) -> Tensor:
 
     Source: openai-whisper 20250625 audio.py.
     """
-    with torch.autocast(wave.device.type, enabled=False):
-        window = torch.hann_window(FFT, device=wave.device)
-        spectrum = torch.stft(wave.float(), FFT, hop, window=window, center=True, return_complex=True)[..., :-1]
+    with torch.autocast(waveform.device.type, enabled=False):
+        window = torch.hann_window(FFT, device=waveform.device)
+        spectrum = torch.stft(waveform.float(), FFT, hop, window=window, center=True, return_complex=True)[..., :-1]
         power = spectrum.real.square() + spectrum.imag.square()  # [B, FFT / 2 + 1, T]
-        mel = torch.matmul(filters(bins, wave.device), power).clamp(min=1e-10).log10()  # [B, bins, T]
+        mel = torch.matmul(filters(bins, waveform.device), power).clamp(min=1e-10).log10()  # [B, bins, T]
     valid = (torch.arange(mel.shape[2], device=mel.device) < frames[:, None])[:, None]  # [B, 1, T]
     loudest = mel.masked_fill(~valid, FLOOR).amax(dim=(1, 2), keepdim=True)
     mel = (torch.maximum(mel, loudest - RANGE) + 4.0) / 4.0

@@ -1,4 +1,4 @@
-"""Whisper's encoder from the wave on, with the parameter names of transformers. Knows no text and no decoder."""
+"""Whisper's encoder from the waveform on, with the parameter names of transformers. Knows no text and no decoder."""
 
 import logging
 import math
@@ -24,7 +24,7 @@ def warn_cut(seconds: float) -> None:
 
 
 class WhisperEncoder(nn.Module):
-    """Waves [B, N] at 16 kHz to features [B, T, dim], one for each step of the config (50 a second in Whisper).
+    """Waveforms [B, N] at 16 kHz to features [B, T, dim], one for each step of the config (50 a second in Whisper).
 
     Its state dict is what a transformers checkpoint holds behind `model.encoder.`.
     """
@@ -47,33 +47,33 @@ class WhisperEncoder(nn.Module):
         return Features(self.encode(mel, lengths), lengths, rate)
 
     def mel_frames(self, signal: Signal) -> tuple[Tensor, Tensor]:
-        """Give the log-mel [B, bins, F] of a signal and the vectors [B] that each row will have; F / T frames make one."""
-        config, wave, step = self.config, signal.data, self.config.step
-        inside = torch.arange(wave.shape[1], device=wave.device) < signal.lengths[:, None]
-        wave = wave.float().masked_fill(~inside, 0.0)
+        """Give the log-mel [B, bins, F] of a signal and the frames [B] that each row will have; F / T frames make one."""
+        config, waveform, step = self.config, signal.data, self.config.step
+        inside = torch.arange(waveform.shape[1], device=waveform.device) < signal.lengths[:, None]
+        waveform = waveform.float().masked_fill(~inside, 0.0)
         if self.training and config.gain_db:
-            decibels = (2.0 * torch.rand(len(wave), 1, device=wave.device) - 1.0) * config.gain_db
-            wave = wave * 10.0 ** (decibels / 20.0)
+            decibels = (2.0 * torch.rand(len(waveform), 1, device=waveform.device) - 1.0) * config.gain_db
+            waveform = waveform * 10.0 ** (decibels / 20.0)
         if config.window is not None:
             samples, extra = config.window * step, 0
-            if wave.shape[1] > samples:
+            if waveform.shape[1] > samples:
                 warn_cut(samples / SAMPLE_RATE)
             lengths = torch.full_like(signal.lengths, config.window)
         else:  # silence after the end, which a longer row of the batch would bring as well
-            samples, extra = -(-wave.shape[1] // step) * step, max(2 * step, 320)
+            samples, extra = -(-waveform.shape[1] // step) * step, max(2 * step, 320)
             lengths = (signal.lengths + step - 1) // step
-        wave = F.pad(wave[:, :samples], (0, samples + extra - min(wave.shape[1], samples)))
-        mel = log_mel(wave, lengths * (step // config.hop), config.mel_bins, config.hop)[..., : samples // config.hop]
+        waveform = F.pad(waveform[:, :samples], (0, samples + extra - min(waveform.shape[1], samples)))
+        mel = log_mel(waveform, lengths * (step // config.hop), config.mel_bins, config.hop)[..., : samples // config.hop]
         if self.training:
             mel = blank(mel, 1, config.frequency_masks, config.frequency_mask_width)
             mel = blank(mel, 2, config.time_masks, config.time_mask_width)
         return mel, lengths
 
     def encode(self, mel: Tensor, lengths: Tensor) -> Tensor:
-        """Give the vectors [B, T, dim] of log-mel [B, bins, F], which is 0 beyond the frames of `lengths` [B].
+        """Give the frames [B, T, dim] of log-mel [B, bins, F], which is 0 beyond the frames of `lengths` [B].
 
         Raises:
-            DataError: there are more vectors than positions.
+            DataError: there are more frames than positions.
         """
         x = F.gelu(self.conv1(mel.to(self.conv1.weight.dtype)))  # [B, dim, T * strides[1]]
         if self.config.window is None:  # what the first convolution spills beyond a row's end, the row alone would not see
@@ -82,7 +82,7 @@ class WhisperEncoder(nn.Module):
         x = F.gelu(self.conv2(x)).transpose(1, 2)  # [B, T, dim]
         count, most = x.shape[1], self.config.positions
         if count > most:
-            raise DataError(f"A clip gives {count} vectors, but whisper's positions end at {most}; cut it to "
+            raise DataError(f"A clip gives {count} frames, but whisper's positions end at {most}; cut it to "
                             f"{most * self.config.step / SAMPLE_RATE:g} s or set `positions` higher.")
         x = F.dropout(x + self.embed_positions(count), self.config.dropout, self.training)
         mask = None

@@ -191,7 +191,7 @@ def test_clip_that_does_not_fit_is_a_sentence(samples: int, message: str) -> Non
 
 
 def test_module_refuses_more_than_its_positions() -> None:
-    with pytest.raises(DataError, match="gives 26 vectors, but whisper's positions end at 25"):
+    with pytest.raises(DataError, match="gives 26 frames, but whisper's positions end at 25"):
         tiny(positions=25)(waves(8001))
 
 
