@@ -5,17 +5,17 @@ A finished stage whose settings, data or files are otherwise now is refused, wit
 
 import os
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from omnikit.errors import RunError, nearest
 from omnikit.plan.plan import Plan
-from omnikit.store import imports, manifest, run_manifest
+from omnikit.store import checkpoint, imports, manifest, run_manifest
 from omnikit.store.content import FileHashes
 from omnikit.store.facts import Difference, differences, facts_hash, listed, parent_differences, stage_facts, stage_hash
-from omnikit.store.runs import finished_hash
+from omnikit.store.runs import WEIGHTS, finished_hash
 from omnikit.store.stage_folder import check_ours, identity, repair
 
 ALL = "all"
@@ -94,6 +94,7 @@ class RunState:
         if facts_hash(record["facts"]) != self.finished[name]:
             raise RunError(f"{self.folder / name / 'done'} and {manifest.NAME} beside it are not of one training; put them back"
                            f" as they were, or train the stage again with --retrain {name}.")
+        self._check_weights(name, record["weights_after"])
         found = differences(record["facts"], facts)
         if self.finished[name] != facts_hash(facts):
             return found + parent_differences(record["facts"], facts)
@@ -142,6 +143,15 @@ class RunState:
     def _ancestors(self, name: str) -> set[str]:
         origins = set(self.plan.stages[name].origins.values())
         return origins.union(*(self._ancestors(origin) for origin in origins))
+
+    def _check_weights(self, name: str, written: Mapping[str, str]) -> None:
+        path, advice = self.folder / name / WEIGHTS, f"put it back as it was, or train the stage again with --retrain {name}"
+        try:
+            found, _ = checkpoint.hashes(path)
+        except RunError as error:
+            raise RunError(f"{str(error).rpartition('; ')[0] or error}; {advice}.") from error
+        if other := [part for part, digest in found.items() if written.get(part) != digest]:
+            raise RunError(f"{path} holds other weights of {other[0]} than {manifest.NAME} beside it names; {advice}.")
 
     def _check_free(self, name: str) -> None:
         final = self.folder / name

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytorch_lightning as L
+import torch
 
 from omnikit.data.batch.labels import check_supervised
 from omnikit.model import OmniModel
+from omnikit.plan.devices import check_devices
 from omnikit.plan.plan import Plan, StagePlan
 from omnikit.store import checkpoint, imports, manifest
 from omnikit.store.files import disk_errors
@@ -73,6 +75,8 @@ def run_stages(plan: Plan, folder: Path, config_yaml: str, *, retrain: Collectio
                   " run=PATH", wait=wait):
             state = RunState(plan, folder, config_yaml, retrain)
             state.check()
+            check_devices([plan.stages[name] for name in plan.stages if name not in state.finished],
+                          gpu=torch.cuda.is_available() or torch.backends.mps.is_available())
             state.begin()
             rows = [_run_if_needed(state, stage) for stage in plan.stages.values()]
             state.end()

@@ -107,7 +107,7 @@ def foreign(folder: Path) -> None:
 
 
 def plant(folder: Path) -> None:
-    with (folder / "run/understand/config.yaml").open("a") as file:
+    with (folder / "run/config.yaml").open("a") as file:
         file.write(f"x: {{_target_: {TRAP}}}\n")
 
 
@@ -214,8 +214,7 @@ TABLE = [
     Broken("broken checkpoint", CHAT, "was not written by omnikit", "its header does not say", damage=foreign),
     Broken("broken checkpoint", CHAT, "weights.safetensors is missing", "train its stage first", damage=remove(WEIGHTS)),
     Broken("broken checkpoint", CHAT, "Stage understand of", "finish it with omnikit train", damage=remove("run/understand/done")),
-    Broken("broken checkpoint", CHAT, "manifest.json cannot be read", "train the stage again", damage=write("run/understand/manifest.json", '{"recipe": ')),
-    Broken("broken checkpoint", CHAT, "config.yaml, line 1, is not YAML", "fix the file", damage=write("run/understand/config.yaml", "stages: [")),
+    Broken("broken checkpoint", CHAT, "config.yaml, line 1, is not YAML", "fix the file", damage=write("run/config.yaml", "stages: [")),
     Broken("code", f"{CHECK} +audio.encoder._target_={TRAP}", f"override '+audio.encoder._target_={TRAP}' is refused", "pick an installed component"),
     Broken("code", f"train text.yaml +hydra.callbacks.x._target_={TRAP}", "is refused", "pick an installed component"),
     Broken("code", CHECK, "small.yaml holds audio.encoder._target_, which is refused", "names installed components with `use:`",

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from broken.damaged import DAMAGED, TRAIN
 from broken.table import TABLE, TRAP, Broken, row
 from small_recipe import RECIPE
 
@@ -73,7 +74,8 @@ def test_without_the_mistake_it_works(here: Path, argv: str) -> None:
     assert cli.main(argv.split()) == 0
 
 
-@pytest.mark.parametrize("broken", TABLE, ids=[f"{broken.kind}: {broken.place}" for broken in TABLE])
+@pytest.mark.parametrize("broken", [*TABLE, *DAMAGED],
+                         ids=[f"{broken.kind}: {broken.argv}: {broken.place}" for broken in (*TABLE, *DAMAGED)])
 def test_a_mistake_is_one_sentence(here: Path, capsys: pytest.CaptureFixture[str], broken: Broken) -> None:
     prepare(here, broken)
     before = time.process_time()
@@ -100,6 +102,30 @@ def prepare(folder: Path, broken: Broken) -> None:
         (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
     if broken.damage:
         broken.damage(folder)
+
+
+@pytest.mark.parametrize("damage", [broken for broken in DAMAGED if broken.argv == TRAIN and "--retrain" in broken.fix],
+                         ids=lambda broken: broken.place)
+def test_a_damaged_stage_is_trained_again_where_asked(here: Path, damage: Broken) -> None:
+    prepare(here, damage)
+    assert cli.main([*TRAIN.split(), "--retrain", "understand"]) == 0
+    assert cli.main(TRAIN.split()) == 0 and cli.main(["chat", "run", "--text", "two"]) == 0
+
+
+@pytest.mark.parametrize("content", ["[]", '{"recipe": ', "{}", None])
+def test_training_writes_the_manifest_of_a_run_again(here: Path, content: str | None) -> None:
+    before = (here / "run/manifest.json").read_text()
+    (here / "run/manifest.json").unlink() if content is None else (here / "run/manifest.json").write_text(content)
+    assert cli.main(TRAIN.split()) == 0
+    assert (here / "run/manifest.json").read_text() == before
+
+
+def test_a_stage_that_is_a_link_works(here: Path) -> None:
+    (here / "run/understand").rename(here / "elsewhere")
+    (here / "run/understand").symlink_to(here / "elsewhere")
+    assert cli.main(["chat", "run", "--text", "two"]) == 0 and cli.main(TRAIN.split()) == 0
+    assert cli.main([*TRAIN.split(), "--retrain", "understand"]) == 0
+    assert not (here / "run/understand").is_symlink() and (here / "elsewhere/done").is_file()
 
 
 @pytest.mark.parametrize("argv", ["check small.yaml audio/encoder=whispr", "chat run --audio none.wav"])

@@ -1,0 +1,32 @@
+"""Whether the devices that stages ask for are there, seen without torch."""
+
+import ctypes
+import platform
+from collections.abc import Collection
+from pathlib import Path
+
+from omnikit.errors import PlanError
+from omnikit.plan.stage_plan import StagePlan
+
+
+def has_gpu() -> bool:
+    """Say whether a GPU is there that Lightning's `gpu` could mean: CUDA's, ROCm's or Apple's."""
+    if platform.system() == "Darwin":
+        return platform.machine() == "arm64"
+    try:
+        driver, count = ctypes.CDLL("libcuda.so.1"), ctypes.c_int()
+    except OSError:
+        return Path("/dev/kfd").exists()  # ROCm's
+    return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+
+
+def check_devices(stages: Collection[StagePlan], *, gpu: bool) -> None:
+    """Refuse stages whose device is not there; gpu: whether one is.
+
+    Raises:
+        PlanError: one sentence for each of them.
+    """
+    errors = [f"stages.{stage.name}.trainer.accelerator is gpu, but there is no GPU here; set it to auto or cpu, or train on a"
+              " machine with one." for stage in stages if stage.stage.trainer.accelerator == "gpu" and not gpu]
+    if errors:
+        raise PlanError(*errors)
