@@ -183,7 +183,7 @@ def _check_beside(model: OmniModel, folder: Path, files: Mapping[str, StageWeigh
     """Compare the parts that stages were trained beside with those of the stages that they came from, or with those built."""
     built = model.parts()
     for name, weights in files.items():
-        before = model.plan.stages[name].origins
+        before = model.plan.stages[name].origins if weights.frozen else {}
         for part, written in weights.frozen.items():
             source = "backbone" if part == TABLE and model.table else part
             if part in before:

@@ -1,0 +1,95 @@
+"""A language model of 0.6 billion parameters in bfloat16 loaded by omnikit against transformers' from_pretrained of the same files.
+
+Each way has a process of its own, in turns; its time begins when everything is imported and ends when each page of the weights
+was read. Three ways: transformers; a recipe that names the checkpoint; a run that holds the weights, where each tensor is also
+compared with the digest that it was written with, which takes what SHA-256 takes and has no limit.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+ROUNDS, LIMIT = 4, 1.2
+SIZES = {"dim": 1536, "layers": 16, "heads": 12, "kv_heads": 4, "ffn": 6144, "vocabulary": 32000}
+RECIPE = """# @package _global_
+defaults: [/recipe, {{/backbone: llama_tiny_random}}, {{/text/head: lm}}, _self_]
+backbone: {backbone}
+"""
+MEASURE = """
+import json, resource, sys, time
+from pathlib import Path
+import torch
+from transformers import AutoModelForCausalLM
+from transformers.models.llama import modeling_llama
+from omnikit.plan.plan import make
+from omnikit.recipe.compose import compose
+from omnikit.store.load import build_model
+import omnikit_hf.model
+way, folder = sys.argv[1], Path(sys.argv[2])
+torch.set_num_threads(1)
+plan = make(compose(str(folder / "recipe.yaml")))
+start = time.perf_counter()
+if way == "transformers":
+    model = AutoModelForCausalLM.from_pretrained(folder / "checkpoint", dtype=torch.bfloat16)
+elif way == "recipe":
+    model = build_model(plan)
+else:
+    model = build_model(plan, folder, {"backbone": "learn"})
+seen = sum(int(p.detach().flatten().view(torch.uint8)[::4096].sum()) for p in model.parameters())
+seconds = time.perf_counter() - start
+print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, seen]))
+"""
+WRITE = """
+import sys
+from pathlib import Path
+import torch
+from omnikit.plan.plan import make
+from omnikit.recipe.compose import compose
+from omnikit.store import checkpoint
+from omnikit.store.load import build_model
+folder = Path(sys.argv[1])
+module = build_model(make(compose(str(folder / "fresh.yaml")))).get_submodule("backbone")
+(folder / "learn").mkdir()
+checkpoint.save(folder / "learn" / "weights.safetensors", {"backbone": module}, {})
+from transformers import AutoModelForCausalLM
+causal = AutoModelForCausalLM.from_config(module.model.config, dtype=torch.bfloat16)
+causal.model, causal.lm_head = module.model, module.lm_head
+causal.save_pretrained(folder / "checkpoint")
+"""
+
+
+def python(code: str, *arguments: str) -> str:
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    values = {**SIZES, "dtype": "bfloat16"}
+    (tmp_path / "fresh.yaml").write_text(RECIPE.format(backbone=json.dumps(values)))
+    (tmp_path / "recipe.yaml").write_text(RECIPE.format(backbone=json.dumps({**values, "weights": str(tmp_path / "checkpoint")})))
+    python(WRITE, str(tmp_path))
+    return tmp_path
+
+
+def test_loading_costs_what_transformers_needs(benchmark: BenchmarkFixture, folder: Path) -> None:
+    found: dict[str, list[list[float]]] = {"transformers": [], "recipe": [], "run": []}
+
+    def rounds() -> None:
+        for _ in range(ROUNDS):
+            for way, numbers in found.items():
+                numbers.append(json.loads(python(MEASURE, way, str(folder)).splitlines()[-1]))
+
+    benchmark.pedantic(rounds, rounds=1)
+    assert len({seen for numbers in found.values() for _, _, seen in numbers}) == 1, "the same weights, whichever way"
+    seconds = {way: min(number[0] for number in numbers) for way, numbers in found.items()}
+    memory = {way: min(number[1] for number in numbers) for way, numbers in found.items()}
+    benchmark.extra_info.update({
+        "seconds": {way: round(value, 2) for way, value in seconds.items()},
+        "peak_mb": {way: round(value) for way, value in memory.items()},
+        "ratio": {way: round(seconds[way] / seconds["transformers"], 2) for way in ("recipe", "run")}})
+    assert seconds["recipe"] <= LIMIT * seconds["transformers"]
+    assert max(memory["recipe"], memory["run"]) <= LIMIT * memory["transformers"]
