@@ -5,7 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from doubles import Ear, make_plan, write_tokenizer
+from doubles import FakeEncoder, make_plan, write_tokenizer
 
 from omnikit.contracts.specs import FeatureSpec
 from omnikit.plan.graph import InputBranch
@@ -30,7 +30,7 @@ def test_what_counts_as_it_promises_passes(branch: InputBranch) -> None:
 
 
 def test_a_constant_part_is_no_rate(branch: InputBranch) -> None:
-    assert not found(replace(branch, encoder=Ear(lie=7)))
+    assert not found(replace(branch, encoder=FakeEncoder(extra_length=7)))
 
 
 def test_an_encoder_of_another_rate_is_refused(branch: InputBranch) -> None:

@@ -100,22 +100,22 @@ def _filled(config: HF, folder: Path, facts: PreTrainedConfig) -> PreTrainedMode
 
 def _is_converted(facts: PreTrainedConfig) -> bool:
     """Whether transformers stores the tensors of an architecture otherwise than the model has them: experts one by one."""
-    return bool(get_checkpoint_conversion_mapping(facts.model_type))
+    return bool(get_checkpoint_conversion_mapping(facts.model_type))  # type: ignore[no-untyped-call]  # transformers has none here
 
 
 def _converted(config: HF, folder: Path, facts: PreTrainedConfig) -> PreTrainedModel:
     """Let transformers convert and fill, and refuse what it would have drawn or left out."""
-    model, report = AutoModelForCausalLM.from_pretrained(
+    loaded: object = AutoModelForCausalLM.from_pretrained(
         folder, config=facts, dtype=getattr(torch, config.dtype), attn_implementation=config.attention,
         local_files_only=True, trust_remote_code=False, output_loading_info=True)
-    said = cast(Mapping[str, Iterable[object]], report)
+    model, report = cast(tuple[PreTrainedModel, Mapping[str, Iterable[object]]], loaded)  # with output_loading_info
     for key, word in UNFIT.items():
-        names = sorted(str(item[0]) if isinstance(item, tuple) else str(item) for item in said.get(key, ()))
+        names = sorted(str(item[0]) if isinstance(item, tuple) else str(item) for item in report.get(key, ()))
         if names:
             more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
             raise RunError(f"The weights in {folder} do not fit a {config.model_type} of these sizes: {names[0]} {word}{more};"
                            " give a complete checkpoint.")
-    return cast(PreTrainedModel, model)
+    return model
 
 
 def _compare(config: HF, facts: PreTrainedConfig) -> None:
