@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 import pytest
 import soundfile
-from doubles import RATE, CtcModule, make_plan, speak, write_tokenizer
+from doubles import RATE, CtcCodeModule, make_plan, speak, write_tokenizer
 
 from omnikit.cli import main
 from omnikit.commands.chat import Question, _example, _read
@@ -112,8 +112,8 @@ def test_sound_that_cannot_be_written_is_one_sentence(run: str, tmp_path: Path, 
 def test_answer_without_a_code_is_told_and_writes_nothing(
     run: str, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(CtcModule, "decode", lambda head, features: [[]] * len(features.data))
-    monkeypatch.setattr(CtcModule, "step", lambda head, features, state: ([[]], state))
+    monkeypatch.setattr(CtcCodeModule, "decode", lambda head, features: [[]] * len(features.data))
+    monkeypatch.setattr(CtcCodeModule, "step", lambda head, features, state: ([[]], state))
     out = tmp_path / "a.wav"
     assert main(["chat", run, "--text", "two", "--out", str(out), *options]) == 0
     assert capsys.readouterr().out.splitlines()[1] == (
