@@ -93,7 +93,7 @@ class BackboneConfig(Protocol):
     def template(self) -> str: ...
     @property
     def specials(self) -> tuple[str, ...]:
-        """Special tokens that its tokenizer knows; the template's must be among them."""
+        """Special tokens that its tokenizer has; the template's must be among them."""
 
     @property
     def tokenizer(self) -> str:

@@ -1,6 +1,6 @@
 """What flows between components, described before any tensor exists.
 
-Knows nothing of torch, Hydra or files: only numbers and names.
+Independent of torch, Hydra or files: only numbers and names.
 """
 
 from dataclasses import MISSING, dataclass, field, fields
@@ -209,4 +209,4 @@ class Template:
 def _check_keys(name: str, values: dict[str, str], known: tuple[str, ...]) -> None:
     for key in values:
         if key not in known:
-            raise ValueError(f"{name} has the key {key!r}, but knows only {', '.join(known)}")
+            raise ValueError(f"{name} has the key {key!r}, but takes only {', '.join(known)}")

@@ -1,4 +1,4 @@
-"""K-means in torch, the same for the same generator. Knows nothing of audio."""
+"""K-means in torch, the same for the same generator. Independent of audio."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Caches of attention keys and values, [B, H, T, W] each. Knows nothing of weights, so one module serves many conversations."""
+"""Caches of attention keys and values, [B, H, T, W] each. Independent of weights, so one module serves many conversations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A LLaMA layer with the names of its public checkpoints (arXiv:2302.13971). Knows nothing of what its frames are."""
+"""A LLaMA layer with the names of its public checkpoints (arXiv:2302.13971). Independent of what its frames are."""
 
 from __future__ import annotations
 

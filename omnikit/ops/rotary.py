@@ -1,4 +1,4 @@
-"""Rotary position embeddings (RoFormer, arXiv:2104.09864) as LLaMA computes them. Knows nothing of layers."""
+"""Rotary position embeddings (RoFormer, arXiv:2104.09864) as LLaMA computes them. Independent of layers."""
 
 from math import pi
 from typing import NamedTuple

@@ -47,7 +47,7 @@ def check_codec(where: str, plan: StagePlan, outputs: Mapping[str, OutputBranch]
     if objective == "codec" and "codec" in offered:
         _check_losses(where, plan, "codec", CODEC_LOSSES, errors)
         if not {"waveform", "mel", "stft"} & set(plan.stage.loss):
-            errors.append(f"{where}.loss weighs nothing that a wave is learnt by; write for example"
+            errors.append(f"{where}.loss weighs no loss on waveforms; write for example"
                           " {mel: 1.0, stft: 1.0, commitment: 0.25}.")
         _check_codebook(where, plan, codec_options(codec).averages, errors)
 
@@ -75,7 +75,7 @@ def _check_vocoder(where: str, plan: StagePlan, output: OutputBranch, errors: li
     check_fitted(where, plan, output, errors)
     _check_losses(where, plan, "vocoder", VOCODER_LOSSES, errors)
     if not {"stft", "mel", "adversarial"} & set(losses):
-        errors.append(f"{where}.loss weighs nothing that a wave is learnt by; write for example"
+        errors.append(f"{where}.loss weighs no loss on waveforms; write for example"
                       f" {{stft: 1.0, mel: 1.0{', duration: 1.0' if output.codes and output.codes.merged else ''}}}.")
     merged, given = bool(output.codes and output.codes.merged), _has_weights(output.codec)
     if "duration" in losses and not merged:

@@ -1,4 +1,4 @@
-"""One stage, checked, and what stages are checked against. Knows no check."""
+"""One stage, checked, and what stages are checked against. Uses no check."""
 
 from __future__ import annotations
 

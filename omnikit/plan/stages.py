@@ -29,7 +29,7 @@ _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {  # every comparison 
 
 
 def plan_stages(stages: dict[str, Stage], wired: Wiring, errors: list[str]) -> dict[str, StagePlan]:
-    """Check every stage in order; each starts from the stage before unless it says otherwise."""
+    """Check every stage in order; each starts from the stage before unless it names another."""
     plans: dict[str, StagePlan] = {}
     holders: dict[str, dict[str, str]] = {}  # stage → part → the stage that trained it last
     before: str | None = None
@@ -50,7 +50,7 @@ def plan_stages(stages: dict[str, Stage], wired: Wiring, errors: list[str]) -> d
 
 def _check_order(name: str, stage: Stage, stages: dict[str, Stage], errors: list[str]) -> None:
     if stage.after is not None and stage.after not in stages:
-        errors.append(f"stages.{name}.after is {stage.after!r}, which is no stage.{nearest(stage.after, stages)}"
+        errors.append(f"stages.{name}.after is {stage.after!r}, which is not a stage.{nearest(stage.after, stages)}"
                       f" Stages: {', '.join(stages)}.")
     seen, above = [name], stage.after
     while above in stages and above not in seen:
@@ -75,7 +75,7 @@ def _inherited(
     found: dict[str, str] = {}
     for part, parent in _leaves(parents):
         if not isinstance(parent, str) or parent not in holders:
-            errors.append(f"stages.{name}.init_from names {parent!r}, which is no earlier stage."
+            errors.append(f"stages.{name}.init_from names {parent!r}, which is not an earlier stage."
                           f"{nearest(str(parent), holders)} Earlier: {', '.join(holders) or 'none'}.")
             continue
         matching = {p: s for p, s in holders[parent].items() if not part or p == part or p.startswith(f"{part}.")}
@@ -154,7 +154,7 @@ def _check_stage(plan: StagePlan, wired: Wiring, errors: list[str]) -> None:
         return
     check_no_source(where, stage, errors)
     if not plan.trained and not stage.train:
-        errors.append(f"{where}.train is empty, so nothing would be learnt; name a part, for example"
+        errors.append(f"{where}.train is empty, so nothing would be trained; name a part, for example"
                       f" {{{wired.parts[0] if wired.parts else 'backbone'}: full}}.")
     for dataset in stage.data:
         if not 0 < stage.data[dataset] < math.inf:
@@ -202,7 +202,7 @@ def _check_media(where: str, plan: StagePlan, wired: Wiring, errors: list[str]) 
 def _check_steps(where: str, plan: StagePlan, errors: list[str]) -> None:
     """Check what a stage needs that learns step by step."""
     if plan.stage.trainer.max_steps is None and plan.stage.trainer.max_epochs is None:
-        errors.append(f"{where}.trainer says neither max_steps nor max_epochs; set one of them.")
+        errors.append(f"{where}.trainer has neither max_steps nor max_epochs; set one of them.")
     _check_optim_parts(where, plan, errors)
 
 

@@ -1,4 +1,4 @@
-"""A plan as plain text: what takes and gives what, and what each stage trains. Knows no command and no torch."""
+"""A plan as plain text: what takes and gives what, and what each stage trains. Uses no command and no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recipe that a run's folder holds: config.yaml, and its name in manifest.json beside it. Knows no other file of a run."""
+"""The recipe that a run's folder holds: config.yaml, and its name in manifest.json beside it. Uses no other file of a run."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Hashes of files by what they hold, not by when they were written. Knows no run."""
+"""Hashes of files by what they hold, not by when they were written. Uses no run."""
 
 import hashlib
 from collections.abc import Iterable, Mapping

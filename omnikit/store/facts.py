@@ -1,4 +1,4 @@
-"""What decides a stage's weights, as a person can read it, and how two such records differ. Knows no run folder."""
+"""What decides a stage's weights, as a person can read it, and how two such records differ. Uses no run folder."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""The ledger of an import: for every part what came from the files, what starts fresh and what was left over."""
+"""The report of an import: for every part what came from the files, what starts fresh and what was left over."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class PartReport:
     """One part of a model against the files.
 
     Args:
-        wanted: the tensors that the part has, by name; a shape and number format, nothing to read.
+        wanted: the tensors that the part has, by name; a shape and dtype, nothing to read.
         taken: those that the files hold in the right shape.
         odd: tensors of the files that the part has no place for, or has in another shape.
         aside: tensors of the files that are left out on purpose.
@@ -48,7 +48,7 @@ class PartReport:
 
     @property
     def formats(self) -> list[str]:
-        """The number formats that the files hold the part in."""
+        """The dtypes that the files hold the part in."""
         return sorted({tensor.dtype for tensor in self.matched.values()})
 
 
@@ -66,21 +66,21 @@ def compare(wanted: Mapping[str, Mapping[str, LazyTensor]], found: CheckpointTen
     return [*entries, PartReport(OTHER, {}, {}, strays, ignored)]
 
 
-def complaints(entries: list[PartReport], found: CheckpointTensors, allow: Collection[str]) -> list[str]:
+def incomplete_parts(entries: list[PartReport], found: CheckpointTensors, allow: Collection[str]) -> list[str]:
     """Give one sentence for each part that is not complete and may not be so."""
-    return [_complaint(entry, found) for entry in entries if entry.part not in allow and not entry.complete]
+    return [_incomplete(entry, found) for entry in entries if entry.part not in allow and not entry.complete]
 
 
 def rows_of(lock: Path) -> list[tuple[str, ...]]:
-    """Give the ledger that a stage's manifest.json holds as a table: a head, a line for each part that has tensors, a sum."""
-    numbers = {part: entry["numbers"] for part, entry in json.loads(lock.read_text())["ledger"].items()}
+    """Give the import report in a stage's manifest.json as a table: a head, a line for each part that has tensors, a sum."""
+    numbers = {part: entry["numbers"] for part, entry in json.loads(lock.read_text())["import_report"].items()}
     sums = [sum(entry[key] for entry in numbers.values()) for key in COLUMNS]
     return [("part", "numbers", "from files", "fresh", "left over", "left out on purpose"),
             *(_row(part, *(entry[key] for key in COLUMNS)) for part, entry in numbers.items()), _row("all", *sums)]
 
 
 def as_record(entries: list[PartReport]) -> dict[str, dict[str, object]]:
-    """Give the ledger as manifest.json holds it."""
+    """Give the import report as manifest.json holds it."""
     return {entry.part: {"numbers": dict(zip(COLUMNS, entry.numbers, strict=True)),
                          "fresh": entry.fresh, "left_over": sorted(tensor.name for tensor in entry.unexpected.values()),
                          "formats": entry.formats}
@@ -101,23 +101,24 @@ def _total(tensors: Collection[LazyTensor]) -> int:
     return sum(count(tensor) for tensor in tensors)
 
 
-def _complaint(entry: PartReport, found: CheckpointTensors) -> str:
+def _incomplete(entry: PartReport, found: CheckpointTensors) -> str:
     """Say what a part lacks, has too much of or has in another shape, by the names of the files."""
-    part, said = entry.part, []
+    part, sentences = entry.part, []
     home = found.sources.get(part, "the files")
     misshapen = {name: tensor for name, tensor in entry.unexpected.items() if name in entry.wanted}
     missing = [name for name in entry.fresh if name not in misshapen]
     strays = [tensor for name, tensor in entry.unexpected.items() if name not in misshapen]
     if missing and len(missing) == len(entry.wanted):
-        said.append(f"all of its {len(missing)} tensors are missing from {home}")
+        sentences.append(f"all of its {len(missing)} tensors are missing from {home}")
     elif missing:
-        said.append(f"{found.original(part, missing[0])} is missing from {home}{_more(missing)}")
+        sentences.append(f"{found.original(part, missing[0])} is missing from {home}{_more(missing)}")
     for name, tensor in list(misshapen.items())[:1]:
-        said.append(f"{tensor.name} of {tensor.file} has shape {tensor.shape}, but the model has {entry.wanted[name].shape}"
-                    f"{_more(misshapen)}")
+        sentences.append(f"{tensor.name} of {tensor.file} has shape {tensor.shape}, but the model has"
+                         f" {entry.wanted[name].shape}"
+                         f"{_more(misshapen)}")
     if strays:
-        said.append(f"{strays[0].name} of {strays[0].file} has no place in the model{_more(strays)}")
-    return f"{part}: {' and '.join(said)}; mend the files, or {_advice(entry)}."
+        sentences.append(f"{strays[0].name} of {strays[0].file} has no place in the model{_more(strays)}")
+    return f"{part}: {' and '.join(sentences)}; fix the files, or {_advice(entry)}."
 
 
 def _advice(entry: PartReport) -> str:

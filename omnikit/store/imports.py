@@ -18,7 +18,7 @@ from omnikit.plan.plan import Plan, StagePlan
 from omnikit.progress import progress
 from omnikit.store import safetensors_writer
 from omnikit.store.hashes import distinct
-from omnikit.store.import_report import PartReport, compare, complaints
+from omnikit.store.import_report import PartReport, compare, incomplete_parts
 from omnikit.store.load import blueprint, build_model, lineage, run_tensors
 
 
@@ -35,7 +35,7 @@ def take(plan: Plan, stage: StagePlan, path: Path) -> tuple[list[PartReport], di
     """Write the weights of an import stage.
 
     Returns:
-        the ledger, and part → hash of its weights.
+        the import report, and part → hash of its weights.
 
     Raises:
         RunError: a file is missing or unreadable; or a tensor is missing, left over or of another shape in a part that
@@ -43,7 +43,7 @@ def take(plan: Plan, stage: StagePlan, path: Path) -> tuple[list[PartReport], di
     """
     found = source_of(stage).open()
     entries = compare({part: blueprint(plan, part) for part in stage.trained}, found)
-    wrong = complaints(entries, found, stage.stage.allow)
+    wrong = incomplete_parts(entries, found, stage.stage.allow)
     if wrong:
         raise RunError(*wrong)
     parts = {entry.part: _filled(plan, entry) for entry in entries if entry.part in stage.trained}
@@ -65,9 +65,9 @@ def held(plan: Plan, folder: Path) -> dict[str, dict[str, LazyTensor]]:
 
 
 def _as_published(named: dict[str, LazyTensor], lock: Path, part: str) -> dict[str, LazyTensor]:
-    """Give a part's imported tensors in the number format of the files, where that was one for all but whole numbers, which
+    """Give a part's imported tensors in the dtype of the files, where that was one for all but whole numbers, which
     keep theirs; so do fresh ones."""
-    import_report = json.loads(lock.read_text()).get("ledger", {}) if lock.is_file() else {}
+    import_report = json.loads(lock.read_text()).get("import_report", {}) if lock.is_file() else {}
     formats, fresh = (import_report.get(part, {}).get(key, []) for key in ("formats", "fresh"))
     formats = [word for word in formats if _is_floating(word)]
     if len(formats) != 1:
@@ -83,7 +83,7 @@ def _is_floating(word: str) -> bool:
 
 
 def _filled(plan: Plan, entry: PartReport) -> dict[str, LazyTensor]:
-    """Give every tensor of a part in the part's own number format: from the files, else fresh."""
+    """Give every tensor of a part in the part's own dtype: from the files, else fresh."""
     fresh: Mapping[str, Tensor] = {}
     if entry.fresh:
         fresh = dict(distinct(build_model(plan, parts=[entry.part]).parts()[entry.part]))

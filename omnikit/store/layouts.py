@@ -1,4 +1,4 @@
-"""What importers of published layouts share: settings of config.json, and what a layout cannot express. Knows no layout.
+"""What importers of published layouts share: settings of config.json, and what a layout cannot express. Uses no layout.
 
 A model of ours may hold more than a layout can express. `omnikit export` writes that beside the layout's own files: whole
 parts and top-level keys under KEY in config.json, their tensors by our names in EXTRAS. An import reads both back.

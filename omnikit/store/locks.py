@@ -1,7 +1,7 @@
 """A lock keeps a second process out of a folder while the first one writes there. Reading needs none.
 
 It is the system's own lock on a file, which ends with the process however that ends; the file says who holds it and since
-when. Knows nothing of what is written.
+when. Independent of what is written.
 """
 
 import errno

@@ -1,7 +1,7 @@
 """Run folders: where a recipe's stages lie, which of them are done.
 
 runs/<recipe>/<fingerprint>/<stage>/{config.yaml, manifest.json, weights.safetensors, metrics.csv, done}, beside them
-config.yaml and manifest.json of the last training; runs/<recipe>/latest links to the newest finished run. Knows no weights.
+config.yaml and manifest.json of the last training; runs/<recipe>/latest links to the newest finished run. Uses no weights.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Tensors of checkpoint files, found by name, read one by one when asked for, put into a module. Knows no layout and no model.
+"""Tensors of checkpoint files, found by name, read one by one when asked for, put into a module. Uses no layout and no model.
 
 Torch files are opened with `weights_only`, so that they can hold data but run no code.
 """

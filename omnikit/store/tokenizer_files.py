@@ -1,6 +1,6 @@
 """Tokenizers by reference: a name in `conf/tokenizer`, a folder, a file, or a model id in the local cache.
 
-Knows no template and no model; transformers is imported when a tokenizer is loaded.
+Uses no template and no model; transformers is imported when a tokenizer is loaded.
 """
 
 from __future__ import annotations

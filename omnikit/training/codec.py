@@ -6,7 +6,7 @@ them, and then nothing teaches the encoder to differ. Therefore the first steps 
 of what the encoder gives by then, and codes that nobody draws are moved to where vectors are. That is not enough where the
 layers' biases make up most of a frame: a codec does well to begin with biases of 0.
 
-All of the speech is kept in memory: 230 MB an hour at 16 kHz. Knows no codec and no Lightning.
+All of the speech is kept in memory: 230 MB an hour at 16 kHz. Uses no codec and no Lightning.
 """
 
 from __future__ import annotations

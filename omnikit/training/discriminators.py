@@ -17,7 +17,7 @@ SLOPE = 0.1  # of the leaky ReLU
 PERIODS = (2, 3, 5, 7, 11)
 SCALES = 3
 BETAS = (0.8, 0.99)  # of the discriminators' AdamW: HiFi-GAN, section 3.1
-Heard = list[tuple[Tensor, list[Tensor]]]  # of each discriminator its scores [B, …] and its inner features
+DiscriminatorOutputs = list[tuple[Tensor, list[Tensor]]]  # of each discriminator its scores [B, …] and its inner features
 
 
 class Discriminators(nn.Module):
@@ -32,15 +32,15 @@ class Discriminators(nn.Module):
         self.periods = nn.ModuleList(PeriodDiscriminator(period, dim) for period in PERIODS)
         self.scales = nn.ModuleList(ScaleDiscriminator(dim, first=index == 0) for index in range(SCALES))
 
-    def forward(self, waves: Tensor) -> Heard:
+    def forward(self, waves: Tensor) -> DiscriminatorOutputs:
         """Waves [B, N]; in float32."""
         with torch.autocast(waves.device.type, enabled=False):
             x = waves.float()[:, None]  # [B, 1, N]
-            heard = [discriminator(x) for discriminator in self.periods]
+            outputs = [discriminator(x) for discriminator in self.periods]
             for index, discriminator in enumerate(self.scales):
                 x = F.avg_pool1d(x, 4, 2, padding=2) if index else x  # [B, 1, N / 2]
-                heard.append(discriminator(x))
-        return heard
+                outputs.append(discriminator(x))
+        return outputs
 
 
 class GANLoss(nn.Module):
@@ -69,8 +69,8 @@ class GANLoss(nn.Module):
             torch.autograd.backward(loss)
             self.optimizer.step()
         self.discriminators.requires_grad_(False)
-        heard, wanted = self.discriminators(made), self.discriminators(true)
-        losses = {"adversarial": adversarial_loss(heard), "feature_matching": feature_matching_loss(wanted, heard)}
+        outputs, wanted = self.discriminators(made), self.discriminators(true)
+        losses = {"adversarial": adversarial_loss(outputs), "feature_matching": feature_matching_loss(wanted, outputs)}
         return {name: losses[name] for name in losses if name in self.wanted} | {"discriminator": loss.detach()}
 
 
@@ -93,7 +93,7 @@ class PeriodDiscriminator(nn.Module):
 
 
 class ScaleDiscriminator(nn.Module):
-    """Grouped convolutions over a wave; the one that hears it whole has spectral norm, the others weight norm."""
+    """Grouped convolutions over a wave; the one that takes it unpooled has spectral norm, the others weight norm."""
 
     def __init__(self, dim: int, *, first: bool) -> None:
         super().__init__()
@@ -110,17 +110,17 @@ class ScaleDiscriminator(nn.Module):
         return _listen(self.layers, self.last, x)
 
 
-def discriminator_loss(true: Heard, made: Heard) -> Tensor:
+def discriminator_loss(true: DiscriminatorOutputs, made: DiscriminatorOutputs) -> Tensor:
     """What discriminators learn by: true waves score 1, made ones 0; least squares, summed over them."""
     return torch.stack([(1 - t).square().mean() + m.square().mean() for (t, _), (m, _) in zip(true, made, strict=True)]).sum()
 
 
-def adversarial_loss(made: Heard) -> Tensor:
+def adversarial_loss(made: DiscriminatorOutputs) -> Tensor:
     """What the vocoder learns by: its waves shall score 1."""
     return torch.stack([(1 - scores).square().mean() for scores, _ in made]).sum()
 
 
-def feature_matching_loss(true: Heard, made: Heard) -> Tensor:
+def feature_matching_loss(true: DiscriminatorOutputs, made: DiscriminatorOutputs) -> Tensor:
     """L1 between the discriminators' features of true and made waves, averaged in a layer, summed over layers."""
     pairs = [pair for (_, wanted), (_, found) in zip(true, made, strict=True) for pair in zip(wanted, found, strict=True)]
     return torch.stack([F.l1_loss(found, wanted.detach()) for wanted, found in pairs]).sum()

@@ -1,4 +1,4 @@
-"""A checkpoint whose language model knows more pieces: both matrices grow, everything else is copied tensor by tensor."""
+"""A checkpoint whose language model has more pieces: both matrices grow, everything else is copied tensor by tensor."""
 
 import json
 import shutil

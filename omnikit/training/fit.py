@@ -1,4 +1,4 @@
-"""What a stage fits, by its objective: heads by their losses, or one codec by its own. Knows no run folder."""
+"""What a stage fits, by its objective: heads by their losses, or one codec by its own. Uses no run folder."""
 
 import signal
 from pathlib import Path

@@ -50,7 +50,7 @@ def import_checkpoint(layout: str, source: Mapping[str, object], out: Path, allo
 
 
 def start_run(tree: Mapping[str, object], out: Path) -> list[tuple[str, ...]]:
-    """Make a run of a recipe whose stages only import; give the ledger as a table.
+    """Make a run of a recipe whose stages only import; give the import report as a table.
 
     The tokenizer's files go into the run, so that it does without the checkpoint from then on.
 

@@ -53,7 +53,7 @@ def optimizer(model: OmniModel, stage: StagePlan, *, fused: bool) -> Optimizer:
     if not optim.muon:
         return AdamW(moved, lr=optim.lr, betas=betas, fused=fused)
     muon = {id(w) for path in trained for w in matrices(model.get_submodule(path))}
-    orthogonal, rest = _kept(moved, lambda w: id(w) in muon), _kept(moved, lambda w: id(w) not in muon)
+    orthogonal, rest = _filtered(moved, lambda w: id(w) in muon), _filtered(moved, lambda w: id(w) not in muon)
     if not orthogonal:
         raise RunError(f"stages.{stage.name}.optim.muon is {optim.muon:g}, but Muon moves the matrices of repeated layers, and"
                        f" {', '.join(trained)} have none; set it to null.")
@@ -85,7 +85,7 @@ def groups(model: OmniModel, trained: tuple[str, ...], optim: Optim) -> list[Gro
     return found
 
 
-def _kept(found: Sequence[Group], wanted: Callable[[Tensor], bool]) -> list[Group]:
+def _filtered(found: Sequence[Group], wanted: Callable[[Tensor], bool]) -> list[Group]:
     kept = [{**group, "params": [w for w in group["params"] if wanted(w)]} for group in found]
     return [group for group in kept if group["params"]]
 

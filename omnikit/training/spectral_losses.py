@@ -1,4 +1,4 @@
-"""How far a generated wave is from the true one, by their spectra; always in float32. Knows no vocoder.
+"""How far a generated wave is from the true one, by their spectra; always in float32. Uses no vocoder.
 
 Sources: Parallel WaveGAN, arXiv:1910.11480 (multi-resolution STFT loss); HiFi-GAN, arXiv:2010.05646 (log-mel L1 loss).
 """

@@ -144,7 +144,7 @@ def _import(plan: Plan, stage: StagePlan, partial: Path, files: dict[str, str]) 
                       {"from files": taken, "fresh": fresh, "left over": unexpected})
     manifest.write(partial / manifest.NAME, plan, stage.name, {
         "origins": {}, "seconds": round(row.seconds, 1), "weights_before": {}, "weights_after": after,
-        "ledger": as_record(entries), "files": files, "data": {}})
+        "import_report": as_record(entries), "files": files, "data": {}})
     return row
 
 

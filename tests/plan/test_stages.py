@@ -12,7 +12,7 @@ def stage(train: object, loss: str = "text", **fields: object) -> dict[str, obje
     return {"train": train, "loss": {loss: 1.0}, "data": {"rows": 1.0}, "trainer": {"max_steps": 1}, **fields}
 
 
-EAR, MIND, MOUTH = {"audio": {"projector": "full"}}, {"backbone": "full"}, {"speech": {"head": "full"}}
+PROJECTOR, BACKBONE, SPEECH_HEAD = {"audio": {"projector": "full"}}, {"backbone": "full"}, {"speech": {"head": "full"}}
 
 
 def origins(fitting: Mapping[str, Any], stages: Mapping[str, object], last: str) -> dict[str, str]:
@@ -20,44 +20,44 @@ def origins(fitting: Mapping[str, Any], stages: Mapping[str, object], last: str)
 
 
 def test_the_first_stage_starts_fresh(fitting: dict[str, Any]) -> None:
-    assert origins(fitting, {"a": stage(EAR)}, "a") == {}
+    assert origins(fitting, {"a": stage(PROJECTOR)}, "a") == {}
 
 
 def test_a_stage_starts_from_the_one_before(fitting: dict[str, Any]) -> None:
-    assert origins(fitting, {"a": stage(EAR), "b": stage(MIND)}, "b") == {"audio.projector": "a"}
+    assert origins(fitting, {"a": stage(PROJECTOR), "b": stage(BACKBONE)}, "b") == {"audio.projector": "a"}
 
 
 def test_in_a_chain_the_last_that_trained_a_part_counts(fitting: dict[str, Any]) -> None:
-    stages = {"a": stage({**EAR, **MIND}), "b": stage(MIND), "c": stage(MOUTH, "speech")}
+    stages = {"a": stage({**PROJECTOR, **BACKBONE}), "b": stage(BACKBONE), "c": stage(SPEECH_HEAD, "speech")}
     assert origins(fitting, stages, "c") == {"audio.projector": "a", "backbone": "b"}
 
 
 def test_a_stage_that_is_trained_on_starts_from_itself_before(fitting: dict[str, Any]) -> None:
-    assert origins(fitting, {"a": stage(EAR), "b": stage(EAR)}, "b") == {"audio.projector": "a"}
+    assert origins(fitting, {"a": stage(PROJECTOR), "b": stage(PROJECTOR)}, "b") == {"audio.projector": "a"}
 
 
 def test_after_skips_what_lies_between(fitting: dict[str, Any]) -> None:
-    stages = {"a": stage(EAR), "b": stage({**EAR, **MIND}), "c": stage(MIND, after="a")}
+    stages = {"a": stage(PROJECTOR), "b": stage({**PROJECTOR, **BACKBONE}), "c": stage(BACKBONE, after="a")}
     assert origins(fitting, stages, "c") == {"audio.projector": "a"}
 
 
 def test_init_from_names_one_parent(fitting: dict[str, Any]) -> None:
-    stages = {"a": stage(EAR), "b": stage(EAR), "c": stage(MIND, init_from="a")}
+    stages = {"a": stage(PROJECTOR), "b": stage(PROJECTOR), "c": stage(BACKBONE, init_from="a")}
     assert origins(fitting, stages, "c") == {"audio.projector": "a"}
 
 
 def test_init_from_takes_parts_of_several_parents(fitting: dict[str, Any]) -> None:
-    stages = {"a": stage(EAR), "b": stage({**EAR, **MIND}), "c": stage(MOUTH, "speech", init_from={"audio": "a", "backbone": "b"})}
+    stages = {"a": stage(PROJECTOR), "b": stage({**PROJECTOR, **BACKBONE}), "c": stage(SPEECH_HEAD, "speech", init_from={"audio": "a", "backbone": "b"})}
     assert origins(fitting, stages, "c") == {"audio.projector": "a", "backbone": "b"}
 
 
 def test_init_from_may_name_parts_as_train_does(fitting: dict[str, Any]) -> None:
-    stages = {"a": stage(EAR), "b": stage({**EAR, **MIND}), "c": stage(MOUTH, "speech", init_from={"audio": {"projector": "a"}, "backbone": "b"})}
+    stages = {"a": stage(PROJECTOR), "b": stage({**PROJECTOR, **BACKBONE}), "c": stage(SPEECH_HEAD, "speech", init_from={"audio": {"projector": "a"}, "backbone": "b"})}
     assert origins(fitting, stages, "c") == {"audio.projector": "a", "backbone": "b"}
 
 
 def test_a_part_that_is_not_run_has_no_origin(fitting: dict[str, Any]) -> None:
-    stages = {"a": stage(MOUTH, "speech"), "b": stage(MIND)}
+    stages = {"a": stage(SPEECH_HEAD, "speech"), "b": stage(BACKBONE)}
     assert origins(fitting, stages, "b") == {}
 
 
@@ -85,11 +85,11 @@ CODEC: dict[str, object] = {  # a stage for a codec before the head that learns 
     "stages.speak.after": "codec", "stages.speak.init_from": {"audio": "understand", "backbone": "understand", "speech": "codec"}}
 UNTAUGHT: dict[str, object] = {**CODEC, "stages.codec": GONE, "stages.speak.after": "understand", "stages.speak.init_from": GONE}
 STAGING: list[tuple[dict[str, object], str]] = [
-    ({"stages.speak.after": "undrstand"}, "stages.speak.after is 'undrstand', which is no stage. Did you mean 'understand'? Stages: understand, speak."),
+    ({"stages.speak.after": "undrstand"}, "stages.speak.after is 'undrstand', which is not a stage. Did you mean 'understand'? Stages: understand, speak."),
     ({"stages.understand.after": "speak", "stages.speak.after": "understand"}, "goes in a circle (speak → understand); let one of them come first."),
     ({"stages.speak.init_from": 3}, "stages.speak.init_from is 3, but must be a stage or a mapping of parts to stages."),
-    ({"stages.speak.init_from": "speek"}, "stages.speak.init_from names 'speek', which is no earlier stage. Earlier: understand."),
-    ({"stages.understand.init_from": "speak"}, "stages.understand.init_from names 'speak', which is no earlier stage. Earlier: none."),
+    ({"stages.speak.init_from": "speek"}, "stages.speak.init_from names 'speek', which is not an earlier stage. Earlier: understand."),
+    ({"stages.understand.init_from": "speak"}, "stages.understand.init_from names 'speak', which is not an earlier stage. Earlier: none."),
     ({"stages.speak.init_from": {"speech": "understand"}}, "stages.speak.init_from takes speech from 'understand', where it was never trained;"
                                                            " trained there: audio.projector, backbone."),
     ({"stages.speak.train": {"speech": {"hed": "full"}}}, "stages.speak.train.speech.hed names no part of this model. Did you mean 'speech.head'? Parts:"
@@ -97,7 +97,7 @@ STAGING: list[tuple[dict[str, object], str]] = [
     ({"stages.speak.train": {"speech": {"head": "lora"}}}, "stages.speak.train.speech.head is 'lora', but must be 'full'; leave a frozen part out."),
     ({"stages.speak.loss": {"speach": 1.0}}, "stages.speak.loss.speach names no output branch. Did you mean 'speech'? Output branches: text, speech."),
     ({"stages.speak.loss": {"speech": 0.0}}, "stages.speak.loss is empty; weigh an output branch, for example {text: 1.0}."),
-    ({"stages.speak.train": {}}, "stages.speak.train is empty, so nothing would be learnt; name a part, for example {audio.encoder: full}."),
+    ({"stages.speak.train": {}}, "stages.speak.train is empty, so nothing would be trained; name a part, for example {audio.encoder: full}."),
     ({"stages.speak.data": {"rows": -1.0}}, "stages.speak.data.rows is -1, but a share must be above 0, or 0 to leave it out."),
     ({"stages.speak.data": {}}, "stages.speak.data is empty; name a dataset and its share, for example {spoken_qa: 1.0}."),
     ({"stages.speak.loss": {}}, "stages.speak.loss is empty; weigh an output branch, for example {text: 1.0}."),
@@ -105,7 +105,7 @@ STAGING: list[tuple[dict[str, object], str]] = [
                                            " add the loss that does or leave the part out."),
     ({"stages.understand.train": {"audio": {"projector": "full"}}, "data.rows.provides": ["text", "answer", "codes"]},
      "stages.understand trains only audio.projector, but none of its data has audio (rows gives text, answer, codes); add a dataset that has, or train another part."),
-    ({"stages.speak.trainer.max_steps": None}, "stages.speak.trainer says neither max_steps nor max_epochs; set one of them."),
+    ({"stages.speak.trainer.max_steps": None}, "stages.speak.trainer has neither max_steps nor max_epochs; set one of them."),
     ({"stages.speak.trainer.max_steps": 0}, "stages.speak.trainer.max_steps is 0, but must be at least 1."),
     ({"stages.speak.trainer.batch_size": 0}, "stages.speak.trainer.batch_size is 0, but must be at least 1."),
     ({"stages.understand.trainer.pack": 0}, "stages.understand.trainer.pack is 0, but must be at least 1."),
@@ -132,7 +132,7 @@ STAGING: list[tuple[dict[str, object], str]] = [
     ({"stages.speak.trainer.precision": "foo"}, "stages.speak.trainer.precision is 'foo', but must be one of 32-true, bf16-mixed, 16-mixed."),
     ({"stages.speak.trainer.accelerator": "tpuu"}, "stages.speak.trainer.accelerator is 'tpuu', but must be one of auto, cpu, gpu. Did you mean 'gpu'?"),
     ({"stages.speak.trainer.strategy": "nope"}, "stages.speak.trainer.strategy is 'nope', but must be one of auto."),
-    ({"stages.speak.init_from": {"audio": {"projector": ["understand"]}}}, "stages.speak.init_from names ['understand'], which is no earlier stage."
+    ({"stages.speak.init_from": {"audio": {"projector": ["understand"]}}}, "stages.speak.init_from names ['understand'], which is not an earlier stage."
                                                                            " Did you mean 'understand'? Earlier: understand."),
     ({"stages.speak": 3}, "stages.speak is 3, but must be a mapping."),
     ({"seed": -1}, "seed is -1, but must be at least 0 and below 4294967296."),
@@ -140,7 +140,7 @@ STAGING: list[tuple[dict[str, object], str]] = [
     ({"generate.max_new_tokens": -3}, "generate.max_new_tokens is -3, but must be at least 1."),
     ({"generate.temperature": -1.0}, "generate.temperature is -1, but must be a finite number, at least 0."),
     ({"generate.speak_after": 0}, "generate.speak_after is 0, but must be at least 1; null waits for the end of the sentence."),
-    ({"stages": {"a": stage(EAR, after="c"), "b": stage(EAR, after="a"), "c": stage(EAR, after="b")}},
+    ({"stages": {"a": stage(PROJECTOR, after="c"), "b": stage(PROJECTOR, after="a"), "c": stage(PROJECTOR, after="b")}},
      "stages.a.after goes in a circle (a → c → b); let one of them come first."),
     ({"stages.speak.optim.parts": {"speech": {"head": {"l": 1.0}}}}, "stages.speak.optim.parts.speech.head.l is not lr or weight_decay. Did you mean 'lr'?"),
     ({"stages.speak.optim.parts": {"speech": {"head": {"lr": "fast"}}}}, "stages.speak.optim.parts.speech.head.lr is 'fast', but must be a number."),
@@ -164,18 +164,18 @@ STAGING: list[tuple[dict[str, object], str]] = [
      " Did you mean 'stft'? There is: stft, mel, duration, adversarial, feature_matching."),
     ({**VOICE, "stages.voice.loss": {"mel": 1.0, "duration": 1.0, "stft": -1.0}},
      "stages.voice.loss.stft is -1, but must be above 0, or 0 to leave it out."),
-    ({**VOICE, "stages.voice.loss": {}}, "stages.voice.loss weighs nothing that a wave is learnt by; write for example"
+    ({**VOICE, "stages.voice.loss": {}}, "stages.voice.loss weighs no loss on waveforms; write for example"
                                          " {stft: 1.0, mel: 1.0, duration: 1.0}."),
     ({**VOICE, "stages.voice.loss": {"mel": 1.0}}, "stages.voice.loss lacks duration, so speech.codec would never learn how long a"
                                                    " code lasts; add duration: 1.0."),
-    ({**VOICE, "stages.voice.trainer": {}}, "stages.voice.trainer says neither max_steps nor max_epochs; set one of them."),
+    ({**VOICE, "stages.voice.trainer": {}}, "stages.voice.trainer has neither max_steps nor max_epochs; set one of them."),
     ({**VOICE, "stages.voice.optim": {"parts": {"backbone": {"lr": 1.0}}}},
      "stages.voice.optim.parts.backbone is not trained in this stage. Trained: speech.codec."),
     ({**SPEECH_ROWS, "data.rows.provides": ["answer", "codes"], "stages.speak.objective": "units",
       "stages.speak.train": {"speech": {"codec": "full"}}}, "stages.speak needs rows with speech, but dataset rows gives answer, codes."),
     ({"stages.speak.objective": "unit"}, "stages.speak.objective is 'unit', but must be one of heads, units, vocoder, codec, import. Did you mean 'units'?"),
     ({**VOICE, "stages.voice.objective": "codec"}, "stages.voice.objective is codec, but speech.codec offers vocoder."),
-    ({**CODEC, "stages.codec.loss": {"commitment": 0.25}}, "stages.codec.loss weighs nothing that a wave is learnt by; write for example"
+    ({**CODEC, "stages.codec.loss": {"commitment": 0.25}}, "stages.codec.loss weighs no loss on waveforms; write for example"
                                                            " {mel: 1.0, stft: 1.0, commitment: 0.25}."),
     ({**CODEC, "stages.codec.loss": {"duration": 1.0, "mel": 1.0}}, "stages.codec.loss.duration is no loss of a codec. There is:"
      " waveform, mel, stft, codebook, commitment, adversarial, feature_matching."),
@@ -184,7 +184,7 @@ STAGING: list[tuple[dict[str, object], str]] = [
                                                                     " are moving averages; take it out."),
     ({**CODEC, "speech.codec": {"use": "ticodec"}}, "stages.codec.loss lacks codebook, so the codes of speech.codec would stay where they"
                                                     " are; add codebook: 1.0."),
-    ({**CODEC, "stages.codec.trainer": {}}, "stages.codec.trainer says neither max_steps nor max_epochs; set one of them."),
+    ({**CODEC, "stages.codec.trainer": {}}, "stages.codec.trainer has neither max_steps nor max_epochs; set one of them."),
     ({**CODEC, "data.more": {**ROWS, "provides": ["text", "answer"]}, "stages.codec.data": {"more": 1.0}},
      "stages.codec needs rows with speech or audio, but dataset more gives text, answer."),
     (UNTAUGHT, "stages.speak needs speech.codec, which no earlier stage has fitted; add a stage with objective: codec and"
@@ -216,16 +216,16 @@ def test_one_wrong_stage_is_one_sentence(fitting: dict[str, Any], changes: dict[
 
 
 def test_rows_without_a_transcript_are_fine_beside_rows_with_one(fitting: dict[str, Any]) -> None:
-    changes = {"transcript.head": pick("head", "ctc_text"), "data.heard": {**ROWS, "provides": ["audio", "answer", "transcript"]},
+    changes = {"transcript.head": pick("head", "ctc_text"), "data.transcribed": {**ROWS, "provides": ["audio", "answer", "transcript"]},
                "data.rows": {**ROWS, "provides": ["text", "answer"]},
-               "stages": {"a": {"train": EAR, "loss": {"text": 1.0, "transcript": 0.3}, "data": {"rows": 0.5, "heard": 0.5},
+               "stages": {"a": {"train": PROJECTOR, "loss": {"text": 1.0, "transcript": 0.3}, "data": {"rows": 0.5, "transcribed": 0.5},
                                 "trainer": {"max_steps": 1}}}}
-    assert changed(fitting, changes).stages["a"].datasets == ("rows", "heard")
+    assert changed(fitting, changes).stages["a"].datasets == ("rows", "transcribed")
     sentence = "stages.a.loss.transcript needs rows with transcript, but dataset {} gives {}; take another dataset or drop that loss."
     audio = {**changes, "data.rows": {**ROWS, "provides": ["audio", "answer"]}}
     assert mistakes(fitting, audio) == [sentence.format("rows", "audio, answer")], "audio that nobody wrote down"
-    none = {**changes, "data.heard": {**ROWS, "provides": ["audio", "answer"]}}
-    assert mistakes(fitting, none) == [sentence.format("heard", "audio, answer")], "the text beside it is not to blame"
+    none = {**changes, "data.transcribed": {**ROWS, "provides": ["audio", "answer"]}}
+    assert mistakes(fitting, none) == [sentence.format("transcribed", "audio, answer")], "the text beside it is not to blame"
 
 
 def test_a_weight_of_zero_leaves_a_loss_or_a_dataset_out(fitting: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Runs made of published checkpoints: the ledger, what is refused, what goes on from there."""
+"""Runs made of published checkpoints: the import report, what is refused, what goes on from there."""
 
 import json
 from pathlib import Path
@@ -57,7 +57,7 @@ def test_hashes_written_piece_by_piece_are_those_of_the_modules(folder: Path) ->
     assert written == {part: weights_hash(module.cpu()) for part, module in parts.items()}
 
 
-def test_ledger_counts_every_number(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_import_report_counts_every_number(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     imported()
     shown = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.startswith("  ")}
     numbers = sum(t.numel() for t in (original.language_model() | original.speech_parts() | original.vocoder()).values())
@@ -69,9 +69,10 @@ def test_a_renamed_tensor_is_named_with_its_component(folder: Path, capsys: pyte
     projector = "model.speech_projector"
     rename(folder / "checkpoint/model.safetensors", f"{projector}.linear1.weight", f"{projector}.first.weight")
     assert imported() == 2
-    said = capsys.readouterr().err
-    assert said.count("omnikit:") == 1 and "audio.projector: model.speech_projector.linear1.weight is missing from" in said
-    assert "model.speech_projector.first.weight of" in said and not (folder / "run").exists()
+    message = capsys.readouterr().err
+    assert message.count("omnikit:") == 1
+    assert "audio.projector: model.speech_projector.linear1.weight is missing from" in message
+    assert "model.speech_projector.first.weight of" in message and not (folder / "run").exists()
 
 
 def test_a_stray_tensor_is_refused_unless_allowed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,8 +87,8 @@ def test_a_tensor_of_another_shape_is_refused(folder: Path, capsys: pytest.Captu
     path = folder / "checkpoint/model.safetensors"
     save_file(load_file(path) | {"model.norm.weight": torch.ones(31)}, path)
     assert imported() == 2
-    said = capsys.readouterr().err
-    assert "backbone: model.norm.weight of" in said and "has shape (31,), but the model has (32,)" in said
+    message = capsys.readouterr().err
+    assert "backbone: model.norm.weight of" in message and "has shape (31,), but the model has (32,)" in message
 
 
 def test_an_allowed_part_starts_from_its_own_seed(folder: Path) -> None:
@@ -95,7 +96,7 @@ def test_an_allowed_part_starts_from_its_own_seed(folder: Path) -> None:
         words = ["import", "llama_omni", "checkpoint", "--whisper", "whisper.pt", "--out", out, "--allow", "speech.codec"]
         assert main(words) == 0
     one, two = (hashes(folder / name / "imported/weights.safetensors")[0] for name in ("run", "again"))
-    record = json.loads((folder / "run/imported/manifest.json").read_text())["ledger"]["speech.codec"]["numbers"]
+    record = json.loads((folder / "run/imported/manifest.json").read_text())["import_report"]["speech.codec"]["numbers"]
     assert one == two and record["from_files"] == 0 and record["fresh"] > 0
 
 
@@ -127,11 +128,11 @@ def test_named_template_is_checked_and_wins_over_an_export_s(folder: Path, capsy
     config = json.loads((folder / "checkpoint/config.json").read_text())
     imported()
     assert load_plan(folder / "run").template == template("llama_omni")
-    kept = load_plan(folder / "run").recipe.backbone
-    assert kept
-    config["omnikit"] = {"parts": {"backbone": {"use": kept.use, **plain(kept.fields), "template": "llama_3"}}}
+    saved = load_plan(folder / "run").recipe.backbone
+    assert saved
+    config["omnikit"] = {"parts": {"backbone": {"use": saved.use, **plain(saved.fields), "template": "llama_3"}}}
     (folder / "checkpoint/config.json").write_text(json.dumps(config))
-    assert imported(out="kept") == 0 and load_plan(folder / "kept").template == template("llama_3")
+    assert imported(out="saved") == 0 and load_plan(folder / "saved").template == template("llama_3")
     assert imported("--template", "llama_omni_one_bos", out="asked") == 0
     assert load_plan(folder / "asked").template == template("llama_omni_one_bos")
     capsys.readouterr()
@@ -145,7 +146,7 @@ def template(name: str) -> Template | None:
     return construct(Template, read_mapping(preset.path), name, [])
 
 
-def test_help_says_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["import", "llama_omni", "--help"])
     shown = capsys.readouterr().out

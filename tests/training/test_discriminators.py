@@ -1,12 +1,12 @@
-"""Discriminators: published sizes, what each hears, and losses by their formulas."""
+"""Discriminators: published sizes, what each takes, and losses by their formulas."""
 
 import pytest
 import torch
 from torch import Tensor
 
 from omnikit.training.discriminators import (
+    DiscriminatorOutputs,
     Discriminators,
-    Heard,
     PeriodDiscriminator,
     adversarial_loss,
     discriminator_loss,
@@ -14,7 +14,7 @@ from omnikit.training.discriminators import (
 )
 
 
-def heard(*scores: float) -> Heard:
+def outputs(*scores: float) -> DiscriminatorOutputs:
     other = torch.tensor([[0.0, 1.0]])
     return [(torch.tensor([[score, 0.0]]), [torch.tensor([[score, 2 * score]]), other]) for score in scores]
 
@@ -30,12 +30,12 @@ def test_sizes_are_those_of_hifi_gan() -> None:
     assert sizes == [41_105_770, 29_618_821]  # counted from the paper's layers: five of 8.2, three of 9.9 million
 
 
-def test_three_scales_hear_ever_slower_waves() -> None:
+def test_three_scales_take_ever_slower_waveforms() -> None:
     scores = [score.shape[-1] for score, _ in Discriminators(4)(waves(6400))[-3:]]
     assert scores[0] == pytest.approx(2 * scores[1], abs=2) and scores[1] == pytest.approx(2 * scores[2], abs=2)
 
 
-def test_a_period_hears_each_phase_alone() -> None:
+def test_a_period_reads_each_phase_alone() -> None:
     discriminator, wave = PeriodDiscriminator(3, 4), waves(300)[:, None]
     other = wave.clone()
     other[..., 1::3] += 1
@@ -45,13 +45,13 @@ def test_a_period_hears_each_phase_alone() -> None:
 
 
 def test_losses_are_least_squares() -> None:
-    true, made = heard(0.5, 1.0), heard(0.2, 0.0)
+    true, made = outputs(0.5, 1.0), outputs(0.2, 0.0)
     assert float(adversarial_loss(made)) == pytest.approx((0.8 ** 2 + 1) / 2 + (1 + 1) / 2)
     assert float(discriminator_loss(true, made)) == pytest.approx((0.5 ** 2 + 1) / 2 + 0.2 ** 2 / 2 + (0 + 1) / 2 + 0)
 
 
 def test_matching_sums_the_distances_of_features() -> None:
-    assert float(feature_matching_loss(heard(0.5, 1.0), heard(0.2, 0.0))) == pytest.approx((0.3 + 0.6) / 2 + (1 + 2) / 2)
+    assert float(feature_matching_loss(outputs(0.5, 1.0), outputs(0.2, 0.0))) == pytest.approx((0.3 + 0.6) / 2 + (1 + 2) / 2)
 
 
 def test_matching_teaches_the_made_wave_only() -> None:

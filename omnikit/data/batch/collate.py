@@ -288,13 +288,7 @@ def pad(rows: Sequence[Sequence[int]], filler: int) -> Tensor:
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """Give the batch on another device; the same batch if it is there already."""
-    if batch.tokens.device == device:
-        return batch
-
-    def to(tensor: Tensor) -> Tensor:
-        return tensor.to(device, non_blocking=True)
-
-    return batch.mapped(to)
+    return batch if batch.tokens.device == device else batch.mapped(lambda tensor: tensor.to(device, non_blocking=True))
 
 
 def _feeds(input_branch: InputBranch, taps: set[str]) -> bool:

@@ -1,4 +1,4 @@
-"""A Q-Former: learned queries read a sequence of any length. Knows no encoder and no backbone."""
+"""A Q-Former: learned queries read a sequence of any length. Uses no encoder and no backbone."""
 
 import torch
 from torch import Tensor, nn

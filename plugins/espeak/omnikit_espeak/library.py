@@ -2,7 +2,7 @@
 
 espeak-ng keeps its settings, its random numbers and the phase of its oscillators in globals that nothing resets, so the
 same words sound different the second time. Every call therefore loads the library afresh, which takes 2 ms.
-Knows nothing of omnikit's sample rates.
+Independent of omnikit's sample rates.
 """
 
 import ctypes

@@ -1,4 +1,4 @@
-"""The synthesiser: text and voice to a waveform at the sample rate asked for. Knows nothing of ctypes."""
+"""The synthesiser: text and voice to a waveform at the sample rate asked for. Independent of ctypes."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Backbone `hf`: the sizes of a causal language model. Knows no torch; `build` imports it."""
+"""Backbone `hf`: the sizes of a causal language model. Uses no torch; `build` imports it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A causal language model of transformers as embed → hidden → logits. Knows nothing of training or of what ids mean."""
+"""A causal language model of transformers as embed → hidden → logits. Independent of training or of what ids mean."""
 
 from __future__ import annotations
 

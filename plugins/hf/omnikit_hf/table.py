@@ -1,4 +1,4 @@
-"""The embedding table of a causal language model alone, for what reads words and nothing else of it. Knows no layer."""
+"""The embedding table of a causal language model alone, for what reads words and nothing else of it. Uses no layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A checkpoint of transformers into a causal language model, strictly. Knows its files and names, not what the model is for.
+"""A checkpoint of transformers into a causal language model, strictly. Reads its files and names, not what the model is for.
 
 transformers itself fills what a checkpoint lacks with random numbers; here every tensor is read by us, and what is missing,
 unexpected, of another shape or quantised is one sentence.

@@ -1,4 +1,4 @@
-"""InternViT from normalised pixels on, and pixel shuffle. Knows no tiling, no projector.
+"""InternViT from normalised pixels on, and pixel shuffle. Uses no tiling, no projector.
 
 Parameter names are the published ones: embeddings.{class_embedding, patch_embedding, position_embedding} and
 encoder.layers.N.{norm1, attn.qkv, attn.q_norm, attn.k_norm, attn.proj, ls1, norm2, mlp.fc1, mlp.fc2, ls2}.

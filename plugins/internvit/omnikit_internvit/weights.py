@@ -1,4 +1,4 @@
-"""A published InternViT into the encoder, strictly. Knows the files and names of checkpoints, not the layers."""
+"""A published InternViT into the encoder, strictly. Reads the files and names of checkpoints, not the layers."""
 
 from pathlib import Path
 

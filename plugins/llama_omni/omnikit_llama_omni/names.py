@@ -1,4 +1,4 @@
-"""What LLaMA-Omni's files call a tensor and what we call it. Knows no file.
+"""What LLaMA-Omni's files call a tensor and what we call it. Uses no file.
 
 Sources: openai-whisper's, transformers' and fairseq's names of their modules' tensors.
 """

@@ -1,4 +1,4 @@
-"""Units to a wave: durations for merged units, then a HiFi-GAN generator. Knows nothing of the model that gives units.
+"""Units to a wave: durations for merged units, then a HiFi-GAN generator. Independent of the model that gives units.
 
 Source: fairseq's CodeHiFiGANVocoder, by the tensor names and rules of its checkpoints; HiFi-GAN, arXiv:2010.05646.
 """

@@ -1,4 +1,4 @@
-"""Codec `mel_units`: sizes and contract. Knows no torch; `build` imports it."""
+"""Codec `mel_units`: sizes and contract. Uses no torch; `build` imports it."""
 
 from __future__ import annotations
 

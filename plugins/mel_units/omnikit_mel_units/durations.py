@@ -1,4 +1,4 @@
-"""How long each unit of a merged sequence lasts: a small convolutional network. Knows nothing of spectra."""
+"""How long each unit of a merged sequence lasts: a small convolutional network. Independent of spectra."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waveforms to log-mel frames and back. Knows nothing of units."""
+"""Waveforms to log-mel frames and back. Independent of units."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""Codec `mel_units`: waves to merged k-means units and back. Knows nothing of text or of language models."""
+"""Codec `mel_units`: waves to merged k-means units and back. Independent of text or of language models."""
 
 from __future__ import annotations
 

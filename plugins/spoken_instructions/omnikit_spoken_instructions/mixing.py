@@ -1,4 +1,4 @@
-"""Mixing: noise and another voice mix to a question at a stated ratio. Knows no file."""
+"""Mixing: noise and another voice mix to a question at a stated ratio. Uses no file."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""English number words. Knows only text."""
+"""English number words. Uses only text."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Text that a voice can speak: written text becomes plain sentences, or is refused with a reason. Knows no file and no model.
+"""Text that a voice can speak: written text becomes plain sentences, or is refused with a reason. Uses no file and no model.
 
 The paper's rules for questions and answers: nothing that a text-to-speech cannot read, numbers as words, no parentheses,
 no lists, brief; questions with a few words such as "so" or "um".

@@ -1,4 +1,4 @@
-"""Synthesis processes: each gets one job after another; the text-to-speech is one per process. Knows no row."""
+"""Synthesis processes: each gets one job after another; the text-to-speech is one per process. Uses no row."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Questions, their answers, and which of them are held out. Pure text: knows no voices and no waveforms.
+"""Questions, their answers, and which of them are held out. Pure text: uses no voices and no waveforms.
 
 Each kind is a finite list of questions made of combinations (two numbers; a fact and a way to ask for it; three words).
 A held-out combination never occurs in training, in no wording; its answer follows from combinations that do.

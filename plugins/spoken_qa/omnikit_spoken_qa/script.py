@@ -1,4 +1,4 @@
-"""Rows of questions and answers, and the utterances to record. Seeded text; knows no waveforms."""
+"""Rows of questions and answers, and the utterances to record. Seeded text; uses no waveforms."""
 
 import random
 from dataclasses import dataclass

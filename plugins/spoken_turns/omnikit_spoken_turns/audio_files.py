@@ -1,4 +1,4 @@
-"""Audio files that are made once: each is written, then noted in a journal; a second call finds them. Knows no row."""
+"""Audio files that are made once: each is written, then noted in a journal; a second call finds them. Uses no row."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping

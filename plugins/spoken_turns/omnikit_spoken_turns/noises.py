@@ -1,4 +1,4 @@
-"""Noises made from a generator alone, and mixing at a stated signal-to-noise ratio. Knows no file and no voice."""
+"""Noises made from a generator alone, and mixing at a stated signal-to-noise ratio. Uses no file and no voice."""
 
 from collections.abc import Sequence
 

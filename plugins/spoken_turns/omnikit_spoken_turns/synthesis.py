@@ -1,4 +1,4 @@
-"""Text to speech in a voice that a seed draws, with background noise. Knows no row and no file."""
+"""Text to speech in a voice that a seed draws, with background noise. Uses no row and no file."""
 
 import random
 import re

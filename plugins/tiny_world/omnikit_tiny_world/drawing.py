@@ -1,4 +1,4 @@
-"""Draws scenes: images [H, W, 3] and videos [F, H, W, 3], uint8. Pillow only; knows no questions."""
+"""Draws scenes: images [H, W, 3] and videos [F, H, W, 3], uint8. Pillow only; uses no questions."""
 
 import math
 import random

@@ -1,4 +1,4 @@
-"""The rows of every view: question, voice, scene, answer. Seeded text; knows no waveforms and no pixels."""
+"""The rows of every view: question, voice, scene, answer. Seeded text; uses no waveforms and no pixels."""
 
 import random
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The words of the tiny world in both languages, and what is held out of lists of combinations. Knows no questions."""
+"""The words of the tiny world in both languages, and what is held out of lists of combinations. Uses no questions."""
 
 import random
 from collections.abc import Sequence

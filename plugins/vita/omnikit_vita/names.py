@@ -1,4 +1,4 @@
-"""What VITA's files call a tensor and what we call it. Knows no file.
+"""What VITA's files call a tensor and what we call it. Uses no file.
 
 Sources: the names and shapes of the weights that VITA-MLLM publishes, and of Qwen2's and Mixtral's in transformers.
 """

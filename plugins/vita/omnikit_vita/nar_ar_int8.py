@@ -1,6 +1,6 @@
 """Layers whose matrices are stored as 8-bit numbers, for speaking on a CPU: a code takes as long as its weights take to read.
 
-Knows no training: gradients do not pass.
+Uses no training: gradients do not pass.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""VITA-1.5's speech decoder: text embeddings in, codes out. Knows no text, no backbone and no waveform.
+"""VITA-1.5's speech decoder: text embeddings in, codes out. Uses no text, no backbone and no waveform.
 
 Names of its public checkpoint (decoder/final.pt). Of V codes, V begins the text, V + 1 begins the codes, V + 2 ends them
 and V + 3 is padding. Source: arXiv:2501.01957.

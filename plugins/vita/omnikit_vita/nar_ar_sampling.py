@@ -1,4 +1,4 @@
-"""Sampling of codes: a repetition penalty, then the best or a draw among the best (top-k). Knows no model."""
+"""Sampling of codes: a repetition penalty, then the best or a draw among the best (top-k). Uses no model."""
 
 from __future__ import annotations
 

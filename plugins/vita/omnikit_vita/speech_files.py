@@ -1,4 +1,4 @@
-"""VITA-1.5's speech: the folders `decoder` and `codec`, read and written. Knows no module, only names and shapes.
+"""VITA-1.5's speech: the folders `decoder` and `codec`, read and written. Uses no module, only names and shapes.
 
 Source: the files of VITA-MLLM/VITA-1.5's vita_tts_ckpt, by their keys, names and shapes.
 """

@@ -1,4 +1,4 @@
-"""Codec `ticodec`: sizes and contract. Knows no torch; `build` imports it."""
+"""Codec `ticodec`: sizes and contract. Uses no torch; `build` imports it."""
 
 from __future__ import annotations
 

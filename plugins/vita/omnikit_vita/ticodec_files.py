@@ -1,4 +1,4 @@
-"""TiCodec's published folder: model.json and final.pt, read and written. Knows no module of ours, only names and shapes.
+"""TiCodec's published folder: model.json and final.pt, read and written. Uses no module of ours, only names and shapes.
 
 What model.json does not say (the original's code has it as numbers) is read off the tensors' shapes.
 Sources: the names and shapes of VITA-1.5's codec folder.

@@ -1,4 +1,4 @@
-"""TiCodec's layers: residual blocks, the encoder of frames and voice, the generator. Knows no codes.
+"""TiCodec's layers: residual blocks, the encoder of frames and voice, the generator. Uses no codes.
 
 Names of its public checkpoint; every convolution but those of the voice and the encoder's last has weight norm.
 """

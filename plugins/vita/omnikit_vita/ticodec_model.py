@@ -1,4 +1,4 @@
-"""TiCodec: a wave to codes and a voice, and back. Knows no text and no file layout but its own weights.
+"""TiCodec: a wave to codes and a voice, and back. Uses no text and no file layout but its own weights.
 
 Names of its public checkpoint: `encoder`, `quantizer`, `generator`. Source: arXiv:2310.00014.
 """

@@ -1,4 +1,4 @@
-"""TiCodec's codebooks: the nearest code of a vector, how codes learn, and how unused ones come back. Knows no waveform."""
+"""TiCodec's codebooks: the nearest code of a vector, how codes learn, and how unused ones come back. Uses no waveform."""
 
 from __future__ import annotations
 

@@ -132,13 +132,13 @@ def test_rows_that_the_tokenizer_does_not_fill_are_kept(qwen: Path) -> None:
     assert isinstance(backbone, dict) and backbone["vocabulary"] == 328  # the tokenizer has 320
 
 
-@pytest.mark.parametrize(("said", "ours"), [
+@pytest.mark.parametrize(("message", "ours"), [
     ({"chunk_size": 4, "left_chunks": 16}, (4, 16, "never")), ({"chunk_size": -1, "left_chunks": 16}, (None, None, "never")),
     ({"chunk_size": 4, "left_chunks": -1}, (4, None, "never")), ({"dynamic-chunks": True}, (None, None, "training"))], ids=str)
-def test_chunks_follow_train_yaml(qwen: Path, said: dict[str, object], ours: tuple[object, ...]) -> None:
+def test_chunks_follow_train_yaml(qwen: Path, message: dict[str, object], ours: tuple[object, ...]) -> None:
     path = qwen / "audio-encoder" / "train.yaml"
     settings = yaml.safe_load(path.read_text())
-    settings["encoder_conf"]["para_conf"]["transformer"] |= {f"transformer-{key}": value for key, value in said.items()}
+    settings["encoder_conf"]["para_conf"]["transformer"] |= {f"transformer-{key}": value for key, value in message.items()}
     path.write_text(yaml.safe_dump(settings))
     audio = Vita(str(qwen)).recipe()["audio"]
     assert isinstance(audio, dict)
@@ -165,7 +165,7 @@ def test_an_earlier_layer_of_the_vision_tower_is_exported_as_the_last(qwen: Path
 def test_head_whose_field_weights_holds_numbers_is_exported_with_them(qwen: Path, tmp_path: Path) -> None:
     """`weights` names a file in other parts, and files stay out of what is written."""
     source, out = Vita(str(qwen)), tmp_path / "out"
-    plan = make(parse({**source.recipe(), "turn": {"head": {"use": "state", "weights": [2.0, 3.0, 4.0]}}}, "hears"))
+    plan = make(parse({**source.recipe(), "turn": {"head": {"use": "state", "weights": [2.0, 3.0, 4.0]}}}, "turns"))
     state = OmniModel(plan, ["turn.head"]).parts()["turn.head"].state_dict()
     head = {name: in_memory(name, out, tensor) for name, tensor in state.items()}
     out.mkdir()
@@ -198,14 +198,14 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-@pytest.mark.parametrize(("spoil", "said"), BROKEN.values(), ids=BROKEN)
-def test_broken_files_are_refused(qwen: Path, spoil: Callable[[Path], object], said: str) -> None:
+@pytest.mark.parametrize(("spoil", "message"), BROKEN.values(), ids=BROKEN)
+def test_broken_files_are_refused(qwen: Path, spoil: Callable[[Path], object], message: str) -> None:
     spoil(qwen)
-    with pytest.raises(RunError, match=said):
+    with pytest.raises(RunError, match=message):
         Vita(str(qwen)).recipe()
 
 
-LEDGER: dict[str, tuple[str, Callable[[Weights], object], str]] = {
+UNACCOUNTED: dict[str, tuple[str, Callable[[Weights], object], str]] = {
     "missing": ("vita15_full_model", lambda w: w.pop(W1), f"backbone: {W1} is missing from "),
     "other shape": ("vita15_full_model", lambda w: w.update({W1: torch.zeros(3, 64)}), f"{W1} of .* has shape \\(3"),
     "left over": ("vita15_full_model", lambda w: w.update({"model.strange": torch.zeros(1)}), "strange of .* has no place"),
@@ -214,11 +214,11 @@ LEDGER: dict[str, tuple[str, Callable[[Weights], object], str]] = {
 }
 
 
-@pytest.mark.parametrize(("case", "spoil", "said"), LEDGER.values(), ids=LEDGER)
-def test_every_tensor_is_accounted_for(case: str, spoil: Callable[[Weights], object], said: str, tmp_path: Path,
+@pytest.mark.parametrize(("case", "spoil", "message"), UNACCOUNTED.values(), ids=UNACCOUNTED)
+def test_every_tensor_is_accounted_for(case: str, spoil: Callable[[Weights], object], message: str, tmp_path: Path,
                                        capsys: pytest.CaptureFixture[str]) -> None:
     rewrite(published(case, tmp_path), spoil)
     assert main(["import", "vita", str(tmp_path / "vita"), "--out", str(tmp_path / "run")]) == 2
     shown = " ".join(capsys.readouterr().err.split())
-    assert re.search(said, shown), shown
+    assert re.search(message, shown), shown
     assert not (tmp_path / "run").exists()

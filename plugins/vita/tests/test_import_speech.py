@@ -132,10 +132,10 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-@pytest.mark.parametrize(("spoil", "said"), BROKEN.values(), ids=BROKEN)
-def test_broken_folders_are_refused(folder: Path, spoil: Callable[[Path], object], said: str) -> None:
+@pytest.mark.parametrize(("spoil", "message"), BROKEN.values(), ids=BROKEN)
+def test_broken_folders_are_refused(folder: Path, spoil: Callable[[Path], object], message: str) -> None:
     spoil(folder / "vita_tts_ckpt")
-    with pytest.raises(RunError, match=said):
+    with pytest.raises(RunError, match=message):
         Vita(str(folder)).recipe()
 
 

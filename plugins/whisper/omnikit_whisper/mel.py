@@ -1,4 +1,4 @@
-"""Whisper's log-mel spectrogram of waveforms, and its blanking for training. Knows no encoder."""
+"""Whisper's log-mel spectrogram of waveforms, and its blanking for training. Uses no encoder."""
 
 from functools import cache
 

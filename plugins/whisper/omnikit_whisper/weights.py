@@ -1,4 +1,4 @@
-"""A transformers checkpoint of Whisper into the encoder, strictly. Knows the names of checkpoints, not the encoder."""
+"""A transformers checkpoint of Whisper into the encoder, strictly. Reads the names of checkpoints, not the encoder."""
 
 from pathlib import Path
 

@@ -81,9 +81,9 @@ def test_without_pieces_an_answer_is_tokenised_alone() -> None:
 @pytest.mark.parametrize(("fields", "text"), [
     ({"bos": "", "pieces": True, "adds_bos": True}, "adds_bos is set, but bos is empty"),
     ({"bare_text": True}, "bare_text is true, but only templates with `pieces: true` read it"),
-    ({"states": {"noisy": "!"}}, "states has the key 'noisy', but knows only audio, noise, text"),
+    ({"states": {"noisy": "!"}}, "states has the key 'noisy', but takes only audio, noise, text"),
     ({"states": {"noise": "!", "text": "!"}}, "each state must have a text of its own"),
-    ({"systems": {"audio": "Hear."}}, "systems has the key 'audio', but knows only text, image, video"),
+    ({"systems": {"audio": "Hear."}}, "systems has the key 'audio', but takes only text, image, video"),
     ({"adds_bos": False}, "adds_bos is false, but only templates with `pieces: true` read it"),
 ], ids=["no bos", "no pieces", "bare text", "state", "two states", "system"])
 def test_fields_that_contradict_are_refused(fields: dict[str, object], text: str) -> None:
