@@ -113,7 +113,7 @@ def chunk_mask(count: int, chunk: int, left: int | None, device: torch.device) -
 
 
 def drawn_chunks(count: int) -> tuple[int, int | None]:
-    """Draw chunk size and left chunks for a batch of `count` output frames, by WeNet's rule: about half the draws are unlimited."""
+    """Draw chunk size and left chunks for a batch of `count` output frames, by WeNet's rule: about half are unlimited."""
     drawn = int(torch.randint(1, max(count, 2), ()))
     if drawn > count // 2:
         return count, None
