@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from omnikit_mel_cnn.config import MelCnn, subsampled
 
 Cache = tuple[Tensor, Tensor]  # keys and values [B, heads, places, dim / heads]
-LARGEST_DRAWN = 25  # vectors of a drawn chunk (WeNet)
+LARGEST_DRAWN = 25  # output frames of a drawn chunk (WeNet)
 
 
 class Subsampling(nn.Module):
@@ -113,7 +113,7 @@ def chunk_mask(count: int, chunk: int, left: int | None, device: torch.device) -
 
 
 def drawn_chunks(count: int) -> tuple[int, int | None]:
-    """Draw chunk size and left chunks for a batch of `count` vectors, by WeNet's rule: about half the draws see everything."""
+    """Draw chunk size and left chunks for a batch of `count` output frames, by WeNet's rule: about half are unlimited."""
     drawn = int(torch.randint(1, max(count, 2), ()))
     if drawn > count // 2:
         return count, None

@@ -40,7 +40,7 @@ class MelCnnEncoder(nn.Module):
         return begin(self, batch)
 
     def step(self, signal: Signal, state: StreamState, *, last: bool = False) -> tuple[Features, StreamState]:
-        """Give the vectors that new samples [B, n] complete; with `last` all that the clip has. Any cutting gives the same.
+        """Give the output frames that new samples [B, n] complete; with `last` all of the clip's. Any cutting gives the same.
 
         Raises:
             DataError: rows have unequal lengths, or the stream is longer than positions reach.
@@ -81,12 +81,12 @@ class MelCnnEncoder(nn.Module):
         return Features(self.norm(x), lengths, self.config.output.rate)
 
     def reduce(self, mel: Tensor) -> Tensor:
-        """mel [B, frames, bins] to vectors [B, T, dim], each of seven frames, four on from the one before."""
-        vectors: Tensor = self.subsampling(mel.to(self.norm.weight.dtype))
-        return vectors
+        """mel [B, frames, bins] to output frames [B, T, dim], each of seven frames, four on from the one before."""
+        subsampled: Tensor = self.subsampling(mel.to(self.norm.weight.dtype))
+        return subsampled
 
     def place(self, x: Tensor, first: int) -> Tensor:
-        """Make vectors [B, T, dim], the first of them number `first`, what the layers read."""
+        """Make output frames [B, T, dim], the first of them number `first`, what the layers read."""
         x = self.embed(x)
         if self.config.positions == "relative":
             x = x * math.sqrt(self.config.dim)

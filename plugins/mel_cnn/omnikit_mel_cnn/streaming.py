@@ -34,7 +34,7 @@ class StreamState:
         waveform: scaled samples [B, n] that the next mel frame begins with.
         mel: normalised mel frames [B, m, bins] that the next vector begins with.
         caches: of each layer, keys and values of the positions that the next chunk attends to.
-        count: vectors so far.
+        count: output frames so far.
     """
 
     waveform: Tensor
@@ -64,7 +64,7 @@ def begin(encoder: MelCnnEncoder, batch: int) -> StreamState:
 
 
 def advance(encoder: MelCnnEncoder, signal: Signal, state: StreamState, *, last: bool) -> tuple[Features, StreamState]:
-    """Give the vectors of every chunk that is complete; with `last` also those of the incomplete one.
+    """Give the output frames of every chunk that is complete; with `last` also those of the incomplete one.
 
     Raises:
         DataError: rows have unequal lengths, or the stream is longer than positions reach.
@@ -97,7 +97,7 @@ def _frames(encoder: MelCnnEncoder, waveform: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def chunk(encoder: MelCnnEncoder, mel: Tensor, caches: tuple[Cache, ...], count: int) -> tuple[Tensor, tuple[Cache, ...]]:
-    """Give the vectors of one chunk of mel frames, after `count` earlier ones."""
+    """Give the output frames of one chunk of mel frames, after `count` earlier ones."""
     config = encoder.config
     x = encoder.reduce(mel)
     if config.positions == "relative" and count + x.shape[1] >= TABLE:

@@ -47,7 +47,7 @@ class WhisperEncoder(nn.Module):
         return Features(self.encode(mel, lengths), lengths, rate)
 
     def mel_frames(self, signal: Signal) -> tuple[Tensor, Tensor]:
-        """Give the log-mel [B, bins, F] of a signal and the frames [B] that each row will have; F / T frames make one."""
+        """Give the log-mel [B, bins, F] of a signal and the output frames [B] of each row; F / T mel frames make one."""
         config, waveform, step = self.config, signal.data, self.config.step
         inside = torch.arange(waveform.shape[1], device=waveform.device) < signal.lengths[:, None]
         waveform = waveform.float().masked_fill(~inside, 0.0)
@@ -70,10 +70,10 @@ class WhisperEncoder(nn.Module):
         return mel, lengths
 
     def encode(self, mel: Tensor, lengths: Tensor) -> Tensor:
-        """Give the frames [B, T, dim] of log-mel [B, bins, F], which is 0 beyond the frames of `lengths` [B].
+        """Give the output frames [B, T, dim] of log-mel [B, bins, F], which is 0 beyond those of `lengths` [B].
 
         Raises:
-            DataError: there are more frames than positions.
+            DataError: there are more output frames than positions.
         """
         x = F.gelu(self.conv1(mel.to(self.conv1.weight.dtype)))  # [B, dim, T * strides[1]]
         if self.config.window is None:  # what the first convolution spills beyond a row's end, the row alone would not see
