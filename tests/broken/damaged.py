@@ -14,7 +14,9 @@ AGAIN, BACK = "write it again with omnikit train", "again with --retrain underst
 
 
 def binary(name: str) -> Callable[[Path], None]:
-    return lambda folder: None if (folder / name).write_bytes(b"\xff\xfe\x00") else None
+    def damage(folder: Path) -> None:
+        (folder / name).write_bytes(b"\xff\xfe\x00")
+    return damage
 
 
 def folder_of(name: str) -> Callable[[Path], None]:
