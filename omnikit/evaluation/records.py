@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from omnikit.errors import RunError
-from omnikit.store.files import disk_errors
+from omnikit.store.files import disk_errors, write_text
 
 NONE = "none"  # the state of an answer that begins without one
 Line = TypeVar("Line", "Record", "Timing")
@@ -104,11 +104,9 @@ class Timing:
 
 def write(path: Path, text: str) -> None:
     """Write a file atomically."""
-    partial = path.with_name(f"{path.name}.partial")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+    write_text(path, text)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from omnikit.contracts.protocols import Codec
 from omnikit.data.media.audio import load_audio
 from omnikit.errors import RunError
 from omnikit.plan.plan import OutputBranch
-from omnikit.store.files import disk_errors
+from omnikit.store.files import write_text
 from omnikit.store.hashes import distinct, part_hash, tensor_digest
 from omnikit.store.tensors import read_json
 
@@ -49,11 +49,8 @@ class Voice:
 
     def save(self, path: Path) -> None:
         """Write it as JSON, atomically; raises RunError where the disk refuses."""
-        partial = path.with_name(f".{path.name}.partial")
         content = {"voice": list(self.tokens), "weights": self.weights, "sample_rate": self.sample_rate, "source": self.source}
-        with disk_errors(path):
-            partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
-            partial.replace(path)
+        write_text(path, json.dumps(content) + "\n")
 
 
 def read(path: Path) -> Voice:

@@ -2,17 +2,18 @@
 
 import json
 import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from omnikit.errors import RunError
 from omnikit.plan.plan import Plan
 from omnikit.registry import conf_file
-from omnikit.store import checkpoint
-from omnikit.store.facts import stage_hash
-from omnikit.store.files import atomic_folder
+from omnikit.store import checkpoint, manifest, run_manifest
+from omnikit.store.facts import facts_hash, stage_facts, stage_hash
+from omnikit.store.files import atomic_folder, write_json, write_text
 from omnikit.store.load import BUNDLED, build_model, lineage
-from omnikit.store.runs import WEIGHTS, find, load_plan
+from omnikit.store.runs import DONE, WEIGHTS, find, load_plan
 from omnikit.store.tokenizer_files import copy_tokenizer
 
 
@@ -73,7 +74,13 @@ def _rename(file: Path, old: str, new: str) -> None:
 
 
 def _mark(folder: Path, stages: list[str]) -> None:
-    """Let each stage count as finished under the recipe that the bundle holds."""
+    """Let the run and each stage count as finished under the recipe that the bundle holds."""
+    run = replace(run_manifest.read(folder), config=(folder / run_manifest.CONFIG).read_text(encoding="utf-8"))
+    write_json(folder / run_manifest.NAME, asdict(run))
     plan = load_plan(folder)
     for name in stages:
-        (folder / name / "done").write_text(stage_hash(plan, name) + "\n")
+        facts = stage_facts(plan, name)
+        record = {**manifest.read(folder, name), "facts": facts, "hash": facts_hash(facts)}
+        write_json(folder / name / manifest.NAME, record)
+        write_text(folder / name / DONE, f"{facts_hash(facts)}\n")
+    write_json(folder / run_manifest.NAME, asdict(replace(run, stages={name: stage_hash(plan, name) for name in stages})))

@@ -1,10 +1,14 @@
-"""Hashes of files by what they hold, not by when they were written. Uses no run."""
+"""Hashes of files by what they hold, not by when they were written, and folders that hold their own. Uses no run."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from omnikit.errors import RunError
+from omnikit.store.files import read_json, write_json
+
+SUMS = "checksums.json"
 
 Stat = list[int]  # size, time of the last change in ns, inode
 
@@ -37,6 +41,38 @@ class FileHashes:
         if self.known.get(str(path), [])[:3] != seen:
             self.known[str(path)] = [*seen, _read(path)]
         return str(self.known[str(path)][3])
+
+
+def seal(folder: Path) -> None:
+    """Write down what the files of a complete folder hold."""
+    hashes = FileHashes()
+    hashes.of(path for path in folder.iterdir() if path.name != SUMS)
+    write_json(folder / SUMS, {Path(path).name: facts for path, facts in hashes.record().items()})
+
+
+def damage(folder: Path) -> str:
+    """Say what is wrong with a sealed folder, or give an empty string; one without seal gets it now.
+
+    Raises:
+        RunError: a file cannot be read.
+    """
+    if not (folder / SUMS).exists():
+        seal(folder)
+    try:
+        record = read_json(folder / SUMS, "make the folder again")
+        hashes = FileHashes({str(folder / name): list(facts) for name, facts in record.items()})
+    except (RunError, TypeError):
+        return f"{SUMS} cannot be read"
+    before = hashes.record()
+    found = hashes.of(folder / name for name in record)
+    for name in record:
+        path = str(folder / name)
+        if path not in found or path not in before or found[path] != before[path][3]:
+            return f"{name} {'is not what was written' if path in found else 'is missing'}"
+    if hashes.record() != before:  # copied or touched: remember that, where the folder can be written
+        with suppress(RunError):
+            write_json(folder / SUMS, {Path(path).name: facts for path, facts in hashes.record().items()})
+    return ""
 
 
 def _read(path: Path) -> str:

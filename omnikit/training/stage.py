@@ -79,6 +79,8 @@ def run_stages(plan: Plan, folder: Path, config_yaml: str, *, retrain: Collectio
                           gpu=torch.cuda.is_available() or torch.backends.mps.is_available())
             state.begin()
             rows = [_run_if_needed(state, stage) for stage in plan.stages.values()]
+            if not (folder / "tokenizer").exists():  # a kill came before it
+                _hold_tokenizer(plan, folder)
             state.end()
             return rows
     finally:
@@ -95,9 +97,14 @@ def _run_if_needed(state: RunState, stage: StagePlan) -> StageResult:
         files = state.files(stage.name)  # before they are read: what changes meanwhile is seen the next time
         row = _run(state.plan, stage, state.folder, partial, files)
         publish(state.folder, stage.name)
-        hold_tokenizer(state.plan.tokenizer, state.folder)
+    _hold_tokenizer(state.plan, state.folder)
     state.finish(stage.name)
     return row
+
+
+def _hold_tokenizer(plan: Plan, folder: Path) -> None:
+    with disk_errors(folder):
+        hold_tokenizer(plan.tokenizer, folder)
 
 
 def assemble(plan: Plan, stage: StagePlan, folder: Path) -> OmniModel:

@@ -14,6 +14,7 @@ from omnikit.plan.plan import Plan
 from omnikit.recipe.recipe import Optim
 from omnikit.store import run_manifest
 from omnikit.store.locks import hold
+from omnikit.store.runs import WEIGHTS
 from omnikit.training.stage import run_stages
 
 
@@ -99,7 +100,7 @@ def test_old_weights_stay_until_the_new_ones_are_complete(
     with pytest.raises(error):
         run_stages(plan_of(tokenizer, finished, understand=0.003), folder / "run", "two: 2\n", retrain=["understand"])
     assert seen == [before] and content(folder / "run" / "understand") == before
-    assert {path.name for path in (folder / "run").iterdir()} == {*stages(), "config.yaml", "manifest.json"}
+    assert {path.name for path in (folder / "run").iterdir()} == {*stages(), "tokenizer", "config.yaml", "manifest.json"}
     assert all(skipped(run_stages(plan_of(tokenizer, finished), folder / "run", "one: 1\n")).values())
 
 
@@ -139,8 +140,8 @@ def test_file_of_the_same_size_with_another_content_is_seen(tokenizer: str, fini
 
 
 def test_unknown_stage_is_named(tokenizer: str, finished: Path, folder: Path) -> None:
-    sentence = (r"--retrain is 'understood', which is not a stage of doubles/tiny\. Did you mean 'understand'\? Stages: "
-                r"listen, .*; all means each of them\.$")
+    sentence = (r"--retrain is 'understood', which is not a stage of doubles/tiny\. Did you mean 'understand'\? Stages: listen,"
+                r" .*; all means each of them\.$")
     with pytest.raises(RunError, match=sentence):
         run_stages(plan_of(tokenizer, finished), folder / "run", "", retrain=["understood"])
 
@@ -151,3 +152,16 @@ def test_second_process_is_refused_and_may_wait(tokenizer: str, finished: Path, 
             RunError, match=r"run is being trained by process \d+ on \S+ since .*; wait for it with --wait, or choose another"):
         run_stages(plan_of(tokenizer, finished), folder / "run", "two: 2\n")
     assert content(folder) == before
+
+
+def test_the_same_training_twice_gives_the_same_bytes(tokenizer: str, finished: Path, tmp_path: Path) -> None:
+    run_stages(plan_of(tokenizer, finished), tmp_path / "again", "one: 1\n")
+    for name in stages():
+        assert (tmp_path / "again" / name / WEIGHTS).read_bytes() == (finished / "run" / name / WEIGHTS).read_bytes()
+
+
+def test_files_of_a_run_can_be_read_by_others(finished: Path) -> None:
+    before = os.umask(0)
+    os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (finished / "run").rglob("*") if path.is_file()} == {0o666 & ~before}
+    assert {path.stat().st_mode & 0o777 for path in (finished / "run").rglob("*") if path.is_dir()} == {0o777 & ~before}

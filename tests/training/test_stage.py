@@ -56,8 +56,8 @@ def test_batches_of_text_alone_do_not_end_a_stage_that_trains_a_projector(tokeni
 def test_rows_that_never_reach_what_is_trained_are_named(tokenizer: str, tmp_path: Path) -> None:
     stage = replace(stages(12)["understand"], train=PROJECTOR)
     plan = make_plan(tokenizer, echo=EchoDataset(textual=1), only={"understand": stage})
-    with pytest.raises(DataError, match=r"Stage understand: audio.projector would learn nothing, because no row of dataset echo"
-                                        r" \(64 rows\) has audio in its questions and something to learn in its answer"):
+    with pytest.raises(DataError, match=r"Stage understand: audio.projector would not be trained, because no row of dataset"
+                                        r" echo \(64 rows\) has audio in its questions and a target in its answer"):
         run_stages(plan, tmp_path / "run", "")
     plan = make_plan(tokenizer, echo=EchoDataset(textual=2), only={"understand": replace(
         stage, trainer=replace(stage.trainer, batch_size=1, max_steps=1))})
@@ -72,7 +72,8 @@ def lock(folder: Path, stage: str) -> dict[str, dict[str, str]]:
 
 def test_stage_folders_hold_what_they_promise(trained: tuple[Plan, Path, list[StageResult]]) -> None:
     _, folder, _ = trained
-    found = {path.name: {file.name for file in path.iterdir()} for path in folder.iterdir() if path.is_dir()}
+    found = {path.name: {file.name for file in path.iterdir()} for path in folder.iterdir() if path.is_dir()
+             and path.name != "tokenizer"}
     assert found == {"listen": {*FILES, "metrics.csv"}, "units": FILES, "understand": {*FILES, "metrics.csv"},
                      "speak": {*FILES, "metrics.csv"}}
     assert {path.name for path in folder.iterdir() if path.is_file()} == {"config.yaml", "manifest.json"}
@@ -185,7 +186,7 @@ def test_interrupted_stage_leaves_nothing_and_earlier_ones_stay(
     with pytest.raises(error):
         run_stages(make_plan(tokenizer, steps=3), tmp_path, "")
     assert signal.getsignal(signal.SIGINT) is handler
-    assert {path.name for path in tmp_path.iterdir()} == {"listen", "units", "config.yaml", "manifest.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"listen", "units", "tokenizer", "config.yaml", "manifest.json"}
 
 
 def test_killed_stage_is_started_from_scratch(tokenizer: str, tmp_path: Path) -> None:
@@ -193,7 +194,7 @@ def test_killed_stage_is_started_from_scratch(tokenizer: str, tmp_path: Path) ->
     (tmp_path / ".listen.partial" / "metrics.csv").write_text("left over")
     run_stages(make_plan(tokenizer, only={"listen": stages(1)["listen"]}), tmp_path, "")
     assert "left over" not in (tmp_path / "listen" / "metrics.csv").read_text()
-    assert {path.name for path in tmp_path.iterdir()} == {"listen", "config.yaml", "manifest.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"listen", "tokenizer", "config.yaml", "manifest.json"}
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -7,11 +7,11 @@ to it: `samples.npy` (int16, all recordings one after another), `bounds.npy` (wh
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import astuple, dataclass
@@ -23,9 +23,14 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
-from omnikit.errors import DataError
+from omnikit.errors import DataError, RunError
 from omnikit.paths import cache_folder
 from omnikit.registry import component
+from omnikit.store.content import damage, seal
+from omnikit.store.files import atomic_folder
+from omnikit.store.locks import hold
+
+log = logging.getLogger(__name__)
 
 SAMPLE_RATE = 16000
 WORKERS = 2
@@ -84,13 +89,16 @@ def record(utterances: Iterable[Utterance], tts: str, *, corpus: str, title: str
     version = json.dumps([FORMAT, tts, component("tts", tts)().build().version])
     store = cache_folder() / corpus / hashlib.sha256(version.encode()).hexdigest()[:16]
     shards, found = _stored(store)
-    missing = [item for name, item in wanted.items() if name not in found]
-    if missing:
+    if not wanted.keys() <= found.keys():
         try:
-            _make(store, missing, tts, title)
-        except OSError as error:
+            store.mkdir(parents=True, exist_ok=True)
+            with hold(store / ".lock", f"{store} is being recorded", "wait for it", wait=True):
+                shards, found = _stored(store)  # another process may have made them
+                if missing := [item for name, item in wanted.items() if name not in found]:
+                    _make(store, missing, tts, title)
+        except (OSError, RunError) as error:
             raise DataError(
-                f"{corpus} cannot be recorded in {store}: {error.strerror or error};"
+                f"{corpus} cannot be recorded in {store}: {getattr(error, 'strerror', None) or error};"
                 " free some space there or set OMNIKIT_CACHE to another folder."
             ) from error
         shards, found = _stored(store)
@@ -106,8 +114,8 @@ def _name(utterance: Utterance) -> str:
 
 
 def _stored(store: Path) -> tuple[list[Path], dict[str, Location]]:
-    """Give the finished shards and where each utterance lies in them."""
-    shards = sorted(path for path in store.glob("*") if path.is_dir() and not path.suffix)
+    """Give the complete shards and where each utterance lies in them; a damaged one is left out, to be made again."""
+    shards = sorted(path for path in store.glob("[!.]*") if path.is_dir() and not path.suffix and not _is_damaged(path))
     locations: dict[str, Location] = {}
     for index, shard in enumerate(shards):
         bounds = np.load(shard / "bounds.npy").tolist()
@@ -116,28 +124,28 @@ def _stored(store: Path) -> tuple[list[Path], dict[str, Location]]:
     return shards, locations
 
 
+def _is_damaged(shard: Path) -> bool:
+    if found := damage(shard):
+        log.warning("%s is damaged (%s); what it held is recorded again.", shard, found)
+    return bool(found)
+
+
 def _make(store: Path, utterances: Sequence[Utterance], tts: str, title: str) -> None:
-    """Write a shard under another name and rename it, so that a half-written one is never found."""
+    """Write a shard, which appears when it is complete; one of that name is there only if it is damaged."""
     names = [_name(item) for item in utterances]
-    folder = store / hashlib.sha256("".join(names).encode()).hexdigest()[:20]
-    store.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=store))
-    try:
+    for shard in store.glob("[!.]*"):
+        if shard.is_dir() and damage(shard):
+            shutil.rmtree(shard)
+    with atomic_folder(store / hashlib.sha256("".join(names).encode()).hexdigest()[:20]) as work:
         parts = _speak(work, utterances, tts, title)
         lengths: list[list[int]] = [json.loads(part.with_suffix(".json").read_text()) for part in parts]
         np.save(work / "bounds.npy", np.cumsum([0, *chain.from_iterable(lengths)], dtype=np.int64))
         np.save(work / "samples.npy", np.concatenate([np.fromfile(part, np.int16) for part in parts]))
         (work / "names.json").write_text(json.dumps(names))
         for part in parts:
-            part.unlink()
-            part.with_suffix(".json").unlink()
-        try:
-            work.rename(folder)
-        except OSError:
-            if not folder.exists():  # otherwise another process was faster and made the same
-                raise
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+            for file in work.glob(f"{part.stem}.*"):
+                file.unlink()
+        seal(work)
 
 
 def _speak(work: Path, utterances: Sequence[Utterance], tts: str, title: str) -> list[Path]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError
+from omnikit.store.files import atomic_file, write_text
 from omnikit.store.layouts import from_legacy_weight_norm, to_legacy_weight_norm
 from omnikit.store.tensors import in_memory, mapping, read_json, torch_file
 from omnikit_vita.ticodec import TiCodec
@@ -119,9 +120,9 @@ def write(config: TiCodec, tensors: Mapping[str, LazyTensor], folder: Path) -> N
     wide = config.global_dim
     whole["encoder"] |= {"linear.0.weight": torch.zeros(wide, wide), "linear.0.bias": torch.zeros(wide)}  # see UNUSED
     folder.mkdir(parents=True, exist_ok=True)
-    _replaced(folder / WEIGHTS, lambda path: torch.save(whole, path))
-    text = json.dumps(_model(config, voice), indent=2) + "\n"
-    _replaced(folder / SETTINGS, lambda path: path.write_text(text, encoding="utf-8"))
+    with atomic_file(folder / WEIGHTS) as part, part.open("wb") as file:  # torch writes a path's name into the file
+        torch.save(whole, file)
+    write_text(folder / SETTINGS, json.dumps(_model(config, voice), indent=2) + "\n")
 
 
 def _model(config: TiCodec, voice: list[int]) -> dict[str, object]:
@@ -147,9 +148,3 @@ def _numbers(values: object) -> tuple[object, ...]:
     if not isinstance(values, list):
         raise TypeError(f"a list where {values!r} stands")
     return tuple(_numbers(value) if isinstance(value, list) else value for value in values)
-
-
-def _replaced(path: Path, save: Callable[[Path], object]) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    save(partial)
-    partial.replace(path)
