@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,22 +60,28 @@ def _hold_tokenizer(plan: Plan, folder: Path) -> None:
         return
     shutil.rmtree(folder / "tokenizer", ignore_errors=True)
     name = copy_tokenizer(plan.tokenizer, folder / "tokenizer")
-    for file in (*folder.glob("config.yaml"), *folder.glob("*/config.yaml")):
-        _rename(file, plan.tokenizer, f"tokenizer/{name}")
+    for file in folder.glob("*/config.yaml"):
+        write_text(file, _renamed(file.read_text(encoding="utf-8"), plan.tokenizer, f"tokenizer/{name}"))
+    before = run_manifest.read(folder)
+    run_manifest.write(folder, before, replace(before, config=_renamed(before.config, plan.tokenizer, f"tokenizer/{name}")))
 
 
-def _rename(file: Path, old: str, new: str) -> None:
+def _renamed(text: str, old: str, new: str) -> str:
+    """Give a resolved recipe in which the tokenizer has another name, for the backbone and wherever else it is named."""
     import yaml
 
-    values: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    if isinstance(values.get("backbone"), dict) and values["backbone"].get("tokenizer"):
+    values: dict[str, Any] = yaml.safe_load(text)
+    if isinstance(values.get("backbone"), dict):
         values["backbone"]["tokenizer"] = new
-    text = json.dumps(values).replace(json.dumps(old), json.dumps(new))
-    file.write_text(yaml.safe_dump(json.loads(text), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    named = json.dumps(values).replace(json.dumps(old), json.dumps(new))
+    found: str = yaml.safe_dump(json.loads(named), sort_keys=False, allow_unicode=True)
+    return found
 
 
-def _mark(folder: Path, stages: list[str]) -> None:
+def _mark(folder: Path, stages: Sequence[str]) -> None:
     """Let each stage count as finished under the recipe that the bundle holds."""
-    plan = load_plan(folder)
-    for name in stages:
-        (folder / name / "done").write_text(stage_hash(plan, name) + "\n")
+    plan, before = load_plan(folder), run_manifest.read(folder)
+    hashes = {name: stage_hash(plan, name) for name in stages}
+    for name, found in hashes.items():
+        write_text(folder / name / DONE, f"{found}\n")
+    run_manifest.write(folder, before, replace(before, stages=hashes, files={}))
