@@ -1,5 +1,4 @@
-"""A language model of 0.6 billion parameters in bfloat16 loaded by omnikit against transformers' from_pretrained of the same
-files.
+"""A model of 0.6 billion parameters in bfloat16 loaded by omnikit against transformers' from_pretrained of the same files.
 
 Each way has a process of its own, in turns; its time begins when everything is imported and ends when each page of the weights
 was read. Three ways: transformers; a recipe that names the checkpoint; a run that holds the weights, where each tensor is also
@@ -69,10 +68,10 @@ def python(code: str, *arguments: str) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    values = {**SIZES, "dtype": "bfloat16"}
+    values: dict[str, object] = {**SIZES, "dtype": "bfloat16"}
     (tmp_path / "fresh.yaml").write_text(RECIPE.format(backbone=json.dumps(values)))
-    (tmp_path / "recipe.yaml").write_text(RECIPE.format(backbone=json.dumps({**values,
-                                                                             "weights": str(tmp_path / "checkpoint")})))
+    values["weights"] = str(tmp_path / "checkpoint")
+    (tmp_path / "recipe.yaml").write_text(RECIPE.format(backbone=json.dumps(values)))
     python(WRITE, str(tmp_path))
     return tmp_path
 

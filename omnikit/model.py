@@ -271,11 +271,13 @@ def _built(plan: Plan, path: str, config: Any) -> nn.Module:
     if slot == "projector":
         input_branch = plan.inputs[branch]
         assert input_branch.projected, "the plan lists its own parts"
-        return _module(config.build(input_branch.encoded, input_branch.projected.dim))
-    if slot == "head":
+        built: nn.Module = config.build(input_branch.encoded, input_branch.projected.dim)
+    elif slot == "head":
         output = plan.outputs[branch]
-        return _module(config.build(output.source, output.codes, output.vocabulary))
-    return _module(config.build())
+        built = config.build(output.source, output.codes, output.vocabulary)
+    else:
+        built = config.build()
+    return built
 
 
 def _built_from(config: BackboneConfig, settings: Mapping[str, object]) -> nn.Module:
@@ -289,10 +291,6 @@ def _table(config: BackboneConfig, kind: Literal["fresh", "loaded"]) -> nn.Modul
     build = backbone_options(config).build_table
     assert build, "stages use the table alone of backbones that can build it"
     return build(fresh=kind == "fresh")
-
-
-def _module(built: nn.Module) -> nn.Module:
-    return built
 
 
 @contextmanager

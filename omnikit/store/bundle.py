@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,28 +60,31 @@ def _hold_tokenizer(plan: Plan, folder: Path) -> None:
         return
     shutil.rmtree(folder / "tokenizer", ignore_errors=True)
     name = copy_tokenizer(plan.tokenizer, folder / "tokenizer")
-    for file in (*folder.glob("config.yaml"), *folder.glob("*/config.yaml")):
-        _rename(file, plan.tokenizer, f"tokenizer/{name}")
+    for file in folder.glob("*/config.yaml"):
+        write_text(file, _renamed(file.read_text(encoding="utf-8"), plan.tokenizer, f"tokenizer/{name}"))
+    before = run_manifest.read(folder)
+    run_manifest.write(folder, before, replace(before, config=_renamed(before.config, plan.tokenizer, f"tokenizer/{name}")))
 
 
-def _rename(file: Path, old: str, new: str) -> None:
+def _renamed(text: str, old: str, new: str) -> str:
+    """Give a resolved recipe in which the tokenizer has another name, for the backbone and wherever else it is named."""
     import yaml
 
-    values: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    if isinstance(values.get("backbone"), dict) and values["backbone"].get("tokenizer"):
+    values: dict[str, Any] = yaml.safe_load(text)
+    if isinstance(values.get("backbone"), dict):
         values["backbone"]["tokenizer"] = new
-    text = json.dumps(values).replace(json.dumps(old), json.dumps(new))
-    file.write_text(yaml.safe_dump(json.loads(text), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    named = json.dumps(values).replace(json.dumps(old), json.dumps(new))
+    found: str = yaml.safe_dump(json.loads(named), sort_keys=False, allow_unicode=True)
+    return found
 
 
-def _mark(folder: Path, stages: list[str]) -> None:
+def _mark(folder: Path, stages: Sequence[str]) -> None:
     """Let the run and each stage count as finished under the recipe that the bundle holds."""
-    run = replace(run_manifest.read(folder), config=(folder / run_manifest.CONFIG).read_text(encoding="utf-8"))
-    write_json(folder / run_manifest.NAME, asdict(run))
-    plan = load_plan(folder)
+    plan, before = load_plan(folder), run_manifest.read(folder)
     for name in stages:
         facts = stage_facts(plan, name)
         record = {**manifest.read(folder, name), "facts": facts, "hash": facts_hash(facts)}
         write_json(folder / name / manifest.NAME, record)
         write_text(folder / name / DONE, f"{facts_hash(facts)}\n")
-    write_json(folder / run_manifest.NAME, asdict(replace(run, stages={name: stage_hash(plan, name) for name in stages})))
+    hashes = {name: stage_hash(plan, name) for name in stages}
+    run_manifest.write(folder, before, replace(before, stages=hashes, files={}))
