@@ -80,7 +80,7 @@ def test_trained_run_loads_and_answers(trained: omnikit.Run) -> None:
     assert isinstance(trained.load().answer(text="one"), omnikit.Answer)
 
 
-def test_run_trained_twice_is_taken_as_it_is(trained: omnikit.Run, recipe: Path) -> None:
+def test_run_trained_twice_is_left_as_it_is(trained: omnikit.Run, recipe: Path) -> None:
     again = omnikit.train(recipe, [f"run={trained.folder}"])
     assert all(one.skipped for one in again.results) and again.folder == trained.folder
 

@@ -174,7 +174,7 @@ def test_plugin_of_the_how_to_keeps_its_contract(shown: Path) -> None:
     assert both.data.shape[2] == encoder.output.dim
 
 
-def test_picture_encoder_of_the_how_to_sees(shown: Path) -> None:
+def test_image_encoder_of_the_how_to_keeps_its_contract(shown: Path) -> None:
     config = import_module("omnikit_frames.config_patches").Patches()
     module = config.build()
     features = module(Signal(torch.zeros(3, 3, 64, 64), torch.ones(3, dtype=torch.long)))
