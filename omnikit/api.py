@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from omnikit.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from omnikit.data.inspect import InspectedBatch
-    from omnikit.inference.session import Session
+    from omnikit.inference.session import Device, Session
     from omnikit.training.stage import StageResult
 
 
@@ -77,12 +77,15 @@ def inspect(recipe: str | Path | Recipe | Plan, overrides: Sequence[str] = (), *
     return inspect_stage(check(recipe, overrides), stage, rows)
 
 
-def train(recipe: str | Path | Recipe | Plan, overrides: Sequence[str] = ()) -> Run:
+def train(recipe: str | Path | Recipe | Plan, overrides: Sequence[str] = (), *, retrain: Collection[str] = (),
+          wait: bool = False) -> Run:
     """Train every stage that is not finished, and give the run.
 
     Args:
         recipe: as for `check`; a run's folder resumes that run.
         overrides: as for `check`; `run=FOLDER` sets the run's folder.
+        retrain: finished stages that are trained again, `all` for each.
+        wait: wait for another process that trains in the run's folder, instead of an error.
 
     Raises:
         OmnikitError: as `check`; or weights, data or the disk are not usable, or a preset named after a public checkpoint
@@ -94,16 +97,19 @@ def train(recipe: str | Path | Recipe | Plan, overrides: Sequence[str] = ()) -> 
     from omnikit.recipe.dump import dump
     from omnikit.training.stage import train as trained
 
-    folder, results = trained(plan, dump(plan.recipe))
+    folder, results = trained(plan, dump(plan.recipe), retrain=retrain, wait=wait)
     return Run(folder, plan, tuple(results))
 
 
-def build(recipe: str | Path | Recipe | Plan, overrides: Sequence[str] = ()) -> Session:
+def build(recipe: str | Path | Recipe | Plan, overrides: Sequence[str] = (), *, device: Device = None,
+          dtype: str | None = None) -> Session:
     """Give a session with random weights, or with those that the recipe names.
 
     Args:
         recipe: as for `check`.
         overrides: as for `check`.
+        device: "cpu", "cuda", "cuda:1"; None takes a GPU if there is one.
+        dtype: of the backbone's weights, for example "bfloat16"; None leaves the recipe's.
 
     Raises:
         OmnikitError: as `check`; or named weights cannot be read or do not fit.
@@ -112,15 +118,17 @@ def build(recipe: str | Path | Recipe | Plan, overrides: Sequence[str] = ()) -> 
 
     from omnikit.inference.session import build as built
 
-    return built(plan)
+    return built(plan, device=device, dtype=dtype)
 
 
-def load(run: str | Path | Run, stage: str | None = None) -> Session:
+def load(run: str | Path | Run, stage: str | None = None, *, device: Device = None, dtype: str | None = None) -> Session:
     """Give a session with the newest weights of a run.
 
     Args:
         run: the run's folder, a link to it, a recipe's name for its latest run, or what `train` gives.
         stage: gives the weights as they were after this stage; parts that only later stages train are fresh.
+        device: as for `build`.
+        dtype: as for `build`.
 
     Raises:
         RunError: there is no such run, a stage is not finished, or a file is not what it was.
@@ -129,7 +137,7 @@ def load(run: str | Path | Run, stage: str | None = None) -> Session:
 
     from omnikit.inference.session import load as loaded
 
-    session = loaded(folder, stage)
+    session = loaded(folder, stage, device=device, dtype=dtype)
     session.run, session.stage = folder, stage or next(reversed(session.plan.stages), None)
     return session
 
@@ -186,9 +194,9 @@ class Run:
 
         return tuple(name for name in self.plan.stages if is_done(self.folder, self.plan, name))
 
-    def load(self, stage: str | None = None) -> Session:
+    def load(self, stage: str | None = None, *, device: Device = None, dtype: str | None = None) -> Session:
         """Give a session with its weights; see `omnikit.load`."""
-        return load(self, stage)
+        return load(self, stage, device=device, dtype=dtype)
 
     def evaluate(self, *, asr: str | Path | None = None, limit: int | None = None, stage: str | None = None,
                  data: Sequence[str] = (), batch_size: int = 32) -> Evaluation:

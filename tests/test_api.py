@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from small_recipe import write_recipe
 
 import omnikit
@@ -71,6 +72,7 @@ def test_check_and_inspect_take_what_compose_gives(recipe: Path) -> None:
     assert omnikit.check(plan) is plan
     shown = omnikit.inspect(plan, stage="understand", rows=2)
     assert shown.title.startswith("small, stage understand: 2 rows of ")
+    assert shown._repr_html_().startswith("<iframe srcdoc=")
 
 
 def test_trained_run_loads_and_answers(trained: omnikit.Run) -> None:
@@ -78,7 +80,7 @@ def test_trained_run_loads_and_answers(trained: omnikit.Run) -> None:
     assert isinstance(trained.load().answer(text="one"), omnikit.Answer)
 
 
-def test_run_trained_twice_is_taken_as_it_is(trained: omnikit.Run, recipe: Path) -> None:
+def test_run_trained_twice_is_left_as_it_is(trained: omnikit.Run, recipe: Path) -> None:
     again = omnikit.train(recipe, [f"run={trained.folder}"])
     assert all(one.skipped for one in again.results) and again.folder == trained.folder
 
@@ -102,6 +104,17 @@ def test_session_in_one_line(trained: omnikit.Run) -> None:
     assert repr(session) == (f"Session(recipe='small', run={str(trained.folder)!r}, stage='speak',"
                              f" device={str(session.device)!r}, parameters={count:,})")
     assert "<svg" in session._repr_html_()
+
+
+def test_session_takes_a_device_and_a_dtype(trained: omnikit.Run) -> None:
+    session = trained.load(device="cpu", dtype="bfloat16")
+    dtypes = {parameter.dtype for parameter in session.model.get_submodule("backbone").parameters()}
+    assert session.device.type == "cpu" and dtypes == {torch.bfloat16}
+
+
+def test_finished_stage_is_trained_again_where_that_is_asked(trained: omnikit.Run, recipe: Path) -> None:
+    again = omnikit.train(recipe, [f"run={trained.folder}"], retrain=["speak"])
+    assert [one.skipped for one in again.results] == [True, False]
 
 
 def test_session_without_a_run_has_none(recipe: Path) -> None:

@@ -116,16 +116,21 @@ def test_printed_block_is_what_the_command_prints_now(mark: str, command: str, t
     assert PRINTED["printed"](command, errors=mark == "errors of") == text, "renew it with python tools/printed_outputs.py"
 
 
-def columns_of_trainings() -> list[tuple[str, str]]:
-    """Give command and columns of every table whose numbers come from a training."""
-    mark = re.compile(r"^<!-- printed by training: omnikit (\w+) [^\n]+ -->\n```[^\n]*\n([^\n]+)", re.MULTILINE)
-    return [found.group(1, 2) for page in PRINTED["PAGES"] for found in mark.finditer(page.read_text(encoding="utf-8"))]
+def tables_of_trainings() -> list[tuple[str, str, str]]:
+    """Give command, recipe and lines of every table whose numbers come from a training."""
+    mark = re.compile(r"^<!-- printed by training: omnikit (\w+) (\S+) -->\n```[^\n]*\n(.*?)\n(?:\n|```)",
+                      re.MULTILINE | re.DOTALL)
+    return [found.group(1, 2, 3) for page in PRINTED["PAGES"] for found in mark.finditer(page.read_text(encoding="utf-8"))]
 
 
-@pytest.mark.parametrize(("command", "line"), columns_of_trainings())
-def test_table_of_a_training_has_the_columns_that_are_printed_now(command: str, line: str) -> None:
-    known = {"train": re.split("  +", stage_table([]).strip()), "eval": ["data", "rows", *COLUMNS.values()]}
-    assert set(re.split("  +", line.strip())) <= set(known[command])
+@pytest.mark.parametrize(("command", "recipe", "table"), tables_of_trainings())
+def test_table_of_a_training_has_the_columns_and_lines_that_are_printed_now(command: str, recipe: str, table: str) -> None:
+    plan = make(compose(recipe))
+    columns = {"train": re.split("  +", stage_table([]).strip()), "eval": ["data", "rows", *COLUMNS.values()]}[command]
+    titles = {"train": plan.stages, "eval": plan.recipe.evaluate.data}[command]
+    head, *lines = table.splitlines()
+    assert set(re.split("  +", head.strip())) <= set(columns)
+    assert [line.split()[0] for line in lines if not line.startswith("   ")] == list(titles)
 
 
 @pytest.mark.parametrize("page", PRINTED["PAGES"], ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -169,7 +174,7 @@ def test_plugin_of_the_how_to_keeps_its_contract(shown: Path) -> None:
     assert both.data.shape[2] == encoder.output.dim
 
 
-def test_picture_encoder_of_the_how_to_sees(shown: Path) -> None:
+def test_image_encoder_of_the_how_to_keeps_its_contract(shown: Path) -> None:
     config = import_module("omnikit_frames.config_patches").Patches()
     module = config.build()
     features = module(Signal(torch.zeros(3, 3, 64, 64), torch.ones(3, dtype=torch.long)))

@@ -50,7 +50,7 @@ def test_list_of_an_unknown_kind(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(("word", "kind"), [("codecs", "codec"), ("units", "codec"), ("datasets", "data"), ("recipes", "recipe")])
-def test_list_knows_plurals_and_slots(word: str, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_takes_plurals_and_slots(word: str, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "list", word) == run(capsys, "list", kind)
 
 
@@ -94,7 +94,7 @@ def test_show_describes_every_component(capsys: pytest.CaptureFixture[str], kind
 def test_show_of_a_preset_has_its_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     out = run(capsys, "show", "whisper_large_v3")
     assert out.startswith("encoder whisper_large_v3, a preset of whisper\n")
-    assert "  dim                   1280" in out and "1280 wide, 1500 vectors" in out
+    assert "  dim                   1280" in out and "hidden size 1280, 1500 positions" in out
 
 
 def test_show_of_a_dataset(capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,7 +106,7 @@ def test_show_of_an_unknown_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert fails(capsys, "show", "encoder/whispr").startswith("encoder 'whispr' is unknown. Did you mean 'whisper'?")
 
 
-def test_show_of_a_slot_or_a_kind_says_what_to_list(capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_of_a_slot_or_a_kind_names_what_to_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert fails(capsys, "show", "speech/units") == "speech/units takes a component of kind codec: omnikit list codec names those that there are."
     assert fails(capsys, "show", "codecs") == "codecs is not a component but a kind of them: omnikit list codec names those that there are."
     assert fails(capsys, "show", "zzz") == "component, preset or recipe 'zzz' is unknown. omnikit list names all."
@@ -144,7 +144,7 @@ def test_show_finds_every_name_that_list_prints(capsys: pytest.CaptureFixture[st
 
 def test_show_of_a_recipe_is_its_wiring(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out = run(capsys, "show", str(write_recipe(tmp_path)), "audio/projector=qformer")
-    assert "audio.projector  qformer" in out and "32 vectors" in out and "speak       speech.head" in out
+    assert "audio.projector  qformer" in out and "32 positions" in out and "speak       speech.head" in out
 
 
 def test_show_counts_parameters_like_torch(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_vita_has_the_published_sizes(recipe: str, sums: dict[str, int], capsys:
         assert any(part in line and line.endswith(f"  {number:,}".replace(",", " ")) for line in lines), part
 
 
-def test_show_draws_a_picture(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_show_draws_a_diagram(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     from xml.etree import ElementTree
 
     image = tmp_path / "wiring.svg"
@@ -174,7 +174,7 @@ def test_show_draws_a_picture(capsys: pytest.CaptureFixture[str], tmp_path: Path
     assert {"audio.encoder", "audio.projector", "backbone", "text.head", "speech.head", "speech.codec"} <= set(texts)
 
 
-def test_a_picture_that_cannot_be_written_is_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_diagram_that_cannot_be_written_is_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert cli.main(["show", str(write_recipe(tmp_path)), "--diagram", str(tmp_path / "no" / "x.svg")]) == 2
     assert capsys.readouterr().err.endswith("cannot be written: No such file or directory; choose another file.\n")
 

@@ -65,8 +65,8 @@ class FeatureSpec:
             raise ValueError(f"a feature has either a rate or a count, but got rate={self.rate} and count={self.count}")
 
     def __str__(self) -> str:
-        pace = f"{float(self.rate):g} Hz" if self.rate is not None else f"{self.count} vectors"
-        return f"{self.dim} wide, {pace}"
+        pace = f"{float(self.rate):g} Hz" if self.rate is not None else f"{self.count} positions"
+        return f"hidden size {self.dim}, {pace}"
 
 
 @dataclass(frozen=True)

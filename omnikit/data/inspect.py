@@ -5,6 +5,7 @@ Everything comes from the collator: what is shown is what training gets. Runs no
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from itertools import groupby
 from pathlib import Path
 
@@ -103,6 +104,10 @@ class InspectedBatch:
     heads: Mapping[str, str]
     rows: tuple[InspectedRow, ...]
     notes: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        """Give the page in a frame, for notebooks."""
+        return f'<iframe srcdoc="{escape(html(self))}" width="100%" height="600"></iframe>'
 
     @property
     def facts(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Boxes and arrows as SVG. Knows a grid of columns and lanes, and no plan."""
+"""Boxes and arrows as SVG. Holds a grid of columns and lanes, and no plan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plan as plain text: what takes and gives what, and what each stage trains. Uses no command and no torch."""
+"""A plan as plain text: what takes and gives what, and what each stage trains. Imports no torch."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _picked(recipe: Recipe) -> dict[str, str]:
 
 def _output_lines(name: str, output: OutputBranch, used: Mapping[str, str]) -> list[PartLine]:
     tap = output.head.tap
-    takes = f"{TAPS.get(tap, tap)}, {output.source.dim} {'tokens' if tap == 'logits' else 'wide'}"
+    takes = f"{tap}, {output.source.dim} tokens" if tap == "logits" else f"{TAPS.get(tap, tap)}, size {output.source.dim}"
     lines = [PartLine(f"{name}.head", used[f"{name}.head"], takes, GIVES[output.head.target])]
     if output.units:
         waveforms = f"waveforms, {output.units.spec.sample_rate} Hz"

@@ -109,7 +109,7 @@ def test_sound_that_cannot_be_written_is_one_sentence(run: str, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("options", [[], ["--stream"]], ids=["whole", "streamed"])
-def test_answer_without_a_code_is_told_and_writes_nothing(
+def test_answer_without_a_code_is_reported_and_writes_nothing(
     run: str, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(CtcCodeModule, "decode", lambda head, features: [[]] * len(features.data))
@@ -140,7 +140,7 @@ def test_wrong_options_of_a_stream_are_one_sentence(
     assert text in capsys.readouterr().err
 
 
-def test_missing_folder_for_the_answer_is_told_before_the_model_loads(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_folder_for_the_answer_is_reported_before_the_model_loads(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["chat", run, "--text", "one", "--out", "no/such/a.wav"]) == 2
     assert "there is no folder no/such" in capsys.readouterr().err
 
@@ -177,7 +177,7 @@ def test_score_is_printed_as_a_table(run: str, monkeypatch: pytest.MonkeyPatch, 
     ("a.mp4 q.wav", Question(audio="q.wav", video=["a.mp4"])),
     ("what is in a.png?", Question(text="what is in a.png?")),
 ], ids=["words", "images", "video and sound", "no path"])
-def test_a_line_is_taken_apart(line: str, asked: Question) -> None:
+def test_a_line_is_split(line: str, asked: Question) -> None:
     assert _read(line) == asked
 
 
@@ -186,7 +186,7 @@ def test_a_path_with_spaces_is_a_line_of_its_own(tmp_path: Path) -> None:
     assert _read(f"{tmp_path}/my cat.png") == Question(image=[f"{tmp_path}/my cat.png"])
 
 
-def test_pictures_that_nobody_sees_are_one_sentence(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_without_a_branch_are_one_sentence(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["chat", run, "--text", "one", "--image", str(tmp_path / "no.png"), "--image", "b.png"]) == 2
     assert "holds image in a question, but the recipe has no input branch for image" in capsys.readouterr().err
 
@@ -195,7 +195,7 @@ def test_pictures_that_nobody_sees_are_one_sentence(run: str, tmp_path: Path, ca
     (["--image", " "], "--image is empty"),
     (["--example", "--video", "a.mp4"], "--example brings its own question, so --video would not be asked"),
 ])
-def test_pictures_that_would_be_dropped_are_refused(
+def test_images_that_would_be_dropped_are_refused(
     run: str, options: list[str], text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["chat", run, *options]) == 2
@@ -210,7 +210,7 @@ def example(message: Message, out: Path | None) -> Question:
     return _example(cast(Session, SimpleNamespace(plan=plan)), out)
 
 
-def test_an_example_may_be_about_pictures_and_films(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_example_may_be_about_images_and_videos(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pixels = np.full((8, 8, 3), 200, np.uint8)
     parts = (ContentPart("image", pixels=pixels), ContentPart("image", pixels=pixels),
              ContentPart("video", pixels=np.stack([pixels] * 3)),

@@ -101,7 +101,7 @@ def test_inspect_shows_origins_and_codes_of_the_run(capsys: pytest.CaptureFixtur
     assert Path("batch.html").read_text().count("<section>") == 2
 
 
-def test_inspect_without_a_run_says_why_codes_are_missing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_without_a_run_states_why_codes_are_missing(capsys: pytest.CaptureFixture[str]) -> None:
     shown = " ".join(printed(capsys, "data", "inspect", "small.yaml", "--stage", "speak").split())
     assert "note The targets of speech are made by speech.codec, which stage units trains; train that stage first to see them." in shown
 

@@ -43,7 +43,7 @@ def extend(source: Path, folder: Path, *words: str) -> int:
 @pytest.mark.parametrize("tied", [False, True], ids=["two matrices", "tied"])
 @pytest.mark.parametrize("shard", ["1MB", "40KB"], ids=["one file", "shards"])
 @torch.no_grad()
-def test_extended_checkpoint_knows_new_pieces_and_old_text(tmp_path: Path, tied: bool, shard: str) -> None:
+def test_extended_checkpoint_holds_new_pieces_and_old_text(tmp_path: Path, tied: bool, shard: str) -> None:
     source = checkpoint(tmp_path / "old", tied=tied, shard=shard)
     assert extend(source, tmp_path, "--rows", str(ROWS)) == 0
     old, new = (MixtralForCausalLM.from_pretrained(folder, dtype=torch.bfloat16) for folder in (source, tmp_path / "out"))

@@ -69,7 +69,7 @@ stages:
     data: {rows: 1.0}
     trainer: {max_steps: 3, batch_size: 2, log_every: 1}
 """
-PRESET = {"conf/encoder/frames_64.yaml": "# Frames, 64 wide.\nuse: frames\ndim: 64\n"}
+PRESET = {"conf/encoder/frames_64.yaml": "# Frames, hidden size 64.\nuse: frames\ndim: 64\n"}
 
 
 def write_project(folder: Path, package: str, component: str, files: dict[str, str]) -> Path:
@@ -118,7 +118,7 @@ def test_it_is_listed_and_so_are_the_broken_one_and_the_clash(place: Path) -> No
     lines = [line.split(maxsplit=3) for line in omnikit(place, "list", "encoder").splitlines()[1:]]
     found = {(line[0], line[1]): line[-1] for line in lines}
     assert found["frames", "foreign-frames"] == "Cuts the wave into frames and projects each."
-    assert found["frames_64", "foreign-frames"] == "64 wide."
+    assert found["frames_64", "foreign-frames"] == "hidden size 64."
     assert found["shards", "foreign-broken"].startswith("BROKEN: encoder 'shards' of package foreign-broken is broken:")
     clash = "BROKEN: encoder 'mel_cnn' is published by foreign-clash and by omnikit-mel-cnn; uninstall one of them."
     assert found["mel_cnn", "foreign-clash"] == found["mel_cnn", "omnikit-mel-cnn"] == clash
@@ -134,13 +134,13 @@ def test_it_completes(place: Path) -> None:
 @pytest.mark.slow
 def test_it_is_shown_with_its_licence_and_file(place: Path) -> None:
     shown = omnikit(place, "show", "frames_64")
-    assert "package  foreign-frames 1.2.3\nlicence  MIT\n" in shown and "64 wide, 50 Hz" in shown
+    assert "package  foreign-frames 1.2.3\nlicence  MIT\n" in shown and "hidden size 64, 50 Hz" in shown
     assert str(place / "site/foreign_frames/config.py") in shown
 
 
 @pytest.mark.slow
 def test_it_checks_in_a_recipe_that_knows_nothing_of_it(place: Path) -> None:
-    assert "64 wide, 50 Hz" in omnikit(place, "check", "recipe.yaml", "audio/encoder=frames_64")
+    assert "hidden size 64, 50 Hz" in omnikit(place, "check", "recipe.yaml", "audio/encoder=frames_64")
 
 
 @pytest.mark.slow

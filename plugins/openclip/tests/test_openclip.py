@@ -108,7 +108,7 @@ def test_plan_imports_neither_torch_nor_open_clip() -> None:
     code = ("import sys; from omnikit_openclip.config import OpenClip; print(OpenClip('ViT-L-14').output); "
             "print({'torch', 'open_clip', 'timm', 'torchvision'} & set(sys.modules))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["1024 wide, 256 vectors", "set()"]
+    assert done.stdout.splitlines() == ["hidden size 1024, 256 positions", "set()"]
 
 
 @pytest.mark.parametrize("shape", [(224, 224), (300, 400), (500, 231), (97, 61)], ids=str)
