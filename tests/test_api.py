@@ -164,7 +164,7 @@ def test_answer_without_audio_is_text_alone() -> None:
     (lambda: question(audio=5), "audio is 5, but must be a file, or samples [N] at 16 kHz in a numpy array."),
     (lambda: question(audio=np.zeros((2, 9))), "audio has the shape (2, 9), but must be one channel [N] at 16 kHz."),
     (lambda: question(image=[3]), "image is 3, but must be a file or pixels, or a list of them."),
-], ids=str)
+], ids=lambda value: value if isinstance(value, str) else "call")
 def test_wrong_argument_is_one_sentence(call: Callable[[], object], sentence: str) -> None:
     with pytest.raises(OmnikitError) as caught:
         call()

@@ -120,7 +120,7 @@ def write(config: TiCodec, tensors: Mapping[str, LazyTensor], folder: Path) -> N
     wide = config.global_dim
     whole["encoder"] |= {"linear.0.weight": torch.zeros(wide, wide), "linear.0.bias": torch.zeros(wide)}  # see UNUSED
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_file(folder / WEIGHTS) as part, part.open("wb") as file:  # torch writes a path's name into the file
+    with atomic_file(folder / WEIGHTS) as path, path.open("wb") as file:  # torch writes a path's name into the file
         torch.save(whole, file)
     write_text(folder / SETTINGS, json.dumps(_model(config, voice), indent=2) + "\n")
 
