@@ -17,7 +17,7 @@ from torch import Tensor
 
 from omnikit.contracts.types import ContentPart
 from omnikit.data.batch.signals import load_signals, pad_signals
-from omnikit.plan.graph import InputBranch
+from omnikit.plan.branches import InputBranch
 
 SIZE, PATCH, GRID, ROUNDS, LIMIT = 448, 14, (4, 2), 7, 1.05  # 1280 x 720 pixels: 8 tiles and a thumbnail (vita.md, section 2.4)
 MEAN, DEVIATION = torch.tensor((0.485, 0.456, 0.406)), torch.tensor((0.229, 0.224, 0.225))

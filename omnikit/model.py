@@ -7,21 +7,19 @@ stands before keeps no graph: frozen parameters require no gradient, so autograd
 from __future__ import annotations
 
 import gc
-import hashlib
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from omnikit.contracts.configs import BackboneConfig
-from omnikit.contracts.optional import backbone_options, head_options, without_weight_files
+from omnikit.contracts.optional import head_options, without_weight_files
 from omnikit.contracts.protocols import Backbone, Codec, CodeHead, Encoder, Head, Projector
 from omnikit.contracts.types import Batch, Features
 from omnikit.errors import DataError
 from omnikit.ops.empty import empty_weights
+from omnikit.parts import build_from_settings, build_part, build_table, seeded
 from omnikit.splice import ExpectedFeatures, LengthChecks, as_dtype_of, at, check_dim, check_features, pooled
 
 if TYPE_CHECKING:
@@ -53,15 +51,15 @@ class OmniModel(nn.Module):
         for path in plan.parts():
             if parts is None or path in parts:
                 settings = (empty or {}).get(path)
-                with _seeded(f"{plan.recipe.seed} {path}"), empty_weights(settings is not None):
+                with seeded(f"{plan.recipe.seed} {path}"), empty_weights(settings is not None):
                     self._attach(path, self._part(path, settings))
 
     def _part(self, path: str, settings: Mapping[str, object] | None) -> nn.Module:
         config = self.plan.parts()[path]
         config = config if settings is None else without_weight_files(config)
         if self.table and path == "backbone":
-            return _table(config, self.table)
-        return _built_from(config, settings) if settings else _built(self.plan, path, config)
+            return build_table(config, self.table)
+        return build_from_settings(config, settings) if settings else build_part(self.plan, path, config)
 
     def parts(self) -> dict[str, nn.Module]:
         """Give part name → module, in wiring order."""
@@ -263,39 +261,3 @@ def parameter_counts(plan: Plan) -> dict[str, int]:
             counts[part] = sum(parameter.numel() for parameter in OmniModel(plan, [part]).parameters())
         gc.collect()
     return counts
-
-
-def _built(plan: Plan, path: str, config: Any) -> nn.Module:
-    """Build one part of a plan with the dimensions that the plan filled in."""
-    branch, _, slot = path.partition(".")
-    if slot == "projector":
-        input_branch = plan.inputs[branch]
-        assert input_branch.projected, "the plan lists its own parts"
-        built: nn.Module = config.build(input_branch.encoded, input_branch.projected.dim)
-    elif slot == "head":
-        output = plan.outputs[branch]
-        built = config.build(output.source, output.codes, output.vocabulary)
-    else:
-        built = config.build()
-    return built
-
-
-def _built_from(config: BackboneConfig, settings: Mapping[str, object]) -> nn.Module:
-    build = backbone_options(config).build_from
-    assert build, "only what can be built from settings has some in a weights file"
-    return build(settings)
-
-
-def _table(config: BackboneConfig, kind: Literal["fresh", "loaded"]) -> nn.Module:
-    """Build the backbone's embedding table alone."""
-    build = backbone_options(config).build_table
-    assert build, "stages use the table alone of backbones that can build it"
-    return build(fresh=kind == "fresh")
-
-
-@contextmanager
-def _seeded(text: str) -> Iterator[None]:
-    """Draw random numbers from a seed made of `text`, and leave the generator as it was; no accelerator is touched."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]))
-        yield

@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from omnikit.contracts.codes import Code
 from omnikit.contracts.specs import CodecSpec, FeatureSpec, SignalSpec, Template
 from omnikit.contracts.types import ContentPart, Features, Message, Sample, Signal, Targets
-from omnikit.plan.plan import InputBranch, OutputBranch, Plan
+from omnikit.plan.branches import InputBranch, OutputBranch
+from omnikit.plan.plan import Plan
 from omnikit.plan.stage_plan import Wiring
 from omnikit.plan.stages import plan_stages
 from omnikit.recipe.recipe import Choice, Evaluate, Generate, Optim, Recipe, Stage, TrainerConfig

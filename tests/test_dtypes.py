@@ -95,7 +95,7 @@ def test_a_stream_has_the_text_and_codes_of_the_answer(recipe: str) -> None:
 
 @pytest.mark.parametrize("recipe", DETECTING)
 def test_turn_detection_gives_probabilities(recipe: str) -> None:
-    found = session(recipe).turns([conversation()])
+    found = session(recipe).turn_probabilities([conversation()])
     assert 0 < sum(found[0][0].values()) <= 1.0 + 1e-6
 
 

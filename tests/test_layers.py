@@ -22,7 +22,7 @@ ROOMS = (  # from the lowest; rooms of one line are side by side: neither import
     ("registry",),
     ("recipe",),
     ("plan",),
-    ("splice",),
+    ("splice", "parts"),
     ("model",),
     ("store",),
     ("data",),

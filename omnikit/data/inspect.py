@@ -15,7 +15,7 @@ from omnikit.data.batch.collate import CollatedRow, Collator, transcript_tokeniz
 from omnikit.data.media.image import thumbnail
 from omnikit.data.text.tokenise import TokenSpan
 from omnikit.errors import DataError
-from omnikit.plan.graph import BACKBONE_TAPS
+from omnikit.plan.branches import BACKBONE_TAPS
 from omnikit.plan.plan import Plan
 
 TARGETS = {"tokens": "the answer's tokens", "codes": "the answer's codes", "transcript": "the audio's transcript",

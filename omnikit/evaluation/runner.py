@@ -108,8 +108,8 @@ class EvalRunner:
             None, generated[i], true_texts[i], tuple(to_file(answers[i].codes)), _seconds(_audio(answers[i])),
             _seconds(true[i]), trips[i].code_count, self._save(answers[i], title, start + i, before[i]),
             modality=modality(sample), expected_state=state_of(sample), state=self._state(answers[i]),
-            head_state=head_states[i],
-            reference_transcripts=_spoken_texts(sample), transcripts=transcripts[i], codec_transcript=codec_texts[i],
+            head_state=head_states[i], reference_transcripts=_spoken_texts(sample), transcripts=transcripts[i],
+            codec_transcript=codec_texts[i],
             mel_distance=trips[i].mel_distance, stoi=trips[i].stoi, ltas_correlation=self._ltas(sample, answers[i]),
             used_codes=trips[i].used_codes, codebook_size=trips[i].codebook_size)
             for i, sample in enumerate(samples)]

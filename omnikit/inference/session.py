@@ -31,7 +31,7 @@ from omnikit.inference.sentence_speech import SentenceSpeech, sentence_codes
 from omnikit.inference.speech_stream import AudioSegment, SpeechStream
 from omnikit.inference.turn_detection import detected_states, turn_probabilities
 from omnikit.model import OmniModel, Taps
-from omnikit.plan.graph import BACKBONE_TAPS
+from omnikit.plan.branches import BACKBONE_TAPS
 from omnikit.plan.plan import OutputBranch, Plan, make
 from omnikit.recipe.recipe import Recipe
 from omnikit.store.load import as_dtype, build_model, inference_device, lineage

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from omnikit.contracts.configs import CodecConfig, ReaderConfig
 from omnikit.contracts.optional import codec_options
 from omnikit.errors import nearest
-from omnikit.plan.graph import OutputBranch
+from omnikit.plan.branches import OutputBranch
 
 if TYPE_CHECKING:
     from omnikit.plan.stage_plan import StagePlan

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from omnikit.contracts.configs import ReaderConfig
+from omnikit.plan.branches import OutputBranch
 from omnikit.plan.codec_stages import check_fitted
-from omnikit.plan.graph import OutputBranch
 
 if TYPE_CHECKING:
     from omnikit.plan.stage_plan import StagePlan

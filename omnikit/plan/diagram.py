@@ -11,8 +11,8 @@ from html import escape
 
 from omnikit.contracts.specs import FeatureSpec
 from omnikit.errors import ConfigError, nearest
+from omnikit.plan.branches import BACKBONE_TAPS, OutputBranch
 from omnikit.plan.diagram_svg import Arrow, Box, page
-from omnikit.plan.graph import BACKBONE_TAPS, OutputBranch
 from omnikit.plan.tables import GIVES, PlanLike, part_lines
 
 TAPS = {"logits": "logits", "hidden": "hidden", "embedding": "embeddings"}

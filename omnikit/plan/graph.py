@@ -6,100 +6,18 @@ Knows no stage and no file; the plan puts wiring and stages together.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import isqrt
 from typing import Any
 
 from omnikit import registry
 from omnikit.contracts.configs import BackboneConfig, CodecConfig, EncoderConfig, HeadConfig, NormaliserConfig, ProjectorConfig
-from omnikit.contracts.optional import encoder_options, head_options
-from omnikit.contracts.specs import CodecSpec, FeatureSpec, ImageSpec
+from omnikit.contracts.optional import head_options
+from omnikit.contracts.specs import FeatureSpec
 from omnikit.errors import ConfigError, OmnikitError, nearest
+from omnikit.plan.branches import BACKBONE_TAPS, InputBranch, OutputBranch
 from omnikit.plan.resolve import tokenizer_size, without_random
 from omnikit.recipe.recipe import SLOTS, Choice, Recipe
 from omnikit.recipe.schema import construct
-
-BACKBONE_TAPS = ("logits", "hidden", "embedding")
-
-
-@dataclass(frozen=True)
-class InputBranch:
-    """One input branch, wired. `projector` and `projected` are None for a branch that no backbone reads."""
-
-    name: str
-    encoder: EncoderConfig
-    encoded: FeatureSpec
-    projector: ProjectorConfig | None
-    projected: FeatureSpec | None
-
-    @property
-    def media(self) -> tuple[str, ...]:
-        """The types of parts that this branch takes: one that sees images sees videos too, frame by frame."""
-        modality = self.encoder.input.modality
-        return ("image", "video") if modality == "image" else (modality,)
-
-    @property
-    def image_spec(self) -> ImageSpec | None:
-        """How images are cut, in a branch that sees."""
-        return encoder_options(self.encoder).image_spec
-
-    def length(self, samples: int) -> int:
-        """Give the exact number of backbone positions for a signal of `samples` samples."""
-        count = self.encoder.length(samples)
-        return self.projector.length(count) if self.projector else count
-
-
-@dataclass(frozen=True)
-class OutputBranch:
-    """One output branch, wired: the head reads `source` and emits the codec's codes or `vocabulary` tokens.
-
-    `units` is the codec that makes codes of waves where `codec` is a vocoder that cannot. `normaliser` says how the text of a
-    head that taps the embedding table is spoken; None: as it is written.
-    """
-
-    name: str
-    head: HeadConfig
-    source: FeatureSpec
-    codec: CodecConfig | None
-    codes: CodecSpec | None
-    vocabulary: int
-    units: CodecConfig | None = None
-    normaliser: NormaliserConfig | None = None
-
-    @property
-    def reads_text(self) -> bool:
-        """Whether its head reads the words of the answer rather than what the backbone makes of them."""
-        return self.head.tap == "embedding"
-
-    @property
-    def needs_hidden(self) -> bool:
-        """Whether its head needs the backbone to run, rather than its embedding table alone."""
-        return self.head.tap in ("logits", "hidden") or head_options(self.head).context is not None
-
-    @property
-    def state_input(self) -> str:
-        """The input branch at whose last positions a head with target "state" reads."""
-        return head_options(self.head).branch
-
-    @property
-    def trained_on(self) -> str:
-        """The alignment of the states that its loss reads; answers are made with `head.alignment`."""
-        return head_options(self.head).training_alignment or self.head.alignment
-
-    @property
-    def per_token(self) -> bool:
-        """Whether its loss looks at each token alone, so that the answers of a packed batch may stand in one row."""
-        return self.head.tap == "logits" and self.head.target == "tokens"
-
-    @property
-    def code_source(self) -> CodecConfig | None:
-        """What makes codes of waves: `units`, else the codec if it can; None where codes come with the data."""
-        return self.units or (self.codec if self.codec and self.codec.encodes else None)
-
-    @property
-    def code_source_part(self) -> str | None:
-        """The part that makes codes of waves, speech.units or speech.codec."""
-        return f"{self.name}.{'units' if self.units else 'codec'}" if self.code_source else None
 
 
 class ComponentConfigs:

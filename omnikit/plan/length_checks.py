@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from omnikit.contracts.specs import FeatureSpec
 from omnikit.errors import DataError
-from omnikit.plan.graph import InputBranch
+from omnikit.plan.branches import InputBranch
 
 SECONDS = (5, 10)  # lengths of audio that are compared: what both have beside their rate (a prompt, a frame's rest) cancels out
 SLACK = 2  # features that rounding may cost

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from omnikit.contracts.configs import BackboneConfig, ReaderConfig
-from omnikit.plan.graph import InputBranch, OutputBranch
+from omnikit.plan.branches import InputBranch, OutputBranch
 from omnikit.recipe.recipe import Stage
 
 

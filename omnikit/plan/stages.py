@@ -8,9 +8,9 @@ from typing import Any
 
 from omnikit.contracts.optional import backbone_options
 from omnikit.errors import nearest
+from omnikit.plan.branches import BACKBONE_TAPS, OutputBranch
 from omnikit.plan.codec_stages import check_codec
 from omnikit.plan.data_checks import check_supplies
-from omnikit.plan.graph import BACKBONE_TAPS, OutputBranch
 from omnikit.plan.import_stages import check_import, check_no_source
 from omnikit.plan.stage_plan import StagePlan, Wiring
 from omnikit.recipe.recipe import Stage

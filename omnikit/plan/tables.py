@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 from omnikit.contracts.configs import BackboneConfig
-from omnikit.plan.graph import InputBranch, OutputBranch
+from omnikit.plan.branches import InputBranch, OutputBranch
 from omnikit.plan.stage_plan import StagePlan
 from omnikit.recipe.recipe import Recipe
 from omnikit.text_table import columns

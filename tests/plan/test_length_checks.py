@@ -8,7 +8,7 @@ import pytest
 from doubles import FakeEncoder, make_plan, write_tokenizer
 
 from omnikit.contracts.specs import FeatureSpec
-from omnikit.plan.graph import InputBranch
+from omnikit.plan.branches import InputBranch
 from omnikit.plan.length_checks import check_lengths
 from omnikit.plan.plan import make
 from omnikit.recipe.compose import compose

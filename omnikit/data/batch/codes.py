@@ -2,13 +2,18 @@
 
 import copy
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.utils.rnn import pad_sequence
 
 from omnikit.contracts.codes import Code
 from omnikit.contracts.protocols import Codec
+from omnikit.contracts.specs import CodecSpec
+from omnikit.contracts.types import Targets
+from omnikit.errors import DataError
 
 
 class Codes:
@@ -33,3 +38,17 @@ class Codes:
         if key not in self._known:
             self._known[key] = list(map(tuple, self.codec.encode(torch.from_numpy(wave)).tolist()))
         return self._known[key]
+
+
+def check_codebooks(codes: Sequence[Code], spec: CodecSpec | None, codec: str, row: str) -> None:
+    """Raise DataError where a row's codes are of another number of codebooks than the codec's."""
+    wrong = next((code for code in codes if spec and len(code) != spec.codebooks), None)
+    if spec and wrong is not None:
+        raise DataError(f"Row {row} has codes of {len(wrong)} codebooks, but {codec} has {spec.codebooks}; give the row codes"
+                        " of this codec, or audio.", kind="other codes")
+
+
+def code_targets(rows: Sequence[Sequence[Code]], padding: int) -> Targets:
+    """Give codes as targets [B, U, Q], filled on the right."""
+    ids = pad_sequence([torch.tensor(codes, dtype=torch.int64) for codes in rows], batch_first=True, padding_value=padding)
+    return Targets(ids, torch.tensor([len(codes) for codes in rows], dtype=torch.int64))

@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from omnikit.contracts.codes import Code
 from omnikit.contracts.configs import HeadConfig
 from omnikit.contracts.optional import head_options
 from omnikit.contracts.types import Batch, ContentPart, Sample, Targets
-from omnikit.data.batch.codes import Codes
+from omnikit.data.batch.codes import Codes, check_codebooks, code_targets
 from omnikit.data.batch.signals import (
     SignalArray,
     answer_audio,
@@ -207,11 +206,7 @@ class Collator:
         if self.uses_backbone and name not in self.spoken_text:
             _check_reachable(name, self.plan.outputs[name].head, [(row.id, len(row.answers)) for row in rows],
                              [[code[0] for code in codes] for codes in found])
-        if not found:
-            return None
-        lengths = torch.tensor([len(codes) for codes in found], dtype=torch.int64)
-        return Targets(pad_sequence([torch.tensor(codes, dtype=torch.int64) for codes in found], batch_first=True,
-                                    padding_value=PADDING), lengths)
+        return code_targets(found, PADDING) if found else None
 
     def _answer_audio(self, name: str, sample: Sample) -> list[tuple[list[ContentPart], str]]:
         """Give the audio that a target is made of, with the row's name: of each answer alone for heads that read text."""
@@ -226,11 +221,7 @@ class Collator:
                 found.extend(part.codes)
             elif name in self.codes:
                 found.extend(self.codes[name](load_waveform(part, self.codes[name].sample_rate, row)))
-        codec = self.plan.outputs[name].codes
-        wrong = next((code for code in found if codec and len(code) != codec.codebooks), None)
-        if wrong is not None and codec:
-            raise DataError(f"Row {row} has codes of {len(wrong)} codebooks, but {name}.codec has {codec.codebooks}; give the"
-                            " row codes of this codec, or audio.", kind="other codes")
+        check_codebooks(found, self.plan.outputs[name].codes, f"{name}.codec", row)
         if not found:
             raise DataError(f"Row {row} has no speech in its answer, but branch {name} is trained on it;"
                             " give it audio or codes, or leave the row out.", kind="no speech")

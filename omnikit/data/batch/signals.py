@@ -12,7 +12,7 @@ from omnikit.data.media.audio import load_audio
 from omnikit.data.media.image import Pixels, check_pixels, cut_tiles, fit_square, image_size, load_image, normalise, tile_count
 from omnikit.data.media.video import VideoFile, frame_indices, load_frames, open_video
 from omnikit.errors import DataError
-from omnikit.plan.graph import InputBranch
+from omnikit.plan.branches import InputBranch
 
 Waveform = NDArray[np.float32]
 SignalArray = NDArray[np.float32]  # one signal: a waveform [N], a tile [3, S, S], or [1] where a branch takes no signal
