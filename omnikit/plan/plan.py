@@ -14,7 +14,8 @@ from omnikit.contracts.configs import BackboneConfig, ModelDescription, ReaderCo
 from omnikit.contracts.optional import head_options
 from omnikit.contracts.specs import ImageSpec, Template
 from omnikit.errors import ConfigError, DataError, PlanError
-from omnikit.plan.graph import ComponentConfigs, InputBranch, OutputBranch, wire_inputs, wire_outputs
+from omnikit.plan.components import ComponentConfigs
+from omnikit.plan.graph import InputBranch, OutputBranch, wire_inputs, wire_outputs
 from omnikit.plan.length_checks import check_lengths
 from omnikit.plan.resolve import find_reader, find_template, tokenizer_size
 from omnikit.plan.stage_plan import StagePlan, Wiring
