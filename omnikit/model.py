@@ -6,7 +6,6 @@ stands before keeps no graph: frozen parameters require no gradient, so autograd
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, cast
@@ -248,16 +247,3 @@ class Taps:
         rows = [self.batch.ids[row] for row in self.batch.rows[part.partition(".")[0]]]
         check_features(features, ExpectedFeatures(self.model.plan.described(part), spec, lengths, rows),
                        read_lengths=self.model.length_checks.due(part, features.data.device))
-
-
-def parameter_counts(plan: Plan) -> dict[str, int]:
-    """Give part → number of parameters, counted on the meta device: real shapes, no memory, no weights.
-
-    Parts are built one after another, so that the largest alone sets the memory.
-    """
-    counts = {}
-    for part in plan.parts():
-        with torch.device("meta"):
-            counts[part] = sum(parameter.numel() for parameter in OmniModel(plan, [part]).parameters())
-        gc.collect()
-    return counts

@@ -68,7 +68,7 @@ def _show_recipe(arguments: Namespace) -> None:
     plan = make(compose(recipe, arguments.overrides))
     counts = None
     if arguments.parameters:
-        from omnikit.model import parameter_counts  # imports torch
+        from omnikit.store.parameters import parameter_counts  # imports torch
 
         counts = parameter_counts(plan)
     sys.stdout.write(f"{recipe}\n\n{wiring_table(plan, counts)}\n{stages_table(plan)}")

@@ -7,41 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import isqrt
-from typing import Any
 
-from omnikit import registry
-from omnikit.contracts.configs import BackboneConfig, CodecConfig, EncoderConfig, HeadConfig, NormaliserConfig, ProjectorConfig
+from omnikit.contracts.configs import CodecConfig, EncoderConfig, HeadConfig, NormaliserConfig, ProjectorConfig
 from omnikit.contracts.optional import head_options
 from omnikit.contracts.specs import FeatureSpec
-from omnikit.errors import ConfigError, OmnikitError, nearest
+from omnikit.errors import ConfigError, nearest
 from omnikit.plan.branches import BACKBONE_TAPS, InputBranch, OutputBranch
-from omnikit.plan.resolve import tokenizer_size, without_random
-from omnikit.recipe.recipe import SLOTS, Choice, Recipe
-from omnikit.recipe.schema import construct
-
-
-class ComponentConfigs:
-    """A recipe's components as dataclasses, by dotted path; what could not be made is absent and its reason in `errors`."""
-
-    def __init__(self, recipe: Recipe, errors: list[str]) -> None:
-        self._errors = errors
-        self._made = {f"{branch}.{slot}": self._make(SLOTS[slot], choice, f"{branch}.{slot}")
-                      for branch, slots in recipe.branches.items() for slot, choice in slots.items()}
-        self.backbone: BackboneConfig | None = None
-        if recipe.backbone:
-            self.backbone = self._make("backbone", recipe.backbone, "backbone")
-
-    def _make(self, kind: str, choice: Choice, where: str) -> Any:
-        try:
-            cls = registry.component(kind, choice.use)
-            return construct(cls, without_random(cls, choice.fields), where, self._errors)
-        except OmnikitError as error:
-            self._errors.append(f"{where}: {error}")
-            return None
-
-    def get(self, path: str) -> Any:
-        """Give the dataclass at a path such as audio.encoder, or None."""
-        return self._made.get(path)
+from omnikit.plan.components import ComponentConfigs
+from omnikit.plan.resolve import tokenizer_size
+from omnikit.recipe.recipe import Choice, Recipe
 
 
 def wire_inputs(recipe: Recipe, parts: ComponentConfigs, errors: list[str]) -> dict[str, InputBranch]:

@@ -15,7 +15,8 @@ from omnikit.contracts.optional import head_options
 from omnikit.contracts.specs import ImageSpec, Template
 from omnikit.errors import ConfigError, DataError, PlanError
 from omnikit.plan.branches import InputBranch, OutputBranch
-from omnikit.plan.graph import ComponentConfigs, wire_inputs, wire_outputs
+from omnikit.plan.components import ComponentConfigs
+from omnikit.plan.graph import wire_inputs, wire_outputs
 from omnikit.plan.length_checks import check_lengths
 from omnikit.plan.resolve import find_reader, find_template, tokenizer_size
 from omnikit.plan.stage_plan import StagePlan, Wiring
