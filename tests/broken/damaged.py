@@ -16,7 +16,6 @@ AGAIN, BACK = "write it again with omnikit train", "again with --retrain underst
 def binary(name: str) -> Callable[[Path], None]:
     def damage(folder: Path) -> None:
         (folder / name).write_bytes(b"\xff\xfe\x00")
-
     return damage
 
 
