@@ -77,13 +77,13 @@ def part_files(plan: Plan, stage: StagePlan) -> list[Path]:
 
 
 def recorded(stage: StagePlan, folder: Path, found: dict[str, str]) -> dict[str, str]:
-    """Give part → hash as it is kept: of a backbone whose table alone was used that of the whole, as its stage wrote it."""
+    """Give part → hash as it is recorded: of a backbone whose table alone was used that of the whole, as its stage wrote it."""
     if not stage.table:
         return found
-    kept, origin = {part: digest for part, digest in found.items() if part != "backbone"}, stage.origins.get("backbone")
+    others, origin = {part: digest for part, digest in found.items() if part != "backbone"}, stage.origins.get("backbone")
     if origin is None:
-        return kept | {"backbone.table": found["backbone"]}
-    return kept | {"backbone": hashes(folder / origin / WEIGHTS)[0]["backbone"]}
+        return others | {"backbone.table": found["backbone"]}
+    return others | {"backbone": hashes(folder / origin / WEIGHTS)[0]["backbone"]}
 
 
 def input_changes(folder: Path, stage: StagePlan, files: Mapping[str, str],

@@ -36,7 +36,7 @@ def find(run: str | Path) -> Path:
     for folder in (Path(run), Path(run) / "latest", RUNS / run / "latest"):
         if any(folder.glob("[!.]*/config.yaml")):
             return folder.resolve()
-    raise RunError(f"{run} is no run: neither a folder with finished stages nor a recipe with a latest run in {RUNS}/;"
+    raise RunError(f"{run} is not a run: neither a folder with finished stages nor a recipe with a latest run in {RUNS}/;"
                    f" train first with omnikit train {run}.")
 
 
@@ -60,7 +60,7 @@ def finished_hash(folder: Path, name: str) -> str | None:
     """Give the hash of what decided the weights of a finished stage; None if it is not finished.
 
     Raises:
-        RunError: what has the stage's name is no folder, or its `done` is damaged.
+        RunError: what has the stage's name is not a folder, or its `done` is damaged.
     """
     final = folder / name
     advice = f"put it back as it was, or train it again with --retrain {name}"
@@ -98,6 +98,7 @@ def load_plan(folder: Path) -> Plan:
     found, path = run_manifest.read(folder), folder / run_manifest.CONFIG
     values = mapping_of(found.config, folder / run_manifest.NAME)
     same = path.is_file() and path.read_bytes() == found.config.encode()
-    if not same and os.path.lexists(path) and read_mapping(path) != values:
+    if not same and os.path.lexists(path) and (edited := read_mapping(path)) != values:
+        parse(edited, found.recipe)  # what is wrong in it comes first
         raise RunError(f"{path} is not what the last training wrote; take it up with omnikit train {folder}, or remove it.")
     return make(parse(with_run_tokenizer(values, folder), found.recipe))

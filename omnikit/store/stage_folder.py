@@ -57,7 +57,7 @@ def publish(folder: Path, name: str) -> None:
     """Give a complete stage its name; the one that had it is moved aside before and removed afterwards.
 
     Raises:
-        RunError: the disk refuses, or what has the name is no stage of ours.
+        RunError: the disk refuses, or what has the name is not a stage of ours.
     """
     partial = partial_folder(folder, name)
     check_ours(folder, name)
@@ -116,7 +116,7 @@ def check_ours(folder: Path, name: str) -> None:
     """Raise RunError if what has a stage's name is not a stage of ours: it shall not be replaced."""
     final = folder / name
     if os.path.lexists(final) and not final.is_symlink() and not any(os.path.lexists(final / file) for file in (DONE, NAME)):
-        raise RunError(f"{final} is there but is no finished stage; choose another folder with run=PATH.")
+        raise RunError(f"{final} is there but is not a finished stage; choose another folder with run=PATH.")
 
 
 def remove(path: Path) -> None:

@@ -72,10 +72,10 @@ def _check(folder: Path, before: object, tables: dict[str, LazyTensor], extensio
     if not any(name.endswith(INPUT) for name in tables):
         raise RunError(f"{folder} holds no tensor …{INPUT}, which has a row for each piece; give the folder of a causal"
                        " language model as transformers writes it.")
-    odd = next((name for name, tensor in tables.items() if tensor.shape[0] != before), None)
-    if odd:
-        raise RunError(f"{folder}: {odd} has {tables[odd].shape[0]} rows, but config.json says vocab_size {before}; copy the"
-                       " checkpoint again.")
+    unexpected = next((name for name, tensor in tables.items() if tensor.shape[0] != before), None)
+    if unexpected:
+        raise RunError(f"{folder}: {unexpected} has {tables[unexpected].shape[0]} rows, but config.json says vocab_size"
+                       f" {before}; copy the checkpoint again.")
     if extension.first > before:
         raise RunError(f"{folder}: its tokenizer has {extension.first} ids, but its matrices have {before} rows; give the"
                        " tokenizer that belongs to the checkpoint.")

@@ -64,7 +64,7 @@ def start_run(tree: Mapping[str, object], out: Path) -> list[tuple[str, ...]]:
         file = copy_tokenizer(values["backbone"]["tokenizer"], partial / "tokenizer")
         values["backbone"]["tokenizer"] = str((out / "tokenizer" / file).absolute())
         text = yaml.safe_dump({**values, "run": None}, sort_keys=False, allow_unicode=True)
-        (partial / "config.yaml").write_text(f"# Made by omnikit import; go on with omnikit train <this folder>.\n{text}")
+        (partial / "config.yaml").write_text(f"# Made by omnikit import; resume with omnikit train <this folder>.\n{text}")
         plan = make(parse(with_run_tokenizer(read_mapping(partial / "config.yaml"), partial), out.name))
         run_stages(plan, partial, text)
         return [row for stage in plan.stages for row in rows_of(partial / stage / "manifest.json")]

@@ -115,12 +115,12 @@ class Metrics:
         """Append a row: step, lr, the mean of each loss since the last row, seconds since the start.
 
         Raises:
-            RunError: a loss is NaN or infinite, so what was learnt since is lost; or the file cannot be written.
+            RunError: a loss is NaN or infinite, so what was trained since is lost; or the file cannot be written.
         """
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
         for name, mean in means.items():
             if not math.isfinite(mean):
-                raise RunError(f"Stage {self.stage} at step {step}: loss {name} is {mean}, which is no number; lower"
+                raise RunError(f"Stage {self.stage} at step {step}: loss {name} is {mean}, which is not a number; lower"
                                f" stages.{self.stage}.optim.lr, or look for broken rows with omnikit check --deep.")
         self._sums, self._counts = {}, dict.fromkeys(self.names, 0)
         self.step = step

@@ -157,8 +157,8 @@ class RunState:
         final = self.folder / name
         if os.path.lexists(final):
             check_ours(self.folder, name)
-            raise RunError(f"{final} is there but is no finished stage; choose another folder with run=PATH, or train it again"
-                           f" with --retrain {name}.")
+            raise RunError(f"{final} is there but is not a finished stage; choose another folder with run=PATH, or train it"
+                           f" again with --retrain {name}.")
 
     def _refusal(self, names: list[str], found: str) -> str:
         after = [name for name in self.plan.stages if name not in names and self._ancestors(name) & set(names)]

@@ -1,7 +1,7 @@
 """What a stage with `objective: vocoder` learns from and by: frames of speech with their waves, and the losses.
 
 A vocoder turns one code per frame into a wave; what makes the codes labels the speech of the stage's data, once, before the
-first step. All of that speech is kept in memory: 230 MB an hour at 16 kHz. Knows no vocoder and no Lightning.
+first step. All of that speech is held in memory: 230 MB an hour at 16 kHz. Knows no vocoder and no Lightning.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ def label(readers: Mapping[str, Reader], codec: Codec, config: VocoderConfig,
                 wave = load_waveform(part, config.spec.sample_rate, sample.id)
                 key = hashlib.sha1(wave.tobytes(), usedforsecurity=False).digest()
                 if key not in rows:
-                    heard = load_waveform(part, sample_rate, sample.id)
-                    labels = _labels(torch.from_numpy(heard), labelling, config, sample_rate)
+                    spoken_answer = load_waveform(part, sample_rate, sample.id)
+                    labels = _labels(torch.from_numpy(spoken_answer), labelling, config, sample_rate)
                     rows[key] = _utterance(labels, torch.from_numpy(wave), config)
             done += 1
             progress(done / sum(map(len, readers.values())))

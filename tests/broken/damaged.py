@@ -16,7 +16,6 @@ AGAIN, BACK = "write it again with omnikit train", "again with --retrain underst
 def binary(name: str) -> Callable[[Path], None]:
     def damage(folder: Path) -> None:
         (folder / name).write_bytes(b"\xff\xfe\x00")
-
     return damage
 
 
@@ -62,7 +61,7 @@ DAMAGED = [
     damaged(CHAT, "understand/done cannot be read (Is a directory)", BACK, folder_of(DONE)),
     damaged(CHAT, "weights.safetensors is ", "train its stage", folder_of(WEIGHTS)),
     damaged(CHAT, "weights.safetensors is not a whole safetensors file", "train its stage again", write(WEIGHTS, "")),
-    damaged("chat run --text two", "run is no", "train first", replaced("run/understand", Path.touch)),
+    damaged("chat run --text two", "run is not a run", "train first", replaced("run/understand", Path.touch)),
     damaged(TRAIN, "understand/manifest.json holds list []", BACK, write(STAGE, "[]")),
     damaged(TRAIN, "understand/manifest.json cannot be read (Expecting value", BACK, write(STAGE, '{"recipe": ')),
     damaged(TRAIN, "understand/manifest.json cannot be read (Is a directory)", BACK, folder_of(STAGE)),
@@ -74,7 +73,7 @@ DAMAGED = [
     damaged(TRAIN, "understand is a file, but a stage is a folder", "move it away", replaced("run/understand", Path.touch)),
     damaged(TRAIN, "understand is a link to not_there", BACK, replaced("run/understand", dangling)),
     damaged(TRAIN, "understand is a link to understand", BACK, replaced("run/understand", circle)),
-    damaged(TRAIN, "understand is there but is no finished stage", "choose another folder", replaced("run/understand", os.mkdir)),
+    damaged(TRAIN, "understand is there but is not a finished stage", "choose another folder", replaced("run/understand", os.mkdir)),
     damaged(TRAIN, "weights.safetensors is missing", BACK, remove(WEIGHTS)),
     damaged(TRAIN, "weights.safetensors is ", BACK, folder_of(WEIGHTS)),
     damaged(TRAIN, "weights.safetensors is not a whole safetensors file", BACK, cut),

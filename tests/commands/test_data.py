@@ -139,7 +139,7 @@ def test_inspect_names_a_row_that_would_stop_training(works: Path, capsys: pytes
     ([*BUILD], "spoken_instructions lacks out=FOLDER, where the dataset goes."),
     (["data", "build", "spoken_instructions", "out=x"], "spoken_instructions lacks source=VALUE; omnikit show builder/spoken_instructions describes it."),
     ([*BUILD, "x"], "'x' is not an option; write key=value, for example seed=1."),
-    ([*BUILD, "out=x", "units=nowhere"], "nowhere is no run:"),
+    ([*BUILD, "out=x", "units=nowhere"], "nowhere is not a run:"),
     ([*BUILD, "out=x", "units=small.yaml"], "small.yaml is a recipe, but its speech.codec must be trained first;"),
     ([*BUILD, "out=."], "out is ., which exists and is not a dataset that was built; name a new folder."),
     (["data", "inspect", "small.yaml", "--stage", "speek"], "stage is speek, which is not a stage of small; stages with batches: understand, speak. Did you mean 'speak'?"),

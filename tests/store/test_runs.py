@@ -48,7 +48,7 @@ def test_run_is_found_by_folder_link_and_name(plan: Plan, tmp_path: Path, monkey
 
 def test_unknown_run_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(RunError, match=r"nothing/here is no run: .*train first with omnikit train nothing/here."):
+    with pytest.raises(RunError, match=r"nothing/here is not a run: .*train first with omnikit train nothing/here."):
         find("nothing/here")
 
 

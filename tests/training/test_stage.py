@@ -259,7 +259,7 @@ def test_training_learns_from_text_rows_among_audio_rows(tokenizer: str, tmp_pat
 def test_folder_that_is_no_stage_is_never_deleted(tokenizer: str, tmp_path: Path) -> None:
     (tmp_path / "listen").mkdir()
     (tmp_path / "listen" / "thesis.txt").write_text("dear")
-    with pytest.raises(RunError, match=r"listen is there but is no finished stage; choose another folder with run=PATH"):
+    with pytest.raises(RunError, match=r"listen is there but is not a finished stage; choose another folder with run=PATH"):
         run_stages(make_plan(tokenizer, only={"listen": stages(1)["listen"]}), tmp_path, "")
     assert (tmp_path / "listen" / "thesis.txt").read_text() == "dear"
 

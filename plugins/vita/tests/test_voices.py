@@ -123,7 +123,7 @@ def test_command_keeps_a_voice(sound: Path, tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(("words", "sentence"), [
     (["ref.wav", "--out", "a.wav", "run"], "a voice is written to a JSON file"),
     (["ref.wav", "--out", "gone/a.json", "run"], "there is no folder gone"),
-    (["ref.wav", "--out", "a.json", "no/run"], "no/run is no run"),
+    (["ref.wav", "--out", "a.json", "no/run"], "no/run is not a run"),
     (["ref.wav", "--out", "a.json", "asr/tiny"], "cannot speak, because asr/tiny has no speech branch"),
     (["ref.wav", "run"], "required: --out"),
 ])
