@@ -10,11 +10,11 @@ from typing import Any
 from omnikit.errors import RunError
 from omnikit.plan.plan import Plan
 from omnikit.registry import conf_file
-from omnikit.store import checkpoint
+from omnikit.store import checkpoint, run_manifest
 from omnikit.store.facts import stage_hash
-from omnikit.store.files import atomic_folder
+from omnikit.store.files import atomic_folder, write_text
 from omnikit.store.load import BUNDLED, build_model, lineage
-from omnikit.store.runs import WEIGHTS, find, load_plan
+from omnikit.store.runs import DONE, WEIGHTS, find, load_plan
 from omnikit.store.tokenizer_files import copy_tokenizer
 
 
