@@ -1,6 +1,6 @@
 """OmniModel: the parts of a plan, wired. Encoders → projectors → splice → backbone → heads.
 
-Knows no file, no optimizer and no decoding loop. What a loss does not need is not computed, and what nothing trainable
+Uses no file, no optimizer and no decoding loop. What a loss does not need is not computed, and what nothing trainable
 stands before keeps no graph: frozen parameters require no gradient, so autograd records nothing until the first trained part.
 """
 

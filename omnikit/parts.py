@@ -1,4 +1,4 @@
-"""Builds one part of a plan, with random weights of its own seed. Knows no other part and no file."""
+"""Builds one part of a plan, with random weights of its own seed. Uses no other part and no file."""
 
 from __future__ import annotations
 

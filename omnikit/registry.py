@@ -33,7 +33,7 @@ class RegistryEntry:
         module, _, name = self.target.partition(":")
         try:
             cls = getattr(import_module(module), name)
-        except (Exception, SystemExit) as error:  # a stranger's module may raise anything; its reason is passed on
+        except (Exception, SystemExit) as error:  # a third-party module may raise anything; its reason is passed on
             raise RegistryError(f"{self.kind} {self.name!r} of package {self.package} is broken:"
                                 f" {self.target} raised {type(error).__name__}: {' '.join(str(error).split())}.") from error
         if not (isinstance(cls, type) and is_dataclass(cls)):

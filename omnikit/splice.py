@@ -1,6 +1,6 @@
 """Features on their way into the backbone and to the heads: picked, pooled, cast, and held against their contracts.
 
-Knows no plan and no module but by what is handed in.
+Uses no plan, and no module but those that are passed in.
 """
 
 from __future__ import annotations
