@@ -223,7 +223,7 @@ TABLE = [
     Broken("code", CHECK, "in its defaults; `hydra` belongs to the command line", "remove it", (("/recipe\n", "/recipe\n  - /evil@hydra.job_logging\n"),),
            {"evil.yaml": f"handlers: {{x: {{(): {TRAP}}}}}\n"}),
     Broken("code", f"{CHECK} audio.encoder={{use:{TRAP}}}", f"audio.encoder: encoder '{TRAP}' is not installed", "Installed: internvit"),
-    Broken("code", CHAT, "config.yaml is not what the last training wrote", "take it up with omnikit train", damage=plant),
+    Broken("code", CHAT, "x._target_ is refused", "names installed components with `use:`", damage=plant),
     Broken("code", CHECK, "small.yaml sets `run`", "give run=PATH there", (("stages:\n", "run: /tmp/there\nstages:\n"),)),
     Broken("code", CHECK, "system is '${oc.env:HOME}'", "write the value there", (("stages:\n", "system: ${oc.env:HOME}\nstages:\n"),)),
     Broken("impossible value", f"{CHECK} stages.speak.trainer.devices=2", "stages.speak.trainer.devices is 2", "set devices=1"),
