@@ -80,7 +80,8 @@ def test_extended_checkpoint_is_a_backbone(tmp_path: Path, monkeypatch: pytest.M
     out = tmp_path / "out"
     session = build(compose(str(tmp_path / "small.yaml"), [
         f"backbone.weights={out}", f"backbone.tokenizer={out}", f"backbone.vocabulary={OLD + PIECES}", "backbone.dim=32",
-        "backbone.layers=2", "backbone.ffn=48", "template=mixtral_two", "generate.max_new_tokens=3"]))
+        "backbone.layers=2", "backbone.ffn=48", "backbone.rope_theta=1000000.0", "backbone.context=256",
+        "template=mixtral_two", "generate.max_new_tokens=3"]))
     assert isinstance(session.answer(text="今天").text, str)
 
 

@@ -22,5 +22,5 @@ def test_stage_that_trains_no_heads_is_read_but_not_run(tmp_path: Path) -> None:
 
 
 def test_stage_that_would_learn_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"Stage listen: branch transcript would learn nothing, because no row of dataset echo \(64"):
+    with pytest.raises(DataError, match=r"Stage listen: branch transcript would not be trained, because no row of dataset echo \(64"):
         dry_run(make_plan(write_tokenizer(tmp_path), echo=EchoDataset(textual=1)))
