@@ -12,7 +12,7 @@ from omnikit.store.tokenizer_files import copy_tokenizer
 
 
 def export(layout: type[ImporterConfig], run: str, out: Path) -> None:
-    """Write a run's newest weights and its tokenizer as a published layout; raises OmnikitError as its parts do."""
+    """Write the weights of a run's last stage and its tokenizer as a published layout; raises OmnikitError as its parts do."""
     folder = find(run)
     plan = load_plan(folder)
     tensors = held(plan, folder)

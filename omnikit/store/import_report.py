@@ -19,9 +19,9 @@ class PartReport:
 
     Args:
         wanted: the tensors that the part has, by name; a shape and dtype, nothing to read.
-        taken: those that the files hold in the right shape.
-        odd: tensors of the files that the part has no place for, or has in another shape.
-        aside: tensors of the files that are left out on purpose.
+        matched: those that the files hold in the right shape.
+        unexpected: tensors of the files that the part has no place for, or has in another shape.
+        ignored: tensors of the files that are left out on purpose.
     """
 
     part: str
@@ -42,7 +42,7 @@ class PartReport:
 
     @property
     def numbers(self) -> tuple[int, int, int, int]:
-        """Numbers (weights and buffers) taken, fresh, left over, left out on purpose."""
+        """Numbers (weights and buffers) matched, fresh, unexpected, left out on purpose."""
         fresh = sum(count(self.wanted[name]) for name in self.fresh)
         return (_total(self.matched.values()), fresh, _total(self.unexpected.values()), _total(self.ignored))
 

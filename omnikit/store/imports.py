@@ -1,6 +1,6 @@
 """The stage `objective: import`: tensors go from a published checkpoint to the stage's weights one by one.
 
-The model is built on the meta device, for names and shapes; only a part that starts fresh in places is built for real.
+The model is built on the meta device, for names and shapes; only a part of which the files lack something is built for real.
 """
 
 import json

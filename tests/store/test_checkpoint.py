@@ -156,3 +156,32 @@ def test_full_disk_in_either_s_words(tmp_path: Path, error: Exception) -> None:
 def test_other_errors_of_the_system_are_not_hidden(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="broken"), disk_errors(tmp_path):
         raise OSError(errno.EIO, "broken")
+
+
+@pytest.fixture
+def sharded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("omnikit.store.safetensors_writer.SHARD", 40)  # bytes
+    path = tmp_path / "weights.safetensors"
+    checkpoint.save(path, {"backbone": part()}, {"speech.head": "f00"})
+    return path
+
+
+def test_large_weights_are_shards_with_an_index_and_load_the_same(sharded: Path) -> None:
+    module = part()
+    checkpoint.load(sharded, {"backbone": module})
+    assert not sharded.is_file() and len(list(sharded.parent.glob("weights-0000*-of-*.safetensors"))) > 1
+    assert checkpoint.hashes(sharded) == ({"backbone": weights_hash(module)}, {"speech.head": "f00"})
+
+
+def test_a_missing_shard_is_named(sharded: Path) -> None:
+    shard = min(sharded.parent.glob("weights-0000*-of-*.safetensors"))
+    shard.unlink()
+    with pytest.raises(RunError, match=rf"{shard.name} is missing; give the path of the file"):
+        checkpoint.load(sharded, {"backbone": part()})
+
+
+def test_equal_weights_give_equal_files(tmp_path: Path) -> None:
+    module = part()
+    for name in ("one", "two"):
+        checkpoint.save(tmp_path / name, {"backbone": module}, {})
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()

@@ -77,3 +77,20 @@ def test_tensors_that_do_not_fit_are_a_sentence_and_none_is_copied(tensors: dict
     with pytest.raises(RunError, match=f"^{re.escape(sentence)}$"):
         fill(module, named(**tensors), "there/x", "mlp", "choose the preset of that size")
     torch.testing.assert_close(module.state_dict(), before)
+
+
+def test_a_pointer_of_git_lfs_is_named(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(RunError, match=r"model\.safetensors is a pointer of Git LFS, not the weights; fetch them with `git"):
+        in_folder(tmp_path)
+
+
+@pytest.mark.parametrize(("file", "words"), [
+    ("a.safetensors.incomplete", "but a.safetensors.incomplete, a download that did not end"),
+    ("snapshots/abc/x", "but a download cache; its files are in .*snapshots/abc"),
+], ids=["incomplete", "cache"])
+def test_what_stands_where_weights_should_is_named(file: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).touch()
+    with pytest.raises(RunError, match=words):
+        in_folder(tmp_path)
