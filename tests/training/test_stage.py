@@ -351,7 +351,7 @@ def test_frozen_part_must_be_the_one_that_the_parent_had(
 ) -> None:
     only = {name: stage for name, stage in stages(1).items() if name != "listen"}  # nothing trains the encoder
     run_stages(make_plan(tokenizer, only={name: only[name] for name in ("units", "understand")}), tmp_path, "")
-    built = modelling._built
+    built = modelling.build_part
 
     def other(plan: Plan, path: str, config: object) -> torch.nn.Module:
         part = built(plan, path, config)
@@ -359,7 +359,7 @@ def test_frozen_part_must_be_the_one_that_the_parent_had(
             part.norm.bias.data.add_(1)
         return part
 
-    monkeypatch.setattr(modelling, "_built", other)
+    monkeypatch.setattr(modelling, "build_part", other)
     with pytest.raises(RunError, match=r"understand/weights.safetensors was trained beside audio.encoder with weights"):
         run_stages(make_plan(tokenizer, only=only), tmp_path, "")
 
@@ -376,7 +376,7 @@ def test_stage_in_mixed_precision_trains_with_clipped_gradients(tokenizer: str, 
 def test_half_precision_part_is_trained_in_float32_and_kept_in_its_type(
     tokenizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built, losses, seen = modelling._built, OmniModel.losses, set()
+    built, losses, seen = modelling.build_part, OmniModel.losses, set()
 
     def half(plan: Plan, path: str, config: object) -> torch.nn.Module:
         return built(plan, path, config).bfloat16() if path == "backbone" else built(plan, path, config)
@@ -385,7 +385,7 @@ def test_half_precision_part_is_trained_in_float32_and_kept_in_its_type(
         seen.update(weights.dtype for weights in self.get_submodule("backbone").parameters())
         return losses(self, batch, wanted)
 
-    monkeypatch.setattr(modelling, "_built", half)
+    monkeypatch.setattr(modelling, "build_part", half)
     monkeypatch.setattr(OmniModel, "losses", watched)
     run_stages(make_plan(tokenizer, only={"understand": stages(2)["understand"]}), tmp_path, "")
     with safe_open(tmp_path / "understand" / WEIGHTS, framework="pt") as file:
