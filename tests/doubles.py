@@ -21,7 +21,8 @@ from omnikit.plan.branches import InputBranch, OutputBranch
 from omnikit.plan.plan import Plan
 from omnikit.plan.stage_plan import Wiring
 from omnikit.plan.stages import plan_stages
-from omnikit.recipe.recipe import Choice, Evaluate, Generate, Optim, Recipe, Stage, TrainerConfig
+from omnikit.recipe.branches import Choice
+from omnikit.recipe.recipe import Evaluate, Generate, Optim, Recipe, Stage, TrainerConfig
 
 RATE = 100
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven")

@@ -156,10 +156,10 @@ def _tokens(collator: Collator, row: CollatedRow) -> Iterator[Token]:
     text_branches = tuple(name for name in collator.branches if heads[name].head.target == "tokens")
     for span in row.spans:
         if span.media:
-            branch, signals = next(media)
-            yield _medium(collator.plan, row, branch, range(first[branch], first[branch] + signals), position)
-            position += sum(row.counts[branch][first[branch]:first[branch] + signals])
-            first[branch] += signals
+            for branch, signals in next(media):
+                yield _medium(collator.plan, row, branch, range(first[branch], first[branch] + signals), position)
+                position += sum(row.counts[branch][first[branch]:first[branch] + signals])
+                first[branch] += signals
             continue
         for token, (text, origin) in zip(span.ids, _origins(collator, span), strict=True):
             yield Token(position, text, origin, text_branches if position in answers else (), token)

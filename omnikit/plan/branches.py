@@ -13,13 +13,18 @@ BACKBONE_TAPS = ("logits", "hidden", "embedding")
 
 @dataclass(frozen=True)
 class InputBranch:
-    """One input branch, wired. `projector` and `projected` are None for a branch that no backbone reads."""
+    """One input branch, wired. `projector` and `projected` are None for a branch that no backbone reads.
+
+    `input` names the branch whose signals it reads too; `fusion` is how its embeddings enter the backbone.
+    """
 
     name: str
     encoder: EncoderConfig
     encoded: FeatureSpec
     projector: ProjectorConfig | None
     projected: FeatureSpec | None
+    input: str | None = None
+    fusion: str = "splice"
 
     @property
     def media(self) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ from omnikit import registry
 from omnikit.contracts.configs import BackboneConfig
 from omnikit.errors import OmnikitError
 from omnikit.plan.resolve import without_random
-from omnikit.recipe.recipe import SLOTS, Choice, Recipe
+from omnikit.recipe.branches import Choice
+from omnikit.recipe.recipe import SLOTS, Recipe
 from omnikit.recipe.schema import construct
 
 

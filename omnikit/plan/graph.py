@@ -6,6 +6,7 @@ Knows no stage and no file; the plan puts wiring and stages together.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from math import isqrt
 
 from omnikit.contracts.configs import CodecConfig, EncoderConfig, HeadConfig, NormaliserConfig, ProjectorConfig
@@ -15,7 +16,8 @@ from omnikit.errors import ConfigError, nearest
 from omnikit.plan.branches import BACKBONE_TAPS, InputBranch, OutputBranch
 from omnikit.plan.components import ComponentConfigs
 from omnikit.plan.resolve import tokenizer_size
-from omnikit.recipe.recipe import Choice, Recipe
+from omnikit.recipe.branches import BranchOptions, Choice
+from omnikit.recipe.recipe import Recipe
 
 
 def wire_inputs(recipe: Recipe, parts: ComponentConfigs, errors: list[str]) -> dict[str, InputBranch]:
@@ -28,16 +30,30 @@ def wire_inputs(recipe: Recipe, parts: ComponentConfigs, errors: list[str]) -> d
         if "encoder" in slots and "projector" not in slots and recipe.backbone:
             errors.append(f"{name}.encoder does not reach the backbone: pick a projector with {name}/projector=<preset>.")
         if encoder is not None:
-            input_branches[name] = _input_branch(name, encoder, parts, errors)
-    hears: dict[str, str] = {}
-    for name, input_branch in input_branches.items():
+            options = recipe.branch_options.get(name, BranchOptions())
+            input_branches[name] = replace(_input_branch(name, encoder, parts, errors), input=options.input,
+                                           fusion=options.fusion)
+    for input_branch in input_branches.values():
         errors += _unseen(input_branch)
-        modality = input_branch.encoder.input.modality
-        other = hears.setdefault(modality, name)
-        if other != name:
-            errors.append(f"{other}.encoder and {name}.encoder both take {modality}, but only one branch of a kind can hear a"
-                          f" question; take {other} or {name} out of the recipe.")
+    _check_inputs(input_branches, errors)
     return input_branches
+
+
+def _check_inputs(input_branches: dict[str, InputBranch], errors: list[str]) -> None:
+    """Refuse two branches of one modality unless one names the other as its input, and names that lead nowhere."""
+    own: dict[str, str] = {}  # modality → the branch that reads it
+    for name, branch in input_branches.items():
+        modality = branch.encoder.input.modality
+        if branch.input is None and own.setdefault(modality, name) != name:
+            errors.append(f"{own[modality]}.encoder and {name}.encoder both take {modality}; set {name}.input={own[modality]}"
+                          f" to let both read each {modality}, or take one of them out of the recipe.")
+    for name, branch in input_branches.items():
+        modality = branch.encoder.input.modality
+        readers = [other for other, found in input_branches.items()
+                   if other != name and found.input is None and found.encoder.input.modality == modality]
+        if branch.input is not None and branch.input not in readers:
+            errors.append(f"{name}.input is {branch.input!r}, but must be a branch with an encoder of {modality} and no `input`"
+                          f" of its own: {', '.join(readers) or 'there is none'}.{nearest(branch.input, readers)}")
 
 
 def wire_outputs(recipe: Recipe, parts: ComponentConfigs, input_branches: dict[str, InputBranch],

@@ -14,7 +14,8 @@ from omnikit.contracts.configs import BackboneConfig, ReaderConfig
 from omnikit.contracts.specs import Template
 from omnikit.errors import ConfigError, OmnikitError
 from omnikit.recipe import presets
-from omnikit.recipe.recipe import Choice, Recipe
+from omnikit.recipe.branches import Choice
+from omnikit.recipe.recipe import Recipe
 from omnikit.recipe.schema import construct, defaults
 
 RANDOM = "random"

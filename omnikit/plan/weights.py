@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from omnikit import registry
 from omnikit.errors import PlanError
 from omnikit.plan.resolve import RANDOM
-from omnikit.recipe.recipe import SLOTS, Choice
+from omnikit.recipe.branches import Choice
+from omnikit.recipe.recipe import SLOTS
 
 if TYPE_CHECKING:
     from omnikit.plan.plan import Plan

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from omnikit.recipe.recipe import Choice, Recipe
+from omnikit.recipe.branches import Choice
+from omnikit.recipe.recipe import Recipe
 from omnikit.recipe.schema import plain
 
 
@@ -15,7 +16,8 @@ def dump(recipe: Recipe) -> str:
 
 def values(recipe: Recipe) -> dict[str, Any]:
     """Give a recipe as the plain values that `parse` takes."""
-    branches = {name: {slot: _chosen(choice) for slot, choice in slots.items()} for name, slots in recipe.branches.items()}
+    branches = {name: {slot: _chosen(choice) for slot, choice in slots.items()} | _options(recipe, name)
+                for name, slots in recipe.branches.items()}
     return {
         **branches,
         "backbone": _chosen(recipe.backbone) if recipe.backbone else None,
@@ -24,6 +26,10 @@ def values(recipe: Recipe) -> dict[str, Any]:
         "stages": plain(recipe.stages), "generate": plain(recipe.generate), "evaluate": plain(recipe.evaluate),
         "seed": recipe.seed, "run": recipe.run, "stage": recipe.stage,
     }
+
+
+def _options(recipe: Recipe, branch: str) -> dict[str, Any]:
+    return plain(recipe.branch_options[branch]) if branch in recipe.branch_options else {}
 
 
 def _chosen(choice: Choice) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from omnikit.contracts.specs import LATER, later_defaults, later_values
 from omnikit.errors import PlanError, nearest
+from omnikit.recipe.branches import OPTIONS, BranchOptions, Choice, parse_choice, parse_options
 from omnikit.recipe.schema import construct, convert, key_paths, plain
 from omnikit.registry import component, components
 from omnikit.text_table import columns
@@ -144,14 +145,6 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A component as YAML names it: `use` and its other fields."""
-
-    use: str
-    fields: dict[str, Any]
-
-
-@dataclass(frozen=True)
 class Recipe:
     """A whole recipe; `branches` maps branch → slot → choice, in the file's order."""
 
@@ -168,6 +161,7 @@ class Recipe:
     run: str | None
     picks: dict[str, str] = field(default_factory=dict)  # part → the name that was picked for it; for display only
     stage: str | None = None  # train this stage only, for a quick try: all that it starts from has random weights
+    branch_options: dict[str, BranchOptions] = field(default_factory=dict)  # of branches that name some
 
     def __repr__(self) -> str:
         """Give the parts with what was picked for each, and the stages, as a table."""
@@ -184,7 +178,8 @@ class Recipe:
                     for branch, slots in self.branches.items()}
         backbone, data = _own("backbone", self.backbone), {name: _own("reader", choice) for name, choice in self.data.items()}
         parts = [branches, backbone, self.template, self.system, data,
-                 {name: training_settings(stage) for name, stage in self.stages.items()}, self.seed]
+                 {name: training_settings(stage) for name, stage in self.stages.items()}, self.seed,
+                 *([self.branch_options] if self.branch_options else [])]
         return hashlib.sha256(json.dumps(plain(parts), sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -217,8 +212,9 @@ def parse(values: Mapping[str, Any], name: str, picks: Mapping[str, str] | None 
     if errors:
         raise PlanError(*errors)
     branches = {key: _branch(key, value, errors) for key, value in values.items() if key not in OWN_KEYS}
-    backbone = _choice("backbone", values["backbone"], errors) if values.get("backbone") else None
-    data = {key: choice for key, value in top["data"].items() if (choice := _choice(f"data.{key}", value, errors))}
+    options = {key: found for key in branches if (found := parse_options(key, values[key], errors)) != BranchOptions()}
+    backbone = parse_choice("backbone", values["backbone"], errors) if values.get("backbone") else None
+    data = {key: choice for key, value in top["data"].items() if (choice := parse_choice(f"data.{key}", value, errors))}
     stages = {key: _drop_zero_weights(stage) for key, value in top["stages"].items()  # null leaves out an inherited stage
               if value is not None and (stage := construct(Stage, value, f"stages.{key}", errors))}
     generate = construct(Generate, top["generate"], "generate", errors)
@@ -231,7 +227,7 @@ def parse(values: Mapping[str, Any], name: str, picks: Mapping[str, str] | None 
     if errors or generate is None or evaluate is None:
         raise PlanError(*errors)
     return Recipe(name, branches, backbone, top["template"], top["system"], data, _order_stages(stages), generate, evaluate,
-                  top["seed"], top["run"], dict(picks or {}), top["stage"])
+                  top["seed"], top["run"], dict(picks or {}), top["stage"], options)
 
 
 def _drop_zero_weights(stage: Stage) -> Stage:
@@ -252,26 +248,11 @@ def _branch(name: str, value: Any, errors: list[str]) -> dict[str, Choice]:
         errors.append(f"{name} is not a valid name of a branch; use lower-case letters, digits and _.")
         return {}
     for key in value:
-        if key not in SLOTS:
-            errors.append(f"{name}.{key} is not a part of a branch; a branch holds {', '.join(SLOTS)}."
-                          f"{nearest(str(key), SLOTS) or nearest(name, OWN_KEYS)}")
-    slots = {slot: _choice(f"{name}.{slot}", value[slot], errors) for slot in SLOTS if value.get(slot) is not None}
+        if key not in (*SLOTS, *OPTIONS):
+            errors.append(f"{name}.{key} is not a part of a branch; a branch holds {', '.join((*SLOTS, *OPTIONS))}."
+                          f"{nearest(str(key), (*SLOTS, *OPTIONS)) or nearest(name, OWN_KEYS)}")
+    slots = {slot: parse_choice(f"{name}.{slot}", value[slot], errors) for slot in SLOTS if value.get(slot) is not None}
     return {slot: choice for slot, choice in slots.items() if choice}
-
-
-def _choice(where: str, value: Any, errors: list[str]) -> Choice | None:
-    if not isinstance(value, Mapping):
-        errors.append(f"{where} is {value!r}, but must be a mapping with `use: <component>`; pick one with"
-                      f" {where.replace('.', '/')}=<preset>.")
-        return None
-    if value.get("use") is not None and not isinstance(value["use"], str):
-        errors.append(f"{where}.use is {value['use']!r}, but must be a component's name; pick one with"
-                      f" {where.replace('.', '/')}=<name>.")
-        return None
-    if value.get("use") is None:
-        errors.append(f"{where}.use is missing: pick a component or preset with {where.replace('.', '/')}=<name>.")
-        return None
-    return Choice(value["use"], {str(k): v for k, v in value.items() if k != "use"})
 
 
 def _single_stage(name: str, stages: dict[str, Stage], errors: list[str]) -> dict[str, Stage]:

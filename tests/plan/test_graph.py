@@ -103,10 +103,10 @@ def test_a_unigram_tokenizer_is_counted(tmp_path: Path) -> None:
     assert tokenizer_size(str(path)) == 3
 
 
-def test_two_branches_cannot_hear_one_question(fitting: dict[str, Any]) -> None:
+def test_two_branches_cannot_read_one_signal_unasked(fitting: dict[str, Any]) -> None:
     changes = {"ear": {"encoder": pick("encoder", "mel_cnn"), "projector": pick("projector", "linear")}}
-    assert mistakes(fitting, changes) == ["audio.encoder and ear.encoder both take audio, but only one branch of a kind can hear a question;"
-                                          " take audio or ear out of the recipe."]
+    assert mistakes(fitting, changes) == ["audio.encoder and ear.encoder both take audio; set ear.input=audio to let both read each audio,"
+                                          " or take one of them out of the recipe."]
 
 
 def test_heads_without_a_backbone_say_what_to_pick(fitting: dict[str, Any]) -> None:
@@ -145,6 +145,38 @@ def test_an_unknown_dataset_names_the_stage_that_wants_it(fitting: dict[str, Any
 def test_an_unknown_dataset_of_evaluation_names_its_title(fitting: dict[str, Any]) -> None:
     found, = mistakes(fitting, {"evaluate": {"data": {"heard": "row"}}})
     assert found.startswith("evaluate.data.heard: data 'row' is unknown.")
+
+
+OPEN_HEAD = """
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Open:
+    tap: str = "hidden"
+    target: str = "codes"
+    alignment: str = "predicts"
+
+    def codes(self, codec):
+        return None
+
+    def build(self, source, codec, vocabulary):
+        pass
+
+@dataclass(frozen=True)
+class Many(Open):
+    codebooks: int | None = None
+"""
+
+
+def test_a_head_that_does_not_emit_several_codebooks_is_refused(site: Path, fitting: dict[str, Any]) -> None:
+    publish(site, "made_up", {"omnikit.codec": {"books": "made_up.config:Books"}, "omnikit.head": {
+        "open": "made_up.heads:Open", "many": "made_up.heads:Many"}}, {"config.py": ODD_PARTS, "heads.py": OPEN_HEAD})
+    registry.forget()
+    books = {"speech.codec": {"use": "books"}}
+    assert mistakes(fitting, books | {"speech.head": {"use": "open"}}) == [
+        "speech.head cannot emit the codes of speech.codec (16000 Hz, 50 frames/s, 4 x 100 codes, runs merged): it emits 1 code a"
+        " frame, but the codec has 4 codebooks (a head that emits several has `codebooks`)."]
+    assert changed(fitting, books | {"speech.head": {"use": "many"}}).outputs["speech"].codes.codebooks == 4
 
 
 @pytest.mark.parametrize(("part", "sentence"), [

@@ -13,8 +13,9 @@ import pytest
 from omnikit.contracts.specs import LATER
 from omnikit.paths import recipe_files
 from omnikit.recipe import recipe as recipes
+from omnikit.recipe.branches import Choice
 from omnikit.recipe.compose import compose
-from omnikit.recipe.recipe import Choice, Recipe
+from omnikit.recipe.recipe import Recipe
 
 STORED = Path(__file__).with_name("fingerprints.json")
 

@@ -37,8 +37,8 @@ class CollatedRow:
     """One sample before padding; `answers` are positions of supervised tokens, `slots` positions of embeddings.
 
     `signals`, `counts` and `transcripts` belong together, branch by branch: one each for a recording, a tile or a frame.
-    `media` are branch and number of signals of each part, `spans` what the positions were made of, in order; only
-    omnikit.data.inspect reads them.
+    `media` are, for each part, the branches that read it with their number of signals; `spans` what the positions were made
+    of, in order. Only omnikit.data.inspect looks at them.
     """
 
     id: str
@@ -48,7 +48,7 @@ class CollatedRow:
     counts: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     signals: dict[str, list[SignalArray]] = field(default_factory=lambda: defaultdict(list))
     transcripts: dict[str, list[str | None]] = field(default_factory=lambda: defaultdict(list))
-    media: list[tuple[str, int]] = field(default_factory=list)
+    media: list[tuple[tuple[str, int], ...]] = field(default_factory=list)
     spans: list[TokenSpan] = field(default_factory=list)
 
 
@@ -132,13 +132,16 @@ class Collator:
             raise DataError(f"Row {sample.id}: {error}", kind="unknown state") from error
 
     def _add_medium(self, row: CollatedRow, part: ContentPart) -> None:
-        """Put a media part's signal into the branch of its modality, and reserve the positions of its embeddings."""
-        input_branch = next((input_branch for input_branch in self.input_branches if part.type in input_branch.media), None)
-        if input_branch is None:
-            if self.uses_backbone:
-                raise DataError(f"Row {row.id} holds {part.type} in a question, but the recipe has no input branch for"
-                                f" {part.type}; add one or leave the row out.", kind="no branch")
-            return
+        """Put a media part's signals into the branches that read it, and reserve their positions one behind another."""
+        readers = [input_branch for input_branch in self.input_branches if part.type in input_branch.media]
+        if not readers and self.uses_backbone:
+            raise DataError(f"Row {row.id} holds {part.type} in a question, but the recipe has no input branch for"
+                            f" {part.type}; add one or leave the row out.", kind="no branch")
+        if readers:
+            row.media.append(tuple((reader.name, self._add_signals(row, part, reader)) for reader in readers))
+
+    def _add_signals(self, row: CollatedRow, part: ContentPart, input_branch: InputBranch) -> int:
+        """Add a part to one branch; gives the number of its signals there."""
         items = load_signals(part, input_branch, row.id)
         counts = [self._count(input_branch, item, row.id) for item in items]
         if part.type == "video" and input_branch.image_spec and self.uses_backbone:
@@ -146,10 +149,10 @@ class Collator:
         row.signals[input_branch.name].extend(items)
         row.transcripts[input_branch.name].extend([part.text] * len(items))
         row.counts[input_branch.name].extend(counts)
-        row.media.append((input_branch.name, len(items)))
         if self.uses_backbone:
             row.slots[input_branch.name].extend(range(len(row.tokens), len(row.tokens) + sum(counts)))
             row.tokens.extend([0] * sum(counts))
+        return len(items)
 
     def _count(self, input_branch: InputBranch, item: SignalArray, row: str) -> int:
         samples = signal_length(item)

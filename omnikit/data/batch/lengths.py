@@ -27,10 +27,9 @@ class LengthCounter:
                    for span in encode(segments, template, tokenizer))
 
     def _media_positions(self, part: ContentPart) -> int:
-        input_branch = next((input_branch for input_branch in self.collator.input_branches if part.type in input_branch.media),
-                            None)
+        readers = [input_branch for input_branch in self.collator.input_branches if part.type in input_branch.media]
         try:
-            return _positions(part, input_branch) if input_branch else 0
+            return sum(_positions(part, reader) for reader in readers)
         except (ValueError, DataError):
             return 0
 

@@ -102,6 +102,8 @@ BROKEN = {
     "no such file": (part(type="audio", path="b.wav"), r"content\[0\].path is 'b.wav', but there is no file .*b\.wav"),
     "unknown part key": (part(type="text", text="x", path="a"), r"content\[0\] has the unknown key 'path'"),
     "codes": (part(type="audio", path="a1.wav", codes=[1, -2]), r"content\[0\].codes is \[1, -2\], but must be"),
+    "codes of two lengths": (part(type="audio", path="a1.wav", codes=[[1, 2], [3]]),
+                             r"codes is \[\[1, 2\], \[3\]\], but must be"),
     "facts": ({**GOOD, "facts": {"a": 1}}, "facts is .* but must be a mapping of words to words"),
 }
 

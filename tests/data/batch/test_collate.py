@@ -214,3 +214,17 @@ def test_codes_are_held_against_the_answer_s_states(plan: Plan) -> None:
     plan.outputs["speech"] = replace(plan.outputs["speech"], head=Strict("hidden", "codes"))
     with pytest.raises(DataError, match="Row r1 cannot be learned by branch speech: 2 vectors, 3 ids"):  # a word and the end
         Collator(plan, ["speech"])([asked(audio(), speech=audio(codes=((4,), (2,), (4,))))])
+
+
+def test_codes_of_several_codebooks_become_frames_of_them(plan: Plan) -> None:
+    speech = plan.outputs["speech"]
+    plan.outputs["speech"] = replace(speech, codes=replace(speech.codes, codebooks=2))
+    rows = [asked(audio(), speech=audio(codes=((4, 2), (1, 3)))), asked(audio(), speech=audio(codes=((5, 6),)))]
+    targets = Collator(plan, ["speech"])(rows).targets["speech"]
+    assert targets.ids.tolist() == [[[4, 2], [1, 3]], [[5, 6], [-100, -100]]]
+    assert targets.lengths.tolist() == [2, 1]
+
+
+def test_codes_of_another_number_of_codebooks_name_the_row(plan: Plan) -> None:
+    with pytest.raises(DataError, match=r"Row r1 has codes of 4 codebooks, but speech\.codec has 1; give the row"):
+        Collator(plan, ["speech"])([asked(audio(), speech=audio(codes=((4, 2, 0, 1),)))])
