@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from omnikit.commands.arguments import Parser
-from omnikit.plan.devices import check_devices, has_gpu
+from omnikit.plan.devices import check_local_devices
 from omnikit.plan.plan import make
 from omnikit.plan.tables import stages_table, wiring_table
 from omnikit.plan.weights import advice_on_weights, require_weights
@@ -24,7 +24,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--deep", action="store_true", help="read every row of the data and run one dummy batch (needs torch)")
     arguments = parser.parse_intermixed_args(argv)
     plan = make(compose(arguments.recipe, arguments.overrides))
-    check_devices(plan.stages.values(), gpu=has_gpu())
+    check_local_devices(plan.stages.values())
     sys.stdout.write(f"{arguments.recipe}\n\n{wiring_table(plan)}\n{stages_table(plan)}\n")
     if arguments.deep:
         require_weights(plan)

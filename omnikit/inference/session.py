@@ -78,7 +78,9 @@ class Session:
 
     Args:
         model: moved to the device, and set to eval mode.
-        device, dtype: as for build; RunError where there is none such."""
+        device: as for build.
+        dtype: as for build.
+    """
 
     def __init__(self, model: OmniModel, *, device: Device = None, dtype: str | None = None) -> None:
         self.plan, self.device = model.plan, inference_device(device)

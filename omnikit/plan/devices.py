@@ -1,6 +1,5 @@
 """Whether the devices that stages ask for are there, seen without torch."""
 
-import ctypes
 import platform
 from collections.abc import Collection
 from pathlib import Path
@@ -13,6 +12,8 @@ def has_gpu() -> bool:
     """Say whether a GPU is there that Lightning's `gpu` could mean: CUDA's, ROCm's or Apple's."""
     if platform.system() == "Darwin":
         return platform.machine() == "arm64"
+    import ctypes  # most recipes ask for no device
+
     try:
         driver, count = ctypes.CDLL("libcuda.so.1"), ctypes.c_int()
     except OSError:
@@ -30,3 +31,13 @@ def check_devices(stages: Collection[StagePlan], *, gpu: bool) -> None:
               " machine with one." for stage in stages if stage.stage.trainer.accelerator == "gpu" and not gpu]
     if errors:
         raise PlanError(*errors)
+
+
+def check_local_devices(stages: Collection[StagePlan]) -> None:
+    """Refuse stages whose device is not on this machine; the driver is asked only where a stage needs a GPU.
+
+    Raises:
+        PlanError: one sentence for each of them.
+    """
+    if any(stage.stage.trainer.accelerator == "gpu" for stage in stages):
+        check_devices(stages, gpu=has_gpu())
