@@ -1,4 +1,4 @@
-"""Codec `encodec` around the package's own networks. Knows no file layout but the published state dict."""
+"""Codec `encodec` around the package's own networks. Reads no file layout but the published state dict."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class EncodecCodec(nn.Module):
         """
         codes = self._valid(codes)
         if isinstance(state, OverlapState):
-            wave = join(self._sound, codes, state, last=last)  # [2, M]
+            wave = join(self._waveform, codes, state, last=last)  # [2, M]
         else:
             wave = speak(self.model.decoder, self._vectors(codes), state, last=last)[0]  # [1, M]
         return wave.mean(0).clamp(-1, 1), state
@@ -83,7 +83,7 @@ class EncodecCodec(nn.Module):
         sides = wave.to(self._any.dtype).expand(1, self.model.channels, -1)
         return [(codes[0].T, scale) for codes, scale in self.model.encode(sides)]
 
-    def _sound(self, codes: Tensor, loudness: Tensor | None) -> Tensor:
+    def _waveform(self, codes: Tensor, loudness: Tensor | None) -> Tensor:
         """Codes [T, Q] of one segment to its two sides [2, T x 320]."""
         scale = self.config.loudness if loudness is None else loudness
         sides: Tensor = self.model.decoder(self._vectors(codes))[0]

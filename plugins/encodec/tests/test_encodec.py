@@ -36,13 +36,13 @@ def pair(sample_rate: int, bandwidth: float, file: Path) -> tuple[EncodecCodec, 
 
 
 @torch.no_grad()
-def test_codes_differ_so_that_equality_says_something(tmp_path: Path) -> None:
+def test_codes_differ_so_that_equality_means_something(tmp_path: Path) -> None:
     for rate, bandwidth in ((24000, 0.75), (48000, 3.0)):
-        codes = pair(rate, bandwidth, tmp_path / "weights.th")[0].encode(sound(rate))
+        codes = pair(rate, bandwidth, tmp_path / "weights.th")[0].encode(noise(rate))
         assert len(codes.reshape(len(codes), -1)[:, 0].unique()) > 5
 
 
-def sound(samples: int) -> Tensor:
+def noise(samples: int) -> Tensor:
     return 0.1 * torch.randn(samples, generator=torch.Generator().manual_seed(samples))
 
 
@@ -51,7 +51,7 @@ def sound(samples: int) -> Tensor:
 @torch.no_grad()
 def test_24_khz_equals_the_package(samples: int, bandwidth: float, tmp_path: Path) -> None:
     ours, theirs = pair(24000, bandwidth, tmp_path / "weights.th")
-    wave = sound(samples)
+    wave = noise(samples)
     [(wanted, _)] = theirs.encode(wave[None, None])
     codes = ours.encode(wave)
     assert codes.shape == (wanted.shape[2], ours.config.spec.codebooks)
@@ -66,7 +66,7 @@ def test_24_khz_equals_the_package(samples: int, bandwidth: float, tmp_path: Pat
 @torch.no_grad()
 def test_48_khz_equals_the_package_with_its_loudness(samples: int, tmp_path: Path) -> None:
     ours, theirs = pair(48000, 3.0, tmp_path / "weights.th")
-    wave = sound(samples)
+    wave = noise(samples)
     segments = theirs.encode(wave.expand(1, 2, -1))
     codes = ours.encode(wave)
     assert torch.equal(codes, torch.cat([c[0].T for c, _ in segments]))
@@ -75,9 +75,9 @@ def test_48_khz_equals_the_package_with_its_loudness(samples: int, tmp_path: Pat
 
 
 @torch.no_grad()
-def test_48_khz_codes_alone_sound_as_loud_as_configured(tmp_path: Path) -> None:
+def test_48_khz_codes_alone_are_as_loud_as_configured(tmp_path: Path) -> None:
     ours, theirs = pair(48000, 3.0, tmp_path / "weights.th")
-    codes = ours.encode(sound(9000))
+    codes = ours.encode(noise(9000))
     wanted = theirs.decode([(codes.T[None], torch.tensor([[0.1]]))])[0].mean(0)
     torch.testing.assert_close(ours.decode(codes), wanted.clamp(-1, 1), **CLOSE)
 
@@ -151,7 +151,7 @@ def test_bandwidth_decides_the_codebooks(rate: int, bandwidth: float, books: int
 def test_rate_counts_the_overlap_of_segments(tmp_path: Path) -> None:
     ours, _ = pair(48000, 3.0, tmp_path / "weights.th")
     assert ours.config.spec.rate == Fraction(5000, 33)
-    assert len(ours.encode(sound(10 * 47520))) == 10 * 150 - 1  # the last segment is without what overlaps
+    assert len(ours.encode(noise(10 * 47520))) == 10 * 150 - 1  # the last segment is without what overlaps
     assert Encodec().spec.rate == 75
 
 

@@ -20,14 +20,14 @@ def test_speech_is_audible_mono_float32_at_16_khz(tts: EspeakTTS) -> None:
     assert 0.1 < np.abs(waveform).max() <= 1.0
 
 
-def test_same_words_give_the_same_samples_whatever_was_said_before(tts: EspeakTTS) -> None:
+def test_same_words_give_the_same_samples_whatever_was_spoken_before(tts: EspeakTTS) -> None:
     first, _ = tts.speak("hello there", "en-us+f3", 160, 60)
     tts.speak("something else", "de+m2", 200, 30)
     again, _ = tts.speak("hello there", "en-us+f3", 160, 60)
     np.testing.assert_array_equal(first, again)
 
 
-def test_voice_variant_speed_and_pitch_change_the_sound(tts: EspeakTTS) -> None:
+def test_voice_variant_speed_and_pitch_change_the_waveform(tts: EspeakTTS) -> None:
     waves = [
         tts.speak("seven", *arguments)[0].tobytes()
         for arguments in [("en", 175, 50), ("en+f3", 175, 50), ("en", 200, 50), ("en", 175, 70)]

@@ -107,7 +107,7 @@ class HF:
         return HFBackbone(self)
 
     def build_from(self, settings: Mapping[str, object]) -> nn.Module:
-        """Give the module by what its checkpoint's config.json says, its weights to be filled in."""
+        """Give the module of its checkpoint's config.json, its weights to be filled in."""
         from omnikit_hf.model import HFBackbone
 
         return HFBackbone(self, settings)

@@ -37,7 +37,7 @@ class HFBackbone(nn.Module):
     Logits are computed only where they are asked for: the base model alone runs in `forward`.
 
     Args:
-        settings: what the config.json of its checkpoint says, for a module that is built without it.
+        settings: what the config.json of its checkpoint holds, for a module that is built without it.
     """
 
     def __init__(self, config: HF, settings: Mapping[str, object] | None = None) -> None:

@@ -64,7 +64,7 @@ def model_of(config: HF, facts: PreTrainedConfig) -> PreTrainedModel:
 
 
 def settings_of(model: PreTrainedModel) -> dict[str, object]:
-    """Give what a checkpoint's config.json says, so that the model can be built again without it."""
+    """Give what a checkpoint's config.json holds, so that the model can be built again without it."""
     found: dict[str, object] = json.loads(model.config.to_json_string(use_diff=True))
     return {key: value for key, value in found.items() if key not in OF_THIS_MACHINE}
 

@@ -141,7 +141,7 @@ def test_checkpoint_of_another_size_names_field_and_value(tmp_path: Path) -> Non
         preset("llama_tiny_random", weights=str(tmp_path), dim=64).build()
 
 
-def test_missing_checkpoint_says_what_is_expected(tmp_path: Path) -> None:
+def test_missing_checkpoint_gives_what_is_expected(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"must be a folder with config.json and safetensors"):
         preset("llama_tiny_random", weights=str(tmp_path / "nothing")).build()
 
@@ -225,7 +225,7 @@ def test_packed_conversation_gives_its_neighbours_no_gradient() -> None:
     assert inputs.grad[0].abs().sum(-1).gt(0).tolist() == [False] * 3 + [True] * 3 + [False] * 3
 
 
-def test_a_window_shorter_than_a_conversation_is_kept() -> None:
+def test_a_window_shorter_than_a_conversation_holds() -> None:
     ours = tiny("llama_tiny_random", model_type="mistral")
     ours.model.config.sliding_window = 3
     tokens = torch.randint(0, 500, (1, 12), generator=torch.Generator().manual_seed(0))

@@ -78,17 +78,17 @@ def test_experts_that_are_missing_are_refused(tmp_path: Path) -> None:
         HF(model_type="mixtral", experts=4, weights=str(tmp_path)).build()
 
 
-def test_torch_shards_are_read_as_their_index_says(tmp_path: Path) -> None:
+def test_torch_shards_are_read_by_their_index(tmp_path: Path) -> None:
     import json
 
     path = saved(tmp_path, HF())
     tensors = load_file(path)
     path.unlink()
-    first, places = dict(list(tensors.items())[:5]), dict.fromkeys(tensors, "b.bin")
+    first, shards = dict(list(tensors.items())[:5]), dict.fromkeys(tensors, "b.bin")
     stale = {"model.norm.weight": torch.full((128,), 9.0)}
     torch.save({**first, **stale}, tmp_path / "a.bin")
     torch.save({name: tensor for name, tensor in tensors.items() if name not in first}, tmp_path / "b.bin")
-    index = {"weight_map": {**places, **dict.fromkeys(first, "a.bin")}}
+    index = {"weight_map": {**shards, **dict.fromkeys(first, "a.bin")}}
     (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps(index))
     module = HF(weights=str(tmp_path)).build()
     assert all(torch.equal(module.state_dict()[name], tensor) for name, tensor in tensors.items())

@@ -1,4 +1,4 @@
-"""HuBERT with the weights of a transformers checkpoint, and centroids from a file. Knows nothing of waveforms or units."""
+"""HuBERT with the weights of a transformers checkpoint, and centroids from a file. Takes no waveforms, makes no units."""
 
 from __future__ import annotations
 

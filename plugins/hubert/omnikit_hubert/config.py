@@ -1,4 +1,4 @@
-"""Codec `hubert_units`: sizes and contract. Knows no torch; `build` imports it."""
+"""Codec `hubert_units`: sizes and contract. Imports no torch; `build` imports it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Codec `hubert_units`: waves to merged k-means units. Knows nothing of text or of how units are spoken."""
+"""Codec `hubert_units`: waves to merged k-means units. Takes no text and speaks no units."""
 
 from __future__ import annotations
 

@@ -13,14 +13,14 @@ PREFIXES = ("model.vision_tower.vision_tower.", "vision_model.")  # VITA, Intern
 ADVICE = ("internvit's field `weights` must name a published InternViT (its folder or a file of it), or be null for random"
           " weights")
 POSITIONS = "embeddings.position_embedding"
-HIDDEN = {"num_attention_heads": "heads", "layer_norm_eps": "eps", "num_hidden_layers": "layers"}  # no shape tells them
+HIDDEN = {"num_attention_heads": "heads", "layer_norm_eps": "eps", "num_hidden_layers": "layers"}  # no shape gives them
 
 
 def load_weights(module: nn.Module, source: str, config: InternVit) -> None:
     """Copy a checkpoint's tower into `module`, positions stretched to its grid.
 
     Raises:
-        RunError: a file is missing or unreadable, its config.json says otherwise than ours, or a tensor is missing, left over
+        RunError: a file is missing or unreadable, its config.json has other settings, or a tensor is missing, left over
             or of another shape.
     """
     from omnikit_internvit.model import fit_positions
@@ -41,12 +41,12 @@ def refuse_other_settings(folder: Path, config: InternVit) -> None:
     file = folder / "config.json"
     if not file.is_file():
         return
-    said = read_json(file)
-    inner = said.get("vision_config")
-    said = inner if isinstance(inner, dict) else said
+    settings = read_json(file)
+    inner = settings.get("vision_config")
+    settings = inner if isinstance(inner, dict) else settings
     for name, field in HIDDEN.items():
-        if said.get(name, getattr(config, field)) != getattr(config, field):
-            raise RunError(f"{file} has {name} {said[name]}, but internvit's field `{field}` is {getattr(config, field)}; "
+        if settings.get(name, getattr(config, field)) != getattr(config, field):
+            raise RunError(f"{file} has {name} {settings[name]}, but internvit's field `{field}` is {getattr(config, field)}; "
                            "choose the preset of that size or set the field.")
 
 

@@ -195,7 +195,7 @@ def test_settings_that_cannot_be_are_a_sentence(fields: dict[str, object], words
         InternVit(**{**TINY, **fields})
 
 
-def test_pictures_are_cut_as_the_fields_say() -> None:
+def test_images_are_cut_by_the_fields() -> None:
     spec = InternVit(size=448, patch=14, most_tiles=6, thumbnail=False, frame_rate=3.0).image_spec
     assert (spec.size, spec.most_tiles, spec.thumbnail, spec.frame_rate) == (448, 6, False, 3.0)
 
@@ -208,7 +208,7 @@ def test_presets_are_encoders_of_images(name: str) -> None:
     assert config.image_spec.size == config.input.shape[1] == config.size
 
 
-def test_stem_gives_as_many_patches_and_sees_beyond_them() -> None:
+def test_stem_gives_as_many_patches_and_reaches_beyond_them() -> None:
     config = InternVit(**{**TINY, "stem": (4, 8)})
     patches = config.build().eval().embeddings.patch_embedding
     pixels = torch.zeros(1, 3, 16, 16)

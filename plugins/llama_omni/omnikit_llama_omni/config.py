@@ -1,4 +1,4 @@
-"""Head `ctc_units` and codec `unit_hifigan`: sizes and contracts. Knows no torch; `build` imports it."""
+"""Head `ctc_units` and codec `unit_hifigan`: sizes and contracts. Imports no torch; `build` imports it."""
 
 from __future__ import annotations
 

@@ -197,7 +197,7 @@ def _transformers_encoder(folder: Path) -> Encoder:
 
 
 def _sizes(inside: Mapping[str, LazyTensor], folder: Path) -> dict[str, int]:
-    """Read openai's sizes off the shapes; heads are 64 wide in every published Whisper."""
+    """Read openai's sizes off the shapes; heads have width 64 in every published Whisper."""
     try:
         dim, mels, _ = inside["conv1.weight"].shape
         positions = inside["positional_embedding"].shape[0]

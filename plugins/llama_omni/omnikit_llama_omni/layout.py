@@ -60,9 +60,9 @@ class LlamaOmni:
         folder = Path(self.folder).expanduser()
         named = [Path(path).expanduser() for path in (self.base, self.whisper, self.tokenizer) if path]
         vocoder = Path(self.vocoder).expanduser() if self.vocoder else folder / VOCODER
-        places = [folder, *named, vocoder, vocoder.with_name("config.json"), *self._encoders(folder)]
-        inside = [file for place in places if place.is_dir() for file in place.iterdir() if file.suffix in SUFFIXES]
-        return tuple(sorted({file for file in (*places, *inside) if file.is_file()}))
+        sources = [folder, *named, vocoder, vocoder.with_name("config.json"), *self._encoders(folder)]
+        inside = [file for source in sources if source.is_dir() for file in source.iterdir() if file.suffix in SUFFIXES]
+        return tuple(sorted({file for file in (*sources, *inside) if file.is_file()}))
 
     def _encoders(self, folder: Path) -> Iterator[Path]:
         """Give Whisper's file that config.json names, the folder's own or else the base's."""

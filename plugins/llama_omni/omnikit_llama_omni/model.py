@@ -1,6 +1,6 @@
 """LLaMA-Omni's unit head: copy each hidden state, run causal layers, classify each frame, train by CTC.
 
-Knows no text, no backbone and no waveforms. Source: LLaMA-Omni, arXiv:2409.06666; names of its public checkpoint.
+Takes no text and no waveforms, holds no backbone. Source: LLaMA-Omni, arXiv:2409.06666; names of its public checkpoint.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from omnikit_llama_omni.config import UnitHiFiGAN
     from omnikit_llama_omni.vocoder import UnitVocoder
 
-EDGE = 3  # frames that the first and the last convolution of the generator, 7 wide, look to each side
+EDGE = 3  # frames that the first and the last convolution of the generator, of kernel 7, look to each side
 
 
 @dataclass

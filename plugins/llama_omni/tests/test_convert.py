@@ -145,7 +145,7 @@ def test_files_are_those_that_are_read(folder: Path) -> None:
     assert LlamaOmni("checkpoint", whisper="other.pt").files() == tuple(sorted(Path("checkpoint") / name for name in inside))
 
 
-# ---- what config.json says -------------------------------------------------------------------------------------------
+# ---- what config.json states -----------------------------------------------------------------------------------------
 
 
 def test_sizes_are_the_files(folder: Path) -> None:
@@ -172,13 +172,13 @@ def test_the_newer_transformers_names_of_rotary_settings_are_known(folder: Path)
 
 
 def test_the_width_of_heads_is_the_heads_own(folder: Path) -> None:
-    original.write_config(Path("checkpoint"), head_dim=8)  # a Llama 3.2 says so; the unit head has 16 / 2 by its own width
+    original.write_config(Path("checkpoint"), head_dim=8)  # as in a Llama 3.2; the unit head has 16 / 2 by its own width
     assert plan_of(source()).parts()["speech.head"].dim == 16
 
 
-@pytest.mark.parametrize(("said", "ends"), [([46, 9, 49], (46, 9, 49)), (49, (49,)), (None, ()), (-1, ())], ids=str)
-def test_answers_end_at_any_of_the_ids_that_the_config_names(folder: Path, said: object, ends: tuple[int, ...]) -> None:
-    Path("checkpoint/config.json").write_text(json.dumps({**original.CONFIG, "eos_token_id": said}))
+@pytest.mark.parametrize(("eos", "ends"), [([46, 9, 49], (46, 9, 49)), (49, (49,)), (None, ()), (-1, ())], ids=str)
+def test_answers_end_at_any_of_the_ids_that_the_config_names(folder: Path, eos: object, ends: tuple[int, ...]) -> None:
+    Path("checkpoint/config.json").write_text(json.dumps({**original.CONFIG, "eos_token_id": eos}))
     assert plan_of(source()).backbone.ends == ends
 
 
@@ -210,7 +210,7 @@ def test_a_checkpoint_without_generator_only_writes(folder: Path) -> None:
     ({"head_dim": 16}, r"has head_dim 16, but backbone hf has heads of hidden_size / num_attention_heads \(8\)"),
     ({"rope_scaling": {"type": "dynamic"}}, r"rotary positions of type 'dynamic'"),
 ], ids=["three numbers", "code", "factor", "generator", "qwen2", "ends", "hidden_act", "head_dim", "rope"])
-def test_a_config_that_says_something_else_is_refused(folder: Path, changes: dict[str, object], message: str) -> None:
+def test_a_config_that_states_something_else_is_refused(folder: Path, changes: dict[str, object], message: str) -> None:
     original.write_config(Path("checkpoint"), **changes)
     with pytest.raises(RunError, match=message):
         source().recipe()
@@ -219,7 +219,7 @@ def test_a_config_that_says_something_else_is_refused(folder: Path, changes: dic
 @pytest.mark.parametrize("ours", [
     {"keys": {"backbone": 3}}, {"keys": {"generate": {}, "stages": {}}}, {"keys": 3}, {"parts": {"backbone": None}},
     {"parts": {"backbone": 3}}, {"parts": {"speech.head": {"dim": 3}}}, {"parts": {"speech": {"use": "lm"}}},
-    {"parts": {"stages.head": {"use": "lm"}}}, {"parts": {"speech.ear": None}}, {"more": {}}, 3], ids=str)
+    {"parts": {"stages.head": {"use": "lm"}}}, {"parts": {"speech.encoder": None}}, {"more": {}}, 3], ids=str)
 def test_what_export_did_not_write_is_refused(folder: Path, ours: object) -> None:
     original.write_config(Path("checkpoint"), omnikit=ours)
     with pytest.raises(RunError, match=r"config.json has omnikit .*, which `omnikit export` did not write; remove it"):

@@ -138,7 +138,7 @@ def test_more_units_than_frames_stretches_the_frames() -> None:
     torch.testing.assert_close(loss.detach(), expected)
 
 
-def test_loss_falls_and_units_are_learnt() -> None:
+def test_loss_falls_and_units_are_learned() -> None:
     head, given, wanted = build(), features(3, 2), targets([1, 2, 3, 4], [5, 6])
     optimizer = torch.optim.Adam(head.parameters(), 1e-2)
     for _ in range(60):
@@ -192,7 +192,7 @@ def test_impossible_value_is_refused(field: str, value: object, text: str) -> No
 
 @pytest.mark.parametrize(("states", "ids", "fits"), [
     (1, [1, 2, 3], True), (1, [1, 1, 3], False), (2, [1, 1, 3], True), (0, [1], False), (1, [1, 2, 3, 4, 5], True)])
-def test_what_ctc_cannot_reach_is_told_without_the_module(states: int, ids: list[int], fits: bool) -> None:
+def test_what_ctc_cannot_reach_is_found_without_the_module(states: int, ids: list[int], fits: bool) -> None:
     """Held against the loss itself, which refuses the same; more units than frames stretch the states to them."""
     features = Features(torch.zeros(1, max(1, states), 8), torch.tensor([states]))
     wanted = Targets(torch.tensor([ids])[..., None], torch.tensor([len(ids)]))

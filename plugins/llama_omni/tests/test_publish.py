@@ -101,9 +101,9 @@ def test_what_the_original_has_no_words_for_travels_too(folder: Path) -> None:
     one, two = ({part: {name: t.read() for name, t in named.items()} for part, named in held(plan, folder / name).items()}
                 for plan, name in ((before, "run"), (after, "again")))
     assert_same(one, two)
-    said = [load(name).answer(text="one plus two") for name in ("run", "again")]
-    assert said[0].text == said[1].text and said[0].codes == said[1].codes
-    assert np.array_equal(said[0].waveform, said[1].waveform)
+    answers = [load(name).answer(text="one plus two") for name in ("run", "again")]
+    assert answers[0].text == answers[1].text and answers[0].codes == answers[1].codes
+    assert np.array_equal(answers[0].waveform, answers[1].waveform)
 
 
 def test_files_that_cannot_be_read_back_are_no_export(

@@ -48,7 +48,7 @@ def write(folder: Path, *rows: object, lines: bool = False) -> str:
     return str(folder / "rows.json")
 
 
-def test_placeholder_is_the_sound_and_the_words_around_it_stay(tmp_path: Path) -> None:
+def test_placeholder_is_the_audio_and_the_words_around_it_stay(tmp_path: Path) -> None:
     sample = LlamaOmniJson(write(tmp_path, published())).build()[0]
     asked = (ContentPart("audio", path=str(tmp_path / "q.wav")), ContentPart("text", text="Please directly answer the questions in the user's speech."))
     assert sample == Sample("helpful_1", (Message("user", asked), Message("assistant", (ContentPart("text", text="It is noon."),))))
@@ -74,10 +74,10 @@ def test_units_come_with_their_runs_merged(units: object, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("case", [case for case in GOLDEN["training"] if "input_ids" in case], ids=lambda case: case["prompt"][-60:])
 def test_row_reaches_the_model_as_in_the_original(case: dict[str, Any], tmp_path: Path) -> None:
-    """Ids and labels of the original code, which puts -200 for the sound and -100 where nothing is learnt."""
+    """Ids and labels of the original code, which puts -200 for the audio and -100 where nothing is trained."""
     turns = case["conversation"]
-    sounds = ["q.wav"] * sum(turn["value"].count("<speech>") for turn in turns)
-    sample = LlamaOmniJson(write(tmp_path, published(speech=sounds, conversations=turns))).build()[0]
+    audio = ["q.wav"] * sum(turn["value"].count("<speech>") for turn in turns)
+    sample = LlamaOmniJson(write(tmp_path, published(speech=audio, conversations=turns))).build()[0]
     preset = registry.preset("template", "llama_omni_two_bos")
     assert preset
     template = construct(Template, presets.read_mapping(preset.path), "template", [])
@@ -105,7 +105,7 @@ def test_a_line_ends_at_a_line_feed_only(tmp_path: Path) -> None:
     assert LlamaOmniJson(str(path)).build()[0].messages[1].content[0].text == answer
 
 
-def test_units_of_a_conversation_are_taken_on_request(tmp_path: Path) -> None:
+def test_units_of_a_conversation_are_read_on_request(tmp_path: Path) -> None:
     sample = SpokenConversations(write(tmp_path, CONVERSATION), units=True).build()[0]
     assert [part.codes for message in sample.messages for part in message.content if part.codes] == [((7,), (12,)), ((3,),)]
 

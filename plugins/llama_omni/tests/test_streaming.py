@@ -21,7 +21,7 @@ from omnikit.ops.kv_cache import FIRST
 
 COUNTS = (23, 9, 30)
 PLAIN = CTCUnits(dim=32, layers=2, heads=2, ffn=48, factor=25)
-WITH_PLACES = CTCUnits(dim=32, layers=2, heads=2, ffn=48, factor=7, repeat_position=True, rope_factor=8.0, rope_original=64)
+WITH_POSITIONS = CTCUnits(dim=32, layers=2, heads=2, ffn=48, factor=7, repeat_position=True, rope_factor=8.0, rope_original=64)
 VOCODERS = {
     "320 samples a unit": UnitHiFiGAN(units=12, dim=4, channels=32, duration_dim=4),
     "blocks of their own": UnitHiFiGAN(units=12, dim=4, channels=8, rates=(4, 2), kernels=(8, 4), block_kernels=(3, 5),
@@ -71,7 +71,7 @@ def at_random(total: int, draw: random.Random) -> list[int]:
     return [b - a for a, b in pairwise([0, *cuts, total])]  # empty pieces among them
 
 
-@pytest.mark.parametrize("config", [PLAIN, WITH_PLACES], ids=["plain", "places, llama3"])
+@pytest.mark.parametrize("config", [PLAIN, WITH_POSITIONS], ids=["plain", "positions, llama3"])
 @pytest.mark.parametrize("size", [1, 2, 5, 30])
 def test_units_in_pieces_are_those_of_decode(config: CTCUnits, size: int) -> None:
     module, given = head(config), states()
@@ -80,7 +80,7 @@ def test_units_in_pieces_are_those_of_decode(config: CTCUnits, size: int) -> Non
     assert streamed(module, given, [pieces(count, size) for count in COUNTS]) == expected
 
 
-@pytest.mark.parametrize("config", [PLAIN, WITH_PLACES], ids=["plain", "places, llama3"])
+@pytest.mark.parametrize("config", [PLAIN, WITH_POSITIONS], ids=["plain", "positions, llama3"])
 @pytest.mark.parametrize("seed", range(5))
 def test_rows_may_go_on_at_random(config: CTCUnits, seed: int) -> None:
     module, given, draw = head(config), states(), random.Random(seed)
@@ -118,7 +118,7 @@ def test_buffers_double_instead_of_growing_each_step() -> None:
     assert len(set(rooms)) == 4, "a buffer stays where it is until it is full"
 
 
-def test_roles_are_kept() -> None:
+def test_protocols_are_met() -> None:
     assert isinstance(head(PLAIN), StreamingHead)
     assert isinstance(vocoder("other kernels"), StreamingCodec)
 
@@ -179,7 +179,7 @@ def test_without_durations_a_unit_is_a_frame() -> None:
 
 
 @pytest.mark.parametrize("name", VOCODERS)
-def test_only_the_context_is_kept(name: str) -> None:
+def test_only_the_context_is_held(name: str) -> None:
     module, codes = vocoder(name), units(100)
     side, longest = duration_reach(module.dur_predictor), int(module.durations(codes[:, 0]).max())
     before, after = reach(module.config)

@@ -176,5 +176,5 @@ class MelCnn:
 
 
 def subsampled(count: int) -> int:
-    """Give how many places a convolution of width 3 and stride 2 without padding finds."""
+    """Give how many positions a convolution of width 3 and stride 2 without padding finds."""
     return (count - 1) // 2

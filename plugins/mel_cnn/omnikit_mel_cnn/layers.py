@@ -1,4 +1,4 @@
-"""Convolutions and layers of the encoder, and who may look at whom. Knows no waveform and no state.
+"""Convolutions and layers of the encoder, and who may look at whom. Takes no waveform and no state.
 
 Relative positions are those of VITA's encoder (golden numbers: tests/parity/goldens/whale_audio_encoder): the score of query q
 and key k at place j is (q + u) k + (q + v) p_j, where p_j is a Linear of the sines of place j. Nothing is shifted, so a
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from omnikit_mel_cnn.config import MelCnn, subsampled
 
-Cache = tuple[Tensor, Tensor]  # keys and values [B, heads, places, dim / heads]
+Cache = tuple[Tensor, Tensor]  # keys and values [B, heads, positions, dim / heads]
 LARGEST_DRAWN = 25  # output frames of a drawn chunk (WeNet)
 
 
@@ -45,17 +45,17 @@ class EncoderLayer(nn.Module):
         self.ffn_norm = nn.LayerNorm(config.dim)
         self.ffn = nn.Sequential(nn.Linear(config.dim, config.ffn), nn.ReLU(), nn.Linear(config.ffn, config.dim))
 
-    def forward(self, x: Tensor, mask: Tensor, places: Tensor, cache: Cache | None = None) -> tuple[Tensor, Cache]:
-        """x [B, N, D] after what `cache` holds, P places; mask [B or 1, 1, N or 1, P + N] True = to be looked at.
+    def forward(self, x: Tensor, mask: Tensor, positions: Tensor, cache: Cache | None = None) -> tuple[Tensor, Cache]:
+        """x [B, N, D] after what `cache` holds, P positions; mask [B or 1, 1, N or 1, P + N] True = to be looked at.
 
         Args:
-            places: sines of the places of all keys [P + N, D].
+            positions: sines of the positions of all keys [P + N, D].
 
         Returns:
-            [B, N, D], and keys and values of all P + N places.
+            [B, N, D], and keys and values of all P + N positions.
         """
         normed = self.attention_norm(x)
-        found, cache = self.attention(normed, mask, places, cache)
+        found, cache = self.attention(normed, mask, positions, cache)
         if self.concat is None:
             x = x + F.dropout(found, self.dropout, self.training)
         else:
@@ -64,7 +64,7 @@ class EncoderLayer(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention, by content alone or also by the keys' places."""
+    """Multi-head self-attention, by content alone or also by the keys' positions."""
 
     def __init__(self, dim: int, heads: int, *, relative: bool) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class Attention(nn.Module):
             self.bias_u = nn.Parameter(nn.init.xavier_uniform_(torch.empty(heads, dim // heads)))
             self.bias_v = nn.Parameter(nn.init.xavier_uniform_(torch.empty(heads, dim // heads)))
 
-    def forward(self, x: Tensor, mask: Tensor, places: Tensor, cache: Cache | None) -> tuple[Tensor, Cache]:
+    def forward(self, x: Tensor, mask: Tensor, positions: Tensor, cache: Cache | None) -> tuple[Tensor, Cache]:
         """As EncoderLayer; a row that may look at nothing finds 0."""
         query, key, value = (
             project(x).unflatten(2, (self.heads, -1)).transpose(1, 2)  # [B, heads, N, D / heads]
@@ -87,7 +87,7 @@ class Attention(nn.Module):
         scores = torch.zeros(mask.shape, dtype=query.dtype, device=x.device)
         held = key, value
         if self.relative:
-            place = self.position(places.to(x.dtype)).unflatten(1, (self.heads, -1)).transpose(0, 1)  # [heads, P + N, ...]
+            place = self.position(positions.to(x.dtype)).unflatten(1, (self.heads, -1)).transpose(0, 1)  # [heads, P + N, ...]
             # (q + u) k + (q + v) p = q (k + p) + u k + v p: what does not depend on q is a row, not a square
             row = (key * self.bias_u[:, None]).sum(3) + (place * self.bias_v[:, None]).sum(2)  # [B, heads, P + N]
             scores, key = row[:, :, None] / math.sqrt(query.shape[3]), key + place
@@ -99,7 +99,7 @@ class Attention(nn.Module):
 
 
 def sines(first: int, count: int, dim: int, device: torch.device) -> Tensor:
-    """Sines and cosines by turns of `count` places [count, dim], of wavelengths up to 2 pi 10000 (arXiv:1706.03762)."""
+    """Sines and cosines by turns of `count` positions [count, dim], of wavelengths up to 2 pi 10000 (arXiv:1706.03762)."""
     frequencies = torch.exp(torch.arange(0, dim, 2, device=device) * (-math.log(10000.0) / dim))
     angles = torch.arange(first, first + count, device=device)[:, None] * frequencies  # [count, dim / 2]
     return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)

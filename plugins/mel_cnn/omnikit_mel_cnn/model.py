@@ -1,4 +1,4 @@
-"""The Mel filter bank, CNN and transformer encoder from the waveform on. Knows no text.
+"""The Mel filter bank, CNN and transformer encoder from the waveform on. Takes no text.
 
 Names of the weights: normalisation.{mean,istd}, subsampling.{conv1,conv2,project}, embed.{0,1}, layers.N.{attention_norm,
 attention.{query,key,value,out,position,bias_u,bias_v}, concat, ffn_norm, ffn.{0,2}}, norm.
@@ -75,9 +75,9 @@ class MelCnnEncoder(nn.Module):
         """Normalised mel [B, frames, bins] with `frames` [B] valid ones to features."""
         x = self.place(self.reduce(mel), 0)
         lengths = ((frames - 1) // 2 - 1).clamp(min=0) // 2  # subsampled twice
-        mask, places = self.mask(x.shape[1], lengths), sines(0, x.shape[1], self.config.dim, x.device)
+        mask, positions = self.mask(x.shape[1], lengths), sines(0, x.shape[1], self.config.dim, x.device)
         for layer in self.layers:
-            x, _ = layer(x, mask, places)
+            x, _ = layer(x, mask, positions)
         return Features(self.norm(x), lengths, self.config.output.rate)
 
     def reduce(self, mel: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The encoder chunk by chunk: its state, and one step. Knows no session.
+"""The encoder chunk by chunk: its state, and one step. Holds no session.
 
 However the waveform is cut, the frames are those that the encoder gives for the whole clip with its chunk_size and left_chunks:
 layers cache keys and values of left_chunks * chunk_size positions, and a key keeps its true position.
@@ -107,11 +107,11 @@ def chunk(encoder: MelCnnEncoder, mel: Tensor, caches: tuple[Cache, ...], count:
     first = count - cached
     if config.restart and config.chunk_size and config.left_chunks is not None:
         first = max(0, count - (config.left_chunks + 1) * config.chunk_size)
-    places = sines(first, cached + x.shape[1], config.dim, x.device)
-    mask = torch.ones(1, 1, 1, len(places), dtype=torch.bool, device=x.device)
+    positions = sines(first, cached + x.shape[1], config.dim, x.device)
+    mask = torch.ones(1, 1, 1, len(positions), dtype=torch.bool, device=x.device)
     new = []
     for layer, cache in zip(encoder.layers, caches, strict=True):
-        x, (key, value) = layer(x, mask, places, cache)
+        x, (key, value) = layer(x, mask, positions, cache)
         old = 0 if config.left_chunks is None else max(0, key.shape[2] - config.left_chunks * (config.chunk_size or 1))
         new.append((key[:, :, old:], value[:, :, old:]))
     return encoder.norm(x), tuple(new)

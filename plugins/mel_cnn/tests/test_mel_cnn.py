@@ -17,7 +17,7 @@ TINY = {"dim": 16, "layers": 2, "heads": 2, "ffn": 24, "channels": 4, "mel_bins"
 
 
 def waves(*lengths: int) -> Signal:
-    """Random rows; what lies beyond a row's end is loud, so that a leak is heard."""
+    """Random rows; what lies beyond a row's end is loud, so that a leak shows."""
     data = 0.1 * torch.randn(len(lengths), max(lengths), generator=torch.Generator().manual_seed(0))
     for row, length in enumerate(lengths):
         data[row, length:] = 1.0
@@ -103,7 +103,7 @@ def test_every_parameter_learns() -> None:
     assert [n for n, p in encoder.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
-def test_it_learns_to_tell_two_tones_apart_in_time() -> None:
+def test_it_learns_to_separate_two_tones_in_time() -> None:
     time = torch.arange(16000) / 16000
     tones = torch.stack([torch.sin(2 * torch.pi * hertz * time) for hertz in (500.0, 2000.0)])
     order = torch.tensor([[0, 1], [1, 0]])
@@ -120,7 +120,7 @@ def test_it_learns_to_tell_two_tones_apart_in_time() -> None:
     assert right > 0.9
 
 
-def test_bfloat16_encoder_hears_in_float32() -> None:
+def test_bfloat16_encoder_makes_mel_frames_in_float32() -> None:
     mel = tiny().mel_frames(waves(8000))[0]
     half = tiny().to(torch.bfloat16)
     assert torch.equal(half.mel_frames(waves(8000))[0], mel)

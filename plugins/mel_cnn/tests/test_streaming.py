@@ -57,21 +57,21 @@ def test_it_keeps_the_contract() -> None:
 
 def test_vector_comes_as_soon_as_its_lookahead_is_over() -> None:
     encoder = built(TINY)
-    heard = round(TINY.output.lookahead * 16000)  # of the first vector, which begins at 0
-    before, state = encoder.step(signal(clips()[:, : heard - 1]), encoder.init_state(2))
-    after, _ = encoder.step(signal(clips()[:, heard - 1 : heard]), state)
+    needed = round(TINY.output.lookahead * 16000)  # of the first vector, which begins at 0
+    before, state = encoder.step(signal(clips()[:, : needed - 1]), encoder.init_state(2))
+    after, _ = encoder.step(signal(clips()[:, needed - 1 : needed]), state)
     assert (before.data.shape[1], after.data.shape[1]) == (0, 4)
 
 
 def test_state_is_bounded_and_not_changed_by_a_step() -> None:
     encoder = built(TINY)
     _, state = encoder.step(signal(clips()), encoder.init_state(2))
-    assert state.caches[0][0].shape == (2, 2, 8, 8)  # left_chunks * chunk_size places
+    assert state.caches[0][0].shape == (2, 2, 8, 8)  # left_chunks * chunk_size positions
     once, again = (encoder.step(signal(clips()), state)[0].data for _ in range(2))
     assert torch.equal(once, again)
 
 
-def test_restart_differs_from_offline_only_after_the_kept_chunks() -> None:
+def test_restart_differs_from_offline_only_after_the_cached_chunks() -> None:
     encoder = built(replace(TINY, restart=True))
     ours, offline = streamed(encoder, clips(), ()), encoder(signal(clips())).data
     assert_close(ours[:, :12], offline[:, :12], atol=1e-5, rtol=1e-5)  # three chunks; float32 noise
@@ -81,12 +81,12 @@ def test_restart_differs_from_offline_only_after_the_kept_chunks() -> None:
 @pytest.mark.parametrize(("fields", "reason"), [
     ({"chunk_size": None, "left_chunks": None}, "chunk_size is null"), ({"normalisation": "clip"}, "normalisation is clip"),
     ({"dynamic": "always"}, "dynamic is always")])
-def test_encoder_of_whole_clips_says_why_it_cannot_stream(fields: dict[str, object], reason: str) -> None:
+def test_encoder_of_whole_clips_states_why_it_cannot_stream(fields: dict[str, object], reason: str) -> None:
     with pytest.raises(ConfigError, match=f"This mel_cnn cannot stream: {reason}, so it needs the whole clip; set"):
         built(replace(TINY, **fields)).init_state(1)
 
 
-def test_rows_that_hear_unequally_are_refused() -> None:
+def test_rows_of_unequal_chunks_are_refused() -> None:
     encoder = built(TINY)
     with pytest.raises(DataError, match=r"A chunk has rows of \[640, 600\] samples, but rows that stream together"):
         encoder.step(Signal(clips()[:, :640], torch.tensor([640, 600])), encoder.init_state(2))

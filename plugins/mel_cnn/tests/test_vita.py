@@ -25,7 +25,7 @@ CHUNKED = replace(TINY, chunk_size=3, left_chunks=1)
 
 
 def waves(*lengths: int) -> Signal:
-    """Random rows; what lies beyond a row's end is loud, so that a leak is heard."""
+    """Random rows; what lies beyond a row's end is loud, so that a leak shows."""
     data = 0.1 * torch.randn(len(lengths), max(lengths), generator=torch.Generator().manual_seed(0))
     for row, length in enumerate(lengths):
         data[row, length:] = 1.0
@@ -51,18 +51,18 @@ def test_vita_s_size_is_the_published_one() -> None:
 def test_attention_is_vita_s_formula() -> None:
     torch.manual_seed(0)
     attention, x, mask = Attention(8, 2, relative=True), torch.randn(1, 5, 8), chunk_mask(5, 2, 0, torch.device("cpu"))
-    places, split = sines(0, 5, 8, x.device), (5, 2, 4)
+    positions, split = sines(0, 5, 8, x.device), (5, 2, 4)
     query, key, value, place = (
         project(part)[0].view(split) if part is x else project(part).view(split) for project, part in
-        [(attention.query, x), (attention.key, x), (attention.value, x), (attention.position, places)])
+        [(attention.query, x), (attention.key, x), (attention.value, x), (attention.position, positions)])
     scores = torch.einsum("qhd,khd->hqk", query + attention.bias_u, key)
     scores = (scores + torch.einsum("qhd,khd->hqk", query + attention.bias_v, place)) / math.sqrt(4)
     shares = scores.masked_fill(~mask, -65504.0).softmax(2).masked_fill(~mask, 0.0)  # float16's minimum, as VITA
     expected = attention.out(torch.einsum("hqk,khd->qhd", shares, value).flatten(1))
-    assert_close(attention(x, mask[None, None], places, None)[0][0], expected, atol=1e-6, rtol=1e-5)  # float32 noise
+    assert_close(attention(x, mask[None, None], positions, None)[0][0], expected, atol=1e-6, rtol=1e-5)  # float32 noise
 
 
-def test_row_that_sees_nothing_finds_nothing() -> None:
+def test_query_without_keys_gives_nothing() -> None:
     attention, x = Attention(8, 2, relative=True), torch.randn(1, 3, 8)
     nothing = torch.zeros(1, 1, 3, 3, dtype=torch.bool)
     out = attention(x, nothing, sines(0, 3, 8, x.device), None)[0]

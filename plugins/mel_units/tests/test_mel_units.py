@@ -70,14 +70,14 @@ def test_encoded_runs_are_merged_and_decoding_gives_the_same_units_back(codec: M
     codes = codec.encode(wave)
     assert (codes[1:] != codes[:-1]).all()
     spoken = codec.decode(codes)
-    heard = codec.label(spoken)
+    labels = codec.label(spoken)
     expected = codes.repeat_interleave(codec.durations.frames(codes[:, 0]), 0)
-    assert (heard == expected).float().mean() > 0.85  # borders of tones may move by a frame
+    assert (labels == expected).float().mean() > 0.85  # borders of tones may move by a frame
     assert spoken.abs().max() <= 1
     assert len(spoken) == pytest.approx(len(wave), rel=0.1)
 
 
-def test_durations_are_learnt_from_the_unit() -> None:
+def test_durations_are_learned_from_the_unit() -> None:
     generator = Generator().manual_seed(0)
     lengths = torch.tensor([2, 5, 9])
     orders = [torch.randperm(3, generator=generator) for _ in range(20)]

@@ -15,7 +15,7 @@ class OpenClip:
     """The patch features of an image tower of open_clip.
 
     Colours and size of the images are those of the model; a published checkpoint may have been trained with others than its
-    name says, then set `mean` and `deviation` (see pretrained.py of open_clip).
+    name implies, then set `mean` and `deviation` (see pretrained.py of open_clip).
 
     Args:
         model: open_clip's name (ViT-L-14-336), a JSON file like those in its model_configs, or a folder with

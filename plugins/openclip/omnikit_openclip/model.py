@@ -1,4 +1,4 @@
-"""An image tower of open_clip up to the chosen layer. Knows no tiling, no projector and none of the text tower.
+"""An image tower of open_clip up to the chosen layer. Without tiling, projector and text tower.
 
 Parameter names are open_clip's own behind `visual.`, here `tower.`.
 """

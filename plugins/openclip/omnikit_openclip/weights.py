@@ -1,4 +1,4 @@
-"""The image tower of a checkpoint of open_clip, strictly. Knows the files and names, not the layers."""
+"""The image tower of a checkpoint of open_clip, strictly. Reads files and names, not layers."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -112,7 +112,7 @@ def test_plan_imports_neither_torch_nor_open_clip() -> None:
 
 
 @pytest.mark.parametrize("shape", [(224, 224), (300, 400), (500, 231), (97, 61)], ids=str)
-def test_pictures_are_prepared_as_open_clip_prepares_them(shape: tuple[int, int]) -> None:
+def test_images_are_prepared_as_open_clip_prepares_them(shape: tuple[int, int]) -> None:
     spec = OpenClip("ViT-B-32").image_spec
     image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     theirs = open_clip.image_transform(224, is_train=False)(Image.fromarray(image))
@@ -155,7 +155,7 @@ def test_settings_of_a_file_that_do_not_fit_are_named(tmp_path: Path, vision: di
         OpenClip(described(tmp_path, **vision))
 
 
-def test_pictures_that_want_another_way_to_resize_are_refused(tmp_path: Path) -> None:
+def test_images_with_another_way_to_resize_are_refused(tmp_path: Path) -> None:
     inside = {"model_cfg": TINY, "preprocess_cfg": {"resize_mode": "squash"}}
     (tmp_path / "open_clip_config.json").write_text(json.dumps(inside))
     with pytest.raises(ValueError, match="preprocess_cfg has resize_mode 'squash', but images are prepared with 'shortest'"):

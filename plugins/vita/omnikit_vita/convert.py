@@ -86,13 +86,13 @@ def _vision(files: Opened) -> dict[str, object]:
              if name.startswith(names.VISION)}
     try:
         dim, patch = tower["embeddings.patch_embedding.weight"][0], tower["embeddings.patch_embedding.weight"][2]
-        ffn, places = tower["encoder.layers.0.mlp.fc1.weight"][0], tower["embeddings.position_embedding"][1]
+        ffn, positions = tower["encoder.layers.0.mlp.fc1.weight"][0], tower["embeddings.position_embedding"][1]
     except LookupError as error:
         raise RunError(f"{files.config_file.parent} has a vision projector but no {names.VISION}{error.args[0]}; give"
                        " InternViT's folder with --vision.") from error
     qk_norm = "encoder.layers.0.attn.q_norm.weight" in tower
     heads = files.vision.get("num_attention_heads", dim // (128 if qk_norm else 64))  # as wide as in 6B and 300M
-    return {"use": "internvit", "size": isqrt(places - 1) * patch, "patch": patch, "dim": dim, "layers": _layers(files),
+    return {"use": "internvit", "size": isqrt(positions - 1) * patch, "patch": patch, "dim": dim, "layers": _layers(files),
             "heads": heads, "ffn": ffn, "qk_norm": qk_norm, "qkv_bias": "encoder.layers.0.attn.qkv.bias" in tower,
             "norm": "layer" if "encoder.layers.0.norm1.bias" in tower else "rms",
             "eps": files.vision.get("layer_norm_eps", 1e-6), "layer": _select(files)}

@@ -92,11 +92,11 @@ class NarArHead(nn.Module):
         first = self.embedding.weight[self.bos].to(read.dtype).expand(len(read), 1, -1)
         x = torch.cat([first, read, self.embedding(codes).to(read.dtype)], 1)  # [B, 1 + T + U, dim]
         texts, count = 1 + read.shape[1], codes.shape[1]
-        places = torch.arange(texts + count, device=x.device)
+        indices = torch.arange(texts + count, device=x.device)
         behind = torch.full_like(text.lengths, texts) if padded else text.lengths + 1  # [B], where the codes begin
-        positions = self._positions(places, texts, behind[:, None])  # [B, 1 + T + U]
-        attended = (places <= text.lengths[:, None]) | (places >= texts)  # [B, keys]
-        later = (places >= texts) & (places > places[:, None])  # [queries, keys]: codes that come later, or after the text
+        positions = self._positions(indices, texts, behind[:, None])  # [B, 1 + T + U]
+        attended = (indices <= text.lengths[:, None]) | (indices >= texts)  # [B, keys]
+        later = (indices >= texts) & (indices > indices[:, None])  # [queries, keys]: codes that come later, or after the text
         mask = (attended[:, None] & ~later)[:, None]  # [B, 1, queries, keys]
         caches = [ConcatKVCache() for _ in self.layers]
         if prefix is not None:
@@ -190,10 +190,10 @@ class NarArHead(nn.Module):
         frequencies = rotary_frequencies(self.config.dim // self.config.heads, self.config.rope_theta, positions.device)
         return rotary_angles(positions, frequencies, dtype)
 
-    def _positions(self, places: Tensor, texts: int, behind: Tensor | int) -> Tensor:
-        """Number places [N] for the rotary angles: `texts` of the start and the text, then the codes, from `behind` on."""
+    def _positions(self, indices: Tensor, texts: int, behind: Tensor | int) -> Tensor:
+        """Give rotary positions of indices [N]: `texts` of the start and the text, then the codes, from `behind` on."""
         apart, first = (self.config.text_position_stride, 0 * behind) if self.config.text_position_stride else (1, behind)
-        return torch.where(places < texts, places * apart, places - texts + first)
+        return torch.where(indices < texts, indices * apart, indices - texts + first)
 
     def _extend(self, caches: Sequence[KVCache], prefix: TextEmbeddings) -> None:
         """Begin each layer's keys and values with those of hidden states, numbered as the text is."""

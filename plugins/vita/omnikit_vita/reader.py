@@ -27,8 +27,8 @@ class VitaReader:
     def __init__(self, config: VitaJson) -> None:
         self.config = config
         self.listing = Listing(Path(config.path).expanduser())
-        self.places = MediaFolders({name: Path(folder).expanduser() for name, folder in config.folders.items()},
-                             Path(config.audio).expanduser() / "audio" if config.audio else None)
+        self.folders = MediaFolders({name: Path(folder).expanduser() for name, folder in config.folders.items()},
+                              Path(config.audio).expanduser() / "audio" if config.audio else None)
         count = max(1, round(len(self.listing) * config.fraction))
         self.rows: Sequence[int] = range(len(self.listing))
         if count < len(self.listing):
@@ -58,17 +58,17 @@ class VitaReader:
         if not isinstance(values, dict):
             found = json.dumps(values, ensure_ascii=False)[:60]
             return None, [DataError(f"{place} is {found}, but must be a JSON object.", kind="not an object")]
-        row = Row(values, place, self.places)
+        row = Row(values, place, self.folders)
         return row.sample(self.config.ignore, str(number)), row.errors
 
 
 class Row:
     """One row on its way to a sample; collects what is wrong with it."""
 
-    def __init__(self, values: Mapping[str, object], place: str, places: MediaFolders) -> None:
+    def __init__(self, values: Mapping[str, object], place: str, folders: MediaFolders) -> None:
         name = values.get("id")
         self.id = "+".join(map(str, name)) if isinstance(name, list) else str(name) if isinstance(name, str | int) else ""
-        self.values, self.places, self.errors = values, places, list[DataError]()
+        self.values, self.folders, self.errors = values, folders, list[DataError]()
         self.place = f"{place} ({self.id})" if self.id else place
 
     def sample(self, ignore: Sequence[str], number: str) -> Sample | None:
@@ -129,7 +129,7 @@ class Row:
             sets = self.sets(len(files)) if kind != "audio" else [""] * len(files)
             for folder, file in zip(sets, files, strict=False):
                 try:
-                    found.setdefault(kind, []).append(self.places.find(kind, folder, file))
+                    found.setdefault(kind, []).append(self.folders.find(kind, folder, file))
                 except DataError as error:
                     self.refuse(error.kind, str(error))
         if self.values.get("image") and self.values.get("video"):

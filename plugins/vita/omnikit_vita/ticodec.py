@@ -40,8 +40,8 @@ class TiCodec:
         encoder_kernels: their kernels; empty: `kernels` in reverse.
         mel_bands: the encoder takes so many log-mel bands instead of the waveform; 0: the waveform, as the original.
         mel_hop: samples between two mel frames, of which each has a window of four.
-        global_dim: width of the vector for the voice; it is heard where the encoder is so wide and added where the generator is
-            (a generator that is nowhere so wide speaks without it, as the original's).
+        global_dim: width of the vector for the voice; it is taken where the encoder has that width and added where the
+            generator has it (a generator that nowhere has it speaks without the vector, as the original's).
         global_groups: parts of that vector, one token for each.
         global_codes: different tokens of a part.
         global_hidden: width inside the layers of the voice encoder.
@@ -113,7 +113,7 @@ class TiCodec:
             raise ValueError(f"dim is {self.dim} with {self.groups} groups and global_dim {self.global_dim} with"
                              f" {self.global_groups}, but each must be a multiple of its groups")
         self._check_steps("rates", self.rates, "kernels", self.kernels)
-        self._check_steps("encoder_rates", self.heard_rates, "encoder_kernels", self.heard_kernels)
+        self._check_steps("encoder_rates", self.down_rates, "encoder_kernels", self.down_kernels)
         self._check_blocks()
         self._check_encoder()
         self._check_voice()
@@ -124,12 +124,12 @@ class TiCodec:
         return prod(self.rates)
 
     @property
-    def heard_rates(self) -> tuple[int, ...]:
+    def down_rates(self) -> tuple[int, ...]:
         """What each step of the encoder divides the rate by."""
         return self.encoder_rates or self.rates[::-1]
 
     @property
-    def heard_kernels(self) -> tuple[int, ...]:
+    def down_kernels(self) -> tuple[int, ...]:
         """Kernel of each step of the encoder."""
         return self.encoder_kernels or self.kernels[::-1]
 
@@ -186,17 +186,17 @@ class TiCodec:
                              f" {len(self.rates)} upsamplings")
 
     def _check_encoder(self) -> None:
-        hop = prod(self.heard_rates) * (self.mel_hop if self.mel_bands else 1)
+        hop = prod(self.down_rates) * (self.mel_hop if self.mel_bands else 1)
         if hop != self.hop:
-            raise ValueError(f"the encoder gives a frame for {hop} samples (encoder_rates {self.heard_rates}"
+            raise ValueError(f"the encoder gives a frame for {hop} samples (encoder_rates {self.down_rates}"
                              f"{f', mel_hop {self.mel_hop}' if self.mel_bands else ''}), but the generator makes {self.hop} of"
                              " one; change either")
-        widths = [self.encoder_channels * 2 ** step for step in range(1, len(self.heard_rates) + 1)]
+        widths = [self.encoder_channels * 2 ** step for step in range(1, len(self.down_rates) + 1)]
         if self.global_dim not in widths:
             raise ValueError(f"global_dim is {self.global_dim}, but the encoder's steps are {widths} wide; take one of them")
-        if odd := [width for width in widths if width % max(width // 16, 1)]:
-            raise ValueError(f"encoder_channels is {self.encoder_channels}, but a step {odd[0]} wide cannot be normed in"
-                             f" {odd[0] // 16} equal groups; take a power of 2")
+        if uneven := [width for width in widths if width % max(width // 16, 1)]:
+            raise ValueError(f"encoder_channels is {self.encoder_channels}, but a step of width {uneven[0]} cannot be normed in"
+                             f" {uneven[0] // 16} equal groups; take a power of 2")
 
     def _check_voice(self) -> None:
         if self.voice and len(self.voice) != self.global_groups:

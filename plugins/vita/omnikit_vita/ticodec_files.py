@@ -97,7 +97,7 @@ def voice(path: Path) -> tuple[int, ...]:
 
 def holds(config: TiCodec) -> bool:
     """Whether the layout can express a codec: its encoder takes the waveform and mirrors its generator."""
-    return not config.mel_bands and (config.heard_rates, config.heard_kernels) == (config.rates[::-1], config.kernels[::-1])
+    return not config.mel_bands and (config.down_rates, config.down_kernels) == (config.rates[::-1], config.kernels[::-1])
 
 
 def write(config: TiCodec, tensors: Mapping[str, LazyTensor], folder: Path) -> None:

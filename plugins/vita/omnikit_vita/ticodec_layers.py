@@ -70,12 +70,12 @@ class Encoder(nn.Module):
     def __init__(self, config: TiCodec) -> None:
         super().__init__()
         self.global_dim, self.blocks = config.global_dim, len(config.block_kernels)
-        widths = [config.encoder_channels * 2 ** step for step in range(len(config.heard_rates) + 1)]
+        widths = [config.encoder_channels * 2 ** step for step in range(len(config.down_rates) + 1)]
         self.mel = LogMel(config) if config.mel_bands else None
         self.conv_pre = weight_norm(nn.Conv1d(config.mel_bands or 1, widths[0], 7, padding=3))
         self.ups = nn.ModuleList(
             weight_norm(nn.Conv1d(narrow, wide, kernel, rate, padding=(kernel - rate) // 2)) for narrow, wide, kernel, rate
-            in zip(widths, widths[1:], config.heard_kernels, config.heard_rates, strict=False))
+            in zip(widths, widths[1:], config.down_kernels, config.down_rates, strict=False))
         kinds = list(zip(config.block_kernels[::-1], config.block_dilations[::-1], strict=True))
         self.resblocks = nn.ModuleList(block(config, width, *kind) for width in widths[1:] for kind in kinds)
         self.normalize = nn.ModuleList(nn.GroupNorm(max(width // PER_GROUP, 1), width, eps=1e-6)

@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 
 from omnikit_vita.ticodec import TiCodec
 
-KEPT = 1024  # latest vectors that a codebook remembers at least; twice its codes where they are more
+RECENT = 1024  # latest vectors that a codebook remembers at least; twice its codes where they are more
 ROUNDS = 10  # of k-means, where all codes are new
 LEAST = 1e-3  # fraction of a vector that a moving average must hold to move its code
 
@@ -40,7 +40,7 @@ class Codebook(nn.Module):
 
     def __init__(self, codes: int, dim: int, decay: float) -> None:
         super().__init__()
-        self.decay, self.recent_limit = decay, max(2 * codes, KEPT)
+        self.decay, self.recent_limit = decay, max(2 * codes, RECENT)
         self.embedding = nn.Embedding(codes, dim)
         nn.init.uniform_(self.embedding.weight, -1 / codes, 1 / codes)
         for name, shape, dtype in (("drawn", (codes,), torch.int64), ("counts", (codes,), torch.float32),

@@ -122,7 +122,7 @@ def test_statistics_come_from_their_file_where_the_checkpoint_has_none(qwen: Pat
     torch.testing.assert_close(found["audio.encoder.normalisation.istd"], torch.full((80,), 1 / 3))  # variance 10 - 1
 
 
-def test_rows_that_the_tokenizer_does_not_fill_are_kept(qwen: Path) -> None:
+def test_rows_that_the_tokenizer_does_not_fill_stay(qwen: Path) -> None:
     def grow(found: Weights) -> None:
         for name in ("model.embed_tokens.weight", "lm_head.weight"):
             found[name] = torch.cat([found[name], torch.ones(8, 64)])

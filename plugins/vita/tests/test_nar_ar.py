@@ -1,4 +1,4 @@
-"""Head nar_ar: what sees what, alone as in a batch, what is never emitted, and its contract. Its numbers: tests/parity."""
+"""Head nar_ar: what attends to what, alone as in a batch, what is never emitted, its contract. Its numbers: tests/parity."""
 
 from dataclasses import replace
 from fractions import Fraction

@@ -26,7 +26,7 @@ def reader(folder: Path, *rows: object, **options: object) -> VitaReader:
     return VitaJson(str(folder / "rows.json"), folders, str(folder / "sound"), **options).build()
 
 
-def test_pictures_and_sound_stand_where_their_placeholders_do(tmp_path: Path) -> None:
+def test_images_and_audio_stand_where_their_placeholders_do(tmp_path: Path) -> None:
     row = {"set": "images", "id": 7, "image": ["a.png", "b.png"], "audio": "q.wav",
            "conversations": turns("<image>\n<image>\nWhich\n\none?\n<audio>\n", "the left", "why?", "it is red")}
     sample = reader(tmp_path, row)[0]
@@ -51,11 +51,11 @@ CLEANED = {  # vita.md, section 5.6
 
 
 @pytest.mark.parametrize("case", list(CLEANED))
-def test_line_breaks_of_placeholders_are_taken_away(tmp_path: Path, case: str) -> None:
+def test_line_breaks_of_placeholders_are_removed(tmp_path: Path, case: str) -> None:
     text, expected = CLEANED[case]
     media = {"image": "a.png"} if "<image>" in text else {"video": "f.mp4"} if "<video>" in text else {}
-    sound = {"audio": ["q.wav"]} if "<audio>" in text else {}
-    row = {"set": "videos" if "video" in media else "images", "id": "x", "conversations": turns(text, "yes"), **media, **sound}
+    audio = {"audio": ["q.wav"]} if "<audio>" in text else {}
+    row = {"set": "videos" if "video" in media else "images", "id": "x", "conversations": turns(text, "yes"), **media, **audio}
     parts = reader(tmp_path, row)[0].messages[0].content
     assert [part.text if part.type == "text" else part.type for part in parts] == expected
 
@@ -67,7 +67,7 @@ def test_inserted_id_is_the_answer_to_noise_and_end_tag_cuts_the_last(tmp_path: 
     assert [(message.state, message.cut) for message in found] == [(None, False), ("noise", False), (None, False), (None, True)]
 
 
-def test_joined_rows_have_a_set_for_each_picture(tmp_path: Path) -> None:
+def test_joined_rows_have_a_set_for_each_image(tmp_path: Path) -> None:
     row = {"set": ["images", "videos"], "id": ["p", "q"], "image": ["a.png", "f.mp4"],
            "conversations": turns("<image>\n1?", "1", "<image>\n2?", "2")}
     sample = reader(tmp_path, row)[0]

@@ -50,7 +50,7 @@ def test_defaults_have_the_published_sizes() -> None:
     ("ticodec_tiny_random", "16000 Hz, 50 frames/s, 1 x 256 codes"),
     ("ticodec_tiny_24khz_random", "24000 Hz, 40 frames/s, 1 x 1024 codes"),
 ])
-def test_tiny_preset_is_heard_and_spoken_with_its_voice(preset: str, spec: str) -> None:
+def test_tiny_preset_encodes_and_speaks_with_its_voice(preset: str, spec: str) -> None:
     values = yaml.safe_load((CONF / f"{preset}.yaml").read_text())
     config = construct(TiCodec, {k: v for k, v in values.items() if k != "use"}, "tiny", errors := [])
     assert config and not errors and isinstance(config, CodecConfig)
@@ -118,7 +118,7 @@ def test_nearest_code_is_the_same_in_half_precision() -> None:
         assert book.nearest(vectors).tolist() == list(range(64))
 
 
-def test_voice_changes_the_sound_and_not_the_codes() -> None:
+def test_voice_changes_the_waveform_and_not_the_codes() -> None:
     module = build()
     codes = torch.tensor([[3], [1], [7]])
     first = module.decode(codes)
@@ -126,7 +126,7 @@ def test_voice_changes_the_sound_and_not_the_codes() -> None:
     assert (module.decode(codes) - first).abs().max() > 1e-3
 
 
-def test_voice_of_a_sound_is_what_its_vector_is_nearest_to() -> None:
+def test_voice_of_a_waveform_is_what_its_vector_is_nearest_to() -> None:
     module, wave = build(), waves(1)[0]
     vector = module.encoder(wave[None])[1][0].chunk(2)
     books = module.quantizer.quantizer_modules_globaltokens
@@ -198,7 +198,7 @@ def test_what_is_counted_is_in_no_file() -> None:
     assert set(module.state_dict()) == names and not [name for name in names if "drawn" in name or "recent" in name]
 
 
-def test_voice_is_the_mean_of_those_learnt_from_unless_one_is_set() -> None:
+def test_voice_is_the_mean_of_those_trained_on_unless_one_is_set() -> None:
     free, fixed = build().train(), build(replace(SMALL, voice=(1, 2))).train()
     for module in (free, fixed):
         module.reconstruct(waves())
@@ -276,7 +276,7 @@ def test_settings_without_a_key_are_refused(tmp_path: Path) -> None:
     ({"block_kernels": (3, 4)}, "both must be odd"),
     ({"mel_bands": 8, "mel_hop": 5}, r"the encoder gives a frame for 60 samples .*mel_hop 5.* makes 12 of one"),
     ({"global_dim": 64}, r"global_dim is 64, but the encoder's steps are \[16, 32\] wide"),
-    ({"encoder_channels": 21, "global_dim": 42}, "a step 84 wide cannot be normed in 5 equal groups"),
+    ({"encoder_channels": 21, "global_dim": 42}, "a step of width 84 cannot be normed in 5 equal groups"),
     ({"voice": (1,)}, "voice has 1 tokens, but must have one for each of 2"),
     ({"voice": (1, 8)}, "its tokens must be 0 to 7"),
     ({"channels": 6}, "must be a multiple of 4 to be halved"),

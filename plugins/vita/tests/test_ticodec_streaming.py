@@ -29,7 +29,7 @@ CODECS = {
 def build(config: TiCodec) -> TiCodecModel:
     torch.manual_seed(4)
     module = TiCodecModel(config).eval().double()  # so that only the order of sums is left of rounding
-    for name, weight in module.named_parameters():  # of a size at which every layer is heard
+    for name, weight in module.named_parameters():  # of a size at which every layer changes the waveform
         weight.data.normal_(std=1.0 if "embedding" in name else 0.3)
         if name.endswith("original0"):
             weight.data.uniform_(0.8, 2.0)
@@ -75,12 +75,12 @@ def test_few_codes_are_the_wave_of_all_codes(count: int) -> None:
     torch.testing.assert_close(wave, module.decode(codes(count)), atol=1e-12, rtol=0)
 
 
-def test_sound_comes_as_soon_as_no_later_code_can_change_it() -> None:
+def test_audio_comes_as_soon_as_no_later_code_can_change_it() -> None:
     module, given = build(SMALL), codes(20)
-    heard = len(torch.cat(spoken(module, given, [20], end_apart=True)[:1]))
+    sent = len(torch.cat(spoken(module, given, [20], end_apart=True)[:1]))
     one, two = (module.decode(torch.cat([given, torch.tensor([[next_code]])])) for next_code in (3, 4))
     certain = int((one == two).long().cumprod(0).sum())
-    assert 0 < heard <= certain and certain - heard <= 12  # a frame: the sum over upsamplings' kernels reaches a little less
+    assert 0 < sent <= certain and certain - sent <= 12  # a frame: the sum over upsamplings' kernels reaches a little less
 
 
 def test_each_layer_computes_each_place_once(monkeypatch: pytest.MonkeyPatch) -> None:

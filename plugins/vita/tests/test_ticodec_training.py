@@ -1,4 +1,4 @@
-"""Codec `ticodec` under `objective: codec`: a tiny one that hears the wave learns to use its codes, and does not collapse."""
+"""Codec `ticodec` under `objective: codec`: a tiny one that takes the waveform learns to use its codes without collapse."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -36,7 +36,7 @@ def passes(segments: CodecDataset) -> Iterator[CodecBatch]:
         yield from segments
 
 
-def test_codec_that_hears_the_wave_learns_to_use_its_codes() -> None:
+def test_codec_that_takes_the_waveform_learns_to_use_its_codes() -> None:
     torch.manual_seed(0)
     module, waves = SMALL.build().train(), {"talk": [talk(seed) for seed in range(20)]}
     assert isinstance(module, TiCodecModel)

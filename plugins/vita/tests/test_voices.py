@@ -1,4 +1,4 @@
-"""Voices in files: taken from a sound by `ticodec`, spoken with, and refused where they are somebody else's."""
+"""Voices in files: taken from a recording by `ticodec`, spoken with, and refused where they are somebody else's."""
 
 import json
 import re
@@ -38,15 +38,15 @@ def output(codec: TiCodecModel) -> OutputBranch:
 
 
 @pytest.fixture
-def sound(tmp_path: Path) -> Path:
+def reference(tmp_path: Path) -> Path:
     wave = 0.3 * np.random.default_rng(1).standard_normal(4000).astype(np.float32)
     save_audio(tmp_path / "ref.wav", wave, 8000)
     return tmp_path / "ref.wav"
 
 
-def test_voice_of_a_sound_goes_through_a_file(sound: Path, tmp_path: Path) -> None:
+def test_voice_of_a_recording_goes_through_a_file(reference: Path, tmp_path: Path) -> None:
     codec = build()
-    voice = extract(output(codec), codec, sound)
+    voice = extract(output(codec), codec, reference)
     voice.save(tmp_path / "a.json")
     assert read(tmp_path / "a.json") == voice and voice.source == "ref.wav" and len(voice.tokens) == 4
     before = codec.decode(torch.tensor([[3], [1], [4]]))
@@ -55,23 +55,23 @@ def test_voice_of_a_sound_goes_through_a_file(sound: Path, tmp_path: Path) -> No
     assert not torch.equal(codec.decode(torch.tensor([[3], [1], [4]])), before)
 
 
-def test_a_codec_that_speaks_in_another_voice_hears_the_same(sound: Path) -> None:
+def test_a_codec_that_speaks_in_another_voice_encodes_the_same(reference: Path) -> None:
     codec = build()
-    first = extract(output(codec), codec, sound)
+    first = extract(output(codec), codec, reference)
     codec.voice.copy_(torch.tensor([1, 2, 3, 4]))
-    assert extract(output(codec), codec, sound) == first
+    assert extract(output(codec), codec, reference) == first
 
 
-def test_voice_of_other_weights_is_refused(sound: Path, tmp_path: Path) -> None:
+def test_voice_of_other_weights_is_refused(reference: Path, tmp_path: Path) -> None:
     codec, other = build(), build(3)
-    extract(output(codec), codec, sound).save(tmp_path / "a.json")
+    extract(output(codec), codec, reference).save(tmp_path / "a.json")
     with pytest.raises(RunError, match=r"a\.json is a voice of other weights .* extract it again with omnikit voice extract"):
         use(output(other), other, tmp_path / "a.json")
 
 
-def test_voice_of_another_length_is_refused(sound: Path, tmp_path: Path) -> None:
+def test_voice_of_another_length_is_refused(reference: Path, tmp_path: Path) -> None:
     codec = build()
-    voice = extract(output(codec), codec, sound)
+    voice = extract(output(codec), codec, reference)
     replace(voice, tokens=(1, 2)).save(tmp_path / "a.json")
     with pytest.raises(RunError, match=r"has 2 tokens, but a voice of speech\.codec has 4"):
         use(output(codec), codec, tmp_path / "a.json")
@@ -90,34 +90,34 @@ def test_other_files_are_refused(text: str, sentence: str, tmp_path: Path) -> No
         read(tmp_path / "v.json")
 
 
-def test_missing_file_is_said(tmp_path: Path) -> None:
+def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"v\.json is missing"):
         read(tmp_path / "v.json")
 
 
-def test_a_sound_shorter_than_a_frame_is_refused(tmp_path: Path) -> None:
+def test_a_recording_shorter_than_a_frame_is_refused(tmp_path: Path) -> None:
     save_audio(tmp_path / "s.wav", np.ones(5, np.float32), 8000)
     with pytest.raises(DataError, match="take some seconds of speech"):
         extract(output(build()), build(), tmp_path / "s.wav")
 
 
-def test_codec_without_voices_is_refused(sound: Path) -> None:
+def test_codec_without_voices_is_refused(reference: Path) -> None:
     plain = SimpleNamespace(encode=None, decode=None)
     with pytest.raises(RunError, match=r"speech\.codec has one voice only, .* pick a codec with voices: ticodec"):
-        extract(output(build()), plain, sound)
+        extract(output(build()), plain, reference)
 
 
 # ---- the command ----
 
 
-def test_command_keeps_a_voice(sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+def test_command_keeps_a_voice(reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                capsys: pytest.CaptureFixture[str]) -> None:
     codec = build()
     monkeypatch.setattr(builder_runs.BuilderRuns, "codec", lambda self, run: (output(codec), codec))
-    assert main(["voice", "extract", str(sound), "--out", str(tmp_path / "a.json"), "some/run"]) == 0
-    kept = json.loads((tmp_path / "a.json").read_text())
-    assert kept["voice"] == codec.voice_tokens(torch.from_numpy(wave_of(sound))).tolist() and kept["sample_rate"] == 8000
-    assert " ".join(map(str, kept["voice"])) in capsys.readouterr().out
+    assert main(["voice", "extract", str(reference), "--out", str(tmp_path / "a.json"), "some/run"]) == 0
+    saved = json.loads((tmp_path / "a.json").read_text())
+    assert saved["voice"] == codec.voice_tokens(torch.from_numpy(wave_of(reference))).tolist() and saved["sample_rate"] == 8000
+    assert " ".join(map(str, saved["voice"])) in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("words", "sentence"), [

@@ -1,4 +1,4 @@
-"""Whisper's encoder from the waveform on, with the parameter names of transformers. Knows no text and no decoder."""
+"""Whisper's encoder from the waveform on, with the parameter names of transformers. Takes no text, holds no decoder."""
 
 import logging
 import math

@@ -23,7 +23,7 @@ TINY = {"dim": 16, "layers": 2, "heads": 2, "ffn": 24, "mel_bins": 80}
 
 
 def waves(*lengths: int) -> Signal:
-    """Random rows; what lies beyond a row's end is loud, so that a leak is heard."""
+    """Random rows; what lies beyond a row's end is loud, so that a leak shows."""
     data = 0.1 * torch.randn(len(lengths), max(lengths), generator=torch.Generator().manual_seed(0))
     for row, length in enumerate(lengths):
         data[row, length:] = 1.0
@@ -141,7 +141,7 @@ def test_blanked_stretches_are_no_wider_than_asked() -> None:
     assert sorted(widths.unique().tolist()) == [0, 1, 2, 3, 4]
 
 
-def test_bfloat16_encoder_hears_in_float32() -> None:
+def test_bfloat16_encoder_makes_mel_frames_in_float32() -> None:
     mel = tiny().mel_frames(waves(8000))[0]
     half = tiny().to(torch.bfloat16)
     assert torch.equal(half.mel_frames(waves(8000))[0], mel)
@@ -240,7 +240,7 @@ def test_broken_weights_are_a_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("preset", "sizes"),  # width, layers, heads, mel bins: table 1 of arXiv:2212.04356; large v3 hears 128 bins
+    ("preset", "sizes"),  # width, layers, heads, mel bins: table 1 of arXiv:2212.04356; large v3 takes 128 bins
     [
         ("whisper_tiny", (384, 4, 6, 80)),
         ("whisper_base", (512, 6, 8, 80)),
