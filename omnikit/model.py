@@ -75,7 +75,7 @@ class OmniModel(nn.Module):
         """Give each wanted output branch's loss, scalar float32; a branch that the batch has no target for is absent.
 
         Raises:
-            DataError: a row's target cannot be reached, or a branch gives another number of vectors than its contract says.
+            DataError: a row's target cannot be reached, or a branch gives another number of features than its contract states.
         """
         taps = Taps(self, batch)
         found = {}
@@ -232,8 +232,8 @@ class Taps:
     @cached_property
     def hidden(self) -> Tensor:
         """The backbone's output [B, L, D]."""
-        places = torch.arange(self.batch.tokens.shape[1], device=self.batch.lengths.device)
-        mask = places < self.batch.lengths[:, None]
+        positions = torch.arange(self.batch.tokens.shape[1], device=self.batch.lengths.device)
+        mask = positions < self.batch.lengths[:, None]
         documents = () if self.batch.documents is None else (self.batch.documents,)
         return self.model.language_model()(self.inputs, mask, *documents)
 

@@ -28,10 +28,10 @@ def as_dtype_of(module: nn.Module, features: Features) -> Features:
     return features if features.data.dtype == dtype else Features(features.data.to(dtype), features.lengths, features.rate)
 
 
-def at(values: Tensor, places: Tensor, conversation_rows: Tensor | None) -> Tensor:
-    """Pick values [B, L, …] at places [C, U] of the rows `homes` [C], by default each row of its own, giving [C, U, …]."""
-    rows = torch.arange(len(places), device=places.device) if conversation_rows is None else conversation_rows
-    return values[rows[:, None], places]
+def at(values: Tensor, positions: Tensor, conversation_rows: Tensor | None) -> Tensor:
+    """Gather values [B, L, …] at positions [C, U] of rows [C], by default one row for each line, giving [C, U, …]."""
+    rows = torch.arange(len(positions), device=positions.device) if conversation_rows is None else conversation_rows
+    return values[rows[:, None], positions]
 
 
 def pooled(vectors: Tensor, count: int) -> Tensor:
@@ -50,7 +50,7 @@ class LengthChecks:
         self._batches: Counter[str] = Counter()
 
     def due(self, part: str, device: torch.device) -> bool:
-        """Say whether a part's lengths are read now: on the CPU always, else of its first batches and of a few later ones."""
+        """Give whether a part's lengths are read now: on the CPU always, else of its first batches and of a few later ones."""
         self._batches[part] += 1
         return device.type == "cpu" or self._batches[part] <= OPENING or self._batches[part] % SELDOM == 0
 
@@ -61,7 +61,7 @@ class ExpectedFeatures:
 
     Args:
         part: the part and its plugin, for sentences.
-        spec: width and rate.
+        spec: hidden size and rate.
         lengths: features of each signal, as its `length` counts them.
         rows: the name of the row that each signal stands in.
     """
@@ -84,18 +84,18 @@ def check_features(features: Features, expected: ExpectedFeatures, *, read_lengt
     """
     count, longest, dim = features.data.shape
     if dim != expected.spec.dim:
-        raise PlanError(f"{expected.part} gives features {dim} wide, but its `output` says {expected.spec.dim}; fix either in"
-                        " the plugin.")
+        raise PlanError(f"{expected.part} gives features of hidden size {dim}, but its `output` states"
+                        f" {expected.spec.dim}; fix either in the plugin.")
     if features.rate != expected.spec.rate:
-        raise PlanError(f"{expected.part} gives features at {_rate(features.rate)}, but its `output` says"
+        raise PlanError(f"{expected.part} gives features at {_rate(features.rate)}, but its `output` states"
                         f" {_rate(expected.spec.rate)}; fix either in the plugin.")
     found = features.lengths.tolist() if read_lengths else expected.lengths
     for row, given, wanted in zip(expected.rows, found, expected.lengths, strict=False):
         if given != wanted:
-            raise DataError(f"Row {row}: {expected.part} gives {given} features, but its `length` says {wanted}; fix either in"
-                            " the plugin.")
+            raise DataError(f"Row {row}: {expected.part} gives {given} features, but its `length` gives {wanted}; fix either"
+                            " in the plugin.")
     if count != len(expected.lengths) or longest < max(expected.lengths):
-        raise DataError(f"{expected.part} gives features of shape {list(features.data.shape)}, but its `length` says"
+        raise DataError(f"{expected.part} gives features of shape {list(features.data.shape)}, but its `length` gives"
                         f" {len(expected.lengths)} signals of up to {max(expected.lengths)} features in rows"
                         f" {', '.join(dict.fromkeys(expected.rows))}; fix either in the plugin.")
 
@@ -103,7 +103,8 @@ def check_features(features: Features, expected: ExpectedFeatures, *, read_lengt
 def check_dim(part: str, what: str, found: Tensor, dim: int) -> None:
     """Hold the width of what a backbone gives against its contract; raises PlanError."""
     if found.shape[-1] != dim:
-        raise PlanError(f"{part} gives {what} {found.shape[-1]} wide, but its contract says {dim}; fix either in the plugin.")
+        raise PlanError(f"{part} gives {what} of hidden size {found.shape[-1]}, but its contract states {dim}; fix either in"
+                        " the plugin.")
 
 
 def _rate(rate: Fraction | None) -> str:

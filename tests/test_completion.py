@@ -113,6 +113,6 @@ def test_the_script_completes_in_bash(tmp_path: Path) -> None:
     assert done.stdout.split() == [f"audio/encoder={name}" for name in names]
 
 
-def test_other_shells_are_told_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_shells_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["completion", "zsh"]) == 2
     assert capsys.readouterr().err == 'omnikit: completion is for bash, not zsh; write: eval "$(omnikit completion bash)".\n'

@@ -37,7 +37,7 @@ def test_every_room_has_a_purpose() -> None:
 
 
 @pytest.mark.parametrize(("term", "meaning", "place"), TERMS, ids=[term for term, _, _ in TERMS])
-def test_a_term_is_defined_where_the_glossary_says(term: str, meaning: str, place: str) -> None:
+def test_a_term_is_defined_where_the_glossary_points(term: str, meaning: str, place: str) -> None:
     assert exists(place) and meaning.endswith(".")
 
 

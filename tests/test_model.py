@@ -91,9 +91,9 @@ def test_splice_puts_projected_vectors_at_slots_and_embeddings_elsewhere(model: 
     flat, slots = taps.inputs.flatten(0, 1), batch.slots["audio"]
     projected = taps.projected("audio").data
     torch.testing.assert_close(flat[slots], torch.cat([projected[0, :1], projected[1, :2]]))
-    kept = torch.ones(len(flat), dtype=torch.bool)
-    kept[slots] = False
-    torch.testing.assert_close(flat[kept], model.language_model().embed(batch.tokens).flatten(0, 1)[kept])
+    unspliced = torch.ones(len(flat), dtype=torch.bool)
+    unspliced[slots] = False
+    torch.testing.assert_close(flat[unspliced], model.language_model().embed(batch.tokens).flatten(0, 1)[unspliced])
 
 
 @pytest.mark.parametrize(("alignment", "back"), [("predicts", 1), ("reads", 0)])
@@ -130,7 +130,7 @@ def test_listening_runs_neither_projector_nor_backbone(plan: Plan) -> None:
     assert set(model.losses(batch, ["transcript"])) == {"transcript"}
 
 
-def test_recogniser_has_no_backbone(tmp_path: Path) -> None:
+def test_asr_model_has_no_backbone(tmp_path: Path) -> None:
     plan = make_asr(write_tokenizer(tmp_path))
     batch = Collator(plan, ["transcript"])([EchoReader(EchoDataset())[1]])
     assert OmniModel(plan).losses(batch, ["transcript"])["transcript"].isfinite()
@@ -153,20 +153,21 @@ def test_encoder_runs_once_for_all_heads(model: OmniModel) -> None:
 
 def test_wrong_count_names_the_row(tmp_path: Path) -> None:
     model = OmniModel(make_plan(write_tokenizer(tmp_path), encoder=FakeEncoder(extra_length=1)))
-    with pytest.raises(DataError, match=r"Row row0: audio\.encoder \(double\) gives 1 features, but its `length` says 2; fix"):
+    with pytest.raises(DataError, match=r"Row row0: audio\.encoder \(double\) gives 1 features, but its `length` gives 2; fix"):
         model.losses(make_batch(model, [0, 1], ("text",)), ["text"])
 
 
 def test_wrong_length_is_found_where_nothing_is_spliced(tmp_path: Path) -> None:
     model = OmniModel(make_plan(write_tokenizer(tmp_path), encoder=FakeEncoder(extra_length=-1)))
-    with pytest.raises(DataError, match=r"Row row1: audio\.encoder \(double\) gives 2 features, but its `length` says 1"):
+    with pytest.raises(DataError, match=r"Row row1: audio\.encoder \(double\) gives 2 features, but its `length` gives 1"):
         model.losses(make_batch(model, [1], ("transcript",)), ["transcript"])
 
 
 def test_wrong_rate_is_found_where_nothing_is_spliced(plan: Plan) -> None:
     lying = replace(plan.inputs["audio"], encoded=replace(plan.inputs["audio"].encoded, rate=Fraction(50)))
     model = OmniModel(replace(plan, inputs={"audio": lying}))
-    with pytest.raises(PlanError, match=r"audio\.encoder \(double\) gives features at 20 Hz, but its `output` says 50 Hz; fix"):
+    sentence = r"audio\.encoder \(double\) gives features at 20 Hz, but its `output` states 50 Hz; fix"
+    with pytest.raises(PlanError, match=sentence):
         model.losses(make_batch(model, [1], ("transcript",)), ["transcript"])
 
 
@@ -174,14 +175,16 @@ def test_wrong_dim_is_found_where_nothing_is_spliced(plan: Plan) -> None:
     lying = replace(plan.inputs["audio"], encoded=replace(plan.inputs["audio"].encoded, dim=17))
     model = OmniModel(plan)
     model.plan = replace(plan, inputs={"audio": lying})
-    with pytest.raises(PlanError, match=r"audio\.encoder \(double\) gives features 16 wide, but its `output` says 17; fix"):
+    sentence = r"audio\.encoder \(double\) gives features of hidden size 16, but its `output` states 17; fix"
+    with pytest.raises(PlanError, match=sentence):
         model.losses(make_batch(model, [1], ("transcript",)), ["transcript"])
 
 
 def test_wrong_width_of_the_backbone_is_found(plan: Plan) -> None:
     model = OmniModel(plan)
     model.plan = replace(plan, backbone=replace(plan.backbone, dim=25))
-    with pytest.raises(PlanError, match=r"backbone \(double\) gives embeddings 24 wide, but its contract says 25; fix"):
+    sentence = r"backbone \(double\) gives embeddings of hidden size 24, but its contract states 25; fix"
+    with pytest.raises(PlanError, match=sentence):
         model.losses(make_batch(model, [1], ("text",)), ["text"])
 
 

@@ -140,7 +140,7 @@ def test_an_attribute_error_inside_an_optional_member_is_not_hidden() -> None:
         backbone_options(cls())
 
 
-def test_a_name_that_is_taken_is_an_error_that_names_both_packages(site: Path) -> None:
+def test_a_name_in_use_is_an_error_that_names_both_packages(site: Path) -> None:
     publish_frames(site, name="whisper")
     sentence = "encoder 'whisper' is published by made-up and by omnikit-whisper; uninstall one of them."
     with pytest.raises(RegistryError) as caught:
@@ -172,7 +172,7 @@ def test_an_unknown_name_gets_the_nearest_and_what_is_installed() -> None:
                            " prompt_embeddings, qformer,")
 
 
-def test_an_unknown_name_of_an_empty_kind_says_so() -> None:
+def test_an_unknown_name_of_an_empty_kind_is_refused_with_that_reason() -> None:
     assert not registry.components("vad"), "this test needs a kind without components"
     with pytest.raises(RegistryError, match=r"vad 'silero' is not installed\. No component of this kind is installed\."):
         registry.component("vad", "silero")

@@ -84,11 +84,6 @@ OPEN: dict[str, int] = {  # room → words that are still to be changed; only ev
     "omnikit/plan": 20,
     "omnikit/store": 20,
     "omnikit/training": 12,
-    "plugins/basics": 15,
-    "plugins/spoken_instructions": 24,
-    "plugins/spoken_qa": 8,
-    "plugins/spoken_turns": 7,
-    "plugins/tiny_world": 27,
     "tests": 99,
     "beside": 9,
 }

@@ -57,7 +57,7 @@ def test_loop_answers_line_by_line_and_outlives_a_bad_one(
     assert "gone.wav does not exist" in capsys.readouterr().err
 
 
-def test_streamed_sound_is_the_whole_answer_s(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_streamed_audio_is_the_whole_answer_s(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["chat", run, "--text", "two three four", "--out", str(tmp_path / "whole.wav")]) == 0
     text = capsys.readouterr().out.splitlines()[0]
     (tmp_path / "a-segments").mkdir()
@@ -74,7 +74,7 @@ def test_streamed_sound_is_the_whole_answer_s(run: str, tmp_path: Path, capsys: 
     assert not list(tmp_path.glob("*.part*"))
 
 
-def test_growing_sound_is_a_wave_at_every_moment_and_goes_if_it_fails(tmp_path: Path) -> None:
+def test_growing_file_is_a_waveform_at_every_moment_and_goes_if_it_fails(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), wav_segments(tmp_path / "a.wav", RATE) as growing:
         for count, word in enumerate(("one", "two", "three")):
             assert len(soundfile.read(growing.growing)[0]) == 5 * count
@@ -102,7 +102,7 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     assert [path.read_bytes() for path in folder.iterdir()] == [b"mine"] * 2 and list(tmp_path.iterdir()) == [folder]
 
 
-def test_sound_that_cannot_be_written_is_one_sentence(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_audio_that_cannot_be_written_is_one_sentence(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a-segments").touch()  # a file where the folder shall be
     assert main(["chat", run, "--text", "one", "--stream", "--out", str(tmp_path / "a.wav")]) == 2
     assert capsys.readouterr().err.count("a.wav cannot be written: File exists.\n") == 1

@@ -90,8 +90,8 @@ def test_run_rewrites_what_is_asked(works: Path, capsys: pytest.CaptureFixture[s
     code = main([*BUILD, "out=rewritten", "limit=3", "rewriter=run"])
     shown = capsys.readouterr()  # two steps teach no words: what matters is that its answers came and met the rules
     assert code == 0 or re.search(r"No row is left of 3: .*rewritten question", shown.err)
-    said = [json.loads(line) for line in (works / "rewritten" / ".build" / "rewritten.jsonl").read_text().splitlines()]
-    assert [len(batch["rewritten"]) for batch in said] == [3]
+    batches = [json.loads(line) for line in (works / "rewritten" / ".build" / "rewritten.jsonl").read_text().splitlines()]
+    assert [len(batch["rewritten"]) for batch in batches] == [3]
 
 
 def test_inspect_shows_origins_and_codes_of_the_run(capsys: pytest.CaptureFixture[str]) -> None:

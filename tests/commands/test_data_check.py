@@ -13,7 +13,7 @@ from omnikit.data.media.video import save_video
 
 RECIPE = """\
 # @package _global_
-# A small model that sees and hears; its stages learn from VITA's JSON.
+# A small model of images and speech; its stages learn from VITA's JSON.
 defaults:
   - /recipe
   - /vision/encoder: internvit_tiny_random
@@ -26,7 +26,7 @@ defaults:
   - /data/said: messages_jsonl
   - _self_
 data:
-  shown: {path: rows.json, folders: {images: images, videos: videos}, audio: sound}
+  shown: {path: rows.json, folders: {images: images, videos: videos}, audio: recordings}
   said: {path: rows.jsonl}
 backbone: {context: 512}
 stages:
@@ -47,7 +47,7 @@ def seen(name: str, **changes: object) -> dict[str, object]:
     return {"set": "images", "id": name, "image": "a.png", "conversations": asked, **changes}
 
 
-def heard(name: str, file: str, **changes: object) -> dict[str, object]:
+def spoken(name: str, file: str, **changes: object) -> dict[str, object]:
     return {"id": name, "audio": file, "conversations": turns("<audio>", "two"), **changes}
 
 
@@ -55,7 +55,7 @@ def filmed(name: str, file: str) -> dict[str, object]:
     return {"set": "videos", "id": name, "video": file, "conversations": turns("<video>\nWhich way?", "left")}
 
 
-GOOD = [seen("image"), filmed("video", "f.mp4"), heard("sound", "q.wav"), heard("noise", "q.wav", inserted_id=1),
+GOOD = [seen("image"), filmed("video", "f.mp4"), spoken("sound", "q.wav"), spoken("noise", "q.wav", inserted_id=1),
         {"id": "text", "conversations": turns("Why?", "so")}]
 BAD: list[tuple[str, object]] = [
     ("not an object", 5),
@@ -73,9 +73,9 @@ BAD: list[tuple[str, object]] = [
     ("unreadable image", seen("cut-image", image="cut.png")),
     ("unreadable image", seen("no-image", image="text.png")),
     ("unreadable video", filmed("cut-video", "cut.mp4")),
-    ("unreadable audio", heard("cut-sound", "cut.wav")),
-    ("empty audio", heard("empty-sound", "empty.wav")),
-    ("wrong length", heard("short-sound", "short.wav")),
+    ("unreadable audio", spoken("cut-sound", "cut.wav")),
+    ("empty audio", spoken("empty-sound", "empty.wav")),
+    ("wrong length", spoken("short-sound", "short.wav")),
     ("empty answer", seen("answer", conversations=turns("<image>", " "))),
     ("too long", seen("long", conversations=turns("<image>" + "why " * 2000, "so"))),
 ]
@@ -84,25 +84,25 @@ BAD: list[tuple[str, object]] = [
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = tmp_path_factory.mktemp("check")
-    for name in ("images", "videos", "sound/audio"):
+    for name in ("images", "videos", "recordings/audio"):
         (found / name).mkdir(parents=True)
     chance = np.random.default_rng(0)
     save_image(found / "images" / "a.png", chance.integers(0, 255, (64, 64, 3), dtype=np.uint8))
     save_video(found / "videos" / "f.mp4", chance.integers(0, 255, (8, 32, 32, 3), dtype=np.uint8), 4)
-    sound = found / "sound" / "audio"
-    soundfile.write(sound / "q.wav", np.sin(np.arange(16000) / 9), 16000)
-    soundfile.write(sound / "short.wav", np.ones(20), 16000)
-    soundfile.write(sound / "empty.wav", np.ones(0), 16000)
-    for whole in ("images/a.png", "videos/f.mp4", "sound/audio/q.wav"):
+    audio = found / "recordings" / "audio"
+    soundfile.write(audio / "q.wav", np.sin(np.arange(16000) / 9), 16000)
+    soundfile.write(audio / "short.wav", np.ones(20), 16000)
+    soundfile.write(audio / "empty.wav", np.ones(0), 16000)
+    for whole in ("images/a.png", "videos/f.mp4", "recordings/audio/q.wav"):
         data = (found / whole).read_bytes()
         (found / whole).with_stem("cut").write_bytes(data[: len(data) // 2])
     (found / "images" / "text.png").write_text("no image")
     (found / "small.yaml").write_text(RECIPE)
     values = [json.dumps(row) for row in [*GOOD, *(row for _, row in BAD)]]
     (found / "rows.json").write_text("[" + ",\n".join([*values, '{"id": "broken" "set": 1}']) + "]")
-    said = {"id": "ok", "messages": [{"role": "user", "content": "two"}, {"role": "assistant", "content": "two"}]}
-    twice = {**said, "id": "twice", "messages": [said["messages"][0], *said["messages"]]}
-    (found / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in (said, twice)))
+    good = {"id": "ok", "messages": [{"role": "user", "content": "two"}, {"role": "assistant", "content": "two"}]}
+    twice = {**good, "id": "twice", "messages": [good["messages"][0], *good["messages"]]}
+    (found / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in (good, twice)))
     return found
 
 
@@ -147,12 +147,12 @@ def test_table_names_rows_and_kinds(folder: Path, monkeypatch: pytest.MonkeyPatc
 def test_dataset_that_no_stage_reads_is_read_as_well(folder: Path, report: dict[str, object],
                                                     monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    kept = "  kept: {path: rows.json, folders: {images: images, videos: videos}, audio: sound}\n"
-    picked = RECIPE.replace("  - _self_\n", "  - /data/kept: vita_json\n  - _self_\n", 1)
-    (folder / "kept.yaml").write_text(picked.replace("data:\n", f"data:\n{kept}", 1))
-    assert main(["data", "check", "kept.yaml", "kept", "--report", "kept.json"]) == 1
-    found = json.loads((folder / "kept.json").read_text())["problems"]
-    assert found == [{**problem, "dataset": "kept", "sentence": problem["sentence"].replace("of shown", "of kept")}
+    unread = "  unread: {path: rows.json, folders: {images: images, videos: videos}, audio: recordings}\n"
+    picked = RECIPE.replace("  - _self_\n", "  - /data/unread: vita_json\n  - _self_\n", 1)
+    (folder / "unread.yaml").write_text(picked.replace("data:\n", f"data:\n{unread}", 1))
+    assert main(["data", "check", "unread.yaml", "unread", "--report", "unread.json"]) == 1
+    found = json.loads((folder / "unread.json").read_text())["problems"]
+    assert found == [{**problem, "dataset": "unread", "sentence": problem["sentence"].replace("of shown", "of unread")}
                      for problem in report["problems"] if problem["dataset"] == "shown"]
 
 

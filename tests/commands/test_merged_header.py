@@ -55,7 +55,7 @@ def test_merged_header_is_refused_with_its_row_and_token(here: Path, capsys: pyt
 
 
 @pytest.mark.parametrize(("family", "command"), CASES)
-def test_header_that_is_cut_off_is_taken(here: Path, family: str, command: str) -> None:
+def test_header_that_is_cut_off_is_accepted(here: Path, family: str, command: str) -> None:
     write(here, CUTTING[family]())
     assert main(command.split()) == 0
 

@@ -16,8 +16,8 @@ from omnikit.recipe.compose import compose
 
 TOKENIZER = Path(__file__).parents[1] / "parity" / "goldens" / "vita10_prompt_mixtral" / "tokenizer.json"
 OLD, PIECES, ROWS = 700, 36, 776  # ids of that tokenizer; rows are a multiple of 8, as VITA 1.0 padded its own
-SAID = ("今天天气很好，我们一起去公园散步。", "老师教数学，孩子喜欢吃苹果。")
-LINES = [f"{number}: {SAID[number % 2]}" for number in range(60)]
+SENTENCES = ("今天天气很好，我们一起去公园散步。", "老师教数学，孩子喜欢吃苹果。")
+LINES = [f"{number}: {SENTENCES[number % 2]}" for number in range(60)]
 
 
 def checkpoint(folder: Path, *, tied: bool = False, shard: str = "1MB") -> Path:
@@ -137,7 +137,7 @@ def test_broken_checkpoint_is_one_sentence(tmp_path: Path, capsys: pytest.Captur
     assert not (tmp_path / "out").exists()
 
 
-def test_folder_that_is_there_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_folder_that_is_there_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "out").mkdir()
     assert extend(TOKENIZER, tmp_path) == 2
     assert "which is there already; name a folder that is not, or remove it." in capsys.readouterr().err

@@ -139,7 +139,7 @@ def test_it_is_shown_with_its_licence_and_file(place: Path) -> None:
 
 
 @pytest.mark.slow
-def test_it_checks_in_a_recipe_that_knows_nothing_of_it(place: Path) -> None:
+def test_it_checks_in_a_recipe_written_without_it(place: Path) -> None:
     assert "hidden size 64, 50 Hz" in omnikit(place, "check", "recipe.yaml", "audio/encoder=frames_64")
 
 

@@ -15,7 +15,7 @@ from omnikit.plan.plan import make
 from omnikit.plan.resolve import tokenizer_size
 from omnikit.recipe.recipe import parse
 
-ODD_PARTS = '''
+MISFITS = '''
 from dataclasses import dataclass
 from fractions import Fraction
 from omnikit.contracts.specs import CodecSpec, FeatureSpec
@@ -81,7 +81,7 @@ def test_one_misfit_is_one_sentence(fitting: dict[str, Any], changes: dict[str, 
     assert mistakes(fitting, changes) == [sentence]
 
 
-def test_a_vocabulary_smaller_than_the_tokenizer_says_how_large(fitting: dict[str, Any]) -> None:
+def test_a_vocabulary_smaller_than_the_tokenizer_is_refused_with_its_size(fitting: dict[str, Any]) -> None:
     size = Tokenizer.from_file(str(registry.conf_file("tokenizer", "tiny.json"))).get_vocab_size()
     assert mistakes(fitting, {"backbone.vocabulary": 100}) == [
         f"backbone.vocabulary is 100, but tokenizer 'tiny' has {size} ids; set backbone.vocabulary={size}."]
@@ -104,8 +104,8 @@ def test_a_unigram_tokenizer_is_counted(tmp_path: Path) -> None:
 
 
 def test_two_branches_cannot_read_one_signal_unasked(fitting: dict[str, Any]) -> None:
-    changes = {"ear": {"encoder": pick("encoder", "mel_cnn"), "projector": pick("projector", "linear")}}
-    assert mistakes(fitting, changes) == ["audio.encoder and ear.encoder both take audio; set ear.input=audio to let both read each audio,"
+    changes = {"microphone": {"encoder": pick("encoder", "mel_cnn"), "projector": pick("projector", "linear")}}
+    assert mistakes(fitting, changes) == ["audio.encoder and microphone.encoder both take audio; set microphone.input=audio to let both read each audio,"
                                           " or take one of them out of the recipe."]
 
 
@@ -116,7 +116,7 @@ def test_heads_without_a_backbone_say_what_to_pick(fitting: dict[str, Any]) -> N
                      "speech.head taps the backbone's hidden, but there is no backbone: pick one with backbone=<preset>."]
 
 
-def test_a_stride_that_does_not_divide_says_which_do(fitting: dict[str, Any]) -> None:
+def test_a_stride_that_does_not_divide_lists_those_that_do(fitting: dict[str, Any]) -> None:
     changes = {"audio.encoder": pick("encoder", "whisper_large_v3"), "audio.projector": pick("projector", "stack_mlp", stride=7),
                "backbone.context": 4096}
     assert mistakes(fitting, changes) == ["audio.projector does not fit audio.encoder: stride is 7, but the encoder gives 1500 vectors per"
@@ -137,14 +137,14 @@ def test_questions_longer_than_the_encoder_takes_name_the_dataset(fitting: dict[
     assert found.startswith("data.rows has questions of 1000 s, which audio.encoder cannot take: A clip is 1000.00 s long")
 
 
-def test_an_unknown_dataset_names_the_stage_that_wants_it(fitting: dict[str, Any]) -> None:
+def test_an_unknown_dataset_names_the_stage_that_reads_it(fitting: dict[str, Any]) -> None:
     found, = mistakes(fitting, {"stages.speak.data.instruct_s2": 1.0})
     assert found.startswith("stages.speak.data: data 'instruct_s2' is unknown. Did you mean 'instruct_s2s'? There is: ")
 
 
 def test_an_unknown_dataset_of_evaluation_names_its_title(fitting: dict[str, Any]) -> None:
-    found, = mistakes(fitting, {"evaluate": {"data": {"heard": "row"}}})
-    assert found.startswith("evaluate.data.heard: data 'row' is unknown.")
+    found, = mistakes(fitting, {"evaluate": {"data": {"seen": "row"}}})
+    assert found.startswith("evaluate.data.seen: data 'row' is unknown.")
 
 
 OPEN_HEAD = """
@@ -187,14 +187,14 @@ def test_a_head_that_does_not_emit_several_codebooks_is_refused(site: Path, fitt
      " it emits units with their runs merged, but the codec needs every frame."),
     ({"audio.projector": {"use": "stubborn"}}, "audio.projector gives vectors 7 wide, but the backbone reads 128; its `output` must give what it is asked for."),
 ], ids=["codebooks", "runs", "width"])
-def test_parts_of_a_stranger_that_do_not_fit(site: Path, fitting: dict[str, Any], part: dict[str, object], sentence: str) -> None:
+def test_third_party_parts_that_do_not_fit(site: Path, fitting: dict[str, Any], part: dict[str, object], sentence: str) -> None:
     publish(site, "made_up", {"omnikit.codec": {"books": "made_up.config:Books"}, "omnikit.projector": {"stubborn": "made_up.config:Stubborn"}},
-            {"config.py": ODD_PARTS})
+            {"config.py": MISFITS})
     registry.forget()
     assert mistakes(fitting, part) == [sentence]
 
 
-def test_an_empty_recipe_says_what_to_pick() -> None:
+def test_an_empty_recipe_lists_what_to_pick() -> None:
     with pytest.raises(PlanError, match="recipe mine has no part; pick some in its defaults, for example `- /audio/encoder: whisper`"):
         make(parse({}, "mine"))
 

@@ -1,4 +1,4 @@
-"""Branches that see: what they take, and what is wrong with how they see."""
+"""Image branches: what they take, and what is wrong with their images."""
 
 from dataclasses import dataclass, replace
 
@@ -31,7 +31,7 @@ def input_branch(eye: FakeImageEncoder, count: int = 4) -> InputBranch:
     return InputBranch("vision", eye, eye.output, FakeImageProjector(), FeatureSpec(24, count=count))
 
 
-def test_what_sees_pictures_sees_films() -> None:
+def test_what_takes_images_takes_videos() -> None:
     assert input_branch(FakeImageEncoder()).media == ("image", "video")
     assert not list(_unseen(input_branch(FakeImageEncoder())))
 
@@ -55,7 +55,7 @@ def test_one_misfit_is_one_sentence(wired: InputBranch, sentence: str) -> None:
     assert list(_unseen(wired)) == [f"vision.encoder {sentence}"]
 
 
-def test_impossible_pictures_are_a_misfit_of_the_recipe() -> None:
+def test_impossible_image_specs_are_a_misfit_of_the_recipe() -> None:
     wrong = InputBranch("vision", Wrong.__new__(Wrong), FeatureSpec(12, count=4), FakeImageProjector(),
                         FeatureSpec(24, count=4))
     assert list(_unseen(wrong)) == ["vision.encoder: fit is 'stretch', but must be crop or pad."]

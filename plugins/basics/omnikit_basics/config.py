@@ -309,7 +309,7 @@ class CaptionWords:
 
 @dataclass(frozen=True)
 class State:
-    """Tells whether a question was meant for the model, at the last position of its audio in the backbone's output.
+    """Predicts whether a question was meant for the model, at the last position of its audio in the backbone's output.
 
     Source: the head of VITA-1.5's experimental variant (VITA-MLLM/VITA): one class more than states, cross-entropy weighed
     [1, 5, 1].

@@ -1,4 +1,4 @@
-"""Projectors that look at each vector or at a few neighbours. Know no encoder and no backbone."""
+"""Projectors over each frame or a few neighbours; they depend on no encoder and no backbone."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -85,7 +85,7 @@ class StridedConvProjector(nn.Module):
     def step(self, features: Features, state: ConvState, *, last: bool = False) -> tuple[Features, ConvState]:
         """Give what new vectors complete; every row brings equally many. The steps, joined, are what `forward` gives.
 
-        `last` says that no vector follows: zeros on the right come in, where the padding is there.
+        `last` means that no vector follows: zeros on the right come in, where the padding is there.
         """
         x = torch.cat([state.held, features.data.transpose(1, 2)], dim=2)
         x = F.pad(x, (0, self.padding[1])) if last else x

@@ -121,7 +121,7 @@ def test_tap_without_a_path_is_a_sentence() -> None:
         CtcText(tap="audio")
 
 
-def test_stacked_ctc_head_hears_a_row_alone_as_in_a_padded_batch() -> None:
+def test_stacked_ctc_head_gives_the_same_for_a_row_alone_and_in_a_padded_batch() -> None:
     torch.manual_seed(0)
     head = CtcTextHead(4, 3, norm=True, stack=4)
     data = torch.randn(2, 11, 4)
@@ -133,7 +133,7 @@ def test_stacked_ctc_head_hears_a_row_alone_as_in_a_padded_batch() -> None:
 @pytest.mark.parametrize(("vectors", "stack", "ids", "fits"), [
     (3, 1, [1, 2, 3], True), (2, 1, [1, 2, 3], False), (3, 1, [1, 1, 2], False),
     (4, 1, [1, 1, 2], True), (5, 2, [1, 2, 3], True), (4, 2, [1, 2, 3], False)])
-def test_what_ctc_cannot_reach_is_told_without_the_module(vectors: int, stack: int, ids: list[int], fits: bool) -> None:
+def test_what_ctc_cannot_reach_is_found_without_the_module(vectors: int, stack: int, ids: list[int], fits: bool) -> None:
     """Held against the loss itself, which refuses the same."""
     config = CtcText(stack=stack)
     head = config.build(FeatureSpec(4, rate=Fraction(10)), None, 5)
@@ -147,11 +147,11 @@ def test_what_ctc_cannot_reach_is_told_without_the_module(vectors: int, stack: i
 # ---- state ----
 
 
-def test_state_head_says_what_it_is() -> None:
+def test_state_head_states_what_it_taps() -> None:
     assert (State().tap, State().target, State().alignment) == ("hidden", "state", "none")
 
 
-def test_state_loss_is_the_weighted_mean_of_the_heard_questions() -> None:
+def test_state_loss_is_the_weighted_mean_of_the_spoken_questions() -> None:
     head = State().build(FeatureSpec(4, count=1), None, 0)
     data, ids = torch.randn(4, 1, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([[0], [1], [-100], [0]])
     rows = head.output(data[:, 0]).log_softmax(-1)
@@ -168,7 +168,7 @@ def test_state_shares_sum_to_one_and_the_largest_is_decoded() -> None:
     assert head.decode(features) == [[int(row.argmax())] for row in shares]
 
 
-def test_state_loss_without_a_heard_question_is_refused() -> None:
+def test_state_loss_without_a_spoken_question_is_refused() -> None:
     head = State().build(FeatureSpec(4, count=1), None, 0)
     with pytest.raises(DataError, match="none has audio with an answer behind it"):
         head.loss(Features(torch.zeros(1, 1, 4), torch.ones(1)), Targets(torch.tensor([[-100]]), torch.ones(1)))
@@ -184,18 +184,18 @@ def test_impossible_state_heads_are_refused(fields: dict[str, object], text: str
         State(**fields)
 
 
-def test_caption_words_are_told_by_the_mean_of_the_valid_vectors() -> None:
+def test_caption_words_are_predicted_by_the_mean_of_the_valid_vectors() -> None:
     torch.manual_seed(0)
     head = CaptionWords().build(FeatureSpec(8, count=3), None, 12)
     data = torch.randn(2, 3, 8)
-    told = head(Features(data, torch.tensor([3, 2])))
+    predicted = head(Features(data, torch.tensor([3, 2])))
     expected = head.output(head.norm(torch.stack([data[0].mean(0), data[1, :2].mean(0)]))).log_softmax(-1)
-    assert_close(told, expected, atol=1e-6, rtol=1e-6)  # float32 sums in another order
+    assert_close(predicted, expected, atol=1e-6, rtol=1e-6)  # float32 sums in another order
     loss = head.loss(Features(data, torch.tensor([3, 2])), targets([4, 7], [1]))
     assert_close(loss, -((expected[0, 4] + expected[0, 7]) / 2 + expected[1, 1]) / 2, atol=1e-6, rtol=1e-6)
 
 
-def test_caption_words_are_learnt() -> None:
+def test_caption_words_are_learned() -> None:
     torch.manual_seed(0)
     head = CaptionWords().build(FeatureSpec(8, count=3), None, 12)
     features = Features(torch.randn(2, 3, 8), torch.tensor([3, 3]))

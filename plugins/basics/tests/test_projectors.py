@@ -49,7 +49,7 @@ def made(kind: str, preset: str) -> object:
 
 @pytest.mark.parametrize("name", list(PROJECTORS))
 @pytest.mark.parametrize("length", [1, 2, 3, 7, 12])
-def test_contract_tells_what_comes_out(name: str, length: int) -> None:
+def test_contract_states_what_comes_out(name: str, length: int) -> None:
     config = PROJECTORS[name]
     out = built(config)(features([length]))
     spec = config.output(FeatureSpec(8, rate=RATE), 6)
@@ -98,7 +98,7 @@ def test_stack_mlp_joins_frames_first_values_first() -> None:
 
 
 @pytest.mark.parametrize(("tail", "count"), [("drop", 4), ("pad", 5)])
-def test_stack_mlp_takes_an_uneven_window_where_it_is_told_to(tail: str, count: int) -> None:
+def test_stack_mlp_takes_an_uneven_window_where_it_is_set_to(tail: str, count: int) -> None:
     config = StackMlp(stride=7, hidden=4, tail=tail, uneven=True)  # type: ignore[arg-type]  # one of both
     assert config.output(FeatureSpec(2, count=30), 6) == FeatureSpec(6, count=count)
     built = config.build(FeatureSpec(2, count=30), 6)
@@ -118,7 +118,7 @@ def test_causal_convolution_ignores_the_future() -> None:
     assert not torch.allclose(module(changed).data[:, 3], module(x).data[:, 3])
 
 
-def test_right_padded_convolution_tells_its_lookahead() -> None:
+def test_right_padded_convolution_states_its_lookahead() -> None:
     spec = StridedConv(kernel=5, causal=False).output(FeatureSpec(8, rate=Fraction(25), lookahead=0.1), 6)
     assert math.isclose(spec.lookahead, 0.1 + 4 / 25)
 

@@ -32,7 +32,7 @@ def part(**keys: object) -> dict[str, object]:
     return {"messages": [{"role": "user", "content": [keys]}]}
 
 
-def said(role: str, **keys: object) -> dict[str, object]:
+def message_of(role: str, **keys: object) -> dict[str, object]:
     return {"messages": [{"role": role, "content": "x", **keys}]}
 
 
@@ -91,9 +91,9 @@ BROKEN = {
     "unknown row key": ({**GOOD, "mesages": 1}, "unknown key 'mesages'.* Did you mean 'messages'"),
     "role": ({"messages": [{"role": "bot", "content": "x"}]}, r'messages\[0\].role is "bot", but must be one of sys'),
     "content": ({"messages": [{"role": "user"}]}, r"messages\[0\].content is missing, but must be a text or a list"),
-    "state": (said("assistant", state="noisy"), r'messages\[0\].state is "noisy", but must be one of audio, noise, text'),
-    "state of a question": (said("user", state="noise"), "state is .* in a message of the assistant"),
-    "cut": (said("assistant", cut=1), r"messages\[0\].cut is 1, but must be true or false"),
+    "state": (message_of("assistant", state="noisy"), r'messages\[0\].state is "noisy", but must be one of audio, noise, text'),
+    "state of a question": (message_of("user", state="noise"), "state is .* in a message of the assistant"),
+    "cut": (message_of("assistant", cut=1), r"messages\[0\].cut is 1, but must be true or false"),
     "part type": (part(type="audoi", path="a1.wav"), r'content\[0\].type is "audoi".* Did you mean \'audio\''),
     "part is text": ({"messages": [{"role": "user", "content": ["x"]}]}, r'content\[0\].type is "x", but must be'),
     "text missing": (part(type="text"), r"content\[0\].text is missing, but must be a text"),

@@ -74,16 +74,16 @@ def _money(match: re.Match[str]) -> str:
         return f"{_plain(amount)}{scale or ''} {unit}s"
     cents = int(decimals or 0)
     parts = f"{cardinal(cents)} {('pence' if part == 'penny' else part + 's') if cents != 1 else part}"
-    said = f"{_plain(whole)} {unit}{'' if whole == '1' else 's'}"
-    return f"{said} and {parts}" if cents else said
+    spelled = f"{_plain(whole)} {unit}{'' if whole == '1' else 's'}"
+    return f"{spelled} and {parts}" if cents else spelled
 
 
 def _time(match: re.Match[str]) -> str:
     minute = int(match.group(2))
-    said = "" if minute == 0 else (f" oh {cardinal(minute)}" if minute < 10 else f" {cardinal(minute)}")
+    spelled = "" if minute == 0 else (f" oh {cardinal(minute)}" if minute < 10 else f" {cardinal(minute)}")
     half = (match.group(3) or "").lower().replace(".", "")
-    exact = " o'clock" if not said and not half else ""
-    return f"{cardinal(int(match.group(1)))}{said}{exact}{f' {half[0]} {half[1]}' if half else ''}"
+    exact = " o'clock" if not spelled and not half else ""
+    return f"{cardinal(int(match.group(1)))}{spelled}{exact}{f' {half[0]} {half[1]}' if half else ''}"
 
 
 def _fraction(match: re.Match[str]) -> str:
@@ -95,16 +95,16 @@ def _fraction(match: re.Match[str]) -> str:
 
 
 def _decade(match: re.Match[str]) -> str:
-    said = year(int(match.group(1)))
-    return f"{said[:-1]}ies" if said.endswith("y") else f"{said}s"
+    spelled = year(int(match.group(1)))
+    return f"{spelled[:-1]}ies" if spelled.endswith("y") else f"{spelled}s"
 
 
-def _word(said: Callable[[re.Match[str]], str]) -> Callable[[re.Match[str]], str]:
+def _word(spell: Callable[[re.Match[str]], str]) -> Callable[[re.Match[str]], str]:
     """Separate number words from adjacent letters, as in COVID-19 and 3D."""
     def spaced(match: re.Match[str]) -> str:
         before = match.string[match.start() - 1 : match.start()]
         behind = match.string[match.end() : match.end() + 1]
-        return f"{' ' if before.isalnum() else ''}{said(match)}{' ' if behind.isalnum() else ''}"
+        return f"{' ' if before.isalnum() else ''}{spell(match)}{' ' if behind.isalnum() else ''}"
     return spaced
 
 

@@ -116,11 +116,11 @@ def _answer(text: str, words: int) -> str:
         raise ValueError(f"answer: {reason}" if "answer" not in str(reason) else str(reason)) from None
 
 
-def unrepeated(said: Sequence[Rewritten | Rejected]) -> list[Rewritten | Rejected]:
+def unrepeated(items: Sequence[Rewritten | Rejected]) -> list[Rewritten | Rejected]:
     """Reject each question whose words were asked before, whatever its fillers and marks."""
     seen: dict[str, str] = {}
     result: list[Rewritten | Rejected] = []
-    for item in said:
+    for item in items:
         if isinstance(item, Rewritten):
             key = " ".join(word for word in re.findall(r"[\w']+", item.question.lower()) if word not in _FILLERS)
             if key in seen:

@@ -47,15 +47,15 @@ def question(text: str, words: int) -> str:
 
 def answer(text: str, words: int) -> str:
     """Give as many complete sentences of an answer, as speakable text, as fit into so many words; see question."""
-    kept, count = [], 0
+    fitting, count = [], 0
     for sentence in SENTENCE.findall(plain(text)):
         count += len(sentence.split())
         if count > words:
             break
-        kept.append(sentence.strip())
-    if not kept:
+        fitting.append(sentence.strip())
+    if not fitting:
         raise ValueError("answer too long")
-    return " ".join(kept)
+    return " ".join(fitting)
 
 
 def plain(text: str) -> str:
@@ -91,11 +91,11 @@ def with_filler(text: str, fraction: float, rng: random.Random) -> str:
     start, inside = rng.choice(STARTS), rng.random() < 0.25
     word = text.split(maxsplit=1)[0]
     keeps = word in ("I", "I'm", "I've", "I'd") or any(letter.isupper() for letter in word[1:])
-    said = f"{start}, {text if keeps else text[0].lower() + text[1:]}"
-    comma = said.find(", ", len(start) + 2)
+    spoken = f"{start}, {text if keeps else text[0].lower() + text[1:]}"
+    comma = spoken.find(", ", len(start) + 2)
     if inside and comma > 0:
-        said = f"{said[:comma]}, {rng.choice(INSIDE)}{said[comma:]}"
-    return said
+        spoken = f"{spoken[:comma]}, {rng.choice(INSIDE)}{spoken[comma:]}"
+    return spoken
 
 
 def _sentences(text: str) -> str:

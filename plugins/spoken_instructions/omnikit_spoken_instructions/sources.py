@@ -138,13 +138,13 @@ def _first(turns: object, role: str, content: str) -> tuple[str, str]:
     """Give the first question, and the answer behind it."""
     if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
         raise _RejectError("unknown shape")
-    said = [turn for turn in turns if turn.get(role) in (*ASKS, *ANSWERS)]
-    asked = next((index for index, turn in enumerate(said) if turn[role] in ASKS), None)
+    dialogue = [turn for turn in turns if turn.get(role) in (*ASKS, *ANSWERS)]
+    asked = next((index for index, turn in enumerate(dialogue) if turn[role] in ASKS), None)
     if asked is None:
         raise _RejectError("empty question")
-    if asked + 1 == len(said) or said[asked + 1][role] not in ANSWERS:
+    if asked + 1 == len(dialogue) or dialogue[asked + 1][role] not in ANSWERS:
         raise _RejectError("empty answer")
-    return _text(said[asked].get(content)), _text(said[asked + 1].get(content))
+    return _text(dialogue[asked].get(content)), _text(dialogue[asked + 1].get(content))
 
 
 def _text(value: object) -> str:

@@ -1,5 +1,5 @@
 # ruff: noqa: E501  # an option and its sentence stand in one line
-"""Whole builds: files are as the manifest says, whatever the processes and whenever they were killed."""
+"""Whole builds: files are as the manifest states, whatever the processes and whenever they were killed."""
 
 import hashlib
 import json
@@ -31,16 +31,16 @@ from omnikit.data.build.recordings import Utterance
 from omnikit.errors import ConfigError, DataError, OmnikitError, RunError
 
 ROWS = 40
-SOUND = {"noise_fraction": 0.4, "overlap_fraction": 0.4}
+NOISE = {"noise_fraction": 0.4, "overlap_fraction": 0.4}
 
 
 class NoRuns:
-    """No run is there; a codec that gives a waveform's length in tenths of a second, and a model that says the same always."""
+    """No run is there; a codec that gives a waveform's length in tenths of a second, and a model whose text is fixed."""
 
     version, sample_rate = "1", 16000
 
     def text_generator(self, run: str) -> TextGenerator:
-        return Says()
+        return FixedText()
 
     def units(self, run: str) -> Units:
         return self
@@ -49,7 +49,7 @@ class NoRuns:
         return [(len(waveform) // 1600,), (1,)]
 
 
-class Says:
+class FixedText:
     version = "1"
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def built(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, BuildReport]:
     folder = tmp_path_factory.mktemp("built") / "out"
-    return folder, SpokenInstructions(str(source), **SOUND).build().make(folder, NoRuns())
+    return folder, SpokenInstructions(str(source), **NOISE).build().make(folder, NoRuns())
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -123,13 +123,13 @@ def test_facts_hold_what_is_mixed_into_a_question(built: tuple[Path, BuildReport
 
 
 def test_number_of_processes_changes_nothing(built: tuple[Path, BuildReport], source: Path, tmp_path: Path) -> None:
-    SpokenInstructions(str(source), workers=1, **SOUND).build().make(tmp_path / "out", NoRuns())
+    SpokenInstructions(str(source), workers=1, **NOISE).build().make(tmp_path / "out", NoRuns())
     assert content(tmp_path / "out") == content(built[0])
 
 
 def test_killed_build_goes_on_to_the_same_files(built: tuple[Path, BuildReport], source: Path, tmp_path: Path) -> None:
     folder = tmp_path / "out"
-    words = ["data", "build", "spoken_instructions", f"source={source}", f"out={folder}", *(f"{k}={v}" for k, v in SOUND.items())]
+    words = ["data", "build", "spoken_instructions", f"source={source}", f"out={folder}", *(f"{k}={v}" for k, v in NOISE.items())]
     process = subprocess.Popen([sys.executable, "-c", "import sys; from omnikit.cli import main; main(sys.argv[1:])", *words])
     journal = folder / ".build" / "spoken.jsonl"
     while process.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n") > 5):
@@ -140,7 +140,7 @@ def test_killed_build_goes_on_to_the_same_files(built: tuple[Path, BuildReport],
     with journal.open("ab") as file:
         file.write(b'{"id": "cut sho')  # what a kill within a write leaves
     (folder / "audio" / ".half.wav.1.part").write_bytes(b"half")
-    found = SpokenInstructions(str(source), **SOUND).build().make(folder, NoRuns())
+    found = SpokenInstructions(str(source), **NOISE).build().make(folder, NoRuns())
     assert content(folder) == content(built[0])
     assert found.made <= built[1].made - done
 
@@ -148,7 +148,7 @@ def test_killed_build_goes_on_to_the_same_files(built: tuple[Path, BuildReport],
 def test_finished_build_makes_nothing_again(built: tuple[Path, BuildReport], source: Path) -> None:
     folder, found = built
     before = content(folder)
-    assert SpokenInstructions(str(source), **SOUND).build().make(folder, NoRuns()) == replace(found, made=0)
+    assert SpokenInstructions(str(source), **NOISE).build().make(folder, NoRuns()) == replace(found, made=0)
     assert content(folder) == before
 
 
@@ -168,16 +168,16 @@ def test_codes_of_a_run_come_with_the_rows(source: Path, tmp_path: Path) -> None
     assert found.provides[-1] == "codes"
 
 
-def test_model_s_texts_are_kept_when_it_is_stopped(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_model_s_texts_stay_when_it_is_stopped(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = SpokenInstructions(str(source), rewriter="a_run", limit=26)
     options.build().make(tmp_path / "whole", NoRuns())
     monkeypatch.setenv("STOP", "1")
     with pytest.raises(KeyboardInterrupt):
         options.build().make(tmp_path / "stopped", NoRuns())
     monkeypatch.delenv("STOP")
-    kept = (tmp_path / "stopped" / ".build" / "rewritten.jsonl").read_bytes()
+    before = (tmp_path / "stopped" / ".build" / "rewritten.jsonl").read_bytes()
     options.build().make(tmp_path / "stopped", NoRuns())
-    assert kept and (tmp_path / "stopped" / ".build" / "rewritten.jsonl").read_bytes().startswith(kept)
+    assert before and (tmp_path / "stopped" / ".build" / "rewritten.jsonl").read_bytes().startswith(before)
     assert content(tmp_path / "stopped") == content(tmp_path / "whole")
 
 
@@ -190,7 +190,7 @@ def test_model_s_texts_are_kept_when_it_is_stopped(source: Path, tmp_path: Path,
 ], ids=["other options", "voice", "speed", "source", "tts"])
 def test_what_cannot_be_built_is_one_sentence(built: tuple[Path, BuildReport], source: Path, changes: dict[str, object],
                                               kind: type[OmnikitError], sentence: str) -> None:
-    options = SpokenInstructions(**{"source": str(source), **SOUND, **changes})
+    options = SpokenInstructions(**{"source": str(source), **NOISE, **changes})
     with pytest.raises(kind, match=sentence):
         options.build().make(built[0], NoRuns())
 
@@ -210,7 +210,7 @@ def test_nothing_left_is_an_error(tmp_path: Path) -> None:
         SpokenInstructions(str(tmp_path / "bad.json")).build().make(tmp_path / "out", NoRuns())
 
 
-def test_ids_of_the_source_are_kept(tmp_path: Path) -> None:
+def test_ids_of_the_source_stay(tmp_path: Path) -> None:
     whole = {"messages": [{"role": "user", "content": "Is it late?"}, {"role": "assistant", "content": "It is late."}]}
     (tmp_path / "in.json").write_text(json.dumps([{"id": 12, **whole}, {"prompt_id": "p", "data": ["Why?"]},
                                                   {"id": "again", **whole}, BAD["link"], BAD["code"]]))
@@ -229,7 +229,7 @@ def test_folder_in_which_nothing_was_left_is_free_for_another_source(source: Pat
     assert not (tmp_path / "out" / ".build" / "rewritten.jsonl").exists() and rows(tmp_path / "out")
 
 
-def test_question_that_sounds_too_long_is_rejected(source: Path, tmp_path: Path) -> None:
+def test_question_that_is_too_long_when_spoken_is_rejected(source: Path, tmp_path: Path) -> None:
     found = SpokenInstructions(str(source), limit=12, seconds=3.0).build().make(tmp_path, NoRuns())
     assert found.rejected["question sounds too long"] > 0
     assert all(soundfile.info(path).duration <= 3 for path in tmp_path.glob("audio/*-question.wav"))
@@ -256,7 +256,7 @@ def test_row_that_the_voice_refuses_is_rejected_alone(texts: tuple[str, str, str
 
 
 @pytest.mark.parametrize("snr", [0.0, 10.0, 25.0])
-def test_noise_lies_as_far_below_as_it_says(snr: float) -> None:
+def test_noise_lies_at_the_stated_distance(snr: float) -> None:
     waveform = 0.2 * np.sin(np.arange(16000) / 10).astype(np.float32)
     noise = with_noise(waveform, snr, np.random.default_rng(0)) - waveform  # nothing is clipped, so nothing was scaled down
     assert 10 * np.log10(np.mean(waveform**2) / np.mean(noise**2)) == pytest.approx(snr, abs=0.01)

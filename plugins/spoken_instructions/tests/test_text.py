@@ -41,31 +41,31 @@ def test_cardinals_read_back_to_their_number(digits: int) -> None:
     assert [value(cardinal(number)) for number in numbers] == numbers
 
 
-@pytest.mark.parametrize(("number", "said"), [(1, "first"), (2, "second"), (12, "twelfth"), (20, "twentieth"), (21, "twenty first"),
+@pytest.mark.parametrize(("number", "expected"), [(1, "first"), (2, "second"), (12, "twelfth"), (20, "twentieth"), (21, "twenty first"),
                                               (100, "one hundredth"), (103, "one hundred third")])
-def test_ordinals(number: int, said: str) -> None:
-    assert ordinal(number) == said
+def test_ordinals(number: int, expected: str) -> None:
+    assert ordinal(number) == expected
 
 
-@pytest.mark.parametrize(("written", "said"), [
+@pytest.mark.parametrize(("written", "expected"), [
     ("3.14", "three point one four"), ("-5 degrees", "minus five degrees"), ("2/3", "two thirds"), ("1/2", "one half"),
     ("99.9%", "ninety nine point nine percent"), ("$3.50", "three dollars and fifty cents"), ("$2 million", "two million dollars"),
     ("£2.01", "two pounds and one penny"), ("9:05 pm", "nine oh five p m"), ("10:00", "ten o'clock"), ("1990s", "nineteen nineties"),
     ("in 1905", "in nineteen oh five"), ("in 2024", "in twenty twenty four"), ("in 2005", "in two thousand five"), ("3-5", "three to five"),
     ("1,234", "one thousand two hundred thirty four"), ("COVID-19", "COVID nineteen"), ("3D", "three D"), ("20°C", "twenty degrees celsius"),
     ("007", "zero zero seven"), ("the 2nd", "the second"), ("5 km", "five kilometers"), ("no digits", "no digits")])
-def test_numbers_are_read_as_a_speaker_reads_them(written: str, said: str) -> None:
-    assert in_words(written) == said
+def test_numbers_are_read_as_a_speaker_reads_them(written: str, expected: str) -> None:
+    assert in_words(written) == expected
 
 
-@pytest.mark.parametrize(("written", "said"), [
+@pytest.mark.parametrize(("written", "expected"), [
     ("**Yes** (probably) & no", "Yes and no."), ("a cat/dog", "A cat or dog."), ("# Title\nText: more; end", "Title. Text, more, end."),
     ("1. Start small\n2. Go on", "Start small and go on."), ("* one fish\n* New York\n* a hat", "One fish, New York and a hat."),
     ("He said “hi” – twice…", "He said hi, twice."), ("e.g. tea, etc.", "For example tea, and so on."), ("naïve café?", "Naïve café?"),
     ("_so_ it is", "So it is."), ("well-known", "Well known."), ("It is *Paris* now", "It is Paris now."),
     ("What is 7*8 + 2?", "What is seven times eight plus two?"), ("6 ÷ 3 = 2", "Six divided by three equals two.")])
-def test_marks_become_words_or_go(written: str, said: str) -> None:
-    assert rules.plain(written) == said
+def test_marks_become_words_or_go(written: str, expected: str) -> None:
+    assert rules.plain(written) == expected
 
 
 def test_answer_is_cut_behind_a_whole_sentence() -> None:
@@ -80,13 +80,13 @@ def test_each_bad_row_is_rejected_for_its_reason(reason: str, tmp_path: Path) ->
     assert isinstance(entry, Rejected) and entry.reason == reason
 
 
-def test_what_is_said_holds_nothing_that_a_voice_cannot_read(tmp_path: Path) -> None:
+def test_spoken_text_holds_nothing_that_a_voice_cannot_read(tmp_path: Path) -> None:
     (tmp_path / "all.json").write_text(json.dumps(good(150)))
     entries = [entry for entry in read(tmp_path / "all.json", None) if isinstance(entry, Entry)]
-    said = [item for item in Rules(SpokenInstructions("x"))(entries) if isinstance(item, Rewritten)]
-    assert len(said) == 150
-    assert all(re.fullmatch(r"[A-Za-zÀ-ſ ,.?!']+", item.question + item.answer) for item in said)
-    assert max(len(item.answer.split()) for item in said) <= 60
+    items = [item for item in Rules(SpokenInstructions("x"))(entries) if isinstance(item, Rewritten)]
+    assert len(items) == 150
+    assert all(re.fullmatch(r"[A-Za-zÀ-ſ ,.?!']+", item.question + item.answer) for item in items)
+    assert max(len(item.answer.split()) for item in items) <= 60
 
 
 def test_fillers_have_the_fraction_of_the_options() -> None:

@@ -83,11 +83,11 @@ def repeat() -> Iterator[Question]:
     rng = random.Random("repeat")
     seen: set[str] = set()
     while len(seen) < REPEATS:
-        said = " ".join(rng.sample(words, 3))
+        chosen = " ".join(rng.sample(words, 3))
         ask = rng.choice(("repeat after me", "please repeat", "say the words", "say after me"))
-        if said not in seen:
-            seen.add(said)
-            yield Question("repeat", f"{ask} {said}", f"you said {said}", said)
+        if chosen not in seen:
+            seen.add(chosen)
+            yield Question("repeat", f"{ask} {chosen}", f"you said {chosen}", chosen)
 
 
 def fact() -> Iterator[Question]:
@@ -156,5 +156,5 @@ def divide(kind: str, seed: int) -> tuple[tuple[Question, ...], tuple[Question, 
         held_out.add(combination)
         used.add(groups[combination])
         count += size
-    kept = tuple(question for question in questions if question.combination not in held_out)
-    return kept, tuple(question for question in questions if question.combination in held_out)
+    training = tuple(question for question in questions if question.combination not in held_out)
+    return training, tuple(question for question in questions if question.combination in held_out)

@@ -53,9 +53,10 @@ def readings(split: str, size: int, seed: int) -> list[Utterance]:
     if split != "train":
         return [Utterance(text, ANSWER_VOICE) for text in sorted(held)][:size]
     rng = random.Random(f"readings {seed}")
-    kept = [question for kind in KINDS for question in divide(kind, seed)[0]]
-    words = sorted({word for question in kept for word in f"{question.text} {question.answer}".split()})
-    sentences = [sorted({question.answer for question in kept} - held), sorted({question.text for question in kept} - held)]
+    training = [question for kind in KINDS for question in divide(kind, seed)[0]]
+    words = sorted({word for question in training for word in f"{question.text} {question.answer}".split()})
+    answers, questions = ({question.answer for question in training}, {question.text for question in training})
+    sentences = [sorted(answers - held), sorted(questions - held)]
     result: list[Utterance] = []
     while len(result) < size:
         random_words = " ".join(rng.choices(words, k=rng.randint(3, 7)))
@@ -68,6 +69,6 @@ def readings(split: str, size: int, seed: int) -> list[Utterance]:
 
 def texts(seed: int = 0) -> list[str]:
     """Give every training question and answer, and every word alone, for training a tokenizer."""
-    kept = [question for kind in KINDS for question in divide(kind, seed)[0]]
-    sentences = [text for question in kept for text in (question.text, question.answer)]
+    training = [question for kind in KINDS for question in divide(kind, seed)[0]]
+    sentences = [text for question in training for text in (question.text, question.answer)]
     return sentences + sorted({word for sentence in sentences for word in sentence.split()})

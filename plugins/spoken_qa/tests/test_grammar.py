@@ -12,18 +12,18 @@ TESTS = ("test", "test_unseen")
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_held_out_question_or_combination_is_in_training(kind: str) -> None:
-    kept, held = divide(kind, 0)
-    groups = {question.group for question in kept} - {""}
+    training, held = divide(kind, 0)
+    groups = {question.group for question in training} - {""}
     assert len(held) >= min(HELD, len(groups) or HELD)  # of a group at most one combination is held out
-    assert not {question.text for question in kept} & {question.text for question in held}
-    assert not {question.combination for question in kept} & {question.combination for question in held}
+    assert not {question.text for question in training} & {question.text for question in held}
+    assert not {question.combination for question in training} & {question.combination for question in held}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_a_held_out_answer_needs_stays_in_training(kind: str) -> None:
-    kept, held = divide(kind, 0)
-    assert {question.group for question in held} <= {question.group for question in kept}
-    words = {word for question in kept for word in f"{question.text} {question.answer}".split()}
+    training, held = divide(kind, 0)
+    assert {question.group for question in held} <= {question.group for question in training}
+    words = {word for question in training for word in f"{question.text} {question.answer}".split()}
     assert {word for question in held for word in f"{question.text} {question.answer}".split()} <= words
 
 
@@ -83,11 +83,11 @@ def test_same_seed_gives_the_same_rows_and_another_seed_others() -> None:
 
 def test_readings_hold_no_held_out_answer_and_half_are_random_words() -> None:
     held = {question.answer for kind in KINDS for question in divide(kind, 0)[1]}
-    kept = [question for kind in KINDS for question in divide(kind, 0)[0]]
-    sentences = {text for question in kept for text in (question.text, question.answer)}
-    said = [item.text for item in readings("train", 1000, 0)]
-    assert not held & set(said)
-    assert sum(text in sentences for text in said) == pytest.approx(500, abs=10)  # random words may be a sentence
+    training = [question for kind in KINDS for question in divide(kind, 0)[0]]
+    sentences = {text for question in training for text in (question.text, question.answer)}
+    texts = [item.text for item in readings("train", 1000, 0)]
+    assert not held & set(texts)
+    assert sum(text in sentences for text in texts) == pytest.approx(500, abs=10)  # random words may be a sentence
     assert {item.text for item in readings("test", 1000, 0)} == held
 
 

@@ -46,7 +46,7 @@ def row(name: str, *parts: dict[str, object], answer: str = "Paris.") -> dict[st
     return {"id": name, "messages": [{"role": "user", "content": list(parts)}, {"role": "assistant", "content": answer}]}
 
 
-def said(text: str) -> dict[str, object]:
+def text_part(text: str) -> dict[str, object]:
     return {"type": "text", "text": text}
 
 
@@ -56,7 +56,7 @@ def write(folder: Path, *rows: dict[str, object]) -> str:
 
 
 def many(folder: Path, count: int = 30) -> str:
-    return write(folder, *(row(f"q{number}", said((ENGLISH, MANDARIN)[number % 2])) for number in range(count)))
+    return write(folder, *(row(f"q{number}", text_part((ENGLISH, MANDARIN)[number % 2])) for number in range(count)))
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -78,7 +78,7 @@ def test_about_a_fraction_of_the_questions_is_spoken_by_voices_of_their_language
 
 
 def test_audio_is_the_voices_output(tmp_path: Path) -> None:
-    SpokenQuestions(write(tmp_path, row("q", said(ENGLISH))), fraction=1).build().make(tmp_path / "out", Runs())
+    SpokenQuestions(write(tmp_path, row("q", text_part(ENGLISH))), fraction=1).build().make(tmp_path / "out", Runs())
     found = rows(tmp_path / "out")[0]
     facts = found["facts"]
     wave, rate = Espeak().build().speak(ENGLISH, facts["voice"], int(facts["speed"]), int(facts["pitch"]))
@@ -89,18 +89,19 @@ def test_audio_is_the_voices_output(tmp_path: Path) -> None:
 
 def test_images_stay_before_the_audio_and_marks_of_answers_too(tmp_path: Path) -> None:
     (tmp_path / "p.png").touch()
-    value = row("q", {"type": "image", "path": "p.png"}, said("What is it?"))
+    value = row("q", {"type": "image", "path": "p.png"}, text_part("What is it?"))
     value["messages"][1] |= {"state": "audio", "cut": True}
     SpokenQuestions(write(tmp_path, value), fraction=1).build().make(tmp_path / "out", Runs())
     sample = MessagesJsonl(str(tmp_path / "out" / "train.jsonl")).build()[0]
-    image, sound = sample.messages[0].content
+    image, audio = sample.messages[0].content
     assert (image.type, Path(image.path).resolve()) == ("image", tmp_path / "p.png")
-    assert (sound.type, sound.text) == ("audio", "What is it?")
+    assert (audio.type, audio.text) == ("audio", "What is it?")
     assert (sample.messages[1].state, sample.messages[1].cut) == ("audio", True)
 
 
 def test_what_cannot_be_synthesized_stays_text(tmp_path: Path) -> None:
-    source = write(tmp_path, row("long", said("word " * 400)), row("signs", said("?!")), row("ok", said(ENGLISH)))
+    source = write(tmp_path, row("long", text_part("word " * 400)), row("signs", text_part("?!")),
+                   row("ok", text_part(ENGLISH)))
     SpokenQuestions(source, fraction=1).build().make(tmp_path / "out", Runs())
     kinds = {value["id"]: value["messages"][0]["content"][0]["type"] for value in rows(tmp_path / "out")}
     counts = json.loads((tmp_path / "out" / "manifest.json").read_text())["counts"]
@@ -109,7 +110,7 @@ def test_what_cannot_be_synthesized_stays_text(tmp_path: Path) -> None:
 
 
 def test_row_that_the_reader_refuses_is_rejected_with_its_sentence(tmp_path: Path) -> None:
-    source = write(tmp_path, row("ok", said(ENGLISH)), row("bad", {"type": "image", "path": "none.png"}))
+    source = write(tmp_path, row("ok", text_part(ENGLISH)), row("bad", {"type": "image", "path": "none.png"}))
     built = SpokenQuestions(source).build().make(tmp_path / "out", Runs())
     rejected = json.loads((tmp_path / "out" / "rejected.jsonl").read_text())
     assert built.rows == 1 and sum(built.rejected.values()) == 1
@@ -117,12 +118,12 @@ def test_row_that_the_reader_refuses_is_rejected_with_its_sentence(tmp_path: Pat
 
 
 def test_other_readers_are_read_with_their_options(tmp_path: Path) -> None:
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "a.png").touch()
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").touch()
     value = {"set": "s", "id": "v", "image": "a.png", "conversations": [
         {"from": "human", "value": "<image>\nWhat is it?"}, {"from": "gpt", "value": "a cat"}]}
     (tmp_path / "v.json").write_text(json.dumps([value]))
-    options = {"folders": {"s": str(tmp_path / "pictures")}}
+    options = {"folders": {"s": str(tmp_path / "photos")}}
     SpokenQuestions(str(tmp_path / "v.json"), "vita_json", options, fraction=1).build().make(tmp_path / "out", Runs())
     assert [part["type"] for part in rows(tmp_path / "out")[0]["messages"][0]["content"]] == ["image", "audio"]
 
@@ -157,7 +158,8 @@ def test_killed_build_goes_on_to_the_same_files(tmp_path: Path, builder: str) ->
 
 
 def test_statements_and_noises_are_answered_as_noise_and_read_back(tmp_path: Path) -> None:
-    source = write(tmp_path, row("s", said("Nice weather today."), answer="Yes, it is."), row("mute", said("Hm."), answer=" "))
+    source = write(tmp_path, row("s", text_part("Nice weather today."), answer="Yes, it is."),
+                   row("mute", text_part("Hm."), answer=" "))
     built = NoiseAudio(source, noises=7).build().make(tmp_path / "out", Runs())
     reader = MessagesJsonl(str(tmp_path / "out" / "train.jsonl")).build()
     samples = [reader[index] for index in range(len(reader))]
@@ -171,12 +173,12 @@ def test_statements_and_noises_are_answered_as_noise_and_read_back(tmp_path: Pat
 
 
 def test_model_answers_the_statements(tmp_path: Path) -> None:
-    source = write(tmp_path, *(row(f"s{number}", said(f"It is number {number}"), answer=" ") for number in range(20)))
+    source = write(tmp_path, *(row(f"s{number}", text_part(f"It is number {number}"), answer=" ") for number in range(20)))
     NoiseAudio(source, writer="run").build().make(tmp_path / "out", Runs())
     assert [value["messages"][1]["content"][0]["text"] for value in rows(tmp_path / "out")] == [str(n) for n in range(20)]
 
 
-def test_noise_lies_under_sound_at_the_stated_distance(tmp_path: Path) -> None:
+def test_noise_lies_under_speech_at_the_stated_distance(tmp_path: Path) -> None:
     wave = 0.1 * np.sin(np.arange(16000) / 9).astype(np.float32)
     soundfile.write(tmp_path / "q.wav", wave, 16000, subtype="FLOAT")
     value = row("q", {"type": "audio", "path": "q.wav"})
@@ -243,6 +245,6 @@ def test_mistake_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert isinstance(caught.value, error)
 
 
-def test_speaker_says_why_it_does_not_speak() -> None:
+def test_synthesizer_states_why_it_refuses_a_text() -> None:
     with pytest.raises(NotSynthesizedError, match="sounds too long"):
         Synthesizer(Voices(seconds=0.1))("A question that is longer than that", "0")

@@ -8,7 +8,7 @@ from omnikit.data.build.recordings import Recordings, Utterance, record
 from omnikit_tiny_world.config import SECONDS, TEST, TRAIN, TinyWorld
 from omnikit_tiny_world.drawing import SIDE, image, video
 from omnikit_tiny_world.script import Row, answer_utterance, rows
-from omnikit_tiny_world.sounds import SAMPLE_RATE, Waveform, at_random_level, babble, mix, sound
+from omnikit_tiny_world.sounds import SAMPLE_RATE, Waveform, at_random_level, babble, mix, noise
 
 CACHED = 1024  # rows: a training loop asks for each row twice within a window, for its length and for its batch
 LENGTHS = (1.0, 2.5)  # seconds of a sound
@@ -68,11 +68,11 @@ class TinyCorpus:
         return sample
 
     def _facts(self, row: Row) -> dict[str, str]:
-        audio = row.utterance is not None or bool(row.sound)
+        audio = row.utterance is not None or bool(row.noise)
         facts = {"kind": row.kind, "language": row.language, "split": self.config.split}
         facts["state"] = row.state or ("audio" if audio else "text")
         if row.utterance:
-            facts |= {"voice": row.utterance.voice, "condition": "noisy" if row.sound else "clean"}
+            facts |= {"voice": row.utterance.voice, "condition": "noisy" if row.noise else "clean"}
         return {**facts, **row.facts}
 
     def _spoken_answer(self, row: Row) -> list[ContentPart]:
@@ -94,7 +94,7 @@ class TinyCorpus:
         return [ContentPart("image", caption, pixels=image(row.scene, rng, size))]
 
     def _question(self, row: Row, rng: random.Random) -> ContentPart:
-        if not row.utterance and not row.sound:
+        if not row.utterance and not row.noise:
             return ContentPart("text", text=row.question)
         return ContentPart("audio", text=row.question, audio=self._waveform(row, rng), sample_rate=SAMPLE_RATE)
 
@@ -102,11 +102,11 @@ class TinyCorpus:
         seed = rng.getrandbits(64)
         if row.utterance:
             waveform = self._recordings[row.utterance]
-            return mix(waveform, sound(row.sound, len(waveform), seed), row.snr_db) if row.sound else waveform
+            return mix(waveform, noise(row.noise, len(waveform), seed), row.snr_db) if row.noise else waveform
         samples = int(rng.uniform(*LENGTHS) * SAMPLE_RATE)
         if row.voices:
             return at_random_level(babble([self._recordings[voice] for voice in row.voices], samples, seed), seed)
-        return at_random_level(sound(row.sound, samples, seed), seed)
+        return at_random_level(noise(row.noise, samples, seed), seed)
 
 
 def _recorded(script: list[Row], config: TinyWorld) -> Recordings:

@@ -109,5 +109,5 @@ def divide(kind: str, language: str, seed: int) -> tuple[tuple[Question, ...], t
     """Give a kind's training questions and its held-out ones in one language."""
     questions = list(KINDS[kind](language))
     held = hold_out([(item.combination, item.group) for item in questions], HELD[kind], f"{kind} {seed}")
-    kept = tuple(item for item in questions if item.combination not in held)
-    return kept, tuple(item for item in questions if item.combination in held)
+    training = tuple(item for item in questions if item.combination not in held)
+    return training, tuple(item for item in questions if item.combination in held)

@@ -69,8 +69,8 @@ def divide(sort: str, seed: int) -> tuple[tuple[Scene, ...], tuple[Scene, ...]]:
         "video": [(Scene(c, s, direction=d), c + s) for c, s, d in product(COLORS, SHAPES, DIRECTIONS)],
     }[sort]
     held = hold_out([(str(scene), group) for scene, group in scenes], HELD[sort], f"{SEEDS.get(sort, sort)} {seed}")
-    kept = tuple(scene for scene, _ in scenes if str(scene) not in held)
-    return kept, tuple(scene for scene, _ in scenes if str(scene) in held)
+    training = tuple(scene for scene, _ in scenes if str(scene) not in held)
+    return training, tuple(scene for scene, _ in scenes if str(scene) in held)
 
 
 def answer(scene: Scene, kind: str, language: str) -> str:

@@ -11,7 +11,7 @@ from omnikit_tiny_world.config import SPOKEN, TinyWorld, View
 from omnikit_tiny_world.descriptions import describe, stretch
 from omnikit_tiny_world.scenes import MANY, QUESTIONS, Scene
 from omnikit_tiny_world.sentences import image_questions, random_text, sentences
-from omnikit_tiny_world.sounds import BACKGROUND, SOUNDS
+from omnikit_tiny_world.sounds import BACKGROUND, NOISES
 from omnikit_tiny_world.words import LANGUAGES, POSITIONS
 
 TRAINING_VOICES = {
@@ -43,7 +43,7 @@ class Row:
         answer: None where there is none.
         scene: what is shown, if anything.
         utterance: the spoken question; None where it is written, or a sound.
-        sound: a kind of noise: mixed into the utterance, or alone.
+        noise: a kind of noise: mixed into the utterance, or alone.
         snr_db: speech over noise.
         voices: utterances that babble is made of.
         state: the answer's state where the row gives it and not its media.
@@ -60,7 +60,7 @@ class Row:
     answer: str | None
     scene: Scene | None = None
     utterance: Utterance | None = None
-    sound: str = ""
+    noise: str = ""
     snr_db: float = 0.0
     voices: tuple[Utterance, ...] = ()
     state: str | None = None
@@ -83,7 +83,7 @@ def rows(config: TinyWorld, size: int) -> list[Row]:
         number = index // 2 if config.language == "both" else index
         row = ROWS[config.view](config, f"{config.view}-{config.split}-{index:05}", (number, language), rng)
         if row.utterance and rng.random() < config.noisy:
-            row = replace(row, sound=rng.choice(BACKGROUND), snr_db=rng.uniform(*SNR_DB))
+            row = replace(row, noise=rng.choice(BACKGROUND), snr_db=rng.uniform(*SNR_DB))
         if row.scene and config.described and rng.random() < config.described:
             row = replace(row, description=describe(row.scene, rng))
         if row.question and not row.utterance and config.stretched and rng.random() < config.stretched:
@@ -113,8 +113,8 @@ def question_utterance(text: str, language: str, split: str, rng: random.Random)
 
 def _scene(config: TinyWorld, sort: str, number: int, rng: random.Random) -> Scene:
     """Give a scene; held-out ones alternate, so that a test holds all of them."""
-    kept, held = scenes.divide(sort, config.seed)
-    scene = rng.choice(kept) if config.split == "train" else held[number % len(held)]
+    training, held = scenes.divide(sort, config.seed)
+    scene = rng.choice(training) if config.split == "train" else held[number % len(held)]
     if sort != "shapes":
         return scene
     return Scene(scene.color, scene.shape, scene.count, rng.choice(tuple(POSITIONS)))
@@ -173,8 +173,8 @@ def _text_question(config: TinyWorld, name: str, index: LanguageIndex, rng: rand
     """A question about numbers and words; the kinds alternate."""
     number, language = index
     kind = tuple(questions.KINDS)[number % len(questions.KINDS)]
-    kept, held = questions.divide(kind, language, config.seed)
-    question = rng.choice(kept) if config.split == "train" else _scattered(held, number // len(questions.KINDS))
+    training, held = questions.divide(kind, language, config.seed)
+    question = rng.choice(training) if config.split == "train" else _scattered(held, number // len(questions.KINDS))
     utterance = None
     if config.view == "speech" and rng.random() < config.spoken:
         utterance = question_utterance(question.text, language, config.split, rng)
@@ -189,10 +189,10 @@ def _scattered(items: tuple[questions.Question, ...], number: int) -> questions.
 def _reading(config: TinyWorld, name: str, index: LanguageIndex, rng: random.Random) -> Row:
     """Something to transcribe: in training half are strings of random words; no held-out question is among them."""
     number, language = index
-    kept, held = sentences(language, config.seed)
+    training, held = sentences(language, config.seed)
     own = config.view == "reading" and config.spoken_answers
     if config.split == "train":
-        sources = kept[number // 2 % len(kept)]
+        sources = training[number // 2 % len(training)]
         text = random_text(language, config.seed, rng, single=own) if number % 2 else rng.choice(sources)
     else:
         sources = held[number % len(held)]
@@ -214,27 +214,27 @@ def _noise(config: TinyWorld, name: str, index: LanguageIndex, rng: random.Rando
     """What is not meant for the model: two statements, then a sound."""
     number, language = index
     if number % 3 == 2:
-        return _sound(config, name, (number // 3, language), rng)
+        return _noise_audio(config, name, (number // 3, language), rng)
     return _statement(config, name, (number - number // 3, language), rng)
 
 
 def _statement(config: TinyWorld, name: str, index: LanguageIndex, rng: random.Random) -> Row:
     number, language = index
-    kept, held = statements.divide(language, config.seed)
-    item = rng.choice(kept) if config.split == "train" else held[number % len(held)]
+    training, held = statements.divide(language, config.seed)
+    item = rng.choice(training) if config.split == "train" else held[number % len(held)]
     utterance = question_utterance(item.text, language, config.split, rng)
     return Row(name, language, "statement", item.text, item.reply, utterance=utterance, state="noise")
 
 
-def _sound(config: TinyWorld, name: str, index: LanguageIndex, rng: random.Random) -> Row:
+def _noise_audio(config: TinyWorld, name: str, index: LanguageIndex, rng: random.Random) -> Row:
     number, language = index
-    kind, voices = SOUNDS[number % len(SOUNDS)], list[Utterance]()
+    kind, voices = NOISES[number % len(NOISES)], list[Utterance]()
     if kind == "babble":
         sources = statements.divide(language, config.seed)[config.split != "train"]
         drawn = rng.sample(sources, BABBLE_VOICES)
         voices = [question_utterance(item.text, language, config.split, rng) for item in drawn]
-    reply = statements.SOUND_REPLY[LANGUAGES.index(language)]
-    return Row(name, language, "sound", "", reply, sound=kind, voices=tuple(voices), state="noise", facts={"sound": kind})
+    reply = statements.NOISE_REPLY[LANGUAGES.index(language)]
+    return Row(name, language, "sound", "", reply, noise=kind, voices=tuple(voices), state="noise", facts={"sound": kind})
 
 
 def _turns(config: TinyWorld, name: str, index: LanguageIndex, rng: random.Random) -> Row:
@@ -245,7 +245,7 @@ def _turns(config: TinyWorld, name: str, index: LanguageIndex, rng: random.Rando
     if view == "statement":
         return _statement(config, name, (before, language), rng)
     if view == "sound":
-        return _sound(config, name, (before, language), rng)
+        return _noise_audio(config, name, (before, language), rng)
     return ROWS[view](replace(config, view=view), name, (before, language), rng)
 
 

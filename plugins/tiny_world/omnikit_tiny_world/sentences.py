@@ -71,13 +71,13 @@ def vocabulary(language: str) -> tuple[str, ...]:
 def texts(seed: int = 0) -> list[str]:
     """Give every sentence that rows may hold, for training a tokenizer."""
     found = [text for asked in QUESTIONS.values() for wordings in asked.values() for text in wordings]
-    found += list(statements.SOUND_REPLY)
+    found += list(statements.NOISE_REPLY)
     for language in LANGUAGES:
         for kind in questions.KINDS:
             asked = [item for part in questions.divide(kind, language, seed) for item in part]
             found += [text for item in asked for text in (item.text, item.answer)]
-        said = [item for part in statements.divide(language, seed) for item in part]
-        found += [text for item in said for text in (item.text, item.reply)]
+        items = [item for part in statements.divide(language, seed) for item in part]
+        found += [text for item in items for text in (item.text, item.reply)]
         for sort in ("shapes", "word", "video"):
             found += [text for part in scenes.divide(sort, seed) for scene in part for text in _scene_answers(scene, language)]
     return sorted(set(found))

@@ -5,13 +5,13 @@ from numpy.typing import NDArray
 
 Waveform = NDArray[np.float32]
 SAMPLE_RATE = 16000
-SOUNDS = ("white", "pink", "brown", "hum", "clicks", "tones", "babble")
-BACKGROUND = SOUNDS[:-1]  # what may be mixed into a question: babble would ask another one
-LEVELS = (0.02, 0.15)  # root mean square of a sound
+NOISES = ("white", "pink", "brown", "hum", "clicks", "tones", "babble")
+BACKGROUND = NOISES[:-1]  # what may be mixed into a question: babble would ask another one
+LEVELS = (0.02, 0.15)  # root mean square of a noise
 
 
-def sound(kind: str, samples: int, seed: int) -> Waveform:
-    """Make a sound of `SOUNDS` other than babble, with root mean square 1."""
+def noise(kind: str, samples: int, seed: int) -> Waveform:
+    """Make a noise of `NOISES` other than babble, with root mean square 1."""
     rng = np.random.default_rng(seed)
     if kind in ("white", "pink", "brown"):
         waveform = _colored(samples, {"white": 0.0, "pink": 0.5, "brown": 1.0}[kind], rng)
@@ -25,7 +25,7 @@ def sound(kind: str, samples: int, seed: int) -> Waveform:
 
 
 def at_random_level(waveform: Waveform, seed: int) -> Waveform:
-    """Give a sound at a random level."""
+    """Give a noise at a random level."""
     level = np.random.default_rng(seed).uniform(*LEVELS)
     return np.asarray(np.clip(_normalised(waveform) * np.float32(level), -1, 1), np.float32)
 

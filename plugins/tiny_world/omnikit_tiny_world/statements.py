@@ -26,7 +26,7 @@ WHAT = (
     ("will come early", "会早点来", "see you soon", "一会儿见"),
     ("feels cold today", "今天觉得冷", "stay warm", "多穿衣服"),
 )
-SOUND_REPLY = ("i hear a noise", "我听到声音")  # to a sound that is not meant for the model
+NOISE_REPLY = ("i hear a noise", "我听到声音")  # to a sound that is not meant for the model
 HELD = 16  # combinations
 
 

@@ -50,7 +50,7 @@ def placed() -> Iterator[tuple[Scene, random.Random]]:
         yield Scene(list(COLORS)[index % 6], shape, count, position), random.Random(index)
 
 
-def test_as_many_pieces_as_said_in_the_color_and_at_the_place_that_is_said() -> None:
+def test_as_many_pieces_as_asked_for_in_the_color_and_at_the_position_of_the_scene() -> None:
     for scene, chance in placed():
         pixels = image(scene, chance)
         assert pixels.shape == (64, 64, 3) and pixels.dtype == np.uint8
@@ -70,7 +70,7 @@ def where(x: float, y: float) -> str:
 
 
 @pytest.mark.parametrize("size", [(128, 64), (64, 128)])
-def test_wide_pictures_show_the_same(size: tuple[int, int]) -> None:
+def test_wide_images_show_the_same(size: tuple[int, int]) -> None:
     for scene, chance in list(placed())[::5]:
         pixels = image(scene, chance, size)
         assert pixels.shape == (size[1], size[0], 3)
@@ -101,7 +101,7 @@ def test_a_printed_word_is_in_its_color_and_wholly_inside(word: str) -> None:
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_a_film_moves_as_said_and_no_single_frame_tells(direction: str) -> None:
+def test_a_video_moves_in_its_direction_and_no_single_frame_shows_it(direction: str) -> None:
     middles = []
     for seed in range(12):
         frames, rate = video(Scene("blue", "star", direction=direction), random.Random(seed))

@@ -72,8 +72,8 @@ def test_a_stretched_question_has_the_same_words(view: str) -> None:
     plain, slow = written(view, "train", 200, **spoken), written(view, "train", 200, stretched=1.0, **spoken)
     for row, drawn in zip(plain, slow, strict=True):
         apart = " " if row.language == "en" else ""
-        said = re.findall("[a-z]+" if apart else ".", drawn.question.replace(",", ""))
-        once = [word for place, word in enumerate(said) if place == 0 or said[place - 1] != word]
+        words = re.findall("[a-z]+" if apart else ".", drawn.question.replace(",", ""))
+        once = [word for place, word in enumerate(words) if place == 0 or words[place - 1] != word]
         meant = row.question.split() if apart else list(row.question)
         assert once == [word for place, word in enumerate(meant) if place == 0 or meant[place - 1] != word]
         assert drawn.answer == row.answer and drawn.question != row.question and (drawn.state, row.state) == ("audio", None)
@@ -99,9 +99,9 @@ def test_the_same_combinations_are_held_out_in_both_languages(kind: str) -> None
 @pytest.mark.parametrize("seed", range(5))
 def test_what_a_held_out_answer_follows_from_stays_in_training(seed: int) -> None:
     for kind in questions.KINDS:
-        kept, held = questions.divide(kind, "en", seed)
-        assert {item.group for item in held} <= {item.group for item in kept}
-        words = {word for item in kept for word in f"{item.text} {item.answer}".split()}
+        training, held = questions.divide(kind, "en", seed)
+        assert {item.group for item in held} <= {item.group for item in training}
+        words = {word for item in training for word in f"{item.text} {item.answer}".split()}
         assert {word for item in held for word in f"{item.text} {item.answer}".split()} <= words
     pairs = {(scene.color, scene.shape) for scene in scenes.divide("shapes", seed)[0]}
     assert pairs == set(product(COLORS, SHAPES)) == {(scene.color, scene.shape) for scene in scenes.divide("video", seed)[0]}
@@ -166,7 +166,7 @@ def test_unseen_is_the_test_with_unseen_speakers(view: str) -> None:
     for row in trained + seen:
         assert row.utterance is None or row.utterance.voice in TRAINING_VOICES[row.language]
     for row in unseen:
-        assert {said.voice for said in (row.utterance, *row.voices) if said} <= {UNSEEN_VOICES[row.language]}
+        assert {utterance.voice for utterance in (row.utterance, *row.voices) if utterance} <= {UNSEEN_VOICES[row.language]}
     assert not set(UNSEEN_VOICES.values()) & {voice for voices in TRAINING_VOICES.values() for voice in voices}
 
 
@@ -195,8 +195,8 @@ def test_rows_depend_on_the_seed_alone(view: str) -> None:
 
 def test_half_of_the_questions_may_be_written() -> None:
     for view in SPOKEN:
-        said = [row.utterance is not None for row in written(view, "train", 400, spoken=0.5)]
-        assert 0.4 < sum(said) / len(said) < 0.6
+        spoken = [row.utterance is not None for row in written(view, "train", 400, spoken=0.5)]
+        assert 0.4 < sum(spoken) / len(spoken) < 0.6
 
 
 def test_every_word_is_one_token_and_no_row_has_another() -> None:

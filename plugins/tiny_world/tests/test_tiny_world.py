@@ -78,7 +78,7 @@ def test_a_shard_adds_only_what_is_missing(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("OMNIKIT_CACHE", str(tmp_path))
     made: list[int] = []
     make = recordings._make
-    monkeypatch.setattr(recordings, "_make", lambda store, said, *rest: (made.append(len(said)), make(store, said, *rest)))
+    monkeypatch.setattr(recordings, "_make", lambda store, texts, *rest: (made.append(len(texts)), make(store, texts, *rest)))
     first = audio(built("speech", 3), 1)
     np.testing.assert_array_equal(first, audio(built("speech", 5), 1))
     assert made == [3, 2]
@@ -113,9 +113,9 @@ def test_a_spoken_answer_has_one_voice_whatever_the_question_has() -> None:
         assert "speech" in corpus.config.provides
         for index in range(40):
             sample = corpus[index]
-            text, sound = sample.messages[1].content
-            assert sound.text == text.text and sound.audio is not None
-            np.testing.assert_array_equal(sound.audio, spoken.setdefault(text.text, sound.audio))
+            text, part = sample.messages[1].content
+            assert part.text == text.text and part.audio is not None
+            np.testing.assert_array_equal(part.audio, spoken.setdefault(text.text, part.audio))
     waveform, _ = Espeak().build().speak("eight", ANSWER_VOICES["en"], 160, 50)
     np.testing.assert_allclose(spoken["eight"], waveform, atol=1 / 32767)
 
@@ -125,9 +125,9 @@ def test_a_reading_with_spoken_answers_is_in_the_voice_of_the_answers_and_may_be
 
     corpus = built("reading", 80, spoken_answers=True)
     assert "speech" not in corpus.config.provides
-    said = [corpus[index] for index in range(0, 80, 2)]  # English
-    assert any(" " not in (sample.messages[0].content[0].text or "") for sample in said)
-    part = said[0].messages[0].content[0]
+    samples = [corpus[index] for index in range(0, 80, 2)]  # English
+    assert any(" " not in (sample.messages[0].content[0].text or "") for sample in samples)
+    part = samples[0].messages[0].content[0]
     waveform, _ = Espeak().build().speak(part.text or "", ANSWER_VOICES["en"], 160, 50)
     np.testing.assert_allclose(part.audio, waveform, atol=1 / 32767)
 
@@ -148,20 +148,20 @@ def test_same_settings_same_bytes_and_unseen_has_the_same_images() -> None:
         assert audio(first, index).tobytes() == audio(second, index).tobytes() != audio(unseen, index).tobytes()
 
 
-def test_noise_answers_bear_their_state_and_sounds_differ() -> None:
+def test_noise_answers_bear_their_state_and_noises_differ() -> None:
     corpus = built("noise", 42, language="en")
     samples = [corpus[index] for index in range(42)]
     assert {sample.messages[1].state for sample in samples} == {"noise"}
     parts = {sample.facts["sound"]: sample.messages[0].content[0] for sample in samples if sample.facts["kind"] == "sound"}
-    assert set(parts) == set(sounds.SOUNDS)
+    assert set(parts) == set(sounds.NOISES)
     for part in parts.values():
         assert part.text == "" and part.audio is not None
         assert 0.01 < np.sqrt(np.mean(part.audio**2)) < 0.2 and 1 <= len(part.audio) / 16000 <= 2.5
 
 
-def test_sounds_have_their_spectrum() -> None:
+def test_noises_have_their_spectrum() -> None:
     def slope(kind: str) -> float:
-        power = np.abs(np.fft.rfft(sounds.sound(kind, 32000, 1))) ** 2
+        power = np.abs(np.fft.rfft(sounds.noise(kind, 32000, 1))) ** 2
         low, high = power[400:800].mean(), power[6400:12800].mean()  # 200-400 Hz and 3.2-6.4 kHz: four octaves
         return float(10 * np.log10(low / high) / 4)
 
@@ -173,7 +173,7 @@ def test_sounds_have_their_spectrum() -> None:
 @pytest.mark.parametrize("decibels", [0.0, 10.0])
 def test_noise_is_mixed_at_the_ratio_that_is_asked_for(decibels: float) -> None:
     speech = np.sin(np.arange(8000) / 10).astype(np.float32) * np.float32(0.2)
-    noise = sounds.mix(speech, sounds.sound("white", 8000, 2), decibels) - speech
+    noise = sounds.mix(speech, sounds.noise("white", 8000, 2), decibels) - speech
     assert 10 * np.log10(np.mean(speech**2) / np.mean(noise**2)) == pytest.approx(decibels, abs=0.05)
 
 

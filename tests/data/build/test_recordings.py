@@ -14,7 +14,7 @@ import pytest
 from omnikit.data.build.recordings import Recordings, Utterance, record
 from omnikit.errors import DataError
 
-SAYINGS = [Utterance("two", "en", 175, 50), Utterance("three", "en", 175, 50)]
+UTTERANCES = [Utterance("two", "en", 175, 50), Utterance("three", "en", 175, 50)]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def shard(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def recorded() -> Recordings:
-    return record(SAYINGS, "espeak", corpus="corpus", title="test", limit=5.0)
+    return record(UTTERANCES, "espeak", corpus="corpus", title="test", limit=5.0)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -60,7 +60,7 @@ def test_damaged_shard_is_made_again(shard: Path, caplog: pytest.LogCaptureFixtu
     before = content(shard)
     damage(shard / file)
     with caplog.at_level(logging.WARNING):
-        waveform = recorded()[SAYINGS[1]]
+        waveform = recorded()[UTTERANCES[1]]
     assert content(shard) == before
     assert np.array_equal(waveform, np.load(shard / "samples.npy")[-len(waveform):].astype(np.float32) / np.float32(32767))
     assert f"{shard} is damaged ({file} is " in caplog.text and "recorded again" in caplog.text
@@ -76,7 +76,7 @@ def test_touched_and_copied_shards_are_not_made_again(shard: Path, caplog: pytes
     inode = shard.stat().st_ino
     for path in shard.iterdir():
         os.utime(path, (0, 0))
-    assert len(recorded()[SAYINGS[0]]) and shard.stat().st_ino == inode and not caplog.text
+    assert len(recorded()[UTTERANCES[0]]) and shard.stat().st_ino == inode and not caplog.text
 
 
 def test_two_processes_make_a_shard_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
