@@ -72,7 +72,7 @@ def write(path: Path, text: str) -> None:
 
 
 def install(site: Path) -> None:
-    """Do what pip does with the how-to's package: write down what its pyproject.toml says, and its empty files."""
+    """Do what pip does with the how-to's package: write down what its pyproject.toml states, and its empty files."""
     project = tomllib.loads((site / "pyproject.toml").read_text())["project"]
     groups = [f"[{group}]\n" + "".join(f"{name} = {target}\n" for name, target in points.items())
               for group, points in project["entry-points"].items()]
