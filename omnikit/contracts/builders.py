@@ -55,7 +55,7 @@ class Units(Protocol):
 
 
 class Runs(Protocol):
-    """Opens trained runs for a builder, which itself knows neither runs nor sessions."""
+    """Opens trained runs for a builder, which itself uses neither runs nor sessions."""
 
     def text_generator(self, run: str) -> TextGenerator: ...
     def units(self, run: str) -> Units: ...

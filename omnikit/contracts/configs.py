@@ -107,7 +107,7 @@ class HeadConfig(Protocol):
     """Turns what it taps into ids.
 
     - tap: "logits" (of the backbone), "hidden", "embedding", or a features path such as "audio.encoder".
-    - target: "tokens" (the answer's text), "codes" (the answer's speech), "transcript" (what the tapped audio says),
+    - target: "tokens" (the answer's text), "codes" (the answer's speech), "transcript" (the text of the tapped audio),
       "caption" (what the tapped image shows, in words),
       "state" (whether a question was meant for the model: 0 it was, 1 it is noise), read at the last position of each audio.
     - branch, where its target is "state": the input branch whose audio that is; "audio" where it has none.

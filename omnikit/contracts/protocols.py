@@ -46,7 +46,7 @@ class Backbone(Protocol):
         """inputs [B, L, D] and mask [B, L] bool to hidden [B, L, D] (after the final norm).
 
         `documents` [B, L] int64 come only where the configuration `packs`: the number of the conversation that each place
-        belongs to, 0 for padding. A conversation sees itself only, and its positions begin at 0.
+        belongs to, 0 for padding. A conversation attends to itself only, and its positions begin at 0.
         """
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -78,14 +78,14 @@ class CodeHead(Protocol):
 
 
 class Codec(Protocol):
-    """nn.Module; waves [N] float32 in [-1, 1] at spec.sample_rate, codes [T, Q] int64 (runs merged where the spec says so)."""
+    """nn.Module; waves [N] float32 in [-1, 1] at spec.sample_rate, codes [T, Q] int64 (runs merged if the spec is)."""
 
     def encode(self, wave: Tensor) -> Tensor: ...
     def decode(self, codes: Tensor) -> Tensor: ...
 
 
 class LabellingCodec(Codec, Protocol):
-    """A codec that makes codes of waves and says which frame has which; a vocoder learns from it."""
+    """A codec that makes codes of waves and gives the one of each frame; a vocoder learns from it."""
 
     def label(self, wave: Tensor) -> Tensor:
         """Wave [N] to the codes of each frame [T, Q] int64, runs not merged; frame t begins at second t / spec.rate."""

@@ -71,7 +71,7 @@ class FeatureSpec:
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """How an encoder of images wants images and videos cut and coloured; what it reads are tiles (3, size, size).
+    """How images and videos are cut and normalised for an encoder of images; it takes tiles (3, size, size).
 
     Args:
         size: side of a tile in pixels.
@@ -79,7 +79,7 @@ class ImageSpec:
         deviation: of red, green and blue, in [0, 1].
         fit: how a whole image or frame becomes a square: shortest edge resized and the centre cut out, or padded to a square.
         least_tiles: that an image is cut into (a thumbnail is not counted).
-        most_tiles: that an image is cut into; 0 cuts none and fits the image as `fit` says.
+        most_tiles: that an image is cut into; 0 cuts none and fits the image by `fit`.
         thumbnail: whether an image of several tiles is followed by all of it, small.
         frame_rate: frames of a video per second; None: four of a video under 4 s, one a second up to 16 s, sixteen of a longer
             one (arXiv:2501.01957).
@@ -112,7 +112,7 @@ class ImageSpec:
         if self.pooled and (self.pooled[0] < 1 or any(isqrt(count) ** 2 != count or not count for count in self.pooled[1:])):
             raise ValueError(f"pooled is {list(self.pooled)}, but must be a number of frames and two squares: 4, 144, 49")
 
-    def kept(self, frame: int, count: int) -> int:
+    def frame_count(self, frame: int, count: int) -> int:
         """Give the vectors that stay of a video's frame (from 0), which has `count`."""
         if self.pooled is None:
             return count
@@ -165,7 +165,7 @@ class Template:
         systems: default system prompts by what a conversation shows, instead of `default_system`: of the keys "video", "image"
             and "text" (neither of both); where it shows both, the last one counts.
         states: what stands before an answer, supervised, by its state: of the keys "audio", "noise" and "text".
-        bare_text: a conversation without any medium has no states, and the last id before each of its answers is learnt too,
+        bare_text: a conversation without any medium has no states, and the last id before each of its answers is trained too,
             as the code of VITA 1.0 has it.
         behind_image: text behind each image of a question, whatever its number of tiles.
         behind_video: text behind each video of a question.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class StreamingEncoder(Encoder, Protocol):
-    """An encoder that hears in chunks, equally much in each row; its features, joined, are those of the whole clip."""
+    """An encoder of audio in chunks, of the same length in each row; its features, joined, are those of the whole clip."""
 
     def init_state(self, batch: int) -> object: ...
     def step(self, signal: Signal, state: object, *, last: bool = False) -> tuple[Features, object]:
@@ -47,7 +47,7 @@ class StreamingHead(CodeHead, Protocol):
 
 
 class CodeIterator(Protocol):
-    """The codes of one sentence, each made when it is asked for; `cut` says, when they have ended, that a limit ended them."""
+    """The codes of one sentence, each made when it is asked for; afterwards `cut` is True if a limit ended them."""
 
     cut: bool
 
@@ -59,7 +59,7 @@ class SpeakingHead(CodeHead, Protocol):
     """A head that reads a sentence whole and then gives its codes one by one; the same as `decode` gives for it."""
 
     def speak(self, features: Features, context: Features | None = None) -> CodeIterator:
-        """Begin a sentence [1, N, D]; `context` [1, M, D] are hidden states, for heads whose configuration wants them."""
+        """Begin a sentence [1, N, D]; `context` [1, M, D] are hidden states, for heads whose configuration needs them."""
 
 
 @runtime_checkable
@@ -72,5 +72,5 @@ class StreamingCodec(Codec, Protocol):
     def step(self, codes: Tensor, state: object, *, last: bool = False) -> tuple[Tensor, object]:
         """New codes [N, Q] after what `state` holds; gives the wave [M] that no later code can change. May change `state`.
 
-        `last` says that no code follows: all that is left is spoken, and the state is as new.
+        `last` is True if no code follows: all that is left is spoken, and the state is as new.
         """

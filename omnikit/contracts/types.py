@@ -169,7 +169,7 @@ class Message:
 
     Args:
         role: "system", "user" or "assistant".
-        state: of an answer, what the model takes the question for, where the row says it: "noise" is not meant for it. None:
+        state: of an answer, what the model takes the question for, where the row gives it: "noise" is not meant for it. None:
             "audio" if the question before holds some, else "text".
         cut: of an answer, True where it breaks off: the token that ends an answer is left out.
     """
@@ -196,7 +196,7 @@ class LazyTensor:
     Args:
         name: what its file calls it.
         file: where it lies.
-        dtype: torch's word for its number format, float16.
+        dtype: torch's name of its dtype, float16.
         read: gives it, on the CPU.
     """
 

@@ -66,7 +66,7 @@ class BuilderRuns:
 
 
 class SessionTextGenerator:
-    """Asks a session one text after another, greedily; what it is told to do stands in the system prompt."""
+    """Asks a session one text after another, greedily; the instructions are the system prompt."""
 
     def __init__(self, session: Session) -> None:
         self.session = session

@@ -28,13 +28,13 @@ class InputBranch:
 
     @property
     def media(self) -> tuple[str, ...]:
-        """The types of parts that this branch takes: one that sees images sees videos too, frame by frame."""
+        """The types of parts that this branch takes: one of images takes videos too, frame by frame."""
         modality = self.encoder.input.modality
         return ("image", "video") if modality == "image" else (modality,)
 
     @property
     def image_spec(self) -> ImageSpec | None:
-        """How images are cut, in a branch that sees."""
+        """How images are cut, in a branch of images."""
         return encoder_options(self.encoder).image_spec
 
     def length(self, samples: int) -> int:
@@ -47,7 +47,7 @@ class InputBranch:
 class OutputBranch:
     """One output branch, wired: the head reads `source` and emits the codec's codes or `vocabulary` tokens.
 
-    `units` is the codec that makes codes of waves where `codec` is a vocoder that cannot. `normaliser` says how the text of a
+    `units` is the codec that makes codes of waves where `codec` is a vocoder that cannot. `normaliser` gives how the text of a
     head that taps the embedding table is spoken; None: as it is written.
     """
 

@@ -1,6 +1,6 @@
 """Components wired by their contracts: who feeds whom, how wide and how fast. Each mismatch becomes one sentence.
 
-Knows no stage and no file; the plan puts wiring and stages together.
+Uses no stage and no file; the plan puts wiring and stages together.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def wire_outputs(recipe: Recipe, parts: ComponentConfigs, input_branches: dict[s
 
 
 def _unseen(input_branch: InputBranch) -> Iterator[str]:
-    """Give what is wrong with how a branch sees."""
+    """Give what is wrong with a branch of images."""
     modality = input_branch.encoder.input.modality
     try:
         spec = input_branch.image_spec
@@ -91,7 +91,7 @@ def _unseen(input_branch: InputBranch) -> Iterator[str]:
         yield (f"{input_branch.name}.encoder takes video, but videos come frame by frame to a branch that takes image;"
                " let its `input` say image.")
     if modality == "image" and spec is None:
-        yield (f"{input_branch.name}.encoder takes image, but has no `image_spec`, which says how images become its input;"
+        yield (f"{input_branch.name}.encoder takes image, but has no `image_spec`, which gives how images become its input;"
                " give it an ImageSpec.")
     if modality == "image" and spec and input_branch.encoder.input.shape != (3, spec.size, spec.size):
         yield (f"{input_branch.name}.encoder takes images of shape {input_branch.encoder.input.shape}, but its"

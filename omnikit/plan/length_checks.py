@@ -31,7 +31,7 @@ def _misfits(branch: InputBranch) -> Iterator[str]:
 
 
 def _misfit(part: str, length: Callable[[int], int], inputs: list[int], spec: FeatureSpec, unit: str) -> Iterator[str]:
-    """Compare two lengths with what the spec promises for them; an input that the part refuses tells nothing."""
+    """Compare two lengths with what the spec promises for them; an input that the part refuses is skipped."""
     try:
         short, long = map(length, inputs)
     except (ValueError, DataError):

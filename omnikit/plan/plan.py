@@ -53,7 +53,7 @@ class Plan:
 
     @property
     def image_spec(self) -> ImageSpec | None:
-        """How images and videos are cut; None where no branch sees."""
+        """How images and videos are cut; None where no branch takes images."""
         return next((input_branch.image_spec for input_branch in self.inputs.values() if input_branch.image_spec), None)
 
     def parts(self) -> dict[str, Any]:
@@ -97,9 +97,9 @@ def make(recipe: Recipe) -> Plan:
     wired = Wiring(inputs, outputs, parts.backbone, readers, tuple(_parts(inputs, parts.backbone, outputs)))
     stage_errors: list[str] = []
     stages = plan_stages(recipe.stages, wired, stage_errors)
-    # A part that could not be made would be missed by every stage: only complaints about other things are worth reading.
+    # A part that could not be made would be missed by every stage: only errors about other things are worth reading.
     errors += [e for e in stage_errors if not broken_model or "names no" not in e]
-    _check_listens(inputs, outputs, errors)
+    _check_state_inputs(inputs, outputs, errors)
     check_lengths(inputs, errors)
     _check_context(wired, errors)
     _check_numbers(recipe, errors)
@@ -162,15 +162,15 @@ def _check_numbers(recipe: Recipe, errors: list[str]) -> None:
         errors.append(f"generate.temperature is {generate.temperature:g}, but must be a finite number, at least 0.")
 
 
-def _check_listens(inputs: dict[str, InputBranch], outputs: dict[str, OutputBranch], errors: list[str]) -> None:
-    """Refuse heads that tell the state of questions which no branch hears."""
+def _check_state_inputs(inputs: dict[str, InputBranch], outputs: dict[str, OutputBranch], errors: list[str]) -> None:
+    """Refuse heads that predict the state of questions which no branch takes."""
     for name, output in outputs.items():
         input_branch = inputs.get(output.state_input)
         if output.head.target == "state" and (input_branch is None or input_branch.encoder.input.modality != "audio"):
-            hearing = [branch for branch, other in inputs.items() if other.encoder.input.modality == "audio"]
-            errors.append(f"{name}.head tells states of the questions that branch {output.state_input!r} hears, but"
-                          f" {'that branch hears no audio' if input_branch else 'there is no such input branch'}; "
-                          + (f"set {name}.head.branch={hearing[0]}." if hearing else "add a branch for audio, or leave"
+            audio = [branch for branch, other in inputs.items() if other.encoder.input.modality == "audio"]
+            errors.append(f"{name}.head predicts states of the questions that branch {output.state_input!r} takes, but"
+                          f" {'that branch takes no audio' if input_branch else 'there is no such input branch'}; "
+                          + (f"set {name}.head.branch={audio[0]}." if audio else "add a branch for audio, or leave"
                              f" {name} out."))
 
 

@@ -29,7 +29,7 @@ def without_random(cls: type[Any], fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def find_template(recipe: Recipe, backbone: BackboneConfig | None, errors: list[str]) -> Template | None:
-    """Read the template of the recipe, else the backbone's own, and hold it against the tokens that the backbone knows."""
+    """Read the template of the recipe, else the backbone's own, and hold it against the tokens that the backbone has."""
     name = recipe.template or (backbone.template if backbone else None)
     if name is None or backbone is None:
         return None

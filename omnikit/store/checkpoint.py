@@ -35,7 +35,7 @@ class StageWeights:
         trained: part → hash of its weights.
         digests: name with its part in front → digest of the tensor.
         frozen: part → hash of the weights that it was trained with.
-        settings: part → what its checkpoint's own configuration says beyond ours.
+        settings: part → what its checkpoint's own configuration states beyond ours.
     """
 
     path: Path
@@ -82,7 +82,7 @@ def opened(path: Path) -> StageWeights:
     """Open the weights of a stage, in one file or in shards beside an index.
 
     Raises:
-        RunError: a file is missing, cut short or not ours, or what it holds is not what its header says.
+        RunError: a file is missing, cut short or not ours, or it holds something else than its header states.
     """
     found, facts = _files(path)
     try:

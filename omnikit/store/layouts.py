@@ -83,13 +83,13 @@ def tokenizer_in(given: str | None, *folders: Path | None) -> Path:
     """
     if given:
         return Path(given).expanduser()
-    places = [folder for folder in folders if folder is not None]
-    for place in places:
+    there = [folder for folder in folders if folder is not None]
+    for place in there:
         if (place / "tokenizer.json").is_file():
             return place / "tokenizer.json"
         if (place / "tokenizer.model").is_file() or (place / "vocab.json").is_file():  # vocab.json: Qwen's older form
             return place
-    raise RunError(f"{places[0]} has no tokenizer.json; give one, or the folder of the language model's, with --tokenizer.")
+    raise RunError(f"{there[0]} has no tokenizer.json; give one, or the folder of the language model's, with --tokenizer.")
 
 
 def common_dtype(tensors: Mapping[str, LazyTensor]) -> str:

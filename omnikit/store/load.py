@@ -1,7 +1,7 @@
 """Parts built and filled with the right weights: the only place that does.
 
 What a run holds is read from the run alone: such a part is built without weights and without the checkpoint that it began with,
-then filled. Every other part is built as its configuration says, from its checkpoint or from random numbers, and compared with
+then filled. Every other part is built by its configuration, from its checkpoint or from random numbers, and compared with
 the part that the run was trained beside.
 """
 

@@ -1,6 +1,6 @@
 """A lock keeps a second process out of a folder while the first one writes there. Reading needs none.
 
-It is the system's own lock on a file, which ends with the process however that ends; the file says who holds it and since
+It is the system's own lock on a file, which ends with the process however that ends; the file states who holds it and since
 when. Independent of what is written.
 """
 
@@ -64,7 +64,7 @@ def hold(path: Path, doing: str, advice: str, *, wait: bool = False) -> Iterator
         yield
     finally:
         with suppress(OSError):
-            path.unlink(missing_ok=True)  # still locked: nobody can have taken it in between
+            path.unlink(missing_ok=True)  # still locked: nobody can have acquired it in between
         _open.discard(descriptor)
         os.close(descriptor)
 
@@ -97,15 +97,15 @@ def _is_at(path: Path, descriptor: int) -> bool:
 
 def _lock(descriptor: int, path: Path, doing: str, advice: str, wait: bool) -> None:
     try:
-        taken = _try(descriptor)
+        acquired = _try(descriptor)
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
         holder = _holder(descriptor)
-        taken = holder is None or not _is_here(holder) or not _is_alive(holder.pid)
-    if not taken and not wait:
+        acquired = holder is None or not _is_here(holder) or not _is_alive(holder.pid)
+    if not acquired and not wait:
         raise RunError(f"{doing} by {_holder(descriptor) or 'another process'}; {advice}.")
-    if not taken:
+    if not acquired:
         log.warning("%s by %s; waiting for it to end.", doing, _holder(descriptor) or "another process")
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         return

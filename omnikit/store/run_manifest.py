@@ -15,7 +15,7 @@ NAME, CONFIG = "manifest.json", "config.yaml"
 
 @dataclass(frozen=True)
 class RunManifest:
-    """What a run says of itself.
+    """What a run records of itself.
 
     Args:
         config: the resolved configuration as YAML, of the last training; config.yaml holds the same for people.
@@ -58,7 +58,7 @@ def read_or_new(folder: Path, plan: Plan) -> RunManifest:
 
 
 def write(folder: Path, before: RunManifest, now: RunManifest) -> RunManifest:
-    """Write config.yaml and then the manifest that says so, unless they hold that already; gives the new one.
+    """Write config.yaml and then the manifest that records it, unless they hold that already; gives the new one.
 
     Raises:
         RunError: the disk refuses.

@@ -81,7 +81,7 @@ def finished_hash(folder: Path, name: str) -> str | None:
 
 
 def is_done(folder: Path, plan: Plan, name: str) -> bool:
-    """Say whether a stage lies finished in a run folder, trained as the plan says; see finished_hash for what is raised."""
+    """Say whether a stage lies finished in a run folder, trained by this plan; see finished_hash for what is raised."""
     return finished_hash(folder, name) == stage_hash(plan, name)
 
 

@@ -62,8 +62,8 @@ def write(path: Path, parts: Parts, facts: Mapping[str, object], progress: Calla
             for partial, final in zip(partials, finals, strict=True):
                 partial.replace(final)
             if len(shards) > 1:
-                places = {name: final.name for final, shard in zip(finals, shards, strict=True) for name in shard}
-                text = json.dumps({"metadata": header(), "weight_map": places})
+                shard_of = {name: final.name for final, shard in zip(finals, shards, strict=True) for name in shard}
+                text = json.dumps({"metadata": header(), "weight_map": shard_of})
                 path.with_name(f"{path.name}{INDEX}").write_text(text, encoding="utf-8")
     finally:
         for partial in partials:

@@ -14,10 +14,10 @@ def save_shards(tensors: Mapping[str, LazyTensor], folder: Path) -> None:
     if len(shards) == 1:
         write_plain(folder / "model.safetensors", tensors, lambda _: None)
         return
-    places: dict[str, str] = {}
+    shard_of: dict[str, str] = {}
     for number, shard in enumerate(shards, 1):
         file = f"model-{number:05}-of-{len(shards):05}.safetensors"
         write_plain(folder / file, {name: tensors[name] for name in shard}, lambda _: None)
-        places |= dict.fromkeys(shard, file)
-    index = {"metadata": {"total_size": sum(map(size, tensors.values()))}, "weight_map": places}
+        shard_of |= dict.fromkeys(shard, file)
+    index = {"metadata": {"total_size": sum(map(size, tensors.values()))}, "weight_map": shard_of}
     (folder / f"model.safetensors{INDEX}").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")

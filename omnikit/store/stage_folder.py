@@ -65,9 +65,9 @@ def publish(folder: Path, name: str) -> None:
         if not (partial / DONE).is_file():
             mark_done(partial)
         if os.path.lexists(folder / name):
-            move_aside(folder, name)
+            move_previous(folder, name)
         take_name(folder, name)
-        remove(_aside(folder, name))
+        remove(_previous(folder, name))
 
 
 def mark_done(path: Path) -> None:
@@ -79,10 +79,10 @@ def mark_done(path: Path) -> None:
     write_text(path / DONE, digest + "\n")
 
 
-def move_aside(folder: Path, name: str) -> None:
+def move_previous(folder: Path, name: str) -> None:
     """Take the name of the stage that is replaced."""
-    remove(_aside(folder, name))
-    (folder / name).rename(_aside(folder, name))
+    remove(_previous(folder, name))
+    (folder / name).rename(_previous(folder, name))
 
 
 def take_name(folder: Path, name: str) -> None:
@@ -100,16 +100,16 @@ def repair(folder: Path, name: str, wanted: str) -> None:
     Raises:
         RunError: the disk refuses.
     """
-    final, aside, found = folder / name, _aside(folder, name), complete_hash(partial_folder(folder, name))
+    final, previous, found = folder / name, _previous(folder, name), complete_hash(partial_folder(folder, name))
     there = os.path.lexists(final)
     if found is not None and (found == wanted or not there):
         publish(folder, name)
-    elif os.path.lexists(aside) and not there:
+    elif os.path.lexists(previous) and not there:
         with disk_errors(final):
-            aside.rename(final)
+            previous.rename(final)
     elif there and not final.is_symlink() and not os.path.lexists(final / DONE) and complete_hash(final) is not None:
         mark_done(final)
-    remove(aside)
+    remove(previous)
 
 
 def check_ours(folder: Path, name: str) -> None:
@@ -128,7 +128,7 @@ def remove(path: Path) -> None:
 
 
 def identity(folder: Path, name: str) -> str:
-    """Give what tells a stage from one that was trained in its place later; "" where nothing is to be read."""
+    """Give what distinguishes a stage from one that was trained in its place later; "" where nothing is to be read."""
     try:
         found: dict[str, Any] = read_json(folder / name / NAME, "train again")
     except RunError:
@@ -136,5 +136,5 @@ def identity(folder: Path, name: str) -> str:
     return str(found.get("finished"))
 
 
-def _aside(folder: Path, name: str) -> Path:
+def _previous(folder: Path, name: str) -> Path:
     return folder / f".{name}.before"

@@ -55,9 +55,9 @@ def in_folder(folder: Path, advice: str = "give the folder of a checkpoint") -> 
 
 def _sharded(index: Path) -> dict[str, LazyTensor]:
     """Give the tensors that an index names, each from the shard that it names, whatever else the shards hold."""
-    places, found = weight_map(index), {}
-    shards = {shard: in_file(index.parent / shard) for shard in sorted(set(places.values()))}
-    for name, shard in places.items():
+    shard_of, found = weight_map(index), {}
+    shards = {shard: in_file(index.parent / shard) for shard in sorted(set(shard_of.values()))}
+    for name, shard in shard_of.items():
         if name not in shards[shard]:
             raise RunError(f"{index} names the tensor {name}, but {shard} does not hold it; copy the checkpoint again.")
         found[name] = shards[shard][name]
@@ -166,16 +166,16 @@ def prefixed(missing: Sequence[str], unexpected: Sequence[str]) -> str:
 
 def assign(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Put tensors in the place of a module's parameters and saved buffers, by their names; what was tied stays tied."""
-    places: dict[int, list[tuple[nn.Module, str]]] = {}
+    owners: dict[int, list[tuple[nn.Module, str]]] = {}
     for inner in module.modules():
         for key, value in (*inner._parameters.items(), *inner._buffers.items()):
             if value is not None:
-                places.setdefault(id(value), []).append((inner, key))
+                owners.setdefault(id(value), []).append((inner, key))
     own = module.state_dict(keep_vars=True)
     for name, tensor in tensors.items():
         old = own[name]
         new = nn.Parameter(tensor, requires_grad=old.requires_grad) if isinstance(old, nn.Parameter) else tensor
-        for inner, key in places[id(old)]:
+        for inner, key in owners[id(old)]:
             setattr(inner, key, new)
 
 
@@ -193,7 +193,7 @@ def read_json(path: Path) -> dict[str, object]:
 
 
 def weight_map(index: Path) -> dict[str, str]:
-    """Give name → file of the shard that holds it, as an index of shards says; raises RunError if it does not."""
+    """Give name → file of the shard that holds it, by an index of shards; raises RunError if it does not."""
     named = read_json(index).get("weight_map")
     if not isinstance(named, dict) or not named:
         raise RunError(f"{index} has no weight_map, which names the shards; copy it again.")

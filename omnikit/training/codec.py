@@ -1,6 +1,6 @@
 """What a stage with `objective: codec` learns from and by: cuts of speech, and the losses of what comes back of them.
 
-A codec learns its encoder, codes and decoder together. Left to itself it collapses: the frames of an encoder that has learnt
+A codec learns its encoder, codes and decoder together. Left to itself it collapses: the frames of an encoder that has learned
 nothing differ far less than they have in common, so all are nearest to the same few codes, the decoder learns to do without
 them, and then nothing teaches the encoder to differ. Therefore the first steps pass the codes by, the codes begin as clusters
 of what the encoder gives by then, and codes that nobody draws are moved to where vectors are. That is not enough where the
@@ -116,7 +116,7 @@ class CodecLosses(nn.Module):
         wanted: names of the losses.
         config: the codec's.
         lr: learning rate of the discriminators.
-        uncoded: batches at the start that pass the codes by; what comes behind them begins with codes anew.
+        uncoded: batches at the start that pass the codes by; what comes behind them begins with new codes.
         revival: batches between two looks for codes that nobody draws.
         seed: of the revivals.
     """

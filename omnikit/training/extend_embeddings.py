@@ -67,14 +67,14 @@ def _write_model(folder: Path, extension: Extension, out: Path, rows: int | None
 
 def _check(folder: Path, before: object, tables: dict[str, LazyTensor], extension: Extension) -> None:
     if not isinstance(before, int):
-        raise RunError(f"{folder / 'config.json'} says no vocab_size, so its matrices cannot grow; give the folder of a causal"
+        raise RunError(f"{folder / 'config.json'} has no vocab_size, so its matrices cannot grow; give the folder of a causal"
                        " language model.")
     if not any(name.endswith(INPUT) for name in tables):
         raise RunError(f"{folder} holds no tensor …{INPUT}, which has a row for each piece; give the folder of a causal"
                        " language model as transformers writes it.")
     unexpected = next((name for name, tensor in tables.items() if tensor.shape[0] != before), None)
     if unexpected:
-        raise RunError(f"{folder}: {unexpected} has {tables[unexpected].shape[0]} rows, but config.json says vocab_size"
+        raise RunError(f"{folder}: {unexpected} has {tables[unexpected].shape[0]} rows, but config.json has vocab_size"
                        f" {before}; copy the checkpoint again.")
     if extension.first > before:
         raise RunError(f"{folder}: its tokenizer has {extension.first} ids, but its matrices have {before} rows; give the"
@@ -109,12 +109,12 @@ def _write_shards(tensors: dict[str, LazyTensor], out: Path, progress: Callable[
         progress(done / max(1, total))
 
     files = sorted({tensor.file for tensor in tensors.values()})
-    places: dict[str, str] = {}
+    shard_of: dict[str, str] = {}
     for number, file in enumerate(files, 1):
         name = "model.safetensors" if len(files) == 1 else f"model-{number:05}-of-{len(files):05}.safetensors"
         own = {key: tensor for key, tensor in tensors.items() if tensor.file == file}
         write_plain(out / name, own, passed)
-        places |= dict.fromkeys(own, name)
+        shard_of |= dict.fromkeys(own, name)
     if len(files) > 1:
-        index = {"metadata": {"total_size": total}, "weight_map": places}
+        index = {"metadata": {"total_size": total}, "weight_map": shard_of}
         (out / "model.safetensors.index.json").write_text(json.dumps(index, indent=2), encoding="utf-8")

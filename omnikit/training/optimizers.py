@@ -86,8 +86,8 @@ def groups(model: OmniModel, trained: tuple[str, ...], optim: Optim) -> list[Gro
 
 
 def _filtered(found: Sequence[Group], wanted: Callable[[Tensor], bool]) -> list[Group]:
-    kept = [{**group, "params": [w for w in group["params"] if wanted(w)]} for group in found]
-    return [group for group in kept if group["params"]]
+    groups = [{**group, "params": [w for w in group["params"] if wanted(w)]} for group in found]
+    return [group for group in groups if group["params"]]
 
 
 def part_options(optim: Optim, path: str) -> dict[str, float]:

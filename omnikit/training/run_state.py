@@ -1,6 +1,6 @@
 """Which stages of a run are trained: those that are not finished; finished ones only where it is asked for.
 
-A finished stage whose settings, data or files are otherwise now is refused, with what differs. Knows nothing of training.
+A finished stage whose settings, data or files are otherwise now is refused, with what differs. Does not train.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Stages, one after another: build what a stage uses, hand weights over, freeze, fit, save. Knows no component.
+"""Stages, one after another: build what a stage uses, hand weights over, freeze, fit, save. Uses no component directly.
 
 A stage's folder appears under its name only when all of it is written; `done` holds the hash of what decided its weights.
 """
@@ -146,9 +146,9 @@ def _run(plan: Plan, stage: StagePlan, folder: Path, partial: Path, files: dict[
 def _import(plan: Plan, stage: StagePlan, partial: Path, files: dict[str, str]) -> StageResult:
     start = time.monotonic()
     entries, after = imports.take(plan, stage, partial / WEIGHTS)
-    taken, fresh, unexpected, _ = map(sum, zip(*(entry.numbers for entry in entries), strict=True))
+    matched, fresh, unexpected, _ = map(sum, zip(*(entry.numbers for entry in entries), strict=True))
     row = StageResult(stage.name, stage.trained, 0, time.monotonic() - start,
-                      {"from files": taken, "fresh": fresh, "left over": unexpected})
+                      {"from files": matched, "fresh": fresh, "left over": unexpected})
     manifest.write(partial / manifest.NAME, plan, stage.name, {
         "origins": {}, "seconds": round(row.seconds, 1), "weights_before": {}, "weights_after": after,
         "import_report": as_record(entries), "files": files, "data": {}})

@@ -1,7 +1,7 @@
 """What a stage with `objective: vocoder` learns from and by: frames of speech with their waves, and the losses.
 
 A vocoder turns one code per frame into a wave; what makes the codes labels the speech of the stage's data, once, before the
-first step. All of that speech is held in memory: 230 MB an hour at 16 kHz. Knows no vocoder and no Lightning.
+first step. All of that speech is held in memory: 230 MB an hour at 16 kHz. Uses no vocoder and no Lightning.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def label(readers: Mapping[str, Reader], codec: Codec, config: VocoderConfig,
 
     Raises:
         DataError: a dataset has no spoken answer, or one that cannot be read.
-        RunError: the codec says only which codes there are, not which frame has which, or gives no labels.
+        RunError: the codec gives only which codes there are, not which frame has which, or gives no labels.
     """
     if not hasattr(codec, "label"):
         raise RunError(f"{type(codec).__name__} makes codes, but does not say which frame has which (it has no `label`), so no"

@@ -126,8 +126,8 @@ def no_weights(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("change", "text"), [
-    (broken_config, "config.json says no vocab_size, so its matrices cannot grow"),
-    (other_rows, "has 700 rows, but config.json says vocab_size 701; copy the checkpoint again."),
+    (broken_config, "config.json has no vocab_size, so its matrices cannot grow"),
+    (other_rows, "has 700 rows, but config.json has vocab_size 701; copy the checkpoint again."),
     (no_weights, "holds no weights: neither model.safetensors nor pytorch_model.bin"),
 ], ids=["config", "rows", "weights"])
 def test_broken_checkpoint_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str], change, text: str) -> None:

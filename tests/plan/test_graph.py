@@ -64,7 +64,7 @@ WIRING = [
                                        " use its own template, 'llama_3', by leaving `template` out."),
     ({"template": "lama_3"}, "template: template 'lama_3' is unknown. Did you mean 'llama_3'? There is: llama_3, llama_omni, llama_omni_one_bos, llama_omni_two_bos, mixtral_instruct, mixtral_two, mixtral_zh, nemo, qwen2p5_instruct, qwen2p5_vita."),
     ({"backbone.template": "lama_3"}, "backbone.template: template 'lama_3' is unknown. Did you mean 'llama_3'? There is: llama_3, llama_omni, llama_omni_one_bos, llama_omni_two_bos, mixtral_instruct, mixtral_two, mixtral_zh, nemo, qwen2p5_instruct, qwen2p5_vita."),
-    ({"turn.head": {"use": "state", "branch": "ears"}}, "turn.head tells states of the questions that branch 'ears' hears, but there is no such input branch; set turn.head.branch=audio."),
+    ({"turn.head": {"use": "state", "branch": "ears"}}, "turn.head predicts states of the questions that branch 'ears' takes, but there is no such input branch; set turn.head.branch=audio."),
     ({"turn.head": {"use": "state", "classes": 4}}, "turn.head: weights has 3 numbers, but must have 5: one for each of the 4 classes and one for the class that is never a target."),
     ({"transcript.head": {"use": "ctc_text", "tap": "audio.encodr"}},
      "transcript.head.tap is 'audio.encodr', but can be one of logits, hidden, embedding, audio.encoder, audio.projector. Did you mean 'audio.encoder'?"),
@@ -170,7 +170,7 @@ class Many(Open):
 
 def test_a_head_that_does_not_emit_several_codebooks_is_refused(site: Path, fitting: dict[str, Any]) -> None:
     publish(site, "made_up", {"omnikit.codec": {"books": "made_up.config:Books"}, "omnikit.head": {
-        "open": "made_up.heads:Open", "many": "made_up.heads:Many"}}, {"config.py": ODD_PARTS, "heads.py": OPEN_HEAD})
+        "open": "made_up.heads:Open", "many": "made_up.heads:Many"}}, {"config.py": MISFITS, "heads.py": OPEN_HEAD})
     registry.forget()
     books = {"speech.codec": {"use": "books"}}
     assert mistakes(fitting, books | {"speech.head": {"use": "open"}}) == [

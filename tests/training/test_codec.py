@@ -1,4 +1,4 @@
-"""A stage with `objective: codec` on doubles: what it hears, what it learns by, and how codes come and come back."""
+"""A stage with `objective: codec` on doubles: what it is trained on and by, and how codes come and come back."""
 
 import csv
 import json
@@ -114,7 +114,7 @@ def cuts(seed: int = 0) -> CodecBatch:
     return CodecBatch(0.3 * torch.randn(3, 20, generator=torch.Generator().manual_seed(seed)))
 
 
-# ---- what it hears ----
+# ---- what it is trained on ----
 
 
 def test_doubles_keep_the_contracts() -> None:

@@ -18,7 +18,7 @@ from omnikit.store.runs import WEIGHTS
 from omnikit.training import stage as staging
 
 POINTS = {  # what ends a stage, in its order: module and function
-    "save": (checkpoint, "save"), "done": (stage_folder, "mark_done"), "aside": (stage_folder, "move_aside"),
+    "save": (checkpoint, "save"), "done": (stage_folder, "mark_done"), "aside": (stage_folder, "move_previous"),
     "rename": (stage_folder, "take_name"), "config": (run_manifest, "write_text"), "manifest": (run_manifest, "write_json"),
     "link": (staging, "link_latest")}
 MOMENTS = ["save after", *(f"{point} {moment}" for point in list(POINTS)[1:] for moment in ("before", "after"))]

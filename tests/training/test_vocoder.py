@@ -1,4 +1,4 @@
-"""A stage with `objective: vocoder` on doubles: what it hears, what it learns by, what it keeps."""
+"""A stage with `objective: vocoder` on doubles: what it is trained on and by, what it keeps."""
 
 import csv
 import json

@@ -145,7 +145,7 @@ class Collator:
         items = load_signals(part, input_branch, row.id)
         counts = [self._count(input_branch, item, row.id) for item in items]
         if part.type == "video" and input_branch.image_spec and self.uses_backbone:
-            counts = [input_branch.image_spec.kept(frame, count) for frame, count in enumerate(counts)]
+            counts = [input_branch.image_spec.frame_count(frame, count) for frame, count in enumerate(counts)]
         row.signals[input_branch.name].extend(items)
         row.transcripts[input_branch.name].extend([part.text] * len(items))
         row.counts[input_branch.name].extend(counts)

@@ -39,8 +39,9 @@ def _positions(part: ContentPart, input_branch: InputBranch) -> int:
         return input_branch.length(audio_samples(part, input_branch))
     if input_branch.image_spec is None:
         return input_branch.length(1)
-    each, tiles = input_branch.length(1), count_tiles(part, input_branch.image_spec)
-    return sum(input_branch.image_spec.kept(tile, each) for tile in range(tiles)) if part.type == "video" else tiles * each
+    spec, each = input_branch.image_spec, input_branch.length(1)
+    tiles = count_tiles(part, spec)
+    return sum(spec.frame_count(tile, each) for tile in range(tiles)) if part.type == "video" else tiles * each
 
 
 def audio_samples(part: ContentPart, input_branch: InputBranch) -> int:

@@ -20,7 +20,7 @@ def replay(case: Case) -> None:
     place = 0  # within its group
     for index, group in enumerate(groups):
         place = place + 1 if index and groups[index - 1] == group else 0
-        count = spec.kept(place, features.shape[1]) if group else features.shape[1]
+        count = spec.frame_count(place, features.shape[1]) if group else features.shape[1]
         case.close(f"out{index}", pooled(features[index:index + 1], count)[0], atol=atol)
     for name in case.outputs:
         if found := re.fullmatch(r"pool_(\d+)", name):
