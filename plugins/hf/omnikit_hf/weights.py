@@ -48,7 +48,7 @@ def load(config: HF) -> PreTrainedModel:
         folder = folder_of(config)
         facts = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         _compare(config, facts)
-        return _converted(config, folder, facts) if _is_converted(facts) else _filled(config, folder, facts)
+        return _filled(config, folder, facts)
     except RunError as error:
         raise ConfigError(f"backbone.weights: {error}") from error
     except (OSError, ValueError, ImportError) as error:
@@ -88,13 +88,16 @@ def tensors_of(folder: Path, model: PreTrainedModel) -> dict[str, LazyTensor]:
 
 
 def _filled(config: HF, folder: Path, facts: PreTrainedConfig) -> PreTrainedModel:
-    """Build the model without weights and put those of the files in."""
+    """Build the model without weights and put those of the files in, or let transformers do so where it must convert them."""
     if getattr(facts, "quantization_config", None):
         raise RunError(f"{folder / 'config.json'} has a quantization_config, and backbone hf reads plain weights only; give a"
                        " checkpoint in bfloat16, float16 or float32.")
     with empty_weights():
         model = model_of(config, facts)
-    fill(model, tensors_of(folder, model), str(folder), f"a {config.model_type} of these sizes", "give a complete checkpoint")
+    found = tensors_of(folder, model)
+    if model.state_dict().keys() - found.keys() and _is_converted(facts):
+        return _converted(config, folder, facts)
+    fill(model, found, str(folder), f"a {config.model_type} of these sizes", "give a complete checkpoint")
     return model
 
 
