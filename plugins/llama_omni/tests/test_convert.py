@@ -219,7 +219,7 @@ def test_a_config_that_states_something_else_is_refused(folder: Path, changes: d
 @pytest.mark.parametrize("ours", [
     {"keys": {"backbone": 3}}, {"keys": {"generate": {}, "stages": {}}}, {"keys": 3}, {"parts": {"backbone": None}},
     {"parts": {"backbone": 3}}, {"parts": {"speech.head": {"dim": 3}}}, {"parts": {"speech": {"use": "lm"}}},
-    {"parts": {"stages.head": {"use": "lm"}}}, {"parts": {"speech.encoder": None}}, {"more": {}}, 3], ids=str)
+    {"parts": {"stages.head": {"use": "lm"}}}, {"parts": {"speech.voice": None}}, {"more": {}}, 3], ids=str)
 def test_what_export_did_not_write_is_refused(folder: Path, ours: object) -> None:
     original.write_config(Path("checkpoint"), omnikit=ours)
     with pytest.raises(RunError, match=r"config.json has omnikit .*, which `omnikit export` did not write; remove it"):
