@@ -89,9 +89,9 @@ def _unseen(input_branch: InputBranch) -> Iterator[str]:
         return
     if modality == "video":
         yield (f"{input_branch.name}.encoder takes video, but videos come frame by frame to a branch that takes image;"
-               " let its `input` say image.")
+               " let its `input` be image.")
     if modality == "image" and spec is None:
-        yield (f"{input_branch.name}.encoder takes image, but has no `image_spec`, which gives how images become its input;"
+        yield (f"{input_branch.name}.encoder takes image, but has no `image_spec`, which describes how images become its input;"
                " give it an ImageSpec.")
     if modality == "image" and spec and input_branch.encoder.input.shape != (3, spec.size, spec.size):
         yield (f"{input_branch.name}.encoder takes images of shape {input_branch.encoder.input.shape}, but its"
@@ -113,8 +113,8 @@ def _input_branch(name: str, encoder: EncoderConfig, parts: ComponentConfigs, er
         errors.append(f"{name}.projector does not fit {name}.encoder: {str(error).rstrip('.')}.")
         return InputBranch(name, encoder, encoder.output, None, None)
     if projected.dim != parts.backbone.dim:
-        errors.append(f"{name}.projector gives vectors {projected.dim} wide, but the backbone reads {parts.backbone.dim};"
-                      " its `output` must give what it is asked for.")
+        errors.append(f"{name}.projector gives vectors of hidden size {projected.dim}, but the backbone takes"
+                      f" {parts.backbone.dim}; its `output` must give the size that is asked for.")
     return InputBranch(name, encoder, encoder.output, projector, projected)
 
 

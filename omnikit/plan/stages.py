@@ -229,7 +229,7 @@ def _check_pack(where: str, plan: StagePlan, wired: Wiring, errors: list[str]) -
         errors.append(f"{where}.trainer.pack is {pack}, but the backbone, whose rows are packed, does not run in this"
                       " stage; leave pack out.")
     elif not backbone_options(wired.backbone).packs:
-        errors.append(f"{where}.trainer.pack is {pack}, but this backbone cannot tell the conversations of a row apart; leave"
+        errors.append(f"{where}.trainer.pack is {pack}, but this backbone cannot separate the conversations of a row; leave"
                       " pack out, or take one that can, for example hf with model_type qwen2.")
     elif pack > wired.backbone.context:
         errors.append(f"{where}.trainer.pack is {pack}, but backbone.context is {wired.backbone.context}; set pack to at most"

@@ -185,7 +185,7 @@ def test_a_head_that_does_not_emit_several_codebooks_is_refused(site: Path, fitt
     ({"speech.codec": {"use": "books", "codebooks": 1, "merged": False}},
      "speech.head cannot emit the codes of speech.codec (16000 Hz, 50 frames/s, 1 x 100 codes):"
      " it emits units with their runs merged, but the codec needs every frame."),
-    ({"audio.projector": {"use": "stubborn"}}, "audio.projector gives vectors 7 wide, but the backbone reads 128; its `output` must give what it is asked for."),
+    ({"audio.projector": {"use": "stubborn"}}, "audio.projector gives vectors of hidden size 7, but the backbone takes 128; its `output` must give the size that is asked for."),
 ], ids=["codebooks", "runs", "width"])
 def test_third_party_parts_that_do_not_fit(site: Path, fitting: dict[str, Any], part: dict[str, object], sentence: str) -> None:
     publish(site, "made_up", {"omnikit.codec": {"books": "made_up.config:Books"}, "omnikit.projector": {"stubborn": "made_up.config:Stubborn"}},

@@ -37,10 +37,10 @@ def test_what_takes_images_takes_videos() -> None:
 
 
 @pytest.mark.parametrize(("wired", "sentence"), [
-    (input_branch(Blind()), "takes image, but has no `image_spec`, which gives how images become its input; give it an"
+    (input_branch(Blind()), "takes image, but has no `image_spec`, which describes how images become its input; give it an"
                      " ImageSpec."),
     (input_branch(Filming()), "takes video, but videos come frame by frame to a branch that takes image; let its `input`"
-                       " say image."),
+                       " be image."),
     (input_branch(FakeImageEncoder(ImageSpec(16))),
      "takes images of shape (3, 8, 8), but its `image_spec` cuts (3, 16, 16);"
                                   " give both the same size."),

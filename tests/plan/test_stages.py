@@ -242,5 +242,5 @@ def test_a_learning_rate_of_a_branch_reaches_its_parts(fitting: dict[str, Any]) 
 
 def test_a_backbone_that_cannot_separate_conversations_packs_none(fitting: dict[str, Any]) -> None:
     assert mistakes(fitting, {"stages.understand.trainer.pack": 60, "backbone.model_type": "opt"}) == [
-        "stages.understand.trainer.pack is 60, but this backbone cannot tell the conversations of a row apart; leave pack out, or"
+        "stages.understand.trainer.pack is 60, but this backbone cannot separate the conversations of a row; leave pack out, or"
         " take one that can, for example hf with model_type qwen2."]

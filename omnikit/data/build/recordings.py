@@ -97,8 +97,9 @@ def record(utterances: Iterable[Utterance], tts: str, *, corpus: str, title: str
                 if missing := [item for name, item in wanted.items() if name not in found]:
                     _make(store, missing, tts, title)
         except (OSError, RunError) as error:
+            reason = error if isinstance(error, OSError) else error.__cause__  # of a RunError: the system's own error
             raise DataError(
-                f"{corpus} cannot be recorded in {store}: {getattr(error, 'strerror', None) or error};"
+                f"{corpus} cannot be recorded in {store}: {getattr(reason, 'strerror', None) or error};"
                 " free some space there or set OMNIKIT_CACHE to another folder."
             ) from error
         shards, found = _stored(store)

@@ -50,7 +50,8 @@ def test_second_use_reads_the_same_samples_from_the_cache(cache: Path, monkeypat
     again = SpokenQA(size=6).build()[0].messages[0].content[0].audio
     assert first is not None and again is not None
     np.testing.assert_array_equal(first, again)
-    assert {path.name for path in (cache / "spoken_qa").glob("*/*/*")} == {"bounds.npy", "names.json", "samples.npy"}
+    files = {path.name for path in (cache / "spoken_qa").glob("*/*/*")}
+    assert files == {"bounds.npy", "checksums.json", "names.json", "samples.npy"}
 
 
 def test_recording_is_the_voices_output(cache: Path) -> None:

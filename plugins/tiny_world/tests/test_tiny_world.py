@@ -82,7 +82,8 @@ def test_a_shard_adds_only_what_is_missing(tmp_path: Path, monkeypatch: pytest.M
     first = audio(built("speech", 3), 1)
     np.testing.assert_array_equal(first, audio(built("speech", 5), 1))
     assert made == [3, 2]
-    assert {path.name for path in tmp_path.glob("tiny_world/*/*/*")} == {"bounds.npy", "names.json", "samples.npy"}
+    files = {path.name for path in tmp_path.glob("tiny_world/*/*/*")}
+    assert files == {"bounds.npy", "checksums.json", "names.json", "samples.npy"}
 
 
 def test_a_recording_is_the_voices_output_in_both_languages() -> None:
