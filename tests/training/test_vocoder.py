@@ -264,6 +264,6 @@ def test_units_that_do_not_label_frames_are_refused(monkeypatch: pytest.MonkeyPa
 
 
 def test_data_without_speech_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("omnikit.training.vocoder.spoken", lambda sample: [])
+    monkeypatch.setattr("omnikit.training.vocoder.answer_audio", lambda sample: [])
     with pytest.raises(DataError, match="Dataset echo has no spoken answer, but a vocoder learns from them"):
         label({"echo": EchoReader(EchoDataset())}, FakeCodecModule(9), Speaker(), lambda share: None, sample_rate=RATE)
