@@ -167,7 +167,7 @@ def _normaliser(name: str, head: HeadConfig, source: FeatureSpec, parts: Compone
     reads = head_options(head).reads
     reason = reads(source) if reads else None
     if reason:
-        errors.append(f"{name}.head cannot read the {head.tap} it taps ({source.dim} wide): {reason}.")
+        errors.append(f"{name}.head cannot read the {head.tap} it taps (hidden size {source.dim}): {reason}.")
     if normaliser is not None and head.tap != "embedding":
         errors.append(f"{name}.normaliser is never read: {name}.head taps {head.tap}, no words; remove it with"
                       f" ~{name}/normaliser.")

@@ -74,9 +74,9 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
         checkpoint.load(tmp_path / "gone", {})
 
 
-@pytest.mark.parametrize("kept", [0, 4, 100, 400], ids=lambda n: f"{n} bytes")
-def test_truncated_file_is_refused(saved: Path, kept: int) -> None:
-    saved.write_bytes(saved.read_bytes()[:kept])
+@pytest.mark.parametrize("length", [0, 4, 100, 400], ids=lambda n: f"{n} bytes")
+def test_truncated_file_is_refused(saved: Path, length: int) -> None:
+    saved.write_bytes(saved.read_bytes()[:length])
     with pytest.raises(RunError, match=r"weights.safetensors is not a whole safetensors file"):
         checkpoint.load(saved, {"backbone": part()})
 

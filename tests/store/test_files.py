@@ -11,7 +11,7 @@ from omnikit.errors import RunError
 from omnikit.store.files import atomic_file, atomic_folder, read_json, write_json, write_text
 
 
-def test_name_is_taken_when_all_is_written(tmp_path: Path) -> None:
+def test_file_gets_its_name_when_all_is_written(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
     with atomic_file(path) as part:

@@ -107,7 +107,7 @@ def written(lock: Path, host: str, inode: int) -> None:
     lock.write_text(json.dumps({"pid": 1, "host": host, "since": "yesterday", "inode": inode or lock.stat().st_ino}))
 
 
-def test_lock_of_another_host_is_not_taken(lock: Path) -> None:
+def test_lock_of_another_host_is_respected(lock: Path) -> None:
     written(lock, "elsewhere", 0)
     with pytest.raises(RunError, match=r"by process 1 on elsewhere since yesterday, which cannot be asked from here; if it has"
                                        r" ended, remove .*\.lock\.$"), hold(lock, "it is being trained", "wait"):
@@ -115,14 +115,14 @@ def test_lock_of_another_host_is_not_taken(lock: Path) -> None:
 
 
 @pytest.mark.parametrize("inode", [0, 1], ids=["this host, nobody there", "copied from another host"])
-def test_what_is_left_of_a_lock_is_taken(lock: Path, inode: int) -> None:
+def test_stale_lock_is_recovered(lock: Path, inode: int) -> None:
     written(lock, ["elsewhere", socket.gethostname()][not inode], inode)
     with hold(lock, "it is being trained", "wait"):
         assert json.loads(lock.read_text())["pid"] == os.getpid()
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff\x00", b'{"pid": 1}'])
-def test_damaged_lock_is_taken(lock: Path, content: bytes) -> None:
+def test_damaged_lock_is_recovered(lock: Path, content: bytes) -> None:
     lock.write_bytes(content)
     with hold(lock, "it is being trained", "wait"):
         assert json.loads(lock.read_text())["pid"] == os.getpid()

@@ -155,7 +155,7 @@ def test_plan_is_the_last_recorded_whatever_the_times_of_files(
     assert load_plan(tmp_path / "r").generate.temperature == 0.5
 
 
-def test_configuration_that_was_edited_is_refused_unless_it_says_the_same(
+def test_configuration_that_was_edited_is_refused_unless_it_is_equivalent(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorded(tmp_path, plan, 0.5)

@@ -30,7 +30,7 @@ def test_folder_loads_as_transformers_saved_it(file: Path, tmp_path: Path) -> No
     assert load_tokenizer(str(tmp_path / "saved")).encode("two", add_special_tokens=False) == [2]
 
 
-def test_missing_reference_says_where_it_was_sought() -> None:
+def test_missing_reference_names_where_it_was_sought() -> None:
     with pytest.raises(ConfigError, match=r"'nowhere' is not a name of conf/tokenizer .* set backbone.tokenizer"):
         load_tokenizer("nowhere")
 

@@ -123,7 +123,7 @@ def test_doubles_keep_the_contracts() -> None:
     assert config.objectives == ("codec",) and module.usage()
 
 
-def test_answers_are_heard_once_and_questions_where_nobody_answers_aloud() -> None:
+def test_answers_are_used_once_and_questions_where_no_answer_is_spoken() -> None:
     readers = {"spoken": Talk([([0.1, 0.2], [0.3]), ([0.4], [0.3]), ([0.5], None)]), "asked": Talk([([0.6, 0.7], None)])}
     found = speech(readers, RATE, lambda share: None)
     assert [[wave.tolist() for wave in rows] for rows in found.values()] == [
@@ -169,7 +169,7 @@ def test_discriminators_are_among_the_numbers_where_they_are_wanted() -> None:
     assert "feature_matching" not in found
 
 
-def test_codes_are_passed_by_at_first_and_then_begin_anew() -> None:
+def test_codes_are_passed_by_at_first_and_then_start_again() -> None:
     module = LearnerModule()
     teacher = losses(module, ("mel", "codebook"), uncoded=2)
     found = [teacher(cuts()) for _ in range(4)]

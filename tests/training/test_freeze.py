@@ -57,7 +57,7 @@ def test_moved_part_is_named() -> None:
         check_unmoved({"backbone": "a1", "speech.head": "c"}, {"backbone": "b2", "speech.head": "d"}, ["speech.head"], "speak")
 
 
-def test_hash_sees_one_changed_bit() -> None:
+def test_hash_changes_with_one_bit() -> None:
     layer = nn.Linear(3, 3)
     before = weights_hash(layer)
     with torch.no_grad():

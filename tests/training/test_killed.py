@@ -111,7 +111,7 @@ def stage_weights(run: Path) -> str:
 
 
 @pytest.mark.parametrize("moment", FIRST)
-def test_finished_stage_is_taken_up(top: Path, moment: str, untrainable: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finished_stage_is_adopted(top: Path, moment: str, untrainable: None, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = top / f"first{FIRST.index(moment)}"
     monkeypatch.chdir(folder)
     run, rows = staging.train(plan_of(top, 0.1, None), "one: 1\n")
@@ -122,7 +122,7 @@ def test_finished_stage_is_taken_up(top: Path, moment: str, untrainable: None, m
 
 
 @pytest.mark.parametrize("moment", AGAIN)
-def test_stage_that_replaces_another_is_taken_up(top: Path, moment: str, untrainable: None,
+def test_stage_that_replaces_another_is_adopted(top: Path, moment: str, untrainable: None,
                                                  monkeypatch: pytest.MonkeyPatch) -> None:
     folder = top / f"again{AGAIN.index(moment)}"
     monkeypatch.chdir(folder)

@@ -24,7 +24,7 @@ class Layer(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.square, self.high, self.wide = nn.Linear(8, 8), nn.Linear(8, 32), nn.Linear(32, 8, bias=False)
-        self.places, self.convolution = nn.Embedding(5, 8), nn.Conv1d(8, 8, 3)
+        self.positions, self.convolution = nn.Embedding(5, 8), nn.Conv1d(8, 8, 3)
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_groups_decay_matrices_only(tmp_path: Path) -> None:
 def test_muon_moves_matrices_orthogonally_and_adamw_the_rest(model: OmniModel) -> None:
     steps = moved(model, stage(model, Optim(lr=1e-3, muon=0.02, weight_decay=0.0)))
     for name, step in steps.items():
-        if name.startswith("layers") and step.ndim == 2 and "places" not in name:
+        if name.startswith("layers") and step.ndim == 2 and "positions" not in name:
             scale = 0.02 * max(1.0, step.shape[0] / step.shape[1]) ** 0.5
             singular = torch.linalg.svdvals(step / scale)
             assert singular.min() > 0.6 and singular.max() < 1.3, name  # Newton-Schulz in five steps ends about 1

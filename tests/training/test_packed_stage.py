@@ -1,4 +1,4 @@
-"""A stage whose rows are packed: images, videos, speech and text in one batch, all of a pass learnt from."""
+"""A stage whose rows are packed: images, videos, speech and text in one batch, all of a pass trained on."""
 
 import json
 from collections.abc import Callable
@@ -81,8 +81,8 @@ def loss(plan: Plan, collate: Callable[..., Batch], items: object) -> tuple[dict
 
 
 def spoken(state: str) -> Sample:
-    sound = ContentPart("audio", audio=np.random.default_rng(len(state)).normal(0, 0.1, 12000).astype(np.float32))
-    return Sample(state, (Message("user", (sound,)), Message("assistant", (ContentPart("text", text="so"),), state=state)))
+    audio_part = ContentPart("audio", audio=np.random.default_rng(len(state)).normal(0, 0.1, 12000).astype(np.float32))
+    return Sample(state, (Message("user", (audio_part,)), Message("assistant", (ContentPart("text", text="so"),), state=state)))
 
 
 def test_packed_media_teach_what_they_teach_alone(plan: Plan) -> None:

@@ -31,21 +31,21 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def finished(tokenizer: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
-    (folder / "ear.pt").write_text("content")
+    (folder / "encoder.pt").write_text("content")
     run_stages(plan_of(tokenizer, folder), folder / "run", "one: 1\n")
     return folder
 
 
 @pytest.fixture
 def folder(finished: Path, tmp_path: Path) -> Path:
-    """A folder with a finished run, whose encoder came from the file ear.pt."""
+    """A folder with a finished run, whose encoder came from the file encoder.pt."""
     shutil.copytree(finished / "run", tmp_path / "run")
     return tmp_path
 
 
 def plan_of(tokenizer: str, home: Path, *, seed: int = 0, **rates: float) -> Plan:
     only = {name: replace(stage, optim=Optim(lr=rates.get(name, 0.01))) for name, stage in stages(1).items()}
-    return make_plan(tokenizer, encoder=Given(weights=str(home / "ear.pt")), only=only, seed=seed)
+    return make_plan(tokenizer, encoder=Given(weights=str(home / "encoder.pt")), only=only, seed=seed)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -124,19 +124,19 @@ def test_the_same_command_goes_on_after_an_interruption(
 
 @pytest.mark.parametrize("age", [-1000, 1000])
 def test_times_of_files_change_nothing(tokenizer: str, finished: Path, folder: Path, age: int) -> None:
-    for path in (finished / "ear.pt", *(folder / "run").rglob("*")):
+    for path in (finished / "encoder.pt", *(folder / "run").rglob("*")):
         os.utime(path, (path.stat().st_mtime + age,) * 2)
     assert all(skipped(run_stages(plan_of(tokenizer, finished), folder / "run", "one: 1\n")).values())
 
 
 def test_file_of_the_same_size_with_another_content_is_seen(tokenizer: str, finished: Path, folder: Path) -> None:
     plan = plan_of(tokenizer, finished)
-    (finished / "ear.pt").write_text("Content")
+    (finished / "encoder.pt").write_text("Content")
     try:
-        with pytest.raises(RunError, match=r"Stage listen of \S+ was trained with the file \S+ear\.pt with hash \w+, which is"):
+        with pytest.raises(RunError, match=r"Stage listen of \S+ was trained with the file \S+encoder\.pt with hash \w+"):
             run_stages(plan, folder / "run", "")
     finally:
-        (finished / "ear.pt").write_text("content")
+        (finished / "encoder.pt").write_text("content")
 
 
 def test_unknown_stage_is_named(tokenizer: str, finished: Path, folder: Path) -> None:

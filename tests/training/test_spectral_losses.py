@@ -53,5 +53,5 @@ def test_losses_are_float32_under_autocast() -> None:
     assert loss.dtype == torch.float32 and torch.equal(loss, expected)
 
 
-def test_a_wave_shorter_than_a_window_is_heard() -> None:
+def test_a_wave_shorter_than_a_window_has_a_loss() -> None:
     assert float(STFTLoss()(waves(7, 15), waves(8, 15))) > 0

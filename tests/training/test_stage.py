@@ -110,7 +110,7 @@ def test_losses_fall_and_are_recorded(trained: tuple[Plan, Path, list[StageResul
     assert rows[2].numbers["text"] == pytest.approx(float(table[-1]["loss.text"]), rel=1e-5)
 
 
-def test_trained_model_answers_what_it_heard(trained: tuple[Plan, Path, list[StageResult]]) -> None:
+def test_trained_model_answers_what_it_was_asked(trained: tuple[Plan, Path, list[StageResult]]) -> None:
     plan, folder, _ = trained
     samples = [EchoReader(EchoDataset())[i] for i in range(16)]
     answers = restore(plan, folder).answers(samples)
@@ -306,14 +306,14 @@ def test_stage_whose_parts_come_from_a_changed_file_is_refused(tokenizer: str, t
     class Given(FakeEncoder):
         weights: str | None = None
 
-    file = tmp_path / "checkpoint" / "ear.pt"
+    file = tmp_path / "checkpoint" / "encoder.pt"
     file.parent.mkdir()
     file.write_text("a")
     plan = make_plan(tokenizer, encoder=Given(weights=str(file.parent)), steps=1)
     run_stages(plan, tmp_path / "run", "")
     file.write_text("other")
-    with pytest.raises(RunError, match=r"trained with the file .*ear\.pt with hash ca978112ca1bbdca, which is d9298a10d1b07358 "
-                                       "now"):  # of sha256sum
+    with pytest.raises(RunError, match=r"trained with the file .*encoder\.pt with hash ca978112ca1bbdca, which is "
+                                       "d9298a10d1b07358 now"):  # of sha256sum
         run_stages(plan, tmp_path / "run", "")
     again = {row.stage: row.skipped for row in run_stages(plan, tmp_path / "run", "", retrain=["listen"])}
     assert again == {"listen": False, "units": True, "understand": True, "speak": True}  # they start from listen's weights
@@ -373,7 +373,7 @@ def test_stage_in_mixed_precision_trains_with_clipped_gradients(tokenizer: str, 
     assert record["weights_before"]["backbone"] != record["weights_after"]["backbone"]
 
 
-def test_half_precision_part_is_trained_in_float32_and_kept_in_its_type(
+def test_half_precision_part_is_trained_in_float32_and_saved_in_its_dtype(
     tokenizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built, losses, seen = modelling.build_part, OmniModel.losses, set()
@@ -389,7 +389,7 @@ def test_half_precision_part_is_trained_in_float32_and_kept_in_its_type(
     monkeypatch.setattr(OmniModel, "losses", watched)
     run_stages(make_plan(tokenizer, only={"understand": stages(2)["understand"]}), tmp_path, "")
     with safe_open(tmp_path / "understand" / WEIGHTS, framework="pt") as file:
-        kept = {file.get_tensor(name).dtype for name in file.keys() if name.startswith("backbone.")}  # noqa: SIM118
-    assert (seen, kept) == ({torch.float32}, {torch.bfloat16})
+        dtypes = {file.get_tensor(name).dtype for name in file.keys() if name.startswith("backbone.")}  # noqa: SIM118
+    assert (seen, dtypes) == ({torch.float32}, {torch.bfloat16})
     record = lock(tmp_path, "understand")
     assert record["weights_before"]["backbone"] != record["weights_after"]["backbone"]

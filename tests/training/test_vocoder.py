@@ -112,7 +112,7 @@ def test_short_speech_ends_in_silence(speech: list[LabelledSpeech]) -> None:
     assert not shortest.wave[5:].any()
 
 
-def test_units_hear_their_own_rate_and_the_target_has_the_vocoder_s(speech: list[LabelledSpeech]) -> None:
+def test_units_read_their_own_rate_and_the_target_has_the_vocoder_s(speech: list[LabelledSpeech]) -> None:
     readers, config = {"echo": EchoReader(EchoDataset())}, Speaker(sample_rate=2 * RATE)
     fast = label(readers, FakeCodecModule(9), config, lambda share: None, sample_rate=RATE)
     for one, other in zip(speech, fast["echo"], strict=True):
@@ -184,8 +184,8 @@ def test_losses_are_those_of_the_wave_it_gives() -> None:
 def test_duration_loss_is_the_squared_error_of_log_frames() -> None:
     module, batch = SpeakerModule(9), takes()
     found = VocoderLosses(module, ("duration",), Speaker(), 1e-3)(batch)["duration"]
-    said = module.lasting.weight[torch.tensor([1, 2, 3, 4, 5]), 0]
-    expected = (said - torch.tensor([3.0, 2.0, 5.0, 2.0, 4.0]).log()).square().mean()
+    predicted = module.lasting.weight[torch.tensor([1, 2, 3, 4, 5]), 0]
+    expected = (predicted - torch.tensor([3.0, 2.0, 5.0, 2.0, 4.0]).log()).square().mean()
     torch.testing.assert_close(found, expected)
 
 
@@ -233,7 +233,7 @@ def test_same_seed_gives_the_same_voice(tokenizer: str, tmp_path: Path) -> None:
     assert records[0] == records[1] != records[2]
 
 
-def test_discriminators_are_a_column_and_are_not_kept(tokenizer: str, tmp_path: Path) -> None:
+def test_discriminators_are_a_column_and_are_not_saved(tokenizer: str, tmp_path: Path) -> None:
     run(tokenizer, tmp_path, {"mel": 1.0, "duration": 1.0, "adversarial": 1.0})
     head = (tmp_path / "voice" / "metrics.csv").read_text().splitlines()[0]
     assert head == "step,lr,loss.mel,loss.duration,loss.adversarial,loss.discriminator,seconds"

@@ -31,8 +31,8 @@ STEPS = [f"stages.{stage}.{key}" for stage in ("understand", "speak") for key in
 ROWS = [("how many", "One. And then two!", [1, 2, 3, 4]), ("what", "nothing at all", [7, 7, 9])]
 
 
-def row(number: int, asked: str, said: str, codes: list[int]) -> dict[str, object]:
-    answer = [{"type": "text", "text": said}, {"type": "audio", "path": "a.wav", "codes": codes}]
+def row(number: int, asked: str, text: str, codes: list[int]) -> dict[str, object]:
+    answer = [{"type": "text", "text": text}, {"type": "audio", "path": "a.wav", "codes": codes}]
     return {"id": f"r{number}", "messages": [{"role": "user", "content": [{"type": "text", "text": asked}]},
                                              {"role": "assistant", "content": answer}]}
 
@@ -111,7 +111,7 @@ def test_it_speaks_before_the_first_sentence_is_whole_if_asked(trained: tuple[Pl
     assert min(i for i, event in enumerate(events) if event.codes) < max(i for i, event in enumerate(events) if event.text)
 
 
-def test_the_head_alone_says_a_text_and_its_vectors_can_be_shuffled(trained: tuple[Plan, Path, dict[str, set[str]]]) -> None:
+def test_the_head_alone_speaks_a_text_and_its_vectors_can_be_shuffled(trained: tuple[Plan, Path, dict[str, set[str]]]) -> None:
     plan, run, _ = trained
     output, tokenizer = plan.outputs["speech"], load_tokenizer(str(plan.tokenizer))
     reader = resynthesis._reader(plan, run, output)
@@ -126,8 +126,8 @@ def test_speech_without_words_is_named(tmp_path: Path) -> None:
     plan = planned(tmp_path)
     samples = [plan.readers["rows"].build()[0]]
     collate = fit.collator(plan, plan.stages["speak"], OmniModel(plan, ["speech.head"]))
-    said = samples[0].messages[-1].content[0]
-    object.__setattr__(said, "text", "☞")
+    answer = samples[0].messages[-1].content[0]
+    object.__setattr__(answer, "text", "☞")
     with pytest.raises(DataError, match="Row r0 has speech in an answer without text, but branch speech is trained to speak"):
         collate(samples)
 
@@ -135,17 +135,18 @@ def test_speech_without_words_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("answers", "overrides", "kind"), [
     (("☞",), (), "no text"), (("one", "two"), ("speech.head.prefix=true",), "several answers"), (("one", "two"), (), None),
 ], ids=["no words", "several with states", "several"])
-def test_data_check_names_speech_that_cannot_be_learnt(
+def test_data_check_names_speech_that_cannot_be_learned(
         tmp_path: Path, answers: tuple[str, ...], overrides: tuple[str, ...], kind: str | None) -> None:
     plan = planned(tmp_path, *overrides)
-    turns = [message for said in answers for message in row(0, "what", said, [1, 2])["messages"]]
+    turns = [message for answer in answers for message in row(0, "what", answer, [1, 2])["messages"]]
     (tmp_path / "rows.jsonl").write_text(json.dumps({"id": "r0", "messages": turns}))
     found = list(DatasetChecker(plan, "rows", plan.readers["rows"].build()).problems(lambda: None))
     assert [(problem.row, problem.kind) for problem in found] == ([("r0", kind)] if kind else [])
 
 
 def test_a_head_too_wide_for_the_table_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PlanError, match=r"speech.head cannot read the embedding it taps \(128 wide\): it cuts .* parts 96"):
+    with pytest.raises(PlanError, match=r"speech.head cannot read the embedding it taps \(hidden size 128\): it"
+                       r" cuts .* parts of size 96"):
         planned(tmp_path, "speech.head.dim=96")
 
 

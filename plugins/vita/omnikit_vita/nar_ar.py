@@ -105,10 +105,10 @@ class NarAr:
         return "predicts"
 
     def reads(self, source: FeatureSpec) -> str | None:
-        """Say why it cannot read embeddings so wide; None if it can."""
+        """Give why it cannot read embeddings of this hidden size; None if it can."""
         if source.dim % self.dim:
-            return (f"it cuts embeddings into parts {self.dim} wide, which {source.dim} is no multiple of; set its dim to a"
-                    " divisor")
+            return (f"it cuts embeddings into parts of size {self.dim}, of which {source.dim} is not a multiple; set its dim to"
+                    " a divisor")
         return None
 
     def codes(self, codec: CodecSpec) -> str | None:

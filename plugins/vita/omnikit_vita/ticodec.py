@@ -193,7 +193,8 @@ class TiCodec:
                              " one; change either")
         widths = [self.encoder_channels * 2 ** step for step in range(1, len(self.down_rates) + 1)]
         if self.global_dim not in widths:
-            raise ValueError(f"global_dim is {self.global_dim}, but the encoder's steps are {widths} wide; take one of them")
+            raise ValueError(f"global_dim is {self.global_dim}, but the encoder's steps have the sizes {widths}; take one of"
+                             " them")
         if uneven := [width for width in widths if width % max(width // 16, 1)]:
             raise ValueError(f"encoder_channels is {self.encoder_channels}, but a step of width {uneven[0]} cannot be normed in"
                              f" {uneven[0] // 16} equal groups; take a power of 2")

@@ -275,7 +275,7 @@ def test_settings_without_a_key_are_refused(tmp_path: Path) -> None:
     ({"block_kernels": (3,)}, "block_kernels has 1 values and block_dilations 2"),
     ({"block_kernels": (3, 4)}, "both must be odd"),
     ({"mel_bands": 8, "mel_hop": 5}, r"the encoder gives a frame for 60 samples .*mel_hop 5.* makes 12 of one"),
-    ({"global_dim": 64}, r"global_dim is 64, but the encoder's steps are \[16, 32\] wide"),
+    ({"global_dim": 64}, r"global_dim is 64, but the encoder's steps have the sizes \[16, 32\]"),
     ({"encoder_channels": 21, "global_dim": 42}, "a step of width 84 cannot be normed in 5 equal groups"),
     ({"voice": (1,)}, "voice has 1 tokens, but must have one for each of 2"),
     ({"voice": (1, 8)}, "its tokens must be 0 to 7"),
