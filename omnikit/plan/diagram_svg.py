@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-BOX, GAP = (190, 62), (132, 32)  # width and height; between columns and lanes
+BOX, GAP = (208, 62), (132, 32)  # width and height; between columns and lanes
 LEFT, TOP, RIGHT, BOTTOM = 164, 62, 170, 86  # margins
 INDENT = 30  # of a box that hangs below the part that it taps
 FILLS = {"encoder": "#dbeafe", "projector": "#e0e7ff", "backbone": "#fef3c7", "head": "#dcfce7", "codec": "#fce7f3",
