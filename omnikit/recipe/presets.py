@@ -4,6 +4,8 @@ Reads the registry and YAML; Hydra comes here through its ConfigSource, the plan
 """
 
 from collections.abc import Iterable
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,11 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 def mapping_of(text: str, path: Path) -> dict[str, Any]:
     """Give the mapping that YAML holds; `path` is where it stands. Raises ConfigError as read_mapping does."""
+    return deepcopy(_parsed(text, path))
+
+
+@lru_cache(maxsize=64)  # Hydra and our own checks ask for one file several times while a recipe is composed
+def _parsed(text: str, path: Path) -> dict[str, Any]:
     import yaml
     from omegaconf import OmegaConf  # its loader reads 1e-5 as a number, PyYAML's as a word
     from omegaconf.errors import OmegaConfBaseException
