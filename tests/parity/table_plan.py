@@ -33,18 +33,18 @@ class Giver:
         return self.output.count or samples // RATE
 
     def build(self) -> nn.Module:
-        return GiverModule(self.stored)
+        return GiverModule(self.stored, self.output.rate)
 
 
 class GiverModule(nn.Module):
-    def __init__(self, stored: Sequence[Tensor]) -> None:
+    def __init__(self, stored: Sequence[Tensor], rate: Fraction | None) -> None:
         super().__init__()
-        self.stored = stored
+        self.stored, self.rate = stored, rate
 
     def forward(self, signal: Signal) -> Features:
         lengths = torch.tensor([len(rows) for rows in self.stored])
         assert len(signal.lengths) == len(lengths), "as many signals as the original had placeholders"
-        return Features(pad_sequence(list(self.stored), batch_first=True), lengths)
+        return Features(pad_sequence(list(self.stored), batch_first=True), lengths, self.rate)
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class SentenceStream:
+class TextHead:
     """The language model's head, as far as a collator looks at it."""
 
     tap: str = "logits"
@@ -111,7 +111,7 @@ def plan_of(template: Template, tokenizer: str, table: Tensor, audios: Sequence[
                 "image": Giver(SignalSpec("image", None, (3, SIDE, SIDE)),
                                FeatureSpec(dim, count=len(tiles[0]) if tiles else 1), tuple(tiles), spec)}
     inputs = {name: InputBranch(name, encoder, encoder.output, Same(), encoder.output) for name, encoder in encoders.items()}
-    outputs = {"text": OutputBranch("text", SentenceStream(), FeatureSpec(len(table), count=1), None, None, len(table))}
+    outputs = {"text": OutputBranch("text", TextHead(), FeatureSpec(len(table), count=1), None, None, len(table))}
     recipe = Recipe("made_up", {}, Choice("table", {}), template=None, system=None, data={}, stages={}, generate=Generate(),
                     evaluate=Evaluate(), seed=0, run=None)
     return Plan(recipe, inputs, outputs, Table(table, tokenizer), template, tokenizer, {}, {})
