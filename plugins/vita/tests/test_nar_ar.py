@@ -172,7 +172,7 @@ def test_handshake_with_codecs(spec: CodecSpec, clause: str | None) -> None:
 
 
 def test_an_embedding_that_cannot_be_cut_is_refused() -> None:
-    assert "24 is no multiple of" in (SIZES.reads(FeatureSpec(24, count=1)) or "")
+    assert "of which 24 is not a multiple" in (SIZES.reads(FeatureSpec(24, count=1)) or "")
     assert SIZES.reads(FeatureSpec(32, count=1)) is None
 
 
