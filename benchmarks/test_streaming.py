@@ -59,7 +59,7 @@ def test_cached_head_costs_what_one_pass_costs(benchmark: BenchmarkFixture) -> N
             found[f"ours, ms at token {length}"] = round(1000 * last, 1)
             found[f"original, ms at token {length}"] = round(1000 * theirs[length], 1)
             found[f"faster in all, {length} tokens"] = round(integral(theirs, length) / sum(ours[:length]), 1)
-        found.update(whole(model))
+        found.update(one_pass(model))
 
     benchmark.pedantic(measure, rounds=1)
     benchmark.extra_info.update(found)
@@ -100,7 +100,7 @@ def integral(seconds: dict[int, float], length: int) -> float:
     return seconds[1] + sum((b - a) * (seconds[a] + seconds[b]) / 2 for a, b in pairwise(known))
 
 
-def whole(model: OmniModel) -> dict[str, float]:
+def one_pass(model: OmniModel) -> dict[str, float]:
     """Compare writing an answer with its units after each token to writing it and then making its units in one pass."""
     seconds: dict[str, list[list[float]]] = {"streamed": [], "offline": []}
     units: dict[str, list[Code]] = {}

@@ -158,7 +158,7 @@ def weight_files(config: object) -> tuple[str, ...]:
 def without_weight_files(config: T) -> T:
     """Give a component of any kind without the paths that its first weights come from."""
     named = [name for name in WEIGHT_FIELDS if _has(config, name) and isinstance(getattr(config, name), str)]
-    return replace(config, **dict.fromkeys(named)) if named else config  # type: ignore[type-var]  # a dataclass, as all are
+    return replace(config, **dict.fromkeys(named)) if named else config  # type: ignore[type-var]  # every config is one
 
 
 def needs_training(config: object) -> bool:
@@ -202,7 +202,7 @@ def _names(cls: type[Any]) -> set[str]:
 
 def _given(options: type[T], owner: object) -> T:
     """Fill a kind's options with what the owner has of them."""
-    return options(**{item.name: getattr(owner, item.name) for item in fields(options)  # type: ignore[arg-type]  # all are
+    return options(**{item.name: getattr(owner, item.name) for item in fields(options)  # type: ignore[arg-type]  # a dataclass
                       if _has(owner, item.name)})
 
 

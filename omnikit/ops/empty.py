@@ -28,7 +28,10 @@ class _NoDraws(TorchFunctionMode):
 
 @contextmanager
 def empty_weights(when: bool = True) -> Iterator[None]:
-    """Build modules inside without memory for their weights and without drawing any; with `when` False, as usual."""
+    """Build modules inside without memory for their weights and without drawing any; with `when` False, as usual.
+
+    torch has no such hook for one module: the methods of nn.Module are replaced meanwhile, for every thread.
+    """
     if not when:
         yield
         return
@@ -42,12 +45,12 @@ def empty_weights(when: bool = True) -> Iterator[None]:
     def buffer(self: nn.Module, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         register_buffer(self, name, tensor.to("meta") if tensor is not None and persistent else tensor, persistent)
 
-    nn.Module.register_parameter, nn.Module.register_buffer = parameter, buffer  # type: ignore[method-assign]
+    nn.Module.register_parameter, nn.Module.register_buffer = parameter, buffer  # type: ignore[method-assign]  # see above
     try:
         with _NoDraws():
             yield
     finally:
-        nn.Module.register_parameter, nn.Module.register_buffer = register_parameter, register_buffer  # type: ignore[method-assign]
+        nn.Module.register_parameter, nn.Module.register_buffer = register_parameter, register_buffer  # type: ignore[method-assign]  # back
 
 
 def filled_from(file: str | None) -> AbstractContextManager[None]:

@@ -45,7 +45,7 @@ def to_legacy_weight_norm(name: str) -> str:
 # ---- reading ---------------------------------------------------------------------------------------------------------
 
 
-def whole_number(config: Mapping[str, object], key: str, file: Path) -> int:
+def integer_of(config: Mapping[str, object], key: str, file: Path) -> int:
     """Give a whole number of a config.json; raises RunError where there is none."""
     value = config.get(key)
     if not isinstance(value, int) or isinstance(value, bool):

@@ -57,7 +57,7 @@ def test_loop_answers_line_by_line_and_outlives_a_bad_one(
     assert "gone.wav does not exist" in capsys.readouterr().err
 
 
-def test_streamed_audio_is_the_whole_answer_s(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_streamed_audio_equals_the_offline_audio(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["chat", run, "--text", "two three four", "--out", str(tmp_path / "whole.wav")]) == 0
     text = capsys.readouterr().out.splitlines()[0]
     (tmp_path / "a-segments").mkdir()

@@ -43,7 +43,7 @@ def test_noise_makes_speech_less_intelligible() -> None:
     assert found == sorted(found, reverse=True) and found[0] == pytest.approx(1.0, abs=1e-5) and found[-1] < 0.4
 
 
-def test_too_little_audio_has_no_intelligibility() -> None:
+def test_too_little_audio_has_no_stoi() -> None:
     quiet = torch.zeros(2 * RATE)
     quiet[:1000] = syllables()[3000:4000]
     assert stoi_score(syllables(0.3), syllables(0.3), RATE) is None

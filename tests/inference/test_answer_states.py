@@ -134,7 +134,7 @@ def test_streamed_noise_is_one_event(session: Session, dictate) -> None:
 
 
 @pytest.mark.parametrize("text", ["aye it is two", "five and six"])
-def test_streamed_answer_is_the_whole_answer(session: Session, dictate, text: str) -> None:
+def test_streamed_answer_equals_the_offline_answer(session: Session, dictate, text: str) -> None:
     dictate(text)
     whole = session.answer(WAVE)
     dictate(text)

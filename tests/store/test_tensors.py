@@ -89,7 +89,7 @@ def test_a_pointer_of_git_lfs_is_named(tmp_path: Path) -> None:
     ("a.safetensors.incomplete", "but a.safetensors.incomplete, a download that did not end"),
     ("snapshots/abc/x", "but a download cache; its files are in .*snapshots/abc"),
 ], ids=["incomplete", "cache"])
-def test_what_stands_where_weights_should_is_named(file: str, words: str, tmp_path: Path) -> None:
+def test_other_content_in_place_of_weights_is_named(file: str, words: str, tmp_path: Path) -> None:
     (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / file).touch()
     with pytest.raises(RunError, match=words):

@@ -88,7 +88,7 @@ def test_24_khz_streams_the_wave_of_all_codes(pace: int, frames: int, tmp_path: 
     ours, _ = pair(24000, 1.5, tmp_path / "weights.th")
     assert isinstance(ours, StreamingCodec)
     codes = torch.randint(1024, (frames, 2), generator=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(streamed(ours, codes, pace), whole(ours, codes), **CLOSE)
+    torch.testing.assert_close(streamed(ours, codes, pace), one_pass(ours, codes), **CLOSE)
 
 
 @torch.no_grad()
@@ -114,7 +114,7 @@ def test_48_khz_speaks_a_segment_when_the_next_begins(tmp_path: Path) -> None:
     assert [len(ours.step(torch.ones(n, 2, dtype=torch.int64), state)[0]) for n in (150, 1, 100)] == [0, 47520, 0]
 
 
-def whole(codec: EncodecCodec, codes: Tensor) -> Tensor:
+def one_pass(codec: EncodecCodec, codes: Tensor) -> Tensor:
     """The package's own decoder, at once."""
     if not len(codes):
         return torch.zeros(0)

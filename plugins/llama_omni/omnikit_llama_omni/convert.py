@@ -13,7 +13,7 @@ from math import ceil
 from omnikit.contracts.types import CheckpointTensors, LazyTensor
 from omnikit.errors import RunError
 from omnikit.recipe.presets import preset_fields
-from omnikit.store.layouts import common_dtype, end_ids, special_tokens, split_extras, whole_number, with_additions
+from omnikit.store.layouts import common_dtype, end_ids, integer_of, special_tokens, split_extras, with_additions
 from omnikit_llama_omni import names
 from omnikit_llama_omni.files import Opened, opened
 
@@ -196,4 +196,4 @@ def _only(files: Opened, key: str, word: str) -> None:
 
 
 def _number(files: Opened, key: str) -> int:
-    return whole_number(files.config, key, files.config_file)
+    return integer_of(files.config, key, files.config_file)

@@ -12,7 +12,7 @@ from math import isqrt
 
 from omnikit.contracts.types import CheckpointTensors, LazyTensor
 from omnikit.errors import RunError
-from omnikit.store.layouts import common_dtype, end_ids, special_tokens, split_extras, whole_number, with_additions
+from omnikit.store.layouts import common_dtype, end_ids, integer_of, special_tokens, split_extras, with_additions
 from omnikit_vita import audio_settings, experts, names, speech_files
 from omnikit_vita.files import Opened
 
@@ -196,4 +196,4 @@ def _theta(files: Opened) -> object:
 
 
 def _number(files: Opened, key: str) -> int:
-    return whole_number(files.config, key, files.config_file)
+    return integer_of(files.config, key, files.config_file)

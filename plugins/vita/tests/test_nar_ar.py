@@ -101,7 +101,7 @@ def test_gradients_reach_every_weight_but_the_padding(head: NarArHead) -> None:
 
 @pytest.mark.parametrize("prefix", [False, True])
 @pytest.mark.parametrize("stride", [0.0, 2.5])
-def test_steps_give_the_logits_of_a_whole_pass(stride: float, prefix: bool) -> None:
+def test_steps_give_the_logits_of_one_pass(stride: float, prefix: bool) -> None:
     torch.manual_seed(0)
     head = NarArHead(replace(SIZES, text_position_stride=stride, prefix=prefix), PARTS, CODES).eval()
     text = TextEmbeddings(torch.randn(1, 5, SIZES.dim), torch.tensor([5]))

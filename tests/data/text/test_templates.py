@@ -68,7 +68,7 @@ SPOKEN = replace(LLAMA, behind_audio="\n", instruction="Answer.", strip=True)
     ((AUDIO, text(" ")), "\n Answer.</U><A>"),
     ((text(" Hear: "), AUDIO), "</U><A>"),
 ], ids=["alone", "with text", "with space", "behind text"])
-def test_what_stands_behind_audio(parts: tuple[ContentPart, ...], behind: str) -> None:
+def test_text_behind_audio(parts: tuple[ContentPart, ...], behind: str) -> None:
     segments = render([user(*parts), bot("x")], SPOKEN)
     place = next(index for index, segment in enumerate(segments) if segment.media)
     assert segments[place + 1].text == behind

@@ -57,7 +57,7 @@ def teach(case: Case, head: NarArHead) -> None:
     row = int(text.lengths.argmax())
     if prefix is None and int(text.lengths[row]) == text.data.shape[1]:
         count = lengths[row:row + 1]
-        ours = head.loss(whole(text.data[row:row + 1]), Targets(ids[row:row + 1, :int(count), None], count))
+        ours = head.loss(full_length(text.data[row:row + 1]), Targets(ids[row:row + 1, :int(count), None], count))
         theirs = case.outputs["tf_logits"][row, :int(count) + 1]
         case.close("tf_loss of one row", ours, expected=F.cross_entropy(theirs, wanted[row, :int(count) + 1]), **limits)
 
@@ -71,21 +71,21 @@ def valid(found: Tensor, lengths: Tensor, expected: Tensor) -> Tensor:
 def speak(case: Case, head: NarArHead, facts: dict[str, Any]) -> None:
     limits = {"atol": case.limit("logits", "atol", 5e-4), "rtol": case.limit("logits", "rtol", 1e-3)}
     name = f"gen{facts['index']}"
-    text, prefix = whole(case.inputs[f"{name}_hidden"]), case.inputs.get(f"{name}_prefix")
+    text, prefix = full_length(case.inputs[f"{name}_hidden"]), case.inputs.get(f"{name}_prefix")
     window = facts.get("penalty_window_size", -1)
     head.config = replace(head.config, top_k=facts.get("top_k", 1), repetition_window=max(window, 0),
                           repetition_penalty=facts.get("penalty", 1.0),
                           repetition_mode="original", max_codes=facts["max_tokens"])
-    utterance = head.speak(text, None if prefix is None else whole(prefix))
+    utterance = head.speak(text, None if prefix is None else full_length(prefix))
     case.equal(f"generations[{facts['index']}] tokens", [code for code, in utterance], facts["tokens"])
     case.equal(f"generations[{facts['index']}] stopped_by_eos", not utterance.cut, facts["stopped_by_eos"])
     case.close(f"{name}_pre_nn_out", head.read(TextEmbeddings(text.data, text.lengths)), **limits)
     expected = case.outputs[f"{name}_logits_first16"]
-    hidden = None if prefix is None else TextEmbeddings(prefix, whole(prefix).lengths)
+    hidden = None if prefix is None else TextEmbeddings(prefix, full_length(prefix).lengths)
     state = head.begin(TextEmbeddings(text.data, text.lengths), hidden, len(expected))
     given = [head.sos, *facts["tokens"]][:len(expected)]
     case.close(f"{name}_logits_first16", torch.stack([head.step(code, state) for code in given]), **limits)
 
 
-def whole(data: Tensor) -> Features:
+def full_length(data: Tensor) -> Features:
     return Features(data, torch.full((len(data),), data.shape[1]))
