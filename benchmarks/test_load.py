@@ -1,8 +1,8 @@
 """A model of 0.6 billion parameters in bfloat16 loaded by omnikit against transformers' from_pretrained of the same files.
 
 Each way has a process of its own, in turns; its processor time begins when all is imported and ends when each page of weights
-was read. Three ways: transformers; a recipe that names the checkpoint; a run that holds the weights, where each tensor is also
-compared with the digest that it was written with, which takes what SHA-256 takes and has no limit.
+was read. Four ways: transformers; a recipe that names the checkpoint; a run that holds the weights; that run copied to another
+place, where each tensor is compared with the digest that it was written with, which takes what SHA-256 takes and has no limit.
 """
 
 import json
@@ -38,23 +38,29 @@ if way == "transformers":
 elif way == "recipe":
     model = build_model(plan)
 else:
-    model = build_model(plan, folder, {"backbone": "learn"})
+    model = build_model(plan, folder / way, {"backbone": "learn"})
 seen = sum(int(p.detach().flatten().view(torch.uint8)[::4096].sum()) for p in model.parameters())
 seconds = time.process_time() - start
 print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, seen]))
 """
 WRITE = """
-import sys
+import shutil, sys
 from pathlib import Path
 import torch
 from omnikit.plan.plan import make
 from omnikit.recipe.compose import compose
 from omnikit.store import checkpoint
+from omnikit.store.files import write_json
 from omnikit.store.load import build_model
+from omnikit.store.stage_folder import mark_done
 folder = Path(sys.argv[1])
 module = build_model(make(compose(str(folder / "fresh.yaml")))).get_submodule("backbone")
-(folder / "learn").mkdir()
-checkpoint.save(folder / "learn" / "weights.safetensors", {"backbone": module}, {})
+learn = folder / "run" / "learn"
+learn.mkdir(parents=True)
+checkpoint.save(learn / "weights.safetensors", {"backbone": module}, {})
+write_json(learn / "manifest.json", {"trained": ["backbone"], "weights_after": {}, "hash": "0" * 16})
+mark_done(learn)
+shutil.copytree(folder / "run", folder / "copy")
 from transformers import AutoModelForCausalLM
 causal = AutoModelForCausalLM.from_config(module.model.config, dtype=torch.bfloat16)
 causal.model, causal.lm_head = module.model, module.lm_head
@@ -77,7 +83,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_loading_costs_what_transformers_needs(benchmark: BenchmarkFixture, folder: Path) -> None:
-    found: dict[str, list[list[float]]] = {"transformers": [], "recipe": [], "run": []}
+    found: dict[str, list[list[float]]] = {"transformers": [], "recipe": [], "run": [], "copy": []}
 
     def rounds() -> None:
         for _ in range(ROUNDS):
@@ -92,5 +98,5 @@ def test_loading_costs_what_transformers_needs(benchmark: BenchmarkFixture, fold
         "seconds": {way: round(value, 2) for way, value in seconds.items()},
         "peak_mb": {way: round(value) for way, value in memory.items()},
         "ratio": {way: round(seconds[way] / seconds["transformers"], 2) for way in ("recipe", "run")}})
-    assert seconds["recipe"] <= LIMIT * seconds["transformers"]
-    assert max(memory["recipe"], memory["run"]) <= LIMIT * memory["transformers"]
+    assert max(seconds["recipe"], seconds["run"]) <= LIMIT * seconds["transformers"]
+    assert max(memory["recipe"], memory["run"], memory["copy"]) <= LIMIT * memory["transformers"]

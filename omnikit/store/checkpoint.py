@@ -2,7 +2,7 @@
 
 The header holds, as JSON, the hash of each part (`trained`) and of each part that it was trained with (`frozen`), the digest of
 each tensor, and the settings that a part's checkpoint came with (`settings`): with them a part is built without it.
-Each tensor is compared with its digest while it is read.
+Each tensor is compared with its digest while it is read, unless the file is known to be the one that was written.
 """
 
 import json
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError
 from omnikit.store import safetensors_writer
+from omnikit.store.content import Stat, stat
 from omnikit.store.hashes import distinct, part_hash, tensor_digest
 from omnikit.store.safetensors_writer import INDEX
 from omnikit.store.tensors import assign, in_memory, metadata, read_json, safetensors_file, weight_map
@@ -78,8 +79,11 @@ def load(path: Path, parts: Mapping[str, nn.Module], partly: Collection[str] = (
         fill(module, weights, part, complete=part not in partly)
 
 
-def opened(path: Path) -> StageWeights:
+def opened(path: Path, recorded: Mapping[str, Stat] | None = None) -> StageWeights:
     """Open the weights of a stage, in one file or in shards beside an index.
+
+    Args:
+        recorded: `stats` of the files when they were written; while they are the same, no tensor is hashed again.
 
     Raises:
         RunError: a file is missing, cut short or not ours, or it holds something else than its header states.
@@ -99,9 +103,22 @@ def opened(path: Path) -> StageWeights:
         if part_hash(own) != written:
             raise RunError(f"{path}: the weights of {part} have hash {part_hash(own)}, but {written} was written; the file was"
                            " altered, train the stage again.")
-    tensors = {name: replace(tensor, read=partial(_verified, path, name, tensor, digests.get(name)))
-               for name, tensor in found.items()}
-    return StageWeights(path, tensors, trained, digests, header["frozen"], settings)
+    if not recorded or recorded != stats(path):
+        found = {name: replace(tensor, read=partial(_verified, path, name, tensor, digests.get(name)))
+                 for name, tensor in found.items()}
+    return StageWeights(path, found, trained, digests, header["frozen"], settings)
+
+
+def stats(path: Path) -> dict[str, Stat]:
+    """Give name → size, time and inode of the files that hold the weights of a stage."""
+    return {file.name: stat(file) for file in _paths(path)}
+
+
+def synchronise(path: Path) -> None:
+    """Let the disk hold what was written of a stage's weights before anything is recorded about it."""
+    for file in _paths(path):
+        with file.open("rb") as opened_file:
+            os.fsync(opened_file.fileno())
 
 
 def verify(path: Path) -> None:
@@ -163,6 +180,14 @@ def _verified(path: Path, name: str, tensor: LazyTensor, written: str | None) ->
         raise RunError(f"{path}: the tensor {name} has digest {digest}, but {written or 'none'} was written; the file was"
                        " altered, train the stage again.")
     return found
+
+
+def _paths(path: Path) -> list[Path]:
+    """Give the file with a stage's weights, or the index and its shards."""
+    index = path.with_name(f"{path.name}{INDEX}")
+    if path.is_file() or not index.is_file():
+        return [path]
+    return [index, *(path.with_name(shard) for shard in sorted(set(weight_map(index).values())))]
 
 
 def _files(path: Path) -> tuple[dict[str, LazyTensor], Mapping[str, str]]:

@@ -36,11 +36,16 @@ class FileHashes:
         return dict(self.known)
 
     def _hash(self, path: Path) -> str:
-        stat = path.stat()
-        seen: Stat = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        seen = stat(path)
         if self.known.get(str(path), [])[:3] != seen:
             self.known[str(path)] = [*seen, _read(path)]
         return str(self.known[str(path)][3])
+
+
+def stat(path: Path) -> Stat:
+    """Give what changes with a file that is written, touched or copied: size, time of the last change in ns, inode."""
+    found = path.stat()
+    return [found.st_size, found.st_mtime_ns, found.st_ino]
 
 
 def seal(folder: Path) -> None:

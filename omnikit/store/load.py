@@ -22,6 +22,7 @@ from omnikit.store import checkpoint
 from omnikit.store.checkpoint import StageWeights
 from omnikit.store.hashes import distinct, weights_hash
 from omnikit.store.runs import WEIGHTS, is_done
+from omnikit.store.stage_folder import weights_stats
 from omnikit.store.tensors import in_memory
 
 BUNDLED = "bundled"  # folder beside the stages with the weights of parts that no stage trained, see omnikit.store.bundle
@@ -151,7 +152,8 @@ def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
 def _opened(folder: Path | None, origins: Mapping[str, str]) -> dict[str, StageWeights]:
     """Open the weights of each stage once."""
     assert folder is not None or not origins, "weights of a run lie in its folder"
-    return {name: checkpoint.opened(Path(folder or "") / name / WEIGHTS) for name in dict.fromkeys(origins.values())}
+    stages = [(name, Path(folder or "") / name) for name in dict.fromkeys(origins.values())]
+    return {name: checkpoint.opened(path / WEIGHTS, weights_stats(path)) for name, path in stages}
 
 
 def _beside(folder: Path | None, parts: Collection[str]) -> dict[str, StageWeights]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from omnikit.errors import RunError
 from omnikit.store import checkpoint
+from omnikit.store.content import Stat
 from omnikit.store.files import disk_errors, read_json, write_json, write_text
 from omnikit.store.manifest import NAME
 from omnikit.store.runs import DONE, WEIGHTS
@@ -53,6 +54,17 @@ def complete_hash(path: Path) -> str | None:
     return digest if same else None
 
 
+def _verified_hash(path: Path) -> str | None:
+    """Give `complete_hash` of what a kill or a power cut left, if every tensor is the one that was written."""
+    digest = complete_hash(path)
+    try:
+        if digest is not None:
+            checkpoint.verify(path / WEIGHTS)
+    except RunError:
+        return None
+    return digest
+
+
 def publish(folder: Path, name: str) -> None:
     """Give a complete stage its name; the one that had it is moved aside before and removed afterwards.
 
@@ -71,12 +83,22 @@ def publish(folder: Path, name: str) -> None:
 
 
 def mark_done(path: Path) -> None:
-    """Write `done` into a complete stage, and into its manifest which weights it has."""
+    """Write `done` into a complete stage, and into its manifest which weights and files it has."""
     record, digest = read_json(path / NAME, "train again"), complete_hash(path)
     assert digest is not None, "only a complete stage is done"
     after = {**record["weights_after"], **checkpoint.hashes(path / WEIGHTS)[0]}
-    write_json(path / NAME, {**record, "weights_after": after})
+    checkpoint.synchronise(path / WEIGHTS)
+    write_json(path / NAME, {**record, "weights_after": after, "weights_files": checkpoint.stats(path / WEIGHTS)})
     write_text(path / DONE, digest + "\n")
+
+
+def weights_stats(path: Path) -> dict[str, Stat]:
+    """Give size, time and inode of a finished stage's weights files when they were written; nothing where none are recorded."""
+    try:
+        found = read_json(path / NAME, "train again").get("weights_files")
+    except RunError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def move_previous(folder: Path, name: str) -> None:
@@ -100,14 +122,14 @@ def repair(folder: Path, name: str, wanted: str) -> None:
     Raises:
         RunError: the disk refuses.
     """
-    final, previous, found = folder / name, _previous(folder, name), complete_hash(partial_folder(folder, name))
+    final, previous, found = folder / name, _previous(folder, name), _verified_hash(partial_folder(folder, name))
     there = os.path.lexists(final)
     if found is not None and (found == wanted or not there):
         publish(folder, name)
     elif os.path.lexists(previous) and not there:
         with disk_errors(final):
             previous.rename(final)
-    elif there and not final.is_symlink() and not os.path.lexists(final / DONE) and complete_hash(final) is not None:
+    elif there and not final.is_symlink() and not os.path.lexists(final / DONE) and _verified_hash(final) is not None:
         mark_done(final)
     remove(previous)
 
