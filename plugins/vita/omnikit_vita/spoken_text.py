@@ -17,8 +17,9 @@ GREEK = {"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsil
          "θ": "theta", "ι": "iota", "κ": "kappa", "λ": "lambda", "μ": "mu", "ν": "nu", "ξ": "xi", "ο": "omicron",
          "π": "pi", "ρ": "rho", "σ": "sigma", "τ": "tau", "υ": "upsilon", "φ": "phi", "χ": "chi", "ψ": "psi",
          "ω": "omega"}
-FUNCTIONS = {"sin": "sine", "cos": "cosine", "tan": "tangent", "cot": "cotangent", "sec": "secant", "csc": "cosecant"}
-OPERATORS = {"**": " ", "+": "加", "-": "减", "*": "乘", "×": "乘", "/": "除", "÷": "除", "=": "等于", "≠": "不等于",
+FUNCTIONS = {"sin": "sine", "cos": "cosine", "tan": "tangent", "cot": "cotangent", "sec": "secant", "csc": "cosecant",
+             "log": "logarithm"}
+OPERATORS = {"**": " ", ">=": "大于等于", "<=": "小于等于", "+": "加", "-": "减", "*": "乘", "×": "乘", "/": "除", "÷": "除", "=": "等于", "≠": "不等于",
              "≤": "小于等于", "≥": "大于等于", "<": "小于", ">": "大于", "≈": "约等于", "±": "正负", "√": "根号", "∞": "无穷大"}
 SPOKEN_WIDTH = "，。？！、；：“”‘’（）《》…—"  # punctuation of Chinese text
 
@@ -59,11 +60,16 @@ def drop_marks(text: str) -> str:
 
 
 def spell_formulas(text: str) -> str:
-    """Spell formulas: products in brackets, powers, negative numbers, then every operator, letter and function."""
+    """Spell formulas: products in brackets, powers, negative numbers, then every operator, letter and function.
+
+    A function stands between spaces, a Greek letter before one.
+    """
     text = re.sub(r"\((\d+)\)\((\d+)\)", r"\1乘\2", text)
     text = re.sub(r"([A-Za-z0-9]+)\^([A-Za-z0-9]+)", r"\1的\2次方", text)
+    text = re.sub(r"exp\(([^()]*)\)", r"e的\1次方", text)
     text = re.sub(r"(?<![\w)])-(\d)", r"负\1", text)
-    for written, spoken in (OPERATORS | {k: f" {v} " for k, v in (GREEK | FUNCTIONS).items()}).items():
+    letters, functions = ({k: f"{v} " for k, v in GREEK.items()}, {k: f" {v} " for k, v in FUNCTIONS.items()})
+    for written, spoken in (OPERATORS | letters | functions).items():
         text = text.replace(written, spoken)
     return text
 
@@ -74,7 +80,10 @@ def drop_uncommon_punctuation(text: str) -> str:
 
 
 def freeze_omni(text: str) -> str:
-    """Make pauses of brackets and of points behind numbers, drop newlines and bold, and end the sentence."""
-    text = re.sub(r"(\d)\.\s*", r"\1:", text.replace("**", "").replace("\n", ""))
-    text = re.sub(r"[()]", ",", text)
-    return text if re.search(r"[,.?!;:，。？！；：]$", text) else f"{text}。"
+    """Make pauses of brackets and of points behind numbers, drop newlines, tabs and markdown, and end the sentence."""
+    colon = "：" if re.search(r"[\u4e00-\u9fff]", text) else ":"
+    text = re.sub(r"(\d)\.\s*", rf"\1{colon}", re.sub(r"[\n\t*_`~]", "", text))
+    text = re.sub(r"[()]", ",", re.sub(r"([:：])\s+", r"\1", text))
+    if not text or re.search(r"[.?!。？！]$", text):
+        return text
+    return f"{re.sub('[,;:，、；：]$', '', text)}。"
