@@ -19,8 +19,9 @@ from torch.optim import AdamW
 from omnikit.contracts.types import Batch, ContentPart, Message, Sample
 from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.lengths import LengthCounter
+from omnikit.data.batch.loader import BatchLoader, CollatedRows
 from omnikit.data.batch.packing import PackedCollator, PackedSamples, PackingSampler
-from omnikit.data.batch.samplers import LengthBucketSampler, MixtureDataset, MixtureSampler, data_loader
+from omnikit.data.batch.samplers import LengthBucketSampler, MixtureDataset, MixtureSampler
 from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan, make
 from omnikit.recipe.compose import compose
@@ -107,14 +108,15 @@ def drawn(plan: Plan) -> list[Batch]:
 
 def sorted_by_length(plan: Plan) -> list[Batch]:
     mixture = MixtureDataset({"mix": Mix(ROWS)})
-    return list(data_loader(mixture, LengthBucketSampler(mixture, {"mix": 1.0}, BATCH, 0), Collator(plan, ["text"]), 0))
+    order = LengthBucketSampler(mixture, {"mix": 1.0}, BATCH, 0)
+    return list(BatchLoader(order, CollatedRows(mixture, Collator(plan, ["text"])), passes=1))
 
 
 def packed(plan: Plan) -> list[Batch]:
     mixture, collate = MixtureDataset({"mix": Mix(ROWS)}), Collator(plan, ["text"])
     drawn = MixtureSampler(mixture, {"mix": 1.0}, 0)
     order = PackingSampler(mixture, drawn, LengthCounter(collate), batch_size=BATCH, pack=PACK)
-    return list(data_loader(PackedSamples(mixture), order, PackedCollator(collate), 0))
+    return list(BatchLoader(order, CollatedRows(PackedSamples(mixture), PackedCollator(collate)), passes=1))
 
 
 def some(batches: list[Batch]) -> list[Batch]:

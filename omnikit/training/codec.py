@@ -18,7 +18,6 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import IterableDataset
 
 from omnikit.contracts.configs import VocoderConfig
 from omnikit.contracts.protocols import Codec, Reader, TrainableCodec
@@ -70,15 +69,15 @@ def speech(readers: Mapping[str, Reader], rate: int, progress: Callable[[float],
     return found
 
 
-class CodecDataset(IterableDataset[CodecBatch]):
-    """Passes of batches; a segment is cut anywhere in a wave, and every second of a dataset is as likely.
+class CodecDataset:
+    """Batches by number; a segment is cut anywhere in a wave, and every second of a dataset is as likely.
 
     Args:
         waves: dataset → its waves.
         shares: dataset → share of the segments, any positive numbers.
         batch_size: segments in a batch; a pass has as many segments as there are waves.
         length: samples of a segment; a shorter wave ends in silence.
-        seed: decides which; the same seed gives the same batches.
+        seed: decides which, with the batch's number.
     """
 
     def __init__(self, waves: Mapping[str, Sequence[Tensor]], shares: Mapping[str, float], batch_size: int, length: int,
@@ -87,19 +86,20 @@ class CodecDataset(IterableDataset[CodecBatch]):
         samples = {name: sum(map(len, waves[name])) for name in shares}
         self.weights = torch.tensor([shares[name] * len(wave) / samples[name] for name in shares for wave in waves[name]])
         self.batch_size, self.length = batch_size, length
-        self.generator = torch.Generator().manual_seed(seed)
+        self.seed = seed
 
     def __len__(self) -> int:
         """Give the batches of a pass."""
         return -(-len(self.rows) // self.batch_size)
 
-    def __iter__(self) -> Iterator[CodecBatch]:
-        for _ in range(len(self)):
-            drawn = torch.multinomial(self.weights, self.batch_size, replacement=True, generator=self.generator)
-            yield CodecBatch(torch.stack([self._cut(self.rows[index]) for index in drawn.tolist()]))
+    def batch(self, number: int) -> CodecBatch:
+        """Draw a batch."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
+        drawn = torch.multinomial(self.weights, self.batch_size, replacement=True, generator=generator)
+        return CodecBatch(torch.stack([self._cut(self.rows[index], generator) for index in drawn.tolist()]))
 
-    def _cut(self, wave: Tensor) -> Tensor:
-        start = int(torch.randint(max(len(wave) - self.length, 0) + 1, (), generator=self.generator))
+    def _cut(self, wave: Tensor, generator: torch.Generator) -> Tensor:
+        start = int(torch.randint(max(len(wave) - self.length, 0) + 1, (), generator=generator))
         piece = wave[start:start + self.length]
         return F.pad(piece, (0, self.length - len(piece)))
 

@@ -34,19 +34,26 @@ class Training(L.LightningModule):
         model: frozen already; what requires gradients is optimised.
         stage: whose losses, weights and rates count.
         metrics: the file that losses go to.
+        steps: optimizer steps of the whole stage; the schedule ends with them.
         vocoding: the losses of `objective: vocoder` or `codec`, with discriminators where some are wanted.
     """
 
-    def __init__(self, model: OmniModel, stage: StagePlan, metrics: Path,
+    def __init__(self, model: OmniModel, stage: StagePlan, metrics: Path, steps: int,
                  vocoding: VocoderLosses | CodecLosses | None = None) -> None:
         super().__init__()
         self.model = model
         self.stage = stage
+        self.steps = steps
         self.vocoding = vocoding
         self.weights = dict(stage.stage.loss)
         self.reached = False  # whether some batch moved what is trained
         self.past: Sequence[str] = ()  # rows of the last batch that did not
         self.metrics = Metrics(metrics, (*self.weights, *(vocoding.extra if vocoding else ())), stage.name)
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps of the stage so far."""
+        return self.global_step
 
     def training_step(self, batch: Batch | VocoderBatch | CodecBatch, index: int) -> Tensor | None:
         """Give the weighted sum of the losses; None, which skips the step, if the batch has a target for none of them, or
@@ -67,8 +74,8 @@ class Training(L.LightningModule):
         return None
 
     def on_train_batch_end(self, outputs: object, batch: Batch | VocoderBatch | CodecBatch, index: int) -> None:
-        step = self.global_step
-        due = step % self.stage.stage.trainer.log_every == 0 or step == self.trainer.max_steps
+        step = self.step
+        due = step % self.stage.stage.trainer.log_every == 0 or step == self.steps
         if due and step > self.metrics.step and self.global_rank == 0:
             self.metrics.write(step, self.trainer.optimizers[0].param_groups[0]["lr"])
 
@@ -76,15 +83,14 @@ class Training(L.LightningModule):
         if self.past and not self.reached:
             raise DataError(f"Stage {self.stage.name}: no batch reached {', '.join(self.stage.trained)}, the last of rows"
                             f" {', '.join(self.past)}; give those rows a bigger share that do, or train another part.")
-        if self.global_step > self.metrics.step and self.global_rank == 0:
-            self.metrics.write(self.global_step, self.trainer.optimizers[0].param_groups[0]["lr"])
+        if self.step > self.metrics.step and self.global_rank == 0:
+            self.metrics.write(self.step, self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optim, run = self.stage.stage.optim, self.stage.stage.trainer
         # fused: one kernel for all weights; Lightning refuses to clip its gradients in mixed precision
         moves = optimizer(self.model, self.stage, fused=run.precision == "32-true")
-        steps = int(self.trainer.estimated_stepping_batches)
-        schedule = LambdaLR(moves, lambda step: rate(step, steps, optim))
+        schedule = LambdaLR(moves, lambda step: rate(step, self.steps, optim))
         return {"optimizer": moves, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def transfer_batch_to_device(self, batch: Batch | VocoderBatch | CodecBatch, device: torch.device,

@@ -15,10 +15,11 @@ class Bar(L.Callback):
         self.title = title
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, Training)
         self._bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                              TimeRemainingColumn(), TextColumn("{task.fields[losses]}"), refresh_per_second=2,
                              disable=not trainer.is_global_zero)
-        self._task = self._bar.add_task(self.title, total=trainer.estimated_stepping_batches, losses="")
+        self._task = self._bar.add_task(self.title, total=pl_module.steps, losses="")
         self._bar.start()
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: object,
@@ -28,7 +29,7 @@ class Bar(L.Callback):
         if isinstance(batch, Batch) and batch.documents is not None:
             rows, width = batch.documents.shape
             losses = f"{losses} · {len(batch.ids)} packed in {rows} x {width}"
-        self._bar.update(self._task, completed=trainer.global_step, losses=losses)
+        self._bar.update(self._task, completed=pl_module.step, losses=losses)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._bar.stop()

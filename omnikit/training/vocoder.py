@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import IterableDataset
 
 from omnikit.contracts.configs import VocoderConfig
 from omnikit.contracts.protocols import Codec, LabellingCodec, Reader, Vocoder
@@ -115,15 +114,15 @@ def _utterance(labels: Tensor, wave: Tensor, config: VocoderConfig) -> LabelledS
     return LabelledSpeech(labels, F.pad(wave, (0, max(0, samples - len(wave))))[:samples])
 
 
-class VocoderDataset(IterableDataset[VocoderBatch]):
-    """Passes of batches; a segment is cut at a random frame of an utterance, and every second of speech is as likely.
+class VocoderDataset:
+    """Batches by number; a segment is cut at a random frame of an utterance, and every second of speech is as likely.
 
     Args:
         speech: dataset → its utterances.
         shares: dataset → share of the segments, any positive numbers.
         batch_size: segments in a batch; a pass has as many segments as there are utterances.
         segment: frames of a segment.
-        seed: decides which; the same seed gives the same batches.
+        seed: decides which, with the batch's number.
     """
 
     def __init__(self, speech: Mapping[str, Sequence[LabelledSpeech]], shares: Mapping[str, float], batch_size: int,
@@ -133,25 +132,24 @@ class VocoderDataset(IterableDataset[VocoderBatch]):
         frames = {name: sum(len(row.labels) for row in speech[name]) for name in shares}
         self.weights = torch.tensor([shares[name] * len(row.labels) / frames[name] for name in shares for row in speech[name]])
         self.batch_size, self.segment = batch_size, segment
-        self.generator = torch.Generator().manual_seed(seed)
+        self.seed = seed
 
     def __len__(self) -> int:
         """Give the batches of a pass."""
         return -(-len(self.rows) // self.batch_size)
 
-    def __iter__(self) -> Iterator[VocoderBatch]:
-        for _ in range(len(self)):
-            drawn = torch.multinomial(self.weights, self.batch_size, replacement=True, generator=self.generator)
-            yield self._takes([self.rows[index] for index in drawn.tolist()])
-
-    def _takes(self, rows: Sequence[LabelledSpeech]) -> VocoderBatch:
-        labels, waves = zip(*(self._cut(row) for row in rows), strict=True)
+    def batch(self, number: int) -> VocoderBatch:
+        """Draw a batch."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
+        drawn = torch.multinomial(self.weights, self.batch_size, replacement=True, generator=generator)
+        rows = [self.rows[index] for index in drawn.tolist()]
+        labels, waves = zip(*(self._cut(row, generator) for row in rows), strict=True)
         runs = [torch.unique_consecutive(row.labels, return_counts=True, dim=0) for row in rows]
         merged, frames = (pad_sequence(list(column), batch_first=True) for column in zip(*runs, strict=True))
         return VocoderBatch(torch.stack(labels), torch.stack(waves), merged, frames)
 
-    def _cut(self, row: LabelledSpeech) -> tuple[Tensor, Tensor]:
-        start = int(torch.randint(len(row.labels) - self.segment + 1, (), generator=self.generator))
+    def _cut(self, row: LabelledSpeech, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        start = int(torch.randint(len(row.labels) - self.segment + 1, (), generator=generator))
         hop = len(row.wave) // len(row.labels)
         return row.labels[start:start + self.segment], row.wave[start * hop:(start + self.segment) * hop]
 

@@ -137,14 +137,16 @@ def test_data_without_speech_is_refused() -> None:
 
 def test_segments_are_pieces_of_waves_and_end_in_silence() -> None:
     long, short = torch.arange(1.0, 31.0), torch.tensor([-1.0, -2.0])
-    for batch in CodecDataset({"talk": [long, short]}, {"talk": 1.0}, 8, 4, seed=0):
+    segments = CodecDataset({"talk": [long, short]}, {"talk": 1.0}, 8, 4, seed=0)
+    for batch in map(segments.batch, range(len(segments))):
         for row in batch.waves:
             assert row.tolist() == [-1, -2, 0, 0] or torch.equal(row, torch.arange(float(row[0]), float(row[0]) + 4))
 
 
 def test_shares_hold_whatever_the_sizes() -> None:
     waves = {"few": [torch.full((9,), 1.0)], "many": [torch.full((50,), 2.0)] * 40}
-    first = torch.cat([batch.waves[:, 0] for batch in CodecDataset(waves, {"few": 3.0, "many": 1.0}, 40, 2, seed=0)])
+    segments = CodecDataset(waves, {"few": 3.0, "many": 1.0}, 40, 2, seed=0)
+    first = torch.cat([segments.batch(number).waves[:, 0] for number in range(len(segments))])
     assert float((first == 1).float().mean()) == pytest.approx(0.75, abs=0.15)
 
 

@@ -134,7 +134,7 @@ def test_short_speech_is_padded_until_it_makes_a_segment() -> None:
     found = label({"echo": EchoReader(EchoDataset())}, Late(9), Speaker(segment=3), lambda share: None,
                   sample_rate=RATE)["echo"]
     assert all(len(row.labels) >= 3 and len(row.wave) == 5 * len(row.labels) for row in found)
-    next(iter(VocoderDataset({"echo": found}, {"echo": 1.0}, 8, 3, seed=0)))
+    VocoderDataset({"echo": found}, {"echo": 1.0}, 8, 3, seed=0).batch(0)
 
 
 def test_units_that_give_no_labels_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,13 +144,14 @@ def test_units_that_give_no_labels_are_refused(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_segments_are_cut_at_frames(speech: list[LabelledSpeech]) -> None:
-    for batch in VocoderDataset({"echo": speech}, {"echo": 1.0}, 4, 2, seed=0):
+    segments = VocoderDataset({"echo": speech}, {"echo": 1.0}, 4, 2, seed=0)
+    for batch in map(segments.batch, range(len(segments))):
         for labels, wave in zip(batch.labels, batch.waves, strict=True):
             assert torch.equal(FakeCodecModule(9).label(wave), labels)
 
 
 def test_merged_codes_and_their_frames_make_the_utterance(speech: list[LabelledSpeech]) -> None:
-    batch = next(iter(VocoderDataset({"echo": speech}, {"echo": 1.0}, 4, 2, seed=0)))
+    batch = VocoderDataset({"echo": speech}, {"echo": 1.0}, 4, 2, seed=0).batch(0)
     whole = {tuple(row.labels[:, 0].tolist()) for row in speech}
     for codes, frames in zip(batch.merged, batch.frames, strict=True):
         assert tuple(codes[:, 0].repeat_interleave(frames).tolist()) in whole
@@ -160,12 +161,13 @@ def test_merged_codes_and_their_frames_make_the_utterance(speech: list[LabelledS
 def test_shares_hold_whatever_the_sizes() -> None:
     rows = {name: [LabelledSpeech(torch.full((length,), code), torch.zeros(5 * length)) for _ in range(count)]
             for name, code, length, count in (("few", 1, 2, 3), ("many", 2, 9, 50))}
-    drawn = torch.cat([batch.labels[:, 0] for batch in VocoderDataset(rows, {"few": 3.0, "many": 1.0}, 40, 2, seed=0)])
+    segments = VocoderDataset(rows, {"few": 3.0, "many": 1.0}, 40, 2, seed=0)
+    drawn = torch.cat([segments.batch(number).labels[:, 0] for number in range(len(segments))])
     assert float((drawn == 1).float().mean()) == pytest.approx(0.75, abs=0.15)
 
 
 def test_same_seed_draws_the_same_segments(speech: list[LabelledSpeech]) -> None:
-    one, two, other = (next(iter(VocoderDataset({"echo": speech}, {"echo": 1.0}, 8, 2, seed=seed))).waves for seed in (5, 5, 6))
+    one, two, other = (VocoderDataset({"echo": speech}, {"echo": 1.0}, 8, 2, seed=seed).batch(0).waves for seed in (5, 5, 6))
     assert torch.equal(one, two) and not torch.equal(one, other)
 
 
@@ -221,7 +223,8 @@ def test_losses_fall_and_every_step_is_a_row(tokenizer: str, tmp_path: Path) -> 
     with (tmp_path / "voice" / "metrics.csv").open() as file:
         table = list(csv.DictReader(file))
     assert len(table) == 60 and list(table[0]) == ["step", "lr", "loss.stft", "loss.duration", "seconds"]
-    assert float(table[-1]["loss.duration"]) < 0.8 * float(table[0]["loss.duration"])
+    losses = [float(row["loss.duration"]) for row in table]
+    assert sum(losses[-20:]) / 20 < 0.8 * sum(losses[:10]) / 10
 
 
 def test_same_seed_gives_the_same_voice(tokenizer: str, tmp_path: Path) -> None:

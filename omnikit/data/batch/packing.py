@@ -40,21 +40,25 @@ class PackingSampler(Sampler[list[Pack]]):
         self.mixture, self.mixture_sampler, self.lengths = mixture, mixture_sampler, lengths
         self.batch_size, self.pack, self.passes = batch_size, pack, passes
         self._pass = 0
-        self._batches: int | None = None
+        self._counts: list[int] = []  # batches of each pass
         self._sizes: dict[SampleKey, tuple[int, bool]] = {}  # positions, and whether it may be packed
 
     def __len__(self) -> int:
         """Give the batches of the longest pass, see `measure`; TypeError where no end is set."""
         if self.passes is None:
             raise TypeError("passes without end have no length")
-        if self._batches is None:
+        if not self._counts:
             self.measure(lambda fraction: None)
-        assert self._batches is not None
-        return self._batches
+        return max(self._counts, default=0)
 
     def __iter__(self) -> Iterator[list[Pack]]:
         self._pass += 1
-        yield from self._batched(self._pass - 1)
+        return self.batches(self._pass - 1)
+
+    def count(self, number: int) -> int:
+        """Give the batches of a pass, or, of more than MAX_MEASURED samples, a number that is a little larger."""
+        self.__len__()
+        return self._counts[number]
 
     def measure(self, report: Callable[[float], None]) -> None:
         """Measure every sample of every pass, so that a pass has a length; `report` takes the finished fraction.
@@ -67,12 +71,12 @@ class PackingSampler(Sampler[list[Pack]]):
             self._size(key)
             report((done + 1) / len(keys[:MAX_MEASURED]))
         if len(keys) > MAX_MEASURED:
-            per_sample = sum(1 for _ in self._batched(0, MAX_MEASURED)) / min(MAX_MEASURED, len(self.mixture_sampler))
-            self._batches = ceil(per_sample * len(self.mixture_sampler) * (1 + MARGIN))
+            per_sample = sum(1 for _ in self.batches(0, MAX_MEASURED)) / min(MAX_MEASURED, len(self.mixture_sampler))
+            self._counts = [ceil(per_sample * len(self.mixture_sampler) * (1 + MARGIN))] * (self.passes or 0)
         else:
-            self._batches = max((sum(1 for _ in self._batched(number)) for number in range(self.passes or 0)), default=0)
+            self._counts = [sum(1 for _ in self.batches(number)) for number in range(self.passes or 0)]
 
-    def _batched(self, number: int, most: int | None = None) -> Iterator[list[Pack]]:
+    def batches(self, number: int, most: int | None = None) -> Iterator[list[Pack]]:
         """Give the batches of (the first so many samples of) a pass: of each window, sequences of similar length together."""
         keys, generator = self.mixture_sampler.sample_keys(number)
         unfilled: list[list[SampleKey]] = []  # the emptiest sequence of a window, which the next window fills further

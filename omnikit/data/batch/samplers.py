@@ -1,21 +1,20 @@
 """Datasets mixed by weight, in batches of similar length, in an order that only the seed decides."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
 from omnikit.contracts.protocols import Reader
 from omnikit.contracts.specs import ImageSpec
-from omnikit.contracts.types import Batch, ContentPart, Sample
+from omnikit.contracts.types import ContentPart, Sample
 from omnikit.data.batch.signals import answer_audio, count_tiles, question_media
 from omnikit.errors import DataError
 
 CHARACTERS_PER_SECOND = 15.0  # of speech, roughly; weighs text against audio when rows are sorted by length
 SECONDS_PER_TILE = 20.0  # seconds of speech with as many positions as a tile or a frame, roughly (VITA-1.5)
 T = TypeVar("T")
-P = TypeVar("P")
 SampleKey = tuple[str, int]  # dataset and index
 
 
@@ -96,8 +95,16 @@ class LengthBucketSampler(Sampler[list[SampleKey]]):
         return max(1, -(-len(self.mixture_sampler) // self.batch_size) // self.world)
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
-        keys, generator = self.mixture_sampler.sample_keys(self._passes)
         self._passes += 1
+        return self.batches(self._passes - 1)
+
+    def count(self, number: int) -> int:
+        """Give the batches of a pass."""
+        return len(self)
+
+    def batches(self, number: int) -> Iterator[list[SampleKey]]:
+        """Give the batches of a pass."""
+        keys, generator = self.mixture_sampler.sample_keys(number)
         window = self.window * self.batch_size
         batches = (batch for at in range(0, len(keys), window) for batch in self._window(keys[at:at + window], generator))
         for index, batch in enumerate(batches):
@@ -115,13 +122,6 @@ class LengthBucketSampler(Sampler[list[SampleKey]]):
         if key not in self._sizes:
             self._sizes[key] = self.mixture.size(key)
         return self._sizes[key]
-
-
-def data_loader(samples: Dataset[T], order: Sampler[list[P]], collate: Callable[[Sequence[T]], Batch],
-           workers: int) -> DataLoader[T]:
-    """Give a loader of collated batches; with workers it prepares them in that many processes."""
-    return DataLoader(samples, batch_sampler=order, collate_fn=collate, num_workers=workers,
-                      persistent_workers=workers > 0, pin_memory=torch.cuda.is_available())
 
 
 def shuffle(items: list[T], generator: torch.Generator) -> list[T]:

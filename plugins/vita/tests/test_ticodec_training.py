@@ -1,14 +1,11 @@
 """Codec `ticodec` under `objective: codec`: a tiny one that takes the waveform learns to use its codes without collapse."""
 
-from collections.abc import Iterator
-from itertools import islice
-
 import torch
 from omnikit_vita.ticodec import TiCodec
 from omnikit_vita.ticodec_model import TiCodecModel
 from torch import Tensor
 
-from omnikit.training.codec import CodecBatch, CodecDataset, CodecLosses, measured
+from omnikit.training.codec import CodecDataset, CodecLosses, measured
 
 SMALL = TiCodec(codes=64, dim=32, decay=0.95, channels=16, rates=(8, 5, 4), kernels=(16, 11, 8), block_kernels=(3,),
                 block_dilations=((1, 3),), encoder_channels=8, global_dim=32, global_groups=2, global_codes=16,
@@ -31,18 +28,14 @@ def talk(seed: int, seconds: float = 2.0) -> Tensor:
     return torch.cat(pieces)
 
 
-def passes(segments: CodecDataset) -> Iterator[CodecBatch]:
-    while True:
-        yield from segments
-
-
 def test_codec_that_takes_the_waveform_learns_to_use_its_codes() -> None:
     torch.manual_seed(0)
     module, waves = SMALL.build().train(), {"talk": [talk(seed) for seed in range(20)]}
     assert isinstance(module, TiCodecModel)
     teacher = CodecLosses(module, WEIGHTS, SMALL, lr=3e-3, uncoded=UNCODED, revival=REVIVAL, seed=0)
     optimizer = torch.optim.AdamW(module.parameters(), 3e-3, betas=(0.8, 0.99), weight_decay=0.0)
-    for cuts in islice(passes(CodecDataset(waves, {"talk": 1.0}, 4, SMALL.segment * SMALL.hop, 0)), STEPS):
+    segments = CodecDataset(waves, {"talk": 1.0}, 4, SMALL.segment * SMALL.hop, 0)
+    for cuts in map(segments.batch, range(STEPS)):
         found = teacher(cuts)
         optimizer.zero_grad()
         torch.stack([WEIGHTS[name] * found[name] for name in WEIGHTS if name in found]).sum().backward()

@@ -13,8 +13,9 @@ from small_recipe import write_recipe
 from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.lengths import LengthCounter
+from omnikit.data.batch.loader import BatchLoader, CollatedRows
 from omnikit.data.batch.packing import PackedCollator, PackedSamples, PackingSampler, first_fit
-from omnikit.data.batch.samplers import MixtureDataset, MixtureSampler, data_loader
+from omnikit.data.batch.samplers import MixtureDataset, MixtureSampler
 from omnikit.errors import DataError
 from omnikit.model import OmniModel, Taps
 from omnikit.plan.plan import Plan, make
@@ -188,5 +189,6 @@ def test_workers_give_the_batches_in_order(plan: Plan, workers: int) -> None:
     expected = [[SAMPLES[index].id for row in batch for _, index in row] for batch in
                 PackingSampler(mixture, MixtureSampler(mixture, {"rows": 1.0}, 0), LengthCounter(collate), batch_size=1,
                                pack=100)]
-    found = [batch.ids for batch in data_loader(PackedSamples(mixture), order, PackedCollator(collate), workers)]
+    loader = BatchLoader(order, CollatedRows(PackedSamples(mixture), PackedCollator(collate)), workers=workers, passes=1)
+    found = [batch.ids for batch in loader]
     assert found == expected and len(found) > 1

@@ -1,0 +1,180 @@
+"""Batches of a stage in their order, from any position on, made in this process or in workers. Uses no model.
+
+An order gives the keys of the batches of a pass, and rows are read by their keys: no batch before the position is read. What
+reading or collating draws at random is seeded by the batch's position alone, so that neither the number of workers nor a
+resumed stage changes it.
+"""
+
+import random
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count, islice
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+
+Key = TypeVar("Key")
+KeyIn = TypeVar("KeyIn", contravariant=True)
+KeyOut = TypeVar("KeyOut", covariant=True)
+Row = TypeVar("Row")
+RowOut = TypeVar("RowOut", covariant=True)
+Made = TypeVar("Made")
+GRACE = 60  # seconds that a worker goes on after a SIGTERM, which a cluster sends to every process of a job
+
+
+@dataclass(frozen=True, order=True)
+class Position:
+    """Where a stage stands in its data: a pass, and a batch of it; both from 0."""
+
+    number: int = 0
+    batch: int = 0
+
+
+class BatchOrder(Protocol[KeyOut]):
+    """Which rows each batch of each pass holds; only a seed decides it."""
+
+    def batches(self, number: int) -> Iterator[KeyOut]:
+        """Give the keys of each batch of a pass."""
+        ...
+
+    def count(self, number: int) -> int:
+        """Give the batches of a pass; where that is unknown, no fewer than there will be."""
+        ...
+
+
+@dataclass(frozen=True)
+class NumberedBatches:
+    """The order of batches that are drawn by their number alone: passes of `size` batches, numbered on through all of them."""
+
+    size: int
+
+    def batches(self, number: int) -> Iterator[int]:
+        """Give the numbers of the batches of a pass."""
+        return iter(range(number * self.size, (number + 1) * self.size))
+
+    def count(self, number: int) -> int:
+        """Give the batches of a pass."""
+        return self.size
+
+
+class Rows(Protocol[KeyIn, RowOut]):
+    """Rows by key."""
+
+    def __getitem__(self, key: KeyIn, /) -> RowOut: ...
+
+
+class CollatedRows(Generic[Key, Row, Made]):
+    """Makes a batch of the keys of its rows."""
+
+    def __init__(self, rows: Rows[Key, Row], collate: Callable[[Sequence[Row]], Made]) -> None:
+        self.rows, self.collate = rows, collate
+
+    def __call__(self, keys: Sequence[Key]) -> Made:
+        return self.collate([self.rows[key] for key in keys])
+
+
+class BatchLoader(Generic[Key, Made]):
+    """Iterates over batches from a position on, accumulation window by window; `finished` is called as each is trained on.
+
+    It has no length: Lightning then fetches one batch ahead, so that it steps at the end of an incomplete last window.
+
+    Args:
+        order: the keys of each batch.
+        make: makes a batch of them.
+        seed: of what making draws at random.
+        workers: processes that make batches; 0 makes them in this one.
+        window: batches of an accumulation window, which are made before the first of them is given.
+        start: the first batch.
+        passes, batches: passes in all, and batches from `start` on, after which it ends; None: neither.
+    """
+
+    def __init__(self, order: BatchOrder[Key], make: Callable[[Key], Made], *, seed: int = 0, workers: int = 0, window: int = 1,
+                 start: Position = Position(), passes: int | None = None, batches: int | None = None) -> None:
+        self.window, self.position = window, start  # of the batch that is trained on next
+        self._given: deque[Position] = deque()
+        self._made: Iterator[tuple[Position, Made]] = iter(())
+        keys = PositionSampler(order, start, passes, batches)
+        self._loader: DataLoader[tuple[Position, Made]] = DataLoader(
+            SeededBatches(make, seed), sampler=keys, batch_size=None, collate_fn=_same, num_workers=workers,
+            generator=torch.Generator(), worker_init_fn=_outlast_signals, pin_memory=torch.cuda.is_available())
+
+    def __iter__(self) -> Iterator[Made]:
+        self._made = iter(self._loader)
+        while window := list(islice(self._made, self.window)):
+            for position, batch in window:  # what batches of a window share is added here
+                self._given.append(position)
+                yield batch
+
+    def close(self) -> None:
+        """End the workers, also where an exception still refers to what they give."""
+        end = getattr(self._made, "_shutdown_workers", None)  # torch ends them only when nothing refers to them
+        if end is not None:
+            end()
+
+    def finished(self) -> None:
+        """Take note that the oldest batch that was given has been trained on."""
+        done = self._given.popleft()
+        self.position = Position(done.number, done.batch + 1)
+
+
+class PositionSampler(Sampler[tuple[Position, Key]], Generic[Key]):
+    """The position and the keys of each batch; see BatchLoader."""
+
+    def __init__(self, order: BatchOrder[Key], start: Position, passes: int | None, batches: int | None) -> None:
+        self.order, self.start, self.passes, self.limit = order, start, passes, batches
+
+    def __iter__(self) -> Iterator[tuple[Position, Key]]:
+        return islice(self._all(), self.limit)
+
+    def _all(self) -> Iterator[tuple[Position, Key]]:
+        for number in count(self.start.number):
+            if self.passes is not None and number >= self.passes:
+                return
+            for index, keys in enumerate(self.order.batches(number)):
+                if (number, index) >= (self.start.number, self.start.batch):
+                    yield Position(number, index), keys
+
+
+class SeededBatches(Dataset[tuple[Position, Made]], Generic[Key, Made]):
+    """Batches by position and keys."""
+
+    def __init__(self, make: Callable[[Key], Made], seed: int) -> None:
+        self.make, self.seed = make, seed
+
+    def __getitem__(self, item: tuple[Position, Key]) -> tuple[Position, Made]:
+        position, keys = item
+        with seeded_draws(self.seed, position):
+            return position, self.make(keys)
+
+
+@contextmanager
+def seeded_draws(seed: int, position: Position) -> Iterator[None]:
+    """Seed what is drawn on the CPU from here on by a batch's position; this process then draws on as if nothing was drawn."""
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    number = int(np.random.SeedSequence((seed % 2**63, position.number, position.batch)).generate_state(1)[0])
+    torch.default_generator.manual_seed(number)
+    np.random.seed(number)
+    random.seed(number)
+    try:
+        yield
+    finally:
+        if get_worker_info() is None:
+            torch.set_rng_state(states[0])
+            np.random.set_state(states[1])
+            random.setstate(states[2])
+
+
+def _outlast_signals(worker: int) -> None:
+    """Leave a stop to the process that trains, which needs its workers to the end of the step."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(GRACE))
+
+
+def _same(item: Any) -> Any:  # by default, arrays would become tensors
+    return item
