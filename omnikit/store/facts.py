@@ -51,6 +51,19 @@ def stage_facts(plan: Plan, name: str) -> dict[str, object]:
     return normal
 
 
+def settings(plan: Plan) -> dict[str, object]:
+    """Give all that a recipe sets, with every default, whether it decides weights or not; keys are those of stage_facts."""
+    found: dict[str, object] = {part: _all_fields(config) for part, config in plan.parts().items()}
+    found |= {f"{branch}.normaliser": _all_fields(output.normaliser) for branch, output in plan.outputs.items()
+              if output.normaliser}
+    found |= {f"data.{dataset}": _all_fields(reader) for dataset, reader in plan.readers.items()}
+    found |= {"template": plain(plan.template), "tokenizer": _content(plan.tokenizer), "seed": plan.recipe.seed,
+              "generate": plain(plan.recipe.generate), "evaluate": plain(plan.recipe.evaluate),
+              "stages": plain(plan.recipe.stages)}
+    normal: dict[str, object] = json.loads(json.dumps(found, sort_keys=True))
+    return normal
+
+
 def stage_hash(plan: Plan, name: str) -> str:
     """Give 16 hex digits over what decides a stage's weights."""
     return facts_hash(stage_facts(plan, name))
@@ -100,6 +113,12 @@ def _fields(config: object) -> dict[str, object]:
     settings = _settings(config)
     assert isinstance(settings, dict), "a component is a dataclass"
     return {"component": f"{type(config).__module__}.{type(config).__qualname__}", **settings}
+
+
+def _all_fields(config: object) -> dict[str, object]:
+    """Give a component's class and all its fields, its tokenizer by content."""
+    own = plain(config)
+    return {**_fields(config), **own, **({"tokenizer": _content(own["tokenizer"])} if "tokenizer" in own else {})}
 
 
 def _settings(config: object) -> object:

@@ -9,7 +9,6 @@ from datetime import datetime
 from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -18,16 +17,19 @@ from omnikit.contracts.configs import ReaderConfig
 from omnikit.contracts.optional import weight_files
 from omnikit.contracts.protocols import Reader
 from omnikit.contracts.types import ContentPart
-from omnikit.errors import OmnikitError, RunError
+from omnikit.errors import OmnikitError
 from omnikit.plan.plan import Plan, StagePlan
 from omnikit.recipe.schema import plain
 from omnikit.store.checkpoint import hashes
 from omnikit.store.facts import Difference, facts_hash, stage_facts
-from omnikit.store.files import read_json, write_json
+from omnikit.store.files import write_json
 from omnikit.store.runs import WEIGHTS
+from omnikit.store.stage_record import NAME, read
+
+__all__ = ["NAME", "data_fingerprint", "fingerprint_now", "hardware", "input_changes", "part_files", "read", "recorded",
+           "versions", "write"]
 
 PACKAGES = ("hydra-core", "numpy", "pytorch-lightning", "safetensors", "tokenizers", "torch", "torchaudio", "transformers")
-NAME = "manifest.json"
 PROBES = 256  # rows of a dataset whose content goes into its fingerprint
 
 
@@ -108,21 +110,6 @@ def input_changes(folder: Path, stage: StagePlan, files: Mapping[str, str],
     for name in stage.datasets:
         before, now = record["data"].get(name), data_now(name)
         found += [Difference(f"data.{name} with content of fingerprint", before, now)] if now not in (None, before) else []
-    return found
-
-
-def read(folder: Path, name: str) -> dict[str, Any]:
-    """Give the record of a finished stage.
-
-    Raises:
-        RunError: it is missing, cannot be read, or holds something else.
-    """
-    path = folder / name / NAME
-    advice = f"put it back as it was, or train the stage again with --retrain {name}"
-    found = read_json(path, advice)
-    for key in ("facts", "data", "weights_before", "weights_after", "files"):
-        if not isinstance(found.get(key), dict):
-            raise RunError(f"{path} has {key} {str(found.get(key))[:40]!r}, but it must be a mapping; {advice}.")
     return found
 
 
