@@ -20,6 +20,7 @@ COMMANDS = {
     "check": ("omnikit.commands.check:run", "check a recipe and print its wiring; no weights, no torch"),
     "check-head": ("omnikit.commands.check_head:run", "resynthesise held-out speech with a run's codec alone and score it"),
     "show": ("omnikit.commands.show:run", "show a recipe's wiring and parameters, or a component's fields and contract"),
+    "runs": ("omnikit.commands.runs:run", "list runs, or remove what training left unfinished"),
     "diff": ("omnikit.commands.diff:run", "compare two recipes or runs: what changed, and which weights stay valid"),
     "import": ("omnikit.commands.import_:run", "make a run of a published checkpoint"),
     "export": ("omnikit.commands.export:run", "write a run in the files of a published layout"),

@@ -209,10 +209,10 @@ def _changes(first: Side, second: Side, own: dict[str, list[Difference]]) -> Ite
         old, new = (value if value != ABSENT else default.get(difference.place, ABSENT)
                     for value, default in zip((difference.old, difference.new), defaults, strict=True))
         yield Change(difference.place, old, new, tuple(names))
-    places = {difference.place for difference, _ in stages.values()}
+    listed = {difference.place for difference, _ in stages.values()}
     for difference in _collapsed(differences(before, now), first.plan, second.plan):
         above = {f"stages.{name}" for name in only}
-        if difference.place not in places and not any(difference.place.startswith(f"{place}.") for place in above):
+        if difference.place not in listed and not any(difference.place.startswith(f"{place}.") for place in above):
             yield Change(difference.place, difference.old, difference.new)
     yield from _machines(first, second)
 
@@ -245,8 +245,8 @@ def _collapsed(found: Iterable[Difference], first: Plan, second: Plan) -> Iterat
 def _use(plan: Plan, part: str, component: object) -> object:
     """Give the name of a component that a recipe picks for a part or a dataset; of one without a name its class."""
     branch, _, slot = part.partition(".")
-    recipe = plan.recipe
-    choice = recipe.data.get(slot) if branch == "data" else recipe.branches.get(branch, {}).get(slot) if slot else recipe.backbone
+    slots = plan.recipe.data if branch == "data" else plan.recipe.branches.get(branch, {})
+    choice = slots.get(slot) if slot else plan.recipe.backbone
     return choice.use if choice else component
 
 

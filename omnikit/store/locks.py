@@ -69,6 +69,25 @@ def hold(path: Path, doing: str, advice: str, *, wait: bool = False) -> Iterator
         os.close(descriptor)
 
 
+def holder(path: Path) -> str | None:
+    """Give who holds a lock now, in words; None where nobody does."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        found = _holder(descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return str(found or "another process")
+        except OSError:  # no locks here: what is written counts
+            return str(found) if found and _is_here(found) and _is_alive(found.pid) else None
+        return None if found is None or _is_here(found) else str(found)
+    finally:
+        os.close(descriptor)
+
+
 def _locked(path: Path, doing: str, advice: str, wait: bool) -> int:
     """Open and lock the file; once more if whoever held it removed it meanwhile."""
     while True:

@@ -50,9 +50,10 @@ def tiny() -> Side:
 
 def as_run(side: Side, folder: Path, **seconds: float) -> Side:
     """Give a recipe as a run whose named stages are finished."""
+    stages = side.plan.stages
     records = {name: StageRecord(stage_facts(side.plan, name), seconds=number, data={"conversations": "d"},
-                                 weights_before={part: f"of {origin}" for part, origin in side.plan.stages[name].origins.items()},
-                                 weights_after={part: f"of {name}" for part in side.plan.stages[name].trained})
+                                 weights_before={part: f"of {origin}" for part, origin in stages[name].origins.items()},
+                                 weights_after=dict.fromkeys(stages[name].trained, f"of {name}"))
                for name, number in seconds.items()}
     return replace(side, folder=folder, records=records)
 
