@@ -22,6 +22,7 @@ COMMANDS = {
     "show": ("omnikit.commands.show:run", "show a recipe's wiring and parameters, or a component's fields and contract"),
     "runs": ("omnikit.commands.runs:run", "list runs, or remove what training left unfinished"),
     "diff": ("omnikit.commands.diff:run", "compare two recipes or runs: what changed, and which weights stay valid"),
+    "replay": ("omnikit.commands.replay:run", "train a run again from its record and compare losses and weights"),
     "import": ("omnikit.commands.import_:run", "make a run of a published checkpoint"),
     "export": ("omnikit.commands.export:run", "write a run in the files of a published layout"),
     "bundle": ("omnikit.commands.bundle:run", "copy a run with all that it needs into one folder that works elsewhere"),

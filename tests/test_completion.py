@@ -35,7 +35,7 @@ def test_words_before_the_overrides(line: str, expected: list[str]) -> None:
     assert sorted(words(line)) == sorted(expected)
 
 
-@pytest.mark.parametrize("command", ["chat", "eval", "check-head", "bundle"])
+@pytest.mark.parametrize("command", ["chat", "eval", "check-head", "bundle", "replay"])
 def test_commands_on_runs_complete_to_recipes_that_have_one(
         command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
