@@ -85,8 +85,8 @@ def test_nothing_differs_on_the_machine_that_trained(plan: Plan, run: Path) -> N
 
 def test_other_data_is_an_input_that_differs(plan: Plan, run: Path) -> None:
     other = make_plan(str(plan.tokenizer), only=stages(2), echo=EchoDataset(first=1))
-    places = [difference.place for difference in circumstances(other, run, "listen").inputs]
-    assert places == ["data.echo.first", "data.echo with content of fingerprint"]
+    listed = [difference.place for difference in circumstances(other, run, "listen").inputs]
+    assert listed == ["data.echo.first", "data.echo with content of fingerprint"]
 
 
 def test_other_weights_before_a_stage_are_an_input_that_differs(plan: Plan, run: Path) -> None:
