@@ -39,12 +39,15 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")  # of branches, stages, datasets and titl
 
 @dataclass
 class Optim:
-    """How a stage's trained parts are optimised: AdamW, and Muon where its rate is set.
+    """How a stage's trained parts are optimised.
 
     Args:
         lr: peak learning rate.
-        muon: peak learning rate of Muon, which then moves the matrices inside repeated layers; a part's own `lr` scales it
-            alike. 0.02 is usual for random weights. None: AdamW moves them too.
+        name: AdamW with float32 moments (8 bytes for each trained weight) or with 8-bit ones of torchao (2 bytes), which
+            bitsandbytes can page to the host (adamw_8bit_paged); Adafactor, whose moments are rows and columns (about nothing, no
+            beta1); or muon, which is AdamW with `muon` set, to 0.02 unless it has a value.
+        muon: peak learning rate of Muon, which then moves the matrices inside repeated layers and experts, and `name` the rest; a
+            part's own `lr` scales it alike. 0.02 is usual for random weights. None: `name` moves them too.
         schedule: what follows the warm-up: down a cosine or a line to zero, or constant.
         warmup: fraction of the steps over which the rate rises from zero.
         parts: learning rate or weight decay of single parts: {audio: {encoder: {lr: 2e-6, weight_decay: 0.1}}}.
@@ -60,6 +63,7 @@ class Optim:
     clip: float = 1.0
     parts: dict[str, Any] = field(default_factory=dict)
     muon: float | None = field(default=None, metadata=LATER)
+    name: Literal["adamw", "adamw_8bit", "adamw_8bit_paged", "adafactor", "muon"] = field(default="adamw", metadata=LATER)
 
 
 @dataclass
