@@ -27,9 +27,10 @@ from omnikit.contracts.specs import FeatureSpec, ImageSpec
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from torch import nn
+    from torch import Tensor, nn
 
-    from omnikit.contracts.protocols import Reader
+    from omnikit.contracts.protocols import Head, Reader
+    from omnikit.contracts.types import Features, Targets
     from omnikit.errors import DataError
 
 T = TypeVar("T")
@@ -120,6 +121,19 @@ class ReaderOptions:
     problems: Callable[[int], list[DataError]] | None = None
 
 
+@dataclass(frozen=True)
+class HeadModuleOptions:
+    """Optional members of a head's module.
+
+    Args:
+        loss_of_hidden: as `loss`, for a head that taps the logits and whose loss looks at each token alone, but of the hidden
+            states [C, U, D] under them; takes also a function that makes the logits [n, V] of states [n, D], and V. With it a
+            head never has all logits of a batch in memory.
+    """
+
+    loss_of_hidden: Callable[[Features, Targets, Callable[[Tensor], Tensor], int], Tensor] | None = None
+
+
 OPTIONS: dict[str, type[Any]] = {"encoder": EncoderOptions, "backbone": BackboneOptions, "head": HeadOptions,
                                  "codec": CodecOptions}
 
@@ -147,6 +161,11 @@ def codec_options(config: CodecConfig) -> CodecOptions:
 def reader_options(reader: Reader) -> ReaderOptions:
     """Give the optional members of a reader's module."""
     return _given(ReaderOptions, reader)
+
+
+def head_module_options(head: Head) -> HeadModuleOptions:
+    """Give the optional members of a head's module."""
+    return _given(HeadModuleOptions, head)
 
 
 def weight_files(config: object) -> tuple[str, ...]:

@@ -43,10 +43,10 @@ class Optim:
 
     Args:
         lr: peak learning rate.
-        name: AdamW with float32 moments (8 bytes for each trained weight) or with 8-bit ones of torchao (2 bytes), which
-            bitsandbytes can page to the host (adamw_8bit_paged); Adafactor, whose moments are rows and columns (about nothing, no
-            beta1); or muon, which is AdamW with `muon` set, to 0.02 unless it has a value.
-        muon: peak learning rate of Muon, which then moves the matrices inside repeated layers and experts, and `name` the rest; a
+        name: adamw has 8 bytes of moments for each trained weight, adamw_8bit (of torchao) 2, adamw_8bit_paged (of
+            bitsandbytes) 2 that may lie in the host's memory, adafactor about none, and no beta1. muon is adamw, with `muon` at
+            0.02 or as set.
+        muon: peak learning rate of Muon, which then moves matrices inside repeated layers, experts too, and `name` the rest; a
             part's own `lr` scales it alike. 0.02 is usual for random weights. None: `name` moves them too.
         schedule: what follows the warm-up: down a cosine or a line to zero, or constant.
         warmup: fraction of the steps over which the rate rises from zero.
@@ -80,13 +80,18 @@ class TrainerConfig:
         log_every: steps between two lines of metrics.csv.
         window: batches whose rows are sorted by length together: less padding, but the rows of a batch are alike; 1: none.
         pack: positions of a sequence that several conversations share, each as if it were alone; None: one sequence for each.
+        precision: 32-true; bf16-mixed and 16-mixed multiply in halves; bf16-true does so too and also holds frozen weights in
+            bfloat16 meanwhile. Trained weights are float32 while they are trained.
+        activation_checkpointing: keep the inputs of repeated layers only and compute the rest again in the backward pass: less
+            memory, about a third more time, the same gradients. true: of all parts; or a list, [backbone, vision.encoder].
+        compile: parts that torch.compile compiles, [backbone].
     """
 
     max_steps: int | None = None
     max_epochs: int | None = None
     batch_size: int = 32
     accumulate: int = 1
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"] = "32-true"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: int = 1
     strategy: Literal["auto"] = "auto"
@@ -94,6 +99,8 @@ class TrainerConfig:
     log_every: int = 10
     window: int = field(default=50, metadata=LATER)
     pack: int | None = field(default=None, metadata=LATER)
+    activation_checkpointing: Any = field(default=False, metadata=LATER)
+    compile: tuple[str, ...] = field(default=(), metadata=LATER)
 
 
 @dataclass
@@ -199,7 +206,8 @@ def _own(kind: str, choice: Choice | None) -> Choice | None:
 def training_settings(stage: Stage) -> dict[str, Any]:
     """Give a stage as YAML would hold it, without what changes no weight: where it runs, loading, reporting."""
     values: dict[str, Any] = plain(stage)
-    idle = {"accelerator", "log_every", "workers"} | later_defaults(stage.trainer) | later_defaults(stage.optim)
+    idle = {"accelerator", "activation_checkpointing", "log_every", "workers"}
+    idle |= later_defaults(stage.trainer) | later_defaults(stage.optim)
     for settings in ("optim", "trainer"):
         values[settings] = {k: v for k, v in values[settings].items() if k not in idle}
     if source := values["source"]:

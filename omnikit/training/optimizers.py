@@ -1,4 +1,4 @@
-"""What moves the weights of a stage, and how fast: the optimizer that `optim.name` names, with Muon for matrices where asked."""
+"""What moves the weights of a stage, and how fast: the optimizer that `optim.name` names, and Muon for matrices."""
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence

@@ -43,7 +43,7 @@ class HF:
         experts_per_token: experts that a token passes.
         dtype: of the weights; a stage that trains them holds them in float32 meanwhile.
         attention: transformers' name of the attention kernel.
-        checkpointing: recompute activations in the backward pass, to save memory.
+        checkpointing: has moved to a stage's `trainer.activation_checkpointing`; must be false.
         template: name of its native template.
         tokenizer: a tokenizer by name (`conf/tokenizer`), folder, file, or id in the local cache.
         specials: special tokens of this tokenizer.
@@ -69,7 +69,7 @@ class HF:
     experts: int = 0
     experts_per_token: int = 2
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    attention: Literal["sdpa", "eager", "flash_attention_2", "flex_attention"] = "sdpa"
     checkpointing: bool = False
     template: str = "llama_3"
     tokenizer: str = "tiny"
@@ -77,6 +77,8 @@ class HF:
     ends: tuple[int, ...] = field(default=(), metadata=LATER)
 
     def __post_init__(self) -> None:
+        if self.checkpointing:
+            raise ValueError("checkpointing has moved; set trainer.activation_checkpointing=[backbone] of a stage instead")
         for name in POSITIVE:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, but must be at least 1")

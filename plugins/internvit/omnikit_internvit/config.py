@@ -33,7 +33,7 @@ class InternVit:
         drop_path: fraction of rows whose last layer is skipped while training; layers before it in proportion to their depth.
         layer: whose output is taken, as an index into [embeddings, layer 1, …]; the layers behind it are not built.
         gain: the features are multiplied by this before the shuffle; the released VITA weights need 0.5.
-        checkpointing: keep only the input of each layer while training and compute the rest again: less memory, slower.
+        checkpointing: has moved to a stage's `trainer.activation_checkpointing`; must be false.
         most_tiles: that an image is cut into; 0 cuts none.
         thumbnail: whether an image of several tiles is followed by all of it, small.
         frame_rate: frames of a video per second; see ImageSpec.
@@ -68,6 +68,8 @@ class InternVit:
     stem: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.checkpointing:
+            raise ValueError("checkpointing has moved; set trainer.activation_checkpointing=[vision.encoder] of a stage instead")
         for name in ("size", "patch", "dim", "layers", "heads", "ffn"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, but must be at least 1")

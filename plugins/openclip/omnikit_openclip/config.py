@@ -25,7 +25,7 @@ class OpenClip:
         norm: whether the tower's last LayerNorm is applied to the features.
         mean: of red, green and blue; None: the model's.
         deviation: of red, green and blue; None: the model's.
-        checkpointing: keep only the input of each layer while training and compute the rest again: less memory, slower.
+        checkpointing: has moved to a stage's `trainer.activation_checkpointing`; must be false.
         most_tiles: that an image is cut into; 0 cuts none, as open_clip does: shortest edge resized, centre cut out.
         thumbnail: whether an image of several tiles is followed by all of it, small.
         frame_rate: frames of a video per second; see ImageSpec.
@@ -49,6 +49,8 @@ class OpenClip:
     pooled: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
+        if self.checkpointing:
+            raise ValueError("checkpointing has moved; set trainer.activation_checkpointing=[vision.encoder] of a stage instead")
         layers = self.tower.layers
         if not -layers <= self.layer <= layers or self.layer == 0:
             raise ValueError(f"layer is {self.layer}, but must be from 1 to {layers}, or from -{layers} to -1, which counts "
