@@ -22,7 +22,8 @@ from omnikit.contracts.configs import (
     ReaderConfig,
     TTSConfig,
 )
-from omnikit.contracts.specs import FeatureSpec, ImageSpec
+from omnikit.contracts.footprint import Footprint
+from omnikit.contracts.specs import CodecSpec, FeatureSpec, ImageSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -47,9 +48,22 @@ class EncoderOptions:
 
     Args:
         image_spec: how images and videos become its signals, one for each tile; for encoders of images.
+        footprint: gives how large it is, for `omnikit forecast`.
     """
 
     image_spec: ImageSpec | None = None
+    footprint: Callable[[], Footprint] | None = None
+
+
+@dataclass(frozen=True)
+class ProjectorOptions:
+    """Optional members of a projector's configuration.
+
+    Args:
+        footprint: takes what `build` takes; gives how large it is.
+    """
+
+    footprint: Callable[[FeatureSpec, int], Footprint] | None = None
 
 
 @dataclass(frozen=True)
@@ -61,12 +75,14 @@ class BackboneOptions:
         packs: its module takes `documents`, so that one sequence may hold several conversations.
         build_from: builds the module without weights, from the `settings` that the module had which was built from `weights`.
         build_table: builds `embed` alone, named as in the complete module; its values are undefined unless `fresh`.
+        footprint: gives how large it is.
     """
 
     ends: tuple[int, ...] = ()
     packs: bool = False
     build_from: Callable[[Mapping[str, object]], nn.Module] | None = None
     build_table: Callable[..., nn.Module] | None = None
+    footprint: Callable[[], Footprint] | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +98,7 @@ class HeadOptions:
         unreachable: takes the number of input positions and the target ids; gives one clause why it could never emit them, or
             None. The ids of codes are those of the first codebook.
         codebooks: codes that it emits for each frame; None: as many as any codec has.
+        footprint: takes what `build` takes; gives how large it is.
     """
 
     branch: str = "audio"
@@ -91,6 +108,7 @@ class HeadOptions:
     reads: Callable[[FeatureSpec], str | None] | None = None
     unreachable: Callable[[int, Sequence[int]], str | None] | None = None
     codebooks: int | None = 1
+    footprint: Callable[[FeatureSpec, CodecSpec | None, int], Footprint] | None = None
 
 
 @dataclass(frozen=True)
@@ -102,12 +120,29 @@ class CodecOptions:
         weights: file of a checkpoint that its first weights come from.
         segment: frames of a training segment, where it has the objective "vocoder" or "codec".
         discriminator_dim: width of the discriminators, likewise.
+        footprint: gives how large it is.
     """
 
     averages: bool | None = None
     weights: str | None = None
     segment: int | None = None
     discriminator_dim: int | None = None
+    footprint: Callable[[], Footprint] | None = None
+
+
+@dataclass(frozen=True)
+class RowOptions:
+    """Optional members of a reader's configuration: how long its rows are, for `omnikit forecast`.
+
+    Args:
+        text_tokens: tokens of text in a long row, its template's among them.
+        answer_tokens: those of its answer.
+        tiles: images and frames of videos that a row has, tile by tile, on average.
+    """
+
+    text_tokens: int | None = None
+    answer_tokens: int | None = None
+    tiles: float | None = None
 
 
 @dataclass(frozen=True)
@@ -134,13 +169,23 @@ class HeadModuleOptions:
     loss_of_hidden: Callable[[Features, Targets, Callable[[Tensor], Tensor], int], Tensor] | None = None
 
 
-OPTIONS: dict[str, type[Any]] = {"encoder": EncoderOptions, "backbone": BackboneOptions, "head": HeadOptions,
-                                 "codec": CodecOptions}
+OPTIONS: dict[str, type[Any]] = {"encoder": EncoderOptions, "projector": ProjectorOptions, "backbone": BackboneOptions,
+                                 "head": HeadOptions, "codec": CodecOptions, "reader": RowOptions}
 
 
 def encoder_options(config: EncoderConfig) -> EncoderOptions:
     """Give an encoder's optional members."""
     return _given(EncoderOptions, config)
+
+
+def projector_options(config: ProjectorConfig) -> ProjectorOptions:
+    """Give a projector's optional members."""
+    return _given(ProjectorOptions, config)
+
+
+def row_options(config: ReaderConfig) -> RowOptions:
+    """Give the optional members of a reader's configuration."""
+    return _given(RowOptions, config)
 
 
 def backbone_options(config: BackboneConfig) -> BackboneOptions:
