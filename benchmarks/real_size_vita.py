@@ -34,6 +34,7 @@ from omnikit.model import OmniModel, Taps
 from omnikit.plan.plan import Plan, make
 from omnikit.recipe.compose import compose
 from omnikit.training.freeze import freeze, full_precision
+from omnikit.training.memory import activation_checkpointing
 
 TINY = ["vision/encoder=internvit_tiny_random", "audio/encoder=mel_cnn_tiny_random", "backbone=qwen2_tiny_random",
         "speech/head=nar_ar_tiny_random", "speech/codec=ticodec_tiny_random", "stages.codec.loss.codebook=0"]
@@ -72,7 +73,7 @@ def main() -> None:
     arguments = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     small = [*TINY, *(f"stages.{stage}.trainer.pack=512" for stage in STAGES)] if arguments.tiny else []
-    plan = make(compose(arguments.recipe, [*small, "backbone.checkpointing=true", *arguments.overrides]))
+    plan = make(compose(arguments.recipe, [*small, *arguments.overrides]))
     if arguments.only != "train":
         answer(plan, device, arguments)
     if arguments.only != "answer":
@@ -148,7 +149,7 @@ def train(plan: Plan, device: torch.device, arguments: argparse.Namespace) -> No
     freeze(model, stage.trained)
     batch = packed(plan, stage.stage.trainer.pack or 0, arguments.rows).mapped(lambda tensor: tensor.to(device))
     times = []
-    with full_precision(model, stage.trained):
+    with full_precision(model, stage.trained), activation_checkpointing(model, ["backbone"]):
         optimizer = AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-5, fused=True)
         model.train()
         for number in range(arguments.rounds + 1):

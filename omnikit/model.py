@@ -7,15 +7,15 @@ stands before keeps no graph: frozen parameters require no gradient, so autograd
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from omnikit.contracts.optional import head_options, without_weight_files
+from omnikit.contracts.optional import head_module_options, head_options, without_weight_files
 from omnikit.contracts.protocols import Backbone, Codec, CodeHead, Encoder, Head, Projector
-from omnikit.contracts.types import Batch, Features
+from omnikit.contracts.types import Batch, Features, Targets
 from omnikit.errors import DataError
 from omnikit.ops.empty import empty_weights
 from omnikit.parts import build_from_settings, build_part, build_table, seeded
@@ -82,12 +82,21 @@ class OmniModel(nn.Module):
         for name in wanted:
             if name in batch.targets:
                 output = self.plan.outputs[name]
-                features, context = taps.features(output), taps.context(output)
                 try:
-                    found[name] = self.head(name).loss(features, batch.targets[name], *context)
+                    found[name] = self._loss(output, taps, batch.targets[name])
                 except DataError as error:
                     raise DataError(f"Branch {name}: {error} The batch holds rows {', '.join(batch.ids)}.") from error
         return found
+
+    def _loss(self, output: OutputBranch, taps: Taps, targets: Targets) -> Tensor:
+        """Give a head's loss; one that takes hidden states in place of the logits it taps gets these, and makes them itself."""
+        of_hidden = head_module_options(self.head(output.name)).loss_of_hidden
+        if output.per_token and of_hidden:
+            return of_hidden(taps.states(output), targets, partial(self._logits, output), output.source.dim)
+        return self.head(output.name).loss(taps.features(output), targets, *taps.context(output))
+
+    def _logits(self, output: OutputBranch, states: Tensor) -> Tensor:
+        return self.head_input(output, states, torch.empty(0)).data
 
     # The casts below are the one place where a module is taken for the role that its plugin's contract promises.
 
@@ -157,23 +166,25 @@ class Taps:
 
         Of a packed batch, logits for a loss by token are [1, S, V], all its answers in a row: none is computed for padding.
         """
-        tap, answers, lengths = output.head.tap, self.batch.answers, self.batch.answer_lengths
+        tap = output.head.tap
         if output.head.target == "state":
-            states, lengths = self.last_states(output.state_input)
-            return self.model.head_input(output, states, lengths)
+            return self.model.head_input(output, *self.last_states(output.state_input))
         if tap == "embedding":
             texts = self.batch.texts[output.name]
             return self.model.for_head(output.name, Features(self.model.language_model().embed(texts.ids), texts.lengths))
         if tap in ("hidden", "logits"):
-            back = 1 if output.trained_on == "predicts" else 0
-            if self.batch.target_positions is not None and output.per_token:
-                states = self.hidden.flatten(0, 1)[None, self.batch.target_positions - back]  # [1, S, D]
-                return self.model.head_input(output, states, lengths.sum()[None])
-            hidden = at(self.hidden, (answers - back).clamp(min=0), self.batch.conversation_rows)  # [C, U, D]
-            return self.model.head_input(output, hidden, lengths)
+            found = self.states(output)
+            return self.model.head_input(output, found.data, found.lengths)
         branch, _, slot = tap.partition(".")
         features = self.encoded(branch) if slot == "encoder" else self.projected(branch)
         return self.model.for_head(output.name, features)
+
+    def states(self, output: OutputBranch) -> Features:
+        """Give the backbone's output at the answers [C, U, D]; of a packed batch, for a loss by token, [1, S, D]."""
+        back, lengths = 1 if output.trained_on == "predicts" else 0, self.batch.answer_lengths
+        if self.batch.target_positions is not None and output.per_token:
+            return Features(self.hidden.flatten(0, 1)[None, self.batch.target_positions - back], lengths.sum()[None])
+        return Features(at(self.hidden, (self.batch.answers - back).clamp(min=0), self.batch.conversation_rows), lengths)
 
     def context(self, output: OutputBranch) -> list[Features]:
         """Give the states at the answers [C, U, D] for a head that also takes them; else nothing."""

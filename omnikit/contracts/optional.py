@@ -22,14 +22,16 @@ from omnikit.contracts.configs import (
     ReaderConfig,
     TTSConfig,
 )
-from omnikit.contracts.specs import FeatureSpec, ImageSpec
+from omnikit.contracts.footprint import Footprint
+from omnikit.contracts.specs import CodecSpec, FeatureSpec, ImageSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from torch import nn
+    from torch import Tensor, nn
 
-    from omnikit.contracts.protocols import Reader
+    from omnikit.contracts.protocols import Head, Reader
+    from omnikit.contracts.types import Features, Targets
     from omnikit.errors import DataError
 
 T = TypeVar("T")
@@ -46,9 +48,22 @@ class EncoderOptions:
 
     Args:
         image_spec: how images and videos become its signals, one for each tile; for encoders of images.
+        footprint: gives how large it is, for `omnikit forecast`.
     """
 
     image_spec: ImageSpec | None = None
+    footprint: Callable[[], Footprint] | None = None
+
+
+@dataclass(frozen=True)
+class ProjectorOptions:
+    """Optional members of a projector's configuration.
+
+    Args:
+        footprint: takes what `build` takes; gives how large it is.
+    """
+
+    footprint: Callable[[FeatureSpec, int], Footprint] | None = None
 
 
 @dataclass(frozen=True)
@@ -60,12 +75,14 @@ class BackboneOptions:
         packs: its module takes `documents`, so that one sequence may hold several conversations.
         build_from: builds the module without weights, from the `settings` that the module had which was built from `weights`.
         build_table: builds `embed` alone, named as in the complete module; its values are undefined unless `fresh`.
+        footprint: gives how large it is.
     """
 
     ends: tuple[int, ...] = ()
     packs: bool = False
     build_from: Callable[[Mapping[str, object]], nn.Module] | None = None
     build_table: Callable[..., nn.Module] | None = None
+    footprint: Callable[[], Footprint] | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +98,7 @@ class HeadOptions:
         unreachable: takes the number of input positions and the target ids; gives one clause why it could never emit them, or
             None. The ids of codes are those of the first codebook.
         codebooks: codes that it emits for each frame; None: as many as any codec has.
+        footprint: takes what `build` takes; gives how large it is.
     """
 
     branch: str = "audio"
@@ -90,6 +108,7 @@ class HeadOptions:
     reads: Callable[[FeatureSpec], str | None] | None = None
     unreachable: Callable[[int, Sequence[int]], str | None] | None = None
     codebooks: int | None = 1
+    footprint: Callable[[FeatureSpec, CodecSpec | None, int], Footprint] | None = None
 
 
 @dataclass(frozen=True)
@@ -101,12 +120,29 @@ class CodecOptions:
         weights: file of a checkpoint that its first weights come from.
         segment: frames of a training segment, where it has the objective "vocoder" or "codec".
         discriminator_dim: width of the discriminators, likewise.
+        footprint: gives how large it is.
     """
 
     averages: bool | None = None
     weights: str | None = None
     segment: int | None = None
     discriminator_dim: int | None = None
+    footprint: Callable[[], Footprint] | None = None
+
+
+@dataclass(frozen=True)
+class RowOptions:
+    """Optional members of a reader's configuration: how long its rows are, for `omnikit forecast`.
+
+    Args:
+        text_tokens: tokens of text in a long row, its template's among them.
+        answer_tokens: those of its answer.
+        tiles: images and frames of videos that a row has, tile by tile, on average.
+    """
+
+    text_tokens: int | None = None
+    answer_tokens: int | None = None
+    tiles: float | None = None
 
 
 @dataclass(frozen=True)
@@ -120,13 +156,36 @@ class ReaderOptions:
     problems: Callable[[int], list[DataError]] | None = None
 
 
-OPTIONS: dict[str, type[Any]] = {"encoder": EncoderOptions, "backbone": BackboneOptions, "head": HeadOptions,
-                                 "codec": CodecOptions}
+@dataclass(frozen=True)
+class HeadModuleOptions:
+    """Optional members of a head's module.
+
+    Args:
+        loss_of_hidden: as `loss`, for a head that taps the logits and whose loss looks at each token alone, but of the hidden
+            states [C, U, D] under them; takes also a function that makes the logits [n, V] of states [n, D], and V. With it a
+            head never has all logits of a batch in memory.
+    """
+
+    loss_of_hidden: Callable[[Features, Targets, Callable[[Tensor], Tensor], int], Tensor] | None = None
+
+
+OPTIONS: dict[str, type[Any]] = {"encoder": EncoderOptions, "projector": ProjectorOptions, "backbone": BackboneOptions,
+                                 "head": HeadOptions, "codec": CodecOptions, "reader": RowOptions}
 
 
 def encoder_options(config: EncoderConfig) -> EncoderOptions:
     """Give an encoder's optional members."""
     return _given(EncoderOptions, config)
+
+
+def projector_options(config: ProjectorConfig) -> ProjectorOptions:
+    """Give a projector's optional members."""
+    return _given(ProjectorOptions, config)
+
+
+def row_options(config: ReaderConfig) -> RowOptions:
+    """Give the optional members of a reader's configuration."""
+    return _given(RowOptions, config)
 
 
 def backbone_options(config: BackboneConfig) -> BackboneOptions:
@@ -147,6 +206,11 @@ def codec_options(config: CodecConfig) -> CodecOptions:
 def reader_options(reader: Reader) -> ReaderOptions:
     """Give the optional members of a reader's module."""
     return _given(ReaderOptions, reader)
+
+
+def head_module_options(head: Head) -> HeadModuleOptions:
+    """Give the optional members of a head's module."""
+    return _given(HeadModuleOptions, head)
 
 
 def weight_files(config: object) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from omnikit.plan.branches import BACKBONE_TAPS, OutputBranch
 from omnikit.plan.codec_stages import check_codec
 from omnikit.plan.data_checks import check_supplies
 from omnikit.plan.import_stages import check_import, check_no_source
+from omnikit.plan.memory_checks import check_memory_settings
 from omnikit.plan.stage_plan import StagePlan, Wiring
 from omnikit.recipe.recipe import Stage
 
@@ -164,6 +165,7 @@ def _check_stage(plan: StagePlan, wired: Wiring, errors: list[str]) -> None:
         errors.append(f"{where}.data is empty; name a dataset and its share, for example {{spoken_qa: 1.0}}.")
     _check_numbers(where, stage, errors)
     _check_pack(where, plan, wired, errors)
+    check_memory_settings(where, plan, wired.parts, errors)
     if stage.objective == "heads":
         _check_heads(where, plan, wired, errors)
     else:

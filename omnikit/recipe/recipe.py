@@ -39,12 +39,15 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")  # of branches, stages, datasets and titl
 
 @dataclass
 class Optim:
-    """How a stage's trained parts are optimised: AdamW, and Muon where its rate is set.
+    """How a stage's trained parts are optimised.
 
     Args:
         lr: peak learning rate.
-        muon: peak learning rate of Muon, which then moves the matrices inside repeated layers; a part's own `lr` scales it
-            alike. 0.02 is usual for random weights. None: AdamW moves them too.
+        name: adamw has 8 bytes of moments for each trained weight, adamw_8bit (of torchao) 2, adamw_8bit_paged (of
+            bitsandbytes) 2 that may lie in the host's memory, adafactor about none, and no beta1. muon is adamw, with `muon` at
+            0.02 or as set.
+        muon: peak learning rate of Muon, which then moves matrices inside repeated layers, experts too, and `name` the rest; a
+            part's own `lr` scales it alike. 0.02 is usual for random weights. None: `name` moves them too.
         schedule: what follows the warm-up: down a cosine or a line to zero, or constant.
         warmup: fraction of the steps over which the rate rises from zero.
         parts: learning rate or weight decay of single parts: {audio: {encoder: {lr: 2e-6, weight_decay: 0.1}}}.
@@ -60,6 +63,7 @@ class Optim:
     clip: float = 1.0
     parts: dict[str, Any] = field(default_factory=dict)
     muon: float | None = field(default=None, metadata=LATER)
+    name: Literal["adamw", "adamw_8bit", "adamw_8bit_paged", "adafactor", "muon"] = field(default="adamw", metadata=LATER)
 
 
 @dataclass
@@ -76,13 +80,18 @@ class TrainerConfig:
         log_every: steps between two lines of metrics.csv.
         window: batches whose rows are sorted by length together: less padding, but the rows of a batch are alike; 1: none.
         pack: positions of a sequence that several conversations share, each as if it were alone; None: one sequence for each.
+        precision: 32-true; bf16-mixed and 16-mixed multiply in halves; bf16-true does so too and also holds frozen weights in
+            bfloat16 meanwhile. Trained weights are float32 while they are trained.
+        activation_checkpointing: keep the inputs of repeated layers only and compute the rest again in the backward pass: less
+            memory, about a third more time, the same gradients. true: of all parts; or a list, [backbone, vision.encoder].
+        compile: parts that torch.compile compiles, [backbone].
     """
 
     max_steps: int | None = None
     max_epochs: int | None = None
     batch_size: int = 32
     accumulate: int = 1
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"] = "32-true"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: int = 1
     strategy: Literal["auto"] = "auto"
@@ -90,6 +99,8 @@ class TrainerConfig:
     log_every: int = 10
     window: int = field(default=50, metadata=LATER)
     pack: int | None = field(default=None, metadata=LATER)
+    activation_checkpointing: Any = field(default=False, metadata=LATER)
+    compile: tuple[str, ...] = field(default=(), metadata=LATER)
 
 
 @dataclass
@@ -195,7 +206,8 @@ def _own(kind: str, choice: Choice | None) -> Choice | None:
 def training_settings(stage: Stage) -> dict[str, Any]:
     """Give a stage as YAML would hold it, without what changes no weight: where it runs, loading, reporting."""
     values: dict[str, Any] = plain(stage)
-    idle = {"accelerator", "log_every", "workers"} | later_defaults(stage.trainer) | later_defaults(stage.optim)
+    idle = {"accelerator", "activation_checkpointing", "log_every", "workers"}
+    idle |= later_defaults(stage.trainer) | later_defaults(stage.optim)
     for settings in ("optim", "trainer"):
         values[settings] = {k: v for k, v in values[settings].items() if k not in idle}
     if source := values["source"]:

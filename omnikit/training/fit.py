@@ -135,7 +135,8 @@ def lightning(stage: StagePlan, folder: Path, callbacks: list[L.Callback]) -> L.
     run = stage.stage.trainer
     return L.Trainer(
         max_epochs=1, accumulate_grad_batches=run.accumulate,
-        precision=run.precision, accelerator=run.accelerator, devices=run.devices, strategy=run.strategy,  # type: ignore[arg-type]  # words from YAML
+        precision="bf16-mixed" if run.precision == "bf16-true" else run.precision,  # autocast, around frozen halves
+        accelerator=run.accelerator, devices=run.devices, strategy=run.strategy,  # type: ignore[arg-type]  # words from YAML
         gradient_clip_val=stage.stage.optim.clip, deterministic="warn", callbacks=callbacks, logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
         num_sanity_val_steps=0, default_root_dir=folder)

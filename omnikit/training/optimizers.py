@@ -1,19 +1,23 @@
-"""What moves the weights of a stage, and how fast: AdamW, and Muon for matrices where a stage asks for it."""
+"""What moves the weights of a stage, and how fast: the optimizer that `optim.name` names, and Muon for matrices."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW, Muon, Optimizer
+from torch.optim import Adafactor, AdamW, Muon, Optimizer
 
 from omnikit.errors import RunError
 from omnikit.model import OmniModel
 from omnikit.plan.plan import StagePlan
 from omnikit.recipe.recipe import Optim
+from omnikit.training.roles import decaying, matrices
 
 Group = dict[str, Any]  # as torch's optimizers take it
+MUON = 0.02  # peak rate where `name` is muon and the recipe gives none
+PACKAGES = {"adamw_8bit": "torchao", "adamw_8bit_paged": "bitsandbytes"}
 
 
 class CombinedOptimizer(Optimizer):
@@ -39,46 +43,128 @@ class CombinedOptimizer(Optimizer):
             one.step()
         return loss
 
+    def state_dict(self) -> dict[str, Any]:
+        """Give the states of all, in order."""
+        return {"optimizers": [one.state_dict() for one in self.optimizers]}
 
-def optimizer(model: OmniModel, stage: StagePlan, *, fused: bool) -> Optimizer:
-    """Give what moves a stage's weights: AdamW; with `muon`, Muon for the matrices of repeated layers, momentum 0.95.
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take what `state_dict` gave; the rates are those that it held."""
+        for one, state in zip(self.optimizers, state_dict["optimizers"], strict=True):
+            one.load_state_dict(state)
+        self.param_groups = [group for one in self.optimizers for group in one.param_groups]
+
+
+class UncompiledOptimizer(CombinedOptimizer):
+    """Steps without torch.compile, which torchao's optimizers use at every step: on a CPU it costs minutes for nothing."""
+
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]  # as above
+        with torch.compiler.set_stance("force_eager"):
+            return super().step(closure)  # type: ignore[arg-type]  # either of its two
+
+
+class ExpertMuon(Optimizer):
+    """Muon for fused experts [experts, out, in], each matrix by itself; torch's takes matrices [out, in] only."""
+
+    def __init__(self, groups: Sequence[Group], lr: float) -> None:
+        super().__init__([dict(group) for group in groups], {"lr": lr})
+        inner = [{**group, "params": [nn.Parameter(matrix) for stack in group["params"] for matrix in stack.detach()]}
+                 for group in self.param_groups]
+        self.inner = Muon(inner, lr=lr)
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # it is one of a CombinedOptimizer, which calls it
+        """Step each expert's matrix."""
+        for group, own in zip(self.inner.param_groups, self.param_groups, strict=True):
+            group["lr"], matrices = own["lr"], iter(group["params"])
+            for stack in own["params"]:
+                for index in range(len(stack)):
+                    matrix = next(matrices)
+                    matrix.data = stack.data[index]
+                    matrix.grad = None if stack.grad is None else stack.grad[index]
+        self.inner.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the state of the matrices, and the rates."""
+        return {"inner": self.inner.state_dict(), "lr": [group["lr"] for group in self.param_groups]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take what `state_dict` gave."""
+        self.inner.load_state_dict(state_dict["inner"])
+        for group, lr in zip(self.param_groups, state_dict["lr"], strict=True):
+            group["lr"] = lr
+
+
+def check_installed(stages: Collection[StagePlan]) -> None:
+    """Refuse optimizers whose package is not installed.
 
     Raises:
-        RunError: Muon is wanted, but no trained part has a matrix for it.
+        RunError: one sentence for each stage.
+    """
+    errors = [f"stages.{stage.name}.optim.name is {stage.stage.optim.name}, which package {package} makes, and it is not"
+              f" installed here; pip install {package}, or set it to adafactor, which needs as little memory."
+              for stage in stages if (package := PACKAGES.get(stage.stage.optim.name)) and find_spec(package) is None]
+    if errors:
+        raise RunError(*errors)
+
+
+def optimizer(model: OmniModel, stage: StagePlan, *, fused: bool) -> Optimizer:
+    """Give what moves a stage's weights: the optimizer of `optim.name`; with a rate of Muon, Muon for matrices, momentum 0.95.
+
+    Raises:
+        RunError: Muon is wanted, but no trained part has a matrix for it; or a package is missing.
 
     Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024.
     """
+    check_installed([stage])
     optim, trained = stage.stage.optim, stage.trained
-    moved, betas = groups(model, trained, optim), (optim.beta1, optim.beta2)
-    if not optim.muon:
-        return AdamW(moved, lr=optim.lr, betas=betas, fused=fused)
-    muon = {id(w) for path in trained for w in matrices(model.get_submodule(path))}
-    orthogonal, rest = _filtered(moved, lambda w: id(w) in muon), _filtered(moved, lambda w: id(w) not in muon)
+    moved, rate_of_muon = groups(model, trained, optim), muon_rate(optim)
+    if rate_of_muon is None:
+        return _named(moved, optim, fused=fused)
+    wanted = {id(w) for path in trained for w in matrices(model.get_submodule(path)) if w.requires_grad}
+    orthogonal, rest = _filtered(moved, lambda w: id(w) in wanted), _filtered(moved, lambda w: id(w) not in wanted)
     if not orthogonal:
-        raise RunError(f"stages.{stage.name}.optim.muon is {optim.muon:g}, but Muon moves the matrices of repeated layers, and"
-                       f" {', '.join(trained)} have none; set it to null.")
+        raise RunError(f"stages.{stage.name}.optim.muon is {rate_of_muon:g}, but Muon moves the matrices of repeated layers,"
+                       f" and {', '.join(trained)} have none; set it to null.")
     for group in orthogonal:
-        group["lr"] = optim.muon * group["lr"] / optim.lr
-    by_rest = [AdamW(rest, lr=optim.lr, betas=betas, fused=fused)] if rest else []
-    return CombinedOptimizer(Muon(orthogonal, lr=optim.muon), *by_rest)
+        group["lr"] = rate_of_muon * group["lr"] / optim.lr
+    plain, experts = _filtered(orthogonal, lambda w: w.ndim == 2), _filtered(orthogonal, lambda w: w.ndim == 3)
+    found: list[Optimizer] = [Muon(plain, lr=rate_of_muon)] if plain else []
+    found += [ExpertMuon(experts, rate_of_muon)] if experts else []
+    return CombinedOptimizer(*found, *([_named(rest, optim, fused=fused)] if rest else []))
 
 
-def matrices(part: nn.Module) -> list[Tensor]:
-    """Give the two-dimensional weights inside the repeated layers of a part: no embeddings, classes or convolutions."""
-    layers = [module for stack in part.modules() if isinstance(stack, nn.ModuleList) for module in stack.modules()]
-    found = {id(w): w for module in layers if not isinstance(module, nn.Embedding)
-             for w in module.parameters(recurse=False) if w.ndim == 2}
-    return list(found.values())
+def muon_rate(optim: Optim) -> float | None:
+    """Give the peak rate of Muon; None where it moves nothing."""
+    return MUON if optim.name == "muon" and optim.muon is None else optim.muon
+
+
+def _named(found: Sequence[Group], optim: Optim, *, fused: bool) -> Optimizer:
+    """Give the optimizer that `name` names; where that is muon, AdamW for what Muon does not move."""
+    betas = (optim.beta1, optim.beta2)
+    if optim.name == "adafactor":
+        return Adafactor(list(found), lr=optim.lr)
+    if optim.name == "adamw_8bit_paged":
+        from bitsandbytes.optim import PagedAdamW8bit  # type: ignore[import-not-found, unused-ignore]  # optional
+
+        paged: Optimizer = PagedAdamW8bit(list(found), lr=optim.lr, betas=betas)
+        return paged
+    if optim.name == "adamw_8bit":
+        from torchao.optim import AdamW8bit  # takes seconds to import
+
+        small: Optimizer = AdamW8bit(list(found), lr=optim.lr, betas=betas)
+        on_cpu = all(weight.device.type == "cpu" for group in found for weight in group["params"])
+        return UncompiledOptimizer(small) if on_cpu else small
+    return AdamW(list(found), lr=optim.lr, betas=betas, fused=fused)
 
 
 def groups(model: OmniModel, trained: tuple[str, ...], optim: Optim) -> list[Group]:
-    """Give parameter groups: each trained part with its own rate and decay; vectors (norms, biases) do not decay."""
+    """Give parameter groups: each trained part with its own rate and decay; norms, biases, gains and positions do not decay."""
     found: list[Group] = []
     for path, part in model.parts().items():
         if path in trained:
-            own = part_options(optim, path)
+            own, decayed = part_options(optim, path), {id(weight) for weight in decaying(part)}
             for decays in (True, False):
-                weights = [p for p in part.parameters() if p.requires_grad and (p.ndim > 1) == decays]
+                weights = [p for p in part.parameters() if p.requires_grad and (id(p) in decayed) == decays]
                 decay = own.get("weight_decay", optim.weight_decay) if decays else 0.0
                 if weights:
                     found.append({"params": weights, "lr": own.get("lr", optim.lr), "weight_decay": decay})

@@ -28,6 +28,8 @@ from omnikit.store.stage_folder import filling, publish
 from omnikit.store.tokenizer_files import hold_tokenizer
 from omnikit.training.fit import StageFit, fit_codec, fit_heads, fit_units, fit_vocoder
 from omnikit.training.freeze import check_unmoved, freeze, full_precision
+from omnikit.training.memory import saving_memory
+from omnikit.training.optimizers import check_installed
 from omnikit.training.run_state import RunState
 
 
@@ -77,6 +79,7 @@ def run_stages(plan: Plan, folder: Path, config_yaml: str, *, retrain: Collectio
             state.check()
             check_devices([plan.stages[name] for name in plan.stages if name not in state.finished],
                           gpu=torch.cuda.is_available() or torch.backends.mps.is_available())
+            check_installed([plan.stages[name] for name in plan.stages if name not in state.finished])
             state.begin()
             rows = [_run_if_needed(state, stage) for stage in plan.stages.values()]
             if not (folder / "tokenizer").exists():  # a kill came before it
@@ -127,7 +130,7 @@ def _run(plan: Plan, stage: StagePlan, folder: Path, partial: Path, files: dict[
     model = assemble(plan, stage, folder)
     before = hashes(model)
     fit = {"heads": fit_heads, "units": fit_units, "vocoder": fit_vocoder, "codec": fit_codec}[stage.stage.objective]
-    with full_precision(model, stage.trained):
+    with full_precision(model, stage.trained), saving_memory(model, stage):
         steps, numbers = fit(StageFit(plan, stage, model, readers, partial, seed))
         model.cpu()
     frozen = {part: weights_hash(module) for part, module in model.parts().items() if part not in stage.trained}

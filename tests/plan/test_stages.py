@@ -129,7 +129,12 @@ STAGING: list[tuple[dict[str, object], str]] = [
     ({"stages.speak.trainer.log_every": 0}, "stages.speak.trainer.log_every is 0, but must be at least 1."),
     ({"stages.speak.trainer.workers": -1}, "stages.speak.trainer.workers is -1, but must be at least 0."),
     ({"stages.speak.trainer.devices": 2}, "stages.speak.trainer.devices is 2, but stages run on one device in this version; set devices=1."),
-    ({"stages.speak.trainer.precision": "foo"}, "stages.speak.trainer.precision is 'foo', but must be one of 32-true, bf16-mixed, 16-mixed."),
+    ({"stages.speak.trainer.precision": "foo"}, "stages.speak.trainer.precision is 'foo', but must be one of 32-true, bf16-mixed, 16-mixed, bf16-true."),
+    ({"stages.speak.trainer.activation_checkpointing": "backbone"}, "stages.speak.trainer.activation_checkpointing is 'backbone', but must be true, false or a list of parts, for example [backbone]."),
+    ({"stages.speak.trainer.activation_checkpointing": ["bckbone"]}, "stages.speak.trainer.activation_checkpointing names 'bckbone', which is not a part of this model. Did you mean 'backbone'? Parts: audio.encoder, audio.projector, backbone, text.head, speech.head, speech.codec."),
+    ({"stages.speak.trainer.compile": ["spech"]}, "stages.speak.trainer.compile names 'spech', which is not a part of this model. Did you mean 'speech.head'? Parts: audio.encoder, audio.projector, backbone, text.head, speech.head, speech.codec."),
+    ({**VOICE, "stages.voice.trainer": {"max_steps": 1, "activation_checkpointing": True}}, "stages.voice.trainer.activation_checkpointing is set, but counts only in stages with objective heads; leave it out."),
+    ({"stages.speak.optim.name": "sgd"}, "stages.speak.optim.name is 'sgd', but must be one of adamw, adamw_8bit, adamw_8bit_paged, adafactor, muon."),
     ({"stages.speak.trainer.accelerator": "tpuu"}, "stages.speak.trainer.accelerator is 'tpuu', but must be one of auto, cpu, gpu. Did you mean 'gpu'?"),
     ({"stages.speak.trainer.strategy": "nope"}, "stages.speak.trainer.strategy is 'nope', but must be one of auto."),
     ({"stages.speak.init_from": {"audio": {"projector": ["understand"]}}}, "stages.speak.init_from names ['understand'], which is not an earlier stage."

@@ -1,13 +1,16 @@
 """Rates, groups, and which optimizer moves what."""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import pytest
 import torch
 from doubles import make_plan, write_tokenizer
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+from torch.optim import Muon, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from omnikit.errors import RunError
@@ -15,7 +18,8 @@ from omnikit.model import OmniModel
 from omnikit.plan.plan import StagePlan
 from omnikit.recipe.recipe import Optim
 from omnikit.training.freeze import freeze
-from omnikit.training.optimizers import groups, matrices, optimizer, part_options, rate
+from omnikit.training.optimizers import CombinedOptimizer, check_installed, groups, optimizer, part_options, rate
+from omnikit.training.roles import decaying, matrices
 
 
 class Layer(nn.Module):
@@ -113,6 +117,116 @@ def test_matrices_are_those_of_repeated_layers(model: OmniModel) -> None:
     layer = Layer()
     part = nn.ModuleDict({"table": nn.Embedding(4, 8), "classes": nn.Linear(8, 4), "layers": nn.ModuleList([layer])})
     assert {id(w) for w in matrices(part)} == {id(m.weight) for m in (layer.square, layer.high, layer.wide)}
+
+
+class Decayed(nn.Module):
+    """One parameter of each role; only those whose name begins with `decays` decay."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decays_kernel = nn.Conv1d(4, 4, 3, bias=False)
+        self.decays_direction = weight_norm(nn.Conv1d(4, 4, 3, bias=False))
+        self.decays_tokens = nn.Embedding(7, 4)
+        self.decays_experts = nn.Parameter(torch.randn(3, 4, 5))
+        self.gain_of_a_norm = nn.LayerNorm(4)
+        self.embed_positions = nn.Embedding(9, 4)
+        self.class_embedding = nn.Parameter(torch.randn(1, 1, 4))
+        self.bias_u = nn.Parameter(torch.randn(4, 4))
+        self.own_table = nn.Embedding(5, 4)
+
+    def no_weight_decay(self) -> set[str]:
+        return {"own_table.weight"}
+
+
+def test_decay_is_by_role_and_not_by_dimensions() -> None:
+    part = Decayed()
+    decayed = {id(weight) for weight in decaying(part)}
+    names = {name for name, weight in part.named_parameters() if id(weight) in decayed}
+    assert names == {"decays_kernel.weight", "decays_direction.parametrizations.weight.original1", "decays_tokens.weight",
+                     "decays_experts"}
+
+
+class Experts(nn.Module):
+    """Fused experts, as transformers stores Mixtral's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate_up_proj = nn.Parameter(torch.zeros(3, 16, 8))
+        self.bias_u = nn.Parameter(torch.zeros(4, 8))
+
+
+def test_muon_moves_each_expert_as_it_moves_its_matrix_alone(model: OmniModel) -> None:
+    experts, generator = Experts(), torch.Generator().manual_seed(2)
+    part = model.get_submodule("audio.projector")
+    part.layers = nn.ModuleList([experts])
+    freeze(model, ("audio.projector",))
+    gradients = torch.randn(3, 16, 8, generator=generator)
+    alone = [nn.Parameter(torch.zeros(16, 8)) for _ in range(3)]
+    for weight, gradient in zip(alone, gradients, strict=True):
+        weight.grad = gradient
+    Muon(alone, lr=0.02, weight_decay=0.0).step()
+    experts.gate_up_proj.grad = gradients
+    optimizer(model, stage(model, Optim(muon=0.02, weight_decay=0.0)), fused=True).step()
+    torch.testing.assert_close(experts.gate_up_proj.detach(), torch.stack([weight.detach() for weight in alone]))
+
+
+def test_combined_optimizer_goes_on_from_its_state(model: OmniModel) -> None:
+    part, generator = model.get_submodule("audio.projector"), torch.Generator().manual_seed(3)
+    part.layers.append(Experts())
+    freeze(model, ("audio.projector",))
+    gradients = [torch.randn(weight.shape, generator=generator) for weight in part.parameters()]
+    plan = stage(model, Optim(muon=0.02))
+
+    def step(moves: Optimizer) -> None:
+        for weight, gradient in zip(part.parameters(), gradients, strict=True):
+            weight.grad = gradient.clone()
+        moves.step()
+
+    first = optimizer(model, plan, fused=True)
+    step(first)
+    saved = copy.deepcopy((first.state_dict(), part.state_dict()))
+    step(first)
+    expected = copy.deepcopy(part.state_dict())
+    part.load_state_dict(saved[1])
+    second = optimizer(model, plan, fused=True)
+    assert isinstance(second, CombinedOptimizer)
+    second.load_state_dict(saved[0])
+    step(second)
+    torch.testing.assert_close(part.state_dict(), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["adamw_8bit", "adafactor", "muon"])
+def test_each_optimizer_lowers_a_loss(model: OmniModel, name: Literal["adamw_8bit", "adafactor", "muon"]) -> None:
+    layer = cast(nn.ModuleList, model.get_submodule("audio.projector.layers"))[0].get_submodule("square")
+    x = torch.randn(64, 8, generator=torch.Generator().manual_seed(4))
+    wanted = x @ torch.randn(8, 8, generator=torch.Generator().manual_seed(5))
+    moves = optimizer(model, stage(model, Optim(name=name, lr=0.05, weight_decay=0.0)), fused=True)
+    losses = []
+    for _ in range(30):
+        moves.zero_grad()
+        loss = (layer(x) - wanted).square().mean()
+        loss.backward()
+        moves.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_8bit_moments_take_a_quarter_of_adamw_s(model: OmniModel) -> None:
+    part = model.get_submodule("audio.projector")
+    part.wide = nn.Linear(64, 256, bias=False)
+    freeze(model, ("audio.projector",))
+    moves = optimizer(model, stage(model, Optim(name="adamw_8bit")), fused=True)
+    part.wide.weight.grad = torch.ones(256, 64)
+    moves.step()
+    moments = moves.state_dict()["optimizers"][0]["state"]
+    state = next(one["exp_avg"] for one in moments.values() if one["exp_avg"].shape == (256, 64))
+    assert state.codes.element_size() == 1 and state.scale.numel() == 256 * 64 // 256
+
+
+def test_missing_package_is_one_sentence(model: OmniModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("omnikit.training.optimizers.find_spec", lambda name: None)
+    with pytest.raises(RunError, match=r"stages.understand.optim.name is adamw_8bit_paged, which package bitsandbytes makes"):
+        check_installed([stage(model, Optim(name="adamw_8bit_paged"))])
 
 
 def test_muon_without_a_matrix_is_refused(tmp_path: Path) -> None:

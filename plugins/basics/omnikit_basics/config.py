@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
+from omnikit.contracts.footprint import Footprint
 from omnikit.contracts.specs import LATER, CodecSpec, FeatureSpec
+from omnikit_basics import footprints
 
 if TYPE_CHECKING:
     from omnikit_basics.heads import CaptionWordsHead, CtcTextHead, LmHead, StateHead
@@ -31,6 +33,9 @@ class Linear:
 
     def length(self, count: int) -> int:
         return count
+
+    def footprint(self, source: FeatureSpec, dim: int) -> Footprint:
+        return footprints.pointwise((source.dim, dim))
 
     def build(self, source: FeatureSpec, dim: int) -> "PointwiseProjector":
         from omnikit_basics.projectors import PointwiseProjector
@@ -63,6 +68,9 @@ class Mlp:
 
     def length(self, count: int) -> int:
         return count
+
+    def footprint(self, source: FeatureSpec, dim: int) -> Footprint:
+        return footprints.pointwise((source.dim, *[self.hidden or dim] * (self.depth - 1), dim), norm=self.norm)
 
     def build(self, source: FeatureSpec, dim: int) -> "PointwiseProjector":
         from omnikit_basics.projectors import PointwiseProjector
@@ -106,6 +114,9 @@ class StackMlp:
 
     def length(self, count: int) -> int:
         return count // self.stride if self.tail == "drop" else -(-count // self.stride)
+
+    def footprint(self, source: FeatureSpec, dim: int) -> Footprint:
+        return footprints.pointwise((source.dim, self.hidden, dim), joined=self.stride)
 
     def build(self, source: FeatureSpec, dim: int) -> "StackProjector":
         from omnikit_basics.projectors import StackProjector
@@ -153,6 +164,10 @@ class StridedConv:
     def length(self, count: int) -> int:
         return self.prompts - (-count // self.stride)
 
+    def footprint(self, source: FeatureSpec, dim: int) -> Footprint:
+        return footprints.strided_conv(source.dim, dim, self.hidden, kernel=self.kernel, stride=self.stride,
+                                       norm=self.norm != "none", prompts=self.prompts)
+
     def build(self, source: FeatureSpec, dim: int) -> "StridedConvProjector":
         from omnikit_basics.projectors import StridedConvProjector
 
@@ -192,6 +207,10 @@ class QFormer:
     def length(self, count: int) -> int:
         return self.queries
 
+    def footprint(self, source: FeatureSpec, dim: int) -> Footprint:
+        return footprints.qformer(source.dim, dim, self.queries, dim=self.dim, ffn=self.ffn, layers=self.layers,
+                                  crossing=-(-self.layers // self.cross_every))
+
     def build(self, source: FeatureSpec, dim: int) -> "QFormerProjector":
         from omnikit_basics.qformer import QFormerProjector
 
@@ -219,6 +238,9 @@ class Lm:
 
     def codes(self, codec: CodecSpec) -> str | None:
         return "it emits text tokens only"
+
+    def footprint(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> Footprint:
+        return Footprint(0)
 
     def build(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> "LmHead":
         from omnikit_basics.heads import LmHead
@@ -266,6 +288,9 @@ class CtcText:
             f"what is said is {len(ids)} tokens, which take {needed} frames, but the audio gives {frames}; leave the row out,"
             " or take features with a higher rate, a smaller `stack` or a tokenizer with longer pieces")
 
+    def footprint(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> Footprint:
+        return footprints.classes(source.dim, vocabulary + 1, norm=self.norm, joined=self.stack)
+
     def build(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> "CtcTextHead":
         from omnikit_basics.heads import CtcTextHead
 
@@ -300,6 +325,9 @@ class CaptionWords:
 
     def codes(self, codec: CodecSpec) -> str | None:
         return "it predicts text tokens only"
+
+    def footprint(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> Footprint:
+        return footprints.classes(source.dim, vocabulary, norm=True)
 
     def build(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> "CaptionWordsHead":
         from omnikit_basics.heads import CaptionWordsHead
@@ -346,6 +374,9 @@ class State:
 
     def codes(self, codec: CodecSpec) -> str | None:
         return "it predicts states only"
+
+    def footprint(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> Footprint:
+        return footprints.classes(source.dim, len(self.weights))
 
     def build(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> "StateHead":
         from omnikit_basics.heads import StateHead

@@ -1,7 +1,7 @@
 """Heads that predict text, words or states: cross-entropy, CTC, classes. Without tokenizer: ids in, ids out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from omnikit.contracts.types import Features, Targets
 from omnikit.errors import DataError
+from omnikit.ops.cross_entropy import chunked_cross_entropy
 
 PADDING = -100  # of Targets.ids
 
@@ -22,14 +23,23 @@ class LmHead(nn.Module):
         Raises:
             DataError: the batch holds no target at all.
         """
-        if not bool((targets.ids != PADDING).any()):
-            raise DataError("No token of the batch is a target for head lm: its rows hold no answer text.")
+        self._check(targets)
         logits = features.data.flatten(0, 1).float()  # [B * U, V]
         return F.cross_entropy(logits, targets.ids.flatten(), ignore_index=PADDING)
+
+    def loss_of_hidden(self, features: Features, targets: Targets, logits: Callable[[Tensor], Tensor],
+                       vocabulary: int) -> Tensor:
+        """As `loss`, of hidden states [B, U, D] under the logits, which are made chunk by chunk."""
+        self._check(targets)
+        return chunked_cross_entropy(features.data.flatten(0, 1), targets.ids.flatten(), logits, vocabulary)
 
     def decode(self, features: Features) -> list[list[int]]:
         """Best token at each place of each row."""
         return [ids[:length].tolist() for ids, length in zip(features.data.argmax(-1), features.lengths, strict=True)]
+
+    def _check(self, targets: Targets) -> None:
+        if not bool((targets.ids != PADDING).any()):
+            raise DataError("No token of the batch is a target for head lm: its rows hold no answer text.")
 
 
 class CtcTextHead(nn.Module):

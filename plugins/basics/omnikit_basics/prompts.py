@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from omnikit.contracts.footprint import Footprint
 from omnikit.contracts.specs import FeatureSpec, SignalSpec
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ class Prompt:
 
     def length(self, samples: int) -> int:
         return 1
+
+    def footprint(self) -> Footprint:
+        return Footprint(0)
 
     def build(self) -> "PlaceEncoder":
         from omnikit_basics.prompt_vectors import PlaceEncoder
@@ -50,6 +54,9 @@ class PromptEmbeddings:
 
     def length(self, count: int) -> int:
         return self.count
+
+    def footprint(self, source: FeatureSpec, dim: int) -> Footprint:
+        return Footprint(self.count * dim)
 
     def build(self, source: FeatureSpec, dim: int) -> "PromptProjector":
         from omnikit_basics.prompt_vectors import PromptProjector

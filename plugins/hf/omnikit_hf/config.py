@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from omnikit.contracts.footprint import Footprint, Matrix, Saved
 from omnikit.contracts.specs import LATER
 
 if TYPE_CHECKING:
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 POSITIVE = ("dim", "layers", "heads", "kv_heads", "ffn", "vocabulary", "context", "rope_original", "experts_per_token")
+
+BIASED = ("qwen2", "qwen2_moe")  # their queries, keys and values have biases
+NORMED = ("qwen3", "qwen3_moe")  # their queries and keys have norms
+IMPORTS = 46 * 2**20  # bytes of transformers' modelling code in a process
 
 # architectures whose packed conversations were found to be isolated, with every kernel; others (opt, bloom, falcon) were not
 PACKED = ("gpt2", "llama", "mistral", "mixtral", "phi3", "qwen2", "qwen3", "qwen3_moe")
@@ -43,7 +48,7 @@ class HF:
         experts_per_token: experts that a token passes.
         dtype: of the weights; a stage that trains them holds them in float32 meanwhile.
         attention: transformers' name of the attention kernel.
-        checkpointing: recompute activations in the backward pass, to save memory.
+        checkpointing: has moved to a stage's `trainer.activation_checkpointing`; must be false.
         template: name of its native template.
         tokenizer: a tokenizer by name (`conf/tokenizer`), folder, file, or id in the local cache.
         specials: special tokens of this tokenizer.
@@ -69,7 +74,7 @@ class HF:
     experts: int = 0
     experts_per_token: int = 2
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    attention: Literal["sdpa", "eager", "flash_attention_2", "flex_attention"] = "sdpa"
     checkpointing: bool = False
     template: str = "llama_3"
     tokenizer: str = "tiny"
@@ -77,6 +82,8 @@ class HF:
     ends: tuple[int, ...] = field(default=(), metadata=LATER)
 
     def __post_init__(self) -> None:
+        if self.checkpointing:
+            raise ValueError("checkpointing has moved; set trainer.activation_checkpointing=[backbone] of a stage instead")
         for name in POSITIVE:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, but must be at least 1")
@@ -99,6 +106,31 @@ class HF:
     def packs(self) -> bool:
         """Its module takes `documents`."""
         return self.model_type in PACKED
+
+    def footprint(self) -> Footprint:
+        """Give how large it is; of families that are not like LLaMA it is near rather than exact.
+
+        What a layer keeps was measured with transformers 5.23: 10 dim + 4 ffn values for a position, of which 7 dim stay float32
+        under autocast.
+        """
+        head, layers, kv = self.dim // self.heads, self.layers, self.dim // self.heads * self.kv_heads
+        biases = (self.dim + 2 * kv) * (self.model_type in BIASED) + 2 * head * (self.model_type in NORMED)
+        layer = (2 * self.dim**2 + 2 * self.dim * kv + 3 * max(1, self.experts) * self.dim * self.ffn + 2 * self.dim + biases
+                 + self.experts * self.dim)
+        tables = self.vocabulary * self.dim * (1 if self.tie_embeddings else 2)
+        ffn = (Matrix(2 * layers, self.dim, self.ffn), Matrix(layers, self.ffn, self.dim))
+        return Footprint(
+            parameters=layers * layer + tables + self.dim, layers=layers, width=self.dim, layer=self._saved(),
+            outside=Saved(2.5 * self.dim), square=1 + 2 * self.heads * (self.attention == "eager"),
+            matrices=(Matrix(2 * layers, self.dim, self.dim), Matrix(2 * layers, self.dim, kv), *(() if self.experts else ffn)),
+            cache=2 * kv * layers, dtype=self.dtype, imports=IMPORTS)
+
+    def _saved(self) -> Saved:
+        """Give what a layer keeps for a position; of experts, 2 dim + 4 ffn for each that it passes."""
+        if not self.experts:
+            return Saved(7 * self.dim, 3 * self.dim + 4 * self.ffn)
+        active = self.experts_per_token
+        return Saved((7 + 2 * active) * self.dim + active * self.ffn, 3 * self.dim + 3 * active * self.ffn)
 
     def build(self) -> nn.Module:
         """Give the module; raises ConfigError if transformers does not know it or the weights do not fit."""

@@ -47,9 +47,6 @@ class HFBackbone(nn.Module):
         self.settings = weights.settings_of(causal) if loaded else dict(settings or {})
         self.model = cast(PreTrainedModel, causal.base_model)
         self.lm_head: nn.Module | None = None if config.tie_embeddings else causal.get_output_embeddings()  # type: ignore[no-untyped-call]  # transformers has none here
-        if config.checkpointing:
-            # renamed in later 5.x; this name holds for all of our range (<6)
-            self.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]  # transformers has none here
 
     def embed(self, tokens: Tensor) -> Tensor:
         """tokens [B, L] to vectors [B, L, D]."""

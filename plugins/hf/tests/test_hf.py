@@ -15,6 +15,7 @@ from omnikit.errors import ConfigError
 from omnikit.recipe.schema import construct
 from omnikit.registry import conf_file
 from omnikit.store.tokenizer_files import load_tokenizer
+from omnikit.training.memory import activation_checkpointing
 
 CONF = Path(__file__).parents[1] / "omnikit_hf" / "conf" / "backbone"
 FAMILIES = ("llama_tiny_random", "qwen2_tiny_random", "mixtral_tiny_random")
@@ -107,16 +108,6 @@ def test_steps_equal_the_full_forward_with_left_padding(name: str, padding: tupl
             pieces.append(hidden)
     stepped = torch.cat(pieces, 1)
     torch.testing.assert_close(stepped[mask], full[mask], rtol=1e-4, atol=1e-5)  # other kernel sizes, float32
-
-
-def test_checkpointing_gives_the_same_gradients() -> None:
-    plain, saving = tiny("llama_tiny_random").train(), tiny("llama_tiny_random", checkpointing=True).train()
-    inputs, mask = torch.randn(1, 5, 128), torch.ones(1, 5, dtype=torch.bool)
-    plain(inputs, mask).square().sum().backward()
-    saving(inputs, mask).square().sum().backward()
-    assert saving.model.is_gradient_checkpointing
-    for a, b in zip(plain.model.parameters(), saving.model.parameters(), strict=True):
-        torch.testing.assert_close(a.grad, b.grad)
 
 
 def test_tied_output_matrix_is_the_embedding_table() -> None:
@@ -236,13 +227,19 @@ def test_a_window_shorter_than_a_conversation_holds() -> None:
     torch.testing.assert_close(packed, alone, rtol=1e-4, atol=1e-5)  # other sums of float32
 
 
+def test_the_old_place_of_checkpointing_is_refused_with_the_new_one() -> None:
+    with pytest.raises(ValueError, match=r"checkpointing has moved; set trainer.activation_checkpointing=\[backbone\]"):
+        HF(checkpointing=True)
+
+
 def test_recomputed_activations_of_packed_rows_give_the_same_gradients() -> None:
     found = []
-    for checkpointing in (False, True):
-        ours = tiny("qwen2_tiny_random", checkpointing=checkpointing).train()
+    for parts in ((), ("model",)):
+        ours = tiny("qwen2_tiny_random").train()
         documents = torch.tensor([[1, 1, 1, 2, 2, 0], [1, 1, 2, 2, 2, 2]])
         tokens = torch.arange(20, 32).view(2, 6)
-        (ours(ours.embed(tokens), documents > 0, documents) * (documents > 0)[..., None]).square().sum().backward()
+        with activation_checkpointing(ours, parts):
+            (ours(ours.embed(tokens), documents > 0, documents) * (documents > 0)[..., None]).square().sum().backward()
         found.append([p.grad for p in ours.model.parameters()])
     torch.testing.assert_close(*found)
 

@@ -1,8 +1,10 @@
 """The settings and contract of InternViT. Imports no torch."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
+from omnikit.contracts.footprint import Footprint, Matrix, Saved, convolution, linear
 from omnikit.contracts.specs import FeatureSpec, ImageSpec, SignalSpec
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ class InternVit:
         drop_path: fraction of rows whose last layer is skipped while training; layers before it in proportion to their depth.
         layer: whose output is taken, as an index into [embeddings, layer 1, …]; the layers behind it are not built.
         gain: the features are multiplied by this before the shuffle; the released VITA weights need 0.5.
-        checkpointing: keep only the input of each layer while training and compute the rest again: less memory, slower.
+        checkpointing: has moved to a stage's `trainer.activation_checkpointing`; must be false.
         most_tiles: that an image is cut into; 0 cuts none.
         thumbnail: whether an image of several tiles is followed by all of it, small.
         frame_rate: frames of a video per second; see ImageSpec.
@@ -68,6 +70,8 @@ class InternVit:
     stem: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.checkpointing:
+            raise ValueError("checkpointing has moved; set a stage's trainer.activation_checkpointing=[vision.encoder]")
         for name in ("size", "patch", "dim", "layers", "heads", "ffn"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, but must be at least 1")
@@ -116,6 +120,25 @@ class InternVit:
     def length(self, items: int) -> int:
         """Give the features of a tile, which are as many for every tile."""
         return (self.grid // SHUFFLE) ** 2
+
+    def footprint(self) -> Footprint:
+        """Give how large it is; what a layer keeps was measured: 10 dim + 2 ffn values for a patch, 2 dim of them float32."""
+        dim, ffn = self.dim, self.ffn
+        norm = 2 * dim if self.norm == "layer" else dim
+        layer = (linear(dim, 3 * dim, bias=self.qkv_bias) + linear(dim, dim) + linear(dim, ffn) + linear(ffn, dim)
+                 + 2 * dim * self.qk_norm + 2 * norm + 2 * dim)
+        patches = convolution(3, dim, self.patch**2)
+        if self.stem:
+            patches = sum(convolution(narrow, wide, 9) + 2 * wide for narrow, wide in pairwise((3, *self.stem)))
+            patches += convolution(self.stem[-1], dim, 1)
+        inside = (1 + self.grid**2) / self.length(1)  # patches of a feature, and its part of the class token
+        stem = sum(2 * wide * (self.patch / 2**step) ** 2 for step, wide in enumerate(self.stem, 1))
+        return Footprint(
+            parameters=patches + dim + (1 + self.grid**2) * dim + self.depth * layer, layers=self.depth, width=inside * dim,
+            layer=Saved(2 * dim, (8 + 2 * self.qk_norm) * dim + 2 * ffn).times(inside),
+            outside=Saved(3 * self.patch**2, stem).times(inside),
+            matrices=(Matrix(self.depth, dim, 3 * dim), Matrix(self.depth, dim, dim), Matrix(self.depth, dim, ffn),
+                      Matrix(self.depth, ffn, dim)))
 
     def build(self) -> "InternVitEncoder":
         from omnikit_internvit.model import InternVitEncoder

@@ -10,7 +10,6 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from omnikit.contracts.types import Features, Signal
 from omnikit.ops.empty import filled_from, loads_weights
@@ -105,16 +104,12 @@ class Layers(nn.Module):
 
     def __init__(self, config: InternVit) -> None:
         super().__init__()
-        self.checkpointing = config.checkpointing
         deepest = max(1, config.layers - 1)
         self.layers = nn.ModuleList(Layer(config, config.drop_path * index / deepest) for index in range(config.depth))
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers:
-            if self.checkpointing and self.training and torch.is_grad_enabled():
-                x = checkpoint(layer, x, use_reentrant=False)
-            else:
-                x = layer(x)
+            x = layer(x)
         return x
 
 

@@ -121,13 +121,10 @@ def test_drop_path_grows_with_depth() -> None:
     assert [layer.skipped for layer in tiny(drop_path=0.2).encoder.layers] == pytest.approx([0.0, 0.1, 0.2])
 
 
-def test_checkpointing_changes_no_gradient_and_every_parameter_learns() -> None:
-    encoders = [tiny(checkpointing=on, norm="rms", qk_norm=True, qkv_bias=False).train() for on in (False, True)]
-    for encoder in encoders:
-        encoder(tiles()).data.square().mean().backward()
-    plain, again = ({name: p.grad for name, p in encoder.named_parameters()} for encoder in encoders)
-    assert [name for name, grad in plain.items() if grad is None or not grad.any()] == []
-    assert_close(again, plain)
+def test_every_parameter_learns() -> None:
+    encoder = tiny(norm="rms", qk_norm=True, qkv_bias=False).train()
+    encoder(tiles()).data.square().mean().backward()
+    assert [name for name, p in encoder.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
 def test_bfloat16_tower_gives_bfloat16() -> None:

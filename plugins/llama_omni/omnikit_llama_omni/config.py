@@ -9,6 +9,7 @@ from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING, Literal
 
+from omnikit.contracts.footprint import Footprint, Matrix, Saved, convolution, linear
 from omnikit.contracts.specs import LATER, CodecSpec, FeatureSpec
 
 if TYPE_CHECKING:
@@ -95,6 +96,16 @@ class CTCUnits:
         return None if needed <= frames or self.skip_unreachable else (
             f"its speech is {len(ids)} units, which take {needed} frames, but {vectors} states give {self.factor * vectors};"
             " merge the runs of the units, or raise `factor`")
+
+    def footprint(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> Footprint:
+        """Give how large it is; a unit is a hidden state, of which `factor` frames are made."""
+        dim, ffn, units = self.dim, self.ffn, codec.cardinality + 1 if codec else 1
+        layer = 4 * dim**2 + 3 * dim * ffn + 2 * dim
+        return Footprint(
+            linear(source.dim, dim) + self.factor * dim * self.repeat_position + self.layers * layer + linear(dim, units),
+            layers=self.layers, width=self.factor * dim, layer=Saved(2 * dim, 8 * dim + 4 * ffn).times(self.factor),
+            outside=Saved(source.dim + dim + 3 * units, dim + units).times(self.factor),
+            matrices=(Matrix(4 * self.layers, dim, dim), Matrix(2 * self.layers, dim, ffn), Matrix(self.layers, ffn, dim)))
 
     def build(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> nn.Module:
         """Give the module; the vocabulary of text does not matter to it."""
@@ -199,8 +210,28 @@ class UnitHiFiGAN:
         """What stages can train it: `objective: vocoder`."""
         return ("vocoder",)
 
+    def footprint(self) -> Footprint:
+        """Give how large it is; a unit is a frame that it speaks."""
+        wide, inner = self.duration_dim or 0, generator(self.dim, self.channels, self.rates, self.kernels, self.blocks)
+        durations = convolution(self.dim, wide, 3) + convolution(wide, wide, 3) + 4 * wide + linear(wide, 1) if wide else 0
+        return Footprint(self.units * self.dim + inner.parameters + durations, outside=inner.outside)
+
     def build(self) -> nn.Module:
         """Give the module; raises ConfigError if the weights do not fit."""
         from omnikit_llama_omni.vocoder import UnitVocoder
 
         return UnitVocoder(self)
+
+
+def generator(dim: int, channels: int, rates: Sequence[int], kernels: Sequence[int],
+              blocks: Sequence[tuple[int, Sequence[int]]]) -> Footprint:
+    """Give how large HiFi-GAN's generator is, every convolution with weight norm; a unit is a frame."""
+    parameters, saved, samples, wide = convolution(dim, channels, 7, normed=True), 2.0 * channels, 1, channels
+    for rate, kernel in zip(rates, kernels, strict=True):
+        narrow = wide // 2
+        parameters += wide * narrow * kernel + narrow + wide
+        parameters += sum(2 * len(dilations) * convolution(narrow, narrow, width, normed=True) for width, dilations in blocks)
+        samples *= rate
+        saved += samples * narrow * (2 + sum(1 + 4 * len(dilations) for _, dilations in blocks))
+        wide = narrow
+    return Footprint(parameters + convolution(wide, 1, 7, normed=True), outside=Saved(0, saved + 2 * samples))

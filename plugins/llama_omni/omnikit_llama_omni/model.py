@@ -33,6 +33,10 @@ class CTCUnitHead(nn.Module):
         if self.repeat_embed is not None:
             nn.init.normal_(self.repeat_embed.weight, std=0.5)  # about the scale of what input_proj gives
 
+    def no_weight_decay(self) -> set[str]:
+        """Name the table of positions."""
+        return {"repeat_embed.weight"}
+
     def forward(self, states: Tensor, lengths: Tensor, frames: Tensor, longest: int) -> Tensor:
         """Classify the frames of a batch.
 

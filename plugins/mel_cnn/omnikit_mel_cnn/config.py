@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
 
+from omnikit.contracts.footprint import Footprint, Matrix, Saved, convolution, linear
 from omnikit.contracts.specs import LATER, FeatureSpec, SignalSpec
 from omnikit.errors import DataError
 
@@ -168,6 +169,22 @@ class MelCnn:
         """Give how many samples the shortest clip with `count` frames has."""
         frames = SUBSAMPLING * count + OVERLAP - OVERLAP * self.lead
         return (frames - 1) * self.shift + self.frame - self.silence
+
+    def footprint(self) -> Footprint:
+        """Give how large it is; what a layer keeps was measured, 9 dim + ffn values for a frame, 2 dim of them float32."""
+        dim, ffn, relative = self.dim, self.ffn, self.positions == "relative"
+        layer = (4 * linear(dim, dim) + (dim**2 + 2 * dim) * relative + linear(dim, ffn) + linear(ffn, dim) + 4 * dim
+                 + linear(2 * dim, dim) * self.concat)
+        once, twice = subsampled(self.mel_bins), subsampled(subsampled(self.mel_bins))
+        first = (convolution(1, self.channels, 9) + convolution(self.channels, self.channels, 9)
+                 + linear(self.channels * twice, dim) + (linear(dim, dim) + 2 * dim) * self.embed)
+        return Footprint(
+            parameters=first + self.layers * layer + 2 * dim, layers=self.layers, width=dim,
+            layer=Saved(2 * dim, 7 * dim + ffn + 2 * dim * self.concat),
+            outside=Saved(4 * dim + 4 * self.mel_bins, 2 * self.channels * (once + twice)),
+            square=self.heads if relative else 0,
+            matrices=(Matrix((4 + relative) * self.layers, dim, dim), Matrix(self.layers, dim, ffn),
+                      Matrix(self.layers, ffn, dim)))
 
     def build(self) -> "MelCnnEncoder":
         from omnikit_mel_cnn.model import MelCnnEncoder

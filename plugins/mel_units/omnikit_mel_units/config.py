@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from omnikit.contracts.footprint import Footprint, convolution, linear
 from omnikit.contracts.specs import CodecSpec
 
 if TYPE_CHECKING:
@@ -79,6 +80,11 @@ class MelUnits:
     def objectives(self) -> tuple[str, ...]:
         """What stages can fit it: `objective: units`."""
         return ("units",)
+
+    def footprint(self) -> Footprint:
+        """Give how large the duration network is; the centroids are no parameters."""
+        dim = self.duration_dim
+        return Footprint((self.units + 1) * dim + 2 * convolution(dim, dim, 5) + linear(dim, 1))
 
     def build(self) -> nn.Module:
         """Give the module, not yet fitted."""

@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from omnikit.contracts.footprint import Footprint, Matrix, Saved, linear
 from omnikit.contracts.specs import FeatureSpec, ImageSpec, SignalSpec
 from omnikit_openclip.towers import Tower, tower
 
 if TYPE_CHECKING:
     from omnikit_openclip.model import OpenClipEncoder
+
+IMPORTS = 90 * 2**20  # bytes of open_clip and torchvision in a process
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class OpenClip:
         norm: whether the tower's last LayerNorm is applied to the features.
         mean: of red, green and blue; None: the model's.
         deviation: of red, green and blue; None: the model's.
-        checkpointing: keep only the input of each layer while training and compute the rest again: less memory, slower.
+        checkpointing: has moved to a stage's `trainer.activation_checkpointing`; must be false.
         most_tiles: that an image is cut into; 0 cuts none, as open_clip does: shortest edge resized, centre cut out.
         thumbnail: whether an image of several tiles is followed by all of it, small.
         frame_rate: frames of a video per second; see ImageSpec.
@@ -49,6 +52,8 @@ class OpenClip:
     pooled: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
+        if self.checkpointing:
+            raise ValueError("checkpointing has moved; set a stage's trainer.activation_checkpointing=[vision.encoder]")
         layers = self.tower.layers
         if not -layers <= self.layer <= layers or self.layer == 0:
             raise ValueError(f"layer is {self.layer}, but must be from 1 to {layers}, or from -{layers} to -1, which counts "
@@ -84,6 +89,18 @@ class OpenClip:
     def length(self, items: int) -> int:
         """Give the features of a tile, which are as many for every tile."""
         return (self.tower.size // self.tower.patch) ** 2
+
+    def footprint(self) -> Footprint:
+        """Give how large it is; what a layer keeps is that of InternViT's, which is built alike."""
+        vision, dim = self.tower.config.get("vision_cfg", {}), self.tower.width
+        ffn, count = int(dim * vision.get("mlp_ratio", 4.0)), self.length(1)
+        layer = linear(dim, 3 * dim) + linear(dim, dim) + linear(dim, ffn) + linear(ffn, dim) + 4 * dim
+        inside = (1 + count) / count
+        return Footprint(
+            parameters=3 * self.tower.patch**2 * dim + dim + (1 + count) * dim + self.depth * layer + 2 * dim * (1 + self.norm),
+            layers=self.depth, width=inside * dim, layer=Saved(2 * dim, 8 * dim + 2 * ffn).times(inside),
+            outside=Saved(3 * self.tower.patch**2 + 2 * dim), imports=IMPORTS,
+            matrices=(Matrix(self.depth, dim, dim), Matrix(self.depth, dim, ffn), Matrix(self.depth, ffn, dim)))
 
     def build(self) -> "OpenClipEncoder":
         from omnikit_openclip.model import OpenClipEncoder

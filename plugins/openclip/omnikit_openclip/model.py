@@ -43,5 +43,4 @@ def make_tower(config: OpenClip) -> VisionTransformer:
     built = _build_vision_tower(settings["embed_dim"], CLIPVisionCfg(**vision), bool(settings.get("quick_gelu", False)))
     assert isinstance(built, VisionTransformer), f"{config.model} is refused by towers.py"
     built.prune_intermediate_layers([config.depth - 1], prune_norm=not config.norm, prune_head=True)
-    built.set_grad_checkpointing(config.checkpointing)
     return built

@@ -192,16 +192,11 @@ def test_compiled_model_is_no_file_of_tensors(tmp_path: Path) -> None:
         OpenClip(described(tmp_path), str(tmp_path / "compiled.pt")).build()
 
 
-def test_every_parameter_learns_and_checkpointing_changes_nothing(tmp_path: Path) -> None:
-    path = described(tmp_path)
-    encoders = []
-    for checkpointing in (False, True):
-        torch.manual_seed(0)
-        encoders.append(OpenClip(path, layer=-2, checkpointing=checkpointing).build().train())
-        encoders[-1](tiles()).data.square().mean().backward()
-    grads = [{name: p.grad for name, p in encoder.named_parameters()} for encoder in encoders]
-    assert [name for name, grad in grads[0].items() if grad is None or not grad.any()] == []
-    assert_close(grads[1], grads[0])
+def test_every_parameter_learns(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    encoder = OpenClip(described(tmp_path), layer=-2).build().train()
+    encoder(tiles()).data.square().mean().backward()
+    assert [name for name, p in encoder.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
 def test_registered_component_offers_its_role() -> None:

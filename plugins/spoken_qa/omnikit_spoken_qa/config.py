@@ -56,6 +56,16 @@ class SpokenQA:
         """No question is longer than this; None where questions are text."""
         return None if self.view == "text" else SECONDS
 
+    @property
+    def text_tokens(self) -> int:
+        """Tokens of text in a long row, by any tokenizer of ours."""
+        return 26 if self.view == "text" else 18
+
+    @property
+    def answer_tokens(self) -> int:
+        """Tokens of a long answer."""
+        return 8
+
     def build(self) -> "SpokenCorpus":
         """Give the rows; recordings that the cache lacks are made now, with a progress bar."""
         from omnikit_spoken_qa.model import SpokenCorpus

@@ -34,6 +34,7 @@ SPOKEN = ("spoken_captions", "spoken_images", "spoken_videos", "speech", "dictat
 VISUAL = ("captions", "video_captions", "images", "videos")  # views whose images and videos may also be described
 TRAIN, TEST = 8000, 400  # rows of a split when `size` is 0
 SECONDS = 4.0  # no recording is longer
+FRAMES = 4  # of a video, at the rate that encoders take
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,21 @@ class TinyWorld:
     def seconds(self) -> float | None:
         """No recording is longer than this; None where nothing is spoken."""
         return SECONDS if "audio" in self.provides else None
+
+    @property
+    def text_tokens(self) -> int:
+        """Tokens of text in a long row, by any tokenizer of ours; stretched and described questions are long."""
+        return 72 if self.stretched or self.described else 24
+
+    @property
+    def answer_tokens(self) -> int:
+        """Tokens of a long answer."""
+        return 12
+
+    @property
+    def tiles(self) -> float:
+        """Tiles of a row's image, of which wide ones have three, or frames of its video."""
+        return FRAMES if "video" in self.provides else 1 + 2 * self.wide if "image" in self.provides else 0
 
     def build(self) -> "TinyCorpus":
         """Give the rows; recordings that the cache lacks are made now, with a progress bar."""

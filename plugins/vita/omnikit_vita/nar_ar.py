@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from omnikit.contracts.footprint import Footprint, Matrix, Saved, linear
 from omnikit.contracts.specs import LATER, CodecSpec, FeatureSpec
 
 if TYPE_CHECKING:
     from torch import nn
+
+SECONDS = 0.3  # that a token of text lasts where it is spoken, about
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,17 @@ class NarAr:
     def unreachable(self, vectors: int, ids: Sequence[int]) -> str | None:
         """Say why it could never learn `ids` from so many tokens."""
         return None if vectors else f"its speech is {len(ids)} codes, but there is no text to make them of"
+
+    def footprint(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> Footprint:
+        """Give how large it is; a unit is a token of the answer, which is some parts of text and the codes that it lasts."""
+        dim, ffn, codes = self.dim, self.ffn, (codec.cardinality if codec else 0) + 4
+        stacks = self.layers + self.layers // 2 + self.layers * self.prefix
+        parts, spoken = source.dim // dim, SECONDS * float(codec.rate if codec else 0)
+        layer = 4 * dim**2 + 3 * dim * ffn + 2 * dim
+        return Footprint(
+            codes * dim + stacks * layer + dim + linear(dim, codes), layers=stacks, width=(parts + spoken) * dim,
+            layer=Saved(2 * dim, 8 * dim + 4 * ffn).times(parts + spoken), outside=Saved(2 * dim + 3 * codes, codes).times(spoken),
+            square=self.heads, matrices=(Matrix(4 * stacks, dim, dim), Matrix(2 * stacks, dim, ffn), Matrix(stacks, ffn, dim)))
 
     def build(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> nn.Module:
         """Give the module; the vocabulary of text does not matter to it."""

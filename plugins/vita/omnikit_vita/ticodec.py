@@ -7,7 +7,9 @@ from fractions import Fraction
 from math import prod
 from typing import TYPE_CHECKING, Literal
 
+from omnikit.contracts.footprint import Footprint
 from omnikit.contracts.specs import CodecSpec
+from omnikit_vita.ticodec_footprint import footprint
 
 if TYPE_CHECKING:
     from torch import nn
@@ -157,6 +159,10 @@ class TiCodec:
     def averages(self) -> bool:
         """Codes are moving averages, which no loss moves."""
         return self.decay > 0
+
+    def footprint(self) -> Footprint:
+        """Give how large it is; see omnikit_vita.ticodec_footprint."""
+        return footprint(self)
 
     def build(self) -> nn.Module:
         """Give the module; raises ConfigError if the weights do not fit."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from omnikit.contracts.footprint import Footprint, Matrix, Saved, convolution, linear
 from omnikit.contracts.specs import FeatureSpec, SignalSpec
 from omnikit.errors import DataError
 
@@ -112,6 +113,17 @@ class Whisper:
             raise DataError(f"A clip is {samples / SAMPLE_RATE:.2f} s long, but whisper's {self.positions} positions "
                             f"hold {self.positions * self.step / SAMPLE_RATE:g} s; cut the clip or set `positions` higher.")
         return count
+
+    def footprint(self) -> Footprint:
+        """Give how large it is; what a layer keeps was measured: 8 dim + 2 ffn values for a frame, 4 dim of them float32."""
+        dim, ffn = self.dim, self.ffn
+        layer = 4 * dim**2 + 3 * dim + linear(dim, ffn) + linear(ffn, dim) + 4 * dim
+        first = convolution(self.mel_bins, dim, self.kernel) + convolution(dim, dim, self.kernel)
+        mel = self.mel_bins * self.strides[0] * self.strides[1]
+        return Footprint(
+            parameters=first + self.layers * layer + 2 * dim, layers=self.layers, width=dim, layer=Saved(4 * dim, 4 * dim + 2 * ffn),
+            outside=Saved(2 * dim + mel, 2 * self.strides[1] * dim),
+            matrices=(Matrix(4 * self.layers, dim, dim), Matrix(self.layers, dim, ffn), Matrix(self.layers, ffn, dim)))
 
     def build(self) -> "WhisperEncoder":
         from omnikit_whisper.model import WhisperEncoder

@@ -1,0 +1,35 @@
+"""How large the basic projectors and heads are, counted by formula. Imports no torch."""
+
+from itertools import pairwise
+
+from omnikit.contracts.footprint import Footprint, Matrix, Saved, convolution, linear
+
+
+def pointwise(widths: tuple[int, ...], *, norm: bool = False, joined: int = 1) -> Footprint:
+    """Linears with activations between them; `joined` frames of the first width come in for each that goes out."""
+    first, *inner = widths[0] * joined, *widths[1:-1]
+    parameters = sum(linear(narrow, wide) for narrow, wide in pairwise((first, *widths[1:]))) + 2 * first * norm
+    return Footprint(parameters, outside=Saved(2 * first * norm, first + 2 * sum(inner)))
+
+
+def strided_conv(source: int, dim: int, hidden: int, *, kernel: int, stride: int, norm: bool, prompts: int) -> Footprint:
+    """A convolution, norm, activation and a Linear."""
+    parameters = convolution(source, hidden, kernel) + 2 * hidden * norm + linear(hidden, dim) + prompts * dim
+    return Footprint(parameters, outside=Saved(2 * hidden, source * stride + 2 * hidden))
+
+
+def qformer(source: int, out: int, queries: int, *, dim: int, ffn: int, layers: int, crossing: int) -> Footprint:
+    """Learned queries through layers, `crossing` of which also attend to the features; a unit is one query."""
+    attention = 4 * linear(dim, dim)
+    cross = 2 * linear(dim, dim) + 2 * source * dim + 2 * dim + 2 * dim
+    layer = attention + 4 * dim + linear(dim, ffn) + linear(ffn, dim)
+    return Footprint(
+        queries * dim + layers * layer + crossing * cross + 2 * dim + linear(dim, out), layers=layers, width=dim,
+        layer=Saved(4 * dim, 10 * dim + 2 * ffn), outside=Saved(2 * dim, dim),
+        matrices=(Matrix(layers, dim, dim), Matrix(layers, dim, ffn), Matrix(layers, ffn, dim)))
+
+
+def classes(source: int, count: int, *, norm: bool = False, joined: int = 1) -> Footprint:
+    """A norm and a Linear to classes, whose log-probabilities are float32; a unit is one of `joined` frames."""
+    parameters = linear(source * joined, count) + 2 * source * norm
+    return Footprint(parameters, outside=Saved(2 * source * norm + 3 * count / joined, source + count / joined))
