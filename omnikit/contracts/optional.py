@@ -120,6 +120,18 @@ class ReaderOptions:
     problems: Callable[[int], list[DataError]] | None = None
 
 
+@dataclass(frozen=True)
+class ModuleOptions:
+    """Optional members of the module of any component.
+
+    Args:
+        unused_parameters: patterns, as `train` takes them, of parameters that checkpoints hold but that no loss depends on; no
+            stage trains them.
+    """
+
+    unused_parameters: tuple[str, ...] = ()
+
+
 OPTIONS: dict[str, type[Any]] = {"encoder": EncoderOptions, "backbone": BackboneOptions, "head": HeadOptions,
                                  "codec": CodecOptions}
 
@@ -147,6 +159,11 @@ def codec_options(config: CodecConfig) -> CodecOptions:
 def reader_options(reader: Reader) -> ReaderOptions:
     """Give the optional members of a reader's module."""
     return _given(ReaderOptions, reader)
+
+
+def module_options(module: nn.Module) -> ModuleOptions:
+    """Give the optional members of a component's module."""
+    return _given(ModuleOptions, module)
 
 
 def weight_files(config: object) -> tuple[str, ...]:
