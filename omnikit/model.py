@@ -46,7 +46,9 @@ class OmniModel(nn.Module):
         self.plan, self.table = plan, table
         self.frozen: frozenset[str] = frozenset()  # see omnikit.training.freeze
         self.length_checks = LengthChecks()
+        self.pieces: frozenset[str] = frozenset()  # parts that are trained in pieces, see omnikit.training.freeze
         self.hashes: dict[str, str] = {}  # of parts as they were loaded, see omnikit.store.load
+        self.merged: set[str] = set()  # parts with adapters added; their hash is that of what they are made of
         for path in plan.parts():
             if parts is None or path in parts:
                 settings = (empty or {}).get(path)
@@ -69,6 +71,8 @@ class OmniModel(nn.Module):
         super().train(mode)
         for path in self.frozen:
             self.get_submodule(path).eval()
+        for path in self.pieces if mode else ():
+            settle(self.get_submodule(path), mode=True)
         return self
 
     def losses(self, batch: Batch, wanted: Collection[str]) -> dict[str, Tensor]:
@@ -150,6 +154,15 @@ class OmniModel(nn.Module):
         if branch not in self._modules:
             self.add_module(branch, nn.Module())
         self.get_submodule(branch).add_module(slot, module)
+
+
+def settle(module: nn.Module, *, mode: bool) -> None:
+    """Set a module's mode piece by piece: eval where it has weights and trains none; what has none follows its owner."""
+    if any(True for _ in module.parameters()) or any(True for _ in module.buffers()):
+        mode = any(weights.requires_grad for weights in module.parameters())
+    module.training = mode
+    for inner in module.children():
+        settle(inner, mode=mode)
 
 
 class Taps:

@@ -157,6 +157,7 @@ class ReaderOptions:
 
 
 @dataclass(frozen=True)
+<<<<<<< HEAD
 class HeadModuleOptions:
     """Optional members of a head's module.
 
@@ -171,6 +172,21 @@ class HeadModuleOptions:
 
 OPTIONS: dict[str, type[Any]] = {"encoder": EncoderOptions, "projector": ProjectorOptions, "backbone": BackboneOptions,
                                  "head": HeadOptions, "codec": CodecOptions, "reader": RowOptions}
+=======
+class ModuleOptions:
+    """Optional members of the module of any component.
+
+    Args:
+        unused_parameters: patterns, as `train` takes them, of parameters that checkpoints hold but that no loss depends on; no
+            stage trains them.
+    """
+
+    unused_parameters: tuple[str, ...] = ()
+
+
+OPTIONS: dict[str, type[Any]] = {"encoder": EncoderOptions, "backbone": BackboneOptions, "head": HeadOptions,
+                                 "codec": CodecOptions}
+>>>>>>> L
 
 
 def encoder_options(config: EncoderConfig) -> EncoderOptions:
@@ -208,9 +224,15 @@ def reader_options(reader: Reader) -> ReaderOptions:
     return _given(ReaderOptions, reader)
 
 
+<<<<<<< HEAD
 def head_module_options(head: Head) -> HeadModuleOptions:
     """Give the optional members of a head's module."""
     return _given(HeadModuleOptions, head)
+=======
+def module_options(module: nn.Module) -> ModuleOptions:
+    """Give the optional members of a component's module."""
+    return _given(ModuleOptions, module)
+>>>>>>> L
 
 
 def weight_files(config: object) -> tuple[str, ...]:

@@ -32,7 +32,8 @@ from omnikit.inference.session import Session, restore
 from omnikit.model import OmniModel
 from omnikit.plan.plan import OutputBranch, Plan
 from omnikit.progress import progress
-from omnikit.store.load import build_model, lineage
+from omnikit.store.lineage import lineage
+from omnikit.store.load import build_model
 from omnikit.store.runs import find, is_done, load_plan
 from omnikit.training.codec import perplexity
 

@@ -27,7 +27,7 @@ from omnikit.plan.plan import Plan
 from omnikit.store import manifest
 from omnikit.store.files import disk_errors
 from omnikit.store.hashes import hashes
-from omnikit.store.load import lineage
+from omnikit.store.lineage import lineage
 from omnikit.store.runs import find, load_plan
 
 

@@ -108,7 +108,8 @@ def _plan(reference: str) -> Plan:
 
 def _filled(run: str, plan: Plan, part: str) -> OmniModel:
     """Give the model of one part alone, with the weights that the run has of it."""
-    from omnikit.store.load import build_model, lineage
+    from omnikit.store.lineage import lineage
+    from omnikit.store.load import build_model
     from omnikit.store.runs import find
 
     folder, config = None if _is_recipe(run) else find(run), plan.parts()[part]

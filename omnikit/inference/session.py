@@ -34,7 +34,8 @@ from omnikit.model import OmniModel, Taps
 from omnikit.plan.branches import BACKBONE_TAPS
 from omnikit.plan.plan import OutputBranch, Plan, make
 from omnikit.recipe.recipe import Recipe
-from omnikit.store.load import as_dtype, build_model, inference_device, lineage
+from omnikit.store.lineage import lineage
+from omnikit.store.load import as_dtype, build_model, inference_device
 from omnikit.store.runs import find, load_plan
 
 Device = str | torch.device | None  # None takes a GPU if there is one

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from omnikit.contracts.configs import BackboneConfig, ReaderConfig
 from omnikit.plan.branches import InputBranch, OutputBranch
+from omnikit.plan.tuning import Tuning
 from omnikit.recipe.recipe import Stage
 
 
@@ -21,6 +22,7 @@ class StagePlan:
         holders: part → the stage that holds its weights after this one, through `after` and `init_from`, for all parts that any
             of these trained.
         table: of the backbone it uses the embedding table alone.
+        tuning: trained part → what of it is trained, for parts that are not trained as a whole.
     """
 
     name: str
@@ -31,6 +33,12 @@ class StagePlan:
     datasets: tuple[str, ...]
     table: bool = False
     holders: dict[str, str] = field(default_factory=dict)
+    tuning: dict[str, Tuning] = field(default_factory=dict)
+
+    @property
+    def trains(self) -> str:
+        """What it trains, in words."""
+        return ", ".join(f"{part} ({self.tuning[part]})" if part in self.tuning else part for part in self.trained)
 
 
 @dataclass(frozen=True)

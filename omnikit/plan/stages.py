@@ -14,6 +14,7 @@ from omnikit.plan.data_checks import check_supplies
 from omnikit.plan.import_stages import check_import, check_no_source
 from omnikit.plan.memory_checks import check_memory_settings
 from omnikit.plan.stage_plan import StagePlan, Wiring
+from omnikit.plan.tuning import trained_parts
 from omnikit.recipe.recipe import Stage
 
 _COUNTS = {"batch_size": 1, "accumulate": 1, "max_steps": 1, "max_epochs": 1, "log_every": 1, "workers": 0,
@@ -38,12 +39,14 @@ def plan_stages(stages: dict[str, Stage], wired: Wiring, errors: list[str]) -> d
         _check_order(name, stage, stages, errors)
         inherited = _inherited(name, stage, before, holders, errors)
         imports = stage.objective == "import"
-        trained = wired.parts if imports and not stage.train else tuple(_trained(name, stage, wired, errors))
+        chosen = trained_parts(name, stage, wired.parts, errors)
+        trained = wired.parts if imports and not stage.train else tuple(chosen)
         used = _used(name, stage, trained, wired, errors)
         origins = {part: inherited[part] for part in used if part in inherited and not imports}
         holders[name] = {**inherited, **dict.fromkeys(trained, name)}
         plans[name] = StagePlan(name, stage, trained, used, origins, tuple(d for d in stage.data if d in wired.readers),
-                                _table(stage, trained, used, wired), holders[name])
+                                _table(stage, trained, used, wired), holders[name],
+                                {part: tuning for part, tuning in chosen.items() if tuning})
         _check_stage(plans[name], wired, errors)
         before = name
     return plans
@@ -94,19 +97,6 @@ def _leaves(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, A
             yield from _leaves(value, path)
         else:
             yield path, value
-
-
-def _trained(name: str, stage: Stage, wired: Wiring, errors: list[str]) -> Iterator[str]:
-    """Give the parts that `train` names; a branch alone means all of its parts."""
-    for path, value in _leaves(stage.train):
-        matching = [part for part in wired.parts if part == path or part.startswith(f"{path}.")]
-        if not matching:
-            errors.append(f"stages.{name}.train.{path} names no part of this model.{nearest(path, wired.parts)}"
-                          f" Parts: {', '.join(wired.parts)}.")
-        elif value != "full":
-            errors.append(f"stages.{name}.train.{path} is {value!r}, but must be 'full'; leave a frozen part out.")
-        else:
-            yield from matching
 
 
 def _used(name: str, stage: Stage, trained: tuple[str, ...], wired: Wiring, errors: list[str]) -> tuple[str, ...]:

@@ -78,7 +78,7 @@ def wiring_table(plan: PlanLike, counts: Mapping[str, int] | None = None) -> str
 def stages_table(plan: PlanLike) -> str:
     """Describe what each stage trains, on what and from which weights."""
     lines = [("stage", "trains", "loss", "data", "steps", "starts from")]
-    lines += [(name, ", ".join(stage.trained), _losses(stage), _weights(stage), _steps(stage), _origins(stage))
+    lines += [(name, stage.trains, _losses(stage), _weights(stage), _steps(stage), _origins(stage))
               for name, stage in plan.stages.items()]
     return columns(lines)
 

@@ -13,7 +13,8 @@ from omnikit.registry import conf_file
 from omnikit.store import checkpoint, manifest, run_manifest
 from omnikit.store.facts import facts_hash, stage_facts, stage_hash
 from omnikit.store.files import atomic_folder, write_json, write_text
-from omnikit.store.load import BUNDLED, build_model, lineage
+from omnikit.store.lineage import BUNDLED, lineage, sources
+from omnikit.store.load import build_model, built_tensors
 from omnikit.store.runs import DONE, WEIGHTS, find, load_plan
 from omnikit.store.tokenizer_files import copy_tokenizer
 
@@ -44,6 +45,7 @@ def bundle(run: str | Path, out: Path) -> list[str]:
         for name in dict.fromkeys(origins.values()):
             checkpoint.verify(folder / name / WEIGHTS)
             shutil.copytree(folder / name, partial / name)
+            _merge(plan, folder, name, partial / name)
         model = build_model(plan, folder, origins, parts=outside)
         with_weights = {part: module for part, module in model.parts().items() if module.state_dict()}
         if with_weights:
@@ -52,6 +54,18 @@ def bundle(run: str | Path, out: Path) -> list[str]:
         _hold_tokenizer(plan, partial)
         _mark(partial, list(dict.fromkeys(origins.values())))
     return list(with_weights)
+
+
+def _merge(plan: Plan, folder: Path, stage: str, copy: Path) -> None:
+    """Let a copied stage hold the whole weights of parts whose adapters alone it held: what is below them may not be copied."""
+    weights = checkpoint.opened(folder / stage / WEIGHTS)
+    if not weights.adapters:
+        return
+    chains = sources(plan, folder, dict.fromkeys(weights.adapters, stage), list(weights.adapters))
+    built = build_model(plan, folder, parts=[part for part, source in chains.items() if source.whole is None]).parts()
+    tensors = {part: source.tensors(*built_tensors(built[part], folder) if part in built else ({}, None))
+               for part, source in chains.items()}
+    checkpoint.save_merged(copy / WEIGHTS, weights, tensors)
 
 
 def _hold_tokenizer(plan: Plan, folder: Path) -> None:

@@ -2,14 +2,16 @@
 
 The header holds, as JSON, the hash of each part (`trained`) and of each part that it was trained with (`frozen`), the digest of
 each tensor, and the settings that a part's checkpoint came with (`settings`): with them a part is built without it.
-Each tensor is compared with its digest while it is read, unless the file is known to be the one that was written.
+Of a part that was trained by adapters the file holds these alone (`adapters` names the base), until weights with them added
+replace them under the same hash (`merged`). Each tensor is compared with its digest while it is read, unless the file is known
+to be the one that was written.
 """
 
 import json
 import os
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError
 from omnikit.store import safetensors_writer
+from omnikit.store.adapters import Adapter, AdapterFacts, own_adapter
 from omnikit.store.content import Stat, stat
 from omnikit.store.hashes import distinct, part_hash, tensor_digest
 from omnikit.store.safetensors_writer import INDEX
@@ -37,6 +40,7 @@ class StageWeights:
         digests: name with its part in front → digest of the tensor.
         frozen: part → hash of the weights that it was trained with.
         settings: part → what its checkpoint's own configuration states beyond ours.
+        adapters: part → what its adapter was trained on, for parts of which the file holds an adapter alone.
     """
 
     path: Path
@@ -45,6 +49,11 @@ class StageWeights:
     digests: Mapping[str, str]
     frozen: Mapping[str, str]
     settings: Mapping[str, Mapping[str, object]]
+    adapters: Mapping[str, AdapterFacts] = field(default_factory=dict)
+
+    def adapter(self, part: str) -> Adapter:
+        """Give the adapter of one part."""
+        return own_adapter(self.path, self.part(part), self.adapters[part])
 
     def part(self, part: str) -> dict[str, LazyTensor]:
         """Give name → tensor of one part; raises RunError if it is not in the file."""
@@ -53,16 +62,46 @@ class StageWeights:
         return {name.removeprefix(f"{part}."): tensor for name, tensor in self.tensors.items() if name.startswith(f"{part}.")}
 
 
-def save(path: Path, parts: Mapping[str, nn.Module], frozen: Mapping[str, str]) -> dict[str, str]:
+def save(path: Path, parts: Mapping[str, nn.Module], frozen: Mapping[str, str],
+         adapters: Mapping[str, tuple[AdapterFacts, Mapping[str, Tensor]]] | None = None) -> dict[str, str]:
     """Write the weights of `parts`, with name → hash of the frozen parts; give part → hash of those written.
+
+    Args:
+        adapters: part → adapter, for parts of which the adapter alone is written.
 
     Raises:
         RunError: the disk is full or does not let us write; nothing is left behind.
     """
-    tensors = {part: {name: in_memory(name, path, tensor) for name, tensor in distinct(module)}
-               for part, module in parts.items()}
+    adapters = adapters or {}
+    own = {part: adapters[part][1].items() if part in adapters else distinct(module) for part, module in parts.items()}
+    tensors = {part: {name: in_memory(name, path, tensor) for name, tensor in named} for part, named in own.items()}
     settings = {part: found for part, module in parts.items() if (found := getattr(module, "settings", None))}
-    return safetensors_writer.write(path, tensors, {"frozen": dict(frozen), "settings": settings}, lambda _: None)
+    facts = {part: adapter for part, (adapter, _) in adapters.items()}
+    header = {"frozen": dict(frozen), "settings": settings}
+    header |= {"adapters": {part: asdict(adapter) for part, adapter in facts.items()}} if facts else {}
+    return safetensors_writer.write(path, tensors, header, lambda _: None, lambda part, digest: (
+        facts[part].hash(digest) if part in facts else digest))
+
+
+def save_merged(path: Path, weights: StageWeights, parts: Mapping[str, Mapping[str, LazyTensor]]) -> None:
+    """Write the weights of a stage again, those of `parts` whole where it held their adapters alone, under the same hashes.
+
+    Raises:
+        RunError: the disk is full or does not let us write; nothing is left behind.
+    """
+    merged: dict[str, str] = {}
+
+    def identify(part: str, digest: str) -> str:
+        if part in parts:
+            merged[part] = digest
+        return weights.trained[part]
+
+    tensors = {part: parts.get(part) or weights.part(part) for part in weights.trained}
+    kept = {part: facts for part, facts in weights.adapters.items() if part not in parts}
+    merged |= dict.fromkeys(parts, "0" * 16)  # as long before the digests are known as afterwards
+    header = {"frozen": dict(weights.frozen), "settings": dict(weights.settings), "merged": merged,
+              "adapters": {part: asdict(facts) for part, facts in kept.items()}}
+    safetensors_writer.write(path, tensors, header, lambda _: None, identify)
 
 
 def load(path: Path, parts: Mapping[str, nn.Module], partly: Collection[str] = ()) -> None:
@@ -76,7 +115,7 @@ def load(path: Path, parts: Mapping[str, nn.Module], partly: Collection[str] = (
     """
     weights = opened(path)
     for part, module in parts.items():
-        fill(module, weights, part, complete=part not in partly)
+        fill(module, weights.part(part), path, part, complete=part not in partly)
 
 
 def opened(path: Path, recorded: Mapping[str, Stat] | None = None) -> StageWeights:
@@ -91,7 +130,9 @@ def opened(path: Path, recorded: Mapping[str, Stat] | None = None) -> StageWeigh
     found, facts = _files(path)
     try:
         header: dict[str, dict[str, str]] = {key: dict(json.loads(facts[key])) for key in ("trained", "frozen", "digests")}
-        settings = dict(json.loads(facts.get("settings", "{}")))
+        settings, merged = (dict(json.loads(facts.get(key, "{}"))) for key in ("settings", "merged"))
+        adapters = {part: AdapterFacts(found["base"], found["scale"], tuple(found["transposed"]))
+                    for part, found in json.loads(facts.get("adapters", "{}")).items()}
     except (KeyError, ValueError, TypeError) as error:
         raise RunError(f"{path} was not written by omnikit: its header does not say which parts it holds.") from error
     trained, digests = header["trained"], header["digests"]
@@ -100,13 +141,15 @@ def opened(path: Path, recorded: Mapping[str, Stat] | None = None) -> StageWeigh
         raise RunError(f"{path} holds the tensor {min(strays)}, which belongs to none of its parts.")
     for part, written in trained.items():
         own = {name.removeprefix(f"{part}."): digest for name, digest in digests.items() if name.startswith(f"{part}.")}
-        if part_hash(own) != written:
-            raise RunError(f"{path}: the weights of {part} have hash {part_hash(own)}, but {written} was written; the file was"
+        digest, wanted = part_hash(own), merged.get(part, written)
+        digest = adapters[part].hash(digest) if part in adapters else digest
+        if digest != wanted:
+            raise RunError(f"{path}: the weights of {part} have hash {digest}, but {wanted} was written; the file was"
                            " altered, train the stage again.")
     if not recorded or recorded != stats(path):
         found = {name: replace(tensor, read=partial(_verified, path, name, tensor, digests.get(name)))
                  for name, tensor in found.items()}
-    return StageWeights(path, found, trained, digests, header["frozen"], settings)
+    return StageWeights(path, found, trained, digests, header["frozen"], settings, adapters)
 
 
 def stats(path: Path) -> dict[str, Stat]:
@@ -138,19 +181,20 @@ def hashes(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     return dict(weights.trained), dict(weights.frozen)
 
 
-def fill(module: nn.Module, weights: StageWeights, part: str, *, complete: bool = True,
-         device: torch.device | None = None, dtype: torch.dtype | None = None) -> str:
-    """Put a part's stored weights in the place of a module's, which may be empty; give their hash.
+def fill(module: nn.Module, stored: Mapping[str, LazyTensor], path: Path, part: str, *, complete: bool = True,
+         device: torch.device | None = None, dtype: torch.dtype | None = None) -> list[str]:
+    """Put a part's stored weights in the place of a module's, which may be empty; give their names.
 
     Args:
+        path: of the file that they come from.
         complete: False where the module is a piece of the one that was written.
         dtype: of its floating-point numbers; None leaves those of the module.
 
     Raises:
         RunError: a tensor is missing, not expected, of another shape, or altered.
     """
-    wanted, stored = dict(distinct(module)), weights.part(part)
-    _compare(weights.path, part, wanted, stored, complete=complete)
+    wanted = dict(distinct(module))
+    _compare(path, part, wanted, stored, complete=complete)
     names = [name for name in wanted if name in stored]
 
     def read(name: str) -> Tensor:
@@ -160,7 +204,7 @@ def fill(module: nn.Module, weights: StageWeights, part: str, *, complete: bool 
 
     with ThreadPoolExecutor(THREADS) as pool:
         assign(module, dict(zip(names, pool.map(read, names), strict=True)))
-    return part_hash({name: weights.digests[f"{part}.{name}"] for name in names})
+    return names
 
 
 def _compare(path: Path, part: str, wanted: Mapping[str, Tensor], stored: Mapping[str, LazyTensor], *, complete: bool) -> None:

@@ -19,7 +19,8 @@ from omnikit.progress import progress
 from omnikit.store import safetensors_writer
 from omnikit.store.hashes import distinct
 from omnikit.store.import_report import PartReport, compare, incomplete_parts
-from omnikit.store.load import blueprint, build_model, lineage, run_tensors
+from omnikit.store.lineage import lineage
+from omnikit.store.load import blueprint, build_model, run_tensors
 
 
 def source_of(stage: StagePlan) -> ImporterConfig:

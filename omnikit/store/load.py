@@ -1,8 +1,8 @@
 """Parts built and filled with the right weights: the only place that does.
 
 What a run holds is read from the run alone: such a part is built without weights and without the checkpoint that it began with,
-then filled. Every other part is built by its configuration, from its checkpoint or from random numbers, and compared with
-the part that the run was trained beside.
+then filled, with the adapters added that stages trained on it. Every other part is built by its configuration, from its
+checkpoint or from random numbers, and compared with the part that the run was trained beside.
 """
 
 from __future__ import annotations
@@ -15,38 +15,17 @@ from torch import nn
 
 from omnikit.contracts.optional import weight_files
 from omnikit.contracts.types import LazyTensor
-from omnikit.errors import RunError, nearest
+from omnikit.errors import RunError
 from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan
 from omnikit.store import checkpoint
 from omnikit.store.checkpoint import StageWeights
 from omnikit.store.hashes import distinct, weights_hash
-from omnikit.store.runs import WEIGHTS, is_done
-from omnikit.store.stage_folder import weights_stats
+from omnikit.store.lineage import Source, files_of, lineage, sources
+from omnikit.store.runs import WEIGHTS
 from omnikit.store.tensors import in_memory
 
-BUNDLED = "bundled"  # folder beside the stages with the weights of parts that no stage trained, see omnikit.store.bundle
 TABLE = "backbone.table"  # what a stage that used the embedding table alone calls it among its frozen parts
-
-
-def lineage(plan: Plan, folder: Path, stage: str | None = None, parts: Collection[str] | None = None) -> dict[str, str]:
-    """Give part → the stage that holds its weights after `stage` (the last one by default), through `after` and `init_from`.
-
-    Args:
-        parts: only these parts are asked for; only the stages that hold them must be finished.
-
-    Raises:
-        RunError: there is no such stage, or one that holds weights is not finished in this folder.
-    """
-    order = list(plan.stages)
-    if stage is not None and stage not in order:
-        raise RunError(f"{stage!r} is not a stage of {plan.recipe.name}.{nearest(stage, order)} Stages: {', '.join(order)}.")
-    held = plan.stages[stage or order[-1]].holders if order else {}
-    found = {part: name for part, name in held.items() if parts is None or part in parts}
-    for name in order:
-        if name in found.values() and not is_done(folder, plan, name):
-            raise RunError(f"Stage {name} of {folder} is not finished; finish it with omnikit train {plan.recipe.name}.")
-    return found
 
 
 def build_model(plan: Plan, folder: Path | None = None, origins: Mapping[str, str] | None = None, *,
@@ -69,20 +48,37 @@ def build_model(plan: Plan, folder: Path | None = None, origins: Mapping[str, st
     place, kind = as_device(device), as_dtype(dtype)
     chosen = [part for part in plan.parts() if parts is None or part in parts]
     wanted = {part: name for part, name in (origins or {}).items() if part in chosen}
-    files = _opened(folder, wanted)
-    sources = {part: files[name] for part, name in wanted.items()} | _beside(folder, set(chosen) - set(wanted))
-    _check_outside(plan, folder, [part for part in chosen if part not in sources])
-    model = OmniModel(plan, parts, ("loaded" if "backbone" in sources else "fresh") if table else None,
-                      {part: weights.settings.get(part, {}) for part, weights in sources.items()})
-    built = model.parts()
-    for part, weights in sources.items():
-        model.hashes[part] = checkpoint.fill(built[part], weights, part, complete=not table or part != "backbone",
-                                             device=place, dtype=kind if part == "backbone" else None)
+    found = sources(plan, folder, wanted, chosen)
+    whole = {part: source.whole for part, source in found.items() if source.whole}
+    _check_outside(plan, folder, [part for part in chosen if part not in whole])
+    model = OmniModel(plan, parts, ("loaded" if "backbone" in whole else "fresh") if table else None,
+                      {part: weights.settings.get(part, {}) for part, weights in whole.items()})
+    for part, source in found.items():
+        _fill(model, source, place, kind if part == "backbone" else None)
     if folder is not None:
-        _check_beside(model, folder, files, wanted)
+        _check_beside(model, folder, files_of(found.values()), wanted)
+    built = model.parts()
     if kind is not None and "backbone" in built:
         built["backbone"].to(kind)
     return model if place is None else model.to(place)
+
+
+def _fill(model: OmniModel, source: Source, device: torch.device | None, dtype: torch.dtype | None) -> None:
+    """Put the weights of a source, with their adapters, into a part of a model, and note the part's hash."""
+    part, module = source.part, model.parts()[source.part]
+    piece = bool(model.table) and part == "backbone"
+    built, digest = built_tensors(module, source.path, hashed=not piece) if source.whole is None else ({}, None)
+    names = checkpoint.fill(module, source.tensors(built, digest), source.path, part, complete=not piece, device=device,
+                            dtype=dtype)
+    if source.adapters:
+        model.merged.add(part)
+    model.hashes[part] = source.partial_hash(names) or weights_hash(module) if piece else source.hash
+
+
+def built_tensors(module: nn.Module, path: Path, *, hashed: bool = True) -> tuple[dict[str, LazyTensor], str | None]:
+    """Give name → tensor of a part that was built by its configuration, and their hash."""
+    return ({name: in_memory(name, path, tensor) for name, tensor in distinct(module)},
+            weights_hash(module) if hashed else None)
 
 
 def empty_part(plan: Plan, part: str) -> nn.Module:
@@ -104,13 +100,13 @@ def run_tensors(plan: Plan, folder: Path, stage: str | None = None) -> dict[str,
         RunError: as lineage and build_model.
     """
     origins = lineage(plan, folder, stage)
-    files = _opened(folder, origins)
-    model = build_model(plan, folder, parts=[part for part in plan.parts() if part not in origins])
-    _check_beside(model, folder, files, origins)
-    found = {part: files[name].part(part) for part, name in origins.items()}
-    found |= {part: {name: in_memory(name, folder, tensor) for name, tensor in distinct(module)}
-              for part, module in model.parts().items()}
-    return {part: found[part] for part in plan.parts()}
+    found = sources(plan, folder, origins, list(origins))
+    outside = [part for part in plan.parts() if part not in origins or found[part].whole is None]
+    model = build_model(plan, folder, parts=outside)
+    _check_beside(model, folder, files_of(found.values()), origins)
+    built = {part: built_tensors(module, folder) for part, module in model.parts().items()}
+    merged = {part: source.tensors(*built.get(part, ({}, None))) for part, source in found.items()}
+    return {part: merged[part] if part in merged else built[part][0] for part in plan.parts()}
 
 
 def hashes(model: OmniModel) -> dict[str, str]:
@@ -147,21 +143,6 @@ def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
     if dtype is not None and found not in (torch.float32, torch.bfloat16, torch.float16):
         raise RunError(f"dtype is {dtype!r}, but must be float32, bfloat16 or float16.")
     return found
-
-
-def _opened(folder: Path | None, origins: Mapping[str, str]) -> dict[str, StageWeights]:
-    """Open the weights of each stage once."""
-    assert folder is not None or not origins, "weights of a run lie in its folder"
-    stages = [(name, Path(folder or "") / name) for name in dict.fromkeys(origins.values())]
-    return {name: checkpoint.opened(path / WEIGHTS, weights_stats(path)) for name, path in stages}
-
-
-def _beside(folder: Path | None, parts: Collection[str]) -> dict[str, StageWeights]:
-    """Give those of the parts whose weights a bundled run holds beside its stages."""
-    if folder is None or not checkpoint.exists(folder / BUNDLED / WEIGHTS):
-        return {}
-    weights = checkpoint.opened(folder / BUNDLED / WEIGHTS)
-    return {part: weights for part in weights.trained if part in parts}
 
 
 def _check_outside(plan: Plan, folder: Path | None, parts: Collection[str]) -> None:

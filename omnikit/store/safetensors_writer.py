@@ -21,7 +21,8 @@ INDEX = ".index.json"
 Parts = Mapping[str, Mapping[str, LazyTensor]]
 
 
-def write(path: Path, parts: Parts, facts: Mapping[str, object], progress: Callable[[float], None]) -> dict[str, str]:
+def write(path: Path, parts: Parts, facts: Mapping[str, object], progress: Callable[[float], None],
+          identify: Callable[[str, str], str] = lambda _, digest: digest) -> dict[str, str]:
     """Write part → name → tensor with a header that holds `trained` (part → hash), `digests` and `facts`, as JSON.
 
     Above SHARD bytes, `weights.safetensors` becomes weights-00001-of-00002.safetensors and so on, and the header stands in
@@ -29,6 +30,7 @@ def write(path: Path, parts: Parts, facts: Mapping[str, object], progress: Calla
 
     Args:
         progress: called with the finished fraction.
+        identify: gives a part's hash from its name and the hash of its tensors; 16 digits.
 
     Returns:
         part → hash, as weights_hash gives.
@@ -49,7 +51,8 @@ def write(path: Path, parts: Parts, facts: Mapping[str, object], progress: Calla
     def header() -> dict[str, str]:
         """As long before the digests are known as afterwards."""
         found = {name: digests.get(name, "0" * 32) for name in tensors}
-        trained = {part: part_hash({name: found[f"{part}.{name}"] for name in named}) for part, named in parts.items()}
+        trained = {part: identify(part, part_hash({name: found[f"{part}.{name}"] for name in named}))
+                   for part, named in parts.items()}
         return {key: json.dumps(value) for key, value in {"trained": trained, "digests": found, **facts}.items()}
 
     finals = [path] if len(shards) == 1 else [

@@ -19,7 +19,6 @@ from omnikit.plan.devices import check_devices
 from omnikit.plan.plan import Plan, StagePlan
 from omnikit.store import checkpoint, imports, manifest
 from omnikit.store.files import disk_errors
-from omnikit.store.hashes import weights_hash
 from omnikit.store.import_report import as_record
 from omnikit.store.load import build_model, hashes
 from omnikit.store.locks import hold
@@ -27,10 +26,11 @@ from omnikit.store.runs import WEIGHTS, link_latest, run_folder
 from omnikit.store.stage_folder import filling, publish
 from omnikit.store.tokenizer_files import hold_tokenizer
 from omnikit.training.fit import StageFit, fit_codec, fit_heads, fit_units, fit_vocoder
-from omnikit.training.freeze import check_unmoved, freeze, full_precision
+from omnikit.training.freeze import freeze
 from omnikit.training.memory import saving_memory
 from omnikit.training.optimizers import check_installed
 from omnikit.training.run_state import RunState
+from omnikit.training.tuning import check_tuning, tuned
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,8 @@ def run_stages(plan: Plan, folder: Path, config_yaml: str, *, retrain: Collectio
             check_devices([plan.stages[name] for name in plan.stages if name not in state.finished],
                           gpu=torch.cuda.is_available() or torch.backends.mps.is_available())
             check_installed([plan.stages[name] for name in plan.stages if name not in state.finished])
+            for name in (name for name in plan.stages if name not in state.finished):
+                check_tuning(plan, plan.stages[name])
             state.begin()
             rows = [_run_if_needed(state, stage) for stage in plan.stages.values()]
             if not (folder / "tokenizer").exists():  # a kill came before it
@@ -130,11 +132,10 @@ def _run(plan: Plan, stage: StagePlan, folder: Path, partial: Path, files: dict[
     model = assemble(plan, stage, folder)
     before = hashes(model)
     fit = {"heads": fit_heads, "units": fit_units, "vocoder": fit_vocoder, "codec": fit_codec}[stage.stage.objective]
-    with full_precision(model, stage.trained), saving_memory(model, stage):
+    with tuned(model, stage, before) as changed, saving_memory(model, stage):
         steps, numbers = fit(StageFit(plan, stage, model, readers, partial, seed))
         model.cpu()
-    frozen = {part: weights_hash(module) for part, module in model.parts().items() if part not in stage.trained}
-    check_unmoved(before, frozen, stage.trained, stage.name)
+    frozen = {part: digest for part, digest in before.items() if part not in stage.trained}
     before, frozen = (manifest.recorded(stage, folder, found) for found in (before, frozen))
     row = StageResult(stage.name, stage.trained, steps, time.monotonic() - start, numbers)
     # the weights come last: with them the stage is complete, whatever ends the process from then on
@@ -142,7 +143,8 @@ def _run(plan: Plan, stage: StagePlan, folder: Path, partial: Path, files: dict[
         "stage_seed": seed, "origins": stage.origins, "steps": steps, "seconds": round(row.seconds, 1), "files": files,
         "weights_before": before, "weights_after": frozen, "numbers": numbers,
         "data": {name: manifest.data_fingerprint(reader) for name, reader in readers.items()}})
-    checkpoint.save(partial / WEIGHTS, {p: m for p, m in model.parts().items() if p in stage.trained}, frozen)
+    checkpoint.save(partial / WEIGHTS, {p: m for p, m in model.parts().items() if p in stage.trained}, frozen,
+                    changed.adapters)
     return row
 
 

@@ -19,7 +19,7 @@ from omnikit.inference.question import question
 from omnikit.inference.session import Session, build, restore
 from omnikit.plan.plan import Plan
 from omnikit.store.hashes import hashes, weights_hash
-from omnikit.store.load import lineage
+from omnikit.store.lineage import lineage
 from omnikit.training.stage import run_stages
 
 

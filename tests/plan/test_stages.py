@@ -94,7 +94,7 @@ STAGING: list[tuple[dict[str, object], str]] = [
                                                            " trained there: audio.projector, backbone."),
     ({"stages.speak.train": {"speech": {"hed": "full"}}}, "stages.speak.train.speech.hed names no part of this model. Did you mean 'speech.head'? Parts:"
      " audio.encoder, audio.projector, backbone, text.head, speech.head, speech.codec."),
-    ({"stages.speak.train": {"speech": {"head": "lora"}}}, "stages.speak.train.speech.head is 'lora', but must be 'full'; leave a frozen part out."),
+    ({"stages.speak.train": {"speech": {"head": "half"}}}, "stages.speak.train.speech.head is 'half', but must be full, lora, or a mapping of lora and patterns, {lora: {rank: 16}, \"norm*\": full}; leave a frozen part out."),
     ({"stages.speak.loss": {"speach": 1.0}}, "stages.speak.loss.speach names no output branch. Did you mean 'speech'? Output branches: text, speech."),
     ({"stages.speak.loss": {"speech": 0.0}}, "stages.speak.loss is empty; weigh an output branch, for example {text: 1.0}."),
     ({"stages.speak.train": {}}, "stages.speak.train is empty, so nothing would be trained; name a part, for example {audio.encoder: full}."),

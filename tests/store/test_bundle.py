@@ -17,7 +17,7 @@ import omnikit
 from omnikit.cli import main
 from omnikit.errors import RunError
 from omnikit.registry import conf_file
-from omnikit.store.load import BUNDLED
+from omnikit.store.lineage import BUNDLED
 from omnikit.store.runs import WEIGHTS
 
 SIZES = {"dim": 32, "heads": 4, "kv_heads": 2, "layers": 1, "ffn": 32}

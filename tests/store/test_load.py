@@ -25,7 +25,8 @@ from omnikit.store import tensors as store_tensors
 from omnikit.store.checkpoint import hashes as stored_hashes
 from omnikit.store.hashes import hashes
 from omnikit.store.imports import held
-from omnikit.store.load import blueprint, build_model, empty_part, lineage, run_tensors
+from omnikit.store.lineage import lineage
+from omnikit.store.load import blueprint, build_model, empty_part, run_tensors
 from omnikit.store.runs import WEIGHTS
 from omnikit.store.tensors import metadata
 from omnikit.training.stage import run_stages

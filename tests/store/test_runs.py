@@ -13,7 +13,7 @@ from omnikit.plan.plan import Plan
 from omnikit.recipe.recipe import Optim, TrainerConfig, training_settings
 from omnikit.store import run_manifest
 from omnikit.store.facts import stage_hash
-from omnikit.store.load import lineage
+from omnikit.store.lineage import lineage
 from omnikit.store.run_manifest import RunManifest
 from omnikit.store.runs import find, is_done, link_latest, load_plan, run_folder
 
