@@ -97,10 +97,10 @@ def save_merged(path: Path, weights: StageWeights, parts: Mapping[str, Mapping[s
         return weights.trained[part]
 
     tensors = {part: parts.get(part) or weights.part(part) for part in weights.trained}
-    kept = {part: facts for part, facts in weights.adapters.items() if part not in parts}
+    remaining = {part: facts for part, facts in weights.adapters.items() if part not in parts}
     merged |= dict.fromkeys(parts, "0" * 16)  # as long before the digests are known as afterwards
     header = {"frozen": dict(weights.frozen), "settings": dict(weights.settings), "merged": merged,
-              "adapters": {part: asdict(facts) for part, facts in kept.items()}}
+              "adapters": {part: asdict(facts) for part, facts in remaining.items()}}
     safetensors_writer.write(path, tensors, header, lambda _: None, identify)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -94,7 +95,7 @@ def _recomputed(forward: Callable[..., object]) -> Callable[..., object]:
     def run(*inputs: object, **named: object) -> object:
         if not torch.is_grad_enabled():
             return forward(*inputs, **named)
-        return checkpoint(forward, *inputs, use_reentrant=False, **named)
+        return checkpoint(partial(forward, **named), *inputs, use_reentrant=False)
 
     return run
 

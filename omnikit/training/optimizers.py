@@ -81,7 +81,7 @@ class ExpertMuon(Optimizer):
                     matrix = next(matrices)
                     matrix.data = stack.data[index]
                     matrix.grad = None if stack.grad is None else stack.grad[index]
-        self.inner.step()
+        self.inner.step()  # type: ignore[no-untyped-call]  # Muon's has no types
 
     def state_dict(self) -> dict[str, Any]:
         """Give the state of the matrices, and the rates."""

@@ -110,7 +110,7 @@ def replay(plan: Plan, folder: Path, names: Sequence[str], out: Path) -> Iterato
 
 
 def _machine(before: StageRecord) -> Iterator[Difference]:
-    now = {"versions": manifest.versions(), "hardware": {**manifest.hardware(), "threads": before.hardware.get("threads", 0)}}
+    now: dict[str, Mapping[str, object]] = {"versions": manifest.versions(), "hardware": {**manifest.hardware(), "threads": before.hardware.get("threads", 0)}}
     for what, facts in now.items():
         recorded = getattr(before, what)
         yield from differences({f"{what}.{key}": value for key, value in recorded.items()},
