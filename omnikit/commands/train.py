@@ -24,21 +24,23 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--retrain", action="append", default=[], metavar="STAGE",
                         help="train a finished stage again, and those that start from it where it changes; may be repeated;"
                         " all: each stage; the old weights stay until the new ones are complete")
+    parser.add_argument("--restart", action="store_true",
+                        help="begin unfinished stages from scratch, instead of resuming from their newest checkpoint")
     parser.add_argument("--wait", action="store_true", help="wait while another process trains in the run's folder")
     arguments = parser.parse_intermixed_args(argv)
     flags = ["--multirun"] if arguments.multirun else []
     flags += ["--cfg", arguments.cfg] if arguments.cfg else []
-    job = partial(_train, retrain=arguments.retrain, wait=arguments.wait)
+    job = partial(_train, retrain=arguments.retrain, restart=arguments.restart, wait=arguments.wait)
     run_jobs(arguments.recipe, [*flags, *arguments.overrides], job)
     return 0
 
 
-def _train(recipe: Recipe, config_yaml: str, retrain: list[str], wait: bool) -> None:
+def _train(recipe: Recipe, config_yaml: str, retrain: list[str], restart: bool, wait: bool) -> None:
     plan = make(recipe)  # before torch: an error is reported at once
     require_weights(plan)
 
     from omnikit.commands.report import stage_table
     from omnikit.training.stage import train
 
-    folder, results = train(plan, config_yaml, retrain=retrain, wait=wait)
+    folder, results = train(plan, config_yaml, retrain=retrain, restart=restart, wait=wait)
     sys.stdout.write(f"\n{stage_table(results)}\nThe run is {folder}.\n")

@@ -15,10 +15,11 @@ from omnikit.plan.import_stages import check_import, check_no_source
 from omnikit.plan.memory_checks import check_memory_settings
 from omnikit.plan.stage_plan import StagePlan, Wiring
 from omnikit.plan.tuning import trained_parts
+from omnikit.recipe.interval import parse_interval
 from omnikit.recipe.recipe import Stage
 
 _COUNTS = {"batch_size": 1, "accumulate": 1, "max_steps": 1, "max_epochs": 1, "log_every": 1, "workers": 0,
-           "window": 1, "pack": 1}  # key: least
+           "window": 1, "pack": 1, "keep": 0}  # key: least
 _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {  # every comparison is false for nan
     "lr": ("above 0", lambda value: value > 0),
     "muon": ("above 0, or null", lambda value: value > 0),
@@ -203,6 +204,11 @@ def _check_numbers(where: str, stage: Stage, errors: list[str]) -> None:
         value = getattr(stage.trainer, key)
         if value is not None and value < least:
             errors.append(f"{where}.trainer.{key} is {value}, but must be at least {least}.")
+    try:
+        parse_interval(stage.trainer.save_every)
+    except ValueError:
+        errors.append(f"{where}.trainer.save_every is {stage.trainer.save_every!r}, but must be steps, as 500, or time, as 30s,"
+                      " 10min or 2h.")
     if stage.trainer.devices != 1:
         errors.append(f"{where}.trainer.devices is {stage.trainer.devices}, but stages run on one device in this version;"
                       " set devices=1.")

@@ -17,6 +17,7 @@ from omnikit.store.lineage import BUNDLED, lineage, sources
 from omnikit.store.load import build_model, built_tensors
 from omnikit.store.runs import DONE, WEIGHTS, find, load_plan
 from omnikit.store.tokenizer_files import copy_tokenizer
+from omnikit.store.training_checkpoint import FOLDER as CHECKPOINTS
 
 
 def bundle(run: str | Path, out: Path) -> list[str]:
@@ -44,7 +45,7 @@ def bundle(run: str | Path, out: Path) -> list[str]:
                 shutil.copy2(file, partial / file.name)
         for name in dict.fromkeys(origins.values()):
             checkpoint.verify(folder / name / WEIGHTS)
-            shutil.copytree(folder / name, partial / name)
+            shutil.copytree(folder / name, partial / name, ignore=shutil.ignore_patterns(CHECKPOINTS))
             _merge(plan, folder, name, partial / name)
         model = build_model(plan, folder, origins, parts=outside)
         with_weights = {part: module for part, module in model.parts().items() if module.state_dict()}

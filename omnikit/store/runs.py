@@ -1,7 +1,7 @@
 """Run folders: where a recipe's stages lie, which of them are done.
 
-runs/<recipe>/<fingerprint>/<stage>/{config.yaml, manifest.json, weights.safetensors, metrics.csv, done}, beside them
-config.yaml and manifest.json of the last training; runs/<recipe>/latest links to the newest finished run. Uses no weights.
+runs/<recipe>/<fingerprint>/<stage>/{config.yaml, manifest.json, weights.safetensors, metrics.csv, checkpoints, done}, beside
+them config.yaml and manifest.json of the last training; runs/<recipe>/latest links to the newest finished run. Uses no weights.
 """
 
 import os
@@ -18,6 +18,7 @@ from omnikit.store.files import disk_errors
 
 RUNS = Path("runs")
 WEIGHTS = "weights.safetensors"
+METRICS = "metrics.csv"
 DONE = "done"
 _HASH = re.compile(r"[0-9a-f]{16}")
 

@@ -1,6 +1,7 @@
 """A stage's folder through its life: filled under another name, complete, in its place; the one before it aside meanwhile.
 
-    .understand.partial    being filled; complete when manifest.json and all weights that it names are there
+    .understand.partial    being filled; complete when manifest.json and all weights that it names are there; until then its
+                           checkpoints/ may be resumed from
     .understand.before     the stage that is being replaced; only between two renames
 
 Whatever moment a kill picks, `repair` gives either the old stage or the new one, never neither.
@@ -14,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from omnikit.errors import RunError
-from omnikit.store import checkpoint
+from omnikit.store import checkpoint, training_checkpoint
 from omnikit.store.content import Stat
 from omnikit.store.files import disk_errors, read_json, write_json, write_text
 from omnikit.store.manifest import NAME
-from omnikit.store.runs import DONE, WEIGHTS
+from omnikit.store.runs import DONE, METRICS, WEIGHTS
 
 
 def partial_folder(folder: Path, name: str) -> Path:
@@ -27,16 +28,23 @@ def partial_folder(folder: Path, name: str) -> Path:
 
 
 @contextmanager
-def filling(folder: Path, name: str) -> Iterator[Path]:
-    """Give an empty folder for a stage; it stays if it was filled completely, and goes if not."""
+def filling(folder: Path, name: str, source: Path | None = None) -> Iterator[Path]:
+    """Give a folder for a stage; it stays if it was filled completely, or holds a checkpoint to go on from, and goes if not.
+
+    Args:
+        source: the folder of the stage whose checkpoint it goes on from, this one or the finished one; None: it is empty.
+    """
     partial = partial_folder(folder, name)
     try:
         with disk_errors(folder / name):
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
+            if source != partial:
+                shutil.rmtree(partial, ignore_errors=True)
+                partial.mkdir(parents=True)
+            if source not in (None, partial) and (source / METRICS).exists():
+                shutil.copy2(source / METRICS, partial / METRICS)
         yield partial
     finally:
-        if complete_hash(partial) is None:
+        if complete_hash(partial) is None and training_checkpoint.newest(partial, complete=False) is None:
             shutil.rmtree(partial, ignore_errors=True)
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -134,6 +135,18 @@ class CodecLosses(nn.Module):
         self.size = config.spec.cardinality
         self.extra = (*(f"usage_{name}" for name in codec.usage()), "perplexity", "revived",
                       *(["discriminator"] if self.gan else []))
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Give what is counted, for a checkpoint."""
+        return {"batches": self.batches, "generator": self.generator.get_state(), "counts": self.counts}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Take it back."""
+        codec, counts = self._codec[0], state["counts"]
+        assert isinstance(codec, nn.Module), "a part of the model"
+        self.batches = state["batches"]
+        self.generator.set_state(state["generator"])
+        self.counts = None if counts is None else counts.to(next(codec.parameters()).device)
 
     def forward(self, cuts: CodecBatch) -> dict[str, Tensor]:
         """Give each wanted loss, a scalar, and the other numbers without a gradient; without codes theirs are absent.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -59,6 +60,14 @@ class GANLoss(nn.Module):
         self.wanted = self.losses & set(wanted)
         self.discriminators = Discriminators(dim)
         self.optimizer = torch.optim.AdamW(self.discriminators.parameters(), lr, betas=BETAS)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Give the optimizer's state, for a checkpoint."""
+        return {"optimizer": self.optimizer.state_dict()}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Take it back."""
+        self.optimizer.load_state_dict(state["optimizer"])
 
     def forward(self, made: Tensor, true: Tensor) -> dict[str, Tensor]:
         """Waves [B, N] to each wanted loss, and to the discriminators' own as `discriminator`, without a gradient."""

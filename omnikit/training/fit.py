@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -28,6 +29,7 @@ from omnikit.plan.plan import Plan, StagePlan
 from omnikit.progress import progress
 from omnikit.recipe.recipe import TrainerConfig
 from omnikit.training import codec
+from omnikit.training.checkpoints import Checkpoints, Resumption
 from omnikit.training.codec import CodecBatch, CodecLosses
 from omnikit.training.module import Training
 from omnikit.training.progress import Bar
@@ -45,6 +47,7 @@ class StageFit:
         model: with the weights that the stage starts from, what it does not train frozen.
         folder: that its metrics go to.
         seed: the stage's own.
+        resumption: what its checkpoints need.
     """
 
     plan: Plan
@@ -53,6 +56,7 @@ class StageFit:
     readers: dict[str, Reader]
     folder: Path
     seed: int
+    resumption: Resumption
 
     @property
     def trainer(self) -> TrainerConfig:
@@ -120,12 +124,30 @@ def count_batches(run: TrainerConfig, order: BatchOrder[Key]) -> int:
 def _fit(fit: StageFit, order: BatchOrder[Key], make: Callable[[Key], B],
          losses: VocoderLosses | CodecLosses | None = None) -> Fitted:
     """Train step by step; for Lightning it is one epoch, whose length is decided here alone."""
-    run, batches = fit.trainer, count_batches(fit.trainer, order)
-    loader = BatchLoader(order, make, seed=fit.seed, workers=run.workers, window=run.accumulate, passes=run.max_epochs,
-                         batches=batches)
-    module = Training(fit.model, fit.stage, fit.folder / "metrics.csv", ceil(batches / run.accumulate), losses)
-    _run(lightning(fit.stage, fit.folder, [Bar(fit.stage.name)]), module, loader)
+    run, batches, resumption = fit.trainer, count_batches(fit.trainer, order), fit.resumption
+    loader = BatchLoader(order, make, seed=fit.seed, workers=run.workers, window=run.accumulate, start=resumption.position,
+                         passes=run.max_epochs, batches=max(0, batches - resumption.step * run.accumulate))
+    module = Training(fit.model, fit.stage, fit.folder / "metrics.csv", ceil(batches / run.accumulate), losses,
+                      start=resumption.step)
+    checkpoints = Checkpoints(fit.stage, fit.folder, resumption)
+    trainer = lightning(fit.stage, fit.folder, [Bar(fit.stage.name), checkpoints, PositionCounter(loader)])
+    module.after_step.append(lambda: checkpoints.step_ended(trainer, module, loader.position))
+    with resumption.signals.deferred(), closing(checkpoints), closing(loader):
+        _run(trainer, module, loader)
+        if not module.stopped:
+            checkpoints.write(trainer, module, loader.position, last=True)
     return module.step, module.metrics.last
+
+
+class PositionCounter(L.Callback):
+    """Lets a loader count the batches that were trained on."""
+
+    def __init__(self, loader: BatchLoader[Key, B]) -> None:
+        self.finished = loader.finished
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: object,
+                           index: int) -> None:
+        self.finished()
 
 
 def lightning(stage: StagePlan, folder: Path, callbacks: list[L.Callback]) -> L.Trainer:
@@ -155,8 +177,6 @@ def _run(trainer: L.Trainer, module: Training, loader: BatchLoader[Key, B]) -> N
             raise
         # a worker's exception comes with its trace as the text, and the sentence at its end
         raise type(error)(str(error).rpartition(f"{type(error).__name__}: ")[2].strip()) from error
-    finally:
-        loader.close()
 
 
 def fit_units(fit: StageFit) -> Fitted:

@@ -1,7 +1,8 @@
 """Losses, summed and optimised: what Lightning runs in a stage that learns step by step."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as L
 import torch
@@ -32,15 +33,19 @@ class Training(L.LightningModule):
         stage: whose losses, weights and rates count.
         metrics: the file that losses go to.
         steps: optimizer steps of the whole stage; the schedule ends with them.
+        start: those that were done before.
         vocoding: the losses of `objective: vocoder` or `codec`, with discriminators where some are wanted.
     """
 
     def __init__(self, model: OmniModel, stage: StagePlan, metrics: Path, steps: int,
-                 vocoding: VocoderLosses | CodecLosses | None = None) -> None:
+                 vocoding: VocoderLosses | CodecLosses | None = None, *, start: int = 0) -> None:
         super().__init__()
         self.model = model
         self.stage = stage
-        self.steps = steps
+        self.steps, self.start = steps, start
+        self.ended = start  # the last step that is over
+        self.stopped = False  # by a signal, before its end
+        self.after_step: list[Callable[[], None]] = []  # called at the end of each optimizer step, when its metrics are written
         self.vocoding = vocoding
         self.weights = dict(stage.stage.loss)
         self.reached = False  # whether some batch moved what is trained
@@ -50,7 +55,7 @@ class Training(L.LightningModule):
     @property
     def step(self) -> int:
         """Optimizer steps of the stage so far."""
-        return self.global_step
+        return self.start + self.global_step
 
     def training_step(self, batch: Batch | VocoderBatch | CodecBatch, index: int) -> Tensor | None:
         """Give the weighted sum of the losses; None, which skips the step, if the batch has a target for none of them, or
@@ -61,6 +66,8 @@ class Training(L.LightningModule):
             assert self.vocoding, "segments of speech come in a vocoder's or codec's stage only"
             losses = self.vocoding(batch)
         self.metrics.add(losses)
+        if not any(loss.is_cuda for loss in losses.values()):  # elsewhere it would wait for the device at every step
+            self.metrics.check(self.step + 1)
         terms = [self.weights[name] * loss for name, loss in losses.items() if name in self.weights]
         total = torch.stack(terms).sum() if terms else None
         if total is not None and total.requires_grad:
@@ -72,11 +79,18 @@ class Training(L.LightningModule):
 
     def on_train_batch_end(self, outputs: object, batch: Batch | VocoderBatch | CodecBatch, index: int) -> None:
         step = self.step
+        if step == self.ended:  # more batches of the same step follow
+            return
+        self.ended = step
         due = step % self.stage.stage.trainer.log_every == 0 or step == self.steps
         if due and step > self.metrics.step and self.global_rank == 0:
             self.metrics.write(step, self.trainer.optimizers[0].param_groups[0]["lr"])
+        for call in self.after_step:
+            call()
 
     def on_train_end(self) -> None:
+        if self.stopped:
+            return
         if self.past and not self.reached:
             raise DataError(f"Stage {self.stage.name}: no batch reached {', '.join(self.stage.trained)}, the last of rows"
                             f" {', '.join(self.past)}; give those rows a bigger share that do, or train another part.")
@@ -89,6 +103,15 @@ class Training(L.LightningModule):
         moves = optimizer(self.model, self.stage, fused=run.precision == "32-true")
         schedule = LambdaLR(moves, lambda step: rate(step, self.steps, optim))
         return {"optimizer": moves, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def progress_state(self) -> dict[str, Any]:
+        """Give what this class counts, for a checkpoint."""
+        return {"reached": self.reached, "past": list(self.past), "metrics": self.metrics.state_dict()}
+
+    def load_progress_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what `progress_state` gave."""
+        self.reached, self.past = state["reached"], state["past"]
+        self.metrics.load_state_dict(state["metrics"])
 
     def transfer_batch_to_device(self, batch: Batch | VocoderBatch | CodecBatch, device: torch.device,
                                  dataloader_idx: int) -> Batch | VocoderBatch | CodecBatch:

@@ -17,6 +17,8 @@ from omnikit.store.content import FileHashes
 from omnikit.store.facts import Difference, differences, facts_hash, listed, parent_differences, stage_facts, stage_hash
 from omnikit.store.runs import WEIGHTS, finished_hash
 from omnikit.store.stage_folder import check_ours, identity, repair
+from omnikit.store.training_checkpoint import TrainingCheckpoint
+from omnikit.training import resume
 
 ALL = "all"
 
@@ -28,13 +30,15 @@ class RunState:
         config: the resolved configuration as YAML.
         retrain: stages that are trained again though they are finished, or `all`; those that start from them may be replaced
             too, where what they start from changes.
+        restart: begin unfinished stages from scratch, whatever checkpoints they have.
 
     Raises:
         RunError: `retrain` names no stage, or a stage's folder is damaged.
     """
 
-    def __init__(self, plan: Plan, folder: Path, config: str, retrain: Collection[str] = ()) -> None:
-        self.plan, self.folder, self.config = plan, folder, config
+    def __init__(self, plan: Plan, folder: Path, config: str, retrain: Collection[str] = (), *,
+                 restart: bool = False) -> None:
+        self.plan, self.folder, self.config, self.restart = plan, folder, config, restart
         for name in retrain:
             if name not in (*plan.stages, ALL):
                 raise RunError(f"--retrain is {name!r}, which is not a stage of {plan.recipe.name}.{nearest(name, plan.stages)}"
@@ -58,10 +62,14 @@ class RunState:
         """
         differing: dict[str, list[Difference]] = {}
         for name in self.plan.stages:
+            if not self.restart:
+                resume.check_resumable(self.plan, self.folder, name)
             if name in self.pending:
                 check_ours(self.folder, name)
             elif name not in self.finished:
                 self._check_free(name)
+            elif self.continues(name):
+                continue
             elif (found := self.changes(name)) and name not in self.replaceable:
                 differing[name] = found
         groups: dict[str, list[str]] = defaultdict(list)  # what differs, but for stages that are named themselves → stages
@@ -77,12 +85,22 @@ class RunState:
         Raises:
             RunError: it is finished, differs, and it was not asked for.
         """
-        if name not in self.finished:
+        if name not in self.finished or self.continues(name):
             return True
         found = self.changes(name)
         if found and name not in self.replaceable:
             raise RunError(self._refusal([name], listed(found)))
         return bool(found)
+
+    def continues(self, name: str) -> bool:
+        """Whether a finished stage only gets more steps."""
+        return name in self.finished and resume.continues(self.plan, self.folder, name, self.changes(name))
+
+    def checkpoint(self, name: str) -> TrainingCheckpoint | None:
+        """Give the checkpoint that a stage goes on from; None where it begins."""
+        if self.restart and name not in self.finished:
+            return None
+        return resume.checkpoint_of(self.folder, name, finished=name in self.finished and self.continues(name))
 
     def changes(self, name: str) -> list[Difference]:
         """Give what a finished stage was made of and is otherwise now; nothing where it can be skipped.

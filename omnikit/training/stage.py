@@ -17,7 +17,8 @@ from omnikit.data.batch.labels import check_supervised
 from omnikit.model import OmniModel
 from omnikit.plan.devices import check_devices
 from omnikit.plan.plan import Plan, StagePlan
-from omnikit.store import checkpoint, imports, manifest
+from omnikit.store import checkpoint, imports, manifest, training_checkpoint
+from omnikit.store.facts import stage_facts
 from omnikit.store.files import disk_errors
 from omnikit.store.import_report import as_record
 from omnikit.store.load import build_model, hashes
@@ -25,11 +26,15 @@ from omnikit.store.locks import hold
 from omnikit.store.runs import WEIGHTS, link_latest, run_folder
 from omnikit.store.stage_folder import filling, publish
 from omnikit.store.tokenizer_files import hold_tokenizer
+from omnikit.store.training_checkpoint import TrainingCheckpoint
+from omnikit.training.checkpoints import Resumption
 from omnikit.training.fit import StageFit, fit_codec, fit_heads, fit_units, fit_vocoder
 from omnikit.training.freeze import freeze
 from omnikit.training.memory import saving_memory
 from omnikit.training.optimizers import check_installed
+from omnikit.training.resume import check_inputs
 from omnikit.training.run_state import RunState
+from omnikit.training.stop_signals import StopSignals
 from omnikit.training.tuning import check_tuning, tuned
 
 
@@ -45,37 +50,41 @@ class StageResult:
     skipped: bool = False
 
 
-def train(plan: Plan, config_yaml: str, *, retrain: Collection[str] = (), wait: bool = False) -> tuple[Path, list[StageResult]]:
+def train(plan: Plan, config_yaml: str, *, retrain: Collection[str] = (), restart: bool = False,
+          wait: bool = False) -> tuple[Path, list[StageResult]]:
     """Run every stage that is not done, in the recipe's run folder, and link it as the latest.
 
     Returns:
         the run's folder and one line for each stage.
     """
     folder = run_folder(plan.recipe)
-    rows = run_stages(plan, folder, config_yaml, retrain=retrain, wait=wait)
+    rows = run_stages(plan, folder, config_yaml, retrain=retrain, restart=restart, wait=wait)
     if plan.recipe.run is None and plan.recipe.stage is None:  # a stage alone is a try, and no run to talk to
         link_latest(folder)
     return folder, rows
 
 
-def run_stages(plan: Plan, folder: Path, config_yaml: str, *, retrain: Collection[str] = (), wait: bool = False,
-               ) -> list[StageResult]:
+def run_stages(plan: Plan, folder: Path, config_yaml: str, *, retrain: Collection[str] = (), restart: bool = False,
+               wait: bool = False) -> list[StageResult]:
     """Run the stages of a plan in a folder, which no other process trains in meanwhile; finished ones are skipped.
 
     Args:
         retrain: finished stages that are trained again, `all` for each; what starts from them is where they change.
+        restart: begin unfinished stages from scratch; otherwise they go on from their newest checkpoint.
         wait: wait for another process that trains in this folder, instead of an error.
 
     Raises:
         OmnikitError: data, weights or the disk are not usable (the stage's folder is then as it was), another process trains
-            here, or a finished stage is otherwise than the plan and `retrain` does not name it.
+            here, a finished stage is otherwise than the plan and `retrain` does not name it, or an unfinished one stopped with
+            other settings and `restart` is not set.
+        KeyboardInterrupt, SystemExit: a signal stopped it (omnikit.training.stop_signals); the same call goes on from there.
     """
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     try:
         with hold(folder / ".lock", f"{folder} is being trained", "wait for it with --wait, or choose another folder with"
                   " run=PATH", wait=wait):
-            state = RunState(plan, folder, config_yaml, retrain)
+            state = RunState(plan, folder, config_yaml, retrain, restart=restart)
             state.check()
             check_devices([plan.stages[name] for name in plan.stages if name not in state.finished],
                           gpu=torch.cuda.is_available() or torch.backends.mps.is_available())
@@ -83,7 +92,9 @@ def run_stages(plan: Plan, folder: Path, config_yaml: str, *, retrain: Collectio
             for name in (name for name in plan.stages if name not in state.finished):
                 check_tuning(plan, plan.stages[name])
             state.begin()
-            rows = [_run_if_needed(state, stage) for stage in plan.stages.values()]
+            signals = StopSignals()
+            with signals.handled():
+                rows = [_run_if_needed(state, stage, signals) for stage in plan.stages.values()]
             if not (folder / "tokenizer").exists():  # a kill came before it
                 _hold_tokenizer(plan, folder)
             state.end()
@@ -93,14 +104,15 @@ def run_stages(plan: Plan, folder: Path, config_yaml: str, *, retrain: Collectio
             folder.rmdir()
 
 
-def _run_if_needed(state: RunState, stage: StagePlan) -> StageResult:
+def _run_if_needed(state: RunState, stage: StagePlan, signals: StopSignals) -> StageResult:
     if not state.is_to_train(stage.name):
         return StageResult(stage.name, stage.trained, 0, 0.0, skipped=True)
-    with filling(state.folder, stage.name) as partial:
+    start = state.checkpoint(stage.name)
+    with filling(state.folder, stage.name, start.stage_folder if start else None) as partial:
         with disk_errors(state.folder / stage.name):
             (partial / "config.yaml").write_text(state.config)
         files = state.files(stage.name)  # before they are read: what changes meanwhile is seen the next time
-        row = _run(state.plan, stage, state.folder, partial, files)
+        row = _run(Setting(state.plan, stage, state.folder, partial, start, signals), files)
         publish(state.folder, stage.name)
     _hold_tokenizer(state.plan, state.folder)
     state.finish(stage.name)
@@ -119,10 +131,29 @@ def assemble(plan: Plan, stage: StagePlan, folder: Path) -> OmniModel:
     return model
 
 
-def _run(plan: Plan, stage: StagePlan, folder: Path, partial: Path, files: dict[str, str]) -> StageResult:
+@dataclass(frozen=True)
+class Setting:
+    """Where a stage is trained.
+
+    Args:
+        folder: the run's.
+        partial: the stage's own until it is complete.
+        start: the checkpoint to go on from.
+    """
+
+    plan: Plan
+    stage: StagePlan
+    folder: Path
+    partial: Path
+    start: TrainingCheckpoint | None
+    signals: StopSignals
+
+
+def _run(setting: Setting, files: dict[str, str]) -> StageResult:
+    plan, stage, folder, partial, start = setting.plan, setting.stage, setting.folder, setting.partial, setting.start
     if stage.stage.objective == "import":
         return _import(plan, stage, partial, files)
-    start = time.monotonic()
+    begun = time.monotonic() - (start.record["seconds"] if start else 0.0)
     seed = plan.recipe.seed + list(plan.stages).index(stage.name)
     _prepare()
     L.seed_everything(seed, verbose=False)
@@ -131,20 +162,25 @@ def _run(plan: Plan, stage: StagePlan, folder: Path, partial: Path, files: dict[
         check_supervised(stage.name, plan, stage.stage.loss, readers)
     model = assemble(plan, stage, folder)
     before = hashes(model)
+    data = {name: manifest.data_fingerprint(reader) for name, reader in readers.items()}
+    inputs = {"data": data, "files": files, "weights": before}
+    if start:
+        check_inputs(folder, stage.name, start, inputs)
+    resumption = Resumption(start, {"facts": stage_facts(plan, stage.name), "inputs": inputs}, setting.signals, begun)
     fit = {"heads": fit_heads, "units": fit_units, "vocoder": fit_vocoder, "codec": fit_codec}[stage.stage.objective]
     with tuned(model, stage, before) as changed, saving_memory(model, stage):
-        steps, numbers = fit(StageFit(plan, stage, model, readers, partial, seed))
+        steps, numbers = fit(StageFit(plan, stage, model, readers, partial, seed, resumption))
         model.cpu()
     frozen = {part: digest for part, digest in before.items() if part not in stage.trained}
     before, frozen = (manifest.recorded(stage, folder, found) for found in (before, frozen))
-    row = StageResult(stage.name, stage.trained, steps, time.monotonic() - start, numbers)
+    row = StageResult(stage.name, stage.trained, steps, time.monotonic() - begun, numbers)
     # the weights come last: with them the stage is complete, whatever ends the process from then on
     manifest.write(partial / manifest.NAME, plan, stage.name, {
         "stage_seed": seed, "origins": stage.origins, "steps": steps, "seconds": round(row.seconds, 1), "files": files,
-        "weights_before": before, "weights_after": frozen, "numbers": numbers,
-        "data": {name: manifest.data_fingerprint(reader) for name, reader in readers.items()}})
+        "weights_before": before, "weights_after": frozen, "numbers": numbers, "data": data})
     checkpoint.save(partial / WEIGHTS, {p: m for p, m in model.parts().items() if p in stage.trained}, frozen,
                     changed.adapters)
+    training_checkpoint.finish(partial, stage.stage.trainer.keep)
     return row
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from doubles import RATE, make_plan, write_tokenizer
+from stopping import crash, outcome, stopping
 from torch import Generator, Tensor, nn
 
 from omnikit.contracts.configs import VocoderConfig
@@ -279,3 +280,13 @@ def test_codec_that_goes_on_from_weights_keeps_its_codes(tokenizer: str, tmp_pat
     run_stages(replace(plan, outputs={**plan.outputs, "speech": given}), tmp_path / "again", "")
     assert (seen[0], seen[-1]) == (2, 0)
 
+
+def test_stopped_codec_goes_on_with_its_counts(tokenizer: str, tmp_path: Path) -> None:
+    plan = taught(tokenizer, steps=REVIVAL + 10)
+    [stage] = plan.stages.values()
+    stage.stage.trainer.save_every = 4
+    run_stages(plan, tmp_path / "whole", "")
+    with stopping(9, crash), pytest.raises(RuntimeError, match="crash"):
+        run_stages(plan, tmp_path / "resumed", "")
+    run_stages(plan, tmp_path / "resumed", "")
+    assert outcome(tmp_path / "resumed", stage.name) == outcome(tmp_path / "whole", stage.name)

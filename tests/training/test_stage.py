@@ -74,8 +74,8 @@ def test_stage_folders_hold_what_they_promise(trained: tuple[Plan, Path, list[St
     _, folder, _ = trained
     found = {path.name: {file.name for file in path.iterdir()} for path in folder.iterdir() if path.is_dir()
              and path.name != "tokenizer"}
-    assert found == {"listen": {*FILES, "metrics.csv"}, "units": FILES, "understand": {*FILES, "metrics.csv"},
-                     "speak": {*FILES, "metrics.csv"}}
+    steps = {*FILES, "metrics.csv", "checkpoints"}
+    assert found == {"listen": steps, "units": FILES, "understand": steps, "speak": steps}
     assert {path.name for path in folder.iterdir() if path.is_file()} == {"config.yaml", "manifest.json"}
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from doubles import RATE, EchoDataset, EchoReader, FakeCodec, FakeCodecModule, make_plan, write_tokenizer
+from stopping import crash, outcome, stopping
 from torch import Tensor, nn
 
 from omnikit.contracts.configs import VocoderConfig
@@ -258,6 +259,17 @@ def test_finished_voice_is_not_trained_again(tokenizer: str, tmp_path: Path) -> 
     plan = voiced(tokenizer, {"stft": 1.0, "duration": 1.0})
     run_stages(plan, tmp_path, "")
     assert all(row.skipped for row in run_stages(plan, tmp_path, ""))
+
+
+def test_stopped_voice_goes_on_with_its_discriminators(tokenizer: str, tmp_path: Path) -> None:
+    loss = {"mel": 1.0, "duration": 1.0, "adversarial": 1.0, "feature_matching": 2.0}
+    plan = voiced(tokenizer, loss, steps=5)
+    plan.stages["voice"].stage.trainer.save_every = 2
+    run_stages(plan, tmp_path / "whole", "")
+    with stopping(3, crash), pytest.raises(RuntimeError, match="crash"):
+        run_stages(plan, tmp_path / "resumed", "")
+    run_stages(plan, tmp_path / "resumed", "")
+    assert outcome(tmp_path / "resumed", "voice") == outcome(tmp_path / "whole", "voice")
 
 
 def test_units_that_do_not_label_frames_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,122 @@
+"""Checkpoints of a stage: when one is written, what it holds, and how training goes on from it.
+
+One is written only at the end of an optimizer step, when no gradient is half accumulated. Lightning's loops take no part: a
+resumed stage is one epoch of the batches that are left.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytorch_lightning as L
+
+from omnikit.data.batch.loader import Position
+from omnikit.plan.plan import StagePlan
+from omnikit.recipe.interval import parse_interval
+from omnikit.store import training_checkpoint
+from omnikit.store.training_checkpoint import StepCounter, TrainingCheckpoint
+from omnikit.training.module import Training
+from omnikit.training.stop_signals import StopSignals
+from omnikit.training.training_state import (
+    check_finite,
+    fill_tensors,
+    random_state,
+    restore_random_state,
+    restore_training_state,
+    trained_tensors,
+    training_state,
+)
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """What a stage's checkpoints are written with and resumed from.
+
+    Args:
+        start: the checkpoint to go on from; None at the beginning.
+        record: what the stage is made of, for each of its checkpoints.
+        signals: those that stop the stage.
+        begun: time.monotonic() when the stage began, were it trained in one go.
+    """
+
+    start: TrainingCheckpoint | None
+    record: Mapping[str, object]
+    signals: StopSignals
+    begun: float
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps that are done."""
+        return self.start.step if self.start else 0
+
+    @property
+    def position(self) -> Position:
+        """The first batch that is left."""
+        return Position(*self.start.record["position"]) if self.start else Position()
+
+
+class Checkpoints(L.Callback):
+    """Writes the checkpoints of a stage into its folder, and puts the one that it resumes from back into model and trainer.
+
+    Training calls `step_ended`, once its own work of a batch is done.
+    """
+
+    def __init__(self, stage: StagePlan, folder: Path, resumption: Resumption) -> None:
+        self.stage, self.folder, self.resumption = stage, folder, resumption
+        self.every, self.keep = parse_interval(stage.stage.trainer.save_every), stage.stage.trainer.keep
+        self.counter = StepCounter(folder)
+        self.saved, self.saved_at = resumption.step, time.monotonic()
+        self.state = resumption.start.state() if resumption.start else None
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, Training)
+        self.counter.write(self.resumption.step)
+        if self.resumption.start and self.state:
+            fill_tensors(pl_module.model, self.stage.trained, self.resumption.start.tensors())
+            restore_training_state(trainer, pl_module, self.state, self.resumption.step)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.resumption.signals.install()  # Lightning has taken SIGTERM by now
+        if self.state:
+            restore_random_state(self.state["random"])
+        self.state = None
+
+    def step_ended(self, trainer: L.Trainer, module: Training, position: Position) -> None:
+        """Write a checkpoint if one is due, or if a signal asks training to stop, which it then does.
+
+        Args:
+            position: of the batch that comes next.
+        """
+        self.counter.write(module.step)
+        stopping = self.resumption.signals.received is not None
+        if stopping or (self._is_due(module.step) and module.step < module.steps):
+            self.write(trainer, module, position)
+        if stopping:
+            trainer.should_stop = module.stopped = True
+
+    def write(self, trainer: L.Trainer, module: Training, position: Position, *, last: bool = False) -> None:
+        """Write a checkpoint; the last one of a stage replaces those before it.
+
+        Raises:
+            RunError: a loss or a weight is not a number, so that nothing is written; or the disk refuses.
+        """
+        if module.step == self.saved and not last:
+            return
+        module.metrics.check(module.step)
+        check_finite(module.model, self.stage, module.step)
+        record = {**self.resumption.record, "step": module.step, "steps": module.steps,
+                  "seconds": round(time.monotonic() - self.resumption.begun, 1), "position": [position.number, position.batch]}
+        state = {**training_state(trainer, module), "random": random_state()}
+        training_checkpoint.write(self.folder, record, trained_tensors(module.model, self.stage.trained), state,
+                                  keep=1 if last else max(1, self.keep))
+        self.saved, self.saved_at = module.step, time.monotonic()
+
+    def close(self) -> None:
+        """Close what is open."""
+        self.counter.close()
+
+    def _is_due(self, step: int) -> bool:
+        if self.every.steps is not None:
+            return step % self.every.steps == 0
+        return time.monotonic() - self.saved_at >= (self.every.seconds or 0)

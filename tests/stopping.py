@@ -1,0 +1,47 @@
+"""A stage that is stopped on the way, and what it gives in the end."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from torch import Tensor
+
+from omnikit.store import checkpoint
+from omnikit.store.runs import METRICS, WEIGHTS
+from omnikit.training.module import Training
+
+Stop = Callable[[], None]
+
+
+def crash() -> None:
+    """Raise what no code expects."""
+    raise RuntimeError("crash")
+
+
+def send(number: signal.Signals) -> Stop:
+    """Give what sends this process a signal."""
+    return lambda: os.kill(os.getpid(), number)
+
+
+@contextmanager
+def stopping(step: int, stop: Stop) -> Iterator[None]:
+    """Stop training in the first batch after so many steps."""
+    original = Training.training_step
+
+    def training_step(self: Training, batch: object, index: int) -> Tensor | None:
+        if self.step == step:
+            stop()
+        return original(self, batch, index)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Training, "training_step", training_step)
+        yield
+
+
+def outcome(folder: Path, stage: str) -> tuple[dict[str, str], list[str]]:
+    """Give the hashes of a stage's weights, and its metrics without the seconds."""
+    rows = (folder / stage / METRICS).read_text().splitlines()
+    return checkpoint.hashes(folder / stage / WEIGHTS)[0], [row.rsplit(",", 1)[0] for row in rows]
