@@ -99,6 +99,8 @@ class HeadOptions:
             None. The ids of codes are those of the first codebook.
         codebooks: codes that it emits for each frame; None: as many as any codec has.
         footprint: takes what `build` takes; gives how large it is.
+        loss_count: takes the Targets of a batch, on the CPU, rows padded; gives what its loss of them is a mean over: a number
+            of targets, or the sum of their weights. None: the ids that are not padding, of codes the frames.
     """
 
     branch: str = "audio"
@@ -109,6 +111,7 @@ class HeadOptions:
     unreachable: Callable[[int, Sequence[int]], str | None] | None = None
     codebooks: int | None = 1
     footprint: Callable[[FeatureSpec, CodecSpec | None, int], Footprint] | None = None
+    loss_count: Callable[[Targets], float] | None = None
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,6 @@ class ReaderOptions:
 
 
 @dataclass(frozen=True)
-<<<<<<< HEAD
 class HeadModuleOptions:
     """Optional members of a head's module.
 
@@ -172,7 +174,6 @@ class HeadModuleOptions:
 
 OPTIONS: dict[str, type[Any]] = {"encoder": EncoderOptions, "projector": ProjectorOptions, "backbone": BackboneOptions,
                                  "head": HeadOptions, "codec": CodecOptions, "reader": RowOptions}
-=======
 class ModuleOptions:
     """Optional members of the module of any component.
 
@@ -186,7 +187,6 @@ class ModuleOptions:
 
 OPTIONS: dict[str, type[Any]] = {"encoder": EncoderOptions, "backbone": BackboneOptions, "head": HeadOptions,
                                  "codec": CodecOptions}
->>>>>>> L
 
 
 def encoder_options(config: EncoderConfig) -> EncoderOptions:
@@ -224,15 +224,12 @@ def reader_options(reader: Reader) -> ReaderOptions:
     return _given(ReaderOptions, reader)
 
 
-<<<<<<< HEAD
 def head_module_options(head: Head) -> HeadModuleOptions:
     """Give the optional members of a head's module."""
     return _given(HeadModuleOptions, head)
-=======
 def module_options(module: nn.Module) -> ModuleOptions:
     """Give the optional members of a component's module."""
     return _given(ModuleOptions, module)
->>>>>>> L
 
 
 def weight_files(config: object) -> tuple[str, ...]:
