@@ -38,11 +38,11 @@ class CodecBatch:
 
     waves: Tensor
     target_counts: dict[str, float] = field(default_factory=dict)
-    step_counts: dict[str, float] | None = None
+    window_counts: dict[str, float] | None = None
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> CodecBatch:
         """Give the batch with its tensor changed."""
-        return CodecBatch(change(self.waves), self.target_counts, self.step_counts)
+        return CodecBatch(change(self.waves), self.target_counts, self.window_counts)
 
     def pin_memory(self) -> CodecBatch:
         """Give the batch in memory that a GPU copies from without waiting; a DataLoader asks for it by this name."""

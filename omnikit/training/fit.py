@@ -21,6 +21,7 @@ from omnikit.data.batch.lengths import LengthCounter
 from omnikit.data.batch.loader import BatchLoader, BatchOrder, CollatedRows, NumberedBatches
 from omnikit.data.batch.packing import PackedCollator, PackedSamples, PackingSampler
 from omnikit.data.batch.samplers import LengthBucketSampler, MixtureDataset, MixtureSampler
+from omnikit.data.batch.windows import count_window
 from omnikit.data.speech import find_speech, joined
 from omnikit.errors import DataError, OmnikitError
 from omnikit.model import OmniModel
@@ -125,8 +126,8 @@ def _fit(fit: StageFit, order: BatchOrder[Key], make: Callable[[Key], B],
          losses: VocoderLosses | CodecLosses | None = None) -> Fitted:
     """Train step by step; for Lightning it is one epoch, whose length is decided here alone."""
     run, batches = fit.trainer, count_batches(fit.trainer, order)
-    loader = BatchLoader(order, make, seed=fit.seed, workers=run.workers, window=run.accumulate, passes=run.max_epochs,
-                         batches=batches)
+    loader = BatchLoader(order, make, seed=fit.seed, workers=run.workers, window=run.accumulate,
+                         on_window=count_window, passes=run.max_epochs, batches=batches)
     module = Training(fit.model, fit.stage, fit.folder / "metrics.csv", ceil(batches / run.accumulate), losses)
     _run(lightning(fit.stage, fit.folder, [Bar(fit.stage.name)]), module, loader)
     return module.step, module.metrics.last

@@ -16,6 +16,7 @@ from omnikit.model import OmniModel
 from omnikit.plan.plan import StagePlan
 from omnikit.training.codec import CodecBatch, CodecLosses
 from omnikit.training.metrics import Metrics
+from omnikit.training.normalisation import WindowScales
 from omnikit.training.optimizers import optimizer, rate
 from omnikit.training.vocoder import VocoderBatch, VocoderLosses
 
@@ -43,6 +44,7 @@ class Training(L.LightningModule):
         self.steps = steps
         self.vocoding = vocoding
         self.weights = dict(stage.stage.loss)
+        self.scales = WindowScales(self.weights, stage.stage.trainer.accumulate)
         self.reached = False  # whether some batch moved what is trained
         self.past: Sequence[str] = ()  # rows of the last batch that did not
         self.metrics = Metrics(metrics, (*self.weights, *(vocoding.extra if vocoding else ())), stage.name)
@@ -53,7 +55,7 @@ class Training(L.LightningModule):
         return self.global_step
 
     def training_step(self, batch: Batch | VocoderBatch | CodecBatch, index: int) -> Tensor | None:
-        """Give the weighted sum of the losses; None, which skips the step, if the batch has a target for none of them, or
+        """Give the weighted sum of the losses, each scaled to the mean over its accumulation window; None, which skips the step, if the batch has a target for none of them, or
         if no trained part had a share in them: rows of text teach nothing to a projector of audio."""
         if isinstance(batch, Batch):
             losses = self.model.losses(batch, self.weights)
@@ -61,7 +63,8 @@ class Training(L.LightningModule):
             assert self.vocoding, "segments of speech come in a vocoder's or codec's stage only"
             losses = self.vocoding(batch)
         self.metrics.add(losses)
-        terms = [self.weights[name] * loss for name, loss in losses.items() if name in self.weights]
+        scales = self.scales(batch, self.device)
+        terms = [self.weights[name] * scales[name] * loss for name, loss in losses.items() if name in self.weights]
         total = torch.stack(terms).sum() if terms else None
         if total is not None and total.requires_grad:
             self.reached = True

@@ -61,7 +61,7 @@ class VocoderBatch:
         merged: [B, U, Q] the utterances' codes with runs merged; what is beyond an utterance's end is 0.
         frames: [B, U] how long each lasts; 0 beyond the end.
         target_counts: what losses are means over that not every batch has as much of (omnikit.data.batch.windows).
-        step_counts: the same of all batches of the optimizer step; None: it has this batch alone.
+        window_counts: the same of all batches of its accumulation window; None: it is not in one.
     """
 
     labels: Tensor
@@ -69,12 +69,12 @@ class VocoderBatch:
     merged: Tensor
     frames: Tensor
     target_counts: dict[str, float] = field(default_factory=dict)
-    step_counts: dict[str, float] | None = None
+    window_counts: dict[str, float] | None = None
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> VocoderBatch:
         """Give the batch with every tensor changed."""
         return VocoderBatch(change(self.labels), change(self.waves), change(self.merged), change(self.frames),
-                            self.target_counts, self.step_counts)
+                            self.target_counts, self.window_counts)
 
     def pin_memory(self) -> VocoderBatch:
         """Give the batch in memory that a GPU copies from without waiting; a DataLoader asks for it by this name."""
