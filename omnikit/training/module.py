@@ -55,8 +55,11 @@ class Training(L.LightningModule):
         return self.global_step
 
     def training_step(self, batch: Batch | VocoderBatch | CodecBatch, index: int) -> Tensor | None:
-        """Give the weighted sum of the losses, each scaled to the mean over its accumulation window; None, which skips the step, if the batch has a target for none of them, or
-        if no trained part had a share in them: rows of text teach nothing to a projector of audio."""
+        """Give the weighted sum of the losses, each scaled to the mean over its accumulation window.
+
+        None, which skips the step, if the batch has a target for none of them, or if no trained part had a share in them: rows
+        of text teach nothing to a projector of audio.
+        """
         if isinstance(batch, Batch):
             losses = self.model.losses(batch, self.weights)
         else:
