@@ -115,6 +115,7 @@ class HeadConfig(Protocol):
     - unreachable(vectors, ids), where a head can tell: why it could never give these ids from so many vectors, or None.
     - training_alignment, where a head has it: the alignment of the states that its loss reads; None or absent: the same.
     - reads(source), where a head can tell: why it cannot read such vectors, in one clause, or None.
+    - loss_count(targets), where a head has it: what its loss is a mean over, where that is not the number of its ids.
     - context: "hidden" if `loss` and `speak` also take the backbone's output. A head that taps "embedding" reads words.
     """
 

@@ -99,6 +99,8 @@ class HeadOptions:
             None. The ids of codes are those of the first codebook.
         codebooks: codes that it emits for each frame; None: as many as any codec has.
         footprint: takes what `build` takes; gives how large it is.
+        loss_count: takes the Targets of a batch, on the CPU, rows padded; gives what its loss of them is a mean over: a number
+            of targets, or the sum of their weights. None: the ids that are not padding, of codes the frames.
     """
 
     branch: str = "audio"
@@ -109,6 +111,7 @@ class HeadOptions:
     unreachable: Callable[[int, Sequence[int]], str | None] | None = None
     codebooks: int | None = 1
     footprint: Callable[[FeatureSpec, CodecSpec | None, int], Footprint] | None = None
+    loss_count: Callable[[Targets], float] | None = None
 
 
 @dataclass(frozen=True)

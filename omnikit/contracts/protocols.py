@@ -61,7 +61,10 @@ class Head(Protocol):
     """nn.Module; a loss for training and ids for inference."""
 
     def loss(self, features: Features, targets: Targets) -> Tensor:
-        """Scalar float32, a mean over the targets of the batch; raises DataError where a target cannot be reached."""
+        """Scalar float32, a mean over the targets of the batch; raises DataError where a target cannot be reached.
+
+        What it is a mean over is the number of ids that are not padding, or what the configuration's `loss_count` gives.
+        """
 
     def decode(self, features: Features) -> list[list[int]]:
         """Greedy ids of each row."""
@@ -106,7 +109,7 @@ class TrainableCodec(Codec, Protocol):
     VocoderConfig.
 
     While it learns, it counts which codes were drawn and keeps some of the vectors they were drawn for, neither of which its
-    weights file holds.
+    weights file holds. What moving averages need to go on as they were is a part of its state.
     """
 
     def reconstruct(self, waves: Tensor, *, quantise: bool = True) -> Reconstruction:
@@ -116,10 +119,15 @@ class TrainableCodec(Codec, Protocol):
         """
 
     def usage(self) -> dict[str, float]:
-        """Give the share of each codebook (or group of them) that was drawn since the last `revive`, by its name."""
+        """Give the share of each codebook (or group of them) that was drawn since dead codes were looked for, by its name."""
 
     def revive(self, generator: Generator) -> int:
-        """Give each code that nobody drew since the last call a vector that the encoder gave since; give how many did."""
+        """Give each dead code a recent vector of the encoder; give how many there were.
+
+        A code is dead that was never drawn, though it would have been several times, were all codes of its codebook drawn
+        equally often; until that can be said, draws are counted over several calls. Where nothing was coded since the last
+        call, but vectors passed by, codes become clusters of these.
+        """
 
 
 class FittedCodec(Codec, Protocol):

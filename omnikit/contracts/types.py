@@ -88,6 +88,8 @@ class Batch:
             belong to its targets, of which a conversation has as many as it has spoken answers.
         sizes: for each input branch the length of each of its signals, by which features are held against their contracts;
             without it they are not.
+        target_counts: for each output branch with targets what its loss is a mean over (omnikit.data.batch.windows).
+        window_counts: the same of all batches of its accumulation window; None: it is not in one.
     """
 
     tokens: Tensor
@@ -105,6 +107,8 @@ class Batch:
     target_positions: Tensor | None = None
     texts: dict[str, Targets] = field(default_factory=dict)
     sizes: dict[str, list[int]] = field(default_factory=dict)
+    target_counts: dict[str, float] = field(default_factory=dict)
+    window_counts: dict[str, float] | None = None
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Give the batch with every tensor changed."""
@@ -115,7 +119,8 @@ class Batch:
                      {k: change(v) for k, v in self.slots.items()}, self.counts, self.rows,
                      {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.targets.items()}, self.ids,
                      documents, conversation_rows, target_positions,
-                     {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.texts.items()}, self.sizes)
+                     {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.texts.items()}, self.sizes,
+                     self.target_counts, self.window_counts)
 
     def pin_memory(self) -> Batch:
         """Give the batch in memory that a GPU copies from without waiting; a DataLoader asks for it by this name."""

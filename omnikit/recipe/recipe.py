@@ -74,7 +74,7 @@ class TrainerConfig:
         max_steps: optimizer steps; needed unless max_epochs is given.
         max_epochs: passes over the data; the smaller of the two ends the stage.
         batch_size: rows in a batch.
-        accumulate: batches per optimizer step; each counts alike, whatever it holds.
+        accumulate: batches per optimizer step, which is that of one batch of all their rows.
         devices: 1 in this version, and so is strategy "auto".
         workers: processes that load data; 0 loads in this one.
         log_every: steps between two lines of metrics.csv.

@@ -6,14 +6,13 @@ them, and then nothing teaches the encoder to differ. Therefore the first steps 
 of what the encoder gives by then, and codes that nobody draws are moved to where vectors are. That is not enough where the
 layers' biases make up most of a frame: a codec does well to begin with biases of 0.
 
-All of the speech is kept in memory: 230 MB an hour at 16 kHz. Uses no codec and no Lightning.
+Recordings are decoded when a segment is cut from them (omnikit.data.speech). Uses no codec and no Lightning.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,51 +21,45 @@ from torch import Tensor, nn
 
 from omnikit.contracts.configs import VocoderConfig
 from omnikit.contracts.protocols import Codec, Reader, TrainableCodec
-from omnikit.contracts.types import ContentPart, Sample
-from omnikit.data.batch.signals import answer_audio, load_waveform, question_media
+from omnikit.data.speech import Recordings, find_speech, joined
 from omnikit.errors import DataError, RunError
+from omnikit.plan.codec_stages import CODEC_LOSSES
 from omnikit.training.discriminators import GANLoss
 from omnikit.training.spectral_losses import MelLoss, ScaledMelLoss, STFTLoss
 
 UNCODED = 0.1  # share of the steps that pass the codes by, where the codec begins fresh (our measurements)
 REVIVAL = 50  # batches between two looks for codes that nobody draws
+SETTLED = 0.1  # fraction of the steps, the last ones, in which no code is revived, so that each has time to find its place
 MEASURED = 120.0  # seconds of speech of each dataset that the finished codec is measured on
 
 
 @dataclass
 class CodecBatch:
-    """A batch of segments [B, N] of speech."""
+    """A batch of segments [B, N] of speech; the counts are those of omnikit.data.batch.windows."""
 
     waves: Tensor
+    target_counts: dict[str, float] = field(default_factory=dict)
+    window_counts: dict[str, float] | None = None
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> CodecBatch:
         """Give the batch with its tensor changed."""
-        return CodecBatch(change(self.waves))
+        return CodecBatch(change(self.waves), self.target_counts, self.window_counts)
 
     def pin_memory(self) -> CodecBatch:
         """Give the batch in memory that a GPU copies from without waiting; a DataLoader asks for it by this name."""
         return self.mapped(lambda tensor: tensor.pin_memory())
 
 
-def speech(readers: Mapping[str, Reader], rate: int, progress: Callable[[float], None]) -> dict[str, list[Tensor]]:
-    """Give each different wave [N] of each dataset at `rate`: its spoken answers, or the questions' where it has none.
+def speech(readers: Mapping[str, Reader], rate: int, progress: Callable[[float], None]) -> dict[str, Recordings]:
+    """Give each different recording of each dataset at `rate`: its spoken answers, or the questions' where it has none.
 
     Raises:
         DataError: a dataset has no speech, or some that cannot be read.
     """
-    found, done = {}, 0
-    for name, reader in readers.items():
-        answers, asked = dict[bytes, Tensor](), dict[bytes, Tensor]()
-        for index in range(len(reader)):
-            sample = reader[index]
-            answers |= _waves(sample, answer_audio(sample), rate)
-            if not answers:
-                asked |= _waves(sample, [part for part in question_media(sample) if part.type == "audio"], rate)
-            done += 1
-            progress(done / sum(map(len, readers.values())))
-        if not answers and not asked:
+    found = find_speech(readers, rate, progress, questions=True)
+    for name, recordings in found.items():
+        if not recordings:
             raise DataError(f"Dataset {name} has no speech, but a codec learns from it; take another dataset.")
-        found[name] = list((answers or asked).values())
     return found
 
 
@@ -74,18 +67,18 @@ class CodecDataset:
     """Batches by number; a segment is cut anywhere in a wave, and every second of a dataset is as likely.
 
     Args:
-        waves: dataset → its waves.
+        waves: dataset → its recordings.
         shares: dataset → share of the segments, any positive numbers.
         batch_size: segments in a batch; a pass has as many segments as there are waves.
         length: samples of a segment; a shorter wave ends in silence.
         seed: decides which, with the batch's number.
     """
 
-    def __init__(self, waves: Mapping[str, Sequence[Tensor]], shares: Mapping[str, float], batch_size: int, length: int,
+    def __init__(self, waves: Mapping[str, Recordings], shares: Mapping[str, float], batch_size: int, length: int,
                  seed: int) -> None:
-        self.rows = [wave for name in shares for wave in waves[name]]
-        samples = {name: sum(map(len, waves[name])) for name in shares}
-        self.weights = torch.tensor([shares[name] * len(wave) / samples[name] for name in shares for wave in waves[name]])
+        self.rows = joined([waves[name] for name in shares])
+        samples = {name: sum(waves[name].lengths) for name in shares}
+        self.weights = torch.tensor([shares[name] * each / samples[name] for name in shares for each in waves[name].lengths])
         self.batch_size, self.length = batch_size, length
         self.seed = seed
 
@@ -97,7 +90,8 @@ class CodecDataset:
         """Draw a batch."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
         drawn = torch.multinomial(self.weights, self.batch_size, replacement=True, generator=generator)
-        return CodecBatch(torch.stack([self._cut(self.rows[index], generator) for index in drawn.tolist()]))
+        return CodecBatch(torch.stack([self._cut(self.rows[index], generator) for index in drawn.tolist()]),
+                          dict.fromkeys(CODEC_LOSSES, float(self.batch_size)))
 
     def _cut(self, wave: Tensor, generator: torch.Generator) -> Tensor:
         start = int(torch.randint(max(len(wave) - self.length, 0) + 1, (), generator=generator))
@@ -108,24 +102,25 @@ class CodecDataset:
 class CodecLosses(nn.Module):
     """The losses of a codec: waveform, mel, stft, codebook, commitment, adversarial, feature_matching, each in float32.
 
-    It counts the batches, and every so many of them revives codes that nobody drew. Among the numbers are then the share of
-    each kind of codebook's codes that was drawn since (`usage_…`), `perplexity` (how many codes, drawn equally often, would be
-    as varied; mean over the codebooks) and `revived`.
+    It counts the batches, and every so many of them lets the codec revive dead codes, but near the end. Among the numbers are
+    then the share of each kind of codebook's codes that was drawn since its dead ones were looked for (`usage_…`), `perplexity`
+    (how many codes, drawn equally often, would be as varied; mean over the codebooks, since the last row) and `revived`.
 
     Args:
         codec: what is trained.
         wanted: names of the losses.
         config: the codec's.
         lr: learning rate of the discriminators.
+        batches: of the stage; in the last SETTLED of them no code is revived.
         uncoded: batches at the start that pass the codes by; what comes behind them begins with new codes.
         revival: batches between two looks for codes that nobody draws.
         seed: of the revivals.
     """
 
-    def __init__(self, codec: TrainableCodec, wanted: Collection[str], config: VocoderConfig, *, lr: float, uncoded: int,
-                 revival: int = REVIVAL, seed: int) -> None:
+    def __init__(self, codec: TrainableCodec, wanted: Collection[str], config: VocoderConfig, *, lr: float, batches: int,
+                 uncoded: int, revival: int = REVIVAL, seed: int) -> None:
         super().__init__()
-        self.revival = revival
+        self.revival, self.last_revival = revival, int((1 - SETTLED) * batches)
         self._codec = (codec,)  # in a tuple, so that it does not become a part of this module
         self.wanted, self.uncoded, self.batches = frozenset(wanted), uncoded, 0
         self.stft, self.mel = STFTLoss(), ScaledMelLoss(config.spec.sample_rate)
@@ -188,9 +183,9 @@ class CodecLosses(nn.Module):
 
     def _revived(self) -> dict[str, Tensor]:
         assert self.counts is not None, "asked for after codes were counted"
-        codec = self._codec[0]
+        codec, settling = self._codec[0], self.batches > self.last_revival
         numbers = {f"usage_{name}": share for name, share in codec.usage().items()} | {
-            "perplexity": perplexity(self.counts), "revived": float(codec.revive(self.generator))}
+            "perplexity": perplexity(self.counts), "revived": 0.0 if settling else float(codec.revive(self.generator))}
         self.counts.zero_()
         return {name: torch.tensor(value) for name, value in numbers.items()}
 
@@ -228,11 +223,3 @@ def _first(waves: Sequence[Tensor], samples: float) -> Iterator[Tensor]:
         total += len(wave)
         if total >= samples:
             return
-
-
-def _waves(sample: Sample, parts: Sequence[ContentPart], rate: int) -> dict[bytes, Tensor]:
-    found = {}
-    for part in parts:
-        wave = load_waveform(part, rate, sample.id)
-        found[hashlib.sha1(wave.tobytes(), usedforsecurity=False).digest()] = torch.from_numpy(wave)
-    return found

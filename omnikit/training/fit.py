@@ -22,7 +22,8 @@ from omnikit.data.batch.lengths import LengthCounter
 from omnikit.data.batch.loader import BatchLoader, BatchOrder, CollatedRows, NumberedBatches
 from omnikit.data.batch.packing import PackedCollator, PackedSamples, PackingSampler
 from omnikit.data.batch.samplers import LengthBucketSampler, MixtureDataset, MixtureSampler
-from omnikit.data.batch.signals import answer_audio, load_waveform
+from omnikit.data.batch.windows import count_window
+from omnikit.data.speech import find_speech, joined
 from omnikit.errors import DataError, OmnikitError
 from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan, StagePlan
@@ -88,8 +89,11 @@ def fit_vocoder(fit: StageFit) -> Fitted:
     output = fit.plan.outputs[branch]
     # the plan lets `vocoder` train such only
     config, units = cast(VocoderConfig, output.codec), cast(CodecConfig, output.units)
+    maker = fit.model.get_submodule(output.code_source_part or f"{branch}.codec").to(accelerator(fit.trainer))
     with progress(f"{fit.stage.name}: labels") as report:
-        speech = label(fit.readers, fit.model.units(branch), config, report, sample_rate=units.spec.sample_rate)
+        speech = label(fit.readers, fit.model.units(branch), config, report, sample_rate=units.spec.sample_rate,
+                       device=accelerator(fit.trainer))
+    maker.cpu()
     segments = VocoderDataset(speech, stage.data, fit.trainer.batch_size, config.segment, fit.seed)
     losses = VocoderLosses(cast(Vocoder, fit.model.codec(branch)), stage.loss, config, stage.optim.lr)
     return _fit(fit, NumberedBatches(len(segments)), segments.batch, losses)
@@ -105,8 +109,9 @@ def fit_codec(fit: StageFit) -> Fitted:
     cuts = codec.CodecDataset(waves, stage.data, fit.trainer.batch_size, length, fit.seed)
     order = NumberedBatches(len(cuts))
     fresh = part not in fit.stage.origins and codec_options(config).weights is None
-    losses = codec.CodecLosses(learner, stage.loss, config, lr=stage.optim.lr, seed=fit.seed,
-                               uncoded=int(codec.UNCODED * count_batches(fit.trainer, order)) if fresh else 0)
+    batches = count_batches(fit.trainer, order)
+    losses = codec.CodecLosses(learner, stage.loss, config, lr=stage.optim.lr, seed=fit.seed, batches=batches,
+                               uncoded=int(codec.UNCODED * batches) if fresh else 0)
     steps, numbers = _fit(fit, order, cuts.batch, losses)
     fit.model.cpu().eval()
     with progress(f"{fit.stage.name}: usage") as report:
@@ -125,8 +130,8 @@ def _fit(fit: StageFit, order: BatchOrder[Key], make: Callable[[Key], B],
          losses: VocoderLosses | CodecLosses | None = None) -> Fitted:
     """Train step by step; for Lightning it is one epoch, whose length is decided here alone."""
     run, batches, resumption = fit.trainer, count_batches(fit.trainer, order), fit.resumption
-    loader = BatchLoader(order, make, seed=fit.seed, workers=run.workers, window=run.accumulate, start=resumption.position,
-                         passes=run.max_epochs, batches=max(0, batches - resumption.step * run.accumulate))
+    loader = BatchLoader(order, make, seed=fit.seed, workers=run.workers, window=run.accumulate, on_window=count_window,
+                         start=resumption.position, passes=run.max_epochs, batches=max(0, batches - resumption.step * run.accumulate))
     module = Training(fit.model, fit.stage, fit.folder / "metrics.csv", ceil(batches / run.accumulate), losses,
                       start=resumption.step)
     checkpoints = Checkpoints(fit.stage, fit.folder, resumption)
@@ -183,13 +188,19 @@ def fit_units(fit: StageFit) -> Fitted:
     """Fit a codec to the spoken answers, in one go."""
     part = fit.stage.trained[0]
     rate = cast(CodecConfig, fit.plan.parts()[part]).spec.sample_rate  # the plan lets `units` train codecs only
-    waves = [torch.from_numpy(load_waveform(content, rate, sample.id)) for reader in fit.readers.values()
-             for sample in (reader[index] for index in range(len(reader))) for content in answer_audio(sample)]
+    waves = joined(list(find_speech(fit.readers, rate, lambda fraction: None, questions=False).values()))
     if not waves:
         raise DataError(f"Stage {fit.stage.name} finds no spoken answer in {', '.join(fit.readers)}, but fits units to them.")
     with progress(fit.stage.name) as report:
-        learner = cast(FittedCodec, fit.model.get_submodule(part))
-        return 0, learner.fit(waves, torch.Generator().manual_seed(fit.seed), report)
+        learner = cast(FittedCodec, fit.model.get_submodule(part).to(accelerator(fit.trainer)))
+        numbers = learner.fit(waves, torch.Generator().manual_seed(fit.seed), report)
+    used = waves.used_samples()
+    return 0, numbers | {"speech_seconds": used / rate, "speech_fraction": used / sum(waves.lengths)}
+
+
+def accelerator(run: TrainerConfig) -> str:
+    """Give the device for what a stage computes beside its steps: labels of speech, clusters."""
+    return "cuda" if run.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def collator(plan: Plan, stage: StagePlan, model: OmniModel) -> Collator:

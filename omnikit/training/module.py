@@ -17,6 +17,7 @@ from omnikit.model import OmniModel
 from omnikit.plan.plan import StagePlan
 from omnikit.training.codec import CodecBatch, CodecLosses
 from omnikit.training.metrics import Metrics
+from omnikit.training.normalisation import WindowScales
 from omnikit.training.optimizers import optimizer, rate
 from omnikit.training.vocoder import VocoderBatch, VocoderLosses
 
@@ -48,6 +49,7 @@ class Training(L.LightningModule):
         self.after_step: list[Callable[[], None]] = []  # called at the end of each optimizer step, when its metrics are written
         self.vocoding = vocoding
         self.weights = dict(stage.stage.loss)
+        self.scales = WindowScales(self.weights, stage.stage.trainer.accumulate)
         self.reached = False  # whether some batch moved what is trained
         self.past: Sequence[str] = ()  # rows of the last batch that did not
         self.metrics = Metrics(metrics, (*self.weights, *(vocoding.extra if vocoding else ())), stage.name)
@@ -58,8 +60,11 @@ class Training(L.LightningModule):
         return self.start + self.global_step
 
     def training_step(self, batch: Batch | VocoderBatch | CodecBatch, index: int) -> Tensor | None:
-        """Give the weighted sum of the losses; None, which skips the step, if the batch has a target for none of them, or
-        if no trained part had a share in them: rows of text teach nothing to a projector of audio."""
+        """Give the weighted sum of the losses, each scaled to the mean over its accumulation window.
+
+        None, which skips the step, if the batch has a target for none of them, or if no trained part had a share in them: rows
+        of text teach nothing to a projector of audio.
+        """
         if isinstance(batch, Batch):
             losses = self.model.losses(batch, self.weights)
         else:
@@ -68,7 +73,8 @@ class Training(L.LightningModule):
         self.metrics.add(losses)
         if not any(loss.is_cuda for loss in losses.values()):  # elsewhere it would wait for the device at every step
             self.metrics.check(self.step + 1)
-        terms = [self.weights[name] * loss for name, loss in losses.items() if name in self.weights]
+        scales = self.scales(batch, self.device)
+        terms = [self.weights[name] * scales[name] * loss for name, loss in losses.items() if name in self.weights]
         total = torch.stack(terms).sum() if terms else None
         if total is not None and total.requires_grad:
             self.reached = True

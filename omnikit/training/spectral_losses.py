@@ -13,10 +13,14 @@ RESOLUTIONS = ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240))  # size, hop
 SIZE, HOP, MELS = 1024, 256, 80  # of the log-mel loss: HiFi-GAN, section 3.1
 MEL_SIZES = ((512, 128, 40), (1024, 256, 80), (2048, 512, 160))  # size, hop, bands of the multi-scale one
 FLOOR = 1e-5  # of magnitudes before the logarithm: HiFi-GAN's
+QUIET = 0.01  # amplitude, -40 dB: a target is not taken for quieter, or what is made of silence would outweigh all speech
 
 
 class STFTLoss(nn.Module):
-    """Spectral convergence plus L1 of log magnitudes, averaged over the resolutions (size, hop, window)."""
+    """Spectral convergence plus L1 of log magnitudes, averaged over the resolutions (size, hop, window).
+
+    Convergence is the distance of the batch's spectra divided by their size, of which noise of amplitude QUIET is the least.
+    """
 
     def __init__(self, resolutions: tuple[tuple[int, int, int], ...] = RESOLUTIONS) -> None:
         super().__init__()
@@ -30,7 +34,8 @@ class STFTLoss(nn.Module):
         for index, (size, hop, _) in enumerate(self.resolutions):
             window = self.get_buffer(f"window{index}")
             made, true = (magnitudes(wave, size, hop, window) for wave in (found, wanted))  # [B, bins, T]
-            convergence = (true - made).norm() / true.norm().clamp(min=FLOOR)
+            least = QUIET * window.square().sum().mul(true.numel()).sqrt()  # the norm that such noise has on average
+            convergence = (true - made).norm() / torch.maximum(true.norm(), least)
             losses.append(convergence + F.l1_loss(made.clamp(min=FLOOR).log(), true.clamp(min=FLOOR).log()))
         return torch.stack(losses).mean()
 

@@ -1,15 +1,16 @@
 """What a stage with `objective: vocoder` learns from and by: frames of speech with their waves, and the losses.
 
 A vocoder turns one code per frame into a wave; what makes the codes labels the speech of the stage's data, once, before the
-first step. All of that speech is held in memory: 230 MB an hour at 16 kHz. Uses no vocoder and no Lightning.
+first step. The labels stay in memory; recordings are decoded when a segment is cut from them (omnikit.data.speech). Uses no
+vocoder and no Lightning.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
 import torch
@@ -19,20 +20,35 @@ from torch.nn.utils.rnn import pad_sequence
 
 from omnikit.contracts.configs import VocoderConfig
 from omnikit.contracts.protocols import Codec, LabellingCodec, Reader, Vocoder
-from omnikit.data.batch.signals import answer_audio, load_waveform
+from omnikit.data.speech import find_speech
 from omnikit.errors import DataError, RunError
+from omnikit.plan.codec_stages import VOCODER_LOSSES
 from omnikit.training.discriminators import GANLoss
 from omnikit.training.spectral_losses import MelLoss, STFTLoss
 
+FINDING = 0.1  # of the progress: recordings are found by their headers; labels take the rest
 MOST_SILENCE = 1024  # frames behind a short utterance; a codec that gives no labels for so many gives none at all
 
 
 @dataclass(frozen=True)
 class LabelledSpeech:
-    """Speech cut to whole frames: its codes [T, Q] by frame, and its wave [T x samples of a frame]."""
+    """A recording with its codes by frame.
+
+    Args:
+        labels: [T, Q].
+        recording: gives its waveform, of any length.
+        hop: samples of a frame.
+    """
 
     labels: Tensor
-    wave: Tensor
+    recording: Callable[[], Tensor]
+    hop: int
+
+    @property
+    def wave(self) -> Tensor:
+        """The waveform [T x hop]: as long as its labels, with silence behind a shorter one."""
+        wave, samples = self.recording(), len(self.labels) * self.hop
+        return F.pad(wave, (0, max(0, samples - len(wave))))[:samples]
 
 
 @dataclass
@@ -44,16 +60,21 @@ class VocoderBatch:
         waves: [B, S x samples of a frame].
         merged: [B, U, Q] the utterances' codes with runs merged; what is beyond an utterance's end is 0.
         frames: [B, U] how long each lasts; 0 beyond the end.
+        target_counts: what losses are means over that not every batch has as much of (omnikit.data.batch.windows).
+        window_counts: the same of all batches of its accumulation window; None: it is not in one.
     """
 
     labels: Tensor
     waves: Tensor
     merged: Tensor
     frames: Tensor
+    target_counts: dict[str, float] = field(default_factory=dict)
+    window_counts: dict[str, float] | None = None
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> VocoderBatch:
         """Give the batch with every tensor changed."""
-        return VocoderBatch(change(self.labels), change(self.waves), change(self.merged), change(self.frames))
+        return VocoderBatch(change(self.labels), change(self.waves), change(self.merged), change(self.frames),
+                            self.target_counts, self.window_counts)
 
     def pin_memory(self) -> VocoderBatch:
         """Give the batch in memory that a GPU copies from without waiting; a DataLoader asks for it by this name."""
@@ -61,7 +82,7 @@ class VocoderBatch:
 
 
 def label(readers: Mapping[str, Reader], codec: Codec, config: VocoderConfig,
-          progress: Callable[[float], None], *, sample_rate: int) -> dict[str, list[LabelledSpeech]]:
+          progress: Callable[[float], None], *, sample_rate: int, device: str = "cpu") -> dict[str, list[LabelledSpeech]]:
     """Label each different spoken answer of each dataset; one shorter than a segment ends in silence.
 
     Args:
@@ -69,6 +90,7 @@ def label(readers: Mapping[str, Reader], codec: Codec, config: VocoderConfig,
         config: of the vocoder that learns.
         progress: takes the finished share.
         sample_rate: of the waves that `codec` takes, whatever the vocoder's own is.
+        device: where `codec` is.
 
     Raises:
         DataError: a dataset has no spoken answer, or one that cannot be read.
@@ -77,23 +99,20 @@ def label(readers: Mapping[str, Reader], codec: Codec, config: VocoderConfig,
     if not hasattr(codec, "label"):
         raise RunError(f"{type(codec).__name__} makes codes, but does not say which frame has which (it has no `label`), so no"
                        " vocoder can learn from it; pick other units.")
-    labelling, found, done = cast(LabellingCodec, codec), {}, 0
-    for name, reader in readers.items():
-        rows: dict[bytes, LabelledSpeech] = {}
-        for index in range(len(reader)):
-            sample = reader[index]
-            for part in answer_audio(sample):
-                wave = load_waveform(part, config.spec.sample_rate, sample.id)
-                key = hashlib.sha1(wave.tobytes(), usedforsecurity=False).digest()
-                if key not in rows:
-                    spoken_answer = load_waveform(part, sample_rate, sample.id)
-                    labels = _labels(torch.from_numpy(spoken_answer), labelling, config, sample_rate)
-                    rows[key] = _utterance(labels, torch.from_numpy(wave), config)
-            done += 1
-            progress(done / sum(map(len, readers.values())))
-        if not rows:
+    labelling = cast(LabellingCodec, codec)
+    spoken = find_speech(readers, sample_rate, lambda fraction: progress(FINDING * fraction), questions=False)
+    targets = spoken if config.spec.sample_rate == sample_rate else find_speech(
+        readers, config.spec.sample_rate, lambda fraction: None, questions=False)
+    found, done = dict[str, list[LabelledSpeech]](), 0
+    for name, recordings in spoken.items():
+        if not recordings:
             raise DataError(f"Dataset {name} has no spoken answer, but a vocoder learns from them; take another dataset.")
-        found[name] = list(rows.values())
+        found[name] = []
+        for index in range(len(recordings)):
+            labels = _labels(recordings[index].to(device), labelling, config, sample_rate).cpu()
+            found[name].append(LabelledSpeech(labels, partial(targets[name].__getitem__, index), _hop(config)))
+            done += 1
+            progress(FINDING + (1 - FINDING) * done / sum(map(len, spoken.values())))
     return found
 
 
@@ -109,9 +128,8 @@ def _labels(wave: Tensor, codec: LabellingCodec, config: VocoderConfig, sample_r
                    f" a segment of the vocoder needs {config.segment}; pick other units.")
 
 
-def _utterance(labels: Tensor, wave: Tensor, config: VocoderConfig) -> LabelledSpeech:
-    samples = len(labels) * int(config.spec.sample_rate / config.spec.rate)
-    return LabelledSpeech(labels, F.pad(wave, (0, max(0, samples - len(wave))))[:samples])
+def _hop(config: VocoderConfig) -> int:
+    return int(config.spec.sample_rate / config.spec.rate)
 
 
 class VocoderDataset:
@@ -146,12 +164,12 @@ class VocoderDataset:
         labels, waves = zip(*(self._cut(row, generator) for row in rows), strict=True)
         runs = [torch.unique_consecutive(row.labels, return_counts=True, dim=0) for row in rows]
         merged, frames = (pad_sequence(list(column), batch_first=True) for column in zip(*runs, strict=True))
-        return VocoderBatch(torch.stack(labels), torch.stack(waves), merged, frames)
+        counts = dict.fromkeys(VOCODER_LOSSES, float(len(rows))) | {"duration": float((frames > 0).sum())}
+        return VocoderBatch(torch.stack(labels), torch.stack(waves), merged, frames, counts)
 
     def _cut(self, row: LabelledSpeech, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         start = int(torch.randint(len(row.labels) - self.segment + 1, (), generator=generator))
-        hop = len(row.wave) // len(row.labels)
-        return row.labels[start:start + self.segment], row.wave[start * hop:(start + self.segment) * hop]
+        return row.labels[start:start + self.segment], row.wave[start * row.hop:(start + self.segment) * row.hop]
 
 
 class VocoderLosses(nn.Module):

@@ -19,6 +19,7 @@ from omnikit.contracts.configs import VocoderConfig
 from omnikit.contracts.protocols import TrainableCodec
 from omnikit.contracts.specs import CodecSpec
 from omnikit.contracts.types import ContentPart, Message, Reconstruction, Sample
+from omnikit.data.speech import in_memory
 from omnikit.errors import DataError, RunError
 from omnikit.plan.plan import Plan
 from omnikit.plan.stage_plan import Wiring
@@ -107,8 +108,8 @@ class Talk:
         return Sample(str(index), (Message("user", (asked,)), Message("assistant", answer)))
 
 
-def losses(module: TrainableCodec, wanted: Sequence[str], uncoded: int = 0) -> CodecLosses:
-    return CodecLosses(module, wanted, Learner(), lr=1e-3, uncoded=uncoded, seed=0)
+def losses(module: TrainableCodec, wanted: Sequence[str], uncoded: int = 0, batches: int = 1000) -> CodecLosses:
+    return CodecLosses(module, wanted, Learner(), lr=1e-3, batches=batches, uncoded=uncoded, seed=0)
 
 
 def cuts(seed: int = 0) -> CodecBatch:
@@ -138,14 +139,14 @@ def test_data_without_speech_is_refused() -> None:
 
 def test_segments_are_pieces_of_waves_and_end_in_silence() -> None:
     long, short = torch.arange(1.0, 31.0), torch.tensor([-1.0, -2.0])
-    segments = CodecDataset({"talk": [long, short]}, {"talk": 1.0}, 8, 4, seed=0)
+    segments = CodecDataset({"talk": in_memory([long, short])}, {"talk": 1.0}, 8, 4, seed=0)
     for batch in map(segments.batch, range(len(segments))):
         for row in batch.waves:
             assert row.tolist() == [-1, -2, 0, 0] or torch.equal(row, torch.arange(float(row[0]), float(row[0]) + 4))
 
 
 def test_shares_hold_whatever_the_sizes() -> None:
-    waves = {"few": [torch.full((9,), 1.0)], "many": [torch.full((50,), 2.0)] * 40}
+    waves = {"few": in_memory([torch.full((9,), 1.0)]), "many": in_memory([torch.full((50,), 2.0)] * 40)}
     segments = CodecDataset(waves, {"few": 3.0, "many": 1.0}, 40, 2, seed=0)
     first = torch.cat([segments.batch(number).waves[:, 0] for number in range(len(segments))])
     assert float((first == 1).float().mean()) == pytest.approx(0.75, abs=0.15)
@@ -189,6 +190,14 @@ def test_unused_codes_are_revived_every_so_many_batches() -> None:
     last = found[-1]
     assert (float(last["usage_codes"]), float(last["revived"])) == (0.25, 3.0)
     assert float(last["perplexity"]) == pytest.approx(perplexity(counts))
+
+
+def test_no_code_is_revived_near_the_end() -> None:
+    module = LearnerModule()
+    teacher = losses(module, ("mel", "codebook"), batches=3 * REVIVAL)
+    found = [numbers for _ in range(3 * REVIVAL) if "revived" in (numbers := teacher(cuts()))]
+    assert [float(numbers["revived"]) for numbers in found] == [3.0, 3.0, 0.0]  # the last tenth of 150 batches may not
+    assert module.calls.count("revive") == 2 and float(found[-1]["usage_codes"]) == 0.25
 
 
 def test_perplexity_is_how_many_codes_drawn_equally_often_vary_as_much() -> None:
@@ -257,7 +266,7 @@ def test_losses_fall_and_codes_have_columns(tokenizer: str, tmp_path: Path) -> N
     assert list(table[0]) == ["step", "lr", "loss.waveform", "loss.codebook", "loss.commitment", "loss.usage_codes",
                               "loss.perplexity", "loss.revived", "seconds"]
     assert float(table[-1]["loss.waveform"]) < 0.8 * float(table[0]["loss.waveform"])
-    assert [row["loss.revived"] for row in table] == ["", "", "", "", "", "3"]  # six batches of 60 pass the codes by
+    assert [row["loss.revived"] for row in table] == ["", "", "", "", "", "0"]  # six batches of 60 pass the codes by
 
 
 def test_same_seed_gives_the_same_codec(tokenizer: str, tmp_path: Path) -> None:

@@ -12,12 +12,14 @@ from omnikit.contracts.types import Batch, ContentPart, Message, Sample
 from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.lengths import LengthCounter
 from omnikit.data.batch.packing import PackedCollator
+from omnikit.data.batch.windows import count_window
 from omnikit.data.media.image import save_image
 from omnikit.data.media.video import save_video
 from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan, make
 from omnikit.recipe.compose import compose
 from omnikit.training.module import Training
+from omnikit.training.normalisation import WindowScales
 from omnikit.training.stage import run_stages
 
 RECIPE = """\
@@ -92,6 +94,22 @@ def test_packed_media_teach_what_they_teach_alone(plan: Plan) -> None:
     packed, found = loss(plan, PackedCollator(collate), [samples[:3], samples[3:4], samples[4:]])
     torch.testing.assert_close(packed, alone, rtol=1e-5, atol=1e-6)  # float32 summed in another order
     torch.testing.assert_close(found, gradients, rtol=1e-3, atol=1e-5)
+
+
+def test_accumulated_packs_teach_what_one_batch_teaches(plan: Plan) -> None:
+    reader, collate = plan.readers["rows"].build(), PackedCollator(Collator(plan, ["text", "turn"]))
+    rows = [[reader[1], spoken("audio")], [reader[2], reader[0]], [reader[3], spoken("noise"), spoken("audio")]]
+    model = OmniModel(plan).eval()
+    batches = [collate(rows[:2]), collate(rows[2:])]
+    count_window(batches)
+    scales, parts = WindowScales(["text", "turn"], 2), list(model.get_submodule("backbone").parameters())
+    found = sum(scales(batch, torch.device("cpu"))[name] / 2 * loss for batch in batches  # as Lightning divides
+                for name, loss in model.losses(batch, ["text", "turn"]).items())
+    expected = sum(model.losses(collate(rows), ["text", "turn"]).values())
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+    for one, other in zip(*(torch.autograd.grad(loss, parts, allow_unused=True, materialize_grads=True)
+                            for loss in (found, expected)), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
 def test_lengths_are_read_off_the_files(plan: Plan) -> None:

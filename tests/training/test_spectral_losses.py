@@ -1,10 +1,11 @@
 """Spectral losses against torchaudio and the formulas of their papers."""
 
+import pytest
 import torch
 import torchaudio
 from torch import Tensor
 
-from omnikit.training.spectral_losses import FLOOR, MelLoss, STFTLoss, mel_filters
+from omnikit.training.spectral_losses import FLOOR, QUIET, MelLoss, STFTLoss, mel_filters
 
 RATE = 16000
 
@@ -55,3 +56,19 @@ def test_losses_are_float32_under_autocast() -> None:
 
 def test_a_wave_shorter_than_a_window_has_a_loss() -> None:
     assert float(STFTLoss()(waves(7, 15), waves(8, 15))) > 0
+
+
+def test_silence_as_target_is_measured_against_a_floor() -> None:
+    silence, made = torch.zeros(2, 16000), waves(9, 16000)  # amplitude 0.1
+    shares = []
+    for size, hop, window in ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240)):
+        magnitude = torchaudio.transforms.Spectrogram(size, window, hop, power=1.0, pad_mode="constant")(made)
+        shares.append((magnitude.clamp(min=1e-9 ** 0.5) / 1e-9 ** 0.5).log().mean())
+    # noise against noise: the convergence is the ratio of their amplitudes
+    assert float(STFTLoss()(made, silence) - sum(shares) / 3) == pytest.approx(0.1 / QUIET, rel=0.02)
+
+
+def test_floor_leaves_speech_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    loud = STFTLoss()(waves(1), waves(2))
+    monkeypatch.setattr("omnikit.training.spectral_losses.QUIET", 0.0)
+    assert torch.equal(STFTLoss()(waves(1), waves(2)), loud)

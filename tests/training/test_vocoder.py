@@ -4,6 +4,7 @@ import csv
 import json
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -160,7 +161,7 @@ def test_merged_codes_and_their_frames_make_the_utterance(speech: list[LabelledS
 
 
 def test_shares_hold_whatever_the_sizes() -> None:
-    rows = {name: [LabelledSpeech(torch.full((length,), code), torch.zeros(5 * length)) for _ in range(count)]
+    rows = {name: [LabelledSpeech(torch.full((length,), code), partial(torch.zeros, 5 * length), 5) for _ in range(count)]
             for name, code, length, count in (("few", 1, 2, 3), ("many", 2, 9, 50))}
     segments = VocoderDataset(rows, {"few": 3.0, "many": 1.0}, 40, 2, seed=0)
     drawn = torch.cat([segments.batch(number).labels[:, 0] for number in range(len(segments))])
@@ -245,7 +246,7 @@ def test_discriminators_are_a_column_and_are_not_saved(tokenizer: str, tmp_path:
 
 
 def test_stage_labels_at_the_rate_of_the_units(tokenizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, sample_rate: int) -> None:
+    def refuse(*_: object, sample_rate: int, device: str) -> None:
         raise RunError(f"labelled at {sample_rate}")
 
     plan = voiced(tokenizer, {"stft": 1.0, "duration": 1.0})
@@ -279,6 +280,6 @@ def test_units_that_do_not_label_frames_are_refused(monkeypatch: pytest.MonkeyPa
 
 
 def test_data_without_speech_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("omnikit.training.vocoder.answer_audio", lambda sample: [])
+    monkeypatch.setattr("omnikit.data.speech.answer_audio", lambda sample: [])
     with pytest.raises(DataError, match="Dataset echo has no spoken answer, but a vocoder learns from them"):
         label({"echo": EchoReader(EchoDataset())}, FakeCodecModule(9), Speaker(), lambda share: None, sample_rate=RATE)

@@ -24,6 +24,7 @@ from omnikit.data.batch.signals import (
     question_media,
     signal_length,
 )
+from omnikit.data.batch.windows import target_count
 from omnikit.data.text.spoken_text import SpokenTextEncoder, spoken_answers
 from omnikit.data.text.templates import PADDING, TextSegment, answer_texts, prompt, render, turn_labels
 from omnikit.data.text.tokenise import TokenSpan, encode
@@ -86,6 +87,7 @@ class Collator:
         sequences = rows if self.uses_backbone else []
         branches = [input_branch.name for input_branch in self.input_branches
                     if any(row.signals[input_branch.name] for row in rows)]
+        targets = {name: found for name in self.branches if (found := self._targets(name, samples, rows))}
         return Batch(
             tokens=pad([row.tokens for row in sequences], 0),
             lengths=torch.tensor([len(row.tokens) for row in sequences], dtype=torch.int64),
@@ -96,11 +98,12 @@ class Collator:
                                        row.slots[name]], dtype=torch.int64) for name in branches if self.uses_backbone},
             counts={name: [count for row in rows for count in row.counts[name]] for name in branches},
             rows={name: [index for index, row in enumerate(rows) for _ in row.signals[name]] for name in branches},
-            targets={name: targets for name in self.branches if (targets := self._targets(name, samples, rows))},
+            targets=targets,
             ids=[row.id for row in rows],
             texts={name: _as_targets([ids for sample in samples for ids in words(sample)], 0)
                    for name, words in self.spoken_text.items()},
             sizes={name: [signal_length(item) for row in rows for item in row.signals[name]] for name in branches},
+            target_counts={name: target_count(self.plan.outputs[name].head, each) for name, each in targets.items()},
         )
 
     # ---- one sample ----

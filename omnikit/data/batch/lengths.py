@@ -2,7 +2,7 @@
 
 from omnikit.contracts.types import ContentPart, Sample
 from omnikit.data.batch.collate import Collator
-from omnikit.data.batch.signals import count_tiles
+from omnikit.data.batch.signals import count_tiles, recorded_samples
 from omnikit.data.text.templates import render
 from omnikit.data.text.tokenise import encode
 from omnikit.errors import DataError
@@ -36,25 +36,9 @@ class LengthCounter:
 
 def _positions(part: ContentPart, input_branch: InputBranch) -> int:
     if part.type == "audio":
-        return input_branch.length(audio_samples(part, input_branch))
+        return input_branch.length(recorded_samples(part, int(input_branch.encoder.input.rate or 0)))
     if input_branch.image_spec is None:
         return input_branch.length(1)
     spec, each = input_branch.image_spec, input_branch.length(1)
     tiles = count_tiles(part, spec)
     return sum(spec.frame_count(tile, each) for tile in range(tiles)) if part.type == "video" else tiles * each
-
-
-def audio_samples(part: ContentPart, input_branch: InputBranch) -> int:
-    """Give the samples of an audio part at its encoder's rate; 0 where its file is not audio."""
-    rate = int(input_branch.encoder.input.rate or 0)
-    if part.audio is not None:
-        frames, own = len(part.audio), part.sample_rate
-    else:
-        import soundfile
-
-        try:
-            facts = soundfile.info(part.path)
-        except (soundfile.LibsndfileError, TypeError):
-            return 0
-        frames, own = facts.frames, facts.samplerate
-    return (2 * frames * rate + own) // (2 * own)  # soxr rounds half up

@@ -89,13 +89,16 @@ class BatchLoader(Generic[Key, Made]):
         seed: of what making draws at random.
         workers: processes that make batches; 0 makes them in this one.
         window: batches of an accumulation window, which are made before the first of them is given.
+        on_window: adds to the batches of a window what they share.
         start: the first batch.
         passes, batches: passes in all, and batches from `start` on, after which it ends; None: neither.
     """
 
     def __init__(self, order: BatchOrder[Key], make: Callable[[Key], Made], *, seed: int = 0, workers: int = 0, window: int = 1,
-                 start: Position = Position(), passes: int | None = None, batches: int | None = None) -> None:
+                 on_window: Callable[[Sequence[Made]], None] | None = None, start: Position = Position(),
+                 passes: int | None = None, batches: int | None = None) -> None:
         self.window, self.position = window, start  # of the batch that is trained on next
+        self.on_window = on_window
         self._given: deque[Position] = deque()
         self._made: Iterator[tuple[Position, Made]] = iter(())
         keys = PositionSampler(order, start, passes, batches)
@@ -106,7 +109,9 @@ class BatchLoader(Generic[Key, Made]):
     def __iter__(self) -> Iterator[Made]:
         self._made = iter(self._loader)
         while window := list(islice(self._made, self.window)):
-            for position, batch in window:  # what batches of a window share is added here
+            if self.on_window:
+                self.on_window([batch for _, batch in window])
+            for position, batch in window:
                 self._given.append(position)
                 yield batch
 

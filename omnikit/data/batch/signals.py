@@ -91,6 +91,22 @@ def load_waveform(part: ContentPart, rate: int, row: str) -> Waveform:
         raise DataError(f"Row {row} has empty {part.type}, but at least one sample is needed.", kind=f"empty {part.type}")
     return waveform
 
+
+def recorded_samples(part: ContentPart, rate: int) -> int:
+    """Give the samples that `load_waveform` gives; of a file only the header is read. 0 where it is not audio."""
+    if part.audio is not None:
+        frames, own = len(part.audio), part.sample_rate
+    else:
+        import soundfile
+
+        try:
+            facts = soundfile.info(part.path)
+        except (soundfile.LibsndfileError, TypeError):
+            return 0
+        frames, own = facts.frames, facts.samplerate
+    return int((2 * frames * rate + own) // (2 * own))  # soxr rounds half up
+
+
 def signal_length(item: SignalArray) -> int:
     """Give the length of a signal as a contract counts it: samples of a waveform; a tile is one."""
     return len(item) if item.ndim == 1 else 1

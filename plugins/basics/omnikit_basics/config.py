@@ -11,6 +11,7 @@ from omnikit.contracts.specs import LATER, CodecSpec, FeatureSpec
 from omnikit_basics import footprints
 
 if TYPE_CHECKING:
+    from omnikit.contracts.types import Targets
     from omnikit_basics.heads import CaptionWordsHead, CtcTextHead, LmHead, StateHead
     from omnikit_basics.projectors import PointwiseProjector, StackProjector, StridedConvProjector
     from omnikit_basics.qformer import QFormerProjector
@@ -329,6 +330,10 @@ class CaptionWords:
     def footprint(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> Footprint:
         return footprints.classes(source.dim, vocabulary, norm=True)
 
+    def loss_count(self, targets: "Targets") -> float:
+        """Give the images: each counts alike, however long its caption is."""
+        return len(targets.ids)
+
     def build(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> "CaptionWordsHead":
         from omnikit_basics.heads import CaptionWordsHead
 
@@ -377,6 +382,10 @@ class State:
 
     def footprint(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> Footprint:
         return footprints.classes(source.dim, len(self.weights))
+
+    def loss_count(self, targets: "Targets") -> float:
+        """Give the sum of the targets' weights."""
+        return sum(self.weights[label] for label in targets.ids.flatten().tolist() if label >= 0)
 
     def build(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> "StateHead":
         from omnikit_basics.heads import StateHead

@@ -18,13 +18,17 @@ FEATURES_FRACTION = 0.7  # of the progress; k-means takes the rest
 
 
 class HubertUnitCodec(nn.Module):
-    """Owns HuBERT, which no stage changes, and the centroids, which come from a file, from `fit` or from a state dict."""
+    """Owns HuBERT up to the layer that is read, and the centroids, which come from a file, from `fit` or from a state dict.
+
+    No stage changes HuBERT.
+    """
 
     def __init__(self, config: HubertUnits) -> None:
         super().__init__()
         self.config = config
         loads = loads_weights()
         self.hubert = checkpoint.load(config) if config.weights and loads else checkpoint.fresh(config)
+        self.hubert.encoder.layers = self.hubert.encoder.layers[:max(1, config.layer)]  # what is above is never read
         found = checkpoint.centroids(config) if config.centroids and loads else torch.zeros(config.units, config.dim)
         self.register_buffer("centroids", found)
         self.register_buffer("fitted", torch.tensor(config.centroids is not None))

@@ -172,7 +172,7 @@ def test_plan_needs_no_stage_where_centroids_come_from_a_file() -> None:
     assert str(HubertUnits(units=1000).spec) == "16000 Hz, 50 frames/s, 1 x 1000 codes, runs merged"
 
 
-def test_mhubert_1000_has_the_sizes_of_hubert_base() -> None:
+def test_mhubert_1000_has_the_sizes_of_hubert_base_up_to_the_layer_it_reads() -> None:
     from omnikit.recipe import presets
 
     chosen = presets.preset_fields("codec", "mhubert_1000")
@@ -181,7 +181,7 @@ def test_mhubert_1000_has_the_sizes_of_hubert_base() -> None:
         codec = HubertUnits(**chosen).build()
         base = HubertModel(HubertConfig())  # transformers' defaults are the base model
     assert {name: tensor.shape for name, tensor in codec.hubert.state_dict().items()} == {
-        name: tensor.shape for name, tensor in base.state_dict().items()}
+        name: tensor.shape for name, tensor in base.state_dict().items() if not name.startswith("encoder.layers.11.")}
     assert codec.centroids.shape == (1000, 768)
 
 

@@ -10,7 +10,7 @@ from omnikit_llama_omni.vocoder import UnitVocoder
 from safetensors.torch import save_file
 
 from omnikit.contracts.configs import CodecConfig
-from omnikit.errors import ConfigError, DataError
+from omnikit.errors import ConfigError, DataError, RunError
 
 CONF = Path(__file__).parents[1] / "omnikit_llama_omni" / "conf" / "codec"
 SMALL = UnitHiFiGAN(units=10, dim=4, channels=32, duration_dim=4)
@@ -147,3 +147,11 @@ def test_foreign_unit_and_encoding_are_refused() -> None:
 def test_impossible_value_is_refused(fields: dict[str, object], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         UnitHiFiGAN(**fields)  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_a_wild_duration_predictor_is_refused() -> None:
+    module = build()
+    assert module.dur_predictor is not None
+    module.dur_predictor.proj.bias.data.fill_(20.0)  # e^20 frames for every unit
+    with pytest.raises(RunError, match="codec unit_hifigan predicts that a unit lasts"):
+        module.decode(torch.tensor([[1], [5], [3]]))

@@ -28,7 +28,7 @@ class MelUnits:
         stack: mel frames that make one unit.
         floor: band energies below it count as silence.
         iterations: rounds of k-means.
-        frames: at most so many units' frames are clustered, drawn at random.
+        frames: at most so many units' frames are clustered, of waveforms drawn at random; only these are read.
         duration_dim: width of the duration network.
         duration_steps: its training steps.
         griffin_lim: rounds of phase search.

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from omnikit.ops.durations import whole_frames
+
 BATCH = 32
-LONGEST = 100  # frames; a predicted duration is cut there, so that a wild guess cannot fill the memory
 RATE = 3e-3
 
 
@@ -36,11 +37,11 @@ class DurationNetwork(nn.Module):
         return result
 
     def frames(self, codes: Tensor) -> Tensor:
-        """Frames [T], at least 1, of each merged unit [T]."""
+        """Frames [T], at least 1, of each merged unit [T]; RunError where a prediction is absurd."""
         if not codes.numel():
             return codes.new_zeros(0)
         log_durations: Tensor = self(codes[None])[0]
-        return log_durations.exp().round().clamp(1, LONGEST).long()
+        return whole_frames(log_durations.exp(), "mel_units")
 
 
 def train_durations(network: DurationNetwork, labels: Sequence[Tensor], steps: int, generator: Generator,
@@ -49,10 +50,10 @@ def train_durations(network: DurationNetwork, labels: Sequence[Tensor], steps: i
 
     It is a copy that is trained, so `network` may be frozen.
     """
-    pairs = [torch.unique_consecutive(row, return_counts=True) for row in labels if len(row)]
+    pairs = [torch.unique_consecutive(row.cpu(), return_counts=True) for row in labels if len(row)]
     codes = pad_sequence([c for c, _ in pairs], batch_first=True, padding_value=network.padding)
     counts = pad_sequence([n for _, n in pairs], batch_first=True).float()  # [R, T], 0 at padding
-    trained = deepcopy(network).requires_grad_(True)
+    trained = deepcopy(network).cpu().requires_grad_(True)  # too small for an accelerator
     _draw(trained, generator)
     optimizer = torch.optim.Adam(trained.parameters(), RATE)
     with torch.enable_grad():
@@ -67,7 +68,7 @@ def train_durations(network: DurationNetwork, labels: Sequence[Tensor], steps: i
             optimizer.step()
             progress((step + 1) / steps)
     network.load_state_dict(trained.state_dict())
-    return float(torch.cat([(network.frames(c) - n).abs() for c, n in pairs]).float().mean())
+    return float(torch.cat([(trained.frames(c) - n).abs() for c, n in pairs]).float().mean())
 
 
 def _draw(network: DurationNetwork, generator: Generator) -> None:

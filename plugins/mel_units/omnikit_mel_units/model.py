@@ -13,7 +13,7 @@ from omnikit_mel_units.config import MelUnits
 from omnikit_mel_units.durations import DurationNetwork, train_durations
 from omnikit_mel_units.mel import LogMel
 
-KMEANS_FRACTION = 0.5  # of the progress; the duration network takes the rest
+FEATURES_FRACTION, KMEANS_FRACTION = 0.2, 0.4  # of the progress; the duration network takes the rest
 
 
 class MelUnitCodec(nn.Module):
@@ -60,31 +60,36 @@ class MelUnitCodec(nn.Module):
 
     @torch.no_grad()
     def fit(self, waves: Sequence[Tensor], generator: Generator, progress: Callable[[float], None]) -> dict[str, float]:
-        """Cluster the frames of waves [N] and learn the durations of the units.
+        """Cluster frames of waves [N], taken in random order until there are `frames` of them, and learn how long units last.
 
         Args:
-            waves: float32 in [-1, 1] at the codec's sample rate.
+            waves: float32 in [-1, 1] at the codec's sample rate; decoded one at a time.
             generator: all that is random here.
             progress: called with the finished fraction, up to 1.
 
         Returns:
             distortion (mean squared distance of a frame from its centroid, per band), units in use, and the mean error
-            of a predicted duration in frames.
+            of a predicted duration in frames, all of the waves that were taken.
 
         Raises:
             DataError: the waves hold fewer frames than there are units.
         """
-        rows = [self._rows(wave.to(self.centroids)) for wave in waves]
-        total = sum(map(len, rows))
+        rows, total = [], 0
+        for index in torch.randperm(len(waves), generator=generator).tolist():
+            rows.append(self._rows(waves[index].to(self.centroids)))
+            total += len(rows[-1])
+            progress(FEATURES_FRACTION * max(min(1.0, total / self.config.frames), len(rows) / len(waves)))
+            if total >= self.config.frames:
+                break
         if total < self.config.units:
             raise DataError(f"codec mel_units has {total} frames of speech to fit, but needs at least"
                             f" {self.config.units}, one for each unit; give its stage more data or fewer units.")
-        chosen = torch.cat(rows)[torch.randperm(total, generator=generator)[:self.config.frames]]
-        self.centroids.copy_(kmeans(chosen, self.config.units, self.config.iterations, generator,
-                                    lambda fraction: progress(KMEANS_FRACTION * fraction)))
+        self.centroids.copy_(kmeans(torch.cat(rows)[:self.config.frames], self.config.units, self.config.iterations, generator,
+                                    lambda fraction: progress(FEATURES_FRACTION + KMEANS_FRACTION * fraction)))
         labels, distances = zip(*(nearest(row, self.centroids) for row in rows), strict=True)
+        done = FEATURES_FRACTION + KMEANS_FRACTION
         error = train_durations(self.durations, labels, self.config.duration_steps, generator,
-                                lambda fraction: progress(KMEANS_FRACTION + (1 - KMEANS_FRACTION) * fraction))
+                                lambda fraction: progress(done + (1 - done) * fraction))
         self.fitted.fill_(True)
         progress(1.0)
         used = torch.cat(labels).bincount().count_nonzero()

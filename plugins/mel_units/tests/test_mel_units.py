@@ -10,6 +10,7 @@ from omnikit_mel_units.model import MelUnitCodec
 from torch import Generator, Tensor
 
 from omnikit.contracts.configs import CodecConfig
+from omnikit.data.speech import in_memory
 from omnikit.errors import DataError, RunError
 
 CONFIG = MelUnits(units=6, mels=40, iterations=10, duration_dim=16, duration_steps=80, griffin_lim=16)
@@ -166,3 +167,10 @@ def test_contract_is_50_merged_units_a_second() -> None:
     assert isinstance(CONFIG, CodecConfig)
     assert (CONFIG.encodes, CONFIG.decodes, CONFIG.objectives) == (True, True, ("units",))
     assert str(MelUnits().spec) == "16000 Hz, 50 frames/s, 1 x 100 codes, runs merged"
+
+
+def test_no_more_waves_are_read_than_are_clustered() -> None:
+    config = MelUnits(units=8, frames=100, iterations=2, duration_steps=2)  # 20 ms each: two waves of a second
+    waves = in_memory([torch.randn(16000, generator=Generator().manual_seed(seed)) for seed in range(10)])
+    config.build().fit(waves, Generator().manual_seed(0), lambda fraction: None)
+    assert len(waves.used) == 2

@@ -13,6 +13,8 @@ from omnikit.contracts.specs import LATER, CodecSpec, FeatureSpec
 if TYPE_CHECKING:
     from torch import nn
 
+    from omnikit.contracts.types import Targets
+
 SECONDS = 0.3  # that a token of text lasts where it is spoken, about
 
 
@@ -136,6 +138,10 @@ class NarAr:
             codes * dim + stacks * layer + dim + linear(dim, codes), layers=stacks, width=(parts + spoken) * dim,
             layer=Saved(2 * dim, 8 * dim + 4 * ffn).times(parts + spoken), outside=Saved(2 * dim + 3 * codes, codes).times(spoken),
             square=self.heads, matrices=(Matrix(4 * stacks, dim, dim), Matrix(2 * stacks, dim, ffn), Matrix(stacks, ffn, dim)))
+
+    def loss_count(self, targets: Targets) -> float:
+        """Give the codes and the end of each row."""
+        return float(targets.lengths.sum()) + len(targets.lengths)
 
     def build(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> nn.Module:
         """Give the module; the vocabulary of text does not matter to it."""

@@ -13,7 +13,7 @@ from omnikit_vita.ticodec import TiCodec
 
 RECENT = 1024  # latest vectors that a codebook remembers at least; twice its codes where they are more
 ROUNDS = 10  # of k-means, where all codes are new
-LEAST = 1e-3  # fraction of a vector that a moving average must hold to move its code
+EXPECTED = 10.0  # draws of each code, were all equally frequent, before one that has none counts as dead: by chance e^-10
 
 
 @dataclass
@@ -32,6 +32,10 @@ class Losses:
 class Codebook(nn.Module):
     """Owns the codes of one codebook; while it learns, also counts and vectors that no file holds.
 
+    Codes that are moving averages have `frequencies` [codes], stored with them: for how many of 1 vector each stands, a moving
+    average as well. A code moves towards the mean of its vectors by their part in that average, so that a codebook that was
+    clustered or loaded goes on from where it is. Where they are not known all codes are equally frequent.
+
     Args:
         codes: how many.
         dim: width of a vector.
@@ -43,12 +47,11 @@ class Codebook(nn.Module):
         self.decay, self.recent_limit = decay, max(2 * codes, RECENT)
         self.embedding = nn.Embedding(codes, dim)
         nn.init.uniform_(self.embedding.weight, -1 / codes, 1 / codes)
-        for name, shape, dtype in (("drawn", (codes,), torch.int64), ("counts", (codes,), torch.float32),
-                                   ("sums", (codes, dim), torch.float32), ("recent", (0, dim), torch.float32)):
-            self.register_buffer(name, torch.zeros(shape, dtype=dtype), persistent=False)
+        self.register_buffer("frequencies", torch.full((codes,), 1 / codes), persistent=decay > 0)
+        self.register_buffer("drawn", torch.zeros(codes, dtype=torch.int64), persistent=False)
+        self.register_buffer("recent", torch.zeros(0, dim), persistent=False)
+        self.frequencies: Tensor
         self.drawn: Tensor
-        self.counts: Tensor
-        self.sums: Tensor
         self.recent: Tensor
 
     def nearest(self, x: Tensor) -> Tensor:
@@ -76,32 +79,40 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def revive(self, generator: Generator) -> int:
-        """Put codes that were not drawn since the last call at vectors that are remembered; gives how many."""
+        """Put dead codes at vectors that are remembered; gives how many.
+
+        Once every code would have been drawn EXPECTED times, were all drawn equally often, those that never were are dead, and
+        counting begins again. A codebook that coded nothing since the last call, but remembers vectors, is clustered.
+        """
+        drawn = int(self.drawn.sum())
+        if not len(self.recent) or 0 < drawn < EXPECTED * len(self.drawn):
+            return 0
         dead = (self.drawn == 0).nonzero()[:, 0]
         self.drawn.zero_()
-        if not len(self.recent) or not len(dead):
-            return 0
         order = torch.randperm(len(self.recent), generator=generator)[:len(dead)]
-        order = order.repeat(-(-len(dead) // len(order)))[:len(dead)].to(self.recent.device)
-        fresh = self.recent[order]
-        if len(dead) == len(self.counts):
-            fresh = clustered(self.recent, fresh)
+        if not len(dead):
+            return 0
+        fresh = self.recent[order.repeat(-(-len(dead) // len(order)))[:len(dead)].to(self.recent.device)]
+        self.frequencies[dead] = 1 / len(self.drawn)
+        if not drawn:
+            fresh, sizes = clustered(self.recent, fresh)
+            self.frequencies.copy_(sizes / sizes.sum())
         self.embedding.weight[dead] = fresh.to(self.embedding.weight.dtype)
-        self.counts[dead], self.sums[dead] = 0.0, 0.0
         return len(dead)
 
     @torch.no_grad()
     def _learn(self, x: Tensor, codes: Tensor) -> None:
         self.remember(x)
         flat, rows = codes.flatten(), x.float().reshape(-1, x.shape[-1])
-        self.drawn += torch.bincount(flat, minlength=len(self.drawn))
+        counts = torch.zeros_like(self.drawn).index_add_(0, flat, torch.ones_like(flat))
+        self.drawn += counts
         if self.decay:
-            new = torch.bincount(flat, minlength=len(self.drawn)).float()
-            self.counts.mul_(self.decay).add_(new, alpha=1 - self.decay)
-            self.sums.mul_(self.decay).add_(torch.zeros_like(self.sums).index_add_(0, flat, rows), alpha=1 - self.decay)
-            moved = self.counts > LEAST * (1 - self.decay)
-            means = (self.sums / self.counts.clamp(min=1e-9)[:, None]).to(self.embedding.weight.dtype)
-            self.embedding.weight.copy_(torch.where(moved[:, None], means, self.embedding.weight))
+            new = (1 - self.decay) * counts / len(flat)  # what this batch adds to the frequencies
+            self.frequencies.mul_(self.decay).add_(new)
+            means = torch.zeros_like(self.embedding.weight, dtype=torch.float32).index_add_(0, flat, rows)
+            means /= counts.clamp(min=1)[:, None]
+            step = (new / self.frequencies.clamp(min=torch.finfo(torch.float32).tiny))[:, None]  # 0 where no vector is its own
+            self.embedding.weight.lerp_(means.to(self.embedding.weight.dtype), step.to(self.embedding.weight.dtype))
 
 
 class Quantizer(nn.Module):
@@ -172,14 +183,17 @@ class Quantizer(nn.Module):
         return [book for book in self.get_submodule(name).children() if isinstance(book, Codebook)]
 
 
-def clustered(vectors: Tensor, centres: Tensor) -> Tensor:
-    """Move centres [K, D] by a few rounds of k-means over vectors [M, D]; one that stands for none stays."""
+def clustered(vectors: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
+    """Move centres [K, D] by a few rounds of k-means over vectors [M, D]; gives them and how many vectors each stands for.
+
+    One that stands for none stays.
+    """
     for _ in range(ROUNDS):
         labels = torch.cdist(vectors, centres).argmin(1)
-        counts = torch.bincount(labels, minlength=len(centres))[:, None]
+        sizes = torch.bincount(labels, minlength=len(centres))
         sums = torch.zeros_like(centres).index_add_(0, labels, vectors)
-        centres = torch.where(counts > 0, sums / counts.clamp(min=1), centres)
-    return centres
+        centres = torch.where(sizes[:, None] > 0, sums / sizes.clamp(min=1)[:, None], centres)
+    return centres, sizes
 
 
 def _level(level: int) -> str:

@@ -175,7 +175,7 @@ def test_averaged_codes_become_the_means_of_what_they_stand_for() -> None:
 def test_unused_codes_come_back_where_vectors_are() -> None:
     book = Codebook(4, 1, decay=0.0).train()
     book.embedding.weight.data.copy_(torch.tensor([[0.0], [90.0], [91.0], [92.0]]))
-    book(torch.tensor([[1.0], [2.0], [5.0]]), Losses())
+    book(torch.tensor([[1.0], [2.0], [5.0]]).repeat(14, 1), Losses())
     assert book.revive(torch.Generator().manual_seed(0)) == 3
     assert book.embedding.weight[0] == 0 and set(book.embedding.weight[1:, 0].tolist()) <= {1.0, 2.0, 5.0}
     assert len(set(book.embedding.weight[1:, 0].tolist())) == 3
