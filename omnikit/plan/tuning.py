@@ -152,7 +152,7 @@ def _is_pattern(where: str, path: str, word: Any, errors: list[str]) -> bool:
                       " of adapters in lora.targets.")
     elif found := problem(path):
         errors.append(f"{where}.{path} {found}.")
-    return word == "full"
+    return bool(word == "full")
 
 
 def _leaves(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

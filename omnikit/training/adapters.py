@@ -52,7 +52,7 @@ def detach(module: nn.Module) -> dict[str, Tensor]:
 
     tensors: dict[str, Tensor] = {}
     for name, layer in list(module.named_modules()):
-        if isinstance(layer, BaseTunerLayer):
+        if isinstance(layer, BaseTunerLayer) and isinstance(layer, nn.Module):
             own = {key: tensor for key, tensor in layer.state_dict().items() if not key.startswith(f"{BASE}.")}
             tensors |= {f"{name}.{_stored(key)}": tensor for key, tensor in own.items()}
             owner, _, key = name.rpartition(".")
@@ -108,7 +108,8 @@ def _able(module: nn.Module, *, linear_only: bool) -> list[str]:
 
 def _shared(module: nn.Module) -> set[int]:
     """Give the ids of weights that have more than one name."""
-    seen, shared = set(), set()
+    seen: set[int] = set()
+    shared: set[int] = set()
     for _, weights in module.named_parameters(remove_duplicate=False):
         (shared if id(weights) in seen else seen).add(id(weights))
     return shared

@@ -21,8 +21,8 @@ from omnikit.errors import RunError
 from omnikit.model import OmniModel
 from omnikit.registry import conf_file
 from omnikit.store import checkpoint
-from omnikit.store.load import build_model, run_tensors
 from omnikit.store.lineage import lineage
+from omnikit.store.load import build_model, run_tensors
 from omnikit.store.runs import WEIGHTS, load_plan
 from omnikit.training.freeze import freeze
 from omnikit.training.stage import run_stages
