@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from omnikit_hf.config import HF
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
@@ -129,3 +130,13 @@ def test_an_adapter_for_another_base_is_refused() -> None:
         adapter.merged({"a.weight": in_memory("a.weight", Path("b"), torch.zeros(4, 5))})
     with pytest.raises(RunError, match=r"w changes a.weight, but the base has no such tensor; give the base that"):
         adapter.merged({})
+
+
+def test_an_adapter_of_a_7b_model_is_below_100_mb() -> None:
+    with torch.device("meta"):
+        model = HF(model_type="qwen2", dim=3584, layers=28, heads=28, kv_heads=4, ffn=18944, vocabulary=152064).build()
+    names = target_layers(model, Lora(rank=16), "train.backbone.lora", "backbone")
+    assert len(names) == 28 * 7  # q, k, v, o, gate, up and down of each layer
+    numbers = 16 * sum(sum(model.get_submodule(name).weight.shape) for name in names)
+    by_hand = 16 * 28 * (2 * (3584 + 3584) + 2 * (3584 + 512) + 3 * (3584 + 18944))
+    assert numbers == by_hand and 2 * numbers < 100e6  # in bfloat16, as its base
