@@ -72,7 +72,7 @@ class OmniModel(nn.Module):
         for path in self.frozen:
             self.get_submodule(path).eval()
         for path in self.pieces if mode else ():
-            settle(self.get_submodule(path), mode=True)
+            rest_in_eval(self.get_submodule(path))
         return self
 
     def losses(self, batch: Batch, wanted: Collection[str]) -> dict[str, Tensor]:
@@ -156,13 +156,13 @@ class OmniModel(nn.Module):
         self.get_submodule(branch).add_module(slot, module)
 
 
-def settle(module: nn.Module, *, mode: bool) -> None:
-    """Set a module's mode piece by piece: eval where it has weights and trains none; what has none follows its owner."""
-    if any(True for _ in module.parameters()) or any(True for _ in module.buffers()):
-        mode = any(weights.requires_grad for weights in module.parameters())
-    module.training = mode
+def rest_in_eval(module: nn.Module) -> None:
+    """Set eval mode where a module has weights and trains none; what has none keeps the mode of what is around it."""
     for inner in module.children():
-        settle(inner, mode=mode)
+        if any(weights.requires_grad for weights in inner.parameters()):
+            rest_in_eval(inner)
+        elif any(True for _ in (*inner.parameters(), *inner.buffers())):
+            inner.eval()
 
 
 class Taps:

@@ -38,7 +38,7 @@ T = TypeVar("T")
 ROLES: dict[str, type] = {"encoder": EncoderConfig, "projector": ProjectorConfig, "backbone": BackboneConfig,
                           "head": HeadConfig, "codec": CodecConfig, "reader": ReaderConfig, "tts": TTSConfig,
                           "importer": ImporterConfig, "builder": BuilderConfig, "normaliser": NormaliserConfig}
-WEIGHT_FIELDS = ("weights", "pretrained", "centroids", "cmvn")  # of any component: paths that its first weights come from
+WEIGHT_FIELDS = ("weights", "adapter", "pretrained", "centroids", "cmvn")  # of any component: paths of its first weights
 CLOSE = 0.85  # similarity above which a member counts as a slip of the pen: `unreachble`, `pack`, `end`
 
 

@@ -17,7 +17,7 @@ from omnikit.ops.lora import LowRank, merge
 from omnikit.store.tensors import in_file, read_json
 
 CONFIG, FILES = "adapter_config.json", ("adapter_model.safetensors", "adapter_model.bin")
-_NAME = re.compile(r"(.+)\.lora_(?:(embedding)_)?(A|B|magnitude_vector)(?:\.default)?(?:\.weight)?")
+LAYER = re.compile(r"(.+)\.lora_(?:(embedding)_)?(A|B|magnitude_vector)(?:\.default)?(?:\.weight)?")
 
 _Named = Mapping[str, LazyTensor]
 
@@ -130,7 +130,7 @@ def _sorted(tensors: _Named) -> tuple[dict[str, dict[str, LazyTensor]], frozense
     layers: dict[str, dict[str, LazyTensor]] = {}
     embeddings, replaced = set(), {}
     for name, tensor in tensors.items():
-        match = _NAME.fullmatch(name)
+        match = LAYER.fullmatch(name)
         if match is None:
             replaced[name] = tensor
             continue

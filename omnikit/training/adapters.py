@@ -52,7 +52,7 @@ def detach(module: nn.Module) -> dict[str, Tensor]:
 
     tensors: dict[str, Tensor] = {}
     for name, layer in list(module.named_modules()):
-        if isinstance(layer, nn.Module) and isinstance(layer, BaseTunerLayer):
+        if isinstance(layer, BaseTunerLayer) and isinstance(layer, nn.Module):
             own = {key: tensor for key, tensor in layer.state_dict().items() if not key.startswith(f"{BASE}.")}
             tensors |= {f"{name}.{_stored(key)}": tensor for key, tensor in own.items()}
             owner, _, key = name.rpartition(".")

@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from omnikit.model import OmniModel
 from omnikit.plan.memory_checks import checkpointed_parts
 from omnikit.plan.stage_plan import StagePlan
+from omnikit.training.quantised import quantised
 
 CODECS = ("codec", "units")  # make the targets outside of autocast, where a half would give other codes
 
@@ -28,6 +29,7 @@ def saving_memory(model: OmniModel, stage: StagePlan) -> Iterator[None]:
     with ExitStack() as undone:
         if trainer.precision == "bf16-true":
             undone.enter_context(frozen_in_bfloat16(model))
+        undone.enter_context(quantised(model, stage))
         undone.enter_context(activation_checkpointing(model, checkpointed_parts(stage)))
         undone.enter_context(compiled(model, trainer.compile))
         yield

@@ -14,6 +14,7 @@ from omnikit.store.adapters import AdapterFacts
 from omnikit.store.load import empty_part
 from omnikit.training.adapters import attach, detach, facts_of, target_layers
 from omnikit.training.freeze import Movement, Snapshot, chosen_tensors, full_precision
+from omnikit.training.quantised import check_torchao
 
 
 @dataclass
@@ -57,6 +58,8 @@ def tuned(model: OmniModel, stage: StagePlan, before: Mapping[str, str]) -> Iter
 def check_tuning(plan: Plan, stage: StagePlan) -> None:
     """Raise RunError if a stage's `train` names tensors or layers that a part does not have; builds it without weights."""
     for part, tuning in stage.tuning.items():
+        if tuning.lora and tuning.lora.load_in:
+            check_torchao(f"stages.{stage.name}.train.{part}.lora.load_in is {tuning.lora.load_in}")
         _chosen(empty_part(plan, part), stage, tuning, f"stages.{stage.name}.train.{part}", plan.described(part))
 
 

@@ -53,6 +53,7 @@ class HF:
         tokenizer: a tokenizer by name (`conf/tokenizer`), folder, file, or id in the local cache.
         specials: special tokens of this tokenizer.
         ends: ids that end an answer, beside the template's end (eos_token_id of generation_config.json).
+        adapter: folder of a LoRA adapter as PEFT writes it, added to the weights.
     """
 
     model_type: str = "llama"
@@ -80,6 +81,7 @@ class HF:
     tokenizer: str = "tiny"
     specials: tuple[str, ...] = ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
     ends: tuple[int, ...] = field(default=(), metadata=LATER)
+    adapter: str | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         if self.checkpointing:
@@ -89,6 +91,8 @@ class HF:
                 raise ValueError(f"{name} is {getattr(self, name)}, but must be at least 1")
         if min(self.ends, default=0) < 0:
             raise ValueError(f"ends holds {min(self.ends)}, but ids are at least 0")
+        if self.adapter and not self.weights:
+            raise ValueError(f"adapter is {self.adapter}, but weights names no checkpoint that it could be added to")
         if self.dim % (2 * self.heads):
             raise ValueError(f"dim is {self.dim}, but must be a multiple of 2 x heads ({2 * self.heads})")
         if self.heads % self.kv_heads:

@@ -24,6 +24,7 @@ from transformers.utils.hub import cached_file
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import ConfigError, RunError
 from omnikit.ops.empty import empty_weights
+from omnikit.store.adapters import peft_adapter
 from omnikit.store.tensors import fill, in_folder
 from omnikit_hf.config import HF
 
@@ -87,6 +88,11 @@ def tensors_of(folder: Path, model: PreTrainedModel) -> dict[str, LazyTensor]:
     return found
 
 
+def with_adapter(config: HF, found: dict[str, LazyTensor]) -> dict[str, LazyTensor]:
+    """Give a checkpoint's tensors with those of the adapter added, where one is named; raises RunError if it does not fit."""
+    return peft_adapter(Path(config.adapter).expanduser()).merged(found) if config.adapter else found
+
+
 def _filled(config: HF, folder: Path, facts: PreTrainedConfig) -> PreTrainedModel:
     """Build the model without weights and put those of the files in, or let transformers do so where it must convert them."""
     if getattr(facts, "quantization_config", None):
@@ -94,8 +100,11 @@ def _filled(config: HF, folder: Path, facts: PreTrainedConfig) -> PreTrainedMode
                        " checkpoint in bfloat16, float16 or float32.")
     with empty_weights():
         model = model_of(config, facts)
-    found = tensors_of(folder, model)
+    found = with_adapter(config, tensors_of(folder, model))
     if model.state_dict().keys() - found.keys() and _is_converted(facts):
+        if config.adapter:
+            raise RunError(f"adapter is {config.adapter}, but transformers stores the experts of {folder} otherwise than the"
+                           " model has them, so that it cannot be added; merge the adapter with PEFT and give the whole checkpoint.")
         return _converted(config, folder, facts)
     fill(model, found, str(folder), f"a {config.model_type} of these sizes", "give a complete checkpoint")
     return model

@@ -7,6 +7,7 @@ import pytest
 import torch
 from omnikit_hf.config import HF
 from omnikit_hf.model import HFBackbone
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM
@@ -113,3 +114,26 @@ def test_a_model_is_built_again_from_its_settings_without_the_checkpoint(tmp_pat
     assign(again, original.state_dict())
     assert weights_hash(again) == weights_hash(original) and "model.layers.0.self_attn.q_proj.bias" in again.state_dict()
     assert str(tmp_path) not in str(original.settings)
+
+
+def test_an_adapter_is_added_to_a_checkpoint(tmp_path: Path) -> None:
+    saved(tmp_path / "base", HF())
+    causal = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    adapted = get_peft_model(causal, LoraConfig(r=3, lora_alpha=5, target_modules=["q_proj", "up_proj"], task_type="CAUSAL_LM"))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for weights in adapted.parameters():
+            weights.add_(torch.randn_like(weights) * 0.2 if weights.requires_grad else 0.0)
+    adapted.save_pretrained(tmp_path / "adapter")
+    module = HF(weights=str(tmp_path / "base"), adapter=str(tmp_path / "adapter")).build()
+    ids = torch.arange(20)[None]
+    hidden = module(module.embed(ids), torch.ones(1, 20, dtype=torch.bool))
+    torch.testing.assert_close(module.logits(hidden), adapted(ids).logits, atol=1e-4, rtol=1e-4)  # W + BA against Wx + B(Ax)
+
+
+def test_an_adapter_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    saved(tmp_path / "base", HF())
+    with pytest.raises(ConfigError, match=r"backbone.weights: .*adapter_config.json is missing; give the folder that holds it"):
+        HF(weights=str(tmp_path / "base"), adapter=str(tmp_path / "base")).build()
+    with pytest.raises(ValueError, match="adapter is there, but weights names no checkpoint that it could be added to"):
+        HF(adapter="there")

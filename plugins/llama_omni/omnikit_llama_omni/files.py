@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from math import sqrt
 from pathlib import Path
-
-from torch import Tensor
 
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError
+from omnikit.store.adapters import CONFIG, peft_adapter
 from omnikit.store.layouts import read_extras, tokenizer_in
 from omnikit.store.tensors import in_file, in_folder, mapping, read_json, torch_file
 from omnikit_llama_omni import names
@@ -21,7 +18,6 @@ from omnikit_llama_omni.vocoder import stored
 NEEDED = (
     "model_type", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "speech_encoder_ds_rate")
 _DIMS = ("n_mels", "n_audio_ctx", "n_audio_state", "n_audio_head", "n_audio_layer")
-_ADAPTER = re.compile(r"(.+)\.lora_(?:embedding_)?([AB])(?:\.default)?(?:\.weight)?")
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,7 @@ def opened(source: LlamaOmni) -> Opened:
 
 def _checkpoint(folder: Path, base: Path | None) -> dict[str, LazyTensor]:
     """Give the checkpoint's tensors: a folder's own, or a base's with a projector or an adapter laid over them."""
-    adapter, projector = folder / "adapter_config.json", folder / "speech_projector.bin"
+    adapter, projector = folder / CONFIG, folder / "speech_projector.bin"
     whole = any(folder.glob("model*.safetensors*")) or any(folder.glob("pytorch_model*.bin*"))
     if base is not None and not base.is_dir():
         raise RunError(f"base is {base}, which is not a folder; give the language model's.")
@@ -89,7 +85,8 @@ def _checkpoint(folder: Path, base: Path | None) -> dict[str, LazyTensor]:
         what = "a LoRA adapter" if adapter.is_file() else "a projector alone"
         raise RunError(f"{folder} holds {what}; give the folder of the language model that it was trained on with --base.")
     if adapter.is_file():
-        return _merged(in_folder(base) | _trainables(folder), folder)
+        found = peft_adapter(folder)
+        return found.merged(in_folder(base) | _trainables(folder) | dict(found.replaced))
     return in_folder(base) | {f"model.{name[name.index('speech_projector'):]}": tensor for name, tensor in
                               in_file(projector).items() if "speech_projector" in name}
 
@@ -101,56 +98,6 @@ def _trainables(folder: Path) -> dict[str, LazyTensor]:
     if any(name.startswith("model.model.") for name in found):
         found = {name.removeprefix("model."): tensor for name, tensor in found.items()}
     return found
-
-
-def _merged(base: dict[str, LazyTensor], folder: Path) -> dict[str, LazyTensor]:
-    """Add an adapter's low-rank products to a base: W + alpha / r · B A (with rslora alpha / √r)."""
-    settings = read_json(folder / "adapter_config.json")
-    for key in ("use_dora", "fan_in_fan_out"):
-        if settings.get(key):
-            raise RunError(f"{folder / 'adapter_config.json'} sets {key}, which import does not merge; merge the adapter with"
-                           " PEFT and import the whole checkpoint.")
-    files = [path for path in (folder / "adapter_model.safetensors", folder / "adapter_model.bin") if path.is_file()]
-    if not files:
-        raise RunError(f"{folder} has adapter_config.json but no adapter_model.safetensors or adapter_model.bin; copy it"
-                       " again.")
-    pairs: dict[str, dict[str, LazyTensor]] = {}
-    merged = dict(base)
-    for name, tensor in in_file(files[0]).items():
-        name = name.removeprefix("base_model.model.")
-        found = _ADAPTER.fullmatch(name)
-        if found:
-            pairs.setdefault(found[1], {})[found[2]] = tensor
-        else:  # trained whole: modules_to_save, biases
-            merged[re.sub(r"\.modules_to_save(\.default)?", "", name)] = tensor
-    for module, pair in pairs.items():
-        weight = f"{module}.weight"
-        if weight not in base or set(pair) != {"A", "B"}:
-            raise RunError(f"{files[0]} adapts {module}, but the base has no {weight} or one of lora_A and lora_B is missing;"
-                           " give the base that the adapter was trained on.")
-        scale = _scale(settings, module, pair["A"].shape[0], folder)
-        merged[weight] = _sum(base[weight], pair["A"], pair["B"], scale, "embed" in module)
-    return merged
-
-
-def _scale(settings: Mapping[str, object], module: str, rank: int, folder: Path) -> float:
-    """Give alpha / r of a module, as PEFT finds it: patterns match the ends of names, and the first one holds."""
-    found = settings.get("alpha_pattern")
-    patterns = found if isinstance(found, dict) else {}
-    alpha = next((value for pattern, value in patterns.items() if re.fullmatch(rf"(.*\.)?({pattern})", module)),
-                 settings.get("lora_alpha"))
-    if not isinstance(alpha, int | float):
-        raise RunError(f"{folder / 'adapter_config.json'} has no number lora_alpha, but the adapter cannot be merged without"
-                       " it; copy it again.")
-    return alpha / (sqrt(rank) if settings.get("use_rslora") else rank)
-
-
-def _sum(weight: LazyTensor, a: LazyTensor, b: LazyTensor, scale: float, turned: bool) -> LazyTensor:
-    def read() -> Tensor:
-        base, product = weight.read(), b.read().float() @ a.read().float()
-        return (base.float() + scale * (product.T if turned else product)).to(base.dtype)
-
-    return LazyTensor(weight.name, weight.file, weight.shape, weight.dtype, read)
 
 
 def _encoder(source: LlamaOmni, folder: Path, config: Mapping[str, object], model: Mapping[str, LazyTensor]) -> Encoder:

@@ -1,0 +1,196 @@
+"""Every component, five steps: frozen, nothing moves and no gradient comes; trained, every tensor moves; so do adapters."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from omnikit_basics.heads import LmHead
+from torch import Tensor, nn
+
+from omnikit import registry
+from omnikit.contracts.specs import CodecSpec, FeatureSpec
+from omnikit.contracts.types import Features, Signal, Targets
+from omnikit.errors import RunError
+from omnikit.model import OmniModel
+from omnikit.plan.stage_plan import StagePlan
+from omnikit.plan.tuning import Lora, Tuning
+from omnikit.recipe.presets import preset_fields
+from omnikit.recipe.recipe import Stage
+from omnikit.recipe.schema import construct
+from omnikit.store.hashes import weights_hash
+from omnikit.training.adapters import target_layers
+from omnikit.training.freeze import Snapshot, freeze, unused
+from omnikit.training.tuning import tuned
+
+SOURCE, DIM, VOCABULARY, ROWS = FeatureSpec(32, rate=Fraction(10)), 48, 665, 3
+CODEC = CodecSpec(16000, Fraction(50), 1, 100, merged=True)
+FEATURES = Features(torch.randn(ROWS, 40, 32, generator=torch.Generator().manual_seed(0)), torch.tensor([40, 30, 20]),
+                    Fraction(10))
+Loss = Callable[[Any, Any], Tensor]
+
+
+def to_targets(found: Tensor) -> Tensor:
+    """Give a loss of features that depends on each of them otherwise."""
+    targets = torch.randn(found.shape, generator=torch.Generator().manual_seed(1))
+    return (found - targets).square().mean()
+
+
+def audio(module: nn.Module, config: Any) -> Tensor:
+    waves = torch.randn(ROWS, 32000, generator=torch.Generator().manual_seed(2))
+    return to_targets(module(Signal(waves, torch.tensor([32000, 30000, 20000]))).data)
+
+
+def image(module: nn.Module, config: Any) -> Tensor:
+    tiles = torch.randn(ROWS, *config.input.shape, generator=torch.Generator().manual_seed(2))
+    return to_targets(module(Signal(tiles, torch.ones(ROWS, dtype=torch.int64))).data)
+
+
+def features(module: nn.Module, config: Any) -> Tensor:
+    return to_targets(module(FEATURES).data)
+
+
+def language(module: Any, config: Any) -> Tensor:
+    ids = torch.randint(0, VOCABULARY, (ROWS, 50), generator=torch.Generator().manual_seed(3))
+    hidden = module(module.embed(ids), torch.ones(ROWS, 50, dtype=torch.bool))
+    return LmHead().loss(Features(module.logits(hidden), torch.full((ROWS,), 50)), Targets(ids, torch.full((ROWS,), 50)))
+
+
+def targets(module: Any, config: Any) -> Tensor:
+    ids = torch.randint(0, 3, (ROWS, 6), generator=torch.Generator().manual_seed(3))
+    return module.loss(FEATURES, Targets(ids[:, :1] if config.target == "state" else ids, torch.tensor([6, 5, 4])))
+
+
+def codes(module: Any, config: Any) -> Tensor:
+    ids = torch.randint(0, CODEC.cardinality, (ROWS, 6, 1), generator=torch.Generator().manual_seed(3))
+    context = [FEATURES] if getattr(config, "context", None) else []
+    return module.loss(FEATURES, Targets(ids, torch.tensor([6, 5, 4])), *context)
+
+
+def vocoder(module: Any, config: Any) -> Tensor:
+    ids = torch.randint(0, config.spec.cardinality, (ROWS, 12, 1), generator=torch.Generator().manual_seed(3))
+    durations = module.log_durations(ids, torch.ones(ROWS, 12, dtype=torch.bool))
+    return to_targets(module.generate(ids)) + to_targets(durations)
+
+
+def through_codes(module: Any, config: Any) -> Tensor:
+    frame = int(config.spec.sample_rate / config.spec.rate)
+    made = module.reconstruct(torch.randn(ROWS, 20 * frame, generator=torch.Generator().manual_seed(4)))
+    return to_targets(made.waves) + sum(made.losses.values())
+
+
+COMPONENTS: dict[str, tuple[str, str, Loss, dict[str, object]]] = {
+    "whisper": ("encoder", "whisper_tiny_random", audio, {"dim": 64, "layers": 2}),
+    "mel_cnn": ("encoder", "mel_cnn_tiny_random", audio, {}),
+    "mel_cnn relative": ("encoder", "mel_cnn_tiny_relative_random", audio, {}),
+    "internvit": ("encoder", "internvit_tiny_random", image, {}),
+    "openclip": ("encoder", "openclip_tiny_random", image, {}),
+    "linear": ("projector", "linear", features, {}),
+    "mlp": ("projector", "mlp", features, {}),
+    "prompt_embeddings": ("projector", "prompt_embeddings", features, {}),
+    "qformer": ("projector", "qformer", features, {}),
+    "stack_mlp": ("projector", "stack_mlp", features, {}),
+    "strided_conv": ("projector", "strided_conv", features, {}),
+    "llama": ("backbone", "llama_tiny_random", language, {}),
+    "qwen2": ("backbone", "qwen2_tiny_random", language, {}),
+    "mixtral": ("backbone", "mixtral_tiny_random", language, {}),
+    "ctc_text": ("head", "ctc_text", targets, {}),
+    "caption_words": ("head", "caption_words", targets, {}),
+    "state": ("head", "state", targets, {}),
+    "ctc_units": ("head", "ctc_units_tiny_random", codes, {}),
+    "nar_ar": ("head", "nar_ar_tiny_random", codes, {"dim": 32, "heads": 2}),
+    "nar_ar prefix": ("head", "nar_ar_tiny_random", codes, {"dim": 32, "heads": 2, "prefix": True}),
+    "unit_hifigan": ("codec", "unit_hifigan_tiny_random", vocoder, {}),
+    "ticodec": ("codec", "ticodec_tiny_random", through_codes, {}),
+}
+NO_ADAPTERS = {"prompt_embeddings": "has no linear layer", "ticodec": "is trained as a whole by its objective"}
+NEVER_TRAINED = {"encodec": "comes with its weights", "hubert_units": "comes with its weights",
+                 "mel_units": "is fitted by k-means", "prompt": "has no weights", "lm": "has no weights"}
+
+
+class Alone(OmniModel):
+    """A model of one part."""
+
+    def __init__(self, module: nn.Module) -> None:
+        nn.Module.__init__(self)
+        self.frozen, self.pieces, self.merged, self.hashes = frozenset(), frozenset(), set(), {}
+        self.plan = SimpleNamespace(recipe=SimpleNamespace(seed=0), described=lambda part: part)  # type: ignore[assignment]
+        self.part = module
+
+    def parts(self) -> dict[str, nn.Module]:
+        return {"part": self.part}
+
+
+def build(name: str) -> tuple[Alone, Any]:
+    kind, preset, _, changes = COMPONENTS[name]
+    fields = {**preset_fields(kind, preset), **changes}
+    errors: list[str] = []
+    config = construct(registry.component(kind, str(fields.pop("use"))), fields, kind, errors)
+    assert not errors, errors
+    torch.manual_seed(0)
+    source = FeatureSpec(1, count=1) if name == "prompt_embeddings" else SOURCE
+    arguments = {"projector": (source, DIM), "head": (source, CODEC, VOCABULARY)}.get(kind, ())
+    return Alone(config.build(*arguments)), config
+
+
+def steps(model: Alone, config: Any, loss: Loss, beside: list[Tensor]) -> None:
+    moving = torch.optim.Adam([*beside, *(weights for weights in model.parameters() if weights.requires_grad)], lr=1e-2)
+    model.train()
+    for _ in range(5):
+        moving.zero_grad()
+        (loss(model.part, config) + sum(one.square().sum() for one in beside)).backward()
+        moving.step()
+
+
+def learn(name: str, tuning: Tuning | None) -> Alone:
+    """Train five steps under the proof of movement."""
+    model, config = build(name)
+    stage = StagePlan("learn", Stage(), ("part",), ("part",), {}, (), tuning={"part": tuning} if tuning else {})
+    freeze(model, ["part"])
+    with tuned(model, stage, {"part": "base"}):
+        steps(model, config, COMPONENTS[name][2], [])
+    return model
+
+
+def test_every_component_is_here() -> None:
+    used = {preset_fields(kind, preset)["use"] for kind, preset, *_ in COMPONENTS.values()}
+    every = {name for kind in ("encoder", "projector", "backbone", "head", "codec") for name in registry.components(kind)}
+    assert every - used == set(NEVER_TRAINED)
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_frozen_nothing_moves_and_no_gradient_comes(name: str) -> None:
+    model, config = build(name)
+    stage = StagePlan("learn", Stage(), (), ("part",), {}, ())
+    freeze(model, [])
+    before, snapshot = weights_hash(model.part), Snapshot.of(model, stage)
+    steps(model, config, COMPONENTS[name][2], [torch.ones(1, requires_grad=True)])
+    snapshot.check(model, {})
+    assert weights_hash(model.part) == before
+    assert all(weights.grad is None for weights in model.parameters())
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_trained_every_tensor_moves(name: str) -> None:
+    learn(name, None)
+
+
+@pytest.mark.parametrize("name", [name for name in COMPONENTS if name not in NO_ADAPTERS])
+def test_adapters_move_and_the_rest_stays(name: str) -> None:
+    learn(name, Tuning(Lora(rank=2)))
+
+
+def test_the_last_prefix_layer_is_the_only_exception() -> None:
+    """Its keys and values alone are read; the published files hold all of it."""
+    idle = {name: unused(build(name)[0].part) for name in COMPONENTS}
+    assert [name for name, names in idle.items() if names] == ["nar_ar prefix"]
+    names, last = idle["nar_ar prefix"], len(build("nar_ar prefix")[0].part.layers_prefix) - 1
+    assert all(name.startswith(f"layers_prefix.{last}.") for name in names)
+    assert not any(name.endswith((".k_proj.weight", ".v_proj.weight", ".input_layernorm.weight")) for name in names)
+
+
+def test_where_there_is_no_linear_layer_adapters_are_refused() -> None:
+    with pytest.raises(RunError, match="finds no linear layer in part"):
+        target_layers(build("prompt_embeddings")[0].part, Lora(), "train.part.lora", "part")
