@@ -157,7 +157,6 @@ class ReaderOptions:
 
 
 @dataclass(frozen=True)
-<<<<<<< HEAD
 class HeadModuleOptions:
     """Optional members of a head's module.
 
@@ -170,9 +169,7 @@ class HeadModuleOptions:
     loss_of_hidden: Callable[[Features, Targets, Callable[[Tensor], Tensor], int], Tensor] | None = None
 
 
-OPTIONS: dict[str, type[Any]] = {"encoder": EncoderOptions, "projector": ProjectorOptions, "backbone": BackboneOptions,
-                                 "head": HeadOptions, "codec": CodecOptions, "reader": RowOptions}
-=======
+@dataclass(frozen=True)
 class ModuleOptions:
     """Optional members of the module of any component.
 
@@ -184,9 +181,8 @@ class ModuleOptions:
     unused_parameters: tuple[str, ...] = ()
 
 
-OPTIONS: dict[str, type[Any]] = {"encoder": EncoderOptions, "backbone": BackboneOptions, "head": HeadOptions,
-                                 "codec": CodecOptions}
->>>>>>> L
+OPTIONS: dict[str, type[Any]] = {"encoder": EncoderOptions, "projector": ProjectorOptions, "backbone": BackboneOptions,
+                                 "head": HeadOptions, "codec": CodecOptions, "reader": RowOptions}
 
 
 def encoder_options(config: EncoderConfig) -> EncoderOptions:
@@ -224,15 +220,14 @@ def reader_options(reader: Reader) -> ReaderOptions:
     return _given(ReaderOptions, reader)
 
 
-<<<<<<< HEAD
 def head_module_options(head: Head) -> HeadModuleOptions:
     """Give the optional members of a head's module."""
     return _given(HeadModuleOptions, head)
-=======
+
+
 def module_options(module: nn.Module) -> ModuleOptions:
     """Give the optional members of a component's module."""
     return _given(ModuleOptions, module)
->>>>>>> L
 
 
 def weight_files(config: object) -> tuple[str, ...]:

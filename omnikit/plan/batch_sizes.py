@@ -5,7 +5,7 @@ What no contract states is assumed: the lengths of text that a reader does not g
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from omnikit.contracts.configs import BackboneConfig, ReaderConfig
@@ -86,10 +86,14 @@ def batch_sizes(stage: StagePlan, inputs: Mapping[str, InputBranch], readers: Ma
         fitting = trainer.batch_size * trainer.pack
         signals = {name: max(row.signals.get(name, 0) * fitting / row.length for row in rows) for name in used}
         return BatchSizes(round(fitting / longest), trainer.batch_size, trainer.pack, signals, frames, positions, answer, True)
-    alike = trainer.window > 1  # rows of one length, so of one dataset, may make up a batch
-    signals = {name: trainer.batch_size * (max(row.signals.get(name, 0) for row in rows) if alike else
-                                           sum(row.weight * row.signals.get(name, 0) for row in rows)) for name in used}
+    signals = {name: trainer.batch_size * _most(rows, name, trainer.window) for name in used}
     return BatchSizes(trainer.batch_size, trainer.batch_size, longest, signals, frames, positions, answer)
+
+
+def _most(rows: Sequence[Row], branch: str, window: int) -> float:
+    """Give the signals of a branch in a row of a batch: sorted by length, rows of a dataset that fill a batch make up one."""
+    alone = [row.signals.get(branch, 0) for row in rows if row.weight * window > 1]
+    return max([sum(row.weight * row.signals.get(branch, 0) for row in rows), *alone])
 
 
 def answer_frames(output: OutputBranch, sizes: BatchSizes, backbone: BackboneConfig | None) -> float:

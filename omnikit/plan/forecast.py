@@ -26,6 +26,7 @@ CARD = 600 * 2**20  # a CUDA context with its libraries and workspaces
 FRAGMENTATION = 1.05  # of what a card's allocator holds
 MOMENTS = {"adamw": 8.0, "muon": 8.0, "adamw_8bit": 2.03, "adamw_8bit_paged": 0.0, "adafactor": 0.01}  # bytes of a weight
 HALF = 2
+SPECTRA, ADVERSARIAL = 200, 3600  # values that losses on spectra, and discriminators, keep of a sample; about
 DISCRIMINATORS, THEIR_WIDTH = 70_700_000, 32  # parameters at this width; see omnikit.training.discriminators
 
 
@@ -199,5 +200,5 @@ def _codec(plan: Plan, stage: StagePlan, parts: Mapping[str, Footprint]) -> Acti
     frames = stage.stage.trainer.batch_size * (codec_options(config).segment or 0)
     samples = frames * float(config.spec.sample_rate / config.spec.rate)
     kept = frames * parts[part].outside.size(half=False)
-    scored = 4 * 3600 * samples if {"adversarial", "feature_matching"} & set(stage.stage.loss) else 4 * 60 * samples
+    scored = 4 * samples * (SPECTRA + ADVERSARIAL * bool({"adversarial", "feature_matching"} & set(stage.stage.loss)))
     return Activations(kept + scored, 0.2 * kept, 0.0)
