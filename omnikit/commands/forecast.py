@@ -1,12 +1,16 @@
 """`omnikit forecast RECIPE [overrides]`: the memory of each stage before any weight exists, and what makes it fit a card."""
 
 import json
+import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping
 
 from omnikit.commands.arguments import Parser
-from omnikit.plan.forecast import Setting, forecast
+from omnikit.errors import RunError
+from omnikit.plan.forecast import Forecast, Setting, forecast
 from omnikit.plan.forecast_changes import fitting
-from omnikit.plan.forecast_table import fits_text, forecast_table, notes, parse_memory, record
+from omnikit.plan.forecast_table import fits_text, forecast_table, measured_line, notes, parse_memory, record
 from omnikit.plan.plan import make
 from omnikit.recipe.compose import compose
 
@@ -36,4 +40,22 @@ def run(argv: list[str]) -> int:
         sys.stdout.write(f"{arguments.recipe}: memory of each stage in GiB, on {'each' if setting.devices > 1 else 'one'} device\n\n"
                          f"{forecast_table(found)}\n{notes(plan, found, setting)}")
         sys.stdout.write(f"\n{fits_text(fits, memory, setting.devices)}" if memory else "")
+    if arguments.measure:
+        _measure(arguments.recipe, arguments.overrides, found)
     return 0
+
+
+def _measure(recipe: str, overrides: list[str], found: Mapping[str, Forecast]) -> None:
+    """Run each stage in a process of its own, one after another, and print what it took beside the forecast."""
+    from omnikit.training.measure import dry_overrides  # needs torch
+
+    cut = [*overrides, *dry_overrides(make(compose(recipe, overrides)))]
+    sys.stdout.write("\nMeasured, three steps of each stage:\n")
+    with tempfile.TemporaryDirectory() as folder:
+        for stage, one in found.items():
+            command = [sys.executable, "-c", "from omnikit.training.measure import main; main()", recipe, stage, folder, *cut]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise RunError(f"Stage {stage} could not be measured: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
+            sys.stdout.write(measured_line(one, json.loads(done.stdout.splitlines()[-1])))
+            sys.stdout.flush()

@@ -28,7 +28,7 @@ class Fit:
     """Whether a stage fits.
 
     Args:
-        forecast: of the stage with the changes, or as it is where none help.
+        forecast: of the stage with the changes, or with every change where they do not suffice.
         changes: overrides that make it fit, the cheapest; none where it fits as it is.
         fits: whether it does, with the changes.
     """
@@ -59,8 +59,8 @@ def _fit(plan: Plan, stage: StagePlan, memory: float, setting: Setting, parts: P
                 break
             chosen = [*(change for change in chosen if change not in candidates), candidate]
     if needs(chosen).card > memory:
-        return Fit(needs(()), (), fits=False)
-    for change in tuple(chosen):  # what a later change made needless
+        return Fit(needs(chosen), (), fits=False)
+    for change in reversed(chosen):  # what another change made needless, the costly ones first
         fewer = [other for other in chosen if other is not change]
         chosen = fewer if needs(fewer).card <= memory else chosen
     return Fit(needs(chosen), tuple(override for change in chosen for override in change.overrides), fits=True)
@@ -93,8 +93,9 @@ def _smaller_batches(stage: StagePlan) -> list[Change]:
 
 
 def _adaptable(stage: StagePlan, parts: Parts) -> list[str]:
-    """Give parts that are trained as a whole and have matrices for adapters, the largest first."""
-    whole = [part for part in stage.trained if part in parts and part not in stage.tuning and parts[part].matrices]
+    """Give encoders and backbones that are trained as a whole, the largest first; heads mostly begin with random weights."""
+    whole = [part for part in stage.trained if part in parts and part not in stage.tuning and parts[part].matrices
+             and (part == "backbone" or part.endswith(".encoder"))]
     return sorted(whole, key=lambda part: -parts[part].parameters) if stage.stage.objective == "heads" else []
 
 

@@ -45,17 +45,25 @@ def verdict(name: str, found: Mapping[str, Forecast], memory: float | None = Non
     if not found:
         return ""
     worst = max(found.values(), key=lambda one: one.card)
-    needs = f"stage {worst.stage} needs the most memory: {gib(worst.card)} GiB on a card, {gib(worst.process)} GiB in a process"
-    if memory is None:
-        return f"Forecast: {needs} on a CPU (omnikit forecast {name})."
-    fit = "fits" if worst.card <= memory else "does not fit"
-    return f"Forecast: {needs} on a CPU; that {fit} the card here, {gib(memory)} GiB (omnikit forecast {name})."
+    needs = f"Memory: at most {gib(worst.card)} GiB on a card ({gib(worst.process)} GiB in a process without one), in {worst.stage}"
+    if memory is not None:
+        needs += f"; that {'fits' if worst.card <= memory else 'does not fit'} the card here, {gib(memory)} GiB"
+    return f"{needs}: omnikit forecast {name}.\n"
 
 
 def fits_text(fits: Mapping[str, Fit], memory: float, devices: int) -> str:
     """Say of each stage whether it fits, and with which overrides."""
     cards = f"{devices} x {gib(memory)} GiB" if devices > 1 else f"{gib(memory)} GiB"
     return "".join(f"{_fit_line(name, fit, cards)}\n" for name, fit in fits.items())
+
+
+def measured_line(forecast: Forecast, measured: Mapping[str, float]) -> str:
+    """Set what a stage took (`process`, `card` in bytes, `seconds` of a step) beside its forecast."""
+    on_card = bool(measured["card"])
+    expected, took = (forecast.tensors, measured["card"]) if on_card else (forecast.process, measured["process"])
+    step = f", {measured['seconds']:.2f} s a step" if measured["seconds"] else ""
+    return (f"  {forecast.stage}: {gib(took)} GiB {'of tensors on the card' if on_card else 'in the process'}, forecast"
+            f" {gib(expected)} ({expected / took - 1:+.0%}){step}\n")
 
 
 def record(found: Mapping[str, Forecast], fits: Mapping[str, Fit]) -> dict[str, object]:
@@ -117,7 +125,8 @@ def _answers(plan: Plan) -> list[str]:
 
 def _fit_line(name: str, fit: Fit, cards: str) -> str:
     if not fit.fits:
-        return f"{name} does not fit {cards}, whatever is changed here; take more devices or a smaller model."
+        return (f"{name} does not fit {cards}: it needs {gib(fit.forecast.card)} GiB with every change that is known here; take"
+                " more devices, shorter rows or a smaller model.")
     if not fit.changes:
         return f"{name} fits {cards} as it is."
     return f"{name} fits {cards}, {gib(fit.forecast.card)} GiB, with {' '.join(fit.changes)}"
