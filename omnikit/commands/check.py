@@ -34,9 +34,9 @@ def run(argv: list[str]) -> int:
         from omnikit.training.dry_run import dry_run  # needs torch
 
         sys.stdout.write(f"{dry_run_table(dry_run(plan))}\n")
+    sys.stdout.write(verdict(arguments.recipe, forecast(plan), card_memory()))
     parts, stages = len(plan.parts()), len(plan.stages)
     sys.stdout.write(f"{arguments.recipe} fits together: {parts} parts, {stages} stage{'s' if stages != 1 else ''}.\n")
-    sys.stdout.write(verdict(arguments.recipe, forecast(plan), card_memory()))
     if advice := advice_on_weights(plan):
         sys.stdout.write(f"Before training: {advice}\n")
     return 0

@@ -20,7 +20,7 @@ def run(argv: list[str]) -> int:
     parser = Parser("omnikit forecast", description=__doc__)
     parser.add_argument("recipe", help="a name such as llama_omni/full, or a YAML file")
     parser.add_argument("overrides", nargs="*", default=[], help="as for train: stages.understand.trainer.batch_size=4")
-    parser.add_argument("--memory", help="of a card: 80GiB, 24GB; says which stages fit it and what makes the others fit")
+    parser.add_argument("--memory", help="of a card: 80GiB, 24GB; lists which stages fit it and what makes the others fit")
     parser.add_argument("--devices", type=int, default=1, help="that share weights, gradients and moments as FSDP does")
     parser.add_argument("--text-tokens", type=int, help="of a row, where its dataset does not state them")
     parser.add_argument("--json", action="store_true", help="bytes of each stage as JSON")
@@ -37,8 +37,9 @@ def run(argv: list[str]) -> int:
     if arguments.json:
         sys.stdout.write(f"{json.dumps(record(found, fits), indent=1)}\n")
     else:
-        sys.stdout.write(f"{arguments.recipe}: memory of each stage in GiB, on {'each' if setting.devices > 1 else 'one'} device\n\n"
-                         f"{forecast_table(found)}\n{notes(plan, found, setting)}")
+        place = "each device" if setting.devices > 1 else "one device"
+        sys.stdout.write(f"{arguments.recipe}: memory of each stage in GiB, on {place}\n\n{forecast_table(found)}\n"
+                         f"{notes(plan, found, setting)}")
         sys.stdout.write(f"\n{fits_text(fits, memory, setting.devices)}" if memory else "")
     if arguments.measure:
         _measure(arguments.recipe, arguments.overrides, found)
@@ -56,6 +57,7 @@ def _measure(recipe: str, overrides: list[str], found: Mapping[str, Forecast]) -
             command = [sys.executable, "-c", "from omnikit.training.measure import main; main()", recipe, stage, folder, *cut]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
-                raise RunError(f"Stage {stage} could not be measured: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
+                reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+                raise RunError(f"Stage {stage} could not be measured: {reason}")
             sys.stdout.write(measured_line(one, json.loads(done.stdout.splitlines()[-1])))
             sys.stdout.flush()

@@ -17,7 +17,7 @@ MOST_LOGITS = 2**26  # at once; omnikit.ops.cross_entropy
 
 @dataclass(frozen=True)
 class Activations:
-    """Bytes that are kept for the backward pass, that a layer adds while it is computed, and of logits."""
+    """Bytes that are held for the backward pass, that a layer adds while it is computed, and of logits."""
 
     layers: float
     transient: float
@@ -28,17 +28,17 @@ def activations(plan: Plan, stage: StagePlan, sizes: BatchSizes, parts: Mapping[
     """Give the bytes of a stage with objective heads."""
     half = stage.stage.trainer.precision != "32-true"
     recomputed, graph = checkpointed_parts(stage), with_gradients(plan, stage)
-    kept, transient = 0.0, 0.0
+    held, transient = 0.0, 0.0
     for part, found in parts.items():
         units, length = _units(plan, part, sizes)
         layer = units * (found.layer.size(half=half) + _square(found, part, sizes) * length * (2 if half else 4))
         if part in graph:
             of_layers = units * 4 * found.width if part in recomputed else layer
-            kept += found.layers * of_layers + units * found.outside.size(half=half)
-        else:  # nothing is kept, but the first features live while the others are made
+            held += found.layers * of_layers + units * found.outside.size(half=half)
+        else:  # nothing is held, but the first features live while the others are made
             transient = max(transient, units * found.outside.size(half=half))
         transient = max(transient, layer if found.layers else 0.0)
-    return Activations(kept + _inputs(plan, stage, sizes), transient, _logits(plan, stage, sizes, half=half))
+    return Activations(held + _inputs(plan, stage, sizes), transient, _logits(plan, stage, sizes, half=half))
 
 
 def with_gradients(plan: Plan, stage: StagePlan) -> frozenset[str]:

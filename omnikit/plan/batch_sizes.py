@@ -87,7 +87,8 @@ def batch_sizes(stage: StagePlan, inputs: Mapping[str, InputBranch], readers: Ma
         signals = {name: max(row.signals.get(name, 0) * fitting / row.length for row in rows) for name in used}
         return BatchSizes(round(fitting / longest), trainer.batch_size, trainer.pack, signals, frames, positions, answer, True)
     signals = {name: trainer.batch_size * _most(rows, name, trainer.window) for name in used}
-    return BatchSizes(trainer.batch_size, trainer.batch_size, longest, signals, frames, positions, answer)
+    length = longest if "backbone" in stage.used and not stage.table else 0
+    return BatchSizes(trainer.batch_size, trainer.batch_size, length, signals, frames, positions, answer)
 
 
 def _most(rows: Sequence[Row], branch: str, window: int) -> float:

@@ -99,11 +99,11 @@ def stage_forecast(plan: Plan, stage: StagePlan, setting: Setting, found: Mappin
     parts = {part: _table(found[part], plan, stage, part) for part in stage.used if part in found}
     weights = _Weights(stage, parts, plan)
     half, alone = stage.stage.trainer.precision != "32-true", setting.devices == 1
-    kept = activations(plan, stage, sizes, parts) if stage.stage.objective == "heads" else _codec(plan, stage, parts)
+    held = activations(plan, stage, sizes, parts) if stage.stage.objective == "heads" else _codec(plan, stage, parts)
     casts = HALF * weights.trained if half and alone else 2 * HALF * weights.largest_layer * (not alone)
     return Forecast(
         stage.name, weights.trained, weights.frozen, weights.bytes / setting.devices, 4 * weights.trained / setting.devices,
-        weights.moments / setting.devices, casts, kept.layers + kept.transient, kept.logits,
+        weights.moments / setting.devices, casts, held.layers + held.transient, held.logits,
         sum(part.imports for part in parts.values()), weights.saved, sizes,
         tuple(part for part in stage.used if part not in found))
 
@@ -147,9 +147,9 @@ class _Weights:
     def bytes(self) -> float:
         """Trained weights are float32; frozen ones as they are, or halves where the stage holds them so."""
         halves = self.stage.stage.trainer.precision == "bf16-true"
-        frozen = sum(found.parameters * (HALF if found.dtype != "float32" or (halves and not part.endswith((".codec", ".units")))
-                                         else 4) for part, found in self.parts.items() if part not in self.whole)
-        return frozen + 4 * self.trained
+        frozen = {part: HALF if found.dtype != "float32" or (halves and not part.endswith((".codec", ".units"))) else 4
+                  for part, found in self.parts.items() if part not in self.whole}
+        return sum(size * self.parts[part].parameters for part, size in frozen.items()) + 4 * self.trained
 
     @property
     def moments(self) -> float:
@@ -158,7 +158,7 @@ class _Weights:
         plain = MOMENTS[optim.name] * self.trained
         if optim.muon is None and optim.name != "muon":
             return plain
-        inner = sum(matrix.count * matrix.inputs * matrix.outputs for part in self.whole for matrix in self.parts[part].matrices)
+        inner = sum(each.count * each.inputs * each.outputs for part in self.whole for each in self.parts[part].matrices)
         return plain + (4.0 - MOMENTS[optim.name]) * inner
 
     @property
@@ -199,6 +199,6 @@ def _codec(plan: Plan, stage: StagePlan, parts: Mapping[str, Footprint]) -> Acti
         return Activations(0.0, 0.0, 0.0)
     frames = stage.stage.trainer.batch_size * (codec_options(config).segment or 0)
     samples = frames * float(config.spec.sample_rate / config.spec.rate)
-    kept = frames * parts[part].outside.size(half=False)
+    held = frames * parts[part].outside.size(half=False)
     scored = 4 * samples * (SPECTRA + ADVERSARIAL * bool({"adversarial", "feature_matching"} & set(stage.stage.loss)))
-    return Activations(kept + scored, 0.2 * kept, 0.0)
+    return Activations(held + scored, 0.2 * held, 0.0)

@@ -1,4 +1,4 @@
-"""The cheapest changes of a stage's settings that make it fit a memory, tried in the order of what they cost. Imports no torch."""
+"""The cheapest changes of a stage that make it fit a memory, tried in the order of what they cost. Imports no torch."""
 
 from __future__ import annotations
 

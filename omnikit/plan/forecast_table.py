@@ -28,8 +28,8 @@ def notes(plan: Plan, found: Mapping[str, Forecast], setting: Setting) -> str:
     """Give what was assumed, what could not be counted, and what answers and the run's folder take."""
     lines = [_batches(found)]
     if setting.devices > 1:
-        lines.append(f"Weights, gradients and moments are divided among {setting.devices} devices as FSDP does; batches are those"
-                     " of each device.")
+        lines.append(f"Weights, gradients and moments are divided among {setting.devices} devices as FSDP does; batches are"
+                     " those of each device.")
     unknown = sorted(name for stage in plan.stages.values() for name in stage.datasets
                      if row_options(plan.readers[name]).text_tokens is None)
     if unknown and any(not one.sizes.packed for one in found.values()):
@@ -45,7 +45,8 @@ def verdict(name: str, found: Mapping[str, Forecast], memory: float | None = Non
     if not found:
         return ""
     worst = max(found.values(), key=lambda one: one.card)
-    needs = f"Memory: at most {gib(worst.card)} GiB on a card ({gib(worst.process)} GiB in a process without one), in {worst.stage}"
+    needs = (f"Memory: at most {gib(worst.card)} GiB on a card ({gib(worst.process)} GiB in a process without one), in"
+             f" {worst.stage}")
     if memory is not None:
         needs += f"; that {'fits' if worst.card <= memory else 'does not fit'} the card here, {gib(memory)} GiB"
     return f"{needs}: omnikit forecast {name}.\n"
@@ -107,9 +108,8 @@ def disk(found: Mapping[str, Forecast]) -> str:
 
 
 def _batches(found: Mapping[str, Forecast]) -> str:
-    sizes = ", ".join(f"{name} {one.sizes.sequences} x {one.sizes.length}" for name, one in found.items()
-                      if one.sizes.length)
-    return f"Largest batches (sequences x positions): {sizes}."
+    sizes = [f"{name} {one.sizes.sequences} x {one.sizes.length}" for name, one in found.items() if one.sizes.length]
+    return f"Largest batches of the backbone (sequences x positions): {', '.join(sizes) or 'none'}."
 
 
 def _answers(plan: Plan) -> list[str]:
@@ -119,8 +119,8 @@ def _answers(plan: Plan) -> list[str]:
     backbone = parts["backbone"]
     size = 2 if backbone.dtype != "float32" else 4
     weights = sum(part.parameters * (2 if part.dtype != "float32" else 4) for part in parts.values())
-    return [f"Answers: {gib(weights)} GiB of weights, and {gib(1024 * backbone.cache * size)} GiB of keys and values for each 1024"
-            " positions."]
+    return [f"Answers: {gib(weights)} GiB of weights, and {gib(1024 * backbone.cache * size)} GiB of keys and values for each"
+            " 1024 positions."]
 
 
 def _fit_line(name: str, fit: Fit, cards: str) -> str:
