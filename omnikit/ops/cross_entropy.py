@@ -35,6 +35,6 @@ def chunked_cross_entropy(hidden: Tensor, targets: Tensor, logits: Callable[[Ten
         return F.cross_entropy(logits(states).float(), ids, ignore_index=PADDING, reduction="sum")
 
     sums = [checkpoint(total, states, ids, use_reentrant=False, preserve_rng_state=False)
-            for states, ids in zip(hidden.split(count), targets.split(count), strict=True)]
+            for states, ids in zip(torch.split(hidden, count), torch.split(targets, count), strict=True)]
     mean: Tensor = torch.stack(sums).sum() / (targets != PADDING).sum()
     return mean

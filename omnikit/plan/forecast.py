@@ -149,6 +149,7 @@ class _Weights:
         halves = self.stage.stage.trainer.precision == "bf16-true"
         frozen = {part: HALF if found.dtype != "float32" or (halves and not part.endswith((".codec", ".units"))) else 4
                   for part, found in self.parts.items() if part not in self.whole}
+        frozen |= {part: 4 for part, tuning in self.stage.tuning.items() if tuning.full}  # the rest computes in float32 too
         return sum(size * self.parts[part].parameters for part, size in frozen.items()) + 4 * self.trained
 
     @property

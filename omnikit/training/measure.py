@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -100,4 +101,4 @@ def _seconds(metrics: Path) -> float:
         return 0.0
     with metrics.open(newline="") as file:
         times = [float(row["seconds"]) for row in csv.DictReader(file)]
-    return median([later - earlier for earlier, later in zip(times, times[1:], strict=False)] or [0.0])
+    return median([later - earlier for earlier, later in pairwise(times)] or [0.0])

@@ -110,7 +110,7 @@ class TinyWorld:
 
     @property
     def text_tokens(self) -> int:
-        """Tokens of text in a long row, by any tokenizer of ours; stretched and described questions are long, spoken ones none."""
+        """Tokens of text in a long row, by any tokenizer of ours; stretched and described questions are long."""
         return 72 if self.stretched or self.described else 16 if "audio" in VIEWS[self.view] else 24
 
     @property
