@@ -19,6 +19,7 @@ COMMANDS = {
     "voice": ("omnikit.commands.voice:run", "extract the voice of a recording into a file, for the answers of chat"),
     "check": ("omnikit.commands.check:run", "check a recipe and print its wiring; no weights, no torch"),
     "check-head": ("omnikit.commands.check_head:run", "resynthesise held-out speech with a run's codec alone and score it"),
+    "forecast": ("omnikit.commands.forecast:run", "forecast the memory of each stage, and what makes it fit a card"),
     "show": ("omnikit.commands.show:run", "show a recipe's wiring and parameters, or a component's fields and contract"),
     "runs": ("omnikit.commands.runs:run", "list runs, or remove what training left unfinished"),
     "diff": ("omnikit.commands.diff:run", "compare two recipes or runs: what changed, and which weights stay valid"),

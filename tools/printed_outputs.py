@@ -49,6 +49,7 @@ def diagrams(text: str) -> Iterator[tuple[str, Path]]:
 def printed(command: str, *, errors: bool = False) -> str:
     """Give what an omnikit command prints, or its error messages; paths are those of the repository."""
     os.environ["COLUMNS"] = "100"
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # `check` would compare with the card of this machine
     before, out, err = Path.cwd(), io.StringIO(), io.StringIO()
     try:
         os.chdir(ROOT)

@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from omnikit.commands.arguments import Parser
-from omnikit.plan.devices import check_local_devices
+from omnikit.plan.devices import card_memory, check_local_devices
+from omnikit.plan.forecast import forecast
+from omnikit.plan.forecast_table import verdict
 from omnikit.plan.plan import make
 from omnikit.plan.tables import stages_table, wiring_table
 from omnikit.plan.weights import advice_on_weights, require_weights
@@ -32,6 +34,7 @@ def run(argv: list[str]) -> int:
         from omnikit.training.dry_run import dry_run  # needs torch
 
         sys.stdout.write(f"{dry_run_table(dry_run(plan))}\n")
+    sys.stdout.write(verdict(arguments.recipe, forecast(plan), card_memory()))
     parts, stages = len(plan.parts()), len(plan.stages)
     sys.stdout.write(f"{arguments.recipe} fits together: {parts} parts, {stages} stage{'s' if stages != 1 else ''}.\n")
     if advice := advice_on_weights(plan):

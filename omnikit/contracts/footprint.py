@@ -42,8 +42,8 @@ class Matrix:
 class Footprint:
     """What a component takes.
 
-    A unit is what its memory grows with: a frame that an encoder or a projector gives, a position of a backbone, a frame, signal
-    or token that a head takes, a frame of a codec.
+    A unit is what its memory grows with: a frame that an encoder or a projector gives, a position of a backbone, a frame,
+    signal or token that a head takes, a frame of a codec.
 
     Args:
         parameters: of the whole component.

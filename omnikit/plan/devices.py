@@ -1,4 +1,4 @@
-"""Whether the devices that stages ask for are there, seen without torch."""
+"""Whether the devices that stages ask for are there, and a card's memory, without torch."""
 
 import platform
 from collections.abc import Collection
@@ -19,6 +19,18 @@ def has_gpu() -> bool:
     except OSError:
         return Path("/dev/kfd").exists()  # ROCm's
     return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+
+
+def card_memory() -> float | None:
+    """Give the bytes of the first CUDA card's memory, asked of its driver; None where there is none."""
+    import ctypes
+
+    try:
+        driver, size, device = ctypes.CDLL("libcuda.so.1"), ctypes.c_size_t(), ctypes.c_int()
+    except OSError:
+        return None
+    known = driver.cuInit(0) == 0 and driver.cuDeviceGet(ctypes.byref(device), 0) == 0
+    return float(size.value) if known and driver.cuDeviceTotalMem_v2(ctypes.byref(size), device) == 0 else None
 
 
 def check_devices(stages: Collection[StagePlan], *, gpu: bool) -> None:

@@ -114,8 +114,8 @@ class HF:
     def footprint(self) -> Footprint:
         """Give how large it is; of families that are not like LLaMA it is near rather than exact.
 
-        What a layer keeps was measured with transformers 5.23: 10 dim + 4 ffn values for a position, of which 7 dim stay float32
-        under autocast.
+        What a layer keeps was measured with transformers 5.23: 10 dim + 4 ffn values for a position, of which 7 dim stay
+        float32 under autocast.
         """
         head, layers, kv = self.dim // self.heads, self.layers, self.dim // self.heads * self.kv_heads
         biases = (self.dim + 2 * kv) * (self.model_type in BIASED) + 2 * head * (self.model_type in NORMED)

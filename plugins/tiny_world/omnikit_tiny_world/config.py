@@ -111,7 +111,7 @@ class TinyWorld:
     @property
     def text_tokens(self) -> int:
         """Tokens of text in a long row, by any tokenizer of ours; stretched and described questions are long."""
-        return 72 if self.stretched or self.described else 24
+        return 72 if self.stretched or self.described else 16 if "audio" in VIEWS[self.view] else 24
 
     @property
     def answer_tokens(self) -> int:

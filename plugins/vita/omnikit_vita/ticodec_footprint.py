@@ -65,7 +65,7 @@ def _encoder(config: TiCodecSizes) -> Footprint:
         parameters += convolution(wide, 2 * wide, kernel, normed=True)
         wide *= 2
         parameters += _blocks(config, wide) + 2 * wide * len(config.block_kernels)
-        saved += positions * wide * (_kept(config) + 2 * len(config.block_kernels))
+        saved += positions * wide * (_values(config) + 2 * len(config.block_kernels))
     voice, hidden, kernel = config.global_dim, config.global_hidden, config.global_kernel
     parameters += kernel * (2 * voice * hidden + hidden**2) + linear(voice, voice) + 2 * voice
     return Footprint(parameters + convolution(wide, config.dim, 3), outside=Saved(0, saved))
@@ -78,7 +78,7 @@ def _generator(config: TiCodecSizes) -> Footprint:
         narrow = wide // 2
         parameters += wide * narrow * kernel + narrow + wide + _blocks(config, narrow)
         positions *= rate
-        saved += positions * narrow * _kept(config)
+        saved += positions * narrow * _values(config)
         wide = narrow
     return Footprint(parameters + convolution(wide, 1, 7, normed=True), outside=Saved(0, saved + 2 * positions))
 
@@ -89,6 +89,6 @@ def _blocks(config: TiCodecSizes, width: int) -> int:
                for kernel, dilations in kinds)
 
 
-def _kept(config: TiCodecSizes) -> int:
+def _values(config: TiCodecSizes) -> int:
     """Give the values that an upsampling and its blocks keep, as multiples of its width."""
     return 2 + sum(1 + (2 + 2 * config.paired) * len(dilations) for dilations in config.block_dilations)
