@@ -88,6 +88,7 @@ class Batch:
             belong to its targets, of which a conversation has as many as it has spoken answers.
         sizes: for each input branch the length of each of its signals, by which features are held against their contracts;
             without it they are not.
+        content: for each place whose features are stored a key of each conversation, see omnikit.data.batch.single_rows.
     """
 
     tokens: Tensor
@@ -105,6 +106,7 @@ class Batch:
     target_positions: Tensor | None = None
     texts: dict[str, Targets] = field(default_factory=dict)
     sizes: dict[str, list[int]] = field(default_factory=dict)
+    content: dict[str, list[str]] = field(default_factory=dict)
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Give the batch with every tensor changed."""
@@ -115,7 +117,7 @@ class Batch:
                      {k: change(v) for k, v in self.slots.items()}, self.counts, self.rows,
                      {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.targets.items()}, self.ids,
                      documents, conversation_rows, target_positions,
-                     {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.texts.items()}, self.sizes)
+                     {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.texts.items()}, self.sizes, self.content)
 
     def pin_memory(self) -> Batch:
         """Give the batch in memory that a GPU copies from without waiting; a DataLoader asks for it by this name."""

@@ -85,6 +85,9 @@ class TrainerConfig:
         activation_checkpointing: keep the inputs of repeated layers only and compute the rest again in the backward pass: less
             memory, about a third more time, the same gradients. true: of all parts; or a list, [backbone, vision.encoder].
         compile: parts that torch.compile compiles, [backbone].
+        cache: "features": what frozen parts compute before the first trained one is computed once for each row, alone and
+            without padding, stored in the cache folder and read from then on; "none": it is computed each time.
+        cache_gib: GiB that all stored features may take; rows beyond it are computed each time.
     """
 
     max_steps: int | None = None
@@ -101,6 +104,8 @@ class TrainerConfig:
     pack: int | None = field(default=None, metadata=LATER)
     activation_checkpointing: Any = field(default=False, metadata=LATER)
     compile: tuple[str, ...] = field(default=(), metadata=LATER)
+    cache: Literal["none", "features"] = field(default="none", metadata=LATER)
+    cache_gib: float = field(default=20.0, metadata=LATER)
 
 
 @dataclass
@@ -206,7 +211,7 @@ def _own(kind: str, choice: Choice | None) -> Choice | None:
 def training_settings(stage: Stage) -> dict[str, Any]:
     """Give a stage as YAML would hold it, without what changes no weight: where it runs, loading, reporting."""
     values: dict[str, Any] = plain(stage)
-    idle = {"accelerator", "activation_checkpointing", "log_every", "workers"}
+    idle = {"accelerator", "activation_checkpointing", "cache_gib", "log_every", "workers"}
     idle |= later_defaults(stage.trainer) | later_defaults(stage.optim)
     for settings in ("optim", "trainer"):
         values[settings] = {k: v for k, v in values[settings].items() if k not in idle}

@@ -15,6 +15,7 @@ from omnikit.errors import DataError
 from omnikit.model import OmniModel
 from omnikit.plan.plan import StagePlan
 from omnikit.training.codec import CodecBatch, CodecLosses
+from omnikit.training.feature_cache import FeatureCache
 from omnikit.training.metrics import Metrics
 from omnikit.training.optimizers import optimizer, rate
 from omnikit.training.vocoder import VocoderBatch, VocoderLosses
@@ -43,6 +44,7 @@ class Training(L.LightningModule):
         self.steps = steps
         self.vocoding = vocoding
         self.weights = dict(stage.stage.loss)
+        self.cache: FeatureCache | None = None  # of what stands before the first trained part
         self.reached = False  # whether some batch moved what is trained
         self.past: Sequence[str] = ()  # rows of the last batch that did not
         self.metrics = Metrics(metrics, (*self.weights, *(vocoding.extra if vocoding else ())), stage.name)
@@ -56,7 +58,7 @@ class Training(L.LightningModule):
         """Give the weighted sum of the losses; None, which skips the step, if the batch has a target for none of them, or
         if no trained part had a share in them: rows of text teach nothing to a projector of audio."""
         if isinstance(batch, Batch):
-            losses = self.model.losses(batch, self.weights)
+            losses = self.model.losses(batch, self.weights, self.cache(batch) if self.cache else None)
         else:
             assert self.vocoding, "segments of speech come in a vocoder's or codec's stage only"
             losses = self.vocoding(batch)
