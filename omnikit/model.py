@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from omnikit.plan.plan import OutputBranch, Plan
 
 
+BACK = {"predicts": 1, "reads": 0}  # positions from a supervised token to the state that a head takes for it
+
+
 class OmniModel(nn.Module):
     """Owns a plan's modules under their part names, which begin every name of its state dict: audio.encoder.…
 
@@ -75,13 +78,16 @@ class OmniModel(nn.Module):
             rest_in_eval(self.get_submodule(path))
         return self
 
-    def losses(self, batch: Batch, wanted: Collection[str]) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, wanted: Collection[str], given: Mapping[str, Features] | None = None) -> dict[str, Tensor]:
         """Give each wanted output branch's loss, scalar float32; a branch that the batch has no target for is absent.
+
+        Args:
+            given: what was computed before, by place, see Taps.
 
         Raises:
             DataError: a row's target cannot be reached, or a branch gives another number of features than its contract states.
         """
-        taps = Taps(self, batch)
+        taps = Taps(self, batch, given)
         found = {}
         for name in wanted:
             if name in batch.targets:
@@ -166,13 +172,30 @@ def rest_in_eval(module: nn.Module) -> None:
 
 
 class Taps:
-    """What one batch gives at each place a head can tap: computed when first asked for, and once."""
+    """What one batch gives at each place a head can tap: computed when first asked for, and once.
 
-    def __init__(self, model: OmniModel, batch: Batch) -> None:
+    Args:
+        given: place (see omnikit.plan.cache_points) → its features, which are not computed then.
+    """
+
+    def __init__(self, model: OmniModel, batch: Batch, given: Mapping[str, Features] | None = None) -> None:
         self.model = model
         self.batch = batch
-        self._encoded: dict[str, Features] = {}
-        self._projected: dict[str, Features] = {}
+        self._places = dict(given or {})
+
+    def place(self, name: str) -> Features:
+        """Give the features of a place: of each signal, [B', T, D], or the states of each conversation, [C, U, D]."""
+        if name not in self._places:
+            branch, _, slot = name.partition(".")
+            if branch != "backbone":
+                self._places[name] = self._encode(branch) if slot == "encoder" else self._project(branch)
+            elif slot.startswith("last."):
+                self._places[name] = self._last_states(slot.removeprefix("last."))
+            else:
+                positions = (self.batch.answers - BACK[slot]).clamp(min=0)
+                self._places[name] = Features(at(self.hidden, positions, self.batch.conversation_rows),
+                                              self.batch.answer_lengths)
+        return self._places[name]
 
     def features(self, output: OutputBranch) -> Features:
         """Give what an output branch's head trains on: [C, U, D] at the answers, or the features of an input branch.
@@ -181,58 +204,58 @@ class Taps:
         """
         tap = output.head.tap
         if output.head.target == "state":
-            return self.model.head_input(output, *self.last_states(output.state_input))
+            last = self.place(f"backbone.last.{output.state_input}")
+            return self.model.head_input(output, last.data, last.lengths)
         if tap == "embedding":
             texts = self.batch.texts[output.name]
             return self.model.for_head(output.name, Features(self.model.language_model().embed(texts.ids), texts.lengths))
         if tap in ("hidden", "logits"):
             found = self.states(output)
             return self.model.head_input(output, found.data, found.lengths)
-        branch, _, slot = tap.partition(".")
-        features = self.encoded(branch) if slot == "encoder" else self.projected(branch)
-        return self.model.for_head(output.name, features)
+        return self.model.for_head(output.name, self.place(tap))
 
     def states(self, output: OutputBranch) -> Features:
         """Give the backbone's output at the answers [C, U, D]; of a packed batch, for a loss by token, [1, S, D]."""
-        back, lengths = 1 if output.trained_on == "predicts" else 0, self.batch.answer_lengths
         if self.batch.target_positions is not None and output.per_token:
-            return Features(self.hidden.flatten(0, 1)[None, self.batch.target_positions - back], lengths.sum()[None])
-        return Features(at(self.hidden, (self.batch.answers - back).clamp(min=0), self.batch.conversation_rows), lengths)
+            return Features(self._token_states(output.trained_on)[None], self.batch.answer_lengths.sum()[None])
+        return self.place(f"backbone.{output.trained_on}")
 
     def context(self, output: OutputBranch) -> list[Features]:
         """Give the states at the answers [C, U, D] for a head that also takes them; else nothing."""
         if head_options(output.head).context is None:
             return []
-        back = 1 if output.trained_on == "predicts" else 0
-        states = at(self.hidden, (self.batch.answers - back).clamp(min=0), self.batch.conversation_rows)
-        return [self.model.for_head(output.name, Features(states, self.batch.answer_lengths))]
+        return [self.model.for_head(output.name, self.place(f"backbone.{output.trained_on}"))]
 
-    def last_states(self, branch: str) -> tuple[Tensor, Tensor]:
-        """Give the backbone's output at the last position of each signal of an input branch, [B', 1, D], with lengths [B']."""
+    def _token_states(self, alignment: str) -> Tensor:
+        """Give the states [S, D] of all supervised tokens of a packed batch."""
+        assert self.batch.target_positions is not None, "a packed batch has them"
+        if f"backbone.{alignment}" in self._places:
+            states = self.place(f"backbone.{alignment}")
+            return states.data[torch.arange(states.data.shape[1], device=states.lengths.device) < states.lengths[:, None]]
+        return self.hidden.flatten(0, 1)[self.batch.target_positions - BACK[alignment]]
+
+    def _last_states(self, branch: str) -> Features:
+        """Give the backbone's output at the last position of each signal of an input branch, [B', 1, D]."""
         positions = self.batch.slots[branch]
         last = torch.tensor(self.batch.counts[branch], device=positions.device).cumsum(0) - 1
-        return self.hidden.flatten(0, 1)[positions[last]][:, None], torch.ones_like(last)
+        return Features(self.hidden.flatten(0, 1)[positions[last]][:, None], torch.ones_like(last))
 
-    def encoded(self, branch: str) -> Features:
+    def _encode(self, branch: str) -> Features:
         """Give the encoder's features [B', T, D] of one input branch."""
-        if branch not in self._encoded:
-            features = self.model.encoder(branch)(self.batch.signals[branch])
-            wired = self.model.plan.inputs[branch]
-            self._check(f"{branch}.encoder", features, wired.encoded,
-                        list(map(wired.encoder.length, self.batch.sizes.get(branch, ()))))
-            self._encoded[branch] = features
-        return self._encoded[branch]
+        features = self.model.encoder(branch)(self.batch.signals[branch])
+        wired = self.model.plan.inputs[branch]
+        self._check(f"{branch}.encoder", features, wired.encoded,
+                    list(map(wired.encoder.length, self.batch.sizes.get(branch, ()))))
+        return features
 
-    def projected(self, branch: str) -> Features:
+    def _project(self, branch: str) -> Features:
         """Give the projector's features [B', T, D] of one input branch."""
-        if branch not in self._projected:
-            projector = self.model.projector(branch)
-            given = as_dtype_of(self.model.get_submodule(f"{branch}.projector"), self.encoded(branch))
-            features, wired = projector(given), self.model.plan.inputs[branch]
-            assert wired.projected, "a branch with a projector has its spec"
-            self._check(f"{branch}.projector", features, wired.projected, self._lengths(branch))
-            self._projected[branch] = features
-        return self._projected[branch]
+        projector = self.model.projector(branch)
+        taken = as_dtype_of(self.model.get_submodule(f"{branch}.projector"), self.place(f"{branch}.encoder"))
+        features, wired = projector(taken), self.model.plan.inputs[branch]
+        assert wired.projected, "a branch with a projector has its spec"
+        self._check(f"{branch}.projector", features, wired.projected, self._lengths(branch))
+        return features
 
     @cached_property
     def inputs(self) -> Tensor:
@@ -242,7 +265,7 @@ class Taps:
         assert plan.backbone, "a batch with tokens has a backbone"
         check_dim(plan.described("backbone"), "embeddings", vectors, plan.backbone.dim)
         for branch, slots in self.batch.slots.items():
-            features, counts = self.projected(branch), self.batch.counts[branch]
+            features, counts = self.place(f"{branch}.projector"), self.batch.counts[branch]
             spec = plan.inputs[branch].image_spec
             pools = spec.pooled[1:] if spec and spec.pooled else ()
             assert all(count == length or (count in pools and count < length) for count, length in zip(

@@ -1,7 +1,8 @@
 """Which components and presets are installed, read from package metadata; only the chosen light module is imported.
 
 Everything is an entry point: `omnikit.<kind>` names a component's dataclass, `omnikit.conf` names a package that holds
-presets (`<kind>/<preset>.yaml`) and shared files (`data/`, `template/`, `tokenizer/`). Nothing else registers anything.
+presets (`<kind>/<preset>.yaml`), shared files (`data/`, `template/`, `tokenizer/`) and trained runs (`run/<recipe>/`).
+Nothing else registers anything.
 """
 
 import sys
@@ -108,6 +109,13 @@ def conf_file(group: str, filename: str) -> Path | None:
         if (folder / group / filename).is_file():
             return folder / group / filename
     return None
+
+
+def shipped_run(name: str) -> Path | None:
+    """Find the trained run that a package ships of a recipe, by the recipe's name: `run/asr/tiny`."""
+    inside = not Path(name).is_absolute() and ".." not in Path(name).parts
+    manifest = conf_file("run", f"{name}/manifest.json") if inside else None
+    return manifest.parent if manifest else None
 
 
 @cache

@@ -9,6 +9,7 @@ from typing import Any
 from omnikit.contracts.optional import backbone_options
 from omnikit.errors import nearest
 from omnikit.plan.branches import BACKBONE_TAPS, OutputBranch
+from omnikit.plan.cache_points import check_cache
 from omnikit.plan.codec_stages import check_codec
 from omnikit.plan.data_checks import check_supplies
 from omnikit.plan.import_stages import check_import, check_no_source
@@ -157,6 +158,7 @@ def _check_stage(plan: StagePlan, wired: Wiring, errors: list[str]) -> None:
     _check_numbers(where, stage, errors)
     _check_pack(where, plan, wired, errors)
     check_memory_settings(where, plan, wired.parts, errors)
+    check_cache(where, plan, wired, errors)
     if stage.objective == "heads":
         _check_heads(where, plan, wired, errors)
     else:

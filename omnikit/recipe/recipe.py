@@ -88,6 +88,9 @@ class TrainerConfig:
         save_every: steps, or time ("30s", "10min", "2h"), between two checkpoints of an unfinished stage.
         keep: checkpoints that are kept of it; the last stays with the finished stage, which more steps then continue. 0: none
             stays, and one is kept until the end.
+        cache: "features": what frozen parts compute before the first trained one is computed once for each row, alone and
+            without padding, stored in the cache folder and read from then on; "none": it is computed each time.
+        cache_gib: GiB that all stored features may take; rows beyond it are computed each time.
     """
 
     max_steps: int | None = None
@@ -106,6 +109,8 @@ class TrainerConfig:
     compile: tuple[str, ...] = field(default=(), metadata=LATER)
     save_every: int | str = field(default="10min", metadata=LATER)
     keep: int = field(default=2, metadata=LATER)
+    cache: Literal["none", "features"] = field(default="none", metadata=LATER)
+    cache_gib: float = field(default=20.0, metadata=LATER)
 
 
 @dataclass
@@ -211,7 +216,7 @@ def _own(kind: str, choice: Choice | None) -> Choice | None:
 def training_settings(stage: Stage) -> dict[str, Any]:
     """Give a stage as YAML would hold it, without what changes no weight: where it runs, loading, reporting."""
     values: dict[str, Any] = plain(stage)
-    idle = {"accelerator", "activation_checkpointing", "keep", "log_every", "save_every", "workers"}
+    idle = {"accelerator", "activation_checkpointing", "cache_gib", "keep", "log_every", "save_every", "workers"}
     idle |= later_defaults(stage.trainer) | later_defaults(stage.optim)
     for settings in ("optim", "trainer"):
         values[settings] = {k: v for k, v in values[settings].items() if k not in idle}

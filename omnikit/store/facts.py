@@ -37,8 +37,8 @@ class Difference:
 def stage_facts(plan: Plan, name: str) -> dict[str, object]:
     """Give what decides a stage's weights: its parts, codes, data, settings, seed, place in the order, and earlier stages."""
     stage, configs = plan.stages[name], plan.parts()
-    found: dict[str, object] = {part: _fields(configs[part]) for part in stage.used}
-    found |= {f"data.{dataset}": _fields(plan.readers[dataset]) for dataset in stage.datasets}
+    found: dict[str, object] = {part: component_fields(configs[part]) for part in stage.used}
+    found |= {f"data.{dataset}": component_fields(plan.readers[dataset]) for dataset in stage.datasets}
     found |= {"template": _settings(plan.template), "tokenizer": _content(plan.tokenizer), "seed": plan.recipe.seed,
               f"stages.{name}": training_settings(stage.stage), f"stages.{name}.position": list(plan.stages).index(name),
               f"stages.{name}.starts_from": stage.origins,
@@ -46,7 +46,7 @@ def stage_facts(plan: Plan, name: str) -> dict[str, object]:
     for branch, output in plan.outputs.items():
         if f"{branch}.head" in stage.used:
             found[f"{branch}.codes"] = plain(output.codes)
-            found |= {f"{branch}.normaliser": _fields(output.normaliser)} if output.normaliser else {}
+            found |= {f"{branch}.normaliser": component_fields(output.normaliser)} if output.normaliser else {}
     normal: dict[str, object] = json.loads(json.dumps(found, sort_keys=True))
     return normal
 
@@ -108,7 +108,7 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-def _fields(config: object) -> dict[str, object]:
+def component_fields(config: object) -> dict[str, object]:
     """Give a component's class and fields."""
     settings = _settings(config)
     assert isinstance(settings, dict), "a component is a dataclass"

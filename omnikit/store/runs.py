@@ -12,6 +12,7 @@ from omnikit.errors import RunError
 from omnikit.paths import with_run_tokenizer
 from omnikit.plan.plan import Plan
 from omnikit.recipe.recipe import Recipe
+from omnikit.registry import shipped_run
 from omnikit.store import run_manifest
 from omnikit.store.facts import stage_hash
 from omnikit.store.files import disk_errors
@@ -29,13 +30,13 @@ def run_folder(recipe: Recipe) -> Path:
 
 
 def find(run: str | Path) -> Path:
-    """Find a run given as a folder, a link to one, or a recipe's name (its latest run).
+    """Find a run given as a folder, a link to one, or a recipe's name: its latest run, else the one that a package ships.
 
     Raises:
         RunError: there is no such run, or it has no finished stage.
     """
-    for folder in (Path(run), Path(run) / "latest", RUNS / run / "latest"):
-        if any(folder.glob("[!.]*/config.yaml")):
+    for folder in (Path(run), Path(run) / "latest", RUNS / run / "latest", shipped_run(str(run))):
+        if folder and any(folder.glob("[!.]*/config.yaml")):
             return folder.resolve()
     raise RunError(f"{run} is not a run: neither a folder with finished stages nor a recipe with a latest run in {RUNS}/;"
                    f" train first with omnikit train {run}.")

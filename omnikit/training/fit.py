@@ -32,6 +32,7 @@ from omnikit.recipe.recipe import TrainerConfig
 from omnikit.training import codec
 from omnikit.training.checkpoints import Checkpoints, Resumption
 from omnikit.training.codec import CodecBatch, CodecLosses
+from omnikit.training.feature_cache import FeatureCache, feature_cache
 from omnikit.training.module import Training
 from omnikit.training.progress import Bar
 from omnikit.training.vocoder import VocoderBatch, VocoderDataset, VocoderLosses, label
@@ -74,13 +75,18 @@ def fit_heads(fit: StageFit) -> Fitted:
     collate, run, data = collator(fit.plan, fit.stage, fit.model), fit.trainer, fit.stage.stage.data
     if run.pack is None:
         order = LengthBucketSampler(mixture, data, run.batch_size, fit.seed, window=run.window)
-        return _fit(fit, order, CollatedRows(mixture, collate))
+        return _fit_heads(fit, order, CollatedRows(mixture, collate))
     packs = PackingSampler(mixture, MixtureSampler(mixture, data, fit.seed), LengthCounter(collate),
                            batch_size=run.batch_size, pack=run.pack, passes=run.max_epochs)
     if run.max_epochs is not None:
         with progress(f"{fit.stage.name}: lengths") as report:
             packs.measure(report)
-    return _fit(fit, packs, CollatedRows(PackedSamples(mixture), PackedCollator(collate)))
+    return _fit_heads(fit, packs, CollatedRows(PackedSamples(mixture), PackedCollator(collate)))
+
+
+def _fit_heads(fit: StageFit, order: BatchOrder[Key], make: Callable[[Key], Batch]) -> Fitted:
+    with feature_cache(fit.plan, fit.stage, fit.model) as cache:
+        return _fit(fit, order, cache.keyed(make) if cache else make, cache=cache)
 
 
 def fit_vocoder(fit: StageFit) -> Fitted:
@@ -127,13 +133,14 @@ def count_batches(run: TrainerConfig, order: BatchOrder[Key]) -> int:
 
 
 def _fit(fit: StageFit, order: BatchOrder[Key], make: Callable[[Key], B],
-         losses: VocoderLosses | CodecLosses | None = None) -> Fitted:
+         losses: VocoderLosses | CodecLosses | None = None, cache: FeatureCache | None = None) -> Fitted:
     """Train step by step; for Lightning it is one epoch, whose length is decided here alone."""
     run, batches, resumption = fit.trainer, count_batches(fit.trainer, order), fit.resumption
     loader = BatchLoader(order, make, seed=fit.seed, workers=run.workers, window=run.accumulate, on_window=count_window,
                          start=resumption.position, passes=run.max_epochs, batches=max(0, batches - resumption.step * run.accumulate))
     module = Training(fit.model, fit.stage, fit.folder / "metrics.csv", ceil(batches / run.accumulate), losses,
                       start=resumption.step)
+    module.cache = cache
     checkpoints = Checkpoints(fit.stage, fit.folder, resumption)
     trainer = lightning(fit.stage, fit.folder, [Bar(fit.stage.name), checkpoints, PositionCounter(loader)])
     module.after_step.append(lambda: checkpoints.step_ended(trainer, module, loader.position))

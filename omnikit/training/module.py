@@ -16,6 +16,7 @@ from omnikit.errors import DataError
 from omnikit.model import OmniModel
 from omnikit.plan.plan import StagePlan
 from omnikit.training.codec import CodecBatch, CodecLosses
+from omnikit.training.feature_cache import FeatureCache
 from omnikit.training.metrics import Metrics
 from omnikit.training.normalisation import WindowScales
 from omnikit.training.optimizers import optimizer, rate
@@ -50,6 +51,7 @@ class Training(L.LightningModule):
         self.vocoding = vocoding
         self.weights = dict(stage.stage.loss)
         self.scales = WindowScales(self.weights, stage.stage.trainer.accumulate)
+        self.cache: FeatureCache | None = None  # of what stands before the first trained part
         self.reached = False  # whether some batch moved what is trained
         self.past: Sequence[str] = ()  # rows of the last batch that did not
         self.metrics = Metrics(metrics, (*self.weights, *(vocoding.extra if vocoding else ())), stage.name)
@@ -66,7 +68,7 @@ class Training(L.LightningModule):
         of text teach nothing to a projector of audio.
         """
         if isinstance(batch, Batch):
-            losses = self.model.losses(batch, self.weights)
+            losses = self.model.losses(batch, self.weights, self.cache(batch) if self.cache else None)
         else:
             assert self.vocoding, "segments of speech come in a vocoder's or codec's stage only"
             losses = self.vocoding(batch)

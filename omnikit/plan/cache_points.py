@@ -1,0 +1,69 @@
+"""Where a stage's frozen prefix ends: the places whose features are computed once and read again. Imports no torch.
+
+A place is an encoder's or a projector's features (audio.encoder), or states of the backbone: those that predict a
+conversation's supervised tokens (backbone.predicts), those at them (backbone.reads), or those at the end of each signal
+(backbone.last.audio).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+
+from omnikit.plan.branches import BACKBONE_TAPS, InputBranch, OutputBranch
+from omnikit.plan.stage_plan import StagePlan, Wiring
+
+
+def cache_points(stage: StagePlan, inputs: Mapping[str, InputBranch],
+                 outputs: Mapping[str, OutputBranch]) -> dict[str, tuple[str, ...]]:
+    """Give place → the frozen parts that it depends on, of the last frozen places before what the stage trains."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name in stage.stage.loss:
+        if name in outputs:
+            found |= _points(outputs[name], stage.trained, inputs)
+    return found
+
+
+def check_cache(where: str, stage: StagePlan, wired: Wiring, errors: list[str]) -> None:
+    """Refuse a cache of features where no frozen part stands before what is trained."""
+    if stage.stage.trainer.cache == "none":
+        return
+    if not stage.stage.trainer.cache_gib > 0:
+        errors.append(f"{where}.trainer.cache_gib is {stage.stage.trainer.cache_gib:g}, but must be above 0.")
+    if stage.stage.objective != "heads":
+        errors.append(f"{where}.trainer.cache is {stage.stage.trainer.cache}, but a stage with objective"
+                      f" {stage.stage.objective!r} runs no encoder and no backbone, whose features could be stored; leave cache"
+                      " out.")
+    elif stage.trained and not cache_points(stage, wired.inputs, wired.outputs):
+        errors.append(f"{where}.trainer.cache is {stage.stage.trainer.cache}, but no frozen part stands before what the stage"
+                      f" trains ({', '.join(stage.trained)}), so there are no features to store; leave cache out, or freeze an"
+                      " encoder.")
+
+
+def _points(output: OutputBranch, trained: Collection[str], inputs: Mapping[str, InputBranch]) -> dict[str, tuple[str, ...]]:
+    tap = output.head.tap
+    if tap not in BACKBONE_TAPS:
+        branch, _, slot = tap.partition(".")
+        return dict(_deepest(inputs[branch], slot, trained))
+    if not output.needs_hidden:
+        return {}
+    read = [branch for branch in inputs.values() if branch.projector]
+    before = tuple(part for branch in read for part in (f"{branch.name}.encoder", f"{branch.name}.projector"))
+    if _frozen((*before, "backbone"), trained):
+        place = f"last.{output.state_input}" if output.head.target == "state" else output.trained_on
+        return {f"backbone.{place}": (*before, "backbone")}
+    return {place: parts for branch in read for place, parts in _deepest(branch, "projector", trained)}
+
+
+def _deepest(branch: InputBranch, slot: str, trained: Collection[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Give the last frozen place of an input branch up to a slot, if its encoder is frozen."""
+    encoder, projector = f"{branch.name}.encoder", f"{branch.name}.projector"
+    if branch.encoder.input.modality == "prompt" or not _frozen((encoder,), trained):  # a prompt has no signal to encode
+        return
+    if slot == "projector" and _frozen((projector,), trained):
+        yield projector, (encoder, projector)
+    else:
+        yield encoder, (encoder,)
+
+
+def _frozen(parts: Collection[str], trained: Collection[str]) -> bool:
+    return not any(one == part or one.startswith(f"{part}.") for part in parts for one in trained)

@@ -1,0 +1,149 @@
+"""A stage's frozen prefix, computed once for each row and read from then on (`trainer.cache: features`).
+
+A row is computed alone and without padding, so that its features are the same bits in whatever batch it stands. Trains nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from omnikit.contracts.types import Batch, Features
+from omnikit.data.batch.single_rows import content_keys, single_row
+from omnikit.errors import RunError
+from omnikit.model import OmniModel, Taps
+from omnikit.paths import cache_folder
+from omnikit.plan.cache_points import cache_points
+from omnikit.plan.plan import Plan, StagePlan
+from omnikit.store.facts import component_fields
+from omnikit.store.feature_store import FeatureStore
+from omnikit.store.load import hashes
+
+log = logging.getLogger(__name__)
+Key = TypeVar("Key")
+
+
+class FeatureCache:
+    """Gives what stands before the trained parts of a stage, read where it was computed before.
+
+    Args:
+        places: place → store.
+        model: computes what is missing.
+    """
+
+    def __init__(self, plan: Plan, model: OmniModel, stage: str, places: Mapping[str, FeatureStore]) -> None:
+        self.plan, self.model, self.stage, self.places = plan, model, stage, dict(places)
+        self.read = self.computed = 0  # rows of places
+        self._checked: set[str] = set()  # places whose first row was computed twice
+
+    def __call__(self, batch: Batch) -> dict[str, Features]:
+        """Give place → features of a batch whose `content` holds its rows' keys."""
+        rows = {place: [self._row(batch, place, index) for index, key in enumerate(batch.content[place]) if key]
+                for place in self.places}
+        return {place: self._joined(place, [item for row in found for item in row], batch.tokens.device)
+                for place, found in rows.items() if found}
+
+    def keyed(self, make: Callable[[Key], Batch]) -> Callable[[Key], Batch]:
+        """Give a maker of batches that also fills in their rows' keys; it runs in the loader's workers."""
+        return KeyedBatches(make, tuple(self.places))
+
+    def close(self) -> None:
+        """Write what is not written yet."""
+        for store in self.places.values():
+            store.flush()
+        if self.read or self.computed:
+            log.info("Stage %s: features of %d rows were computed, of %d read.", self.stage, self.computed, self.read)
+
+    def _row(self, batch: Batch, place: str, index: int) -> list[Tensor]:
+        store, key = self.places[place], batch.content[place][index]
+        found = store.get(key)
+        self.read, self.computed = self.read + (found is not None), self.computed + (found is None)
+        if found is None:
+            one = single_row(batch, index)
+            found = self._compute(place, one)
+            if place not in self._checked:
+                self._check(place, one, found)
+            store.put(key, found)
+        return found
+
+    @torch.no_grad()
+    def _compute(self, place: str, row: Batch) -> list[Tensor]:
+        features = Taps(self.model, row).place(place)
+        return [item[:length].cpu() for item, length in zip(features.data, features.lengths.tolist(), strict=True)]
+
+    def _check(self, place: str, row: Batch, found: list[Tensor]) -> None:
+        """Refuse a prefix that gives other features the second time."""
+        self._checked.add(place)
+        if not all(map(torch.equal, found, self._compute(place, row))):
+            raise RunError(f"Stage {self.stage} stores features of {place}, but row {row.ids[0]} has others each time that they"
+                           f" are computed; leave stages.{self.stage}.trainer.cache out.")
+
+    def _joined(self, place: str, items: list[Tensor], device: torch.device) -> Features:
+        lengths = torch.tensor([len(item) for item in items])
+        data = pad_sequence(items, batch_first=True)
+        if device.type == "cuda":
+            data, lengths = data.pin_memory(), lengths.pin_memory()
+        branch, _, slot = place.partition(".")
+        wired = self.plan.inputs.get(branch)
+        spec = None if wired is None else wired.encoded if slot == "encoder" else wired.projected
+        return Features(data.to(device, non_blocking=True), lengths.to(device, non_blocking=True), spec.rate if spec else None)
+
+
+class KeyedBatches:
+    """Makes batches with the keys of what their rows hold before each place."""
+
+    def __init__(self, make: Callable[[Key], Batch], places: tuple[str, ...]) -> None:
+        self.make, self.places = make, places
+
+    def __call__(self, key: Key) -> Batch:
+        batch = self.make(key)
+        return replace(batch, content=content_keys(batch, self.places))
+
+
+@contextmanager
+def feature_cache(plan: Plan, stage: StagePlan, model: OmniModel) -> Iterator[FeatureCache | None]:
+    """Give the cache of a stage, which writes what it still holds in the end; None where the stage asks for none.
+
+    Raises:
+        RunError: a part of the prefix is in training mode, so that it would compute otherwise each time.
+    """
+    if stage.stage.trainer.cache == "none":
+        yield None
+        return
+    points = cache_points(stage, plan.inputs, plan.outputs)
+    for part in dict.fromkeys(part for parts in points.values() for part in parts):
+        _check_eval(stage.name, part, model)
+    folder, limit = cache_folder() / "features", int(stage.stage.trainer.cache_gib * 2**30)
+    cache = FeatureCache(plan, model, stage.name, {
+        place: FeatureStore(folder / prefix_hash(plan, stage, model, place, parts), limit) for place, parts in points.items()})
+    try:
+        yield cache
+    finally:
+        cache.close()
+
+
+def _check_eval(stage: str, part: str, model: OmniModel) -> None:
+    """Refuse a frozen part whose module stays in training mode, with dropout and batch statistics."""
+    training = [name for name, module in model.get_submodule(part).named_modules() if module.training]
+    if training:
+        raise RunError(f"Stage {stage} stores features of {part}, but its module {training[0] or part!r} stays in training mode"
+                       f" although it is frozen; leave stages.{stage}.trainer.cache out, or fix its train() in the plugin.")
+
+
+def prefix_hash(plan: Plan, stage: StagePlan, model: OmniModel, place: str, parts: tuple[str, ...]) -> str:
+    """Give 16 hex digits over what decides the features at a place, but for the row: weights, settings, numbers, machine."""
+    own, configs = hashes(model), plan.parts()
+    device = "cuda" if torch.cuda.is_available() and stage.stage.trainer.accelerator != "cpu" else "cpu"
+    facts = {"place": place, "weights": {part: own[part] for part in parts},
+             "settings": {part: component_fields(configs[part]) for part in parts},
+             "numbers": [stage.stage.trainer.precision, device, torch.__version__]}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
