@@ -18,7 +18,7 @@ UNITS = {"GiB": GIB, "MiB": 2**20, "GB": 10**9, "MB": 10**6}
 
 def forecast_table(found: Mapping[str, Forecast]) -> str:
     """Set each stage in a line: parameters, then GiB of each kind on one device."""
-    lines = [("stage", "trained", "frozen", *COLUMNS, "card", "CPU process")]
+    lines: list[tuple[str, ...]] = [("stage", "trained", "frozen", *COLUMNS, "card", "CPU process")]
     lines += [(name, count(one.trained), count(one.frozen), *(gib(getattr(one, key)) for key in COLUMNS), gib(one.card),
                gib(one.process)) for name, one in found.items()]
     return columns(lines)

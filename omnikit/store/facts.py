@@ -118,7 +118,7 @@ def component_fields(config: object) -> dict[str, object]:
 def _all_fields(config: object) -> dict[str, object]:
     """Give a component's class and all its fields, its tokenizer by content."""
     own = plain(config)
-    return {**_fields(config), **own, **({"tokenizer": _content(own["tokenizer"])} if "tokenizer" in own else {})}
+    return {**component_fields(config), **own, **({"tokenizer": _content(own["tokenizer"])} if "tokenizer" in own else {})}
 
 
 def _settings(config: object) -> object:

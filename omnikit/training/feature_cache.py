@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -98,7 +98,7 @@ class FeatureCache:
         return Features(data.to(device, non_blocking=True), lengths.to(device, non_blocking=True), spec.rate if spec else None)
 
 
-class KeyedBatches:
+class KeyedBatches(Generic[Key]):
     """Makes batches with the keys of what their rows hold before each place."""
 
     def __init__(self, make: Callable[[Key], Batch], places: tuple[str, ...]) -> None:

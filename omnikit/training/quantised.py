@@ -24,7 +24,7 @@ def quantised(model: OmniModel, stage: StagePlan) -> Iterator[None]:
     Raises:
         RunError: torchao is not installed.
     """
-    held: list[tuple[nn.Linear, nn.Parameter]] = []
+    held: list[tuple[nn.Linear, Tensor]] = []
     for part, tuning in stage.tuning.items():
         if tuning.lora and tuning.lora.load_in:
             check_torchao(f"stages.{stage.name}.train.{part}.lora.load_in is {tuning.lora.load_in}")

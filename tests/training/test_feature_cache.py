@@ -117,7 +117,8 @@ def test_keys_depend_on_what_a_conversation_holds_and_on_no_other(plan: Plan, ba
     reader = plan.readers["rows"].build()
     alone = Collator(plan, ["text", "speech", "transcript", "turn"])([reader[4]])
     keys = content_keys(batch, PLACES)
-    assert {place: keys[place][4] for place in PLACES} == {place: found[0] for place, found in content_keys(alone, PLACES).items()}
+    own = content_keys(alone, PLACES)
+    assert {place: keys[place][4] for place in PLACES} == {place: found[0] for place, found in own.items()}
     assert len(set(keys["backbone.predicts"])) == 6
     assert [bool(key) for key in keys["audio.encoder"]] == [False, True, True, True, True, True]
 
@@ -213,7 +214,8 @@ class Random(FakeEncoderModule):
 
 
 @pytest.mark.parametrize(("module", "message"), [
-    (Restless, "stores features of audio.encoder, but its module 'audio.encoder' stays in training mode although it is frozen"),
+    (Restless, "stores features of audio.encoder, but its module 'audio.encoder' stays in training mode although it is"
+               " frozen"),
     (Random, "stores features of audio.encoder, but row .* has others each time that they are computed; leave stages.understand"),
 ], ids=["training mode", "random"])
 def test_prefixes_that_compute_otherwise_each_time_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,

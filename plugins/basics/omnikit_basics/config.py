@@ -385,7 +385,7 @@ class State:
 
     def loss_count(self, targets: "Targets") -> float:
         """Give the sum of the targets' weights."""
-        return sum(self.weights[label] for label in targets.ids.flatten().tolist() if label >= 0)
+        return sum(float(self.weights[label]) for label in targets.ids.flatten().tolist() if label >= 0)
 
     def build(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> "StateHead":
         from omnikit_basics.heads import StateHead
