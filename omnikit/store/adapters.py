@@ -17,6 +17,7 @@ from omnikit.ops.lora import LowRank, merge
 from omnikit.store.tensors import in_file, read_json
 
 CONFIG, FILES = "adapter_config.json", ("adapter_model.safetensors", "adapter_model.bin")
+BESIDE = "non_lora_trainables.bin"
 LAYER = re.compile(r"(.+)\.lora_(?:(embedding)_)?(A|B|magnitude_vector)(?:\.default)?(?:\.weight)?")
 
 _Named = Mapping[str, LazyTensor]
@@ -123,6 +124,27 @@ def peft_adapter(folder: Path) -> Adapter:
     transposed = frozenset(layers) if settings.get("fan_in_fan_out") else embeddings
     scales = {layer: _scale(settings, layer, roles, folder) for layer, roles in layers.items()}
     return Adapter(file, layers, scales, transposed, replaced)
+
+
+def adapted(base: Mapping[str, LazyTensor], folder: Path) -> dict[str, LazyTensor]:
+    """Give a checkpoint's tensors with those of an adapter's folder, as LLaVA's training and its descendants leave it.
+
+    Beside PEFT's files it has non_lora_trainables.bin: tensors trained whole, which the base may lack.
+
+    Raises:
+        RunError: as `peft_adapter`, or the adapter does not fit.
+    """
+    adapter = peft_adapter(folder)
+    return adapter.merged({**base, **_trainables(folder), **adapter.replaced})
+
+
+def _trainables(folder: Path) -> dict[str, LazyTensor]:
+    """Give what was trained beside an adapter, under the checkpoint's names."""
+    path = folder / BESIDE
+    found = {name.removeprefix("base_model."): tensor for name, tensor in in_file(path).items()} if path.is_file() else {}
+    if any(name.startswith("model.model.") for name in found):
+        found = {name.removeprefix("model."): tensor for name, tensor in found.items()}
+    return found
 
 
 def _sorted(tensors: _Named) -> tuple[dict[str, dict[str, LazyTensor]], frozenset[str], dict[str, LazyTensor]]:

@@ -104,7 +104,8 @@ def _filled(config: HF, folder: Path, facts: PreTrainedConfig) -> PreTrainedMode
     if model.state_dict().keys() - found.keys() and _is_converted(facts):
         if config.adapter:
             raise RunError(f"adapter is {config.adapter}, but transformers stores the experts of {folder} otherwise than the"
-                           " model has them, so that it cannot be added; merge the adapter with PEFT and give the whole checkpoint.")
+                           " model has them, so that it cannot be added; merge the adapter with PEFT and give the"
+                           " whole checkpoint.")
         return _converted(config, folder, facts)
     fill(model, found, str(folder), f"a {config.model_type} of these sizes", "give a complete checkpoint")
     return model

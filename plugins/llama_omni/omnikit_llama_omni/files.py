@@ -8,7 +8,7 @@ from pathlib import Path
 
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError
-from omnikit.store.adapters import CONFIG, peft_adapter
+from omnikit.store.adapters import CONFIG, adapted
 from omnikit.store.layouts import read_extras, tokenizer_in
 from omnikit.store.tensors import in_file, in_folder, mapping, read_json, torch_file
 from omnikit_llama_omni import names
@@ -85,19 +85,9 @@ def _checkpoint(folder: Path, base: Path | None) -> dict[str, LazyTensor]:
         what = "a LoRA adapter" if adapter.is_file() else "a projector alone"
         raise RunError(f"{folder} holds {what}; give the folder of the language model that it was trained on with --base.")
     if adapter.is_file():
-        found = peft_adapter(folder)
-        return found.merged(in_folder(base) | _trainables(folder) | dict(found.replaced))
+        return adapted(in_folder(base), folder)
     return in_folder(base) | {f"model.{name[name.index('speech_projector'):]}": tensor for name, tensor in
                               in_file(projector).items() if "speech_projector" in name}
-
-
-def _trainables(folder: Path) -> dict[str, LazyTensor]:
-    """Give what was trained beside an adapter, under the checkpoint's names."""
-    path = folder / "non_lora_trainables.bin"
-    found = {name.removeprefix("base_model."): tensor for name, tensor in in_file(path).items()} if path.is_file() else {}
-    if any(name.startswith("model.model.") for name in found):
-        found = {name.removeprefix("model."): tensor for name, tensor in found.items()}
-    return found
 
 
 def _encoder(source: LlamaOmni, folder: Path, config: Mapping[str, object], model: Mapping[str, LazyTensor]) -> Encoder:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError
+from omnikit.store.adapters import CONFIG, adapted
 from omnikit.store.layouts import read_extras, tokenizer_in
 from omnikit.store.tensors import in_file, in_folder, mapping, read_json, torch_file
 from omnikit_vita import names, speech_files
@@ -75,7 +76,9 @@ def opened(source: Vita) -> Opened:
 
 
 def _checkpoint(folder: Path, base: Path | None) -> dict[str, LazyTensor]:
-    """Give the checkpoint's tensors: a folder's own, or a base's with projectors laid over them."""
+    """Give the checkpoint's tensors: a folder's own, or a base's with projectors or an adapter laid over them."""
+    if (folder / CONFIG).is_file():
+        return adapted(in_folder(_adapted_base(folder, base)), folder)
     whole = any(folder.glob("model*.safetensors*")) or any(folder.glob("pytorch_model*.bin*"))
     alone = [name for name in ALONE if (folder / name).is_file()]
     if whole or not alone:
@@ -95,6 +98,13 @@ def _checkpoint(folder: Path, base: Path | None) -> dict[str, LazyTensor]:
             raise RunError(f"{folder / file} holds no tensor named {ALONE[file]}*; copy it again.")
         model |= {f"model.{name[name.index(ALONE[file]):]}": tensor for name, tensor in found.items()}
     return model
+
+
+def _adapted_base(folder: Path, base: Path | None) -> Path:
+    if base is None or not base.is_dir():
+        raise RunError(f"{folder} holds a LoRA adapter, but base is {base}, which is not a folder; give the folder of the model"
+                       " that it was trained on with --base.")
+    return base
 
 
 def _with_audio_weights(model: dict[str, LazyTensor], folder: Path) -> dict[str, LazyTensor]:

@@ -29,7 +29,8 @@ class Vita:
             config.json names, if it lies in the folder.
         speech: folder with `decoder` and `codec`, each with model.json and final.pt; left out: vita_tts_ckpt in the folder,
             if it is there.
-        base: for projectors alone, the folder of the language model that they were trained on.
+        base: for projectors alone, the folder of the language model that they were trained on; for a LoRA adapter
+            (adapter_config.json, adapter_model.safetensors, non_lora_trainables.bin), that of the model.
         tokenizer: a folder or tokenizer.json; left out: the folder's, else the base's.
         template: left out: that of an export, else qwen2p5_vita, mixtral_two or nemo by the language model.
 

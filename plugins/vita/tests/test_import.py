@@ -111,6 +111,28 @@ def test_projectors_alone_lie_over_their_base(qwen: Path, tmp_path: Path) -> Non
     assert_same(laid, {name: tensor + name.startswith(projectors) for name, tensor in base.items()})
 
 
+def test_an_adapter_and_what_was_trained_beside_it_lie_over_their_base(qwen: Path, tmp_path: Path) -> None:
+    folder, base = tmp_path / "adapter", weights(qwen)
+    folder.mkdir()
+    name = next(name for name in base if name.endswith("layers.0.self_attn.q_proj.weight"))
+    pair = {"A": torch.randn(2, base[name].shape[1]), "B": torch.randn(base[name].shape[0], 2)}
+    stem = f"base_model.model.{name.removesuffix('.weight')}"
+    save_file({f"{stem}.lora_{role}.weight": tensor for role, tensor in pair.items()}, folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 2, "lora_alpha": 6}))
+    beside = next(name for name in base if "mm_projector" in name)
+    torch.save({f"base_model.model.{beside}": base[beside] + 1}, folder / "non_lora_trainables.bin")
+    settings = {"audio": str(qwen / "audio-encoder"), "vision": str(qwen / "InternViT")}
+    plain, found = (read(Vita(str(at), **settings, **extra)) for at, extra in ((qwen, {}), (folder, {"base": str(qwen)})))
+    expected = plain["backbone.model.layers.0.self_attn.q_proj.weight"].float() + 3.0 * pair["B"] @ pair["A"]
+    layer = found.pop("backbone.model.layers.0.self_attn.q_proj.weight").float()
+    torch.testing.assert_close(layer, expected, atol=0.02, rtol=0.01)  # stored in halves
+    moved = [key for key, tensor in found.items() if not torch.equal(tensor, plain[key])]
+    assert len(moved) == 1 and moved[0].startswith("vision.projector.")
+    with pytest.raises(RunError, match=r"holds a LoRA adapter, but base is None, which is not a folder; give the folder"):
+        read(Vita(str(folder), **settings))
+
+
+
 @pytest.mark.parametrize("text", [
     json.dumps({"mean_stat": [4.0] * 80, "var_stat": [40.0] * 80, "frame_num": 4}),
     f"[ {'4 ' * 80}4\n {'40 ' * 80}0 ]"], ids=["json", "kaldi"])
