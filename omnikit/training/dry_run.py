@@ -12,6 +12,7 @@ from omnikit.errors import DataError
 from omnikit.plan.plan import Plan, StagePlan
 from omnikit.progress import progress
 from omnikit.store.load import build_model
+from omnikit.training.tuning import check_tuning
 
 ROWS = 2  # of the batch
 
@@ -37,11 +38,13 @@ def dry_run(plan: Plan) -> list[DryRun]:
 
     Raises:
         DataError: rows that training would stop at, all of them, one sentence each.
+        RunError: a stage's `train` names tensors or layers that a part does not have.
     """
     readers = {name: plan.readers[name].build() for name in plan.readers}
     errors: list[str] = []
     found: list[DryRun] = []
     for name, stage in plan.stages.items():
+        check_tuning(plan, stage)
         collator = Collator(plan, _losses(plan, stage))
         rows = {dataset: _read(readers[dataset], collator, f"{name}: {dataset}", errors) for dataset in stage.datasets}
         if not errors and stage.stage.objective == "heads":

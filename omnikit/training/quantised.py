@@ -19,7 +19,7 @@ BLOCK, SCALES = 64, 256  # NF4: numbers that share a scale, and scales that shar
 
 @contextmanager
 def quantised(model: OmniModel, stage: StagePlan) -> Iterator[None]:
-    """Hold what a stage's adapters stand on as their `load_in` says; the whole numbers stay in the host's memory meanwhile.
+    """Hold what a stage's adapters stand on as their `load_in` states; the whole numbers stay in the host's memory meanwhile.
 
     Raises:
         RunError: torchao is not installed.

@@ -49,7 +49,7 @@ def test_the_most_similar_name_is_found() -> None:
     ({"norm*": "full", "layers[-4:]": {"mlp": "full"}}, Tuning(None, ("norm*", "layers[-4:].mlp"))),
     ({"lora": {"rank": 4}, "embed_tokens": "full", "norm*": None}, Tuning(Lora(4), ("embed_tokens",))),
 ], ids=["word", "empty", "settings", "patterns", "both"])
-def test_a_part_is_tuned_as_it_says(fitting: dict[str, Any], value: object, tuning: Tuning) -> None:
+def test_a_part_is_tuned_as_its_value_states(fitting: dict[str, Any], value: object, tuning: Tuning) -> None:
     plan = changed(fitting, {PLACE: value}).stages["understand"]
     assert "backbone" in plan.trained
     assert plan.tuning == {"backbone": tuning}
