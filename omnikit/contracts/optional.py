@@ -179,9 +179,12 @@ class ModuleOptions:
     Args:
         unused_parameters: patterns, as `train` takes them, of parameters that checkpoints hold but that no loss depends on; no
             stage trains them.
+        direct_weights: patterns of layers whose weight the code also reads past their forward pass; an adapter would be missed
+            there.
     """
 
     unused_parameters: tuple[str, ...] = ()
+    direct_weights: tuple[str, ...] = ()
 
 
 OPTIONS: dict[str, type[Any]] = {"encoder": EncoderOptions, "projector": ProjectorOptions, "backbone": BackboneOptions,

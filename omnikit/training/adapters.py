@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from omnikit.contracts.optional import module_options
 from omnikit.errors import RunError
 from omnikit.plan.patterns import matching, similar
 from omnikit.plan.tuning import Lora
@@ -99,6 +100,8 @@ def _stored(key: str) -> str:
 def _able(module: nn.Module, *, linear_only: bool) -> list[str]:
     """Give the layers that PEFT adapts as they compute: no subclass of its own forward, no weight that others share."""
     shared, idle = _shared(module), {name.rpartition(".")[0] for name in unused(module)}
+    names = [name for name, _ in module.named_modules()]
+    idle |= {name for pattern in module_options(module).direct_weights for name in matching(pattern, names)}
     inside = {f"{name}." for name, layer in module.named_modules() if isinstance(layer, nn.MultiheadAttention)}
     return [name for name, layer in module.named_modules() if name and name not in idle and (_is_transposed(layer) or (
         type(layer) in (KINDS[:1] if linear_only else KINDS) and not parametrize.is_parametrized(layer)

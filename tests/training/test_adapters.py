@@ -104,6 +104,13 @@ def test_shared_weights_have_no_adapter() -> None:
     assert target_layers(module, Lora(), "train.part.lora", "part") == ["other"]
 
 
+def test_a_table_that_is_the_output_matrix_too_has_no_adapter() -> None:
+    lora = Lora(targets=("embed_tokens", "q_proj"))
+    assert target_layers(HF().build(), lora, "train.backbone.lora", "backbone")[0] == "model.embed_tokens"
+    with pytest.raises(RunError, match="names 'embed_tokens', but backbone has no such layer"):
+        target_layers(HF(tie_embeddings=True).build(), lora, "train.backbone.lora", "backbone")
+
+
 @pytest.mark.parametrize(("module", "lora", "sentence"), [
     (nn.LayerNorm(3), Lora(), "train.part.lora finds no linear layer in part; train it with full, or not."),
     (nn.Sequential(nn.Conv1d(2, 2, 1)), Lora(), "train.part.lora finds no linear layer in part; name some of 0 in"

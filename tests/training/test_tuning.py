@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -137,6 +139,11 @@ def test_a_bundle_holds_merged_weights_and_answers_the_same(run: Path, tmp_path:
     assert not (tmp_path / "out" / "first").exists()
     assert not any(".lora_" in name for name in stored(tmp_path / "out", "second"))
     assert checkpoint.hashes(tmp_path / "out" / "second" / WEIGHTS) == checkpoint.hashes(run / "second" / WEIGHTS)
+
+
+def test_a_run_with_adapters_is_loaded_without_peft(run: Path) -> None:
+    code = f"import sys, omnikit; omnikit.load({str(run)!r}); sys.exit('peft' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_finished_run_is_skipped(run: Path) -> None:

@@ -47,6 +47,9 @@ class HFBackbone(nn.Module):
         self.settings = weights.settings_of(causal) if loaded else dict(settings or {})
         self.model = cast(PreTrainedModel, causal.base_model)
         self.lm_head: nn.Module | None = None if config.tie_embeddings else causal.get_output_embeddings()  # type: ignore[no-untyped-call]  # transformers has none here
+        table = self.model.get_input_embeddings()  # type: ignore[no-untyped-call]  # transformers has none here
+        tied = [name for name, module in self.named_modules() if module is table and config.tie_embeddings]
+        self.direct_weights = tuple(tied)  # it is the output matrix too
 
     def embed(self, tokens: Tensor) -> Tensor:
         """tokens [B, L] to vectors [B, L, D]."""

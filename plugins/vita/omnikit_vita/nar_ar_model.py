@@ -68,6 +68,7 @@ class NarArHead(nn.Module):
         self.layers_pre_nn = nn.ModuleList(_layer(config) for _ in range(config.layers // 2))
         self.layers = nn.ModuleList(_layer(config) for _ in range(config.layers))
         self.layers_prefix = nn.ModuleList(_layer(config) for _ in range(config.layers)) if config.prefix else None
+        self.direct_weights = ("embedding",)
         last = f"layers_prefix[{config.layers - 1}]"  # of which only keys and values are read
         self.unused_parameters = tuple(f"{last}.{name}" for name in (
             "self_attn.q_proj", "self_attn.o_proj", "post_attention_layernorm", "mlp") if config.prefix)
