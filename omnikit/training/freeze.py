@@ -3,7 +3,8 @@
 Frozen: no gradient, eval mode, not in the optimizer, the same hash afterwards. Trained: each tensor has other numbers then.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ from omnikit.errors import RunError
 from omnikit.model import OmniModel
 from omnikit.plan.patterns import matching, similar
 from omnikit.plan.stage_plan import StagePlan
+from omnikit.store.checkpoint import THREADS
 from omnikit.store.hashes import distinct, tensor_digest, weights_hash
 
 HALVES = (torch.bfloat16, torch.float16)
@@ -87,7 +89,7 @@ class Snapshot:
         parts = model.parts()
         frozen = {path: model.hashes[path] if path in model.hashes and path not in model.merged else weights_hash(part)
                   for path, part in parts.items() if path not in stage.trained}
-        return Snapshot(stage.name, frozen, {path: _digests(parts[path]) for path in stage.tuning if path in parts})
+        return Snapshot(stage.name, frozen, {path: _digests(distinct(parts[path])) for path in stage.tuning if path in parts})
 
     def check(self, model: OmniModel, trained: Mapping[str, Collection[str]]) -> None:
         """Raise RunError if something changed.
@@ -98,7 +100,7 @@ class Snapshot:
         parts = model.parts()
         check_unmoved(self.parts, {path: weights_hash(parts[path]) for path in self.parts}, (), self.stage)
         for path, before in self.tensors.items():
-            after = _digests(parts[path])
+            after = _digests(distinct(parts[path]))
             moved = [name for name, digest in before.items() if name not in trained[path] and after.get(name) != digest]
             if moved:
                 raise RunError(f"Stage {self.stage} changed {path}.{moved[0]}, which it does not train; the part must keep what"
@@ -110,14 +112,15 @@ class Movement:
 
     def __init__(self, model: OmniModel, stage: StagePlan) -> None:
         self.stage = stage
-        self.before = {name: tensor_digest(weights) for name, weights in _trained(model, stage.trained)}
+        self.before = _digests(_trained(model, stage.trained))
 
     def check(self, model: OmniModel) -> None:
         """Raise RunError if a tensor is as it was, with the reason that its last gradient gives."""
         still: dict[str, list[str]] = {}  # reason → names
-        for name, weights in _trained(model, self.stage.trained):
-            if weights.numel() and self.before.get(name) == tensor_digest(weights):
-                still.setdefault(_reason(weights), []).append(name)
+        trained = dict(_trained(model, self.stage.trained))
+        for name, digest in _digests(trained.items()).items():
+            if trained[name].numel() and self.before.get(name) == digest:
+                still.setdefault(_reason(trained[name]), []).append(name)
         if still:
             raise RunError(*(f"Stage {self.stage.name} trains {_listed(names)}, which did not move: {reason}."
                              for reason, names in still.items()))
@@ -131,8 +134,11 @@ def check_unmoved(before: Mapping[str, str], after: Mapping[str, str], trained: 
                            f" and {after[path]} after; the part must keep what it learns in parameters and buffers.")
 
 
-def _digests(part: nn.Module) -> dict[str, str]:
-    return {name: tensor_digest(tensor) for name, tensor in distinct(part)}
+def _digests(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, str]:
+    """Give name → digest, several tensors at a time."""
+    found = dict(tensors)
+    with ThreadPoolExecutor(THREADS) as pool:
+        return dict(zip(found, pool.map(tensor_digest, found.values()), strict=True))
 
 
 def _trained(model: OmniModel, parts: Collection[str]) -> Iterator[tuple[str, Tensor]]:
