@@ -33,6 +33,7 @@ from omnikit.training import codec
 from omnikit.training.checkpoints import Checkpoints, Resumption
 from omnikit.training.codec import CodecBatch, CodecLosses
 from omnikit.training.feature_cache import FeatureCache, feature_cache
+from omnikit.training.missing_gradients import MissingGradients
 from omnikit.training.module import Training
 from omnikit.training.progress import Bar
 from omnikit.training.vocoder import VocoderBatch, VocoderDataset, VocoderLosses, label
@@ -142,7 +143,8 @@ def _fit(fit: StageFit, order: BatchOrder[Key], make: Callable[[Key], B],
                       start=resumption.step)
     module.cache = cache
     checkpoints = Checkpoints(fit.stage, fit.folder, resumption)
-    trainer = lightning(fit.stage, fit.folder, [Bar(fit.stage.name), checkpoints, PositionCounter(loader)])
+    trainer = lightning(fit.stage, fit.folder, [Bar(fit.stage.name), MissingGradients(fit.stage.name), checkpoints,
+                                                PositionCounter(loader)])
     module.after_step.append(lambda: checkpoints.step_ended(trainer, module, loader.position))
     with resumption.signals.deferred(), closing(checkpoints), closing(loader):
         _run(trainer, module, loader)

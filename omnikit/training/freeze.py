@@ -122,7 +122,7 @@ class Movement:
             if trained[name].numel() and self.before.get(name) == digest:
                 still.setdefault(_reason(trained[name]), []).append(name)
         if still:
-            raise RunError(*(f"Stage {self.stage.name} trains {_listed(names)}, which did not move: {reason}."
+            raise RunError(*(f"Stage {self.stage.name} trains {listed(names)}, which did not move: {reason}."
                              for reason, names in still.items()))
 
 
@@ -158,5 +158,6 @@ def _reason(weights: Tensor) -> str:
     return "its steps were too small for its numbers; raise the stage's optim.lr"
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
+    """Give the first few names, and how many more there are."""
     return f"{', '.join(names[:SHOWN])}{f' and {len(names) - SHOWN} more' if len(names) > SHOWN else ''}"

@@ -15,6 +15,7 @@ import yaml
 from doubles import FakeEncoder, make_plan, stages, write_tokenizer
 from omnikit_hf.config import HF
 from safetensors.torch import load_file
+from torch import nn
 from transformers import AutoModelForCausalLM
 
 import omnikit
@@ -27,6 +28,7 @@ from omnikit.store.lineage import lineage
 from omnikit.store.load import build_model, run_tensors
 from omnikit.store.runs import WEIGHTS, load_plan
 from omnikit.training.freeze import freeze
+from omnikit.training.missing_gradients import MissingGradients
 from omnikit.training.stage import run_stages
 from omnikit.training.tuning import tuned
 
@@ -211,6 +213,18 @@ def test_what_moved_though_it_is_frozen_is_named(tmp_path: Path) -> None:
         encoder.linear[2].weight.data.add_(1.0)
         encoder.linear[2].bias.data.add_(1.0)
         encoder.norm.running_mean.add_(1.0)
+
+
+def test_what_no_gradient_has_reached_is_named_early(caplog: pytest.LogCaptureFixture) -> None:
+    watched = nn.ModuleDict({"model": nn.ModuleDict({"used": nn.Linear(2, 2), "idle": nn.Linear(2, 2)})})
+    watch = MissingGradients("learn", steps=2)
+    watch.on_train_start(None, watched)
+    for _ in range(3):
+        watched["model"]["used"](torch.ones(2)).sum().backward()
+        watch.on_before_optimizer_step(None, watched, None)
+    assert [record.getMessage() for record in caplog.records] == [
+        "Stage learn trains idle.weight, idle.bias, but no gradient has reached it yet; if none does, the stage fails at its"
+        " end."]
 
 
 @pytest.mark.parametrize(("train", "sentence"), [
