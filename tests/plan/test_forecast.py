@@ -110,7 +110,15 @@ def test_adapters_of_public_models_have_the_numbers_that_peft_prints(recipe: str
 
 
 @pytest.mark.parametrize(("recipe", "memory", "devices"), [
-    ("llama_omni/full", 80, 1), ("llama_omni/full", 80, 8), ("vita_1_5/full", 80, 1), ("vita_1_5/full", 80, 8), ("vita/full", 80, 8)])
+    ("llama_omni/full", 80, 8), ("llama_omni/full_lora", 80, 1), ("llama_omni/full_lora_24gb", 24, 1), ("vita_1_5/full", 80, 8),
+    ("vita_1_5/full_lora", 80, 1), ("vita_1_5/full_lora_24gb", 24, 1), ("vita/full", 80, 8), ("vita/full_lora", 80, 2)])
+def test_shipped_recipes_fit_the_cards_that_they_name(recipe: str, memory: int, devices: int) -> None:
+    found = forecast(shipped(recipe), Setting(devices))
+    assert {name: one.card <= memory * GIB for name, one in found.items()} == dict.fromkeys(found, True)
+
+
+@pytest.mark.parametrize(("recipe", "memory", "devices"), [
+    ("llama_omni/full", 80, 1), ("llama_omni/full", 40, 4), ("vita_1_5/full", 80, 1), ("vita/full", 64, 8)])
 def test_printed_changes_make_each_stage_fit(recipe: str, memory: int, devices: int) -> None:
     setting = Setting(devices)
     fits = fitting_of(shipped(recipe), memory * GIB, setting)
