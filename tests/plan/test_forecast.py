@@ -40,7 +40,8 @@ def test_bytes_of_a_float32_stage_are_those_of_adamw(fitting: dict[str, Any]) ->
     trained = parameters(fitting, "audio.projector") + parameters(fitting, "backbone")
     frozen = parameters(fitting, "audio.encoder")
     assert (found.trained, found.frozen) == (trained, frozen)
-    assert (found.weights, found.gradients, found.optimizer, found.casts) == (4 * (trained + frozen), 4 * trained, 8 * trained, 0)
+    assert (found.weights, found.gradients, found.optimizer) == (4 * (trained + frozen), 4 * trained, 8 * trained)
+    assert found.casts == 0
 
 
 def test_a_card_and_a_process_hold_the_tensors_and_their_own(fitting: dict[str, Any]) -> None:
@@ -168,8 +169,8 @@ def test_tables_say_what_is_assumed_and_where_it_is_most() -> None:
     assert record(found, {})["speak"] != record(found, {})["understand"]
 
 
-@pytest.mark.parametrize(("text", "size"), [("80GiB", 80 * GIB), ("24GB", 24e9), ("512MiB", 2**29), ("16", 16 * GIB), ("x", None),
-                                            ("-1", None), ("nan", None), ("inf", None)])
+@pytest.mark.parametrize(("text", "size"), [("80GiB", 80 * GIB), ("24GB", 24e9), ("512MiB", 2**29), ("16", 16 * GIB),
+                                            ("x", None), ("-1", None), ("nan", None), ("inf", None)])
 def test_sizes_are_read_with_their_unit(text: str, size: float | None) -> None:
     assert parse_memory(text) == size
 
