@@ -119,7 +119,8 @@ def test_shipped_recipes_fit_the_cards_that_they_name(recipe: str, memory: int, 
 
 
 @pytest.mark.parametrize(("recipe", "memory", "devices"), [
-    ("llama_omni/full", 80, 1), ("llama_omni/full", 40, 4), ("vita_1_5/full", 80, 1), ("vita/full", 64, 8)])
+    ("llama_omni/full", 80, 1), ("llama_omni/full", 40, 4), ("vita_1_5/full", 80, 1), ("vita_1_5/full", 23, 1),
+    ("vita/full", 64, 8)])
 def test_printed_changes_make_each_stage_fit(recipe: str, memory: int, devices: int) -> None:
     setting = Setting(devices)
     fits = fitting_of(shipped(recipe), memory * GIB, setting)
