@@ -10,6 +10,8 @@ from omnikit import cli, registry
 from omnikit.commands.completion import words
 from omnikit.paths import recipe_files
 
+FULL = ["llama_omni/full", "llama_omni/full_lora", "llama_omni/full_lora_24gb"]
+
 
 @pytest.fixture(params=["name", "path"])
 def recipe(request: pytest.FixtureRequest, tmp_path: Path) -> str:
@@ -19,15 +21,15 @@ def recipe(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.mark.parametrize(("line", "expected"), [
     ("omnikit ", list(cli.COMMANDS)),
     ("omnikit c", ["chat", "check", "check-head", "completion"]),
-    ("omnikit train llama_omni/f", ["llama_omni/full"]),
+    ("omnikit train llama_omni/f", FULL),
     ("omnikit check ", list(recipe_files())),
     ("omnikit list enc", ["encoder"]),
     ("omnikit list re", ["reader", "recipe"]),
     ("omnikit data ", ["build", "check", "inspect"]),
     ("omnikit data build sp", ["spoken_instructions", "spoken_questions"]),
     ("omnikit data build spoken_instructions seed=1 noise", ["noise_fraction=", "noise_snr_db="]),
-    ("omnikit data inspect llama_omni/f", ["llama_omni/full"]),
-    ("omnikit data check llama_omni/f", ["llama_omni/full"]),
+    ("omnikit data inspect llama_omni/f", FULL),
+    ("omnikit data check llama_omni/f", FULL),
     ("omnikit import ll", ["llama_omni"]),
     ("omnikit nonsense x", []),
 ], ids=str)

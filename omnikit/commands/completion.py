@@ -40,7 +40,7 @@ def words(line: str) -> list[str]:
     given = [word for word in given[:-1] if not word.startswith("-")] + given[-1:]  # flags may stand anywhere
     if len(given) <= 2:
         return [word for word in COMMANDS if word.startswith(given[-1])]
-    if given[1] in ("train", "check", "show", "diff"):
+    if given[1] in ("train", "check", "show", "forecast", "diff"):
         return _recipe_names(given[2]) if len(given) == 3 else _overrides(given[2], given[3:])
     if given[1] in ("chat", "eval", "check-head", "bundle", "replay") and len(given) == 3:
         return [name for name in recipe_files() if name.startswith(given[2]) and (Path("runs") / name).is_dir()]

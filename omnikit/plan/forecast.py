@@ -26,6 +26,7 @@ CARD = 600 * 2**20  # a CUDA context with its libraries and workspaces
 FRAGMENTATION = 1.05  # of what a card's allocator holds
 MOMENTS = {"adamw": 8.0, "muon": 8.0, "adamw_8bit": 2.03, "adamw_8bit_paged": 0.0, "adafactor": 0.01}  # bytes of a weight
 HALF = 2
+QUANTISED = {"8bit": 1.0, "4bit": 0.53}  # bytes of a weight, scales included; omnikit.training.quantised
 SPECTRA, ADVERSARIAL = 200, 3600  # values that losses on spectra, and discriminators, keep of a sample; about
 DISCRIMINATORS, THEIR_WIDTH = 70_700_000, 32  # parameters at this width; see omnikit.training.discriminators
 
@@ -150,7 +151,15 @@ class _Weights:
         frozen = {part: HALF if found.dtype != "float32" or (halves and not part.endswith((".codec", ".units"))) else 4
                   for part, found in self.parts.items() if part not in self.whole}
         frozen |= {part: 4 for part, tuning in self.stage.tuning.items() if tuning.full}  # the rest computes in float32 too
-        return sum(size * self.parts[part].parameters for part, size in frozen.items()) + 4 * self.trained
+        whole = sum(size * self.parts[part].parameters for part, size in frozen.items())
+        return whole + 4 * self.trained - sum(self._quantised(part, size) for part, size in frozen.items())
+
+    def _quantised(self, part: str, size: int) -> float:
+        """Give the bytes that a part's matrices are smaller by where its adapters' `load_in` holds them in 8 or 4 bits."""
+        tuning = self.stage.tuning.get(part)
+        if tuning is None or tuning.lora is None or tuning.lora.load_in is None:
+            return 0.0
+        return _inner(self.parts[part]) * (size - QUANTISED[tuning.lora.load_in])
 
     @property
     def moments(self) -> float:
@@ -159,8 +168,7 @@ class _Weights:
         plain = MOMENTS[optim.name] * self.trained
         if optim.muon is None and optim.name != "muon":
             return plain
-        inner = sum(each.count * each.inputs * each.outputs for part in self.whole for each in self.parts[part].matrices)
-        return plain + (4.0 - MOMENTS[optim.name]) * inner
+        return plain + (4.0 - MOMENTS[optim.name]) * sum(_inner(self.parts[part]) for part in self.whole)
 
     @property
     def largest_layer(self) -> float:
@@ -172,6 +180,11 @@ class _Weights:
         """Bytes of the stage's weights file, each part in its own dtype and adapters alone."""
         return sum(count * (HALF if self.parts[part].dtype != "float32" else 4) for part, count in self.whole.items()) + (
             4 * sum(self.adapters.values()))
+
+
+def _inner(found: Footprint) -> int:
+    """Give the parameters of the matrices inside a part's repeated layers."""
+    return sum(each.count * each.inputs * each.outputs for each in found.matrices)
 
 
 def is_adapted(stage: StagePlan, part: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from omnikit.contracts.footprint import Footprint
 from omnikit.plan.footprints import footprints
@@ -78,6 +78,7 @@ def _candidates(stage: StagePlan, parts: Parts) -> list[list[Change]]:
         found.append([Change((f"{where}.optim.name=adamw_8bit",), _optim(name="adamw_8bit"))])
     found.append(_smaller_batches(stage))
     found += [[_adapters(where, part)] for part in _adaptable(stage, parts)]
+    found += [[_adapters(where, part, "8bit"), _adapters(where, part, "4bit")] for part in _adaptable(stage, parts)]
     return found
 
 
@@ -99,8 +100,10 @@ def _adaptable(stage: StagePlan, parts: Parts) -> list[str]:
     return sorted(whole, key=lambda part: -parts[part].parameters) if stage.stage.objective == "heads" else []
 
 
-def _adapters(where: str, part: str) -> Change:
-    return Change((f"{where}.train.{part}=lora",), lambda stage: replace(stage, tuning={**stage.tuning, part: Tuning(Lora())}))
+def _adapters(where: str, part: str, load_in: Literal["8bit", "4bit"] | None = None) -> Change:
+    value = f"{{lora:{{load_in:{load_in}}}}}" if load_in else "lora"
+    tuning = Tuning(Lora(load_in=load_in))
+    return Change((f"{where}.train.{part}={value}",), lambda stage: replace(stage, tuning={**stage.tuning, part: tuning}))
 
 
 def _trainer(**values: object) -> Callable[[StagePlan], StagePlan]:

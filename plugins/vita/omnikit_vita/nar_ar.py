@@ -136,8 +136,9 @@ class NarAr:
         layer = 4 * dim**2 + 3 * dim * ffn + 2 * dim
         return Footprint(
             codes * dim + stacks * layer + dim + linear(dim, codes), layers=stacks, width=(parts + spoken) * dim,
-            layer=Saved(2 * dim, 8 * dim + 4 * ffn).times(parts + spoken), outside=Saved(2 * dim + 3 * codes, codes).times(spoken),
-            square=self.heads, matrices=(Matrix(4 * stacks, dim, dim), Matrix(2 * stacks, dim, ffn), Matrix(stacks, ffn, dim)))
+            layer=Saved(2 * dim, 8 * dim + 4 * ffn).times(parts + spoken),
+            outside=Saved(2 * dim + 3 * codes, codes).times(spoken), square=self.heads,
+            matrices=(Matrix(4 * stacks, dim, dim), Matrix(2 * stacks, dim, ffn), Matrix(stacks, ffn, dim)))
 
     def loss_count(self, targets: Targets) -> float:
         """Give the codes and the end of each row."""

@@ -121,7 +121,8 @@ class Whisper:
         first = convolution(self.mel_bins, dim, self.kernel) + convolution(dim, dim, self.kernel)
         mel = self.mel_bins * self.strides[0] * self.strides[1]
         return Footprint(
-            parameters=first + self.layers * layer + 2 * dim, layers=self.layers, width=dim, layer=Saved(4 * dim, 4 * dim + 2 * ffn),
+            parameters=first + self.layers * layer + 2 * dim, layers=self.layers, width=dim,
+            layer=Saved(4 * dim, 4 * dim + 2 * ffn),
             outside=Saved(2 * dim + mel, 2 * self.strides[1] * dim),
             matrices=(Matrix(4 * self.layers, dim, dim), Matrix(self.layers, dim, ffn), Matrix(self.layers, ffn, dim)))
 
