@@ -133,6 +133,8 @@ def _steps(plan: StagePlan) -> str:
         return {"units": "fit", "import": "none"}[plan.stage.objective]
     limits = [f"{settings.max_steps} steps"] if settings.max_steps else []
     limits += [f"{settings.max_epochs} epochs"] if settings.max_epochs else []
+    if settings.batch_tokens:
+        return f"{' or '.join(limits)} x {settings.batch_tokens * settings.accumulate} positions{' packed' * bool(settings.pack)}"
     packed = f" packed to {settings.pack}" if settings.pack else ""
     return f"{' or '.join(limits)} x {settings.batch_size * settings.accumulate}{packed}"
 

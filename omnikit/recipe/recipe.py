@@ -79,6 +79,8 @@ class TrainerConfig:
         workers: processes that load data; 0 loads in this one.
         log_every: steps between two lines of metrics.csv.
         window: batches whose rows are sorted by length together: less padding, but the rows of a batch are alike; 1: none.
+        batch_tokens: positions of a batch at most, padding included, instead of `batch_size` rows; where the backbone does not
+            run, the encoders' features. With `pack`, full sequences of it. None: `batch_size` counts.
         pack: positions of a sequence that several conversations share, each as if it were alone; None: one sequence for each.
         precision: 32-true; bf16-mixed and 16-mixed multiply in halves; bf16-true does so too and also holds frozen weights in
             bfloat16 meanwhile. Trained weights are float32 while they are trained.
@@ -105,6 +107,7 @@ class TrainerConfig:
     log_every: int = 10
     window: int = field(default=50, metadata=LATER)
     pack: int | None = field(default=None, metadata=LATER)
+    batch_tokens: int | None = field(default=None, metadata=LATER)
     activation_checkpointing: Any = field(default=False, metadata=LATER)
     compile: tuple[str, ...] = field(default=(), metadata=LATER)
     save_every: int | str = field(default="10min", metadata=LATER)

@@ -10,6 +10,7 @@ from doubles import EchoDataset, EchoReader
 
 from omnikit.data.batch.loader import BatchLoader, CollatedRows, NumberedBatches, Position
 from omnikit.data.batch.packing import PackingSampler
+from omnikit.data.batch.sample_lengths import SampleLengths
 from omnikit.data.batch.samplers import LengthBucketSampler, MixtureDataset, MixtureSampler, SampleKey
 
 MIXTURE = MixtureDataset({"a": EchoReader(EchoDataset(22)), "b": EchoReader(EchoDataset(7, textual=1))})
@@ -21,7 +22,8 @@ def buckets() -> LengthBucketSampler:
 
 
 def packs() -> PackingSampler:
-    return PackingSampler(MIXTURE, MixtureSampler(MIXTURE, WEIGHTS, 0), lambda sample: len(sample.id), batch_size=2, pack=12)
+    return PackingSampler(MixtureSampler(MIXTURE, WEIGHTS, 0), SampleLengths(MIXTURE, lambda sample: len(sample.id)), batch_size=2,
+                          pack=12)
 
 
 def drawn(keys: object) -> tuple[object, float, float, float]:
