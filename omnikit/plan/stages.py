@@ -242,8 +242,8 @@ def _check_batch_tokens(where: str, plan: StagePlan, errors: list[str]) -> None:
     if budget is None:
         return
     if plan.stage.objective != "heads" or plan.table:
-        errors.append(f"{where}.trainer.batch_tokens is {budget}, but this stage runs no rows through an encoder or the backbone"
-                      " whose positions it could count; set batch_size instead.")
+        errors.append(f"{where}.trainer.batch_tokens is {budget}, but this stage runs no rows through an encoder or the"
+                      " backbone whose positions it could count; set batch_size instead.")
     elif pack is not None and budget < pack:
         errors.append(f"{where}.trainer.batch_tokens is {budget}, but a packed sequence has {pack} positions; set it to a"
                       " multiple of pack.")

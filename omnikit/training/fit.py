@@ -81,7 +81,8 @@ def fit_heads(fit: StageFit) -> Fitted:
         return _fit_heads(fit, order, CollatedRows(mixture, collate))
     sampler, sizes = MixtureSampler(mixture, data, fit.seed), SampleLengths(mixture, LengthCounter(collate), run.workers)
     if run.pack is None:
-        budgeted = TokenBatchSampler(sampler, sizes, batch_tokens=run.batch_tokens or 1, window=run.window, passes=run.max_epochs)
+        budgeted = TokenBatchSampler(sampler, sizes, batch_tokens=run.batch_tokens or 1, window=run.window,
+                                     passes=run.max_epochs)
         return _fit_heads(fit, _measured(fit, budgeted), CollatedRows(mixture, collate))
     packs = PackingSampler(sampler, sizes, batch_size=(run.batch_tokens or run.batch_size * run.pack) // run.pack,
                            pack=run.pack, passes=run.max_epochs)

@@ -110,7 +110,7 @@ STAGING: list[tuple[dict[str, object], str]] = [
     ({"stages.speak.trainer.batch_size": 0}, "stages.speak.trainer.batch_size is 0, but must be at least 1."),
     ({"stages.understand.trainer.batch_tokens": 40, "stages.understand.trainer.pack": 60},
      "stages.understand.trainer.batch_tokens is 40, but a packed sequence has 60 positions; set it to a multiple of pack."),
-    ({"stages.voice.trainer.batch_tokens": 9}, "stages.voice.trainer.batch_tokens is 9, but this stage runs no rows through an"
+    ({**VOICE, "stages.voice.trainer": {"max_steps": 1, "batch_tokens": 9}}, "stages.voice.trainer.batch_tokens is 9, but this stage runs no rows through an"
      " encoder or the backbone whose positions it could count; set batch_size instead."),
     ({"stages.understand.trainer.pack": 0}, "stages.understand.trainer.pack is 0, but must be at least 1."),
     ({"stages.understand.trainer.pack": 9000}, "stages.understand.trainer.pack is 9000, but backbone.context is 512; set pack to at most that."),

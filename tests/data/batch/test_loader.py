@@ -22,8 +22,8 @@ def buckets() -> LengthBucketSampler:
 
 
 def packs() -> PackingSampler:
-    return PackingSampler(MixtureSampler(MIXTURE, WEIGHTS, 0), SampleLengths(MIXTURE, lambda sample: len(sample.id)), batch_size=2,
-                          pack=12)
+    return PackingSampler(MixtureSampler(MIXTURE, WEIGHTS, 0), SampleLengths(MIXTURE, lambda sample: len(sample.id)),
+                          batch_size=2, pack=12)
 
 
 def drawn(keys: object) -> tuple[object, float, float, float]:
