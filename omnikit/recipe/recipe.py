@@ -76,7 +76,7 @@ class TrainerConfig:
         batch_size: rows in a batch.
         accumulate: batches per optimizer step, which is that of one batch of all their rows.
         devices: 1 in this version, and so is strategy "auto".
-        workers: processes that load data; 0 loads in this one.
+        workers: processes that load data; 0 loads in this one. None: up to 8 beside a GPU, none where the CPU trains.
         log_every: steps between two lines of metrics.csv.
         window: batches whose rows are sorted by length together: less padding, but the rows of a batch are alike; 1: none.
         batch_tokens: positions of a batch at most, padding included, instead of `batch_size` rows; where the backbone does not
@@ -103,7 +103,7 @@ class TrainerConfig:
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: int = 1
     strategy: Literal["auto"] = "auto"
-    workers: int = 0
+    workers: int | None = None
     log_every: int = 10
     window: int = field(default=50, metadata=LATER)
     pack: int | None = field(default=None, metadata=LATER)

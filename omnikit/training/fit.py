@@ -19,7 +19,7 @@ from omnikit.contracts.types import Batch
 from omnikit.data.batch.codes import Codes
 from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.lengths import LengthCounter
-from omnikit.data.batch.loader import BatchLoader, BatchOrder, CollatedRows, NumberedBatches
+from omnikit.data.batch.loader import BatchLoader, BatchOrder, CollatedRows, NumberedBatches, worker_count
 from omnikit.data.batch.packing import PackedCollator, PackedSamples, PackingSampler
 from omnikit.data.batch.sample_lengths import SampleLengths
 from omnikit.data.batch.samplers import LengthBucketSampler, MixtureDataset, MixtureSampler
@@ -79,7 +79,7 @@ def fit_heads(fit: StageFit) -> Fitted:
     if run.pack is None and run.batch_tokens is None:
         order = LengthBucketSampler(mixture, data, run.batch_size, fit.seed, window=run.window)
         return _fit_heads(fit, order, CollatedRows(mixture, collate))
-    sampler, sizes = MixtureSampler(mixture, data, fit.seed), SampleLengths(mixture, LengthCounter(collate), run.workers)
+    sampler, sizes = MixtureSampler(mixture, data, fit.seed), SampleLengths(mixture, LengthCounter(collate), _workers(run))
     if run.pack is None:
         budgeted = TokenBatchSampler(sampler, sizes, batch_tokens=run.batch_tokens or 1, window=run.window,
                                      passes=run.max_epochs)
@@ -149,8 +149,9 @@ def _fit(fit: StageFit, order: BatchOrder[Key], make: Callable[[Key], B],
          losses: VocoderLosses | CodecLosses | None = None, cache: FeatureCache | None = None) -> Fitted:
     """Train step by step; for Lightning it is one epoch, whose length is decided here alone."""
     run, batches, resumption = fit.trainer, count_batches(fit.trainer, order), fit.resumption
-    loader = BatchLoader(order, make, seed=fit.seed, workers=run.workers, window=run.accumulate, on_window=count_window,
-                         start=resumption.position, passes=run.max_epochs, batches=max(0, batches - resumption.step * run.accumulate))
+    loader = BatchLoader(order, make, seed=fit.seed, workers=_workers(run), window=run.accumulate, on_window=count_window,
+                         start=resumption.position, passes=run.max_epochs,
+                         batches=max(0, batches - resumption.step * run.accumulate))
     module = Training(fit.model, fit.stage, fit.folder / "metrics.csv", ceil(batches / run.accumulate), losses,
                       start=resumption.step)
     module.cache = cache
@@ -216,6 +217,10 @@ def fit_units(fit: StageFit) -> Fitted:
         numbers = learner.fit(waves, torch.Generator().manual_seed(fit.seed), report)
     used = waves.used_samples()
     return 0, numbers | {"speech_seconds": used / rate, "speech_fraction": used / sum(waves.lengths)}
+
+
+def _workers(run: TrainerConfig) -> int:
+    return worker_count(run.workers, gpu=accelerator(run) == "cuda")
 
 
 def accelerator(run: TrainerConfig) -> str:
