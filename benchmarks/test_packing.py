@@ -21,6 +21,7 @@ from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.lengths import LengthCounter
 from omnikit.data.batch.loader import BatchLoader, CollatedRows
 from omnikit.data.batch.packing import PackedCollator, PackedSamples, PackingSampler
+from omnikit.data.batch.sample_lengths import SampleLengths
 from omnikit.data.batch.samplers import LengthBucketSampler, MixtureDataset, MixtureSampler
 from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan, make
@@ -115,7 +116,7 @@ def sorted_by_length(plan: Plan) -> list[Batch]:
 def packed(plan: Plan) -> list[Batch]:
     mixture, collate = MixtureDataset({"mix": Mix(ROWS)}), Collator(plan, ["text"])
     drawn = MixtureSampler(mixture, {"mix": 1.0}, 0)
-    order = PackingSampler(mixture, drawn, LengthCounter(collate), batch_size=BATCH, pack=PACK)
+    order = PackingSampler(drawn, SampleLengths(mixture, LengthCounter(collate)), batch_size=BATCH, pack=PACK)
     return list(BatchLoader(order, CollatedRows(PackedSamples(mixture), PackedCollator(collate)), passes=1))
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from omnikit.contracts.types import ContentPart
 from omnikit.data.batch.signals import load_signals, pad_signals
 from omnikit.plan.branches import InputBranch
+from omnikit.splice import normalised
 
 SIZE, PATCH, GRID, ROUNDS, LIMIT = 448, 14, (4, 2), 7, 1.05  # 1280 x 720 pixels: 8 tiles and a thumbnail (vita.md, section 2.4)
 MEAN, DEVIATION = torch.tensor((0.485, 0.456, 0.406)), torch.tensor((0.229, 0.224, 0.225))
@@ -32,7 +33,8 @@ def test_images_cost_what_the_bare_modules_cost(benchmark: BenchmarkFixture) -> 
     times: dict[str, list[float]] = {"ours": [], "bare": []}
 
     def ours() -> Tensor:
-        found: Tensor = encoder(pad_signals(load_signals(ContentPart("image", pixels=image), input_branch, "one"))).data
+        tiles = pad_signals(load_signals(ContentPart("image", pixels=image), input_branch, "one"))
+        found: Tensor = encoder(normalised(tiles, input_branch.image_spec)).data
         return found
 
     calls: list[tuple[str, Callable[[], Tensor]]] = [("ours", ours), ("bare", lambda: encoded(encoder, cut(image)))]

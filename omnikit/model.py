@@ -19,7 +19,7 @@ from omnikit.contracts.types import Batch, Features, Targets
 from omnikit.errors import DataError
 from omnikit.ops.empty import empty_weights
 from omnikit.parts import build_from_settings, build_part, build_table, seeded
-from omnikit.splice import ExpectedFeatures, LengthChecks, as_dtype_of, at, check_dim, check_features, pooled
+from omnikit.splice import ExpectedFeatures, LengthChecks, as_dtype_of, at, check_dim, check_features, normalised, pooled
 
 if TYPE_CHECKING:
     from omnikit.contracts.specs import FeatureSpec
@@ -242,7 +242,8 @@ class Taps:
 
     def _encode(self, branch: str) -> Features:
         """Give the encoder's features [B', T, D] of one input branch."""
-        features = self.model.encoder(branch)(self.batch.signals[branch])
+        signal = normalised(self.batch.signals[branch], self.model.plan.inputs[branch].image_spec)
+        features = self.model.encoder(branch)(signal)
         wired = self.model.plan.inputs[branch]
         self._check(f"{branch}.encoder", features, wired.encoded,
                     list(map(wired.encoder.length, self.batch.sizes.get(branch, ()))))

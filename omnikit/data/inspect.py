@@ -170,7 +170,7 @@ def _medium(plan: Plan, row: CollatedRow, branch: str, signals: range, position:
     rate, first, spec = plan.inputs[branch].encoder.input.rate, signals[0], plan.inputs[branch].image_spec
     seconds = round(float(len(row.signals[branch][first]) / rate), 2) if rate else None
     counts = row.counts[branch][first:signals.stop]
-    tiles = tuple(thumbnail(row.signals[branch][index], spec) for index in signals) if spec else ()
+    tiles = tuple(thumbnail(row.signals[branch][index]) for index in signals) if spec else ()
     return Token(position, row.transcripts[branch][first] or "", branch, count=sum(counts), seconds=seconds, tiles=tiles)
 
 

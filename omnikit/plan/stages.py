@@ -20,7 +20,7 @@ from omnikit.recipe.interval import parse_interval
 from omnikit.recipe.recipe import Stage
 
 _COUNTS = {"batch_size": 1, "accumulate": 1, "max_steps": 1, "max_epochs": 1, "log_every": 1, "workers": 0,
-           "window": 1, "pack": 1, "keep": 0}  # key: least
+           "window": 1, "pack": 1, "batch_tokens": 1, "keep": 0}  # key: least
 _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {  # every comparison is false for nan
     "lr": ("above 0", lambda value: value > 0),
     "muon": ("above 0, or null", lambda value: value > 0),
@@ -157,6 +157,7 @@ def _check_stage(plan: StagePlan, wired: Wiring, errors: list[str]) -> None:
         errors.append(f"{where}.data is empty; name a dataset and its share, for example {{spoken_qa: 1.0}}.")
     _check_numbers(where, stage, errors)
     _check_pack(where, plan, wired, errors)
+    _check_batch_tokens(where, plan, errors)
     check_memory_settings(where, plan, wired.parts, errors)
     check_cache(where, plan, wired, errors)
     if stage.objective == "heads":
@@ -234,6 +235,18 @@ def _check_pack(where: str, plan: StagePlan, wired: Wiring, errors: list[str]) -
     elif pack > wired.backbone.context:
         errors.append(f"{where}.trainer.pack is {pack}, but backbone.context is {wired.backbone.context}; set pack to at most"
                       " that.")
+
+
+def _check_batch_tokens(where: str, plan: StagePlan, errors: list[str]) -> None:
+    budget, pack = plan.stage.trainer.batch_tokens, plan.stage.trainer.pack
+    if budget is None:
+        return
+    if plan.stage.objective != "heads" or plan.table:
+        errors.append(f"{where}.trainer.batch_tokens is {budget}, but this stage runs no rows through an encoder or the"
+                      " backbone whose positions it could count; set batch_size instead.")
+    elif pack is not None and budget < pack:
+        errors.append(f"{where}.trainer.batch_tokens is {budget}, but a packed sequence has {pack} positions; set it to a"
+                      " multiple of pack.")
 
 
 def _check_range(place: str, key: str, value: float, errors: list[str]) -> None:

@@ -133,6 +133,9 @@ def _steps(plan: StagePlan) -> str:
         return {"units": "fit", "import": "none"}[plan.stage.objective]
     limits = [f"{settings.max_steps} steps"] if settings.max_steps else []
     limits += [f"{settings.max_epochs} epochs"] if settings.max_epochs else []
+    if settings.batch_tokens:
+        positions = f"{settings.batch_tokens * settings.accumulate} positions"
+        return f"{' or '.join(limits)} x {positions}{' packed' if settings.pack else ''}"
     packed = f" packed to {settings.pack}" if settings.pack else ""
     return f"{' or '.join(limits)} x {settings.batch_size * settings.accumulate}{packed}"
 

@@ -76,9 +76,11 @@ class TrainerConfig:
         batch_size: rows in a batch.
         accumulate: batches per optimizer step, which is that of one batch of all their rows.
         devices: 1 in this version, and so is strategy "auto".
-        workers: processes that load data; 0 loads in this one.
+        workers: processes that load data; 0 loads in this one. None: up to 8 beside a GPU, none where the CPU trains.
         log_every: steps between two lines of metrics.csv.
         window: batches whose rows are sorted by length together: less padding, but the rows of a batch are alike; 1: none.
+        batch_tokens: positions of a batch at most, padding included, instead of `batch_size` rows; where the backbone does not
+            run, the encoders' features. With `pack`, full sequences of it. None: `batch_size` counts.
         pack: positions of a sequence that several conversations share, each as if it were alone; None: one sequence for each.
         precision: 32-true; bf16-mixed and 16-mixed multiply in halves; bf16-true does so too and also holds frozen weights in
             bfloat16 meanwhile. Trained weights are float32 while they are trained.
@@ -101,10 +103,11 @@ class TrainerConfig:
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: int = 1
     strategy: Literal["auto"] = "auto"
-    workers: int = 0
+    workers: int | None = None
     log_every: int = 10
     window: int = field(default=50, metadata=LATER)
     pack: int | None = field(default=None, metadata=LATER)
+    batch_tokens: int | None = field(default=None, metadata=LATER)
     activation_checkpointing: Any = field(default=False, metadata=LATER)
     compile: tuple[str, ...] = field(default=(), metadata=LATER)
     save_every: int | str = field(default="10min", metadata=LATER)

@@ -19,9 +19,11 @@ from omnikit.contracts.types import Batch
 from omnikit.data.batch.codes import Codes
 from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.lengths import LengthCounter
-from omnikit.data.batch.loader import BatchLoader, BatchOrder, CollatedRows, NumberedBatches
+from omnikit.data.batch.loader import BatchLoader, BatchOrder, CollatedRows, NumberedBatches, worker_count
 from omnikit.data.batch.packing import PackedCollator, PackedSamples, PackingSampler
+from omnikit.data.batch.sample_lengths import SampleLengths
 from omnikit.data.batch.samplers import LengthBucketSampler, MixtureDataset, MixtureSampler
+from omnikit.data.batch.token_batches import TokenBatchSampler
 from omnikit.data.batch.windows import count_window
 from omnikit.data.speech import find_speech, joined
 from omnikit.errors import DataError, OmnikitError
@@ -38,6 +40,7 @@ from omnikit.training.module import Training
 from omnikit.training.progress import Bar
 from omnikit.training.vocoder import VocoderBatch, VocoderDataset, VocoderLosses, label
 
+Lengthy = TypeVar("Lengthy", PackingSampler, TokenBatchSampler)
 B = TypeVar("B", Batch, VocoderBatch, CodecBatch)
 Key = TypeVar("Key")
 
@@ -74,20 +77,30 @@ def fit_heads(fit: StageFit) -> Fitted:
     """Train heads, and what stands before them, by the sum of their losses."""
     mixture = MixtureDataset(fit.readers, fit.plan.image_spec)
     collate, run, data = collator(fit.plan, fit.stage, fit.model), fit.trainer, fit.stage.stage.data
-    if run.pack is None:
+    if run.pack is None and run.batch_tokens is None:
         order = LengthBucketSampler(mixture, data, run.batch_size, fit.seed, window=run.window)
         return _fit_heads(fit, order, CollatedRows(mixture, collate))
-    packs = PackingSampler(mixture, MixtureSampler(mixture, data, fit.seed), LengthCounter(collate),
-                           batch_size=run.batch_size, pack=run.pack, passes=run.max_epochs)
-    if run.max_epochs is not None:
-        with progress(f"{fit.stage.name}: lengths") as report:
-            packs.measure(report)
-    return _fit_heads(fit, packs, CollatedRows(PackedSamples(mixture), PackedCollator(collate)))
+    sampler, sizes = MixtureSampler(mixture, data, fit.seed), SampleLengths(mixture, LengthCounter(collate), _workers(run))
+    if run.pack is None:
+        budgeted = TokenBatchSampler(sampler, sizes, batch_tokens=run.batch_tokens or 1, window=run.window,
+                                     passes=run.max_epochs)
+        return _fit_heads(fit, _measured(fit, budgeted), CollatedRows(mixture, collate))
+    packs = PackingSampler(sampler, sizes, batch_size=(run.batch_tokens or run.batch_size * run.pack) // run.pack,
+                           pack=run.pack, passes=run.max_epochs)
+    return _fit_heads(fit, _measured(fit, packs), CollatedRows(PackedSamples(mixture), PackedCollator(collate)))
 
 
 def _fit_heads(fit: StageFit, order: BatchOrder[Key], make: Callable[[Key], Batch]) -> Fitted:
     with feature_cache(fit.plan, fit.stage, fit.model) as cache:
         return _fit(fit, order, cache.keyed(make) if cache else make, cache=cache)
+
+
+def _measured(fit: StageFit, order: Lengthy) -> Lengthy:
+    """Give an order whose passes have lengths, where the number of steps depends on them."""
+    if fit.trainer.max_epochs is not None:
+        with progress(f"{fit.stage.name}: lengths") as report:
+            order.measure(report)
+    return order
 
 
 def fit_vocoder(fit: StageFit) -> Fitted:
@@ -137,8 +150,9 @@ def _fit(fit: StageFit, order: BatchOrder[Key], make: Callable[[Key], B],
          losses: VocoderLosses | CodecLosses | None = None, cache: FeatureCache | None = None) -> Fitted:
     """Train step by step; for Lightning it is one epoch, whose length is decided here alone."""
     run, batches, resumption = fit.trainer, count_batches(fit.trainer, order), fit.resumption
-    loader = BatchLoader(order, make, seed=fit.seed, workers=run.workers, window=run.accumulate, on_window=count_window,
-                         start=resumption.position, passes=run.max_epochs, batches=max(0, batches - resumption.step * run.accumulate))
+    loader = BatchLoader(order, make, seed=fit.seed, workers=_workers(run), window=run.accumulate, on_window=count_window,
+                         start=resumption.position, passes=run.max_epochs,
+                         batches=max(0, batches - resumption.step * run.accumulate))
     module = Training(fit.model, fit.stage, fit.folder / "metrics.csv", ceil(batches / run.accumulate), losses,
                       start=resumption.step)
     module.cache = cache
@@ -205,6 +219,10 @@ def fit_units(fit: StageFit) -> Fitted:
         numbers = learner.fit(waves, torch.Generator().manual_seed(fit.seed), report)
     used = waves.used_samples()
     return 0, numbers | {"speech_seconds": used / rate, "speech_fraction": used / sum(waves.lengths)}
+
+
+def _workers(run: TrainerConfig) -> int:
+    return worker_count(run.workers, gpu=accelerator(run) == "cuda")
 
 
 def accelerator(run: TrainerConfig) -> str:

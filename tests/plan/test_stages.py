@@ -108,6 +108,10 @@ STAGING: list[tuple[dict[str, object], str]] = [
     ({"stages.speak.trainer.max_steps": None}, "stages.speak.trainer has neither max_steps nor max_epochs; set one of them."),
     ({"stages.speak.trainer.max_steps": 0}, "stages.speak.trainer.max_steps is 0, but must be at least 1."),
     ({"stages.speak.trainer.batch_size": 0}, "stages.speak.trainer.batch_size is 0, but must be at least 1."),
+    ({"stages.understand.trainer.batch_tokens": 40, "stages.understand.trainer.pack": 60},
+     "stages.understand.trainer.batch_tokens is 40, but a packed sequence has 60 positions; set it to a multiple of pack."),
+    ({**VOICE, "stages.voice.trainer": {"max_steps": 1, "batch_tokens": 9}}, "stages.voice.trainer.batch_tokens is 9, but this stage runs no rows through an"
+     " encoder or the backbone whose positions it could count; set batch_size instead."),
     ({"stages.understand.trainer.pack": 0}, "stages.understand.trainer.pack is 0, but must be at least 1."),
     ({"stages.understand.trainer.pack": 9000}, "stages.understand.trainer.pack is 9000, but backbone.context is 512; set pack to at most that."),
     ({**VOICE, "stages.voice.trainer": {"max_steps": 1, "pack": 9}},

@@ -131,6 +131,17 @@ def test_stage_learns_from_every_row_of_its_passes(folder: Path, tmp_path: Path,
     assert run_stages(plan, tmp_path, "")[0].skipped
 
 
+def test_stage_of_a_budget_of_positions(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = make(compose(str(folder / "mix.yaml"), ["stages.learn.trainer.pack=null", "+stages.learn.trainer.batch_tokens=700"]))
+    shapes: list[tuple[int, int]] = []
+    step = Training.training_step
+    monkeypatch.setattr(Training, "training_step", lambda self, batch, at: shapes.append(batch.tokens.shape) or step(
+        self, batch, at))
+    run_stages(plan, tmp_path, "")
+    assert sum(rows for rows, _ in shapes) == 32 and all(rows == 1 or rows * width <= 700 for rows, width in shapes)
+    assert len(shapes) < 16
+
+
 def test_stage_without_end_of_passes_runs_its_steps(folder: Path, tmp_path: Path) -> None:
     limits = ["stages.learn.trainer.max_epochs=null", "stages.learn.trainer.max_steps=9"]
     assert run_stages(make(compose(str(folder / "mix.yaml"), limits)), tmp_path, "")[0].steps == 9

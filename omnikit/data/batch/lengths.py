@@ -2,7 +2,7 @@
 
 from omnikit.contracts.types import ContentPart, Sample
 from omnikit.data.batch.collate import Collator
-from omnikit.data.batch.signals import count_tiles, recorded_samples
+from omnikit.data.batch.signals import count_tiles, question_media, recorded_samples
 from omnikit.data.text.templates import render
 from omnikit.data.text.tokenise import encode
 from omnikit.errors import DataError
@@ -16,7 +16,12 @@ class LengthCounter:
         self.collator = collator
 
     def __call__(self, sample: Sample) -> int:
-        """Give the positions of a sample; raises DataError, which names it, where its text cannot be rendered."""
+        """Give the positions of a sample; raises DataError, which names it, where its text cannot be rendered.
+
+        Where no head needs the backbone, they are the features that the encoders give.
+        """
+        if not self.collator.uses_backbone:
+            return sum(self._media_positions(part) for part in question_media(sample))
         template, tokenizer = self.collator.plan.template, self.collator.tokenizer
         assert template and tokenizer, "a plan with a backbone has both"
         try:
@@ -29,16 +34,19 @@ class LengthCounter:
     def _media_positions(self, part: ContentPart) -> int:
         readers = [input_branch for input_branch in self.collator.input_branches if part.type in input_branch.media]
         try:
-            return sum(_positions(part, reader) for reader in readers)
+            return sum(self._positions(part, reader) for reader in readers)
         except (ValueError, DataError):
             return 0
 
 
-def _positions(part: ContentPart, input_branch: InputBranch) -> int:
-    if part.type == "audio":
-        return input_branch.length(recorded_samples(part, int(input_branch.encoder.input.rate or 0)))
-    if input_branch.image_spec is None:
-        return input_branch.length(1)
-    spec, each = input_branch.image_spec, input_branch.length(1)
-    tiles = count_tiles(part, spec)
-    return sum(spec.frame_count(tile, each) for tile in range(tiles)) if part.type == "video" else tiles * each
+    def _positions(self, part: ContentPart, input_branch: InputBranch) -> int:
+        length = input_branch.length if self.collator.uses_backbone else input_branch.encoder.length
+        if part.type == "audio":
+            return length(recorded_samples(part, int(input_branch.encoder.input.rate or 0)))
+        if input_branch.image_spec is None:
+            return length(1)
+        spec, each = input_branch.image_spec, length(1)
+        tiles = count_tiles(part, spec)
+        if part.type == "video" and self.collator.uses_backbone:
+            return sum(spec.frame_count(tile, each) for tile in range(tiles))
+        return tiles * each

@@ -5,6 +5,7 @@ reading or collating draws at random is seeded by the batch's position alone, so
 resumed stage changes it.
 """
 
+import os
 import random
 import signal
 from collections import deque
@@ -24,6 +25,7 @@ KeyOut = TypeVar("KeyOut", covariant=True)
 Row = TypeVar("Row")
 RowOut = TypeVar("RowOut", covariant=True)
 Made = TypeVar("Made")
+MAX_WORKERS = 8  # where nobody asks for more: each holds the datasets' readers
 GRACE = 60  # seconds that a worker goes on after a SIGTERM, which a cluster sends to every process of a job
 
 
@@ -60,6 +62,17 @@ class NumberedBatches:
     def count(self, number: int) -> int:
         """Give the batches of a pass."""
         return self.size
+
+
+def worker_count(wanted: int | None, *, gpu: bool) -> int:
+    """Give how many workers make batches: as many as are wanted, else as the machine has cores beside a GPU, up to MAX_WORKERS.
+
+    Where the CPU trains there are none: what they do would take its time. The batches are the same, whatever the number.
+    """
+    if wanted is not None:
+        return wanted
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(MAX_WORKERS, max(1, cores - 1)) if gpu else 0
 
 
 class Rows(Protocol[KeyIn, RowOut]):

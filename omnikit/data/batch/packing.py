@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
-from math import ceil
 
 import torch
 from torch import Tensor
@@ -10,13 +9,11 @@ from torch.utils.data import Dataset, Sampler
 
 from omnikit.contracts.types import Batch, Sample, Targets
 from omnikit.data.batch.collate import Collator
+from omnikit.data.batch.sample_lengths import SampleLengths, passes_batches
 from omnikit.data.batch.samplers import MixtureDataset, MixtureSampler, SampleKey, shuffle
-from omnikit.data.batch.signals import question_media
 
 Pack = tuple[SampleKey, ...]
 WINDOW = 50  # batches that are filled together
-MAX_MEASURED = 20000  # samples before the first step, where the length of a pass is needed
-MARGIN = 0.02  # relative error of the mean of so many
 
 
 class PackingSampler(Sampler[list[Pack]]):
@@ -27,21 +24,19 @@ class PackingSampler(Sampler[list[Pack]]):
     ones than `pack` would make it larger than so many full ones.
 
     Args:
-        mixture: the datasets.
         mixture_sampler: which samples a pass draws.
-        lengths: gives the positions of a sample.
+        sizes: the positions of each.
         batch_size: sequences in a batch.
         pack: positions of a sequence.
         passes: how many passes there will be, where that is set; then, and only then, a pass has a length.
     """
 
-    def __init__(self, mixture: MixtureDataset, mixture_sampler: MixtureSampler, lengths: Callable[[Sample], int], *,
-                 batch_size: int, pack: int, passes: int | None = None) -> None:
-        self.mixture, self.mixture_sampler, self.lengths = mixture, mixture_sampler, lengths
+    def __init__(self, mixture_sampler: MixtureSampler, sizes: SampleLengths, *, batch_size: int, pack: int,
+                 passes: int | None = None) -> None:
+        self.mixture_sampler, self.sizes = mixture_sampler, sizes
         self.batch_size, self.pack, self.passes = batch_size, pack, passes
         self._pass = 0
         self._counts: list[int] = []  # batches of each pass
-        self._sizes: dict[SampleKey, tuple[int, bool]] = {}  # positions, and whether it may be packed
 
     def __len__(self) -> int:
         """Give the batches of the longest pass, see `measure`; TypeError where no end is set."""
@@ -61,20 +56,8 @@ class PackingSampler(Sampler[list[Pack]]):
         return self._counts[number]
 
     def measure(self, report: Callable[[float], None]) -> None:
-        """Measure every sample of every pass, so that a pass has a length; `report` takes the finished fraction.
-
-        Of more than MAX_MEASURED, so many are measured and a margin is added: a pass then ends a little before its length.
-        """
-        passes = (self.mixture_sampler.sample_keys(number)[0] for number in range(self.passes or 0))
-        keys = list(dict.fromkeys(key for one_pass in passes for key in one_pass))
-        for done, key in enumerate(keys[:MAX_MEASURED]):
-            self._size(key)
-            report((done + 1) / len(keys[:MAX_MEASURED]))
-        if len(keys) > MAX_MEASURED:
-            per_sample = sum(1 for _ in self.batches(0, MAX_MEASURED)) / min(MAX_MEASURED, len(self.mixture_sampler))
-            self._counts = [ceil(per_sample * len(self.mixture_sampler) * (1 + MARGIN))] * (self.passes or 0)
-        else:
-            self._counts = [sum(1 for _ in self.batches(number)) for number in range(self.passes or 0)]
+        """Measure samples, so that a pass has a length."""
+        self._counts = passes_batches(self, self.mixture_sampler, self.sizes, self.passes or 0, report)
 
     def batches(self, number: int, most: int | None = None) -> Iterator[list[Pack]]:
         """Give the batches of (the first so many samples of) a pass: of each window, sequences of similar length together."""
@@ -94,7 +77,7 @@ class PackingSampler(Sampler[list[Pack]]):
         """Cut a pass into windows of samples that fill about WINDOW batches; True marks the last."""
         window: list[SampleKey] = []
         positions = 0
-        for key in keys:
+        for key in self.sizes.in_order(keys):
             window.append(key)
             positions += self._size(key)[0]
             if positions >= WINDOW * self.batch_size * self.pack:
@@ -126,12 +109,9 @@ class PackingSampler(Sampler[list[Pack]]):
         return sum(self._size(key)[0] for key in sequence)
 
     def _size(self, key: SampleKey) -> tuple[int, bool]:
-        if key not in self._sizes:
-            sample = self.mixture[key]
-            positions = self.lengths(sample)
-            video = any(part.type == "video" for part in question_media(sample))
-            self._sizes[key] = positions, positions <= self.pack and not video
-        return self._sizes[key]
+        """Give the positions of a sample, and whether it may be packed."""
+        positions = self.sizes(key)
+        return positions, positions <= self.pack and not self.sizes.has_video(key)
 
 
 class PackedSamples(Dataset[list[Sample]]):

@@ -1,8 +1,10 @@
 """Datasets mixed by weight, in batches of similar length, in an order that only the seed decides."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
@@ -36,6 +38,22 @@ class MixtureDataset(Dataset[Sample]):
         characters = sum(len(p.text or "") for m in sample.messages for p in m.content if p.type == "text")
         parts = (*question_media(sample), *answer_audio(sample))
         return sum(_seconds(part, self.image_spec) for part in parts) + characters / CHARACTERS_PER_SECOND
+
+
+class RowTable:
+    """A number for each row of each dataset, or none; 8 bytes a row, however many there are."""
+
+    def __init__(self, readers: Mapping[str, Reader]) -> None:
+        self._numbers = {name: np.full(len(reader), np.nan) for name, reader in readers.items()}
+
+    def get(self, key: SampleKey) -> float | None:
+        """Give the number of a row."""
+        found = float(self._numbers[key[0]][key[1]])
+        return None if math.isnan(found) else found
+
+    def set(self, key: SampleKey, number: float) -> None:
+        """Set the number of a row."""
+        self._numbers[key[0]][key[1]] = number
 
 
 class MixtureSampler:
@@ -88,7 +106,7 @@ class LengthBucketSampler(Sampler[list[SampleKey]]):
         self.mixture, self.batch_size, self.window, self.rank, self.world = mixture, batch_size, window, rank, world
         self.mixture_sampler = MixtureSampler(mixture, weights, seed)
         self._passes = 0
-        self._sizes: dict[SampleKey, float] = {}
+        self._sizes = RowTable(mixture.readers)
 
     def __len__(self) -> int:
         """Give the batches of a pass; the same on every rank."""
@@ -119,9 +137,11 @@ class LengthBucketSampler(Sampler[list[SampleKey]]):
         return shuffle([ordered[at:at + size] for at in range(0, len(ordered), size)], generator)
 
     def _size(self, key: SampleKey) -> float:
-        if key not in self._sizes:
-            self._sizes[key] = self.mixture.size(key)
-        return self._sizes[key]
+        size = self._sizes.get(key)
+        if size is None:
+            size = self.mixture.size(key)
+            self._sizes.set(key, size)
+        return size
 
 
 def shuffle(items: list[T], generator: torch.Generator) -> list[T]:

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from omnikit.contracts.specs import ImageSpec
 from omnikit.contracts.types import ContentPart, Sample, Signal
 from omnikit.data.media.audio import load_audio
-from omnikit.data.media.image import Pixels, check_pixels, cut_tiles, fit_square, image_size, load_image, normalise, tile_count
+from omnikit.data.media.image import Pixels, check_pixels, cut_tiles, fit_square, image_size, load_image, tile_count
 from omnikit.data.media.video import VideoFile, frame_indices, load_frames, open_video
 from omnikit.errors import DataError
 from omnikit.plan.branches import InputBranch
 
 Waveform = NDArray[np.float32]
-SignalArray = NDArray[np.float32]  # one signal: a waveform [N], a tile [3, S, S], or [1] where a branch takes no signal
+SignalArray = NDArray[np.float32] | NDArray[np.uint8]  # a waveform [N], a tile [3, S, S] of bytes, or [1] for no signal
 
 
 def question_media(sample: Sample) -> list[ContentPart]:
@@ -41,7 +41,7 @@ def load_signals(part: ContentPart, input_branch: InputBranch, row: str) -> list
             return [np.zeros(1, dtype=np.float32)]
         return [load_waveform(part, int(input_branch.encoder.input.rate or 0), row)]
     try:
-        return list(normalise(load_tiles(part, input_branch.image_spec), input_branch.image_spec))
+        return list(np.ascontiguousarray(load_tiles(part, input_branch.image_spec).transpose(0, 3, 1, 2)))
     except DataError as error:
         raise DataError(f"Row {row}: {error}", kind=error.kind) from error
 

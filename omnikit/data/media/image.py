@@ -106,11 +106,10 @@ def normalise(cut: Pixels, spec: ImageSpec) -> NDArray[np.float32]:
     return found
 
 
-def thumbnail(tile: NDArray[np.float32], spec: ImageSpec, side: int = 48) -> str:
-    """Give a tile [3, S, S], as an encoder reads it, as the data URL of a small PNG."""
-    colours = tile.transpose(1, 2, 0) * np.array(spec.deviation) + np.array(spec.mean)
+def thumbnail(tile: NDArray[np.generic], side: int = 48) -> str:
+    """Give a tile [3, S, S] as the data URL of a small PNG."""
     buffer = io.BytesIO()
-    _resize(_image((255 * colours).round().clip(0, 255).astype(np.uint8)), side, side).save(buffer, format="PNG")
+    _resize(_image(np.ascontiguousarray(tile.transpose(1, 2, 0), dtype=np.uint8)), side, side).save(buffer, format="PNG")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 

@@ -16,7 +16,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING, AutoConf
 from omnikit.errors import ConfigError, nearest
 from omnikit.ops.empty import loads_weights
 from omnikit_hf import weights
-from omnikit_hf.config import HF
+from omnikit_hf.config import HF, MASKED
 from omnikit_hf.packed import NAME, PackedLengths
 
 AFTER_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # what `logits` would have to imitate
@@ -84,7 +84,8 @@ class HFBackbone(nn.Module):
     def _by_conversation(self, inputs: Tensor, positions: Tensor, lengths: list[int]) -> Tensor:
         config = self.model.config
         window = getattr(config, "sliding_window", None) or max(lengths)
-        if config._attn_implementation not in ("sdpa", NAME) or window < max(lengths):
+        ours = config._attn_implementation in ("sdpa", NAME) and config.model_type not in MASKED
+        if not ours or window < max(lengths):
             result = self.model(inputs_embeds=inputs, attention_mask=None, position_ids=positions, use_cache=False)
             return cast(Tensor, result.last_hidden_state)
         config._attn_implementation = NAME  # for good: recomputed activations come this way again

@@ -245,4 +245,4 @@ def test_recomputed_activations_of_packed_rows_give_the_same_gradients() -> None
 
 
 def test_unknown_architecture_packs_nothing() -> None:
-    assert not HF(model_type="opt").packs and HF(model_type="qwen2").packs
+    assert not any(HF(model_type=name).packs for name in ("opt", "falcon", "mamba", "qwen3_next")) and HF().packs

@@ -8,8 +8,9 @@ import pytest
 import torch
 from doubles import EchoDataset, EchoReader
 
-from omnikit.data.batch.loader import BatchLoader, CollatedRows, NumberedBatches, Position
+from omnikit.data.batch.loader import BatchLoader, CollatedRows, NumberedBatches, Position, worker_count
 from omnikit.data.batch.packing import PackingSampler
+from omnikit.data.batch.sample_lengths import SampleLengths
 from omnikit.data.batch.samplers import LengthBucketSampler, MixtureDataset, MixtureSampler, SampleKey
 
 MIXTURE = MixtureDataset({"a": EchoReader(EchoDataset(22)), "b": EchoReader(EchoDataset(7, textual=1))})
@@ -21,7 +22,8 @@ def buckets() -> LengthBucketSampler:
 
 
 def packs() -> PackingSampler:
-    return PackingSampler(MIXTURE, MixtureSampler(MIXTURE, WEIGHTS, 0), lambda sample: len(sample.id), batch_size=2, pack=12)
+    return PackingSampler(MixtureSampler(MIXTURE, WEIGHTS, 0), SampleLengths(MIXTURE, lambda sample: len(sample.id)),
+                          batch_size=2, pack=12)
 
 
 def drawn(keys: object) -> tuple[object, float, float, float]:
@@ -75,3 +77,10 @@ def test_rows_of_a_batch_are_collated() -> None:
 
     keys: list[SampleKey] = [("a", 3), ("b", 1)]
     assert CollatedRows(MIXTURE, collate)(keys) == ["row3", "row1"]
+
+
+@pytest.mark.parametrize(("wanted", "gpu", "expected"), [(3, True, 3), (0, True, 0), (None, False, 0), (None, True, 5)])
+def test_workers_are_those_of_the_machine_beside_a_gpu(monkeypatch: pytest.MonkeyPatch, wanted: int | None, gpu: bool,
+                                                       expected: int) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(6)))
+    assert worker_count(wanted, gpu=gpu) == expected

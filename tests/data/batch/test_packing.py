@@ -15,6 +15,7 @@ from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.lengths import LengthCounter
 from omnikit.data.batch.loader import BatchLoader, CollatedRows
 from omnikit.data.batch.packing import PackedCollator, PackedSamples, PackingSampler, first_fit
+from omnikit.data.batch.sample_lengths import SampleLengths
 from omnikit.data.batch.samplers import MixtureDataset, MixtureSampler
 from omnikit.errors import DataError
 from omnikit.model import OmniModel, Taps
@@ -41,9 +42,8 @@ class Numbered:
 def packs(sizes: list[int] = SIZES, *, filmed: int = 0, seed: int = 0, batch_size: int = 2,
           passes: int | None = None) -> PackingSampler:
     mixture = MixtureDataset({"a": Numbered(sizes, filmed)})
-    return PackingSampler(mixture, MixtureSampler(mixture, {"a": 1.0}, seed), lambda sample: int(sample.id),
-                          batch_size=batch_size, pack=10,
-                 passes=passes)
+    return PackingSampler(MixtureSampler(mixture, {"a": 1.0}, seed), SampleLengths(mixture, lambda sample: int(sample.id)),
+                          batch_size=batch_size, pack=10, passes=passes)
 
 
 def rows(sampler: PackingSampler) -> list[list[int]]:
@@ -98,7 +98,7 @@ def test_length_is_that_of_the_longest_pass() -> None:
 
 
 def test_length_of_a_long_pass_is_estimated_from_above(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("omnikit.data.batch.packing.MAX_MEASURED", 400)
+    monkeypatch.setattr("omnikit.data.batch.sample_lengths.MAX_MEASURED", 400)
     sizes = [1 + 7 * number % 9 for number in range(2000)]
     found = sum(1 for _ in packs(sizes))
     assert found <= len(packs(sizes, passes=1)) <= 1.05 * found
@@ -185,9 +185,10 @@ def test_a_row_that_cannot_be_measured_is_named(plan: Plan) -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_workers_give_the_batches_in_order(plan: Plan, workers: int) -> None:
     mixture, collate = MixtureDataset({"rows": SAMPLES}), Collator(plan, ["text"])
-    order = PackingSampler(mixture, MixtureSampler(mixture, {"rows": 1.0}, 0), LengthCounter(collate), batch_size=1, pack=100)
+    sizes = SampleLengths(mixture, LengthCounter(collate))
+    order = PackingSampler(MixtureSampler(mixture, {"rows": 1.0}, 0), sizes, batch_size=1, pack=100)
     expected = [[SAMPLES[index].id for row in batch for _, index in row] for batch in
-                PackingSampler(mixture, MixtureSampler(mixture, {"rows": 1.0}, 0), LengthCounter(collate), batch_size=1,
+                PackingSampler(MixtureSampler(mixture, {"rows": 1.0}, 0), sizes, batch_size=1,
                                pack=100)]
     loader = BatchLoader(order, CollatedRows(PackedSamples(mixture), PackedCollator(collate)), workers=workers, passes=1)
     found = [batch.ids for batch in loader]

@@ -18,7 +18,7 @@ from omnikit.data.media.video import save_video
 from omnikit.errors import DataError
 from omnikit.model import OmniModel, Taps
 from omnikit.plan.plan import Plan
-from omnikit.splice import pooled
+from omnikit.splice import normalised, pooled
 
 WORD = ContentPart("text", text="one")
 
@@ -70,6 +70,14 @@ def test_vectors_of_tiles_stand_in_their_order(plan: Plan) -> None:
     one = torch.from_numpy(normalise(cut_tiles(part.pixels, SPEC), SPEC))
     expected = nerve(eye(type(taps.batch.signals["vision"])(one, torch.ones(3, dtype=torch.int64)))).data.flatten(0, 1)
     torch.testing.assert_close(taps.inputs.flatten(0, 1)[taps.batch.slots["vision"]], expected)
+
+
+def test_tiles_are_bytes_until_the_model_normalises_them(plan: Plan) -> None:
+    part = image(16, 8)
+    signal = Collator(plan, ["text"])([make_row(part)]).signals["vision"]
+    assert signal.data.dtype == torch.uint8
+    expected = torch.from_numpy(normalise(cut_tiles(part.pixels, SPEC), SPEC))  # by numpy
+    assert torch.equal(normalised(signal, SPEC).data, expected)
 
 
 def test_frames_are_pooled_at_the_splice(tmp_path: Path) -> None:
