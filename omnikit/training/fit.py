@@ -147,7 +147,7 @@ def _fit(fit: StageFit, order: BatchOrder[Key], make: Callable[[Key], B],
     with resumption.signals.deferred(), closing(checkpoints), closing(loader):
         _run(trainer, module, loader)
         if not module.stopped:
-            checkpoints.write(trainer, module, loader.position, last=True)
+            checkpoints.write(trainer, module, last=True)
     return module.step, module.metrics.last
 
 
