@@ -112,7 +112,8 @@ class Checkpoints(L.Callback):
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Save the end of the last step, unless it cannot be had any more: discriminators step before the loss is there."""
         assert isinstance(pl_module, Training)
-        if isinstance(exception, Exception) and not self.stepping and not pl_module.vocoding and hasattr(self, "end"):
+        whole = not self.stepping and not pl_module.vocoding
+        if isinstance(exception, Exception) and whole and hasattr(self, "end") and self.end.step < pl_module.steps:
             self.end.put_back()
             with suppress(RunError):  # the stage ends with the exception, whatever the disk answers
                 self.write(trainer, pl_module)

@@ -11,9 +11,11 @@ from omnikit.data.batch.loader import Position
 from omnikit.training.module import Training
 from omnikit.training.training_state import RandomState, State
 
+SMALL = 2**16  # numbers; a batch norm's statistics change without a new version of the tensor
+
 
 class Buffers:
-    """The buffers of the trained parts; those that changed since the last look are copied."""
+    """The buffers of the trained parts; small ones, and those with a new version since the last look, are copied."""
 
     def __init__(self, module: Training) -> None:
         parts = [module.model.get_submodule(path) for path in module.stage.trained]
@@ -27,7 +29,7 @@ class Buffers:
 
     def _copy(self, owner: nn.Module, name: str, buffer: Tensor) -> Tensor:
         known, version, copy = self._copies.get((id(owner), name), (None, -1, buffer))
-        if known is not buffer or version != buffer._version:
+        if buffer.numel() <= SMALL or known is not buffer or version != buffer._version:
             copy = buffer.detach().clone()
             self._copies[id(owner), name] = buffer, buffer._version, copy
         return copy
