@@ -21,8 +21,9 @@ from omnikit.plan.branches import InputBranch, OutputBranch
 from omnikit.plan.plan import Plan
 from omnikit.plan.stage_plan import Wiring
 from omnikit.plan.stages import plan_stages
+from omnikit.recipe.answers import Evaluate, Generate
 from omnikit.recipe.branches import Choice
-from omnikit.recipe.recipe import Evaluate, Generate, Optim, Recipe, Stage, TrainerConfig
+from omnikit.recipe.recipe import Optim, Recipe, Stage, TrainerConfig
 
 RATE = 100
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven")

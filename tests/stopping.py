@@ -16,6 +16,15 @@ from omnikit.training.module import Training
 Stop = Callable[[], None]
 
 
+class Killed(BaseException):
+    """Nothing is saved after it, as after a SIGKILL."""
+
+
+def kill() -> None:
+    """End training as a SIGKILL would, but for this process."""
+    raise Killed
+
+
 def crash() -> None:
     """Raise what no code expects."""
     raise RuntimeError("crash")

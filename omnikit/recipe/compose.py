@@ -30,9 +30,10 @@ from omegaconf.errors import OmegaConfBaseException
 from omnikit.errors import ConfigError, OmnikitError
 from omnikit.paths import recipe_files, with_run_tokenizer
 from omnikit.recipe import presets
+from omnikit.recipe.answers import Evaluate, Generate
 from omnikit.recipe.hydra_errors import translate_hydra_errors
 from omnikit.recipe.inheritance import check_no_cycle, inherited_stages
-from omnikit.recipe.recipe import OWN_KEYS, SLOTS, Evaluate, Generate, Recipe, Stage, parse
+from omnikit.recipe.recipe import OWN_KEYS, SLOTS, Recipe, Stage, parse
 from omnikit.recipe.run_recipe import is_run_config, recorded_name
 from omnikit.recipe.schema import defaults, editable
 from omnikit.recipe.validation import check_file, check_overrides

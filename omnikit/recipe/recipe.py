@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from omnikit.contracts.specs import LATER, later_defaults, later_values
 from omnikit.errors import PlanError, nearest
+from omnikit.recipe.answers import Evaluate, Generate
 from omnikit.recipe.branches import OPTIONS, BranchOptions, Choice, parse_choice, parse_options
 from omnikit.recipe.schema import construct, convert, key_paths, plain
 from omnikit.registry import component, components
@@ -142,30 +143,6 @@ class Stage:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     source: dict[str, Any] = field(default_factory=dict)
     allow: tuple[str, ...] = ()
-
-
-@dataclass
-class Generate:
-    """How answers are made.
-
-    Args:
-        max_new_tokens: at most.
-        temperature: 0 for greedy.
-        speak_after: characters after which a head that reads text begins to speak the first sentence, up to its last pause or
-            space; None waits for its end.
-    """
-
-    max_new_tokens: int = 64
-    temperature: float = 0.0
-    speak_after: int | None = None
-
-
-@dataclass
-class Evaluate:
-    """What `omnikit eval` scores: datasets by title, and the run of the ASR model that transcribes the answers."""
-
-    data: dict[str, str] = field(default_factory=dict)
-    asr: str | None = None
 
 
 @dataclass(frozen=True)

@@ -6,22 +6,24 @@ resumed stage is one epoch of the batches that are left.
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytorch_lightning as L
 
 from omnikit.data.batch.loader import Position
+from omnikit.errors import RunError
 from omnikit.plan.plan import StagePlan
 from omnikit.recipe.interval import parse_interval
 from omnikit.store import training_checkpoint
 from omnikit.store.training_checkpoint import StepCounter, TrainingCheckpoint
 from omnikit.training.module import Training
+from omnikit.training.step_end import Buffers, StepEnd
 from omnikit.training.stop_signals import StopSignals
 from omnikit.training.training_state import (
     check_finite,
     fill_tensors,
-    random_state,
     restore_random_state,
     restore_training_state,
     trained_tensors,
@@ -59,7 +61,7 @@ class Resumption:
 class Checkpoints(L.Callback):
     """Writes the checkpoints of a stage into its folder, and puts the one that it resumes from back into model and trainer.
 
-    Training calls `step_ended`, once its own work of a batch is done.
+    Training calls `step_ended`, once its own work of a step is done.
     """
 
     def __init__(self, stage: StagePlan, folder: Path, resumption: Resumption) -> None:
@@ -68,6 +70,7 @@ class Checkpoints(L.Callback):
         self.counter = StepCounter(folder)
         self.saved, self.saved_at = resumption.step, time.monotonic()
         self.state = resumption.start.state() if resumption.start else None
+        self.stepping = False  # whether the optimizer may have changed weights since the end of the last step
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, Training)
@@ -75,42 +78,63 @@ class Checkpoints(L.Callback):
         if self.resumption.start and self.state:
             fill_tensors(pl_module.model, self.stage.trained, self.resumption.start.tensors())
             restore_training_state(trainer, pl_module, self.state, self.resumption.step)
+        self.buffers = Buffers(pl_module)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, Training)
         self.resumption.signals.install()  # Lightning has taken SIGTERM by now
         if self.state:
             restore_random_state(self.state["random"])
         self.state = None
+        self.end = StepEnd.of(pl_module, self.resumption.position, self.buffers)
+
+    def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: object) -> None:
+        self.stepping = True
 
     def step_ended(self, trainer: L.Trainer, module: Training, position: Position) -> None:
         """Write a checkpoint if one is due, or if a signal asks training to stop, which it then does.
 
         Args:
             position: of the batch that comes next.
-        """
-        self.counter.write(module.step)
-        stopping = self.resumption.signals.received is not None
-        if stopping or (self._is_due(module.step) and module.step < module.steps):
-            self.write(trainer, module, position)
-        if stopping:
-            trainer.should_stop = module.stopped = True
-
-    def write(self, trainer: L.Trainer, module: Training, position: Position, *, last: bool = False) -> None:
-        """Write a checkpoint; the last one of a stage replaces those before it.
 
         Raises:
             RunError: a loss or a weight is not a number, so that nothing is written; or the disk refuses.
         """
-        if module.step == self.saved and not last:
+        self.counter.write(module.step)
+        self.end, self.stepping = StepEnd.of(module, position, self.buffers), False
+        stopping = self.resumption.signals.received is not None
+        if stopping or (self._is_due(module.step) and module.step < module.steps):
+            module.metrics.check(module.step)
+            self.write(trainer, module)
+        if stopping:
+            trainer.should_stop = module.stopped = True
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Save the end of the last step, unless it cannot be had any more: discriminators step before the loss is there."""
+        assert isinstance(pl_module, Training)
+        whole = not self.stepping and not pl_module.vocoding
+        if isinstance(exception, Exception) and whole and hasattr(self, "end") and self.end.step < pl_module.steps:
+            self.end.put_back()
+            with suppress(RunError):  # the stage ends with the exception, whatever the disk answers
+                self.write(trainer, pl_module)
+
+    def write(self, trainer: L.Trainer, module: Training, *, last: bool = False) -> None:
+        """Write the checkpoint of the last end of a step; the last one of a stage replaces those before it.
+
+        Raises:
+            RunError: a loss or a weight is not a number, so that nothing is written; or the disk refuses.
+        """
+        end = self.end
+        if end.step == self.saved and not last:
             return
-        module.metrics.check(module.step)
-        check_finite(module.model, self.stage, module.step)
-        record = {**self.resumption.record, "step": module.step, "steps": module.steps,
-                  "seconds": round(time.monotonic() - self.resumption.begun, 1), "position": [position.number, position.batch]}
-        state = {**training_state(trainer, module), "random": random_state()}
+        check_finite(module.model, self.stage, end.step)
+        record = {**self.resumption.record, "step": end.step, "steps": module.steps,
+                  "seconds": round(time.monotonic() - self.resumption.begun, 1),
+                  "position": [end.position.number, end.position.batch]}
+        state = {**training_state(trainer, module), "module": end.counts, "random": end.random.plain()}
         training_checkpoint.write(self.folder, record, trained_tensors(module.model, self.stage.trained), state,
                                   keep=1 if last else max(1, self.keep))
-        self.saved, self.saved_at = module.step, time.monotonic()
+        self.saved, self.saved_at = end.step, time.monotonic()
 
     def close(self) -> None:
         """Close what is open."""

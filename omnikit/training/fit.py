@@ -150,9 +150,9 @@ def _fit(fit: StageFit, order: BatchOrder[Key], make: Callable[[Key], B],
          losses: VocoderLosses | CodecLosses | None = None, cache: FeatureCache | None = None) -> Fitted:
     """Train step by step; for Lightning it is one epoch, whose length is decided here alone."""
     run, batches, resumption = fit.trainer, count_batches(fit.trainer, order), fit.resumption
+    left = max(0, batches - resumption.step * run.accumulate)
     loader = BatchLoader(order, make, seed=fit.seed, workers=_workers(run), window=run.accumulate, on_window=count_window,
-                         start=resumption.position, passes=run.max_epochs,
-                         batches=max(0, batches - resumption.step * run.accumulate))
+                         start=resumption.position, passes=run.max_epochs, batches=left)
     module = Training(fit.model, fit.stage, fit.folder / "metrics.csv", ceil(batches / run.accumulate), losses,
                       start=resumption.step)
     module.cache = cache
@@ -163,7 +163,7 @@ def _fit(fit: StageFit, order: BatchOrder[Key], make: Callable[[Key], B],
     with resumption.signals.deferred(), closing(checkpoints), closing(loader):
         _run(trainer, module, loader)
         if not module.stopped:
-            checkpoints.write(trainer, module, loader.position, last=True)
+            checkpoints.write(trainer, module, last=True)
     return module.step, module.metrics.last
 
 

@@ -54,7 +54,7 @@ class Metrics:
         self._sums, self._counts = {}, dict.fromkeys(self.names, 0)
         self.step = step
         self.last.update(means)
-        fresh = not self.path.exists()
+        fresh = not self.path.exists() or not self.path.stat().st_size
         with disk_errors(self.path), self.path.open("a", newline="") as file:
             rows = csv.writer(file)
             if fresh:

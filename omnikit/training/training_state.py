@@ -4,6 +4,7 @@ Weights that are not trained are not among it: they are the same as when the sta
 """
 
 import random
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -60,9 +61,9 @@ def check_finite(model: OmniModel, stage: StagePlan, step: int) -> None:
 
 
 def training_state(trainer: L.Trainer, module: Training) -> State:
-    """Give all of it but the tensors of the model, at the end of an optimizer step."""
+    """Give all of it but the tensors of the model, the random generators and the module's counts."""
     return {"optimizers": [one.state_dict() for one in trainer.optimizers], "precision": trainer.precision_plugin.state_dict(),
-            "losses": module.vocoding.state_dict() if module.vocoding else {}, "module": module.progress_state()}
+            "losses": module.vocoding.state_dict() if module.vocoding else {}}
 
 
 def restore_training_state(trainer: L.Trainer, module: Training, state: State, step: int) -> None:
@@ -82,12 +83,26 @@ def restore_training_state(trainer: L.Trainer, module: Training, state: State, s
             group["lr"] = peak * rate(step, module.steps, optim)
 
 
-def random_state() -> State:
-    """Give the state of every generator that training may draw from."""
-    name, keys, place, has_gauss, gauss = np.random.get_state()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {"torch": torch.get_rng_state(), "cuda": cuda, "python": random.getstate(),
-            "numpy": (str(name), torch.from_numpy(np.asarray(keys).astype(np.int64)), int(place), int(has_gauss), float(gauss))}
+@dataclass(frozen=True)
+class RandomState:
+    """The state of every generator that training may draw from."""
+
+    torch: Tensor
+    cuda: list[Tensor]
+    python: tuple[Any, ...]
+    numpy: Any  # what numpy.random.get_state gives
+
+    @staticmethod
+    def now() -> "RandomState":
+        """Take it; this waits for no device."""
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        return RandomState(torch.get_rng_state(), cuda, random.getstate(), np.random.get_state())
+
+    def plain(self) -> State:
+        """Give it as a checkpoint holds it."""
+        name, keys, place, has_gauss, gauss = self.numpy
+        return {"torch": self.torch, "cuda": self.cuda, "python": self.python,
+                "numpy": (str(name), torch.from_numpy(keys.astype(np.int64)), int(place), int(has_gauss), float(gauss))}
 
 
 def restore_random_state(state: State) -> None:

@@ -15,7 +15,7 @@ from omnikit.errors import PlanError, RunError
 from omnikit.evaluation import resynthesis
 from omnikit.evaluation.resynthesis import Resynthesis, resynthesise
 from omnikit.plan.plan import Plan
-from omnikit.recipe.recipe import Evaluate
+from omnikit.recipe.answers import Evaluate
 from omnikit.store.runs import find
 from omnikit.training.stage import run_stages
 

@@ -20,7 +20,7 @@ from omnikit.evaluation.ablations import shuffled_audio
 from omnikit.evaluation.changes import changes
 from omnikit.evaluation.runner import spread, stratified
 from omnikit.evaluation.score import Options, read_report, rescore, score
-from omnikit.recipe.recipe import Evaluate
+from omnikit.recipe.answers import Evaluate
 from omnikit.store.runs import find
 from omnikit.training.stage import run_stages
 

@@ -14,8 +14,9 @@ from torch.nn.utils.rnn import pad_sequence
 from omnikit.contracts.specs import FeatureSpec, ImageSpec, SignalSpec, Template
 from omnikit.contracts.types import Features, Signal
 from omnikit.plan.plan import InputBranch, OutputBranch, Plan
+from omnikit.recipe.answers import Evaluate, Generate
 from omnikit.recipe.branches import Choice
-from omnikit.recipe.recipe import Evaluate, Generate, Recipe
+from omnikit.recipe.recipe import Recipe
 
 RATE, SIDE = 10, 4  # samples that make a vector; side of a tile
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from doubles import RATE, make_plan, write_tokenizer
-from stopping import crash, outcome, stopping
+from stopping import Killed, kill, outcome, stopping
 from torch import Generator, Tensor, nn
 
 from omnikit.contracts.configs import VocoderConfig
@@ -295,7 +295,7 @@ def test_stopped_codec_goes_on_with_its_counts(tokenizer: str, tmp_path: Path) -
     [stage] = plan.stages.values()
     stage.stage.trainer.save_every = 4
     run_stages(plan, tmp_path / "whole", "")
-    with stopping(9, crash), pytest.raises(RuntimeError, match="crash"):
+    with stopping(9, kill), pytest.raises(Killed):
         run_stages(plan, tmp_path / "resumed", "")
     run_stages(plan, tmp_path / "resumed", "")
     assert outcome(tmp_path / "resumed", stage.name) == outcome(tmp_path / "whole", stage.name)

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 from doubles import FakeEncoder, make_plan, stages, write_tokenizer
-from stopping import Stop, crash, outcome, send, stopping
+from stopping import Killed, crash, kill, outcome, send, stopping
 
 from omnikit.errors import RunError
 from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan
 from omnikit.recipe.recipe import Optim
 from omnikit.store import training_checkpoint
+from omnikit.training.metrics import Metrics
 from omnikit.training.stage import run_stages
 
 STEPS = 12
@@ -33,8 +34,8 @@ def plan_of(tokenizer: str, **trainer: object) -> Plan:
     return make_plan(tokenizer, encoder=FakeEncoder(dropout=0.2), only={"listen": replace(stage, trainer=changed)})
 
 
-def stopped(plan: Plan, folder: Path, step: int, stop: Stop = crash) -> None:
-    with stopping(step, stop), pytest.raises((RuntimeError, SystemExit, KeyboardInterrupt)):
+def stopped(plan: Plan, folder: Path, step: int) -> None:
+    with stopping(step, kill), pytest.raises(Killed):
         run_stages(plan, folder, "")
 
 
@@ -58,12 +59,46 @@ def test_resumed_stage_ends_as_the_undisturbed_one(tokenizer: str, tmp_path: Pat
     assert {path.name for path in tmp_path.iterdir()} == NAMES
 
 
+def test_rows_that_are_cut_off_leave_the_file_a_header(tokenizer: str, tmp_path: Path) -> None:
+    plan = plan_of(tokenizer, save_every=3, log_every=4)
+    run_stages(plan, tmp_path / "whole", "")
+    stopped(plan, tmp_path / "resumed", 5)
+    run_stages(plan, tmp_path / "resumed", "")
+    assert outcome(tmp_path / "resumed", "listen") == outcome(tmp_path / "whole", "listen")
+
+
 def test_stage_may_stop_more_than_once(tokenizer: str, tmp_path: Path, undisturbed: Outcome) -> None:
     plan = plan_of(tokenizer)
     stopped(plan, tmp_path, 4)
     stopped(plan, tmp_path, 8)
     run_stages(plan, tmp_path, "")
     assert outcome(tmp_path, "listen") == undisturbed
+
+
+def test_exception_saves_the_end_of_the_last_step(tokenizer: str, tmp_path: Path, undisturbed: Outcome,
+                                                  caplog: pytest.LogCaptureFixture) -> None:
+    plan = plan_of(tokenizer, save_every="1h")
+    with stopping(5, crash), pytest.raises(RuntimeError, match="crash"):
+        run_stages(plan, tmp_path, "")
+    run_stages(plan, tmp_path, "")
+    assert "resumes at step 5 of 12" in caplog.text and outcome(tmp_path, "listen") == undisturbed
+
+
+def test_loss_that_fails_after_it_was_computed_changes_nothing(tokenizer: str, tmp_path: Path, undisturbed: Outcome,
+                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, add, calls = plan_of(tokenizer, save_every="1h"), Metrics.add, []
+
+    def failing(self: Metrics, losses: dict[str, torch.Tensor]) -> None:
+        calls.append(1)
+        if len(calls) == 8:  # batch norm and dropout have run by then
+            raise RuntimeError
+        add(self, losses)
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+        patch.setattr(Metrics, "add", failing)
+        run_stages(plan, tmp_path, "")
+    run_stages(plan, tmp_path, "")
+    assert len(calls) == 8 and outcome(tmp_path, "listen") == undisturbed
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 75)])
@@ -199,9 +234,9 @@ def test_loss_that_is_not_a_number_leaves_the_checkpoint_before_it(tokenizer: st
 
     monkeypatch.setattr(OmniModel, "losses", broken)
     with pytest.raises(RunError, match="Stage listen at step 8: loss transcript is nan, which is not a number; lower"):
-        run_stages(plan_of(tokenizer), tmp_path, "")
+        run_stages(plan_of(tokenizer, save_every="1h"), tmp_path, "")
     found = training_checkpoint.newest(tmp_path / ".listen.partial")
-    assert found is not None and all(torch.isfinite(tensor).all() for tensor in found.tensors().values())
+    assert found is not None and found.step == 7 and all(torch.isfinite(tensor).all() for tensor in found.tensors().values())
 
 
 def constant(plan: Plan, tokenizer: str, steps: int) -> Plan:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from doubles import RATE, EchoDataset, EchoReader, FakeCodec, FakeCodecModule, make_plan, write_tokenizer
-from stopping import crash, outcome, stopping
+from stopping import Killed, kill, outcome, stopping
 from torch import Tensor, nn
 
 from omnikit.contracts.configs import VocoderConfig
@@ -267,7 +267,7 @@ def test_stopped_voice_goes_on_with_its_discriminators(tokenizer: str, tmp_path:
     plan = voiced(tokenizer, loss, steps=5)
     plan.stages["voice"].stage.trainer.save_every = 2
     run_stages(plan, tmp_path / "whole", "")
-    with stopping(3, crash), pytest.raises(RuntimeError, match="crash"):
+    with stopping(3, kill), pytest.raises(Killed):
         run_stages(plan, tmp_path / "resumed", "")
     run_stages(plan, tmp_path / "resumed", "")
     assert outcome(tmp_path / "resumed", "voice") == outcome(tmp_path / "whole", "voice")

@@ -20,7 +20,7 @@ from omnikit.inference.sentence_speech import SentenceStream
 from omnikit.inference.session import restore
 from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan, make
-from omnikit.recipe.recipe import Generate
+from omnikit.recipe.answers import Generate
 from omnikit.store.hashes import hashes
 from omnikit.store.runs import WEIGHTS
 from omnikit.training import fit
