@@ -75,17 +75,19 @@ def fit_heads(fit: StageFit) -> Fitted:
     collate, run, data = collator(fit.plan, fit.stage, fit.model), fit.trainer, fit.stage.stage.data
     if run.pack is None:
         order = LengthBucketSampler(mixture, data, run.batch_size, fit.seed, window=run.window)
-        return _fit_heads(fit, order, CollatedRows(mixture, collate))
+        return _fit_heads(fit, order, CollatedRows(mixture, collate), collate)
     packs = PackingSampler(mixture, MixtureSampler(mixture, data, fit.seed), LengthCounter(collate),
                            batch_size=run.batch_size, pack=run.pack, passes=run.max_epochs)
     if run.max_epochs is not None:
         with progress(f"{fit.stage.name}: lengths") as report:
             packs.measure(report)
-    return _fit_heads(fit, packs, CollatedRows(PackedSamples(mixture), PackedCollator(collate)))
+    return _fit_heads(fit, packs, CollatedRows(PackedSamples(mixture), PackedCollator(collate)), collate)
 
 
-def _fit_heads(fit: StageFit, order: BatchOrder[Key], make: Callable[[Key], Batch]) -> Fitted:
+def _fit_heads(fit: StageFit, order: BatchOrder[Key], make: Callable[[Key], Batch], collate: Collator) -> Fitted:
     with feature_cache(fit.plan, fit.stage, fit.model) as cache:
+        if cache:
+            cache.check(fit.readers, collate)
         return _fit(fit, order, cache.keyed(make) if cache else make, cache=cache)
 
 

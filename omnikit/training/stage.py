@@ -6,7 +6,7 @@ A stage's folder appears under its name only when all of it is written; `done` h
 import logging
 import time
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -95,7 +95,7 @@ def run_stages(plan: Plan, folder: Path, config_yaml: str, *, retrain: Collectio
                 check_tuning(plan, plan.stages[name])
             state.begin()
             signals = StopSignals()
-            with signals.handled(), recording(_later_readers(plan, [name for name in plan.stages if name not in state.finished])):
+            with signals.handled(), recording(_later_readers(plan, state.finished)):
                 rows = [_run_if_needed(state, stage, signals) for stage in plan.stages.values()]
             if not (folder / "tokenizer").exists():  # a kill came before it
                 _hold_tokenizer(plan, folder)
@@ -106,8 +106,9 @@ def run_stages(plan: Plan, folder: Path, config_yaml: str, *, retrain: Collectio
             folder.rmdir()
 
 
-def _later_readers(plan: Plan, stages: Sequence[str]) -> list[ReaderConfig]:
-    """Give the datasets of all stages but the first, and of the evaluation, in the order in which they are needed."""
+def _later_readers(plan: Plan, finished: Collection[str]) -> list[ReaderConfig]:
+    """Give the datasets of all stages to come but the first, and of the evaluation, in the order in which they are needed."""
+    stages = [name for name in plan.stages if name not in finished]
     first = set(plan.stages[stages[0]].datasets) if stages else set()
     names = [name for stage in stages[1:] for name in plan.stages[stage].datasets]
     names += [name for name in plan.recipe.evaluate.data.values() if stages and name in plan.readers]

@@ -76,7 +76,8 @@ def test_the_process_ends_with_the_work_and_an_unfinished_shard_counts_for_nothi
 
 
 def test_the_process_ends_when_the_one_that_started_it_is_killed(cache: Path) -> None:
-    program = ("import time; from omnikit.data.build.background import recording; from omnikit_spoken_qa.config import SpokenQA\n"
+    program = ("import time; from omnikit_spoken_qa.config import SpokenQA\n"
+               "from omnikit.data.build.background import recording\n"
                "with recording([SpokenQA(size=4000)]): print(1, flush=True); time.sleep(600)")
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
     wait_for(lambda: list(cache.glob("spoken_qa/*/.*.partial/*.jobs")))
