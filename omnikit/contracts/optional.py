@@ -135,17 +135,19 @@ class CodecOptions:
 
 @dataclass(frozen=True)
 class RowOptions:
-    """Optional members of a reader's configuration: how long its rows are, for `omnikit forecast`.
+    """Optional members of a reader's configuration: how long its rows are, for `omnikit forecast`, and how they come about.
 
     Args:
         text_tokens: tokens of text in a long row, its template's among them.
         answer_tokens: those of its answer.
         tiles: images and frames of videos that a row has, tile by tile, on average.
+        records: `build()` synthesises recordings that are not there yet and stores them; another process may do so beforehand.
     """
 
     text_tokens: int | None = None
     answer_tokens: int | None = None
     tiles: float | None = None
+    records: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,11 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from omnikit.contracts.protocols import Reader
 from omnikit.contracts.types import Batch, Features
+from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.single_rows import content_keys, single_row
-from omnikit.errors import RunError
+from omnikit.errors import DataError, RunError
 from omnikit.model import OmniModel, Taps
 from omnikit.paths import cache_folder
 from omnikit.plan.cache_points import cache_points
@@ -52,6 +54,18 @@ class FeatureCache:
         return {place: self._joined(place, [item for row in found for item in row], batch.tokens.device)
                 for place, found in rows.items() if found}
 
+    def check(self, readers: Mapping[str, Reader], collate: Collator) -> None:
+        """Refuse a dataset that gives other data each time that a row is read: nothing stored would be read again.
+
+        Raises:
+            DataError: one does; names it and the row.
+        """
+        for name, reader in readers.items():
+            first, second = (collate([reader[0]]) for _ in range(2))
+            if content_keys(first, self.places) != content_keys(second, self.places):
+                raise DataError(f"Stage {self.stage} stores features, but row {first.ids[0]} of dataset {name} holds other data"
+                                f" each time that it is read; leave stages.{self.stage}.trainer.cache out.")
+
     def keyed(self, make: Callable[[Key], Batch]) -> Callable[[Key], Batch]:
         """Give a maker of batches that also fills in their rows' keys; it runs in the loader's workers."""
         return KeyedBatches(make, tuple(self.places))
@@ -71,7 +85,7 @@ class FeatureCache:
             one = single_row(batch, index)
             found = self._compute(place, one)
             if place not in self._checked:
-                self._check(place, one, found)
+                self._check_repeats(place, one, found)
             store.put(key, found)
         return found
 
@@ -80,7 +94,7 @@ class FeatureCache:
         features = Taps(self.model, row).place(place)
         return [item[:length].cpu() for item, length in zip(features.data, features.lengths.tolist(), strict=True)]
 
-    def _check(self, place: str, row: Batch, found: list[Tensor]) -> None:
+    def _check_repeats(self, place: str, row: Batch, found: list[Tensor]) -> None:
         """Refuse a prefix that gives other features the second time."""
         self._checked.add(place)
         if not all(map(torch.equal, found, self._compute(place, row))):
@@ -145,5 +159,5 @@ def prefix_hash(plan: Plan, stage: StagePlan, model: OmniModel, place: str, part
     device = "cuda" if torch.cuda.is_available() and stage.stage.trainer.accelerator != "cpu" else "cpu"
     facts = {"place": place, "weights": {part: own[part] for part in parts},
              "settings": {part: component_fields(configs[part]) for part in parts},
-             "numbers": [stage.stage.trainer.precision, device, torch.__version__]}
+             "numbers": [stage.stage.trainer.precision, stage.stage.trainer.compile, device, torch.__version__]}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

@@ -79,19 +79,21 @@ def fit_heads(fit: StageFit) -> Fitted:
     collate, run, data = collator(fit.plan, fit.stage, fit.model), fit.trainer, fit.stage.stage.data
     if run.pack is None and run.batch_tokens is None:
         order = LengthBucketSampler(mixture, data, run.batch_size, fit.seed, window=run.window)
-        return _fit_heads(fit, order, CollatedRows(mixture, collate))
+        return _fit_heads(fit, order, CollatedRows(mixture, collate), collate)
     sampler, sizes = MixtureSampler(mixture, data, fit.seed), SampleLengths(mixture, LengthCounter(collate), _workers(run))
     if run.pack is None:
         budgeted = TokenBatchSampler(sampler, sizes, batch_tokens=run.batch_tokens or 1, window=run.window,
                                      passes=run.max_epochs)
-        return _fit_heads(fit, _measured(fit, budgeted), CollatedRows(mixture, collate))
+        return _fit_heads(fit, _measured(fit, budgeted), CollatedRows(mixture, collate), collate)
     packs = PackingSampler(sampler, sizes, batch_size=(run.batch_tokens or run.batch_size * run.pack) // run.pack,
                            pack=run.pack, passes=run.max_epochs)
-    return _fit_heads(fit, _measured(fit, packs), CollatedRows(PackedSamples(mixture), PackedCollator(collate)))
+    return _fit_heads(fit, _measured(fit, packs), CollatedRows(PackedSamples(mixture), PackedCollator(collate)), collate)
 
 
-def _fit_heads(fit: StageFit, order: BatchOrder[Key], make: Callable[[Key], Batch]) -> Fitted:
+def _fit_heads(fit: StageFit, order: BatchOrder[Key], make: Callable[[Key], Batch], collate: Collator) -> Fitted:
     with feature_cache(fit.plan, fit.stage, fit.model) as cache:
+        if cache:
+            cache.check(fit.readers, collate)
         return _fit(fit, order, cache.keyed(make) if cache else make, cache=cache)
 
 

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytorch_lightning as L
 import torch
 
+from omnikit.contracts.configs import ReaderConfig
 from omnikit.data.batch.labels import check_supervised
+from omnikit.data.build.background import recording
 from omnikit.model import OmniModel
 from omnikit.plan.devices import check_devices
 from omnikit.plan.plan import Plan, StagePlan
@@ -93,7 +95,7 @@ def run_stages(plan: Plan, folder: Path, config_yaml: str, *, retrain: Collectio
                 check_tuning(plan, plan.stages[name])
             state.begin()
             signals = StopSignals()
-            with signals.handled():
+            with signals.handled(), recording(_later_readers(plan, state.finished)):
                 rows = [_run_if_needed(state, stage, signals) for stage in plan.stages.values()]
             if not (folder / "tokenizer").exists():  # a kill came before it
                 _hold_tokenizer(plan, folder)
@@ -102,6 +104,15 @@ def run_stages(plan: Plan, folder: Path, config_yaml: str, *, retrain: Collectio
     finally:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+
+
+def _later_readers(plan: Plan, finished: Collection[str]) -> list[ReaderConfig]:
+    """Give the datasets of all stages to come but the first, and of the evaluation, in the order in which they are needed."""
+    stages = [name for name in plan.stages if name not in finished]
+    first = set(plan.stages[stages[0]].datasets) if stages else set()
+    names = [name for stage in stages[1:] for name in plan.stages[stage].datasets]
+    names += [name for name in plan.recipe.evaluate.data.values() if stages and name in plan.readers]
+    return [plan.readers[name] for name in dict.fromkeys(names) if name not in first]
 
 
 def _run_if_needed(state: RunState, stage: StagePlan, signals: StopSignals) -> StageResult:

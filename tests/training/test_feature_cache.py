@@ -1,4 +1,4 @@
-"""What stands before the first trained part is computed once: the same losses from the cache, and refusals where it cannot be."""
+"""What stands before the first trained part is computed once: the same losses from the cache, or a refusal."""
 
 import csv
 import json
@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from doubles import FakeEncoder, FakeEncoderModule, make_plan, stages, write_tokenizer
+from doubles import EchoReader, FakeEncoder, FakeEncoderModule, make_plan, stages, write_tokenizer
 from torch import nn
 
-from omnikit.contracts.types import Batch, Features, Signal
+from omnikit.contracts.types import Batch, Features, Sample, Signal
 from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.packing import PackedCollator
 from omnikit.data.batch.single_rows import content_keys, single_row
-from omnikit.errors import PlanError, RunError
+from omnikit.errors import DataError, PlanError, RunError
 from omnikit.model import OmniModel, Taps
 from omnikit.plan.cache_points import cache_points
 from omnikit.plan.plan import Plan, make
@@ -216,7 +216,7 @@ class Random(FakeEncoderModule):
 @pytest.mark.parametrize(("module", "message"), [
     (Restless, "stores features of audio.encoder, but its module 'audio.encoder' stays in training mode although it is"
                " frozen"),
-    (Random, "stores features of audio.encoder, but row .* has others each time that they are computed; leave stages.understand"),
+    (Random, "stores features of audio.encoder, but row .* has others each time that they are computed; leave stages.under"),
 ], ids=["training mode", "random"])
 def test_prefixes_that_compute_otherwise_each_time_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                                                module: Callable[[int, float], nn.Module], message: str) -> None:
@@ -225,4 +225,22 @@ def test_prefixes_that_compute_otherwise_each_time_are_refused(tmp_path: Path, m
     stage = replace(stage, train={"audio": {"projector": "full"}}, trainer=replace(stage.trainer, cache="features"))
     plan = make_plan(write_tokenizer(tmp_path), encoder=FakeEncoder(dropout=0.1), only={"understand": stage})
     with pytest.raises(RunError, match=message):
+        run_stages(plan, tmp_path / "run", "")
+
+
+def test_datasets_whose_rows_change_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = EchoReader.__getitem__
+
+    def noisy(self: EchoReader, index: int) -> Sample:
+        sample = read(self, index)
+        part = sample.messages[0].content[0]
+        audio = np.asarray(part.audio) + np.random.default_rng().normal(size=len(np.asarray(part.audio))).astype(np.float32)
+        question = replace(sample.messages[0], content=(replace(part, audio=audio),))
+        return replace(sample, messages=(question, *sample.messages[1:]))
+
+    monkeypatch.setattr(EchoReader, "__getitem__", noisy)
+    stage = stages(4)["understand"]
+    stage = replace(stage, train={"audio": {"projector": "full"}}, trainer=replace(stage.trainer, cache="features"))
+    plan = make_plan(write_tokenizer(tmp_path), only={"understand": stage})
+    with pytest.raises(DataError, match=r"stores features, but row .* of dataset echo holds other data each time that it"):
         run_stages(plan, tmp_path / "run", "")

@@ -66,6 +66,11 @@ class SpokenQA:
         """Tokens of a long answer."""
         return 8
 
+    @property
+    def records(self) -> bool:
+        """Recordings that the cache lacks are synthesised when it is built."""
+        return self.view != "text"
+
     def build(self) -> "SpokenCorpus":
         """Give the rows; recordings that the cache lacks are made now, with a progress bar."""
         from omnikit_spoken_qa.model import SpokenCorpus

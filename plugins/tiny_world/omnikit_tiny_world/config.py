@@ -123,6 +123,11 @@ class TinyWorld:
         """Tiles of a row's image, of which wide ones have three, or frames of its video."""
         return FRAMES if "video" in self.provides else 1 + 2 * self.wide if "image" in self.provides else 0
 
+    @property
+    def records(self) -> bool:
+        """Recordings that the cache lacks are synthesised when it is built."""
+        return "audio" in VIEWS[self.view] or self.spoken_answers
+
     def build(self) -> "TinyCorpus":
         """Give the rows; recordings that the cache lacks are made now, with a progress bar."""
         from omnikit_tiny_world.model import TinyCorpus
