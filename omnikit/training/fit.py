@@ -32,6 +32,7 @@ from omnikit.recipe.recipe import TrainerConfig
 from omnikit.training import codec
 from omnikit.training.checkpoints import Checkpoints, Resumption
 from omnikit.training.codec import CodecBatch, CodecLosses
+from omnikit.training.estimate import RecipeEstimate
 from omnikit.training.feature_cache import FeatureCache, feature_cache
 from omnikit.training.module import Training
 from omnikit.training.progress import Bar
@@ -50,6 +51,7 @@ class StageFit:
         folder: that its metrics go to.
         seed: the stage's own.
         resumption: what its checkpoints need.
+        estimate: how long the recipe takes, for the progress that is shown.
     """
 
     plan: Plan
@@ -59,6 +61,7 @@ class StageFit:
     folder: Path
     seed: int
     resumption: Resumption
+    estimate: RecipeEstimate | None = None
 
     @property
     def trainer(self) -> TrainerConfig:
@@ -142,9 +145,9 @@ def _fit(fit: StageFit, order: BatchOrder[Key], make: Callable[[Key], B],
                       start=resumption.step)
     module.cache = cache
     checkpoints = Checkpoints(fit.stage, fit.folder, resumption)
-    trainer = lightning(fit.stage, fit.folder, [Bar(fit.stage.name), checkpoints, PositionCounter(loader)])
+    trainer = lightning(fit.stage, fit.folder, [Bar(fit.stage.name, fit.estimate), checkpoints, PositionCounter(loader)])
     module.after_step.append(lambda: checkpoints.step_ended(trainer, module, loader.position))
-    with resumption.signals.deferred(), closing(checkpoints), closing(loader):
+    with resumption.signals.deferred(), closing(checkpoints), closing(loader), closing(module.metrics):
         _run(trainer, module, loader)
         if not module.stopped:
             checkpoints.write(trainer, module, loader.position, last=True)
