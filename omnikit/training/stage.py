@@ -96,11 +96,11 @@ def run_stages(plan: Plan, folder: Path, config_yaml: str, *, retrain: Collectio
                 check_tuning(plan, plan.stages[name])
             check_trackers(plan.stages[name] for name in plan.stages if name not in state.finished)
             state.begin()
-            expected = estimate(plan, folder, [name for name in plan.stages if name not in state.finished])
-            expected.announce(plan.recipe.name)
+            state.estimate = estimate(plan, folder, [name for name in plan.stages if name not in state.finished])
+            state.estimate.announce(plan.recipe.name)
             signals = StopSignals()
             with signals.handled():
-                rows = [_run_if_needed(state, stage, signals, expected) for stage in plan.stages.values()]
+                rows = [_run_if_needed(state, stage, signals) for stage in plan.stages.values()]
             if not (folder / "tokenizer").exists():  # a kill came before it
                 _hold_tokenizer(plan, folder)
             state.end()
@@ -111,7 +111,7 @@ def run_stages(plan: Plan, folder: Path, config_yaml: str, *, retrain: Collectio
             folder.rmdir()
 
 
-def _run_if_needed(state: RunState, stage: StagePlan, signals: StopSignals, expected: RecipeEstimate) -> StageResult:
+def _run_if_needed(state: RunState, stage: StagePlan, signals: StopSignals) -> StageResult:
     if not state.is_to_train(stage.name):
         return StageResult(stage.name, stage.trained, 0, 0.0, skipped=True)
     start = state.checkpoint(stage.name)
@@ -119,11 +119,11 @@ def _run_if_needed(state: RunState, stage: StagePlan, signals: StopSignals, expe
         with disk_errors(state.folder / stage.name):
             (partial / "config.yaml").write_text(state.config)
         files = state.files(stage.name)  # before they are read: what changes meanwhile is seen the next time
-        row = _run(Setting(state.plan, stage, state.folder, partial, start, signals, expected), files)
+        row = _run(Setting(state.plan, stage, state.folder, partial, start, signals, state.estimate), files)
         publish(state.folder, stage.name)
     _hold_tokenizer(state.plan, state.folder)
     state.finish(stage.name)
-    expected.finish(stage.name, row.seconds)
+    state.estimate.finish(stage.name, row.seconds)
     write_page(state.plan, state.folder)
     return row
 

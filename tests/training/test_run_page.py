@@ -54,11 +54,12 @@ def test_numbers_of_axes_are_short(value: float, text: str) -> None:
 
 def test_page_shows_the_curves_of_finished_stages_and_names_the_others(plan: Plan, tmp_path: Path,
                                                                        capsys: pytest.CaptureFixture[str]) -> None:
-    run_stages(plan, tmp_path, "one: 1\n")
-    written = (tmp_path / "run.html").read_text()
+    run = tmp_path / "runs" / "run"
+    run_stages(plan, run, "one: 1\n")
+    written = (run / "run.html").read_text()
     assert written.count("<polyline") >= 3 and "http" not in written.replace("http://www.w3.org/2000/svg", "")
-    (tmp_path / "speak" / "done").unlink()
-    assert "speak <span class=\"quiet\">not begun" in page(plan, tmp_path)
+    (run / "speak" / "done").unlink()
+    assert "speak <span class=\"quiet\">not begun" in page(plan, run)
     printed = capsys.readouterr().out
     assert "doubles/tiny: 4 stages to train\n" in printed
     assert "understand (stage 3 of 4): 10 steps in " in printed
