@@ -1,5 +1,6 @@
 """A stage that is stopped on the way, and what it gives in the end."""
 
+import csv
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from omnikit.store import checkpoint
 from omnikit.store.runs import METRICS, WEIGHTS
+from omnikit.training.metrics import VOLATILE
 from omnikit.training.module import Training
 
 Stop = Callable[[], None]
@@ -50,7 +52,8 @@ def stopping(step: int, stop: Stop) -> Iterator[None]:
         yield
 
 
-def outcome(folder: Path, stage: str) -> tuple[dict[str, str], list[str]]:
-    """Give the hashes of a stage's weights, and its metrics without the seconds."""
-    rows = (folder / stage / METRICS).read_text().splitlines()
-    return checkpoint.hashes(folder / stage / WEIGHTS)[0], [row.rsplit(",", 1)[0] for row in rows]
+def outcome(folder: Path, stage: str) -> tuple[dict[str, str], list[dict[str, str]]]:
+    """Give the hashes of a stage's weights, and its metrics without what differs from one training to the next."""
+    with (folder / stage / METRICS).open(newline="") as file:
+        rows = [{name: value for name, value in row.items() if name not in VOLATILE} for row in csv.DictReader(file)]
+    return checkpoint.hashes(folder / stage / WEIGHTS)[0], rows

@@ -21,6 +21,7 @@ from omnikit.recipe.recipe import Stage
 
 _COUNTS = {"batch_size": 1, "accumulate": 1, "max_steps": 1, "max_epochs": 1, "log_every": 1, "workers": 0,
            "window": 1, "pack": 1, "batch_tokens": 1, "keep": 0}  # key: least
+TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio")  # what trainer.logger may name
 _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {  # every comparison is false for nan
     "lr": ("above 0", lambda value: value > 0),
     "muon": ("above 0, or null", lambda value: value > 0),
@@ -215,6 +216,8 @@ def _check_numbers(where: str, stage: Stage, errors: list[str]) -> None:
     if stage.trainer.devices != 1:
         errors.append(f"{where}.trainer.devices is {stage.trainer.devices}, but stages run on one device in this version;"
                       " set devices=1.")
+    errors += [f"{where}.trainer.logger names {name!r}, but must be of {', '.join(TRACKERS)}.{nearest(name, TRACKERS)}"
+               for name in stage.trainer.logger or () if name not in TRACKERS]
     for key in _RANGES:
         if (value := getattr(stage.optim, key)) is not None:
             _check_range(f"{where}.optim.{key}", key, value, errors)

@@ -79,6 +79,7 @@ class TrainerConfig:
         devices: 1 in this version, and so is strategy "auto".
         workers: processes that load data; 0 loads in this one. None: up to 8 beside a GPU, none where the CPU trains.
         log_every: steps between two lines of metrics.csv.
+        logger: what gets these lines as well: tensorboard, wandb, mlflow, trackio; None: TensorBoard where it is installed.
         window: batches whose rows are sorted by length together: less padding, but the rows of a batch are alike; 1: none.
         batch_tokens: positions of a batch at most, padding included, instead of `batch_size` rows; where the backbone does not
             run, the encoders' features. With `pack`, full sequences of it. None: `batch_size` counts.
@@ -115,6 +116,7 @@ class TrainerConfig:
     keep: int = field(default=2, metadata=LATER)
     cache: Literal["none", "features"] = field(default="none", metadata=LATER)
     cache_gib: float = field(default=20.0, metadata=LATER)
+    logger: tuple[str, ...] | None = field(default=None, metadata=LATER)
 
 
 @dataclass
@@ -196,7 +198,7 @@ def _own(kind: str, choice: Choice | None) -> Choice | None:
 def training_settings(stage: Stage) -> dict[str, Any]:
     """Give a stage as YAML would hold it, without what changes no weight: where it runs, loading, reporting."""
     values: dict[str, Any] = plain(stage)
-    idle = {"accelerator", "activation_checkpointing", "cache_gib", "keep", "log_every", "save_every", "workers"}
+    idle = {"accelerator", "activation_checkpointing", "cache_gib", "keep", "log_every", "logger", "save_every", "workers"}
     idle |= later_defaults(stage.trainer) | later_defaults(stage.optim)
     for settings in ("optim", "trainer"):
         values[settings] = {k: v for k, v in values[settings].items() if k not in idle}

@@ -34,6 +34,7 @@ from omnikit.recipe.recipe import TrainerConfig
 from omnikit.training import codec
 from omnikit.training.checkpoints import Checkpoints, Resumption
 from omnikit.training.codec import CodecBatch, CodecLosses
+from omnikit.training.estimate import RecipeEstimate
 from omnikit.training.feature_cache import FeatureCache, feature_cache
 from omnikit.training.missing_gradients import MissingGradients
 from omnikit.training.module import Training
@@ -54,6 +55,7 @@ class StageFit:
         folder: that its metrics go to.
         seed: the stage's own.
         resumption: what its checkpoints need.
+        estimate: how long the recipe takes, for the progress that is shown.
     """
 
     plan: Plan
@@ -63,6 +65,7 @@ class StageFit:
     folder: Path
     seed: int
     resumption: Resumption
+    estimate: RecipeEstimate | None = None
 
     @property
     def trainer(self) -> TrainerConfig:
@@ -159,10 +162,10 @@ def _fit(fit: StageFit, order: BatchOrder[Key], make: Callable[[Key], B],
                       start=resumption.step)
     module.cache = cache
     checkpoints = Checkpoints(fit.stage, fit.folder, resumption)
-    trainer = lightning(fit.stage, fit.folder, [Bar(fit.stage.name), MissingGradients(fit.stage.name), checkpoints,
+    trainer = lightning(fit.stage, fit.folder, [Bar(fit.stage.name, fit.estimate), MissingGradients(fit.stage.name), checkpoints,
                                                 PositionCounter(loader)])
     module.after_step.append(lambda: checkpoints.step_ended(trainer, module, loader.position))
-    with resumption.signals.deferred(), closing(checkpoints), closing(loader):
+    with resumption.signals.deferred(), closing(checkpoints), closing(loader), closing(module.metrics):
         _run(trainer, module, loader)
         if not module.stopped:
             checkpoints.write(trainer, module, last=True)

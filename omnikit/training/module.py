@@ -1,5 +1,7 @@
 """Losses, summed and optimised: what Lightning runs in a stage that learns step by step."""
 
+import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ import pytorch_lightning as L
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from omnikit.contracts.types import Batch
@@ -15,11 +18,16 @@ from omnikit.data.batch.collate import to_device
 from omnikit.errors import DataError
 from omnikit.model import OmniModel
 from omnikit.plan.plan import StagePlan
+from omnikit.recipe.recipe import training_settings
+from omnikit.store.facts import flat
 from omnikit.training.codec import CodecBatch, CodecLosses
 from omnikit.training.feature_cache import FeatureCache
-from omnikit.training.metrics import Metrics
+from omnikit.training.flops import device_peak, flops_per_token
+from omnikit.training.metrics import Columns, Metrics
 from omnikit.training.normalisation import WindowScales
-from omnikit.training.optimizers import optimizer, rate
+from omnikit.training.optimizers import gradient_norms, optimizer, part_rates, rate
+from omnikit.training.token_counts import TEXT, TokenCounts, count_tokens
+from omnikit.training.trackers import TrackedStage, Tracker, trackers
 from omnikit.training.vocoder import VocoderBatch, VocoderLosses
 
 
@@ -54,7 +62,20 @@ class Training(L.LightningModule):
         self.cache: FeatureCache | None = None  # of what stands before the first trained part
         self.reached = False  # whether some batch moved what is trained
         self.past: Sequence[str] = ()  # rows of the last batch that did not
-        self.metrics = Metrics(metrics, (*self.weights, *(vocoding.extra if vocoding else ())), stage.name)
+        self.metrics = Metrics(metrics, (*self.weights, *(vocoding.extra if vocoding else ())), stage.name, self._columns(),
+                               self._trackers(metrics.parent))
+        self._counted: deque[TokenCounts] = deque()  # of batches that are on the device and were not trained on yet
+        self._idle = time.monotonic()  # since when no step is computed
+
+    def _columns(self) -> Columns:
+        modalities = (TEXT, *self.model.plan.inputs) if self.vocoding is None else ()
+        return Columns(self.stage.trained, modalities, flops_per_token(self.model, self.stage),
+                       device_peak(self.stage.stage.trainer.precision))
+
+    def _trackers(self, folder: Path) -> list[Tracker]:
+        settings = flat(training_settings(self.stage.stage))
+        return trackers(self.stage.stage.trainer.logger,
+                        TrackedStage(self.model.plan.recipe.name, self.stage.name, settings, folder))
 
     @property
     def step(self) -> int:
@@ -73,6 +94,8 @@ class Training(L.LightningModule):
             assert self.vocoding, "segments of speech come in a vocoder's or codec's stage only"
             losses = self.vocoding(batch)
         self.metrics.add(losses)
+        if self._counted:
+            self.metrics.count(self._counted.popleft())
         if not any(loss.is_cuda for loss in losses.values()):  # elsewhere it would wait for the device at every step
             self.metrics.check(self.step + 1)
         scales = self.scales(batch, self.device)
@@ -86,15 +109,27 @@ class Training(L.LightningModule):
         return None
 
     def on_train_batch_end(self, outputs: object, batch: Batch | VocoderBatch | CodecBatch, index: int) -> None:
-        step = self.step
-        if step == self.ended:  # more batches of the same step follow
+        self._end_step()
+        self._idle = time.monotonic()
+
+    def _end_step(self) -> None:
+        if self.step == self.ended:  # more batches of the same step follow
             return
-        self.ended = step
-        due = step % self.stage.stage.trainer.log_every == 0 or step == self.steps
-        if due and step > self.metrics.step and self.global_rank == 0:
-            self.metrics.write(step, self.trainer.optimizers[0].param_groups[0]["lr"])
+        self.ended = self.step
+        if self._is_due(self.step) and self.step > self.metrics.step:
+            self._write()
         for call in self.after_step:
             call()
+
+    def on_train_batch_start(self, batch: Batch | VocoderBatch | CodecBatch, index: int) -> None:
+        self.metrics.wait(time.monotonic() - self._idle)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        if self._is_due(self.step + 1):
+            self.metrics.gradients(gradient_norms(self.model, self.stage.trained))
+
+    def on_train_start(self) -> None:
+        self._idle = time.monotonic()
 
     def on_train_end(self) -> None:
         if self.stopped:
@@ -102,8 +137,16 @@ class Training(L.LightningModule):
         if self.past and not self.reached:
             raise DataError(f"Stage {self.stage.name}: no batch reached {', '.join(self.stage.trained)}, the last of rows"
                             f" {', '.join(self.past)}; give those rows a bigger share that do, or train another part.")
-        if self.step > self.metrics.step and self.global_rank == 0:
-            self.metrics.write(self.step, self.trainer.optimizers[0].param_groups[0]["lr"])
+        if self.step > self.metrics.step:
+            self._write()
+
+    def _is_due(self, step: int) -> bool:
+        return step % self.stage.stage.trainer.log_every == 0 or step == self.steps
+
+    def _write(self) -> None:
+        if self.global_rank == 0:
+            groups = self.trainer.optimizers[0].param_groups
+            self.metrics.write(self.step, groups[0]["lr"], part_rates(self.model, self.stage.trained, groups))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optim, run = self.stage.stage.optim, self.stage.stage.trainer
@@ -124,5 +167,7 @@ class Training(L.LightningModule):
     def transfer_batch_to_device(self, batch: Batch | VocoderBatch | CodecBatch, device: torch.device,
                                  dataloader_idx: int) -> Batch | VocoderBatch | CodecBatch:
         if isinstance(batch, Batch):
+            if self.trainer.training:
+                self._counted.append(count_tokens(batch))
             return to_device(batch, device)
         return batch.mapped(lambda tensor: tensor.to(device, non_blocking=True))

@@ -187,6 +187,23 @@ def part_options(optim: Optim, path: str) -> dict[str, float]:
     return found
 
 
+def part_rates(model: OmniModel, trained: Sequence[str], found: Sequence[Group]) -> dict[str, float]:
+    """Give each trained part's learning rate now, the largest of its groups."""
+    parts = {id(weights): path for path in trained for weights in model.get_submodule(path).parameters()}
+    rates: dict[str, float] = {}
+    for group in found:
+        for path in {parts[id(weights)] for weights in group["params"] if id(weights) in parts}:
+            rates[path] = max(rates.get(path, 0.0), group["lr"])
+    return rates
+
+
+def gradient_norms(model: OmniModel, trained: Sequence[str]) -> dict[str, Tensor]:
+    """Give the norm of each trained part's gradient, a scalar on its device; a part without any is absent."""
+    gradients = {path: [weights.grad for weights in model.get_submodule(path).parameters() if weights.grad is not None]
+                 for path in trained}
+    return {path: nn.utils.get_total_norm(some) for path, some in gradients.items() if some}
+
+
 def rate(step: int, steps: int, optim: Optim) -> float:
     """Give the factor of the learning rate at a step: up a line over the warm-up, then down the schedule to zero."""
     warm = round(optim.warmup * steps)

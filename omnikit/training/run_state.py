@@ -19,6 +19,7 @@ from omnikit.store.runs import WEIGHTS, finished_hash
 from omnikit.store.stage_folder import check_ours, identity, repair
 from omnikit.store.training_checkpoint import TrainingCheckpoint
 from omnikit.training import resume
+from omnikit.training.estimate import RecipeEstimate
 
 ALL = "all"
 
@@ -44,6 +45,7 @@ class RunState:
                 raise RunError(f"--retrain is {name!r}, which is not a stage of {plan.recipe.name}.{nearest(name, plan.stages)}"
                                f" Stages: {', '.join(plan.stages)}; {ALL} means each of them.")
         self.manifest = run_manifest.read_or_new(folder, plan)
+        self.estimate = RecipeEstimate({}, {})  # of the stages to train
         self.hashes = FileHashes(self.manifest.files)
         self.data_now = cache(lambda name: manifest.fingerprint_now(plan.readers[name]))
         for name in plan.stages:

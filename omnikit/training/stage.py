@@ -30,13 +30,16 @@ from omnikit.store.stage_folder import filling, publish
 from omnikit.store.tokenizer_files import hold_tokenizer
 from omnikit.store.training_checkpoint import TrainingCheckpoint
 from omnikit.training.checkpoints import Resumption
+from omnikit.training.estimate import RecipeEstimate, estimate
 from omnikit.training.fit import StageFit, fit_codec, fit_heads, fit_units, fit_vocoder
 from omnikit.training.freeze import freeze
 from omnikit.training.memory import saving_memory
 from omnikit.training.optimizers import check_installed
 from omnikit.training.resume import check_inputs
+from omnikit.training.run_page import write_page
 from omnikit.training.run_state import RunState
 from omnikit.training.stop_signals import StopSignals
+from omnikit.training.trackers import check_trackers
 from omnikit.training.tuning import check_tuning, tuned
 
 
@@ -93,13 +96,17 @@ def run_stages(plan: Plan, folder: Path, config_yaml: str, *, retrain: Collectio
             check_installed([plan.stages[name] for name in plan.stages if name not in state.finished])
             for name in (name for name in plan.stages if name not in state.finished):
                 check_tuning(plan, plan.stages[name])
+            check_trackers(plan.stages[name] for name in plan.stages if name not in state.finished)
             state.begin()
+            state.estimate = estimate(plan, folder, [name for name in plan.stages if name not in state.finished])
+            state.estimate.announce(plan.recipe.name)
             signals = StopSignals()
             with signals.handled(), recording(_later_readers(plan, state.finished)):
                 rows = [_run_if_needed(state, stage, signals) for stage in plan.stages.values()]
             if not (folder / "tokenizer").exists():  # a kill came before it
                 _hold_tokenizer(plan, folder)
             state.end()
+            write_page(plan, folder)  # a kill may have come before it
             return rows
     finally:
         if folder.is_dir() and not any(folder.iterdir()):
@@ -123,10 +130,12 @@ def _run_if_needed(state: RunState, stage: StagePlan, signals: StopSignals) -> S
         with disk_errors(state.folder / stage.name):
             (partial / "config.yaml").write_text(state.config)
         files = state.files(stage.name)  # before they are read: what changes meanwhile is seen the next time
-        row = _run(Setting(state.plan, stage, state.folder, partial, start, signals), files)
+        row = _run(Setting(state.plan, stage, state.folder, partial, start, signals, state.estimate), files)
         publish(state.folder, stage.name)
     _hold_tokenizer(state.plan, state.folder)
     state.finish(stage.name)
+    state.estimate.finish(stage.name, row.seconds)
+    write_page(state.plan, state.folder)
     return row
 
 
@@ -158,6 +167,7 @@ class Setting:
     partial: Path
     start: TrainingCheckpoint | None
     signals: StopSignals
+    estimate: RecipeEstimate
 
 
 def _run(setting: Setting, files: dict[str, str]) -> StageResult:
@@ -180,7 +190,7 @@ def _run(setting: Setting, files: dict[str, str]) -> StageResult:
     resumption = Resumption(start, {"facts": stage_facts(plan, stage.name), "inputs": inputs}, setting.signals, begun)
     fit = {"heads": fit_heads, "units": fit_units, "vocoder": fit_vocoder, "codec": fit_codec}[stage.stage.objective]
     with tuned(model, stage, before) as changed, saving_memory(model, stage):
-        steps, numbers = fit(StageFit(plan, stage, model, readers, partial, seed, resumption))
+        steps, numbers = fit(StageFit(plan, stage, model, readers, partial, seed, resumption, setting.estimate))
         model.cpu()
     frozen = {part: digest for part, digest in before.items() if part not in stage.trained}
     before, frozen = (manifest.recorded(stage, folder, found) for found in (before, frozen))

@@ -263,8 +263,8 @@ def test_losses_fall_and_codes_have_columns(tokenizer: str, tmp_path: Path) -> N
     run_stages(taught(tokenizer), tmp_path, "")
     with (tmp_path / "sound" / "metrics.csv").open() as file:
         table = list(csv.DictReader(file))
-    assert list(table[0]) == ["step", "lr", "loss.waveform", "loss.codebook", "loss.commitment", "loss.usage_codes",
-                              "loss.perplexity", "loss.revived", "seconds"]
+    assert list(table[0])[:8] == ["step", "lr", "loss.waveform", "loss.codebook", "loss.commitment", "loss.usage_codes",
+                              "loss.perplexity", "loss.revived"]
     assert float(table[-1]["loss.waveform"]) < 0.8 * float(table[0]["loss.waveform"])
     assert [row["loss.revived"] for row in table] == ["", "", "", "", "", "0"]  # six batches of 60 pass the codes by
 

@@ -116,7 +116,7 @@ def test_finished_stage_is_adopted(top: Path, moment: str, untrainable: None, mo
     monkeypatch.chdir(folder)
     run, rows = staging.train(plan_of(top, 0.1, None), "one: 1\n")
     assert rows[0].skipped and stage_weights(run) == "0.1"
-    assert {path.name for path in run.iterdir()} == {"listen", "tokenizer", "config.yaml", "manifest.json"}
+    assert {path.name for path in run.iterdir()} == {"listen", "tokenizer", "config.yaml", "manifest.json", "run.html"}
     assert (run.parent / "latest").resolve() == run.resolve()
     assert run_manifest.read(run).config == "one: 1\n"
 
@@ -129,5 +129,5 @@ def test_stage_that_replaces_another_is_adopted(top: Path, moment: str, untraina
     retrain = ["listen"][: AGAIN.index(moment) % 2]  # with and without asking for it once more
     run, rows = staging.train(plan_of(top, 0.2, Path("run")), "two: 2\n", retrain=retrain)
     assert rows[0].skipped and stage_weights(run) == "0.2"
-    assert {path.name for path in run.iterdir()} == {"listen", "tokenizer", "config.yaml", "manifest.json"}
+    assert {path.name for path in run.iterdir()} == {"listen", "tokenizer", "config.yaml", "manifest.json", "run.html"}
     assert run_manifest.read(run).config == "two: 2\n"

@@ -100,7 +100,8 @@ def test_old_weights_stay_until_the_new_ones_are_complete(
     with pytest.raises(error):
         run_stages(plan_of(tokenizer, finished, understand=0.003), folder / "run", "two: 2\n", retrain=["understand"])
     assert seen == [before] and content(folder / "run" / "understand") == before
-    assert {path.name for path in (folder / "run").iterdir()} == {*stages(), "tokenizer", "config.yaml", "manifest.json"}
+    files = {"config.yaml", "manifest.json", "run.html"}
+    assert {path.name for path in (folder / "run").iterdir()} == {*stages(), "tokenizer", *files}
     assert all(skipped(run_stages(plan_of(tokenizer, finished), folder / "run", "one: 1\n")).values())
 
 

@@ -27,6 +27,7 @@ from omnikit.training.stage import StageResult, run_stages, train
 
 SEED = 0  # draws a row of text first
 FILES = {"config.yaml", "manifest.json", WEIGHTS, "done"}
+RUN_FILES = {"config.yaml", "manifest.json", "run.html"}
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +75,9 @@ def test_stage_folders_hold_what_they_promise(trained: tuple[Plan, Path, list[St
     _, folder, _ = trained
     found = {path.name: {file.name for file in path.iterdir()} for path in folder.iterdir() if path.is_dir()
              and path.name != "tokenizer"}
-    steps = {*FILES, "metrics.csv", "checkpoints"}
+    steps = {*FILES, "metrics.csv", "checkpoints", "tensorboard"}
     assert found == {"listen": steps, "units": FILES, "understand": steps, "speak": steps}
-    assert {path.name for path in folder.iterdir() if path.is_file()} == {"config.yaml", "manifest.json"}
+    assert {path.name for path in folder.iterdir() if path.is_file()} == RUN_FILES
 
 
 def test_each_stage_moves_what_it_trains_and_nothing_else(trained: tuple[Plan, Path, list[StageResult]]) -> None:
@@ -186,7 +187,7 @@ def test_interrupted_stage_leaves_nothing_and_earlier_ones_stay(
     with pytest.raises(error):
         run_stages(make_plan(tokenizer, steps=3), tmp_path, "")
     assert signal.getsignal(signal.SIGINT) is handler
-    assert {path.name for path in tmp_path.iterdir()} == {"listen", "units", "tokenizer", "config.yaml", "manifest.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"listen", "units", "tokenizer", *RUN_FILES}
 
 
 def test_killed_stage_is_started_from_scratch(tokenizer: str, tmp_path: Path) -> None:
@@ -194,7 +195,7 @@ def test_killed_stage_is_started_from_scratch(tokenizer: str, tmp_path: Path) ->
     (tmp_path / ".listen.partial" / "metrics.csv").write_text("left over")
     run_stages(make_plan(tokenizer, only={"listen": stages(1)["listen"]}), tmp_path, "")
     assert "left over" not in (tmp_path / "listen" / "metrics.csv").read_text()
-    assert {path.name for path in tmp_path.iterdir()} == {"listen", "tokenizer", "config.yaml", "manifest.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"listen", "tokenizer", *RUN_FILES}
 
 
 @pytest.mark.parametrize("workers", [0, 1])
