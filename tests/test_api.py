@@ -37,7 +37,8 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "a.wav").touch()  # not read, because there are codes
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return write_recipe(folder, ("path: rows.jsonl", f"path: {folder / 'rows.jsonl'}"),
-                        ("speech/codec: unit_hifigan", "speech/codec: unit_hifigan_tiny_random"))
+                        ("speech/codec: unit_hifigan", "speech/codec: unit_hifigan_tiny_random"),
+                        ("train: {audio: {projector: full}, backbone: full}", "train: {backbone: full}"))  # the rows are text
 
 
 @pytest.fixture(scope="module")

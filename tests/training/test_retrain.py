@@ -110,10 +110,10 @@ def test_the_same_command_goes_on_after_an_interruption(
 ) -> None:
     plan, losses = plan_of(tokenizer, finished), OmniModel.losses
 
-    def fails(self: OmniModel, batch: object, wanted: dict[str, float]) -> object:
+    def fails(self: OmniModel, batch: object, wanted: dict[str, float], *given: object) -> object:
         if "text" in wanted:
             raise KeyboardInterrupt
-        return losses(self, batch, wanted)
+        return losses(self, batch, wanted, *given)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(OmniModel, "losses", fails)

@@ -16,8 +16,8 @@ NEEDS = {"tokens": "a text in its answers", "codes": "codes or audio in its answ
 
 
 def check_supervised(stage: str, plan: Plan, branches: Collection[str], readers: Mapping[str, Reader]) -> None:
-    """Make sure that every branch has a target in some row, that some row of every dataset has a target, and that a stage that
-    trains input branches only has a row with such a medium.
+    """Make sure that every branch has a target in some row, that some row of every dataset has a target, and that there is a
+    row with the medium of each input branch of which a part is trained.
 
     Rows are read until one is found, so that this takes no time where there is a target.
 
@@ -57,17 +57,17 @@ def has_target(output: OutputBranch, sample: Sample) -> bool:
 
 
 def _untrained_inputs(stage: str, plan: Plan, outputs: Collection[OutputBranch], readers: Mapping[str, Reader]) -> list[str]:
-    trained = plan.stages[stage].trained
-    inputs = {part.partition(".")[0] for part in trained}
-    if not inputs <= set(plan.inputs):
-        return []
-    media = sorted({kind for branch in inputs for kind in plan.inputs[branch].media})
-    with_medium = (sample for sample in _interleaved(readers) if any(part.type in media for part in question_media(sample)))
-    if any(has_target(output, sample) for sample in with_medium for output in outputs):
-        return []
-    return [f"Stage {stage}: {', '.join(trained)} would not be trained, because no row of {_sizes(readers)} has"
-            f" {' or '.join(media)} in its questions and a target in its answer; give the rows that, or train another"
-            " part."]
+    """Give a sentence for each input branch of which a part is trained and whose medium no row with a target has."""
+    sentences = []
+    for name, branch in plan.inputs.items():
+        trained = [part for part in plan.stages[stage].trained if part.partition(".")[0] == name]
+        with_medium = (sample for sample in _interleaved(readers)
+                       if any(part.type in branch.media for part in question_media(sample)))
+        if trained and not any(has_target(output, sample) for sample in with_medium for output in outputs):
+            sentences.append(f"Stage {stage}: {', '.join(trained)} would not be trained, because no row of {_sizes(readers)}"
+                             f" has {' or '.join(branch.media)} in its questions and a target in its answer; give the rows that, or"
+                             " train another part.")
+    return sentences
 
 
 def _any_target(outputs: Collection[OutputBranch], readers: Mapping[str, Reader]) -> bool:
