@@ -15,6 +15,7 @@ import yaml
 from doubles import FakeEncoder, make_plan, stages, write_tokenizer
 from omnikit_hf.config import HF
 from safetensors.torch import load_file
+from stopping import Killed, kill, outcome, stopping
 from torch import nn
 from transformers import AutoModelForCausalLM
 
@@ -241,3 +242,15 @@ def test_names_that_a_part_lacks_are_refused_before_anything_is_trained(tmp_path
         run_stages(plan, tmp_path / "run", "")
     assert str(caught.value) == sentence
     assert not (tmp_path / "run").exists()
+
+
+def test_a_stopped_stage_with_adapters_resumes_to_the_bit(tmp_path: Path) -> None:
+    stage = stages(8)["listen"]
+    stage = replace(stage, train={"audio": {"encoder": {"lora": {"rank": 2, "dropout": 0.2}, "norm": "full"}}},
+                    trainer=replace(stage.trainer, save_every=3))
+    plan = make_plan(write_tokenizer(tmp_path), encoder=FakeEncoder(dropout=0.2), only={"listen": stage})
+    run_stages(plan, tmp_path / "whole", "")
+    with stopping(5, kill), pytest.raises(Killed):
+        run_stages(plan, tmp_path / "resumed", "")
+    run_stages(plan, tmp_path / "resumed", "")
+    assert outcome(tmp_path / "resumed", "listen") == outcome(tmp_path / "whole", "listen")
