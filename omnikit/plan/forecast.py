@@ -178,8 +178,8 @@ class _Weights:
     @property
     def saved(self) -> float:
         """Bytes of the stage's weights file, each part in its own dtype and adapters alone."""
-        return sum(count * (HALF if self.parts[part].dtype != "float32" else 4) for part, count in self.whole.items()) + (
-            4 * sum(self.adapters.values()))
+        counts = [*self.whole.items(), *self.adapters.items()]
+        return sum(count * (HALF if self.parts[part].dtype != "float32" else 4) for part, count in counts)
 
 
 def _inner(found: Footprint) -> int:

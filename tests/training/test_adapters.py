@@ -93,6 +93,12 @@ def test_only_linear_layers_of_repeated_blocks_are_found_by_themselves() -> None
         f"layers.{number}.{name}" for number in range(3) for name in ("up", "down")]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+def test_adapters_are_kept_in_the_dtype_of_their_layers(dtype: torch.dtype) -> None:
+    tensors = detach(trained(Blocks().to(dtype), Lora(2, targets=LINEAR, dora=True)))
+    assert {tensor.dtype for tensor in tensors.values()} == {dtype}
+
+
 def test_where_nothing_repeats_all_linear_layers_are_found() -> None:
     module = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 3))
     assert target_layers(module, Lora(), "train.part.lora", "part") == ["0", "2"]
