@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from omnikit.api import check as check
     from omnikit.api import compose as compose
     from omnikit.api import evaluate as evaluate
+    from omnikit.api import forecast as forecast
     from omnikit.api import inspect as inspect
     from omnikit.api import load as load
     from omnikit.api import train as train
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from omnikit.recipe.recipe import Recipe as Recipe
 
 __version__ = "0.1.0"
-__all__ = ["Answer", "Evaluation", "Plan", "Recipe", "Run", "Session", "build", "check", "compose", "evaluate", "inspect",
-           "load", "train"]
+__all__ = ["Answer", "Evaluation", "Plan", "Recipe", "Run", "Session", "build", "check", "compose", "evaluate", "forecast",
+           "inspect", "load", "train"]
 
 _MODULES = {"Answer": "omnikit.inference.answer", "Session": "omnikit.inference.session", "Plan": "omnikit.plan.plan",
             "Recipe": "omnikit.recipe.recipe"}  # of all others: omnikit.api

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omnikit.errors import ConfigError
+from omnikit.plan.forecast import Forecast, Setting
+from omnikit.plan.forecast import forecast as forecasts
 from omnikit.plan.plan import Plan, make
 from omnikit.plan.weights import require_weights
 from omnikit.recipe.recipe import Recipe
@@ -57,6 +59,20 @@ def check(recipe: str | Path | Recipe | Plan, overrides: Sequence[str] = ()) -> 
         raise ConfigError(f"recipe is {_shown(recipe)}, but must be a recipe's name, a YAML file, a run's folder, or what"
                           " omnikit.compose or omnikit.check gives.")
     return make(compose(recipe, overrides))
+
+
+def forecast(recipe: str | Path | Recipe | Plan, overrides: Sequence[str] = (), *, devices: int = 1) -> dict[str, Forecast]:
+    """Forecast the memory of each stage; builds and reads no weights.
+
+    Args:
+        recipe: as for `check`.
+        overrides: as for `compose`.
+        devices: that share weights, gradients and moments as FSDP does.
+
+    Returns:
+        stage → bytes on each device: `card` and `process` are the sums.
+    """
+    return forecasts(check(recipe, overrides), Setting(devices))
 
 
 def inspect(recipe: str | Path | Recipe | Plan, overrides: Sequence[str] = (), *, stage: str | None = None,

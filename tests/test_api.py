@@ -24,8 +24,14 @@ from omnikit.plan.plan import make
 from omnikit.recipe.dump import dump
 from omnikit.recipe.recipe import parse
 
-NAMES = {"compose", "check", "inspect", "train", "build", "load", "evaluate", "Recipe", "Plan", "Session", "Answer", "Run",
-         "Evaluation"}
+NAMES = {"compose", "check", "forecast", "inspect", "train", "build", "load", "evaluate", "Recipe", "Plan", "Session", "Answer",
+         "Run", "Evaluation"}
+
+
+def test_forecast_gives_bytes_of_each_stage() -> None:
+    alone, shared = omnikit.forecast("llama_omni/full"), omnikit.forecast("llama_omni/full", devices=8)
+    assert set(alone) == {"understand", "speak"}
+    assert alone["understand"].gradients == 8 * shared["understand"].gradients
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,8 @@ def frozen_in_bfloat16(model: OmniModel) -> Iterator[None]:
     """
     frozen = [weights for path, part in model.parts().items() if path.rpartition(".")[2] not in CODECS
               for weights in part.parameters()
-              if weights.dtype == torch.float32 and weights.ndim > 1 and not weights.requires_grad]
+              if weights.dtype == torch.float32 and weights.ndim > 1 and not weights.requires_grad
+              and type(weights.data) is Tensor]  # else it is held in 8 or 4 bits already
     originals = [weights.data for weights in frozen]
     for weights in frozen:
         weights.data = weights.data.to(torch.bfloat16)

@@ -18,12 +18,10 @@ from omnikit.recipe.schema import construct
 
 SOURCE, CODEC = FeatureSpec(256, count=10), CodecSpec(16000, 50, 1, 100, merged=True)
 ARGUMENTS = {"encoder": (), "backbone": (), "codec": (), "projector": (SOURCE, 512), "head": (SOURCE, CODEC, 665)}
-UNCOUNTED = {"encodec", "hubert_units"}
 
 
 def presets() -> list[tuple[str, str]]:
-    return [(kind, name) for kind in ARGUMENTS for name in (*registry.components(kind), *registry.presets(kind))
-            if preset_fields(kind, name)["use"] not in UNCOUNTED]
+    return [(kind, name) for kind in ARGUMENTS for name in (*registry.components(kind), *registry.presets(kind))]
 
 
 @pytest.mark.parametrize(("kind", "name"), presets(), ids=[f"{kind}-{name}" for kind, name in presets()])

@@ -21,6 +21,7 @@ from omnikit.store.runs import WEIGHTS
 from omnikit.store.tensors import in_file
 from omnikit.training.freeze import freeze
 from omnikit.training.memory import activation_checkpointing, compiled, frozen_in_bfloat16, repeated_layers
+from omnikit.training.quantised import small
 from omnikit.training.stage import run_stages
 
 MIXTRAL = HF(model_type="mixtral", experts=4, ffn=96)
@@ -117,6 +118,16 @@ def test_a_frozen_weight_that_moved_stays_moved(tmp_path: Path) -> None:
     with frozen_in_bfloat16(model):
         weight.data[0] += 1.0
     assert weight.dtype == torch.bfloat16
+
+
+def test_weights_in_8_bits_are_left_as_they_are(tmp_path: Path) -> None:
+    model = OmniModel(make_plan(write_tokenizer(tmp_path)))
+    freeze(model, ("audio.projector",))
+    layer = next(module for module in model.get_submodule("backbone").modules() if type(module) is nn.Linear)
+    layer.weight = nn.Parameter(small(layer.weight.detach(), "8bit"), requires_grad=False)
+    before = layer.weight
+    with frozen_in_bfloat16(model):
+        assert layer.weight is before and layer.weight.dtype == torch.float32
 
 
 def trained(plan: Plan, folder: Path) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from omnikit.contracts.footprint import Footprint
 from omnikit.contracts.specs import CodecSpec
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 HOP = 320  # samples of a frame: the product of the ratios 8, 5, 4, 2
 CARDINALITY = 1024
+IMPORTS = 60 * 2**20  # bytes of encodec and torchaudio in a process, about
 BITS = 10  # of a code
 SEGMENT, STRIDE = 48000, 47520  # samples of a segment of the 48 kHz model and between two: 1 s and 99 % of it
 # kbit/s of each model; the package has all but the first, which is one codebook
@@ -88,6 +90,21 @@ class Encodec:
     def objectives(self) -> tuple[str, ...]:
         """It comes with its weights."""
         return ()
+
+    def footprint(self) -> Footprint:
+        """Give how large encoder and decoder are, by the package's SEANet; codebooks are no parameters, and none is trained."""
+        channels, normed = (2, 2) if self.overlapping else (1, 0)  # a group norm has two parameters for each channel
+
+        def conv(inputs: int, outputs: int, kernel: int) -> int:
+            return inputs * outputs * kernel + (1 + normed) * outputs
+
+        total, wide = conv(channels, self.width, 7) + conv(self.width, channels, 7), self.width
+        for ratio in (2, 4, 5, 8):
+            block = conv(wide, wide // 2, 3) + conv(wide // 2, wide, 1) + conv(wide, wide, 1)
+            total += 2 * block + conv(wide, 2 * wide, 2 * ratio) + conv(2 * wide, wide, 2 * ratio)
+            wide *= 2
+        recurrent = 2 * 8 * (wide**2 + wide)  # two layers
+        return Footprint(total + 2 * recurrent + conv(wide, self.dim, 7) + conv(self.dim, wide, 7), imports=IMPORTS)
 
     def build(self) -> nn.Module:
         """Give the module; raises ConfigError if the weights do not fit."""

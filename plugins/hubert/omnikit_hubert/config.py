@@ -8,6 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from omnikit.contracts.footprint import Footprint, linear
 from omnikit.contracts.specs import CodecSpec
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 RATE = 16000  # Hz, of every HuBERT
 POSITIVE = ("units", "dim", "layers", "heads", "ffn", "conv_dim", "position_kernel", "position_groups", "iterations", "chunk")
+IMPORTS = 46 * 2**20  # bytes of transformers' modelling code in a process
 CENTROIDS = (".npy", ".safetensors")
 CONVERT = ("""python -c 'import joblib, numpy; numpy.save("centroids.npy", joblib.load("FILE").cluster_centers_)'""")
 
@@ -116,6 +118,16 @@ class HubertUnits:
         for kernel, stride in zip(self.kernels, self.strides, strict=True):
             samples = max(0, (samples - kernel) // stride + 1)
         return samples
+
+    def footprint(self) -> Footprint:
+        """Give how large it is up to the layer that is read; nothing of it is ever trained."""
+        dim, wide, count = self.dim, self.conv_dim, len(self.kernels)
+        first = wide * sum((wide if index else 1) * kernel for index, kernel in enumerate(self.kernels))
+        first += wide * count * self.conv_bias + 2 * wide * (count if self.conv_norm == "layer" else 1)
+        positions = dim // self.position_groups * dim * self.position_kernel + self.position_kernel + dim
+        layer = 4 * linear(dim, dim) + linear(dim, self.ffn) + linear(self.ffn, dim) + 4 * dim
+        layers = max(1, self.layer) * layer
+        return Footprint(first + 2 * wide + linear(wide, dim) + positions + 3 * dim + layers, imports=IMPORTS)
 
     def build(self) -> nn.Module:
         """Give the module; raises ConfigError if weights or centroids cannot be read or do not fit."""
