@@ -25,8 +25,8 @@ class Signal:
     """A padded batch of raw input.
 
     Args:
-        data: [B, N] mono waveforms in [-1, 1], or [B, ...] items without time. Tiles [B, 3, S, S] of images are bytes in a batch;
-            an encoder takes them normalised by its ImageSpec, float32.
+        data: [B, N] mono waveforms in [-1, 1], or [B, ...] items without time. Tiles [B, 3, S, S] of images are bytes in a
+            batch; an encoder takes them normalised by its ImageSpec, float32.
         lengths: [B] valid samples (items) of each row, int64.
     """
 

@@ -1,7 +1,7 @@
 """A step of training asks the accelerator for nothing: no value of a tensor on it is read by the host.
 
-Without a GPU this is shown by tensors that have a device and a shape but no values (torch's fake tensors): whatever needs a value
-raises. On a GPU torch itself raises at each wait. Left out are heads with CTC, whose loss reads lengths, and gradient clipping.
+Without a GPU this is shown by tensors that have a device and a shape but no values (torch's fake tensors): whatever needs a
+value raises. On a GPU torch itself raises at each wait. Left out are heads with CTC, whose loss reads lengths, and clipping.
 """
 
 from collections.abc import Sequence

@@ -218,8 +218,8 @@ class Collator:
         """Give the ids of the words of each spoken answer."""
         found = self.spoken_text[name](sample)
         if not all(found):
-            raise DataError(f"Row {sample.id} has an answer with nothing to speak, but branch {name} is trained on it; give it a"
-                            " text, or leave the row out.", kind="empty answer")
+            raise DataError(f"Row {sample.id} has an answer with nothing to speak, but branch {name} is trained on it; give it"
+                            " a text, or leave the row out.", kind="empty answer")
         return found
 
     def _answer_audio(self, name: str, sample: Sample) -> list[tuple[list[ContentPart], str]]:

@@ -87,8 +87,8 @@ class CtcTextHead(nn.Module):
 def check_reachable(frames: Tensor, targets: Targets) -> None:
     """Refuse a target that CTC cannot emit: it takes one frame a token and one blank between two equal ones.
 
-    PyTorch would give an infinite loss, or hide the row with zero_infinity. Looked at on the CPU only: the collator does so too,
-    and an accelerator would be waited for.
+    PyTorch would give an infinite loss, or hide the row with zero_infinity. Looked at on the CPU only: the collator does so
+    too, and an accelerator would be waited for.
 
     Raises:
         DataError: the first such row, by its place in the batch.

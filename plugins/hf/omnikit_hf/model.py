@@ -75,7 +75,7 @@ class HFBackbone(nn.Module):
         With flash attention and eager, and where a layer's window is shorter than a conversation, transformers isolates what
         stands between two positions that do not count on; of the families that the configuration lets through it is so.
         """
-        numbers = documents.numpy()  # [B, L]
+        numbers = np.array(documents.tolist())  # [B, L]
         inside = np.flatnonzero(numbers)  # [S]
         rows = numbers.shape[1] * np.arange(1, 1 + len(numbers))[:, None]
         lengths: list[int] = np.unique((numbers + rows).ravel()[inside], return_counts=True)[1].tolist()
