@@ -73,7 +73,8 @@ class CtcTextHead(nn.Module):
         check_reachable(scores.lengths, targets)
         log_probs = scores.data.transpose(0, 1)  # [T, B, V + 1]
         ids = targets.ids.clamp(min=0)  # beyond the lengths nothing is read, but -100 is not a class
-        total = F.ctc_loss(log_probs, ids, scores.lengths, targets.lengths, blank=self.blank, reduction="sum")
+        frames, tokens = torch.stack([scores.lengths, targets.lengths]).cpu()  # CTC needs them on the host
+        total = F.ctc_loss(log_probs, ids, frames, tokens, blank=self.blank, reduction="sum")
         return total / targets.lengths.sum().clamp(min=1)
 
     def decode(self, features: Features) -> list[list[int]]:
