@@ -237,7 +237,7 @@ class Taps:
     def _last_states(self, branch: str) -> Features:
         """Give the backbone's output at the last position of each signal of an input branch, [B', 1, D]."""
         positions = self.batch.slots[branch]
-        last = torch.tensor(self.batch.counts[branch], device=positions.device).cumsum(0) - 1
+        last = (torch.tensor(self.batch.counts[branch]).cumsum(0) - 1).to(positions.device, non_blocking=True)
         return Features(self.hidden.flatten(0, 1)[positions[last]][:, None], torch.ones_like(last))
 
     def _encode(self, branch: str) -> Features:

@@ -45,8 +45,8 @@ class Backbone(Protocol):
     def __call__(self, inputs: Tensor, mask: Tensor, documents: Tensor | None = None) -> Tensor:
         """inputs [B, L, D] and mask [B, L] bool to hidden [B, L, D] (after the final norm).
 
-        `documents` [B, L] int64 come only where the configuration `packs`: the number of the conversation that each place
-        belongs to, 0 for padding. A conversation attends to itself only, and its positions begin at 0.
+        `documents` [B, L] int64, on the host, come only where the configuration `packs`: the number of the conversation that
+        each position belongs to, 0 for padding. A conversation attends to itself only, and its positions begin at 0.
         """
 
     def logits(self, hidden: Tensor) -> Tensor:

@@ -25,8 +25,8 @@ class Signal:
     """A padded batch of raw input.
 
     Args:
-        data: [B, N] mono waveforms in [-1, 1], or [B, ...] items without time. Tiles [B, 3, S, S] of images are bytes in a batch;
-            an encoder takes them normalised by its ImageSpec, float32.
+        data: [B, N] mono waveforms in [-1, 1], or [B, ...] items without time. Tiles [B, 3, S, S] of images are bytes in a
+            batch; an encoder takes them normalised by its ImageSpec, float32.
         lengths: [B] valid samples (items) of each row, int64.
     """
 
@@ -82,7 +82,8 @@ class Batch:
         targets: for each output branch what its head shall give: one row for each conversation, or for each signal of the
             branch that the head taps; absent if no row has any. In a packed batch, targets of a loss by token are one row.
         ids: the conversations' names, for errors.
-        documents: [B, L] int64, the number from 1 of the conversation within its row that each place belongs to; 0 is padding.
+        documents: [B, L] int64, the number from 1 of the conversation within its row that each position belongs to; 0 is
+            padding. It stays on the host.
         conversation_rows: [C] int64, the row that each conversation stands in.
         target_positions: [S] int64, positions (row * L + position) of all supervised tokens, one conversation after another.
         texts: for each output branch that taps the embedding table the ids of its spoken answers' words; row for row they
@@ -115,13 +116,13 @@ class Batch:
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Give the batch with every tensor changed."""
-        documents, conversation_rows, target_positions = (None if tensor is None else change(tensor)
-                                     for tensor in (self.documents, self.conversation_rows, self.target_positions))
+        conversation_rows, target_positions = (None if tensor is None else change(tensor)
+                                               for tensor in (self.conversation_rows, self.target_positions))
         return Batch(change(self.tokens), change(self.lengths), change(self.answers), change(self.answer_lengths),
                      {k: Signal(change(v.data), change(v.lengths)) for k, v in self.signals.items()},
                      {k: change(v) for k, v in self.slots.items()}, self.counts, self.rows,
                      {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.targets.items()}, self.ids,
-                     documents, conversation_rows, target_positions,
+                     self.documents, conversation_rows, target_positions,
                      {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.texts.items()}, self.sizes,
                      self.target_counts, self.window_counts, self.content)
 

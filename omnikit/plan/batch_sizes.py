@@ -82,10 +82,14 @@ def batch_sizes(stage: StagePlan, inputs: Mapping[str, InputBranch], readers: Ma
             for name in stage.datasets]
     trainer, answer = stage.stage.trainer, max((row.answer for row in rows), default=0)
     longest = max((row.length for row in rows), default=0)
-    if trainer.pack:
-        fitting = trainer.batch_size * trainer.pack
-        signals = {name: max(row.signals.get(name, 0) * fitting / row.length for row in rows) for name in used}
-        return BatchSizes(round(fitting / longest), trainer.batch_size, trainer.pack, signals, frames, positions, answer, True)
+    if trainer.pack or trainer.batch_tokens:
+        fitting = trainer.batch_tokens or trainer.batch_size * (trainer.pack or longest)
+        signals = {name: max(row.signals.get(name, 0) * fitting / max(1, row.length) for row in rows) for name in used}
+        count = max(1, round(fitting / max(1, longest)))
+        if trainer.pack:
+            return BatchSizes(count, fitting // trainer.pack, trainer.pack, signals, frames, positions, answer, True)
+        length = longest if "backbone" in stage.used else 0
+        return BatchSizes(count, count, length, signals, frames, positions, answer)
     signals = {name: trainer.batch_size * _most(rows, name, trainer.window) for name in used}
     length = longest if "backbone" in stage.used and not stage.table else 0
     return BatchSizes(trainer.batch_size, trainer.batch_size, length, signals, frames, positions, answer)

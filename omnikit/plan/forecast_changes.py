@@ -13,6 +13,7 @@ from omnikit.plan.plan import Plan
 from omnikit.plan.stage_plan import StagePlan
 from omnikit.plan.tuning import Lora, Tuning
 
+LEAST_TOKENS = 512  # positions of a batch that is not made smaller
 Parts = Mapping[str, Footprint]
 
 
@@ -83,13 +84,14 @@ def _candidates(stage: StagePlan, parts: Parts) -> list[list[Change]]:
 
 
 def _smaller_batches(stage: StagePlan) -> list[Change]:
-    """Give batches of half the rows and twice the accumulation, down to one row."""
+    """Give batches of half the rows (or positions) and twice the accumulation, down to one row (or one packed sequence)."""
     trainer, where, found = stage.stage.trainer, f"stages.{stage.name}.trainer", []
-    rows, times = trainer.batch_size, trainer.accumulate
-    while rows > 1 and rows % 2 == 0:
-        rows, times = rows // 2, times * 2
-        found.append(Change((f"{where}.batch_size={rows}", f"{where}.accumulate={times}"),
-                            _trainer(batch_size=rows, accumulate=times)))
+    setting, least = ("batch_tokens", trainer.pack or LEAST_TOKENS) if trainer.batch_tokens else ("batch_size", 1)
+    size, times = trainer.batch_tokens or trainer.batch_size, trainer.accumulate
+    while size > least and size % 2 == 0:
+        size, times = size // 2, times * 2
+        found.append(Change((f"{where}.{setting}={size}", f"{where}.accumulate={times}"),
+                            _trainer(**{setting: size, "accumulate": times})))
     return found
 
 

@@ -138,9 +138,9 @@ def fit_codec(fit: StageFit) -> Fitted:
     losses = codec.CodecLosses(learner, stage.loss, config, lr=stage.optim.lr, seed=fit.seed, batches=batches,
                                uncoded=int(codec.UNCODED * batches) if fresh else 0)
     steps, numbers = _fit(fit, order, cuts.batch, losses)
-    fit.model.cpu().eval()
+    fit.model.eval().to(accelerator(fit.trainer))
     with progress(f"{fit.stage.name}: usage") as report:
-        return steps, numbers | codec.measured(learner, config, waves, report)
+        return steps, numbers | codec.measured(learner, config, waves, report, accelerator(fit.trainer))
 
 
 def count_batches(run: TrainerConfig, order: BatchOrder[Key]) -> int:

@@ -154,6 +154,12 @@ def test_packed_batches_have_their_own_length_and_others_the_longest_row() -> No
     assert (rows.sequences, rows.length) == (32, 100 + 300)  # Whisper's 1500 frames, five joined
 
 
+def test_a_budget_of_positions_is_the_size_of_a_batch() -> None:
+    plan = shipped("llama_omni/full", "stages.understand.trainer.batch_tokens=4000")
+    rows = forecast(plan, Setting(text_tokens=100))["understand"].sizes
+    assert (rows.sequences, rows.length) == (10, 100 + 300)
+
+
 def test_parts_without_footprint_are_named() -> None:
     plan = shipped("llama_omni/tiny")
     uncounted = forecast(plan)["read"]

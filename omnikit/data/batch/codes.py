@@ -49,11 +49,15 @@ class Codes:
 
 
 def check_codebooks(codes: Sequence[Code], spec: CodecSpec | None, codec: str, row: str) -> None:
-    """Raise DataError where a row's codes are of another number of codebooks than the codec's."""
+    """Raise DataError where a row's codes are of another number of codebooks than the codec's, or are none of its codes."""
     wrong = next((code for code in codes if spec and len(code) != spec.codebooks), None)
     if spec and wrong is not None:
         raise DataError(f"Row {row} has codes of {len(wrong)} codebooks, but {codec} has {spec.codebooks}; give the row codes"
                         " of this codec, or audio.", kind="other codes")
+    worst = max((max(code) for code in codes), default=0)
+    if spec and worst >= spec.cardinality:
+        raise DataError(f"Row {row} has code {worst}, but {codec} has 0 to {spec.cardinality - 1}; give the row codes of this"
+                        " codec, or audio.", kind="other codes")
 
 
 def code_targets(rows: Sequence[Sequence[Code]], padding: int) -> Targets:

@@ -100,8 +100,8 @@ class Collator:
             rows={name: [index for index, row in enumerate(rows) for _ in row.signals[name]] for name in branches},
             targets=targets,
             ids=[row.id for row in rows],
-            texts={name: _as_targets([ids for sample in samples for ids in words(sample)], 0)
-                   for name, words in self.spoken_text.items()},
+            texts={name: _as_targets([ids for sample in samples for ids in self._spoken(name, sample)], 0)
+                   for name in self.spoken_text},
             sizes={name: [signal_length(item) for row in rows for item in row.signals[name]] for name in branches},
             target_counts={name: target_count(self.plan.outputs[name].head, each) for name, each in targets.items()},
         )
@@ -213,6 +213,14 @@ class Collator:
             _check_reachable(name, self.plan.outputs[name].head, [(row.id, len(row.answers)) for row in rows],
                              [[code[0] for code in codes] for codes in found])
         return code_targets(found, PADDING) if found else None
+
+    def _spoken(self, name: str, sample: Sample) -> list[list[int]]:
+        """Give the ids of the words of each spoken answer."""
+        found = self.spoken_text[name](sample)
+        if not all(found):
+            raise DataError(f"Row {sample.id} has an answer with nothing to speak, but branch {name} is trained on it; give it"
+                            " a text, or leave the row out.", kind="empty answer")
+        return found
 
     def _answer_audio(self, name: str, sample: Sample) -> list[tuple[list[ContentPart], str]]:
         """Give the audio that a target is made of, with the row's name: of each answer alone for heads that read text."""

@@ -7,7 +7,6 @@ its loss by the quotient.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -36,9 +35,9 @@ def target_count(head: HeadConfig, targets: Targets) -> float:
 
 def count_window(batches: Sequence[CountedBatch]) -> None:
     """Add to the batches of an accumulation window how many targets it holds; the last window may be incomplete."""
-    totals: dict[str, float] = defaultdict(float)
+    totals: dict[str, float] = {}  # one object for all of them, by which a window is known
     for batch in batches:
         for name, count in batch.target_counts.items():
-            totals[name] += count
+            totals[name] = totals.get(name, 0.0) + count
     for batch in batches:
-        batch.window_counts = dict(totals)
+        batch.window_counts = totals

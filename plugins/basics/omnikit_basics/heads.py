@@ -38,7 +38,8 @@ class LmHead(nn.Module):
         return [ids[:length].tolist() for ids, length in zip(features.data.argmax(-1), features.lengths, strict=True)]
 
     def _check(self, targets: Targets) -> None:
-        if not bool((targets.ids != PADDING).any()):
+        # on an accelerator the answer would be waited for; the collator makes no batch without a target
+        if targets.ids.device.type == "cpu" and not bool((targets.ids != PADDING).any()):
             raise DataError("No token of the batch is a target for head lm: its rows hold no answer text.")
 
 
@@ -72,7 +73,8 @@ class CtcTextHead(nn.Module):
         check_reachable(scores.lengths, targets)
         log_probs = scores.data.transpose(0, 1)  # [T, B, V + 1]
         ids = targets.ids.clamp(min=0)  # beyond the lengths nothing is read, but -100 is not a class
-        total = F.ctc_loss(log_probs, ids, scores.lengths, targets.lengths, blank=self.blank, reduction="sum")
+        frames, tokens = torch.stack([scores.lengths, targets.lengths]).cpu()  # CTC needs them on the host
+        total = F.ctc_loss(log_probs, ids, frames, tokens, blank=self.blank, reduction="sum")
         return total / targets.lengths.sum().clamp(min=1)
 
     def decode(self, features: Features) -> list[list[int]]:
@@ -86,12 +88,15 @@ class CtcTextHead(nn.Module):
 def check_reachable(frames: Tensor, targets: Targets) -> None:
     """Refuse a target that CTC cannot emit: it takes one frame a token and one blank between two equal ones.
 
-    PyTorch would give an infinite loss, or hide the row with zero_infinity.
+    PyTorch would give an infinite loss, or hide the row with zero_infinity. Looked at on the CPU only: the collator does so
+    too, and an accelerator would be waited for.
 
     Raises:
         DataError: the first such row, by its place in the batch.
     """
     ids, lengths = targets.ids, targets.lengths
+    if ids.device.type != "cpu":
+        return
     inside = torch.arange(1, ids.shape[1], device=ids.device) < lengths[:, None]  # [B, U - 1]
     repeats = ((ids[:, 1:] == ids[:, :-1]) & inside).sum(1)
     needed = lengths + repeats
@@ -153,7 +158,7 @@ class StateHead(nn.Module):
             DataError: the batch holds no target at all.
         """
         ids = targets.ids[:, 0]
-        if not bool((ids != PADDING).any()):
+        if ids.device.type == "cpu" and not bool((ids != PADDING).any()):  # as for LmHead
             raise DataError("No question of the batch is a target for head state: none has audio with an answer behind it.")
         return F.cross_entropy(self.output(features.data[:, 0]).float(), ids, self.weights.float(), ignore_index=PADDING)
 

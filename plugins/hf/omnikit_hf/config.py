@@ -21,9 +21,9 @@ IMPORTS = 46 * 2**20  # bytes of transformers' modelling code in a process
 
 # architectures whose packed conversations were found to be isolated, with every kernel. Not so: those that count positions
 # themselves (opt, bloom, falcon), and those whose layers carry a state over the positions (mamba, minimax, qwen3_next, lfm2)
-PACKED = ("arcee", "ernie4_5", "exaone4", "gemma", "gemma3_text", "glm", "glm4", "gpt2", "gpt_neox", "granite", "llama", "mistral",
-          "mixtral", "nemotron", "olmo", "olmo2", "olmo3", "olmoe", "persimmon", "phi", "phi3", "phimoe", "qwen2", "qwen2_moe",
-          "qwen3", "qwen3_moe", "seed_oss", "smollm3", "stablelm", "starcoder2")
+PACKED = ("arcee", "ernie4_5", "exaone4", "gemma", "gemma3_text", "glm", "glm4", "gpt2", "gpt_neox", "granite", "llama",
+          "mistral", "mixtral", "nemotron", "olmo", "olmo2", "olmo3", "olmoe", "persimmon", "phi", "phi3", "phimoe", "qwen2",
+          "qwen2_moe", "qwen3", "qwen3_moe", "seed_oss", "smollm3", "stablelm", "starcoder2")
 MASKED = ("nemotron", "stablelm")  # of these, those that hand nothing on to our kernel: a mask of all positions isolates them
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -69,15 +70,17 @@ class HFBackbone(nn.Module):
         return cast(Tensor, result.last_hidden_state)
 
     def _packed(self, inputs: Tensor, documents: Tensor) -> Tensor:
-        """Run the conversations of all rows one behind another, without the padding; asks the accelerator once where they end.
+        """Run the conversations of all rows one behind another, without the padding; `documents` are on the host.
 
         With flash attention and eager, and where a layer's window is shorter than a conversation, transformers isolates what
         stands between two positions that do not count on; of the families that the configuration lets through it is so.
         """
-        valid = documents.flatten().nonzero()[:, 0]  # [S]
-        numbers = documents + documents.shape[1] * torch.arange(1, 1 + len(documents), device=documents.device)[:, None]
-        lengths: list[int] = torch.unique_consecutive(numbers.flatten()[valid], return_counts=True)[1].tolist()
-        positions = torch.cat([torch.arange(length, device=inputs.device) for length in lengths])[None]  # [1, S]
+        numbers = np.array(documents.tolist())  # [B, L]
+        inside = np.flatnonzero(numbers)  # [S]
+        rows = numbers.shape[1] * np.arange(1, 1 + len(numbers))[:, None]
+        lengths: list[int] = np.unique((numbers + rows).ravel()[inside], return_counts=True)[1].tolist()
+        counted = np.concatenate([np.arange(length) for length in lengths])[None]  # [1, S]
+        valid, positions = (torch.from_numpy(indices).to(inputs.device, non_blocking=True) for indices in (inside, counted))
         hidden = self._by_conversation(inputs.flatten(0, 1)[valid][None], positions, lengths)  # [1, S, D]
         return hidden.new_zeros(inputs.shape).flatten(0, 1).index_copy(0, valid, hidden[0]).view(inputs.shape)
 

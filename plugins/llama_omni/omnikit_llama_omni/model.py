@@ -62,21 +62,22 @@ class CTCUnitHead(nn.Module):
     def loss(self, features: Features, targets: Targets) -> Tensor:
         """CTC over the units of the batch, divided by their number, in float32.
 
-        A row has factor x states frames, or as many as it has units if those are more (as the original stretches it).
+        A row has factor x states frames, or as many as it has units if those are more (as the original stretches it). CTC needs
+        lengths on the host, so an accelerator is waited for, once.
 
         Raises:
             DataError: a row's units cannot be reached, or are none of the codec's.
         """
-        counts, units = features.lengths.tolist(), targets.lengths.tolist()
-        valid = torch.arange(targets.ids.shape[1], device=targets.ids.device) < targets.lengths[:, None]  # [B, U]
-        wanted = targets.ids[valid][:, 0]  # one codebook
-        self._check(counts, units, wanted.tolist())
+        counts, units = torch.stack([features.lengths, targets.lengths]).tolist()
+        ids = targets.ids[..., 0]  # [B, U], one codebook
+        if ids.device.type == "cpu":  # the collator looks at the rows too
+            self._check(counts, units, ids[torch.arange(ids.shape[1]) < targets.lengths[:, None]].tolist())
         frames = [max(self.config.factor * m, u) for m, u in zip(counts, units, strict=True)]
-        lengths = torch.tensor(frames, device=features.lengths.device)
+        lengths = torch.maximum(self.config.factor * features.lengths, targets.lengths)
         logits = self(features.data, features.lengths, lengths, max(frames))
         scores = logits.float().log_softmax(-1).transpose(0, 1)  # [T, B, units + 1]
-        total: Tensor = F.ctc_loss(scores, wanted, lengths, targets.lengths,
-                                   blank=self.blank, reduction="sum", zero_infinity=True)
+        total: Tensor = F.ctc_loss(scores, ids.clamp(min=0), torch.tensor(frames), torch.tensor(units), blank=self.blank,
+                                   reduction="sum", zero_infinity=True)
         mean: Tensor = total / max(sum(units), 1)
         return mean
 
