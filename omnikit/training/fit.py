@@ -191,7 +191,8 @@ def _validation(fit: StageFit) -> ValidationSteps | None:
     settings = fit.stage.stage.validate
     if settings is None:
         return None
-    held_out = HeldOut(fit.stage, settings, fit.held_out, collator(fit.plan, fit.stage, fit.model))
+    held_out = HeldOut(fit.stage, settings, fit.held_out, collator(fit.plan, fit.stage, fit.model),
+                       workers=_workers(fit.trainer))
     history = ValidationHistory(fit.folder / FILE, settings, fit.stage.stage.loss)
     return ValidationSteps(held_out, history, fit.folder, fit.resumption)
 

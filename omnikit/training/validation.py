@@ -53,10 +53,12 @@ class HeldOut:
     Args:
         readers: those of the held-out datasets.
         collate: as training's.
+        workers: processes that make batches.
     """
 
-    def __init__(self, stage: StagePlan, settings: Validate, readers: Mapping[str, Reader], collate: Collator) -> None:
-        self.stage, self.settings, self.collate = stage, settings, collate
+    def __init__(self, stage: StagePlan, settings: Validate, readers: Mapping[str, Reader], collate: Collator, *,
+                 workers: int = 0) -> None:
+        self.stage, self.settings, self.collate, self.workers = stage, settings, collate, workers
         self.mixture = MixtureDataset(readers, collate.plan.image_spec)
         self.accurate = counted(stage, collate.plan.outputs) if "accuracy" in settings.metrics else []
 
@@ -72,9 +74,9 @@ class HeldOut:
             restore_random_state(state.plain())
 
     def _measure(self, dataset: str, module: Training) -> Means:
-        rows, run = len(self.mixture.readers[dataset]), self.stage.stage.trainer
-        order = FixedOrder(dataset, min(rows, self.settings.rows or rows), run.batch_size)
-        loader = BatchLoader(order, CollatedRows(self.mixture, self.collate), workers=run.workers, passes=1)
+        rows, size = len(self.mixture.readers[dataset]), self.stage.stage.trainer.batch_size
+        order = FixedOrder(dataset, min(rows, self.settings.rows or rows), size)
+        loader = BatchLoader(order, CollatedRows(self.mixture, self.collate), workers=self.workers, passes=1)
         sums: dict[str, Tensor] = {}
         counts: dict[str, float] = {}
         for batch in loader:
