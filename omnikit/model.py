@@ -87,13 +87,15 @@ class OmniModel(nn.Module):
         Raises:
             DataError: a row's target cannot be reached, or a branch gives another number of features than its contract states.
         """
-        taps = Taps(self, batch, given)
-        found = {}
+        return self.tapped_losses(Taps(self, batch, given), wanted)
+
+    def tapped_losses(self, taps: Taps, wanted: Collection[str]) -> dict[str, Tensor]:
+        """Give what `losses` gives for the batch of `taps`."""
+        found, batch = {}, taps.batch
         for name in wanted:
             if name in batch.targets:
-                output = self.plan.outputs[name]
                 try:
-                    found[name] = self._loss(output, taps, batch.targets[name])
+                    found[name] = self._loss(self.plan.outputs[name], taps, batch.targets[name])
                 except DataError as error:
                     raise DataError(f"Branch {name}: {error} The batch holds rows {', '.join(batch.ids)}.") from error
         return found

@@ -36,6 +36,16 @@ class StagePlan:
     tuning: dict[str, Tuning] = field(default_factory=dict)
 
     @property
+    def held_out(self) -> tuple[str, ...]:
+        """The datasets that it is validated on."""
+        return self.stage.validate.datasets if self.stage.validate else ()
+
+    @property
+    def is_decided_by_rows(self) -> bool:
+        """Whether held-out rows decide which weights it gives."""
+        return self.stage.validate is not None and self.stage.validate.decides
+
+    @property
     def trains(self) -> str:
         """What it trains, in words."""
         return ", ".join(f"{part} ({self.tuning[part]})" if part in self.tuning else part for part in self.trained)

@@ -16,6 +16,7 @@ from omnikit.plan.import_stages import check_import, check_no_source
 from omnikit.plan.memory_checks import check_memory_settings
 from omnikit.plan.stage_plan import StagePlan, Wiring
 from omnikit.plan.tuning import trained_parts
+from omnikit.plan.validation_checks import check_validation
 from omnikit.recipe.interval import parse_interval
 from omnikit.recipe.recipe import Stage
 
@@ -161,6 +162,7 @@ def _check_stage(plan: StagePlan, wired: Wiring, errors: list[str]) -> None:
     _check_batch_tokens(where, plan, errors)
     check_memory_settings(where, plan, wired.parts, errors)
     check_cache(where, plan, wired, errors)
+    check_validation(where, plan, wired.outputs, errors)
     if stage.objective == "heads":
         _check_heads(where, plan, wired, errors)
     else:

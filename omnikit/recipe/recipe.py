@@ -15,6 +15,7 @@ from omnikit.errors import PlanError, nearest
 from omnikit.recipe.answers import Evaluate, Generate
 from omnikit.recipe.branches import OPTIONS, BranchOptions, Choice, parse_choice, parse_options
 from omnikit.recipe.schema import construct, convert, key_paths, plain
+from omnikit.recipe.validation_settings import Validate
 from omnikit.registry import component, components
 from omnikit.text_table import columns
 
@@ -133,6 +134,7 @@ class Stage:
         data: mixture weight of each dataset; 0 leaves it out.
         source: for `import`, the layout and its files: {use: llama_omni, folder: …}.
         allow: for `import`, parts that may lack tensors (they keep random weights) or have some left over.
+        validate: held-out rows that the losses are measured on meanwhile.
     """
 
     objective: Objective = "heads"
@@ -145,6 +147,7 @@ class Stage:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     source: dict[str, Any] = field(default_factory=dict)
     allow: tuple[str, ...] = ()
+    validate: Validate | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True)
@@ -202,6 +205,8 @@ def training_settings(stage: Stage) -> dict[str, Any]:
     idle |= later_defaults(stage.trainer) | later_defaults(stage.optim)
     for settings in ("optim", "trainer"):
         values[settings] = {k: v for k, v in values[settings].items() if k not in idle}
+    if stage.validate and not stage.validate.decides:
+        del values["validate"]
     if source := values["source"]:
         own = _own("importer", Choice(str(source.get("use")), {key: value for key, value in source.items() if key != "use"}))
         values["source"] = {"use": source.get("use"), **(own.fields if own else {})}

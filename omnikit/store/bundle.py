@@ -11,6 +11,7 @@ from omnikit.errors import RunError
 from omnikit.plan.plan import Plan
 from omnikit.registry import conf_file
 from omnikit.store import checkpoint, manifest, run_manifest
+from omnikit.store.best_weights import FOLDER as BEST
 from omnikit.store.facts import facts_hash, stage_facts, stage_hash
 from omnikit.store.files import atomic_folder, write_json, write_text
 from omnikit.store.lineage import BUNDLED, lineage, sources
@@ -45,7 +46,7 @@ def bundle(run: str | Path, out: Path) -> list[str]:
                 shutil.copy2(file, partial / file.name)
         for name in dict.fromkeys(origins.values()):
             checkpoint.verify(folder / name / WEIGHTS)
-            shutil.copytree(folder / name, partial / name, ignore=shutil.ignore_patterns(CHECKPOINTS))
+            shutil.copytree(folder / name, partial / name, ignore=shutil.ignore_patterns(CHECKPOINTS, BEST))
             _merge(plan, folder, name, partial / name)
         model = build_model(plan, folder, origins, parts=outside)
         with_weights = {part: module for part, module in model.parts().items() if module.state_dict()}

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from omnikit.errors import RunError
-from omnikit.store import checkpoint, training_checkpoint
+from omnikit.store import best_weights, checkpoint, training_checkpoint
 from omnikit.store.content import Stat
 from omnikit.store.files import disk_errors, read_json, write_json, write_text
 from omnikit.store.manifest import NAME
-from omnikit.store.runs import DONE, METRICS, WEIGHTS
+from omnikit.store.runs import DONE, WEIGHTS
 
 
 def partial_folder(folder: Path, name: str) -> Path:
@@ -40,8 +40,10 @@ def filling(folder: Path, name: str, source: Path | None = None) -> Iterator[Pat
             if source != partial:
                 shutil.rmtree(partial, ignore_errors=True)
                 partial.mkdir(parents=True)
-            if source not in (None, partial) and (source / METRICS).exists():
-                shutil.copy2(source / METRICS, partial / METRICS)
+            if source is not None and source != partial:
+                for file in source.glob("*.csv"):
+                    shutil.copy2(file, partial)
+                best_weights.copy(source, partial)
         yield partial
     finally:
         if complete_hash(partial) is None and training_checkpoint.newest(partial, complete=False) is None:

@@ -132,6 +132,11 @@ def newest(stage: Path, *, complete: bool = True) -> TrainingCheckpoint | None:
     return None
 
 
+def records(stage: Path) -> list[dict[str, Any]]:
+    """Give what checkpoint.json holds of each checkpoint of a stage that has one."""
+    return [read_json(folder / RECORD, ADVICE) for folder in _folders(stage) if (folder / RECORD).is_file()]
+
+
 class StepCounter:
     """The number of the last finished step, in a file that outlives a killed process."""
 

@@ -29,6 +29,7 @@ from omnikit.training.training_state import (
     trained_tensors,
     training_state,
 )
+from omnikit.training.validation_history import ValidationHistory
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,14 @@ class Resumption:
         record: what the stage is made of, for each of its checkpoints.
         signals: those that stop the stage.
         begun: time.monotonic() when the stage began, were it trained in one go.
+        is_over: whether it stopped early, so that nothing is left but to save what it gives.
     """
 
     start: TrainingCheckpoint | None
     record: Mapping[str, object]
     signals: StopSignals
     begun: float
+    is_over: bool = False
 
     @property
     def step(self) -> int:
@@ -61,11 +64,16 @@ class Resumption:
 class Checkpoints(L.Callback):
     """Writes the checkpoints of a stage into its folder, and puts the one that it resumes from back into model and trainer.
 
-    Training calls `step_ended`, once its own work of a step is done.
+    Training calls `mark` at the end of a step, and `step_ended` once all other work of the step is done.
+
+    Args:
+        folder: the stage's.
+        history: of its validations, where there are some.
     """
 
-    def __init__(self, stage: StagePlan, folder: Path, resumption: Resumption) -> None:
-        self.stage, self.folder, self.resumption = stage, folder, resumption
+    def __init__(self, stage: StagePlan, folder: Path, resumption: Resumption,
+                 history: ValidationHistory | None = None) -> None:
+        self.stage, self.folder, self.resumption, self.history = stage, folder, resumption, history
         self.every, self.keep = parse_interval(stage.stage.trainer.save_every), stage.stage.trainer.keep
         self.counter = StepCounter(folder)
         self.saved, self.saved_at = resumption.step, time.monotonic()
@@ -91,17 +99,22 @@ class Checkpoints(L.Callback):
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: object) -> None:
         self.stepping = True
 
-    def step_ended(self, trainer: L.Trainer, module: Training, position: Position) -> None:
-        """Write a checkpoint if one is due, or if a signal asks training to stop, which it then does.
+    def mark(self, module: Training, position: Position) -> None:
+        """Note the end of a step.
 
         Args:
             position: of the batch that comes next.
+        """
+        self.counter.write(module.step)
+        self.end, self.stepping = StepEnd.of(module, position, self.buffers), False
+
+    def step_ended(self, trainer: L.Trainer, module: Training, position: Position) -> None:
+        """Write a checkpoint if one is due, or if a signal asks training to stop, which it then does.
 
         Raises:
             RunError: a loss or a weight is not a number, so that nothing is written; or the disk refuses.
         """
-        self.counter.write(module.step)
-        self.end, self.stepping = StepEnd.of(module, position, self.buffers), False
+        self.mark(module, position)
         stopping = self.resumption.signals.received is not None
         if stopping or (self._is_due(module.step) and module.step < module.steps):
             module.metrics.check(module.step)
@@ -128,9 +141,12 @@ class Checkpoints(L.Callback):
         if end.step == self.saved and not last:
             return
         check_finite(module.model, self.stage, end.step)
-        record = {**self.resumption.record, "step": end.step, "steps": module.steps,
+        record: dict[str, object] = {
+                  **self.resumption.record, "step": end.step, "steps": module.steps,
                   "seconds": round(time.monotonic() - self.resumption.begun, 1),
                   "position": [end.position.number, end.position.batch]}
+        if self.history:
+            record |= {"best": self.history.best_step, "over": self.history.is_over}
         state = {**training_state(trainer, module), "module": end.counts, "random": end.random.plain()}
         training_checkpoint.write(self.folder, record, trained_tensors(module.model, self.stage.trained), state,
                                   keep=1 if last else max(1, self.keep))

@@ -4,6 +4,7 @@ import signal
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import TypeVar, cast
@@ -39,6 +40,9 @@ from omnikit.training.feature_cache import FeatureCache, feature_cache
 from omnikit.training.missing_gradients import MissingGradients
 from omnikit.training.module import Training
 from omnikit.training.progress import Bar
+from omnikit.training.validation import HeldOut
+from omnikit.training.validation_history import FILE, ValidationHistory
+from omnikit.training.validation_steps import ValidationSteps
 from omnikit.training.vocoder import VocoderBatch, VocoderDataset, VocoderLosses, label
 
 Lengthy = TypeVar("Lengthy", PackingSampler, TokenBatchSampler)
@@ -55,6 +59,7 @@ class StageFit:
         folder: that its metrics go to.
         seed: the stage's own.
         resumption: what its checkpoints need.
+        held_out: readers of the rows that it is validated on.
         estimate: how long the recipe takes, for the progress that is shown.
     """
 
@@ -65,6 +70,7 @@ class StageFit:
     folder: Path
     seed: int
     resumption: Resumption
+    held_out: dict[str, Reader]
     estimate: RecipeEstimate | None = None
 
     @property
@@ -155,21 +161,40 @@ def _fit(fit: StageFit, order: BatchOrder[Key], make: Callable[[Key], B],
          losses: VocoderLosses | CodecLosses | None = None, cache: FeatureCache | None = None) -> Fitted:
     """Train step by step; for Lightning it is one epoch, whose length is decided here alone."""
     run, batches, resumption = fit.trainer, count_batches(fit.trainer, order), fit.resumption
-    left = max(0, batches - resumption.step * run.accumulate)
+    left = 0 if resumption.is_over else max(0, batches - resumption.step * run.accumulate)
     loader = BatchLoader(order, make, seed=fit.seed, workers=_workers(run), window=run.accumulate, on_window=count_window,
                          start=resumption.position, passes=run.max_epochs, batches=left)
     module = Training(fit.model, fit.stage, fit.folder / "metrics.csv", ceil(batches / run.accumulate), losses,
                       start=resumption.step)
     module.cache = cache
-    checkpoints = Checkpoints(fit.stage, fit.folder, resumption)
-    trainer = lightning(fit.stage, fit.folder, [Bar(fit.stage.name, fit.estimate), MissingGradients(fit.stage.name), checkpoints,
-                                                PositionCounter(loader)])
+    validation = _validation(fit)
+    checkpoints = Checkpoints(fit.stage, fit.folder, resumption, validation.history if validation else None)
+    own: list[L.Callback] = [Bar(fit.stage.name, fit.estimate), MissingGradients(fit.stage.name), checkpoints,
+                             PositionCounter(loader)]
+    trainer = lightning(fit.stage, fit.folder, [*own, validation] if validation else own)
+    module.after_step.append(lambda: checkpoints.mark(module, loader.position))
+    if validation:
+        module.counters["validation"] = validation.history
+        module.after_step.append(partial(validation.step_ended, trainer, module))
     module.after_step.append(lambda: checkpoints.step_ended(trainer, module, loader.position))
     with resumption.signals.deferred(), closing(checkpoints), closing(loader), closing(module.metrics):
         _run(trainer, module, loader)
         if not module.stopped:
+            checkpoints.mark(module, loader.position)
             checkpoints.write(trainer, module, last=True)
-    return module.step, module.metrics.last
+    if validation:
+        validation.take_best(module)
+    return module.step, module.metrics.last | (validation.history.numbers() if validation else {})
+
+
+def _validation(fit: StageFit) -> ValidationSteps | None:
+    settings = fit.stage.stage.validate
+    if settings is None:
+        return None
+    held_out = HeldOut(fit.stage, settings, fit.held_out, collator(fit.plan, fit.stage, fit.model),
+                       workers=_workers(fit.trainer))
+    history = ValidationHistory(fit.folder / FILE, settings, fit.stage.stage.loss)
+    return ValidationSteps(held_out, history, fit.folder, fit.resumption)
 
 
 class PositionCounter(L.Callback):

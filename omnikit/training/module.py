@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytorch_lightning as L
 import torch
@@ -31,6 +31,14 @@ from omnikit.training.trackers import TrackedStage, Tracker, trackers
 from omnikit.training.vocoder import VocoderBatch, VocoderLosses
 
 
+class Counter(Protocol):
+    """What counts something over the steps of a stage."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
 class Training(L.LightningModule):
     """Weighted sum of the losses of one stage, one optimizer over the trained parts, and metrics.csv.
 
@@ -55,6 +63,7 @@ class Training(L.LightningModule):
         self.steps, self.start = steps, start
         self.ended = start  # the last step that is over
         self.stopped = False  # by a signal, before its end
+        self.counters: dict[str, Counter] = {}  # what else counts, for checkpoints
         self.after_step: list[Callable[[], None]] = []  # called at the end of each optimizer step, when its metrics are written
         self.vocoding = vocoding
         self.weights = dict(stage.stage.loss)
@@ -157,12 +166,16 @@ class Training(L.LightningModule):
 
     def progress_state(self) -> dict[str, Any]:
         """Give what this class counts, for a checkpoint."""
-        return {"reached": self.reached, "past": list(self.past), "metrics": self.metrics.state_dict()}
+        counters = {name: counter.state_dict() for name, counter in self.counters.items()}
+        return {"reached": self.reached, "past": list(self.past), "metrics": self.metrics.state_dict(), **counters}
 
     def load_progress_state(self, state: Mapping[str, Any]) -> None:
         """Take back what `progress_state` gave."""
         self.reached, self.past = state["reached"], state["past"]
         self.metrics.load_state_dict(state["metrics"])
+        for name, counter in self.counters.items():
+            if name in state:
+                counter.load_state_dict(state[name])
 
     def transfer_batch_to_device(self, batch: Batch | VocoderBatch | CodecBatch, device: torch.device,
                                  dataloader_idx: int) -> Batch | VocoderBatch | CodecBatch:

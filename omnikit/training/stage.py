@@ -179,18 +179,22 @@ def _run(setting: Setting, files: dict[str, str]) -> StageResult:
     _prepare()
     L.seed_everything(seed, verbose=False)
     readers = {name: plan.readers[name].build() for name in stage.datasets}
+    held_out = {name: plan.readers[name].build() for name in stage.held_out}
     if stage.stage.objective == "heads":
         check_supervised(stage.name, plan, stage.stage.loss, readers)
     model = assemble(plan, stage, folder)
     before = hashes(model)
     data = {name: manifest.data_fingerprint(reader) for name, reader in readers.items()}
-    inputs = {"data": data, "files": files, "weights": before}
+    deciding = held_out if stage.is_decided_by_rows else {}
+    compared = {name: manifest.data_fingerprint(reader) for name, reader in deciding.items()}
+    inputs = {"data": {**compared, **data}, "files": files, "weights": before}
     if start:
         check_inputs(folder, stage.name, start, inputs)
-    resumption = Resumption(start, {"facts": stage_facts(plan, stage.name), "inputs": inputs}, setting.signals, begun)
+    is_over = start is not None and start.stage_folder == partial and bool(start.record.get("over"))
+    resumption = Resumption(start, {"facts": stage_facts(plan, stage.name), "inputs": inputs}, setting.signals, begun, is_over)
     fit = {"heads": fit_heads, "units": fit_units, "vocoder": fit_vocoder, "codec": fit_codec}[stage.stage.objective]
     with tuned(model, stage, before) as changed, saving_memory(model, stage):
-        steps, numbers = fit(StageFit(plan, stage, model, readers, partial, seed, resumption, setting.estimate))
+        steps, numbers = fit(StageFit(plan, stage, model, readers, partial, seed, resumption, held_out, setting.estimate))
         model.cpu()
     frozen = {part: digest for part, digest in before.items() if part not in stage.trained}
     before, frozen = (manifest.recorded(stage, folder, found) for found in (before, frozen))
@@ -201,7 +205,7 @@ def _run(setting: Setting, files: dict[str, str]) -> StageResult:
         "weights_before": before, "weights_after": frozen, "numbers": numbers, "data": data})
     checkpoint.save(partial / WEIGHTS, {p: m for p, m in model.parts().items() if p in stage.trained}, frozen,
                     changed.adapters)
-    training_checkpoint.finish(partial, stage.stage.trainer.keep)
+    training_checkpoint.finish(partial, stage.stage.trainer.keep or bool(stage.is_decided_by_rows))
     return row
 
 

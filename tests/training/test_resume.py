@@ -19,7 +19,7 @@ from omnikit.training.metrics import Metrics
 from omnikit.training.stage import run_stages
 
 STEPS = 12
-NAMES = {"listen", "tokenizer", "config.yaml", "manifest.json"}
+NAMES = {"listen", "tokenizer", "config.yaml", "manifest.json", "run.html"}
 
 
 @pytest.fixture(scope="module")

@@ -382,9 +382,9 @@ def test_half_precision_part_is_trained_in_float32_and_saved_in_its_dtype(
     def half(plan: Plan, path: str, config: object) -> torch.nn.Module:
         return built(plan, path, config).bfloat16() if path == "backbone" else built(plan, path, config)
 
-    def watched(self: OmniModel, batch: object, wanted: dict[str, float], *given: object) -> object:
+    def watched(self: OmniModel, *arguments: object) -> object:
         seen.update(weights.dtype for weights in self.get_submodule("backbone").parameters())
-        return losses(self, batch, wanted, *given)
+        return losses(self, *arguments)
 
     monkeypatch.setattr(modelling, "build_part", half)
     monkeypatch.setattr(OmniModel, "losses", watched)

@@ -1,0 +1,55 @@
+"""The section `validate` of a stage: held-out rows that its losses are measured on while it is trained."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+TOTAL = "total"
+
+
+@dataclass
+class EarlyStop:
+    """When a stage ends before its steps are over.
+
+    Args:
+        patience: validations in a row without a lower loss.
+        min_delta: by how much it must be lower.
+    """
+
+    patience: int = 3
+    min_delta: float = 0.0
+
+
+@dataclass
+class Validate:
+    """Held-out rows, and what is done with what a stage reaches on them.
+
+    Args:
+        data: weight of each dataset in the mean; 0 leaves it out.
+        every: steps between two validations; there is one at the end, too.
+        rows: of each dataset, the first so many; None takes all.
+        metrics: beside the losses, accuracy: the fraction of target tokens that have the highest logit.
+        early_stop: ends the stage when the loss falls no more.
+        keep_best: the stage gives the weights with the lowest loss of this branch, or the lowest total; None: the last ones.
+    """
+
+    data: dict[str, float] = field(default_factory=dict)
+    every: int = 500
+    rows: int | None = None
+    metrics: tuple[Literal["accuracy"], ...] = ()
+    early_stop: EarlyStop | None = None
+    keep_best: str | None = None
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The datasets that are read."""
+        return tuple(name for name, weight in self.data.items() if weight)
+
+    @property
+    def decides(self) -> bool:
+        """Whether it changes the weights that the stage gives."""
+        return self.early_stop is not None or self.keep_best is not None
+
+    @property
+    def monitored(self) -> str:
+        """The loss that is compared."""
+        return self.keep_best or TOTAL

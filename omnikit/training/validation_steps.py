@@ -1,0 +1,62 @@
+"""When a stage is validated, and what follows: weights that are the best are saved, and a stage whose loss stays is over."""
+
+import time
+from pathlib import Path
+
+import pytorch_lightning as L
+
+from omnikit.store import best_weights, training_checkpoint
+from omnikit.training.checkpoints import Resumption
+from omnikit.training.module import Training
+from omnikit.training.training_state import fill_tensors, trained_tensors
+from omnikit.training.validation import HeldOut
+from omnikit.training.validation_history import ValidationHistory
+
+
+class ValidationSteps(L.Callback):
+    """Validates every so many steps, and at the end.
+
+    Training calls `step_ended`. A stage that was stopped before it validated a step resumes with that.
+
+    Args:
+        folder: the stage's.
+    """
+
+    def __init__(self, held_out: HeldOut, history: ValidationHistory, folder: Path, resumption: Resumption) -> None:
+        self.held_out, self.history, self.folder, self.resumption = held_out, history, folder, resumption
+        self.settings = held_out.settings
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, Training)
+        if self.resumption.step and self._is_due(pl_module):
+            self.validate(trainer, pl_module)
+
+    def step_ended(self, trainer: L.Trainer, module: Training) -> None:
+        """Validate if it is time, but not while a signal waits."""
+        if self._is_due(module) and self.resumption.signals.received is None:
+            self.validate(trainer, module)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, Training)
+        if not pl_module.stopped and self.history.step < pl_module.step:
+            self.validate(trainer, pl_module)
+
+    def validate(self, trainer: L.Trainer, module: Training) -> None:
+        """Measure, write a row, save the weights if they are the best, and stop training if it is over."""
+        found = self.held_out.measure(trainer, module)
+        best = self.history.add(module.step, found, time.monotonic() - self.resumption.begun)
+        if best and self.settings.keep_best:
+            best_weights.write(self.folder, module.step, trained_tensors(module.model, module.stage.trained))
+            needed = {self.history.best_step, *(record["best"] for record in training_checkpoint.records(self.folder))}
+            best_weights.prune(self.folder, needed)
+        if self.history.is_over:
+            trainer.should_stop = True
+
+    def take_best(self, module: Training) -> None:
+        """Give the model the best weights, where these are wanted."""
+        if self.settings.keep_best:
+            fill_tensors(module.model, module.stage.trained, best_weights.read(self.folder, self.history.best_step))
+
+    def _is_due(self, module: Training) -> bool:
+        due = module.step % self.settings.every == 0 or module.step == module.steps
+        return due and self.history.step < module.step
