@@ -1,6 +1,6 @@
 """`trainer.cache: features` against computing a frozen prefix each time: seconds of an epoch of LLaMA-Omni's second stage.
 
-An encoder, a projector and a backbone are frozen (14 million random weights), a small speech head is trained on 96 made-up
+An encoder, a projector and a backbone are frozen (14 million random weights), a small speech head is trained on 48 made-up
 rows. An epoch is everything that a stage does for it: collating, keys, features, forward, backward, optimizer, on one thread.
 Three ways take turns: without a cache, from an empty one (which computes and writes), from a full one. Each counts with its
 fastest round of processor time. The losses of the last two are the same bits.
@@ -28,7 +28,7 @@ from omnikit.recipe.compose import compose
 from omnikit.training.feature_cache import FeatureCache, feature_cache
 from omnikit.training.freeze import freeze
 
-ROWS, BATCH, ROUNDS = 96, 8, 2
+ROWS, BATCH, ROUNDS = 48, 8, 3
 FIRST, LATER = 1.1, 5.0
 RECIPE = """\
 # @package _global_
@@ -46,7 +46,7 @@ audio: {encoder: {dim: 256, ffn: 1024, layers: 4}}
 backbone: {dim: 384, layers: 6, heads: 6, kv_heads: 6, ffn: 1024}
 speech: {head: {dim: 64, layers: 1, factor: 4, ffn: 128}}
 data:
-  rows: {path: rows.jsonl, provides: [audio, answer, codes], seconds: 5}
+  rows: {path: rows.jsonl, provides: [audio, answer, codes], seconds: 8}
 stages:
   speak:
     train: {speech: {head: full}}
@@ -57,7 +57,7 @@ stages:
 
 
 class Spoken:
-    """Made-up spoken questions of one to four seconds, the same each time."""
+    """Made-up spoken questions of four to eight seconds, the same each time."""
 
     def __init__(self) -> None:
         random = np.random.default_rng(0)
@@ -71,7 +71,7 @@ class Spoken:
 
 
 def made(number: int, random: np.random.Generator) -> Sample:
-    audio = random.normal(0, 0.1, int(random.integers(16000, 64000))).astype(np.float32)
+    audio = random.normal(0, 0.1, int(random.integers(64000, 128000))).astype(np.float32)
     codes = tuple((int(code),) for code in random.integers(0, 100, 12))
     answer = (ContentPart("text", text="it is so"), ContentPart("audio", codes=codes))
     return Sample(f"row{number}", (Message("user", (ContentPart("audio", audio=audio),)), Message("assistant", answer)))

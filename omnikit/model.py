@@ -82,7 +82,7 @@ class OmniModel(nn.Module):
         """Give each wanted output branch's loss, scalar float32; a branch that the batch has no target for is absent.
 
         Args:
-            given: what was computed before, by place, see Taps.
+            given: what was computed before, by point, see Taps.
 
         Raises:
             DataError: a row's target cannot be reached, or a branch gives another number of features than its contract states.
@@ -177,27 +177,27 @@ class Taps:
     """What one batch gives at each place a head can tap: computed when first asked for, and once.
 
     Args:
-        given: place (see omnikit.plan.cache_points) → its features, which are not computed then.
+        given: point (see omnikit.plan.cache_points) → its features, which are not computed then.
     """
 
     def __init__(self, model: OmniModel, batch: Batch, given: Mapping[str, Features] | None = None) -> None:
         self.model = model
         self.batch = batch
-        self._places = dict(given or {})
+        self._points = dict(given or {})
 
-    def place(self, name: str) -> Features:
-        """Give the features of a place: of each signal, [B', T, D], or the states of each conversation, [C, U, D]."""
-        if name not in self._places:
+    def point(self, name: str) -> Features:
+        """Give the features of a point: of each signal, [B', T, D], or the states of each conversation, [C, U, D]."""
+        if name not in self._points:
             branch, _, slot = name.partition(".")
             if branch != "backbone":
-                self._places[name] = self._encode(branch) if slot == "encoder" else self._project(branch)
+                self._points[name] = self._encode(branch) if slot == "encoder" else self._project(branch)
             elif slot.startswith("last."):
-                self._places[name] = self._last_states(slot.removeprefix("last."))
+                self._points[name] = self._last_states(slot.removeprefix("last."))
             else:
                 positions = (self.batch.answers - BACK[slot]).clamp(min=0)
-                self._places[name] = Features(at(self.hidden, positions, self.batch.conversation_rows),
+                self._points[name] = Features(at(self.hidden, positions, self.batch.conversation_rows),
                                               self.batch.answer_lengths)
-        return self._places[name]
+        return self._points[name]
 
     def features(self, output: OutputBranch) -> Features:
         """Give what an output branch's head trains on: [C, U, D] at the answers, or the features of an input branch.
@@ -206,7 +206,7 @@ class Taps:
         """
         tap = output.head.tap
         if output.head.target == "state":
-            last = self.place(f"backbone.last.{output.state_input}")
+            last = self.point(f"backbone.last.{output.state_input}")
             return self.model.head_input(output, last.data, last.lengths)
         if tap == "embedding":
             texts = self.batch.texts[output.name]
@@ -214,25 +214,25 @@ class Taps:
         if tap in ("hidden", "logits"):
             found = self.states(output)
             return self.model.head_input(output, found.data, found.lengths)
-        return self.model.for_head(output.name, self.place(tap))
+        return self.model.for_head(output.name, self.point(tap))
 
     def states(self, output: OutputBranch) -> Features:
         """Give the backbone's output at the answers [C, U, D]; of a packed batch, for a loss by token, [1, S, D]."""
         if self.batch.target_positions is not None and output.per_token:
             return Features(self._token_states(output.trained_on)[None], self.batch.answer_lengths.sum()[None])
-        return self.place(f"backbone.{output.trained_on}")
+        return self.point(f"backbone.{output.trained_on}")
 
     def context(self, output: OutputBranch) -> list[Features]:
         """Give the states at the answers [C, U, D] for a head that also takes them; else nothing."""
         if head_options(output.head).context is None:
             return []
-        return [self.model.for_head(output.name, self.place(f"backbone.{output.trained_on}"))]
+        return [self.model.for_head(output.name, self.point(f"backbone.{output.trained_on}"))]
 
     def _token_states(self, alignment: str) -> Tensor:
         """Give the states [S, D] of all supervised tokens of a packed batch."""
         assert self.batch.target_positions is not None, "a packed batch has them"
-        if f"backbone.{alignment}" in self._places:
-            states = self.place(f"backbone.{alignment}")
+        if f"backbone.{alignment}" in self._points:
+            states = self.point(f"backbone.{alignment}")
             return states.data[torch.arange(states.data.shape[1], device=states.lengths.device) < states.lengths[:, None]]
         return self.hidden.flatten(0, 1)[self.batch.target_positions - BACK[alignment]]
 
@@ -254,7 +254,7 @@ class Taps:
     def _project(self, branch: str) -> Features:
         """Give the projector's features [B', T, D] of one input branch."""
         projector = self.model.projector(branch)
-        taken = as_dtype_of(self.model.get_submodule(f"{branch}.projector"), self.place(f"{branch}.encoder"))
+        taken = as_dtype_of(self.model.get_submodule(f"{branch}.projector"), self.point(f"{branch}.encoder"))
         features, wired = projector(taken), self.model.plan.inputs[branch]
         assert wired.projected, "a branch with a projector has its spec"
         self._check(f"{branch}.projector", features, wired.projected, self._lengths(branch))
@@ -268,7 +268,7 @@ class Taps:
         assert plan.backbone, "a batch with tokens has a backbone"
         check_dim(plan.described("backbone"), "embeddings", vectors, plan.backbone.dim)
         for branch, slots in self.batch.slots.items():
-            features, counts = self.place(f"{branch}.projector"), self.batch.counts[branch]
+            features, counts = self.point(f"{branch}.projector"), self.batch.counts[branch]
             spec = plan.inputs[branch].image_spec
             pools = spec.pooled[1:] if spec and spec.pooled else ()
             assert all(count == length or (count in pools and count < length) for count, length in zip(

@@ -89,7 +89,7 @@ def test_splice_puts_projected_vectors_at_slots_and_embeddings_elsewhere(model: 
     batch = make_batch(model, [0, 1])
     taps = Taps(model, batch)
     flat, slots = taps.inputs.flatten(0, 1), batch.slots["audio"]
-    projected = taps.place("audio.projector").data
+    projected = taps.point("audio.projector").data
     torch.testing.assert_close(flat[slots], torch.cat([projected[0, :1], projected[1, :2]]))
     unspliced = torch.ones(len(flat), dtype=torch.bool)
     unspliced[slots] = False

@@ -92,7 +92,7 @@ class Batch:
             without it they are not.
         target_counts: for each output branch with targets what its loss is a mean over (omnikit.data.batch.windows).
         window_counts: the same of all batches of its accumulation window; None: it is not in one.
-        content: for each place whose features are stored a key of each conversation, see omnikit.data.batch.single_rows.
+        content: for each point whose features are stored a key of each conversation, see omnikit.data.batch.single_rows.
     """
 
     tokens: Tensor

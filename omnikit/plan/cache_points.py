@@ -1,6 +1,6 @@
-"""Where a stage's frozen prefix ends: the places whose features are computed once and read again. Imports no torch.
+"""Where a stage's frozen prefix ends: the points whose features are computed once and read again. Imports no torch.
 
-A place is an encoder's or a projector's features (audio.encoder), or states of the backbone: those that predict a
+A point is an encoder's or a projector's features (audio.encoder), or states of the backbone: those that predict a
 conversation's supervised tokens (backbone.predicts), those at them (backbone.reads), or those at the end of each signal
 (backbone.last.audio).
 """
@@ -15,7 +15,7 @@ from omnikit.plan.stage_plan import StagePlan, Wiring
 
 def cache_points(stage: StagePlan, inputs: Mapping[str, InputBranch],
                  outputs: Mapping[str, OutputBranch]) -> dict[str, tuple[str, ...]]:
-    """Give place → the frozen parts that it depends on, of the last frozen places before what the stage trains."""
+    """Give point → the frozen parts that it depends on, of the last frozen points before what the stage trains."""
     found: dict[str, tuple[str, ...]] = {}
     for name in stage.stage.loss:
         if name in outputs:
@@ -33,10 +33,17 @@ def check_cache(where: str, stage: StagePlan, wired: Wiring, errors: list[str]) 
         errors.append(f"{where}.trainer.cache is {stage.stage.trainer.cache}, but a stage with objective"
                       f" {stage.stage.objective!r} runs no encoder and no backbone, whose features could be stored; leave cache"
                       " out.")
-    elif stage.trained and not cache_points(stage, wired.inputs, wired.outputs):
-        errors.append(f"{where}.trainer.cache is {stage.stage.trainer.cache}, but no frozen part stands before what the stage"
-                      f" trains ({', '.join(stage.trained)}), so there are no features to store; leave cache out, or freeze an"
-                      " encoder.")
+    elif stage.trained and not any(_reached(point, stage, wired) for point in cache_points(stage, wired.inputs, wired.outputs)):
+        errors.append(f"{where}.trainer.cache is {stage.stage.trainer.cache}, but no frozen part that its data reaches stands"
+                      f" before what the stage trains ({', '.join(stage.trained)}), so there are no features to store; leave"
+                      " cache out, or freeze an encoder.")
+
+
+def _reached(point: str, stage: StagePlan, wired: Wiring) -> bool:
+    """Say whether some dataset of a stage holds what the features of a point are computed from."""
+    branch = point.partition(".")[0]
+    held = {kind for name in stage.datasets for kind in wired.readers[name].provides}
+    return branch == "backbone" or bool(held & set(wired.inputs[branch].media))
 
 
 def _points(output: OutputBranch, trained: Collection[str], inputs: Mapping[str, InputBranch]) -> dict[str, tuple[str, ...]]:
@@ -49,13 +56,13 @@ def _points(output: OutputBranch, trained: Collection[str], inputs: Mapping[str,
     read = [branch for branch in inputs.values() if branch.projector]
     before = tuple(part for branch in read for part in (f"{branch.name}.encoder", f"{branch.name}.projector"))
     if _frozen((*before, "backbone"), trained):
-        place = f"last.{output.state_input}" if output.head.target == "state" else output.trained_on
-        return {f"backbone.{place}": (*before, "backbone")}
-    return {place: parts for branch in read for place, parts in _deepest(branch, "projector", trained)}
+        point = f"last.{output.state_input}" if output.head.target == "state" else output.trained_on
+        return {f"backbone.{point}": (*before, "backbone")}
+    return {point: parts for branch in read for point, parts in _deepest(branch, "projector", trained)}
 
 
 def _deepest(branch: InputBranch, slot: str, trained: Collection[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Give the last frozen place of an input branch up to a slot, if its encoder is frozen."""
+    """Give the last frozen point of an input branch up to a slot, if its encoder is frozen."""
     encoder, projector = f"{branch.name}.encoder", f"{branch.name}.projector"
     if branch.encoder.input.modality == "prompt" or not _frozen((encoder,), trained):  # a prompt has no signal to encode
         return

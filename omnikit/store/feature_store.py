@@ -1,6 +1,6 @@
 """Features of rows on disk: computed once, read as memory maps, bounded in bytes. Uses no model.
 
-A store is one folder for all rows of one place in one model. Each process adds shards (safetensors) that appear complete or not
+A store is one folder for all rows of one point in one model. Each process adds shards (safetensors) that appear complete or not
 at all and are never changed, so that any number of processes write and read without a lock; what two of them compute at the
 same time lies there twice, equal. A shard that cannot be read is computed again.
 """

@@ -38,21 +38,21 @@ class FeatureCache:
     """Gives what stands before the trained parts of a stage, read where it was computed before.
 
     Args:
-        places: place → store.
+        points: point → store.
         model: computes what is missing.
     """
 
-    def __init__(self, plan: Plan, model: OmniModel, stage: str, places: Mapping[str, FeatureStore]) -> None:
-        self.plan, self.model, self.stage, self.places = plan, model, stage, dict(places)
-        self.read = self.computed = 0  # rows of places
-        self._checked: set[str] = set()  # places whose first row was computed twice
+    def __init__(self, plan: Plan, model: OmniModel, stage: str, points: Mapping[str, FeatureStore]) -> None:
+        self.plan, self.model, self.stage, self.points = plan, model, stage, dict(points)
+        self.read = self.computed = 0  # rows of points
+        self._checked: set[str] = set()  # points whose first row was computed twice
 
     def __call__(self, batch: Batch) -> dict[str, Features]:
-        """Give place → features of a batch whose `content` holds its rows' keys."""
-        rows = {place: [self._row(batch, place, index) for index, key in enumerate(batch.content[place]) if key]
-                for place in self.places}
-        return {place: self._joined(place, [item for row in found for item in row], batch.tokens.device)
-                for place, found in rows.items() if found}
+        """Give point → features of a batch whose `content` holds its rows' keys."""
+        rows = {point: [self._row(batch, point, index) for index, key in enumerate(batch.content[point]) if key]
+                for point in self.points}
+        return {point: self._joined(point, [item for row in found for item in row], batch.tokens.device)
+                for point, found in rows.items() if found}
 
     def check(self, readers: Mapping[str, Reader], collate: Collator) -> None:
         """Refuse a dataset that gives other data each time that a row is read: nothing stored would be read again.
@@ -62,65 +62,65 @@ class FeatureCache:
         """
         for name, reader in readers.items():
             first, second = (collate([reader[0]]) for _ in range(2))
-            if content_keys(first, self.places) != content_keys(second, self.places):
+            if content_keys(first, self.points) != content_keys(second, self.points):
                 raise DataError(f"Stage {self.stage} stores features, but row {first.ids[0]} of dataset {name} holds other data"
                                 f" each time that it is read; leave stages.{self.stage}.trainer.cache out.")
 
     def keyed(self, make: Callable[[Key], Batch]) -> Callable[[Key], Batch]:
         """Give a maker of batches that also fills in their rows' keys; it runs in the loader's workers."""
-        return KeyedBatches(make, tuple(self.places))
+        return KeyedBatches(make, tuple(self.points))
 
     def close(self) -> None:
         """Write what is not written yet."""
-        for store in self.places.values():
+        for store in self.points.values():
             store.flush()
         if self.read or self.computed:
             log.info("Stage %s: features of %d rows were computed, of %d read.", self.stage, self.computed, self.read)
 
-    def _row(self, batch: Batch, place: str, index: int) -> list[Tensor]:
-        store, key = self.places[place], batch.content[place][index]
+    def _row(self, batch: Batch, point: str, index: int) -> list[Tensor]:
+        store, key = self.points[point], batch.content[point][index]
         found = store.get(key)
         self.read, self.computed = self.read + (found is not None), self.computed + (found is None)
         if found is None:
             one = single_row(batch, index)
-            found = self._compute(place, one)
-            if place not in self._checked:
-                self._check_repeats(place, one, found)
+            found = self._compute(point, one)
+            if point not in self._checked:
+                self._check_repeats(point, one, found)
             store.put(key, found)
         return found
 
     @torch.no_grad()
-    def _compute(self, place: str, row: Batch) -> list[Tensor]:
-        features = Taps(self.model, row).place(place)
+    def _compute(self, point: str, row: Batch) -> list[Tensor]:
+        features = Taps(self.model, row).point(point)
         return [item[:length].cpu() for item, length in zip(features.data, features.lengths.tolist(), strict=True)]
 
-    def _check_repeats(self, place: str, row: Batch, found: list[Tensor]) -> None:
+    def _check_repeats(self, point: str, row: Batch, found: list[Tensor]) -> None:
         """Refuse a prefix that gives other features the second time."""
-        self._checked.add(place)
-        if not all(map(torch.equal, found, self._compute(place, row))):
-            raise RunError(f"Stage {self.stage} stores features of {place}, but row {row.ids[0]} has others each time that they"
+        self._checked.add(point)
+        if not all(map(torch.equal, found, self._compute(point, row))):
+            raise RunError(f"Stage {self.stage} stores features of {point}, but row {row.ids[0]} has others each time that they"
                            f" are computed; leave stages.{self.stage}.trainer.cache out.")
 
-    def _joined(self, place: str, items: list[Tensor], device: torch.device) -> Features:
+    def _joined(self, point: str, items: list[Tensor], device: torch.device) -> Features:
         lengths = torch.tensor([len(item) for item in items])
         data = pad_sequence(items, batch_first=True)
         if device.type == "cuda":
             data, lengths = data.pin_memory(), lengths.pin_memory()
-        branch, _, slot = place.partition(".")
+        branch, _, slot = point.partition(".")
         wired = self.plan.inputs.get(branch)
         spec = None if wired is None else wired.encoded if slot == "encoder" else wired.projected
         return Features(data.to(device, non_blocking=True), lengths.to(device, non_blocking=True), spec.rate if spec else None)
 
 
 class KeyedBatches(Generic[Key]):
-    """Makes batches with the keys of what their rows hold before each place."""
+    """Makes batches with the keys of what their rows hold before each point."""
 
-    def __init__(self, make: Callable[[Key], Batch], places: tuple[str, ...]) -> None:
-        self.make, self.places = make, places
+    def __init__(self, make: Callable[[Key], Batch], points: tuple[str, ...]) -> None:
+        self.make, self.points = make, points
 
     def __call__(self, key: Key) -> Batch:
         batch = self.make(key)
-        return replace(batch, content=content_keys(batch, self.places))
+        return replace(batch, content=content_keys(batch, self.points))
 
 
 @contextmanager
@@ -138,7 +138,7 @@ def feature_cache(plan: Plan, stage: StagePlan, model: OmniModel) -> Iterator[Fe
         _check_eval(stage.name, part, model)
     folder, limit = cache_folder() / "features", int(stage.stage.trainer.cache_gib * 2**30)
     cache = FeatureCache(plan, model, stage.name, {
-        place: FeatureStore(folder / prefix_hash(plan, stage, model, place, parts), limit) for place, parts in points.items()})
+        point: FeatureStore(folder / prefix_hash(plan, stage, model, point, parts), limit) for point, parts in points.items()})
     try:
         yield cache
     finally:
@@ -153,11 +153,11 @@ def _check_eval(stage: str, part: str, model: OmniModel) -> None:
                        f" although it is frozen; leave stages.{stage}.trainer.cache out, or fix its train() in the plugin.")
 
 
-def prefix_hash(plan: Plan, stage: StagePlan, model: OmniModel, place: str, parts: tuple[str, ...]) -> str:
-    """Give 16 hex digits over what decides the features at a place, but for the row: weights, settings, numbers, machine."""
+def prefix_hash(plan: Plan, stage: StagePlan, model: OmniModel, point: str, parts: tuple[str, ...]) -> str:
+    """Give 16 hex digits over what decides the features at a point, but for the row: weights, settings, numbers, machine."""
     own, configs = hashes(model), plan.parts()
     device = "cuda" if torch.cuda.is_available() and stage.stage.trainer.accelerator != "cpu" else "cpu"
-    facts = {"place": place, "weights": {part: own[part] for part in parts},
+    facts = {"point": point, "weights": {part: own[part] for part in parts},
              "settings": {part: component_fields(configs[part]) for part in parts},
              "numbers": [stage.stage.trainer.precision, stage.stage.trainer.compile, device, torch.__version__]}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

@@ -43,7 +43,7 @@ def test_both_branches_are_spliced(plan: Plan) -> None:
     taps = Taps(model, batch)
     flat = taps.inputs.flatten(0, 1)
     for name in ("audio", "second"):
-        torch.testing.assert_close(flat[batch.slots[name]], taps.place(f"{name}.projector").data[0, :batch.counts[name][0]])
+        torch.testing.assert_close(flat[batch.slots[name]], taps.point(f"{name}.projector").data[0, :batch.counts[name][0]])
 
 
 def test_lengths_are_counted_for_both(plan: Plan) -> None:

@@ -97,7 +97,7 @@ def batch(plan: Plan, request: pytest.FixtureRequest) -> Batch:
     return collate(samples) if request.param == "padded" else PackedCollator(collate)([samples[:2], samples[2:]])
 
 
-PLACES = ("audio.encoder", "audio.projector", "backbone.predicts", "backbone.reads", "backbone.last.audio")
+POINTS = ("audio.encoder", "audio.projector", "backbone.predicts", "backbone.reads", "backbone.last.audio")
 
 
 def test_a_conversation_out_of_a_batch_is_as_if_collated_alone(plan: Plan, batch: Batch) -> None:
@@ -116,23 +116,23 @@ def test_a_conversation_out_of_a_batch_is_as_if_collated_alone(plan: Plan, batch
 def test_keys_depend_on_what_a_conversation_holds_and_on_no_other(plan: Plan, batch: Batch) -> None:
     reader = plan.readers["rows"].build()
     alone = Collator(plan, ["text", "speech", "transcript", "turn"])([reader[4]])
-    keys = content_keys(batch, PLACES)
-    own = content_keys(alone, PLACES)
-    assert {place: keys[place][4] for place in PLACES} == {place: found[0] for place, found in own.items()}
+    keys = content_keys(batch, POINTS)
+    own = content_keys(alone, POINTS)
+    assert {point: keys[point][4] for point in POINTS} == {point: found[0] for point, found in own.items()}
     assert len(set(keys["backbone.predicts"])) == 6
     assert [bool(key) for key in keys["audio.encoder"]] == [False, True, True, True, True, True]
 
 
-@pytest.mark.parametrize("places", [PLACES[:1], PLACES[:2], PLACES[2:]], ids=["encoder", "projector", "states"])
+@pytest.mark.parametrize("points", [POINTS[:1], POINTS[:2], POINTS[2:]], ids=["encoder", "projector", "states"])
 def test_losses_of_features_that_are_given_are_those_of_the_whole_model(plan: Plan, model: OmniModel, batch: Batch,
-                                                                        places: tuple[str, ...]) -> None:
+                                                                        points: tuple[str, ...]) -> None:
     wanted = ("text", "speech", "transcript", "turn")
     rows = [single_row(batch, index) for index in range(6)]
     given = {}
-    for place in places:
-        found = [Taps(model, row).place(place) for row in rows if "audio" in row.signals or place in PLACES[2:4]]
+    for point in points:
+        found = [Taps(model, row).point(point) for row in rows if "audio" in row.signals or point in POINTS[2:4]]
         items = [item[:length] for each in found for item, length in zip(each.data, each.lengths.tolist(), strict=True)]
-        given[place] = Features(nn.utils.rnn.pad_sequence(items, batch_first=True), torch.tensor([len(item) for item in items]),
+        given[point] = Features(nn.utils.rnn.pad_sequence(items, batch_first=True), torch.tensor([len(item) for item in items]),
                                 found[0].rate)
     expected, losses = model.losses(batch, wanted), model.losses(batch, wanted, given)
     assert losses.keys() == expected.keys() >= {"text", "speech", "transcript"}
@@ -184,14 +184,17 @@ def test_the_prefix_ends_where_training_begins(plan: Plan, train: dict[str, Any]
     names = [f"{a}.{b}" for a, rest in train.items() if isinstance(rest, dict) for b in rest] + [
         a for a, rest in train.items() if isinstance(rest, str)]
     points = cache_points(replace(plan.stages["speak"], trained=tuple(names)), plan.inputs, plan.outputs)
-    assert {place: len(parts) for place, parts in points.items()} == expected
+    assert {point: len(parts) for point, parts in points.items()} == expected
 
 
 @pytest.mark.parametrize(("overrides", "message"), [
     (["+stages.speak.train.audio.encoder=full", "+stages.speak.train.backbone=full"],
-     r"stages.speak.trainer.cache is features, but no frozen part stands before what the stage trains \(.*\), so"),
+     r"stages.speak.trainer.cache is features, but no frozen part that its data reaches stands before what the stage trains"),
+    (["+stages.speak.train.backbone=full", "data.rows.provides=[text,answer,codes,transcript]",
+      "stages.speak.loss.transcript=0", "~stages.speak.train.transcript"],
+     "but no frozen part that its data reaches stands before what the stage trains"),
     (["stages.speak.trainer.cache_gib=0"], "stages.speak.trainer.cache_gib is 0, but must be above 0"),
-], ids=["nothing is frozen", "no room"])
+], ids=["nothing is frozen", "no audio", "no room"])
 def test_plans_without_a_prefix_are_refused(recipe: Path, overrides: list[str], message: str) -> None:
     with pytest.raises(PlanError, match=message):
         make(compose(str(recipe), overrides))

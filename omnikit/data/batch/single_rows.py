@@ -13,7 +13,7 @@ def single_row(batch: Batch, index: int) -> Batch:
     """Give the conversation of an index alone and without padding, packed or not; without targets."""
     signals = {name: [at for at, row in enumerate(rows) if row == index] for name, rows in batch.rows.items()}
     signals = {name: found for name, found in signals.items() if found}
-    row, start, length = _place(batch, index)
+    row, start, length = _position(batch, index)
     first = row * batch.tokens.shape[1] + start
     answers = int(batch.answer_lengths[index]) if len(batch.answer_lengths) else 0
     return Batch(
@@ -29,15 +29,15 @@ def single_row(batch: Batch, index: int) -> Batch:
         sizes={name: [batch.sizes[name][at] for at in found] for name, found in signals.items() if name in batch.sizes})
 
 
-def content_keys(batch: Batch, places: Collection[str]) -> dict[str, list[str]]:
-    """Give for each place (see omnikit.plan.cache_points) a key of what each conversation holds before it.
+def content_keys(batch: Batch, points: Collection[str]) -> dict[str, list[str]]:
+    """Give for each point (see omnikit.plan.cache_points) a key of what each conversation holds before it.
 
-    Of a place behind an encoder that is the branch's signals, of the backbone's states all signals and tokens. The key is empty
+    Of a point behind an encoder that is the branch's signals, of the backbone's states all signals and tokens. The key is empty
     where a conversation has no signal of the branch.
     """
     rows = [single_row(batch, index) for index in range(len(batch.ids))]
-    return {place: [_key(row, None if place.startswith("backbone.") else place.partition(".")[0]) for row in rows]
-            for place in places}
+    return {point: [_key(row, None if point.startswith("backbone.") else point.partition(".")[0]) for row in rows]
+            for point in points}
 
 
 def _key(row: Batch, branch: str | None) -> str:
@@ -58,7 +58,7 @@ def _add(digest: "hashlib.blake2b", name: str, *tensors: Tensor) -> None:
         digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
 
 
-def _place(batch: Batch, index: int) -> tuple[int, int, int]:
+def _position(batch: Batch, index: int) -> tuple[int, int, int]:
     """Give the sequence of a conversation, its first position there and its positions."""
     if not len(batch.lengths):
         return 0, 0, 0

@@ -87,7 +87,7 @@ def test_frames_are_pooled_at_the_splice(tmp_path: Path) -> None:
     assert batch.counts["vision"] == [4, 1, 4, 1, 4, 4]  # the image keeps its own
     taps = Taps(OmniModel(plan).eval(), batch)
     found = taps.inputs.flatten(0, 1)[batch.slots["vision"]]
-    torch.testing.assert_close(found[4], taps.place("vision.projector").data[1].mean(0))  # 2 x 2 to 1 x 1 is the mean
+    torch.testing.assert_close(found[4], taps.point("vision.projector").data[1].mean(0))  # 2 x 2 to 1 x 1 is the mean
 
 
 def test_pooling_keeps_a_plane_of_colour() -> None:
