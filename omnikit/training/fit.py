@@ -162,8 +162,8 @@ def _fit(fit: StageFit, order: BatchOrder[Key], make: Callable[[Key], B],
                       start=resumption.step)
     module.cache = cache
     checkpoints = Checkpoints(fit.stage, fit.folder, resumption)
-    trainer = lightning(fit.stage, fit.folder, [Bar(fit.stage.name, fit.estimate), MissingGradients(fit.stage.name), checkpoints,
-                                                PositionCounter(loader)])
+    trainer = lightning(fit.stage, fit.folder, [
+        Bar(fit.stage.name, fit.estimate), MissingGradients(fit.stage.name), checkpoints, PositionCounter(loader)])
     module.after_step.append(lambda: checkpoints.step_ended(trainer, module, loader.position))
     with resumption.signals.deferred(), closing(checkpoints), closing(loader), closing(module.metrics):
         _run(trainer, module, loader)

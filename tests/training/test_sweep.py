@@ -51,7 +51,7 @@ def test_points_are_all_combinations_and_the_rest_stays_as_it_is(recipe: str) ->
 
 
 def test_interval_has_no_points(recipe: str) -> None:
-    with pytest.raises(ConfigError, match=r"'seed=interval\(0,1\)' names an interval, which has no points; list values, or sea"):
+    with pytest.raises(ConfigError, match=r"'seed=interval\(0,1\)' names an interval, which has no points; list values, or"):
         points(recipe, ["seed=interval(0,1)"])
 
 
