@@ -45,8 +45,8 @@ def map_jobs(jobs: Sequence[str], maker: Callable[..., Record], arguments: Seque
         ray.data.DataContext.get_current().enable_progress_bars = False
         blocks = min(len(jobs), max(workers, math.ceil(len(jobs) / BLOCK)))
         rows = ray.data.from_items([{"job": job} for job in jobs], override_num_blocks=blocks)
-        made = rows.map(_Worker, fn_constructor_args=(maker, tuple(arguments)),
-                        compute=ray.data.ActorPoolStrategy(size=min(workers, blocks)))
+        pool = ray.data.ActorPoolStrategy(size=min(workers, blocks))
+        made = rows.map(_Worker, fn_constructor_args=(maker, tuple(arguments)), compute=pool)  # type: ignore[arg-type]  # a class
         try:
             for row in made.iter_rows():
                 yield json.loads(row["reply"])
@@ -78,7 +78,7 @@ def _connected(address: str | None, workers: int) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    here = {"num_cpus": workers + 1, "object_store_memory": MEMORY, "include_dashboard": False}
+    here: dict[str, Any] = {"num_cpus": workers + 1, "object_store_memory": MEMORY, "include_dashboard": False}
     try:
         ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **({} if address else here))
     except (ConnectionError, RuntimeError, ValueError) as error:
