@@ -24,7 +24,7 @@ def run(argv: list[str]) -> int:
     if argv[:1] == ["clean"]:
         return _clean(_clean_parser().parse_args(argv[1:]))
     parser = Parser("omnikit runs", usage="omnikit runs [FOLDER] [--json]\n       omnikit runs clean [RUN …] [--in FOLDER]"
-                    " [--superseded] [--caches] [--dry-run] [--yes]", description=__doc__,
+                    " [--superseded] [--checkpoints] [--caches] [--dry-run] [--yes]", description=__doc__,
                     epilog="omnikit runs clean --help describes what is removed")
     parser.add_argument("folder", nargs="?", type=Path, default=Path("runs"), help="where the runs lie (runs)")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -48,6 +48,8 @@ def _clean_parser() -> Parser:
     parser.add_argument("--in", dest="folder", type=Path, default=Path("runs"), metavar="FOLDER", help="where the runs lie"
                         " (runs)")
     parser.add_argument("--superseded", action="store_true", help="also finished runs that are not the latest of their recipe")
+    parser.add_argument("--checkpoints", action="store_true", help="also the last checkpoints of finished stages, which only"
+                        " a raised max_steps goes on from")
     parser.add_argument("--caches", action="store_true", help="also the cache folder: recordings and features, made again when"
                         " needed")
     parser.add_argument("--dry-run", action="store_true", help="only print what would be removed")
@@ -58,7 +60,8 @@ def _clean_parser() -> Parser:
 def _clean(arguments: Namespace) -> int:
     from omnikit.store.clean import leftovers, remove
 
-    found = leftovers(arguments.folder, arguments.runs, superseded=arguments.superseded, caches=arguments.caches)
+    found = leftovers(arguments.folder, arguments.runs, superseded=arguments.superseded,
+                      checkpoints=arguments.checkpoints, caches=arguments.caches)
     if not found:
         sys.stdout.write("Nothing to remove.\n")
         return 0
@@ -95,7 +98,8 @@ def _table(found: Sequence["RunSummary"]) -> str:
 def _stages(one: "RunSummary") -> str:
     """Give how many stages are done, and what becomes of the next."""
     count = f"{len(one.done)} of {len(one.stages)}" if one.stages else "0"
-    state = "training" if one.training else f"{one.partial[0]} stopped" if one.partial else ""
+    at = "" if one.resumes_at is None else f" at step {one.resumes_at}"
+    state = "training" if one.training else f"{one.partial[0]} stopped{at}" if one.partial else ""
     return f"{count}, {state}" if state else count
 
 

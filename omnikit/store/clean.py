@@ -11,7 +11,7 @@ from omnikit.errors import RunError
 from omnikit.paths import cache_folder
 from omnikit.store.files import disk_errors
 from omnikit.store.locks import hold, holder
-from omnikit.store.run_list import LOCK, PARTIAL, RunSummary, is_run, list_runs, size, summary
+from omnikit.store.run_list import CHECKPOINTS, LOCK, PARTIAL, RunSummary, is_run, list_runs, size, summary
 
 REPLACED, PARTS = ".*.before", ".*.part"  # of stages and of files, between two renames
 
@@ -30,13 +30,15 @@ class Leftover:
     run: Path | None = None
 
 
-def leftovers(folder: Path, named: Sequence[Path] = (), *, superseded: bool = False, caches: bool = False) -> list[Leftover]:
+def leftovers(folder: Path, named: Sequence[Path] = (), *, superseded: bool = False, checkpoints: bool = False,
+              caches: bool = False) -> list[Leftover]:
     """Give what can be removed; a run that is being trained is left alone.
 
     Args:
         folder: where the runs lie.
         named: runs that are removed completely, whatever they hold; then nothing else is.
         superseded: finished runs, too, where a recipe's `latest` is another one.
+        checkpoints: the last checkpoints of finished stages, too, which only a raised max_steps goes on from.
         caches: the toolkit's cache folder, too: recordings and features, which can be made again.
 
     Raises:
@@ -49,6 +51,10 @@ def leftovers(folder: Path, named: Sequence[Path] = (), *, superseded: bool = Fa
     if superseded:
         found += [Leftover(run.folder, f"replaced by {run.folder.parent / 'latest'}", run.size, run.folder) for run in runs
                   if run.done and not run.latest and (run.folder.parent / "latest").exists()]
+    if checkpoints:
+        removed = {one.path for one in found}
+        found += [Leftover(path, "checkpoint of a finished stage", size(path), run.folder) for run in runs
+                  if run.folder not in removed for name in run.done if (path := run.folder / name / CHECKPOINTS).is_dir()]
     return found + (list(_caches()) if caches else [])
 
 

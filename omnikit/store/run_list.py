@@ -17,6 +17,7 @@ from omnikit.store.stage_record import StageRecord, record
 
 LOCK = ".lock"
 PARTIAL = ".*.partial"  # folders of stages that are not complete, see omnikit.store.stage_folder
+CHECKPOINTS = "checkpoints"  # of a stage, see omnikit.store.training_checkpoint, which imports torch
 DEPTH = 5  # folders below each other in which runs are looked for: runs/SYSTEM/RECIPE/FINGERPRINT, and a sweep's above
 
 
@@ -35,6 +36,7 @@ class RunSummary:
         size: bytes of all its files.
         numbers: last losses of the newest finished stage, or what its fit reported.
         seconds: that the training of the finished stages took.
+        resumes_at: step of the newest checkpoint of the first stage in `partial`; None where there is none.
         problem: why a stage counts as unfinished though it lies there.
     """
 
@@ -49,6 +51,7 @@ class RunSummary:
     size: int
     numbers: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    resumes_at: int | None = None
     problem: str = ""
 
     @property
@@ -101,7 +104,12 @@ def summary(folder: Path) -> RunSummary:
     partial = tuple(sorted(path.name[1:].removesuffix(".partial") for path in folder.glob(PARTIAL)))
     return RunSummary(folder, recipe, latest.is_symlink() and latest.resolve() == folder.resolve(), stages, tuple(records),
                       partial, holder(folder / LOCK), changed, size(folder), newest.numbers if newest else {},
-                      sum(one.seconds for one in records.values()), problem)
+                      sum(one.seconds for one in records.values()), _newest_step(folder, partial), problem)
+
+
+def _newest_step(folder: Path, partial: tuple[str, ...]) -> int | None:
+    found = (folder / f".{partial[0]}.partial" / CHECKPOINTS).glob("[0-9]*") if partial else ()
+    return max((int(path.name) for path in found if path.name.isdecimal()), default=None)
 
 
 def size(path: Path) -> int:

@@ -110,7 +110,9 @@ def replay(plan: Plan, folder: Path, names: Sequence[str], out: Path) -> Iterato
 
 
 def _machine(before: StageRecord) -> Iterator[Difference]:
-    now: dict[str, Mapping[str, object]] = {"versions": manifest.versions(), "hardware": {**manifest.hardware(), "threads": before.hardware.get("threads", 0)}}
+    threads = before.hardware.get("threads", 0)  # a replay takes as many
+    now: dict[str, Mapping[str, object]] = {
+        "versions": manifest.versions(), "hardware": {**manifest.hardware(), "threads": threads}}
     for what, facts in now.items():
         recorded = getattr(before, what)
         yield from differences({f"{what}.{key}": value for key, value in recorded.items()},

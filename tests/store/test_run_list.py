@@ -97,6 +97,20 @@ def test_replaced_runs_are_removed_where_asked_for_and_the_latest_is_not(runs: P
     assert not (runs / "system" / "tiny" / "new" / ".speak.partial").exists()
 
 
+def test_checkpoints_of_finished_stages_are_removed_where_asked_for(runs: Path) -> None:
+    state = runs / "system" / "tiny" / "old" / "read" / "checkpoints"
+    state.mkdir()
+    assert [one.path for one in leftovers(runs, checkpoints=True) if one.path.name == "checkpoints"] == [state]
+    assert not [one for one in leftovers(runs, checkpoints=True, superseded=True) if one.path == state]  # its run goes
+
+
+def test_stopped_stage_is_listed_with_the_step_that_it_resumes_at(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for step in ("00000070", "00000140", ".00000210.part"):
+        (runs / "system" / "tiny" / "new" / ".speak.partial" / "checkpoints" / step).mkdir(parents=True)
+    assert cli.main(["runs", str(runs)]) == 0
+    assert "2 of 2, speak stopped at step 140" in capsys.readouterr().out
+
+
 def test_what_is_trained_is_left_alone(runs: Path) -> None:
     with hold(runs / "system" / "tiny" / "new" / ".lock", "x", "y"):
         assert names(leftovers(runs)) == {"begun"}

@@ -20,11 +20,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import Progress
 
 from omnikit.errors import DataError, RunError
 from omnikit.paths import cache_folder
+from omnikit.progress import progress
 from omnikit.registry import component
 from omnikit.store.content import damage, seal
 from omnikit.store.files import atomic_folder
@@ -154,15 +153,15 @@ def _speak(work: Path, utterances: Sequence[Utterance], tts: str, title: str) ->
     size = -(-len(utterances) // WORKERS)
     jobs = [utterances[start : start + size] for start in range(0, len(utterances), size)]
     parts = [work / f"{index}.raw" for index in range(len(jobs))]
-    console = Console(stderr=True)
+    done = 0
     with ExitStack() as stack:
-        progress = stack.enter_context(Progress(console=console, disable=not console.is_terminal))
-        bar = progress.add_task(title, total=len(utterances))
+        report = stack.enter_context(progress(title, stderr=True))
         workers = [stack.enter_context(_worker(part, items, tts)) for part, items in zip(parts, jobs, strict=True)]
         for worker in workers:
             assert worker.stdout is not None
             for line in worker.stdout:
-                progress.advance(bar, int(line))
+                done += int(line)
+                report(done / len(utterances))
         failed = [worker.wait() for worker in workers]
     if any(failed):
         raise OSError(f"a worker that records speech ended with code {max(failed)}")

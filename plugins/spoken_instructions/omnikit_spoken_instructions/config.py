@@ -1,7 +1,7 @@
 """The options of `omnikit data build spoken_instructions`. Loads nothing until `build()`."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from omnikit_spoken_instructions.model import SpokenInstructionsBuilder
@@ -35,6 +35,8 @@ class SpokenInstructions:
         limit: entries of the source that are read at most; None for all.
         seed: decides voices, speeds, pitches, fillers, noise and overlap.
         workers: synthesis processes; their number changes no file.
+        engine: what runs them: "local", or "ray" for Ray Data; it changes no file either.
+        address: of a Ray cluster whose machines share the dataset's folder; None starts Ray on this machine.
 
     Source: InstructS2S-200K in LLaMA-Omni, arXiv:2409.06666.
     """
@@ -58,6 +60,8 @@ class SpokenInstructions:
     limit: int | None = None
     seed: int = 0
     workers: int = 2
+    engine: Literal["local", "ray"] = "local"
+    address: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("fillers", "noise_fraction", "overlap_fraction"):
@@ -74,6 +78,8 @@ class SpokenInstructions:
             raise ValueError(f"seconds is {self.seconds:g}, but must be above 0")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit is {self.limit}, but must be at least 1, or null for all entries")
+        if self.address is not None and self.engine != "ray":
+            raise ValueError(f"address is {self.address!r}, but only engine=ray has one; add engine=ray, or leave it out")
         if not self.voices:
             raise ValueError("voices is empty, but a voice is needed for the questions; name at least one")
 

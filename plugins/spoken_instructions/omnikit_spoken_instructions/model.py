@@ -1,6 +1,7 @@
 """The builder: source → rewritten → synthesized → rows. What is finished is stored at once and never made again."""
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
@@ -15,6 +16,7 @@ from omnikit.contracts.codes import to_file
 from omnikit.contracts.protocols import TTS
 from omnikit.contracts.types import BuildReport
 from omnikit.data.build.folder import BUILD_STATE, Journal, build_folder
+from omnikit.data.build.ray_engine import map_jobs
 from omnikit.data.media.audio import load_audio
 from omnikit.errors import ConfigError, OmnikitError
 from omnikit.recipe.schema import plain
@@ -22,10 +24,12 @@ from omnikit.registry import component
 from omnikit_spoken_instructions.config import SpokenInstructions
 from omnikit_spoken_instructions.rewriter import BATCH, ByModel, Rewriter, Rewritten, Rules, unrepeated
 from omnikit_spoken_instructions.rows import Spoken, finish
-from omnikit_spoken_instructions.script import jobs
+from omnikit_spoken_instructions.script import Job, jobs
 from omnikit_spoken_instructions.sources import Entry, Rejected, read
-from omnikit_spoken_instructions.worker_pool import synthesize
+from omnikit_spoken_instructions.worker import RowRecorder
+from omnikit_spoken_instructions.worker_pool import Reply, checked, synthesize
 
+RUNNING = ("workers", "engine", "address")  # options that change no file
 NAME, FORMAT = "spoken_instructions", 2  # change the format when the same options give other files
 
 
@@ -49,7 +53,7 @@ class SpokenInstructionsBuilder:
         versions = {"format": FORMAT, "omnikit": version("omnikit"),
                     NAME: version(f"omnikit-{NAME.replace('_', '-')}"), "tts": speaker.version,
                     "units": units.version if units else None, "rewriter": writer.version if writer else None}
-        identity = {"builder": NAME, "options": {k: v for k, v in plain(options).items() if k != "workers"},
+        identity = {"builder": NAME, "options": {k: v for k, v in plain(options).items() if k not in RUNNING},
                     "source_sha256": hashlib.sha256(source.read_bytes()).hexdigest(), "versions": versions}
         with build_folder(folder, identity), _bar() as (bar, task):
             if writer:
@@ -70,7 +74,7 @@ class SpokenInstructionsBuilder:
             done = {name: spoken for name, spoken in done.items() if spoken.is_complete(folder)}
             missing = [job for job in jobs(items, self.options) if job.id not in done]
             bar[0].update(bar[1], completed=len(items) - len(missing))
-            for reply in synthesize(missing, folder, self.options.tts, self.options.workers):
+            for reply in self._replies(missing, folder):
                 if units and "answer" in reply:
                     waveform = load_audio(folder / Spoken.read(reply).answer.path, units.sample_rate)
                     reply["codes"] = to_file(units(waveform))
@@ -78,6 +82,15 @@ class SpokenInstructionsBuilder:
                 done[str(reply["id"])] = Spoken.read(reply)
                 bar[0].advance(bar[1])
         return done, len(missing)
+
+
+    def _replies(self, missing: Sequence[Job], folder: Path) -> Iterator[Reply]:
+        """Give the reply to each job by the engine that is asked for."""
+        options = self.options
+        if options.engine == "local":
+            return synthesize(missing, folder, options.tts, options.workers)
+        jobs = [json.dumps(asdict(one)) for one in missing]
+        return checked(map_jobs(jobs, RowRecorder, (str(folder.resolve()), options.tts), options.workers, options.address))
 
 
 def _resumed(entries: Sequence[Entry | Rejected], rewriter: Rewriter, folder: Path,

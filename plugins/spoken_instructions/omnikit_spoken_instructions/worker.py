@@ -27,12 +27,9 @@ AUDIO = "audio"  # folder of the audio files
 def main(folder: str, tts: str) -> int:
     """Synthesize until there are no more jobs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends this process
-    speaker: TTS = component("tts", tts)().build()
+    recorder = RowRecorder(folder, tts)
     for line in sys.stdin:
-        try:
-            reply = record(job(line), Path(folder), speaker)
-        except OmnikitError as error:
-            reply = {"error": str(error)}
+        reply = recorder(line)
         try:
             sys.stdout.write(json.dumps(reply) + "\n")
             sys.stdout.flush()
@@ -40,6 +37,21 @@ def main(folder: str, tts: str) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains at exit
             return 0
     return 0
+
+
+class RowRecorder:
+    """Owns a text-to-speech; writes the files of a row, and gives the reply to its job or the error that ends the build."""
+
+    def __init__(self, folder: str, tts: str) -> None:
+        self.folder = Path(folder)
+        self.speaker: TTS = component("tts", tts)().build()
+
+    def __call__(self, line: str) -> dict[str, object]:
+        """Make a row of a job as JSON."""
+        try:
+            return record(job(line), self.folder, self.speaker)
+        except OmnikitError as error:
+            return {"error": str(error)}
 
 
 def job(line: str) -> Job:

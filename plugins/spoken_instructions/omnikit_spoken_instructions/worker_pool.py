@@ -5,7 +5,7 @@ import os
 import selectors
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -57,10 +57,15 @@ def _reply(process: "subprocess.Popen[str]", job: Job) -> Reply:
     if not line:
         raise DataError(f"The process that synthesized row {job.id} ended with code {process.wait()}; run the same command to"
                         " resume, or leave that row out.")
-    reply: Reply = json.loads(line)
-    if "error" in reply:
-        raise RunError(str(reply["error"]))
-    return reply
+    return next(checked([json.loads(line)]))
+
+
+def checked(replies: Iterable[Reply]) -> Iterator[Reply]:
+    """Give replies; one that is an error ends the build with RunError."""
+    for reply in replies:
+        if "error" in reply:
+            raise RunError(str(reply["error"]))
+        yield reply
 
 
 def _worker(folder: Path, tts: str) -> "subprocess.Popen[str]":
