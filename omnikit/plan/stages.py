@@ -21,7 +21,8 @@ from omnikit.recipe.interval import parse_interval
 from omnikit.recipe.recipe import Stage
 
 _COUNTS = {"batch_size": 1, "accumulate": 1, "max_steps": 1, "max_epochs": 1, "log_every": 1, "workers": 0,
-           "window": 1, "pack": 1, "batch_tokens": 1, "keep": 0}  # key: least
+           "window": 1, "pack": 1, "batch_tokens": 1, "keep": 0, "devices": 1,
+           "nodes": 1}  # key: least
 TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio")  # what trainer.logger may name
 _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {  # every comparison is false for nan
     "lr": ("above 0", lambda value: value > 0),
@@ -215,9 +216,12 @@ def _check_numbers(where: str, stage: Stage, errors: list[str]) -> None:
     except ValueError:
         errors.append(f"{where}.trainer.save_every is {stage.trainer.save_every!r}, but must be steps, as 500, or time, as 30s,"
                       " 10min or 2h.")
-    if stage.trainer.devices != 1:
-        errors.append(f"{where}.trainer.devices is {stage.trainer.devices}, but stages run on one device in this version;"
-                      " set devices=1.")
+    if stage.trainer.processes > 1 and stage.objective != "heads":
+        errors.append(f"{where}.trainer has {stage.trainer.processes} devices, but a stage of objective {stage.objective} trains"
+                      " on one; set devices=1.")
+    if stage.trainer.strategy != "auto" and stage.trainer.processes == 1:
+        errors.append(f"{where}.trainer.strategy is {stage.trainer.strategy}, which is for several devices; set"
+                      f" {where}.trainer.devices, or leave the strategy out.")
     errors += [f"{where}.trainer.logger names {name!r}, but must be of {', '.join(TRACKERS)}.{nearest(name, TRACKERS)}"
                for name in stage.trainer.logger or () if name not in TRACKERS]
     for key in _RANGES:

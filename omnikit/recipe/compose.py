@@ -64,6 +64,7 @@ def compose_tree(recipe: str, overrides: Sequence[str] = (), keep_hydra: bool = 
     name = locate(recipe)
     register()
     check_overrides(overrides)
+    overrides = added_groups(overrides)
     GlobalHydra.instance().clear()
     with translate_hydra_errors(recipe, overrides, partial(compose_tree, recipe)), initialize(version_base="1.3",
                                                                                               config_path=None):
@@ -103,6 +104,7 @@ def run_jobs(recipe: str, argv: Sequence[str], job: Callable[[Recipe, str], None
 
     register()
     check_overrides(argv)
+    argv = added_groups(argv)
     before = sys.argv
     try:
         # Hydra writes a multirun.yaml for a sweep
@@ -113,6 +115,12 @@ def run_jobs(recipe: str, argv: Sequence[str], job: Callable[[Recipe, str], None
         sys.argv = before
     if errors:
         raise OmnikitError(*dict.fromkeys(str(error) for error in errors))
+
+
+def added_groups(overrides: Sequence[str]) -> list[str]:
+    """Let `trainer=fsdp2` and `trainer.devices=8` hold also where a recipe has no `trainer` of its own."""
+    marks = {"trainer=": "+", "trainer.": "++"}
+    return [marks.get(override[:8], "") + override for override in overrides]
 
 
 def resume_overrides(recipe: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
@@ -201,7 +209,7 @@ class OmnikitSource(ConfigSource):
             return [] if results_filter == ObjectType.GROUP else presets.names(kind)
         if results_filter == ObjectType.CONFIG:
             return []
-        return sorted({"": (*_COMMON_BRANCHES, "backbone", "data")}.get("/".join(parts), SLOTS))
+        return sorted({"": (*_COMMON_BRANCHES, "backbone", "data", "trainer")}.get("/".join(parts), SLOTS))
 
     def _result(self, config: Any, **header: str | None) -> ConfigResult:
         return ConfigResult(self.provider, f"{self.scheme()}://{self.path}", config, dict(header))
@@ -233,8 +241,8 @@ def _parts(config_path: str) -> list[str]:
 
 def _kind(parts: list[str]) -> str | None:
     """Give the component kind that a group picks: audio/encoder → encoder, backbone → backbone, data/x → data."""
-    if parts == ["backbone"]:
-        return "backbone"
+    if parts in (["backbone"], ["trainer"]):
+        return parts[0]
     if len(parts) != 2 or not all(_BRANCH.fullmatch(part) for part in parts):
         return None
     if parts[0] == "data":
@@ -280,7 +288,7 @@ def _checked_config(path: Path, values: dict[str, Any]) -> DictConfig:
 def _schema() -> DictConfig:
     """Give the typed skeleton of a recipe; components stay free mappings, checked against their dataclass later."""
     stages = DictConfig({}, element_type=editable(Stage) | None, key_type=str)  # null leaves out a stage of the recipe below
-    tree = OmegaConf.create({"template": None, "system": None, "seed": 0, "run": None, "stage": None, "data": {}})
+    tree = OmegaConf.create({"template": None, "system": None, "seed": 0, "run": None, "stage": None, "data": {}, "trainer": {}})
     tree["stages"] = stages
     tree["generate"] = OmegaConf.structured(editable(Generate))
     tree["evaluate"] = OmegaConf.create(defaults(Evaluate))

@@ -18,6 +18,8 @@ from omnikit.recipe.schema import defaults
 def preset_fields(kind: str, name: str) -> dict[str, Any]:
     """Give `use` and every field of a preset or component; `kind` is a component kind, or "data" for a dataset.
 
+    A preset of kind "trainer" has the fields that it sets.
+
     Raises:
         RegistryError: nothing of that name is installed, it is broken, or two packages publish it.
         ConfigError: the preset's file is not a mapping, or sets a field that its component lacks.
@@ -29,6 +31,8 @@ def preset_fields(kind: str, name: str) -> dict[str, Any]:
             raise RegistryError(unknown_name(kind, name, names(kind)))
         return {"use": name, **defaults(registry.component(component_kind, name))}
     values = read_mapping(preset.path)
+    if kind == "trainer":  # settings of stages, not of a component
+        return values
     use = values.pop("use", None)
     if not isinstance(use, str):
         raise ConfigError(f"{preset.path} has no `use: <component>`; a preset names the {component_kind} it sets.")

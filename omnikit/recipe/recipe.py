@@ -30,11 +30,13 @@ _TOP: dict[str, tuple[Any, Any]] = {  # key: type, default
     "seed": (int, 0),
     "run": (str | None, None),
     "stage": (str | None, None),
+    "trainer": (_MAPPING, {}),
 }
 SLOTS = {"encoder": "encoder", "projector": "projector", "head": "head", "units": "codec", "codec": "codec",
          "normaliser": "normaliser"}
 """What a branch may hold → the kind of component. `units` is a codec that only makes codes, where `codec` cannot."""
-OWN_KEYS = ("backbone", "data", "evaluate", "generate", "name", "run", "seed", "stage", "stages", "system", "template")
+OWN_KEYS = ("backbone", "data", "evaluate", "generate", "name", "run", "seed", "stage", "stages", "system", "template",
+            "trainer")
 Objective = Literal["heads", "units", "vocoder", "codec", "import"]
 _NAME = re.compile(r"[a-z][a-z0-9_]*")  # of branches, stages, datasets and titles: some become names of files
 
@@ -77,7 +79,11 @@ class TrainerConfig:
         max_epochs: passes over the data; the smaller of the two ends the stage.
         batch_size: rows in a batch.
         accumulate: batches per optimizer step, which is that of one batch of all their rows.
-        devices: 1 in this version, and so is strategy "auto".
+        devices: of one machine; each takes batches of its own, so that a step sees batch_size × accumulate × devices × nodes
+            rows.
+        nodes: machines, each with so many devices; torchrun or SLURM starts a process for each device of each.
+        strategy: of several devices: "ddp" holds the model on each and sums gradients, "fsdp2" shards weights, gradients and
+            the optimizer's state over them; "auto" is ddp.
         workers: processes that load data; 0 loads in this one. None: up to 8 beside a GPU, none where the CPU trains.
         log_every: steps between two lines of metrics.csv.
         logger: what gets these lines as well: tensorboard, wandb, mlflow, trackio; None: TensorBoard where it is installed.
@@ -105,7 +111,7 @@ class TrainerConfig:
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"] = "32-true"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: int = 1
-    strategy: Literal["auto"] = "auto"
+    strategy: Literal["auto", "ddp", "fsdp2"] = "auto"
     workers: int | None = None
     log_every: int = 10
     window: int = field(default=50, metadata=LATER)
@@ -118,6 +124,12 @@ class TrainerConfig:
     cache: Literal["none", "features"] = field(default="none", metadata=LATER)
     cache_gib: float = field(default=20.0, metadata=LATER)
     logger: tuple[str, ...] | None = field(default=None, metadata=LATER)
+    nodes: int = field(default=1, metadata=LATER)
+
+    @property
+    def processes(self) -> int:
+        """Processes that train the stage together."""
+        return self.devices * self.nodes
 
 
 @dataclass
@@ -207,6 +219,9 @@ def training_settings(stage: Stage) -> dict[str, Any]:
         values[settings] = {k: v for k, v in values[settings].items() if k not in idle}
     if stage.validate and not stage.validate.decides:
         del values["validate"]
+    # a step that sees the same rows is the same step, on however many devices
+    values["trainer"] |= {"accumulate": stage.trainer.accumulate * stage.trainer.processes, "devices": 1, "strategy": "auto"}
+    values["trainer"].pop("nodes", None)
     if source := values["source"]:
         own = _own("importer", Choice(str(source.get("use")), {key: value for key, value in source.items() if key != "use"}))
         values["source"] = {"use": source.get("use"), **(own.fields if own else {})}
@@ -226,6 +241,7 @@ def parse(values: Mapping[str, Any], name: str, picks: Mapping[str, str] | None 
     data = {key: choice for key, value in top["data"].items() if (choice := parse_choice(f"data.{key}", value, errors))}
     stages = {key: _drop_zero_weights(stage) for key, value in top["stages"].items()  # null leaves out an inherited stage
               if value is not None and (stage := construct(Stage, value, f"stages.{key}", errors))}
+    stages = {key: _with_trainer(stage, top["trainer"], errors) for key, stage in stages.items()}
     generate = construct(Generate, top["generate"], "generate", errors)
     evaluate = construct(Evaluate, top["evaluate"], "evaluate", errors)
     if top["stage"] is not None:
@@ -237,6 +253,18 @@ def parse(values: Mapping[str, Any], name: str, picks: Mapping[str, str] | None 
         raise PlanError(*errors)
     return Recipe(name, branches, backbone, top["template"], top["system"], data, _order_stages(stages), generate, evaluate,
                   top["seed"], top["run"], dict(picks or {}), top["stage"], options)
+
+
+def _with_trainer(stage: Stage, shared: Mapping[str, object], errors: list[str]) -> Stage:
+    """Give a stage the recipe's own `trainer` settings, where it has none but the default; of several devices, if it can."""
+    found: list[str] = []
+    given = construct(TrainerConfig, shared, "trainer", found)
+    errors += [sentence for sentence in found if sentence not in errors]  # once, not for each stage
+    plain_ones = TrainerConfig()
+    single = set() if stage.objective == "heads" else {"devices", "nodes", "strategy"}
+    changed = {key: getattr(given, key) for key in {*shared} - single
+               if given and getattr(stage.trainer, key) == getattr(plain_ones, key)}
+    return replace(stage, trainer=replace(stage.trainer, **changed))
 
 
 def _drop_zero_weights(stage: Stage) -> Stage:

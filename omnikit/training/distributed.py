@@ -1,0 +1,197 @@
+"""Processes that train one stage together: ranks, what they tell each other, sums of gradients, shards of weights.
+
+Each process is a rank. With strategy `ddp` a rank holds the whole model, and the gradients of all ranks are summed before each
+optimizer step; with `fsdp2` a rank holds a shard of each weight. A rank whose batch has no audio, no image or no target of a
+head takes part in every sum with zeros, so that no mixture of rows lets another rank wait for ever.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from omnikit.contracts.types import Batch, Signal
+from omnikit.errors import RunError
+from omnikit.model import OmniModel, Taps
+from omnikit.plan.branches import InputBranch
+
+T = TypeVar("T")
+BUCKET = 2**25  # numbers of a sum of gradients: what it takes besides the gradients themselves
+PATIENCE = timedelta(days=2)  # ranks wait for a stage that one of them trains alone; a rank that ends ends the others
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes of a training, and which of them this is.
+
+    Args:
+        local_rank: among those on this machine; the number of its GPU.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process is the one that writes files and messages."""
+        return self.rank == 0
+
+    def agree(self, value: T) -> T:
+        """Give the first rank's value on every rank; waits for it."""
+        if self.size == 1:
+            return value
+        values = [value]
+        dist.broadcast_object_list(values, 0, device=torch.device("cpu"))
+        return values[0]
+
+    def all(self, value: T) -> list[T]:
+        """Give every rank's value on every rank, in their order."""
+        values: list[T | None] = [None] * self.size
+        if self.size == 1:
+            return [value]
+        dist.all_gather_object(values, value)
+        return [each for each in values if each is not None]
+
+
+def environment() -> World:
+    """Give this process's place as its launcher states it: torchrun, SLURM, or ours; one process where none does.
+
+    Raises:
+        RunError: the launcher states no numbers.
+    """
+    names = next((names for names in (("RANK", "WORLD_SIZE", "LOCAL_RANK"), ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"))
+                  if all(name in os.environ for name in names)), None)
+    if names is None:
+        return World()
+    try:
+        world = World(*(int(os.environ[name]) for name in names))
+    except ValueError as error:
+        raise RunError(f"The environment has {', '.join(f'{name}={os.environ[name]!r}' for name in names)}, but a launcher sets"
+                       " whole numbers; unset them to train in one process.") from error
+    return World() if names[0] == "SLURM_PROCID" and "MASTER_ADDR" not in os.environ else world
+
+
+@cache  # a process joins once
+def join() -> World:
+    """Meet the other processes; gives this one's place."""
+    world = environment()
+    if world.size > 1:
+        if torch.cuda.is_available():
+            torch.cuda.set_device(world.local_rank)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", rank=world.rank,
+                                world_size=world.size, timeout=PATIENCE)
+    return world
+
+
+def sum_gradients(parameters: Sequence[nn.Parameter], world: World) -> None:
+    """Sum the gradients of all ranks, in float32 or wider; a rank that has none of a weight adds zeros.
+
+    A weight that no rank has a gradient of keeps none, so that the optimizer leaves it alone.
+    """
+    if world.size == 1 or not parameters:
+        return
+    there = torch.tensor([weight.grad is not None for weight in parameters], dtype=torch.uint8, device=parameters[0].device)
+    dist.all_reduce(there, dist.ReduceOp.MAX)
+    moved = [weight for weight, some in zip(parameters, there.tolist(), strict=True) if some]
+    for weights in _buckets(moved):
+        grads = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]
+        flat = torch.cat([grad.flatten().float() for grad in grads])
+        dist.all_reduce(flat)
+        for weight, grad, total in zip(weights, grads, flat.split([grad.numel() for grad in grads]), strict=True):
+            weight.grad = grad.copy_(total.view_as(grad))
+
+
+def spread_buffers(module: nn.Module, world: World) -> None:
+    """Give every rank the first rank's buffers: statistics that a forward pass changes."""
+    if world.size > 1:
+        for buffer in module.buffers():
+            dist.broadcast(buffer, 0)
+
+
+def _buckets(parameters: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
+    bucket: list[nn.Parameter] = []
+    for weight in parameters:
+        if bucket and sum(map(torch.numel, bucket)) + weight.numel() > BUCKET:
+            yield bucket
+            bucket = []
+        bucket.append(weight)
+    if bucket:
+        yield bucket
+
+
+def shard(root: nn.Module, model: OmniModel, world: World, method: str) -> None:
+    """Shard a module over all ranks, the repeated layers of encoders and backbone one by one, the rest with the root.
+
+    Args:
+        root: what holds the model.
+        method: of the root, from which every forward pass begins.
+
+    Source: torch.distributed.fsdp.fully_shard (FSDP2).
+    """
+    mesh = init_device_mesh("cuda" if torch.cuda.is_available() else "cpu", (world.size,))
+    blocks = [layer for path, part in model.parts().items() if path == "backbone" or path.endswith(".encoder")
+              for stack in part.modules() if isinstance(stack, nn.ModuleList) for layer in stack]
+    inner = {id(module) for block in blocks for module in list(block.modules())[1:]}
+    for block in blocks:
+        if id(block) not in inner and any(True for _ in block.parameters()):
+            fully_shard(block, mesh=mesh)
+    fully_shard(root, mesh=mesh)
+    register_fsdp_forward_method(root, method)
+    for module in root.modules():
+        if isinstance(module, FSDPModule):
+            module.set_gradient_divide_factor(1.0)  # losses are means over what all ranks hold: gradients are summed
+
+
+def gather(module: nn.Module, *, keep: bool) -> None:
+    """Put complete weights on the CPU in the place of shards; every rank takes part, those with `keep` hold the result."""
+    for inner in module.modules():
+        for name, weight in list(inner._parameters.items()):
+            if isinstance(weight, DTensor):
+                complete = weight.full_tensor().cpu()
+                stand_in = complete if keep else torch.empty_like(complete, device="meta")
+                inner._parameters[name] = nn.Parameter(stand_in, requires_grad=weight.requires_grad)
+
+
+def scatter(weight: nn.Parameter, complete: Tensor) -> None:
+    """Put a complete tensor, the same on every rank, into a weight or into its shards."""
+    with torch.no_grad():
+        if isinstance(weight, DTensor):
+            complete = distribute_tensor(complete.to(weight.device), weight.device_mesh, weight.placements)
+        weight.copy_(complete)
+
+
+def zero_loss(model: OmniModel, taps: Taps) -> Tensor:
+    """Give 0 with every weight behind it that the batch does not reach: of input branches that it lacks, and of heads.
+
+    Under FSDP2 the layers of an encoder are collected from all ranks when it runs, so it runs on every rank.
+    """
+    batch, total = taps.batch, torch.zeros((), device=taps.batch.lengths.device)
+    for name, branch in model.plan.inputs.items():
+        if f"{name}.encoder" in model.parts() and name not in batch.signals:
+            blank = Taps(model, _blank(batch, branch))
+            reached = blank.projected(name) if f"{name}.projector" in model.parts() else blank.encoded(name)
+            total = total + 0 * reached.data.float().sum()
+    for weight in model.parameters():
+        if weight.requires_grad and not isinstance(weight, DTensor):
+            total = total + 0 * weight.flatten()[:1].float().sum()
+    return total
+
+
+def _blank(batch: Batch, branch: InputBranch) -> Batch:
+    """Give a batch with nothing in it but one second of silence, or one black image, for one branch."""
+    spec, device = branch.encoder.input, batch.lengths.device
+    length = int(spec.rate or 1)
+    data = torch.zeros(1, *spec.shape, device=device) if spec.shape else torch.zeros(1, length, device=device)
+    signal = Signal(data, torch.tensor([1 if spec.shape else length], device=device))
+    none = torch.zeros(0, dtype=torch.int64, device=device)
+    return Batch(none.view(0, 0), none, none.view(0, 0), none, {branch.name: signal}, {}, {}, {branch.name: [0]}, {}, ["none"])

@@ -1,0 +1,81 @@
+"""`omnikit train` on several devices of one machine: the same command once for each of them, as torchrun would start it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import IO
+
+GRACE = 30.0  # seconds that the other ranks have to end once one has ended badly
+PASSED_ON = (signal.SIGTERM, signal.SIGUSR1)  # Ctrl-C reaches every process of a terminal by itself
+
+
+def is_launched() -> bool:
+    """Say whether something has started this process as one of several: torchrun, SLURM, or this module."""
+    return "RANK" in os.environ or ("SLURM_PROCID" in os.environ and int(os.environ.get("SLURM_NTASKS", "1")) > 1)
+
+
+def launch(arguments: Sequence[str], processes: int) -> int:
+    """Run `omnikit ARGUMENTS` in so many processes, of which the first prints; gives the exit code.
+
+    When one ends badly the others are stopped; what it wrote to stderr is printed unless the first said why itself.
+    """
+    environment = {**os.environ, "WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes),
+                   "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()),
+                   "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))}
+    command = [sys.executable, "-m", "omnikit.cli", *arguments]
+    with tempfile.TemporaryDirectory() as folder:
+        files = [open(os.path.join(folder, str(rank)), "w+b") for rank in range(processes)]  # noqa: SIM115, PTH118, PTH123
+        ranks = [subprocess.Popen(command, env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                                  stdout=files[rank] if rank else None, stderr=files[rank] if rank else None)
+                 for rank in range(processes)]
+        before = {number: signal.signal(number, lambda which, _: _pass_on(ranks, which)) for number in PASSED_ON}
+        try:
+            codes = _wait(ranks)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        first = next((rank for rank, code in enumerate(codes) if code not in (0, -signal.SIGTERM)), 0)
+        if first and codes[0] in (0, -signal.SIGTERM):
+            sys.stderr.write(f"omnikit: rank {first} ended with code {codes[first]}:\n{_text(files[first])}")
+        for file in files:
+            file.close()
+    return codes[first] if codes[first] >= 0 else 128 - codes[first]
+
+
+def _wait(ranks: Sequence["subprocess.Popen[bytes]"]) -> list[int]:
+    """Wait for all; once one has ended badly the others have GRACE seconds, and are then killed."""
+    deadline: float | None = None
+    while any(rank.poll() is None for rank in ranks):
+        try:
+            time.sleep(0.1)
+        except KeyboardInterrupt:  # the ranks have it, too, and save what they have
+            continue
+        if deadline is None and any(rank.returncode not in (None, 0) for rank in ranks):
+            deadline = time.monotonic() + GRACE
+            _pass_on(ranks, signal.SIGTERM)
+        if deadline is not None and time.monotonic() > deadline:
+            _pass_on(ranks, signal.SIGKILL)
+    return [rank.wait() for rank in ranks]
+
+
+def _pass_on(ranks: Sequence["subprocess.Popen[bytes]"], number: int) -> None:
+    for rank in ranks:
+        with suppress(ProcessLookupError):
+            rank.send_signal(number)
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")[-4000:]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
