@@ -12,6 +12,7 @@ from omnikit.plan.plan import make
 from omnikit.plan.weights import require_weights
 from omnikit.recipe.compose import run_jobs
 from omnikit.recipe.recipe import Recipe
+from omnikit.training.launch import check_one_machine, is_launched, launch
 
 if TYPE_CHECKING:
     from omnikit.training.sweep import JobResult
@@ -89,6 +90,13 @@ def _report(results: Iterator["JobResult"], path: Path) -> int:
 def _train(recipe: Recipe, config_yaml: str, retrain: list[str], restart: bool, wait: bool) -> None:
     plan = make(recipe)  # before torch: an error is reported at once
     require_weights(plan)
+    processes = max((stage.stage.trainer.processes for stage in plan.stages.values()), default=1)
+    if processes > 1 and not is_launched():
+        flags = [*(f"--retrain={name}" for name in retrain), *(["--restart"] if restart else []), *(["--wait"] if wait else [])]
+        check_one_machine(plan)
+        if code := launch([*sys.argv[1:], *flags], processes):
+            raise SystemExit(code)
+        return
 
     from omnikit.commands.report import stage_table
     from omnikit.training.stage import train

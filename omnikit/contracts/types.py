@@ -92,6 +92,7 @@ class Batch:
             without it they are not.
         target_counts: for each output branch with targets what its loss is a mean over (omnikit.data.batch.windows).
         window_counts: the same of all batches of its accumulation window; None: it is not in one.
+        repeated: whether another rank trains on it, so that it counts nothing here.
         content: for each point whose features are stored a key of each conversation, see omnikit.data.batch.single_rows.
     """
 
@@ -113,6 +114,7 @@ class Batch:
     target_counts: dict[str, float] = field(default_factory=dict)
     window_counts: dict[str, float] | None = None
     content: dict[str, list[str]] = field(default_factory=dict)
+    repeated: bool = False
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Give the batch with every tensor changed."""
@@ -124,7 +126,7 @@ class Batch:
                      {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.targets.items()}, self.ids,
                      self.documents, conversation_rows, target_positions,
                      {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.texts.items()}, self.sizes,
-                     self.target_counts, self.window_counts, self.content)
+                     self.target_counts, self.window_counts, self.content, self.repeated)
 
     def pin_memory(self) -> Batch:
         """Give the batch in memory that a GPU copies from without waiting; a DataLoader asks for it by this name."""

@@ -217,8 +217,8 @@ def _check_numbers(where: str, stage: Stage, errors: list[str]) -> None:
         errors.append(f"{where}.trainer.save_every is {stage.trainer.save_every!r}, but must be steps, as 500, or time, as 30s,"
                       " 10min or 2h.")
     if stage.trainer.processes > 1 and stage.objective != "heads":
-        errors.append(f"{where}.trainer has {stage.trainer.processes} devices, but a stage of objective {stage.objective} trains"
-                      " on one; set devices=1.")
+        errors.append(f"{where}.trainer has {stage.trainer.processes} devices, but a stage of objective {stage.objective}"
+                      " trains on one; set devices=1.")
     if stage.trainer.strategy != "auto" and stage.trainer.processes == 1:
         errors.append(f"{where}.trainer.strategy is {stage.trainer.strategy}, which is for several devices; set"
                       f" {where}.trainer.devices, or leave the strategy out.")

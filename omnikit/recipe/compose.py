@@ -288,7 +288,8 @@ def _checked_config(path: Path, values: dict[str, Any]) -> DictConfig:
 def _schema() -> DictConfig:
     """Give the typed skeleton of a recipe; components stay free mappings, checked against their dataclass later."""
     stages = DictConfig({}, element_type=editable(Stage) | None, key_type=str)  # null leaves out a stage of the recipe below
-    tree = OmegaConf.create({"template": None, "system": None, "seed": 0, "run": None, "stage": None, "data": {}, "trainer": {}})
+    tree = OmegaConf.create({"template": None, "system": None, "seed": 0, "run": None, "stage": None, "data": {},
+                             "trainer": {}})
     tree["stages"] = stages
     tree["generate"] = OmegaConf.structured(editable(Generate))
     tree["evaluate"] = OmegaConf.create(defaults(Evaluate))

@@ -63,6 +63,9 @@ class World:
         return [each for each in values if each is not None]
 
 
+ALONE = World()
+
+
 def environment() -> World:
     """Give this process's place as its launcher states it: torchrun, SLURM, or ours; one process where none does.
 
@@ -79,6 +82,15 @@ def environment() -> World:
         raise RunError(f"The environment has {', '.join(f'{name}={os.environ[name]!r}' for name in names)}, but a launcher sets"
                        " whole numbers; unset them to train in one process.") from error
     return World() if names[0] == "SLURM_PROCID" and "MASTER_ADDR" not in os.environ else world
+
+
+def any_rank(flags: Sequence[bool], world: World) -> list[bool]:
+    """Give for each flag whether some rank has it; by way of the CPU."""
+    if world.size == 1:
+        return list(flags)
+    found = torch.tensor(flags, dtype=torch.uint8)
+    dist.all_reduce(found, dist.ReduceOp.MAX)
+    return [bool(flag) for flag in found.tolist()]
 
 
 @cache  # a process joins once
@@ -107,7 +119,7 @@ def sum_gradients(parameters: Sequence[nn.Parameter], world: World) -> None:
         grads = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]
         flat = torch.cat([grad.flatten().float() for grad in grads])
         dist.all_reduce(flat)
-        for weight, grad, total in zip(weights, grads, flat.split([grad.numel() for grad in grads]), strict=True):
+        for weight, grad, total in zip(weights, grads, torch.split(flat, [grad.numel() for grad in grads]), strict=True):
             weight.grad = grad.copy_(total.view_as(grad))
 
 
@@ -129,15 +141,23 @@ def _buckets(parameters: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]
         yield bucket
 
 
-def shard(root: nn.Module, model: OmniModel, world: World, method: str) -> None:
+Whole = dict[tuple[nn.Module, str], nn.Parameter]  # module and name → the parameter that is a shard meanwhile
+
+
+def shard(root: nn.Module, model: OmniModel, world: World, method: str) -> Whole:
     """Shard a module over all ranks, the repeated layers of encoders and backbone one by one, the rest with the root.
 
     Args:
         root: what holds the model.
         method: of the root, from which every forward pass begins.
 
+    Returns:
+        what `gather` needs.
+
     Source: torch.distributed.fsdp.fully_shard (FSDP2).
     """
+    whole = {(module, name): weight for module in root.modules() for name, weight in module._parameters.items()
+             if weight is not None}
     mesh = init_device_mesh("cuda" if torch.cuda.is_available() else "cpu", (world.size,))
     blocks = [layer for path, part in model.parts().items() if path == "backbone" or path.endswith(".encoder")
               for stack in part.modules() if isinstance(stack, nn.ModuleList) for layer in stack]
@@ -147,40 +167,47 @@ def shard(root: nn.Module, model: OmniModel, world: World, method: str) -> None:
             fully_shard(block, mesh=mesh)
     fully_shard(root, mesh=mesh)
     register_fsdp_forward_method(root, method)
+    for weight in whole.values():
+        weight.data = weight.data.new_empty(0)
+    return whole
+
+
+def gather(root: nn.Module, whole: Whole, *, keep: bool) -> None:
+    """Put the complete weights back where `shard` found them, on the CPU; every rank takes part, with `keep` it holds them."""
+    done: set[int] = set()
+    for (module, name), weight in whole.items():
+        shards = module._parameters[name]
+        if id(weight) not in done and isinstance(shards, DTensor):
+            complete = shards.full_tensor().detach()
+            weight.data = complete.cpu() if keep else weight.data
+            done.add(id(weight))
+        module._parameters[name] = weight
     for module in root.modules():
         if isinstance(module, FSDPModule):
-            module.set_gradient_divide_factor(1.0)  # losses are means over what all ranks hold: gradients are summed
+            module.__class__ = type(module).__bases__[1]  # the one that fully_shard has put FSDPModule before
 
 
-def gather(module: nn.Module, *, keep: bool) -> None:
-    """Put complete weights on the CPU in the place of shards; every rank takes part, those with `keep` hold the result."""
-    for inner in module.modules():
-        for name, weight in list(inner._parameters.items()):
-            if isinstance(weight, DTensor):
-                complete = weight.full_tensor().cpu()
-                stand_in = complete if keep else torch.empty_like(complete, device="meta")
-                inner._parameters[name] = nn.Parameter(stand_in, requires_grad=weight.requires_grad)
+def complete(value: Tensor) -> Tensor:
+    """Give a tensor, of shards the whole on every rank; all take part."""
+    return value.full_tensor() if isinstance(value, DTensor) else value
 
 
-def scatter(weight: nn.Parameter, complete: Tensor) -> None:
-    """Put a complete tensor, the same on every rank, into a weight or into its shards."""
-    with torch.no_grad():
-        if isinstance(weight, DTensor):
-            complete = distribute_tensor(complete.to(weight.device), weight.device_mesh, weight.placements)
-        weight.copy_(complete)
+def like(value: Tensor, pattern: Tensor) -> Tensor:
+    """Give a whole tensor, the same on every rank, as the shards that a pattern has."""
+    value = value.to(pattern.device)
+    return distribute_tensor(value, pattern.device_mesh, pattern.placements) if isinstance(pattern, DTensor) else value
 
 
-def zero_loss(model: OmniModel, taps: Taps) -> Tensor:
-    """Give 0 with every weight behind it that the batch does not reach: of input branches that it lacks, and of heads.
+def zero_loss(model: OmniModel, batch: Batch) -> Tensor:
+    """Give 0 with every weight behind it that a batch may not reach: of input branches that it lacks, and of heads.
 
     Under FSDP2 the layers of an encoder are collected from all ranks when it runs, so it runs on every rank.
     """
-    batch, total = taps.batch, torch.zeros((), device=taps.batch.lengths.device)
+    total = torch.zeros((), device=batch.lengths.device)
     for name, branch in model.plan.inputs.items():
         if f"{name}.encoder" in model.parts() and name not in batch.signals:
-            blank = Taps(model, _blank(batch, branch))
-            reached = blank.projected(name) if f"{name}.projector" in model.parts() else blank.encoded(name)
-            total = total + 0 * reached.data.float().sum()
+            last = f"{name}.projector" if f"{name}.projector" in model.parts() else f"{name}.encoder"
+            total = total + 0 * Taps(model, _blank(batch, branch)).place(last).data.float().sum()
     for weight in model.parameters():
         if weight.requires_grad and not isinstance(weight, DTensor):
             total = total + 0 * weight.flatten()[:1].float().sum()

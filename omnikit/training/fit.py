@@ -1,8 +1,8 @@
 """What a stage fits, by its objective: heads by their losses, or one codec by its own. Uses no run folder."""
 
 import signal
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
@@ -12,6 +12,7 @@ from typing import TypeVar, cast
 import pytorch_lightning as L
 import torch
 import torch.utils.deterministic
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from omnikit.contracts.configs import CodecConfig, VocoderConfig
 from omnikit.contracts.optional import codec_options
@@ -35,6 +36,7 @@ from omnikit.recipe.recipe import TrainerConfig
 from omnikit.training import codec
 from omnikit.training.checkpoints import Checkpoints, Resumption
 from omnikit.training.codec import CodecBatch, CodecLosses
+from omnikit.training.distributed import ALONE, World, gather, shard
 from omnikit.training.estimate import RecipeEstimate
 from omnikit.training.feature_cache import FeatureCache, feature_cache
 from omnikit.training.missing_gradients import MissingGradients
@@ -151,7 +153,7 @@ def fit_codec(fit: StageFit) -> Fitted:
 
 def count_batches(run: TrainerConfig, order: BatchOrder[Key]) -> int:
     """Give the batches of a stage: those of its steps or of its passes, whichever are fewer."""
-    limits = [run.max_steps * run.accumulate] if run.max_steps else []
+    limits = [run.max_steps * run.accumulate * run.processes] if run.max_steps else []
     if run.max_epochs:
         limits.append(sum(order.count(number) for number in range(run.max_epochs)))
     return min(limits)
@@ -161,28 +163,31 @@ def _fit(fit: StageFit, order: BatchOrder[Key], make: Callable[[Key], B],
          losses: VocoderLosses | CodecLosses | None = None, cache: FeatureCache | None = None) -> Fitted:
     """Train step by step; for Lightning it is one epoch, whose length is decided here alone."""
     run, batches, resumption = fit.trainer, count_batches(fit.trainer, order), fit.resumption
-    left = 0 if resumption.is_over else max(0, batches - resumption.step * run.accumulate)
+    window, world = run.accumulate * run.processes, resumption.world
     loader = BatchLoader(order, make, seed=fit.seed, workers=_workers(run), window=run.accumulate, on_window=count_window,
-                         start=resumption.position, passes=run.max_epochs, batches=left)
-    module = Training(fit.model, fit.stage, fit.folder / "metrics.csv", ceil(batches / run.accumulate), losses,
-                      start=resumption.step)
+                         start=resumption.position, passes=run.max_epochs,
+                         batches=0 if resumption.is_over else max(0, batches - resumption.step * window),
+                         rank=world.rank, world=world.size)
+    module = Training(fit.model, fit.stage, fit.folder / "metrics.csv", ceil(batches / window), losses, start=resumption.step,
+                      world=world)
     module.cache = cache
     validation = _validation(fit)
     checkpoints = Checkpoints(fit.stage, fit.folder, resumption, validation.history if validation else None)
     own: list[L.Callback] = [Bar(fit.stage.name, fit.estimate), MissingGradients(fit.stage.name), checkpoints,
                              PositionCounter(loader)]
-    trainer = lightning(fit.stage, fit.folder, [*own, validation] if validation else own)
+    trainer = lightning(fit.stage, fit.folder, [*own, validation] if validation else own, world)
     module.after_step.append(lambda: checkpoints.mark(module, loader.position))
     if validation:
         module.counters["validation"] = validation.history
         module.after_step.append(partial(validation.step_ended, trainer, module))
     module.after_step.append(lambda: checkpoints.step_ended(trainer, module, loader.position))
-    with resumption.signals.deferred(), closing(checkpoints), closing(loader), closing(module.metrics):
+    with (resumption.signals.deferred(), closing(checkpoints), closing(loader), closing(module.metrics),
+          sharded(module, run.strategy)):
         _run(trainer, module, loader)
         if not module.stopped:
             checkpoints.mark(module, loader.position)
             checkpoints.write(trainer, module, last=True)
-    if validation:
+    if validation and world.is_first:
         validation.take_best(module)
     return module.step, module.metrics.last | (validation.history.numbers() if validation else {})
 
@@ -197,6 +202,19 @@ def _validation(fit: StageFit) -> ValidationSteps | None:
     return ValidationSteps(held_out, history, fit.folder, fit.resumption)
 
 
+@contextmanager
+def sharded(module: Training, strategy: str) -> Iterator[None]:
+    """Shard all weights over the ranks while a stage is trained, if its strategy says so; the first rank holds them after."""
+    if strategy != "fsdp2":
+        yield
+        return
+    whole = shard(module, module.model, module.world, "batch_losses")
+    module.sharded = True
+    yield
+    gather(module, whole, keep=module.world.is_first)
+    module.sharded = False
+
+
 class PositionCounter(L.Callback):
     """Lets a loader count the batches that were trained on."""
 
@@ -208,15 +226,19 @@ class PositionCounter(L.Callback):
         self.finished()
 
 
-def lightning(stage: StagePlan, folder: Path, callbacks: list[L.Callback]) -> L.Trainer:
-    """Give Lightning's trainer with nothing switched on that a stage does not ask for: no logger, no checkpoints."""
+def lightning(stage: StagePlan, folder: Path, callbacks: list[L.Callback], world: World = ALONE) -> L.Trainer:
+    """Give Lightning's trainer with nothing switched on that a stage does not ask for: no logger, no checkpoints.
+
+    To Lightning every rank is alone with its device: Training adds up what they share (omnikit.training.distributed).
+    """
     # deterministic mode also writes NaN into every new tensor, which costs time and changes no result of ours
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # its stub lacks it
     run = stage.stage.trainer
     return L.Trainer(
         max_epochs=1, accumulate_grad_batches=run.accumulate,
         precision="bf16-mixed" if run.precision == "bf16-true" else run.precision,  # autocast, around frozen halves
-        accelerator=run.accelerator, devices=run.devices, strategy=run.strategy,  # type: ignore[arg-type]  # words from YAML
+        accelerator=run.accelerator, devices=[world.local_rank] if world.size > 1 and torch.cuda.is_available() else 1,
+        plugins=[LightningEnvironment()] if world.size > 1 else None,
         gradient_clip_val=stage.stage.optim.clip, deterministic="warn", callbacks=callbacks, logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
         num_sanity_val_steps=0, default_root_dir=folder)

@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO
 
+from omnikit.errors import PlanError
+from omnikit.plan.plan import Plan
+
 GRACE = 30.0  # seconds that the other ranks have to end once one has ended badly
 PASSED_ON = (signal.SIGTERM, signal.SIGUSR1)  # Ctrl-C reaches every process of a terminal by itself
 
@@ -46,6 +49,14 @@ def launch(arguments: Sequence[str], processes: int) -> int:
         for file in files:
             file.close()
     return codes[first] if codes[first] >= 0 else 128 - codes[first]
+
+
+def check_one_machine(plan: Plan) -> None:
+    """Raise PlanError if a stage needs several machines, on each of which something else must start the processes."""
+    for name, stage in plan.stages.items():
+        if (nodes := stage.stage.trainer.nodes) > 1:
+            raise PlanError(f"stages.{name}.trainer.nodes is {nodes}, but omnikit train starts processes on this machine only;"
+                            " start it with torchrun or srun, one process for each device.")
 
 
 def _wait(ranks: Sequence["subprocess.Popen[bytes]"]) -> list[int]:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from omnikit.errors import RunError
 from omnikit.store.files import disk_errors
+from omnikit.training.distributed import World
 from omnikit.training.token_counts import TokenCounts
 from omnikit.training.trackers import Tracker
 
@@ -95,6 +96,22 @@ class Metrics:
     def gradients(self, norms: Mapping[str, Tensor]) -> None:
         """Set each trained part's norm of the gradient, as it is before clipping, of the step that the next row is for."""
         self._now.gradients = dict(norms)
+
+    def merge(self, world: World) -> None:
+        """Give the first rank what all ranks have gathered since the last row; every rank takes part, the others begin anew."""
+        if world.size == 1:
+            return
+        now = self._now
+        found = world.all(({name: float(total) for name, total in now.sums.items()}, now.counts, now.tokens, now.positions))
+        self._now = Interval(waited=now.waited, gradients=now.gradients, start=now.start)
+        if not world.is_first:
+            return
+        for sums, counts, tokens, positions in found:
+            for name, total in sums.items():
+                self._now.sums[name] = self._now.sums.get(name, torch.zeros(())) + total
+            for into, values in ((self._now.counts, counts), (self._now.tokens, tokens)):
+                into |= {name: into.get(name, 0) + value for name, value in values.items()}
+            self._now.positions += positions
 
     def check(self, step: int) -> dict[str, float]:
         """Give the mean of each loss since the last row.

@@ -21,6 +21,7 @@ from omnikit.plan.plan import StagePlan
 from omnikit.recipe.recipe import training_settings
 from omnikit.store.facts import flat
 from omnikit.training.codec import CodecBatch, CodecLosses
+from omnikit.training.distributed import ALONE, World, spread_buffers, sum_gradients, zero_loss
 from omnikit.training.feature_cache import FeatureCache
 from omnikit.training.flops import device_peak, flops_per_token
 from omnikit.training.metrics import Columns, Metrics
@@ -52,15 +53,17 @@ class Training(L.LightningModule):
         metrics: the file that losses go to.
         steps: optimizer steps of the whole stage; the schedule ends with them.
         start: those that were done before.
+        world: the processes that train it together.
         vocoding: the losses of `objective: vocoder` or `codec`, with discriminators where some are wanted.
     """
 
     def __init__(self, model: OmniModel, stage: StagePlan, metrics: Path, steps: int,
-                 vocoding: VocoderLosses | CodecLosses | None = None, *, start: int = 0) -> None:
+                 vocoding: VocoderLosses | CodecLosses | None = None, *, start: int = 0, world: World = ALONE) -> None:
         super().__init__()
         self.model = model
         self.stage = stage
-        self.steps, self.start = steps, start
+        self.steps, self.start, self.world = steps, start, world
+        self.sharded = False  # whether weights are shards, see omnikit.training.distributed
         self.ended = start  # the last step that is over
         self.stopped = False  # by a signal, before its end
         self.counters: dict[str, Counter] = {}  # what else counts, for checkpoints
@@ -83,7 +86,7 @@ class Training(L.LightningModule):
 
     def _trackers(self, folder: Path) -> list[Tracker]:
         settings = flat(training_settings(self.stage.stage))
-        return trackers(self.stage.stage.trainer.logger,
+        return trackers(self.stage.stage.trainer.logger if self.world.is_first else (),
                         TrackedStage(self.model.plan.recipe.name, self.stage.name, settings, folder))
 
     @property
@@ -98,24 +101,39 @@ class Training(L.LightningModule):
         of text teach nothing to a projector of audio.
         """
         if isinstance(batch, Batch):
-            losses = self.model.losses(batch, self.weights, self.cache(batch) if self.cache else None)
+            losses, zero = self.batch_losses(batch)
         else:
             assert self.vocoding, "segments of speech come in a vocoder's or codec's stage only"
-            losses = self.vocoding(batch)
-        self.metrics.add(losses)
+            losses, zero = self.vocoding(batch), None
+        if not (isinstance(batch, Batch) and batch.repeated):
+            self.metrics.add(losses)
         if self._counted:
             self.metrics.count(self._counted.popleft())
         if not any(loss.is_cuda for loss in losses.values()):  # elsewhere it would wait for the device at every step
             self.metrics.check(self.step + 1)
         scales = self.scales(batch, self.device)
-        terms = [self.weights[name] * scales[name] * loss for name, loss in losses.items() if name in self.weights]
+        terms = [self.weights[name] * scales.get(name, 0.0) * loss for name, loss in losses.items() if name in self.weights]
         total = torch.stack(terms).sum() if terms else None
+        if zero is not None:  # every rank takes part in a step, whatever its rows hold
+            self.reached = self.reached or (total is not None and total.requires_grad)
+            # FSDP2 takes the mean over ranks, but each loss is a share of the mean over what all of them hold
+            return zero if total is None else zero + total * (self.world.size if self.sharded else 1)
         if total is not None and total.requires_grad:
             self.reached = True
             return total
         if isinstance(batch, Batch) and terms:
             self.past = batch.ids
         return None
+
+    def batch_losses(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor | None]:
+        """Give the losses of a batch; of several ranks also 0 with every weight behind it, which the batch may not reach."""
+        losses = self.model.losses(batch, self.weights, self.cache(batch) if self.cache else None)
+        if self.world.size == 1:
+            return losses, None
+        if self.sharded:
+            return losses, zero_loss(self.model, batch)
+        first = next(weight for weight in self.model.parameters() if weight.requires_grad)
+        return losses, 0 * first.flatten()[:1].float().sum()
 
     def on_train_batch_end(self, outputs: object, batch: Batch | VocoderBatch | CodecBatch, index: int) -> None:
         self._end_step()
@@ -125,6 +143,8 @@ class Training(L.LightningModule):
         if self.step == self.ended:  # more batches of the same step follow
             return
         self.ended = self.step
+        for path in self.stage.trained:
+            spread_buffers(self.model.get_submodule(path), self.world)
         if self._is_due(self.step) and self.step > self.metrics.step:
             self._write()
         for call in self.after_step:
@@ -134,6 +154,8 @@ class Training(L.LightningModule):
         self.metrics.wait(time.monotonic() - self._idle)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        if not self.sharded:
+            sum_gradients([weight for weight in self.model.parameters() if weight.requires_grad], self.world)
         if self._is_due(self.step + 1):
             self.metrics.gradients(gradient_norms(self.model, self.stage.trained))
 
@@ -153,9 +175,11 @@ class Training(L.LightningModule):
         return step % self.stage.stage.trainer.log_every == 0 or step == self.steps
 
     def _write(self) -> None:
-        if self.global_rank == 0:
+        self.metrics.merge(self.world)
+        if self.world.is_first:
             groups = self.trainer.optimizers[0].param_groups
             self.metrics.write(self.step, groups[0]["lr"], part_rates(self.model, self.stage.trained, groups))
+        self.metrics.step = self.step
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optim, run = self.stage.stage.optim, self.stage.stage.trainer
@@ -172,7 +196,9 @@ class Training(L.LightningModule):
     def load_progress_state(self, state: Mapping[str, Any]) -> None:
         """Take back what `progress_state` gave."""
         self.reached, self.past = state["reached"], state["past"]
-        self.metrics.load_state_dict(state["metrics"])
+        if self.world.is_first:
+            self.metrics.load_state_dict(state["metrics"])
+        self.metrics.step = state["metrics"]["step"]
         for name, counter in self.counters.items():
             if name in state:
                 counter.load_state_dict(state[name])

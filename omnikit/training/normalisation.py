@@ -1,7 +1,7 @@
 """How much a batch's losses count in their optimizer step, so that accumulated batches equal one batch of all their rows.
 
 A loss is a mean over the targets of its batch. Weighed by its share of the targets of the window, over all ranks, the losses of
-the window add up to the mean over all of its targets. Uses no model.
+the window add up to the mean over all of its targets; ranks add up their gradients. Uses no model.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class WindowScales:
             return {name: self.accumulate * (count / (window[name] or 1.0)) for name, count in counts.items()}
         if self._window is not window:
             self._window, self._totals = window, self._summed(window, device)
-        return {name: self.accumulate * world * count / self._totals[name] for name, count in counts.items()}
+        return {name: self.accumulate * count / self._totals[name] for name, count in counts.items()}
 
     def _summed(self, window: dict[str, float], device: torch.device) -> dict[str, Tensor]:
         """Add up a window's counts over ranks, without waiting for the result on the host."""

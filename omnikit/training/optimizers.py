@@ -13,6 +13,7 @@ from omnikit.errors import RunError
 from omnikit.model import OmniModel
 from omnikit.plan.plan import StagePlan
 from omnikit.recipe.recipe import Optim
+from omnikit.training.distributed import complete
 from omnikit.training.roles import decaying, matrices
 
 Group = dict[str, Any]  # as torch's optimizers take it
@@ -201,7 +202,7 @@ def gradient_norms(model: OmniModel, trained: Sequence[str]) -> dict[str, Tensor
     """Give the norm of each trained part's gradient, a scalar on its device; a part without any is absent."""
     gradients = {path: [weights.grad for weights in model.get_submodule(path).parameters() if weights.grad is not None]
                  for path in trained}
-    return {path: nn.utils.get_total_norm(some) for path, some in gradients.items() if some}
+    return {path: complete(nn.utils.get_total_norm(some)) for path, some in gradients.items() if some}
 
 
 def rate(step: int, steps: int, optim: Optim) -> float:

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytorch_lightning as L
 import torch
@@ -16,6 +17,7 @@ import torch
 from omnikit.contracts.configs import ReaderConfig
 from omnikit.data.batch.labels import check_supervised
 from omnikit.data.build.background import recording
+from omnikit.errors import RunError
 from omnikit.model import OmniModel
 from omnikit.plan.devices import check_devices
 from omnikit.plan.plan import Plan, StagePlan
@@ -30,6 +32,7 @@ from omnikit.store.stage_folder import filling, publish
 from omnikit.store.tokenizer_files import hold_tokenizer
 from omnikit.store.training_checkpoint import TrainingCheckpoint
 from omnikit.training.checkpoints import Resumption
+from omnikit.training.distributed import ALONE, World, join
 from omnikit.training.estimate import RecipeEstimate, estimate
 from omnikit.training.fit import StageFit, fit_codec, fit_heads, fit_units, fit_vocoder
 from omnikit.training.freeze import freeze
@@ -64,6 +67,8 @@ def train(plan: Plan, config_yaml: str, *, retrain: Collection[str] = (), restar
     """
     folder = run_folder(plan.recipe)
     rows = run_stages(plan, folder, config_yaml, retrain=retrain, restart=restart, wait=wait)
+    if not join().is_first:
+        return folder, rows
     if plan.recipe.run is None and plan.recipe.stage is None:  # a stage alone is a try, and no run to talk to
         link_latest(folder)
     return folder, rows
@@ -84,6 +89,11 @@ def run_stages(plan: Plan, folder: Path, config_yaml: str, *, retrain: Collectio
             other settings and `restart` is not set.
         KeyboardInterrupt, SystemExit: a signal stopped it (omnikit.training.stop_signals); the same call goes on from there.
     """
+    _prepare()
+    world, signals = join(), StopSignals()
+    if not world.is_first:
+        with signals.handled():
+            return [_follow(plan, stage, folder, signals, world) for stage in plan.stages.values()]
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -93,6 +103,7 @@ def run_stages(plan: Plan, folder: Path, config_yaml: str, *, retrain: Collectio
             state.check()
             check_devices([plan.stages[name] for name in plan.stages if name not in state.finished],
                           gpu=torch.cuda.is_available() or torch.backends.mps.is_available())
+            check_processes(plan, [name for name in plan.stages if name not in state.finished], world)
             check_installed([plan.stages[name] for name in plan.stages if name not in state.finished])
             for name in (name for name in plan.stages if name not in state.finished):
                 check_tuning(plan, plan.stages[name])
@@ -100,9 +111,8 @@ def run_stages(plan: Plan, folder: Path, config_yaml: str, *, retrain: Collectio
             state.begin()
             state.estimate = estimate(plan, folder, [name for name in plan.stages if name not in state.finished])
             state.estimate.announce(plan.recipe.name)
-            signals = StopSignals()
             with signals.handled(), recording(_later_readers(plan, state.finished)):
-                rows = [_run_if_needed(state, stage, signals) for stage in plan.stages.values()]
+                rows = [_run_if_needed(state, stage, signals, world) for stage in plan.stages.values()]
             if not (folder / "tokenizer").exists():  # a kill came before it
                 _hold_tokenizer(plan, folder)
             state.end()
@@ -122,21 +132,53 @@ def _later_readers(plan: Plan, finished: Collection[str]) -> list[ReaderConfig]:
     return [plan.readers[name] for name in dict.fromkeys(names) if name not in first]
 
 
-def _run_if_needed(state: RunState, stage: StagePlan, signals: StopSignals) -> StageResult:
+def check_processes(plan: Plan, names: Collection[str], world: World) -> None:
+    """Raise RunError if stages shall be trained by more processes than there are, or by fewer."""
+    for name in names:
+        wanted = plan.stages[name].stage.trainer.processes
+        if wanted > 1 and wanted != world.size:
+            there = f"{world.size} processes were started" if world.size > 1 else "this is one process"
+            raise RunError(f"stages.{name}.trainer has devices × nodes = {wanted}, but {there}; start it with omnikit train on"
+                           " one machine, or on several with torchrun or srun, one process for each device.")
+
+
+def _run_if_needed(state: RunState, stage: StagePlan, signals: StopSignals, world: World) -> StageResult:
     if not state.is_to_train(stage.name):
+        world.agree(None)
         return StageResult(stage.name, stage.trained, 0, 0.0, skipped=True)
     start = state.checkpoint(stage.name)
     with filling(state.folder, stage.name, start.stage_folder if start else None) as partial:
         with disk_errors(state.folder / stage.name):
             (partial / "config.yaml").write_text(state.config)
         files = state.files(stage.name)  # before they are read: what changes meanwhile is seen the next time
-        row = _run(Setting(state.plan, stage, state.folder, partial, start, signals, state.estimate), files)
+        together = stage.stage.trainer.processes > 1
+        setting = Setting(state.plan, stage, state.folder, partial, start, signals, state.estimate)
+        if not together:
+            world.agree(None)
+        row = _run(setting, files, world if together else ALONE)
         publish(state.folder, stage.name)
     _hold_tokenizer(state.plan, state.folder)
     state.finish(stage.name)
     state.estimate.finish(stage.name, row.seconds)
     write_page(state.plan, state.folder)
     return row
+
+
+def _follow(plan: Plan, stage: StagePlan, folder: Path, signals: StopSignals, world: World) -> StageResult:
+    """Train a stage together with the first rank, which alone decides whether it is trained, and writes."""
+    found: tuple[TrainingCheckpoint | None, bool] | None = world.agree(None)
+    if found is None:  # finished, or trained by the first rank alone
+        return StageResult(stage.name, stage.trained, 0, 0.0, skipped=True)
+    (start, is_over), begun, seed = found, time.monotonic(), _seed(plan, stage)
+    L.seed_everything(seed, verbose=False)
+    readers = {name: plan.readers[name].build() for name in stage.datasets}
+    held_out = {name: plan.readers[name].build() for name in stage.held_out}
+    model = assemble(plan, stage, folder)
+    resumption = Resumption(start, {}, signals, begun, is_over, world)
+    with tuned(model, stage, {}, prove=False), saving_memory(model, stage), TemporaryDirectory() as own:
+        torch.manual_seed(seed + world.rank)
+        steps, numbers = FITS[stage.stage.objective](StageFit(plan, stage, model, readers, Path(own), seed, resumption, held_out))
+    return StageResult(stage.name, stage.trained, steps, time.monotonic() - begun, numbers)
 
 
 def _hold_tokenizer(plan: Plan, folder: Path) -> None:
@@ -170,13 +212,19 @@ class Setting:
     estimate: RecipeEstimate
 
 
-def _run(setting: Setting, files: dict[str, str]) -> StageResult:
+FITS = {"heads": fit_heads, "units": fit_units, "vocoder": fit_vocoder, "codec": fit_codec}
+
+
+def _seed(plan: Plan, stage: StagePlan) -> int:
+    return plan.recipe.seed + list(plan.stages).index(stage.name)
+
+
+def _run(setting: Setting, files: dict[str, str], world: World) -> StageResult:
     plan, stage, folder, partial, start = setting.plan, setting.stage, setting.folder, setting.partial, setting.start
     if stage.stage.objective == "import":
         return _import(plan, stage, partial, files)
     begun = time.monotonic() - (start.record["seconds"] if start else 0.0)
-    seed = plan.recipe.seed + list(plan.stages).index(stage.name)
-    _prepare()
+    seed = _seed(plan, stage)
     L.seed_everything(seed, verbose=False)
     readers = {name: plan.readers[name].build() for name in stage.datasets}
     held_out = {name: plan.readers[name].build() for name in stage.held_out}
@@ -191,10 +239,12 @@ def _run(setting: Setting, files: dict[str, str]) -> StageResult:
     if start:
         check_inputs(folder, stage.name, start, inputs)
     is_over = start is not None and start.stage_folder == partial and bool(start.record.get("over"))
-    resumption = Resumption(start, {"facts": stage_facts(plan, stage.name), "inputs": inputs}, setting.signals, begun, is_over)
-    fit = {"heads": fit_heads, "units": fit_units, "vocoder": fit_vocoder, "codec": fit_codec}[stage.stage.objective]
+    world.agree((start, is_over))
+    record = {"facts": stage_facts(plan, stage.name), "inputs": inputs}
+    resumption = Resumption(start, record, setting.signals, begun, is_over, world)
     with tuned(model, stage, before) as changed, saving_memory(model, stage):
-        steps, numbers = fit(StageFit(plan, stage, model, readers, partial, seed, resumption, held_out, setting.estimate))
+        steps, numbers = FITS[stage.stage.objective](StageFit(plan, stage, model, readers, partial, seed, resumption, held_out,
+                                                               setting.estimate))
         model.cpu()
     frozen = {part: digest for part, digest in before.items() if part not in stage.trained}
     before, frozen = (manifest.recorded(stage, folder, found) for found in (before, frozen))

@@ -11,10 +11,12 @@ import numpy as np
 import pytorch_lightning as L
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from omnikit.errors import RunError
 from omnikit.model import OmniModel
 from omnikit.plan.plan import StagePlan
+from omnikit.training.distributed import complete, like
 from omnikit.training.module import Training
 from omnikit.training.optimizers import rate
 
@@ -43,7 +45,7 @@ def fill_tensors(model: OmniModel, trained: tuple[str, ...], stored: dict[str, T
     for name, tensor in own.items():
         path, _, leaf = name.rpartition(".")
         if tensor.shape == stored[name].shape:
-            tensor.copy_(stored[name])
+            tensor.copy_(like(stored[name], tensor))
         elif leaf in dict(model.get_submodule(path).named_buffers(recurse=False)):
             setattr(model.get_submodule(path), leaf, stored[name].to(tensor.device))
         else:
@@ -62,14 +64,15 @@ def check_finite(model: OmniModel, stage: StagePlan, step: int) -> None:
 
 def training_state(trainer: L.Trainer, module: Training) -> State:
     """Give all of it but the tensors of the model, the random generators and the module's counts."""
-    return {"optimizers": [one.state_dict() for one in trainer.optimizers], "precision": trainer.precision_plugin.state_dict(),
+    return {"optimizers": [_complete(one.state_dict()) for one in trainer.optimizers],
+            "precision": trainer.precision_plugin.state_dict(),
             "losses": module.vocoding.state_dict() if module.vocoding else {}}
 
 
 def restore_training_state(trainer: L.Trainer, module: Training, state: State, step: int) -> None:
     """Take back what `training_state` gave; the learning rate is the one of the schedule as it is now."""
     for one, stored in zip(trainer.optimizers, state["optimizers"], strict=True):
-        one.load_state_dict(stored)
+        one.load_state_dict(_like_shards(stored, one))
     trainer.precision_plugin.load_state_dict(state["precision"])
     if module.vocoding:
         module.vocoding.load_state_dict(state["losses"])
@@ -103,6 +106,26 @@ class RandomState:
         name, keys, place, has_gauss, gauss = self.numpy
         return {"torch": self.torch, "cuda": self.cuda, "python": self.python,
                 "numpy": (str(name), torch.from_numpy(keys.astype(np.int64)), int(place), int(has_gauss), float(gauss))}
+
+
+def _complete(state: State) -> State:
+    """Give an optimizer's state with the whole of each tensor, on every rank."""
+    return {**state, "state": {index: {key: complete(value) if isinstance(value, Tensor) else value
+                                       for key, value in one.items()} for index, one in state["state"].items()}}
+
+
+def _like_shards(state: State, optimizer: Optimizer) -> State:
+    """Give an optimizer's whole state as shards where its weights are such."""
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    indices = [index for group in state["param_groups"] for index in group["params"]]
+    own = dict(zip(indices, weights, strict=True))
+
+    def shards(index: int, value: object) -> object:
+        return like(value, own[index]) if isinstance(value, Tensor) and value.shape == own[index].shape else value
+
+    return {**state, "state": {index: {key: shards(index, value) for key, value in one.items()}
+                               for index, one in state["state"].items()}}
+
 
 
 def restore_random_state(state: State) -> None:

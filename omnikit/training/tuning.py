@@ -25,26 +25,29 @@ class Tuned:
 
 
 @contextmanager
-def tuned(model: OmniModel, stage: StagePlan, before: Mapping[str, str]) -> Iterator[Tuned]:
+def tuned(model: OmniModel, stage: StagePlan, before: Mapping[str, str], *, prove: bool = True) -> Iterator[Tuned]:
     """Train inside, on a model whose untrained parts are frozen and which is on the CPU again at the end.
 
     Adapters are on their layers meanwhile, and what is trained is held in float32.
 
     Args:
         before: part → hash, as its weights were loaded.
+        prove: look at what moved and what is to be saved; False for a process that another one does so for.
 
     Raises:
         RunError: what is to be trained is not there, something moved that is frozen, or something did not that is trained.
     """
-    snapshot, found = Snapshot.of(model, stage), Tuned()
+    snapshot, found = Snapshot.of(model, stage) if prove else None, Tuned()
     chosen = {part: _tune(model, stage, part, tuning) for part, tuning in stage.tuning.items()}
     model.pieces = frozenset(chosen)
     model.train(model.training)
     with full_precision(model, stage.trained, [part for part, tuning in stage.tuning.items() if tuning.full]):
-        movement = Movement(model, stage)
+        movement = Movement(model, stage) if prove else None
         yield found
-        if stage.stage.objective != "units":  # fitted by the codec's own method, without gradients
+        if movement and stage.stage.objective != "units":  # fitted by the codec's own method, without gradients
             movement.check(model)
+    if snapshot is None:
+        return
     for part, tuning in stage.tuning.items():
         if tuning.lora:
             module = model.get_submodule(part)

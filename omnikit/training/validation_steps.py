@@ -45,7 +45,7 @@ class ValidationSteps(L.Callback):
         """Measure, write a row, save the weights if they are the best, and stop training if it is over."""
         found = self.held_out.measure(trainer, module)
         best = self.history.add(module.step, found, time.monotonic() - self.resumption.begun)
-        if best and self.settings.keep_best:
+        if best and self.settings.keep_best and module.world.is_first:
             best_weights.write(self.folder, module.step, trained_tensors(module.model, module.stage.trained))
             needed = {self.history.best_step, *(record["best"] for record in training_checkpoint.records(self.folder))}
             best_weights.prune(self.folder, needed)

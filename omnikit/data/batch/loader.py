@@ -37,6 +37,21 @@ class Position:
     batch: int = 0
 
 
+@dataclass(frozen=True)
+class Place:
+    """A batch of one rank.
+
+    Args:
+        position: of the batch.
+        next: of the batch that comes after all that is trained on once this one is, on every rank.
+        repeated: whether another rank trains on it; this one has none left in the last window, but takes part in its step.
+    """
+
+    position: Position
+    next: Position
+    repeated: bool = False
+
+
 class BatchOrder(Protocol[KeyOut]):
     """Which rows each batch of each pass holds; only a seed decides it."""
 
@@ -94,6 +109,9 @@ class CollatedRows(Generic[Key, Row, Made]):
 class BatchLoader(Generic[Key, Made]):
     """Iterates over batches from a position on, accumulation window by window; `finished` is called as each is trained on.
 
+    Of several ranks each has every world-th batch: together they have the batches of an accumulation window that many times
+    as long.
+
     It has no length: Lightning then fetches one batch ahead, so that it steps at the end of an incomplete last window.
 
     Args:
@@ -105,27 +123,32 @@ class BatchLoader(Generic[Key, Made]):
         on_window: adds to the batches of a window what they share.
         start: the first batch.
         passes, batches: passes in all, and batches from `start` on, after which it ends; None: neither.
+        rank, world: which of how many processes this is.
     """
 
     def __init__(self, order: BatchOrder[Key], make: Callable[[Key], Made], *, seed: int = 0, workers: int = 0, window: int = 1,
                  on_window: Callable[[Sequence[Made]], None] | None = None, start: Position = Position(),
-                 passes: int | None = None, batches: int | None = None) -> None:
+                 passes: int | None = None, batches: int | None = None, rank: int = 0, world: int = 1) -> None:
         self.window, self.position = window, start  # of the batch that is trained on next
         self.on_window = on_window
         self._given: deque[Position] = deque()
-        self._made: Iterator[tuple[Position, Made]] = iter(())
+        self._made: Iterator[tuple[Place, Made]] = iter(())
         keys = PositionSampler(order, start, passes, batches)
-        self._loader: DataLoader[tuple[Position, Made]] = DataLoader(
-            SeededBatches(make, seed), sampler=keys, batch_size=None, collate_fn=_same, num_workers=workers,
+        mine = RankSampler(keys, window, rank, world) if world > 1 else keys
+        self._loader: DataLoader[tuple[Place, Made]] = DataLoader(
+            SeededBatches(make, seed), sampler=mine, batch_size=None, collate_fn=_same, num_workers=workers,
             generator=torch.Generator(), worker_init_fn=_outlast_signals, pin_memory=torch.cuda.is_available())
 
     def __iter__(self) -> Iterator[Made]:
         self._made = iter(self._loader)
         while window := list(islice(self._made, self.window)):
+            for place, batch in window:
+                if place.repeated:
+                    vars(batch).update(repeated=True, target_counts={})  # it counts nothing
             if self.on_window:
                 self.on_window([batch for _, batch in window])
-            for position, batch in window:
-                self._given.append(position)
+            for place, batch in window:
+                self._given.append(place.next)
                 yield batch
 
     def close(self) -> None:
@@ -136,38 +159,56 @@ class BatchLoader(Generic[Key, Made]):
 
     def finished(self) -> None:
         """Take note that the oldest batch that was given has been trained on."""
-        done = self._given.popleft()
-        self.position = Position(done.number, done.batch + 1)
+        self.position = self._given.popleft()
 
 
-class PositionSampler(Sampler[tuple[Position, Key]], Generic[Key]):
-    """The position and the keys of each batch; see BatchLoader."""
+class PositionSampler(Sampler[tuple[Place, Key]], Generic[Key]):
+    """The place and the keys of each batch; see BatchLoader."""
 
     def __init__(self, order: BatchOrder[Key], start: Position, passes: int | None, batches: int | None) -> None:
         self.order, self.start, self.passes, self.limit = order, start, passes, batches
 
-    def __iter__(self) -> Iterator[tuple[Position, Key]]:
+    def __iter__(self) -> Iterator[tuple[Place, Key]]:
         return islice(self._all(), self.limit)
 
-    def _all(self) -> Iterator[tuple[Position, Key]]:
+    def _all(self) -> Iterator[tuple[Place, Key]]:
         for number in count(self.start.number):
             if self.passes is not None and number >= self.passes:
                 return
             for index, keys in enumerate(self.order.batches(number)):
                 if (number, index) >= (self.start.number, self.start.batch):
-                    yield Position(number, index), keys
+                    yield Place(Position(number, index), Position(number, index + 1)), keys
 
 
-class SeededBatches(Dataset[tuple[Position, Made]], Generic[Key, Made]):
-    """Batches by position and keys."""
+class RankSampler(Sampler[tuple[Place, Key]], Generic[Key]):
+    """One rank's batches of all batches: of each accumulation window of all ranks every world-th.
+
+    In an incomplete last window a rank may have a batch less than others; it repeats one, which counts nothing.
+    """
+
+    def __init__(self, batches: PositionSampler[Key], window: int, rank: int, world: int) -> None:
+        self.batches, self.window, self.rank, self.world = batches, window, rank, world
+
+    def __iter__(self) -> Iterator[tuple[Place, Key]]:
+        left = iter(self.batches)
+        while window := list(islice(left, self.window * self.world)):
+            end = window[-1][0].next
+            for first in range(0, len(window), self.world):
+                there = first + self.rank < len(window)
+                place, keys = window[first + self.rank if there else 0]
+                yield Place(place.position, end, repeated=not there), keys
+
+
+class SeededBatches(Dataset[tuple[Place, Made]], Generic[Key, Made]):
+    """Batches by place and keys."""
 
     def __init__(self, make: Callable[[Key], Made], seed: int) -> None:
         self.make, self.seed = make, seed
 
-    def __getitem__(self, item: tuple[Position, Key]) -> tuple[Position, Made]:
-        position, keys = item
-        with seeded_draws(self.seed, position):
-            return position, self.make(keys)
+    def __getitem__(self, item: tuple[Place, Key]) -> tuple[Place, Made]:
+        place, keys = item
+        with seeded_draws(self.seed, place.position):
+            return place, self.make(keys)
 
 
 @contextmanager

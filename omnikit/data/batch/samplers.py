@@ -98,19 +98,18 @@ class LengthBucketSampler(Sampler[list[SampleKey]]):
         batch_size: rows in a batch.
         seed: decides the order; the same seed gives the same batches.
         window: batches that are sorted together; 1 sorts none and looks at no length.
-        rank, world: this process takes every world-th batch.
     """
 
     def __init__(self, mixture: MixtureDataset, weights: Mapping[str, float], batch_size: int, seed: int, *,
-                 window: int = 50, rank: int = 0, world: int = 1) -> None:
-        self.mixture, self.batch_size, self.window, self.rank, self.world = mixture, batch_size, window, rank, world
+                 window: int = 50) -> None:
+        self.mixture, self.batch_size, self.window = mixture, batch_size, window
         self.mixture_sampler = MixtureSampler(mixture, weights, seed)
         self._passes = 0
         self._sizes = RowTable(mixture.readers)
 
     def __len__(self) -> int:
-        """Give the batches of a pass; the same on every rank."""
-        return max(1, -(-len(self.mixture_sampler) // self.batch_size) // self.world)
+        """Give the batches of a pass."""
+        return max(1, -(-len(self.mixture_sampler) // self.batch_size))
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
         self._passes += 1
@@ -124,12 +123,8 @@ class LengthBucketSampler(Sampler[list[SampleKey]]):
         """Give the batches of a pass."""
         keys, generator = self.mixture_sampler.sample_keys(number)
         window = self.window * self.batch_size
-        batches = (batch for at in range(0, len(keys), window) for batch in self._window(keys[at:at + window], generator))
-        for index, batch in enumerate(batches):
-            if index >= len(self) * self.world:
-                return
-            if index % self.world == self.rank:
-                yield batch
+        for at in range(0, len(keys), window):
+            yield from self._window(keys[at:at + window], generator)
 
     def _window(self, keys: list[SampleKey], generator: torch.Generator) -> list[list[SampleKey]]:
         ordered = sorted(keys, key=self._size) if self.window > 1 else keys
