@@ -6,7 +6,7 @@ head takes part in every sum with zeros, so that no mixture of rows lets another
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -198,16 +198,22 @@ def like(value: Tensor, pattern: Tensor) -> Tensor:
     return distribute_tensor(value, pattern.device_mesh, pattern.placements) if isinstance(pattern, DTensor) else value
 
 
-def zero_loss(model: OmniModel, batch: Batch) -> Tensor:
-    """Give 0 with every weight behind it that a batch may not reach: of input branches that it lacks, and of heads.
+def run_every_part(taps: Taps, wanted: Collection[str]) -> Tensor:
+    """Run what a stage's losses need in an order that is the same on every rank, whatever its batch holds; gives 0.
 
-    Under FSDP2 the layers of an encoder are collected from all ranks when it runs, so it runs on every rank.
+    Under FSDP2 a layer's weights are collected from all ranks when it runs, forwards and backwards: so encoders run in the
+    plan's order, on nothing where the batch has nothing for them, and then the backbone. Every weight is behind the 0 that this
+    gives, so that every rank has a gradient of each.
     """
-    total = torch.zeros((), device=batch.lengths.device)
+    model, batch = taps.model, taps.batch
+    parts, total = model.parts(), torch.zeros((), device=batch.lengths.device)
     for name, branch in model.plan.inputs.items():
-        if f"{name}.encoder" in model.parts() and name not in batch.signals:
-            last = f"{name}.projector" if f"{name}.projector" in model.parts() else f"{name}.encoder"
-            total = total + 0 * Taps(model, _blank(batch, branch)).place(last).data.float().sum()
+        if f"{name}.encoder" in parts:
+            last = f"{name}.projector" if f"{name}.projector" in parts else f"{name}.encoder"
+            run = taps if name in batch.signals else Taps(model, _blank(batch, branch))
+            total = total + 0 * run.point(last).data.float().sum()
+    if any(model.plan.outputs[name].needs_hidden for name in wanted if name in model.plan.outputs):
+        total = total + 0 * taps.hidden.float().sum()
     for weight in model.parameters():
         if weight.requires_grad and not isinstance(weight, DTensor):
             total = total + 0 * weight.flatten()[:1].float().sum()

@@ -16,12 +16,12 @@ from torch.optim.lr_scheduler import LambdaLR
 from omnikit.contracts.types import Batch
 from omnikit.data.batch.collate import to_device
 from omnikit.errors import DataError
-from omnikit.model import OmniModel
+from omnikit.model import OmniModel, Taps
 from omnikit.plan.plan import StagePlan
 from omnikit.recipe.recipe import training_settings
 from omnikit.store.facts import flat
 from omnikit.training.codec import CodecBatch, CodecLosses
-from omnikit.training.distributed import ALONE, World, spread_buffers, sum_gradients, zero_loss
+from omnikit.training.distributed import ALONE, World, run_every_part, spread_buffers, sum_gradients
 from omnikit.training.feature_cache import FeatureCache
 from omnikit.training.flops import device_peak, flops_per_token
 from omnikit.training.metrics import Columns, Metrics
@@ -127,11 +127,11 @@ class Training(L.LightningModule):
 
     def batch_losses(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor | None]:
         """Give the losses of a batch; of several ranks also 0 with every weight behind it, which the batch may not reach."""
-        losses = self.model.losses(batch, self.weights, self.cache(batch) if self.cache else None)
-        if self.world.size == 1:
-            return losses, None
-        if self.sharded:
-            return losses, zero_loss(self.model, batch)
+        taps = Taps(self.model, batch, self.cache(batch) if self.cache else None)
+        zero = run_every_part(taps, self.weights) if self.sharded else None
+        losses = self.model.tapped_losses(taps, self.weights)
+        if self.world.size == 1 or self.sharded:
+            return losses, zero
         first = next(weight for weight in self.model.parameters() if weight.requires_grad)
         return losses, 0 * first.flatten()[:1].float().sum()
 

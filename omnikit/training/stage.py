@@ -177,7 +177,8 @@ def _follow(plan: Plan, stage: StagePlan, folder: Path, signals: StopSignals, wo
     resumption = Resumption(start, {}, signals, begun, is_over, world)
     with tuned(model, stage, {}, prove=False), saving_memory(model, stage), TemporaryDirectory() as own:
         torch.manual_seed(seed + world.rank)
-        steps, numbers = FITS[stage.stage.objective](StageFit(plan, stage, model, readers, Path(own), seed, resumption, held_out))
+        fit = StageFit(plan, stage, model, readers, Path(own), seed, resumption, held_out)
+        steps, numbers = FITS[stage.stage.objective](fit)
     return StageResult(stage.name, stage.trained, steps, time.monotonic() - begun, numbers)
 
 

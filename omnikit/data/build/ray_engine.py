@@ -80,7 +80,7 @@ def _connected(address: str | None, workers: int) -> Iterator[None]:
         return
     here: dict[str, Any] = {"num_cpus": workers + 1, "object_store_memory": MEMORY, "include_dashboard": False}
     try:
-        ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **({} if address else here))
+        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **({} if address else here))
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise RunError(f"Ray does not answer at {address or 'this machine'}: {_first_line(error)}; start it there with"
                        " ray start --head, or leave address out.") from error
