@@ -86,8 +86,8 @@ def from_hydra(tree: DictConfig, name: str, picks: Mapping[str, str] | None = No
 def run_jobs(recipe: str, argv: Sequence[str], job: Callable[[Recipe, str], None]) -> None:
     """Call `job(recipe, yaml)` through hydra.main: once, or with -m once for each point of a sweep; --cfg job only prints.
 
-    Hydra makes no folder and no log of its own. While a job runs, sys.argv is the command for that job alone, as a launcher
-    for several devices would need it; stages run on one device in this version.
+    Hydra makes no folder and no log of its own. While a job runs, sys.argv is the command for that job alone, which starts
+    once for each device where a stage has several.
     """
     recipe, argv = resume_overrides(recipe, argv)
     name, program = locate(recipe), sys.argv[0]

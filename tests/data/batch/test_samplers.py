@@ -62,12 +62,6 @@ def test_a_window_of_one_batch_sorts_nothing_and_measures_nothing(monkeypatch: p
         frozenset(drawn[at:at + 4]) for at in range(0, len(drawn), 4)}
 
 
-def test_ranks_share_a_pass_without_overlap() -> None:
-    first, second = (flat(list(make_sampler(rank=rank, world=2))) for rank in range(2))
-    assert not set(first) & set(second)
-    assert len(first) == len(second)
-
-
 @pytest.mark.parametrize(("part", "tiles"), [
     (ContentPart("image", pixels=image(8, 8)), 1), (ContentPart("image", pixels=image(16, 8)), 3),
     (ContentPart("video", pixels=np.zeros((9, 8, 8, 3), dtype=np.uint8), frame_rate=3.0), 3),
