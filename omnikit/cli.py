@@ -47,8 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains at exit
         return 0
     except KeyboardInterrupt:
-        saved = "stages" if arguments[:1] == ["train"] else "rows" if arguments[:2] == ["data", "build"] else ""
-        advice = f"; finished {saved} are saved, run the same command to resume" if saved else ""
+        saved = {"train": "finished stages and steps", "data": "finished rows" * (arguments[1:2] == ["build"])}
+        what = saved.get(arguments[0], "") if arguments else ""
+        advice = f"; {what} are saved, run the same command to resume" if what else ""
         sys.stderr.write(f"omnikit: interrupted{advice}.\n")
         return 130
 

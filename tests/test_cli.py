@@ -73,7 +73,7 @@ def test_an_interrupt_ends_with_130_and_states_how_to_resume(
 
     monkeypatch.setattr("omnikit.commands.train.run", interrupted)
     code, _, err = run(capsys, "train")
-    assert (code, err) == (130, "omnikit: interrupted; finished stages are saved, run the same command to resume.\n")
+    assert (code, err) == (130, "omnikit: interrupted; finished stages and steps are saved, run the same command to resume.\n")
     monkeypatch.setattr("omnikit.commands.list.run", interrupted)
     assert run(capsys, "list") == (130, "", "omnikit: interrupted.\n")
 

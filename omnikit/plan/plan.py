@@ -144,8 +144,7 @@ def _readers(recipe: Recipe, errors: list[str]) -> dict[str, ReaderConfig]:
     wanted = {name: f"data.{name}" for name in recipe.data}
     for stage_name, stage in recipe.stages.items():
         wanted |= {name: f"stages.{stage_name}.data" for name in stage.data if name not in wanted}
-        held_out = stage.validate.datasets if stage.validate else ()
-        wanted |= {name: f"stages.{stage_name}.validate.data" for name in held_out if name not in wanted}
+        wanted |= {name: f"stages.{stage_name}.validate.data" for name in stage.validate.datasets if name not in wanted}
     wanted |= {name: f"evaluate.data.{title}" for title, name in recipe.evaluate.data.items() if name not in wanted}
     made = {name: find_reader(name, recipe.data.get(name), where, errors) for name, where in wanted.items()}
     return {name: reader for name, reader in made.items() if reader is not None}

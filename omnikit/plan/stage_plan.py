@@ -38,12 +38,12 @@ class StagePlan:
     @property
     def held_out(self) -> tuple[str, ...]:
         """The datasets that it is validated on."""
-        return self.stage.validate.datasets if self.stage.validate else ()
+        return self.stage.validate.datasets
 
     @property
     def is_decided_by_rows(self) -> bool:
         """Whether held-out rows decide which weights it gives."""
-        return self.stage.validate is not None and self.stage.validate.decides
+        return self.stage.validate.decides
 
     @property
     def trains(self) -> str:

@@ -159,7 +159,7 @@ class Stage:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     source: dict[str, Any] = field(default_factory=dict)
     allow: tuple[str, ...] = ()
-    validate: Validate | None = field(default=None, metadata=LATER)
+    validate: Validate = field(default_factory=Validate, metadata=LATER)
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ def training_settings(stage: Stage) -> dict[str, Any]:
     idle |= later_defaults(stage.trainer) | later_defaults(stage.optim)
     for settings in ("optim", "trainer"):
         values[settings] = {k: v for k, v in values[settings].items() if k not in idle}
-    if stage.validate and not stage.validate.decides:
+    if not stage.validate.decides:
         del values["validate"]
     # a step that sees the same rows is the same step, on however many devices
     values["trainer"] |= {"accumulate": stage.trainer.accumulate * stage.trainer.processes, "devices": 1, "strategy": "auto"}

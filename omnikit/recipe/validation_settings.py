@@ -1,9 +1,9 @@
 """The section `validate` of a stage: held-out rows that its losses are measured on while it is trained."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 TOTAL = "total"
+METRICS = ("accuracy",)
 
 
 @dataclass
@@ -11,17 +11,17 @@ class EarlyStop:
     """When a stage ends before its steps are over.
 
     Args:
-        patience: validations in a row without a lower loss.
+        patience: validations in a row without a lower loss; None: it does not end before.
         min_delta: by how much it must be lower.
     """
 
-    patience: int = 3
+    patience: int | None = None
     min_delta: float = 0.0
 
 
 @dataclass
 class Validate:
-    """Held-out rows, and what is done with what a stage reaches on them.
+    """Held-out rows, and what is done with what a stage reaches on them; without data there is no validation.
 
     Args:
         data: weight of each dataset in the mean; 0 leaves it out.
@@ -35,8 +35,8 @@ class Validate:
     data: dict[str, float] = field(default_factory=dict)
     every: int = 500
     rows: int | None = None
-    metrics: tuple[Literal["accuracy"], ...] = ()
-    early_stop: EarlyStop | None = None
+    metrics: tuple[str, ...] = ()
+    early_stop: EarlyStop = field(default_factory=EarlyStop)
     keep_best: str | None = None
 
     @property
@@ -47,7 +47,7 @@ class Validate:
     @property
     def decides(self) -> bool:
         """Whether it changes the weights that the stage gives."""
-        return self.early_stop is not None or self.keep_best is not None
+        return bool(self.datasets) and (self.early_stop.patience is not None or self.keep_best is not None)
 
     @property
     def monitored(self) -> str:

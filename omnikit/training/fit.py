@@ -194,7 +194,7 @@ def _fit(fit: StageFit, order: BatchOrder[Key], make: Callable[[Key], B],
 
 def _validation(fit: StageFit) -> ValidationSteps | None:
     settings = fit.stage.stage.validate
-    if settings is None:
+    if not settings.datasets:
         return None
     held_out = HeldOut(fit.stage, settings, fit.held_out, collator(fit.plan, fit.stage, fit.model),
                        workers=_workers(fit.trainer))

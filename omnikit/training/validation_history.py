@@ -31,7 +31,8 @@ class ValidationHistory:
     @property
     def is_over(self) -> bool:
         """Whether the loss has not fallen for as long as the stage has patience."""
-        return self.settings.early_stop is not None and self.waited >= self.settings.early_stop.patience
+        patience = self.settings.early_stop.patience
+        return patience is not None and self.waited >= patience
 
     def add(self, step: int, found: Mapping[str, Means], seconds: float) -> bool:
         """Write a row; gives whether this step is the best so far.
@@ -49,8 +50,7 @@ class ValidationHistory:
         improved = value < self.best
         if improved:
             self.best, self.best_step = value, step
-        stop = self.settings.early_stop
-        lower = value < self.reference - (stop.min_delta if stop else 0.0)
+        lower = value < self.reference - self.settings.early_stop.min_delta
         self.reference, self.waited = (value, 0) if lower else (self.reference, self.waited + 1)
         return improved
 

@@ -35,7 +35,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_tokenizer(tmp_path_factory.mktemp("tokenizer"))
 
 
-def plan_of(tokenizer: str, validate: Validate | None, **trainer: object) -> Plan:
+def plan_of(tokenizer: str, validate: Validate, **trainer: object) -> Plan:
     """Give a stage that trains a projector and a backbone on text, with dropout in the encoder."""
     stage = stages(STEPS)["understand"]
     changed = replace(stage.trainer, **{"save_every": 3, "log_every": 2, **trainer})
@@ -50,7 +50,7 @@ def table(folder: Path) -> list[dict[str, str]]:
 
 
 def test_validation_changes_nothing_of_training(tokenizer: str, tmp_path: Path) -> None:
-    run_stages(plan_of(tokenizer, None), tmp_path / "without", "")
+    run_stages(plan_of(tokenizer, Validate()), tmp_path / "without", "")
     run_stages(plan_of(tokenizer, Validate({"held_out": 1.0}, every=2, metrics=("accuracy",))), tmp_path / "with", "")
     assert outcome(tmp_path / "with", "understand") == outcome(tmp_path / "without", "understand")
     assert [int(row["step"]) for row in table(tmp_path / "with")] == [2, 4, 6, 8, 10, 12]
@@ -104,7 +104,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
 
 def test_best_weights_are_given_and_the_last_are_there(tokenizer: str, tmp_path: Path,
                                                        monkeypatch: pytest.MonkeyPatch) -> None:
-    run_stages(plan_of(tokenizer, None, max_steps=4), tmp_path / "four", "")
+    run_stages(plan_of(tokenizer, Validate(), max_steps=4), tmp_path / "four", "")
     constant = Optim(lr=1e-2, warmup=0.0, schedule="constant")
     scripted(monkeypatch, [3.0, 1.0, 2.0, 2.0, 2.0, 2.0])
     for steps, name, keep in ((4, "short", None), (STEPS, "best", "text"), (STEPS, "last", None)):
@@ -178,14 +178,15 @@ def sentences(stage: Stage, tokenizer: str) -> str:
 
 
 @pytest.mark.parametrize(("validate", "sentence"), [
-    (Validate(), "stages.s.validate.data is empty; name a dataset of held-out rows"),
+    (Validate(every=5), "stages.s.validate.data is empty; name a dataset of held-out rows"),
     (Validate({"a": -1.0}), "stages.s.validate.data.a is -1, but a weight must be above 0"),
     (Validate({"a": 1.0}, every=0), "stages.s.validate.every is 0, but must be at least 1."),
     (Validate({"a": 1.0}, rows=0), "stages.s.validate.rows is 0, but must be at least 1."),
     (Validate({"a": 1.0}, early_stop=EarlyStop(0)), "stages.s.validate.early_stop.patience is 0, but must be at least 1."),
     (Validate({"a": 1.0}, early_stop=EarlyStop(1, -1.0)), "early_stop.min_delta is -1, but must be at least 0."),
     (Validate({"a": 1.0}, keep_best="txt"), "keep_best is 'txt', which is not a loss of the stage. Did you mean 'text'?"),
-], ids=["no data", "weight", "every", "rows", "patience", "min_delta", "keep_best"])
+    (Validate({"a": 1.0}, metrics=("wer",)), "metrics has 'wer', which is not a metric. Metrics: accuracy; answers are"),
+], ids=["no data", "weight", "every", "rows", "patience", "min_delta", "keep_best", "metrics"])
 def test_mistakes_are_named(tokenizer: str, validate: Validate, sentence: str) -> None:
     assert sentence in sentences(Stage(loss={"text": 1.0}, validate=validate), tokenizer)
 
