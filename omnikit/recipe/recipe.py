@@ -15,6 +15,7 @@ from omnikit.errors import PlanError, nearest
 from omnikit.recipe.answers import Evaluate, Generate
 from omnikit.recipe.branches import OPTIONS, BranchOptions, Choice, parse_choice, parse_options
 from omnikit.recipe.schema import construct, convert, key_paths, plain
+from omnikit.recipe.stage_order import order_stages
 from omnikit.recipe.validation_settings import Validate
 from omnikit.registry import component, components
 from omnikit.text_table import columns
@@ -79,8 +80,7 @@ class TrainerConfig:
         max_epochs: passes over the data; the smaller of the two ends the stage.
         batch_size: rows in a batch.
         accumulate: batches per optimizer step, which is that of one batch of all their rows.
-        devices: of one machine; each takes batches of its own, so that a step sees batch_size × accumulate × devices × nodes
-            rows.
+        devices: of one machine; each takes its own batches: a step has batch_size × accumulate × devices × nodes rows.
         nodes: machines, each with so many devices; torchrun or SLURM starts a process for each device of each.
         strategy: of several devices: "ddp" holds the model on each and sums gradients, "fsdp2" shards weights, gradients and
             the optimizer's state over them; "auto" is ddp.
@@ -97,8 +97,7 @@ class TrainerConfig:
             memory, about a third more time, the same gradients. true: of all parts; or a list, [backbone, vision.encoder].
         compile: parts that torch.compile compiles, [backbone].
         save_every: steps, or time ("30s", "10min", "2h"), between two checkpoints of an unfinished stage.
-        keep: checkpoints that are kept of it; the last stays with the finished stage, which more steps then continue. 0: none
-            stays, and one is kept until the end.
+        keep: checkpoints of it; the last stays with the finished stage, which more steps then continue. 0: none stays.
         cache: "features": what frozen parts compute before the first trained one is computed once for each row, alone and
             without padding, stored in the cache folder and read from then on; "none": it is computed each time.
         cache_gib: GiB that all stored features may take; rows beyond it are computed each time.
@@ -219,7 +218,7 @@ def training_settings(stage: Stage) -> dict[str, Any]:
         values[settings] = {k: v for k, v in values[settings].items() if k not in idle}
     if not stage.validate.decides:
         del values["validate"]
-    # a step that sees the same rows is the same step, on however many devices
+    # a step of the same rows is the same step, on however many devices
     values["trainer"] |= {"accumulate": stage.trainer.accumulate * stage.trainer.processes, "devices": 1, "strategy": "auto"}
     values["trainer"].pop("nodes", None)
     if source := values["source"]:
@@ -251,7 +250,7 @@ def parse(values: Mapping[str, Any], name: str, picks: Mapping[str, str] | None 
                for key in keys if not _NAME.fullmatch(key)]
     if errors or generate is None or evaluate is None:
         raise PlanError(*errors)
-    return Recipe(name, branches, backbone, top["template"], top["system"], data, _order_stages(stages), generate, evaluate,
+    return Recipe(name, branches, backbone, top["template"], top["system"], data, order_stages(stages), generate, evaluate,
                   top["seed"], top["run"], dict(picks or {}), top["stage"], options)
 
 
@@ -296,23 +295,6 @@ def _single_stage(name: str, stages: dict[str, Stage], errors: list[str]) -> dic
     """Keep one stage, which then starts from random weights."""
     if name not in stages:
         errors.append(f"stage is {name!r}, which is not a stage.{nearest(name, stages)} Stages:"
-                      f" {', '.join(_order_stages(stages)) or 'none'}.")
+                      f" {', '.join(order_stages(stages)) or 'none'}.")
         return stages
     return {name: replace(stages[name], after=None, init_from=None)}
-
-
-def _order_stages(stages: dict[str, Stage]) -> dict[str, Stage]:
-    """Put each stage behind the one it names in `after`; the file's order holds otherwise. The plan reports bad names."""
-    order: list[str] = []
-    for name in stages:
-        _insert_stage(name, stages, order, ())
-    return {name: stages[name] for name in order}
-
-
-def _insert_stage(name: str, stages: dict[str, Stage], order: list[str], above: tuple[str, ...]) -> None:
-    if name in order or name in above:  # a circle is reported by the plan
-        return
-    parent = stages[name].after
-    if parent in stages:
-        _insert_stage(parent, stages, order, (*above, name))
-    order.append(name)
