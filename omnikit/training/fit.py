@@ -198,13 +198,14 @@ def _validation(fit: StageFit) -> ValidationSteps | None:
         return None
     held_out = HeldOut(fit.stage, settings, fit.held_out, collator(fit.plan, fit.stage, fit.model),
                        workers=_workers(fit.trainer))
-    history = ValidationHistory(fit.folder / FILE, settings, fit.stage.stage.loss)
+    history = ValidationHistory(fit.folder / FILE, settings, fit.stage.stage.loss,
+                                writes=fit.resumption.world.is_first)
     return ValidationSteps(held_out, history, fit.folder, fit.resumption)
 
 
 @contextmanager
 def sharded(module: Training, strategy: str) -> Iterator[None]:
-    """Shard all weights over the ranks while a stage is trained, if its strategy says so; the first rank holds them after."""
+    """Shard all weights over the ranks while a stage is trained, if its strategy is fsdp2; the first rank holds them after."""
     if strategy != "fsdp2":
         yield
         return

@@ -20,10 +20,11 @@ class ValidationHistory:
 
     Args:
         weights: of the losses in their total.
+        writes: whether the file is written; of several processes one writes it.
     """
 
-    def __init__(self, path: Path, settings: Validate, weights: Mapping[str, float]) -> None:
-        self.path, self.settings, self.weights = path, settings, weights
+    def __init__(self, path: Path, settings: Validate, weights: Mapping[str, float], *, writes: bool = True) -> None:
+        self.path, self.settings, self.weights, self.writes = path, settings, weights, writes
         self.step, self.best_step = 0, 0  # of the last validation, of the best one
         self.best, self.reference, self.waited = math.inf, math.inf, 0
         self.last: Means = {}
@@ -45,7 +46,8 @@ class ValidationHistory:
         if self.settings.decides and not math.isfinite(value):
             raise RunError(f"The validation of step {step} gives {value:g} for loss.{self.settings.monitored}; look at the rows"
                            f" of {', '.join(found)}, or take another loss.")
-        self._write(step, found, means, seconds)
+        if self.writes:
+            self._write(step, found, means, seconds)
         self.step, self.last = step, means
         improved = value < self.best
         if improved:
@@ -69,7 +71,7 @@ class ValidationHistory:
         """Take it back; later rows of the file are cut off."""
         self.step, self.best_step, self.best = state["step"], state["best_step"], state["best"]
         self.reference, self.waited, self.last = state["reference"], state["waited"], state["last"]
-        if self.path.exists():
+        if self.writes and self.path.exists():
             with disk_errors(self.path):
                 os.truncate(self.path, state["size"])
 

@@ -7,6 +7,7 @@ import pytorch_lightning as L
 
 from omnikit.store import best_weights, training_checkpoint
 from omnikit.training.checkpoints import Resumption
+from omnikit.training.distributed import any_rank
 from omnikit.training.module import Training
 from omnikit.training.training_state import fill_tensors, trained_tensors
 from omnikit.training.validation import HeldOut
@@ -32,8 +33,8 @@ class ValidationSteps(L.Callback):
             self.validate(trainer, pl_module)
 
     def step_ended(self, trainer: L.Trainer, module: Training) -> None:
-        """Validate if it is time, but not while a signal waits."""
-        if self._is_due(module) and self.resumption.signals.received is None:
+        """Validate if it is time, but not while a signal waits on some rank."""
+        if self._is_due(module) and not any_rank([self.resumption.signals.received is not None], module.world)[0]:
             self.validate(trainer, module)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -42,8 +43,11 @@ class ValidationSteps(L.Callback):
             self.validate(trainer, pl_module)
 
     def validate(self, trainer: L.Trainer, module: Training) -> None:
-        """Measure, write a row, save the weights if they are the best, and stop training if it is over."""
-        found = self.held_out.measure(trainer, module)
+        """Measure, write a row, save the weights if they are the best, and stop training if it is over.
+
+        Every rank measures all rows; the first one's numbers count, and it writes.
+        """
+        found = module.world.agree(self.held_out.measure(trainer, module))
         best = self.history.add(module.step, found, time.monotonic() - self.resumption.begun)
         if best and self.settings.keep_best and module.world.is_first:
             best_weights.write(self.folder, module.step, trained_tensors(module.model, module.stage.trained))

@@ -225,14 +225,14 @@ def test_restart_begins_from_scratch(tokenizer: str, tmp_path: Path, undisturbed
 
 def test_loss_that_is_not_a_number_leaves_the_checkpoint_before_it(tokenizer: str, tmp_path: Path,
                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
-    losses = OmniModel.losses
+    losses = OmniModel.tapped_losses
     steps: list[int] = []
 
     def broken(self: OmniModel, *arguments: object) -> dict[str, torch.Tensor]:
         steps.append(1)
         return {name: loss * (float("nan") if len(steps) == 8 else 1.0) for name, loss in losses(self, *arguments).items()}
 
-    monkeypatch.setattr(OmniModel, "losses", broken)
+    monkeypatch.setattr(OmniModel, "tapped_losses", broken)
     with pytest.raises(RunError, match="Stage listen at step 8: loss transcript is nan, which is not a number; lower"):
         run_stages(plan_of(tokenizer, save_every="1h"), tmp_path, "")
     found = training_checkpoint.newest(tmp_path / ".listen.partial")

@@ -19,7 +19,7 @@ from omnikit.model import OmniModel, Taps
 from omnikit.plan.plan import Plan
 from omnikit.plan.stage_plan import StagePlan
 from omnikit.plan.validation_checks import check_validation
-from omnikit.recipe.recipe import Optim, Stage
+from omnikit.recipe.recipe import Optim, Stage, TrainerConfig
 from omnikit.recipe.validation_settings import EarlyStop, Validate
 from omnikit.store import checkpoint
 from omnikit.store.runs import WEIGHTS
@@ -159,7 +159,7 @@ def test_kill_behind_the_last_step_trains_no_more(tokenizer: str, tmp_path: Path
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr("omnikit.store.manifest.write", lambda *_: kill())
         run_stages(plan, tmp_path / "resumed", "")
-    monkeypatch.setattr(OmniModel, "losses", lambda *_: pytest.fail("it trains on"))
+    monkeypatch.setattr(OmniModel, "tapped_losses", lambda *_: pytest.fail("it trains on"))
     run_stages(plan, tmp_path / "resumed", "")
     assert outcome(tmp_path / "resumed", "understand") == outcome(tmp_path / "whole", "understand")
 
@@ -193,6 +193,8 @@ def test_mistakes_are_named(tokenizer: str, validate: Validate, sentence: str) -
 
 def test_what_cannot_be_measured_is_refused(tokenizer: str) -> None:
     validate = Validate({"a": 1.0}, metrics=("accuracy",))
+    sharded = Stage(loss={"text": 1.0}, validate=Validate({"a": 1.0}), trainer=TrainerConfig(strategy="fsdp2"))
+    assert "sharded by strategy fsdp2, which validation cannot read" in sentences(sharded, tokenizer)
     assert "has objective vocoder, and validation" in sentences(Stage(objective="vocoder", validate=validate), tokenizer)
     stage = Stage(loss={"transcript": 1.0}, validate=validate)
     assert "none of the stage's losses (transcript) is one of tokens with logits" in sentences(stage, tokenizer)
