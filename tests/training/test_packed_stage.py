@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from stopping import Killed, kill, outcome, stopping
 
 from omnikit.contracts.types import Batch, ContentPart, Message, Sample
 from omnikit.data.batch.collate import Collator
@@ -145,3 +146,13 @@ def test_stage_of_a_budget_of_positions(folder: Path, tmp_path: Path, monkeypatc
 def test_stage_without_end_of_passes_runs_its_steps(folder: Path, tmp_path: Path) -> None:
     limits = ["stages.learn.trainer.max_epochs=null", "stages.learn.trainer.max_steps=9"]
     assert run_stages(make(compose(str(folder / "mix.yaml"), limits)), tmp_path, "")[0].steps == 9
+
+
+def test_packed_stage_that_was_killed_ends_as_the_undisturbed_one(folder: Path, tmp_path: Path) -> None:
+    settings = ["stages.learn.trainer.save_every=1", "stages.learn.trainer.workers=0", "stages.learn.trainer.log_every=1"]
+    plan = make(compose(str(folder / "mix.yaml"), settings))
+    run_stages(plan, tmp_path / "whole", "")
+    with stopping(3, kill), pytest.raises(Killed):
+        run_stages(plan, tmp_path / "resumed", "")
+    run_stages(plan, tmp_path / "resumed", "")
+    assert outcome(tmp_path / "resumed", "learn") == outcome(tmp_path / "whole", "learn")
