@@ -254,8 +254,8 @@ class Taps:
     def _project(self, branch: str) -> Features:
         """Give the projector's features [B', T, D] of one input branch."""
         projector = self.model.projector(branch)
-        taken = as_dtype_of(self.model.get_submodule(f"{branch}.projector"), self.point(f"{branch}.encoder"))
-        features, wired = projector(taken), self.model.plan.inputs[branch]
+        source = as_dtype_of(self.model.get_submodule(f"{branch}.projector"), self.point(f"{branch}.encoder"))
+        features, wired = projector(source), self.model.plan.inputs[branch]
         assert wired.projected, "a branch with a projector has its spec"
         self._check(f"{branch}.projector", features, wired.projected, self._lengths(branch))
         return features

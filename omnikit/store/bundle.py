@@ -67,6 +67,7 @@ def _merge(plan: Plan, folder: Path, stage: str, copy: Path) -> None:
     built = build_model(plan, folder, parts=[part for part, source in chains.items() if source.whole is None]).parts()
     tensors = {part: source.tensors(*built_tensors(built[part], folder) if part in built else ({}, None))
                for part, source in chains.items()}
+    (copy / WEIGHTS).unlink(missing_ok=True)  # what is written may be several files beside an index
     checkpoint.save_merged(copy / WEIGHTS, weights, tensors)
 
 

@@ -66,7 +66,7 @@ def test_codec_that_loses_the_words_is_unintelligible(trained: Trained, monkeypa
 
 
 def test_codec_that_was_not_trained_is_refused(trained: Trained, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("omnikit.store.load.is_done", lambda folder, plan, name: False)
+    monkeypatch.setattr("omnikit.store.lineage.is_done", lambda folder, plan, name: False)
     with pytest.raises(RunError, match=r"Stage units of .*model is not finished; finish it with omnikit train"):
         trained.resynthesised(monkeypatch)
 

@@ -94,7 +94,7 @@ def test_only_linear_layers_of_repeated_blocks_are_found_by_themselves() -> None
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
-def test_adapters_are_kept_in_the_dtype_of_their_layers(dtype: torch.dtype) -> None:
+def test_adapters_are_saved_in_the_dtype_of_their_layers(dtype: torch.dtype) -> None:
     tensors = detach(trained(Blocks().to(dtype), Lora(2, targets=LINEAR, dora=True)))
     assert {tensor.dtype for tensor in tensors.values()} == {dtype}
 

@@ -24,7 +24,8 @@ from omnikit.cli import main
 from omnikit.errors import RunError
 from omnikit.model import OmniModel
 from omnikit.registry import conf_file
-from omnikit.store import checkpoint
+from omnikit.store import checkpoint, safetensors_writer
+from omnikit.store.bundle import bundle
 from omnikit.store.lineage import lineage
 from omnikit.store.load import build_model, run_tensors
 from omnikit.store.runs import WEIGHTS, load_plan
@@ -142,6 +143,13 @@ def test_a_bundle_holds_merged_weights_and_answers_the_same(run: Path, tmp_path:
     assert not (tmp_path / "out" / "first").exists()
     assert not any(".lora_" in name for name in stored(tmp_path / "out", "second"))
     assert checkpoint.hashes(tmp_path / "out" / "second" / WEIGHTS) == checkpoint.hashes(run / "second" / WEIGHTS)
+
+
+def test_merged_weights_of_a_bundle_may_fill_several_files(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(safetensors_writer, "SHARD", 100_000)
+    bundle(run, tmp_path / "out")
+    assert not (tmp_path / "out" / "second" / WEIGHTS).exists()
+    assert omnikit.load(tmp_path / "out").answer(text="one").text == omnikit.load(run).answer(text="one").text
 
 
 def test_a_run_with_adapters_is_loaded_without_peft(run: Path) -> None:

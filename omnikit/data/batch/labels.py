@@ -65,8 +65,8 @@ def _untrained_inputs(stage: str, plan: Plan, outputs: Collection[OutputBranch],
                        if any(part.type in branch.media for part in question_media(sample)))
         if trained and not any(has_target(output, sample) for sample in with_medium for output in outputs):
             sentences.append(f"Stage {stage}: {', '.join(trained)} would not be trained, because no row of {_sizes(readers)}"
-                             f" has {' or '.join(branch.media)} in its questions and a target in its answer; give the rows that, or"
-                             " train another part.")
+                             f" has {' or '.join(branch.media)} in its questions and a target in its answer; give the rows"
+                             " that, or train another part.")
     return sentences
 
 
