@@ -37,7 +37,7 @@ class Columns:
         modalities: whose tokens are columns: text, and input branches.
         flops_per_token: of the weights' matrix products, forwards and backwards; with `peak_flops` there is a column for the
             fraction of the device's peak.
-        peak_flops: of the device, per second; None where it is not known.
+        peak_flops: of all ranks' devices, per second; None where it is not known.
     """
 
     parts: tuple[str, ...] = ()
