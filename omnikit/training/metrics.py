@@ -98,7 +98,7 @@ class Metrics:
         self._now.gradients = dict(norms)
 
     def merge(self, world: World) -> None:
-        """Give the first rank what all ranks have gathered since the last row; every rank takes part, the others begin anew."""
+        """Give the first rank what all ranks gathered since the last row, and empty the others; every rank takes part."""
         if world.size == 1:
             return
         now = self._now
