@@ -37,7 +37,7 @@ class Columns:
         modalities: whose tokens are columns: text, and input branches.
         flops_per_token: of the weights' matrix products, forwards and backwards; with `peak_flops` there is a column for the
             fraction of the device's peak.
-        peak_flops: of the device, per second; None where it is not known.
+        peak_flops: of all ranks' devices, per second; None where it is not known.
     """
 
     parts: tuple[str, ...] = ()
@@ -98,7 +98,7 @@ class Metrics:
         self._now.gradients = dict(norms)
 
     def merge(self, world: World) -> None:
-        """Give the first rank what all ranks have gathered since the last row; all take part, the others begin with nothing."""
+        """Give the first rank what all ranks gathered since the last row, and empty the others; every rank takes part."""
         if world.size == 1:
             return
         now = self._now

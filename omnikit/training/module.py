@@ -81,8 +81,9 @@ class Training(L.LightningModule):
 
     def _columns(self) -> Columns:
         modalities = (TEXT, *self.model.plan.inputs) if self.vocoding is None else ()
+        peak = device_peak(self.stage.stage.trainer.precision)
         return Columns(self.stage.trained, modalities, flops_per_token(self.model, self.stage),
-                       device_peak(self.stage.stage.trainer.precision))
+                       peak * self.world.size if peak else None)
 
     def _trackers(self, folder: Path) -> list[Tracker]:
         settings = flat(training_settings(self.stage.stage))

@@ -17,10 +17,10 @@ from omnikit.store.content import FileHashes
 from omnikit.store.facts import Difference, differences, stage_facts
 from omnikit.store.runs import finished_hash, load_plan
 from omnikit.store.stage_record import StageRecord, record
+from omnikit.training.metrics import VOLATILE
 from omnikit.training.stage import run_stages
 
 METRICS = "metrics.csv"
-COMPARED = ("lr", "loss.")  # beginnings of the columns that a replay gives again; times differ
 
 
 @dataclass(frozen=True)
@@ -150,15 +150,14 @@ def _rows(path: Path) -> dict[str, Mapping[str, str]]:
     if not path.is_file():
         return {}
     with path.open(newline="", encoding="utf-8") as file:
-        return {row["step"]: {key: value for key, value in row.items() if key.startswith(COMPARED)}
-                for row in csv.DictReader(file)}
+        return {row["step"]: {key: value for key, value in row.items() if key not in VOLATILE} for row in csv.DictReader(file)}
 
 
 def _first_difference(before: Mapping[str, Mapping[str, str]], now: Mapping[str, Mapping[str, str]]) -> str:
     for step, row in before.items():
         if step not in now:
             return f"no row of step {step}"
-        for key in row.keys() & now[step].keys():
+        for key in (key for key in row if key in now[step]):
             if row[key] != now[step][key]:
                 return f"{key} at step {step}: {now[step][key]}, was {row[key]}"
     return ""

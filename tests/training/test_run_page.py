@@ -1,5 +1,6 @@
 """run.html and what is printed while a stage is trained: charts, lines without a terminal, estimates."""
 
+import json
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -7,8 +8,10 @@ import pytest
 from doubles import make_plan, stages, write_tokenizer
 from rich.console import Console
 
+from omnikit.paths import recipe_files
 from omnikit.plan.plan import Plan
 from omnikit.progress import ProgressLines, duration, progress
+from omnikit.recipe.compose import compose
 from omnikit.training import estimate as estimates
 from omnikit.training.charts import line_chart, short
 from omnikit.training.estimate import RecipeEstimate, StageTime, estimate
@@ -103,6 +106,14 @@ def test_stage_of_which_nothing_is_known_is_named() -> None:
     known = RecipeEstimate({"a": 100, "b": 50}, {"a": StageTime(100, 600.0)})
     assert known.sentence() == "about 10 min left in all, without b"
     assert RecipeEstimate({"a": 100, "b": 50}, {}).sentence() == ""
+
+
+@pytest.mark.parametrize("path", [path.with_suffix(".times.json") for path in recipe_files().values()
+                                  if path.with_suffix(".times.json").is_file()], ids=lambda path: path.parent.name)
+def test_shipped_times_are_those_of_the_recipes_stages(path: Path) -> None:
+    recipe = compose(f"{path.parent.name}/{path.name.partition('.')[0]}")
+    times = json.loads(path.read_text())["stages"]
+    assert set(times) == set(recipe.stages) and all(len(found) == 2 for found in times.values())
 
 
 def test_last_stage_has_no_estimate_for_the_others() -> None:
