@@ -223,7 +223,7 @@ def _check_numbers(where: str, stage: Stage, errors: list[str]) -> None:
         errors.append(f"{where}.trainer.strategy is {stage.trainer.strategy}, which is for several devices; set"
                       f" {where}.trainer.devices, or leave the strategy out.")
     if stage.trainer.strategy == "fsdp2":
-        without = {"validate": stage.validate, "trainer.cache": stage.trainer.cache if stage.trainer.cache != "none" else None}
+        without = {"validate": stage.validate.data, "trainer.cache": stage.trainer.cache if stage.trainer.cache != "none" else None}
         errors += [f"{where}.{key} is set, but strategy fsdp2 runs without; take strategy ddp, or leave it out."
                    for key, value in without.items() if value]
     errors += [f"{where}.trainer.logger names {name!r}, but must be of {', '.join(TRACKERS)}.{nearest(name, TRACKERS)}"

@@ -99,7 +99,7 @@ def compare_pairs(folder: Path) -> None:
 
 
 def plan_of(folder: Path, processes: int, strategy: str = "auto", steps: int = 6) -> Plan:
-    """A stage that sees the same rows in a step on one device and on two."""
+    """A stage that takes the same rows in a step on one device and on two."""
     stage = stages(steps)["understand"]
     trainer = replace(stage.trainer, batch_size=2, accumulate=2 // processes, devices=processes, strategy=strategy, log_every=1,
                       save_every=2, keep=9, logger=())
@@ -204,7 +204,7 @@ class Counted:
         self.repeated = False
 
 
-def test_a_place_is_not_repeated_unless_it_says_so() -> None:
+def test_a_place_is_not_repeated_unless_stated() -> None:
     assert not Place(Position(), Position(0, 1)).repeated
 
 
