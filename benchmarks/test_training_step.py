@@ -1,20 +1,23 @@
-"""A step of llama_omni/tiny under Lightning against the same modules in a loop written by hand, in one run.
+"""A step of llama_omni/tiny under Lightning against the same modules in a loop written by hand and in transformers' Trainer.
 
-Both take the same batches in the same order from a loader of their own, on one thread; rounds alternate, and each step counts
-with its fastest round of processor time, so that what else the machine does falls out of the ratio.
+All take the same batches in the same order from a loader of their own, on one thread; rounds alternate, and each step counts
+with its fastest round of processor time, so that what else the machine does falls out of the ratio. The losses of the last step
+are equal.
 """
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 import pytorch_lightning as L
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import AdamW
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from omnikit.contracts.types import Batch
 from omnikit.data.batch.loader import BatchLoader, CollatedRows
@@ -28,8 +31,12 @@ from omnikit.training.module import Training
 from omnikit.training.progress import Bar
 
 ROWS, STEPS, ROUNDS, LIMIT = 192, 9, 6, 1.05
+NOISE = 1.02  # of fastest rounds, one way against another
 SMALL = [f"data.conversations.size={ROWS}", f"data.questions_as_text.size={ROWS}",
-         f"stages.understand.trainer.max_steps={STEPS}", "stages.understand.trainer.accelerator=cpu"]
+         f"stages.understand.trainer.max_steps={STEPS}", "stages.understand.trainer.accelerator=cpu",
+         "stages.understand.optim.muon=null",
+         "stages.understand.optim.lr=1e-3", "stages.understand.optim.weight_decay=0", "stages.understand.optim.warmup=0",
+         *(f"audio.encoder.{field}=0" for field in ("dropout", "gain_db", "time_masks", "frequency_masks"))]
 
 
 class Clock(L.Callback):
@@ -47,20 +54,27 @@ def test_lightning_step_costs_what_a_hand_written_one_costs(benchmark: Benchmark
     torch.set_num_threads(1)
     plan = make(compose("llama_omni/tiny", SMALL))
     stage = plan.stages["understand"]
-    times: dict[str, list[list[float]]] = {"hand": [], "lightning": []}
+    times: dict[str, list[list[float]]] = {"hand": [], "lightning": [], "transformers": []}
+    last: dict[str, float] = {}
 
     def rounds() -> None:
         for _ in range(ROUNDS):
-            times["hand"].append(by_hand(plan, stage))
-            times["lightning"].append(by_lightning(plan, stage, tmp_path))
+            times["hand"].append(by_hand(plan, stage, last))
+            times["lightning"].append(by_lightning(plan, stage, tmp_path, last))
+            times["transformers"].append(by_transformers(plan, stage, tmp_path, last))
 
     benchmark.pedantic(rounds, rounds=1)
     fastest = {name: sum(min(step) for step in zip(*found, strict=True)) for name, found in times.items()}
-    ratio = fastest["lightning"] / fastest["hand"]
-    numbers = {"ratio": round(ratio, 4), "step_ms": round(1000 * fastest["lightning"] / (STEPS - 1), 1)}
+    ratio, theirs = fastest["lightning"] / fastest["hand"], fastest["transformers"] / fastest["hand"]
+    numbers = {"ratio": round(ratio, 4), "transformers": round(theirs, 4),
+               "step_ms": round(1000 * fastest["lightning"] / (STEPS - 1), 1)}
     benchmark.extra_info.update(numbers)
-    print(f"\nLightning / by hand: {ratio:.3f}, {1000 * fastest['hand'] / (STEPS - 1):.1f} ms a step by hand")
+    print(f"\nLightning / by hand: {ratio:.3f}, transformers' Trainer / by hand: {theirs:.3f},"
+          f" {1000 * fastest['hand'] / (STEPS - 1):.1f} ms a step by hand")
+    assert last["lightning"] == pytest.approx(last["hand"], rel=1e-5)
+    assert last["transformers"] == pytest.approx(last["hand"], rel=1e-5)
     assert ratio <= LIMIT
+    assert ratio <= theirs * NOISE
 
 
 def start(plan: Plan, stage: StagePlan) -> tuple[OmniModel, Iterable[Batch]]:
@@ -73,22 +87,89 @@ def start(plan: Plan, stage: StagePlan) -> tuple[OmniModel, Iterable[Batch]]:
     return model, BatchLoader(sampler, CollatedRows(sampler.mixture, collator(plan, stage, model)), batches=STEPS)
 
 
-def by_lightning(plan: Plan, stage: StagePlan, folder: Path) -> list[float]:
+def by_lightning(plan: Plan, stage: StagePlan, folder: Path, last: dict[str, float]) -> list[float]:
     """Give seconds of each step but the first."""
     model, batches = start(plan, stage)
     clock = Clock()
     trainer = lightning(stage, folder, [Bar(stage.name), clock])
-    trainer.fit(Training(model, stage, folder / "metrics.csv", STEPS), batches)
+    module = Training(model, stage, folder / "metrics.csv", STEPS)
+    trainer.fit(module, batches)
+    last["lightning"] = final(model, plan, stage)
     return steps(clock.ends)
 
 
-def by_hand(plan: Plan, stage: StagePlan) -> list[float]:
+class WithLoss(nn.Module):
+    """A model as transformers' Trainer takes it: it gives its loss."""
+
+    def __init__(self, model: OmniModel, weights: dict[str, float]) -> None:
+        super().__init__()
+        self.model, self.weights = model, weights
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        losses = self.model.losses(batch, self.weights)
+        return {"loss": torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum()}
+
+
+class StepClock(TrainerCallback):
+    """Notes when each step ended."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_step_end(self, *_: object, **__: object) -> None:
+        self.ends.append(time.process_time())
+
+
+class LoaderTrainer(Trainer):
+    """Trainer with a loader that is made already."""
+
+    def __init__(self, loader: Iterable[Batch], **options: object) -> None:
+        self.loader = loader
+        super().__init__(**options)
+
+    def get_train_dataloader(self) -> Iterable[dict[str, Batch]]:
+        return Named(self.loader)
+
+
+class Named:
+    """Batches by the name under which a model takes them, each made when it is asked for."""
+
+    def __init__(self, loader: Iterable[Batch]) -> None:
+        self.loader = loader
+
+    def __iter__(self) -> Iterator[dict[str, Batch]]:
+        return ({"batch": batch} for batch in self.loader)
+
+
+def by_transformers(plan: Plan, stage: StagePlan, folder: Path, last: dict[str, float]) -> list[float]:
+    """Give seconds of each step but the first."""
+    model, batches = start(plan, stage)
+    clock = StepClock()
+    options = TrainingArguments(str(folder / "transformers"), max_steps=STEPS, learning_rate=1e-3, adam_beta2=0.98,
+                                weight_decay=0.0, lr_scheduler_type="cosine", max_grad_norm=stage.stage.optim.clip, optim="adamw_torch_fused",
+                                use_cpu=True, report_to=[], save_strategy="no", logging_strategy="no", disable_tqdm=True,
+                                remove_unused_columns=False)
+    LoaderTrainer(batches, model=WithLoss(model, stage.stage.loss), args=options, callbacks=[clock]).train()
+    last["transformers"] = final(model, plan, stage)
+    return steps(clock.ends)
+
+
+def final(model: OmniModel, plan: Plan, stage: StagePlan) -> float:
+    """Give the loss of a batch after training."""
+    model.eval()
+    reader = plan.readers[stage.datasets[0]].build()
+    with torch.no_grad():
+        losses = model.losses(collator(plan, stage, model)([reader[index] for index in range(8)]), stage.stage.loss)
+    return sum(stage.stage.loss[name] * float(loss) for name, loss in losses.items())
+
+
+def by_hand(plan: Plan, stage: StagePlan, last: dict[str, float]) -> list[float]:
     """Give seconds of each step but the first, of a loop for this one recipe."""
     model, batches = start(plan, stage)
     model.train()
     torch.use_deterministic_algorithms(False)
     weights = [p for p in model.parameters() if p.requires_grad]
-    optimizer = AdamW(weights, lr=1e-3, betas=(0.9, 0.98), fused=True)
+    optimizer = AdamW(weights, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     ends: list[float] = []
     while len(ends) < STEPS:
@@ -101,6 +182,7 @@ def by_hand(plan: Plan, stage: StagePlan) -> list[float]:
             ends.append(time.process_time())
             if len(ends) == STEPS:
                 break
+    last["hand"] = final(model, plan, stage)
     return steps(ends)
 
 
