@@ -96,7 +96,7 @@ def test_old_weights_stay_until_the_new_ones_are_complete(
         seen.append(content(folder / "run" / "understand"))
         raise error
 
-    monkeypatch.setattr(OmniModel, "losses", fails)
+    monkeypatch.setattr(OmniModel, "tapped_losses", fails)
     with pytest.raises(error):
         run_stages(plan_of(tokenizer, finished, understand=0.003), folder / "run", "two: 2\n", retrain=["understand"])
     assert seen == [before] and content(folder / "run" / "understand") == before
@@ -108,7 +108,7 @@ def test_old_weights_stay_until_the_new_ones_are_complete(
 def test_the_same_command_goes_on_after_an_interruption(
     tokenizer: str, finished: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan, losses = plan_of(tokenizer, finished), OmniModel.losses
+    plan, losses = plan_of(tokenizer, finished), OmniModel.tapped_losses
 
     def fails(self: OmniModel, batch: object, wanted: dict[str, float], *given: object) -> object:
         if "text" in wanted:
@@ -116,7 +116,7 @@ def test_the_same_command_goes_on_after_an_interruption(
         return losses(self, batch, wanted, *given)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(OmniModel, "losses", fails)
+        patch.setattr(OmniModel, "tapped_losses", fails)
         run_stages(plan, folder / "run", "one: 1\n", retrain=["all"])
     rows = run_stages(plan, folder / "run", "one: 1\n", retrain=["all"])
     assert skipped(rows) == {"listen": True, "units": True, "understand": False, "speak": False}

@@ -158,14 +158,14 @@ def test_another_seed_gives_other_weights(tokenizer: str, tmp_path: Path) -> Non
 
 def test_frozen_part_that_moves_is_an_error(tokenizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = make_plan(tokenizer, steps=1)
-    losses = OmniModel.losses
+    losses = OmniModel.tapped_losses
 
     def meddling(self: OmniModel, *arguments: object) -> object:
         self.get_submodule("audio.encoder").norm.bias.data.add_(1)
         return losses(self, *arguments)
 
     run_stages(make_plan(tokenizer, steps=1, only={"listen": stages(1)["listen"]}), tmp_path, "")
-    monkeypatch.setattr(OmniModel, "losses", meddling)
+    monkeypatch.setattr(OmniModel, "tapped_losses", meddling)
     with pytest.raises(RunError, match=r"Stage understand changed audio.encoder, which it does not train"):
         run_stages(plan, tmp_path, "")
     assert not (tmp_path / "understand").exists()
@@ -175,14 +175,14 @@ def test_frozen_part_that_moves_is_an_error(tokenizer: str, tmp_path: Path, monk
 def test_interrupted_stage_leaves_nothing_and_earlier_ones_stay(
     tokenizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
-    losses = OmniModel.losses
+    losses = OmniModel.tapped_losses
 
     def interrupted(self: OmniModel, batch: object, wanted: dict[str, float], *given: object) -> object:
         if "text" in wanted:
             raise error
         return losses(self, batch, wanted, *given)
 
-    monkeypatch.setattr(OmniModel, "losses", interrupted)
+    monkeypatch.setattr(OmniModel, "tapped_losses", interrupted)
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(error):
         run_stages(make_plan(tokenizer, steps=3), tmp_path, "")
@@ -377,7 +377,7 @@ def test_stage_in_mixed_precision_trains_with_clipped_gradients(tokenizer: str, 
 def test_half_precision_part_is_trained_in_float32_and_saved_in_its_dtype(
     tokenizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built, losses, seen = modelling.build_part, OmniModel.losses, set()
+    built, losses, seen = modelling.build_part, OmniModel.tapped_losses, set()
 
     def half(plan: Plan, path: str, config: object) -> torch.nn.Module:
         return built(plan, path, config).bfloat16() if path == "backbone" else built(plan, path, config)
@@ -387,7 +387,7 @@ def test_half_precision_part_is_trained_in_float32_and_saved_in_its_dtype(
         return losses(self, *arguments)
 
     monkeypatch.setattr(modelling, "build_part", half)
-    monkeypatch.setattr(OmniModel, "losses", watched)
+    monkeypatch.setattr(OmniModel, "tapped_losses", watched)
     run_stages(make_plan(tokenizer, only={"understand": stages(2)["understand"]}), tmp_path, "")
     with safe_open(tmp_path / "understand" / WEIGHTS, framework="pt") as file:
         dtypes = {file.get_tensor(name).dtype for name in file.keys() if name.startswith("backbone.")}  # noqa: SIM118
