@@ -23,7 +23,8 @@ from omnikit.plan.stage_plan import Wiring
 from omnikit.plan.stages import plan_stages
 from omnikit.recipe.answers import Evaluate, Generate
 from omnikit.recipe.branches import Choice
-from omnikit.recipe.recipe import Optim, Recipe, Stage, TrainerConfig
+from omnikit.recipe.optim import Optim
+from omnikit.recipe.recipe import Recipe, Stage, TrainerConfig
 
 RATE = 100
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven")

@@ -79,7 +79,7 @@ class Setting:
     """What a forecast assumes beside the recipe.
 
     Args:
-        devices: that share weights, gradients and moments as FSDP does.
+        devices: that share weights, gradients and moments as FSDP does; 1: as the recipe has it.
         text_tokens: of a row, where a reader does not state them; None: see omnikit.plan.batch_sizes.
     """
 
@@ -99,14 +99,23 @@ def stage_forecast(plan: Plan, stage: StagePlan, setting: Setting, found: Mappin
     sizes = batch_sizes(stage, plan.inputs, plan.readers, setting.text_tokens)
     parts = {part: _table(found[part], plan, stage, part) for part in stage.used if part in found}
     weights = _Weights(stage, parts, plan)
-    half, alone = stage.stage.trainer.precision != "32-true", setting.devices == 1
+    shards = sharing(stage, setting)
+    half, alone = stage.stage.trainer.precision != "32-true", shards == 1
     held = activations(plan, stage, sizes, parts) if stage.stage.objective == "heads" else _codec(plan, stage, parts)
     casts = HALF * weights.trained if half and alone else 2 * HALF * weights.largest_layer * (not alone)
     return Forecast(
-        stage.name, weights.trained, weights.frozen, weights.bytes / setting.devices, 4 * weights.trained / setting.devices,
-        weights.moments / setting.devices, casts, held.layers + held.transient, held.logits,
+        stage.name, weights.trained, weights.frozen, weights.bytes / shards, 4 * weights.trained / shards,
+        weights.moments / shards, casts, held.layers + held.transient, held.logits,
         sum(part.imports for part in parts.values()), weights.saved, sizes,
         tuple(part for part in stage.used if part not in found))
+
+
+def sharing(stage: StagePlan, setting: Setting) -> int:
+    """Give the devices among which a stage's weights are divided: those asked for, else those of its strategy fsdp2."""
+    trainer = stage.stage.trainer
+    if stage.stage.objective != "heads":  # trains on one device
+        return 1
+    return setting.devices if setting.devices > 1 else trainer.processes if trainer.strategy == "fsdp2" else 1
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from omegaconf.errors import OmegaConfBaseException
 from omnikit.errors import ConfigError, OmnikitError, nearest
 from omnikit.paths import recipe_files
 from omnikit.recipe.answers import Generate
-from omnikit.recipe.recipe import OWN_KEYS, SLOTS, Optim, Stage, TrainerConfig
+from omnikit.recipe.optim import Optim
+from omnikit.recipe.recipe import OWN_KEYS, SLOTS, Stage, TrainerConfig
 
 Compose = Callable[[Sequence[str]], DictConfig]  # overrides to the composed tree
 _TYPE_NAMES = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}

@@ -12,7 +12,7 @@ from torch.optim import Adafactor, AdamW, Muon, Optimizer
 from omnikit.errors import RunError
 from omnikit.model import OmniModel
 from omnikit.plan.plan import StagePlan
-from omnikit.recipe.recipe import Optim
+from omnikit.recipe.optim import Optim
 from omnikit.training.distributed import complete
 from omnikit.training.roles import decaying, matrices
 

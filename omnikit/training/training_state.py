@@ -18,7 +18,7 @@ from omnikit.model import OmniModel
 from omnikit.plan.plan import StagePlan
 from omnikit.training.distributed import complete, like
 from omnikit.training.module import Training
-from omnikit.training.optimizers import rate
+from omnikit.training.optimizers import CombinedOptimizer, ExpertMuon, rate
 
 State = dict[str, Any]  # of what torch.load reads with weights_only
 
@@ -108,14 +108,22 @@ class RandomState:
                 "numpy": (str(name), torch.from_numpy(keys.astype(np.int64)), int(place), int(has_gauss), float(gauss))}
 
 
-def _complete(state: State) -> State:
-    """Give an optimizer's state with the whole of each tensor, on every rank."""
-    return {**state, "state": {index: {key: complete(value) if isinstance(value, Tensor) else value
-                                       for key, value in one.items()} for index, one in state["state"].items()}}
+def _complete(value: Any) -> Any:
+    """Give an optimizer's state with the whole of each tensor, on every rank; combined ones have states within."""
+    if isinstance(value, Tensor):
+        return complete(value)
+    if isinstance(value, dict):
+        return {key: _complete(inner) for key, inner in value.items()}
+    return [_complete(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _like_shards(state: State, optimizer: Optimizer) -> State:
     """Give an optimizer's whole state as shards where its weights are such."""
+    if isinstance(optimizer, CombinedOptimizer):
+        pairs = zip(state["optimizers"], optimizer.optimizers, strict=True)
+        return {"optimizers": [_like_shards(one, inner) for one, inner in pairs]}
+    if isinstance(optimizer, ExpertMuon):
+        return state
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     indices = [index for group in state["param_groups"] for index in group["params"]]
     own = dict(zip(indices, weights, strict=True))

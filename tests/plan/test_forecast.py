@@ -4,7 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from plans import changed
@@ -13,7 +13,7 @@ from omnikit.contracts.footprint import Footprint
 from omnikit.plan.activations import with_gradients
 from omnikit.plan.batch_sizes import batch_sizes
 from omnikit.plan.footprints import footprints
-from omnikit.plan.forecast import CARD, FRAGMENTATION, GIB, PROCESS, Forecast, Setting, adapter_parameters, forecast
+from omnikit.plan.forecast import CARD, FRAGMENTATION, GIB, PROCESS, Forecast, Setting, adapter_parameters, forecast, sharing
 from omnikit.plan.forecast_changes import fitting as fitting_of
 from omnikit.plan.forecast_table import forecast_table, gib, notes, parse_memory, record, verdict
 from omnikit.plan.plan import Plan, make
@@ -73,6 +73,14 @@ def test_devices_share_weights_gradients_and_moments(fitting: dict[str, Any]) ->
     alone, shared = of(fitting), of(fitting, devices=4)
     assert (shared.weights, shared.gradients, shared.optimizer) == (alone.weights / 4, alone.gradients / 4, alone.optimizer / 4)
     assert shared.activations == alone.activations
+
+
+@pytest.mark.parametrize(("strategy", "expected"), [("fsdp2", 4), ("ddp", 1)])
+def test_fsdp2_divides_among_its_devices_and_ddp_does_not(
+        fitting: dict[str, Any], strategy: Literal["fsdp2", "ddp"], expected: int) -> None:
+    stage = changed(fitting, {}).stages["understand"]
+    trainer = replace(stage.stage.trainer, devices=4, strategy=strategy)
+    assert sharing(replace(stage, stage=replace(stage.stage, trainer=trainer)), Setting()) == expected
 
 
 def test_recomputed_layers_keep_their_inputs_only(fitting: dict[str, Any]) -> None:

@@ -10,7 +10,8 @@ from doubles import TEMPLATE, make_plan, stages, write_tokenizer
 from omnikit.contracts.specs import LATER, Template
 from omnikit.errors import RunError
 from omnikit.plan.plan import Plan
-from omnikit.recipe.recipe import Optim, TrainerConfig, training_settings
+from omnikit.recipe.optim import Optim
+from omnikit.recipe.recipe import TrainerConfig, training_settings
 from omnikit.store import run_manifest
 from omnikit.store.facts import stage_hash
 from omnikit.store.lineage import lineage

@@ -20,7 +20,8 @@ from omnikit.contracts.configs import HeadConfig
 from omnikit.contracts.specs import CodecSpec, FeatureSpec
 from omnikit.contracts.types import Features, Targets
 from omnikit.data.batch.windows import PADDING, count_window, target_count
-from omnikit.recipe.recipe import Optim, TrainerConfig
+from omnikit.recipe.optim import Optim
+from omnikit.recipe.recipe import TrainerConfig
 from omnikit.training.module import Training
 from omnikit.training.normalisation import WindowScales
 from omnikit.training.stage import run_stages

@@ -9,7 +9,7 @@ from torch import nn
 
 from omnikit.errors import RunError
 from omnikit.model import OmniModel
-from omnikit.recipe.recipe import Optim
+from omnikit.recipe.optim import Optim
 from omnikit.store.hashes import distinct, hashes, weights_hash
 from omnikit.training.freeze import check_unmoved, freeze
 from omnikit.training.optimizers import groups

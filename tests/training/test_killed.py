@@ -12,7 +12,7 @@ import pytest
 from doubles import make_plan, stages, write_tokenizer
 
 from omnikit.plan.plan import Plan
-from omnikit.recipe.recipe import Optim
+from omnikit.recipe.optim import Optim
 from omnikit.store import checkpoint, manifest, run_manifest, stage_folder
 from omnikit.store.runs import WEIGHTS
 from omnikit.training import stage as staging

@@ -15,7 +15,8 @@ from doubles import EchoDataset, make_plan, stages, write_tokenizer
 from omnikit.contracts.types import Batch, Signal
 from omnikit.errors import PlanError, RunError
 from omnikit.plan.plan import Plan
-from omnikit.recipe.recipe import Optim, TrainerConfig, training_settings
+from omnikit.recipe.optim import Optim
+from omnikit.recipe.recipe import TrainerConfig, training_settings
 from omnikit.training.flops import flops_per_token, peak_flops
 from omnikit.training.metrics import VOLATILE, Columns, Metrics
 from omnikit.training.stage import assemble, run_stages

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from omnikit.errors import RunError
 from omnikit.model import OmniModel
 from omnikit.plan.plan import StagePlan
-from omnikit.recipe.recipe import Optim
+from omnikit.recipe.optim import Optim
 from omnikit.training.freeze import freeze
 from omnikit.training.optimizers import CombinedOptimizer, check_installed, groups, optimizer, part_options, rate
 from omnikit.training.roles import decaying, matrices

@@ -13,7 +13,7 @@ from stopping import Killed, crash, kill, outcome, send, stopping
 from omnikit.errors import RunError
 from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan
-from omnikit.recipe.recipe import Optim
+from omnikit.recipe.optim import Optim
 from omnikit.store import training_checkpoint
 from omnikit.training.metrics import Metrics
 from omnikit.training.stage import run_stages

@@ -11,7 +11,7 @@ from doubles import FakeEncoder, make_plan, stages, write_tokenizer
 from omnikit.errors import RunError
 from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan
-from omnikit.recipe.recipe import Optim
+from omnikit.recipe.optim import Optim
 from omnikit.store import run_manifest
 from omnikit.store.locks import hold
 from omnikit.store.runs import WEIGHTS

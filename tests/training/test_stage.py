@@ -18,7 +18,8 @@ from omnikit.errors import DataError, RunError
 from omnikit.inference.session import restore
 from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan
-from omnikit.recipe.recipe import Optim, Stage
+from omnikit.recipe.optim import Optim
+from omnikit.recipe.recipe import Stage
 from omnikit.store import checkpoint
 from omnikit.store import manifest as locking
 from omnikit.store.hashes import hashes

@@ -19,7 +19,8 @@ from omnikit.model import OmniModel, Taps
 from omnikit.plan.plan import Plan
 from omnikit.plan.stage_plan import StagePlan
 from omnikit.plan.validation_checks import check_validation
-from omnikit.recipe.recipe import Optim, Stage, TrainerConfig
+from omnikit.recipe.optim import Optim
+from omnikit.recipe.recipe import Stage, TrainerConfig
 from omnikit.recipe.validation_settings import EarlyStop, Validate
 from omnikit.store import checkpoint
 from omnikit.store.runs import WEIGHTS

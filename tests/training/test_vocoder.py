@@ -19,7 +19,8 @@ from omnikit.errors import DataError, RunError
 from omnikit.plan.plan import Plan
 from omnikit.plan.stage_plan import Wiring
 from omnikit.plan.stages import plan_stages
-from omnikit.recipe.recipe import Optim, Stage, TrainerConfig
+from omnikit.recipe.optim import Optim
+from omnikit.recipe.recipe import Stage, TrainerConfig
 from omnikit.store import checkpoint
 from omnikit.store.runs import WEIGHTS
 from omnikit.training.spectral_losses import MelLoss, STFTLoss
