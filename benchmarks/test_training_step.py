@@ -146,8 +146,8 @@ def by_transformers(plan: Plan, stage: StagePlan, folder: Path, last: dict[str, 
     model, batches = start(plan, stage)
     clock = StepClock()
     options = TrainingArguments(str(folder / "transformers"), max_steps=STEPS, learning_rate=1e-3, adam_beta2=0.98,
-                                weight_decay=0.0, lr_scheduler_type="cosine", max_grad_norm=stage.stage.optim.clip, optim="adamw_torch_fused",
-                                use_cpu=True, report_to=[], save_strategy="no", logging_strategy="no", disable_tqdm=True,
+                                weight_decay=0.0, lr_scheduler_type="cosine", max_grad_norm=stage.stage.optim.clip,
+                                optim="adamw_torch_fused", use_cpu=True, report_to=[], save_strategy="no", logging_strategy="no", disable_tqdm=True,
                                 remove_unused_columns=False)
     LoaderTrainer(batches, model=WithLoss(model, stage.stage.loss), args=options, callbacks=[clock]).train()
     last["transformers"] = final(model, plan, stage)
