@@ -226,7 +226,7 @@ TABLE = [
     Broken("code", CHAT, "x._target_ is refused", "names installed components with `use:`", damage=plant),
     Broken("code", CHECK, "small.yaml sets `run`", "give run=PATH there", (("stages:\n", "run: /tmp/there\nstages:\n"),)),
     Broken("code", CHECK, "system is '${oc.env:HOME}'", "write the value there", (("stages:\n", "system: ${oc.env:HOME}\nstages:\n"),)),
-    Broken("impossible value", f"{CHECK} stages.speak.trainer.devices=2", "stages.speak.trainer.devices is 2", "set devices=1"),
+    Broken("impossible value", f"{CHECK} stages.speak.trainer.devices=0", "stages.speak.trainer.devices is 0", "must be at least 1"),
     Broken("impossible value", f"{CHECK} stages.speak.optim.lr=nan", "stages.speak.optim.lr is nan", "must be above 0"),
     Broken("impossible value", f"{CHECK} stages.speak.trainer.precision=foo", "stages.speak.trainer.precision is 'foo'", "must be one of 32-true"),
     Broken("impossible value", CHECK, "stages.../../there is not a valid name", "use lower-case letters, digits and _", (("  speak:\n", "  ../../there:\n"),)),

@@ -142,7 +142,7 @@ def test_other_than_two_sides_is_one_sentence(words: list[str]) -> None:
 def test_command_prints_what_to_run_and_json_holds_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["diff", TINY, "stages.understand.optim.lr=1e-4"]) == 0
     printed = capsys.readouterr().out
-    assert printed.endswith("Cheapest to run again: understand (1200 steps).\n"
+    assert printed.endswith("Cheapest to run again: understand (700 steps).\n"
                             "Suspect, as they start from weights that are replaced: speak.\n")
     assert cli.main(["diff", TINY, TINY, "stages.understand.optim.lr=1e-4", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["cheapest"] == "understand"
