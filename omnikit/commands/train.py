@@ -12,7 +12,7 @@ from omnikit.plan.plan import make
 from omnikit.plan.weights import require_weights
 from omnikit.recipe.compose import run_jobs
 from omnikit.recipe.recipe import Recipe
-from omnikit.training.launch import check_one_machine, is_launched, launch
+from omnikit.training.launch import check_one_machine, launch, numbers_of_process
 
 if TYPE_CHECKING:
     from omnikit.training.sweep import JobResult
@@ -91,7 +91,7 @@ def _train(recipe: Recipe, config_yaml: str, retrain: list[str], restart: bool, 
     plan = make(recipe)  # before torch: an error is reported at once
     require_weights(plan)
     processes = max((stage.stage.trainer.processes for stage in plan.stages.values()), default=1)
-    if processes > 1 and not is_launched():
+    if processes > 1 and numbers_of_process() is None:
         flags = [*(f"--retrain={name}" for name in retrain), *(["--restart"] if restart else []), *(["--wait"] if wait else [])]
         check_one_machine(plan)
         if code := launch([*sys.argv[1:], *flags], processes):

@@ -5,7 +5,6 @@ optimizer step; with `fsdp2` a rank holds a shard of each weight. A rank whose b
 head takes part in every sum with zeros, so that no mixture of rows lets another rank wait for ever.
 """
 
-import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,9 +19,9 @@ from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forwar
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from omnikit.contracts.types import Batch, Signal
-from omnikit.errors import RunError
 from omnikit.model import OmniModel, Taps
 from omnikit.plan.branches import InputBranch
+from omnikit.training.launch import numbers_of_process
 
 T = TypeVar("T")
 BUCKET = 2**25  # numbers of a sum of gradients: what it takes besides the gradients themselves
@@ -66,24 +65,6 @@ class World:
 ALONE = World()
 
 
-def environment() -> World:
-    """Give this process's place as its launcher states it: torchrun, SLURM, or ours; one process where none does.
-
-    Raises:
-        RunError: the launcher states no numbers.
-    """
-    names = next((names for names in (("RANK", "WORLD_SIZE", "LOCAL_RANK"), ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"))
-                  if all(name in os.environ for name in names)), None)
-    if names is None:
-        return World()
-    try:
-        world = World(*(int(os.environ[name]) for name in names))
-    except ValueError as error:
-        raise RunError(f"The environment has {', '.join(f'{name}={os.environ[name]!r}' for name in names)}, but a launcher sets"
-                       " whole numbers; unset them to train in one process.") from error
-    return World() if names[0] == "SLURM_PROCID" and "MASTER_ADDR" not in os.environ else world
-
-
 def any_rank(flags: Sequence[bool], world: World) -> list[bool]:
     """Give for each flag whether some rank has it; by way of the CPU."""
     if world.size == 1:
@@ -96,7 +77,7 @@ def any_rank(flags: Sequence[bool], world: World) -> list[bool]:
 @cache  # a process joins once
 def join() -> World:
     """Meet the other processes; gives this one's place."""
-    world = environment()
+    world = World(*(numbers_of_process() or (0, 1, 0)))
     if world.size > 1:
         if torch.cuda.is_available():
             torch.cuda.set_device(world.local_rank)

@@ -11,16 +11,35 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO
 
-from omnikit.errors import PlanError
+from omnikit.errors import PlanError, RunError
 from omnikit.plan.plan import Plan
 
 GRACE = 30.0  # seconds that the other ranks have to end once one has ended badly
 PASSED_ON = (signal.SIGTERM, signal.SIGUSR1)  # Ctrl-C reaches every process of a terminal by itself
 
 
-def is_launched() -> bool:
-    """Say whether something has started this process as one of several: torchrun, SLURM, or this module."""
-    return "RANK" in os.environ or ("SLURM_PROCID" in os.environ and int(os.environ.get("SLURM_NTASKS", "1")) > 1)
+# What torchrun and this module set for a process, and srun: its rank, how many there are, its rank on this machine.
+LAUNCHERS = (("RANK", "WORLD_SIZE", "LOCAL_RANK"), ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"))
+
+
+def numbers_of_process() -> tuple[int, int, int] | None:
+    """Give this process's rank, how many there are, and its rank on this machine; None where nothing has started several.
+
+    SLURM states such numbers in every job, so that it counts only with an address to meet at, MASTER_ADDR.
+
+    Raises:
+        RunError: the launcher's numbers are none.
+    """
+    for names in LAUNCHERS:
+        if all(name in os.environ for name in (*names, "MASTER_ADDR")):
+            try:
+                rank, size, local = (int(os.environ[name]) for name in names)
+            except ValueError as error:
+                there = ", ".join(f"{name}={os.environ[name]!r}" for name in names)
+                raise RunError(f"The environment has {there}, but a launcher sets whole numbers; unset them to train in one"
+                               " process.") from error
+            return rank, size, local
+    return None
 
 
 def launch(arguments: Sequence[str], processes: int) -> int:

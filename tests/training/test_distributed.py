@@ -10,7 +10,7 @@ import subprocess
 import sys
 from copy import deepcopy
 from dataclasses import replace
-from itertools import combinations_with_replacement
+from itertools import chain, combinations_with_replacement
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ from omnikit.store.runs import WEIGHTS
 from omnikit.training.distributed import World, complete, join, shard, sum_gradients
 from omnikit.training.fit import collator
 from omnikit.training.freeze import freeze
+from omnikit.training.launch import LAUNCHERS, numbers_of_process
 from omnikit.training.module import Training
 from omnikit.training.stage import check_processes, run_stages
 
@@ -211,6 +212,29 @@ def test_a_place_is_not_repeated_unless_stated() -> None:
 def test_another_number_of_processes_than_the_stage_has_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="devices × nodes = 2, but this is one process; start it with omnikit train on"):
         check_processes(plan_of(tmp_path, 2, "ddp"), ["understand"], World())
+
+
+@pytest.mark.parametrize(("environment", "expected"), [
+    ({}, None),
+    ({"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "0", "MASTER_ADDR": "there"}, (1, 4, 0)),
+    ({"SLURM_PROCID": "3", "SLURM_NTASKS": "8", "SLURM_LOCALID": "3", "MASTER_ADDR": "there"}, (3, 8, 3)),
+    ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8", "SLURM_LOCALID": "0"}, None),
+], ids=["nothing", "torchrun", "srun", "a job of SLURM without srun"])
+def test_a_launcher_states_the_numbers_of_a_process(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], expected: tuple[int, int, int] | None
+) -> None:
+    for name in (*chain.from_iterable(LAUNCHERS), "MASTER_ADDR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert numbers_of_process() == expected
+
+
+def test_numbers_that_are_none_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*LAUNCHERS[0], "MASTER_ADDR"):
+        monkeypatch.setenv(name, "many")
+    with pytest.raises(RunError, match="The environment has RANK='many', .* unset them to train in one process"):
+        numbers_of_process()
 
 
 if __name__ == "__main__":
