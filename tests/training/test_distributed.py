@@ -233,7 +233,7 @@ def test_a_launcher_states_the_numbers_of_a_process(
 def test_numbers_that_are_none_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (*LAUNCHERS[0], "MASTER_ADDR"):
         monkeypatch.setenv(name, "many")
-    with pytest.raises(RunError, match="The environment has RANK='many', .* unset them to train in one process"):
+    with pytest.raises(RunError, match=r"The environment has RANK='many', .* unset them to train in one process"):
         numbers_of_process()
 
 
