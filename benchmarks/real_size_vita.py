@@ -33,8 +33,8 @@ from omnikit.inference.generate import Sampling, decoding_steps
 from omnikit.model import OmniModel, Taps
 from omnikit.plan.plan import Plan, make
 from omnikit.recipe.compose import compose
-from omnikit.training.freeze import freeze, full_precision
 from omnikit.training.memory import activation_checkpointing
+from omnikit.training.trainable.freeze import freeze, full_precision
 
 TINY = ["vision/encoder=internvit_tiny_random", "audio/encoder=mel_cnn_tiny_random", "backbone=qwen2_tiny_random",
         "speech/head=nar_ar_tiny_random", "speech/codec=ticodec_tiny_random", "stages.codec.loss.codebook=0"]

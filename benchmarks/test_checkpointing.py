@@ -18,7 +18,7 @@ from omnikit.plan.plan import make
 from omnikit.recipe.compose import compose
 from omnikit.recipe.interval import parse_interval
 from omnikit.recipe.recipe import TrainerConfig
-from omnikit.training.checkpoints import Checkpoints
+from omnikit.training.checkpointing.checkpoints import Checkpoints
 from omnikit.training.module import Training
 from omnikit.training.stage import run_stages
 

@@ -26,7 +26,7 @@ from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan, make
 from omnikit.recipe.compose import compose
 from omnikit.training.feature_cache import FeatureCache, feature_cache
-from omnikit.training.freeze import freeze
+from omnikit.training.trainable.freeze import freeze
 
 ROWS, BATCH, ROUNDS = 48, 8, 3
 FIRST, LATER = 1.1, 5.0

@@ -26,7 +26,7 @@ from omnikit.data.batch.samplers import LengthBucketSampler, MixtureDataset, Mix
 from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan, make
 from omnikit.recipe.compose import compose
-from omnikit.training.freeze import freeze
+from omnikit.training.trainable.freeze import freeze
 
 ROWS, PACK, BATCH, POSITIONS, ROUNDS = 600, 512, 4, 10000, 3
 FASTER, PADDING = 1.5, 0.03

@@ -26,9 +26,9 @@ from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan, StagePlan, make
 from omnikit.recipe.compose import compose
 from omnikit.training.fit import collator, lightning
-from omnikit.training.freeze import freeze
 from omnikit.training.module import Training
-from omnikit.training.progress import Bar
+from omnikit.training.monitoring.progress import Bar
+from omnikit.training.trainable.freeze import freeze
 
 ROWS, STEPS, ROUNDS, LIMIT = 192, 9, 6, 1.05
 NOISE = 1.02  # of fastest rounds, one way against another
@@ -145,10 +145,10 @@ def by_transformers(plan: Plan, stage: StagePlan, folder: Path, last: dict[str, 
     """Give seconds of each step but the first."""
     model, batches = start(plan, stage)
     clock = StepClock()
-    options = TrainingArguments(str(folder / "transformers"), max_steps=STEPS, learning_rate=1e-3, adam_beta2=0.98,
-                                weight_decay=0.0, lr_scheduler_type="cosine", max_grad_norm=stage.stage.optim.clip,
-                                optim="adamw_torch_fused", use_cpu=True, report_to=[], save_strategy="no", logging_strategy="no", disable_tqdm=True,
-                                remove_unused_columns=False)
+    options = TrainingArguments(
+        str(folder / "transformers"), max_steps=STEPS, learning_rate=1e-3, adam_beta2=0.98, weight_decay=0.0,
+        lr_scheduler_type="cosine", max_grad_norm=stage.stage.optim.clip, optim="adamw_torch_fused", use_cpu=True, report_to=[],
+        save_strategy="no", logging_strategy="no", disable_tqdm=True, remove_unused_columns=False)
     LoaderTrainer(batches, model=WithLoss(model, stage.stage.loss), args=options, callbacks=[clock]).train()
     last["transformers"] = final(model, plan, stage)
     return steps(clock.ends)

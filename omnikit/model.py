@@ -47,9 +47,9 @@ class OmniModel(nn.Module):
                  empty: Mapping[str, Mapping[str, object]] | None = None) -> None:
         super().__init__()
         self.plan, self.table = plan, table
-        self.frozen: frozenset[str] = frozenset()  # see omnikit.training.freeze
+        self.frozen: frozenset[str] = frozenset()  # see omnikit.training.trainable.freeze
         self.length_checks = LengthChecks()
-        self.pieces: frozenset[str] = frozenset()  # parts that are trained in pieces, see omnikit.training.freeze
+        self.pieces: frozenset[str] = frozenset()  # parts that are trained in pieces, see omnikit.training.trainable.freeze
         self.hashes: dict[str, str] = {}  # of parts as they were loaded, see omnikit.store.load
         self.merged: set[str] = set()  # parts with adapters added; their hash is that of what they are made of
         for path in plan.parts():

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from omnikit.store import checkpoint
 from omnikit.store.runs import METRICS, WEIGHTS
-from omnikit.training.metrics import VOLATILE
 from omnikit.training.module import Training
+from omnikit.training.monitoring.metrics import VOLATILE
 
 Stop = Callable[[], None]
 

@@ -16,7 +16,7 @@ from omnikit.model import OmniModel, Taps
 from omnikit.plan.plan import Plan
 from omnikit.splice import LengthChecks
 from omnikit.store.hashes import hashes
-from omnikit.training.freeze import freeze
+from omnikit.training.trainable.freeze import freeze
 
 WANTED = ("text", "speech", "transcript")
 

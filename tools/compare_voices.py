@@ -27,7 +27,7 @@ from omnikit.errors import OmnikitError, RunError
 from omnikit.evaluation.metrics import word_errors
 from omnikit.inference.session import Session, load
 from omnikit.progress import progress
-from omnikit.training.spectral_losses import MelLoss
+from omnikit.training.codecs.spectral_losses import MelLoss
 
 Spoken = list[tuple[Tensor, str]]  # waveform or codes, and their text
 T = TypeVar("T")

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from omnikit.text_table import columns
 from omnikit.training.stage import StageResult
-from omnikit.training.sweep import JobResult
+from omnikit.training.sweeps.sweep import JobResult
 
 
 def stage_table(results: Iterable[StageResult]) -> str:

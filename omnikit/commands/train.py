@@ -15,7 +15,7 @@ from omnikit.recipe.recipe import Recipe
 from omnikit.training.launch import check_one_machine, launch, numbers_of_process
 
 if TYPE_CHECKING:
-    from omnikit.training.sweep import JobResult
+    from omnikit.training.sweeps.sweep import JobResult
 
 EXAMPLE = "example: omnikit train llama_omni/tiny audio/encoder=mel_cnn stages.speak.optim.lr=1e-4"
 
@@ -53,9 +53,9 @@ def run(argv: list[str]) -> int:
 def _sweep(arguments: Namespace) -> int:
     """Run several jobs, or one on a cluster; print a table, and name each that failed."""
     from omnikit.recipe.sweep import launcher, points, swept
-    from omnikit.training.launchers import choose, serial
-    from omnikit.training.search import SearchJobs, read_search
-    from omnikit.training.sweep import RESULTS, TrainOptions, prepare, sweep_folder
+    from omnikit.training.sweeps.launchers import choose, serial
+    from omnikit.training.sweeps.search import SearchJobs, read_search
+    from omnikit.training.sweeps.sweep import RESULTS, TrainOptions, prepare, sweep_folder
 
     recipe = arguments.recipe
     settings, overrides = launcher(recipe, arguments.overrides)
@@ -75,7 +75,7 @@ def _sweep(arguments: Namespace) -> int:
 def _report(results: Iterator["JobResult"], path: Path) -> int:
     """Print what became of the jobs; 2 where one failed."""
     from omnikit.commands.report import sweep_table
-    from omnikit.training.sweep import failures, write_results
+    from omnikit.training.sweeps.sweep import failures, write_results
 
     found = list(results)
     if not found:

@@ -9,7 +9,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from omnikit.training.spectral_losses import MelLoss
+from omnikit.training.codecs.spectral_losses import MelLoss
 
 LOUD = 4.0  # natural logarithms of magnitude below the loudest frame, 35 dB, within which a frame counts as speech
 SILENT = 1e-4  # amplitude that no sample of silence reaches

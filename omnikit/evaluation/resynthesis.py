@@ -35,7 +35,7 @@ from omnikit.progress import progress
 from omnikit.store.lineage import lineage
 from omnikit.store.load import build_model
 from omnikit.store.runs import find, is_done, load_plan
-from omnikit.training.codec import perplexity
+from omnikit.training.codecs.codec import perplexity
 
 BATCH = 16  # waveforms that the ASR model gets at once
 

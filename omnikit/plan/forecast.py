@@ -26,9 +26,9 @@ CARD = 600 * 2**20  # a CUDA context with its libraries and workspaces
 FRAGMENTATION = 1.05  # of what a card's allocator holds
 MOMENTS = {"adamw": 8.0, "muon": 8.0, "adamw_8bit": 2.03, "adamw_8bit_paged": 0.0, "adafactor": 0.01}  # bytes of a weight
 HALF = 2
-QUANTISED = {"8bit": 1.0, "4bit": 0.53}  # bytes of a weight, scales included; omnikit.training.quantised
+QUANTISED = {"8bit": 1.0, "4bit": 0.53}  # bytes of a weight, scales included; omnikit.training.trainable.quantised
 SPECTRA, ADVERSARIAL = 200, 3600  # values that losses on spectra, and discriminators, keep of a sample; about
-DISCRIMINATORS, THEIR_WIDTH = 70_700_000, 32  # parameters at this width; see omnikit.training.discriminators
+DISCRIMINATORS, THEIR_WIDTH = 70_700_000, 32  # parameters at this width; see omnikit.training.codecs.discriminators
 
 
 @dataclass(frozen=True)

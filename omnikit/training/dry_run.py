@@ -12,7 +12,7 @@ from omnikit.errors import DataError
 from omnikit.plan.plan import Plan, StagePlan
 from omnikit.progress import progress
 from omnikit.store.load import build_model
-from omnikit.training.tuning import check_tuning
+from omnikit.training.trainable.tuning import check_tuning
 
 ROWS = 2  # of the batch
 

@@ -33,19 +33,19 @@ from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan, StagePlan
 from omnikit.progress import progress
 from omnikit.recipe.recipe import TrainerConfig
-from omnikit.training import codec
-from omnikit.training.checkpoints import Checkpoints, Resumption
-from omnikit.training.codec import CodecBatch, CodecLosses
+from omnikit.training.checkpointing.checkpoints import Checkpoints, Resumption
+from omnikit.training.codecs import codec
+from omnikit.training.codecs.codec import CodecBatch, CodecLosses
+from omnikit.training.codecs.vocoder import VocoderBatch, VocoderDataset, VocoderLosses, label
 from omnikit.training.distributed import ALONE, World, gather, shard
-from omnikit.training.estimate import RecipeEstimate
 from omnikit.training.feature_cache import FeatureCache, feature_cache
-from omnikit.training.missing_gradients import MissingGradients
 from omnikit.training.module import Training
-from omnikit.training.progress import Bar
-from omnikit.training.validation import HeldOut
-from omnikit.training.validation_history import FILE, ValidationHistory
-from omnikit.training.validation_steps import ValidationSteps
-from omnikit.training.vocoder import VocoderBatch, VocoderDataset, VocoderLosses, label
+from omnikit.training.monitoring.estimate import RecipeEstimate
+from omnikit.training.monitoring.progress import Bar
+from omnikit.training.trainable.missing_gradients import MissingGradients
+from omnikit.training.validation.held_out import HeldOut
+from omnikit.training.validation.history import FILE, ValidationHistory
+from omnikit.training.validation.steps import ValidationSteps
 
 Lengthy = TypeVar("Lengthy", PackingSampler, TokenBatchSampler)
 B = TypeVar("B", Batch, VocoderBatch, CodecBatch)

@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from omnikit.model import OmniModel
 from omnikit.plan.memory_checks import checkpointed_parts
 from omnikit.plan.stage_plan import StagePlan
-from omnikit.training.quantised import quantised
+from omnikit.training.trainable.quantised import quantised
 
 CODECS = ("codec", "units")  # make the targets outside of autocast, where a half would give other codes
 

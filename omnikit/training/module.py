@@ -20,16 +20,16 @@ from omnikit.model import OmniModel, Taps
 from omnikit.plan.plan import StagePlan
 from omnikit.recipe.recipe import training_settings
 from omnikit.store.facts import flat
-from omnikit.training.codec import CodecBatch, CodecLosses
+from omnikit.training.codecs.codec import CodecBatch, CodecLosses
+from omnikit.training.codecs.vocoder import VocoderBatch, VocoderLosses
 from omnikit.training.distributed import ALONE, World, run_every_part, spread_buffers, sum_gradients
 from omnikit.training.feature_cache import FeatureCache
-from omnikit.training.flops import device_peak, flops_per_token
-from omnikit.training.metrics import Columns, Metrics
+from omnikit.training.monitoring.flops import device_peak, flops_per_token
+from omnikit.training.monitoring.metrics import Columns, Metrics
+from omnikit.training.monitoring.token_counts import TEXT, TokenCounts, count_tokens
+from omnikit.training.monitoring.trackers import TrackedStage, Tracker, trackers
 from omnikit.training.normalisation import WindowScales
 from omnikit.training.optimizers import gradient_norms, optimizer, part_rates, rate
-from omnikit.training.token_counts import TEXT, TokenCounts, count_tokens
-from omnikit.training.trackers import TrackedStage, Tracker, trackers
-from omnikit.training.vocoder import VocoderBatch, VocoderLosses
 
 
 class Counter(Protocol):

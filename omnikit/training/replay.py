@@ -17,7 +17,7 @@ from omnikit.store.content import FileHashes
 from omnikit.store.facts import Difference, differences, stage_facts
 from omnikit.store.runs import finished_hash, load_plan
 from omnikit.store.stage_record import StageRecord, record
-from omnikit.training.metrics import VOLATILE
+from omnikit.training.monitoring.metrics import VOLATILE
 from omnikit.training.stage import run_stages
 
 METRICS = "metrics.csv"

@@ -18,8 +18,8 @@ from omnikit.store.facts import Difference, differences, facts_hash, listed, par
 from omnikit.store.runs import WEIGHTS, finished_hash
 from omnikit.store.stage_folder import check_ours, identity, repair
 from omnikit.store.training_checkpoint import TrainingCheckpoint
-from omnikit.training import resume
-from omnikit.training.estimate import RecipeEstimate
+from omnikit.training.checkpointing import resume
+from omnikit.training.monitoring.estimate import RecipeEstimate
 
 ALL = "all"
 

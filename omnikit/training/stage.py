@@ -31,19 +31,19 @@ from omnikit.store.runs import WEIGHTS, link_latest, run_folder
 from omnikit.store.stage_folder import filling, publish
 from omnikit.store.tokenizer_files import hold_tokenizer
 from omnikit.store.training_checkpoint import TrainingCheckpoint
-from omnikit.training.checkpoints import Resumption
+from omnikit.training.checkpointing.checkpoints import Resumption
+from omnikit.training.checkpointing.resume import check_inputs
+from omnikit.training.checkpointing.stop_signals import StopSignals
 from omnikit.training.distributed import ALONE, World, join
-from omnikit.training.estimate import RecipeEstimate, estimate
 from omnikit.training.fit import StageFit, fit_codec, fit_heads, fit_units, fit_vocoder
-from omnikit.training.freeze import freeze
 from omnikit.training.memory import saving_memory
+from omnikit.training.monitoring.estimate import RecipeEstimate, estimate
+from omnikit.training.monitoring.run_page import write_page
+from omnikit.training.monitoring.trackers import check_trackers
 from omnikit.training.optimizers import check_installed
-from omnikit.training.resume import check_inputs
-from omnikit.training.run_page import write_page
 from omnikit.training.run_state import RunState
-from omnikit.training.stop_signals import StopSignals
-from omnikit.training.trackers import check_trackers
-from omnikit.training.tuning import check_tuning, tuned
+from omnikit.training.trainable.freeze import freeze
+from omnikit.training.trainable.tuning import check_tuning, tuned
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def run_stages(plan: Plan, folder: Path, config_yaml: str, *, retrain: Collectio
         OmnikitError: data, weights or the disk are not usable (the stage's folder is then as it was), another process trains
             here, a finished stage is otherwise than the plan and `retrain` does not name it, or an unfinished one stopped with
             other settings and `restart` is not set.
-        KeyboardInterrupt, SystemExit: a signal stopped it (omnikit.training.stop_signals); the same call goes on from there.
+        KeyboardInterrupt, SystemExit: a signal stopped it (see checkpointing.stop_signals); the same call goes on from there.
     """
     _prepare()
     world, signals = join(), StopSignals()

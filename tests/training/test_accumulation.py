@@ -22,10 +22,10 @@ from omnikit.contracts.types import Features, Targets
 from omnikit.data.batch.windows import PADDING, count_window, target_count
 from omnikit.recipe.optim import Optim
 from omnikit.recipe.recipe import TrainerConfig
+from omnikit.training.codecs.vocoder import VocoderBatch
 from omnikit.training.module import Training
 from omnikit.training.normalisation import WindowScales
 from omnikit.training.stage import run_stages
-from omnikit.training.vocoder import VocoderBatch
 
 DIM, VOCABULARY, ACCUMULATE = 16, 11, 4
 SIZES = ((3, 1), (9,), (2, 5, 7))  # targets of the rows of three batches: an incomplete window of four

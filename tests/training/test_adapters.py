@@ -13,7 +13,7 @@ from omnikit.plan.tuning import Lora
 from omnikit.store.adapters import own_adapter, peft_adapter
 from omnikit.store.hashes import weights_hash
 from omnikit.store.tensors import in_memory
-from omnikit.training.adapters import attach, detach, facts_of, target_layers
+from omnikit.training.trainable.adapters import attach, detach, facts_of, target_layers
 
 
 class Blocks(nn.Module):

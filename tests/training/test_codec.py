@@ -28,8 +28,8 @@ from omnikit.recipe.optim import Optim
 from omnikit.recipe.recipe import Stage, TrainerConfig
 from omnikit.store import checkpoint
 from omnikit.store.runs import WEIGHTS
-from omnikit.training.codec import REVIVAL, CodecBatch, CodecDataset, CodecLosses, measured, perplexity, speech
-from omnikit.training.spectral_losses import ScaledMelLoss, STFTLoss
+from omnikit.training.codecs.codec import REVIVAL, CodecBatch, CodecDataset, CodecLosses, measured, perplexity, speech
+from omnikit.training.codecs.spectral_losses import ScaledMelLoss, STFTLoss
 from omnikit.training.stage import run_stages
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from omnikit.training.discriminators import (
+from omnikit.training.codecs.discriminators import (
     DiscriminatorOutputs,
     Discriminators,
     PeriodDiscriminator,

@@ -29,10 +29,10 @@ from omnikit.recipe.compose import compose
 from omnikit.store.runs import WEIGHTS
 from omnikit.training.distributed import World, complete, join, shard, sum_gradients
 from omnikit.training.fit import collator
-from omnikit.training.freeze import freeze
 from omnikit.training.launch import LAUNCHERS, numbers_of_process
 from omnikit.training.module import Training
 from omnikit.training.stage import check_processes, run_stages
+from omnikit.training.trainable.freeze import freeze
 
 KINDS = ("text", "audio", "image", "video")
 LIMIT = 240  # seconds of the processes

@@ -21,9 +21,9 @@ from omnikit.recipe.presets import preset_fields
 from omnikit.recipe.recipe import Stage
 from omnikit.recipe.schema import construct
 from omnikit.store.hashes import weights_hash
-from omnikit.training.adapters import target_layers
-from omnikit.training.freeze import Snapshot, freeze, unused
-from omnikit.training.tuning import tuned
+from omnikit.training.trainable.adapters import target_layers
+from omnikit.training.trainable.freeze import Snapshot, freeze, unused
+from omnikit.training.trainable.tuning import tuned
 
 SOURCE, DIM, VOCABULARY, ROWS = FeatureSpec(32, rate=Fraction(10)), 48, 665, 3
 CODEC = CodecSpec(16000, Fraction(50), 1, 100, merged=True)

@@ -11,8 +11,8 @@ from omnikit.errors import RunError
 from omnikit.model import OmniModel
 from omnikit.recipe.optim import Optim
 from omnikit.store.hashes import distinct, hashes, weights_hash
-from omnikit.training.freeze import check_unmoved, freeze
 from omnikit.training.optimizers import groups
+from omnikit.training.trainable.freeze import check_unmoved, freeze
 
 
 @pytest.fixture

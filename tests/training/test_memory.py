@@ -19,10 +19,10 @@ from omnikit.plan.plan import Plan
 from omnikit.recipe.recipe import TrainerConfig
 from omnikit.store.runs import WEIGHTS
 from omnikit.store.tensors import in_file
-from omnikit.training.freeze import freeze
 from omnikit.training.memory import activation_checkpointing, compiled, frozen_in_bfloat16, repeated_layers
-from omnikit.training.quantised import small
 from omnikit.training.stage import run_stages
+from omnikit.training.trainable.freeze import freeze
+from omnikit.training.trainable.quantised import small
 
 MIXTRAL = HF(model_type="mixtral", experts=4, ffn=96)
 

@@ -17,11 +17,11 @@ from omnikit.errors import PlanError, RunError
 from omnikit.plan.plan import Plan
 from omnikit.recipe.optim import Optim
 from omnikit.recipe.recipe import TrainerConfig, training_settings
-from omnikit.training.flops import flops_per_token, peak_flops
-from omnikit.training.metrics import VOLATILE, Columns, Metrics
+from omnikit.training.monitoring.flops import flops_per_token, peak_flops
+from omnikit.training.monitoring.metrics import VOLATILE, Columns, Metrics
+from omnikit.training.monitoring.token_counts import TokenCounts, count_tokens
+from omnikit.training.monitoring.trackers import SafeTracker, TrackedStage, check_trackers, trackers
 from omnikit.training.stage import assemble, run_stages
-from omnikit.training.token_counts import TokenCounts, count_tokens
-from omnikit.training.trackers import SafeTracker, TrackedStage, check_trackers, trackers
 
 COLUMNS = Columns(("audio.encoder", "backbone"), ("text", "audio"))
 
@@ -185,7 +185,7 @@ def test_wandb_is_offline_unless_its_mode_is_set(tmp_path: Path, monkeypatch: py
 
 
 def test_tracker_that_is_not_installed_is_one_sentence(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("omnikit.training.trackers.find_spec", lambda name: None)
+    monkeypatch.setattr("omnikit.training.monitoring.trackers.find_spec", lambda name: None)
     with pytest.raises(RunError, match=r"^stages.understand.trainer.logger names tensorboard, which is not installed; install"):
         check_trackers(plan.stages.values())
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from omnikit.errors import RunError
-from omnikit.training.metrics import Metrics
+from omnikit.training.monitoring.metrics import Metrics
 
 
 def test_metrics_are_means_since_the_last_row(tmp_path: Path) -> None:

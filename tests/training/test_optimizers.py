@@ -17,9 +17,9 @@ from omnikit.errors import RunError
 from omnikit.model import OmniModel
 from omnikit.plan.plan import StagePlan
 from omnikit.recipe.optim import Optim
-from omnikit.training.freeze import freeze
 from omnikit.training.optimizers import CombinedOptimizer, check_installed, groups, optimizer, part_options, rate
 from omnikit.training.roles import decaying, matrices
+from omnikit.training.trainable.freeze import freeze
 
 
 class Layer(nn.Module):

@@ -13,12 +13,12 @@ from omnikit.errors import RunError
 from omnikit.model import OmniModel
 from omnikit.plan.tuning import Lora
 from omnikit.store.hashes import weights_hash
-from omnikit.training import quantised as quantising
-from omnikit.training.adapters import attach
-from omnikit.training.freeze import freeze
 from omnikit.training.memory import saving_memory
-from omnikit.training.quantised import quantised, small
-from omnikit.training.tuning import tuned
+from omnikit.training.trainable import quantised as quantising
+from omnikit.training.trainable.adapters import attach
+from omnikit.training.trainable.freeze import freeze
+from omnikit.training.trainable.quantised import quantised, small
+from omnikit.training.trainable.tuning import tuned
 
 
 @pytest.mark.parametrize(("load_in", "levels"), [("8bit", 255), ("4bit", 15)])

@@ -15,7 +15,7 @@ from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan
 from omnikit.recipe.optim import Optim
 from omnikit.store import training_checkpoint
-from omnikit.training.metrics import Metrics
+from omnikit.training.monitoring.metrics import Metrics
 from omnikit.training.stage import run_stages
 
 STEPS = 12

@@ -12,10 +12,10 @@ from omnikit.paths import recipe_files
 from omnikit.plan.plan import Plan
 from omnikit.progress import ProgressLines, duration, progress
 from omnikit.recipe.compose import compose
-from omnikit.training import estimate as estimates
-from omnikit.training.charts import line_chart, short
-from omnikit.training.estimate import RecipeEstimate, StageTime, estimate
-from omnikit.training.run_page import page
+from omnikit.training.monitoring import estimate as estimates
+from omnikit.training.monitoring.charts import line_chart, short
+from omnikit.training.monitoring.estimate import RecipeEstimate, StageTime, estimate
+from omnikit.training.monitoring.run_page import page
 from omnikit.training.stage import run_stages
 
 SVG = "{http://www.w3.org/2000/svg}"

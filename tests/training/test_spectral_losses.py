@@ -5,7 +5,7 @@ import torch
 import torchaudio
 from torch import Tensor
 
-from omnikit.training.spectral_losses import FLOOR, QUIET, MelLoss, STFTLoss, mel_filters
+from omnikit.training.codecs.spectral_losses import FLOOR, QUIET, MelLoss, STFTLoss, mel_filters
 
 RATE = 16000
 
@@ -70,5 +70,5 @@ def test_silence_as_target_is_measured_against_a_floor() -> None:
 
 def test_floor_leaves_speech_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     loud = STFTLoss()(waves(1), waves(2))
-    monkeypatch.setattr("omnikit.training.spectral_losses.QUIET", 0.0)
+    monkeypatch.setattr("omnikit.training.codecs.spectral_losses.QUIET", 0.0)
     assert torch.equal(STFTLoss()(waves(1), waves(2)), loud)

@@ -12,10 +12,10 @@ from small_recipe import write_recipe
 from omnikit import cli
 from omnikit.errors import ConfigError, RunError
 from omnikit.recipe.sweep import launcher, points
-from omnikit.training import launchers
-from omnikit.training.launchers import Joblib, Submit, TrainJob, choose, read_submit, serial
-from omnikit.training.search import Search, SearchJobs, read_search
-from omnikit.training.sweep import JobResult, SweepJob, failures, prepare
+from omnikit.training.sweeps import launchers
+from omnikit.training.sweeps.launchers import Joblib, Submit, TrainJob, choose, read_submit, serial
+from omnikit.training.sweeps.search import Search, SearchJobs, read_search
+from omnikit.training.sweeps.sweep import JobResult, SweepJob, failures, prepare
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_bug_in_one_job_does_not_stop_the_others(recipe: str, monkeypatch: pytes
     def train(one: SweepJob) -> None:
         raise ZeroDivisionError("by 0")
 
-    monkeypatch.setattr("omnikit.training.sweep._train", train)
+    monkeypatch.setattr("omnikit.training.sweeps.sweep._train", train)
     found = list(serial(jobs(recipe, "seed=0,1")))
     assert [failure.partition("failed: ")[2] for failure in failures(found)] == [
         "ZeroDivisionError: by 0; its trace is in the output above."] * 2

@@ -29,10 +29,10 @@ from omnikit.store.bundle import bundle
 from omnikit.store.lineage import lineage
 from omnikit.store.load import build_model, run_tensors
 from omnikit.store.runs import WEIGHTS, load_plan
-from omnikit.training.freeze import freeze
-from omnikit.training.missing_gradients import MissingGradients
 from omnikit.training.stage import run_stages
-from omnikit.training.tuning import tuned
+from omnikit.training.trainable.freeze import freeze
+from omnikit.training.trainable.missing_gradients import MissingGradients
+from omnikit.training.trainable.tuning import tuned
 
 SIZES = {"dim": 32, "heads": 4, "kv_heads": 2, "layers": 2, "ffn": 48}
 RECIPE = """# @package _global_

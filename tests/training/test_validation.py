@@ -25,7 +25,7 @@ from omnikit.recipe.validation_settings import EarlyStop, Validate
 from omnikit.store import checkpoint
 from omnikit.store.runs import WEIGHTS
 from omnikit.training.stage import run_stages
-from omnikit.training.validation_history import ValidationHistory
+from omnikit.training.validation.history import ValidationHistory
 
 STEPS = 12
 HELD_OUT = EchoDataset(rows=21, first=100)
@@ -100,7 +100,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
     def measure(self: object, trainer: object, module: object) -> dict[str, dict[str, float]]:
         return {"held_out": {"loss.text": losses[module.step // 2 - 1]}}
 
-    monkeypatch.setattr("omnikit.training.validation.HeldOut.measure", measure)
+    monkeypatch.setattr("omnikit.training.validation.held_out.HeldOut.measure", measure)
 
 
 def test_best_weights_are_given_and_the_last_are_there(tokenizer: str, tmp_path: Path,

@@ -23,9 +23,9 @@ from omnikit.recipe.optim import Optim
 from omnikit.recipe.recipe import Stage, TrainerConfig
 from omnikit.store import checkpoint
 from omnikit.store.runs import WEIGHTS
-from omnikit.training.spectral_losses import MelLoss, STFTLoss
+from omnikit.training.codecs.spectral_losses import MelLoss, STFTLoss
+from omnikit.training.codecs.vocoder import LabelledSpeech, VocoderBatch, VocoderDataset, VocoderLosses, label
 from omnikit.training.stage import run_stages
-from omnikit.training.vocoder import LabelledSpeech, VocoderBatch, VocoderDataset, VocoderLosses, label
 
 BOX = FakeCodec()
 

@@ -6,7 +6,7 @@ from omnikit_vita.ticodec_model import TiCodecModel
 from torch import Tensor
 
 from omnikit.data.speech import in_memory
-from omnikit.training.codec import CodecDataset, CodecLosses, measured
+from omnikit.training.codecs.codec import CodecDataset, CodecLosses, measured
 
 SMALL = TiCodec(codes=64, dim=32, decay=0.95, channels=16, rates=(8, 5, 4), kernels=(16, 11, 8), block_kernels=(3,),
                 block_dilations=((1, 3),), encoder_channels=8, global_dim=32, global_groups=2, global_codes=16,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from omnikit.data.batch.loader import Position
+from omnikit.training.checkpointing.training_state import RandomState, State
 from omnikit.training.module import Training
-from omnikit.training.training_state import RandomState, State
 
 SMALL = 2**16  # numbers; a batch norm's statistics change without a new version of the tensor
 

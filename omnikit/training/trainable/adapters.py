@@ -18,7 +18,7 @@ from omnikit.errors import RunError
 from omnikit.plan.patterns import matching, similar
 from omnikit.plan.tuning import Lora
 from omnikit.store.adapters import AdapterFacts
-from omnikit.training.freeze import unused
+from omnikit.training.trainable.freeze import unused
 
 NAME = "default"  # of every adapter
 BASE = "base_layer"  # what PEFT calls a layer inside its adapter

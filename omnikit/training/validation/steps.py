@@ -6,12 +6,12 @@ from pathlib import Path
 import pytorch_lightning as L
 
 from omnikit.store import best_weights, training_checkpoint
-from omnikit.training.checkpoints import Resumption
+from omnikit.training.checkpointing.checkpoints import Resumption
+from omnikit.training.checkpointing.training_state import fill_tensors, trained_tensors
 from omnikit.training.distributed import any_rank
 from omnikit.training.module import Training
-from omnikit.training.training_state import fill_tensors, trained_tensors
-from omnikit.training.validation import HeldOut
-from omnikit.training.validation_history import ValidationHistory
+from omnikit.training.validation.held_out import HeldOut
+from omnikit.training.validation.history import ValidationHistory
 
 
 class ValidationSteps(L.Callback):

@@ -6,8 +6,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from omnikit.contracts.types import Batch
 from omnikit.progress import ProgressLines, duration
-from omnikit.training.estimate import RecipeEstimate
 from omnikit.training.module import Training
+from omnikit.training.monitoring.estimate import RecipeEstimate
 
 
 class Bar(L.Callback):

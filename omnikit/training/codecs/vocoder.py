@@ -23,8 +23,8 @@ from omnikit.contracts.protocols import Codec, LabellingCodec, Reader, Vocoder
 from omnikit.data.speech import find_speech
 from omnikit.errors import DataError, RunError
 from omnikit.plan.codec_stages import VOCODER_LOSSES
-from omnikit.training.discriminators import GANLoss
-from omnikit.training.spectral_losses import MelLoss, STFTLoss
+from omnikit.training.codecs.discriminators import GANLoss
+from omnikit.training.codecs.spectral_losses import MelLoss, STFTLoss
 
 FINDING = 0.1  # of the progress: recordings are found by their headers; labels take the rest
 MOST_SILENCE = 1024  # frames behind a short utterance; a codec that gives no labels for so many gives none at all

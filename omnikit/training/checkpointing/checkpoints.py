@@ -20,11 +20,9 @@ from omnikit.plan.plan import StagePlan
 from omnikit.recipe.interval import parse_interval
 from omnikit.store import training_checkpoint
 from omnikit.store.training_checkpoint import StepCounter, TrainingCheckpoint
-from omnikit.training.distributed import ALONE, World, any_rank, complete
-from omnikit.training.module import Training
-from omnikit.training.step_end import Buffers, StepEnd
-from omnikit.training.stop_signals import StopSignals
-from omnikit.training.training_state import (
+from omnikit.training.checkpointing.step_end import Buffers, StepEnd
+from omnikit.training.checkpointing.stop_signals import StopSignals
+from omnikit.training.checkpointing.training_state import (
     State,
     check_finite,
     fill_tensors,
@@ -33,7 +31,9 @@ from omnikit.training.training_state import (
     trained_tensors,
     training_state,
 )
-from omnikit.training.validation_history import ValidationHistory
+from omnikit.training.distributed import ALONE, World, any_rank, complete
+from omnikit.training.module import Training
+from omnikit.training.validation.history import ValidationHistory
 
 
 @dataclass(frozen=True)

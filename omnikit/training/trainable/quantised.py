@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from omnikit.errors import RunError
 from omnikit.model import OmniModel
 from omnikit.plan.stage_plan import StagePlan
-from omnikit.training.adapters import BASE
+from omnikit.training.trainable.adapters import BASE
 
 BLOCK, SCALES = 64, 256  # NF4: numbers that share a scale, and scales that share one of their own; as QLoRA has them
 

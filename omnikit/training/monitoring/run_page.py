@@ -14,7 +14,7 @@ from omnikit.progress import duration
 from omnikit.store.files import write_text
 from omnikit.store.stage_folder import partial_folder
 from omnikit.store.stage_record import record
-from omnikit.training.charts import ALL, Series, line_chart, short
+from omnikit.training.monitoring.charts import ALL, Series, line_chart, short
 
 PAGE, METRICS, VALIDATION = "run.html", "metrics.csv", "validation.csv"
 PANELS = (  # title, beginnings of the columns that it shows
@@ -56,7 +56,7 @@ def page(plan: Plan, folder: Path) -> str:
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["svg"] = Markup
-    template = files("omnikit.training").joinpath("run.html.jinja").read_text(encoding="utf-8")
+    template = files("omnikit.training.monitoring").joinpath("run.html.jinja").read_text(encoding="utf-8")
     stages = [curves(plan, folder, name) for name in plan.stages]
     return environment.from_string(template).render(recipe=plan.recipe.name, fingerprint=plan.recipe.fingerprint(),
                                                     folder=folder.name, stages=stages)

@@ -21,9 +21,9 @@ from omnikit.plan.branches import OutputBranch
 from omnikit.plan.stage_plan import StagePlan
 from omnikit.plan.validation_checks import counted
 from omnikit.recipe.validation_settings import Validate
+from omnikit.training.checkpointing.training_state import RandomState, restore_random_state
 from omnikit.training.module import Training
-from omnikit.training.training_state import RandomState, restore_random_state
-from omnikit.training.validation_history import Means
+from omnikit.training.validation.history import Means
 
 POSITIONS = 1024  # whose logits are in memory at once
 IGNORED = -100

@@ -24,8 +24,8 @@ from omnikit.contracts.protocols import Codec, Reader, TrainableCodec
 from omnikit.data.speech import Recordings, find_speech, joined
 from omnikit.errors import DataError, RunError
 from omnikit.plan.codec_stages import CODEC_LOSSES
-from omnikit.training.discriminators import GANLoss
-from omnikit.training.spectral_losses import MelLoss, ScaledMelLoss, STFTLoss
+from omnikit.training.codecs.discriminators import GANLoss
+from omnikit.training.codecs.spectral_losses import MelLoss, ScaledMelLoss, STFTLoss
 
 UNCODED = 0.1  # share of the steps that pass the codes by, where the codec begins fresh (our measurements)
 REVIVAL = 50  # batches between two looks for codes that nobody draws

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from omnikit.errors import ConfigError, RunError
-from omnikit.training.sweep import SWEEPS, JobResult, SweepJob, last_numbers, run_job
+from omnikit.training.sweeps.sweep import SWEEPS, JobResult, SweepJob, last_numbers, run_job
 
 if TYPE_CHECKING:
     import submitit

@@ -6,7 +6,7 @@ import pytorch_lightning as L
 from torch import nn
 from torch.optim import Optimizer
 
-from omnikit.training.freeze import listed
+from omnikit.training.trainable.freeze import listed
 
 log = logging.getLogger(__name__)
 

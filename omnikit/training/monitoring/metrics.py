@@ -21,8 +21,8 @@ from torch import Tensor
 from omnikit.errors import RunError
 from omnikit.store.files import disk_errors
 from omnikit.training.distributed import World
-from omnikit.training.token_counts import TokenCounts
-from omnikit.training.trackers import Tracker
+from omnikit.training.monitoring.token_counts import TokenCounts
+from omnikit.training.monitoring.trackers import Tracker
 
 VOLATILE = ("tokens_per_second", "data_seconds", "memory_gib", "flops_utilisation", "seconds")
 """Columns that differ between two trainings of the same stage."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from omnikit.errors import ConfigError, OmnikitError
 from omnikit.recipe.presets import read_mapping
 from omnikit.recipe.schema import construct
-from omnikit.training.launchers import Launcher, require
-from omnikit.training.sweep import JobResult, SweepJob, TrainOptions, job
+from omnikit.training.sweeps.launchers import Launcher, require
+from omnikit.training.sweeps.sweep import JobResult, SweepJob, TrainOptions, job
 
 if TYPE_CHECKING:
     import optuna

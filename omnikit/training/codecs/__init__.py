@@ -1,0 +1,1 @@
+"""Codecs and vocoders are trained: segments, losses, discriminators."""

@@ -1,0 +1,1 @@
+"""What a training shows of itself: metrics, trackers, curves, the time that is left."""

@@ -1,0 +1,1 @@
+"""Several trainings: sweeps, searches, and where their jobs run."""
