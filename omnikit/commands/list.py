@@ -13,7 +13,7 @@ from omnikit.recipe import presets
 from omnikit.recipe.recipe import SLOTS
 from omnikit.text_table import columns
 
-GROUPS = (*KINDS, "template", "data")
+GROUPS = (*KINDS, "template", "data", "trainer")
 
 
 def run(argv: list[str]) -> int:

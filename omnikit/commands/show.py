@@ -19,6 +19,7 @@ from omnikit.recipe.recipe import SLOTS
 from omnikit.recipe.schema import MISSING_VALUE, construct, defaults
 from omnikit.text_table import columns
 
+SETTINGS = ("template", "trainer")  # presets that set no component
 WIDTH = 60  # characters of a default that are shown
 CONTRACTS = {
     "encoder": ("input", "output"),
@@ -88,12 +89,12 @@ def _show_recipe(arguments: Namespace) -> None:
 def _find(name: str) -> tuple[str, str]:
     """Give (kind, name) of a component or preset that may be written KIND/NAME."""
     kind, slash, rest = name.partition("/")
-    if slash and kind in (*KINDS, "data", "template"):
+    if slash and kind in (*KINDS, "data", *SETTINGS):
         if rest not in presets.names(kind):
             raise ConfigError(presets.unknown_name(kind, rest, presets.names(kind)))
         return kind, rest
     known = {kind: presets.names(kind) for kind in KINDS}
-    known |= {kind: list(registry.presets(kind)) for kind in ("data", "template")}  # a reader is no dataset here
+    known |= {kind: list(registry.presets(kind)) for kind in ("data", *SETTINGS)}  # a reader is no dataset here
     found = [kind for kind, names in known.items() if name in names]
     if len(found) > 1:
         raise ConfigError(f"{name!r} is {' and '.join(f'{kind}/{name}' for kind in found)}; write which one.")
@@ -109,8 +110,8 @@ def _find(name: str) -> tuple[str, str]:
 
 
 def _describe(kind: str, name: str) -> str:
-    if kind == "template":
-        return _describe_template(name)
+    if kind in SETTINGS:
+        return _describe_settings(kind, name)
     values = presets.preset_fields(kind, name)
     use, kind = values.pop("use"), "reader" if kind == "data" else kind
     cls = registry.component(kind, use)
@@ -125,11 +126,11 @@ def _describe(kind: str, name: str) -> str:
             f"source   {source}:{inspect.getsourcelines(cls)[1]}\n")
 
 
-def _describe_template(name: str) -> str:
-    preset = registry.preset("template", name)
+def _describe_settings(kind: str, name: str) -> str:
+    preset = registry.preset(kind, name)
     assert preset is not None, "its name was found among the presets"
     lines = [(key, repr(value)) for key, value in presets.read_mapping(preset.path).items()]
-    return (f"template {name}\n\n{presets.summary(preset.path)}\n\nfields\n{columns(lines)}\n"
+    return (f"{kind} {name}\n\n{presets.summary(preset.path)}\n\nfields\n{columns(lines)}\n"
             f"package  {preset.package}\nsource   {preset.path}\n")
 
 
