@@ -108,6 +108,7 @@ def records(folder: Path, sigkill: int, sigterm: int) -> list[dict[str, object]]
 
 if __name__ == "__main__":
     top = Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp())
+    top.mkdir(parents=True, exist_ok=True)
     counts = [int(word) for word in sys.argv[2:4]] or [20, 5]
     lines = trials(top, dict(zip((signal.SIGKILL, signal.SIGTERM), counts, strict=True)))
     (top / "trials.json").write_text(json.dumps(lines))
