@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from omnikit.contracts.optional import backbone_options
 from omnikit.errors import nearest
@@ -19,6 +18,7 @@ from omnikit.plan.tuning import trained_parts
 from omnikit.plan.validation_checks import check_validation
 from omnikit.recipe.interval import parse_interval
 from omnikit.recipe.recipe import Stage
+from omnikit.recipe.schema import leaves
 
 _COUNTS = {"batch_size": 1, "accumulate": 1, "max_steps": 1, "max_epochs": 1, "log_every": 1, "workers": 0,
            "window": 1, "pack": 1, "batch_tokens": 1, "keep": 0, "devices": 1,
@@ -82,7 +82,7 @@ def _inherited(
         errors.append(f"stages.{name}.init_from is {parents!r}, but must be a stage or a mapping of parts to stages.")
         return {}
     found: dict[str, str] = {}
-    for part, parent in _leaves(parents):
+    for part, parent in leaves(parents):
         if not isinstance(parent, str) or parent not in holders:
             errors.append(f"stages.{name}.init_from names {parent!r}, which is not an earlier stage."
                           f"{nearest(str(parent), holders)} Earlier: {', '.join(holders) or 'none'}.")
@@ -93,15 +93,6 @@ def _inherited(
                           f" trained there: {', '.join(holders[parent]) or 'nothing'}.")
         found |= matching
     return found
-
-
-def _leaves(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        path = f"{above}.{key}".lstrip(".")
-        if isinstance(value, Mapping):
-            yield from _leaves(value, path)
-        else:
-            yield path, value
 
 
 def _used(name: str, stage: Stage, trained: tuple[str, ...], wired: Wiring, errors: list[str]) -> tuple[str, ...]:
@@ -268,7 +259,7 @@ def _check_range(place: str, key: str, value: float, errors: list[str]) -> None:
 
 
 def _check_optim_parts(where: str, plan: StagePlan, errors: list[str]) -> None:
-    for path, value in _leaves(plan.stage.optim.parts):
+    for path, value in leaves(plan.stage.optim.parts):
         part, _, key = path.rpartition(".")
         if key not in ("lr", "weight_decay"):
             errors.append(f"{where}.optim.parts.{path} is not lr or weight_decay.{nearest(key, ('lr', 'weight_decay'))}")

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from omnikit.errors import nearest
 from omnikit.plan.patterns import problem
 from omnikit.recipe.recipe import Stage
-from omnikit.recipe.schema import construct
+from omnikit.recipe.schema import construct, leaves
 
 AUTO = "auto"
 WHOLE_ONLY = {"import": "takes whole parts from its source", "units": "fits a codec by the codec's own method",
@@ -131,7 +131,7 @@ def _tuning(where: str, value: Any, errors: list[str]) -> Tuning | None:
         errors.append(f"{where} is {value!r}, but must be {_SHAPE}.")
         return None
     lora = _lora(f"{where}.lora", value["lora"], errors) if value.get("lora") is not None else None
-    patterns = [path for path, word in _leaves({key: below for key, below in value.items() if key != "lora"})
+    patterns = [path for path, word in leaves({key: below for key, below in value.items() if key != "lora"})
                 if word is not None and _is_pattern(where, path, word, errors)]
     if all(below is None for below in value.values()):
         errors.append(f"{where} leaves everything out, but must be {_SHAPE}.")
@@ -153,12 +153,3 @@ def _is_pattern(where: str, path: str, word: Any, errors: list[str]) -> bool:
     elif found := problem(path):
         errors.append(f"{where}.{path} {found}.")
     return bool(word == "full")
-
-
-def _leaves(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        path = f"{above}.{key}".lstrip(".")
-        if isinstance(value, Mapping):
-            yield from _leaves(value, path)
-        else:
-            yield path, value

@@ -5,7 +5,7 @@ Imports neither Hydra nor any component. One rule for all: a dataclass's fields 
 
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, field, fields, is_dataclass, make_dataclass
 from fractions import Fraction
 from functools import cache
@@ -97,6 +97,16 @@ def key_paths(key: str, values: object, where: str = "") -> list[str]:
     if isinstance(values, list):
         return [p for i, v in enumerate(values) for p in key_paths(key, v, f"{where}[{i}]")]
     return []
+
+
+def leaves(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Give (dotted path, value) of all that is not a mapping in nested mappings."""
+    for key, value in values.items():
+        path = f"{above}.{key}".lstrip(".")
+        if isinstance(value, Mapping):
+            yield from leaves(value, path)
+        else:
+            yield path, value
 
 
 def _default(item: "Field[Any]") -> Any:

@@ -122,10 +122,10 @@ def _buckets(parameters: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]
         yield bucket
 
 
-Whole = dict[tuple[nn.Module, str], nn.Parameter]  # module and name → the parameter that is a shard meanwhile
+Originals = dict[tuple[nn.Module, str], nn.Parameter]  # module and name → the parameter that is a shard meanwhile
 
 
-def shard(root: nn.Module, model: OmniModel, world: World, method: str) -> Whole:
+def shard(root: nn.Module, model: OmniModel, world: World, method: str) -> Originals:
     """Shard a module over all ranks, the repeated layers of encoders and backbone one by one, the rest with the root.
 
     Args:
@@ -137,7 +137,7 @@ def shard(root: nn.Module, model: OmniModel, world: World, method: str) -> Whole
 
     Source: torch.distributed.fsdp.fully_shard (FSDP2).
     """
-    whole = {(module, name): weight for module in root.modules() for name, weight in module._parameters.items()
+    originals = {(module, name): weight for module in root.modules() for name, weight in module._parameters.items()
              if weight is not None}
     mesh = init_device_mesh("cuda" if torch.cuda.is_available() else "cpu", (world.size,))
     blocks = [layer for path, part in model.parts().items() if path == "backbone" or path.endswith(".encoder")
@@ -148,15 +148,15 @@ def shard(root: nn.Module, model: OmniModel, world: World, method: str) -> Whole
             fully_shard(block, mesh=mesh)
     fully_shard(root, mesh=mesh)
     register_fsdp_forward_method(root, method)
-    for weight in whole.values():
+    for weight in originals.values():
         weight.data = weight.data.new_empty(0)
-    return whole
+    return originals
 
 
-def gather(root: nn.Module, whole: Whole, *, keep: bool) -> None:
+def gather(root: nn.Module, originals: Originals, *, keep: bool) -> None:
     """Put the complete weights back where `shard` found them, on the CPU; every rank takes part, with `keep` it holds them."""
     done: set[int] = set()
-    for (module, name), weight in whole.items():
+    for (module, name), weight in originals.items():
         shards = module._parameters[name]
         if id(weight) not in done and isinstance(shards, DTensor):
             complete = shards.full_tensor().detach()

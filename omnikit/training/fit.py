@@ -209,10 +209,10 @@ def sharded(module: Training, strategy: str) -> Iterator[None]:
     if strategy != "fsdp2":
         yield
         return
-    whole = shard(module, module.model, module.world, "batch_losses")
+    originals = shard(module, module.model, module.world, "batch_losses")
     module.sharded = True
     yield
-    gather(module, whole, keep=module.world.is_first)
+    gather(module, originals, keep=module.world.is_first)
     module.sharded = False
 
 
