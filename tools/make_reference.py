@@ -29,8 +29,8 @@ MODULES = {"protocols": ("omnikit.contracts.protocols", ROLES), "configs": ("omn
            "builders": ("omnikit.contracts.builders", ROLES), "specs": ("omnikit.contracts.specs", ""),
            "types": ("omnikit.contracts.types", ""), "errors": ("omnikit.errors", "")}
 """Page → module, and how its members are shown."""
-API = ("compose", "check", "inspect", "train", "build", "load", "evaluate", "Recipe", "Plan", "Session", "Answer", "Run",
-       "Evaluation")
+API = ("compose", "check", "forecast", "inspect", "train", "build", "load", "evaluate", "Recipe", "Plan", "Session", "Answer",
+       "Run", "Evaluation")
 """The names of the page about Python, in the order of use."""
 RECIPES = ("llama_omni", "asr", "vita", "vita_1_5")
 GENERATED = ("index.md", *(f"recipes/{name}.md" for name in RECIPES), "reference/commands.md", "reference/components.md",
