@@ -109,7 +109,7 @@ def test_features_are_computed_once_and_then_read(benchmark: BenchmarkFixture, t
 def epoch(plan: Plan, cache: str) -> tuple[float, list[float]]:
     """Train one pass from the same weights; give seconds of processor time and the losses."""
     stage = plan.stages["speak"]
-    stage = replace(stage, stage=replace(stage.stage, trainer=replace(stage.stage.trainer, cache=cache)))  # type: ignore[arg-type]
+    stage = replace(stage, stage=replace(stage.stage, trainer=replace(stage.stage.trainer, cache=cache)))  # type: ignore[arg-type]  # one of its words
     model = OmniModel(plan)
     freeze(model, stage.trained)
     model.train()

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import IO
 
 from omnikit.errors import PlanError, RunError
@@ -52,7 +53,7 @@ def launch(arguments: Sequence[str], processes: int) -> int:
                    "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))}
     command = [sys.executable, "-m", "omnikit.cli", *arguments]
     with tempfile.TemporaryDirectory() as folder:
-        files = [open(os.path.join(folder, str(rank)), "w+b") for rank in range(processes)]  # noqa: SIM115, PTH118, PTH123
+        files = [(Path(folder) / str(rank)).open("w+b") for rank in range(processes)]  # closed below
         ranks = [subprocess.Popen(command, env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
                                   stdout=files[rank] if rank else None, stderr=files[rank] if rank else None)
                  for rank in range(processes)]

@@ -58,7 +58,7 @@ class CombinedOptimizer(Optimizer):
 class UncompiledOptimizer(CombinedOptimizer):
     """Steps without torch.compile, which torchao's optimizers use at every step: on a CPU it costs minutes for nothing."""
 
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]  # as above
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]  # torch has two overloads
         with torch.compiler.set_stance("force_eager"):
             return super().step(closure)  # type: ignore[arg-type]  # either of its two
 
