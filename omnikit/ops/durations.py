@@ -8,7 +8,7 @@ LONGEST = 100  # frames of a unit at most, 2 s at 50 Hz: a few wild predictions 
 ABSURD = 10_000.0  # frames: what predicts more has learned nothing, and its audio would be noise
 
 
-def whole_frames(frames: Tensor, codec: str) -> Tensor:
+def rounded_durations(frames: Tensor, codec: str) -> Tensor:
     """Give predicted frames [T] as whole ones between 1 and LONGEST; halves round to even.
 
     Args:

@@ -15,7 +15,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import ConfigError, DataError, RunError
-from omnikit.ops.durations import whole_frames
+from omnikit.ops.durations import rounded_durations
 from omnikit.ops.empty import filled_from, loads_weights
 from omnikit.store.layouts import from_legacy_weight_norm
 from omnikit.store.tensors import fill, in_file, mapping, torch_file
@@ -84,7 +84,7 @@ class UnitVocoder(nn.Module):
         if self.dur_predictor is None:
             return torch.ones_like(units)
         log_duration = self.log_durations(units[None, :, None], torch.ones_like(units[None], dtype=torch.bool))[0]  # [T]
-        return whole_frames(log_duration.exp() - 1, "unit_hifigan")
+        return rounded_durations(log_duration.exp() - 1, "unit_hifigan")
 
     def log_durations(self, codes: Tensor, mask: Tensor) -> Tensor:
         """Merged units [B, T, 1], mask True = valid, to log(frames + 1) [B, T]; a row's do not depend on its padding."""

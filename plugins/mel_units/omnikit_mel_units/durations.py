@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from omnikit.ops.durations import whole_frames
+from omnikit.ops.durations import rounded_durations
 
 BATCH = 32
 RATE = 3e-3
@@ -41,7 +41,7 @@ class DurationNetwork(nn.Module):
         if not codes.numel():
             return codes.new_zeros(0)
         log_durations: Tensor = self(codes[None])[0]
-        return whole_frames(log_durations.exp(), "mel_units")
+        return rounded_durations(log_durations.exp(), "mel_units")
 
 
 def train_durations(network: DurationNetwork, labels: Sequence[Tensor], steps: int, generator: Generator,
