@@ -24,7 +24,7 @@ from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
 from omnikit.errors import ConfigError, OmnikitError
@@ -56,7 +56,9 @@ def compose(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
     """
     recipe, overrides = resume_overrides(recipe, overrides)
     tree = compose_tree(recipe, overrides, keep_hydra=True)
-    return from_hydra(tree, recipe_name(recipe), _picks(tree.hydra.runtime.choices))
+    with flag_override(tree, ["struct", "readonly"], False):
+        choices = tree.pop("hydra").runtime.choices  # without a copy of the tree, which takes longer than all else here
+    return from_hydra(tree, recipe_name(recipe), _picks(choices))
 
 
 def compose_tree(recipe: str, overrides: Sequence[str] = (), keep_hydra: bool = False) -> DictConfig:
@@ -74,7 +76,7 @@ def compose_tree(recipe: str, overrides: Sequence[str] = (), keep_hydra: bool = 
 def from_hydra(tree: DictConfig, name: str, picks: Mapping[str, str] | None = None) -> Recipe:
     """Make a Recipe of what Hydra composed; `picks` are the names that were picked for its parts."""
     try:
-        values = OmegaConf.to_container(OmegaConf.masked_copy(tree, [str(k) for k in tree if k != "hydra"]), resolve=True)
+        values = OmegaConf.to_container(tree, resolve=True)
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or "a value"
         raise ConfigError(f"recipe {name}: {key} cannot be resolved: {str(error).splitlines()[0]};"

@@ -5,14 +5,17 @@ Reads the registry and YAML; Hydra comes here through its ConfigSource, the plan
 
 from collections.abc import Iterable
 from copy import deepcopy
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omnikit import registry
 from omnikit.contracts.specs import KINDS
 from omnikit.errors import ConfigError, RegistryError, nearest
 from omnikit.recipe.schema import defaults
+
+if TYPE_CHECKING:
+    import yaml
 
 
 def preset_fields(kind: str, name: str) -> dict[str, Any]:
@@ -73,14 +76,16 @@ def mapping_of(text: str, path: Path) -> dict[str, Any]:
 @lru_cache(maxsize=64)  # Hydra and our own checks ask for one file several times while a recipe is composed
 def _parsed(text: str, path: Path) -> dict[str, Any]:
     import yaml
-    from omegaconf import OmegaConf  # its loader reads 1e-5 as a number, PyYAML's as a word
+    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     try:
         root = _root(text)
         if root is not None and not isinstance(root, yaml.MappingNode):
             raise ConfigError(f"{path} is not a mapping of keys to values; fix the file.")
-        values = OmegaConf.to_container(OmegaConf.create(text), resolve=False) if root is not None else {}
+        values = _loader()("").construct_document(root) if root is not None else {}
+        if "${" in text or not _is_plain(values):
+            OmegaConf.create(values)  # refuses what is not an interpolation, and what it cannot hold
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
@@ -90,14 +95,35 @@ def _parsed(text: str, path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
-def _root(text: str) -> object:
+def _root(text: str) -> "yaml.Node | None":
     """Parse YAML to its root node: by libyaml, many times as fast, unless something is wrong, which PyYAML words better."""
     import yaml
 
+    loader = _loader()
+    fast = type("Loader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),),
+                {"yaml_implicit_resolvers": loader.yaml_implicit_resolvers})
     try:
-        return yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        return yaml.compose(text, Loader=fast)
     except yaml.YAMLError:
-        return yaml.compose(text, Loader=yaml.SafeLoader)
+        return yaml.compose(text, Loader=loader)
+
+
+def _is_plain(value: object) -> bool:
+    """Say whether a value is made of mappings, lists, text, numbers, booleans and nothing."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str | int) and _is_plain(one) for key, one in value.items())
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, str | int | float)
+
+
+@cache
+def _loader() -> "type[yaml.SafeLoader]":
+    """Give OmegaConf's loader, which reads 1e-5 as a number (PyYAML's as text) and a key once only; it is not exported."""
+    from omegaconf._utils import get_yaml_loader
+
+    loader: type[yaml.SafeLoader] = get_yaml_loader()
+    return loader
 
 
 def summary(path: Path) -> str:
