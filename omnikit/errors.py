@@ -5,7 +5,8 @@
     ├── ConfigError         a key, a value or a file of the configuration
     ├── PlanError           parts that do not fit together (all of them at once)
     ├── DataError           a data row, a media file, a dataset
-    └── RunError            a run folder, a checkpoint, a disk
+    ├── RunError            a run folder, a checkpoint, a disk
+    └── AdmissionError      more work than a limit allows at the same time
 
 A bug of ours is never an OmnikitError: it shows its trace.
 """
@@ -49,6 +50,10 @@ class DataError(OmnikitError):
 
 class RunError(OmnikitError):
     """A run folder, a checkpoint or the disk under it cannot be used."""
+
+
+class AdmissionError(OmnikitError):
+    """More is asked for at the same time than a limit allows; later it may be accepted."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

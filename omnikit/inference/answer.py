@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class TokenLogprob:
+    """A token of an answer with its log probability, and the most probable tokens with theirs, by their texts."""
+
+    token: str
+    logprob: float
+    alternatives: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
 class Event:
     """A piece of a streamed answer; the pieces of each kind, joined, are the answer's.
 
@@ -27,6 +36,7 @@ class Event:
         codes: the codes of the segment that the codec got.
         waveform: [N] in [-1, 1] at `sample_rate`, what the codec gave for it; None where it waits for what follows.
         state: state of the question, in the event where it becomes certain; "noise" is the last event.
+        logprobs: of the tokens since the last text, where they are asked for.
     """
 
     seconds: float
@@ -35,6 +45,7 @@ class Event:
     waveform: NDArray[np.float32] | None = None
     sample_rate: int = 16000
     state: str | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, repr=False)

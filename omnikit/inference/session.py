@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
@@ -24,11 +25,12 @@ from omnikit.data.text.tokenizer import Tokenizer
 from omnikit.data.text.tokenizer import load as load_tokenizer
 from omnikit.errors import DataError, PlanError
 from omnikit.inference.answer import Answer, Event
+from omnikit.inference.answer_events import AnswerEvents
 from omnikit.inference.answer_states import NOISE, AnswerDecoder, answer_states
-from omnikit.inference.generate import DecodingStep, Generated, Sampling, decode_codes, decoding_steps, generate
+from omnikit.inference.generate import Generated, Sampling, decode_codes, decoding_steps, generate
 from omnikit.inference.question import Audio, Images, question
 from omnikit.inference.sentence_speech import SentenceSpeech, sentence_codes
-from omnikit.inference.speech_stream import AudioSegment, SpeechStream
+from omnikit.inference.speech_stream import SpeechStream
 from omnikit.inference.turn_detection import detected_states, turn_probabilities
 from omnikit.model import OmniModel, Taps
 from omnikit.plan.branches import BACKBONE_TAPS
@@ -72,6 +74,16 @@ def restore(plan: Plan, folder: Path, stage: str | None = None, *, device: Devic
     """Give a session of a plan with the weights of a run folder; see load."""
     place = inference_device(device)
     return Session(build_model(plan, folder, lineage(plan, folder, stage), device=place, dtype=dtype), device=place)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The prompts of questions, on the host, the ids that end an answer, and how many tokens it has at most."""
+
+    batch: Batch
+    tokenizer: Tokenizer
+    ends: tuple[int, ...]
+    limit: int
 
 
 class Session:
@@ -163,7 +175,7 @@ class Session:
         start = time.perf_counter()
         asked = question(audio, text, system if not history else None, image=image, video=video, history=history or ())
         prepared = self._prepare([asked], greedy=False)
-        speech = self._speech_stream(prepared[1], omega, independent=independent)
+        speech = self.speech_stream(prepared[1], omega, independent=independent)
         return self._events(start, asked, prepared, speech, history)
 
     def _events(self, start: float, asked: Sample, prepared: tuple[Batch, Tokenizer, Sampling],
@@ -175,62 +187,48 @@ class Session:
             yield Event(time.perf_counter() - start, state=state)
         if state == NOISE:
             return
-        decoder, text = AnswerDecoder(tokenizer, answer_states(self.plan.template, tokenizer)), ""
-        waiting: list[tuple[DecodingStep, str]] = []  # steps without speech while the state may still be noise
+        decoder = AnswerDecoder(tokenizer, answer_states(self.plan.template, tokenizer))
+        events = AnswerEvents(decoder, speech, start, self.sample_rate)
         for step in decoding_steps(self.model, batch, sampling):
-            certain = decoder.certain
-            piece = decoder.push(int(step.tokens)) if step.tokens is not None else ""
-            found = decoder.state if decoder.certain and not certain else None
-            if piece or found:
-                text += piece
-                yield Event(time.perf_counter() - start, piece, state=found)
-            waiting.append((step, piece))
-            if decoder.certain:
-                yield from self._audio_events(speech, decoder, waiting, start)
-                waiting = []
-        rest = decoder.finish()
-        if rest:
-            yield Event(time.perf_counter() - start, rest)
-        yield from self._audio_events(speech, decoder, waiting, start, last=rest)
-        _append_turn(history, asked, text + rest, decoder.state or state)
+            yield from events.push(step)
+        yield from events.finish()
+        _append_turn(history, asked, events.text, decoder.state or state)
 
-    def _speech_stream(self, tokenizer: Tokenizer, omega: int, *, independent: bool) -> SpeechStream | SentenceSpeech | None:
+    def speech_stream(self, tokenizer: Tokenizer, omega: int, *, independent: bool) -> SpeechStream | SentenceSpeech | None:
+        """Give what makes the audio of one answer; None where there is no speech branch. Raises PlanError as `stream`."""
         if self.speech is None:
             return None
         if self.speech.reads_text:
             return SentenceSpeech(self.model, self.speech, tokenizer, omega, independent=independent)
         return SpeechStream(self.model, self.speech, omega, independent=independent)
 
-    def _audio_events(self, speech: SpeechStream | SentenceSpeech | None, decoder: AnswerDecoder,
-                steps: Sequence[tuple[DecodingStep, str]], start: float, *,
-                last: str | None = None) -> Iterator[Event]:
-        """Give the audio of some steps of an answer, each with its text; `last` is the text behind the last one."""
-        if speech is None or decoder.noisy:
-            return
-        for step, text in steps:
-            segments = speech.write(step, text) if isinstance(speech, SentenceSpeech) else filter(None, [speech.write(step)])
-            yield from (self._audio_event(segment, start) for segment in segments)
-        if last is not None:
-            segments = speech.finish(last) if isinstance(speech, SentenceSpeech) else filter(None, [speech.finish()])
-            yield from (self._audio_event(segment, start) for segment in segments)
+    @property
+    def sample_rate(self) -> int:
+        """Sample rate of its speech; 16000 where it has none."""
+        return self.speech.codes.sample_rate if self.speech and self.speech.codes else 16000
 
-    def _audio_event(self, segment: AudioSegment, start: float) -> Event:
-        assert self.speech and self.speech.codes, "a branch with speech has a codec"
-        seconds = time.perf_counter() - start
-        return Event(seconds, codes=segment.codes, waveform=segment.waveform, sample_rate=self.speech.codes.sample_rate)
+    def check_answers(self) -> None:
+        """Refuse a model without a backbone; raises PlanError."""
+        if self.plan.backbone is None or self.plan.template is None or self.plan.tokenizer is None:
+            raise PlanError(f"{self.plan.recipe.name} has no backbone, so it cannot answer; it only transcribes.")
+
+    def prompt(self, samples: Sequence[Sample], max_new_tokens: int | None = None) -> Prompt:
+        """Give the prompts of questions, on the host, with what ends their answers; raises as `answers`."""
+        self.check_answers()
+        assert self.plan.backbone and self.plan.template and self.plan.tokenizer, "checked above"
+        tokenizer, batch = load_tokenizer(self.plan.tokenizer), self._ask(samples)
+        limit = min(max_new_tokens or self.plan.recipe.generate.max_new_tokens,
+                    self.plan.backbone.context - batch.tokens.shape[1])
+        ends = (tokenizer.ids(self.plan.template.end)[0], *backbone_options(self.plan.backbone).ends)
+        return Prompt(batch, tokenizer, ends, max(1, limit))
 
     def _prepare(self, samples: Sequence[Sample], *, greedy: bool) -> tuple[Batch, Tokenizer, Sampling]:
         """Give the prompts of questions, the tokenizer and how tokens are chosen."""
-        if self.plan.backbone is None or self.plan.template is None or self.plan.tokenizer is None:
-            raise PlanError(f"{self.plan.recipe.name} has no backbone, so it cannot answer; it only transcribes.")
-        tokenizer, options = load_tokenizer(self.plan.tokenizer), self.plan.recipe.generate
-        batch = self._ask(samples)
-        limit = min(options.max_new_tokens, self.plan.backbone.context - batch.tokens.shape[1])
-        temperature = 0.0 if greedy else options.temperature
-        ends = (tokenizer.ids(self.plan.template.end)[0], *backbone_options(self.plan.backbone).ends)
-        states = answer_states(self.plan.template, tokenizer)
-        sampling = Sampling(ends, max(1, limit), temperature, self._generator, states.stop if states.texts else None)
-        return to_device(batch, self.device), tokenizer, sampling
+        prompt = self.prompt(samples)
+        temperature = 0.0 if greedy else self.plan.recipe.generate.temperature
+        states = answer_states(self.plan.template, prompt.tokenizer)
+        sampling = Sampling(prompt.ends, prompt.limit, temperature, self._generator, states.stop if states.texts else None)
+        return to_device(prompt.batch, self.device), prompt.tokenizer, sampling
 
     @torch.no_grad()
     def transcribe(self, waveforms: Sequence[NDArray[np.float32]], sample_rate: int) -> list[str]:

@@ -1,0 +1,108 @@
+"""The events of one answer: its decoding steps in, pieces of text and segments of audio out.
+
+Holds the state of one answer only, so that any number of them stand beside one another.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from omnikit.inference.answer import Event, TokenLogprob
+from omnikit.inference.answer_states import AnswerDecoder
+from omnikit.inference.generate import DecodingStep
+from omnikit.inference.sentence_speech import SentenceSpeech
+from omnikit.inference.speech_stream import AudioSegment, SpeechStream
+from omnikit.inference.stop_texts import StopTexts
+
+
+@dataclass
+class AnswerEvents:
+    """Owns what one answer's text and speech have come to.
+
+    Args:
+        decoder: makes text of its tokens.
+        speech: makes audio of its steps; None for text only.
+        start: when the question was given, by time.perf_counter.
+        sample_rate: of its audio.
+        stop: texts that end it.
+    """
+
+    decoder: AnswerDecoder
+    speech: SpeechStream | SentenceSpeech | None
+    start: float
+    sample_rate: int = 16000
+    stop: StopTexts = field(default_factory=StopTexts)
+    text: str = ""
+    _waiting: list[tuple[DecodingStep, str]] = field(default_factory=list)  # steps that are not spoken yet
+    _logprobs: list[TokenLogprob] = field(default_factory=list)
+
+    @property
+    def ended(self) -> bool:
+        """Whether no step may follow, because the question is noise or a stop text was found."""
+        return self.decoder.noisy or self.stop.found
+
+    def elapsed(self) -> float:
+        """Give the seconds since the question."""
+        return time.perf_counter() - self.start
+
+    def push(self, step: DecodingStep, logprobs: Sequence[TokenLogprob] = ()) -> Iterator[Event]:
+        """Take one step; gives the text that is certain with it, then the audio.
+
+        Speech waits while the question may still be noise, and while a stop text may have begun.
+        """
+        certain = self.decoder.certain
+        piece = self.decoder.push(int(step.tokens)) if step.tokens is not None else ""
+        found = self.decoder.state if self.decoder.certain and not certain else None
+        released = self.stop.push(piece)
+        self._logprobs += logprobs
+        if released or found:
+            yield self._text_event(released, found)
+        self._waiting.append((step, piece))
+        if self.stop.found:
+            yield from self._stopped(released)
+        elif self.decoder.certain and not self.stop.waiting:
+            yield from self._audio(self._released_steps())
+
+    def finish(self) -> Iterator[Event]:
+        """Give what is left when no step follows."""
+        rest = "" if self.ended else self.decoder.finish()
+        rest = rest if self.ended else self.stop.push(rest) + self.stop.finish()
+        if rest or self._logprobs:
+            yield self._text_event(rest)
+        yield from self._audio(self._released_steps(), last=rest)
+
+    def _text_event(self, text: str, state: str | None = None) -> Event:
+        self.text += text
+        logprobs, self._logprobs = tuple(self._logprobs), []
+        return Event(self.elapsed(), text, state=state, logprobs=logprobs)
+
+    def _released_steps(self) -> list[tuple[DecodingStep, str]]:
+        steps, self._waiting = self._waiting, []
+        return steps
+
+    def _stopped(self, released: str) -> Iterator[Event]:
+        """Give the audio of the steps before a stop text: those whose text is released."""
+        steps = self._released_steps()
+        ends = [sum(len(piece) for _, piece in steps[:count]) for count in range(1, len(steps) + 1)]
+        count = sum(end <= len(released) for end in ends)
+        yield from self._audio(steps[:count])
+        rest = released[ends[count - 1] if count else 0:]
+        self._waiting = [(DecodingStep(step.hidden, None), rest) for step, _ in steps[count:count + 1]]
+
+    def _audio(self, steps: Sequence[tuple[DecodingStep, str]], *, last: str | None = None) -> Iterator[Event]:
+        """Give the audio of some steps, each with its text; `last` is the text behind the last one."""
+        speech = self.speech
+        if speech is None or self.decoder.noisy:
+            return
+        for step, text in steps:
+            segments = speech.write(step, text) if isinstance(speech, SentenceSpeech) else filter(None, [speech.write(step)])
+            yield from map(self._audio_event, segments)
+        if last is not None:
+            segments = speech.finish(last) if isinstance(speech, SentenceSpeech) else filter(None, [speech.finish()])
+            yield from map(self._audio_event, segments)
+
+    def _audio_event(self, segment: AudioSegment) -> Event:
+        return Event(self.elapsed(), codes=segment.codes, waveform=segment.waveform,
+                     sample_rate=self.sample_rate)

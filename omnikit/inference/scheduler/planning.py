@@ -1,0 +1,44 @@
+"""What an answer needs before it begins: its prompt on the host, its limits, and what makes its events."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from omnikit.contracts.types import Sample
+from omnikit.inference.answer_events import AnswerEvents
+from omnikit.inference.answer_states import AnswerDecoder, answer_states
+from omnikit.inference.engine import AnswerOptions
+from omnikit.inference.generate import reads_tokens
+from omnikit.inference.prefix_cache import PrefixCache
+from omnikit.inference.scheduler.running_answer import AnswerPlan
+from omnikit.inference.session import Session
+from omnikit.inference.stop_texts import StopTexts
+from omnikit.inference.token_choice import TokenOptions
+
+
+def plan_answer(session: Session, sample: Sample, options: AnswerOptions, prefix: PrefixCache | None,
+                seeds: torch.Generator) -> tuple[AnswerPlan, AnswerEvents]:
+    """Prepare the answer to a sample's last question; `seeds` gives the seed where the options have none.
+
+    Raises:
+        DataError: the sample cannot be used, or is longer than the context.
+        PlanError: the model cannot answer, or a part of it cannot stream.
+    """
+    start, plan = time.perf_counter(), session.plan
+    prompt = session.prompt([sample], options.max_new_tokens)
+    decoder = AnswerDecoder(prompt.tokenizer, answer_states(plan.template, prompt.tokenizer))
+    speech = session.speech_stream(prompt.tokenizer, options.omega, independent=options.independent) if options.speak else None
+    events = AnswerEvents(decoder, speech, start, session.sample_rate, StopTexts(options.stop))
+    one_more = speech is not None and any(reads_tokens(output.head) for output in plan.outputs.values())
+    return AnswerPlan(sample, prompt.batch, _token_options(session, options, seeds), prompt.ends, prompt.limit, one_more,
+                      prompt.tokenizer, prefix), events
+
+
+def _token_options(session: Session, options: AnswerOptions, seeds: torch.Generator) -> TokenOptions:
+    temperature = session.plan.recipe.generate.temperature if options.temperature is None else options.temperature
+    if temperature <= 0:
+        return TokenOptions(logprobs=options.logprobs)
+    seed = int(torch.randint(2**62, (1,), generator=seeds)) if options.seed is None else options.seed
+    return TokenOptions(temperature, options.top_p, torch.Generator().manual_seed(seed), options.logprobs)

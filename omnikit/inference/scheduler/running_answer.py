@@ -1,0 +1,125 @@
+"""One answer that an engine makes: its phase, its events, and what it needs of the model's next step."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from omnikit.contracts.types import Batch, Sample
+from omnikit.data.text.tokenizer import Tokenizer
+from omnikit.errors import OmnikitError
+from omnikit.inference.answer import Event, TokenLogprob
+from omnikit.inference.answer_events import AnswerEvents
+from omnikit.inference.engine import FinishReason
+from omnikit.inference.generate import DecodingStep
+from omnikit.inference.prefix_cache import PrefixCache
+from omnikit.inference.token_choice import TokenOptions
+
+
+@dataclass(frozen=True)
+class AnswerPlan:
+    """What is known of an answer when it begins.
+
+    Args:
+        sample: what is asked.
+        batch: its prompt, on the host.
+        tokens: how its tokens are chosen.
+        ends: ids that end it.
+        limit: tokens at most.
+        one_more: a head takes the hidden state after the last token.
+        prefix: its conversation's cache.
+    """
+
+    sample: Sample
+    batch: Batch
+    tokens: TokenOptions
+    ends: tuple[int, ...]
+    limit: int
+    one_more: bool
+    tokenizer: Tokenizer
+    prefix: PrefixCache | None = None
+
+
+class RunningAnswer:
+    """See omnikit.inference.engine.AnswerStream for what a conversation uses of it.
+
+    Args:
+        plan: what is known of it.
+        events: makes its events.
+        cancelled: is called once when it is cancelled.
+    """
+
+    def __init__(self, plan: AnswerPlan, events: AnswerEvents, cancelled: Callable[[], None]) -> None:
+        self.plan, self.events = plan, events
+        self.error: OmnikitError | None = None
+        self.finish_reason: FinishReason | None = None
+        self.prompt_tokens, self.cached_tokens = plan.batch.tokens.shape[1], 0
+        self.inputs: Tensor | None = None  # [L, D] of the prompt that is not read yet
+        self.tokens: list[int] = []
+        self.complete = False  # no more events come
+        self.cancelling = False
+        self._ready: deque[Event] = deque()
+        self._notify = cancelled
+        self._taking = threading.Lock()
+
+    @property
+    def done(self) -> bool:
+        """Whether it is complete and its last event was taken."""
+        return self.complete and not self._ready
+
+    @property
+    def answer_tokens(self) -> int:
+        """Tokens of the answer so far, the one that ended it included."""
+        return len(self.tokens)
+
+    def take(self) -> list[Event]:
+        """Give the events that are ready, without waiting."""
+        with self._taking:
+            return [self._ready.popleft() for _ in range(len(self._ready))]
+
+    def cancel(self) -> None:
+        """End it; after this it gives no more events."""
+        if not self.complete and not self.cancelling:
+            self.cancelling = True
+            self._notify()
+
+    # ---- for the engine ----
+
+    def emit(self, events: Iterable[Event]) -> None:
+        """Make events ready, one by one as they come."""
+        for event in events:
+            self._ready.append(event)
+
+    def end(self, reason: FinishReason | None, error: OmnikitError | None = None) -> None:
+        """Complete it; a cancelled one drops the events that nobody took."""
+        if reason == "cancelled":
+            with self._taking:
+                self._ready.clear()
+        self.finish_reason, self.error, self.complete, self.inputs = reason, error, True, None
+
+    @property
+    def finished_tokens(self) -> bool:
+        """Whether its last token was the last one."""
+        return self.events.ended or len(self.tokens) >= self.plan.limit or self.tokens[-1] in self.plan.ends
+
+    @property
+    def reason(self) -> FinishReason:
+        """Why its last token was the last one."""
+        if self.events.decoder.noisy:
+            return "noise"
+        return "stop" if self.events.stop.found or self.tokens[-1] in self.plan.ends else "length"
+
+    def push(self, hidden: Tensor, token: int, logprob: TokenLogprob | None) -> None:
+        """Take a token and the hidden state [1, D] that predicted it."""
+        self.tokens.append(token)
+        given = () if logprob is None or token in self.plan.ends else (logprob,)
+        self.emit(self.events.push(DecodingStep(hidden, torch.tensor([token])), given))
+
+    def push_last(self, hidden: Tensor) -> None:
+        """Take the hidden state [1, D] after the last token."""
+        self.emit(self.events.push(DecodingStep(hidden, None)))

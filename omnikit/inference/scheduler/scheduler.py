@@ -1,0 +1,230 @@
+"""The engine: which answer reads its prompt, which decodes, which waits; one step at a time for all of them.
+
+A step reads at most `prefill` positions of prompts, then one token of every answer that decodes, so that no prompt holds up
+the answers that run. Answers that found no row wait in order of their arrival.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from omnikit.contracts.types import Sample
+from omnikit.data.batch.collate import to_device
+from omnikit.errors import AdmissionError, OmnikitError
+from omnikit.inference.answer import Event, TokenLogprob
+from omnikit.inference.answer_states import NOISE
+from omnikit.inference.engine import AnswerOptions, FinishReason
+from omnikit.inference.prefix_cache import PrefixCache
+from omnikit.inference.scheduler.planning import plan_answer
+from omnikit.inference.scheduler.running_answer import RunningAnswer
+from omnikit.inference.session import Session
+from omnikit.inference.token_choice import choose_tokens, log_probabilities
+from omnikit.inference.turn_detection import detected_states
+from omnikit.model import Taps
+
+Row = TypeVar("Row")
+
+
+class Rows(Protocol[Row]):
+    """Where keys and values of running answers lie."""
+
+    def open(self) -> Row: ...
+    def reuse(self, row: Row, keys: Sequence[str], prefix: PrefixCache) -> int: ...
+    def save(self, row: Row, keys: Sequence[str], prefix: PrefixCache) -> None: ...
+    def prefill(self, row: Row, inputs: Tensor) -> Tensor: ...
+    def step(self, rows: Sequence[Row], inputs: Tensor) -> Tensor: ...
+    def close(self, row: Row) -> None: ...
+
+
+@dataclass(frozen=True)
+class EngineLimits:
+    """How much an engine does at the same time.
+
+    Args:
+        rows: answers that run.
+        waiting: answers that wait for a row; one more is refused.
+        prefill: positions of prompts that a step reads.
+    """
+
+    rows: int = 16
+    waiting: int = 64
+    prefill: int = 512
+
+
+@dataclass
+class Active(Generic[Row]):
+    """An answer with its row; `token` is what the row reads next, None while it reads its prompt."""
+
+    answer: RunningAnswer
+    row: Row
+    token: int | None = None
+
+
+class Scheduler(Generic[Row]):
+    """Owns the queue and the rows of one model's answers.
+
+    Args:
+        session: the model; it may be used for other things between steps.
+        rows: where keys and values lie.
+        limits: how much is done at the same time.
+    """
+
+    def __init__(self, session: Session, rows: Rows[Row], limits: EngineLimits | None = None) -> None:
+        self.session, self.rows, self.limits = session, rows, limits or EngineLimits()
+        self._waiting: deque[RunningAnswer] = deque()
+        self._active: list[Active[Row]] = []
+        self._lock = threading.RLock()  # of a step
+        self._queue = threading.Lock()  # of what waits, never held while a model runs
+        self._generator = torch.Generator().manual_seed(session.plan.recipe.seed)
+
+    @property
+    def running(self) -> int:
+        """Answers that hold a row."""
+        return len(self._active)
+
+    @property
+    def waiting(self) -> int:
+        """Answers that wait for a row."""
+        return len(self._waiting)
+
+    def begin(self, sample: Sample, options: AnswerOptions, prefix: PrefixCache | None = None) -> RunningAnswer:
+        """Begin an answer, see omnikit.inference.engine.AnswerEngine."""
+        self._admit()
+        plan, events = plan_answer(self.session, sample, options, prefix, self._generator)
+        answer = RunningAnswer(plan, events, self._sweep)
+        with self._queue:
+            self._admit()
+            self._waiting.append(answer)
+        return answer
+
+    def _admit(self) -> None:
+        begun, limit = self.running + self.waiting, self.limits.rows + self.limits.waiting
+        if begun >= limit:
+            raise AdmissionError(f"{begun} answers run or wait, and the limit is {limit}; ask again later, or raise the limit.")
+
+    @torch.no_grad()
+    def step(self) -> bool:
+        """Do one step of all running answers; gives False when none runs."""
+        with self._lock:
+            self._remove_cancelled()
+            self._prefill()
+            decoding = [each for each in self._active if each.token is not None]
+            if decoding:
+                self._decode(decoding)
+            self._remove_cancelled()
+            return bool(self._active or self._waiting)
+
+    def _prefill(self) -> None:
+        """Read prompts in order of arrival until the step's positions are used."""
+        left = self.limits.prefill
+        while left > 0 and (active := self._next_prompt()) is not None:
+            inputs = active.answer.inputs
+            assert inputs is not None, "a prompt that is read has inputs"
+            count = min(left, len(inputs))
+            hidden = self.rows.prefill(active.row, inputs[:count])
+            active.answer.inputs, left = inputs[count:], left - count
+            if count == len(inputs):
+                self._choose([active], hidden)
+
+    def _next_prompt(self) -> Active[Row] | None:
+        """Give the first answer that reads its prompt, one that waits if a row is free; None where there is none."""
+        while True:
+            for active in self._active:
+                if active.token is None:
+                    return active
+            with self._queue:
+                if len(self._active) >= self.limits.rows or not self._waiting:
+                    return None
+                answer = self._waiting.popleft()
+                active = Active(answer, self.rows.open())
+                self._active.append(active)
+            try:
+                self._begin_prompt(active)
+            except OmnikitError as error:
+                self._end(active, None, error)
+
+    def _begin_prompt(self, active: Active[Row]) -> None:
+        """Make the inputs of a prompt; one whose question is noise ends here."""
+        answer, session = active.answer, self.session
+        batch = to_device(answer.plan.batch, session.device)
+        state = detected_states(session.model, batch, [answer.plan.sample])[0]
+        if state:
+            answer.emit([Event(answer.events.elapsed(), state=state)])
+        if state == NOISE:
+            self._end(active, "noise")
+            return
+        answer.inputs = Taps(session.model, batch).inputs[0]
+
+    def _decode(self, active: Sequence[Active[Row]]) -> None:
+        tokens = torch.tensor([each.token for each in active]).to(self.session.device, non_blocking=True)
+        inputs = self.session.model.language_model().embed(tokens[:, None])[:, 0]  # [B, D]
+        self._choose(active, self.rows.step([each.row for each in active], inputs))
+
+    def _choose(self, active: Sequence[Active[Row]], hidden: Tensor) -> None:
+        """Choose the next token of each answer by its hidden state [B, D]."""
+        last = [row for row, each in enumerate(active) if each.answer.tokens and each.answer.finished_tokens]
+        logits = self.session.model.language_model().logits(hidden)
+        tokens = choose_tokens(logits, [each.answer.plan.tokens for each in active])
+        chosen: list[int] = tokens.tolist()  # the one place where a step waits for the accelerator
+        logprobs = self._logprobs(active, logits, tokens)
+        for row, each in enumerate(active):
+            try:
+                if row in last:
+                    each.answer.push_last(hidden[row:row + 1])
+                    self._complete(each)
+                else:
+                    self._push(each, hidden[row:row + 1], chosen[row], logprobs.get(row))
+            except OmnikitError as error:
+                self._end(each, None, error)
+
+    def _push(self, active: Active[Row], hidden: Tensor, token: int, logprob: TokenLogprob | None) -> None:
+        answer = active.answer
+        answer.push(hidden, token, logprob)
+        active.token = token
+        if answer.finished_tokens and (answer.events.ended or not answer.plan.one_more):
+            self._complete(active)
+
+    def _logprobs(self, active: Sequence[Active[Row]], logits: Tensor, tokens: Tensor) -> dict[int, TokenLogprob]:
+        """Give the log probabilities of the answers that ask for them, by row."""
+        found = {}
+        for row, each in enumerate(active):
+            count, text = each.answer.plan.tokens.logprobs, each.answer.plan.tokenizer.raw
+            if count is not None:
+                chosen, best = log_probabilities(logits[row:row + 1], tokens[row:row + 1], count)
+                found[row] = TokenLogprob(text([int(tokens[row])]), chosen[0], tuple((text([i]), p) for i, p in best[0]))
+        return found
+
+    def _complete(self, active: Active[Row]) -> None:
+        active.answer.emit(active.answer.events.finish())
+        self._end(active, active.answer.reason)
+
+    def _end(self, active: Active[Row], reason: FinishReason | None, error: OmnikitError | None = None) -> None:
+        with self._queue:
+            self._active.remove(active)
+        self.rows.close(active.row)
+        active.answer.end(reason, error)
+
+    def _sweep(self) -> None:
+        """Free cancelled answers now, or leave them to the step that runs."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self._remove_cancelled()
+            finally:
+                self._lock.release()
+
+    def _remove_cancelled(self) -> None:
+        with self._queue:
+            waiting = [answer for answer in self._waiting if answer.cancelling]
+            for answer in waiting:
+                self._waiting.remove(answer)
+        for answer in waiting:
+            answer.end("cancelled")
+        for active in [each for each in self._active if each.answer.cancelling]:
+            self._end(active, "cancelled")

@@ -1,0 +1,51 @@
+"""Keys and values of running answers, each in a state of its own: for any backbone, one row after another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from omnikit.contracts.protocols import Backbone
+from omnikit.inference.prefix_cache import PrefixCache
+
+
+class SeparateRow:
+    """The state of one answer and the positions that it holds."""
+
+    def __init__(self, state: object) -> None:
+        self.state, self.length = state, 0
+
+
+class SeparateRows:
+    """Steps a backbone for one row after another, by its `step`; earlier turns are not reused."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone = backbone
+
+    def open(self) -> SeparateRow:
+        """Give an empty row."""
+        return SeparateRow(self._backbone.init_state(1))
+
+    def reuse(self, row: SeparateRow, keys: Sequence[str], prefix: PrefixCache) -> int:
+        """Reuse nothing: a state cannot be cut."""
+        return 0
+
+    def save(self, row: SeparateRow, keys: Sequence[str], prefix: PrefixCache) -> None:
+        """Save nothing."""
+
+    def prefill(self, row: SeparateRow, inputs: Tensor) -> Tensor:
+        """Read the next positions [N, D] of a row's prompt; gives the hidden state [1, D] at the last."""
+        row.length += len(inputs)
+        mask = torch.ones(1, row.length, dtype=torch.bool, device=inputs.device)
+        hidden, row.state = self._backbone.step(inputs[None], mask, row.state)
+        return hidden[:, -1]
+
+    def step(self, rows: Sequence[SeparateRow], inputs: Tensor) -> Tensor:
+        """Read one position of each row, inputs [B, D]; gives hidden states [B, D]."""
+        return torch.cat([self.prefill(row, each[None]) for row, each in zip(rows, inputs, strict=True)])
+
+    def close(self, row: SeparateRow) -> None:
+        """Free what a row holds."""
+        row.state = None
