@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass, is_dataclass
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, distributions
+from importlib.metadata import Distribution, EntryPoint, distributions
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -154,7 +154,7 @@ def problem(entry: RegistryEntry, clashes: bool) -> str:
 
 def forget() -> None:
     """Drop what was read from package metadata; for tests and notebooks that install packages while running."""
-    for known in (components, conf_folders, _all_points):
+    for known in (components, conf_folders, _all_points, _named):
         known.cache_clear()
 
 
@@ -165,7 +165,7 @@ def _all_points() -> tuple[EntryPoint, ...]:
     for distribution in distributions():
         points = [point for point in distribution.entry_points if point.group.startswith("omnikit.")]
         if points:
-            found.setdefault(distribution.name, points)
+            found.setdefault(_named(distribution)[0], points)
     return tuple(point for points in found.values() for point in points)
 
 
@@ -174,7 +174,14 @@ def _points(group: str) -> list[EntryPoint]:
 
 
 def _origin(point: EntryPoint) -> tuple[str, str]:
-    return (point.dist.name, point.dist.version) if point.dist is not None else ("unknown package", "0")
+    return _named(point.dist) if point.dist is not None else ("unknown package", "0")
+
+
+@cache
+def _named(distribution: Distribution) -> tuple[str, str]:
+    """Give name and version; importlib parses a distribution's metadata each time that it is asked for one of them."""
+    metadata = distribution.metadata
+    return metadata["Name"], metadata["Version"]
 
 
 def _folder(package: str) -> Path | None:

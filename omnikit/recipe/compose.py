@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from hydra import compose as hydra_compose
-from hydra import initialize
+from hydra import initialize_config_module
 from hydra import main as hydra_main
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
@@ -68,8 +68,9 @@ def compose_tree(recipe: str, overrides: Sequence[str] = (), keep_hydra: bool = 
     check_overrides(overrides)
     overrides = added_groups(overrides)
     GlobalHydra.instance().clear()
-    with translate_hydra_errors(recipe, overrides, partial(compose_tree, recipe)), initialize(version_base="1.3",
-                                                                                              config_path=None):
+    # A module without YAML: our source answers for all; plain `initialize` would look for the caller's folder instead.
+    with (translate_hydra_errors(recipe, overrides, partial(compose_tree, recipe)),
+          initialize_config_module("omnikit.recipe", version_base="1.3")):
         return hydra_compose(name, overrides=list(overrides), return_hydra_config=keep_hydra)
 
 
