@@ -15,7 +15,8 @@ LIMIT, ROWS = 0.15, 300  # rows of each training dataset: recordings are made in
 LINE = re.compile(r"  (\w+): .*\(([+-]\d+)%\)")
 
 
-@pytest.mark.parametrize("recipe", ["asr/tiny", "llama_omni/tiny", "vita/tiny", "vita_1_5/tiny"])
+@pytest.mark.parametrize("recipe", ["llama_omni/tiny", *(pytest.param(name, marks=pytest.mark.slow)
+                                                         for name in ("asr/tiny", "vita/tiny", "vita_1_5/tiny"))])
 def test_forecast_is_near_the_measured_peak(measures: Measures, recipe: str) -> None:
     readers = make(compose(recipe)).readers
     small = [f"data.{name}.size={ROWS}" for name, reader in readers.items() if getattr(reader, "split", "") == "train"]
