@@ -1,7 +1,7 @@
 """Rows of mixed length, half of them with an image: useful positions a second when packed by us and when padded by TRL's
 SFTTrainer, which refuses to pack rows with images.
 
-The same LLaVA and rows, about as many positions in a step; all of a training counts: reading, collating, steps. Processor time of
+The same LLaVA and rows, about as many positions in a step; all of a training counts: collating and steps. Processor time of
 one thread, in rounds that alternate. Useful is a position that holds a token or a feature of an image. What TRL does beside it
 is its default: logits of all positions, their entropy and their accuracy.
 """
