@@ -18,8 +18,8 @@ lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy omnikit $(wildcard plugins/*/omnikit_*)
 
-bench: .venv/ready  ## speed, as ratios inside one run
-	$(BIN)/pytest benchmarks --benchmark-only --benchmark-disable-gc -p no:xdist
+bench: .venv/ready  ## speed, as ratios inside one run: a table at the end, and runs/bench.json
+	OMP_NUM_THREADS=1 $(BIN)/pytest benchmarks -m "not slow" -p no:xdist  # -m slow: the forecasts of the larger recipes
 
 docs: .venv/ready  ## the pages of docs/ and the reference made from the code, into site/
 	$(BIN)/python tools/design_tree.py

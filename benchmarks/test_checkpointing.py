@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from pytest_benchmark.fixture import BenchmarkFixture
+from bench_table import Measures
 
 from omnikit.plan.plan import make
 from omnikit.recipe.compose import compose
@@ -44,21 +44,20 @@ def timed(patch: pytest.MonkeyPatch, cls: type, name: str) -> list[float]:
     return found
 
 
-def test_checkpoints_cost_little(benchmark: BenchmarkFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoints_cost_little(measures: Measures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.environ.setdefault("OMNIKIT_CACHE", str(tmp_path / "cache"))
     torch.set_num_threads(1)
     plan = make(compose("llama_omni/tiny", SMALL))
     marks, writes = timed(monkeypatch, Checkpoints, "mark"), timed(monkeypatch, Checkpoints, "write")
     ends: list[float] = []
     monkeypatch.setattr(Training, "on_train_batch_start", lambda *_: ends.append(time.perf_counter()))
-    benchmark.pedantic(lambda: run_stages(plan, tmp_path / "run", ""), rounds=1)
+    run_stages(plan, tmp_path / "run", "")
     steps = sorted(later - earlier for earlier, later in pairwise(ends))
     interval = parse_interval(TrainerConfig().save_every).seconds
     assert interval is not None
     step, mark, write = steps[len(steps) // 2], sorted(marks)[len(marks) // 2], sorted(writes)[len(writes) // 2]
     cost = 2 * mark / step + write / interval  # a step is marked before and after it is validated
     size = sum(file.stat().st_size for file in (tmp_path / "run" / "understand" / "checkpoints").rglob("*") if file.is_file())
-    benchmark.extra_info.update({"cost": round(cost, 5), "write_ms": round(1000 * write, 1), "megabytes": round(size / 1e6, 1)})
-    print(f"\nstep {1000 * step:.1f} ms, note {1000 * mark:.3f} ms, checkpoint of {size / 1e6:.1f} MB {1000 * write:.0f} ms:"
-          f" {100 * cost:.2f} % of a stage")
-    assert cost <= LIMIT
+    measures.number("checkpoints / a stage", cost, "x", most=LIMIT)
+    measures.number("note of a step", 1000 * mark, "ms")
+    measures.number(f"checkpoint of {size / 1e6:.1f} MB, flushed", 1000 * write, "ms")

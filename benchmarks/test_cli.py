@@ -7,7 +7,7 @@ import os
 import sys
 
 import pytest
-from pytest_benchmark.fixture import BenchmarkFixture
+from bench_table import Measures
 
 LARGEST = ("llama_omni/full", "backbone=mixtral_8x7b_instruct")
 CASES = {
@@ -20,11 +20,12 @@ CASES = {
 
 
 @pytest.mark.parametrize(("argv", "rounds"), CASES.values(), ids=CASES.keys())
-def test_command(benchmark: BenchmarkFixture, argv: tuple[str, ...], rounds: int) -> None:
+def test_command(measures: Measures, argv: tuple[str, ...], rounds: int) -> None:
     usage = [run(argv)]  # the files are in memory afterwards
-    benchmark.pedantic(lambda: usage.append(run(argv)), rounds=rounds)
-    benchmark.extra_info["megabytes"] = round(max(megabytes for _, megabytes in usage))
-    benchmark.extra_info["processor seconds"] = round(min(seconds for seconds, _ in usage), 2)
+    usage += [run(argv) for _ in range(rounds)]
+    name = " ".join(("omnikit", *argv))[:60]
+    measures.number(f"{name}: processor time", min(seconds for seconds, _ in usage), "s")
+    measures.number(f"{name}: memory", max(megabytes for _, megabytes in usage), "MB")
 
 
 def run(argv: tuple[str, ...]) -> tuple[float, float]:

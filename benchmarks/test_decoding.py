@@ -1,13 +1,11 @@
 """Writing an answer with our loop against bare `generate` of transformers: the same backbone, prompt and number of tokens.
 
-Rounds alternate, and the fastest of each counts, in processor time, so that what else the machine does falls out of the ratio.
+Rounds of processor time alternate, so that what else the machine does falls out of the ratio.
 """
 
-import time
-
 import torch
+from bench_table import Measures, Ratio, processor_time
 from omnikit_hf.model import HFBackbone
-from pytest_benchmark.fixture import BenchmarkFixture
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from omnikit.contracts.types import Batch
@@ -20,13 +18,12 @@ TOKENS, PROMPT, ROUNDS, LIMIT = 128, 60, 5, 1.05
 SIZES = {"backbone.dim": 256, "backbone.layers": 4, "backbone.heads": 8, "backbone.kv_heads": 4, "backbone.ffn": 704}
 
 
-def test_decoding_costs_what_transformers_own_costs(benchmark: BenchmarkFixture) -> None:
+def test_decoding_costs_what_transformers_own_costs(measures: Measures) -> None:
     torch.set_num_threads(1)
     model = OmniModel(make(compose("llama_omni/tiny", [f"{name}={value}" for name, value in SIZES.items()])),
                       ["backbone"]).eval()
     batch = prompt()
     bare, inputs = transformers_own(model), Taps(model, batch).inputs.detach()
-    times: dict[str, list[float]] = {"ours": [], "bare": []}
 
     def ours() -> list[int]:
         return generate(model, batch, Sampling((), TOKENS)).tokens[0]
@@ -39,19 +36,9 @@ def test_decoding_costs_what_transformers_own_costs(benchmark: BenchmarkFixture)
 
     assert ours() == theirs(), "both decode the same tokens"
 
-    def rounds() -> None:
-        for _ in range(ROUNDS):
-            for name, call in (("ours", ours), ("bare", theirs)):
-                start = time.process_time()
-                call()
-                times[name].append(time.process_time() - start)
-
-    benchmark.pedantic(rounds, rounds=1)
-    ratio = min(times["ours"]) / min(times["bare"])
-    numbers = {"ratio": round(ratio, 4), "token_ms": round(1000 * min(times["ours"]) / TOKENS, 2)}
-    benchmark.extra_info.update(numbers)
-    print(f"\ndecoding, ours / transformers: {ratio:.3f}, {numbers['token_ms']} ms a token")
-    assert ratio <= LIMIT
+    costs = measures.compare({"ours": processor_time(ours), "bare": processor_time(theirs)},
+                             Ratio("decoding / transformers' generate", "ours", "bare", LIMIT), rounds=ROUNDS)
+    measures.number("a token", 1000 * min(costs["ours"]) / TOKENS, "ms")
 
 
 def prompt() -> Batch:

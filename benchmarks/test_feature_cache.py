@@ -2,8 +2,8 @@
 
 An encoder, a projector and a backbone are frozen (14 million random weights), a small speech head is trained on 48 made-up
 rows. An epoch is everything that a stage does for it: collating, keys, features, forward, backward, optimizer, on one thread.
-Three ways take turns: without a cache, from an empty one (which computes and writes), from a full one. Each counts with its
-fastest round of processor time. The losses of the last two are the same bits.
+Three ways take turns in rounds of processor time: without a cache, from an empty one (which computes and writes), from a full
+one. The losses of the last two are the same bits.
 """
 
 import shutil
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pytest_benchmark.fixture import BenchmarkFixture
+from bench_table import Measures, Ratio
 from torch.optim import AdamW
 
 from omnikit.contracts.types import ContentPart, Message, Sample
@@ -77,33 +77,27 @@ def made(number: int, random: np.random.Generator) -> Sample:
     return Sample(f"row{number}", (Message("user", (ContentPart("audio", audio=audio),)), Message("assistant", answer)))
 
 
-def test_features_are_computed_once_and_then_read(benchmark: BenchmarkFixture, tmp_path: Path,
+def test_features_are_computed_once_and_then_read(measures: Measures, tmp_path: Path,
                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
     monkeypatch.setenv("OMNIKIT_CACHE", str(tmp_path / "cache"))
     (tmp_path / "speak.yaml").write_text(RECIPE)
     plan = make(compose(str(tmp_path / "speak.yaml")))
-    seconds: dict[str, list[float]] = {"without": [], "first": [], "later": []}
     losses: dict[str, list[float]] = {}
 
-    def rounds() -> None:
-        for _ in range(ROUNDS):
+    def cost(way: str, cache: str) -> float:
+        if way == "first":
             shutil.rmtree(tmp_path / "cache", ignore_errors=True)
-            for way in seconds:
-                spent, losses[way] = epoch(plan, "none" if way == "without" else "features")
-                seconds[way].append(spent)
+        spent, losses[way] = epoch(plan, cache)
+        return spent
 
-    benchmark.pedantic(rounds, rounds=1)
-    best = {way: min(found) for way, found in seconds.items()}
-    numbers = {f"seconds of an epoch, {way}": round(value, 2) for way, value in best.items()}
-    numbers |= {"first / without": round(best["first"] / best["without"], 2),
-                "without / later": round(best["without"] / best["later"], 1)}
-    benchmark.extra_info.update(numbers)
-    print("", *(f"{name}: {value}" for name, value in numbers.items()), sep="\n")
+    costs = measures.compare({"without": lambda: cost("without", "none"), "first": lambda: cost("first", "features")},
+                             Ratio("first epoch with a cache / without", "first", "without", most=FIRST), rounds=ROUNDS)
+    later = [cost("later", "features") for _ in costs["without"]]
+    measures.ratio("an epoch without a cache / a later one with it", costs["without"], later, least=LATER)
+    measures.number("an epoch without a cache", min(costs["without"]), "s")
     assert losses["first"] == losses["later"]
     np.testing.assert_allclose(losses["first"], losses["without"], rtol=1e-4)
-    assert best["first"] <= FIRST * best["without"]
-    assert best["without"] >= LATER * best["later"]
 
 
 def epoch(plan: Plan, cache: str) -> tuple[float, list[float]]:

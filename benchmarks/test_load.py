@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from pytest_benchmark.fixture import BenchmarkFixture
+from bench_table import Measures
 
 ROUNDS, LIMIT = 5, 1.2
 SIZES = {"dim": 1536, "layers": 16, "heads": 12, "kv_heads": 4, "ffn": 6144, "vocabulary": 32000}
@@ -82,21 +82,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_loading_costs_what_transformers_needs(benchmark: BenchmarkFixture, folder: Path) -> None:
+def test_loading_costs_what_transformers_needs(measures: Measures, folder: Path) -> None:
     found: dict[str, list[list[float]]] = {"transformers": [], "recipe": [], "run": [], "copy": []}
 
-    def rounds() -> None:
-        for _ in range(ROUNDS):
-            for way, numbers in found.items():
-                numbers.append(json.loads(python(MEASURE, way, str(folder)).splitlines()[-1]))
-
-    benchmark.pedantic(rounds, rounds=1)
+    for _ in range(ROUNDS):
+        for way, numbers in found.items():
+            numbers.append(json.loads(python(MEASURE, way, str(folder)).splitlines()[-1]))
     assert len({seen for numbers in found.values() for _, _, seen in numbers}) == 1, "the same weights, whichever way"
-    seconds = {way: min(number[0] for number in numbers) for way, numbers in found.items()}
-    memory = {way: min(number[1] for number in numbers) for way, numbers in found.items()}
-    benchmark.extra_info.update({
-        "seconds": {way: round(value, 2) for way, value in seconds.items()},
-        "peak_mb": {way: round(value) for way, value in memory.items()},
-        "ratio": {way: round(seconds[way] / seconds["transformers"], 2) for way in ("recipe", "run")}})
-    assert max(seconds["recipe"], seconds["run"]) <= LIMIT * seconds["transformers"]
-    assert max(memory["recipe"], memory["run"], memory["copy"]) <= LIMIT * memory["transformers"]
+    seconds, memory = ({way: [number[index] for number in numbers] for way, numbers in found.items()} for index in (0, 1))
+    for way, limit in {"recipe": LIMIT, "run": LIMIT, "copy": None}.items():
+        measures.ratio(f"loading a {way} / from_pretrained", seconds[way], seconds["transformers"], most=limit)
+        measures.ratio(f"loading a {way} / from_pretrained, peak memory", memory[way], memory["transformers"], most=LIMIT)

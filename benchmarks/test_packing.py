@@ -3,17 +3,18 @@
 Samples of very different length (a word, a long text, images of one to five tiles, speech of half a second to eight) are made
 up here in memory, so that no reader's time counts. Three ways take batches of so many rows: as they come (what most code
 does without packing), sorted by length within a window (ours without packing), and packed. Each step is forward, backward and
-optimizer of the same modules on one thread, with frozen encoders; rounds alternate, and each way counts with its fastest round
-of processor time, so that what else the machine does falls out of the ratio.
+optimizer of the same modules on one thread, with frozen encoders; rounds of processor time alternate, so that what else the
+machine does falls out of the ratio.
 """
 
 import time
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
-from pytest_benchmark.fixture import BenchmarkFixture
+from bench_table import Measures, Ratio
 from torch.optim import AdamW
 
 from omnikit.contracts.types import Batch, ContentPart, Message, Sample
@@ -76,28 +77,18 @@ def between(least: float, most: float, random: np.random.Generator) -> float:
     return float(np.exp(random.uniform(np.log(least), np.log(most))))
 
 
-def test_packed_rows_learn_from_more_in_the_same_time(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+def test_packed_rows_learn_from_more_in_the_same_time(measures: Measures, tmp_path: Path) -> None:
     torch.set_num_threads(1)
     (tmp_path / "mix.yaml").write_text(RECIPE)
     plan = make(compose(str(tmp_path / "mix.yaml"), []))
     ways = {"as they come": drawn(plan), "sorted": sorted_by_length(plan), "packed": packed(plan)}
-    speeds: dict[str, list[float]] = {name: [] for name in ways}
-
-    def rounds() -> None:
-        for _ in range(ROUNDS):
-            for name, batches in ways.items():
-                speeds[name].append(speed(plan, some(batches)))
-
-    benchmark.pedantic(rounds, rounds=1)
-    best = {name: max(found) for name, found in speeds.items()}
-    numbers = {f"positions per second, {name}": round(value) for name, value in best.items()}
-    numbers |= {f"padding, {name}": round(padding(batches), 4) for name, batches in ways.items()}
-    ratio = best["packed"] / best["as they come"]
-    numbers |= {"packed / as they come": round(ratio, 2), "packed / sorted": round(best["packed"] / best["sorted"], 2)}
-    benchmark.extra_info.update(numbers)
-    print("", *(f"{name}: {value}" for name, value in numbers.items()), sep="\n")
-    assert ratio >= FASTER
-    assert padding(ways["packed"]) <= PADDING
+    costs = measures.compare(
+        {name: partial(cost, plan, some(batches)) for name, batches in ways.items()},
+        Ratio("useful positions a second, packed / padded as drawn", "as they come", "packed", least=FASTER),
+        Ratio("useful positions a second, packed / padded and sorted", "sorted", "packed"), rounds=ROUNDS)
+    measures.number("positions a second, packed", 1 / min(costs["packed"]), "")
+    for name, batches in ways.items():
+        measures.number(f"padding, {name}", padding(batches), "", most=PADDING if name == "packed" else None)
 
 
 def drawn(plan: Plan) -> list[Batch]:
@@ -135,8 +126,8 @@ def padding(batches: list[Batch]) -> float:
     return 1 - sum(int(batch.lengths.sum()) for batch in batches) / sum(batch.tokens.numel() for batch in batches)
 
 
-def speed(plan: Plan, batches: list[Batch]) -> float:
-    """Give useful positions per second of processor time."""
+def cost(plan: Plan, batches: list[Batch]) -> float:
+    """Give seconds of processor time per useful position."""
     model = OmniModel(plan)
     freeze(model, ["vision.projector", "audio.projector", "backbone", "text.head"])
     model.train()
@@ -146,4 +137,4 @@ def speed(plan: Plan, batches: list[Batch]) -> float:
         optimizer.zero_grad()
         model.losses(batch, ["text"])["text"].backward()
         optimizer.step()
-    return sum(int(batch.lengths.sum()) for batch in batches) / (time.process_time() - start)
+    return (time.process_time() - start) / sum(int(batch.lengths.sum()) for batch in batches)

@@ -2,16 +2,16 @@
 
 Structure and chunks of Freeze-Omni's encoder (160 ms a chunk, 16 chunks before it), half its width and a quarter of its layers,
 so that two minutes are encoded in seconds. Early are the first chunks whose layers hold their full context. Time is
-processor time of one thread; each chunk counts with its fastest of several rounds, so that other work falls out.
+processor time of one thread; a round counts with the median of its chunks.
 """
 
 import statistics
 import time
 
 import torch
+from bench_table import Measures
 from omnikit_mel_cnn.config import MelCnn
 from omnikit_mel_cnn.model import MelCnnEncoder
-from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
 from omnikit.contracts.types import Signal
@@ -24,28 +24,19 @@ CHUNK = 2560  # samples of four frames
 SO_FAR = (10, 30, 60, 120)  # seconds so far
 
 
-def test_late_chunk_costs_what_an_early_one_costs(benchmark: BenchmarkFixture) -> None:
+def test_late_chunk_costs_what_an_early_one_costs(measures: Measures) -> None:
     torch.set_num_threads(1)
     encoder = CONFIG.build().eval()
     waveform = 0.1 * torch.randn(1, SECONDS * 16000, generator=torch.Generator().manual_seed(0))
-    found: dict[str, float] = {}
-
-    def measure() -> None:
-        rounds = [chunks(encoder, waveform) for _ in range(ROUNDS)]
-        best = [min(times) for times in zip(*rounds, strict=True)]
-        full = (CONFIG.left_chunks or 0) + 1
-        early, late = (statistics.median(part) for part in (best[full:full + COMPARED], best[-COMPARED:]))
-        found["early chunk, ms"], found["late chunk, ms"] = round(1000 * early, 2), round(1000 * late, 2)
-        found["late / early"] = round(late / early, 3)
-        found["real-time factor"] = round(sum(best) / SECONDS, 3)
-        for seconds in SO_FAR:
-            found[f"from scratch, {seconds} s, ms a chunk"] = round(1000 * one_pass(encoder, waveform[:, :seconds * 16000]),
-                                                                         1)
-
-    benchmark.pedantic(measure, rounds=1)
-    benchmark.extra_info.update(found)
-    print("", *(f"{name}: {value}" for name, value in found.items()), sep="\n")
-    assert found["late / early"] <= LIMIT
+    rounds = [chunks(encoder, waveform) for _ in range(ROUNDS)]
+    full = (CONFIG.left_chunks or 0) + 1
+    early, late = ([statistics.median(times[part]) for times in rounds]
+                   for part in (slice(full, full + COMPARED), slice(-COMPARED, None)))
+    measures.ratio("a chunk after 120 s / one after 3 s", late, early, most=LIMIT)
+    measures.number("a late chunk", 1000 * min(late), "ms")
+    measures.number("real-time factor", min(map(sum, rounds)) / SECONDS, "")
+    for seconds in SO_FAR:
+        measures.number(f"all audio encoded again, {seconds} s", 1000 * one_pass(encoder, waveform[:, :seconds * 16000]), "ms")
 
 
 @torch.no_grad()

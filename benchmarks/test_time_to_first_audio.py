@@ -7,7 +7,7 @@ vita_1_5/tiny with random weights gets. One thread.
 import time
 
 import torch
-from pytest_benchmark.fixture import BenchmarkFixture
+from bench_table import Measures
 from torch import Tensor
 
 from omnikit.contracts.streaming import StreamingCodec
@@ -22,28 +22,23 @@ OMEGAS, ROUNDS, UNITS = (10, 20, 40, 60, 80, 100), 3, 60
 FRAMES = 1.72  # of a unit in LLaMA-Omni's data
 
 
-def test_time_to_first_audio_against_omega(benchmark: BenchmarkFixture) -> None:
+def test_time_to_first_audio_against_omega(measures: Measures) -> None:
     session, found = sharpened_session(), dict[str, float]()
     whole = session.answer(text="why").codes
 
-    def measure() -> None:
-        for omega in OMEGAS:
-            for name, independent in (("exact", False), ("independent", True)):
-                found[f"time to first audio, ms, omega {omega}, {name}"] = round(1000 * min(
-                    time_to_first_audio(session, omega, independent) for _ in range(ROUNDS)), 1)
-        start = time.perf_counter()
-        session.answer(text="why")
-        found["whole answer, ms"] = round(1000 * (time.perf_counter() - start), 1)
-
-    benchmark.pedantic(measure, rounds=1)
-    found["units"] = len(whole)
-    report(benchmark, found)
-    assert found["time to first audio, ms, omega 10, exact"] < found["whole answer, ms"] / 2
+    for omega in OMEGAS:
+        for name, independent in (("exact", False), ("independent", True)):
+            found[f"omega {omega}, {name}"] = min(time_to_first_audio(session, omega, independent) for _ in range(ROUNDS))
+            measures.number(f"time to first audio, omega {omega}, {name}", 1000 * found[f"omega {omega}, {name}"], "ms")
+    start = time.perf_counter()
+    session.answer(text="why")
+    measures.ratio(f"time to first audio / an answer of {len(whole)} units", found["omega 10, exact"],
+                   time.perf_counter() - start, most=0.5)
 
 
-def test_time_to_first_audio_of_a_sentence(benchmark: BenchmarkFixture) -> None:
+def test_time_to_first_audio_of_a_sentence(measures: Measures) -> None:
     torch.set_num_threads(1)
-    session, found = build(compose("vita_1_5/tiny", [])), dict[str, float]()
+    session = build(compose("vita_1_5/tiny", []))
     assert session.plan.tokenizer
     output, tokenizer = session.plan.outputs["speech"], load_tokenizer(session.plan.tokenizer)
 
@@ -56,32 +51,24 @@ def test_time_to_first_audio_of_a_sentence(benchmark: BenchmarkFixture) -> None:
                 times.append(time.perf_counter() - start)
         return times[0], times[-1]
 
-    def measure() -> None:
-        for omega in OMEGAS:
-            firsts, lasts = zip(*(audio_times(omega) for _ in range(ROUNDS)), strict=True)
-            found[f"time to first audio, ms, {omega} codes"] = round(1000 * min(firsts), 1)
-            found["whole sentence of 400 codes, ms"] = round(1000 * min(lasts), 1)
-
-    benchmark.pedantic(measure, rounds=1)
-    report(benchmark, found)
-    assert found["time to first audio, ms, 10 codes"] < found["whole sentence of 400 codes, ms"] / 2
+    for omega in OMEGAS:
+        firsts, lasts = zip(*(audio_times(omega) for _ in range(ROUNDS)), strict=True)
+        measures.number(f"time to first audio of a sentence, segments of {omega} codes", 1000 * min(firsts), "ms")
+        measures.ratio(f"the same / the whole sentence, segments of {omega} codes", firsts, lasts,
+                       most=0.5 if omega == OMEGAS[0] else None)
 
 
-def test_vocoder(benchmark: BenchmarkFixture) -> None:
-    codec, found = published_vocoder(), dict[str, float]()
+def test_vocoder(measures: Measures) -> None:
+    codec = published_vocoder()
     units = torch.randint(1000, (UNITS, 1), generator=torch.Generator().manual_seed(3))
     ways = {"whole": lambda: codec.decode(units), "exact segments of 10 units": lambda: exact(codec, units, 10),
             "exact segments of 35 units": lambda: exact(codec, units, 35),
             "independent segments of 10 units": lambda: torch.cat([codec.decode(piece) for piece in units.split(10)])}
 
-    def measure() -> None:
-        for name, way in ways.items():
-            start = time.process_time()
-            waveform = way()
-            found[f"real-time factor, {name}"] = round((time.process_time() - start) / (len(waveform) / 16000), 3)
-
-    benchmark.pedantic(measure, rounds=1)
-    report(benchmark, found)
+    for name, way in ways.items():
+        start = time.process_time()
+        waveform = way()
+        measures.number(f"real-time factor, {name}", (time.process_time() - start) / (len(waveform) / 16000), "")
     torch.testing.assert_close(ways["exact segments of 10 units"](), ways["whole"](), atol=1e-5, rtol=0)  # float32
 
 
@@ -115,8 +102,3 @@ def published_vocoder() -> StreamingCodec:
     assert isinstance(codec, StreamingCodec)
     model.get_parameter("speech.codec.dur_predictor.proj.bias").data.fill_(torch.tensor(1 + FRAMES).log())
     return codec
-
-
-def report(benchmark: BenchmarkFixture, found: dict[str, float]) -> None:
-    benchmark.extra_info.update(found)
-    print("", *(f"{name}: {value}" for name, value in found.items()), sep="\n")

@@ -1,18 +1,15 @@
 """Cutting an image and encoding its tiles through the pipeline's own functions against Pillow and the bare modules by hand.
 
-Both get the same image and the same weights, on one thread; rounds alternate and the fastest of each counts, in processor
-time, so that what else the machine does falls out of the ratio.
+Both get the same image and the same weights, on one thread; rounds of processor time alternate, so that what else the machine
+does falls out of the ratio.
 """
-
-import time
-from collections.abc import Callable
 
 import numpy as np
 import torch
+from bench_table import Measures, Ratio, processor_time
 from omnikit_internvit.config import InternVit
 from omnikit_internvit.model import InternVitEncoder
 from PIL import Image
-from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
 from omnikit.contracts.types import ContentPart
@@ -24,36 +21,24 @@ SIZE, PATCH, GRID, ROUNDS, LIMIT = 448, 14, (4, 2), 7, 1.05  # 1280 x 720 pixels
 MEAN, DEVIATION = torch.tensor((0.485, 0.456, 0.406)), torch.tensor((0.229, 0.224, 0.225))
 
 
-def test_images_cost_what_the_bare_modules_cost(benchmark: BenchmarkFixture) -> None:
+def test_images_cost_what_the_bare_modules_cost(measures: Measures) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     encoder = InternVit(size=SIZE, patch=PATCH, dim=192, layers=2, heads=3, ffn=768).build().eval()
     image = np.random.default_rng(0).integers(0, 256, (720, 1280, 3), dtype=np.uint8)
     input_branch = InputBranch("vision", encoder.config, encoder.config.output, None, None)
-    times: dict[str, list[float]] = {"ours": [], "bare": []}
 
     def ours() -> Tensor:
         tiles = pad_signals(load_signals(ContentPart("image", pixels=image), input_branch, "one"))
         found: Tensor = encoder(normalised(tiles, input_branch.image_spec)).data
         return found
 
-    calls: list[tuple[str, Callable[[], Tensor]]] = [("ours", ours), ("bare", lambda: encoded(encoder, cut(image)))]
-
-    def rounds() -> None:
-        for _ in range(ROUNDS):
-            for name, call in calls:
-                start = time.process_time()
-                call()
-                times[name].append(time.process_time() - start)
-
+    ways = {"ours": processor_time(ours), "bare": processor_time(lambda: encoded(encoder, cut(image)))}
     with torch.no_grad():
         torch.testing.assert_close(ours(), encoded(encoder, cut(image)), atol=1e-4, rtol=1e-4)  # the same features
-        benchmark.pedantic(rounds, rounds=1)
-    ratio = min(times["ours"]) / min(times["bare"])
-    numbers = {"ratio": round(ratio, 4), "images_per_second": round(1 / min(times["ours"]), 2)}
-    benchmark.extra_info.update(numbers)
-    print(f"\nimages, ours / bare modules: {ratio:.3f}, {numbers['images_per_second']} a second")
-    assert ratio <= LIMIT
+        costs = measures.compare(ways, Ratio("an image cut and encoded / Pillow and bare modules", "ours", "bare", LIMIT),
+                                 rounds=ROUNDS)
+    measures.number("images of 9 tiles", 1 / min(costs["ours"]), "a second")
 
 
 def cut(image: np.ndarray) -> Tensor:

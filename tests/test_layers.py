@@ -45,7 +45,7 @@ LIGHT_COMMANDS = ("arguments", "bundle", "chat", "check", "check_head", "complet
 FOR_PLUGINS = {"errors", "paths", "progress", "contracts", "ops", "registry", "recipe", "store", "data"}
 FOR_LIGHT_MODULES = {"errors", "contracts", "recipe"}
 FILES = sorted((ROOT / "omnikit").rglob("*.py"))
-PLUGINS = sorted(path.parent for path in (ROOT / "plugins").glob("*/omnikit_*/config.py"))
+PLUGINS = sorted(path.parent for path in (ROOT / "plugins").glob("*/omnikit_*/__init__.py"))
 PLUGIN_FILES = sorted(path for folder in PLUGINS for path in folder.rglob("*.py"))
 
 
@@ -148,7 +148,7 @@ def test_commands_that_need_no_torch_import_none(name: str) -> None:
 
 @pytest.mark.parametrize("folder", PLUGINS, ids=lambda folder: folder.name)
 def test_a_plugins_light_modules_are_light(folder: Path) -> None:
-    for path in [folder / "__init__.py", *folder.glob("conf*/**/*.py"), folder / "config.py"]:
+    for path in [folder / "__init__.py", *folder.glob("conf*/**/*.py"), *folder.glob("config.py")]:
         assert not outside(path, at_import_only=True) & HEAVY, named(path)
         assert rooms_of(path, at_import_only=True) <= FOR_LIGHT_MODULES
 

@@ -112,7 +112,13 @@ def component_fields(config: object) -> dict[str, object]:
     """Give a component's class and fields."""
     settings = _settings(config)
     assert isinstance(settings, dict), "a component is a dataclass"
-    return {"component": f"{type(config).__module__}.{type(config).__qualname__}", **settings}
+    return {"component": f"{_module(config)}.{type(config).__qualname__}", **settings}
+
+
+def _module(config: object) -> str:
+    """Give the module of a component's class; all files of a package `config` count as one, so that it can be split."""
+    above, package, _ = type(config).__module__.partition(".config.")
+    return f"{above}.config" if package else above
 
 
 def _all_fields(config: object) -> dict[str, object]:

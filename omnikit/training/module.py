@@ -107,7 +107,7 @@ class Training(L.LightningModule):
             assert self.vocoding, "segments of speech come in a vocoder's or codec's stage only"
             losses, zero = self.vocoding(batch), None
         if not (isinstance(batch, Batch) and batch.repeated):
-            self.metrics.add(losses)
+            self.metrics.add(losses, batch.target_counts)
         if self._counted:
             self.metrics.count(self._counted.popleft())
         if not any(loss.is_cuda for loss in losses.values()):  # elsewhere it would wait for the device at every step

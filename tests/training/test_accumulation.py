@@ -1,5 +1,6 @@
 """Accumulated batches equal one batch of all their rows: each in-tree head alone, packed rows, and whole stages."""
 
+import csv
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -139,6 +140,17 @@ def test_steps_of_accumulated_batches_equal_those_of_large_batches(tokenizer: st
     for one, other in zip(large, small, strict=True):
         for name in one:
             torch.testing.assert_close(other[name], one[name], atol=1e-6, rtol=0)
+
+
+def test_metrics_of_unequal_batches_equal_those_of_one_batch(tokenizer: str, tmp_path: Path) -> None:
+    found = []
+    for size in (12, 5):  # 34 rows: batches of 12, 12 and 10, or six of 5 and one of 4
+        run = TrainerConfig(max_epochs=1, window=1, batch_size=size, log_every=100)
+        stage = replace(stages()["understand"], trainer=run, optim=Optim(lr=1e-9, clip=0.0))
+        run_stages(make_plan(tokenizer, echo=EchoDataset(34, textual=3), only={"understand": stage}), tmp_path / str(size), "")
+        with (tmp_path / str(size) / "understand" / "metrics.csv").open() as file:
+            found.append([float(row["loss.text"]) for row in csv.DictReader(file)])
+    assert found == [[pytest.approx(found[1][0], rel=1e-5)]] * 2
 
 
 RANK = """

@@ -20,6 +20,13 @@ def test_metrics_are_means_since_the_last_row(tmp_path: Path) -> None:
     assert rows == ["step,lr,loss.text,loss.speech", "2,0.1,1.5,4", "3,0.2,5,"]
 
 
+def test_metrics_are_means_over_targets(tmp_path: Path) -> None:
+    metrics = Metrics(tmp_path / "metrics.csv", ("text",), "understand")
+    for loss, targets in ((1.0, 3.0), (4.0, 9.0), (0.0, 0.0)):
+        metrics.add({"text": torch.tensor(loss)}, {"text": targets})
+    assert metrics.check(1) == {"text": pytest.approx((1.0 * 3 + 4.0 * 9) / 12)}
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_loss_that_is_no_number_ends_the_stage(tmp_path: Path, value: float) -> None:
     metrics = Metrics(tmp_path / "metrics.csv", ("text",), "understand")

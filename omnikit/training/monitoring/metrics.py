@@ -48,10 +48,10 @@ class Columns:
 
 @dataclass
 class Interval:
-    """What is gathered between two rows; tensors are on the device."""
+    """What is gathered between two rows: sums over targets, and their number; tensors are on the device."""
 
     sums: dict[str, Tensor] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, float] = field(default_factory=dict)
     tokens: dict[str, int] = field(default_factory=dict)
     positions: int = 0
     waited: float = 0.0
@@ -60,7 +60,7 @@ class Interval:
 
 
 class Metrics:
-    """Means of the losses between two rows of a CSV file, and how the stage trains.
+    """Means of the losses over the targets between two rows of a CSV file, and how the stage trains.
 
     Args:
         names: of the losses.
@@ -76,12 +76,17 @@ class Metrics:
         self._now = Interval()
         self._start = time.monotonic()
 
-    def add(self, losses: Mapping[str, Tensor]) -> None:
-        """Add the losses of a batch."""
+    def add(self, losses: Mapping[str, Tensor], targets: Mapping[str, float] | None = None) -> None:
+        """Add the losses of a batch.
+
+        Args:
+            targets: loss → the targets that it is a mean over; a loss that is not among them counts as one.
+        """
         for name, loss in losses.items():
-            detached = loss.detach()
-            self._now.sums[name] = self._now.sums[name] + detached if name in self._now.sums else detached
-            self._now.counts[name] = self._now.counts.get(name, 0) + 1
+            count = (targets or {}).get(name, 1.0)
+            total = loss.detach().float() * count
+            self._now.sums[name] = self._now.sums[name] + total if name in self._now.sums else total
+            self._now.counts[name] = self._now.counts.get(name, 0.0) + count
 
     def count(self, found: TokenCounts) -> None:
         """Add the tokens of a batch."""
@@ -114,12 +119,12 @@ class Metrics:
             self._now.positions += positions
 
     def check(self, step: int) -> dict[str, float]:
-        """Give the mean of each loss since the last row.
+        """Give the mean of each loss over its targets since the last row.
 
         Raises:
             RunError: one is NaN or infinite.
         """
-        means = {name: float(total) / self._now.counts[name] for name, total in self._now.sums.items()}
+        means = {name: float(total) / (self._now.counts[name] or 1.0) for name, total in self._now.sums.items()}
         for name, mean in means.items():
             if not math.isfinite(mean):
                 raise RunError(f"Stage {self.stage} at step {step}: loss {name} is {mean}, which is not a number; lower"

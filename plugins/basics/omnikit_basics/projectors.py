@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omnikit.contracts.types import Features
-from omnikit_basics.config import Activation, StackMlp, StridedConv
+from omnikit_basics.config.projectors import Activation, StackMlp, StridedConv
 
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU, "silu": nn.SiLU}
 PROMPT_SPREAD = 0.02  # of fresh prompts, that of a language model's embeddings

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from omnikit.contracts.types import Features
-from omnikit_basics.config import QFormer
+from omnikit_basics.config.projectors import QFormer
 from omnikit_basics.projectors import valid_vectors
 
 STD = 0.02  # of fresh queries: initializer_range of BLIP-2's Q-Former

@@ -14,7 +14,7 @@ from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.errors import ConfigError, DataError, nearest
 
 if TYPE_CHECKING:
-    from omnikit_basics.config import MessagesJsonl
+    from omnikit_basics.config.reader import MessagesJsonl
 
 ROLES = ("system", "user", "assistant")
 STATES = ("audio", "noise", "text")
