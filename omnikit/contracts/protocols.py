@@ -166,4 +166,4 @@ class VAD(Protocol):
 
     def step(self, frame: NDArray[np.float32],
              state: Mapping[str, NDArray[np.float32]]) -> tuple[float, Mapping[str, NDArray[np.float32]]]:
-        """Give the probability of speech in a frame [samples of a frame] and the state behind it; the given one is not changed."""
+        """Give the probability of speech in one frame and the state behind it; the given one stays as it was."""

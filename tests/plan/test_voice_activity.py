@@ -25,7 +25,7 @@ def test_a_recipe_without_the_section_has_the_defaults(tmp_path: Path) -> None:
     assert recipe(tmp_path).live == Live(None, TurnPolicy())
 
 
-def test_silero_is_taken_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silero_is_the_default_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_vad(Live()) == Silero()
     installed = {name: found for name, found in registry.components("vad").items() if name != "silero"}
     monkeypatch.setattr(registry, "components", lambda kind: installed)
