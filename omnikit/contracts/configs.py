@@ -219,7 +219,7 @@ class TTSConfig(Protocol):
 
 @runtime_checkable
 class VADConfig(Protocol):
-    """Voice activity detection in frames of `frame` samples at `sample_rate`; it needs no recipe, so it may come with weights."""
+    """Voice activity detection in frames of `frame` samples at `sample_rate`; it may come with weights."""
 
     @property
     def sample_rate(self) -> int: ...
