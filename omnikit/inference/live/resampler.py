@@ -47,7 +47,7 @@ def resample(samples: Samples, state: ResamplerState) -> Samples:
     outputs = np.arange(state.given, max(last + 1, state.given))
     centres, phases = outputs * down // up, outputs * down % up
     windows = (centres - reach - state.first)[:, None] + np.arange(2 * reach + 1)
-    found = (known[windows] * _kernels(state.rate)[phases]).sum(1, dtype=np.float32)
+    found: Samples = (known[windows] * _kernels(state.rate)[phases]).sum(1, dtype=np.float32)
     state.given += len(outputs)
     keep = max(state.given * down // up - reach, state.first)
     state.tail, state.first = known[keep - state.first:].copy(), keep
@@ -79,4 +79,5 @@ def _kernels(rate: int) -> Samples:
     distance = np.arange(-reach, reach + 1)[None] - np.arange(up)[:, None] / up  # [up, 2 reach + 1], input samples
     inside = np.clip(1 - (distance / (reach + 1)) ** 2, 0, None)
     kernels = cutoff * np.sinc(cutoff * distance) * np.i0(KAISER * np.sqrt(inside)) / np.i0(KAISER)
-    return (kernels / kernels.sum(1, keepdims=True)).astype(np.float32)
+    scaled: Samples = (kernels / kernels.sum(1, keepdims=True)).astype(np.float32)
+    return scaled

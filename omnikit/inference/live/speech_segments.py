@@ -30,8 +30,8 @@ class SpeechSegments:
     def push(self, probability: float, begin: int, end: int, policy: TurnPolicy) -> Change | None:
         """Take the frame from `begin` to `end`; gives what it changes.
 
-        "started": there was as much speech as the policy asks for. "paused", "continued": silence of `speculative_ms`, and speech
-        before it became `min_silence_ms`, which is "stopped".
+        "started": there was as much speech as the policy asks for. "paused", "continued": silence of `speculative_ms`, and
+        speech before it became `min_silence_ms`, which is "stopped".
         """
         loud, quiet = probability >= policy.threshold, probability < policy.threshold - HYSTERESIS
         return self._inside(end - begin, begin, loud=loud, quiet=quiet, policy=policy) if self.speaking else self._outside(

@@ -58,7 +58,7 @@ class SileroVAD(nn.Module):
         """Give [1, 128] of the samples [576] of a frame and its context."""
         padded = F.pad(samples[None, None], (0, CONTEXT), mode="reflect")
         real, imaginary = self.stft_conv(padded).chunk(2, dim=1)  # [1, 129, 4]
-        x = (real**2 + imaginary**2).sqrt()
+        x: Tensor = (real**2 + imaginary**2).sqrt()
         for layer in (self.conv1, self.conv2, self.conv3, self.conv4):
             x = layer(x).relu()  # [1, 128, 1] at last
         return x.squeeze(-1)
@@ -84,7 +84,7 @@ def _weights(path: Path) -> dict[str, Tensor]:
     """Give the weights of the network for 16 kHz by our names."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit.load, the only form that these weights come in
-        stored = torch.jit.load(str(path), map_location="cpu").state_dict()
+        stored = torch.jit.load(str(path), map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
     names = {"_model.stft.forward_basis_buffer": "stft_conv.weight"}
     for kind in ("weight", "bias"):
         names |= {f"_model.encoder.{index}.reparam_conv.{kind}": f"conv{index + 1}.{kind}" for index in range(4)}
