@@ -85,7 +85,9 @@ class ScriptedAnswer:
             text = ("" if self.given == 0 else " ") + self.words[self.given]
             self.given += 1
             samples = np.full(STEP, self.given / 10, np.float32)
-            self.ready += [Event(0.0, text=text), Event(0.0, codes=((self.given,),), waveform=samples, sample_rate=RATE)]
+            mark = (STEP * self.given, len(" ".join(self.words[:self.given])))
+            self.ready += [Event(0.0, text=text), Event(0.0, codes=((self.given,),), waveform=samples, sample_rate=RATE,
+                                                        marks=(mark,))]
         else:
             self.finish_reason = self.reason
 

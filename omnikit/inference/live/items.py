@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from omnikit.contracts.types import ContentPart, Message
 from omnikit.inference.answer import Event
-from omnikit.inference.live.played_text import Mark, text_until
+from omnikit.inference.live.played_text import text_until
 from omnikit.inference.live.resampler import RATE
+from omnikit.inference.text_alignment import Mark
 
 
 @dataclass(eq=False)
@@ -49,7 +50,7 @@ class Reply:
         ready: events of the engine that are not given yet.
         reason: why its generation ended; None while it runs. error: what failed.
         text: all text that was given. audio: all audio that was given, in pieces, `samples` together at `sample_rate`.
-        marks: see omnikit.inference.live.played_text.
+        marks: see omnikit.inference.answer.Event.
         position: samples of the input clock for which its audio played.
         reported: the caller reports what was played.
         paused: the user speaks, so nothing of it is given.
@@ -102,18 +103,18 @@ class Reply:
         """The words that were played; all that was given where it has no audio."""
         if not self.spoken or (self.complete and self.played >= self.samples):
             return self.text
-        return text_until(self.text, self.marks, self.played)
+        return text_until(self.text, self.marks, self.played, self.sample_rate)
 
     def give_text(self, text: str) -> None:
         """Count text as given."""
         self.text += text
 
     def give_audio(self, event: Event) -> None:
-        """Count a segment as given; one without marks is taken to hold the audio of all text before it."""
+        """Count a segment as given."""
         assert event.waveform is not None, "called for segments"
         self.audio.append(event.waveform)
         self.samples, self.sample_rate = self.samples + len(event.waveform), event.sample_rate
-        self.marks += event.marks or [(self.samples, len(self.text))]
+        self.marks += event.marks
 
     def play(self, samples: int) -> None:
         """Let the input clock run on by so many samples."""

@@ -102,9 +102,10 @@ class Replies:
             reply.reason, reply.error, reply.prompt = "error", str(error), ()
             return
         given = [event.waveform for event in reply.ready if event.waveform is not None]
-        characters = len(reply.text) + sum(len(event.text) for event in reply.ready)
-        self.streams[reply.id] = Restarted(stream, characters, reply.samples + sum(map(len, given)),
-                                           decided=reply.decided or bool(reply.ready))
+        marks = [*reply.marks, *(mark for event in reply.ready for mark in event.marks)]
+        skipped = (len(reply.text) + sum(len(event.text) for event in reply.ready), reply.samples + sum(map(len, given)),
+                   marks[-1][0] if marks else -1)
+        self.streams[reply.id] = Restarted(stream, skipped, decided=reply.decided or bool(reply.ready))
 
     # ---- the engine's events ----
 

@@ -10,10 +10,11 @@ from omnikit.inference.engine import AnswerStream, FinishReason
 
 
 class Restarted:
-    """Skips so many characters and samples of a stream, and the state of the question if it is decided."""
+    """Skips so many characters and samples of a stream, marks up to the last one, and the state of the question if decided."""
 
-    def __init__(self, stream: AnswerStream, characters: int, samples: int, *, decided: bool) -> None:
-        self._stream, self._characters, self._samples, self._decided = stream, characters, samples, decided
+    def __init__(self, stream: AnswerStream, skipped: tuple[int, int, int], *, decided: bool) -> None:
+        self._stream, self._decided = stream, decided
+        self._characters, self._samples, self._mark = skipped
 
     @property
     def done(self) -> bool:
@@ -46,13 +47,12 @@ class Restarted:
     def take(self) -> list[Event]:
         """Give the events that were not given before."""
         return [event for event in map(self._skip, self._stream.take())
-                if event.text or event.state or (event.waveform is not None and len(event.waveform))]
+                if event.text or event.state or event.marks or (event.waveform is not None and len(event.waveform))]
 
     def _skip(self, event: Event) -> Event:
         text = event.text[self._characters:]
         self._characters -= len(event.text) - len(text)
-        waveform, marks = event.waveform, event.marks
+        waveform, marks = event.waveform, tuple(mark for mark in event.marks if mark[0] > self._mark)
         if waveform is not None and self._samples:
-            marks = () if len(waveform) <= self._samples else marks
             waveform, self._samples = waveform[self._samples:], max(self._samples - len(waveform), 0)
         return replace(event, text=text, waveform=waveform, marks=marks, state=None if self._decided else event.state)
