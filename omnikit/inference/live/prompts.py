@@ -25,10 +25,21 @@ class PromptStarter:
     """
 
     def __init__(self, session: Session, engine: AnswerEngine, options: AnswerOptions) -> None:
-        self.engine, self.options, self.prefix = engine, options, PrefixCache()
-        self.spoken = session.speech is not None and options.speak
-        backbone, most = session.plan.backbone, options.max_new_tokens or session.plan.recipe.generate.max_new_tokens
-        self._most = (backbone.context - min(most, backbone.context // ROOM)) if backbone else None
+        self.session, self.engine, self.options, self.prefix = session, engine, options, PrefixCache()
+
+    @property
+    def spoken(self) -> bool:
+        """Whether answers have audio."""
+        return self.session.speech is not None and self.options.speak
+
+    @property
+    def _most(self) -> int | None:
+        """Positions that a prompt may take."""
+        plan = self.session.plan
+        if plan.backbone is None:
+            return None
+        most = self.options.max_new_tokens or plan.recipe.generate.max_new_tokens
+        return plan.backbone.context - min(most, plan.backbone.context // ROOM)
 
     def begin(self, state: LiveState, turn: UserTurn, seed: int) -> tuple[AnswerStream, tuple[Message, ...]]:
         """Begin the answer to a turn; the oldest turns are dropped until it fits, which is an event.
@@ -36,13 +47,13 @@ class PromptStarter:
         Raises:
             OmnikitError: the engine refuses, or the turn alone is too long.
         """
-        dropped: list[str] = []
+        dropped, most = list[str](), self._most
         while True:
             prompt = tuple(state.messages(prompt=True))
             oldest = [item for item in state.items if not item.dropped and item is not turn and item.id != turn.id]
             try:
                 stream = self.ask(Sample(turn.id, prompt), seed)
-                if not oldest or self._most is None or stream.prompt_tokens <= self._most:
+                if not oldest or most is None or stream.prompt_tokens <= most:
                     break
                 stream.cancel()
             except DataError as error:

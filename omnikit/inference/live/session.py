@@ -53,7 +53,7 @@ class LiveSession:
                  system: str | None = None, vad: VADConfig | None = None, options: AnswerOptions | None = None,
                  pace: int | None = None) -> None:
         self.session, self.engine, self.pace = session, engine, pace
-        self.options = options or AnswerOptions()
+        self._options = options or AnswerOptions()
         config = vad or find_vad(session.plan.recipe.live)
         self.vad, self.frame = shared_vad(config), config.frame
         self._adopt(LiveState(policy or session.plan.recipe.live.policy, seed, system, vad=dict(self.vad.init_state())))
@@ -116,9 +116,9 @@ class LiveSession:
             raise DataError("There is no turn to answer; commit one first.", kind="empty turn")
         turn.state = None
         starter = self._replies.starter
-        starter.options = options or self.options
+        starter.options = options or self._options
         reply = self._replies.begin(turn)
-        starter.options = self.options
+        starter.options = self._options
         return reply.id if reply else None
 
     def cancel(self) -> None:
@@ -176,6 +176,24 @@ class LiveSession:
         self._state.policy = policy
 
     @property
+    def options(self) -> AnswerOptions:
+        """How answers are made; what is set counts from the next one."""
+        return self._options
+
+    @options.setter
+    def options(self, options: AnswerOptions) -> None:
+        self._options = self._replies.starter.options = options
+
+    @property
+    def system(self) -> str | None:
+        """The system prompt; what is set counts from the next answer."""
+        return self._state.system
+
+    @system.setter
+    def system(self, system: str | None) -> None:
+        self._state.system = system
+
+    @property
     def history(self) -> list[Message]:
         """The conversation: turns that were no noise, and of each answer the words that were played."""
         return self._state.messages(prompt=False)
@@ -185,21 +203,23 @@ class LiveSession:
         """Turns and answers in order, with what became of them."""
         return list(self._state.items)
 
-    def add(self, message: Message, item: str | None = None) -> str:
-        """Put a message at the end of the conversation; gives its id."""
+    def add(self, message: Message, item: str | None = None, *, after: str | None = None) -> str:
+        """Put a message into the conversation, at its end or behind an item ("" is the beginning); gives its id.
+
+        Raises DataError for an unknown item.
+        """
         state = self._state
+        place = len(state.items) if after is None else state.place(after) + 1 if after else 0
         state.turns += item is None
-        state.items.append(UserTurn(item or f"turn_{state.turns}", message, state="query"))
-        return state.items[-1].id
+        made = UserTurn(item or f"turn_{state.turns}", message, state="query")
+        state.items.insert(place, made)
+        return made.id
 
     def remove(self, item: str) -> None:
         """Take a turn or an answer out of the conversation; raises DataError for an unknown one."""
-        found = next((one for one in self._state.items if one.id == item), None)
-        if found is None:
-            raise DataError(f"item is {item!r}, but this conversation has no turn or answer of that id.", kind="unknown item")
+        found = self._state.items.pop(self._state.place(item))
         if isinstance(found, Reply):
             self._replies.stop(found)
-        self._state.items.remove(found)
 
     # ---- state ----
 
@@ -234,5 +254,5 @@ class LiveSession:
 
     def _adopt(self, state: LiveState) -> None:
         self._state = state
-        self._replies = Replies(self.engine, state, PromptStarter(self.session, self.engine, self.options))
+        self._replies = Replies(self.engine, state, PromptStarter(self.session, self.engine, self._options))
         self._turns = UserTurns(self.vad, state, self._replies)

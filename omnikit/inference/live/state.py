@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from omnikit.contracts.types import ContentPart, Message
+from omnikit.errors import DataError
 from omnikit.inference.live.events import LiveEvent
 from omnikit.inference.live.items import Reply, UserTurn
 from omnikit.inference.live.resampler import RATE, ResamplerState, Samples
@@ -76,6 +77,13 @@ class LiveState:
         found = [item.messages(now=detects) if isinstance(item, Reply) else item.messages for item in self.items
                  if not (prompt and item.dropped)]
         return [*start, *(message for messages in found for message in messages)]
+
+    def place(self, item: str) -> int:
+        """Give where an item stands; raises DataError of kind "unknown item"."""
+        found = next((place for place, one in enumerate(self.items) if one.id == item), None)
+        if found is None:
+            raise DataError(f"item is {item!r}, but this conversation has no turn or answer of that id.", kind="unknown item")
+        return found
 
     # ---- audio ----
 
