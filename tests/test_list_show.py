@@ -119,10 +119,10 @@ def test_show_of_what_needs_a_value_gives_no_error_and_fits_the_terminal(capsys:
 
 
 def test_show_of_a_name_in_two_kinds_asks_which(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    publish(site, "made_up", {"omnikit.vad": {"whisper": "made_up.config:Frames"}}, {"config.py": ENCODER})
+    publish(site, "made_up", {"omnikit.tts": {"whisper": "made_up.config:Frames"}}, {"config.py": ENCODER})
     registry.forget()
-    assert fails(capsys, "show", "whisper") == "'whisper' is encoder/whisper and vad/whisper; write which one."
-    assert run(capsys, "show", "vad/whisper").startswith("vad whisper\n")
+    assert fails(capsys, "show", "whisper") == "'whisper' is encoder/whisper and tts/whisper; write which one."
+    assert run(capsys, "show", "tts/whisper").startswith("tts whisper\n")
 
 
 def test_show_of_a_broken_component_gives_its_reason(site: Path, capsys: pytest.CaptureFixture[str]) -> None:

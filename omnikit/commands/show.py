@@ -29,7 +29,7 @@ CONTRACTS = {
     "codec": ("spec", "encodes", "decodes", "objectives"),
     "reader": ("provides", "seconds"),
     "tts": (),
-    "vad": (),
+    "vad": ("sample_rate", "frame"),
     "importer": (),
     "builder": (),
     "normaliser": (),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from omnikit.contracts.protocols import TTS, Reader
+    from omnikit.contracts.protocols import TTS, VAD, Reader
     from omnikit.contracts.types import CheckpointTensors, LazyTensor
 
 
@@ -215,3 +215,14 @@ class TTSConfig(Protocol):
     """Text to speech."""
 
     def build(self) -> TTS: ...
+
+
+@runtime_checkable
+class VADConfig(Protocol):
+    """Voice activity detection in frames of `frame` samples at `sample_rate`; it may come with weights."""
+
+    @property
+    def sample_rate(self) -> int: ...
+    @property
+    def frame(self) -> int: ...
+    def build(self) -> VAD: ...

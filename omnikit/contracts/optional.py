@@ -21,6 +21,7 @@ from omnikit.contracts.configs import (
     ProjectorConfig,
     ReaderConfig,
     TTSConfig,
+    VADConfig,
 )
 from omnikit.contracts.footprint import Footprint
 from omnikit.contracts.specs import CodecSpec, FeatureSpec, ImageSpec
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from omnikit.errors import DataError
 
 T = TypeVar("T")
-ROLES: dict[str, type] = {"encoder": EncoderConfig, "projector": ProjectorConfig, "backbone": BackboneConfig,
+ROLES: dict[str, type] = {"encoder": EncoderConfig, "projector": ProjectorConfig, "backbone": BackboneConfig, "vad": VADConfig,
                           "head": HeadConfig, "codec": CodecConfig, "reader": ReaderConfig, "tts": TTSConfig,
                           "importer": ImporterConfig, "builder": BuilderConfig, "normaliser": NormaliserConfig}
 WEIGHT_FIELDS = ("weights", "adapter", "pretrained", "centroids", "cmvn")  # of any component: paths of its first weights
@@ -181,8 +182,7 @@ class ModuleOptions:
     Args:
         unused_parameters: patterns, as `train` takes them, of parameters that checkpoints hold but that no loss depends on; no
             stage trains them.
-        direct_weights: patterns of layers whose weight the code also reads past their forward pass; an adapter would be missed
-            there.
+        direct_weights: patterns of layers whose weight the code also reads past their forward pass: no adapter fits there.
     """
 
     unused_parameters: tuple[str, ...] = ()

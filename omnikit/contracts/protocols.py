@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from omnikit.contracts.codes import Code
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -156,3 +156,14 @@ class TTS(Protocol):
 
     def speak(self, text: str, voice: str, speed: int, pitch: int) -> tuple[NDArray[np.float32], int]: ...
     def voices(self) -> Iterator[str]: ...
+
+
+class VAD(Protocol):
+    """Probability of speech in one frame after another; conversations share it, what changes is in a state of named arrays."""
+
+    def init_state(self) -> Mapping[str, NDArray[np.float32]]:
+        """Give the state before the first frame."""
+
+    def step(self, frame: NDArray[np.float32],
+             state: Mapping[str, NDArray[np.float32]]) -> tuple[float, Mapping[str, NDArray[np.float32]]]:
+        """Give the probability of speech in one frame and the state behind it; the given one stays as it was."""

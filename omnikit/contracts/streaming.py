@@ -46,6 +46,22 @@ class StreamingHead(CodeHead, Protocol):
         """New features [B, N, D] after what `state` has taken; gives each row's new codes. May change `state`."""
 
 
+@runtime_checkable
+class AlignedHead(StreamingHead, Protocol):
+    """A streaming head that can name the hidden state which each code came from."""
+
+    def sources(self, state: object) -> list[list[int]]:
+        """Give for each row, and each code that the last `step` gave, the position among that step's features it came from."""
+
+
+@runtime_checkable
+class TimedCodec(Codec, Protocol):
+    """A codec of merged codes that gives how long each is spoken."""
+
+    def durations(self, units: Tensor) -> Tensor:
+        """Codes [T] of the one codebook to the frames [T] of each, which depend on up to 8 codes to each side."""
+
+
 class CodeIterator(Protocol):
     """The codes of one sentence, each made when it is asked for; afterwards `cut` is True if a limit ended them."""
 

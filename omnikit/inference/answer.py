@@ -37,6 +37,8 @@ class Event:
         waveform: [N] in [-1, 1] at `sample_rate`, what the codec gave for it; None where it waits for what follows.
         state: state of the question, in the event where it becomes certain; "noise" is the last event.
         logprobs: of the tokens since the last text, where they are asked for.
+        marks: (sample, characters) in order: at this sample of the answer's waveform the audio of so many characters of its
+            text ends. With each segment those that its codes brought; the sample may be in a later segment.
     """
 
     seconds: float
@@ -46,6 +48,7 @@ class Event:
     sample_rate: int = 16000
     state: str | None = None
     logprobs: tuple[TokenLogprob, ...] = ()
+    marks: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, repr=False)

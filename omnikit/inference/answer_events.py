@@ -97,12 +97,10 @@ class AnswerEvents:
         if speech is None or self.decoder.noisy:
             return
         for step, text in steps:
-            segments = speech.write(step, text) if isinstance(speech, SentenceSpeech) else filter(None, [speech.write(step)])
-            yield from map(self._audio_event, segments)
+            yield from map(self._audio_event, speech.write(step, text))
         if last is not None:
-            segments = speech.finish(last) if isinstance(speech, SentenceSpeech) else filter(None, [speech.finish()])
-            yield from map(self._audio_event, segments)
+            yield from map(self._audio_event, speech.finish(last))
 
     def _audio_event(self, segment: AudioSegment) -> Event:
         return Event(self.elapsed(), codes=segment.codes, waveform=segment.waveform,
-                     sample_rate=self.sample_rate)
+                     sample_rate=self.sample_rate, marks=segment.marks)

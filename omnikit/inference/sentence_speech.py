@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import torch
 
@@ -21,6 +22,7 @@ from omnikit.inference.answer_states import AnswerDecoder, AnswerStates
 from omnikit.inference.generate import DecodingStep, Generated
 from omnikit.inference.sentence_splitter import SentenceSplitter
 from omnikit.inference.speech_stream import AudioSegment, CodeBuffer, CodecStream
+from omnikit.inference.text_alignment import TextMarks
 from omnikit.model import OmniModel
 from omnikit.plan.plan import OutputBranch
 
@@ -44,20 +46,26 @@ class SentenceStream:
         self._splitter = SentenceSplitter(first=model.plan.recipe.generate.speak_after)
         self._context = head_options(output.head).context is not None
         self._hidden: list[torch.Tensor] = []  # of the tokens since the last sentence, where the head takes them
+        self.marks, self._text, self._spoken, self._count = TextMarks(), "", 0, 0  # text, characters and codes of sentences
         self._device = next(model.parameters()).device
 
     def write(self, step: DecodingStep, text: str) -> Iterator[Code]:
         """Take one step of the answer and the text that is certain with it; gives the codes of completed sentences."""
         if step.tokens is not None:
             self._hidden.append(step.hidden)
+        self._text += text
         yield from self._codes(self._splitter.push(text))
 
     def finish(self, text: str = "") -> Iterator[Code]:
         """Give the codes of what is left when no step follows; `text` is the end of it."""
+        self._text += text
         yield from self._codes([*self._splitter.push(text), *self._splitter.finish()])
 
     def _codes(self, sentences: Iterable[str]) -> Iterator[Code]:
         for sentence in sentences:
+            start = self._text.index(sentence, self._spoken)
+            self.marks.note(self._count, start)
+            self._spoken = start + len(sentence)
             ids = self._encoder.ids(sentence)
             if not ids:
                 continue
@@ -66,7 +74,10 @@ class SentenceStream:
                 features = self._model.for_head(self._branch, Features(
                     self._model.language_model().embed(tokens), torch.tensor([len(ids)], device=self._device)))
                 utterance = self._head.speak(features, *([self._hidden_context()] if self._context else []))
-            yield from utterance
+            for code in utterance:
+                self._count += 1
+                yield code
+            self.marks.note(self._count, self._spoken)
             if utterance.cut:
                 log.warning("The speech of %r reached the head's limit and was cut; raise the head's limit.", sentence)
 
@@ -93,14 +104,18 @@ class SentenceSpeech:
     def finish(self, text: str = "") -> Iterator[AudioSegment]:
         """Give what is left when no step follows."""
         yield from self._segments(self.sentence_stream.finish(text))
-        segment = self._codec_stream(self.pending.flush(), last=True)
-        if segment.codes or segment.waveform is not None:
+        segment = self._segment(self.pending.flush(), last=True)
+        if segment.codes or segment.waveform is not None or segment.marks:
             yield segment
 
     def _segments(self, codes: Iterator[Code]) -> Iterator[AudioSegment]:
         for code in codes:
             if ready := self.pending.push([code]):
-                yield self._codec_stream(ready)
+                yield self._segment(ready)
+
+    def _segment(self, codes: tuple[Code, ...], *, last: bool = False) -> AudioSegment:
+        segment = self._codec_stream(codes, last=last)
+        return replace(segment, marks=self.sentence_stream.marks.take(self._codec_stream.timing.ends))
 
 
 def sentence_codes(model: OmniModel, output: OutputBranch, generated: Generated, tokenizer: Tokenizer,

@@ -7,7 +7,8 @@ segment is a waveform of its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,9 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omnikit.contracts.codes import Code
-from omnikit.contracts.streaming import StreamingCodec, StreamingHead
+from omnikit.contracts.streaming import AlignedHead, StreamingCodec, StreamingHead
 from omnikit.errors import ConfigError, PlanError
 from omnikit.inference.generate import DecodingStep, Generated, reads_tokens, tapped
+from omnikit.inference.text_alignment import CodeTiming, Mark, TextMarks
 from omnikit.model import OmniModel
 from omnikit.plan.plan import OutputBranch
 
@@ -26,10 +28,14 @@ MAX_CHUNK = 16  # tokens that the head gets at once at most: about four seconds 
 
 @dataclass(frozen=True)
 class AudioSegment:
-    """Codes that were handed to the codec, and the waveform [N] that it gave for them; None where it waits for what follows."""
+    """Codes that were handed to the codec, and the waveform [N] that it gave for them; None where it waits for what follows.
+
+    `marks`: see omnikit.inference.answer.Event.
+    """
 
     codes: tuple[Code, ...]
     waveform: NDArray[np.float32] | None
+    marks: tuple[Mark, ...] = ()
 
 
 class CodeBuffer:
@@ -67,16 +73,22 @@ class HeadStream:
         self.model, self.output = model, output
         self._head, self._state = head, head.init_state(1)
         self._steps: list[DecodingStep] = []  # that the head has not got; where it reads tokens, the last one is not complete
+        self.marks, self._codes, self._characters = TextMarks(), 0, 0
+        self._ends: list[int] = []  # characters of the answer behind each of these steps
         self._device = next(model.parameters()).device
 
-    def write(self, step: DecodingStep, tokens: int = 1) -> list[Code]:
-        """Take one step of the answer; gives new codes when `tokens` tokens wait for the head."""
+    def write(self, step: DecodingStep, tokens: int = 1, text: str = "") -> list[Code]:
+        """Take one step of the answer and the text that is certain with it; gives codes when `tokens` tokens wait."""
         self._steps.append(step)
+        self._characters += len(text)
+        self._ends.append(self._characters)
         return self._emit() if self._waiting >= tokens else []
 
-    def finish(self) -> list[Code]:
-        """Give the codes of what still waits for the head, when no step follows."""
-        return self._emit() if self._waiting else []
+    def finish(self, text: str = "") -> list[Code]:
+        """Give the codes of what still waits for the head, when no step follows; `text` is the end of the answer."""
+        codes = self._emit() if self._waiting else []
+        self.marks.note(self._codes, self._characters + len(text))
+        return codes
 
     @property
     def _waiting(self) -> int:
@@ -92,7 +104,18 @@ class HeadStream:
         generated = Generated([tokens], hidden[:, :count], hidden[:, 1:] if len(self._steps) > count else None, lengths)
         self._steps = self._steps[count:]
         codes, self._state = self._head.step(tapped(self.model, self.output, generated), self._state)
+        self._note(codes[0], count)
         return codes[0]
+
+    def _note(self, codes: list[Code], count: int) -> None:
+        """Note the text of new codes, token by token where the head names the tokens, else of all of them."""
+        ends, self._ends = self._ends[:count], self._ends[count:]
+        if isinstance(self._head, AlignedHead):
+            sources = self._head.sources(self._state)[0]
+            for token, end in enumerate(ends):
+                self.marks.note(self._codes + sum(source <= token for source in sources), end)
+        self._codes += len(codes)
+        self.marks.note(self._codes, ends[-1])
 
 
 class ChunkSchedule:
@@ -129,6 +152,7 @@ class CodecStream:
         self._device = next(model.parameters()).device
         assert output.codes, "a branch that speaks has a codec"
         self._codebooks = output.codes.codebooks
+        self.timing = CodeTiming(output.codes, self._codec, independent=independent)
 
     @torch.no_grad()
     def __call__(self, codes: tuple[Code, ...], *, last: bool = False) -> AudioSegment:
@@ -139,6 +163,7 @@ class CodecStream:
             waveform, self._state = self.streaming.step(given, self._state, last=last)
         elif codes:
             waveform = self._codec.decode(given)
+        self.timing.push(codes, 0 if waveform is None else len(waveform), self._device, last=last)
         return AudioSegment(codes, waveform.float().cpu().numpy() if waveform is not None and len(waveform) else None)
 
 
@@ -162,19 +187,21 @@ class SpeechStream:
         self.pending, self.head_stream = CodeBuffer(omega), HeadStream(model, output)
         self._codec_stream, self._schedule = CodecStream(model, output, independent=independent), ChunkSchedule()
 
-    def write(self, step: DecodingStep) -> AudioSegment | None:
-        """Take one step of the answer; gives a segment if enough codes are pending now."""
-        codes = self.pending.push(self.head_stream.write(step, self._schedule.tokens))
-        return self._segment(codes) if codes else None
+    def write(self, step: DecodingStep, text: str = "") -> Iterator[AudioSegment]:
+        """Take one step of the answer and its text; gives a segment if enough codes are pending now."""
+        codes = self.pending.push(self.head_stream.write(step, self._schedule.tokens, text))
+        if codes:
+            yield self._segment(codes)
 
-    def finish(self) -> AudioSegment | None:
-        """Give what is left when no step follows."""
-        rest = self.pending.push(self.head_stream.finish()) or self.pending.flush()
+    def finish(self, text: str = "") -> Iterator[AudioSegment]:
+        """Give what is left when no step follows; `text` is the end of it."""
+        rest = self.pending.push(self.head_stream.finish(text)) or self.pending.flush()
         segment = self._segment(rest, last=True)
-        return segment if segment.codes or segment.waveform is not None else None
+        if segment.codes or segment.waveform is not None or segment.marks:
+            yield segment
 
     def _segment(self, codes: tuple[Code, ...], *, last: bool = False) -> AudioSegment:
         segment = self._codec_stream(codes, last=last)
         if segment.waveform is not None and self._codec_stream.streaming:
             self._schedule.grow()
-        return segment
+        return replace(segment, marks=self.head_stream.marks.take(self._codec_stream.timing.ends))

@@ -22,6 +22,7 @@ from omnikit.plan.resolve import find_reader, find_template, tokenizer_size
 from omnikit.plan.stage_plan import StagePlan, Wiring
 from omnikit.plan.stages import plan_stages
 from omnikit.plan.tables import stages_table, wiring_table
+from omnikit.plan.voice_activity import check_vad
 from omnikit.recipe.recipe import SLOTS, Recipe
 from omnikit.recipe.schema import plain
 
@@ -103,6 +104,7 @@ def make(recipe: Recipe) -> Plan:
     check_lengths(inputs, errors)
     _check_context(wired, errors)
     _check_numbers(recipe, errors)
+    check_vad(recipe.live, errors)
     if errors:
         raise PlanError(*dict.fromkeys(errors))
     return Plan(recipe, inputs, outputs, parts.backbone, template, tokenizer, readers, stages)

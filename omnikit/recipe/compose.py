@@ -33,6 +33,7 @@ from omnikit.recipe import presets
 from omnikit.recipe.answers import Evaluate, Generate
 from omnikit.recipe.hydra_errors import translate_hydra_errors
 from omnikit.recipe.inheritance import check_no_cycle, inherited_stages
+from omnikit.recipe.live import Live
 from omnikit.recipe.recipe import OWN_KEYS, SLOTS, Recipe, Stage, parse
 from omnikit.recipe.run_recipe import is_run_config, recorded_name
 from omnikit.recipe.schema import defaults, editable
@@ -296,4 +297,5 @@ def _schema() -> DictConfig:
     tree["stages"] = stages
     tree["generate"] = OmegaConf.structured(editable(Generate))
     tree["evaluate"] = OmegaConf.create(defaults(Evaluate))
+    tree["live"] = OmegaConf.create(defaults(Live))
     return tree

@@ -24,7 +24,7 @@ def values(recipe: Recipe) -> dict[str, Any]:
         "template": recipe.template, "system": recipe.system,
         "data": {name: _chosen(choice) for name, choice in recipe.data.items()},
         "stages": plain(recipe.stages), "generate": plain(recipe.generate), "evaluate": plain(recipe.evaluate),
-        "seed": recipe.seed, "run": recipe.run, "stage": recipe.stage,
+        "live": plain(recipe.live), "seed": recipe.seed, "run": recipe.run, "stage": recipe.stage,
     }
 
 

@@ -14,6 +14,7 @@ from omnikit.contracts.specs import LATER, later_defaults, later_values
 from omnikit.errors import PlanError, nearest
 from omnikit.recipe.answers import Evaluate, Generate
 from omnikit.recipe.branches import OPTIONS, BranchOptions, Choice, parse_choice, parse_options
+from omnikit.recipe.live import Live
 from omnikit.recipe.optim import Optim
 from omnikit.recipe.schema import construct, convert, key_paths, plain
 from omnikit.recipe.stage_order import order_stages
@@ -27,6 +28,7 @@ _TOP: dict[str, tuple[Any, Any]] = {  # key: type, default
     "stages": (_MAPPING, {}),
     "generate": (_MAPPING, {}),
     "evaluate": (_MAPPING, {}),
+    "live": (_MAPPING, {}),
     "template": (str | None, None),
     "system": (str | None, None),
     "seed": (int, 0),
@@ -37,7 +39,7 @@ _TOP: dict[str, tuple[Any, Any]] = {  # key: type, default
 SLOTS = {"encoder": "encoder", "projector": "projector", "head": "head", "units": "codec", "codec": "codec",
          "normaliser": "normaliser"}
 """What a branch may hold → the kind of component. `units` is a codec that only makes codes, where `codec` cannot."""
-OWN_KEYS = ("backbone", "data", "evaluate", "generate", "name", "run", "seed", "stage", "stages", "system", "template",
+OWN_KEYS = ("backbone", "data", "evaluate", "generate", "live", "name", "run", "seed", "stage", "stages", "system", "template",
             "trainer")
 Objective = Literal["heads", "units", "vocoder", "codec", "import"]
 _NAME = re.compile(r"[a-z][a-z0-9_]*")  # of branches, stages, datasets and titles: some become names of files
@@ -151,6 +153,7 @@ class Recipe:
     picks: dict[str, str] = field(default_factory=dict)  # part → the name that was picked for it; for display only
     stage: str | None = None  # train this stage only, for a quick try: all that it starts from has random weights
     branch_options: dict[str, BranchOptions] = field(default_factory=dict)  # of branches that name some
+    live: Live = field(default_factory=Live)
 
     def __repr__(self) -> str:
         """Give the parts with what was picked for each, and the stages, as a table."""
@@ -215,15 +218,16 @@ def parse(values: Mapping[str, Any], name: str, picks: Mapping[str, str] | None 
     stages = {key: _with_trainer(stage, top["trainer"], errors) for key, stage in stages.items()}
     generate = construct(Generate, top["generate"], "generate", errors)
     evaluate = construct(Evaluate, top["evaluate"], "evaluate", errors)
+    live = construct(Live, top["live"], "live", errors)
     if top["stage"] is not None:
         stages = _single_stage(top["stage"], stages, errors)
     names = {"data": top["data"], "stages": top["stages"], "evaluate.data": evaluate.data if evaluate else {}}
     errors += [f"{where}.{key} is not a valid name; use lower-case letters, digits and _." for where, keys in names.items()
                for key in keys if not _NAME.fullmatch(key)]
-    if errors or generate is None or evaluate is None:
+    if errors or generate is None or evaluate is None or live is None:
         raise PlanError(*errors)
     return Recipe(name, branches, backbone, top["template"], top["system"], data, order_stages(stages), generate, evaluate,
-                  top["seed"], top["run"], dict(picks or {}), top["stage"], options)
+                  top["seed"], top["run"], dict(picks or {}), top["stage"], options, live)
 
 
 def _with_trainer(stage: Stage, shared: Mapping[str, object], errors: list[str]) -> Stage:

@@ -12,7 +12,7 @@ from omnikit.errors import ConfigError
 from omnikit.recipe.recipe import SLOTS
 from omnikit.recipe.schema import MISSING_VALUE, key_paths
 
-_SCHEMA = ("evaluate", "generate", "seed", "stages", "system", "template")  # Hydra drops `???` there, the schema has a default
+_SCHEMA = ("evaluate", "generate", "live", "seed", "stages", "system", "template")  # with a default: Hydra drops `???` there
 _MAPPINGS = ("train", "loss", "data", "optim", "trainer")  # of a stage
 _RESOLVER = re.compile(r"\$\{.*:", re.DOTALL)  # ${oc.env:HOME}, ${oc.${x}:HOME}
 _USE = re.compile(rf"(backbone|data\.\w+|\w+\.(?:{'|'.join(SLOTS)}))\.use")

@@ -100,6 +100,7 @@ class CTCUnitHead(nn.Module):
         """
         counts = [self.config.factor * count for count in features.lengths.tolist()]
         if not any(counts):
+            state.sources = [[] for _ in counts]
             return [[] for _ in counts], state
         x = self.input_proj(features.data.to(self.input_proj.weight.dtype))  # [B, M, dim]
         new = CachePositions(state.frames, max(counts), x)
@@ -111,6 +112,10 @@ class CTCUnitHead(nn.Module):
             x = layer(x, angles, new.mask, cache.at(new))
         best: list[list[int]] = self.output_proj(x).argmax(-1).tolist()  # [B, T]
         return [[(unit,) for unit in row] for row in state.advance(best, counts, self.blank)], state
+
+    def sources(self, state: UnitState) -> list[list[int]]:
+        """Give for each unit of the last `step` the position among its hidden states that it came from."""
+        return [[frame // self.config.factor for frame in row] for row in state.sources]
 
     def _check(self, counts: list[int], units: list[int], ids: list[int]) -> None:
         """Refuse units of the whole batch that are none of the codec's, and rows that CTC cannot reach."""

@@ -232,12 +232,8 @@ def segments(model: OmniModel, output: OutputBranch, asked: Batch, wanted: Sampl
     speech, number, found = SpeechStream(model, output, size, independent=True), -1, []
     for step in decoding_steps(model, asked, wanted):
         number += step.tokens is not None
-        segment = speech.write(step)
-        if segment:
-            found.append({"after_token": number, "units": to_file(segment.codes)})
-    rest = speech.finish()
-    if rest:
-        found.append({"after_token": number, "flush": True, "units": to_file(rest.codes)})
+        found += [{"after_token": number, "units": to_file(segment.codes)} for segment in speech.write(step)]
+    found += [{"after_token": number, "flush": True, "units": to_file(rest.codes)} for rest in speech.finish() if rest.codes]
     return found
 
 

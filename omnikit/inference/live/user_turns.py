@@ -1,0 +1,198 @@
+"""Turns of the user: begun and ended by voice activity, or by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from omnikit.contracts.configs import VADConfig
+from omnikit.contracts.protocols import VAD
+from omnikit.contracts.types import ContentPart, Message
+from omnikit.errors import ConfigError, DataError
+from omnikit.inference.live.events import (
+    IdleTimeout,
+    SpeculationDiscarded,
+    SpeechStarted,
+    SpeechStopped,
+    TurnCommitted,
+    TurnDecided,
+)
+from omnikit.inference.live.items import UserTurn
+from omnikit.inference.live.replies import Replies
+from omnikit.inference.live.resampler import RATE, Samples
+from omnikit.inference.live.state import LiveState, milliseconds
+
+PER_MS = RATE // 1000  # samples
+VISUAL = ("image", "video")
+_DETECTIONS: dict[str, VAD] = {}  # hold weights only
+
+
+class UserTurns:
+    """Owns the detection, which conversations share; everything else is in the state.
+
+    Args:
+        replies: to the user's turns.
+    """
+
+    def __init__(self, vad: VAD, state: LiveState, replies: Replies) -> None:
+        self.vad, self.state, self.replies = vad, state, replies
+
+    def push(self, frame: Samples) -> None:
+        """Take one frame of the microphone."""
+        state, begin = self.state, self.state.clock
+        state.hold(frame)
+        for reply in state.replies():
+            reply.play(len(frame))
+        if state.policy.turn_detection == "vad":
+            self._detect(frame, begin)
+            state.forget(state.turn_start if state.turn else state.clock - self._needed)
+        self._count_idle(len(frame))
+
+    def commit(self) -> UserTurn:
+        """End the turn by hand; raises DataError of kind "empty turn"."""
+        state = self.state
+        if len(state.rest):
+            rest, state.rest = state.rest, state.rest[:0]
+            state.hold(rest)
+        start = state.turn_start if state.turn else state.turn_end
+        recorded = state.turn is not None or state.policy.turn_detection == "none"
+        audio = state.between(start, state.clock) if recorded else state.rest
+        if not len(audio) and not state.parts:
+            raise DataError("The turn is empty, so it cannot be committed; push audio, text or an image first.",
+                            kind="empty turn")
+        turn = self._turn(audio)
+        state.segments.end()
+        self._close(turn, state.clock)
+        return turn
+
+    def clear(self) -> None:
+        """Drop the turn that is not committed."""
+        state = self.state
+        state.rest, state.parts, state.turn, state.turn_end = state.rest[:0], [], None, state.clock
+        state.segments.end()
+
+    # ---- detection ----
+
+    @property
+    def _needed(self) -> int:
+        """Samples before now that a turn which begins later may still hold."""
+        policy = self.state.policy
+        return (policy.prefix_padding_ms + policy.min_speech_ms) * PER_MS + RATE
+
+    @property
+    def _tail(self) -> int:
+        """Samples of silence that a turn ends with."""
+        policy = self.state.policy
+        return min(policy.prefix_padding_ms, policy.speculative_ms or policy.min_silence_ms) * PER_MS
+
+    def _detect(self, frame: Samples, begin: int) -> None:
+        state = self.state
+        probability, after = self.vad.step(frame, state.vad)
+        state.vad = dict(after)
+        change = state.segments.push(probability, begin, state.clock, state.policy)
+        if change == "started":
+            self._started(state.segments.start or 0)
+        elif change == "paused" and self._answers:
+            self._speculate()
+        elif change == "continued":
+            self._continued()
+        elif change == "stopped":
+            self._stopped((state.segments.silent_since or 0) + self._tail)
+        elif state.turn and state.clock - state.turn_start >= state.policy.max_turn_ms * PER_MS:
+            self._cut()
+
+    def _started(self, start: int) -> None:
+        state = self.state
+        state.turns += 1
+        state.turn = f"turn_{state.turns}"
+        state.turn_start = max(start - state.policy.prefix_padding_ms * PER_MS, state.turn_end, state.first)
+        state.emit(SpeechStarted(state.at, state.turn, milliseconds(state.turn_start)))
+        self.replies.speech_started()
+
+    def _stopped(self, end: int) -> None:
+        state = self.state
+        state.segments.end()
+        assert state.turn, "speech stops where it has started"
+        end = min(end, state.clock)
+        state.emit(SpeechStopped(state.at, state.turn, milliseconds(end)))
+        speculated = next((item for item in state.items if isinstance(item, UserTurn) and item.id == state.turn), None)
+        self._close(speculated or self._turn(state.between(state.turn_start, end)), end)
+
+    def _cut(self) -> None:
+        """End a turn that is too long; the user goes on in the next one."""
+        state, segments = self.state, self.state.segments
+        self._continued()
+        self._stopped(state.clock)
+        segments.speaking, segments.start = True, state.clock
+        self._started(state.clock)
+
+    def _speculate(self) -> None:
+        state = self.state
+        turn = self._turn(state.between(state.turn_start, (state.segments.silent_since or 0) + self._tail))
+        state.items.append(turn)
+        self.replies.begin(turn, speculative=True)
+
+    def _continued(self) -> None:
+        """Take back what began at a pause."""
+        state = self.state
+        turn = next((item for item in state.items if isinstance(item, UserTurn) and item.id == state.turn), None)
+        if turn is None:
+            return
+        if self.replies.discard_speculative():
+            state.emit(SpeculationDiscarded(state.at, turn.id))
+        state.items.remove(turn)
+        state.parts = [part for part in turn.message.content if part.type != "audio"] + state.parts
+
+    # ---- ends of turns ----
+
+    @property
+    def _answers(self) -> bool:
+        """Whether a turn that ends now is answered."""
+        policy = self.state.policy
+        return policy.answer and not (policy.interrupt == "never" and self.replies.active())
+
+    def _turn(self, audio: Samples) -> UserTurn:
+        """Give the turn of some audio, with the images and texts of it, in the order of omnikit.inference.question."""
+        state = self.state
+        if state.turn is None:
+            state.turns += 1
+        parts, state.parts = state.parts, []
+        spoken = [ContentPart("audio", audio=np.array(audio), sample_rate=RATE)] if len(audio) else []
+        visual, texts = ([part for part in parts if (part.type in VISUAL) == seen] for seen in (True, False))
+        content = [*visual, *texts, *spoken] if visual else [*spoken, *texts]
+        return UserTurn(state.turn or f"turn_{state.turns}", Message("user", tuple(content)))
+
+    def _close(self, turn: UserTurn, end: int) -> None:
+        state, answers, by_hand = self.state, self._answers, self.state.policy.turn_detection == "none"
+        state.turn, state.turn_end = None, end
+        state.forget(end if by_hand else end - self._needed)
+        begun = turn in state.items
+        if not begun:
+            state.items.append(turn)
+        state.emit(TurnCommitted(state.at, turn.id))
+        if state.policy.answer and not answers:
+            turn.state = "dropped"
+            state.emit(TurnDecided(state.at, turn.id, "dropped"))
+        elif answers and not by_hand and not (self.replies.confirm() if begun else False):
+            self.replies.begin(turn)
+
+    def _count_idle(self, samples: int) -> None:
+        """Count the silence behind an answer, and report it once."""
+        state, limit = self.state, self.state.policy.idle_timeout_ms
+        last = next((reply for reply in reversed(state.replies()) if reply.over), None)
+        if limit is None or last is None or state.turn or self.replies.streams or self.replies.active():
+            state.idle = 0
+            return
+        before, state.idle = state.idle, state.idle + samples
+        if before < limit * PER_MS <= state.idle:
+            state.emit(IdleTimeout(state.at, last.id, milliseconds(state.idle)))
+
+
+def shared_vad(config: VADConfig) -> VAD:
+    """Give the one detection of a configuration in this process; raises ConfigError if it takes another sample rate."""
+    key = f"{type(config).__module__}.{config!r}"
+    if key in _DETECTIONS:
+        return _DETECTIONS[key]
+    if config.sample_rate != RATE:
+        raise ConfigError(f"live.vad takes audio at {config.sample_rate} Hz, but must take it at {RATE}; name another one.")
+    return _DETECTIONS.setdefault(key, config.build())
+

@@ -1,0 +1,1 @@
+"""Voice activity detection with the weights of silero-vad."""
