@@ -64,11 +64,11 @@ def position_keys(batch: Batch) -> list[Key]:
     """Give the key of each position of a prompt, a batch of one row on the host."""
     keys: list[Key] = batch.tokens[0].tolist()
     for branch, slots in batch.slots.items():
-        places = iter(slots.tolist())
+        positions = iter(slots.tolist())
         for number, count in enumerate(batch.counts[branch]):
             key = f"{branch} {count} {_digest(batch.signals[branch], number)}"
-            for place in (next(places) for _ in range(count)):
-                keys[place] = key
+            for position in (next(positions) for _ in range(count)):
+                keys[position] = key
     return keys
 
 
@@ -86,10 +86,10 @@ def without_prefix(batch: Batch, length: int) -> Batch:
     for branch, spans in _spans(batch).items():
         left = [number for number, (first, _) in enumerate(spans) if first >= length]
         if left:
-            signal, places = batch.signals[branch], batch.slots[branch]
+            signal, positions = batch.signals[branch], batch.slots[branch]
             counts[branch] = [batch.counts[branch][number] for number in left]
             signals[branch] = Signal(signal.data[left], signal.lengths[left])
-            slots[branch] = places[places >= length] - length
+            slots[branch] = positions[positions >= length] - length
             rows[branch] = [0] * len(left)
             sizes[branch] = [size for number, size in enumerate(batch.sizes.get(branch, ())) if number in left]
     return replace(batch, tokens=batch.tokens[:, length:], lengths=batch.lengths - length, signals=signals, slots=slots,
@@ -100,10 +100,10 @@ def _spans(batch: Batch) -> dict[str, list[tuple[int, int]]]:
     """Give the first and the last position of each signal, by branch."""
     found: dict[str, list[tuple[int, int]]] = {}
     for branch, slots in batch.slots.items():
-        places, start = slots.tolist(), 0
+        positions, start = slots.tolist(), 0
         found[branch] = []
         for count in batch.counts[branch]:
-            found[branch].append((places[start], places[start + count - 1]))
+            found[branch].append((positions[start], positions[start + count - 1]))
             start += count
     return found
 

@@ -62,9 +62,9 @@ class JoinedRows:
         order = sorted(range(len(rows)), key=numbers.__getitem__)
         if order == list(range(len(rows))):
             return self._backbone.step_rows(inputs[:, None], numbers, self._cache)[:, 0]
-        places = torch.tensor(order).to(inputs.device, non_blocking=True)
-        hidden = self._backbone.step_rows(inputs[places][:, None], sorted(numbers), self._cache)[:, 0]
-        return torch.empty_like(hidden).index_copy_(0, places, hidden)
+        positions = torch.tensor(order).to(inputs.device, non_blocking=True)
+        hidden = self._backbone.step_rows(inputs[positions][:, None], sorted(numbers), self._cache)[:, 0]
+        return torch.empty_like(hidden).index_copy_(0, positions, hidden)
 
     def close(self, row: JoinedRow) -> None:
         """Free a row; the last one gets its number."""

@@ -20,7 +20,7 @@ from omnikit.ops.row_cache import RowCache
 from omnikit_hf import weights
 from omnikit_hf.config import HF, MASKED
 from omnikit_hf.packed import NAME, PackedLengths
-from omnikit_hf.rows import has_rows, step_rows
+from omnikit_hf.row_steps import has_rows, step_rows
 
 AFTER_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # what `logits` would have to imitate
 

@@ -67,18 +67,18 @@ def test_saved_positions_go_on_as_if_they_were_read() -> None:
 
 @torch.no_grad()
 def test_memory_grows_and_is_given_back() -> None:
-    model, taken = built("llama", context=2048), []
+    model, sizes = built("llama", context=2048), []
     cache = model.init_rows()
     assert cache is not None
     for count in (3, 300, 3):
         model.step_rows(model.embed(torch.zeros(1, count, dtype=torch.int64)), [cache.add()], cache)
-        taken.append(cache.bytes)
+        sizes.append(cache.bytes)
     cache.remove(1)
-    taken.append(cache.bytes)
+    sizes.append(cache.bytes)
     cache.remove(0)
     cache.remove(0)
     position = 2 * 2 * 2 * 16 * 4  # keys and values of 2 layers, 2 heads of 16 float32
-    assert [each // position for each in taken] == [64, 2 * 320, 4 * 320, 2 * 64] and cache.bytes == 0
+    assert [each // position for each in sizes] == [64, 2 * 320, 4 * 320, 2 * 64] and cache.bytes == 0
 
 
 @torch.no_grad()
