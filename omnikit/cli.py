@@ -13,6 +13,7 @@ from omnikit.errors import OmnikitError, nearest
 COMMANDS = {
     "train": ("omnikit.commands.train:run", "train every stage of a recipe, or resume where it stopped"),
     "chat": ("omnikit.commands.chat:run", "ask a trained run, by audio, text, image or video, and play or save its answer"),
+    "answer": ("omnikit.commands.answer:run", "answer a file of questions in batches"),
     "eval": ("omnikit.commands.eval:run", "score a trained run on its held-out questions"),
     "data": ("omnikit.commands.data:run", "build a dataset, inspect a batch of a stage, or check every row"),
     "tokenizer": ("omnikit.commands.tokenizer:run", "extend a tokenizer and its checkpoint by Chinese pieces"),
@@ -47,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains at exit
         return 0
     except KeyboardInterrupt:
-        saved = {"train": "finished stages and steps", "data": "finished rows" * (arguments[1:2] == ["build"])}
+        saved = {"train": "finished stages and steps", "answer": "finished answers",
+                 "data": "finished rows" * (arguments[1:2] == ["build"])}
         what = saved.get(arguments[0], "") if arguments else ""
         advice = f"; {what} are saved, run the same command to resume" if what else ""
         sys.stderr.write(f"omnikit: interrupted{advice}.\n")

@@ -45,12 +45,13 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--independent", action="store_true", help="with --stream: synthesise each segment on its own,"
                         " as the original LLaMA-Omni does; sooner, with seams")
     parser.add_argument("--voice", type=Path, metavar="FILE", help="answer in this voice, a file of omnikit voice extract")
+    parser.add_argument("--load-in", choices=("8bit", "4bit"), help="hold the backbone's matrices in 8 or 4 bits")
     arguments = parser.parse_args(argv)
     _check(parser, arguments)
 
     from omnikit.inference.session import load
 
-    session = load(arguments.run)
+    session = load(arguments.run, load_in=arguments.load_in)
     if arguments.voice:
         _use_voice(session, arguments.voice)
     question = _example(session, arguments.out) if arguments.example else Question(

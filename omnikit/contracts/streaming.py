@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from omnikit.contracts.codes import Code
-from omnikit.contracts.protocols import Codec, CodeHead, Encoder, Projector
+from omnikit.contracts.protocols import Backbone, Codec, CodeHead, Encoder, Projector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor
 
@@ -60,6 +60,49 @@ class TimedCodec(Codec, Protocol):
 
     def durations(self, units: Tensor) -> Tensor:
         """Codes [T] of the one codebook to the frames [T] of each, which depend on up to 8 codes to each side."""
+
+
+class SavedPositions(Protocol):
+    """Copies of the first positions of a row."""
+
+    @property
+    def length(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+    def cut(self, length: int) -> SavedPositions: ...
+
+
+class BackboneRows(Protocol):
+    """What a backbone holds of rows that come and go, numbered from 0 without a gap (omnikit.ops.row_cache.RowCache is one).
+
+    - lengths: positions of each row.
+    - bytes: memory that it takes.
+    """
+
+    lengths: list[int]
+
+    @property
+    def bytes(self) -> int: ...
+    def add(self) -> int:
+        """Give the number of a new empty row, which is the last one."""
+
+    def remove(self, row: int) -> None:
+        """Free a row; the last one gets its number."""
+
+    def save(self, row: int) -> SavedPositions: ...
+    def load(self, row: int, saved: SavedPositions, length: int) -> None:
+        """Fill an empty row with the first positions of what `save` gave."""
+
+
+@runtime_checkable
+class RowBackbone(Backbone, Protocol):
+    """A backbone that steps rows of different lengths, which may come and go between steps."""
+
+    def init_rows(self) -> BackboneRows | None:
+        """Give rows without any in it; None where this one cannot after all."""
+
+    def step_rows(self, inputs: Tensor, rows: Sequence[int], cache: object) -> Tensor:
+        """New inputs [B, N, D] of some rows, behind what the cache holds of each; gives hidden [B, N, D]. Changes the cache."""
 
 
 class CodeIterator(Protocol):

@@ -1,7 +1,115 @@
-"""What one conversation keeps of its earlier turns, so that the next prompt is not read from its beginning."""
+"""What one conversation keeps of its earlier turns, so that its next prompt is not read from the beginning.
+
+Two prompts begin alike where their positions have equal keys: the id of a token, or the hash of the audio, image or video that
+stands there.
+"""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import takewhile
+
+from torch import Tensor
+
+from omnikit.contracts.streaming import SavedPositions
+from omnikit.contracts.types import Batch, Signal
+
+Key = int | str
+LIMIT = 512 * 2**20  # bytes that a conversation keeps at most
+
 
 class PrefixCache:
-    """Owned by one conversation. No backbone fills it yet: see omnikit.inference.scheduler."""
+    """Keys and values of the positions that a conversation's last answer stood on; owned by one conversation.
+
+    Args:
+        limit: bytes at most; of a longer conversation the beginning is kept.
+    """
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self.limit = limit
+        self._owner: object = None
+        self._keys: tuple[Key, ...] = ()
+        self._saved: SavedPositions | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Memory that it takes."""
+        return self._saved.bytes if self._saved else 0
+
+    @property
+    def length(self) -> int:
+        """Positions that it holds."""
+        return len(self._keys)
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self._owner, self._keys, self._saved = None, (), None
+
+    def find(self, owner: object, keys: Sequence[Key]) -> tuple[int, SavedPositions | None]:
+        """Give how many positions of a prompt are there, saved by the same owner, and what holds them."""
+        if self._owner is not owner or self._saved is None:
+            return 0, None
+        return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(keys, self._keys, strict=False))), self._saved
+
+    def store(self, owner: object, keys: Sequence[Key], saved: SavedPositions) -> None:
+        """Replace what is there."""
+        if saved.bytes > self.limit:
+            saved = saved.cut(saved.length * self.limit // saved.bytes)
+        self._owner, self._keys, self._saved = owner, tuple(keys[:saved.length]), saved
+
+
+def position_keys(batch: Batch) -> list[Key]:
+    """Give the key of each position of a prompt, a batch of one row on the host."""
+    keys: list[Key] = batch.tokens[0].tolist()
+    for branch, slots in batch.slots.items():
+        positions = iter(slots.tolist())
+        for number, count in enumerate(batch.counts[branch]):
+            key = f"{branch} {count} {_digest(batch.signals[branch], number)}"
+            for position in (next(positions) for _ in range(count)):
+                keys[position] = key
+    return keys
+
+
+def whole_signals(batch: Batch, length: int) -> int:
+    """Give the largest number of positions, at most `length`, behind which no signal of the prompt is cut."""
+    for first, last in (span for spans in _spans(batch).values() for span in spans):
+        if first < length <= last:
+            return whole_signals(batch, first)
+    return length
+
+
+def without_prefix(batch: Batch, length: int) -> Batch:
+    """Give a prompt without its first positions and the signals in them."""
+    counts, signals, slots, rows, sizes = {}, {}, {}, {}, {}
+    for branch, spans in _spans(batch).items():
+        left = [number for number, (first, _) in enumerate(spans) if first >= length]
+        if left:
+            signal, positions = batch.signals[branch], batch.slots[branch]
+            counts[branch] = [batch.counts[branch][number] for number in left]
+            signals[branch] = Signal(signal.data[left], signal.lengths[left])
+            slots[branch] = positions[positions >= length] - length
+            rows[branch] = [0] * len(left)
+            sizes[branch] = [size for number, size in enumerate(batch.sizes.get(branch, ())) if number in left]
+    return replace(batch, tokens=batch.tokens[:, length:], lengths=batch.lengths - length, signals=signals, slots=slots,
+                   counts=counts, rows=rows, sizes=sizes)
+
+
+def _spans(batch: Batch) -> dict[str, list[tuple[int, int]]]:
+    """Give the first and the last position of each signal, by branch."""
+    found: dict[str, list[tuple[int, int]]] = {}
+    for branch, slots in batch.slots.items():
+        positions, start = slots.tolist(), 0
+        found[branch] = []
+        for count in batch.counts[branch]:
+            found[branch].append((positions[start], positions[start + count - 1]))
+            start += count
+    return found
+
+
+def _digest(signal: Signal, number: int) -> str:
+    """Hash what is valid of a signal."""
+    data: Tensor = signal.data[number]
+    valid = data[:int(signal.lengths[number])] if data.ndim == 1 else data
+    return hashlib.blake2b(f"{data.dtype} {tuple(valid.shape)}".encode() + valid.numpy().tobytes(), digest_size=16).hexdigest()

@@ -38,6 +38,7 @@ from omnikit.plan.plan import OutputBranch, Plan, make
 from omnikit.recipe.recipe import Recipe
 from omnikit.store.lineage import lineage
 from omnikit.store.load import as_dtype, build_model, inference_device
+from omnikit.store.quantise import LoadIn, check_torchao, quantise_layers
 from omnikit.store.runs import find, load_plan
 
 Device = str | torch.device | None  # None takes a GPU if there is one
@@ -57,17 +58,25 @@ def build(recipe: Recipe | Plan, *, device: Device = None, dtype: str | None = N
     return Session(build_model(plan, device=inference_device(device), dtype=dtype), device=device)
 
 
-def load(run: str | Path, stage: str | None = None, *, device: Device = None, dtype: str | None = None) -> Session:
+def load(run: str | Path, stage: str | None = None, *, device: Device = None, dtype: str | None = None,
+         load_in: LoadIn | None = None) -> Session:
     """Give a session with the weights of a run: those that its last stage, or `stage`, descends from.
 
     Args:
         run: the run's folder, a link to it, or a recipe's name for its latest run.
         stage: gives the weights as they were after this stage; parts that it has none of are fresh.
+        load_in: holds the matrices of the backbone's layers in 8 or 4 bits, by torchao.
 
-    Raises RunError where there is no such run, a stage is not finished, or a file has changed.
+    Raises RunError where there is no such run, a stage is not finished, a file has changed, or torchao is missing.
     """
     folder = find(run)
-    return restore(load_plan(folder), folder, stage, device=device, dtype=dtype)
+    if load_in:
+        check_torchao(f"load_in is {load_in}")
+    session = restore(load_plan(folder), folder, stage, device=device, dtype=dtype)
+    if load_in:
+        session.check_answers()
+        quantise_layers(session.model.get_submodule("backbone"), load_in)
+    return session
 
 
 def restore(plan: Plan, folder: Path, stage: str | None = None, *, device: Device = None, dtype: str | None = None) -> Session:

@@ -1,6 +1,7 @@
 """Turn detection: whether spoken questions are meant for the model, by a head with target "state"."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol, cast
 
 import torch
@@ -24,6 +25,34 @@ class TurnClassifier(Protocol):
 def turn_branch(plan: Plan) -> OutputBranch | None:
     """Give the branch with the turn-detection head; None where there is none."""
     return next((output for output in plan.outputs.values() if output.head.target == "state"), None)
+
+
+@dataclass(frozen=True)
+class QuestionTurn:
+    """How the state of a last question is found: by the hidden state at a position of its prompt, or it is certain."""
+
+    position: int | None = None
+    state: str | None = None
+
+
+def question_turn(plan: Plan, batch: Batch, sample: Sample) -> QuestionTurn:
+    """Say where the turn-detection head reads the last question of a prompt, a batch of one row; see `detected_states`."""
+    output = turn_branch(plan)
+    if output is None or (plan.template and plan.template.states):
+        return QuestionTurn()
+    if not _is_spoken(sample) or output.state_input not in batch.slots:
+        return QuestionTurn(state="text")
+    return QuestionTurn(int(batch.slots[output.state_input][-1]))
+
+
+@torch.no_grad()
+def turn_state(model: OmniModel, hidden: Tensor) -> str:
+    """Give the state by the hidden state [D] at a QuestionTurn's position."""
+    output = turn_branch(model.plan)
+    assert output, "a position is given where there is such a head"
+    head = cast(TurnClassifier, model.head(output.name))  # the contract of its target
+    features = model.head_input(output, hidden[None, None], torch.ones(1, dtype=torch.int64, device=hidden.device))
+    return CLASSES[int(head.probabilities(features)[0, :len(CLASSES)].argmax())]
 
 
 @torch.no_grad()
@@ -55,7 +84,12 @@ def detected_states(model: OmniModel, batch: Batch, samples: Sequence[Sample]) -
         return [None] * len(samples)
     found: list[str | None] = []
     for sample, probabilities in zip(samples, turn_probabilities(model, batch), strict=True):
-        last = [message for message in sample.messages if message.role == "user"][-1:]
-        spoken = any(part.type == "audio" for message in last for part in message.content)
-        found.append(max(probabilities[-1], key=probabilities[-1].__getitem__) if spoken and probabilities else "text")
+        spoken = _is_spoken(sample) and probabilities
+        found.append(max(probabilities[-1], key=probabilities[-1].__getitem__) if spoken else "text")
     return found
+
+
+def _is_spoken(sample: Sample) -> bool:
+    """Say whether a sample's last question holds audio."""
+    last = [message for message in sample.messages if message.role == "user"][-1:]
+    return any(part.type == "audio" for message in last for part in message.content)

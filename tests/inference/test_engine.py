@@ -1,72 +1,29 @@
 """Answers of an engine are those of Session.stream, whatever runs beside them; on real parts of random weights."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from small_recipe import write_recipe
+from engines import drained, plan, same, sharpened
 
 from omnikit.errors import AdmissionError, ConfigError, DataError
-from omnikit.inference.answer import Event
-from omnikit.inference.engine import AnswerEngine, AnswerOptions, AnswerStream
+from omnikit.inference.engine import AnswerOptions
 from omnikit.inference.question import question
+from omnikit.inference.scheduler.batch import BatchEngine
 from omnikit.inference.scheduler.scheduler import EngineLimits
 from omnikit.inference.scheduler.single import SingleEngine
-from omnikit.inference.session import Session, build
-from omnikit.plan.plan import Plan, make
-from omnikit.recipe.compose import compose
+from omnikit.inference.session import Session
 
-SMALLER = ["speech.codec.dim=4", "speech.codec.channels=32", "speech.codec.duration_dim=4", "speech.head.layers=1",
-           "generate.max_new_tokens=9", "backbone.layers=1"]
 TEXTS = ("what is two plus one", "why", "a", "and how many of them are there")
-ENGINES = [SingleEngine]
-Engine = type[SingleEngine]
-
-
-def plan(folder: Path, *overrides: str) -> Plan:
-    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-    (folder / "rows.jsonl").write_text(json.dumps({"messages": turns}))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        return make(compose(str(write_recipe(folder)), [*SMALLER, *overrides]))
-
-
-def sharpened(plan: Plan) -> Session:
-    made = build(plan, device="cpu")
-    for name, weight in made.model.head("speech").named_parameters():  # sharp attention and classes: labels change often
-        weight.data *= 6 if "q_proj" in name or "output_proj" in name else 1
-    return made
+ENGINES = [SingleEngine, BatchEngine]
+Engine = type[SingleEngine] | type[BatchEngine]
 
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
     return sharpened(plan(tmp_path_factory.mktemp("session")))
-
-
-def drained(engine: AnswerEngine, answers: Sequence[AnswerStream]) -> list[list[Event]]:
-    """Step an engine until nothing runs; gives the events of each answer."""
-    events: list[list[Event]] = [[] for _ in answers]
-    running = True
-    while running:
-        running = engine.step()
-        for found, answer in zip(events, answers, strict=True):
-            found += answer.take()
-    assert all(answer.done for answer in answers)
-    return events
-
-
-def summary(events: Sequence[Event]) -> tuple[list[tuple[str, object, object]], np.ndarray]:
-    """Give what each event holds but its time, and the joined audio."""
-    waves = [event.waveform for event in events if event.waveform is not None]
-    return [(e.text, e.codes, e.state) for e in events], np.concatenate([np.zeros(0, np.float32), *waves])
-
-
-def same(found: Sequence[Event], expected: Sequence[Event]) -> None:
-    assert summary(found)[0] == summary(expected)[0]
-    np.testing.assert_allclose(summary(found)[1], summary(expected)[1], atol=1e-5, rtol=0)  # float32, other batches
 
 
 @pytest.mark.parametrize("engine", ENGINES)

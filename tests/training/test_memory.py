@@ -17,12 +17,12 @@ from omnikit.contracts.types import Signal
 from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan
 from omnikit.recipe.recipe import TrainerConfig
+from omnikit.store.quantise import small
 from omnikit.store.runs import WEIGHTS
 from omnikit.store.tensors import in_file
 from omnikit.training.memory import activation_checkpointing, compiled, frozen_in_bfloat16, repeated_layers
 from omnikit.training.stage import run_stages
 from omnikit.training.trainable.freeze import freeze
-from omnikit.training.trainable.quantised import small
 
 MIXTRAL = HF(model_type="mixtral", experts=4, ffn=96)
 

@@ -12,12 +12,13 @@ from torch import nn
 from omnikit.errors import RunError
 from omnikit.model import OmniModel
 from omnikit.plan.tuning import Lora
+from omnikit.store import quantise
 from omnikit.store.hashes import weights_hash
+from omnikit.store.quantise import small
 from omnikit.training.memory import saving_memory
-from omnikit.training.trainable import quantised as quantising
 from omnikit.training.trainable.adapters import attach
 from omnikit.training.trainable.freeze import freeze
-from omnikit.training.trainable.quantised import quantised, small
+from omnikit.training.trainable.quantised import quantised
 from omnikit.training.trainable.tuning import tuned
 
 
@@ -62,7 +63,7 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     plan = make_plan(write_tokenizer(tmp_path), only={"understand": stage})
     model = OmniModel(plan)
     attach(model.get_submodule("audio.projector"), Lora(2), "here", "part")
-    monkeypatch.setattr(quantising, "find_spec", lambda name: None)
+    monkeypatch.setattr(quantise, "find_spec", lambda name: None)
     sentence = ("stages.understand.train.audio.projector.lora.load_in is 8bit, which needs the package torchao, and it is not"
                 " installed here; pip install torchao, or leave load_in out.")
     with pytest.raises(RunError, match=sentence), quantised(model, plan.stages["understand"]):

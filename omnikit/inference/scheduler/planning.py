@@ -11,11 +11,12 @@ from omnikit.inference.answer_events import AnswerEvents
 from omnikit.inference.answer_states import AnswerDecoder, answer_states
 from omnikit.inference.engine import AnswerOptions
 from omnikit.inference.generate import reads_tokens
-from omnikit.inference.prefix_cache import PrefixCache
+from omnikit.inference.prefix_cache import PrefixCache, position_keys
 from omnikit.inference.scheduler.running_answer import AnswerPlan
 from omnikit.inference.session import Session
 from omnikit.inference.stop_texts import StopTexts
 from omnikit.inference.token_choice import TokenOptions
+from omnikit.inference.turn_detection import question_turn
 
 
 def plan_answer(session: Session, sample: Sample, options: AnswerOptions, prefix: PrefixCache | None,
@@ -32,8 +33,9 @@ def plan_answer(session: Session, sample: Sample, options: AnswerOptions, prefix
     speech = session.speech_stream(prompt.tokenizer, options.omega, independent=options.independent) if options.speak else None
     events = AnswerEvents(decoder, speech, start, session.sample_rate, StopTexts(options.stop))
     one_more = speech is not None and any(reads_tokens(output.head) for output in plan.outputs.values())
-    return AnswerPlan(sample, prompt.batch, _token_options(session, options, seeds), prompt.ends, prompt.limit, one_more,
-                      prompt.tokenizer, prefix), events
+    keys = position_keys(prompt.batch) if prefix is not None else ()
+    return AnswerPlan(prompt.batch, _token_options(session, options, seeds), prompt.ends, prompt.limit, one_more,
+                      prompt.tokenizer, question_turn(plan, prompt.batch, sample), prefix, keys), events
 
 
 def _token_options(session: Session, options: AnswerOptions, seeds: torch.Generator) -> TokenOptions:

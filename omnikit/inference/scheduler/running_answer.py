@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from omnikit.contracts.types import Batch, Sample
+from omnikit.contracts.types import Batch
 from omnikit.data.text.tokenizer import Tokenizer
 from omnikit.errors import OmnikitError
 from omnikit.inference.answer import Event, TokenLogprob
 from omnikit.inference.answer_events import AnswerEvents
 from omnikit.inference.engine import FinishReason
 from omnikit.inference.generate import DecodingStep
-from omnikit.inference.prefix_cache import PrefixCache
+from omnikit.inference.prefix_cache import Key, PrefixCache
 from omnikit.inference.token_choice import TokenOptions
+from omnikit.inference.turn_detection import QuestionTurn
 
 
 @dataclass(frozen=True)
@@ -26,23 +27,25 @@ class AnswerPlan:
     """What is known of an answer when it begins.
 
     Args:
-        sample: what is asked.
         batch: its prompt, on the host.
         tokens: how its tokens are chosen.
         ends: ids that end it.
         limit: tokens at most.
         one_more: a head takes the hidden state after the last token.
+        turn: where the state of its question is read.
         prefix: its conversation's cache.
+        keys: of the prompt's positions, where there is such a cache.
     """
 
-    sample: Sample
     batch: Batch
     tokens: TokenOptions
     ends: tuple[int, ...]
     limit: int
     one_more: bool
     tokenizer: Tokenizer
+    turn: QuestionTurn
     prefix: PrefixCache | None = None
+    keys: Sequence[Key] = ()
 
 
 class RunningAnswer:
@@ -60,6 +63,7 @@ class RunningAnswer:
         self.finish_reason: FinishReason | None = None
         self.prompt_tokens, self.cached_tokens = plan.batch.tokens.shape[1], 0
         self.inputs: Tensor | None = None  # [L, D] of the prompt that is not read yet
+        self.has_media = False  # signals are encoded for it
         self.tokens: list[int] = []
         self.complete = False  # no more events come
         self.cancelling = False

@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
+from omnikit.contracts.streaming import SavedPositions
 from omnikit.contracts.types import Sample
 from omnikit.data.batch.collate import to_device
-from omnikit.errors import AdmissionError, OmnikitError
+from omnikit.errors import AdmissionError, OmnikitError, RunError
 from omnikit.inference.answer import Event, TokenLogprob
 from omnikit.inference.answer_states import NOISE
 from omnikit.inference.engine import AnswerOptions, FinishReason
-from omnikit.inference.prefix_cache import PrefixCache
+from omnikit.inference.prefix_cache import PrefixCache, whole_signals, without_prefix
 from omnikit.inference.scheduler.planning import plan_answer
 from omnikit.inference.scheduler.running_answer import RunningAnswer
 from omnikit.inference.session import Session
 from omnikit.inference.token_choice import choose_tokens, log_probabilities
-from omnikit.inference.turn_detection import detected_states
+from omnikit.inference.turn_detection import turn_state
 from omnikit.model import Taps
 
 Row = TypeVar("Row")
@@ -36,8 +38,9 @@ class Rows(Protocol[Row]):
     """Where keys and values of running answers lie."""
 
     def open(self) -> Row: ...
-    def reuse(self, row: Row, keys: Sequence[str], prefix: PrefixCache) -> int: ...
-    def save(self, row: Row, keys: Sequence[str], prefix: PrefixCache) -> None: ...
+    def length(self, row: Row) -> int: ...
+    def load(self, row: Row, saved: SavedPositions, length: int) -> None: ...
+    def save(self, row: Row) -> SavedPositions | None: ...
     def prefill(self, row: Row, inputs: Tensor) -> Tensor: ...
     def step(self, rows: Sequence[Row], inputs: Tensor) -> Tensor: ...
     def close(self, row: Row) -> None: ...
@@ -58,7 +61,7 @@ class EngineLimits:
     prefill: int = 512
 
 
-@dataclass
+@dataclass(eq=False)
 class Active(Generic[Row]):
     """An answer with its row; `token` is what the row reads next, None while it reads its prompt."""
 
@@ -80,7 +83,7 @@ class Scheduler(Generic[Row]):
         self.session, self.rows, self.limits = session, rows, limits or EngineLimits()
         self._waiting: deque[RunningAnswer] = deque()
         self._active: list[Active[Row]] = []
-        self._lock = threading.RLock()  # of a step
+        self._lock = threading.Lock()  # of a step
         self._queue = threading.Lock()  # of what waits, never held while a model runs
         self._generator = torch.Generator().manual_seed(session.plan.recipe.seed)
 
@@ -117,21 +120,32 @@ class Scheduler(Generic[Row]):
             self._prefill()
             decoding = [each for each in self._active if each.token is not None]
             if decoding:
-                self._decode(decoding)
+                with self._ending(decoding):
+                    self._decode(decoding)
             self._remove_cancelled()
             return bool(self._active or self._waiting)
 
     def _prefill(self) -> None:
-        """Read prompts in order of arrival until the step's positions are used."""
+        """Read prompts in order of arrival until the step's positions are used; of those with media one."""
         left = self.limits.prefill
         while left > 0 and (active := self._next_prompt()) is not None:
-            inputs = active.answer.inputs
-            assert inputs is not None, "a prompt that is read has inputs"
-            count = min(left, len(inputs))
-            hidden = self.rows.prefill(active.row, inputs[:count])
-            active.answer.inputs, left = inputs[count:], left - count
-            if count == len(inputs):
-                self._choose([active], hidden)
+            answer = active.answer
+            assert answer.inputs is not None, "a prompt that is read has inputs"
+            count = min(left, len(answer.inputs))
+            with self._ending([active]):
+                self._read(active, answer.inputs[:count])
+            left = 0 if answer.has_media and any(each.token is not None for each in self._active) else left - count
+
+    def _read(self, active: Active[Row], inputs: Tensor) -> None:
+        """Read the next positions [N, D] of a prompt, and choose the first token behind the last one."""
+        answer, start = active.answer, self.rows.length(active.row)
+        hidden = self.rows.prefill(active.row, inputs)
+        assert answer.inputs is not None, "a prompt that is read has inputs"
+        answer.inputs = answer.inputs[len(inputs):]
+        if self._is_noise(answer, hidden, start):
+            self._end(active, "noise")
+        elif not len(answer.inputs):
+            self._choose([active], hidden[-1:])
 
     def _next_prompt(self) -> Active[Row] | None:
         """Give the first answer that reads its prompt, one that waits if a row is free; None where there is none."""
@@ -145,22 +159,33 @@ class Scheduler(Generic[Row]):
                 answer = self._waiting.popleft()
                 active = Active(answer, self.rows.open())
                 self._active.append(active)
-            try:
+            with self._ending([active]):
                 self._begin_prompt(active)
-            except OmnikitError as error:
-                self._end(active, None, error)
 
     def _begin_prompt(self, active: Active[Row]) -> None:
-        """Make the inputs of a prompt; one whose question is noise ends here."""
-        answer, session = active.answer, self.session
-        batch = to_device(answer.plan.batch, session.device)
-        state = detected_states(session.model, batch, [answer.plan.sample])[0]
+        """Make the inputs of a prompt, without those positions that its conversation's cache has."""
+        answer, plan = active.answer, active.answer.plan
+        batch = plan.batch
+        if plan.prefix is not None:
+            found, saved = plan.prefix.find(self, plan.keys)
+            count = whole_signals(batch, min(found, plan.turn.position if plan.turn.position is not None else found,
+                                             batch.tokens.shape[1] - 1))
+            if saved is not None and count:
+                self.rows.load(active.row, saved, count)
+                batch, answer.cached_tokens = without_prefix(batch, count), count
+        answer.has_media = bool(batch.signals)
+        answer.inputs = Taps(self.session.model, to_device(batch, self.session.device)).inputs[0]
+
+    def _is_noise(self, answer: RunningAnswer, hidden: Tensor, start: int) -> bool:
+        """Read the state of the question where the positions from `start`, hidden [N, D], decide it."""
+        turn, state = answer.plan.turn, None
+        if turn.position is not None and start <= turn.position < start + len(hidden):
+            state = turn_state(self.session.model, hidden[turn.position - start])
+        elif turn.state and start == answer.cached_tokens:
+            state = turn.state
         if state:
             answer.emit([Event(answer.events.elapsed(), state=state)])
-        if state == NOISE:
-            self._end(active, "noise")
-            return
-        answer.inputs = Taps(session.model, batch).inputs[0]
+        return state == NOISE
 
     def _decode(self, active: Sequence[Active[Row]]) -> None:
         tokens = torch.tensor([each.token for each in active]).to(self.session.device, non_blocking=True)
@@ -175,14 +200,12 @@ class Scheduler(Generic[Row]):
         chosen: list[int] = tokens.tolist()  # the one place where a step waits for the accelerator
         logprobs = self._logprobs(active, logits, tokens)
         for row, each in enumerate(active):
-            try:
+            with self._ending([each]):
                 if row in last:
                     each.answer.push_last(hidden[row:row + 1])
                     self._complete(each)
                 else:
                     self._push(each, hidden[row:row + 1], chosen[row], logprobs.get(row))
-            except OmnikitError as error:
-                self._end(each, None, error)
 
     def _push(self, active: Active[Row], hidden: Tensor, token: int, logprob: TokenLogprob | None) -> None:
         answer = active.answer
@@ -205,9 +228,28 @@ class Scheduler(Generic[Row]):
         active.answer.emit(active.answer.events.finish())
         self._end(active, active.answer.reason)
 
+    @contextmanager
+    def _ending(self, active: Sequence[Active[Row]]) -> Iterator[None]:
+        """End some answers where their step fails; what is not the user's error goes on to whoever drives the engine."""
+        try:
+            yield
+        except OmnikitError as error:
+            self._end_all(active, error)
+        except BaseException:
+            self._end_all(active, RunError("The answer ended early, because the engine failed; the log has the error."))
+            raise
+
+    def _end_all(self, active: Sequence[Active[Row]], error: OmnikitError) -> None:
+        for each in active:
+            if each in self._active:
+                self._end(each, None, error)
+
     def _end(self, active: Active[Row], reason: FinishReason | None, error: OmnikitError | None = None) -> None:
         with self._queue:
             self._active.remove(active)
+        plan, saved = active.answer.plan, self.rows.save(active.row) if active.answer.plan.prefix is not None else None
+        if plan.prefix is not None and saved is not None and saved.length:
+            plan.prefix.store(self, [*plan.keys, *active.answer.tokens], saved)
         self.rows.close(active.row)
         active.answer.end(reason, error)
 

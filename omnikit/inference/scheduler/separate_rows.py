@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from omnikit.contracts.protocols import Backbone
-from omnikit.inference.prefix_cache import PrefixCache
+from omnikit.contracts.streaming import SavedPositions
 
 
 class SeparateRow:
@@ -28,19 +28,23 @@ class SeparateRows:
         """Give an empty row."""
         return SeparateRow(self._backbone.init_state(1))
 
-    def reuse(self, row: SeparateRow, keys: Sequence[str], prefix: PrefixCache) -> int:
-        """Reuse nothing: a state cannot be cut."""
-        return 0
+    def length(self, row: SeparateRow) -> int:
+        """Give the positions that a row holds."""
+        return row.length
 
-    def save(self, row: SeparateRow, keys: Sequence[str], prefix: PrefixCache) -> None:
-        """Save nothing."""
+    def load(self, row: SeparateRow, saved: SavedPositions, length: int) -> None:
+        """Never called, since `save` gives nothing."""
+        raise AssertionError("a state cannot be filled with saved positions")
+
+    def save(self, row: SeparateRow) -> None:
+        """Give nothing: a state cannot be cut."""
 
     def prefill(self, row: SeparateRow, inputs: Tensor) -> Tensor:
-        """Read the next positions [N, D] of a row's prompt; gives the hidden state [1, D] at the last."""
+        """Read the next positions [N, D] of a row's prompt; gives their hidden states [N, D]."""
         row.length += len(inputs)
         mask = torch.ones(1, row.length, dtype=torch.bool, device=inputs.device)
         hidden, row.state = self._backbone.step(inputs[None], mask, row.state)
-        return hidden[:, -1]
+        return hidden[0]
 
     def step(self, rows: Sequence[SeparateRow], inputs: Tensor) -> Tensor:
         """Read one position of each row, inputs [B, D]; gives hidden states [B, D]."""

@@ -12,9 +12,9 @@ from omnikit.plan.plan import Plan, StagePlan
 from omnikit.plan.tuning import Tuning
 from omnikit.store.adapters import AdapterFacts
 from omnikit.store.load import empty_part
+from omnikit.store.quantise import check_torchao
 from omnikit.training.trainable.adapters import attach, detach, facts_of, target_layers
 from omnikit.training.trainable.freeze import Movement, Snapshot, chosen_tensors, full_precision
-from omnikit.training.trainable.quantised import check_torchao
 
 
 @dataclass
