@@ -44,8 +44,8 @@ class Access:
         while len(self._buckets) > MOST_CLIENTS:
             self._buckets.popitem(last=False)
         if bucket.take() > 0:
-            raise ProtocolError(f"More than {self._settings.limits.requests_per_minute} requests a minute came from this client;"
-                                " wait a moment.", "rate_limit_exceeded", kind="rate_limit_error", status=429)
+            raise ProtocolError(f"More than {self._settings.limits.requests_per_minute} requests a minute came from this"
+                                " client; wait a moment.", "rate_limit_exceeded", kind="rate_limit_error", status=429)
 
     def _check_origin(self, headers: Mapping[str, str]) -> None:
         """Refuse other web pages: a browser would send them what only its user may see."""

@@ -123,7 +123,8 @@ class Completion:
         """Give a complete completion."""
         given: list[Json] = [
             {"index": number, "message": choice.message(), "finish_reason": finish_reason(stream),
-             "logprobs": logprobs(choice.logprobs)} for number, (choice, stream) in enumerate(zip(choices, streams, strict=True))]
+             "logprobs": logprobs(choice.logprobs)}
+            for number, (choice, stream) in enumerate(zip(choices, streams, strict=True))]
         return {**self._head("chat.completion"), "choices": given, "usage": usage(streams)}
 
     def chunk(self, number: int, delta: JsonObject, *, reason: str | None = None,

@@ -15,7 +15,8 @@ FIELDS = ("model", "messages", "modalities", "audio", "stream", "stream_options"
           "metadata", "store", "user", "service_tier", "safety_identifier", "prompt_cache_key", "verbosity")
 WITHOUT_EFFECT: dict[str, tuple[Json, ...]] = {  # fields that the models do not have → values that change nothing
     "frequency_penalty": (0,), "presence_penalty": (0,), "logit_bias": ({},), "tools": ([],), "tool_choice": ("none", "auto"),
-    "parallel_tool_calls": (True, False), "response_format": ({"type": "text"},), "functions": ([],), "function_call": ("none",),
+    "parallel_tool_calls": (True, False), "response_format": ({"type": "text"},), "functions": ([],),
+    "function_call": ("none",),
     "reasoning_effort": ("none",), "prediction": (), "web_search_options": (),
 }
 ROLES = ("system", "developer", "user", "assistant")
@@ -62,13 +63,14 @@ def read_chat(fields: Fields, media: MediaReader, *, can_speak: bool) -> ChatReq
 
 
 def _options(fields: Fields, *, speak: bool) -> AnswerOptions:
-    limit = fields.optional_integer("max_completion_tokens", 1, 1_000_000) or fields.optional_integer("max_tokens", 1, 1_000_000)
+    limits = [fields.optional_integer(name, 1, 1_000_000) for name in ("max_completion_tokens", "max_tokens")]
     wanted, most = fields.flag("logprobs", False), fields.optional_integer("top_logprobs", 0, 20)
     if most is not None and not wanted:
         raise ProtocolError("top_logprobs is given, but logprobs is not true; set it.", "invalid_value", "top_logprobs")
     top_p = fields.number("top_p", 0.0, 1.0, 1.0)
     return AnswerOptions(
-        max_new_tokens=limit, temperature=fields.optional_number("temperature", 0.0, 2.0), top_p=max(top_p, 1e-6),
+        max_new_tokens=limits[0] or limits[1], temperature=fields.optional_number("temperature", 0.0, 2.0),
+        top_p=max(top_p, 1e-6),
         stop=_stop(fields), seed=fields.optional_integer("seed", -2**63, 2**63 - 1), speak=speak,
         logprobs=(most or 0) if wanted else None)
 

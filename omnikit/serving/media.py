@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from omnikit.contracts.specs import ImageSpec
 from omnikit.contracts.types import ContentPart
@@ -19,6 +20,7 @@ from omnikit.plan.plan import Plan
 from omnikit.serving.protocol.fields import ProtocolError
 from omnikit.serving.settings import Limits
 
+Waveform = NDArray[np.float32]
 SAMPLE_RATE = 16000  # of audio parts
 MAX_FRAMES = 64  # of a video that comes as images
 
@@ -40,14 +42,14 @@ class MediaReader:
         self._admit("audio", place)
         return self.waveform_part(self._decoded_audio(_base64(data, place), place))
 
-    def _decoded_audio(self, data: bytes, place: str) -> np.ndarray:
+    def _decoded_audio(self, data: bytes, place: str) -> Waveform:
         try:
             return decode_audio(data, SAMPLE_RATE, name=place, seconds=self.limits.audio_seconds)
         except DataError as error:
             raise ProtocolError(str(error), "invalid_audio", place) from None
 
     @staticmethod
-    def waveform_part(waveform: np.ndarray) -> ContentPart:
+    def waveform_part(waveform: Waveform) -> ContentPart:
         """Give samples [N] at 16 kHz."""
         return ContentPart("audio", audio=waveform, sample_rate=SAMPLE_RATE)
 
@@ -70,7 +72,8 @@ class MediaReader:
         """Give a video whose frames are images in data URLs."""
         spec = self._admit("video", place)
         if not 1 <= len(urls) <= MAX_FRAMES:
-            raise ProtocolError(f"{place} has {len(urls)} frames, but must have from 1 to {MAX_FRAMES}.", "invalid_video", place)
+            raise ProtocolError(f"{place} has {len(urls)} frames, but must have from 1 to {MAX_FRAMES}.", "invalid_video",
+                                place)
         frames = [self._pixels(url, f"{place}[{number}]") for number, url in enumerate(urls)]
         if len({frame.shape for frame in frames}) > 1:
             raise ProtocolError(f"{place} has frames of different sizes, but all must have one.", "invalid_video", place)

@@ -84,8 +84,8 @@ class ModelThread:
             future.add_done_callback(_cancel)
             raise
 
-    async def events(self, streams: Sequence[AnswerStream]) -> AsyncIterator[tuple[int, Event]]:
-        """Give the events of answers, each with the number of its answer, until all are complete; cancels what is left.
+    async def events(self, streams: Sequence[AnswerStream]) -> AsyncIterator[tuple[int, list[Event]]]:
+        """Give the events of answers as they are ready, with the number of their answer; cancels what is left.
 
         Raises:
             OmnikitError: an answer could not be completed.
@@ -94,8 +94,8 @@ class ModelThread:
             while True:
                 stepped = self._stepped
                 for number, stream in enumerate(streams):
-                    for event in stream.take():
-                        yield number, event
+                    if ready := stream.take():
+                        yield number, ready
                     if stream.error:
                         raise stream.error
                 if all(stream.done for stream in streams):
