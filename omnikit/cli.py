@@ -14,6 +14,7 @@ COMMANDS = {
     "train": ("omnikit.commands.train:run", "train every stage of a recipe, or resume where it stopped"),
     "chat": ("omnikit.commands.chat:run", "ask a trained run, by audio, text, image or video, and play or save its answer"),
     "answer": ("omnikit.commands.answer:run", "answer a file of questions in batches"),
+    "serve": ("omnikit.commands.serve:run", "serve a trained run: OpenAI's routes, Realtime, and a page to talk to it"),
     "eval": ("omnikit.commands.eval:run", "score a trained run on its held-out questions"),
     "data": ("omnikit.commands.data:run", "build a dataset, inspect a batch of a stage, or check every row"),
     "tokenizer": ("omnikit.commands.tokenizer:run", "extend a tokenizer and its checkpoint by Chinese pieces"),

@@ -5,7 +5,7 @@ import io
 import warnings
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ Pixels = NDArray[np.uint8]
 EXIF_ORIENTATION = 0x0112  # EXIF's tag for how a camera was held
 SWAPPED_SIDES = (5, 6, 7, 8)  # its values for images whose width and height change places
 SIXTEEN_BITS = 257  # 65535 / 255
+SAFE_FORMATS = ("PNG", "JPEG", "WEBP")  # of images that come over a network
 
 
 @cache
@@ -121,15 +122,25 @@ def load_image(path: str | Path) -> Pixels:
     Raises:
         DataError: the file is missing, not an image, cut short, or too large to be one.
     """
-    from PIL import ImageOps
+    return _pixels(_open(path), str(path))
 
-    with _open(path) as image:
-        try:
-            image.load()
-            return np.asarray(_rgb(ImageOps.exif_transpose(image)))
-        except (OSError, SyntaxError, ValueError, EOFError) as error:  # all of them in Pillow's readers
-            raise DataError(f"{path} is a damaged image ({str(error).rstrip('.')}); write or copy it again.",
-                        kind="unreadable image") from None
+
+def decode_image(data: bytes, *, name: str, most: int) -> Pixels:
+    """Read the bytes of an image, in memory, as load_image reads a file.
+
+    Args:
+        name: of the image in messages.
+        most: pixels at most; the header is read before anything is decoded.
+
+    Raises:
+        DataError: as load_image, or the image is larger, or neither PNG, JPEG nor WebP.
+    """
+    image = _open(io.BytesIO(data), name, SAFE_FORMATS)
+    if image.width * image.height > most:
+        image.close()
+        raise DataError(f"{name} has {image.width} x {image.height} pixels, but at most {most:,} are allowed; make it"
+                        " smaller.", kind="unreadable image")
+    return _pixels(image, name)
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -167,23 +178,36 @@ def check_pixels(pixels: Pixels, where: str, axes: int = 3) -> Pixels:
     return pixels
 
 
-def _open(path: str | Path) -> "Image":
+def _pixels(opened: "Image", name: str) -> Pixels:
+    from PIL import ImageOps
+
+    with opened as image:
+        try:
+            image.load()
+            return np.asarray(_rgb(ImageOps.exif_transpose(image)))
+        except (OSError, SyntaxError, ValueError, EOFError) as error:  # all of them in Pillow's readers
+            raise DataError(f"{name} is a damaged image ({str(error).rstrip('.')}); write or copy it again.",
+                        kind="unreadable image") from None
+
+
+def _open(source: str | Path | BinaryIO, name: str = "", formats: tuple[str, ...] | None = None) -> "Image":
     from PIL import Image, UnidentifiedImageError
 
-    if not Path(path).is_file():
-        raise DataError(f"{path} does not exist, but an image should be there.", kind="missing file")
+    name = name or str(source)
+    if isinstance(source, str | Path) and not Path(source).is_file():
+        raise DataError(f"{name} does not exist, but an image should be there.", kind="missing file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return Image.open(path)
+            return Image.open(source, formats=formats)
     except UnidentifiedImageError:
-        raise DataError(f"{path} is not a readable image, but must be one that Pillow reads: PNG, JPEG or WebP.",
+        raise DataError(f"{name} is not a readable image, but must be one that Pillow reads: PNG, JPEG or WebP.",
                         kind="unreadable image") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise DataError(f"{path} has more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels; make it smaller.",
+        raise DataError(f"{name} has more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels; make it smaller.",
                         kind="unreadable image") from None
     except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path} is a damaged image ({str(error).rstrip('.')}); write or copy it again.",
+        raise DataError(f"{name} is a damaged image ({str(error).rstrip('.')}); write or copy it again.",
                         kind="unreadable image") from None
 
 

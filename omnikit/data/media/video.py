@@ -1,11 +1,12 @@
 """Videos from files through PyAV, and which of their frames an encoder takes. Reads no sample and no model."""
 
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
+
+EBML = b"\x1aE\xdf\xa3"  # the first bytes of WebM and Matroska
 
 
 @dataclass(frozen=True)
@@ -89,15 +92,44 @@ def load_frames(path: str | Path, spec: ImageSpec) -> Pixels:
         DataError: the file is missing, not a video, cut short, or has too few frames a second.
     """
     with _open(path) as (container, stream):
-        video, timeline = _video(path, container, stream)
-        try:
-            wanted = frame_indices(video, spec)
-        except DataError as error:
-            raise DataError(f"{path}: {error}", kind=error.kind) from error
-        moments = [timeline.moments[index] for index in wanted]
-        found = dict(_decode(container, stream, timeline.keys, sorted(set(moments))))
+        return _frames(container, stream, spec, str(path))
+
+
+def decode_frames(data: bytes, spec: ImageSpec, *, name: str, seconds: float, most: int) -> Pixels:
+    """Read the bytes of a video, in memory, as load_frames reads a file.
+
+    Args:
+        name: of the video in messages.
+        seconds: of video at most.
+        most: pixels of a frame at most.
+
+    Raises:
+        DataError: as load_frames, or the video is longer or larger, or neither MP4 nor WebM nor Matroska.
+    """
+    if data[4:8] != b"ftyp" and data[:4] != EBML:  # FFmpeg's other readers may open files that the data name
+        raise DataError(f"{name} is not a readable video, but must be an MP4, WebM or Matroska file.",
+                        kind="unreadable video")
+    with _open(io.BytesIO(data), name, "mp4" if data[4:8] == b"ftyp" else "matroska") as (container, stream):
+        if stream.width * stream.height > most:
+            raise DataError(f"{name} has frames of {stream.width} x {stream.height} pixels, but at most {most:,} are allowed;"
+                            " make it smaller.", kind="unreadable video")
+        return _frames(container, stream, spec, name, seconds)
+
+
+def _frames(container: "InputContainer", stream: "VideoStream", spec: ImageSpec, name: str,
+            seconds: float | None = None) -> Pixels:
+    video, timeline = _video(name, container, stream)
+    if seconds is not None and video.frames > seconds * video.rate:
+        raise DataError(f"{name} has {video.frames / video.rate:.1f} s of video, but at most {seconds:g} s are allowed; send a"
+                        " shorter one.", kind="video too long")
+    try:
+        wanted = frame_indices(video, spec)
+    except DataError as error:
+        raise DataError(f"{name}: {error}", kind=error.kind) from error
+    moments = [timeline.moments[index] for index in wanted]
+    found = dict(_decode(container, stream, timeline.keys, sorted(set(moments))))
     if missing := [index for index, moment in zip(wanted, moments, strict=True) if moment not in found]:
-        raise DataError(f"{path} is damaged (frame {missing[0]} of {video.frames} cannot be read); write or copy it again.",
+        raise DataError(f"{name} is damaged (frame {missing[0]} of {video.frames} cannot be read); write or copy it again.",
                         kind="unreadable video")
     return np.stack([found[moment] for moment in moments])
 
@@ -125,19 +157,21 @@ def save_video(path: str | Path, frames: Pixels | Sequence[Pixels], rate: float)
 
 
 @contextmanager
-def _open(path: str | Path) -> "Iterator[tuple[InputContainer, VideoStream]]":
+def _open(source: str | Path | BinaryIO, name: str = "",
+          container_format: str | None = None) -> "Iterator[tuple[InputContainer, VideoStream]]":
     import av
 
-    if not Path(path).is_file():
-        raise DataError(f"{path} does not exist, but a video should be there.", kind="missing file")
+    name = name or str(source)
+    if isinstance(source, str | Path) and not Path(source).is_file():
+        raise DataError(f"{name} does not exist, but a video should be there.", kind="missing file")
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(source) if isinstance(source, Path) else source, format=container_format) as container:
             if not container.streams.video:
-                raise DataError(f"{path} holds no images, but must be a video; give its sound track as audio instead.",
+                raise DataError(f"{name} holds no images, but must be a video; give its sound track as audio instead.",
                                         kind="unreadable video")
             yield container, container.streams.video[0]
     except av.FFmpegError as error:
-        raise DataError(f"{path} is not a readable video ({error.strerror}), but must be one that FFmpeg reads: MP4, WebM or"
+        raise DataError(f"{name} is not a readable video ({error.strerror}), but must be one that FFmpeg reads: MP4, WebM or"
                         " MKV.", kind="unreadable video") from None
 
 
