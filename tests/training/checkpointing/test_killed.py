@@ -89,7 +89,7 @@ def top(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("killed")
     write_tokenizer(folder)
     subprocess.run([sys.executable, __file__, str(folder)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                   env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])})
+                   env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])})
     signals = json.loads((folder / "signals.json").read_text())
     assert set(signals.values()) == {-signal.SIGKILL} and len(signals) == len(FIRST) + len(AGAIN)
     return folder
