@@ -100,7 +100,7 @@ def untrainable(monkeypatch: pytest.MonkeyPatch) -> None:
     def trains(*arguments: object) -> None:
         raise AssertionError("a finished stage is trained again")
 
-    monkeypatch.setattr(staging, "_run", trains)
+    monkeypatch.setattr(staging, "train_stage", trains)
 
 
 def stage_weights(run: Path) -> str:
