@@ -17,7 +17,7 @@ from omnikit.recipe.recipe import Recipe
 if TYPE_CHECKING:
     from omnikit.data.inspect import InspectedBatch
     from omnikit.inference.session import Device, Session
-    from omnikit.training.stage import StageResult
+    from omnikit.training.stage_task import StageResult
 
 
 def compose(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -94,7 +94,7 @@ def inspect(recipe: str | Path | Recipe | Plan, overrides: Sequence[str] = (), *
 
 
 def train(recipe: str | Path | Recipe | Plan, overrides: Sequence[str] = (), *, retrain: Collection[str] = (),
-          wait: bool = False) -> Run:
+          wait: bool = False, jobs: int = 1) -> Run:
     """Train every stage that is not finished, and give the run.
 
     Args:
@@ -102,6 +102,7 @@ def train(recipe: str | Path | Recipe | Plan, overrides: Sequence[str] = (), *, 
         overrides: as for `check`; `run=FOLDER` sets the run's folder.
         retrain: finished stages that are trained again, `all` for each.
         wait: wait for another process that trains in the run's folder, instead of an error.
+        jobs: stages that are trained side by side at most, where they do not start from each other's weights.
 
     Raises:
         OmnikitError: as `check`; or weights, data or the disk are not usable, or a preset named after a public checkpoint
@@ -113,7 +114,7 @@ def train(recipe: str | Path | Recipe | Plan, overrides: Sequence[str] = (), *, 
     from omnikit.recipe.dump import dump
     from omnikit.training.stage import train as trained
 
-    folder, results = trained(plan, dump(plan.recipe), retrain=retrain, wait=wait)
+    folder, results = trained(plan, dump(plan.recipe), retrain=retrain, wait=wait, jobs=jobs)
     return Run(folder, plan, tuple(results))
 
 

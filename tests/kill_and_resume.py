@@ -3,7 +3,7 @@
     python tests/kill_and_resume.py [FOLDER]
 
 Twenty SIGKILLs and five SIGTERMs, each on a stage with batch norm and dropout, in turns plain, with two workers, with
-accumulation, and over the ends of passes. `tests/training/test_kills.py` does the same with fewer.
+accumulation, and over the ends of passes. `tests/training/checkpointing/test_kills.py` does the same with fewer.
 """
 
 import json

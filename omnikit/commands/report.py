@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from omnikit.text_table import columns
-from omnikit.training.stage import StageResult
+from omnikit.training.stage_task import StageResult
 from omnikit.training.sweeps.sweep import JobResult
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omnikit.commands.arguments import Parser
+from omnikit.errors import RunError
 from omnikit.plan.plan import make
 from omnikit.plan.weights import require_weights
 from omnikit.recipe.compose import run_jobs
@@ -40,12 +41,14 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--restart", action="store_true",
                         help="begin unfinished stages from scratch, instead of resuming from their newest checkpoint")
     parser.add_argument("--wait", action="store_true", help="wait while another process trains in the run's folder")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="train up to N stages side by side where they do not"
+                        " start from each other's weights, each on a device of its own where there are GPUs")
     arguments = parser.parse_intermixed_args(argv)
     if (arguments.multirun or arguments.optuna or arguments.submit) and not arguments.cfg:
         return _sweep(arguments)
     flags = ["--multirun"] if arguments.multirun else []
     flags += ["--cfg", arguments.cfg] if arguments.cfg else []
-    job = partial(_train, retrain=arguments.retrain, restart=arguments.restart, wait=arguments.wait)
+    job = partial(_train, retrain=arguments.retrain, restart=arguments.restart, wait=arguments.wait, jobs=arguments.jobs)
     run_jobs(arguments.recipe, [*flags, *arguments.overrides], job)
     return 0
 
@@ -60,7 +63,7 @@ def _sweep(arguments: Namespace) -> int:
     recipe = arguments.recipe
     settings, overrides = launcher(recipe, arguments.overrides)
     launch, folder = choose(settings, arguments.submit), sweep_folder(recipe)
-    options = TrainOptions(tuple(arguments.retrain), arguments.restart, arguments.wait)
+    options = TrainOptions(tuple(arguments.retrain), arguments.restart, arguments.wait, arguments.jobs)
     logs = None if launch is serial else folder
     if arguments.optuna:
         search = SearchJobs(recipe, overrides, read_search(arguments.optuna), options, logs)
@@ -87,13 +90,15 @@ def _report(results: Iterator["JobResult"], path: Path) -> int:
     return 2 if failures(found) else 0
 
 
-def _train(recipe: Recipe, config_yaml: str, retrain: list[str], restart: bool, wait: bool) -> None:
+def _train(recipe: Recipe, config_yaml: str, retrain: list[str], restart: bool, wait: bool, jobs: int) -> None:
     plan = make(recipe)  # before torch: an error is reported at once
     require_weights(plan)
     processes = max((stage.stage.trainer.processes for stage in plan.stages.values()), default=1)
     if processes > 1 and numbers_of_process() is None:
         flags = [*(f"--retrain={name}" for name in retrain), *(["--restart"] if restart else []), *(["--wait"] if wait else [])]
         check_one_machine(plan)
+        if jobs != 1:
+            raise RunError(f"jobs is {jobs}, but a stage is trained by {processes} processes; leave out --jobs.")
         if code := launch([*sys.argv[1:], *flags], processes):
             raise SystemExit(code)
         return
@@ -101,5 +106,5 @@ def _train(recipe: Recipe, config_yaml: str, retrain: list[str], restart: bool, 
     from omnikit.commands.report import stage_table
     from omnikit.training.stage import train
 
-    folder, results = train(plan, config_yaml, retrain=retrain, restart=restart, wait=wait)
+    folder, results = train(plan, config_yaml, retrain=retrain, restart=restart, wait=wait, jobs=jobs)
     sys.stdout.write(f"\n{stage_table(results)}\nThe run is {folder}.\n")

@@ -7,7 +7,6 @@ import logging
 import time
 import warnings
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -28,45 +27,33 @@ from omnikit.store.import_report import as_record
 from omnikit.store.load import build_model, hashes
 from omnikit.store.locks import hold
 from omnikit.store.runs import WEIGHTS, link_latest, run_folder
-from omnikit.store.stage_folder import filling, publish
-from omnikit.store.tokenizer_files import hold_tokenizer
 from omnikit.store.training_checkpoint import TrainingCheckpoint
 from omnikit.training.checkpointing.checkpoints import Resumption
 from omnikit.training.checkpointing.resume import check_inputs
 from omnikit.training.checkpointing.stop_signals import StopSignals
 from omnikit.training.distributed import ALONE, World, join
 from omnikit.training.fit import StageFit, fit_codec, fit_heads, fit_units, fit_vocoder
+from omnikit.training.jobs.schedule import check_jobs, train_side_by_side
 from omnikit.training.memory import saving_memory
-from omnikit.training.monitoring.estimate import RecipeEstimate, estimate
+from omnikit.training.monitoring.estimate import estimate
 from omnikit.training.monitoring.run_page import write_page
 from omnikit.training.monitoring.trackers import check_trackers
 from omnikit.training.optimizers import check_installed
 from omnikit.training.run_state import RunState
+from omnikit.training.stage_task import StageResult, StageTask, completing, hold_run_tokenizer
 from omnikit.training.trainable.freeze import freeze
 from omnikit.training.trainable.tuning import check_tuning, tuned
 
 
-@dataclass(frozen=True)
-class StageResult:
-    """One line of the table of stages; `numbers` are the last losses, or what a fit reports."""
-
-    stage: str
-    trained: tuple[str, ...]
-    steps: int
-    seconds: float
-    numbers: dict[str, float] = field(default_factory=dict)
-    skipped: bool = False
-
-
 def train(plan: Plan, config_yaml: str, *, retrain: Collection[str] = (), restart: bool = False,
-          wait: bool = False) -> tuple[Path, list[StageResult]]:
+          wait: bool = False, jobs: int = 1) -> tuple[Path, list[StageResult]]:
     """Run every stage that is not done, in the recipe's run folder, and link it as the latest.
 
     Returns:
         the run's folder and one line for each stage.
     """
     folder = run_folder(plan.recipe)
-    rows = run_stages(plan, folder, config_yaml, retrain=retrain, restart=restart, wait=wait)
+    rows = run_stages(plan, folder, config_yaml, retrain=retrain, restart=restart, wait=wait, jobs=jobs)
     if not join().is_first:
         return folder, rows
     if plan.recipe.run is None and plan.recipe.stage is None:  # a stage alone is a try, and no run to talk to
@@ -75,13 +62,14 @@ def train(plan: Plan, config_yaml: str, *, retrain: Collection[str] = (), restar
 
 
 def run_stages(plan: Plan, folder: Path, config_yaml: str, *, retrain: Collection[str] = (), restart: bool = False,
-               wait: bool = False) -> list[StageResult]:
+               wait: bool = False, jobs: int = 1) -> list[StageResult]:
     """Run the stages of a plan in a folder, which no other process trains in meanwhile; finished ones are skipped.
 
     Args:
         retrain: finished stages that are trained again, `all` for each; what starts from them is where they change.
         restart: begin unfinished stages from scratch; otherwise they go on from their newest checkpoint.
         wait: wait for another process that trains in this folder, instead of an error.
+        jobs: stages that are trained side by side at most, where they do not start from each other's weights.
 
     Raises:
         OmnikitError: data, weights or the disk are not usable (the stage's folder is then as it was), another process trains
@@ -89,7 +77,7 @@ def run_stages(plan: Plan, folder: Path, config_yaml: str, *, retrain: Collectio
             other settings and `restart` is not set.
         KeyboardInterrupt, SystemExit: a signal stopped it (see checkpointing.stop_signals); the same call goes on from there.
     """
-    _prepare()
+    quiet_lightning()
     world, signals = join(), StopSignals()
     if not world.is_first:
         with signals.handled():
@@ -101,26 +89,34 @@ def run_stages(plan: Plan, folder: Path, config_yaml: str, *, retrain: Collectio
                   " run=PATH", wait=wait):
             state = RunState(plan, folder, config_yaml, retrain, restart=restart)
             state.check()
-            check_devices([plan.stages[name] for name in plan.stages if name not in state.finished],
-                          gpu=torch.cuda.is_available() or torch.backends.mps.is_available())
-            check_processes(plan, [name for name in plan.stages if name not in state.finished], world)
-            check_installed([plan.stages[name] for name in plan.stages if name not in state.finished])
-            for name in (name for name in plan.stages if name not in state.finished):
-                check_tuning(plan, plan.stages[name])
-            check_trackers(plan.stages[name] for name in plan.stages if name not in state.finished)
+            to_train = [name for name in plan.stages if name not in state.finished]
+            _check(plan, to_train, jobs, world)
             state.begin()
-            state.estimate = estimate(plan, folder, [name for name in plan.stages if name not in state.finished])
+            state.estimate = estimate(plan, folder, to_train, jobs)
             state.estimate.announce(plan.recipe.name)
             with signals.handled(), recording(_later_readers(plan, state.finished)):
-                rows = [_run_if_needed(state, stage, signals, world) for stage in plan.stages.values()]
+                rows = (train_side_by_side(state, signals, jobs) if jobs > 1 else
+                        [_run_if_needed(state, stage, signals, world) for stage in plan.stages.values()])
             if not (folder / "tokenizer").exists():  # a kill came before it
-                _hold_tokenizer(plan, folder)
+                hold_run_tokenizer(plan, folder)
             state.end()
             write_page(plan, folder)  # a kill may have come before it
             return rows
     finally:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+
+
+def _check(plan: Plan, to_train: Collection[str], jobs: int, world: World) -> None:
+    """Refuse at once what cannot be trained here."""
+    stages = [plan.stages[name] for name in to_train]
+    check_jobs(plan, to_train, jobs, world)
+    check_devices(stages, gpu=torch.cuda.is_available() or torch.backends.mps.is_available())
+    check_processes(plan, to_train, world)
+    check_installed(stages)
+    for stage in stages:
+        check_tuning(plan, stage)
+    check_trackers(stages)
 
 
 def _later_readers(plan: Plan, finished: Collection[str]) -> list[ReaderConfig]:
@@ -146,22 +142,13 @@ def _run_if_needed(state: RunState, stage: StagePlan, signals: StopSignals, worl
     if not state.is_to_train(stage.name):
         world.agree(None)
         return StageResult(stage.name, stage.trained, 0, 0.0, skipped=True)
-    start = state.checkpoint(stage.name)
-    with filling(state.folder, stage.name, start.stage_folder if start else None) as partial:
-        with disk_errors(state.folder / stage.name):
-            (partial / "config.yaml").write_text(state.config)
-        files = state.files(stage.name)  # before they are read: what changes meanwhile is seen the next time
-        together = stage.stage.trainer.processes > 1
-        setting = Setting(state.plan, stage, state.folder, partial, start, signals, state.estimate)
+    together = stage.stage.trainer.processes > 1
+    with completing(state, stage) as task:
         if not together:
             world.agree(None)
-        row = _run(setting, files, world if together else ALONE)
-        publish(state.folder, stage.name)
-    _hold_tokenizer(state.plan, state.folder)
-    state.finish(stage.name)
-    state.estimate.finish(stage.name, row.seconds)
-    write_page(state.plan, state.folder)
-    return row
+        result = train_stage(task, signals, world if together else ALONE)
+    state.estimate.finish(stage.name, result.seconds)
+    return result
 
 
 def _follow(plan: Plan, stage: StagePlan, folder: Path, signals: StopSignals, world: World) -> StageResult:
@@ -182,35 +169,11 @@ def _follow(plan: Plan, stage: StagePlan, folder: Path, signals: StopSignals, wo
     return StageResult(stage.name, stage.trained, steps, time.monotonic() - begun, numbers)
 
 
-def _hold_tokenizer(plan: Plan, folder: Path) -> None:
-    with disk_errors(folder):
-        hold_tokenizer(plan.tokenizer, folder)
-
-
 def assemble(plan: Plan, stage: StagePlan, folder: Path) -> OmniModel:
     """Build the parts that a stage uses, with the weights that earlier stages gave them, the untrained ones frozen."""
     model = build_model(plan, folder, stage.origins, parts=stage.used, table=stage.table)
     freeze(model, stage.trained)
     return model
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Where a stage is trained.
-
-    Args:
-        folder: the run's.
-        partial: the stage's own until it is complete.
-        start: the checkpoint to go on from.
-    """
-
-    plan: Plan
-    stage: StagePlan
-    folder: Path
-    partial: Path
-    start: TrainingCheckpoint | None
-    signals: StopSignals
-    estimate: RecipeEstimate
 
 
 FITS = {"heads": fit_heads, "units": fit_units, "vocoder": fit_vocoder, "codec": fit_codec}
@@ -220,10 +183,11 @@ def _seed(plan: Plan, stage: StagePlan) -> int:
     return plan.recipe.seed + list(plan.stages).index(stage.name)
 
 
-def _run(setting: Setting, files: dict[str, str], world: World) -> StageResult:
-    plan, stage, folder, partial, start = setting.plan, setting.stage, setting.folder, setting.partial, setting.start
+def train_stage(task: StageTask, signals: StopSignals, world: World) -> StageResult:
+    """Train a stage in its folder, which is complete then."""
+    plan, stage, folder, partial, start = task.plan, task.stage, task.folder, task.partial, task.start
     if stage.stage.objective == "import":
-        return _import(plan, stage, partial, files)
+        return _import(plan, stage, partial, task.files)
     begun = time.monotonic() - (start.record["seconds"] if start else 0.0)
     seed = _seed(plan, stage)
     L.seed_everything(seed, verbose=False)
@@ -236,23 +200,23 @@ def _run(setting: Setting, files: dict[str, str], world: World) -> StageResult:
     data = {name: manifest.data_fingerprint(reader) for name, reader in readers.items()}
     deciding = held_out if stage.is_decided_by_rows else {}
     compared = {name: manifest.data_fingerprint(reader) for name, reader in deciding.items()}
-    inputs = {"data": {**compared, **data}, "files": files, "weights": before}
+    inputs = {"data": {**compared, **data}, "files": task.files, "weights": before}
     if start:
         check_inputs(folder, stage.name, start, inputs)
     is_over = start is not None and start.stage_folder == partial and bool(start.record.get("over"))
     world.agree((start, is_over))
     record = {"facts": stage_facts(plan, stage.name), "inputs": inputs}
-    resumption = Resumption(start, record, setting.signals, begun, is_over, world)
+    resumption = Resumption(start, record, signals, begun, is_over, world)
     with tuned(model, stage, before) as changed, saving_memory(model, stage):
         steps, numbers = FITS[stage.stage.objective](StageFit(plan, stage, model, readers, partial, seed, resumption, held_out,
-                                                               setting.estimate))
+                                                               task.estimate))
         model.cpu()
     frozen = {part: digest for part, digest in before.items() if part not in stage.trained}
     before, frozen = (manifest.recorded(stage, folder, found) for found in (before, frozen))
     row = StageResult(stage.name, stage.trained, steps, time.monotonic() - begun, numbers)
     # the weights come last: with them the stage is complete, whatever ends the process from then on
     manifest.write(partial / manifest.NAME, plan, stage.name, {
-        "stage_seed": seed, "origins": stage.origins, "steps": steps, "seconds": round(row.seconds, 1), "files": files,
+        "stage_seed": seed, "origins": stage.origins, "steps": steps, "seconds": round(row.seconds, 1), "files": task.files,
         "weights_before": before, "weights_after": frozen, "numbers": numbers, "data": data})
     checkpoint.save(partial / WEIGHTS, {p: m for p, m in model.parts().items() if p in stage.trained}, frozen,
                     changed.adapters)
@@ -272,7 +236,7 @@ def _import(plan: Plan, stage: StagePlan, partial: Path, files: dict[str, str]) 
     return row
 
 
-def _prepare() -> None:
+def quiet_lightning() -> None:
     """Keep Lightning's advice out of the way; what matters to us raises."""
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)

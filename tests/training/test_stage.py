@@ -24,7 +24,8 @@ from omnikit.store import checkpoint
 from omnikit.store import manifest as locking
 from omnikit.store.hashes import hashes
 from omnikit.store.runs import WEIGHTS
-from omnikit.training.stage import StageResult, run_stages, train
+from omnikit.training.stage import run_stages, train
+from omnikit.training.stage_task import StageResult
 
 SEED = 0  # draws a row of text first
 FILES = {"config.yaml", "manifest.json", WEIGHTS, "done"}

@@ -7,8 +7,9 @@ of what a stage takes here to what it took there is applied to the stages to com
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from pathlib import Path
 
 from rich.console import Console
@@ -34,10 +35,13 @@ class RecipeEstimate:
     Args:
         steps: stage → optimizer steps to do, in order; None where that shows when its data is read.
         reference: stage → what it took in an earlier training.
+        jobs: stages that are trained side by side at most; then the stages themselves give no total.
+        origins: stage → those that it starts from.
     """
 
-    def __init__(self, steps: Mapping[str, int | None], reference: Mapping[str, StageTime]) -> None:
-        self.steps, self.reference = dict(steps), dict(reference)
+    def __init__(self, steps: Mapping[str, int | None], reference: Mapping[str, StageTime], jobs: int = 1,
+                 origins: Mapping[str, Collection[str]] | None = None) -> None:
+        self.steps, self.reference, self.jobs, self.origins = dict(steps), dict(reference), jobs, origins or {}
         self._measured: dict[str, float] = {}  # finished stage → seconds
 
     def title(self, stage: str) -> str:
@@ -48,9 +52,17 @@ class RecipeEstimate:
     def announce(self, recipe: str) -> None:
         """Print how many stages are trained, and how long that takes."""
         if len(self.steps) > 1:
-            sentence = self.sentence()
-            Console().print(f"{recipe}: {len(self.steps)} stages to train{'; ' if sentence else ''}{sentence}", soft_wrap=True,
-                            highlight=False, markup=False)
+            sentence = self._total({}) if self.jobs > 1 else self.sentence()
+            _print(f"{recipe}: {len(self.steps)} stages to train{'; ' if sentence else ''}{sentence}")
+
+    def report(self, stage: str, running: Mapping[str, float]) -> None:
+        """Print that a stage is finished, of those that are trained side by side, and what is left.
+
+        Args:
+            running: stage → seconds since it began.
+        """
+        sentence = self._total(running)
+        _print(f"{self.title(stage)}: finished in {duration(self._measured[stage])}{'; ' if sentence else ''}{sentence}")
 
     def finish(self, stage: str, seconds: float) -> None:
         """Take note of what a stage took."""
@@ -74,11 +86,16 @@ class RecipeEstimate:
 
     def sentence(self, stage: str | None = None, elapsed: float = 0.0, fraction: float = 0.0) -> str:
         """Give the estimate in words; "" where nothing is known, or no other stage follows."""
-        seconds, unknown = self.left(stage, elapsed, fraction)
-        if stage is not None and [*self.steps][-1:] == [stage]:
+        if self.jobs > 1 or (stage is not None and [*self.steps][-1:] == [stage]):
             return ""
-        missing = f", without {', '.join(unknown)}" if unknown else ""
-        return f"about {duration(seconds)} left in all{missing}" if seconds else ""
+        return _left(*self.left(stage, elapsed, fraction))
+
+    def _total(self, running: Mapping[str, float]) -> str:
+        """Give what is left in words, stages side by side."""
+        speed, later = self._speed(None, 0.0, 0.0), [name for name in self.steps if name not in self._measured]
+        times = {name: speed * time for name in later if (time := self._expected(name)) is not None}
+        left = {name: max(0.0, time - running.get(name, 0.0)) for name, time in times.items()}
+        return _left(makespan(left, self.origins, self.jobs), [name for name in later if name not in times])
 
     def _expected(self, name: str) -> float | None:
         """Give what a stage would take where the reference was trained."""
@@ -94,11 +111,33 @@ class RecipeEstimate:
         return sum(here[name] for name in both) / sum(both.values()) if both else 1.0
 
 
-def estimate(plan: Plan, folder: Path, to_train: Sequence[str]) -> RecipeEstimate:
+def makespan(times: Mapping[str, float], origins: Mapping[str, Collection[str]], jobs: int) -> float:
+    """Give the seconds that stages take in all, `jobs` side by side, each after those it starts from."""
+    now, waiting, running = 0.0, list(times), list[tuple[float, str]]()
+    while waiting or running:
+        unfinished = {*waiting, *(name for _, name in running)}
+        for name in [name for name in waiting if not unfinished & set(origins.get(name, ()))][:jobs - len(running)]:
+            heappush(running, (now + times[name], name))
+            waiting.remove(name)
+        now, _ = heappop(running)
+    return now
+
+
+def estimate(plan: Plan, folder: Path, to_train: Sequence[str], jobs: int = 1) -> RecipeEstimate:
     """Give the estimate for the stages that a run lacks."""
     steps = {name: plan.stages[name].stage.trainer.max_steps if plan.stages[name].stage.trainer.max_epochs is None else None
              for name in to_train}
-    return RecipeEstimate(steps, {**_shipped(plan.recipe.name), **_recorded(plan, folder)})
+    origins = {name: set(plan.stages[name].origins.values()) for name in to_train}
+    return RecipeEstimate(steps, {**_shipped(plan.recipe.name), **_recorded(plan, folder)}, jobs, origins)
+
+
+def _left(seconds: float, unknown: Sequence[str]) -> str:
+    missing = f", without {', '.join(unknown)}" if unknown else ""
+    return f"about {duration(seconds)} left in all{missing}" if seconds else ""
+
+
+def _print(sentence: str) -> None:
+    Console().print(sentence, soft_wrap=True, highlight=False, markup=False)
 
 
 def _recorded(plan: Plan, folder: Path) -> dict[str, StageTime]:

@@ -33,6 +33,7 @@ class TrainOptions:
     retrain: tuple[str, ...] = ()
     restart: bool = False
     wait: bool = False
+    jobs: int = 1
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,7 @@ def _train(one: SweepJob) -> None:
     before, plan = sys.argv, make(compose(one.recipe, one.overrides))
     sys.argv = ["omnikit", "train", one.recipe, *one.overrides]  # a stage records its command
     try:
-        train(plan, dump(plan.recipe), retrain=one.options.retrain, restart=one.options.restart, wait=one.options.wait)
+        options = one.options
+        train(plan, dump(plan.recipe), retrain=options.retrain, restart=options.restart, wait=options.wait, jobs=options.jobs)
     finally:
         sys.argv = before

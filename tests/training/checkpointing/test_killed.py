@@ -89,7 +89,7 @@ def top(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("killed")
     write_tokenizer(folder)
     subprocess.run([sys.executable, __file__, str(folder)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                   env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])})
+                   env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])})
     signals = json.loads((folder / "signals.json").read_text())
     assert set(signals.values()) == {-signal.SIGKILL} and len(signals) == len(FIRST) + len(AGAIN)
     return folder
@@ -100,7 +100,7 @@ def untrainable(monkeypatch: pytest.MonkeyPatch) -> None:
     def trains(*arguments: object) -> None:
         raise AssertionError("a finished stage is trained again")
 
-    monkeypatch.setattr(staging, "_run", trains)
+    monkeypatch.setattr(staging, "train_stage", trains)
 
 
 def stage_weights(run: Path) -> str:
