@@ -213,9 +213,6 @@ def _check_numbers(where: str, stage: Stage, errors: list[str]) -> None:
     if stage.trainer.strategy != "auto" and stage.trainer.processes == 1:
         errors.append(f"{where}.trainer.strategy is {stage.trainer.strategy}, which is for several devices; set"
                       f" {where}.trainer.devices, or leave the strategy out.")
-    if stage.trainer.strategy == "fsdp2" and stage.trainer.cache != "none":
-        errors.append(f"{where}.trainer.cache is {stage.trainer.cache}, but strategy fsdp2 runs every layer on every device;"
-                      " set it to none, or take strategy ddp.")
     errors += [f"{where}.trainer.logger names {name!r}, but must be of {', '.join(TRACKERS)}.{nearest(name, TRACKERS)}"
                for name in stage.trainer.logger or () if name not in TRACKERS]
     for key in _RANGES:

@@ -102,7 +102,7 @@ def fit_heads(fit: StageFit) -> Fitted:
 
 
 def _fit_heads(fit: StageFit, order: BatchOrder[Key], make: Callable[[Key], Batch], collate: Collator) -> Fitted:
-    with feature_cache(fit.plan, fit.stage, fit.model) as cache:
+    with feature_cache(fit.plan, fit.stage, fit.model, fit.resumption.world) as cache:
         if cache:
             cache.check(fit.readers, collate)
         return _fit(fit, order, cache.keyed(make) if cache else make, cache=cache)
@@ -209,7 +209,7 @@ def sharded(module: Training, strategy: str) -> Iterator[None]:
     if strategy != "fsdp2":
         yield
         return
-    originals = shard(module, module.model, module.world, "batch_losses")
+    originals = shard(module, module.model, module.world, ("batch_losses", "forward_pass"))
     module.sharded = True
     yield
     gather(module, originals, keep=module.world.is_first)

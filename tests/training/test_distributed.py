@@ -78,7 +78,7 @@ def compare_pairs(folder: Path) -> None:
     for strategy in ("ddp", "fsdp2"):
         module = Training(deepcopy(model), stage, folder / f"{world.rank}.csv", 1, world=world)
         if strategy == "fsdp2":
-            shard(module, module.model, world, "batch_losses")
+            shard(module, module.model, world, ("batch_losses",))
         module.sharded = strategy == "fsdp2"
         for pair in combinations_with_replacement(KINDS, 2):
             batches = [collate(questions(kind)) for kind in pair]
