@@ -104,7 +104,7 @@ def stage_forecast(plan: Plan, stage: StagePlan, setting: Setting, found: Mappin
     held = activations(plan, stage, sizes, parts) if stage.stage.objective == "heads" else _codec(plan, stage, parts)
     casts = HALF * weights.trained if half and alone else 2 * HALF * weights.largest_layer * (not alone)
     return Forecast(
-        stage.name, weights.trained, weights.frozen, weights.bytes / shards, 4 * weights.trained / shards,
+        stage.name, weights.trained, weights.frozen, weights.shared(shards), 4 * weights.trained / shards,
         weights.moments / shards, casts, held.layers + held.transient, held.logits,
         sum(part.imports for part in parts.values()), weights.saved, sizes,
         tuple(part for part in stage.used if part not in found))
@@ -162,6 +162,12 @@ class _Weights:
         frozen |= {part: 4 for part, tuning in self.stage.tuning.items() if tuning.full}  # the rest computes in float32 too
         whole = sum(size * self.parts[part].parameters for part, size in frozen.items())
         return whole + 4 * self.trained - sum(self._quantised(part, size) for part, size in frozen.items())
+
+    def shared(self, devices: int) -> float:
+        """Give the bytes of one of several devices, each of which holds matrices in 8 or 4 bits as a whole."""
+        loras = {part: tuning.lora for part, tuning in self.stage.tuning.items() if tuning.lora and part in self.parts}
+        whole = sum(_inner(self.parts[part]) * QUANTISED[lora.load_in] for part, lora in loras.items() if lora.load_in)
+        return whole + (self.bytes - whole) / devices
 
     def _quantised(self, part: str, size: int) -> float:
         """Give the bytes that a part's matrices are smaller by where its adapters' `load_in` holds them in 8 or 4 bits."""

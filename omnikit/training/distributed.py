@@ -22,6 +22,7 @@ from torch.distributed.tensor import DTensor, Replicate, distribute_tensor
 
 from omnikit.contracts.types import LazyTensor
 from omnikit.model import OmniModel
+from omnikit.store.mapped import on_disk
 from omnikit.training.launch import numbers_of_process
 
 T = TypeVar("T")
@@ -138,6 +139,8 @@ Originals = dict[tuple[nn.Module, str], nn.Parameter]  # module and name → the
 def shard(root: nn.Module, model: OmniModel, world: World, methods: Sequence[str]) -> Originals:
     """Shard a module over all ranks, the repeated layers of encoders and backbone one by one, the rest with the root.
 
+    Matrices in 8 or 4 bits are whole on every rank: their dtypes have no shards.
+
     Args:
         root: what holds the model.
         methods: of the root, from which every forward pass begins.
@@ -148,15 +151,16 @@ def shard(root: nn.Module, model: OmniModel, world: World, methods: Sequence[str
     Source: torch.distributed.fsdp.fully_shard (FSDP2).
     """
     originals = {(module, name): weight for module in root.modules() for name, weight in module._parameters.items()
-             if weight is not None}
+                 if weight is not None and type(weight.data) is Tensor}
+    quantised = {weight for weight in root.parameters() if type(weight.data) is not Tensor}
     mesh = init_device_mesh("cuda" if torch.cuda.is_available() else "cpu", (world.size,))
     blocks = [layer for path, part in model.parts().items() if path == "backbone" or path.endswith(".encoder")
               for stack in part.modules() if isinstance(stack, nn.ModuleList) for layer in stack]
     inner = {id(module) for block in blocks for module in list(block.modules())[1:]}
     for block in blocks:
         if id(block) not in inner and any(True for _ in block.parameters()):
-            fully_shard(block, mesh=mesh)
-    fully_shard(root, mesh=mesh)
+            fully_shard(block, mesh=mesh, ignored_params=quantised)
+    fully_shard(root, mesh=mesh, ignored_params=quantised)
     for method in methods:
         register_fsdp_forward_method(root, method)
     for weight in originals.values():
@@ -164,15 +168,20 @@ def shard(root: nn.Module, model: OmniModel, world: World, methods: Sequence[str
     return originals
 
 
-def gather(root: nn.Module, originals: Originals, *, keep: bool) -> None:
-    """Put the complete weights back where `shard` found them, on the CPU; every rank takes part, with `keep` it holds them."""
+def gather(root: nn.Module, originals: Originals, folder: Path | None) -> None:
+    """Put the complete weights back where `shard` found them, one after another; every rank takes part.
+
+    Args:
+        folder: of this rank, into whose files they go, see omnikit.store.mapped; None: it shall not hold them.
+    """
     done: set[int] = set()
     for (module, name), weight in originals.items():
         shards = module._parameters[name]
         if id(weight) not in done and isinstance(shards, DTensor):
-            complete = shards.full_tensor().detach()
-            weight.data = complete.cpu() if keep else weight.data
+            found = shards.full_tensor().detach()
+            weight.data = on_disk(found, folder) if folder else weight.data
             done.add(id(weight))
+            del found
         module._parameters[name] = weight
     for module in root.modules():
         if isinstance(module, FSDPModule):

@@ -22,9 +22,9 @@ from omnikit.model import OmniModel
 from omnikit.plan.plan import StagePlan
 from omnikit.store import sharded_tensors
 from omnikit.store.training_checkpoint import TrainingCheckpoint
-from omnikit.training.distributed import ALONE, World, any_rank, complete, empty_like, like, local
+from omnikit.training.distributed import ALONE, World, any_rank, empty_like, like, local
 from omnikit.training.module import Training
-from omnikit.training.optimizers import CombinedOptimizer, ExpertMuon, rate
+from omnikit.training.optimizers import CombinedOptimizer, ExpertMuon, dequantised, quantised_again, rate
 
 State = dict[str, Any]  # of what torch.load reads with weights_only
 MODEL = "model."  # begins the names of a sharded checkpoint's tensors of the model
@@ -109,15 +109,10 @@ def training_state(trainer: L.Trainer, module: Training) -> State:
 
 
 def without_shards(value: Any, name: str, shards: dict[str, Tensor]) -> Any:
-    """Give an optimizer's state with a name in place of each tensor of shards, which goes into `shards`.
-
-    Shards of a dtype of their own, as those of 8-bit moments, are put together; all ranks take part.
-    """
-    if isinstance(value, DTensor) and type(value.to_local()) is Tensor:
-        shards[name] = value
+    """Give a state with a name in place of each tensor of shards, which goes into `shards`; 8-bit ones as floats."""
+    if isinstance(value, DTensor):
+        shards[name] = dequantised(value)
         return {NAME: name}
-    if isinstance(value, Tensor):
-        return complete(value)
     if isinstance(value, dict):
         return {key: without_shards(inner, f"{name}.{key}", shards) for key, inner in value.items()}
     if isinstance(value, list):
@@ -168,22 +163,27 @@ def _restore_optimizers(optimizers: Sequence[Optimizer], states: Sequence[State]
     shapes = sharded_tensors.shapes(start.folder) if start.is_sharded else {}
     into: dict[str, Tensor] = {}
 
-    def place(value: object, weight: Tensor) -> object:
+    def place(_: Optimizer, key: str, value: object, weight: Tensor) -> object:
         if isinstance(value, dict) and NAME in value:
             shape, dtype = shapes[value[NAME]]
             into[value[NAME]] = found = empty_like(shape, dtype, weight)
             return found
-        return like(value, weight) if isinstance(value, Tensor) else value
+        if isinstance(value, Tensor) and isinstance(weight, DTensor):
+            return like(dequantised(value), weight)
+        return value
 
     placed = [_placed(state, one, place) for state, one in zip(states, optimizers, strict=True)]
     if into:
         sharded_tensors.read(start.folder, into)
     for one, found in zip(optimizers, placed, strict=True):
-        one.load_state_dict(found)
+        one.load_state_dict(_placed(found, one, quantised_again))
 
 
-def _placed(state: State, optimizer: Optimizer, place: Callable[[object, Tensor], object]) -> State:
-    """Give an optimizer's state with each value of a weight as `place` gives it for value and weight."""
+Place = Callable[[Optimizer, str, object, Tensor], object]  # (optimizer, key, value, weight) → what stands for the value
+
+
+def _placed(state: State, optimizer: Optimizer, place: Place) -> State:
+    """Give an optimizer's state with each value of a weight as `place` gives it."""
     if isinstance(optimizer, CombinedOptimizer):
         pairs = zip(state["optimizers"], optimizer.optimizers, strict=True)
         return {"optimizers": [_placed(one, inner, place) for one, inner in pairs]}
@@ -192,7 +192,7 @@ def _placed(state: State, optimizer: Optimizer, place: Callable[[object, Tensor]
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     indices = [index for group in state["param_groups"] for index in group["params"]]
     own = dict(zip(indices, weights, strict=True))
-    return {**state, "state": {index: {key: place(value, own[index]) for key, value in one.items()}
+    return {**state, "state": {index: {key: place(optimizer, key, value, own[index]) for key, value in one.items()}
                                for index, one in state["state"].items()}}
 
 
