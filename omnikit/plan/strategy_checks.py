@@ -19,3 +19,14 @@ def check_strategy(where: str, stage: Stage, errors: list[str]) -> None:
     if trainer.strategy in SHARDING and optim.name in WHOLE:
         errors.append(f"{where}.optim.name is {optim.name}, which {WHOLE[optim.name]}, but strategy {trainer.strategy} holds"
                       " shards; set it to adamw or adamw_8bit, or take strategy ddp.")
+    if trainer.offload != "none":
+        _check_offload(where, stage, errors)
+
+
+def _check_offload(where: str, stage: Stage, errors: list[str]) -> None:
+    if stage.trainer.strategy in SHARDING:
+        errors.append(f"{where}.trainer.offload is {stage.trainer.offload}, but strategy {stage.trainer.strategy} divides the"
+                      " moments among the devices already; take more devices, or set offload to none.")
+    if stage.optim.name == "adamw_8bit_paged":
+        errors.append(f"{where}.trainer.offload is {stage.trainer.offload}, but optim.name adamw_8bit_paged moves its moments"
+                      " itself; set offload to none.")

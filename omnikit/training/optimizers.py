@@ -15,6 +15,7 @@ from omnikit.model import OmniModel
 from omnikit.plan.plan import StagePlan
 from omnikit.recipe.optim import Optim
 from omnikit.training.distributed import complete, local
+from omnikit.training.offload import OffloadedOptimizer
 from omnikit.training.roles import decaying, matrices
 
 Group = dict[str, Any]  # as torch's optimizers take it
@@ -71,7 +72,7 @@ class ExpertMuon(Optimizer):
         super().__init__([dict(group) for group in groups], {"lr": lr})
         inner = [{**group, "params": [nn.Parameter(matrix) for stack in group["params"] for matrix in stack.detach()]}
                  for group in self.param_groups]
-        self.inner = Muon(inner, lr=lr)
+        self.inner: Optimizer = Muon(inner, lr=lr)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # it is one of a CombinedOptimizer, which calls it
@@ -83,7 +84,7 @@ class ExpertMuon(Optimizer):
                     matrix = next(matrices)
                     matrix.data = stack.data[index]
                     matrix.grad = None if stack.grad is None else stack.grad[index]
-        self.inner.step()  # type: ignore[no-untyped-call]  # Muon's has no types
+        self.inner.step()
 
     def state_dict(self) -> dict[str, Any]:
         """Give the state of the matrices, and the rates."""
@@ -118,10 +119,25 @@ def optimizer(model: OmniModel, stage: StagePlan, *, fused: bool) -> Optimizer:
     Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024.
     """
     check_installed([stage])
+    found = _optimizers(model, stage, fused=fused)
+    if stage.stage.trainer.offload == "optimizer":
+        found = [_offloaded(one) for one in found]
+    return found[0] if len(found) == 1 else CombinedOptimizer(*found)
+
+
+def _offloaded(one: Optimizer) -> Optimizer:
+    if isinstance(one, ExpertMuon):
+        one.inner = OffloadedOptimizer(one.inner)
+        return one
+    return OffloadedOptimizer(one)
+
+
+def _optimizers(model: OmniModel, stage: StagePlan, *, fused: bool) -> list[Optimizer]:
+    """Give what moves a stage's weights, each some of them."""
     optim, trained = stage.stage.optim, stage.trained
     moved, rate_of_muon = groups(model, trained, optim), muon_rate(optim)
     if rate_of_muon is None:
-        return _named(moved, optim, fused=fused)
+        return [_named(moved, optim, fused=fused)]
     wanted = {id(w) for path in trained for w in matrices(model.get_submodule(path)) if w.requires_grad}
     orthogonal, rest = _filtered(moved, lambda w: id(w) in wanted), _filtered(moved, lambda w: id(w) not in wanted)
     if not orthogonal:
@@ -135,7 +151,7 @@ def optimizer(model: OmniModel, stage: StagePlan, *, fused: bool) -> Optimizer:
                        " them; set optim.name to adamw and optim.muon to null, or take strategy ddp.")
     found: list[Optimizer] = [Muon(plain, lr=rate_of_muon)] if plain else []
     found += [ExpertMuon(experts, rate_of_muon)] if experts else []
-    return CombinedOptimizer(*found, *([_named(rest, optim, fused=fused)] if rest else []))
+    return [*found, *([_named(rest, optim, fused=fused)] if rest else [])]
 
 
 def muon_rate(optim: Optim) -> float | None:

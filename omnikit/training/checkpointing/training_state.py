@@ -24,6 +24,7 @@ from omnikit.store import sharded_tensors
 from omnikit.store.training_checkpoint import TrainingCheckpoint
 from omnikit.training.distributed import ALONE, World, any_rank, empty_like, like, local
 from omnikit.training.module import Training
+from omnikit.training.offload import OffloadedOptimizer
 from omnikit.training.optimizers import CombinedOptimizer, ExpertMuon, dequantised, quantised_again, rate
 
 State = dict[str, Any]  # of what torch.load reads with weights_only
@@ -184,6 +185,8 @@ Place = Callable[[Optimizer, str, object, Tensor], object]  # (optimizer, key, v
 
 def _placed(state: State, optimizer: Optimizer, place: Place) -> State:
     """Give an optimizer's state with each value of a weight as `place` gives it."""
+    if isinstance(optimizer, OffloadedOptimizer):
+        return _placed(state, optimizer.inner, place)
     if isinstance(optimizer, CombinedOptimizer):
         pairs = zip(state["optimizers"], optimizer.optimizers, strict=True)
         return {"optimizers": [_placed(one, inner, place) for one, inner in pairs]}
