@@ -25,6 +25,7 @@ WARM_UP = 30 * 2**20  # what the first step adds: kernels, optimizers, threads
 CARD = 600 * 2**20  # a CUDA context with its libraries and workspaces
 FRAGMENTATION = 1.05  # of what a card's allocator holds
 MOMENTS = {"adamw": 8.0, "muon": 8.0, "adamw_8bit": 2.03, "adamw_8bit_paged": 0.0, "adafactor": 0.01}  # bytes of a weight
+OFFLOAD_BUCKET = 2**25  # weights whose moments are on the device at the same time; omnikit.training.offload
 HALF = 2
 QUANTISED = {"8bit": 1.0, "4bit": 0.53}  # bytes of a weight, scales included; omnikit.training.trainable.quantised
 SPECTRA, ADVERSARIAL = 200, 3600  # values that losses on spectra, and discriminators, keep of a sample; about
@@ -42,6 +43,7 @@ class Forecast:
         casts: copies in halves that autocast makes of trained weights.
         saved: bytes of the weights that it leaves on disk.
         uncounted: parts whose component states no footprint.
+        offloaded: of the optimizer's bytes, those that lie in the host's memory.
     """
 
     stage: str
@@ -57,6 +59,7 @@ class Forecast:
     saved: float
     sizes: BatchSizes
     uncounted: tuple[str, ...] = ()
+    offloaded: float = 0.0
 
     @property
     def tensors(self) -> float:
@@ -66,7 +69,7 @@ class Forecast:
     @property
     def card(self) -> float:
         """What a card needs."""
-        return CARD + FRAGMENTATION * self.tensors
+        return CARD + FRAGMENTATION * (self.tensors - self.offloaded)
 
     @property
     def process(self) -> float:
@@ -104,10 +107,10 @@ def stage_forecast(plan: Plan, stage: StagePlan, setting: Setting, found: Mappin
     held = activations(plan, stage, sizes, parts) if stage.stage.objective == "heads" else _codec(plan, stage, parts)
     casts = HALF * weights.trained if half and alone else 2 * HALF * weights.largest_layer * (not alone)
     return Forecast(
-        stage.name, weights.trained, weights.frozen, weights.bytes / shards, 4 * weights.trained / shards,
+        stage.name, weights.trained, weights.frozen, weights.shared(shards), 4 * weights.trained / shards,
         weights.moments / shards, casts, held.layers + held.transient, held.logits,
         sum(part.imports for part in parts.values()), weights.saved, sizes,
-        tuple(part for part in stage.used if part not in found))
+        tuple(part for part in stage.used if part not in found), weights.offloaded)
 
 
 def sharing(stage: StagePlan, setting: Setting) -> int:
@@ -163,6 +166,12 @@ class _Weights:
         whole = sum(size * self.parts[part].parameters for part, size in frozen.items())
         return whole + 4 * self.trained - sum(self._quantised(part, size) for part, size in frozen.items())
 
+    def shared(self, devices: int) -> float:
+        """Give the bytes of one of several devices, each of which holds matrices in 8 or 4 bits as a whole."""
+        loras = {part: tuning.lora for part, tuning in self.stage.tuning.items() if tuning.lora and part in self.parts}
+        whole = sum(_inner(self.parts[part]) * QUANTISED[lora.load_in] for part, lora in loras.items() if lora.load_in)
+        return whole + (self.bytes - whole) / devices
+
     def _quantised(self, part: str, size: int) -> float:
         """Give the bytes that a part's matrices are smaller by where its adapters' `load_in` holds them in 8 or 4 bits."""
         tuning = self.stage.tuning.get(part)
@@ -178,6 +187,13 @@ class _Weights:
         if optim.muon is None and optim.name != "muon":
             return plain
         return plain + (4.0 - MOMENTS[optim.name]) * sum(_inner(self.parts[part]) for part in self.whole)
+
+    @property
+    def offloaded(self) -> float:
+        """Bytes of moments in the host's memory: all but those of the weights that are moved at the same time."""
+        if self.stage.stage.trainer.offload == "none" or not self.trained:
+            return 0.0
+        return self.moments * max(0.0, 1 - OFFLOAD_BUCKET / self.trained)
 
     @property
     def largest_layer(self) -> float:

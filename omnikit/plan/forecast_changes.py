@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from omnikit.contracts.footprint import Footprint
 from omnikit.plan.footprints import footprints
-from omnikit.plan.forecast import Forecast, Setting, stage_forecast
+from omnikit.plan.forecast import Forecast, Setting, sharing, stage_forecast
 from omnikit.plan.plan import Plan
 from omnikit.plan.stage_plan import StagePlan
 from omnikit.plan.tuning import Lora, Tuning
@@ -54,7 +54,7 @@ def _fit(plan: Plan, stage: StagePlan, memory: float, setting: Setting, parts: P
         return stage_forecast(plan, changed, setting, parts)
 
     chosen: list[Change] = []
-    for candidates in _candidates(stage, parts):
+    for candidates in _candidates(stage, parts, setting):
         for candidate in candidates:  # each goes further than the one before
             if needs(chosen).card <= memory:
                 break
@@ -67,7 +67,7 @@ def _fit(plan: Plan, stage: StagePlan, memory: float, setting: Setting, parts: P
     return Fit(needs(chosen), tuple(override for change in chosen for override in change.overrides), fits=True)
 
 
-def _candidates(stage: StagePlan, parts: Parts) -> list[list[Change]]:
+def _candidates(stage: StagePlan, parts: Parts, setting: Setting) -> list[list[Change]]:
     """Give the kinds of changes in the order of their cost: time first, then precision, then what is trained at all."""
     where, trainer, optim = f"stages.{stage.name}", stage.stage.trainer, stage.stage.optim
     found: list[list[Change]] = []
@@ -78,6 +78,8 @@ def _candidates(stage: StagePlan, parts: Parts) -> list[list[Change]]:
     if optim.name == "adamw":
         found.append([Change((f"{where}.optim.name=adamw_8bit",), _optim(name="adamw_8bit"))])
     found.append(_smaller_batches(stage))
+    if sharing(stage, setting) == 1 and trainer.offload == "none" and optim.name != "adamw_8bit_paged":
+        found.append([Change((f"{where}.trainer.offload=optimizer",), _trainer(offload="optimizer"))])
     found += [[_adapters(where, part)] for part in _adaptable(stage, parts)]
     found += [[_adapters(where, part, "8bit"), _adapters(where, part, "4bit")] for part in _adaptable(stage, parts)]
     return found

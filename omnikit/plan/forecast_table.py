@@ -30,6 +30,9 @@ def notes(plan: Plan, found: Mapping[str, Forecast], setting: Setting) -> str:
     if setting.devices > 1:
         lines.append(f"Weights, gradients and moments are divided among {setting.devices} devices as FSDP does; batches are"
                      " those of each device.")
+    if away := {name: one.offloaded for name, one in found.items() if one.offloaded}:
+        listed = ", ".join(f"{name} {gib(size)} GiB" for name, size in away.items())
+        lines.append(f"Of the optimizer, in the host's memory instead of the card's: {listed}.")
     unknown = sorted(name for stage in plan.stages.values() for name in stage.datasets
                      if row_options(plan.readers[name]).text_tokens is None)
     if unknown and any(not one.sizes.packed for one in found.values()):

@@ -14,6 +14,7 @@ from omnikit.plan.data_checks import check_supplies
 from omnikit.plan.import_stages import check_import, check_no_source
 from omnikit.plan.memory_checks import check_memory_settings
 from omnikit.plan.stage_plan import StagePlan, Wiring
+from omnikit.plan.strategy_checks import check_strategy
 from omnikit.plan.tuning import trained_parts
 from omnikit.plan.validation_checks import check_validation
 from omnikit.recipe.interval import parse_interval
@@ -150,6 +151,7 @@ def _check_stage(plan: StagePlan, wired: Wiring, errors: list[str]) -> None:
     if not stage.data:
         errors.append(f"{where}.data is empty; name a dataset and its share, for example {{spoken_qa: 1.0}}.")
     _check_numbers(where, stage, errors)
+    check_strategy(where, stage, errors)
     _check_pack(where, plan, wired, errors)
     _check_batch_tokens(where, plan, errors)
     check_memory_settings(where, plan, wired.parts, errors)
@@ -207,15 +209,6 @@ def _check_numbers(where: str, stage: Stage, errors: list[str]) -> None:
     except ValueError:
         errors.append(f"{where}.trainer.save_every is {stage.trainer.save_every!r}, but must be steps, as 500, or time, as 30s,"
                       " 10min or 2h.")
-    if stage.trainer.processes > 1 and stage.objective != "heads":
-        errors.append(f"{where}.trainer has {stage.trainer.processes} devices, but a stage of objective {stage.objective}"
-                      " trains on one; set devices=1.")
-    if stage.trainer.strategy != "auto" and stage.trainer.processes == 1:
-        errors.append(f"{where}.trainer.strategy is {stage.trainer.strategy}, which is for several devices; set"
-                      f" {where}.trainer.devices, or leave the strategy out.")
-    if stage.trainer.strategy == "fsdp2" and stage.trainer.cache != "none":
-        errors.append(f"{where}.trainer.cache is {stage.trainer.cache}, but strategy fsdp2 runs every layer on every device;"
-                      " set it to none, or take strategy ddp.")
     errors += [f"{where}.trainer.logger names {name!r}, but must be of {', '.join(TRACKERS)}.{nearest(name, TRACKERS)}"
                for name in stage.trainer.logger or () if name not in TRACKERS]
     for key in _RANGES:

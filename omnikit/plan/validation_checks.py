@@ -17,9 +17,6 @@ def check_validation(where: str, plan: StagePlan, outputs: dict[str, OutputBranc
     if plan.stage.objective != "heads":
         errors.append(f"{where} is set, but the stage has objective {plan.stage.objective}, and validation measures the losses"
                       " of heads only; leave it out.")
-    if plan.stage.trainer.strategy == "fsdp2":
-        errors.append(f"{where} is set, but the stage's weights are sharded by strategy fsdp2, which validation cannot read in"
-                      " this version; take strategy ddp, or leave it out.")
     _check_numbers(where, found, errors)
     branches = list(plan.stage.loss)
     if found.keep_best is not None and found.keep_best not in (*branches, TOTAL):

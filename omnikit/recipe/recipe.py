@@ -42,6 +42,8 @@ SLOTS = {"encoder": "encoder", "projector": "projector", "head": "head", "units"
 OWN_KEYS = ("backbone", "data", "evaluate", "generate", "live", "name", "run", "seed", "stage", "stages", "system", "template",
             "trainer")
 Objective = Literal["heads", "units", "vocoder", "codec", "import"]
+HEADS_ONLY = {"activation_checkpointing", "cache", "compile", "devices", "nodes", "precision", "strategy"}
+"""Settings of a recipe's own `trainer` that stages of other objectives than heads leave out."""
 _NAME = re.compile(r"[a-z][a-z0-9_]*")  # of branches, stages, datasets and titles: some become names of files
 
 
@@ -74,6 +76,8 @@ class TrainerConfig:
         keep: checkpoints of it; the last stays with the finished stage, which more steps then continue. 0: none stays.
         cache: "features": what frozen parts compute before the first trained one is computed once for each row, alone and
             without padding, stored in the cache folder and read from then on; "none": it is computed each time.
+        offload: "optimizer": the optimizer's moments lie in the host's memory, and come to the device in each step for some
+            weights after others; "none": they stay on it. The same weights either way.
         cache_gib: GiB that all stored features may take; rows beyond it are computed each time.
     """
 
@@ -96,6 +100,7 @@ class TrainerConfig:
     keep: int = field(default=2, metadata=LATER)
     cache: Literal["none", "features"] = field(default="none", metadata=LATER)
     cache_gib: float = field(default=20.0, metadata=LATER)
+    offload: Literal["none", "optimizer"] = field(default="none", metadata=LATER)
     logger: tuple[str, ...] | None = field(default=None, metadata=LATER)
     nodes: int = field(default=1, metadata=LATER)
 
@@ -187,7 +192,8 @@ def _own(kind: str, choice: Choice | None) -> Choice | None:
 def training_settings(stage: Stage) -> dict[str, Any]:
     """Give a stage as YAML would hold it, without what changes no weight: where it runs, loading, reporting."""
     values: dict[str, Any] = plain(stage)
-    idle = {"accelerator", "activation_checkpointing", "cache_gib", "keep", "log_every", "logger", "save_every", "workers"}
+    idle = {"accelerator", "activation_checkpointing", "cache_gib", "keep", "log_every", "logger", "offload", "save_every",
+            "workers"}
     idle |= later_defaults(stage.trainer) | later_defaults(stage.optim)
     for settings in ("optim", "trainer"):
         values[settings] = {k: v for k, v in values[settings].items() if k not in idle}
@@ -236,7 +242,7 @@ def _with_trainer(stage: Stage, shared: Mapping[str, object], errors: list[str])
     given = construct(TrainerConfig, shared, "trainer", found)
     errors += [sentence for sentence in found if sentence not in errors]  # once, not for each stage
     plain_ones = TrainerConfig()
-    single = set() if stage.objective == "heads" else {"devices", "nodes", "strategy"}
+    single = set() if stage.objective == "heads" else HEADS_ONLY
     changed = {key: getattr(given, key) for key in {*shared} - single
                if given and getattr(stage.trainer, key) == getattr(plain_ones, key)}
     return replace(stage, trainer=replace(stage.trainer, **changed))

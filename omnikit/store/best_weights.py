@@ -4,17 +4,16 @@ import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from torch import Tensor
-
+from omnikit.contracts.types import LazyTensor
 from omnikit.store.files import disk_errors
 from omnikit.store.safetensors_writer import write_plain
-from omnikit.store.tensors import in_memory, safetensors_file
+from omnikit.store.tensors import safetensors_file
 
 FOLDER = "best"
 ADVICE = "begin the stage from scratch with --restart"
 
 
-def write(stage: Path, step: int, tensors: Mapping[str, Tensor]) -> None:
+def write(stage: Path, step: int, tensors: Mapping[str, LazyTensor]) -> None:
     """Write what is trained as it is at a step, complete or not at all.
 
     Raises:
@@ -25,18 +24,18 @@ def write(stage: Path, step: int, tensors: Mapping[str, Tensor]) -> None:
     with disk_errors(final):
         final.parent.mkdir(exist_ok=True)
         partial.unlink(missing_ok=True)
-        write_plain(partial, {name: in_memory(name, final, tensor) for name, tensor in tensors.items()}, lambda _: None)
+        write_plain(partial, tensors, lambda _: None)
         partial.replace(final)
 
 
-def read(stage: Path, step: int) -> dict[str, Tensor]:
-    """Give name → tensor of a step.
+def read(stage: Path, step: int) -> dict[str, LazyTensor]:
+    """Give name → tensor of a step, to be read one by one.
 
     Raises:
         RunError: they are not there, or damaged.
     """
     file = stage / FOLDER / f"{step:08}.safetensors"
-    return {name: tensor.read() for name, tensor in safetensors_file(file, ADVICE).items()}
+    return safetensors_file(file, ADVICE)
 
 
 def prune(stage: Path, steps: Collection[int]) -> None:

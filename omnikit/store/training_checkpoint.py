@@ -2,9 +2,10 @@
 
     checkpoints/00000070/weights.safetensors   what is trained, and its buffers, as they are while it is trained
     checkpoints/00000070/state.pt              optimizer, schedule, random generators, sums of metrics; holds no code
-    checkpoints/00000070/checkpoint.json       step, time, what the stage is made of; size and CRC-32 of the other two
+    checkpoints/00000070/checkpoint.json       step, time, what the stage is made of; size and CRC-32 of the others
 
-Does not decide what a checkpoint holds, nor when one is written.
+Where processes hold shards, each writes its own: .metadata and __RANK_0.distcp instead of weights.safetensors, and the
+optimizer's tensors among them. Does not decide what a checkpoint holds, nor when one is written.
 """
 
 import json
@@ -13,7 +14,8 @@ import os
 import pickle
 import shutil
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,14 +24,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError
 from omnikit.store.files import disk_errors, read_json
 from omnikit.store.safetensors_writer import write_plain
 from omnikit.store.tensors import in_memory, safetensors_file
 
 FOLDER, RECORD, TENSORS, STATE, STEPS = "checkpoints", "checkpoint.json", "weights.safetensors", "state.pt", "steps"
+METADATA = ".metadata"  # of omnikit.store.sharded_tensors
 ADVICE = "begin the stage from scratch with --restart"
 BLOCK = 2**20  # bytes
+Seals = dict[str, list[int]]  # file → its size and CRC-32
 log = logging.getLogger(__name__)
 
 
@@ -50,9 +55,14 @@ class TrainingCheckpoint:
         """The folder of the stage that it lies in."""
         return self.folder.parent.parent
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Read name → tensor."""
-        return {name: tensor.read() for name, tensor in safetensors_file(self.folder / TENSORS, ADVICE).items()}
+    @property
+    def is_sharded(self) -> bool:
+        """Whether its tensors lie in shards, see omnikit.store.sharded_tensors."""
+        return METADATA in self.record["files"]
+
+    def tensors(self) -> dict[str, LazyTensor]:
+        """Give name → tensor of one that is not sharded, to be read one by one."""
+        return safetensors_file(self.folder / TENSORS, ADVICE)
 
     def state(self) -> dict[str, Any]:
         """Read what else it holds.
@@ -77,26 +87,46 @@ def write(stage: Path, record: Mapping[str, object], tensors: Mapping[str, Tenso
     Raises:
         RunError: the disk refuses; the checkpoints before are as they were.
     """
-    step = record["step"]
-    final = stage / FOLDER / f"{step:08}"
+    with writing(stage, record, state, keep) as (folder, seals):
+        write_plain(folder / TENSORS, {name: in_memory(name, folder, t) for name, t in tensors.items()}, lambda _: None)
+        seals.update(sealed([folder / TENSORS]))
+
+
+@contextmanager
+def writing(stage: Path, record: Mapping[str, object], state: Mapping[str, object],
+            keep: int) -> Iterator[tuple[Path, Seals]]:
+    """Give a folder to write tensors into, and a mapping for their seals; all else of `write` follows.
+
+    Raises:
+        RunError: the disk refuses; the checkpoints before are as they were.
+    """
+    final = stage / FOLDER / f"{record['step']:08}"
     partial = final.with_name(f".{final.name}.part")
     with disk_errors(final):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         try:
-            write_plain(partial / TENSORS, {name: in_memory(name, final, t) for name, t in tensors.items()}, lambda _: None)
+            seals: Seals = {}
+            yield partial, seals
             with (partial / STATE).open("wb") as file:
                 torch.save(dict(state), file)
-            files = {name: _sealed(partial / name) for name in (TENSORS, STATE)}
+            files = {**seals, **sealed([partial / STATE])}
             now = datetime.now().astimezone().isoformat(" ", "seconds")
             (partial / RECORD).write_text(json.dumps({**record, "saved": now, "files": files}, indent=1, default=str) + "\n")
-            _sealed(partial / RECORD)
+            sealed([partial / RECORD])
             shutil.rmtree(final, ignore_errors=True)  # of the same step, written by a call that was stopped behind it
             partial.rename(final)
             _sync(final.parent)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     prune(stage, keep)
+
+
+def sealed(paths: Collection[Path]) -> Seals:
+    """Wait until files are on the disk; give their sizes and CRC-32, by name."""
+    for path in paths:
+        _sync(path)
+    return {path.name: [path.stat().st_size, _crc(path)] for path in paths}
 
 
 def prune(stage: Path, keep: int) -> None:
@@ -168,7 +198,7 @@ def _folders(stage: Path) -> list[Path]:
 def _damage(folder: Path, record: Mapping[str, Any]) -> str | None:
     """Give in words what is damaged; None where a checkpoint is as it was written."""
     files = record.get("files")
-    if not isinstance(files, dict) or set(files) != {TENSORS, STATE}:
+    if not isinstance(files, dict) or STATE not in files or not {TENSORS, METADATA} & set(files):
         return f"{RECORD} does not name its files"
     for name, written in files.items():
         try:
@@ -178,12 +208,6 @@ def _damage(folder: Path, record: Mapping[str, Any]) -> str | None:
         if found != written:
             return f"{name} has size and CRC-32 {found}, but {written} were written"
     return None
-
-
-def _sealed(path: Path) -> list[int]:
-    """Wait until a file is on the disk; give its size and CRC-32."""
-    _sync(path)
-    return [path.stat().st_size, _crc(path)]
 
 
 def _crc(path: Path) -> int:

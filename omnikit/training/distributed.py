@@ -5,10 +5,12 @@ optimizer step; with `fsdp2` a rank holds a shard of each weight. A rank whose b
 head takes part in every sum with zeros, so that no mixture of rows lets another rank wait for ever.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -16,11 +18,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor, Replicate, distribute_tensor
 
-from omnikit.contracts.types import Batch, Signal
-from omnikit.model import OmniModel, Taps
-from omnikit.plan.branches import InputBranch
+from omnikit.contracts.types import LazyTensor
+from omnikit.model import OmniModel
+from omnikit.store.mapped import on_disk
 from omnikit.training.launch import numbers_of_process
 
 T = TypeVar("T")
@@ -74,6 +76,15 @@ def any_rank(flags: Sequence[bool], world: World) -> list[bool]:
     return [bool(flag) for flag in found.tolist()]
 
 
+def largest(value: int, world: World) -> int:
+    """Give the largest of all ranks' numbers; by way of the CPU."""
+    if world.size == 1:
+        return value
+    found = torch.tensor(value)
+    dist.all_reduce(found, dist.ReduceOp.MAX)
+    return int(found)
+
+
 @cache  # a process joins once
 def join() -> World:
     """Meet the other processes; gives this one's place."""
@@ -125,12 +136,14 @@ def _buckets(parameters: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]
 Originals = dict[tuple[nn.Module, str], nn.Parameter]  # module and name → the parameter that is a shard meanwhile
 
 
-def shard(root: nn.Module, model: OmniModel, world: World, method: str) -> Originals:
+def shard(root: nn.Module, model: OmniModel, world: World, methods: Sequence[str]) -> Originals:
     """Shard a module over all ranks, the repeated layers of encoders and backbone one by one, the rest with the root.
+
+    Matrices in 8 or 4 bits are whole on every rank: their dtypes have no shards.
 
     Args:
         root: what holds the model.
-        method: of the root, from which every forward pass begins.
+        methods: of the root, from which every forward pass begins.
 
     Returns:
         what `gather` needs.
@@ -138,34 +151,47 @@ def shard(root: nn.Module, model: OmniModel, world: World, method: str) -> Origi
     Source: torch.distributed.fsdp.fully_shard (FSDP2).
     """
     originals = {(module, name): weight for module in root.modules() for name, weight in module._parameters.items()
-             if weight is not None}
+                 if weight is not None and type(weight.data) is Tensor}
+    quantised = {weight for weight in root.parameters() if type(weight.data) is not Tensor}
     mesh = init_device_mesh("cuda" if torch.cuda.is_available() else "cpu", (world.size,))
     blocks = [layer for path, part in model.parts().items() if path == "backbone" or path.endswith(".encoder")
               for stack in part.modules() if isinstance(stack, nn.ModuleList) for layer in stack]
     inner = {id(module) for block in blocks for module in list(block.modules())[1:]}
     for block in blocks:
         if id(block) not in inner and any(True for _ in block.parameters()):
-            fully_shard(block, mesh=mesh)
-    fully_shard(root, mesh=mesh)
-    register_fsdp_forward_method(root, method)
+            fully_shard(block, mesh=mesh, ignored_params=quantised)
+    fully_shard(root, mesh=mesh, ignored_params=quantised)
+    for method in methods:
+        register_fsdp_forward_method(root, method)
     for weight in originals.values():
         weight.data = weight.data.new_empty(0)
     return originals
 
 
-def gather(root: nn.Module, originals: Originals, *, keep: bool) -> None:
-    """Put the complete weights back where `shard` found them, on the CPU; every rank takes part, with `keep` it holds them."""
+def gather(root: nn.Module, originals: Originals, folder: Path | None) -> None:
+    """Put the complete weights back where `shard` found them, one after another; every rank takes part.
+
+    Args:
+        folder: of this rank, into whose files they go, see omnikit.store.mapped; None: it shall not hold them.
+    """
     done: set[int] = set()
     for (module, name), weight in originals.items():
         shards = module._parameters[name]
         if id(weight) not in done and isinstance(shards, DTensor):
-            complete = shards.full_tensor().detach()
-            weight.data = complete.cpu() if keep else weight.data
+            found = shards.full_tensor().detach()
+            weight.data = on_disk(found, folder) if folder else weight.data
             done.add(id(weight))
+            del found
         module._parameters[name] = weight
     for module in root.modules():
         if isinstance(module, FSDPModule):
             module.__class__ = type(module).__bases__[1]  # the one that fully_shard has put FSDPModule before
+
+
+def reshard(root: nn.Module) -> None:
+    """Give up what a forward pass without a backward pass has collected; nothing where weights are not sharded."""
+    if isinstance(root, FSDPModule):
+        root.reshard()
 
 
 def complete(value: Tensor) -> Tensor:
@@ -173,39 +199,45 @@ def complete(value: Tensor) -> Tensor:
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
+def local(value: Tensor) -> Tensor:
+    """Give a tensor, of shards those of this rank."""
+    return value.to_local() if isinstance(value, DTensor) else value
+
+
 def like(value: Tensor, pattern: Tensor) -> Tensor:
-    """Give a whole tensor, the same on every rank, as the shards that a pattern has."""
+    """Give a whole tensor, the same on every rank, as the shards that a pattern has; of another shape, on all of its ranks."""
     value = value.to(pattern.device)
-    return distribute_tensor(value, pattern.device_mesh, pattern.placements) if isinstance(pattern, DTensor) else value
+    if not isinstance(pattern, DTensor) or (value.ndim == 0 and value.shape != pattern.shape):
+        return value
+    placements = pattern.placements if value.shape == pattern.shape else [Replicate()]
+    return distribute_tensor(value, pattern.device_mesh, placements)
 
 
-def run_every_part(taps: Taps, wanted: Collection[str]) -> Tensor:
-    """Run what a stage's losses need in an order that is the same on every rank, whatever its batch holds; gives 0.
+def empty_like(shape: torch.Size, dtype: torch.dtype, pattern: Tensor) -> Tensor:
+    """Give a tensor to be filled, placed as `like` places one."""
+    if isinstance(pattern, DTensor) and shape == pattern.shape:
+        return torch.empty_like(pattern, dtype=dtype)
+    return like(torch.empty(shape, dtype=dtype), pattern)
 
-    Under FSDP2 a layer's weights are collected from all ranks when it runs, forwards and backwards: so encoders run in the
-    plan's order, on nothing where the batch has nothing for them, and then the backbone. Every weight is behind the 0 that this
-    gives, so that every rank has a gradient of each.
+
+@contextmanager
+def gathering(tensors: Mapping[str, Tensor], world: World) -> Iterator[dict[str, LazyTensor]]:
+    """Give on the first rank tensors to be read one by one, each put together of all ranks' shards when it is read.
+
+    The other ranks give theirs meanwhile; inside, they have none.
     """
-    model, batch = taps.model, taps.batch
-    parts, total = model.parts(), torch.zeros((), device=batch.lengths.device)
-    for name, branch in model.plan.inputs.items():
-        if f"{name}.encoder" in parts:
-            last = f"{name}.projector" if f"{name}.projector" in parts else f"{name}.encoder"
-            run = taps if name in batch.signals else Taps(model, _blank(batch, branch))
-            total = total + 0 * run.point(last).data.float().sum()
-    if any(model.plan.outputs[name].needs_hidden for name in wanted if name in model.plan.outputs):
-        total = total + 0 * taps.hidden.float().sum()
-    for weight in model.parameters():
-        if weight.requires_grad and not isinstance(weight, DTensor):
-            total = total + 0 * weight.flatten()[:1].float().sum()
-    return total
+    if not world.is_first:
+        while (name := world.agree("")):
+            complete(tensors[name])
+        yield {}
+        return
 
+    def read(name: str) -> Tensor:
+        world.agree(name)
+        return complete(tensors[name])
 
-def _blank(batch: Batch, branch: InputBranch) -> Batch:
-    """Give a batch with nothing in it but one second of silence, or one black image, for one branch."""
-    spec, device = branch.encoder.input, batch.lengths.device
-    length = int(spec.rate or 1)
-    data = torch.zeros(1, *spec.shape, device=device) if spec.shape else torch.zeros(1, length, device=device)
-    signal = Signal(data, torch.tensor([1 if spec.shape else length], device=device))
-    none = torch.zeros(0, dtype=torch.int64, device=device)
-    return Batch(none.view(0, 0), none, none.view(0, 0), none, {branch.name: signal}, {}, {}, {branch.name: [0]}, {}, ["none"])
+    try:
+        yield {name: LazyTensor(name, Path(), tuple(each.shape), str(each.dtype).removeprefix("torch."), partial(read, name))
+               for name, each in tensors.items()}
+    finally:
+        world.agree("")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Generic, TypeVar
@@ -29,6 +29,8 @@ from omnikit.plan.plan import Plan, StagePlan
 from omnikit.store.facts import component_fields
 from omnikit.store.feature_store import FeatureStore
 from omnikit.store.load import hashes
+from omnikit.training.distributed import ALONE, World, largest
+from omnikit.training.lockstep import blank, run_encoders
 
 log = logging.getLogger(__name__)
 Key = TypeVar("Key")
@@ -40,17 +42,20 @@ class FeatureCache:
     Args:
         points: point → store.
         model: computes what is missing.
+        parts: those that stand before the points.
+        world: ranks among which the model is sharded, so that they compute together; ALONE where each has all of it.
     """
 
-    def __init__(self, plan: Plan, model: OmniModel, stage: str, points: Mapping[str, FeatureStore]) -> None:
+    def __init__(self, plan: Plan, model: OmniModel, stage: str, points: Mapping[str, FeatureStore], *,
+                 parts: Collection[str] = (), world: World = ALONE) -> None:
         self.plan, self.model, self.stage, self.points = plan, model, stage, dict(points)
+        self.parts, self.world = frozenset(parts), world
         self.read = self.computed = 0  # rows of points
         self._checked: set[str] = set()  # points whose first row was computed twice
 
     def __call__(self, batch: Batch) -> dict[str, Features]:
         """Give point → features of a batch whose `content` holds its rows' keys."""
-        rows = {point: [self._row(batch, point, index) for index, key in enumerate(batch.content[point]) if key]
-                for point in self.points}
+        rows = {point: self._rows(batch, point) for point in self.points}
         return {point: self._joined(point, [item for row in found for item in row], batch.tokens.device)
                 for point, found in rows.items() if found}
 
@@ -77,21 +82,36 @@ class FeatureCache:
         if self.read or self.computed:
             log.info("Stage %s: features of %d rows were computed, of %d read.", self.stage, self.computed, self.read)
 
-    def _row(self, batch: Batch, point: str, index: int) -> list[Tensor]:
-        store, key = self.points[point], batch.content[point][index]
-        found = store.get(key)
-        self.read, self.computed = self.read + (found is not None), self.computed + (found is None)
-        if found is None:
-            one = single_row(batch, index)
-            found = self._compute(point, one)
+    def _rows(self, batch: Batch, point: str) -> list[list[Tensor]]:
+        """Give the features of each row that has some; what is missing is computed, on all ranks together."""
+        store, keys = self.points[point], batch.content[point]
+        found = {key: features for key in keys if key and (features := store.get(key)) is not None}
+        missing = list({key: index for index, key in reversed([*enumerate(keys)]) if key and key not in found}.items())
+        self.read, self.computed = self.read + sum(key in found for key in keys), self.computed + len(missing)
+        for number in range(largest(len(missing), self.world)):
+            key, index = missing[number] if number < len(missing) else ("", 0)
+            row = self._row(batch, point, index, computes=bool(key))
+            features = self._compute(point, row)
             if point not in self._checked:
-                self._check_repeats(point, one, found)
-            store.put(key, found)
-        return found
+                self._check_repeats(point, row, features)
+            if key:
+                store.put(key, features)
+                found[key] = features
+        return [found[key] for key in keys if key]
+
+    def _row(self, batch: Batch, point: str, index: int, *, computes: bool) -> Batch:
+        """Give a row alone, or what a rank that has none computes while others do."""
+        branch = point.partition(".")[0]
+        if computes or branch == "backbone":
+            return single_row(batch, index)
+        return blank(batch, self.plan.inputs[branch])
 
     @torch.no_grad()
     def _compute(self, point: str, row: Batch) -> list[Tensor]:
-        features = Taps(self.model, row).point(point)
+        taps = Taps(self.model, row)
+        if self.world.size > 1 and point.startswith("backbone."):
+            run_encoders(taps, self.parts)
+        features = taps.point(point)
         return [item[:length].cpu() for item, length in zip(features.data, features.lengths.tolist(), strict=True)]
 
     def _check_repeats(self, point: str, row: Batch, found: list[Tensor]) -> None:
@@ -124,7 +144,8 @@ class KeyedBatches(Generic[Key]):
 
 
 @contextmanager
-def feature_cache(plan: Plan, stage: StagePlan, model: OmniModel) -> Iterator[FeatureCache | None]:
+def feature_cache(plan: Plan, stage: StagePlan, model: OmniModel,
+                  world: World = ALONE) -> Iterator[FeatureCache | None]:
     """Give the cache of a stage, which writes what it still holds in the end; None where the stage asks for none.
 
     Raises:
@@ -134,11 +155,13 @@ def feature_cache(plan: Plan, stage: StagePlan, model: OmniModel) -> Iterator[Fe
         yield None
         return
     points = cache_points(stage, plan.inputs, plan.outputs)
-    for part in dict.fromkeys(part for parts in points.values() for part in parts):
+    before = dict.fromkeys(part for parts in points.values() for part in parts)
+    for part in before:
         _check_eval(stage.name, part, model)
     folder, limit = cache_folder() / "features", int(stage.stage.trainer.cache_gib * 2**30)
     cache = FeatureCache(plan, model, stage.name, {
-        point: FeatureStore(folder / prefix_hash(plan, stage, model, point, parts), limit) for point, parts in points.items()})
+        point: FeatureStore(folder / prefix_hash(plan, stage, model, point, parts), limit) for point, parts in points.items()},
+        parts=before, world=world if stage.stage.trainer.strategy == "fsdp2" else ALONE)
     try:
         yield cache
     finally:

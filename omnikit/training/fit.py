@@ -102,7 +102,7 @@ def fit_heads(fit: StageFit) -> Fitted:
 
 
 def _fit_heads(fit: StageFit, order: BatchOrder[Key], make: Callable[[Key], Batch], collate: Collator) -> Fitted:
-    with feature_cache(fit.plan, fit.stage, fit.model) as cache:
+    with feature_cache(fit.plan, fit.stage, fit.model, fit.resumption.world) as cache:
         if cache:
             cache.check(fit.readers, collate)
         return _fit(fit, order, cache.keyed(make) if cache else make, cache=cache)
@@ -182,7 +182,7 @@ def _fit(fit: StageFit, order: BatchOrder[Key], make: Callable[[Key], B],
         module.after_step.append(partial(validation.step_ended, trainer, module))
     module.after_step.append(lambda: checkpoints.step_ended(trainer, module, loader.position))
     with (resumption.signals.deferred(), closing(checkpoints), closing(loader), closing(module.metrics),
-          sharded(module, run.strategy)):
+          sharded(module, run.strategy, fit.folder)):
         _run(trainer, module, loader)
         if not module.stopped:
             checkpoints.mark(module, loader.position)
@@ -204,15 +204,18 @@ def _validation(fit: StageFit) -> ValidationSteps | None:
 
 
 @contextmanager
-def sharded(module: Training, strategy: str) -> Iterator[None]:
-    """Shard all weights over the ranks while a stage is trained, if its strategy is fsdp2; the first rank holds them after."""
+def sharded(module: Training, strategy: str, folder: Path) -> Iterator[None]:
+    """Shard all weights over the ranks while a stage is trained, if its strategy is fsdp2.
+
+    Afterwards the first rank has them, in files that lie in the folder and have no name.
+    """
     if strategy != "fsdp2":
         yield
         return
-    originals = shard(module, module.model, module.world, "batch_losses")
+    originals = shard(module, module.model, module.world, ("batch_losses", "forward_pass"))
     module.sharded = True
     yield
-    gather(module, originals, keep=module.world.is_first)
+    gather(module, originals, folder if module.world.is_first else None)
     module.sharded = False
 
 

@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import pytorch_lightning as L
 import torch
@@ -22,14 +22,17 @@ from omnikit.recipe.recipe import training_settings
 from omnikit.store.facts import flat
 from omnikit.training.codecs.codec import CodecBatch, CodecLosses
 from omnikit.training.codecs.vocoder import VocoderBatch, VocoderLosses
-from omnikit.training.distributed import ALONE, World, run_every_part, spread_buffers, sum_gradients
+from omnikit.training.distributed import ALONE, World, spread_buffers, sum_gradients
 from omnikit.training.feature_cache import FeatureCache
+from omnikit.training.lockstep import run_every_part
 from omnikit.training.monitoring.flops import device_peak, flops_per_token
 from omnikit.training.monitoring.metrics import Columns, Metrics
 from omnikit.training.monitoring.token_counts import TEXT, TokenCounts, count_tokens
 from omnikit.training.monitoring.trackers import TrackedStage, Tracker, trackers
 from omnikit.training.normalisation import WindowScales
 from omnikit.training.optimizers import gradient_norms, optimizer, part_rates, rate
+
+T = TypeVar("T")
 
 
 class Counter(Protocol):
@@ -129,12 +132,17 @@ class Training(L.LightningModule):
     def batch_losses(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor | None]:
         """Give the losses of a batch; of several ranks also 0 with every weight behind it, which the batch may not reach."""
         taps = Taps(self.model, batch, self.cache(batch) if self.cache else None)
-        zero = run_every_part(taps, self.weights) if self.sharded else None
+        stored = self.cache.parts if self.cache else ()
+        zero = run_every_part(taps, self.weights, stored) if self.sharded else None
         losses = self.model.tapped_losses(taps, self.weights)
         if self.world.size == 1 or self.sharded:
             return losses, zero
         first = next(weight for weight in self.model.parameters() if weight.requires_grad)
         return losses, 0 * first.flatten()[:1].float().sum()
+
+    def forward_pass(self, compute: Callable[[], T]) -> T:
+        """Give what is computed, with the weights collected that FSDP2 shards; every rank computes it, in the same layers."""
+        return compute()
 
     def on_train_batch_end(self, outputs: object, batch: Batch | VocoderBatch | CodecBatch, index: int) -> None:
         self._end_step()

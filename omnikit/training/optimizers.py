@@ -7,13 +7,15 @@ from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim import Adafactor, AdamW, Muon, Optimizer
 
 from omnikit.errors import RunError
 from omnikit.model import OmniModel
 from omnikit.plan.plan import StagePlan
 from omnikit.recipe.optim import Optim
-from omnikit.training.distributed import complete
+from omnikit.training.distributed import complete, local
+from omnikit.training.offload import OffloadedOptimizer
 from omnikit.training.roles import decaying, matrices
 
 Group = dict[str, Any]  # as torch's optimizers take it
@@ -70,7 +72,7 @@ class ExpertMuon(Optimizer):
         super().__init__([dict(group) for group in groups], {"lr": lr})
         inner = [{**group, "params": [nn.Parameter(matrix) for stack in group["params"] for matrix in stack.detach()]}
                  for group in self.param_groups]
-        self.inner = Muon(inner, lr=lr)
+        self.inner: Optimizer = Muon(inner, lr=lr)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # it is one of a CombinedOptimizer, which calls it
@@ -82,7 +84,7 @@ class ExpertMuon(Optimizer):
                     matrix = next(matrices)
                     matrix.data = stack.data[index]
                     matrix.grad = None if stack.grad is None else stack.grad[index]
-        self.inner.step()  # type: ignore[no-untyped-call]  # Muon's has no types
+        self.inner.step()
 
     def state_dict(self) -> dict[str, Any]:
         """Give the state of the matrices, and the rates."""
@@ -117,10 +119,25 @@ def optimizer(model: OmniModel, stage: StagePlan, *, fused: bool) -> Optimizer:
     Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024.
     """
     check_installed([stage])
+    found = _optimizers(model, stage, fused=fused)
+    if stage.stage.trainer.offload == "optimizer":
+        found = [_offloaded(one) for one in found]
+    return found[0] if len(found) == 1 else CombinedOptimizer(*found)
+
+
+def _offloaded(one: Optimizer) -> Optimizer:
+    if isinstance(one, ExpertMuon):
+        one.inner = OffloadedOptimizer(one.inner)
+        return one
+    return OffloadedOptimizer(one)
+
+
+def _optimizers(model: OmniModel, stage: StagePlan, *, fused: bool) -> list[Optimizer]:
+    """Give what moves a stage's weights, each some of them."""
     optim, trained = stage.stage.optim, stage.trained
     moved, rate_of_muon = groups(model, trained, optim), muon_rate(optim)
     if rate_of_muon is None:
-        return _named(moved, optim, fused=fused)
+        return [_named(moved, optim, fused=fused)]
     wanted = {id(w) for path in trained for w in matrices(model.get_submodule(path)) if w.requires_grad}
     orthogonal, rest = _filtered(moved, lambda w: id(w) in wanted), _filtered(moved, lambda w: id(w) not in wanted)
     if not orthogonal:
@@ -129,9 +146,12 @@ def optimizer(model: OmniModel, stage: StagePlan, *, fused: bool) -> Optimizer:
     for group in orthogonal:
         group["lr"] = rate_of_muon * group["lr"] / optim.lr
     plain, experts = _filtered(orthogonal, lambda w: w.ndim == 2), _filtered(orthogonal, lambda w: w.ndim == 3)
+    if any(isinstance(weights, DTensor) for group in experts for weights in group["params"]):
+        raise RunError(f"stages.{stage.name}.optim moves fused experts by Muon, matrix by matrix, but strategy fsdp2 shards"
+                       " them; set optim.name to adamw and optim.muon to null, or take strategy ddp.")
     found: list[Optimizer] = [Muon(plain, lr=rate_of_muon)] if plain else []
     found += [ExpertMuon(experts, rate_of_muon)] if experts else []
-    return CombinedOptimizer(*found, *([_named(rest, optim, fused=fused)] if rest else []))
+    return [*found, *([_named(rest, optim, fused=fused)] if rest else [])]
 
 
 def muon_rate(optim: Optim) -> float | None:
@@ -156,6 +176,26 @@ def _named(found: Sequence[Group], optim: Optim, *, fused: bool) -> Optimizer:
         on_cpu = all(weight.device.type == "cpu" for group in found for weight in group["params"])
         return UncompiledOptimizer(small) if on_cpu else small
     return AdamW(list(found), lr=optim.lr, betas=betas, fused=fused)
+
+
+def dequantised(value: Tensor) -> Tensor:
+    """Give a tensor of an optimizer's state in floats, of shards the shards, where torchao holds it in 8 bits."""
+    found = local(value)
+    if not hasattr(found, "dequantize") or type(found) is Tensor:
+        return value
+    floats: Tensor = found.dequantize()
+    return floats if not isinstance(value, DTensor) else DTensor.from_local(
+        floats, value.device_mesh, value.placements, run_check=False, shape=value.shape, stride=value.stride())
+
+
+def quantised_again(optimizer: Optimizer, key: str, value: object, weight: Tensor) -> object:
+    """Give floats of an optimizer's state as torchao's 8-bit optimizer holds those of this weight; else the value."""
+    new_buffer = getattr(optimizer, "_new_buffer", None)
+    if new_buffer is None or not isinstance(value, Tensor) or value.shape != weight.shape or type(local(value)) is not Tensor:
+        return value
+    buffer: Tensor = new_buffer(weight, key == "exp_avg")  # its only state with a sign
+    local(buffer).copy_(local(value))
+    return buffer
 
 
 def groups(model: OmniModel, trained: tuple[str, ...], optim: Optim) -> list[Group]:

@@ -135,7 +135,6 @@ STAGING: list[tuple[dict[str, object], str]] = [
     ({"stages.speak.trainer.devices": 0}, "stages.speak.trainer.devices is 0, but must be at least 1."),
     ({**VOICE, "stages.voice.trainer": {"max_steps": 1, "devices": 2}}, "stages.voice.trainer has 2 devices, but a stage of objective vocoder trains on one; set devices=1."),
     ({"stages.speak.trainer.strategy": "ddp"}, "stages.speak.trainer.strategy is ddp, which is for several devices; set stages.speak.trainer.devices, or leave the strategy out."),
-    ({"stages.speak.trainer.strategy": "fsdp2", "stages.speak.trainer.devices": 2, "stages.speak.trainer.cache": "features"}, "stages.speak.trainer.cache is features, but strategy fsdp2 runs every layer on every device; set it to none, or take strategy ddp."),
     ({"stages.speak.trainer.precision": "foo"}, "stages.speak.trainer.precision is 'foo', but must be one of 32-true, bf16-mixed, 16-mixed, bf16-true."),
     ({"stages.speak.trainer.activation_checkpointing": "backbone"}, "stages.speak.trainer.activation_checkpointing is 'backbone', but must be true, false or a list of parts, for example [backbone]."),
     ({"stages.speak.trainer.activation_checkpointing": ["bckbone"]}, "stages.speak.trainer.activation_checkpointing names 'bckbone', which is not a part of this model. Did you mean 'backbone'? Parts: audio.encoder, audio.projector, backbone, text.head, speech.head, speech.codec."),

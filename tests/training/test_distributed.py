@@ -4,9 +4,6 @@ This file is also what the processes run.
 """
 
 import csv
-import os
-import socket
-import subprocess
 import sys
 from copy import deepcopy
 from dataclasses import replace
@@ -18,6 +15,7 @@ import pytest
 import torch
 from doubles import make_plan, stages, write_tokenizer
 from safetensors.torch import load_file
+from two_processes import start_two
 
 from omnikit.contracts.types import Batch, ContentPart, Message, Sample
 from omnikit.data.batch.loader import BatchLoader, Place, Position, PositionSampler, RankSampler
@@ -35,7 +33,6 @@ from omnikit.training.stage import check_processes, run_stages
 from omnikit.training.trainable.freeze import freeze
 
 KINDS = ("text", "audio", "image", "video")
-LIMIT = 240  # seconds of the processes
 
 
 # ---- what each of the two processes does -----------------------------------------------------------------------------
@@ -78,7 +75,7 @@ def compare_pairs(folder: Path) -> None:
     for strategy in ("ddp", "fsdp2"):
         module = Training(deepcopy(model), stage, folder / f"{world.rank}.csv", 1, world=world)
         if strategy == "fsdp2":
-            shard(module, module.model, world, "batch_losses")
+            shard(module, module.model, world, ("batch_losses",))
         module.sharded = strategy == "fsdp2"
         for pair in combinations_with_replacement(KINDS, 2):
             batches = [collate(questions(kind)) for kind in pair]
@@ -128,25 +125,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (top / name).mkdir()
     run_stages(plan_of(top / "alone", 1), top / "alone" / "run", "")
     run_stages(plan_of(top / "one to two", 1, steps=4), top / "one to two" / "run", "")
-    start_two(top)
+    start_two(Path(__file__), top)
     run_stages(plan_of(top / "two to one", 1), top / "two to one" / "run", "")
     return top
-
-
-def start_two(folder: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    together = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1",
-                "PYTHONPATH": str(Path(__file__).parents[1])}
-    ranks = [subprocess.Popen([sys.executable, __file__, str(folder)], stderr=subprocess.PIPE, text=True,
-                              env={**together, "RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(2)]
-    try:
-        messages = [rank.communicate(timeout=LIMIT)[1] for rank in ranks]
-    finally:
-        for rank in ranks:
-            rank.kill()
-    assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(messages)
 
 
 def test_any_pair_of_modalities_gives_the_gradients_of_one_process(folder: Path) -> None:

@@ -20,18 +20,20 @@ from omnikit.plan.plan import StagePlan
 from omnikit.recipe.interval import parse_interval
 from omnikit.store import training_checkpoint
 from omnikit.store.training_checkpoint import StepCounter, TrainingCheckpoint
+from omnikit.training.checkpointing import sharded_checkpoint
 from omnikit.training.checkpointing.step_end import Buffers, StepEnd
 from omnikit.training.checkpointing.stop_signals import StopSignals
 from omnikit.training.checkpointing.training_state import (
     State,
     check_finite,
+    fill_from_shards,
     fill_tensors,
     restore_random_state,
     restore_training_state,
     trained_tensors,
     training_state,
 )
-from omnikit.training.distributed import ALONE, World, any_rank, complete
+from omnikit.training.distributed import ALONE, World, any_rank
 from omnikit.training.module import Training
 from omnikit.training.validation.history import ValidationHistory
 
@@ -92,8 +94,12 @@ class Checkpoints(L.Callback):
         if self.counter:
             self.counter.write(self.resumption.step)
         if self.resumption.start and self.state:
-            fill_tensors(pl_module.model, self.stage.trained, self.resumption.start.tensors())
-            restore_training_state(trainer, pl_module, self.state, self.resumption.step)
+            start = self.resumption.start
+            if start.is_sharded:
+                fill_from_shards(pl_module.model, self.stage.trained, start.folder)
+            else:
+                fill_tensors(pl_module.model, self.stage.trained, start.tensors())
+            restore_training_state(trainer, pl_module, self.state, start)
         self.buffers = Buffers(pl_module)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -154,7 +160,7 @@ class Checkpoints(L.Callback):
     def write(self, trainer: L.Trainer, module: Training, *, last: bool = False) -> None:
         """Write the checkpoint of the last end of a step; the last one of a stage replaces those before it.
 
-        Every rank takes part, the first one writes.
+        Every rank takes part; the first one writes, of shards each its own.
 
         Raises:
             RunError: a loss or a weight is not a number, so that nothing is written; or the disk refuses.
@@ -162,8 +168,7 @@ class Checkpoints(L.Callback):
         end = self.end
         if end.step == self.saved and not last:
             return
-        if not module.sharded:
-            check_finite(module.model, self.stage, end.step)
+        check_finite(module.model, self.stage, end.step, self.world)
         record: dict[str, object] = {
                   **self.resumption.record, "step": end.step, "steps": module.steps,
                   "seconds": round(time.monotonic() - self.resumption.begun, 1),
@@ -171,9 +176,11 @@ class Checkpoints(L.Callback):
         if self.history:
             record |= {"best": self.history.best_step, "over": self.history.is_over}
         state = {**training_state(trainer, module), "module": end.counts, "random": self.world.all(end.random.plain())}
-        tensors = {name: complete(tensor) for name, tensor in trained_tensors(module.model, self.stage.trained).items()}
-        if self.world.is_first:
-            training_checkpoint.write(self.folder, record, tensors, state, keep=1 if last else max(1, self.keep))
+        tensors, keep = trained_tensors(module.model, self.stage.trained), 1 if last else max(1, self.keep)
+        if module.sharded:
+            sharded_checkpoint.write(self.folder, record, tensors, state, world=self.world, keep=keep)
+        elif self.world.is_first:
+            training_checkpoint.write(self.folder, record, tensors, state, keep)
         self.saved, self.saved_at = end.step, time.monotonic()
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from omnikit.plan.patterns import matching, similar
 from omnikit.plan.stage_plan import StagePlan
 from omnikit.store.checkpoint import THREADS
 from omnikit.store.hashes import distinct, tensor_digest, weights_hash
+from omnikit.store.mapped import cast
 
 HALVES = (torch.bfloat16, torch.float16)
 SHOWN = 3  # tensors that a sentence names
@@ -72,7 +73,7 @@ def full_precision(model: OmniModel, trained: Collection[str], pieces: Collectio
     yield
     for weights, dtype in halves:
         weights.grad = None
-        weights.data = weights.data.to(dtype)
+        weights.data = cast(weights.data, dtype)
 
 
 @dataclass

@@ -6,6 +6,7 @@ that is evaluation, which training does not import.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import pytorch_lightning as L
 import torch
@@ -22,6 +23,7 @@ from omnikit.plan.stage_plan import StagePlan
 from omnikit.plan.validation_checks import counted
 from omnikit.recipe.validation_settings import Validate
 from omnikit.training.checkpointing.training_state import RandomState, restore_random_state
+from omnikit.training.distributed import reshard
 from omnikit.training.module import Training
 from omnikit.training.validation.history import Means
 
@@ -70,6 +72,7 @@ class HeldOut:
             with torch.no_grad(), trainer.precision_plugin.forward_context():
                 return {name: self._measure(name, module) for name in self.mixture.readers}
         finally:
+            reshard(module)
             model.train()
             restore_random_state(state.plain())
 
@@ -80,7 +83,7 @@ class HeldOut:
         sums: dict[str, Tensor] = {}
         counts: dict[str, float] = {}
         for batch in loader:
-            for name, (mean, count) in self._batch_means(batch, module).items():
+            for name, (mean, count) in module.forward_pass(partial(self._batch_means, batch, module)).items():
                 sums[name] = sums.get(name, 0.0) + mean.double() * count
                 counts[name] = counts.get(name, 0.0) + count
         return {name: float(total) / counts[name] for name, total in sums.items()}

@@ -1,14 +1,16 @@
 """When a stage is validated, and what follows: weights that are the best are saved, and a stage whose loss stays is over."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytorch_lightning as L
 
+from omnikit.contracts.types import LazyTensor
 from omnikit.store import best_weights, training_checkpoint
 from omnikit.training.checkpointing.checkpoints import Resumption
 from omnikit.training.checkpointing.training_state import fill_tensors, trained_tensors
-from omnikit.training.distributed import any_rank
+from omnikit.training.distributed import any_rank, gathering
 from omnikit.training.module import Training
 from omnikit.training.validation.held_out import HeldOut
 from omnikit.training.validation.history import ValidationHistory
@@ -49,12 +51,18 @@ class ValidationSteps(L.Callback):
         """
         found = module.world.agree(self.held_out.measure(trainer, module))
         best = self.history.add(module.step, found, time.monotonic() - self.resumption.begun)
-        if best and self.settings.keep_best and module.world.is_first:
-            best_weights.write(self.folder, module.step, trained_tensors(module.model, module.stage.trained))
-            needed = {self.history.best_step, *(record["best"] for record in training_checkpoint.records(self.folder))}
-            best_weights.prune(self.folder, needed)
+        if best and self.settings.keep_best:
+            with gathering(trained_tensors(module.model, module.stage.trained), module.world) as tensors:
+                self._save_best(module.step, tensors)
         if self.history.is_over:
             trainer.should_stop = True
+
+    def _save_best(self, step: int, tensors: Mapping[str, LazyTensor]) -> None:
+        """Write the weights that are the best, and remove those that no checkpoint needs; without any, another rank does."""
+        if tensors:
+            best_weights.write(self.folder, step, tensors)
+            needed = {self.history.best_step, *(record["best"] for record in training_checkpoint.records(self.folder))}
+            best_weights.prune(self.folder, needed)
 
     def take_best(self, module: Training) -> None:
         """Give the model the best weights, where these are wanted."""
