@@ -118,9 +118,9 @@ def inputs(plan: Plan, batch: Batch) -> dict[str, Tensor]:
     spec, count = plan.inputs["vision"].image_spec, batch.tokens.numel()
     tokens = batch.tokens.flatten().index_fill(0, batch.slots["vision"], IMAGE).view_as(batch.tokens)
     labels = torch.full((count,), -100)
-    places = (torch.arange(len(batch.tokens))[:, None] * batch.tokens.shape[1] + batch.answers)
+    positions = (torch.arange(len(batch.tokens))[:, None] * batch.tokens.shape[1] + batch.answers)
     valid = torch.arange(batch.answers.shape[1]) < batch.answer_lengths[:, None]
-    labels[places[valid]] = batch.tokens.flatten()[places[valid]]
+    labels[positions[valid]] = batch.tokens.flatten()[positions[valid]]
     mask = torch.arange(batch.tokens.shape[1]) < batch.lengths[:, None]
     return {"input_ids": tokens, "attention_mask": mask.long(), "labels": labels.view_as(tokens),
             "pixel_values": normalised(batch.signals["vision"], spec).data}

@@ -39,7 +39,7 @@ HEAVY = {"torch", "torchaudio", "transformers", "pytorch_lightning", "lightning"
          "scipy", "soundfile", "soxr", "safetensors", "tokenizers", "rich", "jiwer", "torchmetrics", "espeakng_loader"}
 # rooms that import no third-party package
 STANDARD = ("__init__", "api", "errors", "paths", "text_table", "registry", "cli", "contracts", "recipe", "plan")
-WITH_HYDRA = ("compose", "hydra_errors", "sweep")  # of recipe/
+WITH_HYDRA = ("compose", "config_source", "hydra_errors", "sweep")  # of recipe/
 LIGHT_COMMANDS = ("arguments", "bundle", "chat", "check", "check_head", "completion", "data", "diff", "eval", "export",
                   "import_", "list", "replay", "runs", "show", "train", "voice")
 FOR_PLUGINS = {"errors", "paths", "progress", "contracts", "ops", "registry", "recipe", "store", "data"}

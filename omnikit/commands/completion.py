@@ -87,12 +87,12 @@ def _overrides(recipe: str, given: list[str]) -> list[str]:
     from hydra.plugins.completion_plugin import DefaultCompletionPlugin
     from omegaconf.errors import OmegaConfBaseException
 
-    from omnikit.recipe import compose
+    from omnikit.recipe import config_source
 
     given = [word for word in given[:-1] if "=" in word or word.startswith("~")] + given[-1:]  # no `job` of `--cfg job`
     try:
-        name = compose.locate(recipe)
-        compose.register()
+        name = config_source.locate(recipe)
+        config_source.register()
         GlobalHydra.instance().clear()
         with initialize(version_base="1.3", config_path=None):
             hydra = GlobalHydra.instance().hydra

@@ -79,7 +79,7 @@ def speech_segments(session: Session, text: str) -> Iterator[AudioSegment]:
         reason = "has no speech branch" if output is None else "has a speech head that also reads hidden states"
         raise ProtocolError(f"{plan.recipe.name} {reason}, so it cannot speak a given text; ask /v1/chat/completions for"
                             " audio.", "unsupported_model", "model")
-    speech = session.speech_stream(load_tokenizer(plan.tokenizer), OMEGA)
+    speech = session.speech_stream(load_tokenizer(plan.tokenizer), OMEGA, independent=False)
     assert isinstance(speech, SentenceSpeech), "the head reads text"
     return speech.finish(text)
 

@@ -18,7 +18,7 @@ class Metrics:
                                  buckets=SECONDS, registry=self.registry)
         self.running = Gauge("omnikit_requests_running", "Requests that are being answered.", registry=self.registry)
         self.sessions = Gauge("omnikit_realtime_sessions", "Realtime sessions that are open.", registry=self.registry)
-        self.first_token = Histogram("omnikit_time_to_first_token_seconds", "From a question to the first text of its answer.",
+        self.first_token = Histogram("omnikit_time_to_first_token_seconds", "From a question to the first token of its answer.",
                                      buckets=SECONDS, registry=self.registry)
         self.first_audio = Histogram("omnikit_time_to_first_audio_seconds", "From a question to the first audio of its answer.",
                                      buckets=SECONDS, registry=self.registry)

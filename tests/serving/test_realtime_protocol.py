@@ -1,4 +1,4 @@
-"""The Realtime state machine with a scripted conversation; the openai package's own types judge what it sends."""
+"""The Realtime state machine with a scripted conversation; what it sends is validated by the openai package's own types."""
 
 import base64
 import json
@@ -60,7 +60,7 @@ class FakeConversation:
 
     def truncate(self, item_id: str, milliseconds: int) -> str:
         self.calls.append(f"truncate {milliseconds}")
-        return f"heard {milliseconds}"
+        return f"played {milliseconds}"
 
 
 class Client:
@@ -357,12 +357,12 @@ def truncate(client: Client, milliseconds: int) -> list[JsonObject]:
 
 
 @pytest.mark.parametrize(("asked", "given"), [(0, 0), (400, 400), (1000, 1000), (5000, 1000)])
-def test_truncation_keeps_what_was_heard(client: Client, asked: int, given: int) -> None:
+def test_truncation_keeps_what_was_played(client: Client, asked: int, given: int) -> None:
     speak(client)
     client.session.answer_finished("a", Ending())
     (event,) = truncate(client, asked)
     assert event["audio_end_ms"] == given and client.fake.calls == [f"truncate {given}"]
-    assert [*client.session.items][-1].content[0].transcript == f"heard {given}"
+    assert [*client.session.items][-1].content[0].transcript == f"played {given}"
 
 
 def test_truncating_the_running_answer_cancels_it(client: Client) -> None:

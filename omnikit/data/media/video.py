@@ -165,7 +165,7 @@ def _open(source: str | Path | BinaryIO, name: str = "",
     if isinstance(source, str | Path) and not Path(source).is_file():
         raise DataError(f"{name} does not exist, but a video should be there.", kind="missing file")
     try:
-        with av.open(str(source) if isinstance(source, Path) else source, format=container_format) as container:
+        with av.open(str(source) if isinstance(source, Path) else source, mode="r", format=container_format) as container:
             if not container.streams.video:
                 raise DataError(f"{name} holds no images, but must be a video; give its sound track as audio instead.",
                                         kind="unreadable video")

@@ -68,7 +68,7 @@ class RetrieveItem:
 
 @dataclass(frozen=True)
 class TruncateItem:
-    """`conversation.item.truncate`: the user has heard so many milliseconds of an answer's audio."""
+    """`conversation.item.truncate`: so many milliseconds of an answer's audio were played."""
 
     item_id: str
     audio_end_ms: int

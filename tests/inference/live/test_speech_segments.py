@@ -100,7 +100,7 @@ def test_silence_counts_from_its_first_frame() -> None:
     assert changes([0.9, 0.1, 0.4, 0.4, 0.1, 0.9], policy) == [("started", 0), ("stopped", 1), ("started", 5)]
 
 
-def test_a_pause_is_taken_back_by_speech() -> None:
+def test_a_pause_ends_with_speech() -> None:
     policy = TurnPolicy(min_speech_ms=32, min_silence_ms=160, speculative_ms=64)
     found = changes([0.9, 0.1, 0.1, 0.9, 0.1, 0.1, 0.1, 0.1, 0.1], policy)
     assert found == [("started", 0), ("paused", 1), ("continued", 0), ("paused", 4), ("stopped", 4)]
