@@ -38,7 +38,7 @@ class GatedEncoderModule(FakeEncoderModule):
 
 
 def stop(folder: Path) -> None:
-    """Do what the folder demands."""
+    """Stop this process as the folder asks for."""
     if (folder / "waits").exists():
         (folder / f"{os.getpid()}.waits").touch()
         while not (folder / "open").exists():

@@ -1,4 +1,4 @@
-"""`omnikit train RECIPE [overrides] [-m] [--submit FILE] [--optuna FILE] [--cfg job]`: train every stage that is not done."""
+"""`omnikit train RECIPE [overrides] [--jobs N] [-m] [--submit FILE] [--optuna FILE] [--cfg job]`: train what is not done."""
 
 import sys
 from argparse import Namespace

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import astuple, dataclass
+from functools import cache
 from itertools import chain
 from pathlib import Path
 
@@ -109,6 +110,7 @@ def record(utterances: Iterable[Utterance], tts: str, *, corpus: str, title: str
     return recordings
 
 
+@cache  # each row asks for it again
 def _name(utterance: Utterance) -> str:
     return hashlib.sha256(json.dumps(astuple(utterance)).encode()).hexdigest()[:20]
 

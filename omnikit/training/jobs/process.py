@@ -32,11 +32,18 @@ class StageProcess:
         self._relays: list[threading.Thread] = []
 
     def begin(self, task: StageTask) -> None:
-        """Let it train a stage."""
+        """Let it train a stage.
+
+        Raises:
+            RunError: the process is not there any more.
+        """
         if self._process is None:
             self._process = self._start()
         self.stage, self._begun = task.stage.name, time.monotonic()
-        self.connection.send(task)
+        try:
+            self.connection.send(task)
+        except OSError as error:
+            raise RunError("the process of its job ended before it; the same command resumes the run.") from error
 
     @property
     def seconds(self) -> float:

@@ -1,7 +1,8 @@
 """The espeak-ng shared library behind one call: text and voice to samples.
 
 espeak-ng keeps its settings, its random numbers and the phase of its oscillators in globals that nothing resets, so the
-same words sound different the second time. Every call therefore loads the library afresh, which takes 2 ms.
+same words sound different the second time. Every call therefore loads the library afresh, which takes 2 ms. To find a voice it
+reads the file of every language and speaker there is; so each call shows it a folder with those of its own voice alone.
 Independent of omnikit's sample rates.
 """
 
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import NamedTuple
 
@@ -55,7 +57,7 @@ class Facts(NamedTuple):
 @cache
 def facts() -> Facts:
     """Ask the library once."""
-    with _loaded() as (lib, sample_rate):
+    with _loaded(_data()) as (lib, sample_rate):
         lib.espeak_Info.restype = ctypes.c_char_p
         lib.espeak_ListVoices.restype = ctypes.POINTER(ctypes.POINTER(_Voice))
         version = lib.espeak_Info(None).decode().split()[0]
@@ -83,7 +85,7 @@ def synthesize(text: str, voice: str, speed: int, pitch: int) -> NDArray[np.int1
         return 0
 
     callback = _Callback(collect)
-    with _loaded() as (lib, _):
+    with _loaded(_data_of(voice)) as (lib, _):
         lib.espeak_SetSynthCallback(callback)
         if lib.espeak_SetVoiceByName(voice.encode()) != OK:
             raise LookupError(voice)
@@ -98,17 +100,38 @@ def synthesize(text: str, voice: str, speed: int, pitch: int) -> NDArray[np.int1
 
 
 @contextmanager
-def _loaded() -> Iterator[tuple[ctypes.CDLL, int]]:
-    """Load and start the library; give it and its sample rate; stop and unload it."""
+def _loaded(data: Path) -> Iterator[tuple[ctypes.CDLL, int]]:
+    """Load and start the library with a folder of data; give it and its sample rate; stop and unload it."""
     with _LOCK:
         lib = ctypes.CDLL(espeakng_loader.get_library_path())
-        sample_rate: int = lib.espeak_Initialize(SYNCHRONOUS, 0, str(_data()).encode(), 0)
-        assert sample_rate > 0, f"espeak-ng found no data in {_data()}"
+        sample_rate: int = lib.espeak_Initialize(SYNCHRONOUS, 0, str(data).encode(), 0)
+        assert sample_rate > 0, f"espeak-ng found no data in {data}"
         try:
             yield lib, sample_rate
         finally:
             lib.espeak_Terminate()
             ctypes.CDLL(None).dlclose(ctypes.c_void_p(lib._handle))
+
+
+@cache
+def _data_of(voice: str) -> Path:
+    """Give a folder, of this process, with links to the data that one voice needs; all data where its file has another name."""
+    language, _, variant = voice.partition("+")
+    found = [file for file in (_data() / "lang").rglob("*") if file.is_file() and file.name.lower() == language.lower()]
+    speaker = [_data() / "voices" / "!v" / variant] if variant else []
+    if len(found) != 1 or not all(file.is_file() for file in speaker):
+        return _data()
+    folder = Path(_links().name) / voice
+    for file in (*found, *speaker, *(path for path in _data().iterdir() if path.name not in ("lang", "voices"))):
+        link = folder / file.relative_to(_data())
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file)
+    return folder
+
+
+@cache
+def _links() -> TemporaryDirectory[str]:
+    return TemporaryDirectory(prefix="omnikit_espeak_")  # removed when the process ends
 
 
 def _data() -> Path:

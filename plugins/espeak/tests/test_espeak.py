@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from omnikit_espeak import library
 from omnikit_espeak.config import Espeak
 from omnikit_espeak.model import EspeakTTS
 
@@ -78,3 +79,10 @@ def test_nothing_to_say_gives_an_empty_or_silent_waveform(tts: EspeakTTS) -> Non
 def test_sample_rate_too_low_is_refused() -> None:
     with pytest.raises(ValueError, match="sample_rate is 100, but speech needs at least 8000"):
         Espeak(sample_rate=100)
+
+
+@pytest.mark.parametrize("voice", ["en-us", "en+f5", "en-gb-x-rp", "de+m2", "cmn", "pt"])
+def test_data_of_one_voice_gives_the_samples_of_all_data(voice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = library.synthesize("seven plus 12", voice, 175, 50)
+    monkeypatch.setattr(library, "_data_of", lambda name: library._data())
+    np.testing.assert_array_equal(library.synthesize("seven plus 12", voice, 175, 50), own)
