@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-import torch.distributed.checkpoint as dcp
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from omnikit.errors import RunError
 from omnikit.store.files import disk_errors
@@ -35,7 +37,7 @@ def write(folder: Path, tensors: Mapping[str, Tensor]) -> None:
         RunError: the disk refuses.
     """
     with _disk_errors(folder):
-        dcp.save(dict(tensors), storage_writer=dcp.FileSystemWriter(folder, single_file_per_rank=True, sync_files=True))
+        save(dict(tensors), storage_writer=FileSystemWriter(folder, single_file_per_rank=True, sync_files=True))
 
 
 def read(folder: Path, into: Mapping[str, Tensor]) -> None:
@@ -47,7 +49,7 @@ def read(folder: Path, into: Mapping[str, Tensor]) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it reads without the other processes, which is meant
-            dcp.load(dict(into), storage_reader=_Reader(folder), no_dist=True)
+            load(dict(into), storage_reader=_Reader(folder), no_dist=True)
     except (CheckpointException, OSError, RuntimeError, pickle.UnpicklingError) as error:
         raise RunError(f"{folder} cannot be read ({_first_line(error)}); {ADVICE}.") from error
 
@@ -70,7 +72,7 @@ def files_of(folder: Path, rank: int) -> list[Path]:
     return [*sorted(folder.glob(f"__{rank}_*.distcp")), *([folder / METADATA] if rank == 0 else [])]
 
 
-class _Reader(dcp.FileSystemReader):
+class _Reader(FileSystemReader):
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
         """Read .metadata, and run no code that somebody put there."""
         with (Path(str(self.path)) / METADATA).open("rb") as file:
