@@ -106,7 +106,7 @@ class Submit:
 
 
     def _tasks(self, one: SweepJob) -> dict[str, int]:
-        """Give a task for each device of a job, unless the file says otherwise; debug has one, which starts the processes."""
+        """Give a task for each device of a job, unless the file sets them; debug has one, which starts the processes."""
         found = {"tasks_per_node": one.devices, "nodes": one.nodes} if one.processes > 1 and self.cluster != "debug" else {}
         return {key: value for key, value in found.items() if key not in self.parameters}
 

@@ -125,6 +125,8 @@ def job(recipe: str, number: int, overrides: Sequence[str], named: Sequence[str]
     require_weights(plan)
     trainers = [stage.stage.trainer for stage in plan.stages.values()]
     most = max(trainers, key=lambda trainer: trainer.processes, default=TrainerConfig())
+    if most.processes > 1 and options.jobs != 1:
+        raise RunError(f"jobs is {options.jobs}, but a stage is trained by {most.processes} processes; leave out --jobs.")
     return SweepJob(number, recipe, tuple(overrides), tuple(named), run_folder(plan.recipe), options,
                     logs / f"{number}.log" if logs else None, most.devices, most.nodes)
 
