@@ -167,10 +167,14 @@ class _Weights:
         return whole + 4 * self.trained - sum(self._quantised(part, size) for part, size in frozen.items())
 
     def shared(self, devices: int) -> float:
-        """Give the bytes of one of several devices, each of which holds matrices in 8 or 4 bits as a whole."""
+        """Give the bytes of one of several devices.
+
+        Each holds matrices in 8 or 4 bits as a whole, and with `reshard: false` all weights besides its shards.
+        """
         loras = {part: tuning.lora for part, tuning in self.stage.tuning.items() if tuning.lora and part in self.parts}
         whole = sum(_inner(self.parts[part]) * QUANTISED[lora.load_in] for part, lora in loras.items() if lora.load_in)
-        return whole + (self.bytes - whole) / devices
+        held = 0.0 if self.stage.stage.trainer.reshard or devices == 1 else self.bytes - whole
+        return whole + (self.bytes - whole) / devices + held
 
     def _quantised(self, part: str, size: int) -> float:
         """Give the bytes that a part's matrices are smaller by where its adapters' `load_in` holds them in 8 or 4 bits."""

@@ -42,7 +42,8 @@ SLOTS = {"encoder": "encoder", "projector": "projector", "head": "head", "units"
 OWN_KEYS = ("backbone", "data", "evaluate", "generate", "live", "name", "run", "seed", "stage", "stages", "system", "template",
             "trainer")
 Objective = Literal["heads", "units", "vocoder", "codec", "import"]
-HEADS_ONLY = {"activation_checkpointing", "cache", "compile", "devices", "nodes", "precision", "strategy"}
+HEADS_ONLY = {"activation_checkpointing", "cache", "compile", "devices", "nodes", "precision", "reshard",
+              "strategy"}
 """Settings of a recipe's own `trainer` that stages of other objectives than heads leave out."""
 _NAME = re.compile(r"[a-z][a-z0-9_]*")  # of branches, stages, datasets and titles: some become names of files
 
@@ -59,7 +60,9 @@ class TrainerConfig:
         devices: of one machine; each takes its own batches: a step has batch_size × accumulate × devices × nodes rows.
         nodes: machines, each with so many devices; torchrun or SLURM starts a process for each device of each.
         strategy: of several devices: "ddp" holds the model on each and sums gradients, "fsdp2" shards weights, gradients and
-            the optimizer's state over them; "auto" is ddp.
+            the optimizer's state over them (as ZeRO-3 does); "auto" is ddp.
+        reshard: with fsdp2, give up a layer's collected weights after its forward pass and collect them again in the backward
+            pass; false holds them between: a third less traffic, and memory as of ZeRO-2.
         workers: processes that load data; 0 loads in this one. None: up to 8 beside a GPU, none where the CPU trains.
         log_every: steps between two lines of metrics.csv.
         logger: what gets these lines as well: tensorboard, wandb, mlflow, trackio; None: TensorBoard where it is installed.
@@ -88,7 +91,7 @@ class TrainerConfig:
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"] = "32-true"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: int = 1
-    strategy: Literal["auto", "ddp", "fsdp2"] = "auto"
+    strategy: Literal["auto", "ddp", "fsdp2", "deepspeed_2", "deepspeed_3"] = "auto"
     workers: int | None = None
     log_every: int = 10
     window: int = field(default=50, metadata=LATER)
@@ -103,6 +106,7 @@ class TrainerConfig:
     offload: Literal["none", "optimizer"] = field(default="none", metadata=LATER)
     logger: tuple[str, ...] | None = field(default=None, metadata=LATER)
     nodes: int = field(default=1, metadata=LATER)
+    reshard: bool = field(default=True, metadata=LATER)
 
     @property
     def processes(self) -> int:
@@ -192,8 +196,8 @@ def _own(kind: str, choice: Choice | None) -> Choice | None:
 def training_settings(stage: Stage) -> dict[str, Any]:
     """Give a stage as YAML would hold it, without what changes no weight: where it runs, loading, reporting."""
     values: dict[str, Any] = plain(stage)
-    idle = {"accelerator", "activation_checkpointing", "cache_gib", "keep", "log_every", "logger", "offload", "save_every",
-            "workers"}
+    idle = {"accelerator", "activation_checkpointing", "cache_gib", "keep", "log_every", "logger", "offload", "reshard",
+            "save_every", "workers"}
     idle |= later_defaults(stage.trainer) | later_defaults(stage.optim)
     for settings in ("optim", "trainer"):
         values[settings] = {k: v for k, v in values[settings].items() if k not in idle}

@@ -136,7 +136,7 @@ def _buckets(parameters: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]
 Originals = dict[tuple[nn.Module, str], nn.Parameter]  # module and name → the parameter that is a shard meanwhile
 
 
-def shard(root: nn.Module, model: OmniModel, world: World, methods: Sequence[str]) -> Originals:
+def shard(root: nn.Module, model: OmniModel, world: World, methods: Sequence[str], *, again: bool = True) -> Originals:
     """Shard a module over all ranks, the repeated layers of encoders and backbone one by one, the rest with the root.
 
     Matrices in 8 or 4 bits are whole on every rank: their dtypes have no shards.
@@ -144,6 +144,7 @@ def shard(root: nn.Module, model: OmniModel, world: World, methods: Sequence[str
     Args:
         root: what holds the model.
         methods: of the root, from which every forward pass begins.
+        again: give up a layer's collected weights after its forward pass, and collect them again in the backward pass.
 
     Returns:
         what `gather` needs.
@@ -159,7 +160,7 @@ def shard(root: nn.Module, model: OmniModel, world: World, methods: Sequence[str
     inner = {id(module) for block in blocks for module in list(block.modules())[1:]}
     for block in blocks:
         if id(block) not in inner and any(True for _ in block.parameters()):
-            fully_shard(block, mesh=mesh, ignored_params=quantised)
+            fully_shard(block, mesh=mesh, ignored_params=quantised, reshard_after_forward=again)
     fully_shard(root, mesh=mesh, ignored_params=quantised)
     for method in methods:
         register_fsdp_forward_method(root, method)
@@ -190,8 +191,9 @@ def gather(root: nn.Module, originals: Originals, folder: Path | None) -> None:
 
 def reshard(root: nn.Module) -> None:
     """Give up what a forward pass without a backward pass has collected; nothing where weights are not sharded."""
-    if isinstance(root, FSDPModule):
-        root.reshard()
+    for module in root.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
 
 
 def complete(value: Tensor) -> Tensor:

@@ -182,7 +182,7 @@ def _fit(fit: StageFit, order: BatchOrder[Key], make: Callable[[Key], B],
         module.after_step.append(partial(validation.step_ended, trainer, module))
     module.after_step.append(lambda: checkpoints.step_ended(trainer, module, loader.position))
     with (resumption.signals.deferred(), closing(checkpoints), closing(loader), closing(module.metrics),
-          sharded(module, run.strategy, fit.folder)):
+          sharded(module, run, fit.folder)):
         _run(trainer, module, loader)
         if not module.stopped:
             checkpoints.mark(module, loader.position)
@@ -204,15 +204,15 @@ def _validation(fit: StageFit) -> ValidationSteps | None:
 
 
 @contextmanager
-def sharded(module: Training, strategy: str, folder: Path) -> Iterator[None]:
+def sharded(module: Training, run: TrainerConfig, folder: Path) -> Iterator[None]:
     """Shard all weights over the ranks while a stage is trained, if its strategy is fsdp2.
 
     Afterwards the first rank has them, in files that lie in the folder and have no name.
     """
-    if strategy != "fsdp2":
+    if run.strategy != "fsdp2":
         yield
         return
-    originals = shard(module, module.model, module.world, ("batch_losses", "forward_pass"))
+    originals = shard(module, module.model, module.world, ("batch_losses", "forward_pass"), again=run.reshard)
     module.sharded = True
     yield
     gather(module, originals, folder if module.world.is_first else None)

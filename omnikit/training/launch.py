@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, TextIO
 
 from omnikit.errors import PlanError, RunError
 from omnikit.plan.plan import Plan
@@ -43,10 +43,13 @@ def numbers_of_process() -> tuple[int, int, int] | None:
     return None
 
 
-def launch(arguments: Sequence[str], processes: int) -> int:
+def launch(arguments: Sequence[str], processes: int, output: TextIO | None = None) -> int:
     """Run `omnikit ARGUMENTS` in so many processes, of which the first prints; gives the exit code.
 
-    When one ends badly the others are stopped; what it wrote to stderr is printed unless the first said why itself.
+    When one ends badly the others are stopped; what it wrote to stderr is printed unless the first gave the reason itself.
+
+    Args:
+        output: a file to print to; None for this process's own.
     """
     environment = {**os.environ, "WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes),
                    "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()),
@@ -55,7 +58,7 @@ def launch(arguments: Sequence[str], processes: int) -> int:
     with tempfile.TemporaryDirectory() as folder:
         files = [(Path(folder) / str(rank)).open("w+b") for rank in range(processes)]  # closed below
         ranks = [subprocess.Popen(command, env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-                                  stdout=files[rank] if rank else None, stderr=files[rank] if rank else None)
+                                  stdout=files[rank] if rank else output, stderr=files[rank] if rank else output)
                  for rank in range(processes)]
         before = {number: signal.signal(number, lambda which, _: _pass_on(ranks, which)) for number in PASSED_ON}
         try:
@@ -65,7 +68,7 @@ def launch(arguments: Sequence[str], processes: int) -> int:
                 signal.signal(number, handler)
         first = next((rank for rank, code in enumerate(codes) if code not in (0, -signal.SIGTERM)), 0)
         if first and codes[0] in (0, -signal.SIGTERM):
-            sys.stderr.write(f"omnikit: rank {first} ended with code {codes[first]}:\n{_text(files[first])}")
+            (output or sys.stderr).write(f"omnikit: rank {first} ended with code {codes[first]}:\n{_text(files[first])}")
         for file in files:
             file.close()
     return codes[first] if codes[first] >= 0 else 128 - codes[first]

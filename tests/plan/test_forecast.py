@@ -75,6 +75,24 @@ def test_devices_share_weights_gradients_and_moments(fitting: dict[str, Any]) ->
     assert shared.activations == alone.activations
 
 
+def test_collected_weights_and_matrices_in_bits_are_whole_on_each_device(fitting: dict[str, Any]) -> None:
+    where = "stages.understand.trainer"
+    alone, held = of(fitting), of(fitting, {f"{where}.strategy": "fsdp2", f"{where}.devices": 4, f"{where}.reshard": False})
+    assert held.weights == alone.weights / 4 + alone.weights
+    bits: dict[str, object] = {"stages.understand.train": {"backbone": {"lora": {"load_in": "4bit"}}}}
+    alone, shared = of(fitting, bits), of(fitting, bits, devices=4)
+    backbone = footprints(changed(fitting, {}))["backbone"]
+    whole = 0.53 * sum(matrix.count * matrix.inputs * matrix.outputs for matrix in backbone.matrices)
+    assert shared.weights == pytest.approx(whole + (alone.weights - whole) / 4)
+
+
+def test_moments_in_the_hosts_memory_are_not_on_the_card(fitting: dict[str, Any]) -> None:
+    plain, away = of(fitting), of(fitting, {"stages.understand.trainer.offload": "optimizer"})
+    assert away.optimizer == plain.optimizer and away.process == plain.process
+    assert plain.optimizer - away.offloaded == pytest.approx(min(plain.optimizer, 8 * 2**25))
+    assert plain.card - away.card == pytest.approx(1.05 * away.offloaded)
+
+
 @pytest.mark.parametrize(("strategy", "expected"), [("fsdp2", 4), ("ddp", 1)])
 def test_fsdp2_divides_among_its_devices_and_ddp_does_not(
         fitting: dict[str, Any], strategy: Literal["fsdp2", "ddp"], expected: int) -> None:

@@ -59,6 +59,7 @@ JOBS: dict[str, tuple[str, ...]] = {  # what differs of the stage → overrides
     "validated": ("understand", "+stages.understand.validate.data.rows=1.0", "stages.understand.validate.every=1",
                   "stages.understand.validate.metrics=[accuracy]", "stages.understand.validate.keep_best=text"),
     "features of an encoder": ("understand", "trainer.cache=features"),
+    "weights that are collected once": ("understand", "+trainer.reshard=false"),
     "states of the backbone": ("speak", "trainer.cache=features"),
     "adapters": ("understand", f"{BACKBONE}=lora", "trainer.precision=bf16-true"),
     "adapters on 8 bits": ("understand", f"{BACKBONE}={{lora:{{load_in:8bit}}}}"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -79,7 +80,10 @@ class Submit:
         import submitit
         from submitit.helpers import as_completed
 
-        submitted = dict(zip(self._submit(jobs), jobs, strict=True))
+        submitted = {}
+        for place in dict.fromkeys((one.devices, one.nodes) for one in jobs):  # an array has the same resources for all
+            some = [one for one in jobs if (one.devices, one.nodes) == place]
+            submitted |= dict(zip(self._submit(some), some, strict=True))
         for running, one in submitted.items():
             print_job(one, running)
         if not self.detach:
@@ -91,7 +95,7 @@ class Submit:
 
         try:
             executor = submitit.AutoExecutor(self.folder, cluster=self.cluster)
-            executor.update_parameters(**self.parameters)
+            executor.update_parameters(**self._tasks(jobs[0]), **self.parameters)
             with executor.batch():
                 return [executor.submit(TrainJob(one)) for one in jobs]
         except (NameError, TypeError, ValueError, AssertionError) as error:  # submitit's ways to refuse a parameter
@@ -101,14 +105,25 @@ class Submit:
                            " is, or set cluster: local.") from error
 
 
+    def _tasks(self, one: SweepJob) -> dict[str, int]:
+        """Give a task for each device of a job, unless the file sets them; debug has one, which starts the processes."""
+        found = {"tasks_per_node": one.devices, "nodes": one.nodes} if one.processes > 1 and self.cluster != "debug" else {}
+        return {key: value for key, value in found.items() if key not in self.parameters}
+
+
 class TrainJob:
-    """A job as submitit runs it; where a cluster takes its machine away, it is submitted again and resumes its run."""
+    """A job as submitit runs it; where a cluster takes its machine away, it is submitted again and resumes its run.
+
+    Of several devices each has a task, which meets the others; a task alone starts the processes itself.
+    """
 
     def __init__(self, job: SweepJob) -> None:
         self.job = job
 
     def __call__(self) -> JobResult:
         """Train."""
+        if self.job.processes > 1:
+            meet()
         return run_job(self.job)
 
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
@@ -116,6 +131,17 @@ class TrainJob:
         import submitit
 
         return submitit.helpers.DelayedSubmission(self)
+
+
+def meet() -> None:
+    """State in the environment which of a submitted job's tasks this is and where they meet, as torchrun does."""
+    from submitit import JobEnvironment
+    from submitit.helpers import TorchDistributedEnvironment
+
+    if (job := JobEnvironment()).num_tasks > 1:
+        TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
+        if job.num_nodes == 1:
+            os.environ["MASTER_ADDR"] = "127.0.0.1"
 
 
 def read_submit(path: Path) -> Submit:
@@ -171,7 +197,7 @@ def print_job(one: SweepJob, running: submitit.Job[JobResult]) -> None:
 def _result(running: submitit.Job[JobResult], one: SweepJob, module: Any) -> JobResult:
     """Give a job's result; one that ended without any is a failure."""
     try:
-        return running.result()
+        return running.results()[0]  # of its first task, which writes
     except (module.core.utils.UncompletedJobError, module.core.utils.FailedJobError) as error:
         reason = " ".join(str(error).split())[:300]
         return JobResult(one, 0.0, last_numbers(one.folder),

@@ -18,9 +18,11 @@ from omnikit.errors import ConfigError, OmnikitError, RunError
 from omnikit.plan.plan import make
 from omnikit.plan.weights import require_weights
 from omnikit.recipe.compose import compose
+from omnikit.recipe.recipe import TrainerConfig
 from omnikit.store.files import disk_errors
 from omnikit.store.runs import RUNS, run_folder
 from omnikit.store.stage_record import record
+from omnikit.training.launch import launch, numbers_of_process
 
 SWEEPS = RUNS / "sweeps"
 RESULTS = "results.csv"
@@ -46,6 +48,7 @@ class SweepJob:
         named: those that distinguish it from the others.
         folder: of its run.
         log: where it prints to; None for this terminal.
+        devices: of each machine, and `nodes` machines, that its stages need; one process for each.
     """
 
     number: int
@@ -55,6 +58,13 @@ class SweepJob:
     folder: Path
     options: TrainOptions = TrainOptions()
     log: Path | None = None
+    devices: int = 1
+    nodes: int = 1
+
+    @property
+    def processes(self) -> int:
+        """How many train it together, where several do."""
+        return self.devices * self.nodes
 
     @property
     def title(self) -> str:
@@ -113,15 +123,21 @@ def job(recipe: str, number: int, overrides: Sequence[str], named: Sequence[str]
     """Give one job, composed and checked; raises OmnikitError."""
     plan = make(compose(recipe, overrides))
     require_weights(plan)
+    trainers = [stage.stage.trainer for stage in plan.stages.values()]
+    most = max(trainers, key=lambda trainer: trainer.processes, default=TrainerConfig())
+    if most.processes > 1 and options.jobs != 1:
+        raise RunError(f"jobs is {options.jobs}, but a stage is trained by {most.processes} processes; leave out --jobs.")
     return SweepJob(number, recipe, tuple(overrides), tuple(named), run_folder(plan.recipe), options,
-                    logs / f"{number}.log" if logs else None)
+                    logs / f"{number}.log" if logs else None, most.devices, most.nodes)
 
 
 def run_job(one: SweepJob) -> JobResult:
-    """Train a job in this process; what it fails with is part of the result."""
-    start, error = time.monotonic(), ""
+    """Train a job in this process, or in several that it starts; what it fails with is part of the result."""
+    start, error, place = time.monotonic(), "", numbers_of_process()
+    if one.processes > 1 and place is None:
+        return _run_processes(one)
     with ExitStack() as stack:
-        if one.log:
+        if one.log and (place is None or place[0] == 0):
             one.log.parent.mkdir(parents=True, exist_ok=True)
             file = stack.enter_context(one.log.open("a", encoding="utf-8"))
             stack.enter_context(redirect_stdout(file))
@@ -135,6 +151,21 @@ def run_job(one: SweepJob) -> JobResult:
         except Exception as failure:  # a bug; the other jobs go on, and its trace is printed
             traceback.print_exc()
             error = f"{type(failure).__name__}: {failure}; its trace is in {one.log or 'the output above'}."
+    return JobResult(one, time.monotonic() - start, last_numbers(one.folder), error)
+
+
+def _run_processes(one: SweepJob) -> JobResult:
+    """Train a job in a process for each of its devices."""
+    start = time.monotonic()
+    flags = [*(f"--retrain={name}" for name in one.options.retrain), *(["--restart"] if one.options.restart else []),
+             *(["--wait"] if one.options.wait else [])]
+    with ExitStack() as stack:
+        file = None
+        if one.log:
+            one.log.parent.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(one.log.open("a", encoding="utf-8"))
+        code = launch(["train", one.recipe, *one.overrides, *flags], one.processes, file)
+    error = f"its processes ended with code {code}; see {one.log or 'the output above'}." if code else ""
     return JobResult(one, time.monotonic() - start, last_numbers(one.folder), error)
 
 

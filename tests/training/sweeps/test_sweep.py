@@ -123,6 +123,48 @@ def test_local_executor_runs_one_training_in_a_process_of_its_own(recipe: str, c
     assert "understand.text " in capsys.readouterr().out and list(Path("runs/small").glob("*/understand/done"))
 
 
+TWO = ("stages.understand.trainer.devices=2", "stages.understand.trainer.batch_size=1")
+
+
+def test_each_device_of_a_training_has_a_task_which_meets_the_others(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    found, = Submit("local", Path("submitted"), {"timeout_min": 5})(jobs(recipe, *TWO))
+    assert not found.error and found.numbers["understand.text"] > 0
+    assert len(list(Path("submitted").glob("*_result.pkl"))) == 2
+
+
+@pytest.mark.parametrize(("cluster", "given", "expected"), [
+    ("slurm", {}, {"tasks_per_node": 2, "nodes": 1}), ("slurm", {"tasks_per_node": 1}, {"nodes": 1}), ("debug", {}, {})])
+def test_tasks_are_as_many_as_devices(recipe: str, cluster: str, given: dict[str, int], expected: dict[str, int]) -> None:
+    assert Submit(cluster, parameters=given)._tasks(jobs(recipe, *TWO)[0]) == expected
+
+
+def test_jobs_of_different_devices_are_submitted_apart(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    submitted: list[list[int]] = []
+
+    def submit(self: Submit, some: Sequence[SweepJob]) -> list[int]:
+        submitted.append([one.devices for one in some])
+        return [len(submitted) * 10 + one.number for one in some]
+
+    monkeypatch.setattr(Submit, "_submit", submit)
+    monkeypatch.setattr(launchers, "print_job", lambda one, running: None)
+    list(Submit(detach=True)(jobs(recipe, "stages.understand.trainer.devices=1,2", "seed=0,1")))
+    assert submitted == [[1, 1], [2, 2]]
+
+
+def test_job_of_several_devices_starts_a_process_for_each(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[tuple[list[str], int]] = []
+
+    def launch(words: list[str], count: int, file: object) -> int:
+        started.append((words, count))
+        return 3
+
+    monkeypatch.setattr("omnikit.training.sweeps.sweep.launch", launch)
+    result, = serial(jobs(recipe, *TWO))
+    assert started == [(["train", "small.yaml", *TWO, "~stages.speak"], 2)]
+    assert result.error == "its processes ended with code 3; see the output above."
+
+
 def test_job_that_a_cluster_stops_is_submitted_again_as_it_is(recipe: str) -> None:
     one, = jobs(recipe)
     again = TrainJob(one).checkpoint()
@@ -133,7 +175,7 @@ def test_job_that_ends_without_a_result_is_a_failure(recipe: str) -> None:
     class Ended:
         job_id, paths = "7", submitit.core.utils.JobPaths("submitted", "7")
 
-        def result(self) -> JobResult:
+        def results(self) -> list[JobResult]:
             raise submitit.core.utils.UncompletedJobError("out of memory")
 
     result = launchers._result(Ended(), jobs(recipe)[0], submitit)  # type: ignore[arg-type]  # a stand-in
