@@ -4,7 +4,6 @@ Each has the same weights, the same batches in the same order, AdamW, a cosine s
 Called with a way, steps and rows of a batch it trains in this process, and prints its memory in MB, largest and before.
 """
 
-import resource
 import subprocess
 import sys
 import tempfile
@@ -168,9 +167,15 @@ def main(way: str, steps: int, batch_size: int) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         comparison = Comparison(Path(folder), steps, batch_size)
-        before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+        before = memory("VmRSS")
         getattr(comparison, way)()
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, before / 2**20)
+        print(memory("VmHWM"), before)
+
+
+def memory(line: str) -> float:
+    """Give a line of the process's status in MB: VmRSS now, VmHWM at most (ru_maxrss is at least the parent's)."""
+    status = Path("/proc/self/status").read_text()
+    return int(next(each for each in status.splitlines() if each.startswith(line)).split()[1]) / 1024
 
 
 if __name__ == "__main__":

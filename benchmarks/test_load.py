@@ -20,7 +20,7 @@ defaults: [/recipe, {{/backbone: llama_tiny_random}}, {{/text/head: lm}}, _self_
 backbone: {backbone}
 """
 MEASURE = """
-import json, resource, sys, time
+import json, sys, time
 from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM
@@ -41,7 +41,8 @@ else:
     model = build_model(plan, folder / way, {"backbone": "learn"})
 seen = sum(int(p.detach().flatten().view(torch.uint8)[::4096].sum()) for p in model.parameters())
 seconds = time.process_time() - start
-print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, seen]))
+peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+print(json.dumps([seconds, int(peak.split()[1]) / 1024, seen]))
 """
 WRITE = """
 import shutil, sys

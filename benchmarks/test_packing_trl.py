@@ -2,12 +2,13 @@
 SFTTrainer, which refuses to pack rows with images.
 
 The same LLaVA and rows, about as many positions in a step; all of a training counts: collating and steps. Processor time of
-one thread, in rounds that alternate. Useful is a position that holds a token or a feature of an image. What TRL does beside it
-is its default: logits of all positions, their entropy and their accuracy.
+one thread, in rounds that alternate. Useful is a position that holds a token or a feature of an image. TRL's own loss works in
+chunks that pay on a GPU, so that its trainer is measured with transformers' loss, too.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from bench_table import Measures, Ratio
 from datasets import Dataset
 from llava import IMAGE, PATCH, SIDE, made, of_omnikit, of_transformers, plan_of
 from PIL import Image
-from transformers import CLIPImageProcessor, LlavaProcessor, PreTrainedTokenizerFast
+from transformers import CLIPImageProcessor, LlavaProcessor, PreTrainedTokenizerFast, Trainer
 from trl import SFTConfig, SFTTrainer
 
 from omnikit.contracts.types import Batch, Sample
@@ -51,19 +52,17 @@ def test_packing_against_trl(measures: Measures, tmp_path: Path) -> None:
     torch.set_num_threads(1)
     plan, samples, useful = plan_of(tmp_path, 10_000, BATCH), rows(), dict[str, int]()
 
-    def packed() -> float:
-        useful["omnikit"], seconds = by_omnikit(plan, samples, tmp_path)
-        return seconds / useful["omnikit"]
+    def cost(way: str, train: Callable[[], tuple[int, float]]) -> float:
+        useful[way], seconds = train()
+        return seconds / useful[way]
 
-    def padded() -> float:
-        useful["trl"], seconds = by_trl(samples, tmp_path)
-        return seconds / useful["trl"]
-
-    costs = measures.compare({"omnikit": packed, "trl": padded},
+    ways = {"omnikit": lambda: by_omnikit(plan, samples, tmp_path), "trl": lambda: by_trl(CountedTrainer, samples, tmp_path),
+            "plain": lambda: by_trl(PlainLossTrainer, samples, tmp_path)}
+    costs = measures.compare({way: partial(cost, way, train) for way, train in ways.items()},
                              Ratio("useful positions a second, packed / TRL's SFTTrainer", "trl", "omnikit", least=FASTER),
-                             rounds=ROUNDS)
-    measures.number("useful positions a second, packed", 1 / min(costs["omnikit"]), "")
-    measures.number("useful positions a second, TRL", 1 / min(costs["trl"]), "")
+                             Ratio("… / SFTTrainer with transformers' loss", "plain", "omnikit", least=FASTER), rounds=ROUNDS)
+    for way, each in costs.items():
+        measures.number(f"useful positions a second, {way}", 1 / min(each), "")
     assert useful["omnikit"] == pytest.approx(useful["trl"], rel=0.01), "the same rows"
 
 
@@ -98,14 +97,22 @@ class CountedTrainer(SFTTrainer):
         return super().training_step(model, inputs, *rest)
 
 
-def by_trl(samples: list[Sample], folder: Path) -> tuple[int, float]:
+class PlainLossTrainer(CountedTrainer):
+    """TRL's trainer with the loss that the model gives."""
+
+    def compute_loss(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor], return_outputs: bool = False,
+                     num_items_in_batch: torch.Tensor | None = None) -> torch.Tensor:
+        return Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
+
+
+def by_trl(kind: type[CountedTrainer], samples: list[Sample], folder: Path) -> tuple[int, float]:
     """Train one pass on padded rows; give useful positions and seconds."""
     options = SFTConfig(str(folder / "trl"), num_train_epochs=1, per_device_train_batch_size=BATCH, learning_rate=1e-3,
                         weight_decay=0.0, optim="adamw_torch_fused", use_cpu=True, bf16=False, gradient_checkpointing=False,
                         max_length=None, report_to=[], save_strategy="no", logging_strategy="no", disable_tqdm=True,
                         remove_unused_columns=False)
     dataset = Dataset.from_list([as_trl(sample) for sample in samples])
-    trainer = CountedTrainer(of_transformers(), options, train_dataset=dataset, processing_class=processor())
+    trainer = kind(of_transformers(), options, train_dataset=dataset, processing_class=processor())
     start = time.process_time()
     trainer.train()
     return trainer.useful, time.process_time() - start

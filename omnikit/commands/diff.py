@@ -57,7 +57,10 @@ def _advice(first: "Side", second: "Side", found: "Comparison") -> str:
         text += f"Also to train: {', '.join(others)}.\n"
     if found.suspect:
         text += f"Suspect, as they start from weights that are replaced: {', '.join(found.suspect)}.\n"
-    again = [name for name in found.to_train if verdicts[name].status == "invalid"]
+    beside = [one.stage for one in found.stages if one.unreached and one.status == "valid"]
+    if beside:
+        text += f"Valid, as no row reaches what changed: {', '.join(beside)}.\n"
+    again = [name for name in verdicts if name in beside or verdicts[name].status == "invalid"]
     if first.folder and again and second.folder is None:
         flags = " ".join(f"--retrain {name}" for name in again)
         text += f"In that run: omnikit train {second.title} run={first.folder} {flags}\n"

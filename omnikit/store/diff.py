@@ -1,20 +1,22 @@
 """Two recipes or runs compared: what changed, and which weights of the first stay valid for the second. Imports no torch.
 
-A stage's weights are invalid where what decides them changed, and suspect where only a stage that they start from did.
+A stage's weights are invalid where what decides them changed, and suspect where only a stage that they start from did. A part
+of an input branch decides nothing where no dataset of the stage holds its media.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from omnikit.errors import ConfigError
 from omnikit.plan.plan import Plan, make
+from omnikit.plan.reach import unreached
 from omnikit.recipe.compose import compose
 from omnikit.recipe.run_recipe import is_run_config
-from omnikit.store.facts import ABSENT, Difference, differences, flat, parent_differences, settings, stage_facts
+from omnikit.store.facts import ABSENT, Difference, differences, facts_hash, flat, parent_differences, settings, stage_facts
 from omnikit.store.runs import finished_hash, load_plan
 from omnikit.store.stage_record import StageRecord, record
 
@@ -61,7 +63,8 @@ class StageVerdict:
     """What becomes of one stage's weights.
 
     Args:
-        because: places that changed; for suspect weights the stages before.
+        because: places that changed; for suspect weights the stages before, and parts that its rows may not reach.
+        unreached: places that changed in parts that none of its rows reaches.
         seconds: that its training took in the first; None where the first is a recipe, or has not trained it.
         equal_weights: whether two runs hold the same; None where one of them holds none.
     """
@@ -70,6 +73,7 @@ class StageVerdict:
     status: Status
     trained: tuple[str, ...]
     because: tuple[str, ...] = ()
+    unreached: tuple[str, ...] = ()
     steps: int | None = None
     seconds: float | None = None
     equal_weights: bool | None = None
@@ -142,7 +146,7 @@ def _is_override(word: str) -> bool:
 
 def _own(first: Side, second: Side, name: str) -> list[Difference]:
     """Give what differs in a stage itself: its settings, the content of its data and of the files it takes weights from."""
-    found = list(_collapsed(differences(first.facts(name), second.facts(name)), first.plan, second.plan))
+    found = differences(first.facts(name), second.facts(name))
     before, now = first.records.get(name), second.records.get(name)
     if before and now:
         found += [Difference(f"data.{key} with content of fingerprint", before.data[key], now.data[key])
@@ -152,23 +156,46 @@ def _own(first: Side, second: Side, name: str) -> list[Difference]:
     return found
 
 
+def _within(found: Sequence[Difference], parts: Collection[str]) -> list[Difference]:
+    """Give the differences within some parts."""
+    return [difference for difference in found if any(difference.place.startswith(f"{part}.") for part in parts)]
+
+
 def _verdict(first: Side, second: Side, name: str, own: Sequence[Difference], above: dict[str, StageVerdict]) -> StageVerdict:
-    stage, record = second.plan.stages[name], first.records.get(name)
-    parents = dict.fromkeys(stage.origins.values())
-    changed = [parent for parent in parents if above[parent].status != "valid"]
-    changed += [found.stage for found in parent_differences(first.facts(name), second.facts(name))
-                if found.stage and found.stage not in changed] if first.is_trained(name) else []
-    changed += [parent for parent in _replaced(first, name) if parent not in changed]
+    stage, record, beside = second.plan.stages[name], first.records.get(name), unreached(second.plan, name)
+    ignored, doubtful = _within(own, beside.surely), _within(own, beside.declared)
+    deciding = [difference for difference in own if difference not in ignored]
+    changed = _changed_before(first, second, name, above) if first.is_trained(name) else []
     status: Status = "valid"
     because: tuple[str, ...] = ()
     if not first.is_trained(name):
         status = "not trained" if name in first.plan.stages else "new"
-    elif own:
-        status, because = "invalid", tuple(found.place for found in own)
-    elif changed:
-        status, because = "suspect", tuple(f"stage {parent}" for parent in changed)
-    return StageVerdict(name, status, stage.trained, because, stage.stage.trainer.max_steps if _steps(stage.stage.objective)
-                        else None, record.seconds if record else None, _equal(first, second, name))
+    elif deciding != doubtful:
+        status, because = "invalid", _places(first, second, deciding)
+    elif doubtful or changed:
+        status, because = "suspect", (*_places(first, second, doubtful), *(f"stage {parent}" for parent in changed))
+    return StageVerdict(name, status, stage.trained, because, _places(first, second, ignored),
+                        stage.stage.trainer.max_steps if _steps(stage.stage.objective) else None,
+                        record.seconds if record else None, _equal(first, second, name))
+
+
+def _places(first: Side, second: Side, found: Iterable[Difference]) -> tuple[str, ...]:
+    return tuple(difference.place for difference in _collapsed(found, first.plan, second.plan))
+
+
+def _changed_before(first: Side, second: Side, name: str, above: dict[str, StageVerdict]) -> list[str]:
+    """Give the stages that a stage starts from, in a part that its rows reach, and whose weights are others now."""
+    origins, surely = second.plan.stages[name].origins, unreached(second.plan, name).surely
+    parents = dict.fromkeys(origin for part, origin in origins.items() if part not in surely)
+    changed = [parent for parent in parents if above[parent].status != "valid"]
+    changed += [found.stage for found in parent_differences(first.facts(name), second.facts(name))
+                if found.stage in parents and found.stage not in changed and not _is_same(first, found, above[found.stage])]
+    return changed + [parent for parent in _replaced(first, name) if parent in parents and parent not in changed]
+
+
+def _is_same(first: Side, found: Difference, parent: StageVerdict) -> bool:
+    """Whether a stage that is made otherwise still holds the weights that were started from: what changed decides nothing."""
+    return bool(parent.unreached) and found.old == facts_hash(first.facts(parent.stage))
 
 
 def _steps(objective: str) -> bool:
@@ -196,7 +223,8 @@ def _changes(first: Side, second: Side, own: dict[str, list[Difference]]) -> Ite
     """Give everything that differs, each thing once: what decides weights, then the rest."""
     stages: dict[str, tuple[Difference, list[str]]] = {}
     for name, found in own.items():
-        for difference in found:
+        ignored = _within(found, unreached(second.plan, name).surely)
+        for difference in _collapsed([one for one in found if one not in ignored], first.plan, second.plan):
             stages.setdefault(repr(difference), (difference, []))[1].append(name)
     only = set(first.plan.stages) ^ set(second.plan.stages)
     for name in (*first.plan.stages, *second.plan.stages):

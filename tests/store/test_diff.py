@@ -26,8 +26,8 @@ SWAPS: list[tuple[str, tuple[str, ...], tuple[str, ...], str | None]] = [  # ove
     ("stages.voice.optim.lr=1e-4", ("voice",), (), "voice"),
     ("stages.voice.after=units", ("voice",), (), "voice"),
     ("stages.speak.init_from=understand", ("speak",), (), "speak"),
-    ("audio/encoder=mel_cnn_tiny_random", ("read", "listen", "understand", "speak"), (), "read"),
-    ("audio.projector.hidden=128", ("read", "understand", "speak"), (), "read"),
+    ("audio/encoder=mel_cnn_tiny_random", ("listen", "understand", "speak"), (), "listen"),  # read has text only
+    ("audio.projector.hidden=128", ("understand", "speak"), (), "understand"),
     ("backbone.layers=4", ("read", "understand", "speak"), (), "read"),
     ("transcript/head=ctc_text", ("listen", "understand"), ("speak",), "listen"),
     ("speech.head.layers=3", ("speak",), (), "speak"),
@@ -41,6 +41,21 @@ SWAPS: list[tuple[str, tuple[str, ...], tuple[str, ...], str | None]] = [  # ove
     ("generate.temperature=1.0", (), (), None),
     ("evaluate.asr=null", (), (), None),
 ]
+
+
+DECLARED = """\
+# @package _global_
+defaults: [/recipe, {/audio/encoder: whisper_tiny_random}, {/audio/projector: stack_mlp}, {/backbone: llama_tiny_random},
+           {/text/head: lm}, {/data/rows: messages_jsonl}, _self_]
+data: {rows: {path: rows.jsonl, provides: [text, answer]}}
+stages: {read: {train: {backbone: full}, loss: {text: 1.0}, data: {rows: 1.0}, trainer: {max_steps: 5}}}
+"""
+TWICE = """\
+# @package _global_
+defaults: [/llama_omni/tiny, _self_]
+stages:
+  more: {after: read, train: {backbone: full}, loss: {text: 1.0}, data: {questions_as_text: 1.0}, trainer: {max_steps: 5}}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +98,25 @@ def test_what_decides_no_weights_is_listed_without_stages(tiny: Side) -> None:
     changes = compare(tiny, open_side(TINY, ["generate.temperature=1", "stages.voice.trainer.workers=2"])).changes
     assert [(change.place, change.stages) for change in changes] == [("generate.temperature", ()),
                                                                      ("stages.voice.trainer.workers", ())]
+
+
+def test_part_that_no_row_reaches_is_named_beside_valid_weights(tiny: Side) -> None:
+    found = {one.stage: one for one in compare(tiny, open_side(TINY, ["audio/encoder=mel_cnn_tiny_random"])).stages}
+    assert (found["read"].status, found["read"].unreached) == ("valid", ("audio/encoder",))
+
+
+def test_part_that_rows_of_a_file_may_reach_makes_a_stage_suspect(tmp_path: Path) -> None:
+    recipe = tmp_path / "declared.yaml"
+    recipe.write_text(DECLARED)
+    found, = compare(open_side(str(recipe)), open_side(str(recipe), ["audio.projector.hidden=128"])).stages
+    assert (found.status, found.because) == ("suspect", ("audio.projector.hidden",))
+
+
+def test_stage_after_valid_weights_beside_other_parts_is_valid(tmp_path: Path) -> None:
+    recipe = tmp_path / "twice.yaml"
+    recipe.write_text(TWICE)
+    found = statuses(compare(open_side(str(recipe)), open_side(str(recipe), ["audio/encoder=mel_cnn_tiny_random"])))
+    assert (found["read"], found["more"], found["listen"]) == ("valid", "valid", "invalid")
 
 
 def test_equal_recipes_change_nothing(tiny: Side) -> None:
