@@ -7,12 +7,15 @@ is computed in the same pass. Elsewhere, and without oneDNN, torch's own convolu
 
 from __future__ import annotations
 
+import os
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 TYPICAL = 64  # frames for which oneDNN chooses the order; it reads any number in that order
 FEWEST = 8  # channels: of one channel the memory format is ambiguous, and few are no work
+KEPT = "4096"  # compiled convolutions, some 10 kB each; oneDNN's own 1024 are the lengths of ten segments of a vocoder
 NO_PADDING, NO_STRIDE = [0, 0], [1, 1]
 
 
@@ -58,6 +61,14 @@ class PackedConv:
             return added
         result: Tensor = torch.ops.mkldnn._convolution_pointwise.binary(x, other, *settings)
         return result
+
+
+def keep_compiled() -> None:
+    """Let oneDNN keep more compiled convolutions, if it has not compiled any yet and the environment sets no number.
+
+    It compiles one for each number of frames of each layer, which takes longer than a small layer.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", KEPT)
 
 
 def _packs(kernel: Tensor) -> bool:

@@ -17,6 +17,7 @@ from omnikit.contracts.types import LazyTensor
 from omnikit.errors import ConfigError, DataError, RunError
 from omnikit.ops.durations import rounded_durations
 from omnikit.ops.empty import filled_from, loads_weights
+from omnikit.ops.packed_conv import keep_compiled
 from omnikit.ops.weight_cache import WeightCache
 from omnikit.store.layouts import from_legacy_weight_norm
 from omnikit.store.tensors import fill, in_file, mapping, torch_file
@@ -35,6 +36,7 @@ class UnitVocoder(nn.Module):
     def __init__(self, config: UnitHiFiGAN) -> None:
         super().__init__()
         self.config = config
+        keep_compiled()
         self._streaming: WeightCache[StreamingVocoder] = WeightCache()
         with filled_from(config.weights):
             self._build(config)

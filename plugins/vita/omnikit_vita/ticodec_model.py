@@ -15,6 +15,7 @@ from torch.nn.utils import parametrize
 from omnikit.contracts.types import Reconstruction
 from omnikit.errors import ConfigError, DataError, RunError
 from omnikit.ops.empty import filled_from, loads_weights
+from omnikit.ops.packed_conv import keep_compiled
 from omnikit.ops.weight_cache import WeightCache
 from omnikit.store.tensors import fill, in_memory
 from omnikit_vita import ticodec_files, ticodec_layers
@@ -48,6 +49,7 @@ class TiCodecModel(nn.Module):
         self.register_buffer("mean_voice", torch.zeros(config.global_dim), persistent=False)
         self.voice: Tensor
         self.mean_voice: Tensor
+        keep_compiled()
         self._streaming: WeightCache[StreamingGenerator] = WeightCache()
         if config.weights and loads_weights():
             self._load(config.weights)
