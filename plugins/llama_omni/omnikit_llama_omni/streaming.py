@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from omnikit_llama_omni.vocoder import UnitVocoder
 
 LAST_SLOPE = 0.01  # torch's, of the last leaky ReLU
-MOST = 18  # frames at once: more need memory that a processor's caches do not have
+MOST = 40  # frames at once: more need memory that a processor's caches do not have
 
 
 @dataclass

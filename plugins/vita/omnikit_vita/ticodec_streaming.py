@@ -22,7 +22,7 @@ from omnikit.ops.streaming_conv import (
 )
 from omnikit_vita.ticodec_layers import SLOPE, Generator, PairedBlock, PlainBlock
 
-MOST = 18  # codes at once: more need memory that a processor's caches do not have
+MOST = 24  # codes at once: more need memory that a processor's caches do not have
 
 
 @dataclass
