@@ -1,23 +1,37 @@
 """The unit vocoder from segment to segment: the pieces, joined, are the wave that `decode` gives of all units at once.
 
-A unit's duration is fixed when the units that its predictor looks at are there; a frame is spoken when the frames that the
-generator looks at are there. Zeros stand only where the waveform begins and ends. Only that context is stored.
+A unit's duration is fixed when the units that its predictor reads are there, and its frames then go to the generator; each
+layer of both continues where it was, so that nothing is computed twice. See omnikit.ops.streaming_conv.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from omnikit.ops.durations import rounded_durations
+from omnikit.ops.streaming_conv import (
+    FrameWise,
+    LayerState,
+    StreamingConv,
+    StreamingConvTranspose,
+    StreamingLayer,
+    StreamingMean,
+    StreamingResidual,
+    StreamingSequence,
+    channels_last,
+    in_pieces,
+)
+from omnikit_llama_omni.vocoder_layers import SLOPE, DurationPredictor, ResidualBlock
+
 if TYPE_CHECKING:
-    from omnikit_llama_omni.config import UnitHiFiGAN
     from omnikit_llama_omni.vocoder import UnitVocoder
 
-EDGE = 3  # frames that the first and the last convolution of the generator, of kernel 7, look to each side
+LAST_SLOPE = 0.01  # torch's, of the last leaky ReLU
+MOST = 40  # frames at once: more need memory that a processor's caches do not have
 
 
 @dataclass
@@ -25,69 +39,75 @@ class VocoderState:
     """State of one waveform; changed in place by the vocoder's `step`.
 
     Args:
-        units: [U] context of the duration predictor, then the units that have no duration yet.
-        timed: how many of `units` have one.
-        frames: [F] context of the generator, then the frames that were not spoken yet, one unit each.
-        spoken: how many of `frames` were.
+        units: [U] that have no duration yet.
+        predictor: of the duration predictor's layers; None where there is none, or no waveform has begun.
+        generator: of the generator's layers; None where no waveform has begun.
     """
 
     units: Tensor
-    frames: Tensor
-    timed: int = 0
-    spoken: int = 0
+    predictor: LayerState | None = None
+    generator: LayerState | None = None
 
     @classmethod
     def empty(cls, device: torch.device) -> VocoderState:
         """Give the state of a wave of which nothing was spoken."""
-        return cls(torch.zeros(0, dtype=torch.int64, device=device), torch.zeros(0, dtype=torch.int64, device=device))
+        return cls(torch.zeros(0, dtype=torch.int64, device=device))
 
 
-def advance(vocoder: UnitVocoder, codes: Tensor, state: VocoderState, *, last: bool) -> Tensor:
-    """Take valid new units [N]; give the wave [M] that is certain now. After the last ones the state is empty again."""
-    _time(vocoder, codes, state, last=last)
-    wave = _speak(vocoder, state, last=last)
-    if last:
-        fresh = VocoderState.empty(codes.device)
-        state.units, state.frames, state.timed, state.spoken = fresh.units, fresh.frames, 0, 0
-    return wave
+class StreamingVocoder:
+    """A vocoder's layers with the weights that it has now; it holds no state, so that any number of waveforms share it."""
+
+    def __init__(self, vocoder: UnitVocoder) -> None:
+        self.table = vocoder.dict.weight.detach()
+        self.predictor = None if vocoder.dur_predictor is None else _predictor(vocoder.dur_predictor)
+        self.generator = _generator(vocoder)
+
+    def step(self, units: Tensor, state: VocoderState, *, last: bool) -> Tensor:
+        """Take valid new units [N]; give the wave [M] that is certain now. After the last ones the state is as new."""
+        if state.generator is None:
+            if not len(units):
+                return self.table.new_zeros(0)
+            state.predictor = self.predictor.init_state(1) if self.predictor else None
+        generator = state.generator = state.generator or self.generator.init_state(1)
+        frames = self._embedded(self._timed(units, state, last=last))
+        wave = in_pieces(lambda x, end: self.generator.step(x, generator, last=end), frames, MOST, last=last)[0, 0, 0].tanh()
+        if last:
+            state.units, state.predictor, state.generator = state.units[:0], None, None
+        return wave
+
+    def _timed(self, units: Tensor, state: VocoderState, *, last: bool) -> Tensor:
+        """Give the units [F], one for each frame, whose durations are certain now."""
+        if self.predictor is None or state.predictor is None:
+            return units
+        log_durations = self.predictor.step(self._embedded(units), state.predictor, last=last)[0, 0, 0]
+        waiting, count = torch.cat([state.units, units]), len(log_durations)
+        state.units = waiting[count:]
+        return waiting[:count].repeat_interleave(rounded_durations(log_durations.exp() - 1, "unit_hifigan"))
+
+    def _embedded(self, units: Tensor) -> Tensor:
+        return channels_last(self.table[units][None].transpose(1, 2))
 
 
-def reach(config: UnitHiFiGAN) -> tuple[int, int]:
-    """Give how many frames before and after a frame its samples depend on: the generator's layers, from last to first."""
-    first, last = -EDGE, prod(config.rates) - 1 + EDGE  # of what goes into the last convolution, for the samples of frame 0
-    block = max(sum((kernel - 1) // 2 * (dilation + 1) for dilation in dilations) for kernel, dilations in config.blocks)
-    for rate, kernel in zip(reversed(config.rates), reversed(config.kernels), strict=True):
-        padding = (kernel - rate) // 2
-        first, last = first - block, last + block
-        # input i of a transposed convolution reaches outputs i x rate - padding to i x rate - padding + kernel - 1
-        first, last = -((kernel - 1 - padding - first) // rate), (last + padding) // rate
-    return EDGE - first, EDGE + last
+def _generator(vocoder: UnitVocoder) -> StreamingSequence:
+    layers: list[StreamingLayer] = [StreamingConv.of(vocoder.conv_pre)]
+    count, blocks = len(vocoder.config.block_kernels), [_block(block) for block in vocoder.resblocks]
+    for index, up in enumerate(vocoder.ups):
+        layers += [StreamingConvTranspose(up, before=SLOPE), StreamingMean(blocks[index * count:(index + 1) * count])]
+    return StreamingSequence([*layers, StreamingConv.of(vocoder.conv_post, before=LAST_SLOPE)])
 
 
-def duration_reach(predictor: nn.Module | None) -> int:
-    """Give how many units to each side a duration depends on: each convolution adds half its kernel."""
-    layers = predictor.modules() if predictor is not None else ()
-    return sum(layer.kernel_size[0] // 2 for layer in layers if isinstance(layer, nn.Conv1d))
+def _block(block: nn.Module) -> StreamingSequence:
+    assert isinstance(block, ResidualBlock), "the generator's blocks"
+    return StreamingSequence([StreamingResidual(pair, SLOPE) for pair in zip(block.convs1, block.convs2, strict=True)])
 
 
-def _time(vocoder: UnitVocoder, codes: Tensor, state: VocoderState, *, last: bool) -> None:
-    """Give units their durations, as far as their neighbours are known, and their frames a place in the queue."""
-    side, units = duration_reach(vocoder.dur_predictor), torch.cat([state.units, codes])
-    known = len(units) if last else max(len(units) - side, state.timed)
-    if known > state.timed:
-        durations = vocoder.durations(units)[state.timed:known]
-        state.frames = torch.cat([state.frames, units[state.timed:known].repeat_interleave(durations)])
-    forgotten = max(known - side, 0)
-    state.units, state.timed = units[forgotten:], known - forgotten
+def _predictor(predictor: DurationPredictor) -> StreamingSequence:
+    """Give its layers without the dropout: embedded units to log(frames + 1) [B, 1, 1, T]."""
+    return StreamingSequence([
+        StreamingConv.of(predictor.conv1[0], after=0.0), _on_channels(predictor.ln1),
+        StreamingConv.of(predictor.conv2[0], after=0.0), _on_channels(predictor.ln2), _on_channels(predictor.proj)])
 
 
-def _speak(vocoder: UnitVocoder, state: VocoderState, *, last: bool) -> Tensor:
-    """Speak the frames whose right context is there, and forget what no later frame looks at."""
-    (before, after), hop, frames = reach(vocoder.config), prod(vocoder.config.rates), state.frames
-    known = len(frames) if last else max(len(frames) - after, state.spoken)
-    if known == state.spoken:
-        return torch.zeros(0, device=frames.device)
-    wave = vocoder.waveform(frames)[state.spoken * hop:known * hop]
-    forgotten = max(known - before, 0)
-    state.frames, state.spoken = frames[forgotten:], known - forgotten
-    return wave
+def _on_channels(layer: nn.Module) -> FrameWise:
+    """Give a layer that takes [..., C] as one of frames."""
+    return FrameWise(lambda x: layer(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))

@@ -17,12 +17,13 @@ from omnikit.contracts.types import LazyTensor
 from omnikit.errors import ConfigError, DataError, RunError
 from omnikit.ops.durations import rounded_durations
 from omnikit.ops.empty import filled_from, loads_weights
+from omnikit.ops.packed_conv import keep_compiled
+from omnikit.ops.weight_cache import WeightCache
 from omnikit.store.layouts import from_legacy_weight_norm
 from omnikit.store.tensors import fill, in_file, mapping, torch_file
 from omnikit_llama_omni.config import UnitHiFiGAN
-from omnikit_llama_omni.streaming import VocoderState, advance
-
-SLOPE = 0.1  # of every leaky ReLU but the last, which has torch's 0.01
+from omnikit_llama_omni.streaming import StreamingVocoder, VocoderState
+from omnikit_llama_omni.vocoder_layers import SLOPE, DurationPredictor, ResidualBlock
 
 
 class UnitVocoder(nn.Module):
@@ -35,6 +36,8 @@ class UnitVocoder(nn.Module):
     def __init__(self, config: UnitHiFiGAN) -> None:
         super().__init__()
         self.config = config
+        keep_compiled()
+        self._streaming: WeightCache[StreamingVocoder] = WeightCache()
         with filled_from(config.weights):
             self._build(config)
         if config.weights and loads_weights():
@@ -73,7 +76,9 @@ class UnitVocoder(nn.Module):
     @torch.no_grad()
     def step(self, codes: Tensor, state: VocoderState, *, last: bool = False) -> tuple[Tensor, VocoderState]:
         """New merged units [N, 1] after what `state` holds to the wave [M] that is certain now. Changes `state`."""
-        return advance(self, self._valid(codes), state, last=last), state
+        units = self._valid(codes)
+        layers = self._streaming.get(self, lambda: StreamingVocoder(self), check=state.generator is None)
+        return layers.step(units, state, last=last), state
 
     def durations(self, units: Tensor) -> Tensor:
         """Frames [T] of each unit [T], at least 1; halves round to even. One each where nothing predicts them.
@@ -128,46 +133,6 @@ class UnitVocoder(nn.Module):
             raise DataError(f"unit {int(units.max())} cannot be spoken: codec unit_hifigan has units 0 to"
                             f" {self.config.units - 1}; use units of the same codec.")
         return units
-
-
-class ResidualBlock(nn.Module):
-    """Pairs of a dilated and a plain convolution, each pair added to its input."""
-
-    def __init__(self, width: int, kernel: int, dilations: tuple[int, ...]) -> None:
-        super().__init__()
-        self.convs1 = nn.ModuleList(
-            weight_norm(nn.Conv1d(width, width, kernel, dilation=d, padding=d * (kernel - 1) // 2)) for d in dilations)
-        self.convs2 = nn.ModuleList(
-            weight_norm(nn.Conv1d(width, width, kernel, padding=(kernel - 1) // 2)) for _ in dilations)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x [B, C, T] to [B, C, T]."""
-        for dilated, plain in zip(self.convs1, self.convs2, strict=True):
-            x = x + plain(F.leaky_relu(dilated(F.leaky_relu(x, SLOPE)), SLOPE))
-        return x
-
-
-class DurationPredictor(nn.Module):
-    """Two convolutions with norms, one number per unit: log(frames + 1)."""
-
-    def __init__(self, config: UnitHiFiGAN) -> None:
-        super().__init__()
-        wide = config.duration_dim
-        assert wide is not None, "built only where there is one"
-        self.conv1 = nn.Sequential(nn.Conv1d(config.dim, wide, 3, padding=1), nn.ReLU())
-        self.ln1 = nn.LayerNorm(wide)
-        self.conv2 = nn.Sequential(nn.Conv1d(wide, wide, 3, padding=1), nn.ReLU())
-        self.ln2 = nn.LayerNorm(wide)
-        self.proj = nn.Linear(wide, 1)
-        self.dropout = nn.Dropout(config.duration_dropout)
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Embedded units [B, T, D], mask [B, T] True = valid, to log(frames + 1) [B, T]."""
-        valid = mask[..., None]
-        x = self.dropout(self.ln1(self.conv1((x * valid).transpose(1, 2)).transpose(1, 2))) * valid  # [B, T, duration_dim]
-        x = self.dropout(self.ln2(self.conv2(x.transpose(1, 2)).transpose(1, 2)))
-        result: Tensor = self.proj(x)[..., 0]
-        return result
 
 
 def stored(path: Path) -> dict[str, LazyTensor]:

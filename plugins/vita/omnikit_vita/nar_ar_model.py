@@ -6,7 +6,7 @@ and V + 3 is padding. Source: arXiv:2501.01957.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,9 +19,10 @@ from omnikit.errors import DataError
 from omnikit.ops.kv_cache import ConcatKVCache, FixedKVCache, KVCache
 from omnikit.ops.llama_layer import LlamaLayer
 from omnikit.ops.rotary import RotaryAngles, rotary_angles, rotary_frequencies
+from omnikit.ops.weight_cache import WeightCache
 from omnikit_vita.nar_ar import NarAr
-from omnikit_vita.nar_ar_int8 import quantized
 from omnikit_vita.nar_ar_sampling import CodeSampler
+from omnikit_vita.nar_ar_step import InferenceDtype, StepLayer, step_layers
 
 PADDING = -100  # of targets
 
@@ -45,7 +46,7 @@ class GenerationState:
         position: of the next code.
     """
 
-    layers: Sequence[nn.Module]
+    layers: Sequence[Callable[..., Tensor]]
     caches: Sequence[FixedKVCache]
     angles: RotaryAngles
     position: int
@@ -74,7 +75,7 @@ class NarArHead(nn.Module):
             "self_attn.q_proj", "self_attn.o_proj", "post_attention_layernorm", "mlp") if config.prefix)
         self.norm = nn.RMSNorm(config.dim, config.rms_eps)
         self.out_fnn = nn.Linear(config.dim, codes + 4)
-        self._int8_layers: dict[tuple[tuple[int, int], ...], list[LlamaLayer]] = {}  # by the weights they are made of
+        self._step_layers: WeightCache[dict[InferenceDtype, list[StepLayer]]] = WeightCache()
 
     # ---- training ----
 
@@ -176,14 +177,14 @@ class NarArHead(nn.Module):
         logits: Tensor = self.out_fnn(self.norm(x))[0, 0]
         return logits
 
-    def _generating_layers(self) -> Sequence[nn.Module]:
-        """Give the layers that make codes, quantized once for as long as the weights stay the same."""
-        if self.config.inference_dtype == "float32" or self.out_fnn.weight.device.type != "cpu":
+    def _generating_layers(self) -> Sequence[Callable[..., Tensor]]:
+        """Give the layers that make codes, on a CPU prepared once for as long as the weights stay the same."""
+        if self.out_fnn.weight.device.type != "cpu" or self.out_fnn.weight.dtype != torch.float32:
             return list(self.layers)
-        weights = tuple((w.data_ptr(), w._version) for w in self.layers.parameters())
-        if weights not in self._int8_layers:
-            self._int8_layers = {weights: quantized(self.layers, self.config)}
-        return self._int8_layers[weights]
+        prepared, dtype = self._step_layers.get(self.layers, dict), self.config.inference_dtype
+        if dtype not in prepared:
+            prepared[dtype] = step_layers(self.layers, dtype)
+        return prepared[dtype]
 
     def _cut(self, features: Features) -> TextEmbeddings:
         """Cut embeddings [B, N, D] into parts [B, N x parts, dim]."""

@@ -15,14 +15,16 @@ from torch.nn.utils import parametrize
 from omnikit.contracts.types import Reconstruction
 from omnikit.errors import ConfigError, DataError, RunError
 from omnikit.ops.empty import filled_from, loads_weights
+from omnikit.ops.packed_conv import keep_compiled
+from omnikit.ops.weight_cache import WeightCache
 from omnikit.store.tensors import fill, in_memory
 from omnikit_vita import ticodec_files, ticodec_layers
 from omnikit_vita.ticodec import TiCodec
 from omnikit_vita.ticodec_overlap import Overlapped
 from omnikit_vita.ticodec_quantizer import Losses, Quantizer
-from omnikit_vita.ticodec_streaming import Exact
+from omnikit_vita.ticodec_streaming import ExactState, StreamingGenerator
 
-Spoken = Exact | Overlapped  # state of a waveform that is decoded piece by piece
+Spoken = ExactState | Overlapped  # state of a waveform that is decoded piece by piece
 
 PAST = 0.99  # fraction of the past in the mean of the training voices
 
@@ -47,6 +49,8 @@ class TiCodecModel(nn.Module):
         self.register_buffer("mean_voice", torch.zeros(config.global_dim), persistent=False)
         self.voice: Tensor
         self.mean_voice: Tensor
+        keep_compiled()
+        self._streaming: WeightCache[StreamingGenerator] = WeightCache()
         if config.weights and loads_weights():
             self._load(config.weights)
 
@@ -63,17 +67,22 @@ class TiCodecModel(nn.Module):
             return torch.zeros(0, device=codes.device)
         return self.speak(codes[None], self.voice[None])[0]
 
+    @torch.no_grad()
     def init_state(self, batch: int = 1) -> Spoken:
         """Give the state of a wave of which nothing was spoken, in the voice that is set now; `batch` is 1."""
         assert batch == 1, "a state is of one wave"
         if self.config.stream == "overlap":
             return Overlapped(self.config, self.decode)
-        return Exact(self.generator, self.quantizer.embed_frames, self.quantizer.embed_voice(self.voice[None])[0])
+        return ExactState(self.quantizer.embed_voice(self.voice[None])[..., None, None])
 
     @torch.no_grad()
     def step(self, codes: Tensor, state: Spoken, *, last: bool = False) -> tuple[Tensor, Spoken]:
         """New codes [N, Q] after what `state` holds to the wave [M] that is certain now. Changes `state`."""
-        return state.step(self.valid(codes), last=last), state
+        codes = self.valid(codes)
+        if isinstance(state, Overlapped):
+            return state.step(codes, last=last), state
+        generator = self._streaming.get(self.generator, lambda: StreamingGenerator(self.generator), check=state.layers is None)
+        return generator.step(self.quantizer.embed_frames(codes[None]), state, last=last), state
 
     @torch.no_grad()
     def voice_tokens(self, wave: Tensor) -> Tensor:

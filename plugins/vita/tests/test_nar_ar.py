@@ -1,5 +1,6 @@
 """Head nar_ar: what attends to what, alone as in a batch, what is never emitted, its contract. Its numbers: tests/parity."""
 
+import copy
 from dataclasses import replace
 from fractions import Fraction
 
@@ -186,17 +187,35 @@ def test_impossible_settings_are_refused(fields: dict[str, float], sentence: str
         NarAr(**fields)
 
 
-def test_int8_layers_follow_the_weights_and_are_close(head: NarArHead) -> None:
+@pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
+def test_short_dtypes_follow_the_weights_and_are_close(head: NarArHead, dtype: str) -> None:
     text = TextEmbeddings(torch.randn(1, 5, SIZES.dim), torch.tensor([5]))
     found = {}
     for name in ("before", "after"):
-        for kind in ("float32", "int8"):
+        for kind in ("float32", dtype):
             head.config = replace(SIZES, inference_dtype=kind)
             with torch.no_grad():
                 found[name, kind] = head.step(head.sos, head.begin(text, None, 2))
         with torch.no_grad():
             head.layers[0].mlp.down_proj.weight *= -3.0
-    for name in ("before", "after"):  # 8 bits leave 1 in 127 of a row's largest weight
-        torch.testing.assert_close(found[name, "int8"], found[name, "float32"], atol=0.05, rtol=0.05)
-    assert not torch.equal(found["before", "int8"], found["after", "int8"])
-    assert not any("int8" in key for key in head.state_dict())
+    for name in ("before", "after"):  # 8 bits leave 1 in 127 of a row's largest weight, as bfloat16 does of each
+        torch.testing.assert_close(found[name, dtype], found[name, "float32"], atol=0.05, rtol=0.05)
+        assert not torch.equal(found[name, dtype], found[name, "float32"])
+    assert not torch.equal(found["before", dtype], found["after", dtype])
+    assert not any("step" in key for key in head.state_dict())
+
+
+def test_weights_in_another_dtype_generate_with_the_layers_themselves(head: NarArHead) -> None:
+    text = TextEmbeddings(torch.randn(1, 5, SIZES.dim), torch.tensor([5]))
+    with torch.no_grad():
+        expected = head.step(head.sos, head.begin(text, None, 2))
+        double = head.double()
+        found = double.step(head.sos, double.begin(TextEmbeddings(text.data.double(), text.lengths), None, 2))
+    assert found.dtype == torch.float64
+    torch.testing.assert_close(found.float(), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_copied_head_gives_the_same_codes(head: NarArHead) -> None:
+    features = vectors(4)
+    expected = head.decode(features)
+    assert copy.deepcopy(head).decode(features) == expected

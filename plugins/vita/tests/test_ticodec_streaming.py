@@ -1,5 +1,6 @@
 """Speech of `ticodec` piece by piece: exactly the wave of all codes, or cut where it is quiet as the original does."""
 
+import copy
 import random
 from dataclasses import replace
 from itertools import pairwise
@@ -9,7 +10,7 @@ import torch
 from omnikit_vita.ticodec import TiCodec
 from omnikit_vita.ticodec_model import TiCodecModel
 from omnikit_vita.ticodec_overlap import Overlapped, quiet
-from omnikit_vita.ticodec_streaming import Exact
+from omnikit_vita.ticodec_streaming import MOST, ExactState
 from torch import Tensor
 
 from omnikit.contracts.streaming import StreamingCodec
@@ -59,6 +60,46 @@ def at_random(total: int, seed: int) -> list[int]:
 
 
 @pytest.mark.parametrize("config", CODECS.values(), ids=CODECS)
+@pytest.mark.parametrize("size", [1, 7, 10, 35])
+def test_segments_of_any_length_joined_are_the_wave_of_all_codes(config: TiCodec, size: int) -> None:
+    module, given = build(config), codes(71, config)
+    sizes = [min(size, 71 - start) for start in range(0, 71, size)]
+    torch.testing.assert_close(torch.cat(spoken(module, given, sizes)), module.decode(given), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("size", [1, 7, 10, 35])
+def test_segments_in_float32_are_the_wave_to_rounding(size: int) -> None:
+    module, given = build(SMALL).float(), codes(71)
+    sizes = [min(size, 71 - start) for start in range(0, 71, size)]
+    assert module.decode(given).abs().max() > 0.1
+    torch.testing.assert_close(torch.cat(spoken(module, given, sizes)), module.decode(given), atol=1e-5, rtol=0)  # sums' order
+
+
+def test_a_copied_state_continues_as_the_original() -> None:
+    module, given = build(SMALL), codes(30)
+    _, state = module.step(given[:11], module.init_state())
+    other = copy.deepcopy(state)
+    first, again = (module.step(given[11:], one, last=True)[0] for one in (state, other))
+    assert torch.equal(first, again) and len(first) > 19 * 12
+
+
+def test_a_copied_codec_speaks_as_the_original() -> None:
+    module = build(SMALL).float()
+    expected = torch.cat(spoken(module, codes(9), [4, 5]))
+    assert torch.equal(torch.cat(spoken(copy.deepcopy(module), codes(9), [4, 5])), expected)
+
+
+def test_a_new_wave_is_decoded_with_the_weights_that_there_are_then() -> None:
+    module = build(SMALL)
+    before = torch.cat(spoken(module, codes(9), [9]))
+    with torch.no_grad():
+        module.generator.conv_pre.bias.add_(1.0)
+    after = torch.cat(spoken(module, codes(9), [9]))
+    assert not torch.equal(before, after)
+    torch.testing.assert_close(after, module.decode(codes(9)), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("config", CODECS.values(), ids=CODECS)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_pieces_joined_are_the_wave_of_all_codes(config: TiCodec, seed: int) -> None:
     module, given = build(config), codes(23, config)
@@ -83,26 +124,19 @@ def test_audio_comes_as_soon_as_no_later_code_can_change_it() -> None:
     assert 0 < sent <= certain and certain - sent <= 12  # a frame: the sum over upsamplings' kernels reaches a little less
 
 
-def test_each_layer_computes_each_place_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    module, given = build(SMALL), codes(40)
-    count = {"work": 0}
-    plain, turned = torch.conv1d, torch.conv_transpose1d
+def test_nothing_is_computed_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, given, plain, work = build(SMALL), codes(40), torch.conv2d, [0]
 
     def conv(x: Tensor, weight: Tensor, *rest: object, **named: object) -> Tensor:
         y = plain(x, weight, *rest, **named)
-        count["work"] += y.shape[-1] * weight.numel()
+        work[0] += y.shape[-1] * weight.numel()
         return y
 
-    def up(x: Tensor, weight: Tensor, *rest: object, **named: object) -> Tensor:
-        count["work"] += x.shape[-1] * weight.numel()
-        return turned(x, weight, *rest, **named)
-
-    monkeypatch.setattr(torch.nn.functional, "conv1d", conv)
-    monkeypatch.setattr(torch.nn.functional, "conv_transpose1d", up)
-    module.decode(given)
-    offline, count["work"] = count["work"], 0
-    spoken(module, given, [1] * 40)
-    assert count["work"] == offline
+    monkeypatch.setattr(torch.nn.functional, "conv2d", conv)
+    spoken(module, given[:MOST], [MOST])
+    one_pass, work[0] = work[0], 0
+    spoken(module, given[:MOST], [1] * MOST)
+    assert work[0] == one_pass > 0
 
 
 def test_a_new_wave_begins_after_the_last_codes() -> None:
@@ -122,7 +156,7 @@ def test_state_speaks_with_the_voice_it_began_with() -> None:
 
 def test_codec_is_a_streaming_one_and_refuses_foreign_codes() -> None:
     module = build(SMALL)
-    assert isinstance(module, StreamingCodec) and isinstance(module.init_state(), Exact)
+    assert isinstance(module, StreamingCodec) and isinstance(module.init_state(), ExactState)
     with pytest.raises(DataError, match="code 99 cannot be spoken"):
         module.step(torch.tensor([[99]]), module.init_state())
 
