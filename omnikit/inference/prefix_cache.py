@@ -6,15 +6,13 @@ stands there.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import takewhile
 
-from torch import Tensor
-
 from omnikit.contracts.streaming import SavedPositions
 from omnikit.contracts.types import Batch, Signal
+from omnikit.inference.encoded_signals import EncodedSignals, signal_digest
 
 Key = int | str
 LIMIT = 512 * 2**20  # bytes that a conversation keeps at most
@@ -28,7 +26,7 @@ class PrefixCache:
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
-        self.limit = limit
+        self.limit, self.encoded = limit, EncodedSignals()
         self._owner: object = None
         self._keys: tuple[Key, ...] = ()
         self._saved: SavedPositions | None = None
@@ -66,7 +64,7 @@ def position_keys(batch: Batch) -> list[Key]:
     for branch, slots in batch.slots.items():
         positions = iter(slots.tolist())
         for number, count in enumerate(batch.counts[branch]):
-            key = f"{branch} {count} {_digest(batch.signals[branch], number)}"
+            key = f"{branch} {count} {signal_digest(batch.signals[branch], number)}"
             for position in (next(positions) for _ in range(count)):
                 keys[position] = key
     return keys
@@ -106,10 +104,3 @@ def _spans(batch: Batch) -> dict[str, list[tuple[int, int]]]:
             found[branch].append((positions[start], positions[start + count - 1]))
             start += count
     return found
-
-
-def _digest(signal: Signal, number: int) -> str:
-    """Hash what is valid of a signal."""
-    data: Tensor = signal.data[number]
-    valid = data[:int(signal.lengths[number])] if data.ndim == 1 else data
-    return hashlib.blake2b(f"{data.dtype} {tuple(valid.shape)}".encode() + valid.numpy().tobytes(), digest_size=16).hexdigest()

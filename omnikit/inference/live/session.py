@@ -29,6 +29,7 @@ from omnikit.inference.live.prompts import PromptStarter
 from omnikit.inference.live.replies import Replies, find_reply
 from omnikit.inference.live.resampler import RATE, ResamplerState, check_rate, resample
 from omnikit.inference.live.state import LiveState
+from omnikit.inference.live.turn_encoder import TurnEncoder
 from omnikit.inference.live.user_turns import PER_MS, UserTurns, shared_vad
 from omnikit.inference.session import Session
 from omnikit.plan.voice_activity import find_vad
@@ -254,5 +255,6 @@ class LiveSession:
 
     def _adopt(self, state: LiveState) -> None:
         self._state = state
-        self._replies = Replies(self.engine, state, PromptStarter(self.session, self.engine, self._options))
-        self._turns = UserTurns(self.vad, state, self._replies)
+        starter = PromptStarter(self.session, self.engine, self._options)
+        self._replies = Replies(self.engine, state, starter)
+        self._turns = UserTurns(self.vad, state, self._replies, TurnEncoder(self.session, starter.prefix.encoded))

@@ -20,6 +20,7 @@ from omnikit.inference.live.items import UserTurn
 from omnikit.inference.live.replies import Replies
 from omnikit.inference.live.resampler import RATE, Samples
 from omnikit.inference.live.state import LiveState, milliseconds
+from omnikit.inference.live.turn_encoder import TurnEncoder
 
 PER_MS = RATE // 1000  # samples
 VISUAL = ("image", "video")
@@ -31,10 +32,11 @@ class UserTurns:
 
     Args:
         replies: to the user's turns.
+        encoder: of the turn that is spoken.
     """
 
-    def __init__(self, vad: VAD, state: LiveState, replies: Replies) -> None:
-        self.vad, self.state, self.replies = vad, state, replies
+    def __init__(self, vad: VAD, state: LiveState, replies: Replies, encoder: TurnEncoder) -> None:
+        self.vad, self.state, self.replies, self.encoder = vad, state, replies, encoder
 
     def push(self, frame: Samples) -> None:
         """Take one frame of the microphone."""
@@ -44,6 +46,7 @@ class UserTurns:
             reply.play(len(frame))
         if state.policy.turn_detection == "vad":
             self._detect(frame, begin)
+            self._encode()
             state.forget(state.turn_start if state.turn else state.clock - self._needed)
         self._count_idle(len(frame))
 
@@ -69,6 +72,15 @@ class UserTurns:
         state = self.state
         state.rest, state.parts, state.turn, state.turn_end = state.rest[:0], [], None, state.clock
         state.segments.end()
+        self.encoder.reset()
+
+    def _encode(self) -> None:
+        """Encode what certainly belongs to the turn."""
+        state = self.state
+        if state.turn and state.policy.answer and self.encoder.branches:
+            silent = state.segments.silent_since
+            end = state.clock if silent is None else min(silent + self._tail, state.clock)
+            self.encoder.follow(state.turn_start, state.between(state.turn_start, end))
 
     # ---- detection ----
 
@@ -156,6 +168,8 @@ class UserTurns:
         if state.turn is None:
             state.turns += 1
         parts, state.parts = state.parts, []
+        if len(audio) and state.turn and state.policy.answer:
+            self.encoder.finish(state.turn_start, audio)
         spoken = [ContentPart("audio", audio=np.array(audio), sample_rate=RATE)] if len(audio) else []
         visual, texts = ([part for part in parts if (part.type in VISUAL) == seen] for seen in (True, False))
         content = [*visual, *texts, *spoken] if visual else [*spoken, *texts]
@@ -164,6 +178,7 @@ class UserTurns:
     def _close(self, turn: UserTurn, end: int) -> None:
         state, answers, by_hand = self.state, self._answers, self.state.policy.turn_detection == "none"
         state.turn, state.turn_end = None, end
+        self.encoder.reset()
         state.forget(end if by_hand else end - self._needed)
         begun = turn in state.items
         if not begun:

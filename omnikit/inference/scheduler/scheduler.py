@@ -174,7 +174,8 @@ class Scheduler(Generic[Row]):
                 self.rows.load(active.row, saved, count)
                 batch, answer.cached_tokens = without_prefix(batch, count), count
         answer.has_media = bool(batch.signals)
-        answer.inputs = Taps(self.session.model, to_device(batch, self.session.device)).inputs[0]
+        given = plan.prefix.encoded.given(batch) if plan.prefix is not None else {}
+        answer.inputs = Taps(self.session.model, to_device(batch, self.session.device), given).inputs[0]
 
     def _is_noise(self, answer: RunningAnswer, hidden: Tensor, start: int) -> bool:
         """Read the state of the question where the positions from `start`, hidden [N, D], decide it."""
