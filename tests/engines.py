@@ -45,10 +45,10 @@ def drained(engine: AnswerEngine, answers: Sequence[AnswerStream]) -> list[list[
     return events
 
 
-def summary(events: Sequence[Event]) -> tuple[list[tuple[str, object, object]], np.ndarray]:
+def summary(events: Sequence[Event]) -> tuple[list[tuple[str, object, object, object]], np.ndarray]:
     """Give what each event holds but its time, and the joined audio."""
     waves = [event.waveform for event in events if event.waveform is not None]
-    return [(e.text, e.codes, e.state) for e in events], np.concatenate([np.zeros(0, np.float32), *waves])
+    return [(e.text, e.codes, e.state, e.marks) for e in events], np.concatenate([np.zeros(0, np.float32), *waves])
 
 
 def same(found: Sequence[Event], expected: Sequence[Event]) -> None:

@@ -105,6 +105,29 @@ class RowBackbone(Backbone, Protocol):
         """New inputs [B, N, D] of some rows, behind what the cache holds of each; gives hidden [B, N, D]. Changes the cache."""
 
 
+class HeadRows(Protocol):
+    """What a head holds of answers that come and go, numbered from 0 without a gap."""
+
+    def add(self) -> int:
+        """Give the number of a new answer of which nothing was seen, which is the last one."""
+
+    def remove(self, row: int) -> None:
+        """Free an answer's row; the last one gets its number."""
+
+    def step(self, features: Features, rows: Sequence[int]) -> list[tuple[list[Code], list[int] | None]]:
+        """New features [B, N, D] of some rows, each of its own length; gives each one's new codes.
+
+        And for each code the position among these features that it came from; None where the head cannot name it.
+        """
+
+
+@runtime_checkable
+class RowHead(StreamingHead, Protocol):
+    """A streaming head that steps answers together, which may come and go between steps."""
+
+    def init_rows(self) -> HeadRows: ...
+
+
 class CodeIterator(Protocol):
     """The codes of one sentence, each made when it is asked for; afterwards `cut` is True if a limit ended them."""
 

@@ -9,10 +9,12 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from omnikit.contracts.types import Features
 from omnikit.inference.answer import Event, TokenLogprob
 from omnikit.inference.answer_states import AnswerDecoder
 from omnikit.inference.generate import DecodingStep
 from omnikit.inference.sentence_speech import SentenceSpeech
+from omnikit.inference.shared_head import HeadCodes
 from omnikit.inference.speech_stream import AudioSegment, SpeechStream
 from omnikit.inference.stop_texts import StopTexts
 
@@ -52,6 +54,11 @@ class AnswerEvents:
 
         Speech waits while the question may still be noise, and while a stop text may have begun.
         """
+        yield from self.push_text(step, logprobs)
+        yield from self.speak()
+
+    def push_text(self, step: DecodingStep, logprobs: Sequence[TokenLogprob] = ()) -> Iterator[Event]:
+        """Take one step; gives the text alone. `speak` or `head_features` follows."""
         certain = self.decoder.certain
         piece = self.decoder.push(int(step.tokens)) if step.tokens is not None else ""
         found = self.decoder.state if self.decoder.certain and not certain else None
@@ -61,9 +68,39 @@ class AnswerEvents:
             yield self._text_event(released, found)
         self._waiting.append((step, piece))
         if self.stop.found:
-            yield from self._stopped(released)
-        elif self.decoder.certain and not self.stop.waiting:
+            self._stop_speech(released)
+
+    def speak(self) -> Iterator[Event]:
+        """Give the audio of the steps that may be spoken."""
+        if self._may_speak:
             yield from self._audio(self._released_steps())
+
+    def head_features(self) -> Features | None:
+        """Give what a shared head takes of this answer now, for whose codes `speak_codes` is called; None: call `speak`.
+
+        Raises:
+            PlanError: as `speak`.
+        """
+        speech = self.speech
+        if not isinstance(speech, SpeechStream) or speech.head_stream.shared is None or len(self._waiting) != 1 or (
+                not self._may_speak or self.decoder.noisy):
+            return None
+        (step, text), = self._released_steps()
+        return speech.add(step, text)
+
+    def speak_codes(self, codes: HeadCodes, tokens: int) -> Iterator[Event]:
+        """Give the audio that is complete with a shared head's new codes, of so many tokens."""
+        assert isinstance(self.speech, SpeechStream), "only then there is a shared head"
+        yield from map(self._audio_event, self.speech.push(codes, tokens))
+
+    def close(self) -> None:
+        """Free what is shared with other answers."""
+        if isinstance(self.speech, SpeechStream):
+            self.speech.head_stream.close()
+
+    @property
+    def _may_speak(self) -> bool:
+        return self.stop.found or (self.decoder.certain and not self.stop.waiting)
 
     def finish(self) -> Iterator[Event]:
         """Give what is left when no step follows."""
@@ -82,14 +119,13 @@ class AnswerEvents:
         steps, self._waiting = self._waiting, []
         return steps
 
-    def _stopped(self, released: str) -> Iterator[Event]:
-        """Give the audio of the steps before a stop text: those whose text is released."""
+    def _stop_speech(self, released: str) -> None:
+        """Leave of the steps that wait those before a stop text, whose text is released."""
         steps = self._released_steps()
         ends = [sum(len(piece) for _, piece in steps[:count]) for count in range(1, len(steps) + 1)]
         count = sum(end <= len(released) for end in ends)
-        yield from self._audio(steps[:count])
         rest = released[ends[count - 1] if count else 0:]
-        self._waiting = [(DecodingStep(step.hidden, None), rest) for step, _ in steps[count:count + 1]]
+        self._waiting = [*steps[:count], *((DecodingStep(step.hidden, None), rest) for step, _ in steps[count:count + 1])]
 
     def _audio(self, steps: Sequence[tuple[DecodingStep, str]], *, last: str | None = None) -> Iterator[Event]:
         """Give the audio of some steps, each with its text; `last` is the text behind the last one."""

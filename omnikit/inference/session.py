@@ -30,6 +30,7 @@ from omnikit.inference.answer_states import NOISE, AnswerDecoder, answer_states
 from omnikit.inference.generate import Generated, Sampling, decode_codes, decoding_steps, generate
 from omnikit.inference.question import Audio, Images, question
 from omnikit.inference.sentence_speech import SentenceSpeech, sentence_codes
+from omnikit.inference.shared_head import SharedHead
 from omnikit.inference.speech_stream import SpeechStream
 from omnikit.inference.turn_detection import detected_states, turn_probabilities
 from omnikit.model import OmniModel, Taps
@@ -203,13 +204,14 @@ class Session:
         yield from events.finish()
         _append_turn(history, asked, events.text, decoder.state or state)
 
-    def speech_stream(self, tokenizer: Tokenizer, omega: int, *, independent: bool) -> SpeechStream | SentenceSpeech | None:
+    def speech_stream(self, tokenizer: Tokenizer, omega: int, *, independent: bool,
+                      shared: SharedHead | None = None) -> SpeechStream | SentenceSpeech | None:
         """Give what makes the audio of one answer; None where there is no speech branch. Raises PlanError as `stream`."""
         if self.speech is None:
             return None
         if self.speech.reads_text:
             return SentenceSpeech(self.model, self.speech, tokenizer, omega, independent=independent)
-        return SpeechStream(self.model, self.speech, omega, independent=independent)
+        return SpeechStream(self.model, self.speech, omega, independent=independent, shared=shared)
 
     @property
     def sample_rate(self) -> int:

@@ -7,7 +7,7 @@ segment is a waveform of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,8 +17,11 @@ from torch import Tensor
 
 from omnikit.contracts.codes import Code
 from omnikit.contracts.streaming import AlignedHead, StreamingCodec, StreamingHead
+from omnikit.contracts.types import Features
 from omnikit.errors import ConfigError, PlanError
 from omnikit.inference.generate import DecodingStep, Generated, reads_tokens, tapped
+from omnikit.inference.row_numbers import RowNumber
+from omnikit.inference.shared_head import HeadCodes, SharedHead
 from omnikit.inference.text_alignment import CodeTiming, Mark, TextMarks
 from omnikit.model import OmniModel
 from omnikit.plan.plan import OutputBranch
@@ -61,17 +64,23 @@ class CodeBuffer:
 class HeadStream:
     """Owns the state of one answer's head: hidden states in, codes out.
 
+    Args:
+        model: its weights.
+        output: the branch with the head.
+        shared: holds the state beside those of other answers.
+
     Raises:
         PlanError: the head cannot stream.
     """
 
-    def __init__(self, model: OmniModel, output: OutputBranch) -> None:
+    def __init__(self, model: OmniModel, output: OutputBranch, shared: SharedHead | None = None) -> None:
         head = model.code_head(output.name)
         if not isinstance(head, StreamingHead):
             raise PlanError(f"{output.name}.head gives its codes only when the answer is complete, because it has no `step`;"
                             " ask without streaming.")
-        self.model, self.output = model, output
-        self._head, self._state = head, head.init_state(1)
+        self.model, self.output, self.shared = model, output, shared
+        self._head, self._state = head, head.init_state(1) if shared is None else None
+        self._row: RowNumber | None = None
         self._steps: list[DecodingStep] = []  # that the head has not got; where it reads tokens, the last one is not complete
         self.marks, self._codes, self._characters = TextMarks(), 0, 0
         self._ends: list[int] = []  # characters of the answer behind each of these steps
@@ -79,16 +88,42 @@ class HeadStream:
 
     def write(self, step: DecodingStep, tokens: int = 1, text: str = "") -> list[Code]:
         """Take one step of the answer and the text that is certain with it; gives codes when `tokens` tokens wait."""
-        self._steps.append(step)
-        self._characters += len(text)
-        self._ends.append(self._characters)
-        return self._emit() if self._waiting >= tokens else []
+        features = self.add(step, tokens, text)
+        return self._emit(features) if features else []
 
     def finish(self, text: str = "") -> list[Code]:
         """Give the codes of what still waits for the head, when no step follows; `text` is the end of the answer."""
-        codes = self._emit() if self._waiting else []
+        codes = self._emit(self._features()) if self._waiting else []
         self.marks.note(self._codes, self._characters + len(text))
         return codes
+
+    def add(self, step: DecodingStep, tokens: int = 1, text: str = "") -> Features | None:
+        """As `write`, but gives what the head takes when `tokens` tokens wait, whose codes are then noted."""
+        self._steps.append(step)
+        self._characters += len(text)
+        self._ends.append(self._characters)
+        return self._features() if self._waiting >= tokens else None
+
+    def note(self, codes: list[Code], count: int, sources: Sequence[int] | None) -> None:
+        """Note the text of the codes of `count` tokens, token by token where the head names the tokens, else of all of them."""
+        ends, self._ends = self._ends[:count], self._ends[count:]
+        for token, end in enumerate(ends if sources is not None else ()):
+            self.marks.note(self._codes + sum(source <= token for source in sources or ()), end)
+        self._codes += len(codes)
+        self.marks.note(self._codes, ends[-1])
+
+    @property
+    def row(self) -> RowNumber:
+        """The answer's row of a shared head, which it has from its first codes on."""
+        assert self.shared, "only then there are rows"
+        self._row = self._row or self.shared.add()
+        return self._row
+
+    def close(self) -> None:
+        """Free the row of a shared head."""
+        if self.shared and self._row:
+            self.shared.remove(self._row)
+            self._row = None
 
     @property
     def _waiting(self) -> int:
@@ -97,25 +132,26 @@ class HeadStream:
         return sum(step.tokens is not None for step in steps)
 
     @torch.no_grad()
-    def _emit(self) -> list[Code]:
+    def _features(self) -> Features:
+        """Give the features [1, N, D] of what waits, which then waits no more."""
         count, hidden = self._waiting, torch.stack([step.hidden for step in self._steps], 1)  # [1, N or N + 1, D]
         tokens = [int(step.tokens) for step in self._steps[:count] if step.tokens is not None]
         lengths = torch.tensor([count], device=self._device)
         generated = Generated([tokens], hidden[:, :count], hidden[:, 1:] if len(self._steps) > count else None, lengths)
         self._steps = self._steps[count:]
-        codes, self._state = self._head.step(tapped(self.model, self.output, generated), self._state)
-        self._note(codes[0], count)
-        return codes[0]
+        return tapped(self.model, self.output, generated)
 
-    def _note(self, codes: list[Code], count: int) -> None:
-        """Note the text of new codes, token by token where the head names the tokens, else of all of them."""
-        ends, self._ends = self._ends[:count], self._ends[count:]
-        if isinstance(self._head, AlignedHead):
-            sources = self._head.sources(self._state)[0]
-            for token, end in enumerate(ends):
-                self.marks.note(self._codes + sum(source <= token for source in sources), end)
-        self._codes += len(codes)
-        self.marks.note(self._codes, ends[-1])
+    @torch.no_grad()
+    def _emit(self, features: Features) -> list[Code]:
+        if self.shared:
+            codes, sources = self.shared.step([features], [self.row])[0]
+        else:
+            found, self._state = self._head.step(features, self._state)
+            codes, sources = found[0], None
+            if isinstance(self._head, AlignedHead):
+                sources = self._head.sources(self._state)[0]
+        self.note(codes, features.data.shape[1], sources)
+        return codes
 
 
 class ChunkSchedule:
@@ -177,21 +213,34 @@ class SpeechStream:
         output: the branch with the codec.
         omega: codes of a segment at least.
         independent: True makes each segment a waveform of its own, as the original does; it needs no codec that streams.
+        shared: holds the head's state beside those of other answers.
 
     Raises:
         ConfigError: omega is impossible.
         PlanError: the head or the codec cannot stream.
     """
 
-    def __init__(self, model: OmniModel, output: OutputBranch, omega: int, *, independent: bool = False) -> None:
-        self.pending, self.head_stream = CodeBuffer(omega), HeadStream(model, output)
+    def __init__(self, model: OmniModel, output: OutputBranch, omega: int, *, independent: bool = False,
+                 shared: SharedHead | None = None) -> None:
+        self.pending, self.head_stream = CodeBuffer(omega), HeadStream(model, output, shared)
         self._codec_stream, self._schedule = CodecStream(model, output, independent=independent), ChunkSchedule()
 
     def write(self, step: DecodingStep, text: str = "") -> Iterator[AudioSegment]:
         """Take one step of the answer and its text; gives a segment if enough codes are pending now."""
-        codes = self.pending.push(self.head_stream.write(step, self._schedule.tokens, text))
-        if codes:
-            yield self._segment(codes)
+        yield from self._segments(self.head_stream.write(step, self._schedule.tokens, text))
+
+    def add(self, step: DecodingStep, text: str = "") -> Features | None:
+        """As `write`, but gives what the head takes, whose codes are then pushed, if it is its turn."""
+        return self.head_stream.add(step, self._schedule.tokens, text)
+
+    def push(self, codes: HeadCodes, tokens: int) -> Iterator[AudioSegment]:
+        """Take a shared head's codes of so many tokens; gives a segment if enough are pending now."""
+        self.head_stream.note(codes[0], tokens, codes[1])
+        yield from self._segments(codes[0])
+
+    def _segments(self, codes: list[Code]) -> Iterator[AudioSegment]:
+        if ready := self.pending.push(codes):
+            yield self._segment(ready)
 
     def finish(self, text: str = "") -> Iterator[AudioSegment]:
         """Give what is left when no step follows; `text` is the end of it."""

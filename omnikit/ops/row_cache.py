@@ -60,6 +60,19 @@ class RowStep:
         return mask if window is None else mask & (every > self.positions[:, None, :, None] - window)
 
 
+@dataclass(frozen=True)
+class LayerRows:
+    """One layer's part in a step of some rows; an omnikit.ops.kv_cache.KVCache."""
+
+    cache: RowCache
+    number: int
+    step: RowStep
+
+    def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Put new keys and values [B, H, N, W]; gives all of these rows, [B, H, step.end, W]."""
+        return self.cache.extend(self.number, keys, values, self.step)
+
+
 class RowCache:
     """Owns keys and values [rows, H, positions, W] of each layer."""
 
@@ -115,10 +128,15 @@ class RowCache:
         self._reserve(layer, keys, step.end)
         return (_extended(self._keys[layer], keys, step), _extended(self._values[layer], values, step))
 
-    def commit(self, rows: Sequence[int], count: int) -> None:
-        """Count new positions."""
-        for row in rows:
+    def commit(self, rows: Sequence[int], counts: int | Sequence[int]) -> None:
+        """Count new positions, as many for each row, or each row's own; what lies behind them is replaced later."""
+        numbers = [counts] * len(rows) if isinstance(counts, int) else counts
+        for row, count in zip(rows, numbers, strict=True):
             self.lengths[row] += count
+
+    def layer(self, number: int, step: RowStep) -> LayerRows:
+        """Give one layer, for omnikit.ops.llama_layer."""
+        return LayerRows(self, number, step)
 
     def _reserve(self, layer: int, like: Tensor, end: int) -> None:
         """Make room for all rows and `end` positions in a layer."""

@@ -157,7 +157,7 @@ def test_error_ends_its_own_answer_only(session: Session, engine: Engine, monkey
 
     running = engine(session)
     broken, _ = answers = [running.begin(question(text=text), AnswerOptions()) for text in TEXTS[:2]]
-    monkeypatch.setattr(broken.events, "push", failing(broken.events))
+    monkeypatch.setattr(broken.events, "push_text", failing(broken.events))
     events = drained(running, answers)
     assert "cannot be made" in str(broken.error) and broken.finish_reason is None and events[0] == []
     same(events[1], list(session.stream(text=TEXTS[1])))

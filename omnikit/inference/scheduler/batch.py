@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from omnikit.contracts.streaming import RowBackbone
+from omnikit.contracts.streaming import RowBackbone, RowHead
 from omnikit.errors import PlanError
-from omnikit.inference.scheduler.joined_rows import JoinedRow, JoinedRows
+from omnikit.inference.row_numbers import RowNumber
+from omnikit.inference.scheduler.joined_rows import JoinedRows
 from omnikit.inference.scheduler.scheduler import EngineLimits, Scheduler
 from omnikit.inference.scheduler.single import SingleEngine
 from omnikit.inference.session import Session
+from omnikit.inference.shared_head import SharedHead
 
 
-class BatchEngine(Scheduler[JoinedRow]):
+class BatchEngine(Scheduler[RowNumber]):
     """Continuous batching: answers join and leave between steps.
 
     Raises:
@@ -24,7 +26,15 @@ class BatchEngine(Scheduler[JoinedRow]):
         if rows is None or not isinstance(backbone, RowBackbone):
             raise PlanError(f"{session.plan.recipe.name} has a backbone that cannot step answers of different lengths together,"
                             " because it has no `step_rows`; use SingleEngine.")
-        super().__init__(session, JoinedRows(backbone, rows), limits)
+        super().__init__(session, JoinedRows(backbone, rows), limits, _shared_head(session))
+
+
+def _shared_head(session: Session) -> SharedHead | None:
+    """Give the rows of the head that speaks; None where it cannot step answers together."""
+    if session.speech is None or session.speech.reads_text:
+        return None
+    head = session.model.code_head(session.speech.name)
+    return SharedHead(head.init_rows()) if isinstance(head, RowHead) else None
 
 
 def engine_for(session: Session, limits: EngineLimits | None = None) -> BatchEngine | SingleEngine:

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from omnikit.contracts.streaming import BackboneRows, RowBackbone, SavedPositions
-
-
-@dataclass
-class JoinedRow:
-    """The number of an answer's row, which changes when another one leaves."""
-
-    index: int
+from omnikit.inference.row_numbers import RowNumber, RowNumbers, ascending
 
 
 class JoinedRows:
@@ -28,48 +21,44 @@ class JoinedRows:
 
     def __init__(self, backbone: RowBackbone, cache: BackboneRows) -> None:
         self._backbone, self._cache = backbone, cache
-        self._rows: list[JoinedRow] = []
+        self._numbers = RowNumbers()
 
     @property
     def bytes(self) -> int:
         """Memory of keys and values."""
         return self._cache.bytes
 
-    def open(self) -> JoinedRow:
+    def open(self) -> RowNumber:
         """Give an empty row."""
-        self._rows.append(JoinedRow(self._cache.add()))
-        return self._rows[-1]
+        return self._numbers.add(self._cache.add())
 
-    def length(self, row: JoinedRow) -> int:
+    def length(self, row: RowNumber) -> int:
         """Give the positions that a row holds."""
         return self._cache.lengths[row.index]
 
-    def load(self, row: JoinedRow, saved: SavedPositions, length: int) -> None:
+    def load(self, row: RowNumber, saved: SavedPositions, length: int) -> None:
         """Fill an empty row with saved positions."""
         self._cache.load(row.index, saved, length)
 
-    def save(self, row: JoinedRow) -> SavedPositions | None:
+    def save(self, row: RowNumber) -> SavedPositions | None:
         """Give a copy of what a row holds."""
         return self._cache.save(row.index)
 
-    def prefill(self, row: JoinedRow, inputs: Tensor) -> Tensor:
+    def prefill(self, row: RowNumber, inputs: Tensor) -> Tensor:
         """Read the next positions [N, D] of a row's prompt; gives their hidden states [N, D]."""
         return self._backbone.step_rows(inputs[None], [row.index], self._cache)[0]
 
-    def step(self, rows: Sequence[JoinedRow], inputs: Tensor) -> Tensor:
+    def step(self, rows: Sequence[RowNumber], inputs: Tensor) -> Tensor:
         """Read one position of each row, inputs [B, D]; gives hidden states [B, D]."""
-        numbers = [row.index for row in rows]
-        order = sorted(range(len(rows)), key=numbers.__getitem__)
+        order = ascending(rows)
+        numbers = [rows[at].index for at in order]
         if order == list(range(len(rows))):
             return self._backbone.step_rows(inputs[:, None], numbers, self._cache)[:, 0]
         positions = torch.tensor(order).to(inputs.device, non_blocking=True)
-        hidden = self._backbone.step_rows(inputs[positions][:, None], sorted(numbers), self._cache)[:, 0]
+        hidden = self._backbone.step_rows(inputs[positions][:, None], numbers, self._cache)[:, 0]
         return torch.empty_like(hidden).index_copy_(0, positions, hidden)
 
-    def close(self, row: JoinedRow) -> None:
+    def close(self, row: RowNumber) -> None:
         """Free a row; the last one gets its number."""
         self._cache.remove(row.index)
-        last = self._rows.pop()
-        if last is not row:
-            self._rows[row.index] = last
-            last.index = row.index
+        self._numbers.remove(row)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 import torch
 
@@ -14,27 +15,38 @@ from omnikit.inference.generate import reads_tokens
 from omnikit.inference.prefix_cache import PrefixCache, position_keys
 from omnikit.inference.scheduler.running_answer import AnswerPlan
 from omnikit.inference.session import Session
+from omnikit.inference.shared_head import SharedHead
 from omnikit.inference.stop_texts import StopTexts
 from omnikit.inference.token_choice import TokenOptions
 from omnikit.inference.turn_detection import question_turn
 
 
-def plan_answer(session: Session, sample: Sample, options: AnswerOptions, prefix: PrefixCache | None,
-                seeds: torch.Generator) -> tuple[AnswerPlan, AnswerEvents]:
-    """Prepare the answer to a sample's last question; `seeds` gives the seed where the options have none.
+@dataclass(frozen=True)
+class EngineParts:
+    """What an engine's answers have in common: the model, what draws their seeds, and the head they share, if they do."""
+
+    session: Session
+    seeds: torch.Generator
+    shared: SharedHead | None = None
+
+
+def plan_answer(parts: EngineParts, sample: Sample, options: AnswerOptions,
+                prefix: PrefixCache | None) -> tuple[AnswerPlan, AnswerEvents]:
+    """Prepare the answer to a sample's last question.
 
     Raises:
         DataError: the sample cannot be used, or is longer than the context.
         PlanError: the model cannot answer, or a part of it cannot stream.
     """
-    start, plan = time.perf_counter(), session.plan
+    session, start, plan = parts.session, time.perf_counter(), parts.session.plan
     prompt = session.prompt([sample], options.max_new_tokens)
     decoder = AnswerDecoder(prompt.tokenizer, answer_states(plan.template, prompt.tokenizer))
-    speech = session.speech_stream(prompt.tokenizer, options.omega, independent=options.independent) if options.speak else None
+    speech = session.speech_stream(prompt.tokenizer, options.omega, independent=options.independent,
+                                   shared=parts.shared) if options.speak else None
     events = AnswerEvents(decoder, speech, start, session.sample_rate, StopTexts(options.stop))
     one_more = speech is not None and any(reads_tokens(output.head) for output in plan.outputs.values())
     keys = position_keys(prompt.batch) if prefix is not None else ()
-    return AnswerPlan(prompt.batch, _token_options(session, options, seeds), prompt.ends, prompt.limit, one_more,
+    return AnswerPlan(prompt.batch, _token_options(session, options, parts.seeds), prompt.ends, prompt.limit, one_more,
                       prompt.tokenizer, question_turn(plan, prompt.batch, sample), prefix, keys), events
 
 

@@ -18,6 +18,8 @@ from omnikit.inference.answer_events import AnswerEvents
 from omnikit.inference.engine import FinishReason
 from omnikit.inference.generate import DecodingStep
 from omnikit.inference.prefix_cache import Key, PrefixCache
+from omnikit.inference.row_numbers import RowNumber
+from omnikit.inference.speech_stream import SpeechStream
 from omnikit.inference.token_choice import TokenOptions
 from omnikit.inference.turn_detection import QuestionTurn
 
@@ -119,11 +121,17 @@ class RunningAnswer:
         return "stop" if self.events.stop.found or self.tokens[-1] in self.plan.ends else "length"
 
     def push(self, hidden: Tensor, token: int, logprob: TokenLogprob | None) -> None:
-        """Take a token and the hidden state [1, D] that predicted it."""
+        """Take a token and the hidden state [1, D] that predicted it; gives its text."""
         self.tokens.append(token)
         given = () if logprob is None or token in self.plan.ends else (logprob,)
-        self.emit(self.events.push(DecodingStep(hidden, torch.tensor([token])), given))
+        self.emit(self.events.push_text(DecodingStep(hidden, torch.tensor([token])), given))
 
     def push_last(self, hidden: Tensor) -> None:
         """Take the hidden state [1, D] after the last token."""
-        self.emit(self.events.push(DecodingStep(hidden, None)))
+        self.emit(self.events.push_text(DecodingStep(hidden, None)))
+
+
+def head_row(answer: RunningAnswer) -> RowNumber:
+    """Give an answer's row of a shared head."""
+    assert isinstance(answer.events.speech, SpeechStream), "only then there is a shared head"
+    return answer.events.speech.head_stream.row

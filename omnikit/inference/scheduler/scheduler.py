@@ -17,16 +17,17 @@ import torch
 from torch import Tensor
 
 from omnikit.contracts.streaming import SavedPositions
-from omnikit.contracts.types import Sample
+from omnikit.contracts.types import Features, Sample
 from omnikit.data.batch.collate import to_device
 from omnikit.errors import AdmissionError, OmnikitError, RunError
 from omnikit.inference.answer import Event, TokenLogprob
 from omnikit.inference.answer_states import NOISE
 from omnikit.inference.engine import AnswerOptions, FinishReason
 from omnikit.inference.prefix_cache import PrefixCache, whole_signals, without_prefix
-from omnikit.inference.scheduler.planning import plan_answer
-from omnikit.inference.scheduler.running_answer import RunningAnswer
+from omnikit.inference.scheduler.planning import EngineParts, plan_answer
+from omnikit.inference.scheduler.running_answer import RunningAnswer, head_row
 from omnikit.inference.session import Session
+from omnikit.inference.shared_head import SharedHead
 from omnikit.inference.token_choice import choose_tokens, log_probabilities
 from omnikit.inference.turn_detection import turn_state
 from omnikit.model import Taps
@@ -77,15 +78,17 @@ class Scheduler(Generic[Row]):
         session: the model; it may be used for other things between steps.
         rows: where keys and values lie.
         limits: how much is done at the same time.
+        shared: steps the speech heads of all answers together.
     """
 
-    def __init__(self, session: Session, rows: Rows[Row], limits: EngineLimits | None = None) -> None:
-        self.session, self.rows, self.limits = session, rows, limits or EngineLimits()
+    def __init__(self, session: Session, rows: Rows[Row], limits: EngineLimits | None = None,
+                 shared: SharedHead | None = None) -> None:
+        self.session, self.rows, self.limits, self.shared = session, rows, limits or EngineLimits(), shared
         self._waiting: deque[RunningAnswer] = deque()
         self._active: list[Active[Row]] = []
         self._lock = threading.Lock()  # of a step
         self._queue = threading.Lock()  # of what waits, never held while a model runs
-        self._generator = torch.Generator().manual_seed(session.plan.recipe.seed)
+        self._parts = EngineParts(session, torch.Generator().manual_seed(session.plan.recipe.seed), shared)
 
     @property
     def running(self) -> int:
@@ -100,7 +103,7 @@ class Scheduler(Generic[Row]):
     def begin(self, sample: Sample, options: AnswerOptions, prefix: PrefixCache | None = None) -> RunningAnswer:
         """Begin an answer, see omnikit.inference.engine.AnswerEngine."""
         self._admit()
-        plan, events = plan_answer(self.session, sample, options, prefix, self._generator)
+        plan, events = plan_answer(self._parts, sample, options, prefix)
         answer = RunningAnswer(plan, events, self._sweep)
         with self._queue:
             self._admit()
@@ -204,16 +207,37 @@ class Scheduler(Generic[Row]):
             with self._ending([each]):
                 if row in last:
                     each.answer.push_last(hidden[row:row + 1])
-                    self._complete(each)
                 else:
-                    self._push(each, hidden[row:row + 1], chosen[row], logprobs.get(row))
+                    each.answer.push(hidden[row:row + 1], chosen[row], logprobs.get(row))
+                    each.token = chosen[row]
+        self._speak([each for each in active if not each.answer.complete])
+        for row, each in enumerate(active):
+            if not each.answer.complete and self._is_last(each, after=row in last):
+                with self._ending([each]):
+                    self._complete(each)
 
-    def _push(self, active: Active[Row], hidden: Tensor, token: int, logprob: TokenLogprob | None) -> None:
+    def _is_last(self, active: Active[Row], *, after: bool) -> bool:
+        """Say whether no step follows; `after`: this one was that after the last token."""
         answer = active.answer
-        answer.push(hidden, token, logprob)
-        active.token = token
-        if answer.finished_tokens and (answer.events.ended or not answer.plan.one_more):
-            self._complete(active)
+        return after or (answer.finished_tokens and (answer.events.ended or not answer.plan.one_more))
+
+    def _speak(self, active: Sequence[Active[Row]]) -> None:
+        """Give the audio of a step: the heads of all answers together where they can, then each one's codec."""
+        due: list[tuple[Active[Row], Features]] = []
+        for each in active:
+            with self._ending([each]):
+                features = each.answer.events.head_features()
+                if features is not None:
+                    due.append((each, features))
+                else:
+                    each.answer.emit(each.answer.events.speak())
+        if not due or self.shared is None:
+            return
+        with self._ending([each for each, _ in due]):
+            codes = self.shared.step([features for _, features in due], [head_row(each.answer) for each, _ in due])
+            for (each, features), new in zip(due, codes, strict=True):
+                with self._ending([each]):
+                    each.answer.emit(each.answer.events.speak_codes(new, features.data.shape[1]))
 
     def _logprobs(self, active: Sequence[Active[Row]], logits: Tensor, tokens: Tensor) -> dict[int, TokenLogprob]:
         """Give the log probabilities of the answers that ask for them, by row."""
@@ -252,6 +276,7 @@ class Scheduler(Generic[Row]):
         if plan.prefix is not None and saved is not None and saved.length:
             plan.prefix.store(self, [*plan.keys, *active.answer.tokens], saved)
         self.rows.close(active.row)
+        active.answer.events.close()
         active.answer.end(reason, error)
 
     def _sweep(self) -> None:

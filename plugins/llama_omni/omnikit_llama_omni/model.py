@@ -5,6 +5,8 @@ Takes no text and no waveforms, holds no backbone. Source: LLaMA-Omni, arXiv:240
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,9 +14,11 @@ from torch import Tensor, nn
 from omnikit.contracts.codes import Code
 from omnikit.contracts.types import Features, Targets
 from omnikit.errors import DataError
-from omnikit.ops.kv_cache import CachePositions
+from omnikit.ops.kv_cache import CachePositions, KVCache
 from omnikit.ops.llama_layer import LlamaLayer
 from omnikit.ops.rotary import llama3_scaled, rotary_angles, rotary_frequencies
+from omnikit.ops.row_cache import RowCache, RowStep
+from omnikit_llama_omni.answer_rows import UnitRows
 from omnikit_llama_omni.config import CTCUnits
 from omnikit_llama_omni.state import UnitState
 
@@ -104,14 +108,28 @@ class CTCUnitHead(nn.Module):
             return [[] for _ in counts], state
         x = self.input_proj(features.data.to(self.input_proj.weight.dtype))  # [B, M, dim]
         new = CachePositions(state.frames, max(counts), x)
-        x = x.repeat_interleave(self.config.factor, 1)[:, :max(counts)]  # [B, T, dim]
-        if self.repeat_embed is not None:
-            x = x + self.repeat_embed(new.positions % self.config.factor)
-        angles = rotary_angles(new.positions[:, None], frequencies(self.config, x.device), x.dtype)  # [B, 1, T, head width / 2]
-        for layer, cache in zip(self.layers, state.layers, strict=True):
-            x = layer(x, angles, new.mask, cache.at(new))
-        best: list[list[int]] = self.output_proj(x).argmax(-1).tolist()  # [B, T]
+        best: list[list[int]] = self._classes(x, new.positions, new.mask, [cache.at(new) for cache in state.layers]).tolist()
         return [[(unit,) for unit in row] for row in state.advance(best, counts, self.blank)], state
+
+    def init_rows(self) -> UnitRows:
+        """Give the rows of answers that come and go, without any in it."""
+        def classify(states: Tensor, cache: RowCache, step: RowStep) -> Tensor:
+            x = self.input_proj(states.to(self.input_proj.weight.dtype))
+            layers = [cache.layer(number, step) for number in range(len(self.layers))]
+            return self._classes(x, step.positions, step.mask(), layers)
+
+        return UnitRows(classify, self.config.factor, self.blank)
+
+    def _classes(self, x: Tensor, positions: Tensor, mask: Tensor, caches: Sequence[KVCache]) -> Tensor:
+        """Give the class of each of the frames at `positions` [B or 1, T], of states [B, M, dim], T frames at most."""
+        x = x.repeat_interleave(self.config.factor, 1)[:, :positions.shape[1]]  # [B, T, dim]
+        if self.repeat_embed is not None:
+            x = x + self.repeat_embed(positions % self.config.factor)
+        angles = rotary_angles(positions[:, None], frequencies(self.config, x.device), x.dtype)  # [B, 1, T, head width / 2]
+        for layer, cache in zip(self.layers, caches, strict=True):
+            x = layer(x, angles, mask, cache)
+        best: Tensor = self.output_proj(x).argmax(-1)  # [B, T]
+        return best
 
     def sources(self, state: UnitState) -> list[list[int]]:
         """Give for each unit of the last `step` the position among its hidden states that it came from."""
