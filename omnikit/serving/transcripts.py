@@ -1,4 +1,4 @@
-"""Transcripts of what a user says in a live session, where a head of the model gives them."""
+"""Transcripts of a user's turns in a live session, where a head of the model gives them."""
 
 from __future__ import annotations
 

@@ -188,7 +188,7 @@ def test_speech_during_an_answer_interrupts_it_and_is_answered(server: Running) 
 
 
 @pytest.mark.parametrize("milliseconds", [0, 300, 10_000_000], ids=["nothing", "part", "more than there is"])
-def test_a_finished_answer_is_truncated_to_what_was_heard(server: Running, milliseconds: int) -> None:
+def test_a_finished_answer_is_truncated_to_what_was_played(server: Running, milliseconds: int) -> None:
     async def test(one: Talk) -> None:
         await one.update(audio={"input": {"turn_detection": None}})
         await one.ask("How many?")
@@ -279,7 +279,7 @@ def test_an_item_that_is_deleted_is_no_longer_part_of_the_prompt(server: Running
     converse(server, test)
 
 
-def test_an_image_is_shown_to_a_model_that_sees(vision_server: Running) -> None:
+def test_an_image_is_shown_to_a_model_with_vision(vision_server: Running) -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (64, 64), "red").save(buffer, format="PNG")
     url = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
