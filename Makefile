@@ -11,7 +11,7 @@ demo: .venv/ready  ## train every stage of llama_omni/tiny, score it and hear on
 	$(BIN)/omnikit eval llama_omni/tiny
 	$(BIN)/omnikit chat llama_omni/tiny --example --out runs/answer.wav
 
-RUN := $(if $(wildcard runs/vita_1_5/tiny/*/manifest.json runs/vita_1_5/tiny/*/*/manifest.json),vita_1_5/tiny,llama_omni/tiny)
+RUN := $(if $(wildcard runs/vita_1_5/tiny/latest),vita_1_5/tiny,llama_omni/tiny)
 live: .venv/ready  ## talk to the run of vita_1_5/tiny where it is trained, else to make demo's, in a browser
 	$(BIN)/omnikit serve $(RUN)
 
