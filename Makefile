@@ -4,12 +4,16 @@ BIN := .venv/bin
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test lint bench docs lock clean
+.PHONY: demo live test lint bench docs lock clean
 
 demo: .venv/ready  ## train every stage of llama_omni/tiny, score it and hear one answer (7 minutes on 2 cores)
 	$(BIN)/omnikit train llama_omni/tiny --jobs 2
 	$(BIN)/omnikit eval llama_omni/tiny --latency-rows 5
 	$(BIN)/omnikit chat llama_omni/tiny --example --out runs/answer.wav
+
+RUN := $(if $(wildcard runs/vita_1_5/tiny/latest),vita_1_5/tiny,llama_omni/tiny)
+live: .venv/ready  ## talk to the run of vita_1_5/tiny where it is trained, else to make demo's, in a browser
+	$(BIN)/omnikit serve $(RUN)
 
 test: .venv/ready lint  ## everything that must hold before a change lands
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile  # a thread each: two workers with two threads each wait for each other

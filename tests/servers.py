@@ -13,11 +13,11 @@ import numpy as np
 import openai
 import soundfile
 
-from omnikit.inference.scheduler.single import SingleEngine
+from omnikit.inference.scheduler.batch import engine_for
 from omnikit.inference.session import Session
 from omnikit.serving.address import Address
 from omnikit.serving.app import create_app
-from omnikit.serving.server import Server
+from omnikit.serving.server import Server, bind
 from omnikit.serving.service import Service
 from omnikit.serving.settings import Limits, Settings
 
@@ -48,13 +48,14 @@ class Running:
 @contextmanager
 def running(session: Session, *, limits: Limits = Limits(), keys: tuple[str, ...] = ()) -> Iterator[Running]:  # noqa: B008
     """Serve until the block ends."""
-    service = Service(session, SingleEngine(session), Settings("tiny", keys, (), limits))
+    service = Service(session, engine_for(session), Settings("tiny", keys, (), limits))
     server = Server(create_app(service), service, Address(port=0))
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
+    listener = bind(Address(port=0), limits.send_seconds)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])), daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
+    port = listener.getsockname()[1]
     try:
         yield Running(port, service, server)
     finally:

@@ -39,6 +39,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate chain (PEM); serves https and wss")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="private key of --tls-cert (PEM)")
     parser.add_argument("--dtype", help="dtype of the backbone's weights, for example bfloat16")
+    parser.add_argument("--load-in", choices=("8bit", "4bit"), help="hold the backbone's matrices in 8 or 4 bits")
     for option, (_, what) in LIMITS.items():
         parser.add_argument(option, type=at_least_one, metavar="N", help=f"at most so many {what}")
     arguments = parser.parse_args(argv)
@@ -49,13 +50,16 @@ def run(argv: list[str]) -> int:
                          f" with --api-key-file or {KEYS}.\n")
 
     from omnikit.inference.session import load
+    from omnikit.serving.server import bind
+    from omnikit.serving.settings import Limits
     from omnikit.serving.start import serve
 
-    session = load(arguments.run, dtype=arguments.dtype)
+    listener = bind(address, Limits().send_seconds)  # before the weights are read
+    session = load(arguments.run, dtype=arguments.dtype, load_in=arguments.load_in)
     settings = _settings(arguments, arguments.name or session.plan.recipe.name, keys)
     sys.stdout.write(f"{settings.name} is served at {address.url} (page) and {address.url}/v1 (OpenAI's routes)\n")
     sys.stdout.flush()
-    serve(session, settings, address)
+    serve(session, settings, address, listener)
     return 0
 
 

@@ -15,7 +15,9 @@ from omnikit.serving.chat import chat_routes
 from omnikit.serving.errors import protocol_error
 from omnikit.serving.guard import Guard
 from omnikit.serving.logs import log
+from omnikit.serving.page_routes import page_routes
 from omnikit.serving.protocol.fields import JsonObject, ProtocolError
+from omnikit.serving.realtime import realtime_routes
 from omnikit.serving.service import Service
 
 
@@ -32,6 +34,8 @@ def create_app(service: Service) -> FastAPI:
     app.add_middleware(Guard, service=service)
     app.include_router(audio_routes(service))
     app.include_router(chat_routes(service))
+    app.include_router(realtime_routes(service))
+    app.include_router(page_routes(service))
     _add_status(app, service)
     _add_errors(app, service)
     return app

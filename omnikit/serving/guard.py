@@ -26,7 +26,7 @@ class SlowClient(Exception):  # noqa: N818  # ends a connection; it is no error 
 
 
 @dataclass
-class Watched:
+class GuardedRequest:
     """One request on its way through the guard: counts what comes and limits how long sending takes."""
 
     receive_next: Receive
@@ -70,16 +70,16 @@ class Guard:
             await self._app(scope, receive, send)
             return
         limits = self._service.limits
-        watched = Watched(receive, send, limits.body_bytes, limits.send_seconds)
+        guarded = GuardedRequest(receive, send, limits.body_bytes, limits.send_seconds)
         try:
             self._check(scope)
-            await self._serve(scope, watched)
+            await self._serve(scope, guarded)
         except ProtocolError as error:
-            await self._refuse(scope, watched, error)
+            await self._refuse(scope, guarded, error)
         except SlowClient:  # uvicorn closes the connection, because the answer is not complete
             note("client reads too slowly", route=route(scope))
         finally:
-            self._observe(scope, watched)
+            self._observe(scope, guarded)
 
     def _check(self, scope: Scope) -> None:
         headers, address = Headers(scope=scope), (scope.get("client") or ("unknown", 0))[0]
@@ -91,9 +91,9 @@ class Guard:
         if not length.isdecimal() or int(length) > self._service.limits.body_bytes:
             raise too_large(self._service.limits.body_bytes)
 
-    async def _serve(self, scope: Scope, watched: Watched) -> None:
+    async def _serve(self, scope: Scope, guarded: GuardedRequest) -> None:
         if scope["type"] == "websocket":
-            await self._app(scope, watched.receive, watched.send)
+            await self._app(scope, guarded.receive, guarded.send)
             return
         service = self._service
         if scope["path"].startswith("/v1/"):
@@ -101,31 +101,31 @@ class Guard:
         service.requests += 1
         service.metrics.running.inc()
         try:
-            await self._app(scope, watched.receive, watched.send)
+            await self._app(scope, guarded.receive, guarded.send)
         finally:
             service.requests -= 1
             service.metrics.running.dec()
 
-    async def _refuse(self, scope: Scope, watched: Watched, error: ProtocolError) -> None:
+    async def _refuse(self, scope: Scope, guarded: GuardedRequest, error: ProtocolError) -> None:
         self._service.metrics.errors.labels(error.code).inc()
-        if watched.started:
+        if guarded.started:
             return
         kind = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
         if scope["type"] == "websocket" and kind not in scope.get("extensions", {}):
-            await watched.send({"type": "websocket.close", "code": 1008, "reason": error.code})
+            await guarded.send({"type": "websocket.close", "code": 1008, "reason": error.code})
             return
         body = error_body(error)
-        await watched.send({"type": f"{kind}.start", "status": error.status, "headers": [
+        await guarded.send({"type": f"{kind}.start", "status": error.status, "headers": [
             (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()),
             *([(b"retry-after", b"1")] if error.status in (429, 503) else [])]})
-        await watched.send({"type": f"{kind}.body", "body": body})
+        await guarded.send({"type": f"{kind}.body", "body": body})
 
-    def _observe(self, scope: Scope, watched: Watched) -> None:
-        seconds, name = time.perf_counter() - watched.at, route(scope)
-        self._service.metrics.requests.labels(name, str(watched.status)).inc()
+    def _observe(self, scope: Scope, guarded: GuardedRequest) -> None:
+        seconds, name = time.perf_counter() - guarded.at, route(scope)
+        self._service.metrics.requests.labels(name, str(guarded.status)).inc()
         self._service.metrics.seconds.labels(name).observe(seconds)
-        note("request", route=name, method=str(scope.get("method", "WEBSOCKET")), status=watched.status, seconds=seconds,
-             bytes_in=watched.received)
+        note("request", route=name, method=str(scope.get("method", "WEBSOCKET")), status=guarded.status, seconds=seconds,
+             bytes_in=guarded.received)
 
 
 def too_large(limit: int) -> ProtocolError:

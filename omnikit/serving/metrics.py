@@ -18,9 +18,9 @@ class Metrics:
                                  buckets=SECONDS, registry=self.registry)
         self.running = Gauge("omnikit_requests_running", "Requests that are being answered.", registry=self.registry)
         self.sessions = Gauge("omnikit_realtime_sessions", "Realtime sessions that are open.", registry=self.registry)
-        self.first_token = Histogram("omnikit_time_to_first_token_seconds", "From a question to the first token of its answer.",
+        self.first_token = Histogram("omnikit_time_to_first_token_seconds", "From a question to its answer's text.",
                                      buckets=SECONDS, registry=self.registry)
-        self.first_audio = Histogram("omnikit_time_to_first_audio_seconds", "From a question to the first audio of its answer.",
+        self.first_audio = Histogram("omnikit_time_to_first_audio_seconds", "From a question to its answer's audio.",
                                      buckets=SECONDS, registry=self.registry)
         self.tokens = Counter("omnikit_tokens", "Tokens of prompts and answers.", ("of",), registry=self.registry)
         self.answers = Counter("omnikit_answers", "Answers by how they ended.", ("reason",), registry=self.registry)

@@ -4,16 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
+from omnikit.errors import RunError
 from omnikit.serving.address import Address
 from omnikit.serving.logs import note
 from omnikit.serving.service import Service
 
 POLL_SECONDS = 0.05
+
+
+def bind(address: Address, unread_seconds: float) -> socket.socket:
+    """Give a socket for a server; the system ends connections whose client leaves data unread for so long.
+
+    Raises:
+        RunError: the port is used or not allowed, or there is no such address.
+    """
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(unread_seconds * 1000))
+        listener.bind((address.host, address.port))
+    except OSError as error:
+        listener.close()
+        raise RunError(f"{address.host}:{address.port} cannot be listened on ({error.strerror or error}); choose another"
+                       " --host or --port.") from None
+    return listener
 
 
 class Server(uvicorn.Server):

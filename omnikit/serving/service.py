@@ -65,7 +65,7 @@ class Service:
 
 @dataclass
 class FirstTimes:
-    """Measures from a question to the first token and the first audio of its answer."""
+    """Measures from a question to its answer's first token and audio."""
 
     metrics: Metrics
     start: float = field(default_factory=time.perf_counter)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from omnikit.inference.scheduler.single import SingleEngine
+from socket import socket
+
+from omnikit.inference.scheduler.batch import engine_for
 from omnikit.inference.session import Session
 from omnikit.serving.address import Address
 from omnikit.serving.app import create_app
@@ -14,12 +16,12 @@ from omnikit.serving.settings import Settings
 
 def make_server(session: Session, settings: Settings, address: Address) -> Server:
     """Give a server that is not started."""
-    service = Service(session, SingleEngine(session), settings)
+    service = Service(session, engine_for(session), settings)
     return Server(create_app(service), service, address)
 
 
-def serve(session: Session, settings: Settings, address: Address) -> None:
-    """Serve until a signal ends it."""
+def serve(session: Session, settings: Settings, address: Address, listener: socket) -> None:
+    """Serve at a socket that omnikit.serving.server.bind gave, until a signal ends it."""
     write_json_lines()
     note("serving", address=address.url, model=settings.name, keys=len(settings.keys))
-    make_server(session, settings, address).run()
+    make_server(session, settings, address).run([listener])

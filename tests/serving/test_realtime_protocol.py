@@ -1,4 +1,4 @@
-"""The Realtime state machine with a scripted conversation; what it sends is validated by the openai package's own types."""
+"""The Realtime state machine with a scripted conversation; checked by the openai package's own types."""
 
 import base64
 import json

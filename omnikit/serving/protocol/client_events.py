@@ -104,7 +104,7 @@ ClientEvent = (UpdateSession | AppendAudio | CommitAudio | ClearAudio | ClearOut
 
 
 @dataclass(frozen=True)
-class Received:
+class ClientMessage:
     """A parsed event and the id that the client gave it."""
 
     event: ClientEvent
@@ -119,7 +119,7 @@ class ClientEventError(ProtocolError):
         self.event_id = event_id
 
 
-def parse_event(message: str | bytes, limit: int) -> Received:
+def parse_event(message: str | bytes, limit: int) -> ClientMessage:
     """Parse a message of a client.
 
     Args:
@@ -137,7 +137,7 @@ def parse_event(message: str | bytes, limit: int) -> Received:
                                 " ones.", "message_too_large")
         fields = Fields(parse_object(message))
         event_id = _event_id(fields)
-        return Received(_parse(fields), event_id)
+        return ClientMessage(_parse(fields), event_id)
     except ProtocolError as error:
         raise ClientEventError(error, event_id) from None
 

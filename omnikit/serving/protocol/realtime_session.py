@@ -5,9 +5,8 @@ Holds no model and no socket: what the client asks for goes to a LiveConversatio
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Sequence
-from typing import Protocol, assert_never
+from typing import assert_never
 
 from omnikit.errors import OmnikitError
 from omnikit.serving.protocol import client_events as client
@@ -15,48 +14,13 @@ from omnikit.serving.protocol import server_events as events
 from omnikit.serving.protocol.fields import JsonObject, ProtocolError
 from omnikit.serving.protocol.item_list import ItemList
 from omnikit.serving.protocol.items import Content, Item
+from omnikit.serving.protocol.live_conversation import LiveConversation, random_id
 from omnikit.serving.protocol.response import Ending, Response
 from omnikit.serving.protocol.session_config import SessionConfig, read_modality
 
 LEAST_COMMIT_MS = 100  # as OpenAI's server
 
 Events = list[JsonObject]
-
-
-class LiveConversation(Protocol):
-    """What a session needs of the conversation with the model; ids are those of the protocol's items."""
-
-    def configure(self, config: SessionConfig) -> None:
-        """Take over a changed configuration."""
-
-    def push(self, audio: bytes) -> None:
-        """Take the user's audio, in the input format."""
-
-    def clear(self) -> None:
-        """Drop the user's audio since the last turn."""
-
-    def commit(self) -> None:
-        """End the user's turn."""
-
-    def insert(self, item: Item, previous: str | None) -> None:
-        """Put a client's item behind another; raises OmnikitError where its media cannot be used."""
-
-    def delete(self, item_id: str) -> None:
-        """Take an item out."""
-
-    def respond(self, asked: client.CreateResponse, config: SessionConfig) -> None:
-        """Begin an answer; raises OmnikitError where nothing can be answered."""
-
-    def cancel(self) -> None:
-        """End the answer that is being made."""
-
-    def truncate(self, item_id: str, milliseconds: int) -> str:
-        """End an answer where its audio was stopped; gives its text up to there."""
-
-
-def random_id(prefix: str) -> str:
-    """Give an id that nobody can guess."""
-    return f"{prefix}_{secrets.token_hex(12)}"
 
 
 class RealtimeSession:
@@ -79,7 +43,7 @@ class RealtimeSession:
         """Give the first events."""
         return self._sent([events.session_created(self.config, self._id), events.conversation_created(self._conversation_id)])
 
-    def handle(self, received: client.Received) -> Events:
+    def handle(self, received: client.ClientMessage) -> Events:
         """Give the events that answer a client's; errors are events too."""
         try:
             return self._sent(self._handle(received.event))
@@ -132,8 +96,7 @@ class RealtimeSession:
         return []
 
     def _commit(self) -> Events:
-        wanted = self.config.input_format
-        milliseconds = self._bytes * 1000 / wanted.sample_bytes / wanted.rate
+        milliseconds = self.buffered_ms
         if milliseconds < LEAST_COMMIT_MS:
             raise ProtocolError(f"Error committing input audio buffer: buffer too small. Expected at least"
                                 f" {LEAST_COMMIT_MS}ms of audio, but buffer only has {milliseconds:.2f}ms of audio.",
@@ -267,9 +230,27 @@ class RealtimeSession:
         self._asked = None
         return self.failed(error)
 
+    def timed_out(self, answer: str, start: int, end: int) -> Events:
+        """Give that nobody spoke from `start` to `end` milliseconds of input, after an answer."""
+        return self._sent([events.timeout_triggered(self._name(answer), start, end)])
+
     def item_id(self, name: str) -> str | None:
         """Give the id of a turn's or an answer's item."""
         return self._turns.get(name)
+
+    def name_of(self, item_id: str) -> str | None:
+        """Give the turn or answer that an item is of; None for a client's item."""
+        return next((name for name, found in self._turns.items() if found == item_id), None)
+
+    @property
+    def asked(self) -> bool:
+        """Whether an answer was asked for that has not begun."""
+        return self._asked is not None
+
+    @property
+    def buffered_ms(self) -> float:
+        """Milliseconds of audio that came since the last turn."""
+        return self._bytes * 1000 / self.config.input_format.sample_bytes / self.config.input_format.rate
 
     def _finish(self, response: Response, ending: Ending) -> Events:
         self._milliseconds[response.item_id] = response.audio_ms

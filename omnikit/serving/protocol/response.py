@@ -52,7 +52,7 @@ class Ending:
 
 @dataclass
 class Response:
-    """Owns the state of one answer on the wire; its item comes with its first token or audio.
+    """Owns the state of one answer on the wire; its item begins with text or audio.
 
     Args:
         alone: whether it stays outside the conversation.

@@ -25,7 +25,7 @@ class SessionConfig:
         can_speak: whether the model has a speech branch.
         instructions: the system prompt; None leaves the template's own.
         max_output_tokens: of an answer; None is the model's own limit.
-        transcription: what the client asks for; None gives no transcripts of its audio.
+        transcription: what the client asks for; None gives no transcripts of the user's turns.
         others: fields that are stored and stated, but change nothing.
     """
 
