@@ -15,7 +15,7 @@ from torch import Tensor
 
 TYPICAL = 64  # frames for which oneDNN chooses the order; it reads any number in that order
 FEWEST = 8  # channels: of one channel the memory format is ambiguous, and few are no work
-KEPT = "4096"  # compiled convolutions, some 10 kB each; oneDNN's own 1024 are the lengths of ten segments of a vocoder
+CAPACITY = "4096"  # compiled convolutions, some 10 kB each; oneDNN's own 1024 are the lengths of ten segments of a vocoder
 NO_PADDING, NO_STRIDE = [0, 0], [1, 1]
 
 
@@ -54,7 +54,8 @@ class PackedConv:
         """Convolve x and add `other` [B, E, 1, T - reach]; without the activation."""
         if not self.packed:
             return F.conv2d(x, self._weight, self.bias, dilation=self._dilation) + other
-        settings = (self._weight, self.bias, NO_PADDING, NO_STRIDE, self._dilation, 1, "add", 1.0, None, [], "")
+        settings: tuple[object, ...] = (self._weight, self.bias, NO_PADDING, NO_STRIDE, self._dilation, 1, "add", 1.0, None, [],
+                                        "")
         if other.shape[3] == 1:  # whose memory format is ambiguous: only the operator that adds in place takes it
             own = other.clone(memory_format=torch.channels_last)
             added: Tensor = torch.ops.mkldnn._convolution_pointwise_.binary(own, x, *settings)
@@ -68,9 +69,9 @@ def keep_compiled() -> None:
 
     It compiles one for each number of frames of each layer, which takes longer than a small layer.
     """
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", KEPT)
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", CAPACITY)
 
 
 def _packs(kernel: Tensor) -> bool:
     return (kernel.device.type == "cpu" and kernel.dtype == torch.float32 and kernel.shape[1] >= FEWEST
-            and torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise"))
+            and torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_convolution_pointwise"))

@@ -117,7 +117,7 @@ class StreamingConvTranspose:
         taps, self.phases = -(-kernel // self.rate), self.rate
         if self.rate * self.width % SLOW == 0 and self.width % SLOW:
             self.phases += 1  # its outputs are zeros that nothing reads
-        weight = F.pad(layer.weight.detach(), (0, taps * self.rate - kernel)).unflatten(2, (taps, self.rate))
+        weight = F.pad(layer.weight.detach(), (0, taps * self.rate - kernel)).reshape(inputs, self.width, taps, self.rate)
         weight = F.pad(weight, (0, self.phases - self.rate))  # [C, E, taps, phases]
         weight = weight.flip(2).permute(3, 1, 0, 2).reshape(-1, inputs, taps)  # [phases x E, C, taps]: the last input first
         self.conv = StreamingConv(weight, layer.bias.repeat(self.phases), (taps - 1, taps - 1), before=before)
@@ -131,7 +131,8 @@ class StreamingConvTranspose:
         inside = state.inner[0]
         first = inside.emitted * self.rate - self.skipped  # of the outputs that come, counted from the signal's begin
         y = self.conv.step(x, inside, last=last)
-        y = y.permute(0, 2, 3, 1).unflatten(3, (self.phases, self.width))[..., :self.rate, :]  # [B, 1, n, rate, E]
+        y = y.permute(0, 2, 3, 1).reshape(len(y), 1, y.shape[3], self.phases, self.width)
+        y = y[..., :self.rate, :]  # [B, 1, n, rate, E]
         y = y.flatten(2, 3).permute(0, 3, 1, 2)  # [B, E, 1, n x rate]
         skipped = min(max(-first, 0), y.shape[3])
         end = min(first + y.shape[3], inside.received * self.rate) if last else first + y.shape[3]
