@@ -80,7 +80,7 @@ class Submit:
         import submitit
         from submitit.helpers import as_completed
 
-        submitted = {}
+        submitted: dict[submitit.Job[JobResult], SweepJob] = {}
         for place in dict.fromkeys((one.devices, one.nodes) for one in jobs):  # an array has the same resources for all
             some = [one for one in jobs if (one.devices, one.nodes) == place]
             submitted |= dict(zip(self._submit(some), some, strict=True))
