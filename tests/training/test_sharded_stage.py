@@ -59,12 +59,12 @@ JOBS: dict[str, tuple[str, ...]] = {  # what differs of the stage → overrides
     "validated": ("understand", "+stages.understand.validate.data.rows=1.0", "stages.understand.validate.every=1",
                   "stages.understand.validate.metrics=[accuracy]", "stages.understand.validate.keep_best=text"),
     "features of an encoder": ("understand", "trainer.cache=features"),
-    "weights that are collected once": ("understand", "+trainer.reshard=false"),
     "states of the backbone": ("speak", "trainer.cache=features"),
     "adapters": ("understand", f"{BACKBONE}=lora", "trainer.precision=bf16-true"),
     "adapters on 8 bits": ("understand", f"{BACKBONE}={{lora:{{load_in:8bit}}}}"),
     "adapters on 4 bits": ("understand", f"{BACKBONE}={{lora:{{load_in:4bit}}}}"),
 }
+COLLECTED_ONCE = ("validated", "adapters")  # jobs that hold a layer's weights from its forward to its backward pass
 OPTIMIZERS: dict[str, tuple[str, ...]] = {"adamw": (), "8-bit moments": ("stages.understand.optim.name=adamw_8bit",)}
 RESUMED = {"adamw": ("fsdp2", "ddp", "alone"), "8-bit moments": ("fsdp2", "alone")}  # begun by two with shards, and ended by
 
@@ -82,7 +82,8 @@ def main(folder: Path) -> None:
     """Do all that two processes are needed for, in one go: starting them takes most of the time."""
     os.environ["OMNIKIT_CACHE"] = str(folder / "cache of two")
     for name, job in JOBS.items():
-        run_stages(plan_of(folder, job, "fsdp2"), folder / f"{name} fsdp2", "")
+        own = ("+trainer.reshard=false",) if name in COLLECTED_ONCE else ()
+        run_stages(plan_of(folder, (*job, *own), "fsdp2"), folder / f"{name} fsdp2", "")
     for name in ("adapters", "adapters on 4 bits"):
         run_stages(plan_of(folder, JOBS[name], "ddp"), folder / f"{name} ddp", "")
     for name, resumed in RESUMED.items():
