@@ -17,6 +17,7 @@ import numpy as np
 import pytorch_lightning as L
 import torch
 from llava import inputs, made, of_omnikit, of_transformers, plan_of
+from process_memory import ENVIRONMENT, megabytes
 from torch import Tensor
 from torch.optim import AdamW
 from transformers import LlavaForConditionalGeneration, Trainer, TrainerCallback, TrainingArguments
@@ -155,7 +156,7 @@ class LoaderTrainer(Trainer):
 def peaks(way: str, steps: int, batch_size: int) -> tuple[float, float]:
     """Train one way in a process of its own; give its largest memory in MB, and how much its imports leave of that."""
     command = [sys.executable, __file__, way, str(steps), str(batch_size)]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT).stdout
     peak, before = map(float, printed.split()[-2:])
     return peak, peak - before
 
@@ -167,15 +168,9 @@ def main(way: str, steps: int, batch_size: int) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         comparison = Comparison(Path(folder), steps, batch_size)
-        before = memory("VmRSS")
+        before = megabytes("VmRSS")
         getattr(comparison, way)()
-        print(memory("VmHWM"), before)
-
-
-def memory(line: str) -> float:
-    """Give a line of the process's status in MB: VmRSS now, VmHWM at most (ru_maxrss is at least the parent's)."""
-    status = Path("/proc/self/status").read_text()
-    return int(next(each for each in status.splitlines() if each.startswith(line)).split()[1]) / 1024
+        print(megabytes("VmHWM"), before)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from bench_table import Measures
 
-ROUNDS, LIMIT = 5, 1.2
+ROUNDS, LIMIT = 3, 1.2
 SIZES = {"dim": 1536, "layers": 16, "heads": 12, "kv_heads": 4, "ffn": 6144, "vocabulary": 32000}
 RECIPE = """# @package _global_
 defaults: [/recipe, {{/backbone: llama_tiny_random}}, {{/text/head: lm}}, _self_]

@@ -35,7 +35,7 @@ from omnikit.training.module import Training
 from omnikit.training.monitoring.progress import Bar
 from omnikit.training.trainable.freeze import freeze
 
-ROWS, BATCH, PACK, WORDS, ROUNDS, FASTER = 120, 8, 512, 90, 3, 1.5
+ROWS, BATCH, PACK, WORDS, ROUNDS, FASTER = 80, 8, 512, 90, 3, 1.5
 TOKENIZER = Path(__file__).parents[1] / "conf" / "tokenizer" / "tiny.json"
 USER, END = "<|start_header_id|>user<|end_header_id|>\n\n", "<|eot_id|>"
 TEXT = f"<|begin_of_text|>{USER}{{asked}}{END}{USER.replace('user', 'assistant')}{{answer}}{END}"
