@@ -89,10 +89,23 @@ class StepLayer:
         return x + self.down(F.silu(gate) * up)
 
 
-def step_layers(layers: Iterable[nn.Module], dtype: InferenceDtype) -> list[StepLayer]:
-    """Give layers that make one code at a time, with matrices of this dtype."""
-    made = []
-    for layer in layers:
-        assert isinstance(layer, LlamaLayer), "the head's layers"
-        made.append(StepLayer(layer, MATRICES[dtype]))
-    return made
+class StepClasses:
+    """The classes that follow the layers, a matrix with a bias."""
+
+    def __init__(self, layer: nn.Linear, matrix: Callable[[Tensor], Matrix]) -> None:
+        self.matrix, self.bias = matrix(layer.weight), layer.bias
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """x [1, 1, D] to logits [1, 1, V]."""
+        return self.matrix(x) + self.bias
+
+
+class StepHead:
+    """Layers and classes that make one code at a time, with matrices of this dtype."""
+
+    def __init__(self, layers: Iterable[nn.Module], classes: nn.Linear, dtype: InferenceDtype) -> None:
+        self.classes = StepClasses(classes, MATRICES[dtype])
+        self.layers = []
+        for layer in layers:
+            assert isinstance(layer, LlamaLayer), "the head's layers"
+            self.layers.append(StepLayer(layer, MATRICES[dtype]))
