@@ -17,7 +17,7 @@ from torch import Tensor
 
 from omnikit.contracts.streaming import StreamingCodec
 
-CODES, SEGMENTS, ROUNDS = 140, (1, 10, 35), 4
+CODES, SEGMENTS, ROUNDS = 105, (1, 10, 35), 3
 MOST = 1.05  # times the work of one pass
 LIMITED = (10, 35)
 

@@ -80,7 +80,7 @@ class StepLayer:
 
     def __call__(self, x: Tensor, angles: RotaryAngles, mask: Tensor | None, cache: KVCache) -> Tensor:
         """x [1, 1, D] behind what the cache holds to [1, 1, D]; `mask` as of LlamaLayer."""
-        qkv = self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1))[0].permute(1, 2, 0, 3)  # [3, H, 1, W]
+        qkv = self.qkv(self.norm1(x)).view(3, self.heads, 1, -1)  # [3, H, 1, W]
         turned = rotate(qkv[:2], angles)
         keys, values = cache.extend(turned[1:], qkv[2:])
         mixed = F.scaled_dot_product_attention(turned[:1], keys, values, attn_mask=mask)  # [1, H, 1, W]
