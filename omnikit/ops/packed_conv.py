@@ -1,8 +1,8 @@
 """A convolution whose weights are prepared once. Independent of what its frames are and of what was before them.
 
 On a CPU in float32 oneDNN reads weights in an order of its own. torch puts them into that order at each call, which for a few
-frames takes several times as long as the convolution itself; here it happens once, and an activation or a sum that follows
-is computed in the same pass. Elsewhere, and without oneDNN, torch's own convolution gives the same.
+frames takes several times as long as the convolution itself; here it happens once, and an activation that follows is computed
+in the same pass. Elsewhere, and without oneDNN, torch's own convolution gives the same.
 """
 
 from __future__ import annotations
@@ -49,19 +49,6 @@ class PackedConv:
             return result
         plain = F.conv2d(x, self._weight, self.bias, dilation=self._dilation)
         return plain if self.slope is None else F.leaky_relu(plain, self.slope)
-
-    def plus(self, x: Tensor, other: Tensor) -> Tensor:
-        """Convolve x and add `other` [B, E, 1, T - reach]; without the activation."""
-        if not self.packed:
-            return F.conv2d(x, self._weight, self.bias, dilation=self._dilation) + other
-        settings: tuple[object, ...] = (self._weight, self.bias, NO_PADDING, NO_STRIDE, self._dilation, 1, "add", 1.0, None, [],
-                                        "")
-        if other.shape[3] == 1:  # whose memory format is ambiguous: only the operator that adds in place takes it
-            own = other.clone(memory_format=torch.channels_last)
-            added: Tensor = torch.ops.mkldnn._convolution_pointwise_.binary(own, x, *settings)
-            return added
-        result: Tensor = torch.ops.mkldnn._convolution_pointwise.binary(x, other, *settings)
-        return result
 
 
 def keep_compiled() -> None:

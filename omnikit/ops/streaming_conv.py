@@ -117,7 +117,7 @@ class StreamingConvTranspose:
         taps, self.phases = -(-kernel // self.rate), self.rate
         if self.rate * self.width % SLOW == 0 and self.width % SLOW:
             self.phases += 1  # its outputs are zeros that nothing reads
-        weight = F.pad(layer.weight.detach(), (0, taps * self.rate - kernel)).reshape(inputs, self.width, taps, self.rate)
+        weight = F.pad(layer.weight.detach(), (0, taps * self.rate - kernel)).view(inputs, self.width, taps, self.rate)
         weight = F.pad(weight, (0, self.phases - self.rate))  # [C, E, taps, phases]
         weight = weight.flip(2).permute(3, 1, 0, 2).reshape(-1, inputs, taps)  # [phases x E, C, taps]: the last input first
         self.conv = StreamingConv(weight, layer.bias.repeat(self.phases), (taps - 1, taps - 1), before=before)
@@ -131,9 +131,9 @@ class StreamingConvTranspose:
         inside = state.inner[0]
         first = inside.emitted * self.rate - self.skipped  # of the outputs that come, counted from the signal's begin
         y = self.conv.step(x, inside, last=last)
-        y = y.permute(0, 2, 3, 1).reshape(len(y), 1, y.shape[3], self.phases, self.width)
-        y = y[..., :self.rate, :]  # [B, 1, n, rate, E]
-        y = y.flatten(2, 3).permute(0, 3, 1, 2)  # [B, E, 1, n x rate]
+        frames = y.permute(0, 2, 3, 1)  # [B, 1, n, phases x E]
+        phases = frames.reshape(*frames.shape[:3], self.phases, self.width)[:, :, :, :self.rate]
+        y = phases.flatten(2, 3).permute(0, 3, 1, 2)  # [B, E, 1, n x rate]
         skipped = min(max(-first, 0), y.shape[3])
         end = min(first + y.shape[3], inside.received * self.rate) if last else first + y.shape[3]
         return y.narrow(3, skipped, max(end - first - skipped, 0))
@@ -172,7 +172,7 @@ class StreamingResidual:
             return x.narrow(3, 0, 0)
         window = F.leaky_relu(window, self.slope) if len(self.convs) == 1 else window
         count = window.shape[3] - self.convs[-1].conv.reach
-        return self.convs[-1].conv.plus(window, inputs.narrow(3, offset, count))
+        return self.convs[-1].conv(window).add_(inputs.narrow(3, offset, count))
 
 
 class StreamingSequence:
@@ -211,10 +211,13 @@ class StreamingMean:
         count = min(y.shape[3] for y in outputs)
         for y, waiting in zip(outputs, state.inner, strict=True):
             waiting.inputs = _end(y, y.shape[3] - count) if y.shape[3] > count else None
-        total = outputs[0].narrow(3, 0, count)
-        for y in outputs[1:]:
-            total = total + y.narrow(3, 0, count)
-        return total if len(outputs) == 1 else total * (1 / len(outputs))
+        first, *others = (y.narrow(3, 0, count) for y in outputs)
+        if not others:
+            return first
+        total = first + others[0]
+        for y in others[1:]:
+            total += y
+        return total.mul_(1 / len(outputs))
 
 
 class FrameWise:

@@ -22,7 +22,7 @@ from omnikit.ops.rotary import RotaryAngles, rotary_angles, rotary_frequencies
 from omnikit.ops.weight_cache import WeightCache
 from omnikit_vita.nar_ar import NarAr
 from omnikit_vita.nar_ar_sampling import CodeSampler
-from omnikit_vita.nar_ar_step import InferenceDtype, StepLayer, step_layers
+from omnikit_vita.nar_ar_step import InferenceDtype, StepHead
 
 PADDING = -100  # of targets
 
@@ -41,12 +41,14 @@ class GenerationState:
 
     Args:
         layers: that make the codes.
+        classes: from the last layer's frame to logits.
         caches: keys and values of each layer.
         angles: rotary angles of all positions.
         position: of the next code.
     """
 
     layers: Sequence[Callable[..., Tensor]]
+    classes: Callable[[Tensor], Tensor]
     caches: Sequence[FixedKVCache]
     angles: RotaryAngles
     position: int
@@ -75,7 +77,7 @@ class NarArHead(nn.Module):
             "self_attn.q_proj", "self_attn.o_proj", "post_attention_layernorm", "mlp") if config.prefix)
         self.norm = nn.RMSNorm(config.dim, config.rms_eps)
         self.out_fnn = nn.Linear(config.dim, codes + 4)
-        self._step_layers: WeightCache[dict[InferenceDtype, list[StepLayer]]] = WeightCache()
+        self._step_heads: WeightCache[dict[InferenceDtype, StepHead]] = WeightCache()
 
     # ---- training ----
 
@@ -165,7 +167,7 @@ class NarArHead(nn.Module):
         angles = self._angles(self._positions(torch.arange(count + room, device=x.device), count, count), x.dtype)
         for layer, cache in zip(self.layers, caches, strict=True):
             x = layer(x, angles.between(0, count), None, cache)
-        return GenerationState(self._generating_layers(), caches, angles, count)
+        return GenerationState(*self._generating(), caches, angles, count)
 
     def step(self, code: int, state: GenerationState) -> Tensor:
         """Put one code behind those of `state`; gives the logits [V + 4] of the next. Changes `state`."""
@@ -174,17 +176,16 @@ class NarArHead(nn.Module):
         for layer, cache in zip(state.layers, state.caches, strict=True):
             x = layer(x, angles, None, cache)
         state.position += 1
-        logits: Tensor = self.out_fnn(self.norm(x))[0, 0]
-        return logits
+        return state.classes(self.norm(x))[0, 0]
 
-    def _generating_layers(self) -> Sequence[Callable[..., Tensor]]:
-        """Give the layers that make codes, on a CPU prepared once for as long as the weights stay the same."""
+    def _generating(self) -> tuple[Sequence[Callable[..., Tensor]], Callable[[Tensor], Tensor]]:
+        """Give layers and classes that make codes, on a CPU prepared once for as long as the weights stay the same."""
         if self.out_fnn.weight.device.type != "cpu" or self.out_fnn.weight.dtype != torch.float32:
-            return list(self.layers)
-        prepared, dtype = self._step_layers.get(self.layers, dict), self.config.inference_dtype
+            return list(self.layers), self.out_fnn
+        prepared, dtype = self._step_heads.get(self, dict), self.config.inference_dtype
         if dtype not in prepared:
-            prepared[dtype] = step_layers(self.layers, dtype)
-        return prepared[dtype]
+            prepared[dtype] = StepHead(self.layers, self.out_fnn, dtype)
+        return prepared[dtype].layers, prepared[dtype].classes
 
     def _cut(self, features: Features) -> TextEmbeddings:
         """Cut embeddings [B, N, D] into parts [B, N x parts, dim]."""

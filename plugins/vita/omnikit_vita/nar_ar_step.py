@@ -80,7 +80,7 @@ class StepLayer:
 
     def __call__(self, x: Tensor, angles: RotaryAngles, mask: Tensor | None, cache: KVCache) -> Tensor:
         """x [1, 1, D] behind what the cache holds to [1, 1, D]; `mask` as of LlamaLayer."""
-        qkv = self.qkv(self.norm1(x)).reshape(1, 3, self.heads, -1).permute(1, 2, 0, 3)  # [3, H, 1, W]
+        qkv = self.qkv(self.norm1(x)).view(3, self.heads, 1, -1)  # [3, H, 1, W]
         turned = rotate(qkv[:2], angles)
         keys, values = cache.extend(turned[1:], qkv[2:])
         mixed = F.scaled_dot_product_attention(turned[:1], keys, values, attn_mask=mask)  # [1, H, 1, W]
@@ -89,10 +89,23 @@ class StepLayer:
         return x + self.down(F.silu(gate) * up)
 
 
-def step_layers(layers: Iterable[nn.Module], dtype: InferenceDtype) -> list[StepLayer]:
-    """Give layers that make one code at a time, with matrices of this dtype."""
-    made = []
-    for layer in layers:
-        assert isinstance(layer, LlamaLayer), "the head's layers"
-        made.append(StepLayer(layer, MATRICES[dtype]))
-    return made
+class StepClasses:
+    """The classes that follow the layers, a matrix with a bias."""
+
+    def __init__(self, layer: nn.Linear, matrix: Callable[[Tensor], Matrix]) -> None:
+        self.matrix, self.bias = matrix(layer.weight), layer.bias
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """x [1, 1, D] to logits [1, 1, V]."""
+        return self.matrix(x) + self.bias
+
+
+class StepHead:
+    """Layers and classes that make one code at a time, with matrices of this dtype."""
+
+    def __init__(self, layers: Iterable[nn.Module], classes: nn.Linear, dtype: InferenceDtype) -> None:
+        self.classes = StepClasses(classes, MATRICES[dtype])
+        self.layers = []
+        for layer in layers:
+            assert isinstance(layer, LlamaLayer), "the head's layers"
+            self.layers.append(StepLayer(layer, MATRICES[dtype]))
