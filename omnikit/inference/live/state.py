@@ -101,8 +101,11 @@ class LiveState:
 
     def between(self, start: int, end: int) -> Samples:
         """Give the audio between two positions, as far as it is there."""
-        joined = np.concatenate([np.zeros(0, dtype=np.float32), *self.frames])
-        return joined[max(start - self.first, 0):max(end - self.first, 0)]
+        found, first = [np.zeros(0, dtype=np.float32)], self.first
+        for frame in self.frames:
+            found.append(frame[max(start - first, 0):max(end - first, 0)])
+            first += len(frame)
+        return np.concatenate(found)
 
     def forget(self, before: int) -> None:
         """Drop frames that end before a position."""
