@@ -23,6 +23,8 @@ class TurnPolicy:
         speculative_ms: silence after which an answer already begins, held back until `min_silence_ms`; it is discarded if the
             user goes on. None: it begins at the end of the turn.
         idle_timeout_ms: silence after an answer's end that is reported, once; None: never.
+        history_turns: earlier turns, with their answers, that a prompt holds: 0 for a model that was trained on single
+            questions. None: as many as the context has room for.
     """
 
     turn_detection: Literal["vad", "none"] = "vad"
@@ -36,13 +38,15 @@ class TurnPolicy:
     resume: bool = True
     speculative_ms: int | None = None
     idle_timeout_ms: int | None = None
+    history_turns: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold is {self.threshold:g}, but must be between 0 and 1")
-        for name in ("min_speech_ms", "prefix_padding_ms"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}, but must be at least 0")
+        for name in ("min_speech_ms", "prefix_padding_ms", "history_turns"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise ValueError(f"{name} is {value}, but must be at least 0")
         for name in ("min_silence_ms", "max_turn_ms", "idle_timeout_ms"):
             value = getattr(self, name)
             if value is not None and value < 1:

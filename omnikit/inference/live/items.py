@@ -49,7 +49,8 @@ class Reply:
         speculative: it began before the end of the turn, so nothing of it is given yet.
         ready: events of the engine that are not given yet.
         reason: why its generation ended; None while it runs. error: what failed.
-        text: all text that was given. audio: all audio that was given, in pieces, `samples` together at `sample_rate`.
+        text: all text that was given. samples: all audio that was given, at `sample_rate`.
+        audio: it in pieces, as long as it may be given again.
         marks: see omnikit.inference.answer.Event.
         position: samples of the input clock for which its audio played.
         reported: the caller reports what was played.
@@ -120,6 +121,8 @@ class Reply:
         """Let the input clock run on by so many samples."""
         if self.decided and not (self.paused or self.cut or self.reported):
             self.position = min(self.position + samples, self.duration)
+            if self.over and not self.active:
+                self.audio = []
 
     @property
     def duration(self) -> int:

@@ -219,7 +219,7 @@ class Replies:
         stream = self.streams.pop(reply.id, None)
         if stream:
             stream.cancel()
-        reply.cut, reply.paused, reply.ready, reply.prompt = True, False, [], ()
+        reply.cut, reply.paused, reply.ready, reply.prompt, reply.audio = True, False, [], (), []
 
     def _pause(self, reply: Reply) -> None:
         if not reply.paused:

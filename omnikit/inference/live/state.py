@@ -74,9 +74,16 @@ class LiveState:
         """Give the conversation so far; for a prompt without what was dropped from it, and as if answers ended now."""
         start = [Message("system", (ContentPart("text", text=self.system),))] if self.system is not None else []
         detects = self.policy.turn_detection == "vad"
-        found = [item.messages(now=detects) if isinstance(item, Reply) else item.messages for item in self.items
-                 if not (prompt and item.dropped)]
+        items = [item for item in self.items if not item.dropped][self._beginning():] if prompt else self.items
+        found = [item.messages(now=detects) if isinstance(item, Reply) else item.messages for item in items]
         return [*start, *(message for messages in found for message in messages)]
+
+    def _beginning(self) -> int:
+        """Give which item a prompt begins with, of those that are not dropped."""
+        items, limit = [item for item in self.items if not item.dropped], self.policy.history_turns
+        asked = [place for place, item in enumerate(items) if isinstance(item, UserTurn) and item.messages
+                 and item.message.role == "user"]
+        return 0 if limit is None or len(asked) <= limit else asked[-limit - 1]
 
     def place(self, item: str) -> int:
         """Give where an item stands; raises DataError of kind "unknown item"."""
@@ -94,8 +101,11 @@ class LiveState:
 
     def between(self, start: int, end: int) -> Samples:
         """Give the audio between two positions, as far as it is there."""
-        joined = np.concatenate([np.zeros(0, dtype=np.float32), *self.frames])
-        return joined[max(start - self.first, 0):max(end - self.first, 0)]
+        found, first = [np.zeros(0, dtype=np.float32)], self.first
+        for frame in self.frames:
+            found.append(frame[max(start - first, 0):max(end - first, 0)])
+            first += len(frame)
+        return np.concatenate(found)
 
     def forget(self, before: int) -> None:
         """Drop frames that end before a position."""

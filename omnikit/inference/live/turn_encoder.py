@@ -44,7 +44,7 @@ class TurnEncoder:
         self._streams: dict[str, BranchStream] = {}
 
     def follow(self, start: int, audio: Samples) -> None:
-        """Take the turn's audio from its beginning at `start`, as far as it belongs to it; what is new of it is encoded."""
+        """Take the turn's audio from `start` on: its beginning, or a position that is encoded; what is new is encoded."""
         if not self.branches:
             return
         if self.position is None:

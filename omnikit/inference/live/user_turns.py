@@ -80,7 +80,8 @@ class UserTurns:
         if state.turn and state.policy.answer and self.encoder.branches:
             silent = state.segments.silent_since
             end = state.clock if silent is None else min(silent + self._tail, state.clock)
-            self.encoder.follow(state.turn_start, state.between(state.turn_start, end))
+            start = state.turn_start if self.encoder.position is None else self.encoder.position
+            self.encoder.follow(start, state.between(start, end))
 
     # ---- detection ----
 

@@ -131,6 +131,15 @@ def test_another_file_is_refused(content: bytes | None, session: Session, tmp_pa
         talk(session).load(path)
 
 
+def test_audio_that_cannot_be_given_again_is_not_held(session: Session) -> None:
+    first = talk(session)
+    first.push(RECORDING[: 50 * 512])
+    playing, = first.state().replies()
+    first.push(audio(silence(200)))
+    played, = first.state().replies()
+    assert len(playing.audio) == 10 and playing.samples == played.samples and played.audio == [] and played.played_text == WORDS
+
+
 def test_images_and_texts_are_part_of_the_file(session: Session, tmp_path: Path) -> None:
     first = talk(session)
     pixels: NDArray[np.uint8] = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)

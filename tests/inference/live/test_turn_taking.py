@@ -320,6 +320,16 @@ def test_the_oldest_turns_are_dropped_where_the_context_is_full(session: Session
     assert [role for role, _ in transcript(talk)] == ["user", "assistant"] * 3  # the history holds them
 
 
+@pytest.mark.parametrize(("limit", "roles"), [
+    (0, ["user"]), (1, ["user", "assistant", "user"]), (2, ["user", "assistant"] * 2 + ["user"]),
+    (None, ["user", "assistant"] * 2 + ["user"])])
+def test_a_prompt_holds_so_many_earlier_turns(limit: int | None, roles: list[str], session: Session) -> None:
+    talk = live(session, *(answering(word, "audio") for word in ("one", "two", "three")),
+                policy=replace(POLICY, history_turns=limit))
+    talk.push(audio(*[speech(20), silence(60)] * 3))
+    assert [message.role for message in talk.engine.asked[-1].messages] == roles and len(talk.history) == 6
+
+
 def test_cancel_ends_an_answer_at_what_was_played(session: Session) -> None:
     first = answering(" ".join([WORDS] * 50), "audio")
     talk = live(session, first)
