@@ -73,7 +73,7 @@ class SavedPositions(Protocol):
 
 
 class BackboneRows(Protocol):
-    """What a backbone holds of rows that come and go, numbered from 0 without a gap (omnikit.ops.row_cache.RowCache is one).
+    """What a backbone holds of rows that come and go, numbered from 0 without a gap (omnikit.ops.row_cache helps).
 
     - lengths: positions of each row.
     - bytes: memory that it takes.
@@ -94,15 +94,19 @@ class BackboneRows(Protocol):
         """Fill an empty row with the first positions of what `save` gave."""
 
 
+    def step(self, inputs: Tensor, rows: Sequence[int]) -> Tensor:
+        """New inputs [B, N, D] of some rows, behind what each holds; gives hidden [B, N, D]."""
+
+
 @runtime_checkable
 class RowBackbone(Backbone, Protocol):
     """A backbone that steps rows of different lengths, which may come and go between steps."""
 
-    def init_rows(self) -> BackboneRows | None:
-        """Give rows without any in it; None where this one cannot after all."""
+    def init_rows(self, fixed: tuple[int, int] | None = None) -> BackboneRows | None:
+        """Give rows without any in it; None where this one cannot have them after all.
 
-    def step_rows(self, inputs: Tensor, rows: Sequence[int], cache: object) -> Tensor:
-        """New inputs [B, N, D] of some rows, behind what the cache holds of each; gives hidden [B, N, D]. Changes the cache."""
+        With `fixed`, there are never more rows and positions than these: memory may be allocated once, and steps be recorded.
+        """
 
 
 class HeadRows(Protocol):

@@ -46,12 +46,14 @@ class RowStep:
         positions: [B, N] of their new tokens.
         end: positions up to the last new one of any row.
         first: the first row where the rows are a sequence without a gap; else None.
+        replayed: the tensors change between the uses of this step, so that nothing may be read from them on the host.
     """
 
     rows: Tensor
     positions: Tensor
     end: int
     first: int | None
+    replayed: bool = False
 
     def mask(self, window: int | None = None) -> Tensor:
         """Give [B, 1, N, end], True where a new position attends to another."""
@@ -74,10 +76,15 @@ class LayerRows:
 
 
 class RowCache:
-    """Owns keys and values [rows, H, positions, W] of each layer."""
+    """Owns keys and values [rows, H, positions, W] of each layer.
 
-    def __init__(self) -> None:
+    Args:
+        fixed: rows and positions for which memory is allocated once, at the first step, and never moved; None: as needed.
+    """
+
+    def __init__(self, fixed: tuple[int, int] | None = None) -> None:
         self.lengths: list[int] = []
+        self.fixed = fixed
         self._keys: list[Tensor] = []
         self._values: list[Tensor] = []
 
@@ -145,7 +152,11 @@ class RowCache:
             self._keys.append(empty)
             self._values.append(empty)
         rows, positions = self._keys[layer].shape[0], self._keys[layer].shape[2]
-        if rows < len(self.lengths) or positions < end:
+        if self.fixed and not rows:
+            self._keys[layer], self._values[layer] = (_resized(tensor, *self.fixed)
+                                                      for tensor in (self._keys[layer], self._values[layer]))
+        elif rows < len(self.lengths) or positions < end:
+            assert not self.fixed, f"rows and positions are fixed at {self.fixed}, but {len(self.lengths)} and {end} are used"
             wanted = (rows if rows >= len(self.lengths) else max(2 * rows, len(self.lengths)),
                       positions if positions >= end else _rounded(max(end, positions * 3 // 2)))
             self._keys[layer], self._values[layer] = (_resized(tensor, *wanted)
@@ -153,6 +164,8 @@ class RowCache:
 
     def _shrink(self) -> None:
         """Give memory back where less than a quarter of it is used."""
+        if self.fixed:
+            return
         if not self.lengths:
             self._keys, self._values = [], []
         elif self._keys and 4 * len(self.lengths) * max(self.lengths) < self._keys[0].shape[0] * self._keys[0].shape[2]:
@@ -174,7 +187,7 @@ def _resized(tensor: Tensor, rows: int, positions: int) -> Tensor:
 
 
 def _extended(stored: Tensor, new: Tensor, step: RowStep) -> Tensor:
-    if step.first is None or len(new) > 1:
+    if step.first is None or len(new) > 1 or step.replayed:
         stored[step.rows[:, None], :, step.positions] = new.transpose(1, 2)  # [B, N, H, W]
     else:
         stored[step.first, :, step.end - new.shape[2]:step.end] = new[0]

@@ -50,6 +50,13 @@ def test_prompts_in_pieces_and_mixed_arrivals_change_nothing(session: Session, e
         same([*found, *more], list(session.stream(**each)))
 
 
+def test_memory_of_fixed_size_changes_nothing(session: Session) -> None:
+    running = BatchEngine(session, EngineLimits(rows=3), recorded=True)
+    answers = [running.begin(question(text=text), AnswerOptions()) for text in TEXTS]
+    for text, events in zip(TEXTS, drained(running, answers), strict=True):
+        same(events, list(session.stream(text=text)))
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_head_that_reads_tokens_gets_the_state_after_the_last(tmp_path: Path, engine: Engine) -> None:
     session = sharpened(plan(tmp_path, "speech.head.alignment=reads"))

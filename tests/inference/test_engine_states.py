@@ -60,7 +60,8 @@ def test_noise_by_the_templates_tokens_ends_the_answer(tmp_path_factory: pytest.
 
 @pytest.fixture(scope="module")
 def by_sentences() -> Session:
-    return build(make(compose("llama_omni/tiny_nar_ar", ["generate.max_new_tokens=12"])), device="cpu")
+    short = ["generate.max_new_tokens=5", "speech.head.max_codes=40"]
+    return build(make(compose("llama_omni/tiny_nar_ar", short)), device="cpu")
 
 
 @pytest.mark.parametrize("engine", ENGINES)

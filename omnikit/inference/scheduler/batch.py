@@ -15,18 +15,26 @@ from omnikit.inference.shared_head import SharedHead
 class BatchEngine(Scheduler[RowNumber]):
     """Continuous batching: answers join and leave between steps.
 
+    Args:
+        session: the model.
+        limits: how much is done at the same time.
+        recorded: allocates memory for `limits.rows` answers as long as the context once, and on a GPU replays the backbone's
+            step as a CUDA graph.
+
     Raises:
         PlanError: the model has no backbone, or one that cannot step rows of different lengths.
     """
 
-    def __init__(self, session: Session, limits: EngineLimits | None = None) -> None:
+    def __init__(self, session: Session, limits: EngineLimits | None = None, *, recorded: bool = False) -> None:
         session.check_answers()
-        backbone = session.model.language_model()
-        rows = backbone.init_rows() if isinstance(backbone, RowBackbone) else None
-        if rows is None or not isinstance(backbone, RowBackbone):
+        limits, backbone = limits or EngineLimits(), session.model.language_model()
+        assert session.plan.backbone, "checked above"
+        fixed = (limits.rows, session.plan.backbone.context) if recorded else None
+        rows = backbone.init_rows(fixed) if isinstance(backbone, RowBackbone) else None
+        if rows is None:
             raise PlanError(f"{session.plan.recipe.name} has a backbone that cannot step answers of different lengths together,"
-                            " because it has no `step_rows`; use SingleEngine.")
-        super().__init__(session, JoinedRows(backbone, rows), limits, _shared_head(session))
+                            " because its `init_rows` is missing or gives none; use SingleEngine.")
+        super().__init__(session, JoinedRows(rows), limits, _shared_head(session))
 
 
 def _shared_head(session: Session) -> SharedHead | None:

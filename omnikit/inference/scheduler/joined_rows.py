@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from omnikit.contracts.streaming import BackboneRows, RowBackbone, SavedPositions
+from omnikit.contracts.streaming import BackboneRows, SavedPositions
 from omnikit.inference.row_numbers import RowNumber, RowNumbers, ascending
 
 
@@ -15,13 +15,11 @@ class JoinedRows:
     """Owns the rows of a backbone's answers.
 
     Args:
-        backbone: steps them.
         cache: without a row in it.
     """
 
-    def __init__(self, backbone: RowBackbone, cache: BackboneRows) -> None:
-        self._backbone, self._cache = backbone, cache
-        self._numbers = RowNumbers()
+    def __init__(self, cache: BackboneRows) -> None:
+        self._cache, self._numbers = cache, RowNumbers()
 
     @property
     def bytes(self) -> int:
@@ -46,16 +44,16 @@ class JoinedRows:
 
     def prefill(self, row: RowNumber, inputs: Tensor) -> Tensor:
         """Read the next positions [N, D] of a row's prompt; gives their hidden states [N, D]."""
-        return self._backbone.step_rows(inputs[None], [row.index], self._cache)[0]
+        return self._cache.step(inputs[None], [row.index])[0]
 
     def step(self, rows: Sequence[RowNumber], inputs: Tensor) -> Tensor:
         """Read one position of each row, inputs [B, D]; gives hidden states [B, D]."""
         order = ascending(rows)
         numbers = [rows[at].index for at in order]
         if order == list(range(len(rows))):
-            return self._backbone.step_rows(inputs[:, None], numbers, self._cache)[:, 0]
+            return self._cache.step(inputs[:, None], numbers)[:, 0]
         positions = torch.tensor(order).to(inputs.device, non_blocking=True)
-        hidden = self._backbone.step_rows(inputs[positions][:, None], numbers, self._cache)[:, 0]
+        hidden = self._cache.step(inputs[positions][:, None], numbers)[:, 0]
         return torch.empty_like(hidden).index_copy_(0, positions, hidden)
 
     def close(self, row: RowNumber) -> None:

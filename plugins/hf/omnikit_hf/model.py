@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -16,11 +16,10 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING, AutoConf
 
 from omnikit.errors import ConfigError, nearest
 from omnikit.ops.empty import loads_weights
-from omnikit.ops.row_cache import RowCache
 from omnikit_hf import weights
 from omnikit_hf.config import HF, MASKED
 from omnikit_hf.packed import NAME, PackedLengths
-from omnikit_hf.row_steps import has_rows, step_rows
+from omnikit_hf.row_steps import ModelRows, has_rows
 
 AFTER_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # what `logits` would have to imitate
 
@@ -126,13 +125,12 @@ class HFBackbone(nn.Module):
                             position_ids=(counted - 1).clamp(min=0), past_key_values=state.cache, use_cache=True)
         return cast(Tensor, result.last_hidden_state), state
 
-    def init_rows(self) -> RowCache | None:
-        """Give memory for rows that come and go; None where the model's family cannot."""
-        return RowCache() if has_rows(self.model.config) else None
+    def init_rows(self, fixed: tuple[int, int] | None = None) -> ModelRows | None:
+        """Give rows that come and go, without any in it; None where the model's family cannot have them.
 
-    def step_rows(self, inputs: Tensor, rows: Sequence[int], cache: RowCache) -> Tensor:
-        """inputs [B, N, D] of some rows, behind what the cache holds of each; gives hidden [B, N, D]. Changes the cache."""
-        return step_rows(self.model, inputs, rows, cache)
+        With `fixed` rows and positions memory is allocated once, and on a GPU a step of one position is a CUDA graph.
+        """
+        return ModelRows(self.model, fixed) if has_rows(self.model.config) else None
 
 
 def _positions(mask: Tensor) -> Tensor:

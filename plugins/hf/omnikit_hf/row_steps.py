@@ -17,6 +17,7 @@ from transformers.modeling_utils import PreTrainedModel
 from omnikit.ops.row_cache import RowCache, RowStep
 from omnikit_hf.config import PACKED
 from omnikit_hf.packed import NAME
+from omnikit_hf.recorded_step import RecordedStep
 
 
 class StepCache(Cache):
@@ -47,14 +48,35 @@ def window(config: PreTrainedConfig) -> int | None:
     return None if found >= config.max_position_embeddings else int(found)
 
 
-def step_rows(model: PreTrainedModel, inputs: Tensor, rows: Sequence[int], cache: RowCache) -> Tensor:
-    """New inputs [B, N, D] of some rows, behind what the cache holds of each; gives hidden [B, N, D]."""
-    step = cache.begin(rows, inputs.shape[1], inputs.device)
-    mask = step.mask(window(model.config))
-    if model.config._attn_implementation == "eager":  # its scores are added to
-        mask = torch.zeros(mask.shape, dtype=inputs.dtype, device=mask.device).masked_fill_(
-            ~mask, torch.finfo(inputs.dtype).min)
-    result = model(inputs_embeds=inputs, attention_mask=mask, position_ids=step.positions,
-                   past_key_values=StepCache(cache, step), use_cache=True)
-    cache.commit(rows, inputs.shape[1])
-    return cast(Tensor, result.last_hidden_state)
+class ModelRows(RowCache):
+    """A model's rows, stepped by it.
+
+    Args:
+        model: the base model.
+        fixed: rows and positions for which memory is allocated once; then steps of one position are recorded.
+    """
+
+    def __init__(self, model: PreTrainedModel, fixed: tuple[int, int] | None = None) -> None:
+        super().__init__(fixed)
+        self._model = model
+        self._recorded: RecordedStep | None = None
+
+    def step(self, inputs: Tensor, rows: Sequence[int]) -> Tensor:
+        """New inputs [B, N, D] of some rows, behind what each holds; gives hidden [B, N, D]."""
+        if self.fixed and inputs.shape[1] == 1:
+            self._recorded = self._recorded or RecordedStep(self._run, self, inputs)
+            hidden = self._recorded(inputs, rows)
+        else:
+            hidden = self._run(inputs, self.begin(rows, inputs.shape[1], inputs.device))
+        self.commit(rows, inputs.shape[1])
+        return hidden
+
+    def _run(self, inputs: Tensor, step: RowStep) -> Tensor:
+        config = self._model.config
+        mask = step.mask(window(config))
+        if config._attn_implementation == "eager":  # its scores are added to
+            mask = torch.zeros(mask.shape, dtype=inputs.dtype, device=mask.device).masked_fill_(
+                ~mask, torch.finfo(inputs.dtype).min)
+        result = self._model(inputs_embeds=inputs, attention_mask=mask, position_ids=step.positions,
+                             past_key_values=StepCache(self, step), use_cache=True)
+        return cast(Tensor, result.last_hidden_state)

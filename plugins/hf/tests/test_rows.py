@@ -20,29 +20,32 @@ def full(model: HFBackbone, inputs: Tensor) -> Tensor:
     return model(inputs[None], torch.ones(1, len(inputs), dtype=torch.bool))[0]
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("family", PACKED)
+CASES = [*((family, attention, None) for family in PACKED for attention in ("sdpa", "eager")), ("llama", "sdpa", (3, 16)),
+         ("mixtral", "eager", (4, 11))]
+
+
+@pytest.mark.parametrize(("family", "attention", "fixed"), CASES, ids=str)
 @torch.no_grad()
-def test_rows_of_mixed_lengths_equal_each_alone(family: str, attention: str) -> None:
+def test_rows_of_mixed_lengths_equal_each_alone(family: str, attention: str, fixed: tuple[int, int] | None) -> None:
     model = built(family, attention=attention, **({"experts": 4} if family in ("mixtral", "qwen2_moe") else {}))
     long, short, late = (model.embed(torch.randint(0, 500, (count,), generator=torch.Generator().manual_seed(count)))
                          for count in (11, 6, 7))
-    cache = model.init_rows()
+    cache = model.init_rows(fixed)
     assert cache is not None
     assert [cache.add(), cache.add()] == [0, 1]
-    found = {"long": [model.step_rows(long[None, :4], [0], cache)[0], model.step_rows(long[None, 4:8], [0], cache)[0]],
-             "short": [model.step_rows(short[None, :3], [1], cache)[0]], "late": []}
+    found = {"long": [cache.step(long[None, :4], [0])[0], cache.step(long[None, 4:8], [0])[0]],
+             "short": [cache.step(short[None, :3], [1])[0]], "late": []}
     for step in range(2):
-        both = model.step_rows(torch.stack([long[8 + step:9 + step], short[3 + step:4 + step]]), [0, 1], cache)
+        both = cache.step(torch.stack([long[8 + step:9 + step], short[3 + step:4 + step]]), [0, 1])
         found["long"].append(both[0])
         found["short"].append(both[1])
     assert cache.add() == 2
-    found["late"].append(model.step_rows(late[None, :5], [2], cache)[0])
-    both = model.step_rows(torch.stack([late[5:6], long[10:11]]), [2, 0], cache)  # not as they stand in memory
+    found["late"].append(cache.step(late[None, :5], [2])[0])
+    both = cache.step(torch.stack([late[5:6], long[10:11]]), [2, 0])  # not as they stand in memory
     found["late"].append(both[0])
     found["long"].append(both[1])
     cache.remove(0)  # now late is row 0
-    both = model.step_rows(torch.stack([late[6:7], short[5:6]]), [0, 1], cache)
+    both = cache.step(torch.stack([late[6:7], short[5:6]]), [0, 1])
     found["late"].append(both[0])
     found["short"].append(both[1])
     for name, inputs in (("long", long), ("short", short), ("late", late)):
@@ -56,11 +59,11 @@ def test_saved_positions_go_on_as_if_they_were_read() -> None:
     first = model.init_rows()
     assert first is not None
     first.add()
-    model.step_rows(inputs[None, :7], [0], first)
+    first.step(inputs[None, :7], [0])
     saved = first.save(0)
     first.add()
     first.load(1, saved, 5)
-    again = model.step_rows(inputs[None, 5:], [1], first)[0]
+    again = first.step(inputs[None, 5:], [1])[0]
     torch.testing.assert_close(again, full(model, inputs)[5:], rtol=1e-4, atol=1e-5)  # other sums of float32
     assert (saved.length, saved.cut(3).length, saved.cut(3).bytes) == (7, 3, saved.bytes // 7 * 3)
 
@@ -71,7 +74,7 @@ def test_memory_grows_and_is_given_back() -> None:
     cache = model.init_rows()
     assert cache is not None
     for count in (3, 300, 3):
-        model.step_rows(model.embed(torch.zeros(1, count, dtype=torch.int64)), [cache.add()], cache)
+        cache.step(model.embed(torch.zeros(1, count, dtype=torch.int64)), [cache.add()])
         sizes.append(cache.bytes)
     cache.remove(1)
     sizes.append(cache.bytes)
@@ -89,7 +92,7 @@ def test_window_shorter_than_the_row_holds() -> None:
     cache = model.init_rows()
     assert cache is not None
     cache.add()
-    found = torch.cat([model.step_rows(part[None], [0], cache)[0] for part in inputs.split([6, 1, 1, 2])])
+    found = torch.cat([cache.step(part[None], [0])[0] for part in inputs.split([6, 1, 1, 2])])
     torch.testing.assert_close(found, full(model, inputs), rtol=1e-4, atol=1e-5)  # other sums of float32
 
 
