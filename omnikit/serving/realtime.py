@@ -7,6 +7,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from fastapi import APIRouter, WebSocket
 from fastapi.concurrency import run_in_threadpool
@@ -139,7 +140,7 @@ class Connection:
             data: str | bytes = message.get("bytes") or b"" if text is None else text
             try:
                 received = await run_in_threadpool(parse_event, data, limit) if len(data) > LARGE else parse_event(data, limit)
-                await self._service.model.call(lambda received=received: self._handle(received))
+                await self._service.model.call(partial(self._handle, received))
             except ClientEventError as error:
                 self._refuse(error, error.event_id)
             except ProtocolError as error:
