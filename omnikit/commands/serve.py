@@ -4,6 +4,7 @@ import os
 import sys
 from argparse import Namespace
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,9 +29,17 @@ LIMITS = {  # option → field of Limits, what it limits
 
 def run(argv: list[str]) -> int:
     """Serve until SIGTERM or Ctrl-C; the first waits for the answers that run."""
+    arguments = _parser().parse_args(argv)
+    address, keys = _address(arguments), _keys(arguments.api_key_file)
+    _check(arguments, open_to_all=not keys)
+    (_serve_ray if arguments.engine == "ray" else _serve_here)(arguments, address, keys)
+    return 0
+
+
+def _parser() -> Parser:
     parser = Parser("omnikit serve", description=__doc__, epilog=EXAMPLE)
     parser.add_argument("run", help="a run's folder, a link to one, or a recipe's name")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1: this machine only)")
+    parser.add_argument("--host", default="127.0.0.1", help="address (default 127.0.0.1: reached from this machine only)")
     parser.add_argument("--port", type=at_least_one, default=8000, help="port (default 8000)")
     parser.add_argument("--name", help="the model's name for clients (default: the recipe's)")
     parser.add_argument("--api-key-file", type=Path, metavar="FILE", help=f"keys that open the server, one a line (or {KEYS})")
@@ -40,15 +49,15 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="private key of --tls-cert (PEM)")
     parser.add_argument("--dtype", help="dtype of the backbone's weights, for example bfloat16")
     parser.add_argument("--load-in", choices=("8bit", "4bit"), help="hold the backbone's matrices in 8 or 4 bits")
+    parser.add_argument("--engine", choices=("local", "ray"), default="local", help="local: this process; ray: replicas of Ray"
+                        " Serve, here or on the cluster of RAY_ADDRESS")
+    parser.add_argument("--replicas", type=at_least_one, metavar="N", help="replicas of --engine ray (default 2)")
     for option, (_, what) in LIMITS.items():
         parser.add_argument(option, type=at_least_one, metavar="N", help=f"at most so many {what}")
-    arguments = parser.parse_args(argv)
-    address, keys = _address(arguments), _keys(arguments.api_key_file)
-    _require_packages()
-    if arguments.host not in LOCAL and not keys:
-        sys.stderr.write(f"omnikit: warning: {arguments.host} is reached from other machines and no API key is set; set one"
-                         f" with --api-key-file or {KEYS}.\n")
+    return parser
 
+
+def _serve_here(arguments: Namespace, address: "Address", keys: tuple[str, ...]) -> None:
     from omnikit.inference.session import load
     from omnikit.serving.server import bind
     from omnikit.serving.settings import Limits
@@ -57,10 +66,36 @@ def run(argv: list[str]) -> int:
     listener = bind(address, Limits().send_seconds)  # before the weights are read
     session = load(arguments.run, dtype=arguments.dtype, load_in=arguments.load_in)
     settings = _settings(arguments, arguments.name or session.plan.recipe.name, keys)
-    sys.stdout.write(f"{settings.name} is served at {address.url} (page) and {address.url}/v1 (OpenAI's routes)\n")
-    sys.stdout.flush()
+    _print_address(settings.name, address)
     serve(session, settings, address, listener)
-    return 0
+
+
+def _serve_ray(arguments: Namespace, address: "Address", keys: tuple[str, ...]) -> None:
+    from omnikit.serving.ray_serve import Replicas, serve_with_ray
+    from omnikit.store.runs import find, load_plan
+
+    folder = find(arguments.run)
+    settings = _settings(arguments, arguments.name or load_plan(folder).recipe.name, keys)
+    _print_address(settings.name, address)
+    serve_with_ray(Replicas(str(folder), arguments.replicas or 2, arguments.dtype, arguments.load_in), settings, address)
+
+
+def _print_address(name: str, address: "Address") -> None:
+    sys.stdout.write(f"{name} is served at {address.url} (page) and {address.url}/v1 (OpenAI's routes)\n")
+    sys.stdout.flush()
+
+
+def _check(arguments: Namespace, *, open_to_all: bool) -> None:
+    """Refuse what is missing or would be ignored; warn of a server that anybody may use."""
+    if arguments.replicas and arguments.engine != "ray":
+        raise ConfigError("--replicas is for --engine ray; add it, or leave --replicas out.")
+    needed = ("fastapi", "uvicorn", "websockets", "prometheus_client", *(["ray"] if arguments.engine == "ray" else []))
+    if missing := [name for name in needed if find_spec(name) is None]:
+        raise ConfigError(f"omnikit serve needs {', '.join(missing)}, which is not installed; pip install"
+                          f" 'omnikit[{'ray,' if 'ray' in missing else ''}serve]'.")
+    if arguments.host not in LOCAL and open_to_all:
+        sys.stderr.write(f"omnikit: warning: {arguments.host} is reached from other machines and no API key is set; set one"
+                         f" with --api-key-file or {KEYS}.\n")
 
 
 def _address(arguments: Namespace) -> "Address":
@@ -96,11 +131,3 @@ def _settings(arguments: Namespace, name: str, keys: tuple[str, ...]) -> "Settin
     given = {field: getattr(arguments, option[2:].replace("-", "_")) for option, (field, _) in LIMITS.items()}
     limits = replace(Limits(), **{field: value for field, value in given.items() if value is not None})
     return Settings(name, keys, tuple(arguments.origin), limits)
-
-
-def _require_packages() -> None:
-    from importlib.util import find_spec
-
-    missing = [name for name in ("fastapi", "uvicorn", "websockets", "prometheus_client") if find_spec(name) is None]
-    if missing:
-        raise ConfigError(f"omnikit serve needs {', '.join(missing)}, which is not installed; pip install 'omnikit[serve]'.")

@@ -20,6 +20,8 @@ from omnikit.serving.media import MediaReader
 from omnikit.serving.protocol.fields import Fields, JsonObject, parse_object
 from omnikit.serving.service import FirstTimes, Service
 
+SMALL = 16 * 1024  # bytes of a request that is parsed at once; a thread of its own costs more
+
 
 def chat_routes(service: Service) -> APIRouter:
     """Give the route."""
@@ -28,7 +30,7 @@ def chat_routes(service: Service) -> APIRouter:
     @router.post("/v1/chat/completions")
     async def complete(request: Request) -> Response:
         body = await request.body()
-        asked = await run_in_threadpool(_read, service, body)
+        asked = await run_in_threadpool(_read, service, body) if len(body) > SMALL else _read(service, body)
         answers = Answers(service, asked, await begin(service, asked))
         if asked.stream:
             return EventStream(answers)
@@ -87,6 +89,8 @@ class Answers:
                     self._first.take(event)
                 if await request.is_disconnected():
                     break
+            if not self._asked.audio:
+                return self._completion.whole(self._choices, self._streams)
             return await run_in_threadpool(self._completion.whole, self._choices, self._streams)
         finally:
             self._service.observe(self._streams)

@@ -8,16 +8,18 @@ import sys
 from datetime import UTC, datetime
 
 log = logging.getLogger("omnikit.serving")
+OWN = ("omnikit.serving", "uvicorn")
 FIELDS = "fields"  # attribute of a record with the values of its line
 
 
 class JsonLines(logging.Formatter):
-    """Gives a record as one line of JSON."""
+    """Gives a record as one line of JSON; of other parts of omnikit without the values, which may be text of a conversation."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Give time, level, message and the record's own fields."""
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        line = {"time": time, "level": record.levelname.lower(), "logger": record.name, "message": record.getMessage(),
+        message = record.getMessage() if record.name.startswith(OWN) else str(record.msg)
+        line = {"time": time, "level": record.levelname.lower(), "logger": record.name, "message": message,
                 **getattr(record, FIELDS, {})}
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import logging
 import signal
 import socket
 import threading
@@ -18,6 +19,7 @@ from servers import Running, running
 from websockets.asyncio.client import ClientConnection
 
 from omnikit.inference.session import Session
+from omnikit.serving.logs import JsonLines
 from omnikit.serving.settings import Limits
 
 SECONDS = 20  # until a test gives up
@@ -239,6 +241,11 @@ def test_logs_hold_no_text(strict: Running, caplog: pytest.LogCaptureFixture) ->
         strict.client().chat.completions.create(model="tiny", messages=[{"role": "user", "content": "my secret"}], max_tokens=2)
         wait_for(lambda: "request" in caplog.messages)
     assert "secret" not in json.dumps([record.__dict__.get("fields") for record in caplog.records])
+
+
+def test_other_parts_log_no_values() -> None:
+    record = logging.LogRecord("omnikit.inference", logging.WARNING, "", 0, "The speech of %r was cut.", ("my secret",), None)
+    assert json.loads(JsonLines().format(record))["message"] == "The speech of %r was cut."
 
 
 def test_draining_lets_running_answers_end_and_refuses_new_ones(spoken: Session) -> None:

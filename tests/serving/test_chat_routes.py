@@ -9,8 +9,9 @@ import openai
 import pytest
 import soundfile
 from PIL import Image
-from servers import Running, wav
+from servers import Running, running, wav
 
+import omnikit
 from omnikit.data.media.image import Pixels
 from omnikit.data.media.video import save_video
 from omnikit.inference.question import question
@@ -120,6 +121,16 @@ def test_speech_is_transcribed(server: Running, spoken: Session) -> None:
 def test_a_head_of_hidden_states_cannot_speak_a_text(server: Running) -> None:
     with pytest.raises(openai.BadRequestError, match="cannot speak a given text"):
         server.client().audio.speech.create(model="tiny", voice="alloy", input="Hello")
+
+
+def test_a_head_that_reads_text_speaks_one() -> None:
+    session = omnikit.build("vita_1_5/tiny", ["speech.head.max_codes=20"], device="cpu")
+    with running(session) as server:
+        client = server.client()
+        whole = client.audio.speech.create(model="tiny", voice="alloy", input="Hello there.", response_format="wav").content
+        pcm = client.audio.speech.create(model="tiny", voice="alloy", input="Hello there.", response_format="pcm").content
+    info = soundfile.info(io.BytesIO(whole))
+    assert info.frames > 0 and abs(len(pcm) / 2 / 24000 - info.duration) < 0.01
 
 
 REFUSED = {
