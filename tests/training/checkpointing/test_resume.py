@@ -88,11 +88,11 @@ def test_loss_that_fails_after_it_was_computed_changes_nothing(tokenizer: str, t
                                                                monkeypatch: pytest.MonkeyPatch) -> None:
     plan, add, calls = plan_of(tokenizer, save_every="1h"), Metrics.add, []
 
-    def failing(self: Metrics, losses: dict[str, torch.Tensor]) -> None:
+    def failing(self: Metrics, losses: dict[str, torch.Tensor], counts: dict[str, float]) -> None:
         calls.append(1)
         if len(calls) == 8:  # batch norm and dropout have run by then
             raise RuntimeError
-        add(self, losses)
+        add(self, losses, counts)
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError):
         patch.setattr(Metrics, "add", failing)
