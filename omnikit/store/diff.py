@@ -171,15 +171,15 @@ def _verdict(first: Side, second: Side, name: str, own: Sequence[Difference], ab
     if not first.is_trained(name):
         status = "not trained" if name in first.plan.stages else "new"
     elif deciding != doubtful:
-        status, because = "invalid", _places(first, second, deciding)
+        status, because = "invalid", _changed_keys(first, second, deciding)
     elif doubtful or changed:
-        status, because = "suspect", (*_places(first, second, doubtful), *(f"stage {parent}" for parent in changed))
-    return StageVerdict(name, status, stage.trained, because, _places(first, second, ignored),
+        status, because = "suspect", (*_changed_keys(first, second, doubtful), *(f"stage {parent}" for parent in changed))
+    return StageVerdict(name, status, stage.trained, because, _changed_keys(first, second, ignored),
                         stage.stage.trainer.max_steps if _steps(stage.stage.objective) else None,
                         record.seconds if record else None, _equal(first, second, name))
 
 
-def _places(first: Side, second: Side, found: Iterable[Difference]) -> tuple[str, ...]:
+def _changed_keys(first: Side, second: Side, found: Iterable[Difference]) -> tuple[str, ...]:
     return tuple(difference.place for difference in _collapsed(found, first.plan, second.plan))
 
 
