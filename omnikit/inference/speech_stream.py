@@ -190,7 +190,7 @@ class CodecStream:
         self._codebooks = output.codes.codebooks
         self.timing = CodeTiming(output.codes, self._codec, independent=independent)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def __call__(self, codes: tuple[Code, ...], *, last: bool = False) -> AudioSegment:
         """Give the segment of some codes; `last` means that none follows."""
         given = torch.tensor(codes, dtype=torch.int64, device=self._device).reshape(len(codes), self._codebooks)
