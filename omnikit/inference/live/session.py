@@ -83,6 +83,7 @@ class LiveSession:
             for _ in range(self.pace or 0):
                 self.engine.step()
                 self._replies.receive()
+        state.rest = state.rest.copy()
         return self.advance()
 
     def push_image(self, pixels: Pixels) -> None:

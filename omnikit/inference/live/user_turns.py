@@ -47,7 +47,7 @@ class UserTurns:
         if state.policy.turn_detection == "vad":
             self._detect(frame, begin)
             self._encode()
-            state.forget(state.turn_start if state.turn else state.clock - self._needed)
+            state.forget(state.turn_start if state.turn else self._earliest)
         self._count_idle(len(frame))
 
     def commit(self) -> UserTurn:
@@ -86,10 +86,10 @@ class UserTurns:
     # ---- detection ----
 
     @property
-    def _needed(self) -> int:
-        """Samples before now that a turn which begins later may still hold."""
-        policy = self.state.policy
-        return (policy.prefix_padding_ms + policy.min_speech_ms) * PER_MS + RATE
+    def _earliest(self) -> int:
+        """Where a turn may begin that has not begun yet."""
+        start = self.state.segments.start
+        return (self.state.clock if start is None else start) - self.state.policy.prefix_padding_ms * PER_MS
 
     @property
     def _tail(self) -> int:
@@ -180,7 +180,7 @@ class UserTurns:
         state, answers, by_hand = self.state, self._answers, self.state.policy.turn_detection == "none"
         state.turn, state.turn_end = None, end
         self.encoder.reset()
-        state.forget(end if by_hand else end - self._needed)
+        state.forget(end if by_hand else min(end, self._earliest))
         begun = turn in state.items
         if not begun:
             state.items.append(turn)
