@@ -1,4 +1,4 @@
-"""What a live session adds to the model: time for each frame, time from the end of a turn to the first text, memory.
+"""What a live session adds to the model: time for each frame, time from the end of a turn to the first token, memory.
 
 llama_omni/tiny with random weights, silero, a spoken question; processor time of one thread. The same prompt is given to the
 engine alone, and to Session.stream.
@@ -84,7 +84,7 @@ def test_a_turn_is_answered_as_soon_as_by_the_engine(session: Session, question:
         start = time.process_time()
         assert turn.audio is not None and next(event for event in session.stream(turn.audio) if event.text)
         bare.append(1000 * (time.process_time() - start))
-    measures.number("end of a turn to the first text", float(np.median(lived)), "ms")
+    measures.number("time to first token after a turn", float(np.median(lived)), "ms")
     measures.number("the same by the engine alone", float(np.median(alone)), "ms")
     measures.number("the same by Session.stream", float(np.median(bare)), "ms")
     measures.number("added by the session", float(np.median(np.subtract(lived, alone))), "ms", most=ADDED)
@@ -108,6 +108,6 @@ def test_memory_of_idle_conversations(session: Session, measures: Measures) -> N
     lives = [LiveSession(session, engine, POLICY) for _ in range(CONVERSATIONS)]
     for live in lives:
         live.push(silence)
-    taken = (tracemalloc.get_traced_memory()[0] - before) / len(lives)
+    memory = (tracemalloc.get_traced_memory()[0] - before) / len(lives)
     tracemalloc.stop()
-    measures.number("an idle conversation", taken / 1024, "KiB")
+    measures.number("an idle conversation", memory / 1024, "KiB")

@@ -106,6 +106,8 @@ class LiveSession:
     def respond(self, options: AnswerOptions | None = None) -> str | None:
         """Begin an answer to the last turn; gives its id, or None where the engine refuses, which is an event.
 
+        Answers that are complete count as played, unless the player reports what was.
+
         Raises DataError where an answer is being generated, or there is nothing to answer.
         """
         state = self._state
@@ -116,6 +118,9 @@ class LiveSession:
                      if isinstance(item, UserTurn) and item.message.role == "user"), None)
         if turn is None:
             raise DataError("There is no turn to answer; commit one first.", kind="empty turn")
+        for reply in state.replies():
+            if reply.complete and not reply.cut and not reply.reported:
+                reply.position = reply.duration
         turn.state = None
         starter = self._replies.starter
         starter.options = options or self._options
