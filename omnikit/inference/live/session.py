@@ -118,9 +118,9 @@ class LiveSession:
                      if isinstance(item, UserTurn) and item.message.role == "user"), None)
         if turn is None:
             raise DataError("There is no turn to answer; commit one first.", kind="empty turn")
-        for reply in state.replies():
-            if reply.complete and not reply.cut and not reply.reported:
-                reply.position = reply.duration
+        for earlier in state.replies():
+            if earlier.complete and not earlier.cut and not earlier.reported:
+                earlier.position = earlier.duration
         turn.state = None
         starter = self._replies.starter
         starter.options = options or self._options
