@@ -83,6 +83,7 @@ class LiveSession:
             for _ in range(self.pace or 0):
                 self.engine.step()
                 self._replies.receive()
+        state.rest = state.rest.copy()
         return self.advance()
 
     def push_image(self, pixels: Pixels) -> None:
@@ -105,6 +106,8 @@ class LiveSession:
     def respond(self, options: AnswerOptions | None = None) -> str | None:
         """Begin an answer to the last turn; gives its id, or None where the engine refuses, which is an event.
 
+        Answers that are complete count as played, unless the player reports what was.
+
         Raises DataError where an answer is being generated, or there is nothing to answer.
         """
         state = self._state
@@ -115,6 +118,9 @@ class LiveSession:
                      if isinstance(item, UserTurn) and item.message.role == "user"), None)
         if turn is None:
             raise DataError("There is no turn to answer; commit one first.", kind="empty turn")
+        for earlier in state.replies():
+            if earlier.complete and not earlier.cut and not earlier.reported:
+                earlier.position = earlier.duration
         turn.state = None
         starter = self._replies.starter
         starter.options = options or self._options

@@ -96,7 +96,7 @@ class LiveState:
 
     def hold(self, frame: Samples) -> None:
         """Keep a frame and run the clock on."""
-        self.frames.append(frame)
+        self.frames.append(frame.copy())  # not a view of all that came with it
         self.clock += len(frame)
 
     def between(self, start: int, end: int) -> Samples:

@@ -47,12 +47,13 @@ class UserTurns:
         if state.policy.turn_detection == "vad":
             self._detect(frame, begin)
             self._encode()
-            state.forget(state.turn_start if state.turn else state.clock - self._needed)
+            state.forget(state.turn_start if state.turn else self._earliest)
         self._count_idle(len(frame))
 
     def commit(self) -> UserTurn:
-        """End the turn by hand; raises DataError of kind "empty turn"."""
+        """End the turn by hand, without an answer; raises DataError of kind "empty turn"."""
         state = self.state
+        self._continued()
         if len(state.rest):
             rest, state.rest = state.rest, state.rest[:0]
             state.hold(rest)
@@ -86,10 +87,10 @@ class UserTurns:
     # ---- detection ----
 
     @property
-    def _needed(self) -> int:
-        """Samples before now that a turn which begins later may still hold."""
-        policy = self.state.policy
-        return (policy.prefix_padding_ms + policy.min_speech_ms) * PER_MS + RATE
+    def _earliest(self) -> int:
+        """Where a turn may begin that has not begun yet."""
+        start = self.state.segments.start
+        return (self.state.clock if start is None else start) - self.state.policy.prefix_padding_ms * PER_MS
 
     @property
     def _tail(self) -> int:
@@ -128,7 +129,14 @@ class UserTurns:
         end = min(end, state.clock)
         state.emit(SpeechStopped(state.at, state.turn, milliseconds(end)))
         speculated = next((item for item in state.items if isinstance(item, UserTurn) and item.id == state.turn), None)
-        self._close(speculated or self._turn(state.between(state.turn_start, end)), end)
+        answers, begun = self._answers, speculated is not None and self.replies.confirm()
+        turn = speculated or self._turn(state.between(state.turn_start, end))
+        self._close(turn, end)
+        if state.policy.answer and not answers:
+            turn.state = "dropped"
+            state.emit(TurnDecided(state.at, turn.id, "dropped"))
+        elif answers and not begun:
+            self.replies.begin(turn)
 
     def _cut(self) -> None:
         """End a turn that is too long; the user goes on in the next one."""
@@ -177,19 +185,13 @@ class UserTurns:
         return UserTurn(state.turn or f"turn_{state.turns}", Message("user", tuple(content)))
 
     def _close(self, turn: UserTurn, end: int) -> None:
-        state, answers, by_hand = self.state, self._answers, self.state.policy.turn_detection == "none"
+        state = self.state
         state.turn, state.turn_end = None, end
         self.encoder.reset()
-        state.forget(end if by_hand else end - self._needed)
-        begun = turn in state.items
-        if not begun:
+        state.forget(end if state.policy.turn_detection == "none" else min(end, self._earliest))
+        if turn not in state.items:
             state.items.append(turn)
         state.emit(TurnCommitted(state.at, turn.id))
-        if state.policy.answer and not answers:
-            turn.state = "dropped"
-            state.emit(TurnDecided(state.at, turn.id, "dropped"))
-        elif answers and not by_hand and not (self.replies.confirm() if begun else False):
-            self.replies.begin(turn)
 
     def _count_idle(self, samples: int) -> None:
         """Count the silence behind an answer, and report it once."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import pytest
@@ -248,6 +248,19 @@ def test_by_hand_a_turn_holds_what_was_pushed(session: Session) -> None:
         talk.engine.step()
     assert names(talk.advance()) == ["TurnDecided", "AnswerStarted", "AnswerDone"]
     assert transcript(talk)[-1] == ("assistant", "one two")
+
+
+@pytest.mark.parametrize("detection", ["none", "vad"])
+def test_written_questions_leave_complete_answers_in_the_history(detection: Literal["none", "vad"], session: Session) -> None:
+    talk = live(session, answering("one two"), answering("three"), policy=TurnPolicy(turn_detection=detection), pace=None)
+    for question in ("first", "second"):
+        talk.push_text(question)
+        talk.commit()
+        talk.respond()
+        assert [talk.engine.step() for _ in range(5)]
+        talk.advance()
+    assert transcript(talk)[:3] == [("user", "first"), ("assistant", "one two"), ("user", "second")]
+    assert talk.engine.asked[1].messages == tuple(talk.history[:3])
 
 
 def test_images_stand_before_text_and_audio(session: Session) -> None:
