@@ -54,7 +54,8 @@ def test_eight_conversations_cost_half_of_one_after_another(session: Session, me
     assert alone() == together() == CONVERSATIONS * TOKENS
     kind = "speech" if speak else "text"
     measures.compare({"alone": processor_time(alone), "together": processor_time(together)},
-                     Ratio(f"8 conversations one at a time / together, {kind}", "alone", "together", least=LIMIT), rounds=ROUNDS)
+                     Ratio(f"8 conversations one at a time / together, {kind}", "alone", "together", least=LIMIT),
+                     rounds=ROUNDS)
 
 
 def test_next_turn_reads_only_what_is_new(session: Session, measures: Measures) -> None:
@@ -93,5 +94,6 @@ def test_first_audio_and_the_gaps_behind_it(session: Session, measures: Measures
         for found, answer in zip(times, answers, strict=True):
             found += [now for event in answer.take() if event.waveform is not None]
     gaps = [later - earlier for found in times for earlier, later in pairwise(found)]
-    measures.number(f"time to first audio, {conversations} at once, median", float(np.median([each[0] for each in times])), "ms")
+    first = float(np.median([each[0] for each in times]))
+    measures.number(f"time to first audio, {conversations} at once, median", first, "ms")
     measures.number(f"between two segments, {conversations} at once, 95 % below", float(np.quantile(gaps, 0.95)), "ms")
