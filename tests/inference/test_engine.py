@@ -1,5 +1,7 @@
 """Answers of an engine are those of Session.stream, whatever runs beside them; on real parts of random weights."""
 
+import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -136,6 +138,68 @@ def test_too_many_answers_are_refused(session: Session, engine: Engine) -> None:
         running.begin(question(text="a"), AnswerOptions())
     drained(running, answers)
     running.begin(question(text="a"), AnswerOptions()).cancel()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_long_prompt_does_not_hold_up_a_running_answer(session: Session, engine: Engine) -> None:
+    running = engine(session, EngineLimits(prefill=8))
+    first = running.begin(question(text="a"), AnswerOptions(speak=False))
+    while not first.answer_tokens:
+        running.step()
+    long = running.begin(question(text="word " * 20), AnswerOptions(speak=False))
+    counts = []
+    while not first.finish_reason:
+        running.step()
+        counts.append(first.answer_tokens)
+    assert counts == list(range(3, 10)) and not long.answer_tokens  # a token in each step
+
+
+def test_answers_wait_for_memory(session: Session) -> None:
+    longest = session.prompt([question(text="why")]).batch.tokens.shape[1] + 9
+    running = BatchEngine(session, EngineLimits(positions=2 * longest))
+    answers = [running.begin(question(text="why"), AnswerOptions(speak=False)) for _ in range(5)]
+    running.step()
+    assert (running.running, running.waiting) == (2, 3)
+    drained(running, answers)
+    large = running.begin(question(text="word " * 40), AnswerOptions(speak=False))  # alone it always runs
+    drained(running, [large])
+    assert large.answer_tokens == 9
+
+
+def test_engine_is_used_from_several_threads(session: Session) -> None:
+    running = BatchEngine(session, EngineLimits(rows=4))
+    expected = session.answer(text="why").text
+    stop = threading.Event()
+
+    def drive() -> None:
+        while not stop.is_set():
+            running.step()
+
+    driver = threading.Thread(target=drive)
+    driver.start()
+    answers = [running.begin(question(text="why"), AnswerOptions(speak=False)) for _ in range(24)]
+    for answer in answers[::3]:
+        answer.cancel()
+    deadline = time.monotonic() + 60
+    while not all(answer.finish_reason for answer in answers) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    stop.set()
+    driver.join()
+    texts = ["".join(event.text for event in answer.take()) for answer in answers]
+    assert [text for number, text in enumerate(texts) if number % 3] == [expected] * 16
+    assert {answer.finish_reason for answer in answers[::3]} <= {"cancelled", "length"}
+    assert running.running + running.waiting == 0
+
+
+def test_memory_is_given_back_when_answers_end(session: Session) -> None:
+    running = BatchEngine(session)
+    for _ in range(3):
+        answers = [running.begin(question(text=text), AnswerOptions()) for text in TEXTS]
+        for _ in range(6):
+            running.step()
+        answers[0].cancel()
+        drained(running, answers[1:])
+        assert running.rows.bytes == 0  # type: ignore[attr-defined]  # of JoinedRows
 
 
 @pytest.mark.parametrize("engine", ENGINES)

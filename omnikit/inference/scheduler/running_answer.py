@@ -83,6 +83,11 @@ class RunningAnswer:
         """Tokens of the answer so far, the one that ended it included."""
         return len(self.tokens)
 
+    @property
+    def longest(self) -> int:
+        """Positions of its prompt and its tokens at most."""
+        return self.prompt_tokens + self.plan.limit
+
     def take(self) -> list[Event]:
         """Give the events that are ready, without waiting."""
         with self._taking:

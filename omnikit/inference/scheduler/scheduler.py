@@ -11,12 +11,11 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic
 
 import torch
 from torch import Tensor
 
-from omnikit.contracts.streaming import SavedPositions
 from omnikit.contracts.types import Features, Sample
 from omnikit.data.batch.collate import to_device
 from omnikit.errors import AdmissionError, OmnikitError, RunError
@@ -25,26 +24,13 @@ from omnikit.inference.answer_states import NOISE
 from omnikit.inference.engine import AnswerOptions, FinishReason
 from omnikit.inference.prefix_cache import PrefixCache, whole_signals, without_prefix
 from omnikit.inference.scheduler.planning import EngineParts, plan_answer
+from omnikit.inference.scheduler.row_memory import Row, Rows
 from omnikit.inference.scheduler.running_answer import RunningAnswer, head_row
 from omnikit.inference.session import Session
 from omnikit.inference.shared_head import SharedHead
 from omnikit.inference.token_choice import choose_tokens, log_probabilities
 from omnikit.inference.turn_detection import turn_state
 from omnikit.model import Taps
-
-Row = TypeVar("Row")
-
-
-class Rows(Protocol[Row]):
-    """Where keys and values of running answers lie."""
-
-    def open(self) -> Row: ...
-    def length(self, row: Row) -> int: ...
-    def load(self, row: Row, saved: SavedPositions, length: int) -> None: ...
-    def save(self, row: Row) -> SavedPositions | None: ...
-    def prefill(self, row: Row, inputs: Tensor) -> Tensor: ...
-    def step(self, rows: Sequence[Row], inputs: Tensor) -> Tensor: ...
-    def close(self, row: Row) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -55,11 +41,14 @@ class EngineLimits:
         rows: answers that run.
         waiting: answers that wait for a row; one more is refused.
         prefill: positions of prompts that a step reads.
+        positions: of the memory for keys and values, rows times the longest prompt with its answer; an answer for which there
+            is no room waits. None: no limit.
     """
 
     rows: int = 16
     waiting: int = 64
     prefill: int = 512
+    positions: int | None = None
 
 
 @dataclass(eq=False)
@@ -157,13 +146,19 @@ class Scheduler(Generic[Row]):
                 if active.token is None:
                     return active
             with self._queue:
-                if len(self._active) >= self.limits.rows or not self._waiting:
+                if not self._waiting or not self._has_room(self._waiting[0]):
                     return None
                 answer = self._waiting.popleft()
                 active = Active(answer, self.rows.open())
                 self._active.append(active)
             with self._ending([active]):
                 self._begin_prompt(active)
+
+    def _has_room(self, answer: RunningAnswer) -> bool:
+        """Say whether a row is free, and the memory for it; an answer alone always runs."""
+        longest = max(each.longest for each in (answer, *(active.answer for active in self._active)))
+        rows, positions = len(self._active) + 1, self.limits.positions
+        return rows <= self.limits.rows and (rows == 1 or positions is None or rows * longest <= positions)
 
     def _begin_prompt(self, active: Active[Row]) -> None:
         """Make the inputs of a prompt, without those positions that its conversation's cache has."""
