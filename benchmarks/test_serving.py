@@ -45,7 +45,7 @@ def session() -> Session:
 
 
 def bare_seconds(engine: AnswerEngine) -> float:
-    """Give the seconds to the first text of an answer that nothing serves."""
+    """Give the seconds to the first token of an answer that nothing serves."""
     start = time.perf_counter()
     stream = engine.begin(question(text="How many?"), AnswerOptions(max_new_tokens=3, speak=False))
     while not any(event.text for event in stream.take()):
@@ -57,7 +57,7 @@ def bare_seconds(engine: AnswerEngine) -> float:
 
 
 def served_seconds(url: str) -> Iterator[float]:
-    """Give the seconds to the first text of one answer after another that a client in its own process gets."""
+    """Give the seconds to the first token of one answer after another that a client in its own process gets."""
     command = [sys.executable, "-c", CLIENT, f"{url}/v1/chat/completions"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
         assert client.stdin and client.stdout
