@@ -80,7 +80,7 @@ def shut_down() -> None:
     import ray
     from ray import serve
 
-    serve.shutdown()
+    serve.shutdown()  # type: ignore[no-untyped-call]
     ray.shutdown()  # type: ignore[no-untyped-call]
 
 
