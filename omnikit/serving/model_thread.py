@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -17,6 +18,7 @@ from omnikit.serving.logs import log
 from omnikit.serving.protocol.fields import ProtocolError
 
 T = TypeVar("T")
+SWITCH_SECONDS = 0.0005  # that the thread keeps Python while the event loop waits for it; Python's default is 5 ms
 
 
 class ModelThread:
@@ -38,6 +40,7 @@ class ModelThread:
     def start(self) -> None:
         """Start the thread; called in the event loop that will wait for it."""
         self._loop = asyncio.get_running_loop()
+        sys.setswitchinterval(SWITCH_SECONDS)
         self._thread.start()
 
     def stop(self) -> None:

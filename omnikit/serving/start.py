@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from socket import socket
 
 from omnikit.inference.scheduler.batch import engine_for
@@ -14,8 +13,6 @@ from omnikit.serving.server import Server
 from omnikit.serving.service import Service
 from omnikit.serving.settings import Settings
 
-SWITCH_SECONDS = 0.0005  # that the model's thread keeps Python while the event loop waits for it; Python's default is 5 ms
-
 
 def make_server(session: Session, settings: Settings, address: Address) -> Server:
     """Give a server that is not started."""
@@ -25,7 +22,6 @@ def make_server(session: Session, settings: Settings, address: Address) -> Serve
 
 def serve(session: Session, settings: Settings, address: Address, listener: socket) -> None:
     """Serve at a socket that omnikit.serving.server.bind gave, until a signal ends it."""
-    sys.setswitchinterval(SWITCH_SECONDS)
     write_json_lines()
     note("serving", address=address.url, model=settings.name, keys=len(settings.keys))
     make_server(session, settings, address).run([listener])

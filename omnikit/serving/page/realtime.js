@@ -17,9 +17,11 @@ export class Realtime {
     return new Promise((resolve, reject) => {
       const socket = new WebSocket(url, protocols);
       this.socket = socket;
-      socket.onopen = resolve;
       socket.onerror = () => reject(new Error("The server cannot be reached, or needs an API key (Settings)."));
-      socket.onmessage = ({ data }) => this.onEvent(JSON.parse(data));
+      socket.onmessage = ({ data }) => {
+        this.onEvent(JSON.parse(data));
+        resolve(); // the first event is the session
+      };
       socket.onclose = (event) => this.socket === socket && this.onClose(event);
     });
   }
