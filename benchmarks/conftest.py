@@ -23,6 +23,7 @@ class BenchReport:
         try:
             yield
         finally:
+            self.found += extra_info(item)
             if MEASURES in item.stash:
                 self.found += item.stash[MEASURES].found
                 missed = item.stash[MEASURES].missed()
@@ -32,6 +33,7 @@ class BenchReport:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.seconds[report.nodeid] = round(self.seconds.get(report.nodeid, 0.0) + report.duration, 2)
 
+    @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if not self.found:
             return
@@ -41,6 +43,14 @@ class BenchReport:
         terminalreporter.write(table(self.found))
         terminalreporter.write_line(f"{sum(not measure.is_met for measure in limited)} of {len(limited)} limits missed; all"
                                     f" numbers are in {self.path}")
+
+
+def extra_info(item: pytest.Item) -> list[Measure]:
+    """Give the numbers of a benchmark that notes them by pytest-benchmark's fixture, and judges them itself."""
+    fixture = getattr(item, "funcargs", {}).get("benchmark")
+    numbers = fixture.extra_info.items() if fixture else ()
+    return [Measure(item.path.stem.removeprefix("test_"), name, float(value), "") for name, value in numbers
+            if isinstance(value, int | float)]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
