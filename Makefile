@@ -6,7 +6,7 @@ export TOKENIZERS_PARALLELISM := false
 
 .PHONY: demo live test lint bench docs lock clean
 
-demo: .venv/ready  ## train every stage of llama_omni/tiny, score it and hear one answer (7 minutes on 2 cores)
+demo: .venv/ready  ## train every stage of llama_omni/tiny, score it and hear one answer (6 minutes on 2 cores)
 	$(BIN)/omnikit train llama_omni/tiny --jobs 2
 	$(BIN)/omnikit eval llama_omni/tiny --latency-rows 5
 	$(BIN)/omnikit chat llama_omni/tiny --example --out runs/answer.wav

@@ -3,6 +3,7 @@
 User errors end with code 2 and no trace.
 """
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ COMMANDS = {
     "list": ("omnikit.commands.list:run", "list installed components and presets"),
     "completion": ("omnikit.commands.completion:run", "print the bash completion: eval \"$(omnikit completion bash)\""),
 }
+BRIEF = ("check", "completion", "list")  # commands that run no model
 USAGE = "omnikit: compose encoders, projectors, a language model and heads from YAML; train it, talk to it.\n"
 
 
@@ -69,6 +71,8 @@ def _run(arguments: list[str]) -> int:
     if arguments[0] not in COMMANDS:
         raise OmnikitError(f"{arguments[0]!r} is not a command.{nearest(arguments[0], COMMANDS)}"
                            f" Commands: {', '.join(COMMANDS)}.")
+    if arguments[0] in BRIEF and "--deep" not in arguments:
+        gc.disable()  # nothing to collect before the end, which comes within a second
     module, _, function = COMMANDS[arguments[0]][0].partition(":")
     return int(getattr(import_module(module), function)(arguments[1:]))
 

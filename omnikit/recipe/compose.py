@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from hydra import compose as hydra_compose
-from hydra import initialize_config_module
+from hydra import initialize_config_dir
 from hydra import main as hydra_main
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -52,9 +52,9 @@ def compose_tree(recipe: str, overrides: Sequence[str] = (), keep_hydra: bool = 
     check_overrides(overrides)
     overrides = added_groups(overrides)
     GlobalHydra.instance().clear()
-    # A module without YAML: our source answers for all; plain `initialize` would look for the caller's folder instead.
+    # A folder without YAML: our source answers for all; plain `initialize` would look for the caller's folder instead.
     with (translate_hydra_errors(recipe, overrides, partial(compose_tree, recipe)),
-          initialize_config_module("omnikit.recipe", version_base="1.3")):
+          initialize_config_dir(str(Path(__file__).parent), version_base="1.3")):
         return hydra_compose(name, overrides=list(overrides), return_hydra_config=keep_hydra)
 
 
