@@ -17,6 +17,7 @@ COMMANDS = {
     "answer": ("omnikit.commands.answer:run", "answer a file of questions in batches"),
     "serve": ("omnikit.commands.serve:run", "serve a trained run: OpenAI's routes, Realtime, and a page to talk to it"),
     "eval": ("omnikit.commands.eval:run", "score a trained run on its held-out questions"),
+    "bench": ("omnikit.commands.bench:run", "measure turn-taking of a run or a Realtime server by scripted conversations"),
     "data": ("omnikit.commands.data:run", "build a dataset, inspect a batch of a stage, or check every row"),
     "tokenizer": ("omnikit.commands.tokenizer:run", "extend a tokenizer and its checkpoint by Chinese pieces"),
     "voice": ("omnikit.commands.voice:run", "extract the voice of a recording into a file, for the answers of chat"),

@@ -25,6 +25,7 @@ def recipe(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     ("omnikit check ", list(recipe_files())),
     ("omnikit list enc", ["encoder"]),
     ("omnikit list re", ["reader", "recipe"]),
+    ("omnikit bench ", ["duplex"]),
     ("omnikit data ", ["build", "check", "inspect"]),
     ("omnikit data build sp", ["spoken_instructions", "spoken_questions"]),
     ("omnikit data build spoken_instructions seed=1 noise", ["noise_fraction=", "noise_snr_db="]),
@@ -37,7 +38,7 @@ def test_words_before_the_overrides(line: str, expected: list[str]) -> None:
     assert sorted(words(line)) == sorted(expected)
 
 
-@pytest.mark.parametrize("command", ["chat", "eval", "check-head", "bundle", "replay"])
+@pytest.mark.parametrize("command", ["chat", "eval", "check-head", "bundle", "replay", "bench duplex"])
 def test_commands_on_runs_complete_to_recipes_that_have_one(
         command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

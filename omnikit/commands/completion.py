@@ -43,7 +43,9 @@ def words(line: str) -> list[str]:
     if given[1] in ("train", "check", "show", "forecast", "diff"):
         return _recipe_names(given[2]) if len(given) == 3 else _overrides(given[2], given[3:])
     if given[1] in ("chat", "eval", "check-head", "bundle", "replay") and len(given) == 3:
-        return [name for name in recipe_files() if name.startswith(given[2]) and (Path("runs") / name).is_dir()]
+        return _run_names(given[2])
+    if given[1] == "bench":
+        return _bench(given[2:])
     if given[1] in ("import", "export") and len(given) == 3:
         from omnikit.recipe.presets import names
 
@@ -55,6 +57,18 @@ def words(line: str) -> list[str]:
 
         return [kind for kind in (*GROUPS, "recipe") if kind.startswith(given[-1])]
     return []
+
+
+def _run_names(start: str) -> list[str]:
+    return [name for name in recipe_files() if name.startswith(start) and (Path("runs") / name).is_dir()]
+
+
+def _bench(given: list[str]) -> list[str]:
+    from omnikit.commands.bench import BENCHES
+
+    if len(given) == 1:
+        return [name for name in BENCHES if name.startswith(given[0])]
+    return _run_names(given[1]) if len(given) == 2 else []
 
 
 def _data(given: list[str]) -> list[str]:

@@ -1,0 +1,82 @@
+"""The duplex bench: plays every scenario against a run or a server and writes the report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from omnikit.errors import ConfigError, nearest
+from omnikit.evaluation.duplex import report
+from omnikit.evaluation.duplex.conversation import Conversation
+from omnikit.evaluation.duplex.local_peer import LocalPeer
+from omnikit.evaluation.duplex.player import Peer, play
+from omnikit.evaluation.duplex.realtime_peer import RealtimePeer
+from omnikit.evaluation.duplex.results import Json
+from omnikit.evaluation.duplex.scenario import Scenario, read
+from omnikit.evaluation.duplex.user_audio import find_tts, scenario_audio
+from omnikit.inference.live.session import LiveSession
+from omnikit.inference.scheduler.batch import engine_for
+from omnikit.inference.session import Session
+from omnikit.progress import progress
+from omnikit.recipe.live import TurnPolicy
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is measured: `begin` gives the model's side of a new conversation; `conditions` are part of the report."""
+
+    begin: Callable[[], Peer]
+    conditions: Mapping[str, object]
+
+
+def of_session(session: Session, *, name: str, seed: int = 0, pace: int = 4, policy: TurnPolicy | None = None) -> Target:
+    """Measure a run in this process: by the input clock alone, so twice the same report.
+
+    Args:
+        pace: decoding steps in 32 ms of the user's audio.
+        policy: how turns are taken; None: the recipe's.
+    """
+    engine, chosen = engine_for(session), policy or session.plan.recipe.live.policy
+    conditions = {"target": name, "clock": "input", "decoding_steps_per_second": round(pace * 1000 / 32, 1),
+                  "seed": seed, **asdict(chosen)}
+    return Target(lambda: LocalPeer(LiveSession(session, engine, chosen, seed=seed, pace=pace)), conditions)
+
+
+def of_server(url: str, *, key: str | None = None, turn_detection: str | None = None, speed: float = 1.0,
+              seed: int = 0) -> Target:
+    """Measure a Realtime server, in real time or `speed` times faster; see RealtimePeer."""
+    conditions = {"target": url.partition("?")[0], "clock": "real time", "speed": speed, "turn_detection": turn_detection,
+                  "seed": seed}
+    return Target(lambda: RealtimePeer(url, key, turn_detection, speed), conditions)
+
+
+def chosen(path: Path | None, only: Sequence[str]) -> list[Scenario]:
+    """Give the scenarios of a file, or some of them; raises ConfigError for an unknown id."""
+    found = read(path)
+    names = [one.id for one in found]
+    if unknown := [name for name in only if name not in names]:
+        raise ConfigError(f"--only {unknown[0]} is not a scenario.{nearest(unknown[0], names)} There are {', '.join(names)}.")
+    return [one for one in found if not only or one.id in only]
+
+
+def run(target: Target, scenarios: Sequence[Scenario], out: Path, *, seed: int = 0) -> Json:
+    """Play the scenarios, write the report into `out` and give its content.
+
+    Raises:
+        OmnikitError: no text-to-speech is installed, a server refuses, or the disk does.
+    """
+    tts, conversations = find_tts(), list[Conversation]()
+    with progress("bench duplex", stderr=True) as done:
+        for number, scenario in enumerate(scenarios, 1):
+            peer = target.begin()
+            try:
+                conversations.append(play(scenario, scenario_audio(scenario, tts, peer.rate, seed), peer))
+            finally:
+                peer.close()
+            done(number / len(scenarios))
+    texts = json.dumps([asdict(one) for one in scenarios], sort_keys=True)
+    conditions = {**target.conditions, "scenarios": hashlib.sha256(texts.encode()).hexdigest()[:8], "tts": tts.version}
+    return report.write(conversations, conditions, out)
