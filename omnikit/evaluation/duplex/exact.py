@@ -114,7 +114,7 @@ def history_equal(conversation: Conversation, item: str) -> bool | None:
     if not given or not any(name == item for _, name in conversation.stops):
         return history == text
     if item not in conversation.marks:
-        return text.startswith(history) and (played > slack or not history) and (played < given - slack or history == text)
+        return text.startswith(history) and (played > slack or not history) and (played >= given - slack or history != text)
     marks = conversation.marks[item]
     least, most = (text_until(text, marks, max(played + shift, 0), rate) for shift in (-slack, slack))
     return (most.startswith(history) or (played + slack >= given and history == text)) and history.startswith(least)

@@ -91,7 +91,7 @@ def test_a_run_gives_the_same_report_twice(spoken: Session, tmp_path: Path) -> N
 def test_a_server_is_measured_over_its_socket(server: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = cli.main(["bench", "duplex", server.socket_url, "--only", "question", "--speed", "2", "--out", str(tmp_path)])
     found = read_json(tmp_path / "report.json", "")
-    assert code == 0 and "questions answered         1 of 1" in capsys.readouterr().out
+    assert code == 0 and "questions answered              1 of 1" in capsys.readouterr().out
     assert found["summary"]["history_equals_played"] == {"count": 1, "of": 1} and found["summary"]["errors"] == 0
     assert (tmp_path / "smooth_turn_taking" / "question" / "output.wav").is_file()
 

@@ -7,14 +7,14 @@ from omnikit.evaluation.duplex.conversation import Conversation, PeerEvent, Play
 from omnikit.evaluation.duplex.exact import answer_results, element_results, history_equal
 
 ANSWERED = [PeerEvent(1500, "answer_started", "a"), PeerEvent(1500, "text", "a", "one two"), audio(1500, "a", 2000)]
-PLAYED = [PlayedSegment("a", 0, 1600.0, 2600.0)]  # half of it
+PLAYED = [PlayedSegment("a", 0, 1600.0, 2900.0)]  # 1.3 of 2 s
 MARKS = {"a": [(1000, 3), (2000, 7)]}
 
 
 def interrupted(history: str, marks: bool = True, kind: str = "interruption") -> Conversation:
-    """An answer of two words of a second each, stopped when one was played by what began at 2300 and was detected at 2600."""
-    events = [*ANSWERED, PeerEvent(2600, "speech_started", "t"), PeerEvent(2600, "paused", "a")]
-    return conversation([span("query", 0, 1000), span(kind, 2300, 2900, "a")], events, PLAYED, stops=[(2600, "a")],
+    """An answer of two words of a second each, stopped in the second one, by what began at 2600 and was detected at 2900."""
+    events = [*ANSWERED, PeerEvent(2900, "speech_started", "t"), PeerEvent(2900, "paused", "a")]
+    return conversation([span("query", 0, 1000), span(kind, 2600, 3200, "a")], events, PLAYED, stops=[(2900, "a")],
                         history={"a": history}, marks=MARKS if marks else None)
 
 
