@@ -23,6 +23,7 @@ LOCAL = ("--pace", "--interrupt", "--device")
 LINES = {"questions_answered": "questions answered", "response_ms": "response",
          "begun_inside_a_question": "begun inside a question",
          "ignored_left_unanswered": "left unanswered as due", "silence_left_unanswered": "silence left unanswered",
+         "echo_left_unanswered": "echo left unanswered",
          "interruptions_that_stopped": "interruptions that stopped", "stop_ms": "stop", "false_stops": "false stops",
          "audio_after_stop_ms": "audio after a stop", "history_equals_played": "history equals what was played"}
 

@@ -101,13 +101,14 @@ def answer_results(conversation: Conversation) -> list[AnswerResult]:
 
 
 def history_equal(conversation: Conversation, item: str) -> bool | None:
-    """Give whether the history holds of an answer the words that were played; None where the history is unknown.
+    """Give whether the history holds of an answer the words that were played; None where the history is unknown, or where the
+    conversation ended while the answer was held back, so that nothing had decided whether it goes on.
 
     Two counts of what was played may differ by two frames. Without marks a text that was cut must be the beginning of the
     answer's, and empty where nothing was played.
     """
     history, text = conversation.history.get(item), conversation.text(item)
-    if history is None:
+    if history is None or _held_at_the_end(conversation, item):
         return None
     played, given, rate = conversation.played_samples(item), conversation.given_samples(item), conversation.output_rate
     slack = TOLERANCE_MS * rate // 1000
@@ -118,6 +119,12 @@ def history_equal(conversation: Conversation, item: str) -> bool | None:
     marks = conversation.marks[item]
     least, most = (text_until(text, marks, max(played + shift, 0), rate) for shift in (-slack, slack))
     return (most.startswith(history) or (played + slack >= given and history == text)) and history.startswith(least)
+
+
+def _held_at_the_end(conversation: Conversation, item: str) -> bool:
+    changes = [event.kind for event in conversation.events
+               if event.item == item and event.kind in ("paused", "resumed", "interrupted")]
+    return changes[-1:] == ["paused"]
 
 
 def _element(conversation: Conversation, span: Span, causes: Mapping[str, Span | None]) -> ElementResult:

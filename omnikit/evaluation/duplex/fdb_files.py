@@ -28,12 +28,12 @@ def write(conversation: Conversation, folder: Path) -> Path:
     spoken = [{"text": span.element.text, "timestamp": _seconds(span.start, span.end)} for span in conversation.spans
               if span.element.kind in SPOKEN]
     _write(own / "transcription.json", {"text": " ".join(str(chunk["text"]) for chunk in spoken), "chunks": spoken})
-    for name, content in annotations(conversation).items():
+    for name, content in task_files(conversation).items():
         _write(own / name, content)
     return own
 
 
-def annotations(conversation: Conversation) -> dict[str, list[dict[str, object]]]:
+def task_files(conversation: Conversation) -> dict[str, list[dict[str, object]]]:
     """Give the files that a task's scorer reads: when the turn ends, where pauses are, when the user interrupts."""
     task, spans = conversation.scenario.task, conversation.spans
     asked = [span for span in spans if span.element.kind in ADDRESSED]

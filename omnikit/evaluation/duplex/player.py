@@ -142,7 +142,8 @@ class Player:
             self.echo.extend([np.zeros(self.peer.rate * ECHO_MS // 1000, dtype=np.float32)])
         waiting = np.concatenate([*self.echo, line * np.float32(10 ** (level / 20))])
         self.echo = deque([waiting[len(user):]])
-        return np.clip(user + waiting[:len(user)], -1.0, 1.0).astype(np.float32)
+        mixed: Samples = np.clip(user + waiting[:len(user)], -1.0, 1.0).astype(np.float32)
+        return mixed
 
 
 def play(scenario: Scenario, elements: Sequence[ElementAudio], peer: Peer) -> Conversation:

@@ -19,6 +19,7 @@ MEANINGS = {
     "begun_inside_a_question": "beginnings of questions that were answered before the question was complete",
     "ignored_left_unanswered": "back-channels, talk to others, other speakers and noises to which no answer began",
     "silence_left_unanswered": "scenarios in which no answer began before anything was given",
+    "echo_left_unanswered": "scenarios with an echo of the answer in which it caused no further answer",
     "interruptions_that_stopped": "interruptions, begun while an answer was playing, that stopped it",
     "stop_ms": "from the beginning of an interruption to the last audio that was played of the answer",
     "false_stops": "of what must be ignored and came while an answer was playing: what ended its playback",

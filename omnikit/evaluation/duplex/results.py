@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 
 from omnikit.evaluation.duplex import full_duplex_bench as fdb
-from omnikit.evaluation.duplex.conversation import Conversation
+from omnikit.evaluation.duplex.conversation import Conversation, PeerEvent
 from omnikit.evaluation.duplex.exact import AnswerResult, ElementResult, answer_results, element_results
 from omnikit.evaluation.duplex.scenario import ADDRESSED, IGNORED, SPOKEN
 
@@ -30,11 +30,12 @@ class FdbResult:
 
 @dataclass(frozen=True)
 class ScenarioResult:
-    """One scenario."""
+    """One scenario; `echo` where the answer's audio came back through the microphone."""
 
     id: str
     about: str
     seconds: float
+    echo: bool
     elements: tuple[ElementResult, ...]
     answers: tuple[AnswerResult, ...]
     fdb: FdbResult
@@ -44,13 +45,22 @@ class ScenarioResult:
 
 def scenario_result(conversation: Conversation) -> ScenarioResult:
     """Give a conversation's numbers."""
-    events = tuple({"at": event.at, "kind": event.kind, "item": event.item, **({"text": event.text} if event.text else {}),
-                    **({"audio_ms": round(event.audio_ms)} if event.audio is not None else {})}
-                   for event in conversation.events)
+    scenario = conversation.scenario
     return ScenarioResult(
-        conversation.scenario.id, conversation.scenario.about, round(conversation.seconds, 3),
+        scenario.id, scenario.about, round(conversation.seconds, 3), scenario.echo is not None,
         tuple(element_results(conversation)), tuple(answer_results(conversation)), fdb_result(conversation),
-        tuple(event.text for event in conversation.events if event.kind == "error"), events)
+        tuple(event.text for event in conversation.events if event.kind == "error"),
+        tuple(_event(event) for event in conversation.events))
+
+
+def _event(event: PeerEvent) -> Json:
+    """Give an event without its audio."""
+    found: Json = {"at": event.at, "kind": event.kind, "item": event.item}
+    if event.text:
+        found["text"] = event.text
+    if event.audio is not None:
+        found["audio_ms"] = round(event.audio_ms)
+    return found
 
 
 def fdb_result(conversation: Conversation) -> FdbResult:
@@ -95,6 +105,7 @@ def summary(results: Sequence[ScenarioResult]) -> Json:
         "begun_inside_a_question": count(one.answers > 0 for one in elements if one.kind == "fragment"),
         "ignored_left_unanswered": count(one.answers == 0 for one in ignored),
         "silence_left_unanswered": count(not any(not answer.cause for answer in result.answers) for result in results),
+        "echo_left_unanswered": count(all(one.answers <= 1 for one in result.elements) for result in results if result.echo),
         "interruptions_that_stopped": count(one.stopped is True for one in interruptions),
         "stop_ms": spread([one.stop_ms for one in interruptions if one.stop_ms is not None]),
         "false_stops": count(one.false_stop for one in ignored if one.over),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from html import escape
 from math import ceil
 
-from omnikit.evaluation.duplex.conversation import Conversation
+from omnikit.evaluation.duplex.conversation import Conversation, PeerEvent
 from omnikit.evaluation.duplex.scenario import ADDRESSED, QUIET
 
 WIDTH, LEFT, RIGHT = 940, 74, 10  # px
 USER, MODEL, EVENTS, AXIS, HEIGHT = 24, 66, 108, 134, 158  # px from the top
-BAR = 26
+BAR, SPACE = 26, 11  # px: height of a bar, between two events
 COLOURS = {"asked": "#1f5f99", "fragment": "#7fb0d8", "ignored": "#c45a00", "model": "#2c7a4b", "stop": "#b00020"}
 MARKS = {"speech_started": ("▸", "speech began"), "speech_stopped": ("◂", "speech ended"),
          "turn_decided": ("?", "turn decided"),
@@ -41,13 +41,18 @@ def timeline(conversation: Conversation) -> str:
     parts += [f'<line x1="{x(at)}" x2="{x(at)}" y1="{MODEL - 6}" y2="{MODEL + BAR + 6}" stroke="{COLOURS["stop"]}"'
               f' stroke-width="2"><title>{escape(item)} stopped at {at / 1000:.2f} s</title></line>'
               for at, item in conversation.stops]
+    place = -float(SPACE)
     for event in conversation.events:
         if event.kind in MARKS:
-            sign, meaning = MARKS[event.kind]
-            title = f"{meaning} {event.text}".strip() + f" at {event.at / 1000:.2f} s"
-            parts.append(f'<text x="{x(event.at)}" y="{EVENTS + 10}" text-anchor="middle">{sign}'
-                         f'<title>{escape(title)}</title></text>')
+            place = max(x(event.at), round(place + SPACE, 1))  # beside one another where they come together
+            parts.append(_mark(event, place))
     return "".join([*parts, "</svg>"])
+
+
+def _mark(event: PeerEvent, place: float) -> str:
+    sign, meaning = MARKS[event.kind]
+    title = f"{meaning} {event.text}".strip() + f" at {event.at / 1000:.2f} s"
+    return f'<text x="{place}" y="{EVENTS + 10}" text-anchor="middle">{sign}<title>{escape(title)}</title></text>'
 
 
 def _axis(seconds: float, per_second: float) -> list[str]:

@@ -109,4 +109,5 @@ def pink_noise(samples: int, generator: np.random.Generator) -> Samples:
 def at_level(waveform: Samples, level: float) -> Samples:
     """Scale a waveform to so many dB of full scale (root mean square); peaks beyond full scale are clipped."""
     power = max(float(np.sqrt(np.mean(np.square(waveform, dtype=np.float64)))), 1e-9)
-    return np.clip(waveform * np.float32(10 ** (level / 20) / power), -1.0, 1.0).astype(np.float32)
+    scaled: Samples = np.clip(waveform * np.float32(10 ** (level / 20) / power), -1.0, 1.0).astype(np.float32)
+    return scaled

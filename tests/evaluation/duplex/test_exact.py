@@ -11,9 +11,10 @@ PLAYED = [PlayedSegment("a", 0, 1600.0, 2900.0)]  # 1.3 of 2 s
 MARKS = {"a": [(1000, 3), (2000, 7)]}
 
 
-def interrupted(history: str, marks: bool = True, kind: str = "interruption") -> Conversation:
+def interrupted(history: str, *, marks: bool = True, kind: str = "interruption", ended: bool = True) -> Conversation:
     """An answer of two words of a second each, stopped in the second one, by what began at 2600 and was detected at 2900."""
-    events = [*ANSWERED, PeerEvent(2900, "speech_started", "t"), PeerEvent(2900, "paused", "a")]
+    events = [*ANSWERED, PeerEvent(2900, "speech_started", "t"), PeerEvent(2900, "paused", "a"),
+              *([PeerEvent(3700, "interrupted", "a")] if ended else [])]
     return conversation([span("query", 0, 1000), span(kind, 2600, 3200, "a")], events, PLAYED, stops=[(2900, "a")],
                         history={"a": history}, marks=MARKS if marks else None)
 
@@ -89,6 +90,10 @@ def test_history_of_a_complete_answer_is_its_text() -> None:
 def test_history_that_cannot_be_asked_for_is_unknown() -> None:
     (found,) = answer_results(conversation([span("query", 0, 1000)], ANSWERED))
     assert found.history_equal is None
+
+
+def test_history_of_an_answer_that_is_held_back_at_the_end_is_unknown() -> None:
+    assert history_equal(interrupted("one two", ended=False), "a") is None
 
 
 def test_words_stand_where_their_audio_was_played() -> None:

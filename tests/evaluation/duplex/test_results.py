@@ -63,7 +63,7 @@ def test_summary_counts_with_their_totals() -> None:
 ])
 def test_a_tasks_own_times_are_written(task: str, file: str, expected: object) -> None:
     made = conversation([*QUERY, span("pause", 1000, 3000), span("query", 3000, 4000)], ANSWER, PLAYED, task=task)
-    assert fdb_files.annotations(made) == {file: expected}
+    assert fdb_files.task_files(made) == {file: expected}
 
 
 def test_files_of_a_scenario_stand_in_its_tasks_folder(tmp_path: Path) -> None:
