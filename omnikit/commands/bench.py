@@ -84,15 +84,17 @@ def _target(arguments: Namespace) -> "Target":
 
     from omnikit.evaluation.duplex.bench import of_server, of_session
     from omnikit.inference.session import load
+    from omnikit.store.runs import find
 
     if _is_url(arguments):
         return of_server(arguments.target, key=os.environ.get(KEY), turn_detection=arguments.turn_detection,
                          speed=arguments.speed or 1.0, seed=arguments.seed)
-    session = load(arguments.target, device=arguments.device)
+    folder = find(arguments.target)
+    session = load(folder, device=arguments.device)
     policy = session.plan.recipe.live.policy
     if arguments.interrupt:
         policy = replace(policy, interrupt=arguments.interrupt)
-    return of_session(session, name=session.plan.recipe.name, seed=arguments.seed, pace=arguments.pace or 4, policy=policy)
+    return of_session(session, run=folder.resolve().name, seed=arguments.seed, pace=arguments.pace or 4, policy=policy)
 
 
 def table(summary: Any) -> str:

@@ -32,15 +32,16 @@ class Target:
     conditions: Mapping[str, object]
 
 
-def of_session(session: Session, *, name: str, seed: int = 0, pace: int = 4, policy: TurnPolicy | None = None) -> Target:
+def of_session(session: Session, *, run: str, seed: int = 0, pace: int = 4, policy: TurnPolicy | None = None) -> Target:
     """Measure a run in this process: by the input clock alone, so twice the same report.
 
     Args:
+        run: its fingerprint, which the report states.
         pace: decoding steps in 32 ms of the user's audio.
         policy: how turns are taken; None: the recipe's.
     """
     engine, chosen = engine_for(session), policy or session.plan.recipe.live.policy
-    conditions = {"target": name, "clock": "input", "decoding_steps_per_second": round(pace * 1000 / 32, 1),
+    conditions = {"target": session.plan.recipe.name, "run": run, "clock": "input", "decoding_steps_per_second": round(pace * 1000 / 32, 1),
                   "seed": seed, **asdict(chosen)}
     return Target(lambda: LocalPeer(LiveSession(session, engine, chosen, seed=seed, pace=pace)), conditions)
 

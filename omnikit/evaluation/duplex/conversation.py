@@ -115,7 +115,7 @@ class Conversation:
         return [event.item for event in self.events if event.kind == "answer_started"]
 
     def began(self, item: str) -> float | None:
-        """Give when an answer's audio began to play, or its first text came where it has none; None for an empty answer."""
+        """Give when an answer's audio began to play, or its text began where it has none; None for an empty answer."""
         found = [one.start for one in self.segments if one.item == item]
         return min(found) if found else next((float(one.at) for one in self.events if one.item == item and one.text
                                               and one.kind == "text"), None)

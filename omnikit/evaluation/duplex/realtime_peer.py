@@ -50,11 +50,12 @@ class RealtimePeer:
             session = self._wait("session.updated")["session"]
         detection = ((session.get("audio") or {}).get("input") or {}).get("turn_detection") or {}
         self._interrupts = detection.get("interrupt_response") is not False
-        self._start = time.monotonic()
+        self._start: float | None = None
 
     def push(self, frame: Samples) -> list[PeerEvent]:
         """Send 32 ms and wait until they are over; gives what came until then."""
         data = np.clip(np.round(frame.astype(np.float64) * FULL_SCALE), -32768, 32767).astype("<i2").tobytes()
+        self._start = time.monotonic() if self._start is None else self._start
         self._send("input_audio_buffer.append", audio=base64.b64encode(data).decode())
         self._at += FRAME_MS
         end, found = self._start + self._at / 1000 / self._speed, list[PeerEvent]()

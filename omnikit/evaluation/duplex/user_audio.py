@@ -30,7 +30,7 @@ class ElementAudio:
 
 
 def find_tts() -> TTS:
-    """Give the first text-to-speech that is installed; raises RegistryError where there is none."""
+    """Give the text-to-speech that is installed, by name the first; raises RegistryError where there is none."""
     names = list(components("tts"))
     if not names:
         raise RegistryError("No text-to-speech is installed, which speaks the scenarios; install omnikit[espeak].")

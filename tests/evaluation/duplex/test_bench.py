@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from live_doubles import Amplitude, ScriptedEngine, answering, noise
+from live_doubles import Amplitude, ScriptedAnswer, ScriptedEngine, answering, noise
 from live_doubles import session as scripted_session
 from servers import Running, running
 
@@ -45,9 +45,9 @@ def element(kind: str, frames: int, during: float | None = None) -> ElementAudio
     return ElementAudio(made, np.full(FRAME * frames, 0.0 if quiet else 0.9, np.float32))
 
 
-def scripted(folder: Path, second: str, *answers: object, policy: TurnPolicy = POLICY) -> ScenarioResult:
+def scripted(folder: Path, second: str, *answers: ScriptedAnswer, policy: TurnPolicy = POLICY) -> ScenarioResult:
     """A query, and something during its answer of five words, 320 ms each."""
-    engine = ScriptedEngine([answering("one two three four five", "audio"), *answers])  # type: ignore[list-item]
+    engine = ScriptedEngine([answering("one two three four five", "audio"), *answers])
     live = LiveSession(scripted_session(folder), engine, policy, vad=Amplitude(), pace=1)
     track = [element("silence", 4), element("query", 20), element(second, 10, 0.5), element("silence", 60)]
     return scenario_result(play(Scenario("made", (Element("silence", seconds=1.0),)), track, LocalPeer(live)))
@@ -81,7 +81,7 @@ def test_an_answer_that_nothing_may_interrupt_is_a_missed_stop(tmp_path: Path) -
 
 def test_a_run_gives_the_same_report_twice(spoken: Session, tmp_path: Path) -> None:
     for name in ("first", "second"):
-        bench.run(bench.of_session(spoken, name="tiny", seed=3), bench.chosen(None, SMALL), tmp_path / name, seed=3)
+        bench.run(bench.of_session(spoken, run="random", seed=3), bench.chosen(None, SMALL), tmp_path / name, seed=3)
     files = sorted(path.relative_to(tmp_path / "first") for path in (tmp_path / "first").rglob("*") if path.is_file())
     assert {"report.json", "report.html"} <= {str(path) for path in files}
     assert len(files) == 2 + 4 * len(SMALL) + 1  # wavs, words and transcripts of each, and turn_taking.json
