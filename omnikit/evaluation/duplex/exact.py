@@ -141,9 +141,19 @@ def _element(conversation: Conversation, span: Span, causes: Mapping[str, Span |
 
 
 def _stop(conversation: Conversation, span: Span) -> float | None:
-    """Give when the answer that was playing was stopped by an element; None where it was not."""
-    return next((float(at) for at, item in conversation.stops
-                 if item == span.over and span.start <= at <= span.end + STOP_MS), None) if span.over else None
+    """Give when the answer that was playing was stopped by an element; None where it was not.
+
+    A stop that a question may have caused is not put down to what must be ignored.
+    """
+    at = next((at for at, item in conversation.stops if item == span.over and _may_stop(span, at)), None) if span.over else None
+    if at is None or span.element.kind not in IGNORED:
+        return at
+    asked = any(other.element.addressed and other.over == span.over and _may_stop(other, at) for other in conversation.spans)
+    return None if asked else at
+
+
+def _may_stop(span: Span, at: float) -> bool:
+    return span.start <= at <= span.end + STOP_MS
 
 
 def audio_after_stop(conversation: Conversation, item: str, stop: float) -> int:

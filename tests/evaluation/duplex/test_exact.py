@@ -43,6 +43,12 @@ def test_an_answer_that_a_backchannel_stops_is_a_false_stop() -> None:
     assert element_results(interrupted("one", kind="backchannel"))[1].false_stop
 
 
+def test_a_stop_by_a_question_is_not_that_of_a_cough_before_it() -> None:
+    made = conversation([span("cough", 1700, 2100, "a"), span("interruption", 2600, 3200, "a")], ANSWERED, PLAYED,
+                        stops=[(2900, "a")])
+    assert [one.stopped for one in element_results(made)] == [False, True]
+
+
 def test_nothing_is_stopped_where_nothing_plays() -> None:
     found = element_results(conversation([span("query", 0, 1000), span("interruption", 2300, 2900)], ANSWERED))[1]
     assert found.stopped is None and not found.missed_stop
