@@ -41,7 +41,8 @@ def of_session(session: Session, *, run: str, seed: int = 0, pace: int = 4, poli
         policy: how turns are taken; None: the recipe's.
     """
     engine, chosen = engine_for(session), policy or session.plan.recipe.live.policy
-    conditions = {"target": session.plan.recipe.name, "run": run, "clock": "input", "decoding_steps_per_second": round(pace * 1000 / 32, 1),
+    conditions = {"target": session.plan.recipe.name, "run": run, "clock": "input",
+                  "decoding_steps_per_second": round(pace * 1000 / 32, 1),
                   "seed": seed, **asdict(chosen)}
     return Target(lambda: LocalPeer(LiveSession(session, engine, chosen, seed=seed, pace=pace)), conditions)
 
