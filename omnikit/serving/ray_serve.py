@@ -55,11 +55,11 @@ def deploy(build: Callable[[], FastAPI], count: int, limits: Limits, address: Ad
     if address.certificate and address.key:
         options |= {"ssl_certfile": str(address.certificate), "ssl_keyfile": str(address.key)}
     serve.start(http_options=options)
-    gpus = 1 if ray.cluster_resources().get("GPU") else 0  # type: ignore[no-untyped-call]
+    gpus = 1 if ray.cluster_resources().get("GPU") else 0  # type: ignore[no-untyped-call]  # ray has no types here
     deployment = serve.deployment(
         serve.ingress(build)(), name=NAME, num_replicas=count, max_ongoing_requests=limits.requests + limits.sessions,
         graceful_shutdown_timeout_s=limits.drain_seconds, ray_actor_options={"num_cpus": 1, "num_gpus": gpus})
-    serve.run(deployment.bind(), name=NAME, route_prefix="/")  # type: ignore[attr-defined]
+    serve.run(deployment.bind(), name=NAME, route_prefix="/")  # type: ignore[attr-defined]  # nor here
 
 
 def replica_app(replicas: Replicas, settings: Settings) -> FastAPI:
@@ -80,8 +80,8 @@ def shut_down() -> None:
     import ray
     from ray import serve
 
-    serve.shutdown()  # type: ignore[no-untyped-call]
-    ray.shutdown()  # type: ignore[no-untyped-call]
+    serve.shutdown()  # type: ignore[no-untyped-call]  # nor here
+    ray.shutdown()  # type: ignore[no-untyped-call]  # nor here
 
 
 def serve_with_ray(replicas: Replicas, settings: Settings, address: Address) -> None:

@@ -117,7 +117,7 @@ class Connection:
         try:
             self._outbox.put(self._bridge.wire.handle(received))
             self._bridge.advance()
-        except Exception as error:
+        except Exception as error:  # a bug of ours ends this session alone
             self._failed(error)
 
     def _failed(self, error: Exception) -> None:

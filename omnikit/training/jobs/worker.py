@@ -48,7 +48,7 @@ def outcome(task: StageTask, signals: StopSignals) -> StageOutcome:
         return StageOutcome(train_stage(task, signals, ALONE))
     except OmnikitError as error:
         return StageOutcome(error=error)
-    except Exception as error:
+    except Exception as error:  # a bug of ours or of a plugin: the stages beside it are finished first
         traceback.print_exc()
         return StageOutcome(error=RunError(f"{type(error).__name__}: {' '.join(str(error).split())} (its trace is printed"
                                            " above)"))
