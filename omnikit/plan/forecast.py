@@ -22,6 +22,7 @@ from omnikit.plan.stage_plan import StagePlan
 GIB = 2**30
 PROCESS = 762 * 2**20  # a process that imported torch, Lightning and the training code
 WARM_UP = 30 * 2**20  # what the first step adds: kernels, optimizers, threads
+KERNELS = 40 * 2**20  # of convolutions over audio, one for each of their shapes
 CARD = 600 * 2**20  # a CUDA context with its libraries and workspaces
 FRAGMENTATION = 1.05  # of what a card's allocator holds
 MOMENTS = {"adamw": 8.0, "muon": 8.0, "adamw_8bit": 2.03, "adamw_8bit_paged": 0.0, "adafactor": 0.01}  # bytes of a weight
@@ -44,6 +45,7 @@ class Forecast:
         saved: bytes of the weights that it leaves on disk.
         uncounted: parts whose component states no footprint.
         offloaded: of the optimizer's bytes, those that lie in the host's memory.
+        kernels: compiled code of a process on a CPU.
     """
 
     stage: str
@@ -60,6 +62,7 @@ class Forecast:
     sizes: BatchSizes
     uncounted: tuple[str, ...] = ()
     offloaded: float = 0.0
+    kernels: float = 0.0
 
     @property
     def tensors(self) -> float:
@@ -74,7 +77,7 @@ class Forecast:
     @property
     def process(self) -> float:
         """What a process on a CPU needs."""
-        return PROCESS + self.imports + WARM_UP + self.tensors
+        return PROCESS + self.imports + self.kernels + WARM_UP + self.tensors
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,8 @@ def stage_forecast(plan: Plan, stage: StagePlan, setting: Setting, found: Mappin
         stage.name, weights.trained, weights.frozen, weights.shared(shards), 4 * weights.trained / shards,
         weights.moments / shards, casts, held.layers + held.transient, held.logits,
         sum(part.imports for part in parts.values()), weights.saved, sizes,
-        tuple(part for part in stage.used if part not in found), weights.offloaded)
+        tuple(part for part in stage.used if part not in found), weights.offloaded,
+        KERNELS if stage.stage.objective in ("codec", "vocoder") else 0.0)
 
 
 def sharing(stage: StagePlan, setting: Setting) -> int:

@@ -200,12 +200,14 @@ def perplexity(counts: Tensor) -> float:
 def measured(codec: Codec, config: VocoderConfig, waves: Mapping[str, Sequence[Tensor]],
              progress: Callable[[float], None], device: str = "cpu") -> dict[str, float]:
     """Give what a finished codec on a device does to some speech: `mel_distance` (L1 of natural logarithms), `usage` (share of
-    the codes that are drawn) and `perplexity`, for the first two minutes of each dataset."""
+    the codes that are drawn) and `perplexity`, for the first two minutes of each dataset.
+
+    Each waveform is filled up to whole seconds: kernels for every length of its own would take tens of megabytes."""
     chosen = [wave for rows in waves.values() for wave in _first(rows, MEASURED * config.spec.sample_rate)]
     counts, distances = torch.zeros(config.spec.codebooks, config.spec.cardinality), []
     mel = MelLoss(config.spec.sample_rate)
     for index, wave in enumerate(chosen):
-        codes = codec.encode(wave.to(device))
+        codes = codec.encode(F.pad(wave, (0, -len(wave) % config.spec.sample_rate)).to(device))
         made = codec.decode(codes).cpu()
         books = codes.cpu().reshape(-1, config.spec.codebooks).T  # none of a wave shorter than a frame
         counts.scatter_add_(1, books, torch.ones_like(books, dtype=counts.dtype))
