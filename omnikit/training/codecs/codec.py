@@ -207,7 +207,8 @@ def measured(codec: Codec, config: VocoderConfig, waves: Mapping[str, Sequence[T
     counts, distances = torch.zeros(config.spec.codebooks, config.spec.cardinality), []
     mel = MelLoss(config.spec.sample_rate)
     for index, wave in enumerate(chosen):
-        codes = codec.encode(F.pad(wave, (0, -len(wave) % config.spec.sample_rate)).to(device))
+        filled = F.pad(wave, (0, -len(wave) % config.spec.sample_rate)).to(device)
+        codes = codec.encode(filled)[:int(len(wave) * config.spec.rate / config.spec.sample_rate)]
         made = codec.decode(codes).cpu()
         books = codes.cpu().reshape(-1, config.spec.codebooks).T  # none of a wave shorter than a frame
         counts.scatter_add_(1, books, torch.ones_like(books, dtype=counts.dtype))
