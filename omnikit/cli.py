@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except OmnikitError as error:
-        sys.stderr.write("".join(f"omnikit: {sentence}\n" for sentence in str(error).splitlines()))
+        sys.stderr.write("".join(f"omnikit: {sentence}\n" for sentence in str(error).split("\n")))
         return 2
     except BrokenPipeError:  # the reader of our output went away, as in `omnikit list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains at exit

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from omnikit.commands.arguments import Parser, at_least_one
 from omnikit.errors import ConfigError, nearest
 from omnikit.recipe import presets
+from omnikit.recipe.quoting import pasted
 from omnikit.text_table import columns
 
 if TYPE_CHECKING:
@@ -117,4 +118,4 @@ def _report(built: "BuildReport", out: str, seconds: float) -> str:
             ("rejected", str(sum(built.rejected.values())), "")]
     lines += [("", str(count), reason) for reason, count in built.rejected.items()]
     return (f"{columns(lines)}\nThe dataset is {out}; train on it with data/NAME=messages_jsonl"
-            f" data.NAME.path={out}/train.jsonl 'data.NAME.provides=[{','.join(built.provides)}]'\n")
+            f" {pasted('data.NAME.path', f'{out}/train.jsonl')} 'data.NAME.provides=[{','.join(built.provides)}]'\n")

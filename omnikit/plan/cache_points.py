@@ -27,8 +27,6 @@ def check_cache(where: str, stage: StagePlan, wired: Wiring, errors: list[str]) 
     """Refuse a cache of features where no frozen part stands before what is trained."""
     if stage.stage.trainer.cache == "none":
         return
-    if not stage.stage.trainer.cache_gib > 0:
-        errors.append(f"{where}.trainer.cache_gib is {stage.stage.trainer.cache_gib:g}, but must be above 0.")
     if stage.stage.objective != "heads":
         errors.append(f"{where}.trainer.cache is {stage.stage.trainer.cache}, but a stage with objective"
                       f" {stage.stage.objective!r} runs no encoder and no backbone, whose features could be stored; leave cache"

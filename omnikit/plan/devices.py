@@ -34,13 +34,15 @@ def card_memory() -> float | None:
 
 
 def check_devices(stages: Collection[StagePlan], *, gpu: bool) -> None:
-    """Refuse stages whose device is not there; gpu: whether one is.
+    """Refuse stages whose device is not there, or lacks their precision; gpu: whether a GPU is there.
 
     Raises:
         PlanError: one sentence for each of them.
     """
     errors = [f"stages.{stage.name}.trainer.accelerator is gpu, but there is no GPU here; set it to auto or cpu, or train on a"
               " machine with one." for stage in stages if stage.stage.trainer.accelerator == "gpu" and not gpu]
+    errors += [f"stages.{stage.name}.trainer.precision is 16-mixed, which a CPU does not have; set it to bf16-mixed or 32-true,"
+               " or train on a machine with a GPU." for stage in stages if _is_on_cpu(stage, gpu) and _has_16_mixed(stage)]
     if errors:
         raise PlanError(*errors)
 
@@ -51,5 +53,13 @@ def check_local_devices(stages: Collection[StagePlan]) -> None:
     Raises:
         PlanError: one sentence for each of them.
     """
-    if any(stage.stage.trainer.accelerator == "gpu" for stage in stages):
+    if any(stage.stage.trainer.accelerator == "gpu" or _has_16_mixed(stage) for stage in stages):
         check_devices(stages, gpu=has_gpu())
+
+
+def _is_on_cpu(stage: StagePlan, gpu: bool) -> bool:
+    return stage.stage.trainer.accelerator == "cpu" or (stage.stage.trainer.accelerator == "auto" and not gpu)
+
+
+def _has_16_mixed(stage: StagePlan) -> bool:
+    return stage.stage.trainer.precision == "16-mixed"

@@ -24,6 +24,7 @@ from omnikit.recipe.schema import leaves
 _COUNTS = {"batch_size": 1, "accumulate": 1, "max_steps": 1, "max_epochs": 1, "log_every": 1, "workers": 0,
            "window": 1, "pack": 1, "batch_tokens": 1, "keep": 0, "devices": 1,
            "nodes": 1}  # key: least
+_MOST = {"workers": 1024, "nodes": 65536, "devices": 65536}
 TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio")  # what trainer.logger may name
 _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {  # every comparison is false for nan
     "lr": ("above 0", lambda value: value > 0),
@@ -204,6 +205,10 @@ def _check_numbers(where: str, stage: Stage, errors: list[str]) -> None:
         value = getattr(stage.trainer, key)
         if value is not None and value < least:
             errors.append(f"{where}.trainer.{key} is {value}, but must be at least {least}.")
+        elif value is not None and value > _MOST.get(key, value):
+            errors.append(f"{where}.trainer.{key} is {value}, but must be at most {_MOST[key]}.")
+    if not stage.trainer.cache_gib > 0:
+        errors.append(f"{where}.trainer.cache_gib is {stage.trainer.cache_gib:g}, but must be above 0.")
     try:
         parse_interval(stage.trainer.save_every)
     except ValueError:

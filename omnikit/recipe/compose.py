@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from omnikit.errors import ConfigError, OmnikitError
 from omnikit.recipe.config_source import locate, register
 from omnikit.recipe.hydra_errors import translate_hydra_errors
+from omnikit.recipe.quoting import quoted
 from omnikit.recipe.recipe import Recipe, parse
 from omnikit.recipe.run_recipe import is_run_config, recorded_name
 from omnikit.recipe.validation import check_overrides
@@ -115,8 +116,7 @@ def resume_overrides(recipe: str, overrides: Sequence[str]) -> tuple[str, list[s
     folder = Path(recipe)
     if not is_run_config(folder / "config.yaml"):
         return recipe, list(overrides)
-    quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
-    return str(folder / "config.yaml"), [*overrides, f"run='{quoted}'"]
+    return str(folder / "config.yaml"), [*overrides, f"run={quoted(str(folder))}"]
 
 
 def recipe_name(recipe: str) -> str:

@@ -170,6 +170,8 @@ def _checked_config(path: Path, values: dict[str, Any]) -> DictConfig:
     stages = values.get("stages")
     gaps = isinstance(stages, Mapping) and None in stages.values()
     check_file(path, values, inherited_stages(values, _extended) if gaps else ())
+    if "_self_" not in values.get("defaults", ["_self_"]):  # what a file sets wins; Hydra does so too, with a warning
+        values = {**values, "defaults": [*values["defaults"], "_self_"]}
     return OmegaConf.create(values)
 
 

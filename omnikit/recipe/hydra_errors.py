@@ -13,6 +13,7 @@ from omnikit.errors import ConfigError, OmnikitError, nearest
 from omnikit.paths import recipe_files
 from omnikit.recipe.answers import Generate
 from omnikit.recipe.optim import Optim
+from omnikit.recipe.quoting import pasted
 from omnikit.recipe.recipe import OWN_KEYS, SLOTS, Stage, TrainerConfig
 
 Compose = Callable[[Sequence[str]], DictConfig]  # overrides to the composed tree
@@ -40,7 +41,7 @@ def translate_hydra_errors(recipe: str, overrides: Sequence[str], compose: Compo
 def _sentence(error: Exception, recipe: str, overrides: Sequence[str], compose: Compose) -> str:
     text = str(error)
     if isinstance(error, OverrideParseException):
-        return f"override {error.override!r} cannot be read: {_first_line(text)}; write key=value."
+        return f"override {error.override!r} cannot be read: {_first_line(text)}; {_quoting(str(error.override))}."
     sweep = re.search(r"Ambiguous value for argument '(.*)'", text)
     if sweep:
         return f"{sweep.group(1)} names several values; a sweep needs -m (omnikit train … -m), a list needs brackets."
@@ -66,6 +67,14 @@ def _sentence(error: Exception, recipe: str, overrides: Sequence[str], compose: 
     return f"recipe {recipe} cannot be composed: {_first_line(text)}."
 
 
+def _quoting(override: str) -> str:
+    """Give the advice for an override that Hydra's grammar refuses: its value in quotes, ready for the shell."""
+    key, equals, value = override.partition("=")
+    if not equals or not re.fullmatch(r"(\+{1,2}|~)?[A-Za-z_][\w./@-]*", key):
+        return "write key=value"
+    return f"a text with such signs needs quotes: {pasted(key, value)}"
+
+
 def _bad_value(key: str, value: str, text: str) -> str:
     """Explain a value or a key that the schema refuses; `text` is OmegaConf's."""
     if "not a subclass of Stage" in text and " dict " in text:
@@ -79,6 +88,8 @@ def _bad_value(key: str, value: str, text: str) -> str:
         return f"{key} is {wrong.group(1)!r}, but must be {_TYPE_NAMES.get(wrong.group(2), wrong.group(2).lower())}."
     if "Cannot merge DictConfig with ListConfig" in text:
         return f"{key} is {value}, but must be a mapping of keys to values."
+    if "is not a ListConfig, list or tuple" in text:
+        return f"{key} is {value or 'one value'}, but must be a list."
     mapping = re.search(r"(?:assign|assigned:|error:) \w+ (?:to Dict|is not a subclass of (\w+))", text)
     if mapping:
         shown = re.search(r"value: (.*)", text)
@@ -167,4 +178,5 @@ def _is_overridden(key: str, overrides: Sequence[str]) -> bool:
 
 
 def _first_line(text: str) -> str:
-    return text.strip().partition("\n")[0].rstrip(".")
+    lines = [line for line in text.strip().splitlines() if not line.endswith("raised while composing config:")]
+    return lines[0].rstrip(".") if lines else "it is not a value for this key"

@@ -5,17 +5,15 @@ Reads the registry and YAML; Hydra comes here through its ConfigSource, the plan
 
 from collections.abc import Iterable
 from copy import deepcopy
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omnikit import registry
 from omnikit.contracts.specs import KINDS
 from omnikit.errors import ConfigError, RegistryError, nearest
 from omnikit.recipe.schema import defaults
-
-if TYPE_CHECKING:
-    import yaml
+from omnikit.recipe.yaml_text import YAMLLimitError, parse_yaml
 
 
 def preset_fields(kind: str, name: str) -> dict[str, Any]:
@@ -80,32 +78,19 @@ def _parsed(text: str, path: Path) -> dict[str, Any]:
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        root = _root(text)
-        if root is not None and not isinstance(root, yaml.MappingNode):
+        values = {} if (read := parse_yaml(text)) is None else read
+        if not isinstance(values, dict):
             raise ConfigError(f"{path} is not a mapping of keys to values; fix the file.")
-        values = _loader()("").construct_document(root) if root is not None else {}
         if "${" in text or not _is_plain(values):
             OmegaConf.create(values)  # refuses what is not an interpolation, and what it cannot hold
-    except (yaml.YAMLError, OmegaConfBaseException) as error:
+    except YAMLLimitError as error:
+        raise ConfigError(f"{path} {error}; fix the file.") from error
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
         line = f", line {mark.line + 1}," if mark else ""
         raise ConfigError(f"{path}{line} is not YAML: {problem}; fix the file.") from error
-    assert isinstance(values, dict), "its root is a mapping"
     return {str(key): value for key, value in values.items()}
-
-
-def _root(text: str) -> "yaml.Node | None":
-    """Parse YAML to its root node: by libyaml, many times as fast, unless something is wrong, which PyYAML words better."""
-    import yaml
-
-    loader = _loader()
-    fast = type("Loader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),),
-                {"yaml_implicit_resolvers": loader.yaml_implicit_resolvers})
-    try:
-        return yaml.compose(text, Loader=fast)
-    except yaml.YAMLError:
-        return yaml.compose(text, Loader=loader)
 
 
 def _is_plain(value: object) -> bool:
@@ -115,15 +100,6 @@ def _is_plain(value: object) -> bool:
     if isinstance(value, list):
         return all(map(_is_plain, value))
     return value is None or isinstance(value, str | int | float)
-
-
-@cache
-def _loader() -> "type[yaml.SafeLoader]":
-    """Give OmegaConf's loader, which reads 1e-5 as a number (PyYAML's as text) and a key once only; it is not exported."""
-    from omegaconf._utils import get_yaml_loader
-
-    loader: type[yaml.SafeLoader] = get_yaml_loader()
-    return loader
 
 
 def summary(path: Path) -> str:

@@ -3,6 +3,7 @@
 Imports neither Hydra nor any component. One rule for all: a dataclass's fields are its configuration.
 """
 
+import math
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from typing import Any, Literal, TypeVar, Union
 from omnikit.errors import nearest
 
 T = TypeVar("T")
+LARGEST = 2.0**53  # beyond which floats skip whole numbers
 MISSING_VALUE = "???"  # Hydra's mark for a value that must still be given
 _TYPE_NAMES = {int: "a whole number", float: "a number", str: "a word", bool: "true or false", Fraction: "a fraction"}
 
@@ -139,6 +141,9 @@ def _convert_tuple(value: Any, kinds: tuple[Any, ...], where: str, errors: list[
 
 
 def _convert_scalar(value: Any, kind: Any, where: str, errors: list[str]) -> Any:
+    if isinstance(value, int | float | str) and (flaw := _flaw(value)):
+        errors.append(f"{where} is {value!r}, which {flaw}.")
+        return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if kind is Fraction and isinstance(value, int | float | str):
@@ -148,6 +153,15 @@ def _convert_scalar(value: Any, kind: Any, where: str, errors: list[str]) -> Any
             return _check(False, value, kind, where, errors)
     right = isinstance(value, kind) and not (kind is not bool and isinstance(value, bool))
     return _check(right, value, kind, where, errors)
+
+
+def _flaw(value: float | str) -> str:
+    """Say what is wrong with a scalar whatever it is for."""
+    if isinstance(value, str):
+        return "holds half of a character, not text" if any("\ud800" <= one <= "\udfff" for one in value) else ""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "is not a finite number"
+    return f"is beyond ±{LARGEST:g}, further than any setting goes" if abs(value) > LARGEST else ""
 
 
 def _check(right: bool, value: Any, kind: Any, where: str, errors: list[str]) -> Any:

@@ -76,7 +76,8 @@ def _check_defaults(path: Path, entries: object) -> None:
         if pair and next(iter(entry.values())) == "None":
             raise ConfigError(f"{path} lists {entry!r} in its defaults, but None is the name of nothing; write null to leave"
                               " the part out.")
-        if not isinstance(entry, str) and not (pair and not isinstance(next(iter(entry.values())), list | dict)):
+        names_one = pair and isinstance(next(iter(entry)), str) and isinstance(next(iter(entry.values())), str | None)
+        if not isinstance(entry, str) and not names_one:
             raise ConfigError(f"{path} lists {entry!r} in its defaults, which is neither a recipe nor one pair"
                               " `/<branch>/<kind>: <name>`; fix that line.")
 

@@ -41,7 +41,7 @@ from omnikit.recipe.compose import compose, run_jobs
     ("stage=", "stage is '', which is not a stage. Stages: understand, speak."),
     ("stage=[speak]", "stage is ["),
     ("~speech", "speech is a branch, which is removed part by part: ~speech/head ~speech/codec."),
-    ("x=[1", "override 'x=[1' cannot be read: no viable alternative at input '[1'; write key=value."),
+    ("x=[1", "override 'x=[1' cannot be read: no viable alternative at input '[1'; a text with such signs needs quotes: 'x=\"[1\"'."),
     ("foo", "override 'foo' cannot be read: "),
     ("+nonsense=3", "nonsense is 3, but a top-level key is either one of backbone, data, evaluate, generate, live, name, "),
     ("+seeed=3", "Did you mean 'seed'?"),

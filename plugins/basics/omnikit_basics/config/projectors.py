@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from omnikit_basics.qformer import QFormerProjector
 
 Activation = Literal["gelu", "relu", "silu"]
+MOST_LAYERS = 64  # of a projector; its sizes are listed one by one
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ class Mlp:
 
     def __post_init__(self) -> None:
         at_least(0, hidden=self.hidden)
-        if self.depth < 2:
-            raise ValueError(f"depth is {self.depth}, but must be at least 2; for a single Linear use linear")
+        if not 2 <= self.depth <= MOST_LAYERS:
+            raise ValueError(f"depth is {self.depth}, but must be 2 to {MOST_LAYERS}; for a single Linear use linear")
 
     def output(self, source: FeatureSpec, dim: int) -> FeatureSpec:
         return FeatureSpec(dim, source.rate, source.count, source.lookahead)
