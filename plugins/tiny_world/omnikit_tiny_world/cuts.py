@@ -34,9 +34,9 @@ def cut(waveform: Waveform, seed: int) -> Waveform:
 
 def _disturbed(before: Waveform, peak: float, rng: random.Random) -> Waveform:
     """Put a cough or clicks at the beginning of what comes before the speech."""
-    sound = noise(rng.choice(("cough", "clicks")), _samples(rng.uniform(*DISTURBANCE)), rng.getrandbits(32))[:len(before)]
-    loud = sound * np.float32(peak * rng.uniform(0.2, 0.8) / max(float(np.abs(sound).max(initial=0.0)), 1e-9))
-    return np.concatenate([loud, before[len(sound):]])
+    burst = noise(rng.choice(("cough", "clicks")), _samples(rng.uniform(*DISTURBANCE)), rng.getrandbits(32))[:len(before)]
+    loud = burst * np.float32(peak * rng.uniform(0.2, 0.8) / max(float(np.abs(burst).max(initial=0.0)), 1e-9))
+    return np.concatenate([loud, before[len(burst):]])
 
 
 def _samples(seconds: float) -> int:

@@ -23,7 +23,7 @@ class Row:
     """One conversation before anything is drawn or synthesised.
 
     Args:
-        question: its text, whether it is written or spoken; empty for a sound.
+        question: its text, whether it is written or spoken; empty for a sound, and without words that no token is for.
         answer: None where there is none.
         scene: what is shown, if anything.
         utterance: the spoken question; None where it is written, or a sound.

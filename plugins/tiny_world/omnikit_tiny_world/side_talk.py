@@ -7,6 +7,8 @@ import random
 from functools import cache
 from itertools import permutations, product
 
+from omnikit_tiny_world.sentences import texts
+
 BACKCHANNELS = {
     "en": ("yes", "yeah", "uh huh", "mhm", "okay", "right", "i see", "sure", "aha", "of course", "really", "oh", "wow",
            "exactly", "got it", "hm", "good", "fine", "great", "all right", "um", "er"),
@@ -62,21 +64,32 @@ def backchannels(language: str, seed: int) -> tuple[Texts, Texts]:
 def side_talk(language: str, seed: int) -> tuple[Texts, Texts]:
     """Give the talk to others of training and the held-out one."""
     space, people = " " if language == "en" else "", PEOPLE[language]
-    asides = [f"{person}{space}{aside}" for person, aside in product(people, ASIDES[language])]
+    asides = [f"{person}{space}{request}" for person, request in product(people, ASIDES[language])]
     errands = [errand.format(person) for errand, person in product(ERRANDS[language], people)]
     remarks = [_remark(language, *words) for words in product(SPEAKERS[language], DEEDS[language], WHEN[language])]
-    parts = [_divided(texts, f"{name} {seed}")
-             for name, texts in (("asides", asides), ("errands", errands), ("remarks", remarks))]
+    parts = [_divided(listed, f"{name} {seed}")
+             for name, listed in (("asides", asides), ("errands", errands), ("remarks", remarks))]
     return tuple(text for part in parts for text in part[0]), tuple(text for part in parts for text in part[1])
+
+
+def transcript(text: str, language: str) -> str:
+    """Give the words of a text that the tokenizer has as one token each: a head over its tokens transcribes no others."""
+    words = text.split() if language == "en" else list(text)
+    return (" " if language == "en" else "").join(word for word in words if word in _vocabulary())
+
+
+@cache
+def _vocabulary() -> frozenset[str]:
+    return frozenset(word for text in texts() for word in (*text.split(), *text))
 
 
 def _remark(language: str, who: str, what: str, when: str) -> str:
     return " ".join((who, what, when)).strip() if language == "en" else f"{who}{when}{what}"
 
 
-def _divided(texts: list[str], name: str) -> tuple[Texts, Texts]:
-    """Give a part in `HELD - 1` and one in 1 of `HELD`, in a scattered order."""
-    texts = list(dict.fromkeys(texts))
-    random.Random(name).shuffle(texts)
-    count = len(texts) // HELD
-    return tuple(texts[count:]), tuple(texts[:count])
+def _divided(combinations: list[str], name: str) -> tuple[Texts, Texts]:
+    """Give `HELD - 1` of `HELD` parts and the last part, in a scattered order."""
+    found = list(dict.fromkeys(combinations))
+    random.Random(name).shuffle(found)
+    count = len(found) // HELD
+    return tuple(found[count:]), tuple(found[:count])

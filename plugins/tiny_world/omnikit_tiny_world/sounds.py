@@ -7,12 +7,12 @@ Waveform = NDArray[np.float32]
 SAMPLE_RATE = 16000
 NOISES = ("white", "pink", "brown", "hum", "clicks", "tones", "babble")
 BACKGROUND = NOISES[:-1]  # what may be mixed into a question: babble would ask another one
-LIVE_SOUNDS = (*NOISES, "cough", "quiet")  # a session's microphone also takes coughs and quiet rooms
+LIVE_NOISES = (*NOISES, "cough", "quiet")  # a session's microphone also takes coughs and quiet rooms
 LEVELS, QUIET_LEVELS = (0.02, 0.15), (0.0, 0.002)  # root mean square of a noise, of a quiet room
 
 
 def noise(kind: str, samples: int, seed: int) -> Waveform:
-    """Make a noise of `LIVE_SOUNDS` other than babble, with root mean square 1."""
+    """Make a noise of `LIVE_NOISES` other than babble, with root mean square 1."""
     rng = np.random.default_rng(seed)
     if kind in ("white", "pink", "brown"):
         waveform = _colored(samples, {"white": 0.0, "pink": 0.5, "brown": 1.0}[kind], rng)

@@ -9,7 +9,7 @@ from omnikit_tiny_world import side_talk, statements
 from omnikit_tiny_world.config import TinyWorld
 from omnikit_tiny_world.row import LanguageIndex, Row, in_answer_voice, question_utterance
 from omnikit_tiny_world.sentences import random_text
-from omnikit_tiny_world.sounds import LIVE_SOUNDS, NOISES
+from omnikit_tiny_world.sounds import LIVE_NOISES, NOISES
 from omnikit_tiny_world.words import LANGUAGES
 
 Kind = Literal["statement", "sound", "backchannel", "side_talk", "echo"]
@@ -25,9 +25,9 @@ def _statement(config: TinyWorld, name: str, index: LanguageIndex, rng: random.R
     return Row(name, language, "statement", item.text, item.reply, utterance=utterance, state="noise")
 
 
-def _sound(config: TinyWorld, name: str, index: LanguageIndex, rng: random.Random) -> Row:
+def _noise(config: TinyWorld, name: str, index: LanguageIndex, rng: random.Random) -> Row:
     number, language = index
-    kinds = LIVE_SOUNDS if config.live else NOISES
+    kinds = LIVE_NOISES if config.live else NOISES
     kind, voices = kinds[number % len(kinds)], list[Utterance]()
     if kind == "babble":
         sources = statements.divide(language, config.seed)[config.split != "train"]
@@ -50,7 +50,8 @@ def _talk(kind: Kind, texts: tuple[side_talk.Texts, side_talk.Texts], row: tuple
     (config, name), (number, language) = row, index
     text = rng.choice(texts[0]) if config.split == "train" else texts[1][number % len(texts[1])]
     utterance = question_utterance(text, language, config.split, rng)
-    return Row(name, language, kind, text, REPLIES[kind][LANGUAGES.index(language)], utterance=utterance, state="noise")
+    transcript, reply = side_talk.transcript(text, language), REPLIES[kind][LANGUAGES.index(language)]
+    return Row(name, language, kind, transcript, reply, utterance=utterance, state="noise")
 
 
 def _echo(config: TinyWorld, name: str, index: LanguageIndex, rng: random.Random) -> Row:
@@ -63,7 +64,7 @@ def _echo(config: TinyWorld, name: str, index: LanguageIndex, rng: random.Random
 
 ROWS: dict[Kind, Callable[[TinyWorld, str, LanguageIndex, random.Random], Row]] = {
     "statement": _statement,
-    "sound": _sound,
+    "sound": _noise,
     "backchannel": _backchannel,
     "side_talk": _side_talk,
     "echo": _echo,

@@ -11,6 +11,7 @@ from omnikit_tiny_world.row import ANSWER_VOICES, Row
 from omnikit_tiny_world.script import rows
 from omnikit_tiny_world.words import LANGUAGES
 
+from omnikit.data.text.tokenizer import load
 from omnikit.evaluation.duplex.scenario import read
 
 RATE = 16000
@@ -27,6 +28,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def written(view: str, split: str = "train", size: int = 400) -> list[Row]:
     return rows(TinyWorld(view=view, split=split, live=True), size)  # type: ignore[arg-type]  # a view and a split
+
+
+def spoken(kind: str, found: list[Row]) -> set[str]:
+    return {row.utterance.text for row in found if row.kind == kind and row.utterance}
 
 
 def tone(seconds: float) -> np.ndarray:
@@ -47,15 +52,25 @@ def test_live_turns_ask_as_often_as_they_do_not() -> None:
 
 def test_what_tests_hold_is_never_trained() -> None:
     for kind in ("side_talk", "backchannel"):
-        trained = {row.question for row in written("noise", "train", 12000) if row.kind == kind}
-        tested = {row.question for view in ("noise", "turns") for row in written(view, "test", 800) if row.kind == kind}
+        trained = spoken(kind, written("noise", "train", 12000))
+        tested = spoken(kind, [*written("noise", "test", 800), *written("turns", "test", 800)])
         assert len(tested) > 50 and not trained & tested
 
 
 def test_no_talk_to_others_of_the_bench_is_trained() -> None:
-    spoken = {element.text for scenario in read() for element in scenario.track
+    talk = {element.text for scenario in read() for element in scenario.track
               if element.kind in ("side_talk", "second_speaker")}
-    assert spoken and not spoken & set(side_talk.side_talk("en", 0)[0])
+    assert talk and not talk & set(side_talk.side_talk("en", 0)[0])
+
+
+def test_a_transcript_has_only_words_that_are_one_token_each() -> None:
+    assert side_talk.transcript("anna is at home", "en") == "is at home"
+    assert side_talk.transcript("嗯好的", "zh") == "好的"
+    tokenizer = load("tiny_world")
+    words = {word for row in written("noise", size=800) if row.kind in ("side_talk", "backchannel")
+             for word in (row.question.split() if row.language == "en" else row.question)}
+    assert len(words) > 50
+    assert {word for word in words if len(tokenizer.ids(f"{' ' * word.isascii()}{word}")) != 1} == set()
 
 
 def test_the_voice_of_the_answers_is_noise_and_no_question_has_it() -> None:
@@ -92,10 +107,10 @@ def test_a_cut_depends_on_its_seed_alone() -> None:
 
 def test_a_quiet_room_is_quiet_and_a_cough_fades() -> None:
     corpus = TinyWorld(view="noise", live=True, language="en", size=8 * 9).build()
-    sounds = {sample.facts["sound"]: sample.messages[0].content[0].audio
+    found = {sample.facts["sound"]: sample.messages[0].content[0].audio
               for sample in (corpus[index] for index in range(3, 8 * 9, 8))}
-    assert {"cough", "quiet"} <= set(sounds)
-    quiet, cough = sounds["quiet"], sounds["cough"]
+    assert {"cough", "quiet"} <= set(found)
+    quiet, cough = found["quiet"], found["cough"]
     assert quiet is not None and cough is not None
     assert np.sqrt(np.mean(quiet**2)) < 0.003
     assert np.mean(cough[:RATE // 4] ** 2) > 4 * np.mean(cough[-RATE // 4:] ** 2)
