@@ -66,6 +66,7 @@ ALLOWED = (  # (path, word or phrase, why); a path ending in / is a folder
     ("plugins/tiny_world/README.md", "film", "text of a question"),
     ("plugins/tiny_world/omnikit_tiny_world/scenes.py", "picture", "text of a question"),
     ("plugins/tiny_world/omnikit_tiny_world/scenes.py", "film", "text of a question, and a name that seeds draws"),
+    ("plugins/tiny_world/omnikit_tiny_world/side_talk.py", "film", "a text that is spoken"),
     ("plugins/tiny_world/omnikit_tiny_world/script.py", "film", "a name that seeds draws"),
     ("plugins/tiny_world/omnikit_tiny_world/script.py", "films", "a name that seeds draws"),
     ("plugins/tiny_world/omnikit_tiny_world/script.py", "pictures", "a name that seeds draws"),

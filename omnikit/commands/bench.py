@@ -20,6 +20,7 @@ KEY = "OPENAI_API_KEY"  # environment variable with the key of a server
 BENCHES = ("duplex",)
 SERVER = ("--speed", "--turn-detection")
 LOCAL = ("--pace", "--interrupt", "--device")
+KINDS = ("count", "answered", "during_an_answer", "stopped_it")
 LINES = {"questions_answered": "questions answered", "response_ms": "response",
          "begun_inside_a_question": "begun inside a question",
          "ignored_left_unanswered": "left unanswered as due", "silence_left_unanswered": "silence left unanswered",
@@ -38,7 +39,7 @@ def run(argv: list[str]) -> int:
     from omnikit.evaluation.duplex.bench import chosen
     from omnikit.evaluation.duplex.bench import run as play
 
-    scenarios = chosen(arguments.scenarios, arguments.only)
+    scenarios = chosen(arguments.scenarios, arguments.only, arguments.variants)
     found = play(_target(arguments), scenarios, arguments.out, seed=arguments.seed)
     sys.stdout.write(f"{table(found['summary'])}\n{arguments.out / 'report.html'}\n")
     return 0
@@ -51,8 +52,9 @@ def _parser() -> Parser:
                         f" Realtime server, whose key is in {KEY}")
     parser.add_argument("--out", type=Path, default=Path("duplex"), help="folder for the report (default: duplex)")
     parser.add_argument("--scenarios", type=Path, metavar="FILE", help="YAML with other conversations")
-    parser.add_argument("--only", action="append", default=[], metavar="ID", help="play this scenario; several: one --only for"
-                        " each")
+    parser.add_argument("--only", action="append", default=[], metavar="ID", help="play this scenario, or this group of"
+                        " variants; several: one --only for each")
+    parser.add_argument("--variants", type=at_least_one, help="play at most so many variants of each scenario (default: all)")
     parser.add_argument("--seed", type=_seed, default=0, help="of noises and of answers with draws (default 0)")
     parser.add_argument("--pace", type=at_least_one, help="of a run: decoding steps in 32 ms of the user's audio (default 4)")
     parser.add_argument("--interrupt", choices=("speech", "decision", "never"), help="of a run: what stops an answer, instead"
@@ -98,8 +100,10 @@ def _target(arguments: Namespace) -> "Target":
 
 
 def table(summary: Any) -> str:
-    """Give the summary as lines."""
-    return columns([("what", "result"), *((title, _shown(summary[name])) for name, title in LINES.items())])
+    """Give the summary as lines, and what was given by kind."""
+    kinds = [(kind.replace("_", " "), *(str(one[name]) for name in KINDS)) for kind, one in summary["kinds"].items()]
+    return "\n\n".join((columns([("what", "result"), *((title, _shown(summary[name])) for name, title in LINES.items())]),
+                        columns([("kind", *(name.replace("_", " ") for name in KINDS)), *kinds])))
 
 
 def _shown(one: Mapping[str, Any] | None) -> str:

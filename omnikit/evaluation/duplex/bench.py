@@ -16,7 +16,7 @@ from omnikit.evaluation.duplex.player import Peer, play
 from omnikit.evaluation.duplex.realtime_peer import RealtimePeer
 from omnikit.evaluation.duplex.results import Json
 from omnikit.evaluation.duplex.scenario import Scenario, read
-from omnikit.evaluation.duplex.user_audio import find_tts, scenario_audio
+from omnikit.evaluation.duplex.user_audio import find_tts, room_noise, scenario_audio
 from omnikit.inference.live.session import LiveSession
 from omnikit.inference.scheduler.batch import engine_for
 from omnikit.inference.session import Session
@@ -55,13 +55,14 @@ def of_server(url: str, *, key: str | None = None, turn_detection: str | None = 
     return Target(lambda: RealtimePeer(url, key, turn_detection, speed), conditions)
 
 
-def chosen(path: Path | None, only: Sequence[str]) -> list[Scenario]:
-    """Give the scenarios of a file, or some of them; raises ConfigError for an unknown id."""
-    found = read(path)
-    names = [one.id for one in found]
+def chosen(path: Path | None, only: Sequence[str], variants: int | None = None) -> list[Scenario]:
+    """Give the scenarios of a file, or some of them by id or group; raises ConfigError for an unknown one."""
+    found = read(path, variants)
+    names = list(dict.fromkeys(name for one in found for name in (one.group, one.id) if name))
     if unknown := [name for name in only if name not in names]:
-        raise ConfigError(f"--only {unknown[0]} is not a scenario.{nearest(unknown[0], names)} There are {', '.join(names)}.")
-    return [one for one in found if not only or one.id in only]
+        raise ConfigError(f"--only {unknown[0]} is not a scenario.{nearest(unknown[0], names)} There are"
+                          f" {', '.join(dict.fromkeys(one.group or one.id for one in found))}.")
+    return [one for one in found if not only or one.id in only or one.group in only]
 
 
 def run(target: Target, scenarios: Sequence[Scenario], out: Path, *, seed: int = 0) -> Json:
@@ -75,7 +76,8 @@ def run(target: Target, scenarios: Sequence[Scenario], out: Path, *, seed: int =
         for number, scenario in enumerate(scenarios, 1):
             peer = target.begin()
             try:
-                conversations.append(play(scenario, scenario_audio(scenario, tts, peer.rate, seed), peer))
+                conversations.append(play(scenario, scenario_audio(scenario, tts, peer.rate, seed), peer,
+                                          room_noise(scenario, peer.rate, seed)))
             finally:
                 peer.close()
             done(number / len(scenarios))

@@ -146,12 +146,20 @@ class Player:
         return mixed
 
 
-def play(scenario: Scenario, elements: Sequence[ElementAudio], peer: Peer) -> Conversation:
-    """Play a scenario to its end, and until the last answer was played or 10 s have passed."""
+def play(scenario: Scenario, elements: Sequence[ElementAudio], peer: Peer, room: Samples | None = None) -> Conversation:
+    """Play a scenario to its end, and until the last answer was played or 10 s have passed.
+
+    Args:
+        room: noise [N] under all of the user's audio, which repeats.
+    """
     player, track = Player(peer), UserTrack(deque(elements), peer.rate)
     quiet = drained = 0
     while not track.done or (quiet < QUIET_MS and drained < DRAIN_MS):
-        player.frame(track.next(player.playback.at, player.playback), scenario.echo)
+        user = track.next(player.playback.at, player.playback)
+        if room is not None:
+            there = np.arange(len(player.user) * len(user), (len(player.user) + 1) * len(user)) % len(room)
+            user = np.clip(user + room[there], -1.0, 1.0)
+        player.frame(user, scenario.echo)
         if track.done:
             drained += FRAME_MS
             quiet = 0 if player.running or player.playback.waiting else quiet + FRAME_MS

@@ -30,12 +30,13 @@ class FdbResult:
 
 @dataclass(frozen=True)
 class ScenarioResult:
-    """One scenario; `echo` where the answer's audio came back through the microphone."""
+    """One scenario; `echo` where the answer's audio came back through the microphone, `silent` where nothing was given."""
 
     id: str
     about: str
     seconds: float
     echo: bool
+    silent: bool
     elements: tuple[ElementResult, ...]
     answers: tuple[AnswerResult, ...]
     fdb: FdbResult
@@ -48,7 +49,7 @@ def scenario_result(conversation: Conversation) -> ScenarioResult:
     scenario = conversation.scenario
     return ScenarioResult(
         scenario.id, scenario.about, round(conversation.seconds, 3), scenario.echo is not None,
-        tuple(element_results(conversation)), tuple(answer_results(conversation)), fdb_result(conversation),
+        scenario.silent, tuple(element_results(conversation)), tuple(answer_results(conversation)), fdb_result(conversation),
         tuple(event.text for event in conversation.events if event.kind == "error"),
         tuple(_event(event) for event in conversation.events))
 
@@ -104,7 +105,7 @@ def summary(results: Sequence[ScenarioResult]) -> Json:
         "response_ms": spread([one.response_ms for one in asked if one.response_ms is not None]),
         "begun_inside_a_question": count(one.answers > 0 for one in elements if one.kind == "fragment"),
         "ignored_left_unanswered": count(one.answers == 0 for one in ignored),
-        "silence_left_unanswered": count(not any(not answer.cause for answer in result.answers) for result in results),
+        "silence_left_unanswered": count(not result.answers for result in results if result.silent),
         "echo_left_unanswered": count(all(one.answers <= 1 for one in result.elements) for result in results if result.echo),
         "interruptions_that_stopped": count(one.stopped is True for one in interruptions),
         "stop_ms": spread([one.stop_ms for one in interruptions if one.stop_ms is not None]),

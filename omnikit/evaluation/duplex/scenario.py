@@ -11,12 +11,13 @@ from typing import Any
 import yaml
 
 from omnikit.errors import ConfigError
+from omnikit.evaluation.duplex.variants import expanded
 
-SPOKEN = ("query", "fragment", "interruption", "backchannel", "side_talk", "second_speaker")
+SPOKEN = ("query", "fragment", "interruption", "backchannel", "statement", "side_talk", "second_speaker")
 FORMULA = ("cough", "keyboard", "noise")
 QUIET = ("silence", "pause")
 ADDRESSED = ("query", "interruption")  # what must be answered
-IGNORED = ("backchannel", "side_talk", "second_speaker", *FORMULA)  # what must neither be answered nor stop an answer
+IGNORED = ("backchannel", "statement", "side_talk", "second_speaker", *FORMULA)  # must neither be answered nor stop an answer
 TASKS = ("smooth_turn_taking", "pause_handling", "backchannel", "user_interruption",  # Full-Duplex-Bench v1
          "user_backchannel", "talking_to_other", "background_speech")  # v1.5
 COUGH_SECONDS = 0.45
@@ -69,6 +70,8 @@ class Scenario:
         task: of Full-Duplex-Bench, by which it is scored beside the exact times; "" for none.
         voice: of the user.
         echo: dB by which the answer's audio comes back through the microphone; None: it does not.
+        room: dB of full scale of noise under all of the user's audio; None: there is none.
+        group: the scenario of which it is a variant; "" for none.
     """
 
     id: str
@@ -77,6 +80,8 @@ class Scenario:
     about: str = ""
     voice: str = "en-us+f3"
     echo: float | None = None
+    room: float | None = None
+    group: str = ""
 
     def __post_init__(self) -> None:
         if not self.id.replace("_", "").replace("-", "").isalnum():
@@ -88,9 +93,14 @@ class Scenario:
         if self.track[0].with_previous:
             raise ValueError("track begins with an element that is with_previous, but there is none before it")
 
+    @property
+    def silent(self) -> bool:
+        """Whether the user gives nothing but silence."""
+        return all(element.kind in QUIET for element in self.track)
 
-def read(path: Path | None = None) -> list[Scenario]:
-    """Give the scenarios of a YAML file; None: those of the package.
+
+def read(path: Path | None = None, variants: int | None = None) -> list[Scenario]:
+    """Give the scenarios of a YAML file, and at most so many variants of each; None: those of the package, all variants.
 
     Raises:
         ConfigError: it cannot be read, or a scenario has an unknown field or an impossible value.
@@ -104,7 +114,8 @@ def read(path: Path | None = None) -> list[Scenario]:
     listed = content.get("scenarios") if isinstance(content, Mapping) else None
     if not isinstance(listed, list) or not listed:
         raise ConfigError(f"{name} has no list of scenarios; begin it with `scenarios:` and a list of id and track.")
-    found = [_scenario(one, f"{name}: scenarios[{number}]") for number, one in enumerate(listed)]
+    found = [_scenario(one, where) for number, whole in enumerate(listed) for where in [f"{name}: scenarios[{number}]"]
+             for one in (expanded(whole, where, variants) if isinstance(whole, Mapping) else [whole])]
     names = [one.id for one in found]
     if again := next((one for one in names if names.count(one) > 1), None):
         raise ConfigError(f"{name} has two scenarios with the id {again}; rename one.")
@@ -124,7 +135,7 @@ def _scenario(content: object, where: str) -> Scenario:
 
 
 def _values(content: object, kind: type[Scenario] | type[Element], where: str) -> dict[str, Any]:
-    known = [one.name for one in fields(kind)]
+    known = [one.name for one in fields(kind) if one.name != "group" or (isinstance(content, Mapping) and "group" in content)]
     if not isinstance(content, Mapping):
         raise ConfigError(f"{where} is {content!r}, but must be a mapping with {', '.join(known)}.")
     if unknown := [str(name) for name in content if name not in known]:

@@ -17,6 +17,7 @@ from omnikit.registry import component, components
 Samples = NDArray[np.float32]
 SPEED, PITCH = 160, 50  # words a minute and pitch of the text-to-speech
 AUDIBLE = 0.02  # of the peak: where speech begins and ends
+ROOM_SECONDS = 7  # of a room's noise, which is repeated
 STROKES = 7  # of a keyboard in a second
 
 
@@ -53,6 +54,14 @@ def scenario_audio(scenario: Scenario, tts: TTS, rate: int, seed: int) -> list[E
         else:
             found.append(ElementAudio(element, waveform))
     return found
+
+
+def room_noise(scenario: Scenario, rate: int, seed: int) -> Samples | None:
+    """Give the noise [N] under all of the user's audio, which repeats; None where there is none."""
+    if scenario.room is None:
+        return None
+    generator = np.random.default_rng([seed, zlib.crc32(scenario.id.encode()), 1 << 16])
+    return at_level(pink_noise(ROOM_SECONDS * rate, generator), scenario.room)
 
 
 def _waveform(element: Element, voice: str, tts: TTS, rate: int, generator: np.random.Generator) -> Samples:

@@ -34,6 +34,7 @@ SPOKEN = ("spoken_captions", "spoken_images", "spoken_videos", "speech", "dictat
 VISUAL = ("captions", "video_captions", "images", "videos")  # views whose images and videos may also be described
 TRAIN, TEST = 8000, 400  # rows of a split when `size` is 0
 SECONDS = 4.0  # no recording is longer
+CUT_SECONDS = 0.7  # around one that is cut as a live session cuts it, at most
 FRAMES = 4  # of a video, at the rate that encoders take
 
 
@@ -61,6 +62,9 @@ class TinyWorld:
         stretched: fraction of the written questions whose words are repeated with pauses between, as frames of speech are.
         spoken_answers: whether answers are also spoken, in one voice for each language; of "reading", whether it is that voice
             that reads, single and printed words too.
+        live: whether "noise" and "turns" also hold signs of attention, talk to other people, coughs, quiet rooms and the voice
+            of the answers, which a live session picks up.
+        cut: fraction of the recordings that are cut as a live session cuts turns: silence around, onset, level, room noise.
         wide: fraction of the images that are two squares wide or high, for tiling.
         tts: the text-to-speech component.
     """
@@ -75,6 +79,8 @@ class TinyWorld:
     described: float = field(default=0.0, metadata=LATER)
     stretched: float = field(default=0.0, metadata=LATER)
     spoken_answers: bool = field(default=False, metadata=LATER)
+    live: bool = field(default=False, metadata=LATER)
+    cut: float = field(default=0.0, metadata=LATER)
     wide: float = 0.1
     tts: str = "espeak"
 
@@ -84,11 +90,13 @@ class TinyWorld:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, but tiny_world has {', '.join(known)}")
         if self.size < 0:
             raise ValueError(f"size is {self.size}, but a corpus has at least one row (0 means its default)")
-        for name in ("spoken", "noisy", "described", "stretched", "wide"):
+        for name in ("spoken", "noisy", "described", "stretched", "cut", "wide"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, but a fraction lies between 0 and 1")
         if self.spoken != 1 and self.view not in SPOKEN:
             raise ValueError(f"spoken is {self.spoken}, but only {', '.join(SPOKEN)} may be written instead, not {self.view}")
+        if self.live and self.view not in ("noise", "turns"):
+            raise ValueError(f"live is true, but only noise and turns hold what nobody asks the model, not {self.view}")
         if self.described and self.view not in VISUAL:
             raise ValueError(f"described is {self.described}, but only {', '.join(VISUAL)} may be described instead, not"
                              f" {self.view}")
@@ -106,7 +114,7 @@ class TinyWorld:
     @property
     def seconds(self) -> float | None:
         """No recording is longer than this; None where nothing is spoken."""
-        return SECONDS if "audio" in self.provides else None
+        return SECONDS + CUT_SECONDS * (self.cut > 0) if "audio" in self.provides else None
 
     @property
     def text_tokens(self) -> int:

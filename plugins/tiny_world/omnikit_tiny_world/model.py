@@ -6,9 +6,11 @@ from pathlib import Path
 from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.data.build.recordings import Recordings, Utterance, record
 from omnikit_tiny_world.config import SECONDS, TEST, TRAIN, TinyWorld
+from omnikit_tiny_world.cuts import cut
 from omnikit_tiny_world.drawing import SIDE, image, video
-from omnikit_tiny_world.script import Row, answer_utterance, rows
-from omnikit_tiny_world.sounds import SAMPLE_RATE, Waveform, at_random_level, babble, mix, noise
+from omnikit_tiny_world.row import Row, answer_utterance
+from omnikit_tiny_world.script import rows
+from omnikit_tiny_world.sounds import LEVELS, QUIET_LEVELS, SAMPLE_RATE, Waveform, at_random_level, babble, mix, noise
 
 CACHED = 1024  # rows: a training loop asks for each row twice within a window, for its length and for its batch
 LENGTHS = (1.0, 2.5)  # seconds of a sound
@@ -102,11 +104,13 @@ class TinyCorpus:
         seed = rng.getrandbits(64)
         if row.utterance:
             waveform = self._recordings[row.utterance]
+            waveform = cut(waveform, seed) if row.cut else waveform
             return mix(waveform, noise(row.noise, len(waveform), seed), row.snr_db) if row.noise else waveform
         samples = int(rng.uniform(*LENGTHS) * SAMPLE_RATE)
         if row.voices:
             return at_random_level(babble([self._recordings[voice] for voice in row.voices], samples, seed), seed)
-        return at_random_level(noise(row.noise, samples, seed), seed)
+        levels = QUIET_LEVELS if row.noise == "quiet" else LEVELS
+        return at_random_level(noise(row.noise, samples, seed), seed, levels)
 
 
 def _recorded(script: list[Row], config: TinyWorld) -> Recordings:

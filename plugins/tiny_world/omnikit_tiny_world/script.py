@@ -2,73 +2,35 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import replace
+from typing import TypeVar, get_args
 
-from omnikit.data.build.recordings import Utterance
-from omnikit_tiny_world import questions, scenes, statements
+from omnikit_tiny_world import questions, scenes, unaddressed
 from omnikit_tiny_world.config import SPOKEN, TinyWorld, View
 from omnikit_tiny_world.descriptions import describe, stretch
+from omnikit_tiny_world.row import LanguageIndex, Row, in_answer_voice, question_utterance
 from omnikit_tiny_world.scenes import MANY, QUESTIONS, Scene
-from omnikit_tiny_world.sentences import image_questions, random_text, sentences
-from omnikit_tiny_world.sounds import BACKGROUND, NOISES
+from omnikit_tiny_world.sentences import random_text, sentences
+from omnikit_tiny_world.sounds import BACKGROUND
 from omnikit_tiny_world.words import LANGUAGES, POSITIONS
 
-TRAINING_VOICES = {
-    "en": ("en-us", "en", "en-gb-x-rp", "en-us+f2", "en-us+f4", "en-us+m3", "en-us+m7", "en+f5"),
-    "zh": ("cmn", "cmn+f1", "cmn+f2", "cmn+f4", "cmn+f5", "cmn+m1", "cmn+m3", "cmn+m7"),
-}  # seen speakers
-UNSEEN_VOICES = {"en": "en-us+f3", "zh": "cmn+f3"}  # unseen speakers
-ANSWER_VOICES = {"en": "en-us+f1", "zh": "cmn+m2"}  # the one voice of all answers
-SPEEDS, PITCHES = (150, 210), (35, 65)  # words per minute and espeak-ng's pitch
-VARIANTS, IMAGE_QUESTION_VARIANTS = 16, 48  # recordings of one sentence, at most; of one of the few questions about images
-BABBLE_VOICES = 5
 REPEAT_REQUEST = {"en": "please repeat", "zh": "请重复"}  # asks for a transcript
 PRINTED_AT = (0, 2)  # of five captions in a row, those of printed words
 SNR_DB = (0.0, 15.0)  # speech over noise
-TURNS: tuple[View | Literal["statement", "sound"], ...] = (  # of the view "turns"
+NOISE: tuple[unaddressed.Kind, ...] = ("statement", "statement", "sound")  # of the view "noise"
+LIVE_NOISE: tuple[unaddressed.Kind, ...] = (
+    "statement", "side_talk", "backchannel", "sound", "side_talk", "backchannel", "echo", "side_talk",
+)  # fmt: skip
+TURNS: tuple[View | unaddressed.Kind, ...] = (  # of the view "turns"
     "speech", "statement", "text", "spoken_images", "sound", "speech", "statement", "images",
 )  # fmt: skip
-LanguageIndex = tuple[int, str]  # number of a row among those of its language, and the language
+LIVE_TURNS: tuple[View | unaddressed.Kind, ...] = (
+    "speech", "statement", "backchannel", "spoken_images", "side_talk", "speech", "sound", "text", "speech", "side_talk",
+    "backchannel", "speech", "echo", "spoken_images", "side_talk", "images",
+)  # fmt: skip
 SEEDS = {"video_captions": "film_captions", "images": "pictures", "videos": "films", "spoken_images": "spoken_pictures",
          "spoken_videos": "spoken_films"}  # earlier names of views, which still seed, so that rows stay the same
-
-
-@dataclass(frozen=True)
-class Row:
-    """One conversation before anything is drawn or synthesised.
-
-    Args:
-        question: its text, whether it is written or spoken; empty for a sound.
-        answer: None where there is none.
-        scene: what is shown, if anything.
-        utterance: the spoken question; None where it is written, or a sound.
-        noise: a kind of noise: mixed into the utterance, or alone.
-        snr_db: speech over noise.
-        voices: utterances that babble is made of.
-        state: the answer's state where the row gives it and not its media.
-        prompt: whether a learned prompt comes first.
-        prefix: text before the question.
-        description: of the scene in words, where it is not shown.
-        seed: of what is drawn for the row.
-    """
-
-    id: str
-    language: str
-    kind: str
-    question: str
-    answer: str | None
-    scene: Scene | None = None
-    utterance: Utterance | None = None
-    noise: str = ""
-    snr_db: float = 0.0
-    voices: tuple[Utterance, ...] = ()
-    state: str | None = None
-    prompt: bool = False
-    prefix: str = ""
-    description: str = ""
-    seed: str = ""
-    facts: dict[str, str] = field(default_factory=dict)
+Kind = TypeVar("Kind", bound=str)
 
 
 def rows(config: TinyWorld, size: int) -> list[Row]:
@@ -88,27 +50,10 @@ def rows(config: TinyWorld, size: int) -> list[Row]:
             row = replace(row, description=describe(row.scene, rng))
         if row.question and not row.utterance and config.stretched and rng.random() < config.stretched:
             row = replace(row, question=stretch(row.question, language, rng), state="audio")  # as if it were spoken
+        if row.utterance and config.cut and rng.random() < config.cut:
+            row = replace(row, cut=True)
         result.append(replace(row, seed=f"{word}-{split}-{index:05} {config.seed}"))
     return result
-
-
-def answer_utterance(row: Row) -> Utterance:
-    """Give the spoken answer of a row."""
-    assert row.answer is not None, "views with spoken answers have answers"
-    return in_answer_voice(row.answer, row.language)
-
-
-def in_answer_voice(text: str, language: str) -> Utterance:
-    """Give a text in the voice of the answers."""
-    return Utterance(text, ANSWER_VOICES[language], 160, 50)
-
-
-def question_utterance(text: str, language: str, split: str, rng: random.Random) -> Utterance:
-    """Choose one of the variants of a sentence; views share them."""
-    variants = IMAGE_QUESTION_VARIANTS if text in image_questions(language) else VARIANTS
-    draws = random.Random(f"{text} {rng.randrange(variants)} {split == 'train'}")
-    voice, speed, pitch = draws.choice(TRAINING_VOICES[language]), draws.randint(*SPEEDS), draws.randint(*PITCHES)
-    return Utterance(text, UNSEEN_VOICES[language] if split == "test_unseen" else voice, speed, pitch)
 
 
 def _scene(config: TinyWorld, sort: str, number: int, rng: random.Random) -> Scene:
@@ -211,42 +156,27 @@ def _reading(config: TinyWorld, name: str, index: LanguageIndex, rng: random.Ran
 
 
 def _noise(config: TinyWorld, name: str, index: LanguageIndex, rng: random.Random) -> Row:
-    """What is not meant for the model: two statements, then a sound."""
+    """What is not meant for the model."""
     number, language = index
-    if number % 3 == 2:
-        return _noise_audio(config, name, (number // 3, language), rng)
-    return _statement(config, name, (number - number // 3, language), rng)
-
-
-def _statement(config: TinyWorld, name: str, index: LanguageIndex, rng: random.Random) -> Row:
-    number, language = index
-    training, held = statements.divide(language, config.seed)
-    item = rng.choice(training) if config.split == "train" else held[number % len(held)]
-    utterance = question_utterance(item.text, language, config.split, rng)
-    return Row(name, language, "statement", item.text, item.reply, utterance=utterance, state="noise")
-
-
-def _noise_audio(config: TinyWorld, name: str, index: LanguageIndex, rng: random.Random) -> Row:
-    number, language = index
-    kind, voices = NOISES[number % len(NOISES)], list[Utterance]()
-    if kind == "babble":
-        sources = statements.divide(language, config.seed)[config.split != "train"]
-        drawn = rng.sample(sources, BABBLE_VOICES)
-        voices = [question_utterance(item.text, language, config.split, rng) for item in drawn]
-    reply = statements.NOISE_REPLY[LANGUAGES.index(language)]
-    return Row(name, language, "sound", "", reply, noise=kind, voices=tuple(voices), state="noise", facts={"sound": kind})
+    kind, before = cycled(LIVE_NOISE if config.live else NOISE, number)
+    return unaddressed.ROWS[kind](config, name, (before, language), rng)
 
 
 def _turns(config: TinyWorld, name: str, index: LanguageIndex, rng: random.Random) -> Row:
-    """Questions spoken and written, with and without an image, statements and sounds."""
+    """Questions spoken and written, with and without an image, and what is not meant for the model."""
     number, language = index
-    view = TURNS[number % len(TURNS)]
-    before = number // len(TURNS) * TURNS.count(view) + TURNS[: number % len(TURNS)].count(view)
-    if view == "statement":
-        return _statement(config, name, (before, language), rng)
-    if view == "sound":
-        return _noise_audio(config, name, (before, language), rng)
-    return ROWS[view](replace(config, view=view), name, (before, language), rng)
+    kind, before = cycled(LIVE_TURNS if config.live else TURNS, number)
+    for unasked, make in unaddressed.ROWS.items():
+        if unasked == kind:
+            return make(config, name, (before, language), rng)
+    view = next(view for view in get_args(View) if view == kind)
+    return ROWS[kind](replace(config, view=view, live=False), name, (before, language), rng)
+
+
+def cycled(cycle: tuple[Kind, ...], number: int) -> tuple[Kind, int]:
+    """Give what is at a number when a cycle repeats, and how many of its kind come before it."""
+    rounds, place = divmod(number, len(cycle))
+    return cycle[place], rounds * cycle.count(cycle[place]) + cycle[:place].count(cycle[place])
 
 
 ROWS: dict[str, Callable[[TinyWorld, str, LanguageIndex, random.Random], Row]] = {

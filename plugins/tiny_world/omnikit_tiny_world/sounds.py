@@ -7,14 +7,19 @@ Waveform = NDArray[np.float32]
 SAMPLE_RATE = 16000
 NOISES = ("white", "pink", "brown", "hum", "clicks", "tones", "babble")
 BACKGROUND = NOISES[:-1]  # what may be mixed into a question: babble would ask another one
-LEVELS = (0.02, 0.15)  # root mean square of a noise
+LIVE_NOISES = (*NOISES, "cough", "quiet")  # a session's microphone also takes coughs and quiet rooms
+LEVELS, QUIET_LEVELS = (0.02, 0.15), (0.0, 0.002)  # root mean square of a noise, of a quiet room
 
 
 def noise(kind: str, samples: int, seed: int) -> Waveform:
-    """Make a noise of `NOISES` other than babble, with root mean square 1."""
+    """Make a noise of `LIVE_NOISES` other than babble, with root mean square 1."""
     rng = np.random.default_rng(seed)
     if kind in ("white", "pink", "brown"):
         waveform = _colored(samples, {"white": 0.0, "pink": 0.5, "brown": 1.0}[kind], rng)
+    elif kind == "quiet":
+        waveform = _colored(samples, 0.5, rng)
+    elif kind == "cough":
+        waveform = _cough(samples, rng)
     elif kind == "hum":
         waveform = _hum(samples, rng)
     elif kind == "clicks":
@@ -24,9 +29,9 @@ def noise(kind: str, samples: int, seed: int) -> Waveform:
     return _normalised(waveform)
 
 
-def at_random_level(waveform: Waveform, seed: int) -> Waveform:
+def at_random_level(waveform: Waveform, seed: int, levels: tuple[float, float] = LEVELS) -> Waveform:
     """Give a noise at a random level."""
-    level = np.random.default_rng(seed).uniform(*LEVELS)
+    level = np.random.default_rng(seed).uniform(*levels)
     return np.asarray(np.clip(_normalised(waveform) * np.float32(level), -1, 1), np.float32)
 
 
@@ -81,3 +86,14 @@ def _tones(samples: int, rng: np.random.Generator) -> Waveform:
     pieces = np.array_split(np.arange(samples) / SAMPLE_RATE, int(rng.integers(2, 7)))
     waveform = [np.sin(2 * np.pi * rng.uniform(200, 2500) * time) * rng.uniform(0.4, 1) for time in pieces]
     return np.concatenate(waveform).astype(np.float32)
+
+
+def _cough(samples: int, rng: np.random.Generator) -> Waveform:
+    """One to three bursts of noise, each of which fades, with silence behind."""
+    time, waveform = np.arange(samples) / SAMPLE_RATE, np.zeros(samples)
+    start = 0.0
+    for _ in range(int(rng.integers(1, 4))):
+        fading = np.where(time >= start, np.exp(-np.maximum(time - start, 0) * rng.uniform(12, 30)), 0)
+        waveform += rng.uniform(0.4, 1) * fading * _colored(samples, rng.uniform(0.2, 0.8), rng)
+        start += rng.uniform(0.15, 0.4)
+    return waveform.astype(np.float32)

@@ -7,8 +7,9 @@ from itertools import product
 import pytest
 from omnikit_tiny_world import questions, scenes, statements
 from omnikit_tiny_world.config import SPOKEN, VIEWS, TinyWorld
+from omnikit_tiny_world.row import TRAINING_VOICES, UNSEEN_VOICES, Row
 from omnikit_tiny_world.scenes import MANY, Scene
-from omnikit_tiny_world.script import TRAINING_VOICES, UNSEEN_VOICES, Row, rows
+from omnikit_tiny_world.script import rows
 from omnikit_tiny_world.sentences import texts
 from omnikit_tiny_world.words import COLORS, COUNTS, DIRECTIONS, LANGUAGES, SHAPES, hold_out
 

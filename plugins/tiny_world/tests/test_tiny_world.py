@@ -8,7 +8,7 @@ import pytest
 from omnikit_tiny_world import sounds
 from omnikit_tiny_world.config import VIEWS, TinyWorld
 from omnikit_tiny_world.model import TinyCorpus
-from omnikit_tiny_world.script import ANSWER_VOICES, TRAINING_VOICES, UNSEEN_VOICES
+from omnikit_tiny_world.row import ANSWER_VOICES, TRAINING_VOICES, UNSEEN_VOICES
 
 from omnikit.contracts.types import ContentPart, Sample
 from omnikit.data.build import recordings
