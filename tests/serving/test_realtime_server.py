@@ -112,6 +112,29 @@ def test_a_typed_question_is_answered_in_the_protocol_s_order(server: Running) -
     converse(server, test)
 
 
+def test_a_spoken_answer_names_its_tokens_by_modality(server: Running) -> None:
+    async def test(one: Talk) -> None:
+        await one.update(max_output_tokens=20)
+        await one.speak(silence(0.5) + tone(1) + silence(1))
+        usage = (await one.until("response.done")).response.usage
+        given, taken = usage.output_token_details, usage.input_token_details
+        assert 0 < given.text_tokens <= 20 and given.text_tokens + given.audio_tokens == usage.output_tokens
+        assert min(taken.text_tokens, taken.audio_tokens) > 0 and taken.image_tokens == 0
+        assert taken.text_tokens + taken.audio_tokens == usage.input_tokens
+
+    converse(server, test)
+
+
+def test_audio_tokens_of_an_answer_are_its_codes(server: Running) -> None:
+    async def test(one: Talk) -> None:
+        await one.ask("How many?")
+        usage = (await one.until("response.done")).response.usage
+        answer = server.service.session.answers([question(text="How many?")], greedy=True)[0]
+        assert usage.output_token_details.audio_tokens == len(answer.codes) > 0
+
+    converse(server, test)
+
+
 def test_a_text_session_has_no_audio(server: Running) -> None:
     async def test(one: Talk) -> None:
         await one.update(output_modalities=["text"])
@@ -176,6 +199,7 @@ def test_speech_during_an_answer_interrupts_it_and_is_answered(server: Running) 
         await one.until("input_audio_buffer.speech_started")
         done = await one.until("response.done")
         assert (done.response.status, done.response.status_details.reason) == ("cancelled", "turn_detected")
+        assert 0 < done.response.usage.output_tokens < 400 + done.response.usage.output_token_details.audio_tokens
         before = len(one.seen)
         await one.update(max_output_tokens=8)
         await one.speak(silence(1))
@@ -217,7 +241,7 @@ def test_an_answer_can_be_truncated_before_its_audio_and_while_it_is_made(server
         await one.send({"type": "conversation.item.truncate", "item_id": item.id, "content_index": 0, "audio_end_ms": 0})
         done = await one.until("response.done")
         await one.until("conversation.item.truncated")
-        assert done.response.status == "cancelled"
+        assert done.response.status == "cancelled" and done.response.usage.output_token_details.text_tokens > 0
         await one.send({"type": "conversation.item.truncate", "item_id": "item_gone", "content_index": 0, "audio_end_ms": 0})
         assert (await one.until("error")).error.code == "item_truncate_invalid_item_id"
 
