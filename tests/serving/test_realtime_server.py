@@ -14,6 +14,7 @@ from PIL import Image
 from servers import Running, running
 
 import omnikit
+from omnikit.contracts.types import Sample
 from omnikit.inference.question import question
 from omnikit.inference.session import Session
 
@@ -315,6 +316,29 @@ def test_an_image_is_shown_to_a_model_with_vision(vision_server: Running) -> Non
         assert (await one.until("response.done")).response.status in ("completed", "incomplete")
 
     converse(vision_server, test)
+
+
+def test_an_image_before_a_spoken_question_stands_in_its_message(vision_server: Running,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, asked = vision_server.service.model.engine, list[Sample]()
+    begin = engine.begin
+    monkeypatch.setattr(engine, "begin", lambda sample, *rest: (asked.append(sample), begin(sample, *rest))[1])
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(buffer, format="PNG")
+    shown = {"type": "input_image", "image_url": f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"}
+
+    async def test(one: Talk) -> None:
+        await one.update(audio={"input": {"turn_detection": None}}, max_output_tokens=4)
+        await one.send({"type": "conversation.item.create", "item": {"type": "message", "role": "user", "content": [shown]}})
+        await one.speak(tone(1))
+        await one.send({"type": "input_audio_buffer.commit"})
+        await one.send({"type": "response.create"})
+        usage = (await one.until("response.done")).response.usage.input_token_details
+        assert min(usage.image_tokens, usage.audio_tokens) > 0
+
+    converse(vision_server, test)
+    questions = [message for message in asked[-1].messages if message.role == "user"]
+    assert [[part.type for part in message.content] for message in questions] == [["image", "audio"]]
 
 
 def test_conversations_side_by_side_have_their_own_answers(server: Running) -> None:
