@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from omnikit.contracts.types import Sample
 from omnikit.errors import AdmissionError, DataError, OmnikitError
 from omnikit.inference.answer import Event
+from omnikit.inference.answer_usage import AnswerUsage, TokenCounts
 from omnikit.inference.engine import AnswerOptions, FinishReason
 from omnikit.inference.live.events import AudioDelta, LiveEvent, TextDelta
 from omnikit.inference.live.session import LiveSession
@@ -66,6 +67,11 @@ class ScriptedAnswer:
     @property
     def done(self) -> bool:
         return self.finish_reason is not None and not self.ready
+
+    @property
+    def usage(self) -> AnswerUsage:
+        return AnswerUsage(TokenCounts(self.prompt_tokens), TokenCounts(self.cached_tokens),
+                           TokenCounts(self.answer_tokens, self.given))
 
     def take(self) -> list[Event]:
         found, self.ready = self.ready, []

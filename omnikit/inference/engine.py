@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 from omnikit.contracts.types import Sample
 from omnikit.errors import ConfigError, OmnikitError
 from omnikit.inference.answer import Event
+from omnikit.inference.answer_usage import AnswerUsage
 from omnikit.inference.prefix_cache import PrefixCache
 
 FinishReason = Literal["stop", "length", "cancelled", "noise"]
@@ -68,6 +69,7 @@ class AnswerStream(Protocol):
     - error: why it ended early; None where it did not.
     - finish_reason: None while it is being made, or where `error` states why it ended.
     - prompt_tokens: positions of its prompt; cached_tokens: those of them that a prefix cache had; answer_tokens: its own.
+    - usage: all of these by modality, also of an answer that was cancelled.
     """
 
     @property
@@ -82,6 +84,8 @@ class AnswerStream(Protocol):
     def cached_tokens(self) -> int: ...
     @property
     def answer_tokens(self) -> int: ...
+    @property
+    def usage(self) -> AnswerUsage: ...
 
     def take(self) -> list[Event]:
         """Give the events that are ready, without waiting."""

@@ -10,6 +10,10 @@ from omnikit.serving.protocol.fields import JsonObject
 from omnikit.serving.protocol.realtime_session import RealtimeSession
 from omnikit.serving.protocol.response import Ending
 
+ENDINGS = {  # reason of a live session's AnswerDone → how the wire gives it
+    "stop": Ending(), "noise": Ending(), "length": Ending("incomplete", "max_output_tokens"),
+    "interrupted": Ending("cancelled", "turn_detected"), "cancelled": Ending("cancelled", "client_cancelled"),
+    "error": Ending("failed")}
 Send = Callable[[list[JsonObject]], None]
 
 

@@ -10,12 +10,13 @@ from dataclasses import replace
 
 from omnikit.contracts.types import ContentPart, Message
 from omnikit.errors import DataError, OmnikitError
+from omnikit.inference.answer_usage import AnswerUsage
 from omnikit.inference.engine import AnswerOptions
 from omnikit.inference.live import events as live_events
 from omnikit.inference.live.events import LiveEvent
 from omnikit.inference.live.items import Reply
 from omnikit.inference.live.session import LiveSession
-from omnikit.serving.answer_output import AnswerOutput
+from omnikit.serving.answer_output import ENDINGS, AnswerOutput
 from omnikit.serving.errors import protocol_error
 from omnikit.serving.media import MediaReader
 from omnikit.serving.protocol.client_events import CreateResponse
@@ -30,9 +31,6 @@ from omnikit.serving.side_answer import SideAnswer
 from omnikit.serving.transcripts import turn_transcript
 from omnikit.serving.turn_policy import turn_policy
 
-ENDINGS = {"stop": Ending(), "noise": Ending(), "length": Ending("incomplete", "max_output_tokens"),
-           "interrupted": Ending("cancelled", "turn_detected"), "cancelled": Ending("cancelled", "client_cancelled"),
-           "error": Ending("failed")}
 Send = Callable[[list[JsonObject]], None]
 
 
@@ -102,12 +100,13 @@ class LiveBridge:
             raise ProtocolError(problem or "The answer cannot begin; try again in a moment.", "server_overloaded",
                                 kind="server_error")
 
-    def cancel(self) -> None:
-        """End the answer that is being made."""
-        if self._side:
-            self._side.stream.cancel()
-            self._side = None
+    def cancel(self) -> AnswerUsage | None:
+        """End the answer that is being made; gives what it took."""
+        side, self._side, answer = self._side, None, self.wire.answer
+        if side:
+            side.stream.cancel()
         self.live.cancel()
+        return side.stream.usage if side else self._usage(answer)
 
     def truncate(self, item_id: str, milliseconds: int) -> str:
         """End an answer where its audio was stopped."""
@@ -231,18 +230,18 @@ class LiveBridge:
         detection = self.wire.config.turn_detection
         if not (isinstance(detection, ServerVad) and detection.interrupt_response):
             return
-        response = self.wire.response
-        answer = self.wire.name_of(response.item_id) if response else None
+        answer = self.wire.answer
         self.live.cancel()
         if answer:
-            self.output.finish(answer, ENDINGS["interrupted"])
+            self.output.finish(answer, replace(ENDINGS["interrupted"], usage=self._usage(answer)))
 
     def _done(self, event: live_events.AnswerDone) -> None:
-        ending = ENDINGS[event.reason]
+        usage = self._usage(event.item)
+        ending = replace(ENDINGS[event.reason], usage=usage)
         if ending.status == "failed":
             ending = replace(ending, error=self._problem)
         self._problem = None
-        self.service.metrics.answers.labels(event.reason).inc()
+        self.service.observe_live(event.reason, usage)
         self.output.finish(event.item, ending)
 
     def _failed(self, event: live_events.LiveError) -> None:
@@ -253,6 +252,9 @@ class LiveBridge:
             self._send(self.wire.answer_refused(self._problem))
 
     # ---- details ----
+
+    def _usage(self, answer: str | None) -> AnswerUsage | None:
+        return next((item.usage for item in self.live.items if isinstance(item, Reply) and item.id == answer), None)
 
     def _apply(self, config: SessionConfig) -> None:
         self.live.policy = turn_policy(config, self.live.policy)

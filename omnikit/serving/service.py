@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from omnikit.inference.answer import Event
+from omnikit.inference.answer_usage import AnswerUsage
 from omnikit.inference.engine import AnswerEngine, AnswerStream
 from omnikit.inference.session import Session
 from omnikit.serving.access import Access
@@ -61,6 +62,13 @@ class Service:
             self.metrics.answers.labels(stream.finish_reason or "error").inc()
             self.metrics.tokens.labels("answer").inc(stream.answer_tokens)
         self.metrics.tokens.labels("prompt").inc(max((stream.prompt_tokens for stream in streams), default=0))
+
+    def observe_live(self, reason: str, usage: AnswerUsage | None) -> None:
+        """Count an answer of a Realtime conversation that has ended."""
+        self.metrics.answers.labels(reason).inc()
+        if usage:
+            self.metrics.tokens.labels("answer").inc(usage.answer.text)
+            self.metrics.tokens.labels("prompt").inc(usage.prompt.total)
 
 
 @dataclass

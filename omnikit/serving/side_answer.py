@@ -15,7 +15,7 @@ from omnikit.serving.protocol.fields import ProtocolError
 from omnikit.serving.protocol.items import Item
 from omnikit.serving.protocol.live_conversation import random_id
 from omnikit.serving.protocol.realtime_session import RealtimeSession
-from omnikit.serving.protocol.response import Ending, Usage
+from omnikit.serving.protocol.response import Ending
 from omnikit.serving.service import Service
 
 
@@ -70,7 +70,7 @@ class SideAnswer:
         return True
 
     def _ending(self, error: OmnikitError | None) -> Ending:
-        usage = Usage(self.stream.prompt_tokens, self.stream.cached_tokens, self.stream.answer_tokens)
+        usage = self.stream.usage
         if error:
             return Ending("failed", error=protocol_error(error), usage=usage)
         if self.stream.finish_reason == "length":

@@ -6,19 +6,26 @@ import random
 from itertools import count
 
 import pytest
-from openai.types.realtime import RealtimeServerEvent
+from openai.types.realtime import RealtimeResponseUsage, RealtimeServerEvent
 from pydantic import TypeAdapter
 
 from omnikit.errors import DataError
+from omnikit.inference.answer_usage import AnswerUsage, TokenCounts
 from omnikit.serving.protocol.client_events import PARSERS, ClientEventError, CreateResponse, parse_event
 from omnikit.serving.protocol.fields import Json, JsonObject
 from omnikit.serving.protocol.items import Item
 from omnikit.serving.protocol.realtime_session import RealtimeSession
-from omnikit.serving.protocol.response import Ending, Usage
+from omnikit.serving.protocol.response import Ending
 from omnikit.serving.protocol.session_config import SessionConfig
 
 OFFICIAL: TypeAdapter[RealtimeServerEvent] = TypeAdapter(RealtimeServerEvent)
 LIMIT = 1 << 20
+USAGE = AnswerUsage(TokenCounts(5, 40, 16), TokenCounts(4, 0, 16), TokenCounts(3, 30))
+GIVEN = {  # every field of openai's RealtimeResponseUsage
+    "total_tokens": 94, "input_tokens": 61, "output_tokens": 33,
+    "input_token_details": {"text_tokens": 5, "audio_tokens": 40, "image_tokens": 16, "cached_tokens": 20,
+                            "cached_tokens_details": {"text_tokens": 4, "audio_tokens": 0, "image_tokens": 16}},
+    "output_token_details": {"text_tokens": 3, "audio_tokens": 30}}
 SECOND = bytes(48000)
 IMAGE = "data:image/png;base64,iVBORw0KGgo="
 
@@ -55,8 +62,9 @@ class FakeConversation:
             raise DataError(self.refusal)
         self.calls.append("respond")
 
-    def cancel(self) -> None:
+    def cancel(self) -> AnswerUsage:
         self.calls.append("cancel")
+        return USAGE
 
     def truncate(self, item_id: str, milliseconds: int) -> str:
         self.calls.append(f"truncate {milliseconds}")
@@ -292,14 +300,30 @@ def test_a_detected_turn_has_one_item_id(client: Client) -> None:
 def test_a_spoken_answer_s_events_stand_in_order(client: Client) -> None:
     client.send(message("question"))
     client.send({"type": "response.create", "response": {"metadata": {"a": "b"}}})
-    events = [*speak(client), *client.check(client.session.answer_finished("a", Ending(usage=Usage(5, 0, 3))))]
+    events = [*speak(client), *client.check(client.session.answer_finished("a", Ending(usage=USAGE)))]
     assert types(events) == [
         "response.created", "response.output_item.added", "conversation.item.added", "response.content_part.added",
         "response.output_audio_transcript.delta", "response.output_audio.delta", "response.output_audio.done",
         "response.output_audio_transcript.done", "response.content_part.done", "response.output_item.done",
         "conversation.item.done", "response.done"]
     response = events[-1]["response"]
-    assert response["status"] == "completed" and response["metadata"] == {"a": "b"} and response["usage"]["total_tokens"] == 8
+    assert response["status"] == "completed" and response["metadata"] == {"a": "b"} and response["usage"] == GIVEN
+
+
+def test_usage_has_the_fields_of_the_official_type() -> None:
+    assert RealtimeResponseUsage.model_validate(GIVEN).model_dump(exclude_none=True) == GIVEN
+
+
+def test_a_cancelled_answer_has_what_it_took(client: Client) -> None:
+    speak(client)
+    assert client.send({"type": "response.cancel"})[-1]["response"]["usage"] == GIVEN
+
+
+def test_a_truncated_answer_has_what_it_took(client: Client) -> None:
+    item = speak(client)[1]["item"]
+    events = client.send({"type": "conversation.item.truncate", "item_id": item["id"], "content_index": 0, "audio_end_ms": 0})
+    assert types(events)[-2:] == ["response.done", "conversation.item.truncated"]
+    assert events[-2]["response"]["usage"] == GIVEN
 
 
 def test_a_text_answer_s_events_stand_in_order() -> None:

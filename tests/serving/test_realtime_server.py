@@ -14,6 +14,7 @@ from PIL import Image
 from servers import Running, running
 
 import omnikit
+from omnikit.contracts.types import Sample
 from omnikit.inference.question import question
 from omnikit.inference.session import Session
 
@@ -112,6 +113,29 @@ def test_a_typed_question_is_answered_in_the_protocol_s_order(server: Running) -
     converse(server, test)
 
 
+def test_a_spoken_answer_names_its_tokens_by_modality(server: Running) -> None:
+    async def test(one: Talk) -> None:
+        await one.update(max_output_tokens=20)
+        await one.speak(silence(0.5) + tone(1) + silence(1))
+        usage = (await one.until("response.done")).response.usage
+        given, taken = usage.output_token_details, usage.input_token_details
+        assert 0 < given.text_tokens <= 20 and given.text_tokens + given.audio_tokens == usage.output_tokens
+        assert min(taken.text_tokens, taken.audio_tokens) > 0 and taken.image_tokens == 0
+        assert taken.text_tokens + taken.audio_tokens == usage.input_tokens
+
+    converse(server, test)
+
+
+def test_audio_tokens_of_an_answer_are_its_codes(server: Running) -> None:
+    async def test(one: Talk) -> None:
+        await one.ask("How many?")
+        usage = (await one.until("response.done")).response.usage
+        answer = server.service.session.answers([question(text="How many?")], greedy=True)[0]
+        assert usage.output_token_details.audio_tokens == len(answer.codes) > 0
+
+    converse(server, test)
+
+
 def test_a_text_session_has_no_audio(server: Running) -> None:
     async def test(one: Talk) -> None:
         await one.update(output_modalities=["text"])
@@ -176,6 +200,7 @@ def test_speech_during_an_answer_interrupts_it_and_is_answered(server: Running) 
         await one.until("input_audio_buffer.speech_started")
         done = await one.until("response.done")
         assert (done.response.status, done.response.status_details.reason) == ("cancelled", "turn_detected")
+        assert 0 < done.response.usage.output_tokens < 400 + done.response.usage.output_token_details.audio_tokens
         before = len(one.seen)
         await one.update(max_output_tokens=8)
         await one.speak(silence(1))
@@ -217,7 +242,7 @@ def test_an_answer_can_be_truncated_before_its_audio_and_while_it_is_made(server
         await one.send({"type": "conversation.item.truncate", "item_id": item.id, "content_index": 0, "audio_end_ms": 0})
         done = await one.until("response.done")
         await one.until("conversation.item.truncated")
-        assert done.response.status == "cancelled"
+        assert done.response.status == "cancelled" and done.response.usage.output_token_details.text_tokens > 0
         await one.send({"type": "conversation.item.truncate", "item_id": "item_gone", "content_index": 0, "audio_end_ms": 0})
         assert (await one.until("error")).error.code == "item_truncate_invalid_item_id"
 
@@ -291,6 +316,29 @@ def test_an_image_is_shown_to_a_model_with_vision(vision_server: Running) -> Non
         assert (await one.until("response.done")).response.status in ("completed", "incomplete")
 
     converse(vision_server, test)
+
+
+def test_an_image_before_a_spoken_question_stands_in_its_message(vision_server: Running,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, asked = vision_server.service.model.engine, list[Sample]()
+    begin = engine.begin
+    monkeypatch.setattr(engine, "begin", lambda sample, *rest: (asked.append(sample), begin(sample, *rest))[1])
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(buffer, format="PNG")
+    shown = {"type": "input_image", "image_url": f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"}
+
+    async def test(one: Talk) -> None:
+        await one.update(audio={"input": {"turn_detection": None}}, max_output_tokens=4)
+        await one.send({"type": "conversation.item.create", "item": {"type": "message", "role": "user", "content": [shown]}})
+        await one.speak(tone(1))
+        await one.send({"type": "input_audio_buffer.commit"})
+        await one.send({"type": "response.create"})
+        usage = (await one.until("response.done")).response.usage.input_token_details
+        assert min(usage.image_tokens, usage.audio_tokens) > 0
+
+    converse(vision_server, test)
+    questions = [message for message in asked[-1].messages if message.role == "user"]
+    assert [[part.type for part in message.content] for message in questions] == [["image", "audio"]]
 
 
 def test_conversations_side_by_side_have_their_own_answers(server: Running) -> None:

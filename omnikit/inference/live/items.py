@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from omnikit.contracts.types import ContentPart, Message
 from omnikit.inference.answer import Event
+from omnikit.inference.answer_usage import AnswerUsage
 from omnikit.inference.live.played_text import text_until
 from omnikit.inference.live.resampler import RATE
 from omnikit.inference.text_alignment import Mark
@@ -58,6 +59,7 @@ class Reply:
         cut: it was interrupted or truncated, so that the history holds what was played.
         over: AnswerDone was given. complete: all of it was given.
         dropped: it is no longer part of the prompt, because the context is full.
+        usage: tokens that it took, when nothing more is generated.
     """
 
     id: str
@@ -83,6 +85,7 @@ class Reply:
     over: bool = False
     complete: bool = False
     dropped: bool = False
+    usage: AnswerUsage = field(default_factory=AnswerUsage)
 
     @property
     def played(self) -> int:

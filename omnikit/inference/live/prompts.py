@@ -10,6 +10,7 @@ from omnikit.inference.engine import AnswerEngine, AnswerOptions, AnswerStream
 from omnikit.inference.live.events import TurnsDropped
 from omnikit.inference.live.items import Reply, UserTurn
 from omnikit.inference.live.state import LiveState
+from omnikit.inference.live.visual_messages import join_visual, trained_pairs
 from omnikit.inference.prefix_cache import PrefixCache
 from omnikit.inference.session import Session
 
@@ -26,6 +27,7 @@ class PromptStarter:
 
     def __init__(self, session: Session, engine: AnswerEngine, options: AnswerOptions) -> None:
         self.session, self.engine, self.options, self.prefix = session, engine, options, PrefixCache()
+        self.pairs = trained_pairs(session.plan)
 
     @property
     def spoken(self) -> bool:
@@ -49,7 +51,7 @@ class PromptStarter:
         """
         dropped, most = list[str](), self._most
         while True:
-            prompt = tuple(state.messages(prompt=True))
+            prompt = tuple(join_visual(state.messages(prompt=True), self.pairs))
             oldest = [item for item in state.items if not item.dropped and item is not turn and item.id != turn.id]
             try:
                 stream = self.ask(Sample(turn.id, prompt), seed)

@@ -118,7 +118,7 @@ class Replies:
             reply.ready += stream.take()
             if stream.done:
                 reply.reason = "error" if stream.error else stream.finish_reason or "stop"
-                reply.error = str(stream.error) if stream.error else None
+                reply.error, reply.usage = str(stream.error) if stream.error else None, stream.usage
                 reply.prompt = ()
                 del self.streams[reply.id]
         for reply in self.state.replies():
@@ -219,6 +219,7 @@ class Replies:
         stream = self.streams.pop(reply.id, None)
         if stream:
             stream.cancel()
+            reply.usage = stream.usage
         reply.cut, reply.paused, reply.ready, reply.prompt, reply.audio = True, False, [], (), []
 
     def _pause(self, reply: Reply) -> None:

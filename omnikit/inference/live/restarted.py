@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from omnikit.errors import OmnikitError
 from omnikit.inference.answer import Event
+from omnikit.inference.answer_usage import AnswerUsage
 from omnikit.inference.engine import AnswerStream, FinishReason
 
 
@@ -40,6 +41,10 @@ class Restarted:
     @property
     def answer_tokens(self) -> int:
         return self._stream.answer_tokens
+
+    @property
+    def usage(self) -> AnswerUsage:
+        return self._stream.usage
 
     def cancel(self) -> None:
         self._stream.cancel()

@@ -31,6 +31,7 @@ from omnikit.inference.live.resampler import RATE, ResamplerState, check_rate, r
 from omnikit.inference.live.state import LiveState
 from omnikit.inference.live.turn_encoder import TurnEncoder
 from omnikit.inference.live.user_turns import PER_MS, UserTurns, shared_vad
+from omnikit.inference.live.visual_messages import join_visual
 from omnikit.inference.session import Session
 from omnikit.plan.voice_activity import find_vad
 from omnikit.recipe.live import TurnPolicy
@@ -202,8 +203,8 @@ class LiveSession:
 
     @property
     def history(self) -> list[Message]:
-        """The conversation: turns that were no noise, and of each answer the words that were played."""
-        return self._state.messages(prompt=False)
+        """The conversation: turns that were no noise, with the images that belong to them, and of answers the words played."""
+        return join_visual(self._state.messages(prompt=False), self._replies.starter.pairs)
 
     @property
     def items(self) -> list[UserTurn | Reply]:

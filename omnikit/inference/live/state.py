@@ -12,6 +12,7 @@ from omnikit.inference.live.events import LiveEvent
 from omnikit.inference.live.items import Reply, UserTurn
 from omnikit.inference.live.resampler import RATE, ResamplerState, Samples
 from omnikit.inference.live.speech_segments import SpeechSegments
+from omnikit.inference.live.visual_messages import is_visual
 from omnikit.recipe.live import TurnPolicy
 
 
@@ -82,7 +83,7 @@ class LiveState:
         """Give which item a prompt begins with, of those that are not dropped."""
         items, limit = [item for item in self.items if not item.dropped], self.policy.history_turns
         asked = [place for place, item in enumerate(items) if isinstance(item, UserTurn) and item.messages
-                 and item.message.role == "user"]
+                 and item.message.role == "user" and not (place and _shows(items[place - 1]))]
         return 0 if limit is None or len(asked) <= limit else asked[-limit - 1]
 
     def place(self, item: str) -> int:
@@ -111,6 +112,11 @@ class LiveState:
         """Drop frames that end before a position."""
         while self.frames and self.first + len(self.frames[0]) <= before:
             self.first += len(self.frames.pop(0))
+
+
+def _shows(item: UserTurn | Reply) -> bool:
+    """Say whether an item only shows something, so that the question behind it begins with it."""
+    return isinstance(item, UserTurn) and bool(item.messages) and is_visual(item.message)
 
 
 def milliseconds(samples: int) -> int:

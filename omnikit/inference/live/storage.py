@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from omnikit.contracts.types import ContentPart, Message
 from omnikit.errors import RunError
 from omnikit.inference.answer import Event, TokenLogprob
+from omnikit.inference.answer_usage import AnswerUsage, TokenCounts
 from omnikit.inference.live import events
 from omnikit.inference.live.items import Reply, UserTurn
 from omnikit.inference.live.resampler import ResamplerState
@@ -27,6 +28,7 @@ _EVENTS = (events.SpeechStarted, events.SpeechStopped, events.TurnCommitted, eve
            events.Resumed, events.Interrupted, events.Truncated, events.AnswerDone, events.IdleTimeout, events.LiveError)
 _CLASSES: dict[str, type] = {cls.__name__: cls for cls in (
     LiveState, TurnPolicy, Reply, UserTurn, Message, ContentPart, Event, TokenLogprob, ResamplerState, SpeechSegments,
+    AnswerUsage, TokenCounts,
     *_EVENTS)}
 
 

@@ -21,9 +21,9 @@ from omnikit.inference.live.replies import Replies
 from omnikit.inference.live.resampler import RATE, Samples
 from omnikit.inference.live.state import LiveState, milliseconds
 from omnikit.inference.live.turn_encoder import TurnEncoder
+from omnikit.inference.live.visual_messages import ordered
 
 PER_MS = RATE // 1000  # samples
-VISUAL = ("image", "video")
 _DETECTIONS: dict[str, VAD] = {}  # hold weights only
 
 
@@ -180,9 +180,7 @@ class UserTurns:
         if len(audio) and state.turn and state.policy.answer:
             self.encoder.finish(state.turn_start, audio)
         spoken = [ContentPart("audio", audio=np.array(audio), sample_rate=RATE)] if len(audio) else []
-        visual, texts = ([part for part in parts if (part.type in VISUAL) == seen] for seen in (True, False))
-        content = [*visual, *texts, *spoken] if visual else [*spoken, *texts]
-        return UserTurn(state.turn or f"turn_{state.turns}", Message("user", tuple(content)))
+        return UserTurn(state.turn or f"turn_{state.turns}", Message("user", ordered([*parts, *spoken])))
 
     def _close(self, turn: UserTurn, end: int) -> None:
         state = self.state

@@ -46,8 +46,9 @@ def plan_answer(parts: EngineParts, sample: Sample, options: AnswerOptions,
     events = AnswerEvents(decoder, speech, start, session.sample_rate, StopTexts(options.stop))
     one_more = speech is not None and any(reads_tokens(output.head) for output in plan.outputs.values())
     keys = position_keys(prompt.batch) if prefix is not None else ()
+    modalities = {name: branch.encoder.input.modality for name, branch in plan.inputs.items()}
     return AnswerPlan(prompt.batch, _token_options(session, options, parts.seeds), prompt.ends, prompt.limit, one_more,
-                      prompt.tokenizer, question_turn(plan, prompt.batch, sample), prefix, keys), events
+                      prompt.tokenizer, question_turn(plan, prompt.batch, sample), prefix, keys, modalities), events
 
 
 def _token_options(session: Session, options: AnswerOptions, seeds: torch.Generator) -> TokenOptions:

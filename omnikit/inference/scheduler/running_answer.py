@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from omnikit.data.text.tokenizer import Tokenizer
 from omnikit.errors import OmnikitError
 from omnikit.inference.answer import Event, TokenLogprob
 from omnikit.inference.answer_events import AnswerEvents
+from omnikit.inference.answer_usage import AnswerUsage, TokenCounts
 from omnikit.inference.engine import FinishReason
 from omnikit.inference.generate import DecodingStep
 from omnikit.inference.prefix_cache import Key, PrefixCache
@@ -37,6 +38,7 @@ class AnswerPlan:
         turn: where the state of its question is read.
         prefix: its conversation's cache.
         keys: of the prompt's positions, where there is such a cache.
+        modalities: input branch → what it takes.
     """
 
     batch: Batch
@@ -48,6 +50,7 @@ class AnswerPlan:
     turn: QuestionTurn
     prefix: PrefixCache | None = None
     keys: Sequence[Key] = ()
+    modalities: Mapping[str, str] = field(default_factory=dict)
 
 
 class RunningAnswer:
@@ -67,6 +70,7 @@ class RunningAnswer:
         self.inputs: Tensor | None = None  # [L, D] of the prompt that is not read yet
         self.has_media = False  # signals are encoded for it
         self.tokens: list[int] = []
+        self._codes = 0  # of its audio
         self.complete = False  # no more events come
         self.cancelling = False
         self._ready: deque[Event] = deque()
@@ -82,6 +86,20 @@ class RunningAnswer:
     def answer_tokens(self) -> int:
         """Tokens of the answer so far, the one that ended it included."""
         return len(self.tokens)
+
+    @property
+    def usage(self) -> AnswerUsage:
+        """Tokens of its prompt and of the answer so far."""
+        return AnswerUsage(self._prompt_counts(self.prompt_tokens), self._prompt_counts(self.cached_tokens),
+                           TokenCounts(self.answer_tokens, self._codes))
+
+    def _prompt_counts(self, end: int) -> TokenCounts:
+        """Count the first `end` positions of the prompt."""
+        found = {"audio": 0, "image": 0}
+        for branch, positions in self.plan.batch.slots.items():
+            kind = "audio" if self.plan.modalities.get(branch) == "audio" else "image"
+            found[kind] += int((positions < end).sum())
+        return TokenCounts(end - sum(found.values()), **found)
 
     @property
     def longest(self) -> int:
@@ -104,6 +122,7 @@ class RunningAnswer:
     def emit(self, events: Iterable[Event]) -> None:
         """Make events ready, one by one as they come."""
         for event in events:
+            self._codes += len(event.codes)
             self._ready.append(event)
 
     def end(self, reason: FinishReason | None, error: OmnikitError | None = None) -> None:

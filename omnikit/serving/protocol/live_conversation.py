@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Protocol
 
+from omnikit.inference.answer_usage import AnswerUsage
 from omnikit.serving.protocol.client_events import CreateResponse
 from omnikit.serving.protocol.items import Item
 from omnikit.serving.protocol.session_config import SessionConfig
@@ -34,8 +35,8 @@ class LiveConversation(Protocol):
     def respond(self, asked: CreateResponse, config: SessionConfig) -> None:
         """Begin an answer; raises OmnikitError where nothing can be answered."""
 
-    def cancel(self) -> None:
-        """End the answer that is being made."""
+    def cancel(self) -> AnswerUsage | None:
+        """End the answer that is being made; gives what it took."""
 
     def truncate(self, item_id: str, milliseconds: int) -> str:
         """End an answer where its audio was stopped; gives its text up to there."""

@@ -158,9 +158,9 @@ class RealtimeSession:
         return self._stop(self.response)
 
     def _stop(self, response: Response) -> Events:
+        usage = self._conversation.cancel()
         self.response = None
-        self._conversation.cancel()
-        return self._finish(response, Ending("cancelled", "client_cancelled"))
+        return self._finish(response, Ending("cancelled", "client_cancelled", usage=usage))
 
     # ---- what happens in the conversation ----
 
@@ -241,6 +241,11 @@ class RealtimeSession:
     def name_of(self, item_id: str) -> str | None:
         """Give the turn or answer that an item is of; None for a client's item."""
         return next((name for name, found in self._turns.items() if found == item_id), None)
+
+    @property
+    def answer(self) -> str | None:
+        """The conversation's name of the answer that is being given."""
+        return self.name_of(self.response.item_id) if self.response else None
 
     @property
     def asked(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from omnikit.inference.answer_usage import AnswerUsage, TokenCounts
 from omnikit.serving.protocol import server_events as events
 from omnikit.serving.protocol.audio_format import AudioFormat
 from omnikit.serving.protocol.fields import Json, JsonObject, ProtocolError
@@ -16,27 +17,13 @@ ResponseStatus = Literal["completed", "cancelled", "failed", "incomplete"]
 
 
 @dataclass(frozen=True)
-class Usage:
-    """Tokens of a prompt and of its answer."""
-
-    prompt: int = 0
-    cached: int = 0
-    answer: int = 0
-
-    def json(self) -> JsonObject:
-        """Give them as `response.done` does."""
-        return {"total_tokens": self.prompt + self.answer, "input_tokens": self.prompt, "output_tokens": self.answer,
-                "input_token_details": {"cached_tokens": self.cached}}
-
-
-@dataclass(frozen=True)
 class Ending:
     """How an answer ended."""
 
     status: ResponseStatus = "completed"
     reason: Reason | None = None
     error: ProtocolError | None = None
-    usage: Usage | None = None
+    usage: AnswerUsage | None = None
 
     def details(self) -> JsonObject | None:
         """Give `status_details`; None for a complete answer."""
@@ -136,4 +123,17 @@ class Response:
                 "conversation_id": None if self.alone else self.conversation_id, "output_modalities": [self.modality],
                 "audio": audio if self.modality == "audio" else None,
                 "max_output_tokens": self.max_output_tokens or "inf", "metadata": self.metadata,
-                "usage": ending.usage.json() if ending and ending.usage else None}
+                "usage": _usage(ending.usage) if ending and ending.usage else None}
+
+
+def _usage(usage: AnswerUsage) -> JsonObject:
+    """Give what an answer took, as openai 3.57.0 types/realtime/realtime_response_usage.py names it."""
+    prompt, cached, answer = usage.prompt, usage.cached, usage.answer
+    details: JsonObject = {**_by_modality(prompt), "cached_tokens": cached.total, "cached_tokens_details": _by_modality(cached)}
+    return {"total_tokens": prompt.total + answer.total, "input_tokens": prompt.total, "output_tokens": answer.total,
+            "input_token_details": details,
+            "output_token_details": {"text_tokens": answer.text, "audio_tokens": answer.audio}}
+
+
+def _by_modality(counts: TokenCounts) -> JsonObject:
+    return {"text_tokens": counts.text, "audio_tokens": counts.audio, "image_tokens": counts.image}
