@@ -76,11 +76,23 @@ class ModelThread:
         Raises:
             ProtocolError: too many jobs wait already, or the model has failed.
         """
-        return await asyncio.wrap_future(self._submit(function))
+        return await asyncio.wrap_future(self.submit(function))
+
+    def submit(self, function: Callable[[], T]) -> Future[T]:
+        """Let a function run in the thread before its next step, without waiting for it; raises as `call`."""
+        self._check()
+        future: Future[T] = Future()
+        with self._wake:
+            if len(self._jobs) >= self._most:
+                raise ProtocolError(f"{self._most} requests wait for the model already; try again in a moment.",
+                                    "server_overloaded", kind="server_error", status=503)
+            self._jobs.append(lambda: _resolve(future, function))
+            self._wake.notify()
+        return future
 
     async def begin(self, sample: Sample, options: AnswerOptions) -> AnswerStream:
         """Begin an answer; it is cancelled where nobody waits for it any more. Raises as `call` and AnswerEngine.begin."""
-        future = self._submit(lambda: self.engine.begin(sample, options))
+        future = self.submit(lambda: self.engine.begin(sample, options))
         try:
             return await asyncio.shield(asyncio.wrap_future(future))
         except asyncio.CancelledError:
@@ -118,17 +130,6 @@ class ModelThread:
     def _check(self) -> None:
         if self.error or self._stopping:
             raise ProtocolError(self.error or "The server is being stopped.", "server_error", kind="server_error", status=500)
-
-    def _submit(self, function: Callable[[], T]) -> Future[T]:
-        self._check()
-        future: Future[T] = Future()
-        with self._wake:
-            if len(self._jobs) >= self._most:
-                raise ProtocolError(f"{self._most} requests wait for the model already; try again in a moment.",
-                                    "server_overloaded", kind="server_error", status=503)
-            self._jobs.append(lambda: _resolve(future, function))
-            self._wake.notify()
-        return future
 
     def _run(self) -> None:
         try:
