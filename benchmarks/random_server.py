@@ -61,8 +61,8 @@ def main() -> None:
     import omnikit
     from omnikit.serving.address import Address
     from omnikit.serving.server import bind
-    from omnikit.serving.start import make_server
     from omnikit.serving.settings import Limits, Settings
+    from omnikit.serving.start import make_server
 
     torch.set_num_threads(1)
     session = omnikit.build("llama_omni/tiny", sys.argv[1:], device="cpu")

@@ -33,29 +33,29 @@ RATE, BLOCK, TEXT = 16000, 512, "This is the answer."
 class StubASR(BaseHandler):
     """Gives a transcript of every turn."""
 
-    def process(self, input: VADAudio) -> Iterator[Transcription]:
+    def process(self, turn: VADAudio) -> Iterator[Transcription]:
         """Give it at once."""
-        if input.mode != "progressive":
-            yield Transcription(text="a question", turn_id=input.turn_id, turn_revision=input.turn_revision)
+        if turn.mode != "progressive":
+            yield Transcription(text="a question", turn_id=turn.turn_id, turn_revision=turn.turn_revision)
 
 
 class StubLLM(BaseHandler):
     """Answers every question with one sentence."""
 
-    def process(self, input: GenerateResponseRequest) -> Iterator[LLMResponseChunk | EndOfResponse]:
+    def process(self, asked: GenerateResponseRequest) -> Iterator[LLMResponseChunk | EndOfResponse]:
         """Give it at once."""
-        turn = {"turn_id": input.turn_id, "turn_revision": input.turn_revision, "response_key": input.response_key,
+        turn = {"turn_id": asked.turn_id, "turn_revision": asked.turn_revision, "response_key": asked.response_key,
                 "cancel_generation": self.cancel_scope.generation}
-        yield LLMResponseChunk(text=TEXT, runtime_config=input.runtime_config, response=input.response, **turn)
+        yield LLMResponseChunk(text=TEXT, runtime_config=asked.runtime_config, response=asked.response, **turn)
         yield EndOfResponse(**turn)
 
 
 class StubTTS(BaseHandler):
     """Gives a second of audio for every text, in blocks as its own handlers do."""
 
-    def process(self, input: object) -> Iterator[object]:
+    def process(self, text: object) -> Iterator[object]:
         """Give it at once."""
-        if isinstance(input, EndOfResponse):
+        if isinstance(text, EndOfResponse):
             yield AUDIO_RESPONSE_DONE
             return
         for _ in range(RATE // BLOCK):

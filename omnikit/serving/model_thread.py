@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
@@ -15,9 +16,11 @@ from omnikit.contracts.types import Sample
 from omnikit.inference.answer import Event
 from omnikit.inference.engine import AnswerEngine, AnswerOptions, AnswerStream
 from omnikit.serving.logs import log
+from omnikit.serving.memory import return_freed_memory
 from omnikit.serving.protocol.fields import ProtocolError
 
 T = TypeVar("T")
+RETURN_SECONDS = 10.0  # between two times that freed memory goes back to the system
 SWITCH_SECONDS = 0.0005  # that the thread keeps Python while the event loop waits for it; Python's default is 5 ms
 
 
@@ -133,7 +136,7 @@ class ModelThread:
 
     def _run(self) -> None:
         try:
-            busy = False
+            busy, due = False, time.monotonic() + RETURN_SECONDS
             while not self._stopping:
                 with self._wake:
                     if not (self._jobs or busy or self._stopping):
@@ -145,6 +148,9 @@ class ModelThread:
                 for watcher in list(self._watchers):
                     watcher()
                 self._signal_loop()
+                if time.monotonic() >= due:
+                    return_freed_memory()
+                    due = time.monotonic() + RETURN_SECONDS
         except Exception as error:  # a bug of ours: no answer may wait for ever
             log.exception("The model's thread has failed.")
             self.error = f"The model has failed ({type(error).__name__}); start the server again."
