@@ -15,7 +15,8 @@ from torch import Tensor
 
 TYPICAL = 64  # frames for which oneDNN chooses the order; it reads any number in that order
 FEWEST = 8  # channels: of one channel the memory format is ambiguous, and few are no work
-CAPACITY = "4096"  # compiled convolutions, some 10 kB each; oneDNN's own 1024 are the lengths of ten segments of a vocoder
+DIGITS = 4  # binary ones of a number of frames that count: at most an eighth of them, 4 % on average, are computed in vain
+CAPACITY = "4096"  # compiled convolutions; oneDNN's own 1024 are the sizes of a few segments of a vocoder
 NO_PADDING, NO_STRIDE = [0, 0], [1, 1]
 
 
@@ -40,6 +41,11 @@ class PackedConv:
         self._weight: Tensor = kernel if not self.packed else torch.ops.mkldnn._reorder_convolution_weight(
             kernel, NO_PADDING, NO_STRIDE, self._dilation, 1, size)
         self._after: tuple[str, list[float]] = ("none", []) if slope is None else ("leaky_relu", [slope])
+
+    def size(self, count: int) -> int:
+        """Give the next number of outputs for which it should be called: oneDNN compiles each number, and keeps 80 kB of it."""
+        step = 1 << max(count.bit_length() - DIGITS, 0)
+        return -(-count // step) * step if self.packed else count
 
     def __call__(self, x: Tensor) -> Tensor:
         """Convolve x, which has at least `reach` + 1 frames."""

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from omnikit.ops.packed_conv import PackedConv
 
 SLOW = 48  # widths that are multiples: oneDNN has two orders of weights for them, and reorders some at each call
-SPARE = 3  # a stored end of a longer tensor is copied if that is more than so many times as long
+SPARE = 3  # a stored part of a longer tensor is copied if that is more than so many times as long
 
 
 @dataclass
@@ -79,26 +79,29 @@ class StreamingConv:
 
     def step(self, x: Tensor, state: LayerState, *, last: bool) -> Tensor:
         """As StreamingLayer."""
-        window = self.window(x, state, last=last)
-        if not window.shape[3]:
+        window, count = self.window(x, state, last=last)
+        if not count:
             return _zeros(x, len(x), self.conv.width, 0)
-        return self.conv(window if self.before is None else F.leaky_relu(window, self.before))
+        return self.conv(window if self.before is None else F.leaky_relu(window, self.before)).narrow(3, 0, count)
 
-    def window(self, x: Tensor, state: LayerState, *, last: bool) -> Tensor:
-        """Give the inputs of the outputs that are certain now, none if there are no such; they begin at `emitted` - padding."""
+    def window(self, x: Tensor, state: LayerState, *, last: bool) -> tuple[Tensor, int]:
+        """Give the inputs of the outputs that are certain now, and their number; they begin at `emitted` - padding.
+
+        Zeros behind them bring the number of outputs to one that `PackedConv.size` gives; those outputs are not used.
+        """
         assert state.inputs is not None, "begun with zeros"
-        parts = [state.inputs, x]
-        if last and self.padding[1]:
-            parts.append(_zeros(x, len(x), x.shape[1], self.padding[1]))
+        ahead = self.padding[1] if last else 0
+        length = state.inputs.shape[3] + x.shape[3] + ahead
+        count, state.received = max(length - self.conv.reach, 0), state.received + x.shape[3]
+        zeros = ahead + self.conv.size(count) - count
+        parts = [state.inputs, x, _zeros(x, len(x), x.shape[1], zeros)] if zeros else [state.inputs, x]
         window = torch.cat(parts, 3)
-        count = window.shape[3] - self.conv.reach
-        state.received += x.shape[3]
-        if count <= 0:
+        if count:
+            state.emitted += count
+            state.inputs = _part(window, count, self.conv.reach)
+        else:
             state.inputs = window
-            return window.narrow(3, 0, 0)
-        state.emitted += count
-        state.inputs = _end(window, self.conv.reach)
-        return window
+        return window, count
 
 
 class StreamingConvTranspose:
@@ -162,17 +165,16 @@ class StreamingResidual:
         """As StreamingLayer."""
         first, end = state.inner[0], state.inner[-1]
         offset = end.emitted - first.emitted + self.convs[0].padding[0]  # of the next output in the window
-        inputs = window = self.convs[0].window(x, first, last=last)
+        inputs, count = self.convs[0].window(x, first, last=last)
+        window = F.leaky_relu(inputs, self.slope)
         for index, conv in enumerate(self.convs[1:]):
-            if not window.shape[3]:
+            if not count:
                 return x.narrow(3, 0, 0)
-            hidden = self.convs[index].conv(F.leaky_relu(window, self.slope) if index == 0 else window)
-            window = conv.window(hidden, state.inner[index + 1], last=last)
-        if not window.shape[3]:
+            hidden = self.convs[index].conv(window).narrow(3, 0, count)
+            window, count = conv.window(hidden, state.inner[index + 1], last=last)
+        if not count:
             return x.narrow(3, 0, 0)
-        window = F.leaky_relu(window, self.slope) if len(self.convs) == 1 else window
-        count = window.shape[3] - self.convs[-1].conv.reach
-        return self.convs[-1].conv(window).add_(inputs.narrow(3, offset, count))
+        return self.convs[-1].conv(window).narrow(3, 0, count).add_(inputs.narrow(3, offset, count))
 
 
 class StreamingSequence:
@@ -210,7 +212,7 @@ class StreamingMean:
             outputs.append(y if waiting.inputs is None else torch.cat([waiting.inputs, y], 3))
         count = min(y.shape[3] for y in outputs)
         for y, waiting in zip(outputs, state.inner, strict=True):
-            waiting.inputs = _end(y, y.shape[3] - count) if y.shape[3] > count else None
+            waiting.inputs = _part(y, count, y.shape[3] - count) if y.shape[3] > count else None
         first, *others = (y.narrow(3, 0, count) for y in outputs)
         if not others:
             return first
@@ -252,7 +254,7 @@ def _zeros(like: Tensor, batch: int, width: int, count: int) -> Tensor:
     return like.new_zeros(batch, 1, count, width).permute(0, 3, 1, 2)
 
 
-def _end(x: Tensor, count: int) -> Tensor:
-    """Give the last `count` frames, copied if they would keep much more memory than they need."""
-    end = x.narrow(3, x.shape[3] - count, count)
-    return end if x.shape[3] <= SPARE * count else end.clone(memory_format=torch.channels_last)
+def _part(x: Tensor, start: int, count: int) -> Tensor:
+    """Give `count` frames of x, copied if they would keep much more memory than they need."""
+    part = x.narrow(3, start, count)
+    return part if x.shape[3] <= SPARE * count else part.clone(memory_format=torch.channels_last)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
@@ -15,9 +16,11 @@ from omnikit.contracts.types import Sample
 from omnikit.inference.answer import Event
 from omnikit.inference.engine import AnswerEngine, AnswerOptions, AnswerStream
 from omnikit.serving.logs import log
+from omnikit.serving.memory import return_freed_memory
 from omnikit.serving.protocol.fields import ProtocolError
 
 T = TypeVar("T")
+RETURN_SECONDS = 10.0  # between two times that freed memory goes back to the system
 SWITCH_SECONDS = 0.0005  # that the thread keeps Python while the event loop waits for it; Python's default is 5 ms
 
 
@@ -76,11 +79,23 @@ class ModelThread:
         Raises:
             ProtocolError: too many jobs wait already, or the model has failed.
         """
-        return await asyncio.wrap_future(self._submit(function))
+        return await asyncio.wrap_future(self.submit(function))
+
+    def submit(self, function: Callable[[], T]) -> Future[T]:
+        """Let a function run in the thread before its next step, without waiting for it; raises as `call`."""
+        self._check()
+        future: Future[T] = Future()
+        with self._wake:
+            if len(self._jobs) >= self._most:
+                raise ProtocolError(f"{self._most} requests wait for the model already; try again in a moment.",
+                                    "server_overloaded", kind="server_error", status=503)
+            self._jobs.append(lambda: _resolve(future, function))
+            self._wake.notify()
+        return future
 
     async def begin(self, sample: Sample, options: AnswerOptions) -> AnswerStream:
         """Begin an answer; it is cancelled where nobody waits for it any more. Raises as `call` and AnswerEngine.begin."""
-        future = self._submit(lambda: self.engine.begin(sample, options))
+        future = self.submit(lambda: self.engine.begin(sample, options))
         try:
             return await asyncio.shield(asyncio.wrap_future(future))
         except asyncio.CancelledError:
@@ -119,20 +134,9 @@ class ModelThread:
         if self.error or self._stopping:
             raise ProtocolError(self.error or "The server is being stopped.", "server_error", kind="server_error", status=500)
 
-    def _submit(self, function: Callable[[], T]) -> Future[T]:
-        self._check()
-        future: Future[T] = Future()
-        with self._wake:
-            if len(self._jobs) >= self._most:
-                raise ProtocolError(f"{self._most} requests wait for the model already; try again in a moment.",
-                                    "server_overloaded", kind="server_error", status=503)
-            self._jobs.append(lambda: _resolve(future, function))
-            self._wake.notify()
-        return future
-
     def _run(self) -> None:
         try:
-            busy = False
+            busy, due = False, time.monotonic() + RETURN_SECONDS
             while not self._stopping:
                 with self._wake:
                     if not (self._jobs or busy or self._stopping):
@@ -144,6 +148,9 @@ class ModelThread:
                 for watcher in list(self._watchers):
                     watcher()
                 self._signal_loop()
+                if time.monotonic() >= due:
+                    return_freed_memory()
+                    due = time.monotonic() + RETURN_SECONDS
         except Exception as error:  # a bug of ours: no answer may wait for ever
             log.exception("The model's thread has failed.")
             self.error = f"The model has failed ({type(error).__name__}); start the server again."

@@ -7,7 +7,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable
-from functools import partial
+from concurrent.futures import Future
 
 from fastapi import APIRouter, WebSocket
 from fastapi.concurrency import run_in_threadpool
@@ -26,6 +26,7 @@ from omnikit.serving.protocol.live_conversation import random_id
 from omnikit.serving.protocol.session_config import SessionConfig
 from omnikit.serving.service import Service
 
+MOST_EVENTS = 16  # of a client that wait for the model's thread
 LARGE = 64 * 1024  # characters of a message that is parsed beside the event loop
 TRY_AGAIN, GOING_AWAY, NORMAL = 1013, 1001, 1000  # close codes, RFC 6455 and its registry
 
@@ -60,12 +61,14 @@ class Outbox:
 
 
 class Connection:
-    """One client: what it sends goes to the model's thread, one message after another; what comes back is sent."""
+    """One client: what it sends goes to the model's thread in order; what comes back is sent."""
 
     def __init__(self, service: Service, socket: WebSocket) -> None:
         self._service, self._socket = service, socket
         self._outbox = Outbox(service.limits.pending_bytes)
         self._bucket = Bucket(service.limits.messages_per_second, service.limits.messages_per_second)
+        self._inbox: deque[ClientMessage] = deque()  # that the model's thread has not taken
+        self._is_queued, self._handling = False, Future[None]()  # whether it will take them, and when it has
         self._bridge: LiveBridge | None = None
         self._watcher: Callable[[], None] | None = None
 
@@ -111,6 +114,12 @@ class Connection:
         except Exception as error:  # the other conversations go on
             self._failed(error)
 
+    def _handle_all(self) -> None:
+        """Take what the client has sent since the last step, in the model's thread."""
+        self._is_queued = False  # first, so that what comes from now on is queued again
+        for _ in range(len(self._inbox)):
+            self._handle(self._inbox.popleft())
+
     def _handle(self, received: ClientMessage) -> None:
         """Take a client's event, in the model's thread."""
         assert self._bridge, "the conversation was begun"
@@ -140,11 +149,25 @@ class Connection:
             data: str | bytes = message.get("bytes") or b"" if text is None else text
             try:
                 received = await run_in_threadpool(parse_event, data, limit) if len(data) > LARGE else parse_event(data, limit)
-                await self._service.model.call(partial(self._handle, received))
+                await self._hand_over(received)
             except ClientEventError as error:
                 self._refuse(error, error.event_id)
             except ProtocolError as error:
                 self._refuse(error, None)
+
+    async def _hand_over(self, received: ClientMessage) -> None:
+        """Leave an event to the model's thread, which takes all that came since its last step; waits where many are left."""
+        self._inbox.append(received)
+        if not self._is_queued:
+            self._is_queued = True
+            try:
+                self._handling = self._service.model.submit(self._handle_all)
+            except ProtocolError:
+                self._is_queued = False
+                self._inbox.clear()
+                raise
+        if len(self._inbox) >= MOST_EVENTS:
+            await asyncio.wrap_future(self._handling)
 
     def _refuse(self, error: ProtocolError, event_id: str | None) -> None:
         self._service.metrics.errors.labels(error.code).inc()

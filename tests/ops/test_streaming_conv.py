@@ -141,6 +141,14 @@ def memory(state: LayerState) -> int:
     return own + sum(map(memory, state.inner))
 
 
+def test_prepared_convolutions_are_compiled_for_few_lengths() -> None:
+    conv = StreamingConv(torch.randn(8, 8, 3), torch.zeros(8), (1, 1))
+    windows = [conv.window(torch.zeros(1, 8, 1, length), conv.init_state(1), last=True) for length in range(1, 129)]
+    assert [count for _, count in windows] == list(range(1, 129))
+    assert len({window.shape[3] for window, _ in windows}) <= 40
+    assert all(count <= window.shape[3] - conv.conv.reach <= 9 / 8 * count for window, count in windows)
+
+
 def test_pieces_of_a_piece_are_nearly_equal() -> None:
     seen: list[tuple[int, bool]] = []
 

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -208,6 +209,27 @@ def test_speech_during_an_answer_interrupts_it_and_is_answered(server: Running) 
         await one.until("response.done")
         late = [event for event in one.seen[before:] if getattr(event, "response_id", None) == done.response.id]
         assert not late
+
+    converse(server, test)
+
+
+def test_events_that_came_during_a_step_are_taken_together(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, steps = server.service.model.engine, list[float]()
+
+    def slow() -> bool:
+        steps.append(time.monotonic())
+        time.sleep(0.1)
+        return True
+
+    async def test(one: Talk) -> None:
+        await one.update(audio={"input": {"turn_detection": None}})
+        monkeypatch.setattr(engine, "step", slow)
+        await one.speak(tone(1), piece=0.05)  # 20 events
+        before = len(steps)
+        await one.send({"type": "input_audio_buffer.commit"})
+        await one.until("input_audio_buffer.committed")
+        monkeypatch.undo()
+        assert len(steps) - before <= 5
 
     converse(server, test)
 

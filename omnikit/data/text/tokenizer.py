@@ -5,7 +5,7 @@ from typing import Protocol
 
 from omnikit.errors import ConfigError
 
-CACHE_SIZE = 65536  # segments; headers and prompts are the same in every row
+CACHE_SIZE = 512  # segments, about 1 kB each; headers and prompts are the same in every row, what users write is not
 CACHED_CHARACTERS = 256  # of a cached segment: a longer one hardly ever comes again, and would fill the memory
 
 

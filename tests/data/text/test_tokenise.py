@@ -125,3 +125,10 @@ def read_template(name: str) -> Template:
     template = construct(Template, read_mapping(found.path), name, errors) if found else None
     assert template is not None, errors
     return template
+
+
+def test_new_texts_take_no_more_memory_in_the_end() -> None:
+    tokenizer = Tokenizer(Letters())
+    for number in range(2000):
+        tokenizer.ids(str(number))
+    assert tokenizer._encode.cache_info().currsize <= 512
