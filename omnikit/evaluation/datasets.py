@@ -106,9 +106,9 @@ def _problem(plan: Plan, sample: Sample) -> str | None:
     """Give in a sentence why a row cannot be scored; None where it can."""
     if not can_be_scored(plan, sample):
         return f"Row {sample.id} has no answer, so it cannot be scored; give it one."
-    taken = {medium for branch in plan.inputs.values() for medium in branch.media}
+    media = {medium for branch in plan.inputs.values() for medium in branch.media}
     for part in question_media(sample):
-        if part.type in MEDIA and part.type not in taken and plan.backbone is not None:
-            return (f"Row {sample.id} holds {part.type}, but {plan.recipe.name} takes {', '.join(sorted({'text', *taken}))};"
+        if part.type in MEDIA and part.type not in media and plan.backbone is not None:
+            return (f"Row {sample.id} holds {part.type}, but {plan.recipe.name} takes {', '.join(sorted({'text', *media}))};"
                     " leave such rows out.")
     return None

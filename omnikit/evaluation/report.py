@@ -100,13 +100,10 @@ def as_json(run: EvalRun) -> dict[str, Any]:
 
 def as_html(run: EvalRun) -> str:
     """Give the report for people: one page that needs no other file."""
-    from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
     from omnikit.evaluation import plots
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"title": title_of, "shown": formatted, "interval": interval, "row_count": aggregate.row_count}
     scores = {title: aggregate.scores(rows) for title, rows in run.records.items()}
     groups = {GROUPS[group]: {title: grouped(rows) for title, rows in run.records.items()}
               for group, grouped in aggregate.GROUPS.items()}
@@ -120,9 +117,9 @@ def as_html(run: EvalRun) -> str:
         "errors": {title: Markup(plots.errors(found)) for title, found in scores.items() if found["speech_wer"]},
         "latency": Markup(plots.latency(run.timings)) if any(t.time_to_first_audio is not None for t in run.timings) else None,
     }
-    template = files("omnikit.evaluation").joinpath("report.html.jinja").read_text(encoding="utf-8")
-    return environment.from_string(template).render(
-        recipe=run.newest["recipe"], dates=list(dict.fromkeys(one["date"] for one in run.conditions.values())),
+    return render(
+        "report.html.jinja", recipe=run.newest["recipe"],
+        dates=list(dict.fromkeys(one["date"] for one in run.conditions.values())),
         conditions={name: _facts(one) for name, one in run.conditions.items()}, ids=run.ids, latency_id=run.latency_id,
         clock=run.conditions[run.latency_id]["latency"] if run.latency_id else None,
         stamps=lambda titles: _stamps(run, titles), silent=untranscribed(run),
@@ -133,6 +130,19 @@ def as_html(run: EvalRun) -> str:
         rows={title: len(rows) for title, rows in run.records.items()},
         examples={title: found for title, rows in run.records.items() if (found := _examples(run.folder, rows))},
         wrong_answers={title: _wrong_answers(rows) for title, rows in run.records.items()})
+
+
+def render(template: str, **values: object) -> str:
+    """Give a page of this room with the style that its pages share."""
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    def text(name: str) -> str:
+        return files("omnikit.evaluation").joinpath(name).read_text(encoding="utf-8")
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"title": title_of, "shown": formatted, "interval": interval, "row_count": aggregate.row_count}
+    return environment.from_string(text(template)).render(style=Markup(text("report.css")), **values)
 
 
 def formatted(one: Estimate | None, unit: str) -> str:
