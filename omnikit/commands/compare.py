@@ -52,7 +52,8 @@ def table(found: "RunsComparison", differences: Mapping[str, Sequence[object]]) 
     from omnikit.evaluation.report import formatted, title_of
 
     heads = labels(found.runs)
-    text = "".join(_dataset(one, heads) for one in found.datasets)
+    named = [(name, run.label) for name, run in zip(heads, found.runs, strict=True) if name != run.label]
+    text = (f"\n{columns(named)}" if named else "") + "".join(_dataset(one, heads) for one in found.datasets)
     times = [(f"{title_of(name)}, {'offline' if setting == 'offline' else f'Ω {setting}'}",
               *(formatted(one, "" if name == "real_time_factor" else "ms") for one in values))
              for (setting, name), values in found.latency.items()]
@@ -64,7 +65,7 @@ def table(found: "RunsComparison", differences: Mapping[str, Sequence[object]]) 
 
 
 def _dataset(one: "DatasetComparison", heads: Sequence[str]) -> str:
-    from omnikit.evaluation.comparison_page import HEADINGS, points
+    from omnikit.evaluation.comparison_page import HEADINGS, points, points_interval
     from omnikit.evaluation.report import formatted
 
     if one.note:
@@ -72,7 +73,8 @@ def _dataset(one: "DatasetComparison", heads: Sequence[str]) -> str:
     others = [(name, "difference") for name in heads[1:]]
     lines = [(one.title, heads[0], *(word for pair in others for word in pair))]
     for line in one.lines:
-        cells = [(formatted(value, "%"), points(change)) for value, change in zip(line.values, line.differences, strict=True)]
+        cells = [(formatted(value, "%"), f"{points(change)} {points_interval(change)}")
+                 for value, change in zip(line.values, line.differences, strict=True)]
         lines.append((HEADINGS[line.metric], cells[0][0], *(word for pair in cells[1:] for word in pair)))
     left = f", {one.left_out} left out that not all runs answered" if one.left_out else ""
     counts = "".join(f"  Exact in {heads[0]} alone {some.only_first}, in {name} alone {some.only_other}.\n"

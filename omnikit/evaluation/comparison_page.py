@@ -14,24 +14,28 @@ from omnikit.evaluation.metrics import NORMALISER, exact
 from omnikit.evaluation.report import ANSWERS, render, title_of
 
 HEADINGS = ANSWERS | {"speech_wer": "speech WER", "speech_cer": "speech CER"}
+LONG = 24  # characters of a name at most, at the head of a column
 SECONDS = ("ttft", "time_to_first_audio", "total_time")  # the real-time factor has no unit
 
 
 def labels(runs: Sequence[ComparedRun]) -> list[str]:
-    """Give a short name of each run: what is behind the folder that they have in common."""
+    """Give a short name of each run: what is behind the folder that they have in common, letters where that is long."""
     names = [run.label.rstrip("/") for run in runs]
     parts = [Path(name).parts for name in names]
     common = next((index for index, some in enumerate(zip(*parts, strict=False)) if len(set(some)) > 1), 0)
     short = ["/".join(part[common:]) for part in parts]
-    return short if all(short) and len(set(short)) == len(short) else names
+    found = short if all(short) and len(set(short)) == len(short) else names
+    return found if max(map(len, found)) <= LONG else [chr(ord("A") + number) for number in range(len(found))]
 
 
 def points(one: Estimate | None) -> str:
-    """Format a difference in percentage points with its interval: +3.3 [-1.7, +8.3]."""
-    if one is None:
-        return "–"
-    interval = "" if one.low is None or one.high is None else f" [{100 * one.low:+.1f}, {100 * one.high:+.1f}]"
-    return f"{100 * one.value:+.1f}{interval}"
+    """Format a difference in percentage points: +3.3."""
+    return "–" if one is None else f"{100 * one.value:+.1f}"
+
+
+def points_interval(one: Estimate | None) -> str:
+    """Format the interval of a difference: [-1.7, +8.3]."""
+    return "" if one is None or one.low is None or one.high is None else f"[{100 * one.low:+.1f}, {100 * one.high:+.1f}]"
 
 
 def as_json(found: RunsComparison, differences: Mapping[str, Sequence[object]]) -> dict[str, Any]:
@@ -61,6 +65,7 @@ def as_html(found: RunsComparison, differences: Mapping[str, Sequence[object]]) 
     metrics = dict.fromkeys(line.metric for one in found.datasets for line in one.lines)
     return render(
         "comparison.html.jinja", names=labels(found.runs), runs=found.runs, datasets=found.datasets, latency=found.latency,
-        tables={"Evaluated otherwise": found.conditions, "Made of": differences}, points=points, exact=exact,
-        headings=HEADINGS, seconds=SECONDS, title_of=title_of, normaliser=NORMALISER, intervals=INTERVALS,
+        tables={"Evaluated otherwise": found.conditions, "Made of": differences}, exact=exact,
+        points=points, points_interval=points_interval, headings=HEADINGS, seconds=SECONDS,
+        title_of=title_of, normaliser=NORMALISER, intervals=INTERVALS,
         meanings={HEADINGS[name]: MEANINGS[name] for name in metrics})

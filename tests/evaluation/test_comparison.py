@@ -125,12 +125,13 @@ def test_run_that_was_not_scored_is_refused(tmp_path: Path) -> None:
 
 def test_names_are_what_is_behind_the_common_folder(two: RunsComparison) -> None:
     assert labels(two.runs) == ["seed0", "seed1"]
+    assert labels([replace(run, label=name * 10) for run, name in zip(two.runs, ("ab/c", "ab/d"), strict=True)]) == ["A", "B"]
     assert labels([replace(run, label=name) for run, name in zip(two.runs, ("a/b", "a/b/c"), strict=True)]) == ["a/b", "a/b/c"]
 
 
 def test_page_stands_alone_and_escapes_answers(two: RunsComparison) -> None:
     page = as_html(two, {"seed": (0, 1)})
-    assert "say 0 &lt;b&gt;" in page and "<td>seed</td><td>0</td><td>1</td>" in page and "+20.0 [" in page
+    assert "say 0 &lt;b&gt;" in page and "<td>seed</td><td>0</td><td>1</td>" in page and "+20.0<br><small>[" in page
     assert "number none" in page and "(6 rows" not in page and "10 rows" in page
     assert not re.search(r"<script|<link|src=|url\(\s*['\"]?http|@import", page)
 
