@@ -161,14 +161,14 @@ def load(run: str | Path | Run, stage: str | None = None, *, device: Device = No
 
 def evaluate(run: str | Path | Run, *, asr: str | Path | None = None, limit: int | None = None, stage: str | None = None,
              data: Sequence[str] = (), batch_size: int = 32) -> Evaluation:
-    """Score a run on the datasets that its recipe names under `evaluate`; the report is also kept in the run's folder.
+    """Score a run on the datasets that its recipe names under `evaluate`, or on others; the report is in the run's folder too.
 
     Args:
         run: as for `load`.
         asr: the run that transcribes the generated speech; None takes the recipe's, if it names one.
         limit: rows of each dataset at most, of every kind as many, spread over it.
         stage: scores the weights as they were after this stage.
-        data: titles of `evaluate.data` that are scored; empty for all.
+        data: what is scored: titles of `evaluate.data`, files of rows, TITLE=FILE; empty for all of `evaluate.data`.
         batch_size: questions at a time.
 
     Raises:

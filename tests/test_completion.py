@@ -20,7 +20,7 @@ def recipe(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.mark.parametrize(("line", "expected"), [
     ("omnikit ", list(cli.COMMANDS)),
-    ("omnikit c", ["chat", "check", "check-head", "completion"]),
+    ("omnikit c", ["chat", "check", "check-head", "compare", "completion"]),
     ("omnikit train llama_omni/f", FULL),
     ("omnikit check ", list(recipe_files())),
     ("omnikit list enc", ["encoder"]),
@@ -38,7 +38,8 @@ def test_words_before_the_overrides(line: str, expected: list[str]) -> None:
     assert sorted(words(line)) == sorted(expected)
 
 
-@pytest.mark.parametrize("command", ["chat", "eval", "check-head", "bundle", "replay", "bench duplex"])
+@pytest.mark.parametrize("command", ["chat", "eval", "check-head", "bundle", "replay", "bench duplex",
+                                     "compare", "compare some/run"])
 def test_commands_on_runs_complete_to_recipes_that_have_one(
         command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -44,6 +44,8 @@ def words(line: str) -> list[str]:
         return _recipe_names(given[2]) if len(given) == 3 else _overrides(given[2], given[3:])
     if given[1] in ("chat", "eval", "check-head", "bundle", "replay") and len(given) == 3:
         return _run_names(given[2])
+    if given[1] == "compare":
+        return _run_names(given[-1])
     if given[1] == "bench":
         return _bench(given[2:])
     if given[1] in ("import", "export") and len(given) == 3:

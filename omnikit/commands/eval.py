@@ -1,9 +1,10 @@
-"""`omnikit eval RUN`: score a trained run on its held-out questions; writes a report (JSON, HTML) and prints its main
-numbers."""
+"""`omnikit eval RUN`: score a trained run on its held-out questions, or on a file of yours; writes a report (JSON, HTML) and
+prints its main numbers."""
 
 import sys
 from argparse import ArgumentTypeError
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omnikit.commands.arguments import Parser, at_least_one, names
@@ -13,7 +14,8 @@ from omnikit.text_table import columns
 if TYPE_CHECKING:
     from omnikit.evaluation.changes import ScoreChange
 
-EXAMPLE = "example: omnikit eval llama_omni/tiny --asr asr/tiny --limit 300"
+EXAMPLE = ("examples: omnikit eval llama_omni/tiny --asr asr/tiny --limit 300; omnikit eval llama_omni/tiny --data"
+           " mine=rows.jsonl")
 MEASURES = ("asr", "limit", "batch_size", "latency_rows", "omega", "keep_wavs", "data")  # what --rescore cannot change
 
 COLUMNS = {
@@ -41,7 +43,8 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--keep-wavs", action="store_true", default=None, help="save all of the generated speech, not only"
                         " the examples on the page")
     parser.add_argument("--stage", help="score the weights as they were after this stage; saved under eval_after_STAGE/")
-    parser.add_argument("--data", type=names, help="score only these titles of evaluate.data (images,videos)")
+    parser.add_argument("--data", type=data_words, action="extend", metavar="TITLE|FILE|TITLE=FILE", help="score only these:"
+                        " titles of evaluate.data (images,videos), or files of rows; several: one --data for each")
     parser.add_argument("--against", metavar="STAGE", help="also print how far numbers are from those of --stage STAGE, which"
                         " must be scored before")
     parser.add_argument("--rescore", action="store_true", help="compute the report again from the saved answers, without the"
@@ -60,6 +63,7 @@ def run(argv: list[str]) -> int:
         folder, report = rescore(arguments.run, arguments.speak_with, arguments.stage)
     else:
         given |= {"omegas": given.pop("omega")} if "omega" in given else {}
+        given |= {"data": tuple(given.pop("data"))} if "data" in given else {}
         folder, report = score(arguments.run, Options(speaks_with=arguments.speak_with, stage=arguments.stage, **given))
     sys.stdout.write(f"\n{table(report)}")
     if arguments.against:
@@ -77,7 +81,7 @@ def table(report: Mapping[str, Any]) -> str:
         rows.append((title, str(found["rows"]), *(_percent(found["numbers"].get(name)) for name, _ in there)))
         rows += [(f"  {word or '–'}", str(_count(some)), *(_percent(some[name]) if some.get(name) else "" for name, _ in there))
                  for group in GROUPS for word, some in found.get(group, {}).items()]
-    return columns(rows) + _states(report) + _soon(report["latency"])
+    return columns(rows) + _states(report) + _soon(report["latency"]) + _notes(report)
 
 
 def _scores(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -126,8 +130,25 @@ def _soon(latency: Mapping[str, Any]) -> str:
     return f"\n  Time to first audio {', '.join(words)} (median).\n" if words else ""
 
 
+def _notes(report: Mapping[str, Any]) -> str:
+    """State what was scored earlier than the rest, and whose speech was not transcribed."""
+    lines = []
+    dates = {title: report["conditions"][found["conditions"]]["date"] for title, found in report["scores"].items()}
+    for title, date in dates.items():
+        if date != max(dates.values()):
+            lines.append(f"  {title} was scored before, on {date}.\n")
+    lines += [f"  The speech of {title} was not transcribed, because {found['untranscribed']}: text metrics only.\n"
+              for title, found in report["scores"].items() if found["untranscribed"]]
+    return "\n" + "".join(lines) if lines else ""
+
+
 def _percent(number: Mapping[str, float] | None) -> str:
     return "–" if number is None else f"{100 * number['value']:.1f} %"
+
+
+def data_words(word: str) -> list[str]:
+    """Read what is scored, for argparse: TITLE=FILE, a file, or titles with commas between."""
+    return [word] if "=" in word or Path(word).exists() else list(names(word))
 
 
 def at_least_zero(word: str) -> int:

@@ -48,6 +48,21 @@ def ratio(pairs: Sequence[Pair]) -> Estimate | None:
     return Estimate(float(parts.sum() / wholes.sum()), low, high, len(pairs))
 
 
+def difference(first: Sequence[Pair], second: Sequence[Pair]) -> Estimate | None:
+    """Give how much more the second ratio is than the first, both of the same rows, whose pairs are drawn together; None where
+    a ratio has no denominator."""
+    before, now = (np.asarray(pairs, dtype=np.float64).reshape(-1, 2) for pairs in (first, second))
+    if not before[:, 1].sum() or not now[:, 1].sum():
+        return None
+    rows = _resampled(len(before))
+    sums = [pairs[rows].sum(1) for pairs in (before, now)]  # [ROUNDS, 2] each
+    there = (sums[0][:, 1] > 0) & (sums[1][:, 1] > 0)
+    drawn = [part[there, 0] / part[there, 1] for part in sums]
+    low, high = _interval(drawn[1] - drawn[0], len(before))
+    values = [float(pairs[:, 0].sum() / pairs[:, 1].sum()) for pairs in (before, now)]
+    return Estimate(values[1] - values[0], low, high, len(before))
+
+
 def quantile(values: Sequence[float], level: float) -> Estimate | None:
     """Give the quantile at a level, 0.5 for the median; None without values."""
     if not values:

@@ -6,8 +6,6 @@ It is computed from the saved records, and from nothing else, so scoring again g
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
@@ -16,11 +14,12 @@ from typing import Any
 
 from omnikit.evaluation import aggregate, state_accuracy
 from omnikit.evaluation.aggregate import MEANINGS, Numbers
-from omnikit.evaluation.estimates import INTERVALS, Estimate
-from omnikit.evaluation.metrics import NORMALISER, exact
-from omnikit.evaluation.records import Record, Timing, read_json, read_lines, write, write_json
+from omnikit.evaluation.conditions import TIMINGS, shown
+from omnikit.evaluation.conditions import read as read_conditions
+from omnikit.evaluation.estimates import Estimate
+from omnikit.evaluation.metrics import exact
+from omnikit.evaluation.records import Record, Timing, read_lines, write, write_json
 
-CONDITIONS, TIMINGS = "conditions.json", "latency.jsonl"
 NARROW = "\N{NARROW NO-BREAK SPACE}"
 GROUPS = {"kinds": "kind of question", "languages": "language", "modalities": "modality"}
 ANSWERS = {"exact": "exact", "shuffled_audio": "exact, shuffled audio", "shuffled_image": "exact, shuffled image",
@@ -33,25 +32,36 @@ WRONG_ANSWERS = 8  # wrong answers that the page shows of each dataset
 
 @dataclass(frozen=True)
 class EvalRun:
-    """The records of an evaluation in a folder."""
+    """The records of an evaluation in a folder.
+
+    Args:
+        conditions: id → what numbers depend on, with the data that was scored under it; the newest is the last.
+        ids: title → id of its conditions.
+        latency_id: id of the latency's; None where none was measured.
+    """
 
     folder: Path
-    conditions: dict[str, Any]
+    conditions: dict[str, dict[str, Any]]
+    ids: dict[str, str]
+    latency_id: str | None
     records: dict[str, list[Record]]
     timings: list[Timing]
 
     @property
-    def conditions_id(self) -> str:
-        """Give 8 hex digits that stand beside each number for the conditions it was measured under."""
-        return hashlib.sha256(json.dumps(self.conditions, sort_keys=True).encode()).hexdigest()[:8]
+    def newest(self) -> dict[str, Any]:
+        """Give the conditions of the datasets that were scored last."""
+        return max(self.conditions.values(), key=lambda one: str(one["date"]))
+
+    def data(self, title: str) -> dict[str, Any]:
+        """Give the dataset behind a title."""
+        return dict(self.conditions[self.ids[title]]["data"][title])
 
 
 def read(folder: Path) -> EvalRun:
     """Read the records of a folder; raises RunError where something is missing."""
-    conditions = read_json(folder / CONDITIONS)
-    records = {title: read_lines(folder / f"{title}.jsonl", Record) for title in conditions.get("data", {})}
-    timings = read_lines(folder / TIMINGS, Timing) if conditions.get("latency") else []
-    return EvalRun(folder, {**conditions, "normaliser": NORMALISER, "intervals": INTERVALS}, records, timings)
+    known, ids, latency_id = shown(read_conditions(folder))
+    records = {title: read_lines(folder / f"{title}.jsonl", Record) for title in ids}
+    return EvalRun(folder, known, ids, latency_id, records, read_lines(folder / TIMINGS, Timing) if latency_id else [])
 
 
 def make(folder: Path) -> dict[str, Any]:
@@ -65,36 +75,35 @@ def make(folder: Path) -> dict[str, Any]:
 
 def as_json(run: EvalRun) -> dict[str, Any]:
     """Give the report for programs: each number with its interval, its count of rows and the id of its conditions."""
-    identifier = run.conditions_id
 
-    def listed(found: Numbers) -> dict[str, Any]:
+    def listed(found: Numbers, identifier: str | None) -> dict[str, Any]:
         return {name: {**asdict(one), "conditions": identifier} if one else None for name, one in found.items()}
 
+    def scored(rows: list[Record], identifier: str) -> dict[str, Any]:
+        return {"rows": len(rows), "numbers": listed(aggregate.scores(rows), identifier),
+                **{group: {name: listed(found, identifier) for name, found in grouped(rows).items()}
+                   for group, grouped in aggregate.GROUPS.items()},
+                "states": {method: {"numbers": listed(found.numbers, identifier), "confusion": found.confusion,
+                                    "conditions": {name: listed(some, identifier) for name, some in found.conditions.items()}}
+                           for method, found in state_accuracy.state_accuracies(rows).items()}}
+
+    silent = untranscribed(run)
     return {
-        "recipe": run.conditions.get("recipe"), "run": run.conditions.get("run"),
-        "conditions": {identifier: run.conditions},
+        "recipe": run.newest.get("recipe"), "run": run.newest.get("run"),
+        "conditions": run.conditions,
         "meanings": MEANINGS | state_accuracy.MEANINGS,
-        "scores": {title: {"dataset": run.conditions["data"][title].get("dataset"), "rows": len(rows),
-                           "numbers": listed(aggregate.scores(rows)),
-                           **{group: {name: listed(found) for name, found in grouped(rows).items()}
-                              for group, grouped in aggregate.GROUPS.items()},
-                           "states": {method: {"numbers": listed(found.numbers), "confusion": found.confusion,
-                                            "conditions": {name: listed(some) for name, some in found.conditions.items()}}
-                                      for method, found in state_accuracy.state_accuracies(rows).items()}}
-                   for title, rows in run.records.items()},
-        "latency": {name: listed(found) for name, found in aggregate.latency(run.timings).items()},
+        "scores": {title: {**run.data(title), "conditions": run.ids[title], "untranscribed": silent.get(title),
+                           **scored(rows, run.ids[title])} for title, rows in run.records.items()},
+        "latency": {name: listed(found, run.latency_id) for name, found in aggregate.latency(run.timings).items()},
     }
 
 
 def as_html(run: EvalRun) -> str:
     """Give the report for people: one page that needs no other file."""
-    from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
     from omnikit.evaluation import plots
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"title": title_of, "shown": shown, "interval": interval, "row_count": aggregate.row_count}
     scores = {title: aggregate.scores(rows) for title, rows in run.records.items()}
     groups = {GROUPS[group]: {title: grouped(rows) for title, rows in run.records.items()}
               for group, grouped in aggregate.GROUPS.items()}
@@ -108,18 +117,35 @@ def as_html(run: EvalRun) -> str:
         "errors": {title: Markup(plots.errors(found)) for title, found in scores.items() if found["speech_wer"]},
         "latency": Markup(plots.latency(run.timings)) if any(t.time_to_first_audio is not None for t in run.timings) else None,
     }
-    template = files("omnikit.evaluation").joinpath("report.html.jinja").read_text(encoding="utf-8")
-    return environment.from_string(template).render(
-        conditions=run.conditions, brief=_brief(run.conditions), facts=_facts(run.conditions),
-        conditions_id=run.conditions_id, scores=scores, groups=groups, states=states, latency=latency, plots=drawings,
-        answers=_answers,
+    return render(
+        "report.html.jinja", recipe=run.newest["recipe"],
+        dates=list(dict.fromkeys(one["date"] for one in run.conditions.values())),
+        conditions={name: _facts(one) for name, one in run.conditions.items()}, ids=run.ids, latency_id=run.latency_id,
+        clock=run.conditions[run.latency_id]["latency"] if run.latency_id else None,
+        stamps=lambda titles: _stamps(run, titles), silent=untranscribed(run),
+        spoken=[title for title, found in scores.items() if found["words_per_second"]],
+        coded=[title for title, found in scores.items() if found["codebook_utilisation"] or found["ltas_correlation"]],
+        scores=scores, groups=groups, states=states, latency=latency, plots=drawings, answers=_answers,
         meanings=MEANINGS | state_accuracy.MEANINGS,
         rows={title: len(rows) for title, rows in run.records.items()},
         examples={title: found for title, rows in run.records.items() if (found := _examples(run.folder, rows))},
         wrong_answers={title: _wrong_answers(rows) for title, rows in run.records.items()})
 
 
-def shown(one: Estimate | None, unit: str) -> str:
+def render(template: str, **values: object) -> str:
+    """Give a page of this room with the style that its pages share."""
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    def text(name: str) -> str:
+        return files("omnikit.evaluation").joinpath(name).read_text(encoding="utf-8")
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"title": title_of, "shown": formatted, "interval": interval, "row_count": aggregate.row_count}
+    return environment.from_string(text(template)).render(style=Markup(text("report.css")), **values)
+
+
+def formatted(one: Estimate | None, unit: str) -> str:
     """Format a number: a fraction as "%", seconds as "ms", a rate as ""."""
     return "–" if one is None else f"{_digits(one.value, unit)}{NARROW + unit if unit else ''}"
 
@@ -136,6 +162,27 @@ def interval(one: Estimate | None, unit: str) -> str:
 
 def _digits(value: float, unit: str) -> str:
     return {"%": f"{100 * value:.1f}", "ms": f"{1000 * value:.0f}"}.get(unit, f"{value:.2f}")
+
+
+def _stamps(run: EvalRun, titles: Iterable[str] | None) -> list[tuple[str, str, str]]:
+    """Give (id, titles, main conditions) of the conditions behind some titles, or behind the latency; no titles where all have
+    the same."""
+    ids: dict[str, list[str]] = {}
+    for title in titles or ():
+        ids.setdefault(run.ids[title], []).append(title)
+    if titles is None and run.latency_id:
+        ids[run.latency_id] = []
+    return [(name, ", ".join(some) if len(ids) > 1 else "", _brief(run.conditions[name])) for name, some in ids.items()]
+
+
+def untranscribed(run: EvalRun) -> dict[str, str]:
+    """Give title → why its speech was not transcribed, of those whose answers were spoken."""
+    found = {}
+    for title, rows in run.records.items():
+        if any(row.seconds for row in rows) and not any(row.speech_transcript is not None for row in rows):
+            missing = run.conditions[run.ids[title]].get("asr_missing")
+            found[title] = f"the recipe's ASR model {missing} was not trained" if missing else "no ASR model was named"
+    return found
 
 
 def _brief(conditions: Mapping[str, Any]) -> str:

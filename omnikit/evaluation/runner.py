@@ -133,7 +133,7 @@ class EvalRunner:
     def _expected(self, sample: Sample) -> str:
         """Give the text that a row's answer has; "" where its audio is only transcribed."""
         answers = answer_texts(sample.messages)
-        if not answers and not (_spoken_texts(sample) and transcribed_branch(self.session.plan)):
+        if not can_be_scored(self.session.plan, sample):
             raise DataError(f"Row {sample.id} has no answer, so it cannot be scored; give it one.")
         return answers[-1] if answers and self._generates else ""
 
@@ -240,6 +240,11 @@ def spread(length: int, limit: int | None) -> list[int]:
     if limit is None or limit >= length:
         return list(range(length))
     return [index * length // limit + index % (length // limit) for index in range(limit)]
+
+
+def can_be_scored(plan: Plan, sample: Sample) -> bool:
+    """Say whether a row has an answer, or audio with its text that a head of the run transcribes."""
+    return bool(answer_texts(sample.messages) or (_spoken_texts(sample) and transcribed_branch(plan)))
 
 
 def transcribed_branch(plan: Plan) -> InputBranch | None:

@@ -150,15 +150,16 @@ def _text(fields: Fields, name: str) -> ContentPart:
 
 
 def _part(fields: Fields, media: MediaReader) -> ContentPart:
-    """Give a part of a user's message: OpenAI's kinds, and videos as a data URL or as a list of images."""
-    kind = fields.choice("type", ("text", "input_audio", "image_url", "video_url", "video"))
+    """Give a part of a user's message: OpenAI's kinds, audio and videos as a data URL, and videos as a list of images."""
+    urls = {"image_url": media.image, "audio_url": media.audio_url, "video_url": media.video}
+    kind = fields.choice("type", ("text", "input_audio", *urls, "video"))
     if kind == "text":
         return _text(fields, "text")
     if kind == "input_audio":
         inner = fields.object("input_audio")
         return media.audio(inner.text("data"), inner.name("data"))
     if kind == "video":
-        urls = fields.list("video", 64)
-        return media.frames([url if isinstance(url, str) else "" for url in urls], fields.name("video"))
+        frames = fields.list("video", 64)
+        return media.frames([url if isinstance(url, str) else "" for url in frames], fields.name("video"))
     inner = fields.object(kind)
-    return (media.image if kind == "image_url" else media.video)(inner.text("url"), inner.name("url"))
+    return urls[kind](inner.text("url"), inner.name("url"))

@@ -42,6 +42,11 @@ class MediaReader:
         self._admit("audio", place)
         return self.waveform_part(self._decoded_audio(_base64(data, place), place))
 
+    def audio_url(self, url: str, place: str) -> ContentPart:
+        """Give an audio file in a data URL."""
+        self._admit("audio", place)
+        return self.waveform_part(self._decoded_audio(data_of_url(url, place), place))
+
     def _decoded_audio(self, data: bytes, place: str) -> Waveform:
         try:
             return decode_audio(data, SAMPLE_RATE, name=place, seconds=self.limits.audio_seconds)
@@ -102,7 +107,7 @@ def data_of_url(url: str, place: str) -> bytes:
     """Give the bytes of a data URL in base64; any other URL is refused, because this server fetches nothing."""
     head, comma, data = url.partition(",")
     if not (head.startswith("data:") and head.endswith(";base64") and comma):
-        raise ProtocolError(f"{place} must be a data URL in base64 (data:image/png;base64,…); this server fetches nothing.",
+        raise ProtocolError(f"{place} must be a data URL in base64 (data:TYPE;base64,…); this server fetches nothing.",
                             "invalid_image_url", place)
     return _base64(data, place)
 

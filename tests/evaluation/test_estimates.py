@@ -2,7 +2,7 @@
 
 import pytest
 
-from omnikit.evaluation.estimates import fraction, quantile, ratio
+from omnikit.evaluation.estimates import difference, fraction, quantile, ratio
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,22 @@ def test_nothing_measured_is_none() -> None:
 def test_one_row_has_no_interval() -> None:
     found = ratio([(1, 2)])
     assert found is not None and (found.value, found.low, found.high) == (0.5, None, None)
+
+
+def test_difference_of_the_same_rows_is_nothing_without_spread() -> None:
+    pairs = [(0.0, 1.0), (1.0, 1.0), (0.0, 2.0)] * 20
+    found = difference(pairs, pairs)
+    assert found is not None and (found.value, found.low, found.high, found.count) == (0.0, 0.0, 0.0, 60)
+
+
+def test_difference_s_interval_is_that_of_paired_answers() -> None:
+    first, second = [(0.0, 1.0), (1.0, 1.0)] * 200, [(0.0, 1.0), (1.0, 1.0)] * 180 + [(1.0, 1.0)] * 40
+    found = difference(first, second)
+    assert found and found.low is not None and found.high is not None
+    share = 20 / 400  # rows that the second alone has right
+    assert found.value == pytest.approx(share)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * (share * (1 - share) / 400) ** 0.5, rel=0.12)
+
+
+def test_difference_without_a_denominator_is_none() -> None:
+    assert difference([(0, 0)], [(1, 1)]) is None

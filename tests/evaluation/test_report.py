@@ -11,9 +11,10 @@ import pytest
 
 from omnikit.errors import RunError
 from omnikit.evaluation import report
-from omnikit.evaluation.records import Record, Timing, write_json, write_lines
+from omnikit.evaluation.conditions import ConditionsFile
+from omnikit.evaluation.records import Record, Timing, write_lines
 
-CONDITIONS: dict[str, Any] = {
+CONDITIONS: dict[str, Any] = {  # as a report states them
     "date": "2026-01-02 03:04 UTC", "recipe": "some/recipe", "run": "abc", "weights": "def", "seed": 3,
     "decoding": {"temperature": 0.0, "max_new_tokens": 9}, "speaks_with": "codec",
     "asr": {"recipe": "asr/tiny", "run": "ghi", "weights": "0123456789abcdef"},
@@ -30,12 +31,14 @@ TIMINGS = [Timing(f"r{i}", omega, 0.1 * i, 0.3 * i, 0.5 * i, 0.9) for omega in (
 
 def saved(folder: Path, **changes: object) -> Path:
     """Write the records of an evaluation."""
-    conditions = {**CONDITIONS, **changes}
-    write_json(folder / report.CONDITIONS, conditions)
-    for title in conditions["data"]:
-        write_lines(folder / f"{title}.jsonl", RECORDS)
-    if conditions["latency"]:
-        write_lines(folder / report.TIMINGS, TIMINGS)
+    now = {**CONDITIONS, **changes}
+    data, clock = now.pop("data"), now.pop("latency")
+    folder.mkdir(exist_ok=True)
+    file = ConditionsFile(folder, now)
+    for title, dataset in data.items():
+        file.finish(title, dataset, RECORDS)
+    if clock:
+        file.write_timings(clock, TIMINGS)
     return folder
 
 

@@ -118,7 +118,7 @@ def test_answers_numbers_and_audio_are_saved(scored: Scored) -> None:
 
 
 def test_conditions_name_the_run_and_the_asr_model(scored: Scored) -> None:
-    conditions = json.loads((scored.folder / "conditions.json").read_text())
+    [conditions] = scored.report["conditions"].values()
     assert conditions["asr"]["recipe"] == "doubles/asr" and conditions["recipe"] == "doubles/tiny"
     assert len(conditions["asr"]["weights"]) == len(conditions["weights"]) == 16
     assert conditions["limit"] == 32 and conditions["seed"] == 0 and conditions["decoding"]["temperature"] == 0.0
@@ -141,17 +141,30 @@ def test_rescoring_a_run_that_was_not_scored_is_one_sentence(scored: Scored) -> 
         rescore(scored.asr)
 
 
-def test_interrupted_scoring_leaves_no_report_that_mixes_two_runs(scored: Scored, tmp_path: Path) -> None:
+def test_interrupted_scoring_keeps_what_is_complete_with_its_conditions(scored: Scored, tmp_path: Path) -> None:
     copy = tmp_path / "model"
     shutil.copytree(scored.model, copy)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scoring, "load_plan", lambda path: scored.plans["model"])
-        patch.setattr(scoring.report, "make", lambda folder: 1 / 0)
         patch.setattr(scoring, "measure", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             score(copy, Options(limit=4))
-    with pytest.raises(RunError, match="there are no saved answers"):
-        rescore(copy)
+    _, report = rescore(copy)
+    assert report["scores"]["echo"]["rows"] == 4 and report["latency"] == scored.report["latency"]
+    ids = [report["scores"]["echo"]["conditions"], report["latency"]["offline"]["ttft"]["conditions"]]
+    assert [report["conditions"][name]["limit"] for name in ids] == [4, 32]
+
+
+def test_interrupted_answers_leave_no_records(scored: Scored, tmp_path: Path) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(scored.model, copy)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scoring, "load_plan", lambda path: scored.plans["model"])
+        patch.setattr(scoring.EvalRunner, "records", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            score(copy, Options(limit=4))
+    _, report = rescore(copy)
+    assert report["scores"] == {} and not (copy / "eval" / "echo.jsonl").exists()
 
 
 def test_units_that_do_not_decode_are_refused(scored: Scored) -> None:
@@ -171,7 +184,7 @@ def test_run_that_evaluates_on_nothing_is_refused(scored: Scored) -> None:
     plan = scored.plans["model"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(scored.plans, "model", replace(plan, recipe=replace(plan.recipe, evaluate=Evaluate())))
-        with pytest.raises(PlanError, match="names no data under `evaluate`, so there is nothing to score"):
+        with pytest.raises(PlanError, match="names no data under `evaluate`, so there is nothing to score; name a file"):
             scored.score(limit=2)
 
 

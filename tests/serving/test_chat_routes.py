@@ -56,6 +56,15 @@ def test_a_spoken_question_is_answered_with_audio(server: Running) -> None:
     assert rate == 16000 and len(data) > 0
 
 
+def test_audio_in_a_data_url_is_the_same_question(server: Running) -> None:
+    url = f"data:audio/wav;base64,{base64.b64encode(wav()).decode()}"
+    part = {"type": "audio_url", "audio_url": {"url": url}}
+    create = server.client().chat.completions.create
+    inline, by_url = (create(model="tiny", messages=messages, temperature=0)
+                      for messages in (AUDIO, [{"role": "user", "content": [part]}]))
+    assert by_url.choices[0].message.content == inline.choices[0].message.content
+
+
 def test_chunks_joined_are_the_answer(server: Running) -> None:
     client = server.client()
     whole = client.chat.completions.create(model="tiny", messages=TEXT).choices[0].message.content
@@ -145,6 +154,8 @@ REFUSED = {
     "mp3 stream": ({"messages": TEXT, "stream": True, "modalities": ["text", "audio"], "audio": {"format": "mp3"}}, "'pcm16'"),
     "fetch": ({"messages": ask_with({"type": "image_url", "image_url": {"url": "http://10.0.0.1/a.png"}})},
               "takes none|must be a data URL"),
+    "fetch audio": ({"messages": ask_with({"type": "audio_url", "audio_url": {"url": "file:///etc/passwd"}})},
+                    "must be a data URL"),
     "base64": ({"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "?"}}]}]},
                "is not base64"),
     "no audio": ({"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "AAAA"}}]}]},
