@@ -23,6 +23,7 @@ from omnikit.contracts.configs import (
     TTSConfig,
     VADConfig,
 )
+from omnikit.contracts.folders import FolderValue
 from omnikit.contracts.footprint import Footprint
 from omnikit.contracts.specs import CodecSpec, FeatureSpec, ImageSpec
 
@@ -50,10 +51,12 @@ class EncoderOptions:
     Args:
         image_spec: how images and videos become its signals, one for each tile; for encoders of images.
         footprint: gives how large it is, for `omnikit forecast`.
+        folder_fields: static; takes the fields, `weights` among them; gives field → what that folder states of it.
     """
 
     image_spec: ImageSpec | None = None
     footprint: Callable[[], Footprint] | None = None
+    folder_fields: Callable[[Mapping[str, Any]], Mapping[str, FolderValue]] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class BackboneOptions:
         build_from: builds the module without weights, from the `settings` that the module had which was built from `weights`.
         build_table: builds `embed` alone, named as in the complete module; its values are undefined unless `fresh`.
         footprint: gives how large it is.
+        folder_fields: as an encoder's; "generate.KEY" names a setting of how answers are made.
     """
 
     ends: tuple[int, ...] = ()
@@ -84,6 +88,7 @@ class BackboneOptions:
     build_from: Callable[[Mapping[str, object]], nn.Module] | None = None
     build_table: Callable[..., nn.Module] | None = None
     footprint: Callable[[], Footprint] | None = None
+    folder_fields: Callable[[Mapping[str, Any]], Mapping[str, FolderValue]] | None = None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 Slash picks, dot sets: `audio/encoder=mel_cnn audio.projector.stride=2`.
 """
 
+import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -20,10 +21,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from omnikit.errors import ConfigError, OmnikitError
 from omnikit.recipe.config_source import locate, register
+from omnikit.recipe.folder_fields import folder_values
 from omnikit.recipe.hydra_errors import translate_hydra_errors
 from omnikit.recipe.quoting import quoted
 from omnikit.recipe.recipe import Recipe, parse
 from omnikit.recipe.run_recipe import is_run_config, recorded_name
+from omnikit.recipe.schema import plain
 from omnikit.recipe.validation import check_overrides
 
 _NO_OUTPUT = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra.sweep.subdir=.", "hydra/job_logging=none")
@@ -43,7 +46,7 @@ def compose(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
     tree = compose_tree(recipe, overrides, keep_hydra=True)
     with flag_override(tree, ["struct", "readonly"], False):
         choices = tree.pop("hydra").runtime.choices  # without a copy of the tree, which takes longer than all else here
-    return from_hydra(tree, recipe_name(recipe), _picks(choices))
+    return from_hydra(tree, recipe, _picks(choices), overrides)
 
 
 def compose_tree(recipe: str, overrides: Sequence[str] = (), keep_hydra: bool = False) -> DictConfig:
@@ -59,8 +62,15 @@ def compose_tree(recipe: str, overrides: Sequence[str] = (), keep_hydra: bool = 
         return hydra_compose(name, overrides=list(overrides), return_hydra_config=keep_hydra)
 
 
-def from_hydra(tree: DictConfig, name: str, picks: Mapping[str, str] | None = None) -> Recipe:
-    """Make a Recipe of what Hydra composed; `picks` are the names that were picked for its parts."""
+def from_hydra(tree: DictConfig, recipe: str, picks: Mapping[str, str], overrides: Sequence[str] = ()) -> Recipe:
+    """Make a Recipe of what Hydra composed, and put into the tree what the folders of its parts state.
+
+    Args:
+        recipe: as `compose` takes it.
+        picks: the names that were picked for its parts.
+        overrides: those of the command line.
+    """
+    name = recipe_name(recipe)
     try:
         values = OmegaConf.to_container(tree, resolve=True)
     except OmegaConfBaseException as error:
@@ -68,7 +78,16 @@ def from_hydra(tree: DictConfig, name: str, picks: Mapping[str, str] | None = No
         raise ConfigError(f"recipe {name}: {key} cannot be resolved: {str(error).splitlines()[0]};"
                           " write the value there.") from error
     assert isinstance(values, dict), "a recipe is a mapping"
-    return parse({str(k): v for k, v in values.items()}, name, picks)
+    found = {str(k): v for k, v in values.items()}
+    if is_run_config(Path(recipe)):  # which holds what its folders stated when it was made
+        return parse(found, name, picks)
+    keys = {override.lstrip("+~").partition("=")[0] for override in overrides}
+    for path, value in folder_values(found, picks, keys).items():
+        *above, key = path.split(".")
+        functools.reduce(lambda inside, one: inside[one], above, found)[key] = value
+        with flag_override(tree, ["struct", "readonly"], False):
+            OmegaConf.update(tree, path, plain(value))
+    return parse(found, name, picks)
 
 
 def run_jobs(recipe: str, argv: Sequence[str], job: Callable[[Recipe, str], None]) -> None:
@@ -86,7 +105,8 @@ def run_jobs(recipe: str, argv: Sequence[str], job: Callable[[Recipe, str], None
         try:
             picks = _picks(HydraConfig.get().runtime.choices)
             tree.stages = {name: stage for name, stage in tree.stages.items() if stage is not None}  # null: left out
-            job(from_hydra(tree, recipe_name(recipe), picks), OmegaConf.to_yaml(tree, resolve=True))
+            made = from_hydra(tree, recipe, picks, HydraConfig.get().overrides.task)
+            job(made, OmegaConf.to_yaml(tree, resolve=True))
         except OmnikitError as error:
             errors.append(error)
 

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Literal
 
 from omnikit.contracts.footprint import Footprint, Matrix, Saved
 from omnikit.contracts.specs import LATER
+from omnikit_hf.folder import folder_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import nn
+
+    from omnikit.contracts.folders import FolderValue
 
 POSITIVE = ("dim", "layers", "heads", "kv_heads", "ffn", "vocabulary", "context", "rope_original", "experts_per_token")
 
@@ -33,7 +36,8 @@ class HF:
 
     Args:
         model_type: architecture by transformers' name: llama, qwen2, mixtral, …
-        weights: folder of a checkpoint, or a model id that is already in the local cache; None for random weights.
+        weights: folder of a checkpoint, or a model id that is already in the local cache; None for random weights. Its files
+            state all other fields, over a preset's values; a recipe's own that contradict them are refused.
         dim: hidden size.
         layers: transformer layers.
         heads: attention heads.
@@ -53,7 +57,8 @@ class HF:
         dtype: of the weights; a stage that trains them holds them in float32 meanwhile.
         attention: transformers' name of the attention kernel.
         checkpointing: has moved to a stage's `trainer.activation_checkpointing`; must be false.
-        template: name of its native template.
+        head_dim: width of a head; None: dim / heads.
+        template: name of its native template; "auto" renders the chat template of the tokenizer's folder.
         tokenizer: a tokenizer by name (`conf/tokenizer`), folder, file, or id in the local cache.
         specials: special tokens of this tokenizer.
         ends: ids that end an answer, beside the template's end (eos_token_id of generation_config.json).
@@ -86,6 +91,7 @@ class HF:
     specials: tuple[str, ...] = ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
     ends: tuple[int, ...] = field(default=(), metadata=LATER)
     adapter: str | None = field(default=None, metadata=LATER)
+    head_dim: int | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         if self.checkpointing:
@@ -97,7 +103,9 @@ class HF:
             raise ValueError(f"ends holds {min(self.ends)}, but ids are at least 0")
         if self.adapter and not self.weights:
             raise ValueError(f"adapter is {self.adapter}, but weights names no checkpoint that it could be added to")
-        if self.dim % (2 * self.heads):
+        if self.head_dim is not None and self.head_dim < 1:
+            raise ValueError(f"head_dim is {self.head_dim}, but must be at least 1")
+        if self.head_dim is None and self.dim % (2 * self.heads):
             raise ValueError(f"dim is {self.dim}, but must be a multiple of 2 x heads ({2 * self.heads})")
         if self.heads % self.kv_heads:
             raise ValueError(f"kv_heads is {self.kv_heads}, but must divide heads ({self.heads})")
@@ -121,16 +129,17 @@ class HF:
         What a layer keeps was measured with transformers 5.23: 10 dim + 4 ffn values for a position, of which 7 dim stay
         float32 under autocast.
         """
-        head, layers, kv = self.dim // self.heads, self.layers, self.dim // self.heads * self.kv_heads
-        biases = (self.dim + 2 * kv) * (self.model_type in BIASED) + 2 * head * (self.model_type in NORMED)
-        layer = (2 * self.dim**2 + 2 * self.dim * kv + 3 * max(1, self.experts) * self.dim * self.ffn + 2 * self.dim + biases
+        head, layers = self.head_dim or self.dim // self.heads, self.layers
+        kv, query = head * self.kv_heads, head * self.heads
+        biases = (query + 2 * kv) * (self.model_type in BIASED) + 2 * head * (self.model_type in NORMED)
+        layer = (2 * self.dim * query + 2 * self.dim * kv + 3 * max(1, self.experts) * self.dim * self.ffn + 2 * self.dim + biases
                  + self.experts * self.dim)
         tables = self.vocabulary * self.dim * (1 if self.tie_embeddings else 2)
         ffn = (Matrix(2 * layers, self.dim, self.ffn), Matrix(layers, self.ffn, self.dim))
         return Footprint(
             parameters=layers * layer + tables + self.dim, layers=layers, width=self.dim, layer=self._saved(),
             outside=Saved(2.5 * self.dim), square=1 + 2 * self.heads * (self.attention == "eager"),
-            matrices=(Matrix(2 * layers, self.dim, self.dim), Matrix(2 * layers, self.dim, kv), *(() if self.experts else ffn)),
+            matrices=(Matrix(2 * layers, self.dim, query), Matrix(2 * layers, self.dim, kv), *(() if self.experts else ffn)),
             cache=2 * kv * layers, dtype=self.dtype, imports=IMPORTS)
 
     def _saved(self) -> Saved:
@@ -139,6 +148,11 @@ class HF:
             return Saved(7 * self.dim, 3 * self.dim + 4 * self.ffn)
         active = self.experts_per_token
         return Saved((7 + 2 * active) * self.dim + active * self.ffn, 3 * self.dim + 3 * active * self.ffn)
+
+    @staticmethod
+    def folder_fields(fields: Mapping[str, object]) -> dict[str, FolderValue]:
+        """Give what the folder in `weights` states for the other fields; raises ConfigError where it cannot be read."""
+        return folder_fields(fields)
 
     def build(self) -> nn.Module:
         """Give the module; raises ConfigError if transformers does not know it or the weights do not fit."""

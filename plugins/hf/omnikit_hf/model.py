@@ -21,7 +21,8 @@ from omnikit_hf.config import HF, MASKED
 from omnikit_hf.packed import NAME, PackedLengths
 from omnikit_hf.row_steps import ModelRows, has_rows
 
-AFTER_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # what `logits` would have to imitate
+FACTORS = {"logit_scale": 1, "logits_scaling": -1}  # of the logits, by their names in a config.json: multiplied or divided by
+SOFTCAP = "final_logit_softcapping"  # the logits stay between minus and plus this
 
 
 @dataclass
@@ -52,6 +53,7 @@ class HFBackbone(nn.Module):
         table = self.model.get_input_embeddings()  # type: ignore[no-untyped-call]  # transformers has none here
         tied = [name for name, module in self.named_modules() if module is table and config.tie_embeddings]
         self.direct_weights = tuple(tied)  # it is the output matrix too
+        self.factor, self.softcap = _after_logits(causal)
 
     def embed(self, tokens: Tensor) -> Tensor:
         """tokens [B, L] to vectors [B, L, D]."""
@@ -102,9 +104,11 @@ class HFBackbone(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """hidden [..., D] to logits [..., V]."""
-        if self.lm_head is None:
-            return F.linear(hidden, cast(Tensor, self.model.get_input_embeddings().weight))
-        return cast(Tensor, self.lm_head(hidden))
+        head = self.lm_head
+        logits = (F.linear(hidden, cast(Tensor, self.model.get_input_embeddings().weight)) if head is None
+                  else cast(Tensor, head(hidden)))
+        logits = logits if self.factor == 1.0 else logits * self.factor
+        return logits if self.softcap is None else torch.tanh(logits / self.softcap) * self.softcap
 
     def init_state(self, batch: int) -> State:
         """Give an empty state; it takes its batch size from the first step."""
@@ -153,11 +157,16 @@ def _fresh(config: HF, settings: Mapping[str, object] | None = None) -> PreTrain
                           f" {config.attention!r}: {' '.join(str(error).split())}") from error
 
 
+def _after_logits(model: PreTrainedModel) -> tuple[float, float | None]:
+    """Give what an architecture multiplies its logits by, and what it bounds them with."""
+    factor = 1.0
+    for name, power in FACTORS.items():
+        factor *= float(getattr(model.config, name, None) or 1.0) ** power
+    softcap = getattr(model.config, SOFTCAP, None)
+    return factor, float(softcap) if softcap else None
+
+
 def _checked(model: PreTrainedModel, config: HF) -> PreTrainedModel:
-    for name in AFTER_LOGITS:
-        if getattr(model.config, name, None) not in (None, 1, 1.0):
-            raise ConfigError(f"backbone.model_type {config.model_type!r} changes its logits after the output matrix"
-                              f" ({name}), which backbone hf does not do; choose another model.")
     output = model.get_output_embeddings()  # type: ignore[no-untyped-call]  # transformers has none here
     if model.base_model is model or output is None:
         raise ConfigError(f"backbone.model_type {config.model_type!r} has no base model and output matrix to cut"
@@ -172,6 +181,8 @@ def _arguments(config: HF) -> dict[str, object]:
         rope |= {"rope_type": "llama3", "factor": config.rope_factor, "low_freq_factor": config.rope_low,
                  "high_freq_factor": config.rope_high, "original_max_position_embeddings": config.rope_original}
     sizes: dict[str, object] = {theirs: getattr(config, ours) for ours, theirs in weights.NAMES.items()}
+    if config.head_dim is not None:
+        sizes["head_dim"] = config.head_dim
     if config.experts:
         sizes |= {"num_local_experts": config.experts, "num_experts_per_tok": config.experts_per_token}
     return sizes | {"max_position_embeddings": config.context, "rms_norm_eps": config.rms_eps, "rope_parameters": rope,

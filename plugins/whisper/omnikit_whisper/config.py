@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING
 from omnikit.contracts.footprint import Footprint, Matrix, Saved, convolution, linear
 from omnikit.contracts.specs import FeatureSpec, SignalSpec
 from omnikit.errors import DataError
+from omnikit_whisper.folder import folder_fields
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from omnikit.contracts.folders import FolderValue
     from omnikit_whisper.model import WhisperEncoder
 
 SAMPLE_RATE = 16000  # Hz, openai-whisper audio.py
@@ -36,7 +40,8 @@ class Whisper:
         frequency_masks: how many bands of mel bins are blanked while training.
         frequency_mask_width: widest such band in mel bins.
         gain_db: while training a clip becomes louder or softer by up to this many decibels.
-        weights: a folder with a Whisper model of transformers (model.safetensors or pytorch_model.bin); None: random weights.
+        weights: a folder with a Whisper model of transformers (model.safetensors or pytorch_model.bin), or a model id in the
+            local cache, whose config.json states the sizes, over a preset's values; None: random weights.
     """
 
     dim: int = 128
@@ -125,6 +130,11 @@ class Whisper:
             layer=Saved(4 * dim, 4 * dim + 2 * ffn),
             outside=Saved(2 * dim + mel, 2 * self.strides[1] * dim),
             matrices=(Matrix(4 * self.layers, dim, dim), Matrix(self.layers, dim, ffn), Matrix(self.layers, ffn, dim)))
+
+    @staticmethod
+    def folder_fields(fields: "Mapping[str, object]") -> "dict[str, FolderValue]":
+        """Give what the folder in `weights` states for the other fields; raises ConfigError where it cannot be read."""
+        return folder_fields(fields)
 
     def build(self) -> "WhisperEncoder":
         from omnikit_whisper.model import WhisperEncoder

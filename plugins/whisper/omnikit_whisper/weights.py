@@ -5,6 +5,7 @@ from pathlib import Path
 from torch import nn
 
 from omnikit.contracts.types import LazyTensor
+from omnikit.recipe.model_folder import model_folder
 from omnikit.store.tensors import fill, in_folder
 
 PREFIXES = ("model.encoder.", "encoder.")  # WhisperForConditionalGeneration, WhisperModel
@@ -18,7 +19,7 @@ def load_weights(module: nn.Module, folder: str) -> None:
     Raises:
         RunError: the folder or a file is missing or unreadable, or a tensor is missing, left over or of another shape.
     """
-    fill(module, read_tensors(Path(folder).expanduser()), folder, "whisper", "choose the preset of that size")
+    fill(module, read_tensors(model_folder(folder) or Path(folder).expanduser()), folder, "whisper", "choose the preset of that size")
 
 
 def read_tensors(folder: Path) -> dict[str, LazyTensor]:
