@@ -113,8 +113,8 @@ class ImageSpec:
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, but must be one of {', '.join(known)}")
         if self.edge is not None and (self.fit != "crop" or self.edge < self.size):
-            raise ValueError(f"edge is {self.edge} and fit is {self.fit}, but edge is the shortest edge of an image whose centre"
-                             f" is cut out: set fit=crop and edge to at least {self.size}, the size of what is cut out")
+            raise ValueError(f"edge is {self.edge} and fit is {self.fit}, but edge is the shortest edge of an image whose"
+                             f" centre is cut out: set fit=crop and edge to at least {self.size}, the size of that centre")
         if self.size < 1 or self.least_tiles < 1 or (self.most_tiles and self.most_tiles < self.least_tiles):
             raise ValueError(f"images of {self.least_tiles} to {self.most_tiles} tiles of {self.size} pixels are asked for,"
                              " but there must be at least 1 of each and at least as many at most (0 cuts none)")

@@ -94,7 +94,8 @@ def _fit_corner(pixels: Pixels, spec: ImageSpec) -> Pixels:
     """Resize the longest edge to the side of the square; the other one is rounded to the nearest pixel, at least one."""
     height, width, _ = pixels.shape
     scale = spec.size / max(height, width)
-    image = _resize(_image(pixels), *(max(1, int(side * scale + 0.5)) for side in (width, height)), spec.resample)
+    fitted = [max(1, int(side * scale + 0.5)) for side in (width, height)]
+    image = _resize(_image(pixels), fitted[0], fitted[1], spec.resample)
     square = np.empty((spec.size, spec.size, 3), dtype=np.uint8)
     square[:] = [round(255 * mean) for mean in spec.mean]
     square[:image.height, :image.width] = np.asarray(image)
