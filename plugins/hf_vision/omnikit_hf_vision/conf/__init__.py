@@ -1,1 +1,1 @@
-"""Presets of omnikit-internvit."""
+"""Presets of omnikit-hf-vision."""
