@@ -84,7 +84,8 @@ class HfAudioEncoder(nn.Module):
 
     def _convolved(self, waveform: Tensor, lengths: Tensor) -> Tensor:
         """Give the convolutions' output [B, C, T]; where the first one's norm is over time, it is over the row's own time."""
-        x, (first, *others) = waveform[:, None], self.tower.get_submodule("feature_extractor.conv_layers").children()
+        x: Tensor = waveform[:, None]
+        first, *others = self.tower.get_submodule("feature_extractor.conv_layers").children()
         if self.sizes.conv_norm == "layer":
             x = first(x)
         else:
