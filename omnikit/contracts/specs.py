@@ -10,6 +10,8 @@ from typing import Any
 
 LATER = {"later": True}  # metadata of a field that came after there were runs: at its default it leaves their hashes alone
 STATES = ("audio", "noise", "text")  # what an answer takes its question for
+FITS = ("crop", "pad", "stretch", "corner")  # how an image becomes a square, see ImageSpec
+RESAMPLING = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # in the order of Pillow's numbers
 KINDS = ("encoder", "projector", "backbone", "head", "codec", "tts", "vad", "reader", "importer", "builder", "normaliser")
 
 
@@ -77,7 +79,11 @@ class ImageSpec:
         size: side of a tile in pixels.
         mean: of red, green and blue, in [0, 1].
         deviation: of red, green and blue, in [0, 1].
-        fit: how a whole image or frame becomes a square: shortest edge resized and the centre cut out, or padded to a square.
+        fit: how a whole image or frame becomes a square: "crop": shortest edge resized and the centre cut out; "pad": padded to
+            a square; "stretch": resized to the square, whatever its shape; "corner": longest edge resized, put into the upper
+            left corner. Padding has the mean colour.
+        edge: what "crop" resizes the shortest edge to; None: `size`.
+        resample: Pillow's filter, one of RESAMPLING.
         least_tiles: that an image is cut into (a thumbnail is not counted).
         most_tiles: that an image is cut into; 0 cuts none and fits the image by `fit`.
         thumbnail: whether an image of several tiles is followed by all of it, small.
@@ -99,10 +105,16 @@ class ImageSpec:
     least_frames: int = 4
     most_frames: int = 16
     pooled: tuple[int, int, int] | None = None
+    edge: int | None = None
+    resample: str = "bicubic"
 
     def __post_init__(self) -> None:
-        if self.fit not in ("crop", "pad"):
-            raise ValueError(f"fit is {self.fit!r}, but must be crop or pad")
+        for name, known in (("fit", FITS), ("resample", RESAMPLING)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, but must be one of {', '.join(known)}")
+        if self.edge is not None and (self.fit != "crop" or self.edge < self.size):
+            raise ValueError(f"edge is {self.edge} and fit is {self.fit}, but edge is the shortest edge of an image whose"
+                             f" centre is cut out: set fit=crop and edge to at least {self.size}, the size of that centre")
         if self.size < 1 or self.least_tiles < 1 or (self.most_tiles and self.most_tiles < self.least_tiles):
             raise ValueError(f"images of {self.least_tiles} to {self.most_tiles} tiles of {self.size} pixels are asked for,"
                              " but there must be at least 1 of each and at least as many at most (0 cuts none)")

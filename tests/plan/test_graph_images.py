@@ -19,7 +19,7 @@ class Blind(FakeImageEncoder):
 class Wrong(FakeImageEncoder):
     @property
     def image_spec(self) -> ImageSpec:
-        return ImageSpec(8, fit="stretch")
+        return ImageSpec(8, fit="squeeze")
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def test_one_misfit_is_one_sentence(wired: InputBranch, sentence: str) -> None:
 def test_impossible_image_specs_are_a_misfit_of_the_recipe() -> None:
     wrong = InputBranch("vision", Wrong.__new__(Wrong), FeatureSpec(12, count=4), FakeImageProjector(),
                         FeatureSpec(24, count=4))
-    assert list(_unseen(wrong)) == ["vision.encoder: fit is 'stretch', but must be crop or pad."]
+    assert list(_unseen(wrong)) == ["vision.encoder: fit is 'squeeze', but must be one of crop, pad, stretch, corner."]
 
 
 def test_a_branch_without_projector_may_pool() -> None:

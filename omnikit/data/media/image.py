@@ -63,28 +63,43 @@ def tile_count(width: int, height: int, spec: ImageSpec) -> int:
 def cut_tiles(pixels: Pixels, spec: ImageSpec) -> Pixels:
     """Cut an image [H, W, 3] into tiles [T, size, size, 3]: row by row, the thumbnail last.
 
-    The image is stretched to the size of its grid (bicubic).
+    The image is stretched to the size of its grid.
     """
     if not spec.most_tiles:
         return fit_square(pixels, spec)[None]
     size, (columns, rows) = spec.size, tile_grid(pixels.shape[1], pixels.shape[0], spec)
     image = _image(pixels)
-    resized = np.asarray(_resize(image, columns * size, rows * size))
+    resized = np.asarray(_resize(image, columns * size, rows * size, spec.resample))
     cut = resized.reshape(rows, size, columns, size, 3).swapaxes(1, 2).reshape(-1, size, size, 3)
     if spec.thumbnail and len(cut) > 1:
-        cut = np.concatenate([cut, np.asarray(_resize(image, size, size))[None]])
+        cut = np.concatenate([cut, np.asarray(_resize(image, size, size, spec.resample))[None]])
     return cut
 
 
 def fit_square(pixels: Pixels, spec: ImageSpec) -> Pixels:
     """Make one square [size, size, 3] of an image or frame [H, W, 3], by `spec.fit`."""
-    if spec.fit == "pad":
-        pixels = pad_to_square(pixels, spec)
+    if spec.fit in ("pad", "stretch"):
+        pixels = pad_to_square(pixels, spec) if spec.fit == "pad" else pixels
+        return np.asarray(_resize(_image(pixels), spec.size, spec.size, spec.resample))
+    if spec.fit == "corner":
+        return _fit_corner(pixels, spec)
     height, width, _ = pixels.shape
-    size, shortest = spec.size, min(height, width)
-    image = np.asarray(_resize(_image(pixels), size * width // shortest, size * height // shortest))
+    size, edge, shortest = spec.size, spec.edge or spec.size, min(height, width)
+    image = np.asarray(_resize(_image(pixels), edge * width // shortest, edge * height // shortest, spec.resample))
     top, left = (image.shape[0] - size) // 2, (image.shape[1] - size) // 2
     return image[top:top + size, left:left + size]
+
+
+def _fit_corner(pixels: Pixels, spec: ImageSpec) -> Pixels:
+    """Resize the longest edge to the side of the square; the other one is rounded to the nearest pixel, at least one."""
+    height, width, _ = pixels.shape
+    scale = spec.size / max(height, width)
+    fitted = [max(1, int(side * scale + 0.5)) for side in (width, height)]
+    image = _resize(_image(pixels), fitted[0], fitted[1], spec.resample)
+    square = np.empty((spec.size, spec.size, 3), dtype=np.uint8)
+    square[:] = [round(255 * mean) for mean in spec.mean]
+    square[:image.height, :image.width] = np.asarray(image)
+    return square
 
 
 def pad_to_square(pixels: Pixels, spec: ImageSpec) -> Pixels:
@@ -231,9 +246,9 @@ def _image(pixels: Pixels) -> "Image":
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
-def _resize(image: "Image", width: int, height: int) -> "Image":
+def _resize(image: "Image", width: int, height: int, resample: str = "bicubic") -> "Image":
     from PIL import Image
 
     if image.size == (width, height):
         return image
-    return image.resize((width, height), Image.Resampling.BICUBIC)
+    return image.resize((width, height), Image.Resampling[resample.upper()])

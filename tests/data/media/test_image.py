@@ -155,7 +155,10 @@ def test_what_cannot_be_written_is_one_sentence(name: str, text: str, tmp_path: 
 
 
 @pytest.mark.parametrize(("fields", "text"), [
-    ({"fit": "stretch"}, "fit is 'stretch', but must be crop or pad"),
+    ({"fit": "squeeze"}, "fit is 'squeeze', but must be one of crop, pad, stretch, corner"),
+    ({"resample": "cubic"}, "resample is 'cubic', but must be one of nearest, lanczos, bilinear, bicubic, box, hamming"),
+    ({"edge": 4}, "edge is 4 and fit is crop, but edge is the shortest edge of an image whose centre is cut out"),
+    ({"edge": 9, "fit": "pad"}, "edge is 9 and fit is pad, but edge is"),
     ({"least_tiles": 5, "most_tiles": 4}, "images of 5 to 4 tiles"),
     ({"least_frames": 9, "most_frames": 8}, "videos of 9 to 8 frames"),
     ({"frame_rate": 0.0}, "videos of 4 to 16 frames at 0.0 a second"),
