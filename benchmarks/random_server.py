@@ -49,7 +49,7 @@ def random_server(*overrides: str) -> Iterator[RandomServer]:
 
 
 def accepts(port: int) -> bool:
-    """Say whether a server listens."""
+    """Say whether a server accepts connections."""
     with socket.socket() as tried:
         return tried.connect_ex(("127.0.0.1", port)) == 0
 

@@ -75,7 +75,7 @@ def factory(handler: type[BaseHandler]) -> Callable[[registry.HandlerContext, Ma
 def main(port: str) -> None:
     """Serve until the process ends."""
     stubs = (("stt", "sense-voice", registry.STT_BACKENDS, StubASR), ("llm", "transformers", registry.LLM_BACKENDS, StubLLM),
-             ("tts", "kitten", registry.TTS_BACKENDS, StubTTS))  # in place of models that it knows by name
+             ("tts", "kitten", registry.TTS_BACKENDS, StubTTS))  # in place of models of these names
     for kind, name, backends, handler in stubs:
         backends[name] = registry.BackendSpec(name, kind, registry.EmptyBackendArguments, factory(handler))
     run_pipeline_command("serve", ["--stt", "sense-voice", "--llm_backend", "transformers", "--tts", "kitten",

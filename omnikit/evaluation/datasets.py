@@ -65,7 +65,7 @@ def rows(plan: Plan, dataset: EvalDataset, limit: int | None) -> list[Sample]:
         DataError: the dataset cannot be read, or has a row that cannot be scored.
     """
     reader = dataset.reader.build()
-    indices = range(len(reader))
+    indices: Sequence[int] = range(len(reader))
     if limit is not None:
         indices = stratified([kind(reader[index]) for index in indices], limit)  # samples may hold audio: none is kept
     found = [reader[index] for index in indices]

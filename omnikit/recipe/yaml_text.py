@@ -53,7 +53,7 @@ def _check_depth(text: str) -> None:
     for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
-            raise YAMLLimitError(_too_deep(event.start_mark.line))
+            raise YAMLLimitError(_too_deep(event))
 
 
 def _root(text: str) -> yaml.Node | None:
@@ -75,11 +75,11 @@ def _check_size(root: yaml.Node) -> None:
 
     def size(node: yaml.Node, depth: int) -> int:
         if depth > DEEPEST:
-            raise YAMLLimitError(_too_deep(node.start_mark.line))
+            raise YAMLLimitError(_too_deep(node))
         if id(node) in sizes:
             known = sizes[id(node)]
             if known is None:
-                raise YAMLLimitError(f"line {node.start_mark.line + 1}: a value holds itself by an alias")
+                raise YAMLLimitError(f"{_line(node)}a value holds itself by an alias")
             return known
         sizes[id(node)] = None
         children = [child for pair in node.value for child in (pair if isinstance(pair, tuple) else (pair,))] \
@@ -93,25 +93,28 @@ def _check_size(root: yaml.Node) -> None:
                              f" {MOST_VALUES}")
 
 
-def _too_deep(line: int) -> str:
-    return f"line {line + 1}: mappings and lists lie more than {DEEPEST} deep in one another"
+def _too_deep(found: yaml.Event | yaml.Node) -> str:
+    return f"{_line(found)}mappings and lists lie more than {DEEPEST} deep in one another"
+
+
+def _line(found: yaml.Event | yaml.Node) -> str:
+    return f"line {found.start_mark.line + 1}: " if found.start_mark else ""
 
 
 @cache
 def _loader() -> type[yaml.SafeLoader]:
     """Give a loader that refuses a key that stands twice, as OmegaConf's (which is not exported), with scalars of YAML 1.2."""
     from omegaconf._utils import get_yaml_loader
-    from yaml.constructor import SafeConstructor
 
     base: type[yaml.SafeLoader] = get_yaml_loader()
-    loader = type("Loader", (base,), {"yaml_implicit_resolvers": {}})
+    loader: type[yaml.SafeLoader] = type("Loader", (base,), {"yaml_implicit_resolvers": {}})
     for tag, form, starts in (("null", NULL, [*"~nN", ""]), ("bool", BOOL, [*"tTfF"]), ("int", INT, [*"-+0123456789"]),
                               ("float", FLOAT, [*"-+.0123456789"])):
         loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(f"(?:{form.pattern})$"), starts)
     merge = [(tag, form) for tag, form in base.yaml_implicit_resolvers.get("<", []) if tag.endswith("merge")]
     loader.yaml_implicit_resolvers["<"] = merge
 
-    def integer(self: SafeConstructor, node: yaml.ScalarNode) -> int:
+    def integer(self: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
         value = str(self.construct_scalar(node))
         return int(value, {"0o": 8, "0x": 16}.get(value[:2], 10))
 

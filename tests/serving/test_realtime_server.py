@@ -119,10 +119,10 @@ def test_a_spoken_answer_names_its_tokens_by_modality(server: Running) -> None:
         await one.update(max_output_tokens=20)
         await one.speak(silence(0.5) + tone(1) + silence(1))
         usage = (await one.until("response.done")).response.usage
-        given, taken = usage.output_token_details, usage.input_token_details
+        given, read = usage.output_token_details, usage.input_token_details
         assert 0 < given.text_tokens <= 20 and given.text_tokens + given.audio_tokens == usage.output_tokens
-        assert min(taken.text_tokens, taken.audio_tokens) > 0 and taken.image_tokens == 0
-        assert taken.text_tokens + taken.audio_tokens == usage.input_tokens
+        assert min(read.text_tokens, read.audio_tokens) > 0 and read.image_tokens == 0
+        assert read.text_tokens + read.audio_tokens == usage.input_tokens
 
     converse(server, test)
 
@@ -213,7 +213,7 @@ def test_speech_during_an_answer_interrupts_it_and_is_answered(server: Running) 
     converse(server, test)
 
 
-def test_events_that_came_during_a_step_are_taken_together(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_that_came_during_a_step_are_processed_together(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     engine, steps = server.service.model.engine, list[float]()
 
     def slow() -> bool:

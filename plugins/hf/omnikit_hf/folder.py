@@ -186,7 +186,7 @@ def _generation(folder: Path) -> dict[str, FolderValue]:
 
 @lru_cache(maxsize=64)
 def architecture_defaults(model_type: str) -> dict[str, object]:
-    """Give the defaults of an architecture's configuration in the installed transformers; {} where it has none that is known."""
+    """Give the defaults of an architecture's configuration in the installed transformers; {} where none is known."""
     spec = find_spec("transformers")
     roots = list(spec.submodule_search_locations or ()) if spec else []
     name = model_type.replace("-", "_")

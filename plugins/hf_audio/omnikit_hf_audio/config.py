@@ -49,7 +49,7 @@ class HfAudio:
         buckets: WavLM: of distances.
         bucket_distance: WavLM: from which on all distances share one.
         depthwise_kernel: W2V-BERT: kernel of its convolutions; odd.
-        left_positions: W2V-BERT: farthest distance to the left that is told apart.
+        left_positions: W2V-BERT: farthest distance to the left that has an embedding of its own.
         right_positions: W2V-BERT: to the right.
         mel_bins: Whisper, AST.
         positions: Whisper: features of every clip (1500 = 30 s); clips are padded with silence or cut.
