@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from omnikit.contracts.types import ContentPart, Message, Sample
+from omnikit.data.media.audio import as_waveform
 from omnikit.data.media.image import Pixels
 from omnikit.errors import DataError
 
-Audio = str | Path | NDArray[np.float32]
+Audio = str | Path | NDArray[np.float32] | NDArray[np.integer[Any]] | Tensor  # [N], or with an axis of channels
 Images = str | Path | Pixels | Sequence[str | Path | Pixels]  # one, or several in a list
 
 
@@ -30,8 +33,8 @@ def question(audio: Audio | None = None, text: str | None = None, system: str | 
     """
     _check(audio, {"text": text, "system": system}, {"image": image, "video": video})
     visual = [*_parts("image", image), *_parts("video", video)]
-    spoken = [ContentPart("audio", audio=np.asarray(audio, dtype=np.float32)) if isinstance(audio, np.ndarray)
-             else ContentPart("audio", path=str(audio))] if audio is not None else []
+    spoken = [ContentPart("audio", path=str(audio)) if isinstance(audio, str | Path)
+              else ContentPart("audio", audio=as_waveform(audio, "audio"))] if audio is not None else []
     written = [ContentPart("text", text=text)] if text else []
     content = [*visual, *written, *spoken] if visual else [*spoken, *written]
     if not content:
@@ -50,10 +53,8 @@ def _parts(kind: str, media: Images | None) -> list[ContentPart]:
 
 def _check(audio: object, texts: dict[str, object], media: dict[str, object]) -> None:
     """Refuse values of types that no question has."""
-    if audio is not None and not isinstance(audio, str | Path | np.ndarray):
-        raise DataError(f"audio is {_shown(audio)}, but must be a file, or samples [N] at 16 kHz in a numpy array.")
-    if isinstance(audio, np.ndarray) and audio.ndim != 1:
-        raise DataError(f"audio has the shape {audio.shape}, but must be one channel [N] at 16 kHz.")
+    if audio is not None and not isinstance(audio, str | Path | np.ndarray) and not hasattr(audio, "detach"):
+        raise DataError(f"audio is {_shown(audio)}, but must be a file, or samples [N] at 16 kHz in an array or tensor.")
     for name, text in texts.items():
         if text is not None and not isinstance(text, str):
             raise DataError(f"{name} is {_shown(text)}, but must be a text.")

@@ -12,6 +12,7 @@ from omnikit.contracts.protocols import Reader
 from omnikit.contracts.specs import ImageSpec
 from omnikit.contracts.types import ContentPart, Sample
 from omnikit.data.batch.signals import answer_audio, count_tiles, question_media
+from omnikit.data.media.audio import audio_length
 from omnikit.errors import DataError
 
 CHARACTERS_PER_SECOND = 15.0  # of speech, roughly; weighs text against audio when rows are sorted by length
@@ -154,11 +155,4 @@ def _seconds(part: ContentPart, image_spec: ImageSpec | None) -> float:
         return 0.0
     if part.audio is not None:
         return len(part.audio) / part.sample_rate
-    if part.path is None:
-        return 0.0
-    import soundfile
-
-    try:
-        return float(soundfile.info(part.path).duration)
-    except soundfile.LibsndfileError:  # the collator reports it, with the row's name
-        return 0.0
+    return audio_length(part.path, 1000) / 1000 if part.path else 0.0  # a file that is none is reported with its row

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from omnikit.contracts.specs import ImageSpec
 from omnikit.contracts.types import ContentPart, Sample, Signal
-from omnikit.data.media.audio import load_audio
+from omnikit.data.media.audio import as_waveform, audio_length, load_audio
 from omnikit.data.media.image import Pixels, check_pixels, cut_tiles, fit_square, image_size, load_image, tile_count
 from omnikit.data.media.video import VideoFile, frame_indices, load_frames, open_video
 from omnikit.errors import DataError
@@ -74,7 +74,7 @@ def count_tiles(part: ContentPart, spec: ImageSpec) -> int:
 def load_waveform(part: ContentPart, rate: int, row: str) -> Waveform:
     """Give an audio part as [N] float32 at `rate`; raises DataError naming the row."""
     if part.audio is not None:
-        waveform = np.asarray(part.audio, dtype=np.float32)
+        waveform = as_waveform(part.audio, f"Row {row}: a part of type {part.type}") if len(part.audio) else part.audio
         if part.sample_rate != rate:
             import soxr
 
@@ -94,16 +94,9 @@ def load_waveform(part: ContentPart, rate: int, row: str) -> Waveform:
 
 def recorded_samples(part: ContentPart, rate: int) -> int:
     """Give the samples that `load_waveform` gives; of a file only the header is read. 0 where it is not audio."""
-    if part.audio is not None:
-        frames, own = len(part.audio), part.sample_rate
-    else:
-        import soundfile
-
-        try:
-            facts = soundfile.info(part.path)
-        except (soundfile.LibsndfileError, TypeError):
-            return 0
-        frames, own = facts.frames, facts.samplerate
+    if part.audio is None:
+        return audio_length(part.path, rate) if part.path else 0
+    frames, own = max(np.shape(part.audio)), part.sample_rate
     return int((2 * frames * rate + own) // (2 * own))  # soxr rounds half up
 
 

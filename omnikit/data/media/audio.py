@@ -1,8 +1,12 @@
-"""Audio files in and out: mono float32 at a given rate. Reads no dataset and no model."""
+"""Audio files in and out: mono float32 at a given rate. Reads no dataset and no model.
+
+libsndfile reads what it measures rightly; MP3, joined OGG and what browsers and phones record go through PyAV.
+"""
+
+from __future__ import annotations
 
 import io
-import os
-import struct
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,17 +15,28 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from omnikit.data.media.audio_formats import PLAIN, Container, find_container, is_joined_ogg
+from omnikit.data.media.ffmpeg_audio import decode_mp3, decode_track
+from omnikit.data.media.mp3_frames import mp3_parts
+from omnikit.data.media.wav_header import SizedWAV, data_chunk
 from omnikit.errors import DataError
 from omnikit.store.files import atomic_file
 
+Waveform = NDArray[np.float32]
 MOST_VALUES = 400_000  # a second of audio from a network; two channels at 192 kHz are below
-STREAMED_SIZE = 0x7FFFFFFF  # what is written to a pipe has no size yet, and this or more in the header
+BLOCK = 1 << 18  # samples of a channel that are decoded at once
+UNKNOWN = 1 << 40  # samples from which a header's count means: not known
+LEAST_RATE, MOST_RATE = 1000, 768_000  # Hz of a recording; others are damaged headers
+MOST_CHANNELS = 64  # of an array; a longer axis is time
 
 
-def load_audio(path: str | Path, sample_rate: int) -> NDArray[np.float32]:
-    """Read an audio file as one channel at `sample_rate`.
+def load_audio(path: str | Path, sample_rate: int, *, seconds: float | None = None) -> Waveform:
+    """Read an audio file, or the sound track of a video, as one channel at `sample_rate`.
 
-    Channels are averaged and other rates resampled (soxr, high quality), so any file that libsndfile reads will do.
+    Channels are averaged and other rates resampled (soxr, high quality).
+
+    Args:
+        seconds: no more than the first ones are decoded; None: all.
 
     Returns:
         [N] float32, in [-1, 1] unless the file itself holds more.
@@ -29,52 +44,210 @@ def load_audio(path: str | Path, sample_rate: int) -> NDArray[np.float32]:
     Raises:
         DataError: the file is missing, not audio, cut short, empty, or holds values that are not finite numbers.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(f"{path} does not exist, but an audio file should be there.", kind="missing file")
-    return _read(path, str(path), sample_rate, missing_bytes(path))
+    with _open(path) as file:
+        return _at_rate(*_decode(file, str(path), first=seconds), sample_rate)
 
 
-def decode_audio(data: bytes, sample_rate: int, *, name: str, seconds: float) -> NDArray[np.float32]:
+def decode_audio(data: bytes, sample_rate: int, *, name: str, seconds: float) -> Waveform:
     """Read the bytes of an audio file, in memory, as load_audio reads a file.
 
     Args:
         name: of the audio in messages.
-        seconds: of audio at most; the header is read before anything is decoded.
+        seconds: of audio at most; no more is decoded.
 
     Raises:
         DataError: as load_audio, or the audio is longer.
     """
-    return _read(io.BytesIO(data), name, sample_rate, missing_in(io.BytesIO(data), len(data)), seconds)
+    return _at_rate(*_decode(io.BytesIO(data), name, most=seconds), sample_rate)
 
 
-def _read(source: Path | BinaryIO, name: str, sample_rate: int, missing: int,
-          seconds: float | None = None) -> NDArray[np.float32]:
+def audio_length(source: str | Path | bytes, sample_rate: int | None = None) -> int:
+    """Give the samples that load_audio or decode_audio gives, from headers where these can be trusted; 0: it is not audio.
+
+    Args:
+        source: a file's path or content.
+        sample_rate: None: the file's own.
+    """
     try:
-        with soundfile.SoundFile(source) as file:
-            promised, rate = file.frames, file.samplerate
-            if seconds is not None and promised > seconds * rate:
-                raise DataError(f"{name} has {promised / rate:.1f} s of audio, but at most {seconds:g} s are allowed; send a"
-                                " shorter one.", kind="audio too long")
-            if seconds is not None and promised * file.channels > seconds * MOST_VALUES:
-                raise DataError(f"{name} has {file.channels} channels at {rate} Hz, which is more than {MOST_VALUES} values a"
-                                " second; send one channel.", kind="audio too long")
-            data: NDArray[np.float32] = file.read(dtype="float32", always_2d=True)  # [N, channels]
-    except soundfile.LibsndfileError as error:
-        raise DataError(f"{name} is not a readable audio file ({error.error_string}), "
-                        "but must be one that libsndfile reads: WAV, FLAC, OGG or MP3.", kind="unreadable audio") from None
-    if missing or len(data) < promised:
-        found = f"{missing} bytes are missing" if missing else f"{len(data)} of {promised} samples can be read"
-        raise DataError(f"{name} is cut short ({found}); write or copy it again.", kind="unreadable audio")
-    if not len(data):
+        if isinstance(source, bytes):
+            count, own = _length(io.BytesIO(source))
+        else:
+            facts = Path(source).stat()
+            count, own = _length_of_file(str(source), facts.st_size, facts.st_mtime_ns)
+    except (DataError, OSError, soundfile.LibsndfileError):
+        return 0
+    rate = sample_rate or own
+    return count if rate == own else int((2 * count * rate + own) // (2 * own))  # soxr rounds half up
+
+
+def as_waveform(audio: object, where: str) -> Waveform:
+    """Give samples that a program passes as [N] float32: integers are scaled by their type, channels averaged.
+
+    Args:
+        audio: an array or tensor, [N], [N, channels] or [channels, N]; of floats in [-1, 1] or integers.
+        where: of the audio, in messages.
+
+    Raises:
+        DataError: they are not numbers, of another shape, none, or not finite.
+    """
+    moved = audio.detach().cpu().numpy() if hasattr(audio, "detach") else audio
+    array = np.asarray(moved)
+    if array.dtype.kind not in "fiu":
+        raise DataError(f"{where} has samples of type {array.dtype}, but must have floats in [-1, 1] or integers.",
+                        kind="unreadable audio")
+    if array.ndim == 2 and min(array.shape) <= MOST_CHANNELS:
+        array = _scaled(array).mean(axis=int(np.argmin(array.shape)), dtype=np.float32)
+    if array.ndim != 1:
+        raise DataError(f"{where} has shape {list(array.shape)}, but must be [samples], or that with one axis of channels.",
+                        kind="unreadable audio")
+    waveform = _scaled(array)
+    _check_values(waveform, where)
+    return waveform
+
+
+def _scaled(array: NDArray[np.generic]) -> Waveform:
+    """Give floats as they are and integers as fractions of their type's range."""
+    if array.dtype.kind == "f":
+        return np.asarray(array, dtype=np.float32)
+    facts = np.iinfo(array.dtype.name)
+    middle = 0.0 if facts.min else (facts.max + 1) / 2
+    return np.asarray((array.astype(np.float64) - middle) / (facts.max + 1 - middle), dtype=np.float32)
+
+
+def _open(path: str | Path) -> BinaryIO:
+    path = Path(path)
+    if path.is_dir():
+        raise DataError(f"{path} is a folder, but an audio file should be there.", kind="missing file")
+    if not path.is_file():
+        raise DataError(f"{path} does not exist, but an audio file should be there.", kind="missing file")
+    return path.open("rb")
+
+
+def _decode(file: BinaryIO, name: str, *, first: float | None = None, most: float | None = None) -> tuple[Waveform, int]:
+    """Give one channel and its rate: of the first seconds, or of at most so many."""
+    enough = first if most is None else most + 1.0
+    container = _container(file, name)
+    if container.ffmpeg == "mp3":
+        waveform, rate = _mp3(file, name, enough)
+    elif container.ffmpeg is not None:
+        waveform, rate = decode_track(file, container.ffmpeg, name, enough)
+    else:
+        waveform, rate = _sndfile(file, name, enough, most)
+    if most is not None and len(waveform) > most * rate:
+        raise DataError(f"{name} has more than {most:g} s of audio, which is all that is allowed; send a shorter one.",
+                        kind="audio too long")
+    _check_values(waveform, name)
+    return waveform, rate
+
+
+def _check_values(waveform: Waveform, name: str) -> None:
+    if not len(waveform):
         raise DataError(f"{name} holds no samples, but must hold some audio.", kind="empty audio")
-    if not np.isfinite(data).all():
+    if not np.isfinite(waveform).all():
         raise DataError(f"{name} holds values that are not finite numbers (NaN or infinite); write it again.",
                         kind="unreadable audio")
-    waveform = data.mean(axis=1, dtype=np.float32)
-    if rate != sample_rate:
-        waveform = soxr.resample(waveform, rate, sample_rate)
+
+
+def _container(file: BinaryIO, name: str) -> Container:
+    found = find_container(file)
+    if found is None:
+        raise DataError(f"{name} is not a readable audio file, but must be {PLAIN}.", kind="unreadable audio")
+    if found.name == "OGG" and is_joined_ogg(file):
+        return Container("OGG", "ogg")
+    if found.name == "FLAC" and _is_piped_flac(file):
+        return Container("FLAC", "flac")
+    return found
+
+
+def _is_piped_flac(file: BinaryIO) -> bool:
+    """Say whether a FLAC file states no length, as one that was written to a pipe."""
+    file.seek(0)
+    head = file.read(26)
+    return head[:4] == b"fLaC" and not head[21] & 0x0F and not any(head[22:26])
+
+
+def _mp3(file: BinaryIO, name: str, seconds: float | None) -> tuple[Waveform, int]:
+    file.seek(0)
+    data = file.read()
+    parts = mp3_parts(data)
+    if not parts:
+        raise DataError(f"{name} holds no frame of an MP3; write or copy it again.", kind="unreadable audio")
+    if parts[-1].missing:
+        raise DataError(f"{name} is cut short ({parts[-1].missing} frames are missing); write or copy it again.",
+                        kind="unreadable audio")
+    return decode_mp3(data, parts, name, seconds)
+
+
+def _sndfile(file: BinaryIO, name: str, seconds: float | None, most: float | None) -> tuple[Waveform, int]:
+    chunk = data_chunk(file)
+    source = SizedWAV(file, chunk) if chunk and chunk.is_piped else file
+    source.seek(0)
+    try:
+        with soundfile.SoundFile(source) as opened:
+            rate, promised = opened.samplerate, opened.frames
+            _check_header(opened, name, most)
+            wanted = promised if seconds is None else min(promised, int(seconds * rate))
+            pieces, count = [], 0
+            while count < wanted:
+                block = opened.read(min(BLOCK, wanted - count), dtype="float32", always_2d=True)  # [N, channels]
+                if not len(block):
+                    break
+                pieces.append(block.mean(axis=1, dtype=np.float32))
+                count += len(block)
+    except soundfile.LibsndfileError as error:
+        raise DataError(f"{name} is not a readable audio file ({error.error_string}), "
+                        f"but must be {PLAIN}.", kind="unreadable audio") from None
+    if (chunk and chunk.missing) or count < min(wanted, UNKNOWN):
+        found = f"{chunk.missing} bytes are missing" if chunk and chunk.missing else f"{count} of {promised} samples are there"
+        raise DataError(f"{name} is cut short ({found}); write or copy it again.", kind="unreadable audio")
+    return np.concatenate([*pieces, np.zeros(0, np.float32)]), rate
+
+
+def _check_header(opened: soundfile.SoundFile, name: str, seconds: float | None) -> None:
+    rate, channels = opened.samplerate, opened.channels
+    if not LEAST_RATE <= rate <= MOST_RATE:
+        raise DataError(f"{name} states {rate} samples a second, but a recording has {LEAST_RATE} to {MOST_RATE}; write it"
+                        " again.", kind="unreadable audio")
+    if seconds is None:
+        return
+    if UNKNOWN > opened.frames > seconds * rate:
+        raise DataError(f"{name} has {opened.frames / rate:.1f} s of audio, but at most {seconds:g} s are allowed; send a"
+                        " shorter one.", kind="audio too long")
+    if channels * min(opened.frames, seconds * rate) > seconds * MOST_VALUES:
+        raise DataError(f"{name} has {channels} channels at {rate} Hz, which is more than {MOST_VALUES} values a"
+                        " second; send one channel.", kind="audio too long")
+
+
+def _at_rate(waveform: Waveform, rate: int, wanted: int) -> Waveform:
+    if rate != wanted:
+        waveform = soxr.resample(waveform, rate, wanted)
     return np.ascontiguousarray(waveform, dtype=np.float32)
+
+
+@lru_cache(maxsize=1 << 16)
+def _length_of_file(path: str, size: int, changed: int) -> tuple[int, int]:
+    with _open(path) as file:
+        return _length(file)
+
+
+def _length(file: BinaryIO) -> tuple[int, int]:
+    """Give samples and rate: from a header, from counted frames, or, where neither is exact, by decoding."""
+    container = _container(file, "")
+    if container.ffmpeg == "mp3":
+        file.seek(0)
+        parts = mp3_parts(file.read())
+        if not parts:
+            return 0, LEAST_RATE
+        rate = parts[0].rate
+        return sum((2 * part.samples * rate + part.rate) // (2 * part.rate) for part in parts), rate
+    if container.ffmpeg is not None:
+        waveform, rate = decode_track(file, container.ffmpeg, "")
+        return len(waveform), rate
+    chunk = data_chunk(file)
+    source = SizedWAV(file, chunk) if chunk and chunk.is_piped else file
+    source.seek(0)
+    with soundfile.SoundFile(source) as opened:
+        return opened.frames, opened.samplerate
 
 
 def save_audio(path: str | Path, waveform: NDArray[np.float32], sample_rate: int) -> None:
@@ -101,25 +274,3 @@ def wav_bytes(waveform: NDArray[np.float32], sample_rate: int) -> bytes:
     buffer = io.BytesIO()
     soundfile.write(buffer, np.clip(waveform, -1.0, 1.0), sample_rate, format="WAV", subtype="PCM_16")
     return buffer.getvalue()
-
-
-def missing_bytes(path: Path) -> int:
-    """Count the bytes that a WAV file's data chunk promises beyond the end of the file; 0 for other formats."""
-    with path.open("rb") as file:
-        return missing_in(file, path.stat().st_size)
-
-
-def missing_in(file: BinaryIO, length: int) -> int:
-    """Count them in a file of `length` bytes.
-
-    libsndfile reads a truncated WAV without an error, so the header is read here once more.
-    """
-    if file.read(4) != b"RIFF" or file.seek(4, os.SEEK_CUR) != 8 or file.read(4) != b"WAVE":
-        return 0
-    while len(header := file.read(8)) == 8:
-        name, size = struct.unpack("<4sI", header)
-        if name == b"data":
-            there = length - file.tell()
-            return max(0, size - there) if size < STREAMED_SIZE else 0
-        file.seek(size + size % 2, os.SEEK_CUR)
-    return 0
