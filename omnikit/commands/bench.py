@@ -102,8 +102,9 @@ def _target(arguments: Namespace) -> "Target":
 def table(summary: Any) -> str:
     """Give the summary as lines, and what was given by kind."""
     kinds = [(kind.replace("_", " "), *(str(one[name]) for name in KINDS)) for kind, one in summary["kinds"].items()]
-    return "\n\n".join((columns([("what", "result"), *((title, _shown(summary[name])) for name, title in LINES.items())]),
-                        columns([("kind", *(name.replace("_", " ") for name in KINDS)), *kinds])))
+    results = [(title, _shown(summary[name])) for name, title in LINES.items()]
+    return "\n".join((columns([("what", "result"), *results]),
+                      columns([("kind", *(name.replace("_", " ") for name in KINDS)), *kinds])))
 
 
 def _shown(one: Mapping[str, Any] | None) -> str:
