@@ -26,7 +26,7 @@ def check(parser: Parser, arguments: Namespace) -> None:
     if arguments.out and not arguments.audio:
         parser.error("--out with --live is for a recording; add --audio FILE, or leave --out out and listen")
     if arguments.audio is None:
-        from omnikit.inference.live.sound_card import sounddevice
+        from omnikit.inference.live.system_audio import sounddevice
 
         sounddevice()  # before the weights are read
 
@@ -57,10 +57,10 @@ def _device(session: "Session", arguments: Namespace) -> "AudioDevice":
     from pathlib import Path
 
     from omnikit.inference.live.audio_device import FileDevice
-    from omnikit.inference.live.sound_card import SoundCard
+    from omnikit.inference.live.system_audio import SystemAudio
 
     if arguments.audio is None:
-        return SoundCard()
+        return SystemAudio()
     if arguments.out and session.speech is None:
         raise RunError(f"--out is {arguments.out}, but {session.plan.recipe.name} has no speech branch, so its answers have no"
                        " audio.")

@@ -1,4 +1,4 @@
-"""Talking to scripted answers on the terminal, with a recording or a double as the sound card."""
+"""Talking to scripted answers on the terminal, with a recording or a double as the sound device."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from omnikit.cli import main
 from omnikit.inference import session as sessions
-from omnikit.inference.live import audio_device, sound_card
+from omnikit.inference.live import audio_device, system_audio
 from omnikit.inference.live import session as live_session
 from omnikit.inference.live.audio_device import Clock
 from omnikit.inference.scheduler import batch
@@ -58,7 +58,7 @@ def test_a_recording_is_a_conversation_on_the_terminal(script: Script, tmp_path:
 
 
 class Pressed:
-    """A sound card on which Ctrl-C is pressed in the middle of an answer."""
+    """A device on which Ctrl-C is pressed in the middle of an answer."""
 
     sample_rate = 16000
 
@@ -80,14 +80,14 @@ class Pressed:
         self.closed = True
 
 
-def test_ctrl_c_ends_the_answer_and_closes_the_sound_card(script: Script, monkeypatch: pytest.MonkeyPatch,
+def test_ctrl_c_ends_the_answer_and_closes_the_device(script: Script, monkeypatch: pytest.MonkeyPatch,
                                                           capsys: pytest.CaptureFixture[str]) -> None:
-    first, card = answering("one " * 50, "audio"), Pressed()
+    first, device = answering("one " * 50, "audio"), Pressed()
     script(first)
-    monkeypatch.setattr(sound_card, "sounddevice", lambda: None)
-    monkeypatch.setattr(sound_card, "SoundCard", lambda: card)
+    monkeypatch.setattr(system_audio, "sounddevice", lambda: None)
+    monkeypatch.setattr(system_audio, "SystemAudio", lambda: device)
     assert main(["chat", "run", "--live"]) == 0
-    assert card.closed and card.written and first.finish_reason == "cancelled"
+    assert device.closed and device.written and first.finish_reason == "cancelled"
     assert capsys.readouterr().out.endswith("answer    one one one one\n")
 
 

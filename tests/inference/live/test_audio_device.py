@@ -1,4 +1,4 @@
-"""Files and a sound card in place of a microphone and a loudspeaker; time is a double's."""
+"""Files and the audio of the system in place of a microphone and a loudspeaker; time is a double's."""
 
 import sys
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from omnikit.errors import RunError
 from omnikit.inference.live.audio_device import Clock, FileDevice, PlayQueue
 from omnikit.inference.live.conversation import converse
 from omnikit.inference.live.events import AnswerStarted, Interrupted, LiveEvent
-from omnikit.inference.live.sound_card import SoundCard
+from omnikit.inference.live.system_audio import SystemAudio
 from omnikit.inference.session import Session
 
 WORDS = "one two three four five six"
@@ -66,7 +66,7 @@ def test_an_interrupted_answer_is_played_to_where_it_was_stopped(session: Sessio
     assert text(events, "answer_2") == "seven"
 
 
-# ---- sound card ----
+# ---- the system ----
 
 
 class FakePortAudioError(Exception):
@@ -100,25 +100,25 @@ def library(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return found
 
 
-def test_a_sound_card_gives_what_its_microphone_took(library: SimpleNamespace) -> None:
-    card = SoundCard()
+def test_system_audio_gives_what_its_microphone_took(library: SimpleNamespace) -> None:
+    device = SystemAudio()
     for value in (1.0, 2.0):
         library.streams[0].callback(np.full((3, 1), value, np.float32), 3, None, None)
-    first, rest = card.read(wait=True), card.read(wait=False)
+    first, rest = device.read(wait=True), device.read(wait=False)
     assert first is not None and rest is not None
-    assert (card.sample_rate, first.tolist(), len(rest)) == (44100, [1, 1, 1, 2, 2, 2], 0)
+    assert (device.sample_rate, first.tolist(), len(rest)) == (44100, [1, 1, 1, 2, 2, 2], 0)
 
 
-def test_a_sound_card_plays_what_is_written_until_it_is_cleared(library: SimpleNamespace) -> None:
-    card, out = SoundCard(), np.zeros((4, 1), np.float32)
-    card.write(np.ones(6, np.float32), RATE)
+def test_system_audio_plays_what_is_written_until_it_is_cleared(library: SimpleNamespace) -> None:
+    device, out = SystemAudio(), np.zeros((4, 1), np.float32)
+    device.write(np.ones(6, np.float32), RATE)
     loudspeaker = library.streams[1]
     loudspeaker.callback(out, 4, None, None)
     assert (loudspeaker.rate, out[:, 0].tolist()) == (RATE, [1, 1, 1, 1])
-    card.clear()
+    device.clear()
     loudspeaker.callback(out, 4, None, None)
     assert not out.any()
-    card.close()
+    device.close()
     assert not any(stream.open for stream in library.streams)
 
 
@@ -128,10 +128,10 @@ def test_a_machine_without_a_microphone_is_an_error(library: SimpleNamespace) ->
 
     library.query_devices = none
     with pytest.raises(RunError, match=r"No microphone can be opened \(Error querying device -1\); connect one"):
-        SoundCard()
+        SystemAudio()
 
 
 def test_a_missing_package_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", None)  # type: ignore[arg-type]
     with pytest.raises(RunError, match=r"needs the package sounddevice, which is not installed; pip install 'omnikit\[live\]'"):
-        SoundCard()
+        SystemAudio()

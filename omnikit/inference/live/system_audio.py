@@ -16,7 +16,7 @@ from omnikit.inference.live.resampler import Samples
 WITHOUT = "use --audio FILE for a recording instead"
 
 
-class SoundCard:
+class SystemAudio:
     """Owns a stream of each; the loudspeaker's begins with the first audio, at its sample rate. See AudioDevice.
 
     Raises:
@@ -30,7 +30,7 @@ class SoundCard:
         self._output: Any = None
         try:
             self.sample_rate = int(self._module.query_devices(kind="input")["default_samplerate"])
-            self._input = self._open("InputStream", self.sample_rate, self._taken)
+            self._input = self._open("InputStream", self.sample_rate, self._on_input)
         except (self._module.PortAudioError, ValueError) as error:
             raise RunError(f"No microphone can be opened ({error}); connect one, or {WITHOUT}.") from None
 
@@ -48,7 +48,7 @@ class SoundCard:
         self._queue.put(waveform)
         if self._output is None:
             try:
-                self._output = self._open("OutputStream", sample_rate, self._wanted)
+                self._output = self._open("OutputStream", sample_rate, self._on_output)
             except (self._module.PortAudioError, ValueError) as error:
                 raise RunError(f"No loudspeaker can be opened at {sample_rate} Hz ({error}); connect one, or"
                                f" {WITHOUT}.") from None
@@ -68,11 +68,11 @@ class SoundCard:
         stream.start()
         return stream
 
-    def _taken(self, data: Samples, frames: int, times: object, status: object) -> None:
+    def _on_input(self, data: Samples, frames: int, times: object, status: object) -> None:
         """Take audio [N, 1] of the microphone, in the library's thread."""
         self._pieces.put(data[:, 0].copy())
 
-    def _wanted(self, data: Samples, frames: int, times: object, status: object) -> None:
+    def _on_output(self, data: Samples, frames: int, times: object, status: object) -> None:
         """Give audio [N, 1] to the loudspeaker, in the library's thread."""
         data[:, 0] = self._queue.take(frames)
 
