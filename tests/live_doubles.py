@@ -162,3 +162,16 @@ def names(events: Sequence[LiveEvent]) -> list[str]:
 
 def text(events: Sequence[LiveEvent], item: str) -> str:
     return "".join(event.text for event in events if isinstance(event, TextDelta) and event.item == item)
+
+
+@dataclass
+class FakeTime:
+    """Time that passes only where somebody sleeps."""
+
+    seconds: float = 0.0
+
+    def now(self) -> float:
+        return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds

@@ -1,5 +1,5 @@
 """`omnikit chat RUN`: ask a trained run by audio, text, image or video; prints its answer and writes its speech to a file.
-Without a question: a loop."""
+Without a question: a loop; with --live a spoken conversation."""
 
 import sys
 from argparse import Namespace
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from omnikit.commands import live_chat
 from omnikit.commands.arguments import Parser, at_least_one
 from omnikit.commands.streamed import NO_ANSWER, show, silent
 from omnikit.errors import OmnikitError, RunError
@@ -45,6 +46,8 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--independent", action="store_true", help="with --stream: synthesise each segment on its own,"
                         " as the original LLaMA-Omni does; sooner, with seams")
     parser.add_argument("--voice", type=Path, metavar="FILE", help="answer in this voice, a file of omnikit voice extract")
+    parser.add_argument("--live", action="store_true", help="talk with the machine's microphone and loudspeaker; with --audio a"
+                        " recording takes their place, in real time, and --out gets what was played")
     parser.add_argument("--load-in", choices=("8bit", "4bit"), help="hold the backbone's matrices in 8 or 4 bits")
     arguments = parser.parse_args(argv)
     _check(parser, arguments)
@@ -54,6 +57,9 @@ def run(argv: list[str]) -> int:
     session = load(arguments.run, load_in=arguments.load_in)
     if arguments.voice:
         _use_voice(session, arguments.voice)
+    if arguments.live:
+        live_chat.run(session, arguments)
+        return 0
     question = _example(session, arguments.out) if arguments.example else Question(
         arguments.audio, arguments.text, arguments.image, arguments.video)
     chat = Chat(session, arguments.system, omega=(arguments.omega or OMEGA) if arguments.stream else None,
@@ -76,6 +82,8 @@ def _use_voice(session: "Session", voice: Path) -> None:
 
 def _check(parser: Parser, arguments: Namespace) -> None:
     """Refuse options that contradict one another or would be dropped, before the model is loaded."""
+    if arguments.live:
+        live_chat.check(parser, arguments)
     asked = [f"--{name}" for name in ("audio", "text", "image", "video") if getattr(arguments, name) is not None]
     for flag in asked:
         given = getattr(arguments, flag[2:])

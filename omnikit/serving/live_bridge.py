@@ -16,6 +16,7 @@ from omnikit.inference.live import events as live_events
 from omnikit.inference.live.events import LiveEvent
 from omnikit.inference.live.items import Reply
 from omnikit.inference.live.session import LiveSession
+from omnikit.inference.live.transcripts import turn_transcript
 from omnikit.serving.answer_output import ENDINGS, AnswerOutput
 from omnikit.serving.errors import protocol_error
 from omnikit.serving.media import MediaReader
@@ -28,7 +29,6 @@ from omnikit.serving.protocol.session_config import SessionConfig
 from omnikit.serving.protocol.turn_detection import ServerVad
 from omnikit.serving.service import Service
 from omnikit.serving.side_answer import SideAnswer
-from omnikit.serving.transcripts import turn_transcript
 from omnikit.serving.turn_policy import turn_policy
 
 Send = Callable[[list[JsonObject]], None]
@@ -220,7 +220,7 @@ class LiveBridge:
 
     def _transcribe(self, turn: str) -> None:
         try:
-            transcript, seconds = turn_transcript(self.service, self.live, turn)
+            transcript, seconds = turn_transcript(self.live, turn)
             self._send(self.wire.transcribed(turn, transcript, seconds))
         except OmnikitError as error:
             self._send(self.wire.transcription_failed(turn, str(error)))

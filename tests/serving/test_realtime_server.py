@@ -119,10 +119,10 @@ def test_a_spoken_answer_names_its_tokens_by_modality(server: Running) -> None:
         await one.update(max_output_tokens=20)
         await one.speak(silence(0.5) + tone(1) + silence(1))
         usage = (await one.until("response.done")).response.usage
-        given, read = usage.output_token_details, usage.input_token_details
+        given, prompt = usage.output_token_details, usage.input_token_details
         assert 0 < given.text_tokens <= 20 and given.text_tokens + given.audio_tokens == usage.output_tokens
-        assert min(read.text_tokens, read.audio_tokens) > 0 and read.image_tokens == 0
-        assert read.text_tokens + read.audio_tokens == usage.input_tokens
+        assert min(prompt.text_tokens, prompt.audio_tokens) > 0 and prompt.image_tokens == 0
+        assert prompt.text_tokens + prompt.audio_tokens == usage.input_tokens
 
     converse(server, test)
 
