@@ -15,7 +15,7 @@ from omnikit_espeak.config import Espeak
 from websockets.asyncio.client import ClientConnection, connect
 
 RATE = 24000
-SECONDS = 60.0  # until a conversation gives up
+SECONDS = 300.0  # until a conversation gives up
 AUDIO_DELTA = "response.output_audio.delta"
 
 

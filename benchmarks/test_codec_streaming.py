@@ -1,8 +1,8 @@
 """Streamed codes of both vocoders, at the published sizes on one thread, against one pass of torch's own convolutions.
 
 Segments of 10 and of 35 codes are what an answer is cut into. A segment of one code is listed without a limit: all weights are
-read for each, so its cost depends on the machine's memory and on what else uses it. The original's way with TiCodec
-(overlapping chunks) is listed beside them.
+read for each, and a layer is called for a few frames. Beside it stand the bound of reading the weights once a code, the same
+for several waveforms that advance together, and the original's way with TiCodec (overlapping chunks).
 """
 
 from collections.abc import Callable
@@ -10,16 +10,20 @@ from collections.abc import Callable
 import pytest
 import torch
 from bench_table import Measures, Ratio, processor_time
+from omnikit_llama_omni.streaming import StreamingVocoder
 from omnikit_vita.ticodec import TiCodec
 from omnikit_vita.ticodec_model import TiCodecModel
-from test_time_to_first_audio import published_vocoder
-from torch import Tensor
+from omnikit_vita.ticodec_streaming import StreamingGenerator
+from test_time_to_first_audio import FRAMES, published_vocoder
+from torch import Tensor, nn
 
 from omnikit.contracts.streaming import StreamingCodec
+from omnikit.ops.streaming_conv import StreamingSequence, channels_last
 
 CODES, SEGMENTS, ROUNDS = 105, (1, 10, 35), 3
 MOST = 1.05  # times the work of one pass
 LIMITED = (10, 35)
+SHORT, TOGETHER = 35, (4, 16)  # codes, and waveforms at once
 
 
 @pytest.mark.parametrize("name", ["unit_hifigan", "ticodec"])
@@ -35,6 +39,54 @@ def test_streamed_codes_cost_what_one_pass_costs(measures: Measures, name: str) 
     seconds = len(codec.decode(codes)) / codec.config.sample_rate
     for way, found in costs.items():
         measures.number(f"{name}, real-time factor, {way}", min(found) / seconds, "")
+
+
+@pytest.mark.parametrize("name", ["unit_hifigan", "ticodec"])
+def test_segments_of_one_code_against_their_bound_and_in_company(measures: Measures, name: str) -> None:
+    codec = CODECS[name]()
+    codes = torch.randint(0, 1000, (SHORT, 1), generator=torch.Generator().manual_seed(0))
+    layers, frames, one_pass = streaming_layers(codec, codes)
+    weights = torch.zeros(sum(weight.numel() for weight in parts(codec).parameters()))
+    other = weights.clone()
+    ways: dict[str, Callable[[], object]] = {
+        "one pass": one_pass, "reading": lambda: [weights.sum() for _ in range(SHORT)],
+        "copying": lambda: [other.copy_(weights) for _ in range(SHORT)]}
+    ways |= {f"{count} at once": lambda count=count: advance(layers, frames, count) for count in (1, *TOGETHER)}
+    with torch.inference_mode():
+        for way in ways.values():
+            way()
+    costs: dict[str, Callable[[], float]] = {way: processor_time(call) for way, call in ways.items()}
+    for count in TOGETHER:
+        costs[f"{count} at once"] = lambda count=count: processor_time(ways[f"{count} at once"])() / count
+    ratios = [Ratio(f"{name}, {way} the weights once a code / one pass", way, "one pass") for way in ("reading", "copying")]
+    ratios += [Ratio(f"{name}, segments of 1, each of {count} waveforms / one pass", f"{count} at once", "one pass")
+               for count in (1, *TOGETHER)]
+    with torch.inference_mode():
+        measures.compare(costs, *ratios, rounds=ROUNDS)
+
+
+def parts(codec: StreamingCodec) -> nn.Module:
+    """Give what holds the weights that a code reads."""
+    return codec.generator if isinstance(codec, TiCodecModel) else codec
+
+
+def streaming_layers(codec: StreamingCodec, codes: Tensor) -> tuple[StreamingSequence, Tensor, Callable[[], Tensor]]:
+    """Give the generator's layers, its frames, equally many a code, and one pass of torch's convolutions over them."""
+    if isinstance(codec, TiCodecModel):
+        frames = channels_last(codec.quantizer.embed_frames(codes[None]))
+        return StreamingSequence(StreamingGenerator(codec.generator).layers), frames, lambda: codec.decode(codes)
+    units = codes[:, 0].repeat_interleave(round(FRAMES))
+    frames = channels_last(codec.dict.weight[units][None].transpose(1, 2))
+    return StreamingVocoder(codec).generator, frames, lambda: codec.waveform(units)
+
+
+@torch.inference_mode()
+def advance(layers: StreamingSequence, frames: Tensor, count: int) -> None:
+    """Make so many waveforms together, code by code."""
+    frames, state = frames.expand(count, -1, -1, -1).contiguous(memory_format=torch.channels_last), layers.init_state(count)
+    size = frames.shape[3] // SHORT
+    for number in range(SHORT):
+        layers.step(frames[..., number * size:(number + 1) * size], state, last=number == SHORT - 1)
 
 
 def test_the_originals_overlapping_chunks(measures: Measures) -> None:

@@ -21,7 +21,7 @@ from omnikit.inference.live.resampler import ResamplerState, resample
 from omnikit.inference.live.speech_segments import SpeechSegments
 from omnikit.recipe.live import TurnPolicy
 
-ROUNDS, TOKENS, LONG, IDLE = 10, 48, 400, 24
+ROUNDS, TOKENS, LONG, IDLE = 8, 48, 400, 24
 MOST_AUDIO_MS = 100.0  # from the beginning of speech, as voice activity detection finds it, to the last audio
 PIECE = 0.032  # seconds of audio that a microphone gives at once
 

@@ -14,7 +14,7 @@ from random_server import RandomServer, random_server
 from realtime_client import AUDIO_DELTA, conversation, spoken
 
 FIRST, CONVERSATIONS, TOGETHER, TOKENS, LONG = 60, 60, 4, 16, 300
-GROWTH = 20.0  # KiB for each conversation: far below the audio that one gives
+GROWTH = 150.0  # KiB for each conversation: less than the audio that one gives, and more than malloc still takes so early
 WORDS = ["what", "is", "two", "plus", "one", "three", "four", "five", "six", "seven", "how", "many", "apples", "are", "in",
          "the", "box", "tell", "me", "about", "cats", "dogs", "birds", "trees", "rivers", "and", "their", "names", "green"]
 

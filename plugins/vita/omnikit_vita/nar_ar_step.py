@@ -22,14 +22,15 @@ Matrix = Callable[[Tensor], Tensor]  # frames [..., D] float32 to [..., E] float
 
 
 class Float32Matrix:
-    """A matrix [E, D] stored transposed: torch reads it half as fast again as the usual order."""
+    """A matrix [E, D] stored transposed, unless it is wider than high: so torch reads each up to half as fast again."""
 
     def __init__(self, weight: Tensor) -> None:
-        self.stored = weight.detach().t().contiguous()
+        self.is_wide = weight.shape[1] > weight.shape[0]
+        self.stored = weight.detach().contiguous() if self.is_wide else weight.detach().t().contiguous()
 
     def __call__(self, x: Tensor) -> Tensor:
         """As Matrix."""
-        return x @ self.stored
+        return F.linear(x, self.stored) if self.is_wide else x @ self.stored
 
 
 class BFloat16Matrix:
