@@ -1,6 +1,6 @@
 """Write rows of a run's dataset as files: written.jsonl (questions as text) and spoken.jsonl with its wavs.
 
-python docs/examples/lm_eval/make_rows.py RUN DATASET OUT [ROWS OF EACH KIND]
+python docs/examples/lm_eval/export_rows.py RUN DATASET OUT [ROWS OF EACH KIND]
 """
 
 import json
