@@ -37,7 +37,8 @@ def folder_values(values: Mapping[str, Any], picks: Mapping[str, str], overrides
             errors.append(f"{path}.weights: {error}")
     if errors:
         raise PlanError(*errors)
-    return {path: value for path, value in found.items() if not path.startswith(GENERATE) or _is_default(values, path, overrides)}
+    return {path: value for path, value in found.items()
+            if not path.startswith(GENERATE) or _is_default(values, path, overrides)}
 
 
 def _add(found: dict[str, object], path: str, key: str, value: "FolderValue | str", errors: list[str]) -> None:

@@ -19,7 +19,8 @@ def load_weights(module: nn.Module, folder: str) -> None:
     Raises:
         RunError: the folder or a file is missing or unreadable, or a tensor is missing, left over or of another shape.
     """
-    fill(module, read_tensors(model_folder(folder) or Path(folder).expanduser()), folder, "whisper", "choose the preset of that size")
+    found = read_tensors(model_folder(folder) or Path(folder).expanduser())
+    fill(module, found, folder, "whisper", "choose the preset of that size")
 
 
 def read_tensors(folder: Path) -> dict[str, LazyTensor]:
