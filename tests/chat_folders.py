@@ -1,6 +1,5 @@
-"""Random tiny checkpoints of the families, written by save_pretrained, with a tokenizer of theirs and a chat template of its form."""
+"""Random tiny checkpoints of the families, written by save_pretrained, with tokenizers and chat templates of their forms."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -44,7 +43,8 @@ THINKING = """{%- set ns = namespace(last=-1) %}
 LLAMA3 = """{{- bos_token }}{% for message in messages %}
 {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' + message['content'] | trim + '<|eot_id|>' }}
 {%- endfor %}{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}"""
-MISTRAL = """{{- bos_token }}{% for message in messages %}{% if message.role == 'user' %}{{ '[INST] ' + message.content + '[/INST]' }}
+MISTRAL = """{{- bos_token }}{% for message in messages %}{% if message.role == 'user' %}
+{{- '[INST] ' + message.content + '[/INST]' }}
 {%- elif message.role == 'assistant' %}{{ ' ' + message.content + eos_token }}
 {%- else %}{{ raise_exception('Only user and assistant roles are supported!') }}{% endif %}{% endfor %}"""
 PHI = """{% for message in messages %}{{ '<|' + message.role + '|>\\n' + message.content + '<|end|>\\n' }}{% endfor %}
@@ -107,7 +107,8 @@ def _vocabulary(tokens: tuple[str, ...]) -> str:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=390, show_progress=False, special_tokens=[AddedToken(t, special=True) for t in tokens],
+    specials = [AddedToken(token, special=True) for token in tokens]
+    trainer = trainers.BpeTrainer(vocab_size=390, show_progress=False, special_tokens=specials,
                                   initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
     tokenizer.train_from_iterator(TEXTS, trainer)
     return tokenizer.to_str()
@@ -128,6 +129,3 @@ def write_folder(folder: Path, name: str) -> Path:
     model.save_pretrained(folder)
     write_tokenizer(folder, family)
     return folder
-
-
-Make = Callable[[str], Path]

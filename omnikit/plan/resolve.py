@@ -16,6 +16,7 @@ from omnikit.errors import ConfigError, OmnikitError
 from omnikit.plan.chat_template import AUTO, auto_template
 from omnikit.recipe import presets
 from omnikit.recipe.branches import Choice
+from omnikit.recipe.model_folder import missing_package
 from omnikit.recipe.recipe import Recipe
 from omnikit.recipe.schema import construct, defaults
 
@@ -76,7 +77,11 @@ def tokenizer_size(reference: str) -> int | None:
     Raises:
         ConfigError: the file is no tokenizer.
     """
-    path = registry.conf_file("tokenizer", f"{reference}.json") or Path(reference)
+    path = registry.conf_file("tokenizer", f"{reference}.json") or Path(reference).expanduser()
+    if package := missing_package(path):
+        raise ConfigError(f"{path} holds {package[0]}, which the package {package[1]} reads, and that is not installed; run"
+                          f" `pip install {package[1]}`.")
+    path = path / "tokenizer.json" if path.is_dir() else path
     if not (path.suffix == ".json" and path.is_file()):
         return None
     try:

@@ -53,6 +53,17 @@ class SpanText:
         begin, shared = self._anchors[found]
         return PrefixIds(shared, self._ids(begin, position))
 
+    def offsets(self) -> list[tuple[int, int]]:
+        """Give where each of its ids begins and ends, without those in front; raises ConfigError as Tokenizer.offsets."""
+        if not self.typed:
+            return self._tokenizer.offsets(self.text)
+        found, at = list[tuple[int, int]](), 0
+        for start, stop in [*self._control_tokens(0, len(self.text)), (len(self.text), len(self.text))]:
+            found += [(at + first, at + last) for first, last in self._tokenizer.offsets(self.text[at:start], letters=True)]
+            found += [(start, stop)] * (start < stop)
+            at = stop
+        return found
+
     def _whole(self, end: int) -> list[int]:
         if self._special and not self.typed:
             return self._front + self._tokenizer.ids(self.text[:end], special=True)

@@ -9,6 +9,7 @@ from omnikit.errors import ConfigError
 
 CACHE_SIZE = 65536  # segments; headers and prompts are the same in every row
 CACHED_CHARACTERS = 256  # of a cached segment: a longer one hardly ever comes again, and would fill the memory
+SHOWN = 16  # characters of a text in a message
 CONTROL = re.compile(r"<[|\uff5c].+[|\uff5c]>|\[/?[A-Z_]+\]")
 
 
@@ -103,10 +104,39 @@ class Tokenizer:
         """Give the text of `ids`, with special tokens."""
         return str(self.coder.decode(ids, skip_special_tokens=False))
 
-    def offsets(self, text: str) -> list[tuple[int, int]]:
-        """Give where in `text` each of its ids begins and ends; raises ConfigError where the tokenizer cannot give that."""
+    def shown(self, index: int, text: str) -> str:
+        """Give the text that an id stands for, or the vocabulary's own token where the id loses something of it."""
+        if text.split() == self.text_with_specials([index]).split() or "\ufffd" in self.text_with_specials([index]):
+            return text
+        return str(self.coder.convert_ids_to_tokens(index))  # type: ignore[attr-defined]  # transformers'
+
+    def loss(self, text: str) -> str:
+        """Say what of a text its ids do not hold; "" if they hold all of it but for space."""
+        ids = self.letters(text)
+        unknown = getattr(self.coder, "unk_token_id", None)
+        if unknown is not None and unknown in ids:
+            return f"writes {text_around(text, self._unknown_at(ids, text, unknown))!r} with its token for unknown text"
+        back = str(self.coder.decode(ids, skip_special_tokens=False))
+        if "".join(back.split()) == "".join(text.split()):
+            return ""
+        at = next((index for index, pair in enumerate(zip(text, back, strict=False)) if pair[0] != pair[1]), 0)
+        return f"reads {text_around(text, at)!r} as {text_around(back, at)!r}"
+
+    def _unknown_at(self, ids: list[int], text: str, unknown: int) -> int:
         try:
-            found = self.coder(text, add_special_tokens=False, return_offsets_mapping=True)  # type: ignore[operator]  # transformers'
+            return self.offsets(text, letters=True)[ids.index(unknown)][0]
+        except (ConfigError, LookupError):
+            return 0
+
+    def offsets(self, text: str, *, letters: bool = False) -> list[tuple[int, int]]:
+        """Give where in `text` each of its ids begins and ends; raises ConfigError where the tokenizer cannot give that.
+
+        Args:
+            letters: of those that `letters` gives.
+        """
+        options = {"split_special_tokens": True} if letters else {}
+        try:
+            found = self.coder(text, add_special_tokens=False, return_offsets_mapping=True, **options)  # type: ignore[operator]  # transformers'
         except (TypeError, NotImplementedError) as error:
             raise ConfigError("The tokenizer gives no character offsets of its tokens; use one with a"
                               " tokenizer.json.") from error
@@ -120,6 +150,11 @@ class Tokenizer:
 
     def _encode_uncached(self, text: str, special: bool) -> tuple[int, ...]:
         return tuple(self.coder.encode(text, add_special_tokens=special))
+
+
+def text_around(text: str, position: int) -> str:
+    """Give some of a text from a position on."""
+    return text[position: position + SHOWN]
 
 
 def _any_of(texts: Iterable[str]) -> re.Pattern[str] | None:
