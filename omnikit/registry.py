@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from omnikit.contracts.optional import lacking, misspelt
+from omnikit.contracts.members import lacking, misspelt
 from omnikit.contracts.specs import KINDS
 from omnikit.errors import RegistryError, nearest
 

@@ -97,6 +97,8 @@ FAMILIES = {
     "olmo2": Family("olmo2", OLMO, ("<|endoftext|>", "</s>", *ROLES), "</s>"),
     "smollm": Family("llama", CHATML, IM, "<|im_end|>", (("tie_word_embeddings", True),)),
     "smollm3": Family("smollm3", TAGGED, IM, "<|im_end|>"),
+    "granite": Family("granite", CHATML, IM, "<|im_end|>", (("logits_scaling", 4.0),)),
+    "cohere": Family("cohere", CHATML, IM, "<|im_end|>", (("logit_scale", 3.0),)),
     "glm": Family("glm", GLM, ("[gMASK]", "<|endoftext|>", "<sop>", *ROLES), "<|user|>", HEAD),
     "glm4": Family("glm4", GLM, ("[gMASK]", "<|endoftext|>", "<sop>", *ROLES), "<|user|>", HEAD),
 }

@@ -5,7 +5,8 @@ import pytest
 from small_recipe import ENCODER, publish
 
 from omnikit import registry
-from omnikit.contracts.optional import BackboneOptions, backbone_options, extra, lacking, misspelt
+from omnikit.contracts.members import extra, lacking, misspelt
+from omnikit.contracts.optional import BackboneOptions, backbone_options
 from omnikit.contracts.specs import KINDS
 from omnikit.errors import RegistryError
 from omnikit.recipe import presets

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from omnikit import registry
 from omnikit.commands.arguments import Parser
-from omnikit.contracts.optional import extra
+from omnikit.contracts.members import extra
 from omnikit.contracts.specs import KINDS
 from omnikit.errors import ConfigError, RegistryError, nearest
 from omnikit.paths import recipe_files

@@ -29,7 +29,7 @@ def make(tmp_path: Path) -> Make:
 
 
 def talk(*texts: str) -> list[Message]:
-    return [Message("assistant" if index % 2 else "user", (ContentPart("text", text=text),)) for index, text in enumerate(texts)]
+    return [Message(("user", "assistant")[index % 2], (ContentPart("text", text=text),)) for index, text in enumerate(texts)]
 
 
 def joined(segments: list[TextSegment]) -> str:
@@ -56,7 +56,7 @@ def test_thoughts_that_the_template_drops_are_not_supervised(make: Make) -> None
 
 
 def test_generation_tags_of_a_template_decide_what_is_supervised(make: Make) -> None:
-    template, folder = make(TAGGED.replace("{{ message.content + '<|im_end|>' }}", "{{ 'So: ' + message.content + '<|im_end|>' }}"))
+    template, folder = make(TAGGED.replace("{{ message.content +", "{{ 'So: ' + message.content +"))
     segments = render(talk("Why?", "Yes."), template)
     assert (joined(segments), supervised(segments)) == (theirs(folder, "Why?", "Yes."), ["So: Yes.<|im_end|>"])
 
@@ -101,7 +101,7 @@ def test_what_a_template_refuses_is_a_sentence(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("source", "message"), [
     pytest.param("{% for m in messages %}{{ m.content }}\n{% endfor %}", "writes no token that ends an answer", id="no end"),
-    pytest.param("{% for m in messages %}{{ m.content + '<|im_end|>' }}{% endfor %}{% if add_generation_prompt %}<think>{% endif %}",
+    pytest.param("{% for m in messages %}{{ m.content + '<|im_end|>' }}{% endfor %}{{ '<think>' if add_generation_prompt }}",
                  "asks for an answer otherwise than it writes one", id="other opening"),
     pytest.param("{{ messages[0].content }}<|im_end|>", "leaves an answer out", id="no answer"),
     pytest.param("{% if %}", "is not Jinja", id="no Jinja"),
