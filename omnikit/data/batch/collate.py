@@ -129,12 +129,11 @@ class Collator:
         return row
 
     def _segments(self, sample: Sample) -> list[TextSegment]:
-        assert self.plan.template, "a plan with a backbone has a template"
+        assert self.plan.template, "it has a template"
         try:
             return (prompt if self.prompt_only else render)(sample.messages, self.plan.template)
         except DataError as error:
-            kind = "unknown state" if error.kind == "other" else error.kind
-            raise DataError(f"Row {sample.id}: {error}", kind=kind) from error
+            raise DataError(f"Row {sample.id}: {error}", kind=error.kind) from error
 
     def _add_medium(self, row: CollatedRow, part: ContentPart) -> None:
         """Put a media part's signals into the branches that read it, and reserve their positions one behind another."""

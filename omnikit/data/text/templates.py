@@ -93,7 +93,7 @@ def _state(message: Message, template: Template, *, spoken: bool) -> str:
     """Give the state before an answer: the row's own, else by whether the question was spoken."""
     if message.state is not None and template.states and message.state not in template.states:
         raise DataError(f"An answer has the state {message.state!r}, but the template has {', '.join(template.states)};"
-                        " give it one of them.")
+                        " give it one of them.", kind="unknown state")
     return template.states.get(message.state or ("audio" if spoken else "text"), "")
 
 
