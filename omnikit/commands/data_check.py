@@ -37,7 +37,7 @@ def run(recipe: str, words: Sequence[str], report: Path | None, workers: int) ->
     if report:
         with atomic_file(report, "--report is {}, which cannot be written: {}; choose another file.") as part:
             part.write_text(json.dumps(found.as_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return 1 if found.problems else 0
+    return 1 if any(not problem.harmless for problem in found.problems) else 0
 
 
 @contextmanager

@@ -181,6 +181,9 @@ class Template:
             as the code of VITA 1.0 has it.
         behind_image: text behind each image of a question, whatever its number of tiles.
         behind_video: text behind each video of a question.
+        chat: source of a tokenizer's own chat template (Jinja), which then renders whole conversations instead of the patterns.
+        chat_tokens: what that source calls bos_token, eos_token, …
+        chat_specials: tokens of the tokenizer that can end an answer.
         tidy: drop newlines beside images and videos and the one behind audio, make one of two in a question that shows
             something, and move images that end a question to its front, as VITA's data code does.
     """
@@ -204,6 +207,9 @@ class Template:
     behind_image: str = field(default="", metadata=LATER)
     behind_video: str = field(default="", metadata=LATER)
     tidy: bool = field(default=False, metadata=LATER)
+    chat: str = field(default="", metadata=LATER)
+    chat_tokens: dict[str, str] = field(default_factory=dict, metadata=LATER)
+    chat_specials: tuple[str, ...] = field(default=(), metadata=LATER)
 
     def __post_init__(self) -> None:
         _check_keys("systems", self.systems, ("text", "image", "video"))

@@ -16,9 +16,11 @@ from omnikit.contracts.protocols import Reader
 from omnikit.contracts.types import Sample
 from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.signals import answer_audio, load_waveform
+from omnikit.data.text.text_checks import check_text, check_typed
 from omnikit.errors import ConfigError, DataError, OmnikitError, nearest
 from omnikit.plan.plan import Plan
 
+HARMLESS = ("control token",)  # kinds
 DEFAULT_RATE = 16000  # Hz at which the audio of answers is read
 
 
@@ -32,6 +34,7 @@ class RowProblem:
         index: the row's index in the dataset, from 0.
         kind: two or three words to count by.
         sentence: what is wrong, where, and what to do.
+        harmless: the row can be trained on as it is.
     """
 
     dataset: str
@@ -39,6 +42,7 @@ class RowProblem:
     index: int
     kind: str
     sentence: str
+    harmless: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,8 @@ class DatasetChecker(Dataset[CheckedRow]):
         sample, errors = self._read(index)
         name = sample.id if sample else ""
         errors = errors or (self._collate_errors(sample) if sample else [])
-        found = tuple(RowProblem(self.dataset, error.row or name, index, error.kind, str(error)) for error in errors)
+        found = tuple(RowProblem(self.dataset, error.row or name, index, error.kind, str(error), error.kind in HARMLESS)
+                      for error in errors)
         return CheckedRow(sample.id if sample else None, found)
 
     def _read(self, index: int) -> tuple[Sample | None, list[DataError]]:
@@ -98,7 +103,9 @@ class DatasetChecker(Dataset[CheckedRow]):
         """Give the first error that each stage would stop at; the same one is given once."""
         found: dict[str, DataError] = {}
         collations = [partial(_collate, collator) for collator in self.collators]
-        checks: list[Callable[[Sample], None]] = [_check_roles, *collations, self._check_speech]
+        texts = [partial(check_text, collator.tokenizer) for collator in self.collators[:1] if collator.tokenizer]
+        typed = [partial(check_typed, collator.tokenizer) for collator in self.collators[:1] if collator.tokenizer]
+        checks: list[Callable[[Sample], None]] = [_check_roles, *collations, self._check_speech, *texts, *typed]
         for check in checks:
             try:
                 check(sample)
@@ -132,7 +139,7 @@ class DataReport:
 
     def bad_rows(self, dataset: str) -> int:
         """Give the number of rows with a problem."""
-        return len({problem.index for problem in self.problems if problem.dataset == dataset})
+        return len({problem.index for problem in self.problems if problem.dataset == dataset and not problem.harmless})
 
     def as_json(self) -> dict[str, object]:
         """Give rows and bad rows of each dataset, problems by kind, and all problems."""

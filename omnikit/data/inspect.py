@@ -13,6 +13,7 @@ from omnikit.contracts.configs import HeadConfig
 from omnikit.contracts.types import Sample
 from omnikit.data.batch.collate import CollatedRow, Collator, transcript_tokenizer
 from omnikit.data.media.image import thumbnail
+from omnikit.data.text.span_text import SpanText
 from omnikit.data.text.tokenise import TokenSpan
 from omnikit.errors import DataError
 from omnikit.plan.branches import BACKBONE_TAPS
@@ -29,7 +30,8 @@ class Token:
 
     Args:
         position: the first one, from 0.
-        text: the token's text; of a medium its transcript or caption.
+        text: the token's text, or the vocabulary's own token where it loses something of that; of a medium its transcript or
+            caption.
         origin: "template", "system", "question", "answer", or the input branch of a medium.
         supervised_by: output branches that have it as a target.
         id: the token's id; None for a medium.
@@ -161,8 +163,10 @@ def _tokens(collator: Collator, row: CollatedRow) -> Iterator[Token]:
                 position += sum(row.counts[branch][first[branch]:first[branch] + signals])
                 first[branch] += signals
             continue
+        assert collator.tokenizer, "a plan with text has a tokenizer"
         for token, (text, origin) in zip(span.ids, _origins(collator, span), strict=True):
-            yield Token(position, text, origin, text_branches if position in answers else (), token)
+            shown = collator.tokenizer.shown(token, text)
+            yield Token(position, shown, origin, text_branches if position in answers else (), token)
             position += 1
 
 
@@ -179,7 +183,7 @@ def _origins(collator: Collator, span: TokenSpan) -> list[tuple[str, str]]:
     assert collator.tokenizer, "a plan with text has a tokenizer"
     text = "".join(segment.text for segment in span.segments)
     origins = [origin for segment in span.segments for count, origin in segment.origins for _ in range(count)]
-    offsets = collator.tokenizer.offsets(text)
+    offsets = SpanText(span.segments, collator.tokenizer).offsets()
     found = [(text[start:end], origins[min(start, len(origins) - 1)]) for start, end in offsets][-len(span.ids):]
     return [("", "template")] * (len(span.ids) - len(found)) + found
 

@@ -13,8 +13,10 @@ from omnikit import registry
 from omnikit.contracts.configs import BackboneConfig, ReaderConfig
 from omnikit.contracts.specs import Template
 from omnikit.errors import ConfigError, OmnikitError
+from omnikit.plan.chat_template import AUTO, auto_template
 from omnikit.recipe import presets
 from omnikit.recipe.branches import Choice
+from omnikit.recipe.model_folder import missing_package
 from omnikit.recipe.recipe import Recipe
 from omnikit.recipe.schema import construct, defaults
 
@@ -35,6 +37,9 @@ def find_template(recipe: Recipe, backbone: BackboneConfig | None, errors: list[
         return None
     place = "template" if recipe.template else "backbone.template"
     try:
+        if name == AUTO:
+            found = auto_template(backbone.tokenizer)
+            return replace(found, default_system=recipe.system or "")
         preset = registry.preset("template", name)
         if preset is None:
             errors.append(f"{place}: {presets.unknown_name('template', name, registry.presets('template'))}")
@@ -47,8 +52,9 @@ def find_template(recipe: Recipe, backbone: BackboneConfig | None, errors: list[
         template = replace(template, default_system=recipe.system, systems={})
     missing = [token for token in template.specials if token not in backbone.specials] if template else []
     if missing:
-        errors.append(f"{place} is {name!r}, whose tokens {', '.join(missing)} the backbone's tokenizer does not know;"
-                      f" use its own template, {backbone.template!r}, by leaving `template` out.")
+        own = (f"use its own template, {backbone.template!r}, by leaving `template` out" if recipe.template
+               else "set template=auto for the chat template of its folder, or template=NAME")
+        errors.append(f"{place} is {name!r}, whose tokens {', '.join(missing)} the backbone's tokenizer does not know; {own}.")
     return template
 
 
@@ -71,7 +77,11 @@ def tokenizer_size(reference: str) -> int | None:
     Raises:
         ConfigError: the file is no tokenizer.
     """
-    path = registry.conf_file("tokenizer", f"{reference}.json") or Path(reference)
+    path = registry.conf_file("tokenizer", f"{reference}.json") or Path(reference).expanduser()
+    if package := missing_package(path):
+        raise ConfigError(f"{path} holds {package[0]}, which the package {package[1]} reads, and that is not installed; run"
+                          f" `pip install {package[1]}`.")
+    path = path / "tokenizer.json" if path.is_dir() else path
     if not (path.suffix == ".json" and path.is_file()):
         return None
     try:

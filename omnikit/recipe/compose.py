@@ -84,7 +84,7 @@ def from_hydra(tree: DictConfig, recipe: str, picks: Mapping[str, str], override
     keys = {override.lstrip("+~").partition("=")[0] for override in overrides}
     for path, value in folder_values(found, picks, keys).items():
         *above, key = path.split(".")
-        functools.reduce(lambda inside, one: inside[one], above, found)[key] = value
+        functools.reduce(lambda inside, one: inside[one], above, found)[key] = plain(value)
         with flag_override(tree, ["struct", "readonly"], False):
             OmegaConf.update(tree, path, plain(value))
     return parse(found, name, picks)

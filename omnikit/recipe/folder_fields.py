@@ -1,6 +1,7 @@
-"""A folder named by `weights` fills the fields of its component: its files over a preset's values, a recipe's own over both.
+"""A folder named by `weights` fills the fields of its component: over the values of a preset, under those of a recipe.
 
-What a recipe itself sets and the folder contradicts is one sentence that names both values and both places.
+A preset's value is one that the recipe leaves as the preset has it. What a recipe itself sets and the folder contradicts is one
+sentence that names both values and both places.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -37,6 +38,7 @@ def folder_values(values: Mapping[str, Any], picks: Mapping[str, str], overrides
             errors.append(f"{path}.weights: {error}")
     if errors:
         raise PlanError(*errors)
+    found |= _head_tokenizers(values, found)
     return {path: value for path, value in found.items()
             if not path.startswith(GENERATE) or _is_default(values, path, overrides)}
 
@@ -77,6 +79,16 @@ def _of_part(values: Mapping[str, Any], path: str, kind: str, pick: str | None,
             found[key] = (f"{path}.{key} is {fields[key]!r}, but {stated.place} of {fields['weights']} states"
                           f" {stated.value!r}; leave {path}.{key} out, or set {path}.weights to another checkpoint.")
     return found
+
+
+def _head_tokenizers(values: Mapping[str, Any], found: Mapping[str, object]) -> dict[str, object]:
+    """Let heads that write transcripts keep a shipped tokenizer: another one for the backbone is none for their frames."""
+    former = (_at(values, "backbone") or {}).get("tokenizer")
+    if found.get("backbone.tokenizer", former) == former or not registry.conf_file("tokenizer", f"{former}.json"):
+        return {}
+    heads = {f"{branch}.head": _at(values, f"{branch}.head") for branch in values if branch not in OWN_KEYS}
+    return {f"{path}.tokenizer": former for path, fields in heads.items()
+            if isinstance(fields, Mapping) and "tokenizer" in fields and fields["tokenizer"] is None}
 
 
 def _is_default(values: Mapping[str, Any], path: str, overrides: Collection[str]) -> bool:

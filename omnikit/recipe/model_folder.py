@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from omnikit.errors import ConfigError
@@ -12,6 +13,8 @@ from omnikit.errors import ConfigError
 NUMBERED = re.compile(r"(reserved|unused|special|extra)\w*\d", re.IGNORECASE)  # tokens that stand for nothing yet
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "tekken.json", "vocab.json", "vocab.txt",
                    "qwen.tiktoken", "tiktoken.model")  # one of them is enough
+PACKAGES = {"tokenizer.model": "sentencepiece", "spiece.model": "sentencepiece", "qwen.tiktoken": "tiktoken",
+            "tiktoken.model": "tiktoken", "tekken.json": "mistral_common"}
 NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
@@ -27,6 +30,16 @@ def model_folder(reference: str) -> Path | None:
         return cached / "snapshots" / (cached / "refs" / "main").read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
         return None
+
+
+def missing_package(folder: Path) -> tuple[str, str] | None:
+    """Give the file of a tokenizer and the package that reads it, where that package is needed and not installed."""
+    if not folder.is_dir() or (folder / "tokenizer.json").is_file():
+        return None
+    for name, package in PACKAGES.items():
+        if (folder / name).is_file() and find_spec(package) is None:
+            return name, package
+    return None
 
 
 def read_object(path: Path) -> dict[str, object]:

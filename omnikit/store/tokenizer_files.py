@@ -5,19 +5,22 @@ Uses no template and no model; transformers is imported when a tokenizer is load
 
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omnikit.errors import ConfigError, nearest
+from omnikit.recipe.model_folder import missing_package
 from omnikit.registry import conf_file, conf_folders
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 PAD = "<pad>"
-FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-         "vocab.json", "merges.txt", "chat_template.jinja")  # as transformers saves tokenizers
+FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "tekken.json", "qwen.tiktoken", "tiktoken.model",
+         "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt",
+         "chat_template.jinja", "chat_template.json")  # as transformers saves tokenizers
 
 
 def load_tokenizer(reference: str) -> PreTrainedTokenizerBase:
@@ -40,6 +43,16 @@ def load_tokenizer(reference: str) -> PreTrainedTokenizerBase:
             str(path) if path.is_dir() else reference, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises OSError, ValueError, KeyError … for what is not a tokenizer
         raise ConfigError(_missing(reference, path)) from error
+    return _without_dropout(tokenizer, reference)
+
+
+def _without_dropout(tokenizer: PreTrainedTokenizerBase, reference: str) -> PreTrainedTokenizerBase:
+    """Switch off merges that are left out at random: a text must have the same ids whenever it is read."""
+    model = getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None)
+    if getattr(model, "dropout", None):
+        logging.getLogger(__name__).warning("tokenizer %r leaves out merges at random (dropout %g), which is switched off.",
+                                            reference, model.dropout)  # type: ignore[union-attr]  # it has one
+        model.dropout = None  # type: ignore[union-attr]  # likewise
     return tokenizer
 
 
@@ -53,10 +66,14 @@ def _from_file(path: Path, reference: str) -> PreTrainedTokenizerBase:
         raise ConfigError(f"tokenizer {reference!r}: {path} is not a file of the tokenizers library"
                           f" ({error}).") from error
     pad = {"pad_token": PAD} if fast.token_to_id(PAD) is not None else {}
-    return PreTrainedTokenizerFast(tokenizer_object=fast, **pad)  # type: ignore[no-untyped-call]  # transformers has none here
+    made = PreTrainedTokenizerFast(tokenizer_object=fast, **pad)  # type: ignore[no-untyped-call]  # transformers has none here
+    return _without_dropout(made, reference)
 
 
 def _missing(reference: str, path: Path) -> str:
+    if package := missing_package(path):
+        return (f"tokenizer {reference!r}: {path} holds {package[0]}, which the package {package[1]} reads, and that is not"
+                f" installed; run `pip install {package[1]}`.")
     if path.is_dir():
         return f"tokenizer {reference!r}: the folder {path} holds no tokenizer.json that transformers can load."
     known = sorted({p.stem for _, folder in conf_folders() for p in (folder / "tokenizer").glob("*.json")})

@@ -25,8 +25,9 @@ from omnikit.data.batch.signals import (
     signal_length,
 )
 from omnikit.data.batch.windows import target_count
+from omnikit.data.text.segments import TextSegment
 from omnikit.data.text.spoken_text import SpokenTextEncoder, spoken_answers
-from omnikit.data.text.templates import PADDING, TextSegment, answer_texts, prompt, render, turn_labels
+from omnikit.data.text.templates import PADDING, answer_texts, prompt, render, turn_labels
 from omnikit.data.text.tokenise import TokenSpan, encode
 from omnikit.data.text.tokenizer import Tokenizer, load
 from omnikit.errors import ConfigError, DataError
@@ -128,11 +129,11 @@ class Collator:
         return row
 
     def _segments(self, sample: Sample) -> list[TextSegment]:
-        assert self.plan.template, "a plan with a backbone has a template"
+        assert self.plan.template, "it has a template"
         try:
             return (prompt if self.prompt_only else render)(sample.messages, self.plan.template)
         except DataError as error:
-            raise DataError(f"Row {sample.id}: {error}", kind="unknown state") from error
+            raise DataError(f"Row {sample.id}: {error}", kind=error.kind) from error
 
     def _add_medium(self, row: CollatedRow, part: ContentPart) -> None:
         """Put a media part's signals into the branches that read it, and reserve their positions one behind another."""

@@ -27,7 +27,7 @@ class LengthCounter:
         try:
             segments = render(sample.messages, template)
         except DataError as error:
-            raise DataError(f"Row {sample.id}: {error}", kind="unknown state") from error
+            raise DataError(f"Row {sample.id}: {error}", kind=error.kind) from error
         return sum(self._media_positions(span.media) if span.media else len(span.ids)
                    for span in encode(segments, template, tokenizer))
 

@@ -1,49 +1,29 @@
 """Render a conversation with its template: segments of text, or media. Holds text, not ids; imports no torch."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import pairwise
 
 from omnikit.contracts.specs import Template
-from omnikit.contracts.types import ContentPart, Message
+from omnikit.contracts.types import Message
+from omnikit.data.text.chat_segments import chat_segments
+from omnikit.data.text.segments import TextSegment as TextSegment
+from omnikit.data.text.segments import merge
 from omnikit.errors import DataError
 
 PADDING = -100  # of targets
 IMAGES = ("image", "video")
 
 
-@dataclass(frozen=True)
-class TextSegment:
-    """A stretch of text, or one media part of the input.
-
-    Args:
-        text: the text; empty for media.
-        supervised: True for an answer and the token that ends it.
-        media: the part whose projected embeddings stand here.
-        origins: where the text comes from, as (characters, origin): "template", "system", "question" or "answer".
-    """
-
-    text: str = ""
-    supervised: bool = False
-    media: ContentPart | None = None
-    origins: tuple[tuple[int, str], ...] = field(default=(), compare=False)
-
-    def strip(self, *, left: bool = True) -> "TextSegment":
-        """Drop the white space at one end."""
-        text = self.text.lstrip() if left else self.text.rstrip()
-        dropped = len(self.text) - len(text)
-        each = [origin for count, origin in self.origins for _ in range(count)]
-        remaining = each[dropped:] if left else each[: len(each) - dropped]
-        return replace(self, text=text, origins=tuple((1, origin) for origin in remaining))
-
-
 def render(messages: Sequence[Message], template: Template) -> list[TextSegment]:
     """Render a whole conversation; each assistant message (its state, its text and the end) is supervised.
 
     Raises:
-        DataError: an answer's state is not one of the template's.
+        DataError: an answer's state is not one of the template's, or its own chat template refuses the conversation.
     """
-    return _merge(_segments(messages, template))
+    if template.chat:
+        return chat_segments(messages, template, prompt=False)
+    return merge(_segments(messages, template))
 
 
 def prompt(messages: Sequence[Message], template: Template) -> list[TextSegment]:
@@ -54,7 +34,9 @@ def prompt(messages: Sequence[Message], template: Template) -> list[TextSegment]
     messages = list(messages)
     while messages and messages[-1].role == "assistant":
         messages.pop()
-    return _merge([*_segments(messages, template), _text_segment(template.assistant)])
+    if template.chat:
+        return chat_segments(messages, template, prompt=True)
+    return merge([*_segments(messages, template), _text_segment(template.assistant)])
 
 
 def answer_texts(messages: Sequence[Message]) -> list[str]:
@@ -111,7 +93,7 @@ def _state(message: Message, template: Template, *, spoken: bool) -> str:
     """Give the state before an answer: the row's own, else by whether the question was spoken."""
     if message.state is not None and template.states and message.state not in template.states:
         raise DataError(f"An answer has the state {message.state!r}, but the template has {', '.join(template.states)};"
-                        " give it one of them.")
+                        " give it one of them.", kind="unknown state")
     return template.states.get(message.state or ("audio" if spoken else "text"), "")
 
 
@@ -168,7 +150,7 @@ def _tidy(content: list[TextSegment]) -> list[TextSegment]:
 
 def _strip(content: list[TextSegment]) -> list[TextSegment]:
     """Drop the white space before the first and behind the last word or medium."""
-    joined = _merge(content)
+    joined = merge(content)
     if joined and not joined[0].media:
         joined[0] = joined[0].strip()
     if joined and not joined[-1].media:
@@ -183,16 +165,3 @@ def _media(message: Message) -> list[str]:
 
 def _text(message: Message) -> str:
     return "".join(part.text or "" for part in message.content if part.type == "text")
-
-
-def _merge(segments: Iterator[TextSegment] | list[TextSegment]) -> list[TextSegment]:
-    """Join neighbours that are tokenised as one: unsupervised text. A supervised segment stays alone, as it is generated."""
-    merged: list[TextSegment] = []
-    for segment in segments:
-        last = merged[-1] if merged else TextSegment(supervised=True)
-        if segment.media or segment.supervised or last.media or last.supervised:
-            if segment.media or segment.text:
-                merged.append(segment)
-        else:
-            merged[-1] = TextSegment(last.text + segment.text, origins=last.origins + segment.origins)
-    return merged

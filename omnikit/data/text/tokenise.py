@@ -3,19 +3,20 @@
 Reads no sample and no model. Supervision is marked id by id. An answer whose ids do not follow those of its prompt is reported.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import groupby
 
 from omnikit.contracts.specs import Template
 from omnikit.contracts.types import ContentPart
-from omnikit.data.text.templates import TextSegment
+from omnikit.data.text.segments import TextSegment
+from omnikit.data.text.span_text import PrefixIds, SpanText
 from omnikit.data.text.tokenizer import Tokenizer
 
-AnswerPrefixes = tuple[list[int], list[int]]  # of an answer: ids of the text before it, and ids up to its end
+AnswerPrefixes = tuple[PrefixIds, PrefixIds]  # of an answer: ids of the text before it, and ids up to its end
 QUOTED_CHARACTERS = 24  # before a mismatch, in a message
 FIX = "choose a template with `pieces: false`, which tokenises answers alone, or a tokenizer that always cuts there"
+CHAT_FIX = "choose a template by name with template=NAME, of those with `pieces: false`, which tokenise answers alone"
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,13 @@ class TokenSpan:
 
 def encode(segments: Sequence[TextSegment], template: Template, tokenizer: Tokenizer) -> Iterator[TokenSpan]:
     """Give the ids of a conversation's segments, in the way that its template asks for."""
-    if template.pieces:
+    if template.pieces or template.chat:
         earlier = template.bare_text and not any(segment.media for segment in segments)
         for span in _token_spans(segments, template, tokenizer):
             yield _supervised_one_earlier(span) if earlier else span
         return
     for segment in segments:
-        ids = tokenizer.ids(segment.text)
+        ids = SpanText((segment,), tokenizer).ids
         yield TokenSpan(tuple(ids), (segment.supervised,) * len(ids), segment.media, (segment,))
 
 
@@ -63,19 +64,22 @@ def _token_spans(segments: Sequence[TextSegment], template: Template, tokenizer:
             yield from (TokenSpan(media=segment.media) for segment in neighbours)
             continue
         texts = list(neighbours)
-        encoded = partial(_ids, bos=bos, template=template, tokenizer=tokenizer)
-        ids = encoded("".join(segment.text for segment in texts))
-        answers = _answer_prefixes(texts, ids, encoded)
+        whole = SpanText(texts, tokenizer, special=not template.chat and template.adds_bos is None,
+                         front=[bos] if template.adds_bos and bos is not None else [])
+        ids, answers = whole.ids, _answer_prefixes(texts, whole)
         supervised = {index for before, behind in answers for index in range(len(before), len(behind))}
         marks = [index in supervised for index in range(len(ids))]
-        yield TokenSpan(tuple(ids[drop or 0:]), tuple(marks[drop or 0:]), segments=tuple(texts),
-                        mismatch=_mismatch(answers, ids, tokenizer) or _dropped_id(ids[: drop or 0], marks, tokenizer))
+        mismatch = (_mismatch(answers, ids, tokenizer, CHAT_FIX if template.chat else FIX)
+                    or _dropped_id(ids[: drop or 0], marks, tokenizer))
+        yield TokenSpan(tuple(ids[drop or 0:]), tuple(marks[drop or 0:]), segments=tuple(texts), mismatch=mismatch)
         if drop is None:
             drop = int(bos is not None and ids[:1] == [bos])
 
 
 def _bos_id(template: Template, tokenizer: Tokenizer) -> int | None:
-    """Give the id that begins a span; None where there is none."""
+    """Give the id that begins a span; None where there is none, or where the rendering holds it."""
+    if template.chat:
+        return None
     ids = tokenizer.ids(template.bos) if template.bos else tokenizer.ids("", special=True)
     return ids[0] if ids else None
 
@@ -86,30 +90,31 @@ def _supervised_one_earlier(span: TokenSpan) -> TokenSpan:
     return replace(span, supervised=tuple(mark or behind for mark, behind in zip(marks, (*marks[1:], False), strict=True)))
 
 
-def _answer_prefixes(texts: Sequence[TextSegment], ids: list[int], encoded: Callable[[str], list[int]]) -> list[AnswerPrefixes]:
-    """Give the prefixes of a span's answers; `ids` are those of the whole span."""
-    found, before = list[AnswerPrefixes](), ""
+def _answer_prefixes(texts: Sequence[TextSegment], whole: SpanText) -> list[AnswerPrefixes]:
+    """Give the prefixes of a span's answers."""
+    found, position = list[AnswerPrefixes](), 0
     for number, segment in enumerate(texts, 1):
-        behind = before + segment.text
+        behind = position + len(segment.text)
         if segment.supervised:
-            found.append((encoded(before), ids if number == len(texts) else encoded(behind)))
-        before = behind
+            found.append((whole.before(position), PrefixIds(0, whole.ids) if number == len(texts) else whole.before(behind)))
+        position = behind
     return found
 
 
-def _mismatch(answers: Sequence[AnswerPrefixes], ids: list[int], tokenizer: Tokenizer) -> str:
+def _mismatch(answers: Sequence[AnswerPrefixes], ids: list[int], tokenizer: Tokenizer, fix: str) -> str:
     """Compare the ids up to each answer's beginning and end with the first ids of the whole span; they must be the same.
 
     They are not where a token joins both sides, or where what follows decides how the text before it is cut.
     """
-    for alone, following in ((alone, following) for prefixes in answers
-                             for alone, following in zip(prefixes, ("the answer", "the next turn"), strict=True)):
-        if ids[: len(alone)] != alone:
+    for prefix, following in ((prefix, following) for prefixes in answers
+                              for prefix, following in zip(prefixes, ("the answer", "the next turn"), strict=True)):
+        if not prefix.begins(ids):
+            alone = ids[: prefix.shared] + prefix.own
             first = next(index for index, i in enumerate(alone) if ids[index: index + 1] != [i])
             return (f"behind {tokenizer.text_with_specials(ids[:first])[-QUOTED_CHARACTERS:]!r} the tokenizer writes"
                     f" {_quote(ids, slice(first, first + 1), tokenizer)} where {following} follows, but"
                     f" {_quote(alone, slice(first, None), tokenizer)} where nothing does, so that answering would use other ids"
-                    f" than training; {FIX}.")
+                    f" than training; {fix}.")
     return ""
 
 
@@ -127,9 +132,3 @@ def _quote(ids: list[int], part: slice, tokenizer: Tokenizer) -> str:
     start, found = tokenizer.text_with_specials(ids[: part.start or 0]), ids[part]
     text = tokenizer.text_with_specials([*ids[: part.start or 0], *found])[len(start):]
     return f"{text!r} (id {' '.join(map(str, found))})" if found else "nothing"
-
-
-def _ids(text: str, bos: int | None, template: Template, tokenizer: Tokenizer) -> list[int]:
-    if template.adds_bos is None:
-        return tokenizer.ids(text, special=True)
-    return ([bos] if template.adds_bos and bos is not None else []) + tokenizer.ids(text)

@@ -132,8 +132,8 @@ class HF:
         head, layers = self.head_dim or self.dim // self.heads, self.layers
         kv, query = head * self.kv_heads, head * self.heads
         biases = (query + 2 * kv) * (self.model_type in BIASED) + 2 * head * (self.model_type in NORMED)
-        layer = (2 * self.dim * query + 2 * self.dim * kv + 3 * max(1, self.experts) * self.dim * self.ffn + 2 * self.dim
-                 + biases + self.experts * self.dim)
+        layer = (2 * self.dim * (query + kv) + 3 * max(1, self.experts) * self.dim * self.ffn + 2 * self.dim + biases
+                 + self.experts * self.dim)
         tables = self.vocabulary * self.dim * (1 if self.tie_embeddings else 2)
         ffn = (Matrix(2 * layers, self.dim, self.ffn), Matrix(layers, self.ffn, self.dim))
         return Footprint(

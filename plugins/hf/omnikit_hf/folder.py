@@ -40,6 +40,8 @@ def folder_fields(fields: Mapping[str, object]) -> dict[str, FolderValue]:
         return {}
     config = _ModelConfig(folder / "config.json")
     found = config.sizes() | config.rope() | config.dtype()
+    if config.get("attn_logit_softcapping"):  # which no other kernel of transformers has
+        found["attention"] = FolderValue("eager", f"{config.path.name} attn_logit_softcapping")
     return found | _ends(config, folder) | _tokenizer(fields, folder, found) | _generation(folder)
 
 
@@ -186,7 +188,7 @@ def _generation(folder: Path) -> dict[str, FolderValue]:
 
 @lru_cache(maxsize=64)
 def architecture_defaults(model_type: str) -> dict[str, object]:
-    """Give the defaults of an architecture's configuration in the installed transformers; {} where none is known."""
+    """Give the defaults of an architecture's configuration in the installed transformers; {} where it has none."""
     spec = find_spec("transformers")
     roots = list(spec.submodule_search_locations or ()) if spec else []
     name = model_type.replace("-", "_")

@@ -151,11 +151,6 @@ def test_unknown_architecture_names_the_nearest() -> None:
         preset("llama_tiny_random", model_type="lama").build()
 
 
-def test_model_that_changes_its_logits_is_refused() -> None:
-    with pytest.raises(ConfigError, match="final_logit_softcapping"):
-        preset("llama_tiny_random", model_type="gemma2", attention="eager").build()
-
-
 def test_other_architectures_build_from_the_same_fields() -> None:
     model = tiny("llama_tiny_random", model_type="gpt2")
     hidden = model(torch.randn(1, 3, 128), torch.ones(1, 3, dtype=torch.bool))

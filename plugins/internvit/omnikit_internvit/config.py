@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING, Literal
 
 from omnikit.contracts.footprint import Footprint, Matrix, Saved, convolution, linear
 from omnikit.contracts.specs import FeatureSpec, ImageSpec, SignalSpec
+from omnikit_internvit.folder import folder_fields
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from omnikit.contracts.folders import FolderValue
     from omnikit_internvit.model import InternVitEncoder
 
 SHUFFLE = 2  # neighbours on each side that pixel shuffle joins into one vector: InternVL's scale factor 0.5
@@ -42,7 +46,8 @@ class InternVit:
         least_frames: of a video.
         most_frames: of a video.
         pooled: slow-fast pooling of a video; see ImageSpec.
-        weights: a published InternViT: its folder (model.safetensors, config.json) or one file; None: random weights.
+        weights: a published InternViT: its folder (model.safetensors, config.json), which states the sizes, or one file; None:
+            random weights.
     """
 
     size: int = 64
@@ -139,6 +144,11 @@ class InternVit:
             outside=Saved(3 * self.patch**2, stem).times(inside),
             matrices=(Matrix(self.depth, dim, 3 * dim), Matrix(self.depth, dim, dim), Matrix(self.depth, dim, ffn),
                       Matrix(self.depth, ffn, dim)))
+
+    @staticmethod
+    def folder_fields(fields: "Mapping[str, object]") -> "dict[str, FolderValue]":
+        """Give what the folder in `weights` states for the other fields; raises ConfigError where it cannot be read."""
+        return folder_fields(fields)
 
     def build(self) -> "InternVitEncoder":
         from omnikit_internvit.model import InternVitEncoder
