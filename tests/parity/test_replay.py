@@ -218,8 +218,8 @@ def test_a_linear_projector_and_prompts_are_built(copied: Callable[[str], Path],
     folder = copied("internvit_300m_style")
     weights, outputs = (load_file(folder / f"{name}.safetensors") for name in ("weights", "outputs"))
     linear = torch.randn(48, outputs["pixel_shuffled"].shape[2], generator=torch.Generator().manual_seed(0))
-    kept = {name: tensor for name, tensor in weights.items() if "mm_projector" not in name}
-    save_file({**kept, "model.mm_projector.weight": linear, "model.mm_projector.bias": torch.ones(48)},
+    others = {name: tensor for name, tensor in weights.items() if "mm_projector" not in name}
+    save_file({**others, "model.mm_projector.weight": linear, "model.mm_projector.bias": torch.ones(48)},
               folder / "weights.safetensors")
     edit_tensors(folder / "outputs.safetensors", visual_tokens=outputs["pixel_shuffled"].float() @ linear.T + 1)
     configure(folder, mm_projector_type="linear")

@@ -175,7 +175,7 @@ def test_a_speakers_embedding_stands_beside_each_units() -> None:
         torch.testing.assert_close(module.generate(units[..., None]), plain.generate(torch.arange(3)[None, :, None]))
 
 
-def test_speakers_sound_different_and_take_the_same_time() -> None:
+def test_speakers_differ_and_take_the_same_time() -> None:
     module, codes = build(SPEAKERS), torch.tensor([[1], [5], [3]])
     first = module.decode(codes)
     module.config = replace(SPEAKERS, speaker=2)
