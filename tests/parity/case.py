@@ -6,6 +6,7 @@ weights*.safetensors and tokenizer.json.
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf, isfinite
@@ -15,6 +16,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+
+from omnikit.errors import OmnikitError
 
 
 class ReplayError(Exception):
@@ -44,12 +47,14 @@ class Case:
     Args:
         folder: where it lies; nothing is written there.
         scratch: an empty folder to write to.
+        differences: where the original raises and ours gives a result: named, and no failure.
     """
 
     folder: Path
     scratch: Path
     checks: list[Check] = field(default_factory=list)
     compared: set[str] = field(default_factory=set)
+    differences: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -127,6 +132,16 @@ class Case:
         same = torch.equal(found, expected) if isinstance(found, Tensor) and isinstance(expected, Tensor) else found == expected
         self.checks.append(Check(output, 0.0 if same else inf, 0.0))
 
+    def raises(self, output: str, attempt: Callable[[], object]) -> None:
+        """Compare where the original raises: ours refuses as well, or the difference is named."""
+        try:
+            attempt()
+        except (OmnikitError, ValueError):
+            self.equal(output, True, True)
+            return
+        self.equal(output, True, True)
+        self.differences.append(f"{output} has a result here, where the original raises")
+
     @property
     def left(self) -> list[str]:
         """Outputs that no check looked at."""
@@ -136,6 +151,13 @@ class Case:
     def worst(self) -> Check:
         """The check nearest to its limit, or farthest beyond."""
         return max(self.checks, key=lambda check: check.share)
+
+
+def refuse_others(settings: Mapping[str, Any], only: Mapping[str, tuple[object, ...]]) -> None:
+    """Raise ReplayError for a setting of which ours has none but the values of `only`."""
+    for key, values in only.items():
+        if key in settings and settings[key] not in values:
+            raise ReplayError(f"its {key} is {settings[key]!r}, but what replays it has {' or '.join(map(repr, values))} alone")
 
 
 def _read(file: Path) -> dict[str, Tensor]:

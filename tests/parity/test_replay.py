@@ -180,6 +180,95 @@ def test_a_vocoder_without_durations_and_of_other_sizes_is_ok(tmp_path: Path, ca
     assert main([str(tmp_path)]) == 0, capsys.readouterr().out
 
 
+def configure(folder: Path, *path: str, **values: object) -> None:
+    """Change keys of a section of a case's configuration."""
+
+    def change(facts: dict) -> None:  # type: ignore[type-arg]  # whatever JSON holds
+        section = facts["config"]
+        for key in path:
+            section = section[key]
+        section.update({key.replace("__", "-"): value for key, value in values.items()})
+
+    edit_json(folder / "case.json", change)
+
+
+@pytest.mark.parametrize(("name", "path", "values", "words"), [
+    ("internvit_300m_style", (), {"mm_projector_type": "linear"}, "mm_projector_type is 'linear', but its weights have the"),
+    ("internvit_300m_style", (), {"mm_projector_type": "spp"}, "mm_projector_type is 'spp', but layout vita has linear"),
+    ("internvit_300m_style", (), {"llm_hidden_size": 9}, "its llm_hidden_size is 9, but its weights and features have 48"),
+    ("whale_audio_encoder", ("model_conf",), {"audio_prompt_finetune": True, "audio_prompt_num": 3}, "prompts is in"),
+    ("whale_audio_encoder", ("model_conf",), {"adpter_type": "linear"}, "its adpter_type is 'linear', but what replays it has"),
+    ("whale_audio_encoder", ("model_conf",), {"kernel_size": 3}, "its kernel_size is 3, but its weights have 5"),
+    ("whale_audio_encoder", ("encoder_conf", "para_conf", "transformer"), {"transformer__pos__enc__class": "abs-enc"},
+     "attention.bias_u is in one of them alone"),
+    ("whale_fbank", (), {"window": "hanning"}, "its window is 'hanning', but what replays it has 'povey' alone"),
+    ("unit_hifigan", ("model_cfg",), {"resblock": "2"}, "its resblock is '2', but codec unit_hifigan has '1' alone"),
+])
+def test_a_setting_changes_what_is_built_or_is_refused_by_name(
+        name: str, path: tuple[str, ...], values: dict[str, object], words: str, copied: Callable[[str], Path],
+        capsys: pytest.CaptureFixture[str]) -> None:
+    folder = copied(name)
+    configure(folder, *path, **values)
+    assert main([str(folder)]) == 1
+    assert words in capsys.readouterr().out
+
+
+def test_a_linear_projector_and_prompts_are_built(copied: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """Its one Linear applied by hand to the recorded features."""
+    folder = copied("internvit_300m_style")
+    weights, outputs = (load_file(folder / f"{name}.safetensors") for name in ("weights", "outputs"))
+    linear = torch.randn(48, outputs["pixel_shuffled"].shape[2], generator=torch.Generator().manual_seed(0))
+    others = {name: tensor for name, tensor in weights.items() if "mm_projector" not in name}
+    save_file({**others, "model.mm_projector.weight": linear, "model.mm_projector.bias": torch.ones(48)},
+              folder / "weights.safetensors")
+    edit_tensors(folder / "outputs.safetensors", visual_tokens=outputs["pixel_shuffled"].float() @ linear.T + 1)
+    configure(folder, mm_projector_type="linear")
+    assert main([str(folder)]) == 0, capsys.readouterr().out
+
+
+def test_learned_prompts_stand_before_the_audio(copied: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
+    folder = copied("whale_audio_encoder")
+    prompts = torch.randn(3, 40, generator=torch.Generator().manual_seed(0))
+    edit_tensors(folder / "weights.safetensors", **{"model.audio_encoder.prompt_embeddings.weight": prompts})
+    outputs = load_file(folder / "outputs.safetensors")
+    embedded = {name: tensor for name, tensor in outputs.items() if name.endswith("inputs_embeds")}
+    changed = {name: torch.cat([prompts.expand(*tensor.shape[:-2], 3, 40), tensor], dim=-2)
+               for name, tensor in embedded.items()}
+    masks = {name: torch.cat([torch.ones(*tensor.shape[:-1], 3, dtype=tensor.dtype), tensor], dim=-1)
+             for name, tensor in outputs.items() if name.endswith("attention_mask")}
+    edit_tensors(folder / "outputs.safetensors", **changed, **masks)
+    configure(folder, "model_conf", audio_prompt_finetune=True, audio_prompt_num=3)
+    assert main([str(folder)]) == 0, capsys.readouterr().out
+
+
+def test_where_the_original_raises_ours_refuses_or_the_difference_is_named(
+        copied: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
+    folder = copied("dynamic_tiling")
+
+    def change(values: dict) -> None:  # type: ignore[type-arg]  # whatever JSON holds
+        values["table"][0] = {**values["table"][0], "min_num": 5, "max_num": 2, "error": "ValueError"}
+        values["table"][1] = {**values["table"][1], "error": "ValueError"}
+
+    edit_json(folder / "outputs.json", change)
+    assert main([str(folder)]) == 0, capsys.readouterr().out
+    assert "; table 1 has a result here, where the original raises" in capsys.readouterr().out
+
+
+def test_a_vocoder_of_several_speakers_is_ok(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = UnitHiFiGAN(units=7, dim=6, channels=12, rates=(4, 3), kernels=(8, 5), block_kernels=(3,), dilations=(1, 2),
+                         duration_dim=None, sample_rate=8000, speakers=4, speaker=2)
+    vocoder, codes = config.build(), torch.tensor([[1, 4, 6, 0]])
+    save_file(vocoder.state_dict(), tmp_path / "weights.safetensors")
+    save_file({"seq0_code": codes, "seq0_spkr": torch.tensor([[2]])}, tmp_path / "inputs.safetensors")
+    save_file({"seq0_wav_nodur": vocoder.decode(codes[0][:, None])}, tmp_path / "outputs.safetensors")
+    theirs = {"num_embeddings": 7, "embedding_dim": 6, "model_in_dim": 12, "upsample_initial_channel": 12, "multispkr": "_",
+              "upsample_rates": [4, 3], "upsample_kernel_sizes": [8, 5], "resblock_kernel_sizes": [3],
+              "resblock_dilation_sizes": [[1, 2]], "num_speakers": 4}
+    facts = {"system": "vocoder", "module": "CodeHiFiGANVocoder", "config": {"model_cfg": theirs}}
+    (tmp_path / "case.json").write_text(json.dumps(facts))
+    assert main([str(tmp_path)]) == 0, capsys.readouterr().out
+
+
 def test_a_case_that_is_not_there_fails(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--only", "unit_hifigan,nothing", str(GOLDENS)]) == 1
     assert "no case nothing in" in capsys.readouterr().out

@@ -136,6 +136,8 @@ class UnitHiFiGAN:
         segment: frames that it is trained on at once.
         discriminator_dim: width of the discriminators of a stage with adversarial losses.
         weights: file of a checkpoint, torch or safetensors; None for random weights.
+        speakers: voices that it has, each an embedding beside the units' (`spkr` of its checkpoints); 0: one voice, and none.
+        speaker: which of them speaks, from 0.
 
     Source: fairseq's CodeHiFiGANVocoder; HiFi-GAN, arXiv:2010.05646.
     """
@@ -154,8 +156,13 @@ class UnitHiFiGAN:
     segment: int = 28  # 8960 samples, as the published one
     discriminator_dim: int = 32
     weights: str | None = None
+    speakers: int = field(default=0, metadata=LATER)
+    speaker: int = field(default=0, metadata=LATER)
 
     def __post_init__(self) -> None:
+        if self.speakers < 0 or not 0 <= self.speaker < max(1, self.speakers):
+            has = f"0 to {self.speakers - 1}" if self.speakers > 0 else "one voice only"
+            raise ValueError(f"speaker is {self.speaker} of speakers {self.speakers}, but the vocoder has {has}")
         for name in ("units", "dim", "channels", "duration_dim", "sample_rate", "segment"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -182,6 +189,11 @@ class UnitHiFiGAN:
                              f" {len(self.block_kernels)}, but each block needs one of both")
         if any(not dilations or min(dilations) < 1 for dilations in self.block_dilations):
             raise ValueError(f"block_dilations is {self.block_dilations}, but must hold numbers of at least 1")
+
+    @property
+    def width(self) -> int:
+        """Of the generator's input: a unit's embedding, and the speaker's beside it."""
+        return 2 * self.dim if self.speakers else self.dim
 
     @property
     def blocks(self) -> tuple[tuple[int, tuple[int, ...]], ...]:
@@ -212,9 +224,9 @@ class UnitHiFiGAN:
 
     def footprint(self) -> Footprint:
         """Give how large it is; a unit is a frame that it speaks."""
-        wide, inner = self.duration_dim or 0, generator(self.dim, self.channels, self.rates, self.kernels, self.blocks)
+        wide, inner = self.duration_dim or 0, generator(self.width, self.channels, self.rates, self.kernels, self.blocks)
         durations = convolution(self.dim, wide, 3) + convolution(wide, wide, 3) + 4 * wide + linear(wide, 1) if wide else 0
-        return Footprint(self.units * self.dim + inner.parameters + durations, outside=inner.outside)
+        return Footprint((self.units + self.speakers) * self.dim + inner.parameters + durations, outside=inner.outside)
 
     def build(self) -> nn.Module:
         """Give the module; raises ConfigError if the weights do not fit."""

@@ -175,6 +175,11 @@ def _codec(files: Opened, units: int) -> dict[str, object]:
     except (KeyError, IndexError) as error:
         raise RunError(f"{files.vocoder_source} is not a unit vocoder: {error} is not in it; give the file g_00500000 of a"
                        " CodeHiFiGAN.") from error
+    if "spkr.bias" in shapes:
+        raise RunError(f"{files.vocoder_source} takes the embedding of a speaker encoder (embedder_params of its config.json),"
+                       " but codec unit_hifigan has speakers by number alone; give a vocoder with a table of speakers.")
+    if "spkr.weight" in shapes:
+        codec["speakers"] = shapes["spkr.weight"][0]
     rates = facts.get("upsample_rates", RATES.get(kernels))
     if rates is None:
         raise RunError(f"{files.vocoder_source} upsamples with kernels {list(kernels)}, which do not determine the rates; put"

@@ -88,8 +88,10 @@ def _write_vocoder(codec: UnitHiFiGAN, named: Named, folder: Path) -> None:
         "resblock": "1", "upsample_rates": codec.rates, "upsample_kernel_sizes": codec.kernels,
         "upsample_initial_channel": codec.channels, "resblock_kernel_sizes": codec.block_kernels,
         "resblock_dilation_sizes": dilations, "num_embeddings": codec.units, "embedding_dim": codec.dim,
-        "model_in_dim": codec.dim, "code_hop_size": int(codec.sample_rate / codec.spec.rate),
+        "model_in_dim": codec.width, "code_hop_size": int(codec.sample_rate / codec.spec.rate),
         "sampling_rate": codec.sample_rate}
+    if codec.speakers:
+        facts |= {"multispkr": "_", "num_speakers": codec.speakers}
     if codec.duration_dim is not None:
         facts["dur_predictor_params"] = {"encoder_embed_dim": codec.dim, "var_pred_hidden_dim": codec.duration_dim,
                                          "var_pred_kernel_size": 3, "var_pred_dropout": 0.5}

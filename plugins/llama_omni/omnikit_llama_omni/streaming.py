@@ -59,6 +59,7 @@ class StreamingVocoder:
 
     def __init__(self, vocoder: UnitVocoder) -> None:
         self.table = vocoder.dict.weight.detach()
+        self.frames = vocoder.with_speaker(self.table).detach()  # what the generator reads of a unit
         self.predictor = None if vocoder.dur_predictor is None else _predictor(vocoder.dur_predictor)
         self.generator = _generator(vocoder)
 
@@ -69,7 +70,7 @@ class StreamingVocoder:
                 return self.table.new_zeros(0)
             state.predictor = self.predictor.init_state(1) if self.predictor else None
         generator = state.generator = state.generator or self.generator.init_state(1)
-        frames = self._embedded(self._timed(units, state, last=last))
+        frames = _embedded(self.frames, self._timed(units, state, last=last))
         wave = in_pieces(lambda x, end: self.generator.step(x, generator, last=end), frames, MOST, last=last)[0, 0, 0].tanh()
         if last:
             state.units, state.predictor, state.generator = state.units[:0], None, None
@@ -79,13 +80,14 @@ class StreamingVocoder:
         """Give the units [F], one for each frame, whose durations are certain now."""
         if self.predictor is None or state.predictor is None:
             return units
-        log_durations = self.predictor.step(self._embedded(units), state.predictor, last=last)[0, 0, 0]
+        log_durations = self.predictor.step(_embedded(self.table, units), state.predictor, last=last)[0, 0, 0]
         waiting, count = torch.cat([state.units, units]), len(log_durations)
         state.units = waiting[count:]
         return waiting[:count].repeat_interleave(rounded_durations(log_durations.exp() - 1, "unit_hifigan"))
 
-    def _embedded(self, units: Tensor) -> Tensor:
-        return channels_last(self.table[units][None].transpose(1, 2))
+
+def _embedded(table: Tensor, units: Tensor) -> Tensor:
+    return channels_last(table[units][None].transpose(1, 2))
 
 
 def _generator(vocoder: UnitVocoder) -> StreamingSequence:

@@ -27,7 +27,7 @@ from omnikit_llama_omni.vocoder_layers import SLOPE, DurationPredictor, Residual
 
 
 class UnitVocoder(nn.Module):
-    """Owns the unit embeddings (`dict`), the duration predictor and the generator.
+    """Owns the unit embeddings (`dict`), the speakers' (`spkr`), the duration predictor and the generator.
 
     Every convolution of the generator has weight norm, w = g v / |v| with |v| over all dims but the first (of a transposed
     convolution the input's channels), as the published checkpoints do; their names `weight_g`, `weight_v` load as well.
@@ -46,7 +46,8 @@ class UnitVocoder(nn.Module):
     def _build(self, config: UnitHiFiGAN) -> None:
         widths = [config.channels // 2 ** i for i in range(len(config.rates) + 1)]
         self.dict = nn.Embedding(config.units, config.dim)
-        self.conv_pre = weight_norm(nn.Conv1d(config.dim, widths[0], 7, padding=3))
+        self.spkr = nn.Embedding(config.speakers, config.dim) if config.speakers else None
+        self.conv_pre = weight_norm(nn.Conv1d(config.width, widths[0], 7, padding=3))
         self.ups = nn.ModuleList(
             weight_norm(nn.ConvTranspose1d(wide, narrow, kernel, rate, padding=(kernel - rate) // 2))
             for wide, narrow, kernel, rate in zip(widths, widths[1:], config.kernels, config.rates, strict=False))
@@ -107,7 +108,7 @@ class UnitVocoder(nn.Module):
         Weight norm is computed at each call: at the published sizes 4 % of a call for 54 frames, 12 % for 10. Who calls often
         shares it with torch.nn.utils.parametrize.cached().
         """
-        x = self.conv_pre(self.dict(units).transpose(-1, -2))  # [B, C, T]
+        x = self.conv_pre(self.with_speaker(self.dict(units)).transpose(-1, -2))  # [B, C, T]
         blocks = len(self.config.block_kernels)
         for step, up in enumerate(self.ups):
             x = up(F.leaky_relu(x, SLOPE))  # [1, C / 2, T x rate]
@@ -115,6 +116,12 @@ class UnitVocoder(nn.Module):
             x = parallel[0] if blocks == 1 else torch.stack(parallel).mean(0)  # the mean of one costs an eighth of a step
         wave: Tensor = self.conv_post(F.leaky_relu(x)).tanh()[..., 0, :]
         return wave
+
+    def with_speaker(self, embedded: Tensor) -> Tensor:
+        """Give embedded units [..., T, D] with the speaker's embedding beside each, [..., T, 2 D]; of one voice as they are."""
+        if self.spkr is None:
+            return embedded
+        return torch.cat([embedded, self.spkr.weight[self.config.speaker].expand_as(embedded)], dim=-1)
 
     def _load(self, file: str) -> None:
         try:

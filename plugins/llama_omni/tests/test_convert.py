@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import llama_omni_checkpoint as original
@@ -289,6 +290,27 @@ def test_present_names_of_weight_norm_are_the_same_vocoder(folder: Path, suffix:
         "weight_v", "parametrizations.weight.original1"): tensor for name, tensor in original.vocoder().items()}
     save_file(present, "present.safetensors") if suffix == "safetensors" else torch.save(present, "present.pt")
     assert_same(tensors(source(vocoder=f"present.{suffix}")), tensors(source()))
+
+
+def with_speakers(**more: Tensor) -> dict[str, Tensor]:
+    weights = original.vocoder()
+    weights["conv_pre.weight_v"] = torch.cat([weights["conv_pre.weight_v"]] * 2, dim=1)
+    return {**weights, "spkr.weight": torch.randn(5, 8, generator=torch.Generator().manual_seed(1)), **more}
+
+
+def test_vocoder_of_several_speakers_is_imported_with_all_of_them(folder: Path) -> None:
+    torch.save({"generator": with_speakers()}, "many")
+    codec = plan_of(source(vocoder="many")).parts()["speech.codec"]
+    assert (codec.speakers, codec.speaker) == (5, 0)
+    vocoder = UnitVocoder(replace(codec, speaker=4)).eval()
+    vocoder.load_state_dict(tensors(source(vocoder="many"))["speech.codec"])
+    assert vocoder.decode(torch.tensor([[1], [2]])).isfinite().all()
+
+
+def test_vocoder_behind_a_speaker_encoder_is_a_sentence(folder: Path) -> None:
+    torch.save({"generator": with_speakers(**{"spkr.bias": torch.zeros(8)})}, "many")
+    with pytest.raises(RunError, match=r"many takes the embedding of a speaker encoder .* by number alone"):
+        source(vocoder="many").recipe()
 
 
 def test_kernels_without_known_rates_ask_for_the_config(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Codec `unit_hifigan`: sizes, files, lengths, and what it refuses. The original's waves: tests/parity."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -155,3 +156,48 @@ def test_a_wild_duration_predictor_is_refused() -> None:
     module.dur_predictor.proj.bias.data.fill_(20.0)  # e^20 frames for every unit
     with pytest.raises(RunError, match="codec unit_hifigan predicts that a unit lasts"):
         module.decode(torch.tensor([[1], [5], [3]]))
+
+
+# ---- several speakers ------------------------------------------------------------------------------------------------
+
+SPEAKERS = replace(SMALL, speakers=3, speaker=1)
+
+
+def test_a_speakers_embedding_stands_beside_each_units() -> None:
+    """As fairseq's CodeGenerator has it: one wave by its formula, from the checkpoint's tensors."""
+    module, units = build(SPEAKERS), torch.tensor([[1, 5, 3]])
+    state = module.state_dict()
+    joined = torch.cat([state["dict.weight"][units], state["spkr.weight"][1].expand(1, 3, 4)], dim=2)  # [1, T, 2 D]
+    with torch.no_grad():
+        plain = build(replace(SMALL, dim=8, duration_dim=None))
+        plain.load_state_dict({name: tensor for name, tensor in state.items() if name.split(".")[0] not in (
+            "dict", "spkr", "dur_predictor")} | {"dict.weight": torch.cat([joined[0], torch.zeros(7, 8)])})
+        torch.testing.assert_close(module.generate(units[..., None]), plain.generate(torch.arange(3)[None, :, None]))
+
+
+def test_speakers_differ_and_take_the_same_time() -> None:
+    module, codes = build(SPEAKERS), torch.tensor([[1], [5], [3]])
+    first = module.decode(codes)
+    module.config = replace(SPEAKERS, speaker=2)
+    assert module.decode(codes).shape == first.shape and not torch.equal(module.decode(codes), first)
+
+
+def test_several_speakers_stream_as_they_speak_at_once() -> None:
+    module, codes = build(SPEAKERS), torch.tensor([[1], [5], [3], [7], [2]])
+    state = module.init_state()
+    pieces = [module.step(part, state, last=index == 2)[0] for index, part in enumerate(codes.split(2))]
+    torch.testing.assert_close(torch.cat(pieces), module.decode(codes), atol=1e-5, rtol=1e-4)  # sums in another order
+
+
+def test_footprint_counts_speakers() -> None:
+    assert SPEAKERS.footprint().parameters == sum(p.numel() for p in build(SPEAKERS).parameters())
+
+
+@pytest.mark.parametrize(("fields", "words"), [
+    ({"speaker": 1}, "speaker is 1 of speakers 0, but the vocoder has one voice only"),
+    ({"speakers": 3, "speaker": 3}, "speaker is 3 of speakers 3, but the vocoder has 0 to 2"),
+    ({"speakers": -1}, "speaker is 0 of speakers -1"),
+])
+def test_a_speaker_that_is_not_there_is_a_sentence(fields: dict[str, int], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        UnitHiFiGAN(**fields)

@@ -42,7 +42,8 @@ class MelCnn:
         lead: silence before the clip (a mel frame's overlap, then three frames of 0), so that a frame is there when its own
             time is over; as Freeze-Omni's front end begins.
         embed: Linear, LayerNorm and ReLU before the layers.
-        positions: sines added to the frames, or VITA's `relative` ones: frames times sqrt(dim), scores by content and by
+        positions: `absolute`: sines added to the frames; `absolute_scaled`: to the frames times sqrt(dim), as WeNet and the
+            `abs-enc` of VITA's encoder have it; or VITA's `relative` ones: frames times sqrt(dim), scores by content and by
             the sines of the key's place, without a shift.
         concat: a layer's input and what attention found are joined and pass a Linear.
         chunk_size: frames that attend to each other; None: the whole clip.
@@ -73,7 +74,7 @@ class MelCnn:
     cmvn: str | None = field(default=None, metadata=LATER)
     lead: bool = field(default=False, metadata=LATER)
     embed: bool = field(default=False, metadata=LATER)
-    positions: Literal["absolute", "relative"] = field(default="absolute", metadata=LATER)
+    positions: Literal["absolute", "absolute_scaled", "relative"] = field(default="absolute", metadata=LATER)
     concat: bool = field(default=False, metadata=LATER)
     chunk_size: int | None = field(default=None, metadata=LATER)
     left_chunks: int | None = field(default=None, metadata=LATER)
@@ -107,7 +108,7 @@ class MelCnn:
             raise ValueError(f"left_chunks is {self.left_chunks}, but must be at least 0, or null for all")
         if self.left_chunks is not None and self.chunk_size is None:
             raise ValueError(f"left_chunks is {self.left_chunks}, but without chunk_size there are no chunks; set it too")
-        if self.restart and (self.positions == "absolute" or self.left_chunks is None):
+        if self.restart and (self.positions != "relative" or self.left_chunks is None):
             raise ValueError("restart is true, but it shifts relative positions by the cached left_chunks; "
                              "set positions to relative and left_chunks to a number, or restart to false")
         if self.cmvn is not None and self.normalisation != "fixed":

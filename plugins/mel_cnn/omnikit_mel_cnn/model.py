@@ -88,9 +88,9 @@ class MelCnnEncoder(nn.Module):
     def place(self, x: Tensor, first: int) -> Tensor:
         """Make output frames [B, T, dim], the first of them number `first`, what the layers read."""
         x = self.embed(x)
-        if self.config.positions == "relative":
+        if self.config.positions != "absolute":
             x = x * math.sqrt(self.config.dim)
-        else:
+        if self.config.positions != "relative":
             x = x + sines(first, x.shape[1], self.config.dim, x.device).to(x.dtype)
         return F.dropout(x, self.config.dropout, self.training)
 

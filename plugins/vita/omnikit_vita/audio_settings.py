@@ -15,6 +15,7 @@ from omnikit.store.tensors import in_memory
 
 FLOOR = 1e-20  # of a variance, as in VITA's encoder
 LAYERS = "subsampling-transformer"
+POSITIONS = {"rel-enc": "relative", "abs-enc": "absolute_scaled"}  # pos-enc-class → positions of mel_cnn
 
 
 def read_settings(path: Path) -> dict[str, object]:
@@ -49,10 +50,29 @@ def encoder(settings: Mapping[str, object]) -> dict[str, object]:
     dynamic = bool(settings.get("transformer_dynamic_chunks", True))  # the original's default
     chunk, left = (_whole(settings, f"transformer_{key}", -1) for key in ("chunk_size", "left_chunks"))
     static = chunk > 0 and not dynamic
-    return {"chunk_size": chunk if static else None, "left_chunks": left if static and left >= 0 else None,
+    positions = POSITIONS[str(settings.get("transformer_pos_enc_class", "rel-enc"))]
+    return {"positions": positions, "chunk_size": chunk if static else None,
+            "left_chunks": left if static and left >= 0 else None,
             "dynamic": "training" if dynamic else "never", "dropout": float(str(settings.get("transformer_dropout_rate", 0.1))),
             "frame_length_ms": _whole(settings, "frame_length", 25), "frame_shift_ms": _whole(settings, "frame_shift", 10),
             "dither": float(str(settings.get("dither", 0.0)))}
+
+
+def compare(settings: Mapping[str, object], path: Path, found: Mapping[str, object]) -> None:
+    """Raise RunError where a setting is not what the tensors have; the original's build would not take them."""
+    for key, value in found.items():
+        if settings.get(key) is not None and settings[key] != value:
+            raise RunError(f"{path} has {key.replace('_', '-')} {settings[key]!r}, but the checkpoint's tensors have {value};"
+                           " give the train.yaml of this checkpoint.")
+
+
+def check_prompts(settings: Mapping[str, object], path: Path, count: int) -> None:
+    """Raise RunError where the learned prompts that train.yaml states are not those of the checkpoint, `count`."""
+    asked = settings.get("audio_prompt_finetune")
+    number = settings.get("audio_prompt_num") if asked else 0
+    if asked is not None and (number or 0) != count:
+        raise RunError(f"{path} has audio_prompt_finetune {asked!r} and audio_prompt_num {settings.get('audio_prompt_num')!r},"
+                       f" but the checkpoint has {count} learned prompts; give the train.yaml of this checkpoint.")
 
 
 def adapter(settings: Mapping[str, object], path: Path) -> dict[str, object]:
@@ -108,9 +128,13 @@ def _whole(settings: Mapping[str, object], key: str, default: int) -> int:
 
 def _check(settings: Mapping[str, object], path: Path) -> None:
     """Refuse an encoder of another build than the published one."""
-    known = {"encoder_layer_config": LAYERS, "transformer_input_layer": "linear", "transformer_pos_enc_class": "rel-enc",
+    known = {"encoder_layer_config": LAYERS, "transformer_input_layer": "linear",
              "transformer_normalize_before": True, "transformer_positionwise_layer_type": "linear", "subsampling_rate": 4,
-             "adpter_type": "subsampling", "resample_rate": 16000}
+             "adpter_type": "subsampling", "resample_rate": 16000,
+             "add_audio_bos_eos": False}
     for key, value in known.items():
         if settings.get(key, value) != value:
             raise RunError(f"{path} has {key.replace('_', '-')} {settings[key]!r}, but layout vita has {value!r} only.")
+    kind = settings.get("transformer_pos_enc_class", "rel-enc")
+    if kind not in POSITIONS:
+        raise RunError(f"{path} has transformer-pos-enc-class {kind!r}, but layout vita has {' and '.join(POSITIONS)} only.")

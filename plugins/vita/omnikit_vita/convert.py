@@ -132,15 +132,29 @@ def _audio(files: Opened) -> dict[str, object]:
     try:
         channels, layer = part["enc.0.core.conv.0.weight"][0], "enc.1.encoders.0."
         sizes = {"dim": part["enc.0.core.out.0.weight"][0], "ffn": part[f"{layer}feed_forward.w_1.weight"][0],
-                 "heads": part[f"{layer}self_attn.pos_bias_u"][0], "channels": channels}
+                 "heads": _heads(files, part), "channels": channels}
     except LookupError as error:
         raise RunError(f"{files.config_file.parent} and {files.train_yaml.parent} lack {names.AUDIO_ENCODER}{error.args[0]};"
                        " give the folder with final.pt with --audio.") from error
     layers = {name.split(".")[3] for name in part if name.startswith("enc.1.encoders.")}
     bins = _bins(files, part)
+    audio_settings.compare(files.audio, files.train_yaml, {
+        "encoder_input_dim": bins, "subsampling_input_dim": bins, "transformer_attention_dim": sizes["dim"],
+        "transformer_linear_units": sizes["ffn"], "transformer_attention_heads": sizes["heads"],
+        "transformer_num_blocks": len(layers), "enc_out_dim": sizes["dim"]})
     return {"use": "mel_cnn", **sizes, "layers": len(layers), "mel_bins": bins, "scale": 32768.0, "normalisation": "fixed",
-            "embed": "enc.1.embed.0.weight" in part, "positions": "relative",
+            "embed": "enc.1.embed.0.weight" in part,
             "concat": f"{layer}concat_linear.weight" in part, **audio_settings.encoder(files.audio)}
+
+
+def _heads(files: Opened, part: Mapping[str, tuple[int, ...]]) -> object:
+    """Give the heads: as many as a relative position's bias has, else those of train.yaml, which alone has them."""
+    bias = part.get("enc.1.encoders.0.self_attn.pos_bias_u")
+    heads = bias[0] if bias else files.audio.get("transformer_attention_heads")
+    if heads is None:
+        raise RunError(f"{files.train_yaml} lacks transformer-attention-heads, which no tensor gives without relative"
+                       " positions; copy it again.")
+    return heads
 
 
 def _bins(files: Opened, part: Mapping[str, tuple[int, ...]]) -> object:
@@ -153,6 +167,8 @@ def _bins(files: Opened, part: Mapping[str, tuple[int, ...]]) -> object:
 def _adapter(files: Opened) -> dict[str, object]:
     conv, prompts = files.model.get(f"{names.ADAPTER}conv1d2.weight"), files.model.get(names.PROMPTS)
     shape = conv.shape if conv else (2048, 0, files.audio.get("kernel_size", 5))  # as published
+    audio_settings.compare(files.audio, files.train_yaml, {"kernel_size": shape[2]})
+    audio_settings.check_prompts(files.audio, files.train_yaml, prompts.shape[0] if prompts else 0)
     return {"use": "strided_conv", "kernel": shape[2], "stride": 2, "hidden": shape[0], "causal": False,
             **audio_settings.adapter(files.audio, files.train_yaml), **({"prompts": prompts.shape[0]} if prompts else {})}
 

@@ -16,6 +16,7 @@ from omnikit.recipe.schema import plain
 from omnikit.store.layouts import additions, part_settings, write_config, write_extras, write_json
 from omnikit.store.shards import save_shards
 from omnikit_vita import experts, names, speech_files
+from omnikit_vita.audio_settings import POSITIONS
 from omnikit_vita.convert import recipe
 from omnikit_vita.files import opened
 from omnikit_vita.layout import Vita
@@ -82,9 +83,9 @@ def _speech(model: ModelDescription) -> tuple[object, object]:
 
 
 def _is_whale(model: ModelDescription) -> bool:
-    """Whether an audio encoder has the tensors of the published one: relative positions, fixed statistics."""
+    """Whether an audio encoder is one that the layout has: positions of a published class, fixed statistics."""
     facts = plain(model.parts["audio.encoder"])
-    return bool(facts["positions"] == "relative" and facts["normalisation"] == "fixed" and facts["embed"])
+    return bool(facts["positions"] in POSITIONS.values() and facts["normalisation"] == "fixed" and facts["embed"])
 
 
 def _is_plain(model: ModelDescription, part: str) -> bool:
@@ -112,7 +113,8 @@ def _train_yaml(encoder: Mapping[str, object], projector: Mapping[str, object], 
     transformer = {"input-dim": dim, "output-dim": dim, "attention-dim": dim, "attention-heads": encoder["heads"],
                    "linear-units": encoder["ffn"], "num-blocks": encoder["layers"], "dropout-rate": encoder["dropout"],
                    "attention-dropout-rate": 0.0, "positional-dropout-rate": encoder["dropout"], "input-layer": "linear",
-                   "pos-enc-class": "rel-enc", "normalize-before": True, "concat-after": encoder["concat"],
+                   "pos-enc-class": {ours: name for name, ours in POSITIONS.items()}[str(encoder["positions"])],
+                   "normalize-before": True, "concat-after": encoder["concat"],
                    "positionwise-layer-type": "linear", "chunk_size": encoder["chunk_size"] or -1,
                    "left_chunks": -1 if encoder["left_chunks"] is None else encoder["left_chunks"],
                    "dynamic-chunks": encoder["dynamic"] != "never"}

@@ -64,9 +64,10 @@ class Overlapped:
 
 
 def quiet(waveform: Tensor, window: int, threshold: float) -> int | None:
-    """Give the place of the smallest amplitude near the quietest window in the second half; None where that is too loud.
+    """Give the place of the smallest amplitude from the quietest window of the second half on; None where that is too loud.
 
-    The original means the search to end with that window, but counts its end from its begin once more; so does this.
+    The original means the search to end with that window, but counts its end from a begin that has the first half in it
+    already, which is never before the end of the chunk; so does this.
     """
     size, half = waveform.abs(), len(waveform) // 2
     window = min(window, len(waveform) - half)
@@ -77,4 +78,4 @@ def quiet(waveform: Tensor, window: int, threshold: float) -> int | None:
     if float(means[index]) >= threshold:
         return None
     start = half + index
-    return start + int(size[start:start + index + window].argmin())
+    return start + int(size[start:].argmin())

@@ -167,6 +167,62 @@ def test_chunks_follow_train_yaml(qwen: Path, message: dict[str, object], ours: 
     assert tuple(audio["encoder"][key] for key in ("chunk_size", "left_chunks", "dynamic")) == ours
 
 
+def train_yaml(folder: Path, section: str, values: dict[str, object]) -> None:
+    path = folder / "audio-encoder" / "train.yaml"
+    found = yaml.safe_load(path.read_text())
+    at = found["model_conf"] if section == "model_conf" else found["encoder_conf"]["para_conf"][section]
+    at.update(values)
+    path.write_text(yaml.safe_dump(found))
+
+
+def test_learned_audio_prompts_are_imported(qwen: Path) -> None:
+    prompts = torch.randn(5, 64, generator=torch.Generator().manual_seed(2))
+    rewrite(qwen, lambda found: found.update({names.PROMPTS: prompts}))
+    train_yaml(qwen, "model_conf", {"audio_prompt_finetune": True, "audio_prompt_num": 5})
+    plan = make(parse(Vita(str(qwen)).recipe(), "imported"))
+    assert (plan.parts()["audio.projector"].prompts, plan.inputs["audio"].length(16000)) == (5, 12 + 5)
+    model = OmniModel(plan, ["audio.projector"])
+    assert torch.equal(read(Vita(str(qwen)))["audio.projector.prompts"], prompts)
+    assert dict(model.named_parameters())["audio.projector.prompts"].shape == (5, 64)
+
+
+def absolute(found: Weights) -> None:
+    """Leave out what relative positions have."""
+    for name in [name for name in found if re.search(r"linear_pos|pos_bias_[uv]", name)]:
+        found.pop(name)
+
+
+def test_an_encoder_with_absolute_positions_is_imported(qwen: Path) -> None:
+    """Sines are added to the frames times the root of their width (WeNet's PositionalEncoding)."""
+    rewrite(qwen, absolute)
+    train_yaml(qwen, "transformer", {"transformer-pos-enc-class": "abs-enc"})
+    model = OmniModel(make(parse(Vita(str(qwen)).recipe(), "imported")), ["audio.encoder"])
+    encoder = model.get_submodule("audio.encoder").eval()
+    tensors = {name.removeprefix("audio.encoder."): tensor for name, tensor in read(Vita(str(qwen))).items()
+               if name.startswith("audio.encoder.")}
+    encoder.load_state_dict(tensors)
+    x = torch.randn(1, 7, 32, generator=torch.Generator().manual_seed(1))
+    angles = torch.arange(7)[:, None] / 10000 ** (torch.arange(0, 32, 2) / 32)
+    table = torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)
+    torch.testing.assert_close(encoder.place(x, 0), encoder.embed(x) * 32**0.5 + table)
+    assert encoder.config.positions == "absolute_scaled" and encoder.config.heads == 2
+
+
+@pytest.mark.parametrize(("section", "values", "words"), [
+    ("model_conf", {"audio_prompt_finetune": True, "audio_prompt_num": 5}, "5, but the checkpoint has 0 learned prompts"),
+    ("model_conf", {"kernel_size": 7}, "has kernel-size 7, but the checkpoint's tensors have 5; give the train.yaml of this"),
+    ("model_conf", {"adpter_type": "linear"}, "has adpter-type 'linear', but layout vita has 'subsampling' only"),
+    ("model_conf", {"add_audio_bos_eos": True}, "has add-audio-bos-eos True, but layout vita has False only"),
+    ("transformer", {"transformer-pos-enc-class": "no-enc"}, "has transformer-pos-enc-class 'no-enc', but layout vita"),
+    ("transformer", {"transformer-num-blocks": 4}, "has transformer-num-blocks 4, but the checkpoint's tensors have 1"),
+])
+def test_settings_that_the_tensors_do_not_have_are_refused(qwen: Path, section: str, values: dict[str, object],
+                                                           words: str) -> None:
+    train_yaml(qwen, section, values)
+    with pytest.raises(RunError, match=re.escape(words)):
+        Vita(str(qwen)).recipe()
+
+
 def test_a_checkpoint_in_half_precision_comes_out_as_it_was(folder: Path, tmp_path: Path) -> None:
     rewrite(folder, lambda found: found.update({name: t.bfloat16() for name, t in found.items() if t.is_floating_point()}))
     assert main(["import", "vita", str(folder), "--out", str(tmp_path / "run")]) == 0

@@ -2,10 +2,12 @@
 
 import numpy as np
 import torch
-from parity.case import Case
+from parity.case import Case, refuse_others
 
 from omnikit.contracts.specs import ImageSpec
 from omnikit.data.media.image import cut_tiles, fit_square, normalise, pad_to_square, tile_count, tile_grid, tile_grids
+
+ONLY: dict[str, tuple[object, ...]] = {"do_resize": (True,), "do_center_crop": (True,), "resample": ("BICUBIC(3)", 3)}
 
 
 def matches(case: Case) -> bool:
@@ -16,7 +18,11 @@ def replay(case: Case) -> None:
     for name, order in case.words_out.get("candidate_order", {}).items():
         least, most = map(int, name.split("_"))
         case.equal(f"candidate_order {name}", [list(pair) for pair in tile_grids(least, most)], order)
+    refuse_others(case.config.get("image_processor", {}), ONLY)
     for index, row in enumerate(case.words_out.get("table", [])):
+        if row.get("error"):
+            case.raises(f"table {index}", lambda row=row: tile_grid(row["width"], row["height"], spec_of(case, row)))
+            continue
         spec = spec_of(case, row)
         columns, rows = tile_grid(row["width"], row["height"], spec)
         size, count = spec.size, tile_count(row["width"], row["height"], spec)

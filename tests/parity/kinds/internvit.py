@@ -1,7 +1,9 @@
 """Normalised pixels to InternViT's hidden vectors, shuffled features and what VITA's projector makes of them."""
 
+import re
+
 import torch
-from omnikit_basics.config import Mlp
+from omnikit_basics.config import Linear, Mlp
 from omnikit_internvit.config import InternVit
 from omnikit_internvit.model import InternVitEncoder, fit_positions, pixel_shuffle
 from parity.case import Case, ReplayError
@@ -74,8 +76,22 @@ def shortened(encoder: InternVitEncoder, layers: int) -> InternVitEncoder:
 def projected(case: Case, features: Features) -> Features:
     """Give what a projector with the case's weights makes of the features."""
     weights = {name.removeprefix(PROJECTOR): tensor for name, tensor in case.weights.items() if name.startswith(PROJECTOR)}
-    wide, source = weights["0.weight"].shape
-    projector = Mlp(hidden=0).build(InternVit(dim=source // 4, heads=1).output, wide)
-    projector.load_state_dict({f"layers.{name}": tensor for name, tensor in weights.items()})
+    kind = str(case.config.get("mm_projector_type", "mlp2x_gelu"))
+    depth = re.fullmatch(r"mlp(\d+)x_gelu", kind)
+    if depth is None and kind != "linear":
+        raise ReplayError(f"its mm_projector_type is {kind!r}, but layout vita has linear and mlp<N>x_gelu")
+    count = int(depth[1]) if depth else 1
+    named = {(name if name[:1].isdigit() else f"0.{name}"): tensor for name, tensor in weights.items()}
+    numbers = sorted({int(name.partition(".")[0]) for name in named})
+    if numbers != [2 * index for index in range(count)]:
+        raise ReplayError(f"its mm_projector_type is {kind!r}, but its weights have the layers {numbers}")
+    wide = named["0.weight"].shape[0]
+    sizes = {"mm_hidden_size": features.data.shape[2], "llm_hidden_size": named[f"{2 * count - 2}.weight"].shape[0]}
+    for key, size in sizes.items():
+        if case.config.get(key, size) != size:
+            raise ReplayError(f"its {key} is {case.config[key]}, but its weights and features have {size}")
+    output = InternVit(dim=features.data.shape[2] // 4, heads=1).output
+    projector = Linear().build(output, wide) if count == 1 else Mlp(hidden=0, depth=count).build(output, wide)
+    projector.load_state_dict({f"layers.{name}": tensor for name, tensor in named.items()})
     found: Features = projector.eval()(features)
     return found

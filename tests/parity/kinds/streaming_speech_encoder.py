@@ -35,7 +35,7 @@ def built(case: Case) -> tuple[MelCnnEncoder, nn.Module]:
     encoder = config.build()
     load(encoder, case, ENCODER, "encoder.")
     projector = adapter(case, parts, causal=True).build(config.output, parts["llm_embed_dim"])
-    load(projector, case, PROJECTOR, "adpter.")
+    load(projector, case, PROJECTOR, "")
     return encoder, projector
 
 

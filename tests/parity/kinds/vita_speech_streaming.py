@@ -32,6 +32,10 @@ def replay(case: Case) -> None:
     head.config = replace(head.config, top_k=1, repetition_window=0)
     for facts in case.words_out["runs"]:
         hidden = case.inputs[facts["hidden"]]
+        if facts.get("error"):
+            codes = torch.tensor(facts["tokens"])[:, None]
+            case.raises(f"runs[{facts['index']}]", lambda facts=facts, codes=codes: spoken(codec, facts, codes, []))
+            continue
         codes = [code for code, in head.speak(Features(hidden, torch.tensor([hidden.shape[1]])))]
         case.equal(f"runs[{facts['index']}] tokens", codes, facts["tokens"])
         speak(case, codec, facts, torch.tensor(codes)[:, None])
@@ -47,21 +51,9 @@ def beside(case: Case, key: str) -> Case:
 
 
 def speak(case: Case, codec: TiCodecModel, facts: dict[str, Any], codes: Tensor) -> None:
-    """Hand codes over one by one, and compare what was decoded, the segments, and the wave; ours, exact, is the wave of all."""
-    params, name = facts["params"], f"run{facts['index']}"
-    chunk, threshold = params.get("codec_chunk_size", CHUNK), params.get("seg_threshold", THRESHOLD)
-    config = replace(codec.config, stream="overlap", first_chunk=chunk, padding=params.get("codec_padding_size", PADDING),
-                     quiet_window=params.get("N", WINDOW), first_threshold=threshold)
-    calls: list[dict[str, int]] = []
-
-    def decode(given: Tensor) -> Tensor:
-        wave = codec.decode(given)
-        calls.append({"codes_in_call": len(given), "samples_out": len(wave)})
-        return wave
-
-    state = Overlapped(config, decode)
-    pieces = [state.step(codes[place:place + 1], last=False) for place in range(len(codes))]
-    pieces = [piece for piece in [*pieces, state.step(codes[:0], last=True)] if len(piece)]
+    """Compare what was decoded, the segments, and the wave; ours, exact, is the wave of all."""
+    name, calls = f"run{facts['index']}", list[dict[str, int]]()
+    pieces = spoken(codec, facts, codes, calls)
     wave = torch.cat(pieces)
     case.equal(f"runs[{facts['index']}] codec_calls", calls, facts["codec_calls"])
     lengths = [len(piece) for piece in pieces]
@@ -72,3 +64,20 @@ def speak(case: Case, codec: TiCodecModel, facts: dict[str, Any], codes: Tensor)
     apart = (wave - codec.decode(codes)).abs().max()
     case.close(f"{name} off the wave of all codes", apart, expected=torch.tensor(facts["max_abs_diff_to_non_streaming_decode"]),
                atol=2 * case.limit("wav_atol", "atol", 5e-5))
+
+
+def spoken(codec: TiCodecModel, facts: dict[str, Any], codes: Tensor, calls: list[dict[str, int]]) -> list[Tensor]:
+    """Hand codes [N, 1] over one by one; give the segments, and note in `calls` what was decoded."""
+    params = facts["params"]
+    chunk, threshold = params.get("codec_chunk_size", CHUNK), params.get("seg_threshold", THRESHOLD)
+    config = replace(codec.config, stream="overlap", first_chunk=chunk, padding=params.get("codec_padding_size", PADDING),
+                     quiet_window=params.get("N", WINDOW), first_threshold=threshold)
+
+    def decode(given: Tensor) -> Tensor:
+        wave = codec.decode(given)
+        calls.append({"codes_in_call": len(given), "samples_out": len(wave)})
+        return wave
+
+    state = Overlapped(config, decode)
+    pieces = [state.step(codes[place:place + 1], last=False) for place in range(len(codes))]
+    return [piece for piece in [*pieces, state.step(codes[:0], last=True)] if len(piece)]

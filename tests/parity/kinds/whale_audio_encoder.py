@@ -48,7 +48,7 @@ def built(case: Case) -> tuple[MelCnnEncoder, nn.Module]:
     encoder = config.build()
     load(encoder, case, ENCODER, f"{ROOT}encoder.")
     projector = adapter(case, parts, causal=False).build(config.output, parts["llm_embed_dim"])
-    load(projector, case, PROJECTOR, f"{ROOT}adpter.")
+    load(projector, case, PROJECTOR, ROOT)
     return encoder, projector
 
 
@@ -79,14 +79,23 @@ def compare(case: Case, name: str, encoder: MelCnnEncoder, projector: nn.Module)
     for output, lengths, width in (("encoder", features.lengths, x.shape[1]), ("attention", out.lengths, out.data.shape[1])):
         expected = case.outputs.get(f"{name}_{output}_mask")
         if expected is not None:
-            case.equal(f"{name}_{output}_mask", mask(lengths, width).view(expected.shape), expected)
+            before = width - expected.shape[-1]  # prompts, where the original's mask does not count them
+            case.equal(f"{name}_{output}_mask", mask(lengths - before, width - before).view(expected.shape), expected)
     expected = case.inputs.get(f"{name}_lengths_for_llm")
-    if expected is not None:
-        case.equal(f"{name} positions", out.lengths.tolist(), expected.tolist())
+    if expected is not None:  # of the audio alone: the original adds its prompts later
+        case.equal(f"{name} positions", (out.lengths - prompts(projector)).tolist(), expected.tolist())
+
+
+def prompts(projector: nn.Module) -> int:
+    """Give how many learned vectors stand before the audio."""
+    found = getattr(projector, "prompts", None)
+    return 0 if found is None else len(found)
 
 
 def alone(case: Case, encoder: MelCnnEncoder, projector: nn.Module) -> None:
     """Compare each row of the batch by itself, and what the language model reads of it in the batch."""
+    if "batch_fbank" not in case.inputs:
+        return
     mel, frames = case.inputs["batch_fbank"], case.inputs["batch_lengths"]
     _, together = run(mel, frames, encoder, projector)
     for row, count in enumerate(frames.tolist()):

@@ -5,13 +5,17 @@ import re
 import torch
 from omnikit_basics.config import StridedConv
 from omnikit_mel_cnn.config import MelCnn
-from parity.case import Case
+from parity.case import Case, refuse_others
 from torch import Tensor
 from torchaudio.transforms import Resample
 
 from omnikit.contracts.types import Signal
 from omnikit.errors import DataError
 
+ONLY: dict[str, tuple[object, ...]] = {  # of Kaldi's settings
+    "dither": (0.0,), "energy_floor": (0.0,), "window": ("povey",), "preemphasis": (0.97,), "remove_dc_offset": (True,),
+    "low_freq": (20.0,), "high_freq": (0.0,), "snip_edges": (True,), "round_to_power_of_two": (True,), "use_power": (True,),
+    "use_log_fbank": (True,)}
 IDENTITY = ([0.0], [1.0])  # mean and inverse deviation
 
 
@@ -20,6 +24,7 @@ def matches(case: Case) -> bool:
 
 
 def replay(case: Case) -> None:
+    refuse_others(case.config, ONLY)
     config, bins = case.config, case.config["num_mel_bins"]
     encoder = MelCnn(dim=4, heads=1, layers=1, ffn=4, channels=1, mel_bins=bins, frame_length_ms=config["frame_length"],
                      frame_shift_ms=config["frame_shift"], scale=float(config.get("waveform_scale", 32768)),
@@ -35,6 +40,9 @@ def replay(case: Case) -> None:
         wave = stored[:1]  # the first channel, as the original
         if facts["sample_rate"] != config["resample_rate"]:
             wave = Resample(facts["sample_rate"], config["resample_rate"])(wave)  # the loader's work, by the original's means
+        if facts.get("error"):
+            case.raises(f"frames of {name}", lambda samples=wave.shape[1]: encoder.length(samples))
+            continue
         mel, frames = module.mel_frames(Signal(wave, torch.tensor([wave.shape[1]])))
         stored = case.outputs.get(f"fbank{found[1]}", mel[0])
         case.close(f"fbank{found[1]}", mel[0], atol=case.limit("atol", "atol", 2e-3) + rounding(stored),
