@@ -161,6 +161,7 @@ class ContentPart:
         audio: [N] mono waveform in [-1, 1] at `sample_rate`, if the data is at hand.
         pixels: [H, W, 3] uint8 of an image or [F, H, W, 3] of a video at `frame_rate`, if the data is at hand.
         frame_rate: of `pixels`, frames per second.
+        data: the bytes of the media file, if it is embedded in the dataset.
         codes: of an audio part, frame by frame, where the data brings them.
     """
 
@@ -172,6 +173,7 @@ class ContentPart:
     codes: tuple[Code, ...] | None = None
     pixels: NDArray[np.uint8] | None = None
     frame_rate: float = 25.0
+    data: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Datasets mixed by weight, in batches of similar length, in an order that only the seed decides."""
 
+import io
 import math
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
@@ -154,11 +155,11 @@ def _seconds(part: ContentPart, image_spec: ImageSpec | None) -> float:
         return 0.0
     if part.audio is not None:
         return len(part.audio) / part.sample_rate
-    if part.path is None:
+    if part.path is None and part.data is None:
         return 0.0
     import soundfile
 
     try:
-        return float(soundfile.info(part.path).duration)
+        return float(soundfile.info(part.path if part.data is None else io.BytesIO(part.data)).duration)
     except soundfile.LibsndfileError:  # the collator reports it, with the row's name
         return 0.0

@@ -1,6 +1,8 @@
 """Media parts of a sample become signals: what an encoder reads, one padded batch of each kind. Reads no token."""
 
+import io
 from collections.abc import Sequence
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -8,12 +10,14 @@ from numpy.typing import NDArray
 
 from omnikit.contracts.specs import ImageSpec
 from omnikit.contracts.types import ContentPart, Sample, Signal
-from omnikit.data.media.audio import load_audio
-from omnikit.data.media.image import Pixels, check_pixels, cut_tiles, fit_square, image_size, load_image, tile_count
-from omnikit.data.media.video import VideoFile, frame_indices, load_frames, open_video
+from omnikit.data.media.audio import decode_audio, load_audio
+from omnikit.data.media.image import Pixels, check_pixels, cut_tiles, decode_image, fit_square, image_size, load_image, tile_count
+from omnikit.data.media.video import VideoFile, decode_frames, frame_indices, load_frames, open_video
 from omnikit.errors import DataError
 from omnikit.plan.branches import InputBranch
 
+EMBEDDED = "its embedded file"  # in sentences, behind the row
+MOST_PIXELS = 1 << 31
 Waveform = NDArray[np.float32]
 SignalArray = NDArray[np.float32] | NDArray[np.uint8]  # a waveform [N], a tile [3, S, S] of bytes, or [1] for no signal
 
@@ -49,12 +53,16 @@ def load_signals(part: ContentPart, input_branch: InputBranch, row: str) -> list
 def load_tiles(part: ContentPart, spec: ImageSpec) -> Pixels:
     """Give the tiles of an image, or the frames of a video, [T, S, S, 3]; raises DataError."""
     if part.type == "image":
-        if part.pixels is None and part.path is None:
+        if part.pixels is None and part.path is None and part.data is None:
             raise DataError("a part of type image has neither a path nor data; give it one.", kind="no media")
+        if part.data is not None:
+            return cut_tiles(decode_image(part.data, name=EMBEDDED, most=MOST_PIXELS, formats=None), spec)
         return cut_tiles(load_image(part.path) if part.pixels is None and part.path else _pixels(part), spec)
     if part.pixels is not None:
         pixels = _pixels(part)
         frames = pixels[frame_indices(VideoFile(len(pixels), part.frame_rate), spec)]
+    elif part.data is not None:
+        frames = decode_frames(part.data, spec, name=EMBEDDED, seconds=float("inf"), most=MOST_PIXELS)
     elif part.path is not None:
         frames = load_frames(part.path, spec)
     else:
@@ -65,9 +73,9 @@ def load_tiles(part: ContentPart, spec: ImageSpec) -> Pixels:
 def count_tiles(part: ContentPart, spec: ImageSpec) -> int:
     """Give the number of tiles or frames that `load_tiles` gives; of a file only the header is read. Raises DataError."""
     if part.type == "image":
-        width, height = image_size(part.path or "") if part.pixels is None else part.pixels.shape[1::-1]
+        width, height = image_size(_source(part)) if part.pixels is None else part.pixels.shape[1::-1]
         return tile_count(width, height, spec)
-    video = open_video(part.path or "") if part.pixels is None else VideoFile(len(part.pixels), part.frame_rate)
+    video = open_video(part.data or part.path or "") if part.pixels is None else VideoFile(len(part.pixels), part.frame_rate)
     return len(frame_indices(video, spec))
 
 
@@ -79,9 +87,10 @@ def load_waveform(part: ContentPart, rate: int, row: str) -> Waveform:
             import soxr
 
             waveform = np.asarray(soxr.resample(waveform, part.sample_rate, rate), dtype=np.float32)
-    elif part.path is not None:
+    elif part.data is not None or part.path is not None:
         try:
-            waveform = load_audio(part.path, rate)
+            waveform = (load_audio(part.path or "", rate) if part.data is None else
+                        decode_audio(part.data, rate, name=EMBEDDED, seconds=float("inf")))
         except DataError as error:
             raise DataError(f"Row {row}: {error}", kind=error.kind) from error
     else:
@@ -100,7 +109,7 @@ def recorded_samples(part: ContentPart, rate: int) -> int:
         import soundfile
 
         try:
-            facts = soundfile.info(part.path)
+            facts = soundfile.info(_source(part))
         except (soundfile.LibsndfileError, TypeError):
             return 0
         frames, own = facts.frames, facts.samplerate
@@ -121,6 +130,11 @@ def pad_signals(items: Sequence[SignalArray]) -> Signal:
     for row, waveform in zip(data, items, strict=True):
         row[: len(waveform)] = torch.from_numpy(waveform)
     return Signal(data, lengths)
+
+
+def _source(part: ContentPart) -> str | BinaryIO:
+    """Give the file of a part, embedded or not; "" where it has none."""
+    return io.BytesIO(part.data) if part.data is not None else part.path or ""
 
 
 def _pixels(part: ContentPart) -> Pixels:
