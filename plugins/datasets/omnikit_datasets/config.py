@@ -228,11 +228,11 @@ class HFDataset:
 
     def build(self) -> RowReader:
         from omnikit_datasets.hf_rows import HFRows
-        from omnikit_datasets.reader import Columns, RowReader, any_layout
+        from omnikit_datasets.reader import Columns, RowReader, TurnsOrColumns
 
         path = Path(self.root or self.path).expanduser()
         root = path if path.is_dir() else path.parent
-        return RowReader(HFRows(self), any_layout(Columns(self.columns, self.question)), root)
+        return RowReader(HFRows(self), TurnsOrColumns(Columns(self.columns, self.question)), root)
 
     recognise = staticmethod(partial(_recognise, "hf_dataset"))
     write = staticmethod(partial(_write, "hf_dataset"))
@@ -265,11 +265,11 @@ class WebDataset:
         _check_columns(self.columns)
 
     def build(self) -> ShardReader:
-        from omnikit_datasets.reader import Columns, ShardReader, any_layout, root_of
+        from omnikit_datasets.reader import Columns, ShardReader, TurnsOrColumns, root_of
         from omnikit_datasets.tar_rows import TarRows
 
         rows = TarRows(self.path)
-        return ShardReader(rows, any_layout(Columns(self.columns, self.question)), root_of(self.root, rows.shards[0]))
+        return ShardReader(rows, TurnsOrColumns(Columns(self.columns, self.question)), root_of(self.root, rows.shards[0]))
 
     recognise = staticmethod(partial(_recognise, "webdataset"))
     write = staticmethod(partial(_write, "webdataset"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,7 +51,7 @@ def _load(config: HFDataset) -> Dataset:
     path = Path(config.path).expanduser()
     datasets.disable_progress_bars()
     try:
-        found = _open(datasets, config, path)
+        found = _open(config, path)
     except (OSError, ValueError, datasets.exceptions.DatasetsError, datasets.exceptions.DatasetNotFoundError) as error:
         sentence = " ".join(str(error).split())[:200].rstrip(".")
         raise DataError(f"{config.path} is not a dataset that can be opened here ({type(error).__name__}: {sentence}); name a"
@@ -65,7 +67,7 @@ def _load(config: HFDataset) -> Dataset:
     return found
 
 
-def _open(datasets: object, config: HFDataset, path: Path) -> Dataset | dict[str, Dataset]:
+def _open(config: HFDataset, path: Path) -> Dataset | dict[str, Dataset]:
     from datasets import DownloadConfig, load_dataset, load_from_disk
 
     if path.is_dir() and ((path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file()):
@@ -79,10 +81,25 @@ def _open(datasets: object, config: HFDataset, path: Path) -> Dataset | dict[str
             raise ConfigError(f"path is {path}, but must end in {', '.join(FILES)}, or be a folder.")
         chosen = [file for file in files if config.split and Path(file).name.startswith(config.split)] or files
         return load_dataset(kind, data_files=chosen, split="train")
-    import os
+    with _offline():
+        return load_dataset(config.path, config.name, download_config=DownloadConfig(local_files_only=True))
 
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    return load_dataset(config.path, config.name, download_config=DownloadConfig(local_files_only=True))
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Keep the libraries from asking the hub, which they would do over and over where there is no network."""
+    import datasets.config
+    import huggingface_hub.constants
+
+    modules = (datasets.config, huggingface_hub.constants)
+    before = [module.HF_HUB_OFFLINE for module in modules]
+    try:
+        for module in modules:
+            module.HF_HUB_OFFLINE = True
+        yield
+    finally:
+        for module, value in zip(modules, before, strict=True):
+            module.HF_HUB_OFFLINE = value
 
 
 def _without_none(value: object) -> object:

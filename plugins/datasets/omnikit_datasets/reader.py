@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -63,13 +64,15 @@ class TarSource(Source, Protocol):
     def members(self, index: int) -> Mapping[str, Callable[[], bytes]]: ...
 
 
-def any_layout(columns: Columns) -> Layout:
-    """Give a layout that takes turns where a row has them, else columns."""
+@dataclass(frozen=True)
+class TurnsOrColumns:
+    """A layout that takes turns where a row has them, else columns."""
 
-    def layout(row: RawRow) -> Sample:
-        return conversation(row) if not columns.columns and is_conversation(row.values) else columns.sample(row)
+    columns: Columns
 
-    return layout
+    def __call__(self, row: RawRow) -> Sample:
+        is_turns = not self.columns.columns and is_conversation(row.values)
+        return conversation(row) if is_turns else self.columns.sample(row)
 
 
 def rows_file(path: str, split: str | None, endings: tuple[str, ...]) -> Path:
@@ -89,4 +92,4 @@ def root_of(root: str | None, file: Path) -> Path:
     return Path(root).expanduser() if root else file.parent
 
 
-__all__ = ["Columns", "RowReader", "ShardReader", "any_layout", "conversation", "root_of", "rows_file"]
+__all__ = ["Columns", "RowReader", "ShardReader", "TurnsOrColumns", "conversation", "root_of", "rows_file"]
