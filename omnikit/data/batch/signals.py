@@ -116,6 +116,21 @@ def recorded_samples(part: ContentPart, rate: int) -> int:
     return int((2 * frames * rate + own) // (2 * own))  # soxr rounds half up
 
 
+def check_header(part: ContentPart) -> None:
+    """Raise DataError where a part's media file cannot be opened; only its header is read."""
+    if part.type == "image" and part.pixels is None:
+        image_size(_source(part))
+    elif part.type == "video" and part.pixels is None:
+        open_video(part.data or part.path or "")
+    elif part.type == "audio" and part.audio is None and not (part.path is None and part.codes is not None):
+        import soundfile
+
+        try:
+            soundfile.info(_source(part))
+        except (soundfile.LibsndfileError, TypeError) as error:
+            raise DataError(f"{part.path or EMBEDDED} is not a readable audio file ({error}).", kind="unreadable audio") from None
+
+
 def signal_length(item: SignalArray) -> int:
     """Give the length of a signal as a contract counts it: samples of a waveform; a tile is one."""
     return len(item) if item.ndim == 1 else 1

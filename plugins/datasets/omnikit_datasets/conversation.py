@@ -26,6 +26,14 @@ def is_conversation(values: Mapping[str, object]) -> bool:
     return any(key in values for key in (*TURNS, "query")) and not ("query" in values and "response" not in values)
 
 
+def has_media_parts(values: Mapping[str, object]) -> bool:
+    """Say whether a row's turns hold media as parts of their content."""
+    turns = next((found for key in TURNS if isinstance(found := values.get(key), list)), [])
+    contents = [turn["content"] for turn in turns if isinstance(turn, dict) and isinstance(turn.get("content"), list)]
+    return any(isinstance(part, dict) and CONTENT.get(str(part.get("type")), "text") != "text" for content in contents
+               for part in content)
+
+
 def conversation(row: RawRow) -> Sample:
     """Give the conversation of a row.
 

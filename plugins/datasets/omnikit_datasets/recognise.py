@@ -7,9 +7,7 @@ from pathlib import Path
 from omnikit_datasets.tables import HEAD
 
 PEEK = 1 << 22  # bytes in which the first row must end
-OWN_KEYS = {"id", "messages", "facts"}  # of messages_jsonl
 LISTS = ("images", "audios", "videos")
-OPENAI = {"image_url", "input_audio", "audio_url", "video_url", "input_image", "input_text"}
 
 
 def reader_of(path: Path) -> str | None:
@@ -61,14 +59,8 @@ def _row(row: Mapping[str, object]) -> str | None:
         return "sharegpt"
     if not turns or not all(isinstance(turn, dict) for turn in turns):
         return None
-    types = {part.get("type") for turn in turns if isinstance(turn.get("content"), list) for part in turn["content"]
-             if isinstance(part, dict)}
     if any(isinstance(row.get(key), list) for key in LISTS):
         return "sharegpt"
     if "messages" not in row:
         return "llava_json" if {"image", "video", "audio"} & set(row) and "from" in turns[0] else "sharegpt"
-    if types & OPENAI:
-        return "openai_messages"
-    if set(row) <= OWN_KEYS:
-        return None  # messages_jsonl
-    return "openai_messages" if "role" in turns[0] else None
+    return "openai_messages" if "role" in turns[0] else None  # behind messages_jsonl, which is asked before

@@ -12,6 +12,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from omnikit.errors import ConfigError, DataError
+from omnikit_datasets.conversation import has_media_parts
 from omnikit_datasets.tar_index import shard_index
 
 OPEN = 64  # shards that are open at once
@@ -77,6 +78,8 @@ class TarRows:
                 values.setdefault(TEXTS[last], self._text(shard, at, index))
             elif kind:
                 media.setdefault(kind, []).append(self._read(shard, at))
+        if has_media_parts(values):  # which name the files
+            return values
         return {**{kind: files for kind, files in media.items() if kind not in values and f"{kind}s" not in values}, **values}
 
     def _find(self, index: int) -> tuple[int, int]:

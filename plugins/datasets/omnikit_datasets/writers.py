@@ -8,6 +8,7 @@ import json
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +22,7 @@ from omnikit.store.files import atomic_file
 Lost = Counter[str]
 ROLES = {"user": "human", "assistant": "gpt", "system": "system"}
 SHARD = 1000  # samples of a tar shard
+GROUP = 100  # rows that are in memory at once
 MIME = {"audio": "audio", "image": "image", "video": "video"}
 
 
@@ -81,9 +83,11 @@ def write_table(samples: Iterable[Sample], path: Path) -> Lost:
 
 
 def write_hf(samples: Iterable[Sample], path: Path) -> Lost:
-    """Write rows {id, messages} with their media as bytes: a .parquet, or a folder as save_to_disk writes it."""
+    """Write rows {id, messages} with their media as bytes: one .parquet, which lies in the folder `path` if that is none."""
     try:
-        from datasets import Dataset, Features, Value
+        import pyarrow
+        from datasets import Features, Value
+        from pyarrow.parquet import ParquetWriter
     except ImportError:
         raise ConfigError("hf_dataset needs the package datasets, which is not installed; pip install datasets.") from None
     lost: Lost = Counter()
@@ -95,11 +99,12 @@ def write_hf(samples: Iterable[Sample], path: Path) -> Lost:
             {"type": part.type, "text": part.text, "bytes": None if part.type == "text" else media_content(part)[0]}
             for part in _kept(message, lost, transcripts=True)]} for message in sample.messages]}
 
-    made = Dataset.from_generator(lambda: (row(sample) for sample in samples), features=features, cache_dir=None)
-    if path.suffix == ".parquet":
-        made.to_parquet(str(path))
-    else:
-        made.save_to_disk(str(path))
+    file = path if path.suffix == ".parquet" else path / "train.parquet"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    rows, schema = map(row, samples), features.arrow_schema
+    with atomic_file(file) as temporary, ParquetWriter(temporary, schema) as writer:
+        while group := list(islice(rows, GROUP)):
+            writer.write_table(pyarrow.Table.from_pylist(group, schema=schema))
     return lost
 
 
