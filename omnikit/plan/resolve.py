@@ -16,6 +16,7 @@ from omnikit.errors import ConfigError, OmnikitError
 from omnikit.recipe import presets
 from omnikit.recipe.branches import Choice
 from omnikit.recipe.recipe import Recipe
+from omnikit.recipe.row_policy import split_policy
 from omnikit.recipe.schema import construct, defaults
 
 RANDOM = "random"
@@ -57,7 +58,7 @@ def find_reader(name: str, choice: Choice | None, where: str, errors: list[str])
     try:
         if choice is None:
             values = presets.preset_fields("data", name)
-            choice = Choice(values.pop("use"), values)
+            choice, _ = split_policy(where, Choice(values.pop("use"), values), errors)
         made: ReaderConfig | None = construct(registry.component("reader", choice.use), choice.fields, where, errors)
     except OmnikitError as error:
         errors.append(f"{where}: {error}")

@@ -116,6 +116,18 @@ def recorded_samples(part: ContentPart, rate: int) -> int:
     return int((2 * frames * rate + own) // (2 * own))  # soxr rounds half up
 
 
+def audio_seconds(part: ContentPart) -> float | None:
+    """Give the seconds of a part's audio, of a file from its header; None where they cannot be read."""
+    if part.audio is not None:
+        return len(part.audio) / part.sample_rate
+    import soundfile
+
+    try:
+        return float(soundfile.info(_source(part)).duration)
+    except (soundfile.LibsndfileError, TypeError):
+        return None
+
+
 def check_header(part: ContentPart) -> None:
     """Raise DataError where a part's media file cannot be opened; only its header is read."""
     if part.type == "image" and part.pixels is None:
