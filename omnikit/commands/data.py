@@ -1,5 +1,6 @@
 """`omnikit data build NAME key=value …`: make a dataset. `omnikit data inspect RECIPE`: show one batch of a stage.
-`omnikit data check RECIPE`: name every bad row before training."""
+`omnikit data check RECIPE`: name every bad row before training; `omnikit data check FILE`: recognise a dataset's format.
+`omnikit data convert IN OUT`: write a dataset in another format."""
 
 import sys
 import time
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 EXAMPLES = ("examples: omnikit data build spoken_instructions source=alpaca.json out=data/instruct_s2s;"
             " omnikit data inspect llama_omni/tiny --stage speak --html batch.html;"
             " omnikit data check llama_omni/tiny --report bad.json")
-COMMANDS = {"build": "make a dataset", "inspect": "show one batch of a stage", "check": "name every bad row"}
+COMMANDS = {"build": "make a dataset", "inspect": "show one batch of a stage", "check": "name every bad row of a recipe, or"
+            " recognise a file's format", "convert": "write a dataset in another format"}
 
 
 def run(argv: list[str]) -> int:
@@ -30,9 +32,12 @@ def run(argv: list[str]) -> int:
         return _inspect(_inspect_parser().parse_intermixed_args(argv[1:]))
     if argv[:1] == ["check"]:
         return _check(_check_parser().parse_intermixed_args(argv[1:]))
+    if argv[:1] == ["convert"]:
+        return _convert(_convert_parser().parse_args(argv[1:]))
     parser = Parser("omnikit data", usage="omnikit data build NAME key=value …\n       omnikit data inspect RECIPE [override …]"
                     " [--stage NAME] [--rows N] [--html FILE]\n       omnikit data check RECIPE [dataset …] [override …]"
-                    " [--report FILE]",
+                    " [--report FILE]\n       omnikit data check FILE\n       omnikit data convert IN OUT [key=value …]"
+                    " [--from READER] [--to READER]",
                     description=__doc__, epilog=EXAMPLES)
     parser.add_argument("command", choices=COMMANDS, help="; ".join(f"{word}: {line}" for word, line in COMMANDS.items()))
     parser.parse_args(argv)
@@ -61,12 +66,32 @@ def _inspect_parser() -> Parser:
 def _check_parser() -> Parser:
     parser = Parser("omnikit data check", description="Read every row of a recipe's datasets as training does, without the"
                     " model; name and count every bad one. The exit code is 1 if there is any.")
-    parser.add_argument("recipe", help="a name such as llama_omni/tiny, or a YAML file")
+    parser.add_argument("recipe", help="a name such as llama_omni/tiny, or a YAML file; or the file or folder of a dataset,"
+                        " whose format is recognised")
     parser.add_argument("words", nargs="*", default=[], metavar="dataset", help="datasets of the recipe (all), and overrides as"
                         " for train")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write all problems to this JSON file, too")
     parser.add_argument("--workers", type=at_least_one, default=0, help="read in so many other processes (none)")
     return parser
+
+
+def _convert_parser() -> Parser:
+    parser = Parser("omnikit data convert", description="Write a dataset in another format; embedded media become files beside"
+                    " formats that name files.", epilog="examples: omnikit data convert llava.json rows.jsonl;"
+                    " omnikit data convert rows.jsonl shards --to webdataset")
+    parser.add_argument("source", metavar="IN", type=Path, help="the file or folder of a dataset")
+    parser.add_argument("out", metavar="OUT", type=Path, help="what is written; its ending stands for a format")
+    parser.add_argument("options", nargs="*", metavar="key=value", help="fields of IN's reader, such as root=FOLDER")
+    parser.add_argument("--from", dest="reader", metavar="READER", help="the reader of IN (recognised)")
+    parser.add_argument("--to", metavar="READER", help="the reader whose format is written (by OUT's ending)")
+    return parser
+
+
+def _convert(arguments: Namespace) -> int:
+    from omnikit.commands import data_convert
+
+    return data_convert.run(arguments.source, arguments.out, _values(arguments.options), reader=arguments.reader,
+                            to=arguments.to)
 
 
 def _check(arguments: Namespace) -> int:

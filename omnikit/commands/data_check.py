@@ -1,6 +1,7 @@
 """Every row of a recipe's datasets before training: what `omnikit data check` prints."""
 
 import json
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +11,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from omnikit.data.check import DataReport, check_datasets, count_by_kind
-from omnikit.errors import RunError
+from omnikit.data.check import DataReport, RowProblem, check_datasets, count_by_kind, read_problems
+from omnikit.data.formats import ENDINGS, recognise
+from omnikit.errors import ConfigError, RunError
+from omnikit.paths import recipe_files
 from omnikit.plan.plan import make
 from omnikit.recipe.compose import compose
 from omnikit.store.files import atomic_file
@@ -30,6 +33,8 @@ def run(recipe: str, words: Sequence[str], report: Path | None, workers: int) ->
     if report and (report.is_dir() or not report.parent.is_dir()):  # before the work
         why = "it is a folder" if report.is_dir() else f"there is no folder {report.parent}"
         raise RunError(f"--report is {report}, which cannot be written: {why}; choose another file.")
+    if is_dataset(recipe):
+        return _check_file(Path(recipe), words)
     plan = make(compose(recipe, [word for word in words if "=" in word]))
     with _bars() as advance:
         found = check_datasets(plan, [word for word in words if "=" not in word], workers=workers, advance=advance)
@@ -38,6 +43,31 @@ def run(recipe: str, words: Sequence[str], report: Path | None, workers: int) ->
         with atomic_file(report, "--report is {}, which cannot be written: {}; choose another file.") as part:
             part.write_text(json.dumps(found.as_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return 1 if any(not problem.harmless for problem in found.problems) else 0
+
+
+def is_dataset(name: str) -> bool:
+    """Say whether a name is that of a file or folder, and not of a recipe."""
+    path = Path(name)
+    return path.suffix not in (".yaml", ".yml") and name not in recipe_files() and (path.exists() or path.suffix in ENDINGS)
+
+
+def _check_file(path: Path, words: Sequence[str]) -> int:
+    """Recognise a dataset and read all its rows; gives 0, or 1 if a row is bad."""
+    if words:
+        raise ConfigError(f"{path} is a dataset, which takes no {words[0]!r}; name a recipe for that.")
+    found = recognise(path)
+    problems: list[RowProblem] = []
+    with _bars() as advance:
+        for index in range(len(found.rows)):
+            problems += read_problems(path.name, found.rows, index)
+            advance(path.name, len(found.rows))
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"{path} is for the reader {found.reader}: its rows hold {', '.join(found.config.provides) or 'nothing'}.")
+    _print(DataReport(str(path), {path.name: len(found.rows)}, tuple(problems)), None)
+    provides = shlex.quote(f"data.NAME.provides=[{','.join(found.config.provides)}]")
+    console.print(Text(f"Train on it with +data/NAME={found.reader} {shlex.quote(f'data.NAME.path={path}')} {provides}"
+                       " +stages.STAGE.data.NAME=1.0"))
+    return 1 if problems else 0
 
 
 @contextmanager

@@ -22,12 +22,13 @@ from omnikit.contracts.footprint import Footprint
 from omnikit.contracts.specs import CodecSpec, FeatureSpec, ImageSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from torch import Tensor, nn
 
     from omnikit.contracts.protocols import Head, Reader
-    from omnikit.contracts.types import Features, Targets
+    from omnikit.contracts.types import Features, Sample, Targets
     from omnikit.errors import DataError
 
 T = TypeVar("T")
@@ -138,12 +139,16 @@ class RowOptions:
         answer_tokens: those of its answer.
         tiles: images and frames of videos that a row has, tile by tile, on average.
         records: `build()` synthesises recordings that are not there yet and stores them; another process may do so beforehand.
+        recognise: says whether a file or folder is of this format, by its name and first row.
+        write: writes samples to a path in this format; gives what the format cannot hold → how often that was left out.
     """
 
     text_tokens: int | None = None
     answer_tokens: int | None = None
     tiles: float | None = None
     records: bool = False
+    recognise: Callable[[Path], bool] | None = None
+    write: Callable[[Iterable[Sample], Path], Mapping[str, int]] | None = None
 
 
 @dataclass(frozen=True)

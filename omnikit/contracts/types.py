@@ -62,6 +62,23 @@ class Targets:
     lengths: Tensor
 
 
+@dataclass(frozen=True)
+class SkippedRow:
+    """A row that training leaves out.
+
+    Args:
+        index: of the row in its dataset, from 0.
+        row: its id; "" where none could be read.
+        kind: what is wrong, in two or three words; "filtered" where nothing is.
+    """
+
+    dataset: str
+    index: int
+    row: str
+    kind: str
+    reason: str
+
+
 @dataclass
 class Batch:
     """One padded batch, ready for OmniModel. Lists are known on the host, so that no step waits for the accelerator.
@@ -93,6 +110,7 @@ class Batch:
         target_counts: for each output branch with targets what its loss is a mean over (omnikit.data.batch.windows).
         window_counts: the same of all batches of its accumulation window; None: it is not in one.
         repeated: whether another rank trains on it, so that it counts nothing here.
+        skipped: rows in whose place others stand.
         content: for each point whose features are stored a key of each conversation, see omnikit.data.batch.single_rows.
     """
 
@@ -115,6 +133,7 @@ class Batch:
     window_counts: dict[str, float] | None = None
     content: dict[str, list[str]] = field(default_factory=dict)
     repeated: bool = False
+    skipped: tuple[SkippedRow, ...] = ()
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Give the batch with every tensor changed."""
@@ -126,7 +145,7 @@ class Batch:
                      {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.targets.items()}, self.ids,
                      self.documents, conversation_rows, target_positions,
                      {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.texts.items()}, self.sizes,
-                     self.target_counts, self.window_counts, self.content, self.repeated)
+                     self.target_counts, self.window_counts, self.content, self.repeated, self.skipped)
 
     def pin_memory(self) -> Batch:
         """Give the batch in memory that a GPU copies from without waiting; a DataLoader asks for it by this name."""
@@ -161,6 +180,7 @@ class ContentPart:
         audio: [N] mono waveform in [-1, 1] at `sample_rate`, if the data is at hand.
         pixels: [H, W, 3] uint8 of an image or [F, H, W, 3] of a video at `frame_rate`, if the data is at hand.
         frame_rate: of `pixels`, frames per second.
+        data: the bytes of the media file, if it is embedded in the dataset.
         codes: of an audio part, frame by frame, where the data brings them.
     """
 
@@ -172,6 +192,7 @@ class ContentPart:
     codes: tuple[Code, ...] | None = None
     pixels: NDArray[np.uint8] | None = None
     frame_rate: float = 25.0
+    data: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from omnikit.contracts.optional import reader_options
 from omnikit.contracts.protocols import Reader
 from omnikit.contracts.types import Sample
 from omnikit.data.batch.collate import Collator
-from omnikit.data.batch.signals import answer_audio, load_waveform
+from omnikit.data.batch.signals import answer_audio, check_header, load_waveform, question_media
 from omnikit.data.text.text_checks import check_text, check_typed
 from omnikit.errors import ConfigError, DataError, OmnikitError, nearest
 from omnikit.plan.plan import Plan
@@ -84,20 +84,12 @@ class DatasetChecker(Dataset[CheckedRow]):
         return len(self.reader)
 
     def __getitem__(self, index: int) -> CheckedRow:
-        sample, errors = self._read(index)
+        sample, errors = read_row(self.reader, index)
         name = sample.id if sample else ""
         errors = errors or (self._collate_errors(sample) if sample else [])
         found = tuple(RowProblem(self.dataset, error.row or name, index, error.kind, str(error), error.kind in HARMLESS)
                       for error in errors)
         return CheckedRow(sample.id if sample else None, found)
-
-    def _read(self, index: int) -> tuple[Sample | None, list[DataError]]:
-        try:
-            sample = self.reader[index]
-        except DataError as error:
-            problems = reader_options(self.reader).problems
-            return None, (problems(index) if problems else []) or [error]
-        return sample, []
 
     def _collate_errors(self, sample: Sample) -> list[DataError]:
         """Give the first error that each stage would stop at; the same one is given once."""
@@ -146,6 +138,27 @@ class DataReport:
         datasets = {name: {"rows": rows, "bad": self.bad_rows(name)} for name, rows in self.rows.items()}
         problems = [vars(problem) for problem in self.problems]
         return {"recipe": self.recipe, "datasets": datasets, "kinds": count_by_kind(self.problems), "problems": problems}
+
+
+def read_row(reader: Reader, index: int) -> tuple[Sample | None, list[DataError]]:
+    """Give a row, or all that is wrong with it as far as its reader can tell."""
+    try:
+        return reader[index], []
+    except DataError as error:
+        problems = reader_options(reader).problems
+        return None, (problems(index) if problems else []) or [error]
+
+
+def read_problems(dataset: str, reader: Reader, index: int) -> list[RowProblem]:
+    """Give what is wrong with a row, for a dataset that no recipe trains on: as its reader reads it, and its media headers."""
+    sample, errors = read_row(reader, index)
+    if sample:
+        for part in (*question_media(sample), *answer_audio(sample)):
+            try:
+                check_header(part)
+            except DataError as error:
+                errors.append(DataError(f"Row {sample.id}: {error}", kind=error.kind))
+    return [RowProblem(dataset, error.row or (sample.id if sample else ""), index, error.kind, str(error)) for error in errors]
 
 
 def check_datasets(plan: Plan, names: Sequence[str] = (), *, workers: int = 0,

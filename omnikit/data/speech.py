@@ -141,6 +141,8 @@ def _add(positions: dict[bytes, tuple[int, int, int]], sample: Sample, index: in
 
 def _key(part: ContentPart) -> bytes:
     """Name a recording by its file, or by its content where it is at hand."""
+    if part.data is not None:
+        return hashlib.sha1(part.data, usedforsecurity=False).digest()
     if part.audio is None:
         return str(part.path).encode()
     return hashlib.sha1(f"{part.sample_rate}".encode() + part.audio.tobytes(), usedforsecurity=False).digest()

@@ -169,7 +169,7 @@ def _rows(plan: Plan, dataset: str, limit: int) -> Iterator[tuple[Sample, Conten
     for index in spread(len(reader), limit):
         sample = reader[index]
         answers = [(parts[0], answer_texts([message])[0]) for message, parts in spoken_answers(sample)
-                   if len(parts) == 1 and (parts[0].path or parts[0].audio is not None)]
+                   if len(parts) == 1 and (parts[0].path or parts[0].data or parts[0].audio is not None)]
         if answers and answers[-1][1].strip():
             part, text = answers[-1]
             yield sample, part, text

@@ -172,7 +172,7 @@ class EvalRunner:
 
     def _ground_truth(self, sample: Sample, rate: int | None) -> SampledAudio | None:
         """Give the row's own spoken answer, if it has one."""
-        parts = [part for part in answer_audio(sample)[-1:] if part.path or part.audio is not None]
+        parts = [part for part in answer_audio(sample)[-1:] if part.path or part.data or part.audio is not None]
         if not parts or rate is None or self.session.speech is None:
             return None
         return load_waveform(parts[0], rate, sample.id), rate

@@ -22,7 +22,7 @@ def values(recipe: Recipe) -> dict[str, Any]:
         **branches,
         "backbone": _chosen(recipe.backbone) if recipe.backbone else None,
         "template": recipe.template, "system": recipe.system,
-        "data": {name: _chosen(choice) for name, choice in recipe.data.items()},
+        "data": {name: _chosen(choice) | _policy(recipe, name) for name, choice in recipe.data.items()},
         "stages": plain(recipe.stages), "generate": plain(recipe.generate), "evaluate": plain(recipe.evaluate),
         "live": plain(recipe.live), "seed": recipe.seed, "run": recipe.run, "stage": recipe.stage,
     }
@@ -30,6 +30,10 @@ def values(recipe: Recipe) -> dict[str, Any]:
 
 def _options(recipe: Recipe, branch: str) -> dict[str, Any]:
     return plain(recipe.branch_options[branch]) if branch in recipe.branch_options else {}
+
+
+def _policy(recipe: Recipe, dataset: str) -> dict[str, Any]:
+    return plain(recipe.row_policies[dataset]) if dataset in recipe.row_policies else {}
 
 
 def _chosen(choice: Choice) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from omnikit.recipe.answers import Evaluate, Generate
 from omnikit.recipe.branches import OPTIONS, BranchOptions, Choice, parse_choice, parse_options
 from omnikit.recipe.live import Live
 from omnikit.recipe.optim import Optim
+from omnikit.recipe.row_policy import RowPolicy, split_policy
 from omnikit.recipe.schema import construct, convert, key_paths, plain
 from omnikit.recipe.stage_order import order_stages
 from omnikit.recipe.validation_settings import Validate
@@ -163,6 +164,7 @@ class Recipe:
     stage: str | None = None  # train this stage only, for a quick try: all that it starts from has random weights
     branch_options: dict[str, BranchOptions] = field(default_factory=dict)  # of branches that name some
     live: Live = field(default_factory=Live)
+    row_policies: dict[str, RowPolicy] = field(default_factory=dict)  # of datasets that name one
 
     def __repr__(self) -> str:
         """Give the parts with what was picked for each, and the stages, as a table."""
@@ -180,7 +182,8 @@ class Recipe:
         backbone, data = _own("backbone", self.backbone), {name: _own("reader", choice) for name, choice in self.data.items()}
         parts = [branches, backbone, self.template, self.system, data,
                  {name: training_settings(stage) for name, stage in self.stages.items()}, self.seed,
-                 *([self.branch_options] if self.branch_options else [])]
+                 *([self.branch_options] if self.branch_options else []),
+                 *([self.row_policies] if self.row_policies else [])]
         return hashlib.sha256(json.dumps(plain(parts), sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -222,7 +225,9 @@ def parse(values: Mapping[str, Any], name: str, picks: Mapping[str, str] | None 
     branches = {key: _branch(key, value, errors) for key, value in values.items() if key not in OWN_KEYS}
     options = {key: found for key in branches if (found := parse_options(key, values[key], errors)) != BranchOptions()}
     backbone = parse_choice("backbone", values["backbone"], errors) if values.get("backbone") else None
-    data = {key: choice for key, value in top["data"].items() if (choice := parse_choice(f"data.{key}", value, errors))}
+    rows = {key: split_policy(f"data.{key}", choice, errors) for key, value in top["data"].items()
+            if (choice := parse_choice(f"data.{key}", value, errors))}
+    data = {key: choice for key, (choice, _) in rows.items()}
     stages = {key: _drop_zero_weights(stage) for key, value in top["stages"].items()  # null leaves out an inherited stage
               if value is not None and (stage := construct(Stage, value, f"stages.{key}", errors))}
     stages = {key: _with_trainer(stage, top["trainer"], errors) for key, stage in stages.items()}
@@ -237,7 +242,8 @@ def parse(values: Mapping[str, Any], name: str, picks: Mapping[str, str] | None 
     if errors or generate is None or evaluate is None or live is None:
         raise PlanError(*errors)
     return Recipe(name, branches, backbone, top["template"], top["system"], data, order_stages(stages), generate, evaluate,
-                  top["seed"], top["run"], dict(picks or {}), top["stage"], options, live)
+                  top["seed"], top["run"], dict(picks or {}), top["stage"], options, live,
+                  {key: policy for key, (_, policy) in rows.items() if not policy.is_default})
 
 
 def _with_trainer(stage: Stage, shared: Mapping[str, object], errors: list[str]) -> Stage:

@@ -39,6 +39,8 @@ def stage_facts(plan: Plan, name: str) -> dict[str, object]:
     stage, configs = plan.stages[name], plan.parts()
     found: dict[str, object] = {part: component_fields(configs[part]) for part in stage.used}
     found |= {f"data.{dataset}": component_fields(plan.readers[dataset]) for dataset in stage.datasets}
+    found |= {f"data.{dataset}.rows": plain(plan.recipe.row_policies[dataset]) for dataset in stage.datasets
+              if dataset in plan.recipe.row_policies}
     found |= {"template": _settings(plan.template), "tokenizer": _content(plan.tokenizer), "seed": plan.recipe.seed,
               f"stages.{name}": training_settings(stage.stage), f"stages.{name}.position": list(plan.stages).index(name),
               f"stages.{name}.starts_from": stage.origins,

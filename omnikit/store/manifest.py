@@ -117,6 +117,8 @@ def _media(part: ContentPart) -> bytes:
     """Give the samples of a part that holds them, the size of the file of one that names it."""
     if part.audio is not None:
         return part.audio.tobytes()
+    if part.data is not None:
+        return str(len(part.data)).encode()
     if part.path is None:
         return b""
     path = Path(part.path)

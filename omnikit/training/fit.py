@@ -21,12 +21,12 @@ from omnikit.contracts.types import Batch
 from omnikit.data.batch.codes import Codes
 from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.lengths import LengthCounter
-from omnikit.data.batch.loader import BatchLoader, BatchOrder, CollatedRows, NumberedBatches, worker_count
-from omnikit.data.batch.packing import PackedCollator, PackedSamples, PackingSampler
+from omnikit.data.batch.loader import BatchLoader, BatchOrder, NumberedBatches, worker_count
+from omnikit.data.batch.packing import PackingSampler
 from omnikit.data.batch.sample_lengths import SampleLengths
 from omnikit.data.batch.samplers import LengthBucketSampler, MixtureDataset, MixtureSampler
 from omnikit.data.batch.token_batches import TokenBatchSampler
-from omnikit.data.batch.windows import count_window
+from omnikit.data.batch.tolerant import packed_batches, row_batches, tolerant
 from omnikit.data.speech import find_speech, joined
 from omnikit.errors import DataError, OmnikitError
 from omnikit.model import OmniModel
@@ -42,6 +42,7 @@ from omnikit.training.feature_cache import FeatureCache, feature_cache
 from omnikit.training.module import Training
 from omnikit.training.monitoring.estimate import RecipeEstimate
 from omnikit.training.monitoring.progress import Bar
+from omnikit.training.skipped_rows import SkippedRows
 from omnikit.training.trainable.missing_gradients import MissingGradients
 from omnikit.training.validation.held_out import HeldOut
 from omnikit.training.validation.history import FILE, ValidationHistory
@@ -88,17 +89,18 @@ def fit_heads(fit: StageFit) -> Fitted:
     """Train heads, and what stands before them, by the sum of their losses."""
     mixture = MixtureDataset(fit.readers, fit.plan.image_spec)
     collate, run, data = collator(fit.plan, fit.stage, fit.model), fit.trainer, fit.stage.stage.data
+    tolerant(fit.readers, collate)
     if run.pack is None and run.batch_tokens is None:
         order = LengthBucketSampler(mixture, data, run.batch_size, fit.seed, window=run.window)
-        return _fit_heads(fit, order, CollatedRows(mixture, collate), collate)
+        return _fit_heads(fit, order, row_batches(mixture, collate), collate)
     sampler, sizes = MixtureSampler(mixture, data, fit.seed), SampleLengths(mixture, LengthCounter(collate), _workers(run))
     if run.pack is None:
         budgeted = TokenBatchSampler(sampler, sizes, batch_tokens=run.batch_tokens or 1, window=run.window,
                                      passes=run.max_epochs)
-        return _fit_heads(fit, _measured(fit, budgeted), CollatedRows(mixture, collate), collate)
+        return _fit_heads(fit, _measured(fit, budgeted), row_batches(mixture, collate), collate)
     packs = PackingSampler(sampler, sizes, batch_size=(run.batch_tokens or run.batch_size * run.pack) // run.pack,
                            pack=run.pack, passes=run.max_epochs)
-    return _fit_heads(fit, _measured(fit, packs), CollatedRows(PackedSamples(mixture), PackedCollator(collate)), collate)
+    return _fit_heads(fit, _measured(fit, packs), packed_batches(mixture, collate), collate)
 
 
 def _fit_heads(fit: StageFit, order: BatchOrder[Key], make: Callable[[Key], Batch], collate: Collator) -> Fitted:
@@ -164,14 +166,15 @@ def _fit(fit: StageFit, order: BatchOrder[Key], make: Callable[[Key], B],
     """Train step by step; for Lightning it is one epoch, whose length is decided here alone."""
     run, batches, resumption = fit.trainer, count_batches(fit.trainer, order), fit.resumption
     window, world = run.accumulate * run.processes, resumption.world
-    loader = BatchLoader(order, make, seed=fit.seed, workers=_workers(run), window=run.accumulate, on_window=count_window,
+    skipped = SkippedRows(fit.folder, fit.plan.recipe.row_policies)
+    loader = BatchLoader(order, make, seed=fit.seed, workers=_workers(run), window=run.accumulate, on_window=skipped.of_window,
                          start=resumption.position, passes=run.max_epochs,
                          batches=0 if resumption.is_over else max(0, batches - resumption.step * window),
                          rank=world.rank, world=world.size)
     module = Training(fit.model, fit.stage, fit.folder / "metrics.csv", ceil(batches / window), losses, start=resumption.step,
                       world=world)
     module.cache = cache
-    validation = _validation(fit)
+    validation = _validation(fit, skipped)
     checkpoints = Checkpoints(fit.stage, fit.folder, resumption, validation.history if validation else None)
     own: list[L.Callback] = [Bar(fit.stage.name, fit.estimate), MissingGradients(fit.stage.name), checkpoints,
                              PositionCounter(loader)]
@@ -189,15 +192,16 @@ def _fit(fit: StageFit, order: BatchOrder[Key], make: Callable[[Key], B],
             checkpoints.write(trainer, module, last=True)
     if validation and world.is_first:
         validation.take_best(module)
-    return module.step, module.metrics.last | (validation.history.numbers() if validation else {})
+    numbers = validation.history.numbers() if validation else {}
+    return module.step, module.metrics.last | numbers | skipped.of_readers(fit.readers).numbers()
 
 
-def _validation(fit: StageFit) -> ValidationSteps | None:
+def _validation(fit: StageFit, skipped: SkippedRows) -> ValidationSteps | None:
     settings = fit.stage.stage.validate
     if not settings.datasets:
         return None
     held_out = HeldOut(fit.stage, settings, fit.held_out, collator(fit.plan, fit.stage, fit.model),
-                       workers=_workers(fit.trainer))
+                       workers=_workers(fit.trainer), on_batch=skipped.of_batch)
     history = ValidationHistory(fit.folder / FILE, settings, fit.stage.stage.loss,
                                 writes=fit.resumption.world.is_first)
     return ValidationSteps(held_out, history, fit.folder, fit.resumption)
@@ -273,8 +277,8 @@ def fit_units(fit: StageFit) -> Fitted:
     with progress(fit.stage.name) as report:
         learner = cast(FittedCodec, fit.model.get_submodule(part).to(accelerator(fit.trainer)))
         numbers = learner.fit(waves, torch.Generator().manual_seed(fit.seed), report)
-    used = waves.used_samples()
-    return 0, numbers | {"speech_seconds": used / rate, "speech_fraction": used / sum(waves.lengths)}
+    used, skipped = waves.used_samples(), SkippedRows(fit.folder, fit.plan.recipe.row_policies).of_readers(fit.readers)
+    return 0, numbers | skipped.numbers() | {"speech_seconds": used / rate, "speech_fraction": used / sum(waves.lengths)}
 
 
 def _workers(run: TrainerConfig) -> int:

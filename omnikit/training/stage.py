@@ -15,6 +15,7 @@ import torch
 
 from omnikit.contracts.configs import ReaderConfig
 from omnikit.data.batch.labels import check_supervised
+from omnikit.data.batch.tolerant import open_reader
 from omnikit.data.build.background import recording
 from omnikit.errors import RunError
 from omnikit.model import OmniModel
@@ -158,8 +159,8 @@ def _follow(plan: Plan, stage: StagePlan, folder: Path, signals: StopSignals, wo
         return StageResult(stage.name, stage.trained, 0, 0.0, skipped=True)
     (start, is_over), begun, seed = found, time.monotonic(), _seed(plan, stage)
     L.seed_everything(seed, verbose=False)
-    readers = {name: plan.readers[name].build() for name in stage.datasets}
-    held_out = {name: plan.readers[name].build() for name in stage.held_out}
+    readers = {name: open_reader(plan, name) for name in stage.datasets}
+    held_out = {name: open_reader(plan, name) for name in stage.held_out}
     model = assemble(plan, stage, folder)
     resumption = Resumption(start, {}, signals, begun, is_over, world)
     with tuned(model, stage, {}, prove=False), saving_memory(model, stage), TemporaryDirectory() as own:
@@ -191,8 +192,8 @@ def train_stage(task: StageTask, signals: StopSignals, world: World) -> StageRes
     begun = time.monotonic() - (start.record["seconds"] if start else 0.0)
     seed = _seed(plan, stage)
     L.seed_everything(seed, verbose=False)
-    readers = {name: plan.readers[name].build() for name in stage.datasets}
-    held_out = {name: plan.readers[name].build() for name in stage.held_out}
+    readers = {name: open_reader(plan, name) for name in stage.datasets}
+    held_out = {name: open_reader(plan, name) for name in stage.held_out}
     if stage.stage.objective == "heads":
         check_supervised(stage.name, plan, stage.stage.loss, readers)
     model = assemble(plan, stage, folder)

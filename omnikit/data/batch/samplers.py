@@ -155,4 +155,5 @@ def _seconds(part: ContentPart, image_spec: ImageSpec | None) -> float:
         return 0.0
     if part.audio is not None:
         return len(part.audio) / part.sample_rate
-    return audio_length(part.path, 1000) / 1000 if part.path else 0.0  # a file that is none is reported with its row
+    source = part.path if part.data is None else part.data
+    return audio_length(source, 1000) / 1000 if source else 0.0  # a file that is none is reported with its row

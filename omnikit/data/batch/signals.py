@@ -1,6 +1,8 @@
 """Media parts of a sample become signals: what an encoder reads, one padded batch of each kind. Reads no token."""
 
+import io
 from collections.abc import Sequence
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -8,12 +10,23 @@ from numpy.typing import NDArray
 
 from omnikit.contracts.specs import ImageSpec
 from omnikit.contracts.types import ContentPart, Sample, Signal
-from omnikit.data.media.audio import as_waveform, audio_length, load_audio
-from omnikit.data.media.image import Pixels, check_pixels, cut_tiles, fit_square, image_size, load_image, tile_count
-from omnikit.data.media.video import VideoFile, frame_indices, load_frames, open_video
+from omnikit.data.media.audio import as_waveform, audio_length, check_audio, decode_audio, load_audio
+from omnikit.data.media.image import (
+    Pixels,
+    check_pixels,
+    cut_tiles,
+    decode_image,
+    fit_square,
+    image_size,
+    load_image,
+    tile_count,
+)
+from omnikit.data.media.video import VideoFile, decode_frames, frame_indices, load_frames, open_video
 from omnikit.errors import DataError
 from omnikit.plan.branches import InputBranch
 
+EMBEDDED = "its embedded file"  # in sentences, behind the row
+MOST_PIXELS = 1 << 31
 Waveform = NDArray[np.float32]
 SignalArray = NDArray[np.float32] | NDArray[np.uint8]  # a waveform [N], a tile [3, S, S] of bytes, or [1] for no signal
 
@@ -49,12 +62,16 @@ def load_signals(part: ContentPart, input_branch: InputBranch, row: str) -> list
 def load_tiles(part: ContentPart, spec: ImageSpec) -> Pixels:
     """Give the tiles of an image, or the frames of a video, [T, S, S, 3]; raises DataError."""
     if part.type == "image":
-        if part.pixels is None and part.path is None:
+        if part.pixels is None and part.path is None and part.data is None:
             raise DataError("a part of type image has neither a path nor data; give it one.", kind="no media")
+        if part.data is not None:
+            return cut_tiles(decode_image(part.data, name=EMBEDDED, most=MOST_PIXELS, formats=None), spec)
         return cut_tiles(load_image(part.path) if part.pixels is None and part.path else _pixels(part), spec)
     if part.pixels is not None:
         pixels = _pixels(part)
         frames = pixels[frame_indices(VideoFile(len(pixels), part.frame_rate), spec)]
+    elif part.data is not None:
+        frames = decode_frames(part.data, spec, name=EMBEDDED, seconds=float("inf"), most=MOST_PIXELS)
     elif part.path is not None:
         frames = load_frames(part.path, spec)
     else:
@@ -65,9 +82,9 @@ def load_tiles(part: ContentPart, spec: ImageSpec) -> Pixels:
 def count_tiles(part: ContentPart, spec: ImageSpec) -> int:
     """Give the number of tiles or frames that `load_tiles` gives; of a file only the header is read. Raises DataError."""
     if part.type == "image":
-        width, height = image_size(part.path or "") if part.pixels is None else part.pixels.shape[1::-1]
+        width, height = image_size(_source(part)) if part.pixels is None else part.pixels.shape[1::-1]
         return tile_count(width, height, spec)
-    video = open_video(part.path or "") if part.pixels is None else VideoFile(len(part.pixels), part.frame_rate)
+    video = open_video(part.data or part.path or "") if part.pixels is None else VideoFile(len(part.pixels), part.frame_rate)
     return len(frame_indices(video, spec))
 
 
@@ -79,9 +96,10 @@ def load_waveform(part: ContentPart, rate: int, row: str) -> Waveform:
             import soxr
 
             waveform = np.asarray(soxr.resample(waveform, part.sample_rate, rate), dtype=np.float32)
-    elif part.path is not None:
+    elif part.data is not None or part.path is not None:
         try:
-            waveform = load_audio(part.path, rate)
+            waveform = (load_audio(part.path or "", rate) if part.data is None else
+                        decode_audio(part.data, rate, name=EMBEDDED, seconds=None))
         except DataError as error:
             raise DataError(f"Row {row}: {error}", kind=error.kind) from error
     else:
@@ -95,9 +113,32 @@ def load_waveform(part: ContentPart, rate: int, row: str) -> Waveform:
 def recorded_samples(part: ContentPart, rate: int) -> int:
     """Give the samples that `load_waveform` gives; of a file only the header is read. 0 where it is not audio."""
     if part.audio is None:
-        return audio_length(part.path, rate) if part.path else 0
+        source = part.path if part.data is None else part.data
+        return audio_length(source, rate) if source else 0
     frames, own = max(np.shape(part.audio)), part.sample_rate
     return int((2 * frames * rate + own) // (2 * own))  # soxr rounds half up
+
+
+def audio_seconds(part: ContentPart) -> float | None:
+    """Give the seconds of a part's audio, of a file from its header; None where they cannot be read."""
+    if part.audio is not None:
+        return len(part.audio) / part.sample_rate
+    import soundfile
+
+    try:
+        return float(soundfile.info(_source(part)).duration)
+    except (soundfile.LibsndfileError, TypeError):
+        return None
+
+
+def check_header(part: ContentPart) -> None:
+    """Raise DataError where a part's media file cannot be opened; only its header is read."""
+    if part.type == "image" and part.pixels is None:
+        image_size(_source(part))
+    elif part.type == "video" and part.pixels is None:
+        open_video(part.data or part.path or "")
+    elif part.type == "audio" and part.audio is None and not (part.path is None and part.codes is not None):
+        check_audio(part.data or part.path or "", part.path or EMBEDDED)
 
 
 def signal_length(item: SignalArray) -> int:
@@ -114,6 +155,11 @@ def pad_signals(items: Sequence[SignalArray]) -> Signal:
     for row, waveform in zip(data, items, strict=True):
         row[: len(waveform)] = torch.from_numpy(waveform)
     return Signal(data, lengths)
+
+
+def _source(part: ContentPart) -> str | BinaryIO:
+    """Give the file of a part, embedded or not; "" where it has none."""
+    return io.BytesIO(part.data) if part.data is not None else part.path or ""
 
 
 def _pixels(part: ContentPart) -> Pixels:

@@ -48,12 +48,12 @@ def load_audio(path: str | Path, sample_rate: int, *, seconds: float | None = No
         return _at_rate(*_decode(file, str(path), first=seconds), sample_rate)
 
 
-def decode_audio(data: bytes, sample_rate: int, *, name: str, seconds: float) -> Waveform:
+def decode_audio(data: bytes, sample_rate: int, *, name: str, seconds: float | None) -> Waveform:
     """Read the bytes of an audio file, in memory, as load_audio reads a file.
 
     Args:
         name: of the audio in messages.
-        seconds: of audio at most; no more is decoded.
+        seconds: of audio at most; no more is decoded. None: any.
 
     Raises:
         DataError: as load_audio, or the audio is longer.
@@ -70,7 +70,7 @@ def audio_length(source: str | Path | bytes, sample_rate: int | None = None) -> 
     """
     try:
         if isinstance(source, bytes):
-            count, own = _length(io.BytesIO(source))
+            count, own = _length(io.BytesIO(source), "")
         else:
             facts = Path(source).stat()
             count, own = _length_of_file(str(source), facts.st_size, facts.st_mtime_ns)
@@ -78,6 +78,16 @@ def audio_length(source: str | Path | bytes, sample_rate: int | None = None) -> 
         return 0
     rate = sample_rate or own
     return count if rate == own else int((2 * count * rate + own) // (2 * own))  # soxr rounds half up
+
+
+def check_audio(source: str | Path | bytes, name: str) -> None:
+    """Raise DataError where a file, or the content of one, is not audio; decodes it only where nothing else shows that."""
+    try:
+        with io.BytesIO(source) if isinstance(source, bytes) else _open(source) as file:
+            _length(file, name)
+    except soundfile.LibsndfileError as error:
+        raise DataError(f"{name} is not a readable audio file ({error.error_string}), but must be {PLAIN}.",
+                        kind="unreadable audio") from None
 
 
 def as_waveform(audio: object, where: str) -> Waveform:
@@ -227,12 +237,12 @@ def _at_rate(waveform: Waveform, rate: int, wanted: int) -> Waveform:
 @lru_cache(maxsize=1 << 16)
 def _length_of_file(path: str, size: int, changed: int) -> tuple[int, int]:
     with _open(path) as file:
-        return _length(file)
+        return _length(file, path)
 
 
-def _length(file: BinaryIO) -> tuple[int, int]:
+def _length(file: BinaryIO, name: str) -> tuple[int, int]:
     """Give samples and rate: from a header, from counted frames, or, where neither is exact, by decoding."""
-    container = _container(file, "")
+    container = _container(file, name)
     if container.ffmpeg == "mp3":
         file.seek(0)
         parts = mp3_parts(file.read())
@@ -241,7 +251,7 @@ def _length(file: BinaryIO) -> tuple[int, int]:
         rate = parts[0].rate
         return sum((2 * part.samples * rate + part.rate) // (2 * part.rate) for part in parts), rate
     if container.ffmpeg is not None:
-        waveform, rate = decode_track(file, container.ffmpeg, "")
+        waveform, rate = decode_track(file, container.ffmpeg, name)
         return len(waveform), rate
     chunk = data_chunk(file)
     source = SizedWAV(file, chunk) if chunk and chunk.is_piped else file

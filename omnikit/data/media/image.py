@@ -140,17 +140,18 @@ def load_image(path: str | Path) -> Pixels:
     return _pixels(_open(path), str(path))
 
 
-def decode_image(data: bytes, *, name: str, most: int) -> Pixels:
+def decode_image(data: bytes, *, name: str, most: int, formats: tuple[str, ...] | None = SAFE_FORMATS) -> Pixels:
     """Read the bytes of an image, in memory, as load_image reads a file.
 
     Args:
         name: of the image in messages.
         most: pixels at most; the header is read before anything is decoded.
+        formats: Pillow's names of formats that are read; None for all.
 
     Raises:
-        DataError: as load_image, or the image is larger, or neither PNG, JPEG nor WebP.
+        DataError: as load_image, or the image is larger, or of another format.
     """
-    image = _open(io.BytesIO(data), name, SAFE_FORMATS)
+    image = _open(io.BytesIO(data), name, formats)
     if image.width * image.height > most:
         image.close()
         raise DataError(f"{name} has {image.width} x {image.height} pixels, but at most {most:,} are allowed; make it"
@@ -158,9 +159,9 @@ def decode_image(data: bytes, *, name: str, most: int) -> Pixels:
     return _pixels(image, name)
 
 
-def image_size(path: str | Path) -> tuple[int, int]:
+def image_size(path: str | Path | BinaryIO) -> tuple[int, int]:
     """Give width and height of an image file as load_image would give it, from its header; raises as it does."""
-    with _open(path) as image:
+    with _open(path, "" if isinstance(path, str | Path) else "its embedded file") as image:
         width, height = image.size
         return (height, width) if image.getexif().get(EXIF_ORIENTATION) in SWAPPED_SIDES else (width, height)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
+EMBEDDED = "its embedded file"
 EBML = b"\x1aE\xdf\xa3"  # the first bytes of WebM and Matroska
 
 
@@ -79,8 +80,15 @@ def frames_by_rate(video: VideoFile, rate: float, least: int, most: int, span: t
     return [indices[index] for index in np.linspace(0, len(indices) - 1, count, dtype=int)]
 
 
-def open_video(path: str | Path) -> VideoFile:
-    """Read how many frames a video has and how fast they follow, without decoding any; raises as load_frames does."""
+def open_video(path: str | Path | bytes) -> VideoFile:
+    """Read how many frames a video (or the bytes of one) has and how fast they follow, without decoding any.
+
+    Raises:
+        DataError: as load_frames, or decode_frames.
+    """
+    if isinstance(path, bytes):
+        with _open(io.BytesIO(path), EMBEDDED, _container(path, EMBEDDED)) as (container, stream):
+            return _video(EMBEDDED, container, stream)[0]
     with _open(path) as (container, stream):
         return _video(path, container, stream)[0]
 
@@ -106,14 +114,19 @@ def decode_frames(data: bytes, spec: ImageSpec, *, name: str, seconds: float, mo
     Raises:
         DataError: as load_frames, or the video is longer or larger, or neither MP4 nor WebM nor Matroska.
     """
-    if data[4:8] != b"ftyp" and data[:4] != EBML:  # FFmpeg's other readers may open files that the data name
-        raise DataError(f"{name} is not a readable video, but must be an MP4, WebM or Matroska file.",
-                        kind="unreadable video")
-    with _open(io.BytesIO(data), name, "mp4" if data[4:8] == b"ftyp" else "matroska") as (container, stream):
+    with _open(io.BytesIO(data), name, _container(data, name)) as (container, stream):
         if stream.width * stream.height > most:
             raise DataError(f"{name} has frames of {stream.width} x {stream.height} pixels, but at most {most:,} are allowed;"
                             " make it smaller.", kind="unreadable video")
         return _frames(container, stream, spec, name, seconds)
+
+
+def _container(data: bytes, name: str) -> str:
+    """Give FFmpeg's name of the format; its other readers may open files that the data name."""
+    if data[4:8] != b"ftyp" and data[:4] != EBML:
+        raise DataError(f"{name} is not a readable video, but must be an MP4, WebM or Matroska file.",
+                        kind="unreadable video")
+    return "mp4" if data[4:8] == b"ftyp" else "matroska"
 
 
 def _frames(container: "InputContainer", stream: "VideoStream", spec: ImageSpec, name: str,

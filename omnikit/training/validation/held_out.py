@@ -4,7 +4,7 @@ It draws nothing at random and changes no weight, so that training with it is tr
 that is evaluation, which training does not import.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,8 +15,9 @@ from torch import Tensor
 from omnikit.contracts.protocols import Reader
 from omnikit.contracts.types import Batch
 from omnikit.data.batch.collate import Collator, to_device
-from omnikit.data.batch.loader import BatchLoader, CollatedRows
+from omnikit.data.batch.loader import BatchLoader
 from omnikit.data.batch.samplers import MixtureDataset, SampleKey
+from omnikit.data.batch.tolerant import row_batches
 from omnikit.model import OmniModel, Taps
 from omnikit.plan.branches import OutputBranch
 from omnikit.plan.stage_plan import StagePlan
@@ -56,10 +57,12 @@ class HeldOut:
         readers: those of the held-out datasets.
         collate: as training's.
         workers: processes that make batches.
+        on_batch: called with each batch.
     """
 
     def __init__(self, stage: StagePlan, settings: Validate, readers: Mapping[str, Reader], collate: Collator, *,
-                 workers: int = 0) -> None:
+                 workers: int = 0, on_batch: Callable[[Batch], None] = lambda batch: None) -> None:
+        self.on_batch = on_batch
         self.stage, self.settings, self.collate, self.workers = stage, settings, collate, workers
         self.mixture = MixtureDataset(readers, collate.plan.image_spec)
         self.accurate = counted(stage, collate.plan.outputs) if "accuracy" in settings.metrics else []
@@ -79,10 +82,11 @@ class HeldOut:
     def _measure(self, dataset: str, module: Training) -> Means:
         rows, size = len(self.mixture.readers[dataset]), self.stage.stage.trainer.batch_size
         order = FixedOrder(dataset, min(rows, self.settings.rows or rows), size)
-        loader = BatchLoader(order, CollatedRows(self.mixture, self.collate), workers=self.workers, passes=1)
+        loader = BatchLoader(order, row_batches(self.mixture, self.collate), workers=self.workers, passes=1)
         sums: dict[str, Tensor] = {}
         counts: dict[str, float] = {}
         for batch in loader:
+            self.on_batch(batch)
             for name, (mean, count) in module.forward_pass(partial(self._batch_means, batch, module)).items():
                 sums[name] = sums.get(name, 0.0) + mean.double() * count
                 counts[name] = counts.get(name, 0.0) + count

@@ -25,8 +25,8 @@ KEYS = {
     "message": ("role", "content", "state", "cut"),
     "text": ("type", "text"),
     "audio": ("type", "path", "text", "codes"),
-    "image": ("type", "path"),
-    "video": ("type", "path"),
+    "image": ("type", "path", "text"),
+    "video": ("type", "path", "text"),
     "prompt": ("type",),
 }
 
@@ -134,14 +134,15 @@ class Row:
         text = part.get("text")
         if not isinstance(text, str) and (kind == "text" or text is not None):
             self.refuse(f"{where}.text", text, "a text")
-        path = self.media(part.get("path"), where) if kind in MEDIA else None
-        return ContentPart(kind, text, path, codes=self.codes(part, where))
+        codes = self.codes(part, where)
+        is_file = kind in MEDIA and not (codes is not None and "path" not in part)
+        return ContentPart(kind, text, self.media(part.get("path"), where) if is_file else None, codes=codes)
 
     def media(self, value: object, where: str) -> str:
         if not isinstance(value, str) or not value:
             self.refuse(f"{where}.path", value, "the path of a file")
         path = self.root / Path(value).expanduser()
-        if not path.is_file():
+        if not _is_file(path):
             raise DataError(f"{self.place}: {where}.path is {value!r}, but there is no file {path}.", kind="missing file")
         return str(path)
 
@@ -167,3 +168,11 @@ class Row:
     def refuse(self, where: str, found: object, expected: str, hint: str = "") -> NoReturn:
         shown = "missing" if found is None else json.dumps(found)[:60]
         raise DataError(f"{self.place}: {where} is {shown}, but must be {expected}.{hint}", kind="wrong type")
+
+
+def _is_file(path: Path) -> bool:
+    """Say whether a file is there; a name that no file can have (too long, with a null byte) names none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False

@@ -1,13 +1,20 @@
 """The settings of the JSONL reader. Imports no torch."""
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from omnikit.contracts.types import Sample
     from omnikit_basics.reader import JsonlReader
 
 PROVIDES = ("text", "audio", "image", "video", "prompt", "transcript", "caption", "answer", "speech",
             "codes")  # of ReaderConfig
+KINDS = {"text", "audio", "image", "video", "prompt"}  # of content parts
+KEYS = {"id", "messages", "facts"}  # of rows
 
 
 @dataclass(frozen=True)
@@ -37,3 +44,31 @@ class MessagesJsonl:
         from omnikit_basics.reader import JsonlReader
 
         return JsonlReader(self)
+
+    @staticmethod
+    def recognise(path: Path) -> bool:
+        """Say whether the first row of a .jsonl file is one of ours."""
+        if path.suffix != ".jsonl" or not path.is_file():
+            return False
+        with path.open("rb") as stream:
+            first = next((line for line in stream if line.strip()), b"")
+        try:
+            row: object = json.loads(first)
+        except ValueError:
+            return False
+        return isinstance(row, dict) and "messages" in row and set(row) <= KEYS and _are_parts(row["messages"])
+
+    @staticmethod
+    def write(samples: "Iterable[Sample]", path: Path) -> "Mapping[str, int]":
+        """Write samples as such rows; nothing of them is left out."""
+        from omnikit_basics.row_writer import write_rows
+
+        return write_rows(samples, path)
+
+
+def _are_parts(messages: object) -> bool:
+    """Say whether all content is text or parts of our kinds, media by their path."""
+    contents = [message.get("content") for message in messages if isinstance(message, dict)] if isinstance(messages, list) else []
+    parts = [part for content in contents if isinstance(content, list) for part in content]
+    return bool(contents) and all(isinstance(part, dict) and part.get("type") in KINDS
+                                  and (part["type"] in ("text", "prompt") or "path" in part or "codes" in part) for part in parts)
