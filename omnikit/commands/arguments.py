@@ -1,7 +1,7 @@
 """Command lines are read by argparse, but its errors are one sentence like all others."""
 
 import argparse
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from omnikit.errors import ConfigError
 
@@ -13,8 +13,28 @@ def at_least_one(text: str) -> int:
     return int(text)
 
 
+class StoreOnce(argparse.Action):
+    """Stores a value; an option that is given twice is an error, because its first value would be dropped."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
+                 option_string: str | None = None) -> None:
+        if option_string and self.dest in self._given(namespace):
+            parser.error(f"{option_string} is given twice ({getattr(namespace, self.dest)} and {values}); give it once")
+        self._given(namespace).add(self.dest)
+        setattr(namespace, self.dest, values)
+
+    @staticmethod
+    def _given(namespace: argparse.Namespace) -> set[str]:
+        return vars(namespace).setdefault("_given", set())
+
+
 class Parser(argparse.ArgumentParser):
     """argparse without its usage lines: a wrong command line is a ConfigError."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.register("action", None, StoreOnce)
+        self.register("action", "store", StoreOnce)
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{self.prog}: {message}; see {self.prog} --help.")

@@ -24,6 +24,8 @@ MEDIA = {  # modality → the endings of its files, by which a line of the loop 
     "image": (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"),
     "video": (".mp4", ".webm", ".mkv", ".mov", ".avi"),
 }
+HELP = "A line is a question: text, and paths of audio, images and videos; /help shows this, :q, /exit or Ctrl-D ends.\n"
+ENDS = (":q", ":quit", "/q", "/quit", "/exit", "quit", "exit")
 EXAMPLES = {"audio": ".wav", "image": ".png", "video": ".mp4"}  # modality → the ending of files that --example writes
 
 
@@ -193,7 +195,7 @@ def _medium_of(part: "ContentPart", stem: str, out: Path | None, row: str) -> st
 
 
 def _loop(chat: Chat, out: Path | None) -> None:
-    sys.stdout.write("A line is a question: text, and paths of audio, images and videos; :q ends.\n")
+    sys.stdout.write(HELP)
     for number, line in enumerate(_lines(), 1):
         try:
             chat.ask(_read(line), out.with_stem(f"{out.stem}-{number}") if out else None)
@@ -222,7 +224,9 @@ def _lines() -> Iterator[str]:
             line = input("> ").strip()
         except EOFError:
             return
-        if line == ":q":
+        if line.lower() in ENDS:
             return
-        if line:
+        if line.startswith("/") and not Path(line).exists() and line[1:].isalpha():
+            sys.stdout.write(HELP if line.lower() == "/help" else f"{line} is not a command. {HELP}")
+        elif line:
             yield line

@@ -44,10 +44,11 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="train up to N stages side by side where they do not"
                         " start from each other's weights, each on a device of its own where there are GPUs")
     arguments = parser.parse_intermixed_args(argv)
-    if (arguments.multirun or arguments.optuna or arguments.submit) and not arguments.cfg:
+    if arguments.cfg and (arguments.multirun or arguments.optuna or arguments.submit):
+        parser.error("--cfg prints one configuration, but -m, --optuna and --submit train; leave one of them out")
+    if arguments.multirun or arguments.optuna or arguments.submit:
         return _sweep(arguments)
-    flags = ["--multirun"] if arguments.multirun else []
-    flags += ["--cfg", arguments.cfg] if arguments.cfg else []
+    flags = ["--cfg", arguments.cfg] if arguments.cfg else []
     job = partial(_train, retrain=arguments.retrain, restart=arguments.restart, wait=arguments.wait, jobs=arguments.jobs)
     run_jobs(arguments.recipe, [*flags, *arguments.overrides], job)
     return 0

@@ -58,6 +58,8 @@ def _check(audio: object, texts: dict[str, object], media: dict[str, object]) ->
     for name, text in texts.items():
         if text is not None and not isinstance(text, str):
             raise DataError(f"{name} is {_shown(text)}, but must be a text.")
+        if text and any("\ud800" <= one <= "\udfff" for one in text):
+            raise DataError(f"{name} is {text!r}, which holds bytes or half of a character instead of text; write it in UTF-8.")
     for name, found in media.items():
         several = found if isinstance(found, list | tuple) else [] if found is None else [found]
         if strange := [one for one in several if not isinstance(one, str | Path | np.ndarray)]:

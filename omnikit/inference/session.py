@@ -147,6 +147,8 @@ class Session:
             DataError: a row's media cannot be used, or it is longer than the context.
             PlanError: the model has no backbone, so it can only transcribe.
         """
+        if not samples:
+            return []
         batch, tokenizer, sampling = self._prepare(samples, greedy=greedy)
         generated = generate(self.model, batch, sampling)
         states = answer_states(self.plan.template, tokenizer)

@@ -55,6 +55,8 @@ class Voice:
 
 def read(path: Path) -> Voice:
     """Give the voice of a file; raises RunError if it is missing or holds something else."""
+    if path.is_file() and path.read_bytes()[:1] != b"{":
+        raise RunError(f"{path} is not a voice file; make one of a recording with omnikit voice extract.")
     found = read_json(path)
     tokens = found.get("voice")
     if not isinstance(tokens, list) or not tokens or not all(type(token) is int for token in tokens):
