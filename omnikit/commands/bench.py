@@ -19,7 +19,7 @@ EXAMPLE = "example: omnikit bench duplex vita_1_5/tiny --out duplex"
 KEY = "OPENAI_API_KEY"  # environment variable with the key of a server
 BENCHES = ("duplex",)
 SERVER = ("--speed", "--turn-detection")
-LOCAL = ("--pace", "--interrupt", "--device")
+LOCAL = ("--pace", "--interrupt", "--models", "--device")
 KINDS = ("count", "answered", "during_an_answer", "stopped_it")
 LINES = {"questions_answered": "questions answered", "response_ms": "response",
          "begun_inside_a_question": "begun inside a question",
@@ -59,6 +59,8 @@ def _parser() -> Parser:
     parser.add_argument("--pace", type=at_least_one, help="of a run: decoding steps in 32 ms of the user's audio (default 4)")
     parser.add_argument("--interrupt", choices=("speech", "decision", "never"), help="of a run: what stops an answer, instead"
                         " of the recipe's live.policy.interrupt")
+    parser.add_argument("--models", choices=("one", "two"), help="of a run: two models that swap roles, as VITA's server has"
+                        " them, instead of the recipe's live.policy.models")
     parser.add_argument("--device", help="of a run: cpu, cuda, cuda:1 (default: a GPU if there is one)")
     parser.add_argument("--speed", type=_speed, help="of a server: seconds of audio that are sent in a second (default 1)")
     parser.add_argument("--turn-detection", choices=("server_vad", "semantic_vad"), help="of a server: instead of its own"
@@ -96,6 +98,8 @@ def _target(arguments: Namespace) -> "Target":
     policy = session.plan.recipe.live.policy
     if arguments.interrupt:
         policy = replace(policy, interrupt=arguments.interrupt)
+    if arguments.models:
+        policy = replace(policy, models=arguments.models)
     return of_session(session, run=folder.resolve().name, seed=arguments.seed, pace=arguments.pace or 4, policy=policy)
 
 

@@ -35,9 +35,9 @@ def run(session: "Session", arguments: Namespace) -> None:
     """Talk until Ctrl-C, or until a recording is over."""
     from omnikit.inference.live.conversation import converse
     from omnikit.inference.live.session import LiveSession
-    from omnikit.inference.scheduler.batch import engine_for
+    from omnikit.inference.scheduler.engine_pair import live_engine
 
-    live = LiveSession(session, engine_for(session), system=arguments.system)
+    live = LiveSession(session, live_engine(session), system=arguments.system)
     device = _device(session, arguments)
     screen = Screen(live)
     screen.line(0, "ready", "speak; Ctrl-C ends" if arguments.audio is None else f"plays {arguments.audio}")

@@ -25,6 +25,7 @@ class TurnPolicy:
         idle_timeout_ms: silence after an answer's end that is reported, once; None: never.
         history_turns: earlier turns, with their answers, that a prompt holds: 0 for a model that was trained on single
             questions. None: as many as the context has room for.
+        models: "one" decides a turn beside the answer that it makes; "two" take turns as VITA's do, over the same weights.
     """
 
     turn_detection: Literal["vad", "none"] = "vad"
@@ -39,6 +40,7 @@ class TurnPolicy:
     speculative_ms: int | None = None
     idle_timeout_ms: int | None = None
     history_turns: int | None = None
+    models: Literal["one", "two"] = "one"
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1:

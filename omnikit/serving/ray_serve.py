@@ -64,7 +64,7 @@ def deploy(build: Callable[[], FastAPI], count: int, limits: Limits, address: Ad
 
 def replica_app(replicas: Replicas, settings: Settings) -> FastAPI:
     """Give the app of one replica, in its process."""
-    from omnikit.inference.scheduler.batch import engine_for
+    from omnikit.inference.scheduler.engine_pair import live_engine
     from omnikit.inference.session import load
     from omnikit.serving.app import create_app
     from omnikit.serving.logs import write_json_lines
@@ -72,7 +72,7 @@ def replica_app(replicas: Replicas, settings: Settings) -> FastAPI:
 
     write_json_lines()
     session = load(replicas.run, dtype=replicas.dtype, load_in=replicas.load_in)
-    return create_app(Service(session, engine_for(session), settings))
+    return create_app(Service(session, live_engine(session), settings))
 
 
 def shut_down() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from socket import socket
 
-from omnikit.inference.scheduler.batch import engine_for
+from omnikit.inference.scheduler.engine_pair import live_engine
 from omnikit.inference.session import Session
 from omnikit.serving.address import Address
 from omnikit.serving.app import create_app
@@ -16,7 +16,7 @@ from omnikit.serving.settings import Settings
 
 def make_server(session: Session, settings: Settings, address: Address) -> Server:
     """Give a server that is not started."""
-    service = Service(session, engine_for(session), settings)
+    service = Service(session, live_engine(session), settings)
     return Server(create_app(service), service, address)
 
 

@@ -15,7 +15,7 @@ from omnikit.inference import session as sessions
 from omnikit.inference.live import audio_device, system_audio
 from omnikit.inference.live import session as live_session
 from omnikit.inference.live.audio_device import Clock
-from omnikit.inference.scheduler import batch
+from omnikit.inference.scheduler import engine_pair
 from omnikit.inference.session import Session
 
 Script = Callable[..., None]
@@ -35,7 +35,7 @@ def script(session: Session, monkeypatch: pytest.MonkeyPatch) -> Script:
     monkeypatch.setattr(audio_device, "Clock", lambda: Clock(clock.now, clock.sleep))
 
     def begin(*answers: ScriptedAnswer) -> None:
-        monkeypatch.setattr(batch, "engine_for", lambda session: ScriptedEngine(list(answers)))
+        monkeypatch.setattr(engine_pair, "live_engine", lambda session: ScriptedEngine(list(answers)))
 
     return begin
 

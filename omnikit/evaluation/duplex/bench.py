@@ -18,7 +18,7 @@ from omnikit.evaluation.duplex.results import Json
 from omnikit.evaluation.duplex.scenario import Scenario, read
 from omnikit.evaluation.duplex.user_audio import find_tts, room_noise, scenario_audio
 from omnikit.inference.live.session import LiveSession
-from omnikit.inference.scheduler.batch import engine_for
+from omnikit.inference.scheduler.engine_pair import live_engine
 from omnikit.inference.session import Session
 from omnikit.progress import progress
 from omnikit.recipe.live import TurnPolicy
@@ -40,7 +40,8 @@ def of_session(session: Session, *, run: str, seed: int = 0, pace: int = 4, poli
         pace: decoding steps in 32 ms of the user's audio.
         policy: how turns are taken; None: the recipe's.
     """
-    engine, chosen = engine_for(session), policy or session.plan.recipe.live.policy
+    chosen = policy or session.plan.recipe.live.policy
+    engine = live_engine(session, chosen)
     conditions = {"target": session.plan.recipe.name, "run": run, "clock": "input",
                   "decoding_steps_per_second": round(pace * 1000 / 32, 1),
                   "seed": seed, **asdict(chosen)}

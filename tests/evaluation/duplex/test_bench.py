@@ -88,6 +88,14 @@ def test_a_run_gives_the_same_report_twice(spoken: Session, tmp_path: Path) -> N
     assert all((tmp_path / "first" / path).read_bytes() == (tmp_path / "second" / path).read_bytes() for path in files)
 
 
+def test_two_models_that_swap_roles_give_the_same_report(spoken: Session, tmp_path: Path) -> None:
+    scenarios = bench.chosen(None, ("interruption",))
+    found = [bench.run(bench.of_session(spoken, run="random", policy=TurnPolicy(models=models)), scenarios, tmp_path / models)
+             for models in ("one", "two")]
+    assert [one["conditions"]["models"] for one in found] == ["one", "two"]
+    assert found[0]["scenarios"] == found[1]["scenarios"]
+
+
 def test_a_server_is_measured_over_its_socket(server: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = cli.main(["bench", "duplex", server.socket_url, "--only", "question", "--speed", "2", "--out", str(tmp_path)])
     found = read_json(tmp_path / "report.json", "")
