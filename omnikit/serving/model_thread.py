@@ -20,7 +20,7 @@ from omnikit.serving.memory import return_freed_memory
 from omnikit.serving.protocol.fields import ProtocolError
 
 T = TypeVar("T")
-RETURN_SECONDS = 10.0  # between two times that freed memory goes back to the system
+RETURN_SECONDS = 2.0  # between two times that freed memory goes back to the system
 SWITCH_SECONDS = 0.0005  # that the thread keeps Python while the event loop waits for it; Python's default is 5 ms
 
 
