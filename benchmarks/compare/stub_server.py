@@ -12,6 +12,7 @@ import omnikit
 from omnikit.contracts.types import Sample
 from omnikit.errors import OmnikitError
 from omnikit.inference.answer import Event
+from omnikit.inference.answer_usage import AnswerUsage
 from omnikit.inference.engine import AnswerOptions, FinishReason
 from omnikit.inference.prefix_cache import PrefixCache
 from omnikit.serving.address import Address
@@ -29,6 +30,7 @@ class StubAnswer:
     error: OmnikitError | None = None
     finish_reason: FinishReason | None = "stop"
     prompt_tokens = cached_tokens = answer_tokens = 1
+    usage = AnswerUsage()
 
     def __init__(self) -> None:
         audio = np.full(BLOCK, 0.03, np.float32)

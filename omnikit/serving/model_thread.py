@@ -20,7 +20,7 @@ from omnikit.serving.memory import return_freed_memory
 from omnikit.serving.protocol.fields import ProtocolError
 
 T = TypeVar("T")
-RETURN_SECONDS = 10.0  # between two times that freed memory goes back to the system
+RETURN_SECONDS = 2.0  # between two times that freed memory goes back to the system
 SWITCH_SECONDS = 0.0005  # that the thread keeps Python while the event loop waits for it; Python's default is 5 ms
 
 
@@ -138,13 +138,9 @@ class ModelThread:
         try:
             busy, due = False, time.monotonic() + RETURN_SECONDS
             while not self._stopping:
-                with self._wake:
-                    if not (self._jobs or busy or self._stopping):
-                        self._wake.wait()
-                    jobs = [self._jobs.popleft() for _ in range(len(self._jobs))]
-                for job in jobs:
-                    job()
+                self._do_jobs(wait=not busy)
                 busy = self.engine.step()
+                busy = self._do_jobs(wait=False) or busy  # who interrupts an answer does not get what this step made of it
                 for watcher in list(self._watchers):
                     watcher()
                 self._signal_loop()
@@ -156,6 +152,16 @@ class ModelThread:
             self.error = f"The model has failed ({type(error).__name__}); start the server again."
             self._fail_jobs()
             self._signal_loop()
+
+    def _do_jobs(self, *, wait: bool) -> bool:
+        """Do the jobs that are there, or wait until there is one; gives whether there were any."""
+        with self._wake:
+            if wait and not (self._jobs or self._stopping):
+                self._wake.wait()
+            jobs = [self._jobs.popleft() for _ in range(len(self._jobs))]
+        for job in jobs:
+            job()
+        return bool(jobs)
 
     def _fail_jobs(self) -> None:
         """Run what waits: each job finds the failed thread by itself."""
