@@ -19,13 +19,18 @@ SECONDS = ("ttft", "time_to_first_audio", "total_time")  # the real-time factor 
 
 
 def labels(runs: Sequence[ComparedRun]) -> list[str]:
-    """Give a short name of each run: what is behind the folder that they have in common, letters where that is long."""
+    """Give a short name of each run: its path without the folders that all have in common; letters where that is long."""
     names = [run.label.rstrip("/") for run in runs]
     parts = [Path(name).parts for name in names]
-    common = next((index for index, some in enumerate(zip(*parts, strict=False)) if len(set(some)) > 1), 0)
-    short = ["/".join(part[common:]) for part in parts]
+    first, last = _common(parts), _common([part[::-1] for part in parts])
+    short = ["/".join(part[first:len(part) - last]) for part in parts]
     found = short if all(short) and len(set(short)) == len(short) else names
     return found if max(map(len, found)) <= LONG else [chr(ord("A") + number) for number in range(len(found))]
+
+
+def _common(parts: Sequence[Sequence[str]]) -> int:
+    """Give how many of the first parts all have in common."""
+    return next((number for number, some in enumerate(zip(*parts, strict=False)) if len(set(some)) > 1), 0)
 
 
 def points(one: Estimate | None) -> str:

@@ -6,15 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from omnikit import registry
 from omnikit.contracts.configs import ReaderConfig
 from omnikit.contracts.types import Sample
 from omnikit.data.batch.signals import question_media
+from omnikit.data.formats import recognise
 from omnikit.errors import ConfigError, DataError, PlanError, nearest
 from omnikit.evaluation.runner import can_be_scored, stratified
 from omnikit.plan.plan import Plan
 
-READER = "messages_jsonl"  # of files of rows
 RESERVED = ("latency",)  # latency.jsonl holds the timings
 MEDIA = ("audio", "image", "video")
 
@@ -40,7 +39,8 @@ def datasets(plan: Plan, words: Sequence[str] = ()) -> dict[str, EvalDataset]:
 
     Raises:
         PlanError: a title that `evaluate.data` does not have, or there is nothing to score.
-        ConfigError: a title that is taken or cannot be a file's name.
+        ConfigError: a title that is taken or cannot be a file's name, or a file of no known format.
+        DataError: a file that is not there or cannot be read.
     """
     own = plan.recipe.evaluate.data
     if not own and not words:
@@ -95,7 +95,7 @@ def _dataset(plan: Plan, word: str, own: Mapping[str, str]) -> tuple[str, EvalDa
     if title != Path(title).name or title.startswith("."):
         raise ConfigError(f"--data {word} has the title {title!r}, but a title names a file of the report; give it one without"
                           f" slashes: --data TITLE={file}.")
-    return title, EvalDataset(file, registry.component("reader", READER)(path=file))
+    return title, EvalDataset(file, recognise(Path(file)).config)
 
 
 def _looks_like_file(word: str) -> bool:

@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from omnikit.contracts.optional import weight_files
 from omnikit.contracts.types import Sample
 from omnikit.errors import RunError
 from omnikit.evaluation import conditions, report
@@ -125,9 +126,11 @@ def eval_folder(run: str | Path, speaks_with: str = "codec", stage: str | None =
 
 
 def _speaks(session: Session, trained: Collection[str]) -> bool:
-    """Say whether all parts of the speech branch that the stages train are among those trained so far."""
-    parts = {part for stage in session.plan.stages.values() for part in stage.trained}
-    return session.speech is not None and {part for part in parts if part.startswith(f"{session.speech.name}.")} <= set(trained)
+    """Say whether all parts of the speech branch that have parameters are among those trained so far, or have weight files."""
+    configs, name = session.plan.parts(), session.speech.name if session.speech else ""
+    needed = [part for part, module in session.model.parts().items()
+              if part.startswith(f"{name}.") and any(True for _ in module.parameters())]
+    return bool(name) and all(part in trained or weight_files(configs[part]) for part in needed)
 
 
 @contextmanager

@@ -123,10 +123,11 @@ def test_run_that_was_not_scored_is_refused(tmp_path: Path) -> None:
         open_runs([str(tmp_path / "run"), str(tmp_path / "run")])
 
 
-def test_names_are_what_is_behind_the_common_folder(two: RunsComparison) -> None:
-    assert labels(two.runs) == ["seed0", "seed1"]
-    assert labels([replace(run, label=name * 10) for run, name in zip(two.runs, ("ab/c", "ab/d"), strict=True)]) == ["A", "B"]
-    assert labels([replace(run, label=name) for run, name in zip(two.runs, ("a/b", "a/b/c"), strict=True)]) == ["a/b", "a/b/c"]
+@pytest.mark.parametrize(("given", "short"), [
+    (("runs/seed0", "runs/seed1"), ["seed0", "seed1"]), (("a/b/eval_x", "a/c/eval_x"), ["b", "c"]),
+    (("a/b", "a/b/c"), ["a/b", "a/b/c"]), (("a" * 30, "b" * 30), ["A", "B"])], ids=["runs", "stages", "inside", "long"])
+def test_names_are_what_runs_do_not_have_in_common(two: RunsComparison, given: tuple[str, str], short: list[str]) -> None:
+    assert labels([replace(run, label=name) for run, name in zip(two.runs, given, strict=True)]) == short
 
 
 def test_page_stands_alone_and_escapes_answers(two: RunsComparison) -> None:

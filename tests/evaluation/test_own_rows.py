@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import soxr
 from doubles import EchoDataset, EchoReader, make_plan, write_tokenizer
 
 from omnikit.commands.eval import data_words, table
@@ -19,6 +20,8 @@ from omnikit.plan.plan import Plan
 from omnikit.recipe.answers import Evaluate
 from omnikit.store.locks import hold
 from omnikit.training.stage import run_stages
+
+RATE = 8000  # of files; the doubles take 100 Hz, which no recording has
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +55,8 @@ def own_rows(tmp_path: Path) -> Path:
             content: list[dict[str, Any]] = []
             for part in message.content:
                 if part.audio is not None:
-                    save_audio(tmp_path / f"{sample.id}.wav", part.audio, part.sample_rate)
+                    waveform = soxr.resample(part.audio, part.sample_rate, RATE)
+                    save_audio(tmp_path / f"{sample.id}.wav", waveform.astype("float32"), RATE)
                     content.append({"type": "audio", "path": f"{sample.id}.wav", "text": part.text})
                 else:
                     content.append({"type": "text", "text": part.text})
@@ -135,16 +139,30 @@ def test_conditions_of_another_version_are_replaced(run: Path, caplog: pytest.Lo
      (["a.jsonl", "a=b.jsonl"], ConfigError, r"gives two datasets the title a; give one another: --data TITLE=FILE"),
      (["echo=b.jsonl"], ConfigError, "has the title echo, which is a dataset of evaluate.data; give it another"),
      (["latency.jsonl"], ConfigError, "has the title latency, which is what holds the timings"),
-     (["x/y=b.jsonl"], ConfigError, "a title names a file of the report; give it one without slashes")],
-    ids=["title", "twice", "taken", "timings", "slash"],
+     (["x/y=b.jsonl"], ConfigError, "a title names a file of the report; give it one without slashes"),
+     (["gone.jsonl"], DataError, r"gone\.jsonl does not exist, but should be a dataset")],
+    ids=["title", "twice", "taken", "timings", "slash", "gone"],
 )
-def test_data_that_cannot_be_meant_is_refused(plan: Plan, words: list[str], error: type[Exception], text: str) -> None:
+def test_data_that_cannot_be_meant_is_refused(plan: Plan, words: list[str], error: type[Exception], text: str, own_rows: Path,
+                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.jsonl", "b.jsonl"):
+        shutil.copy(own_rows, own_rows.with_name(name))
+    monkeypatch.chdir(own_rows.parent)
     with pytest.raises(error, match=text):
         datasets(plan, words)
 
 
-def test_file_is_titled_by_its_name_and_the_recipe_s_datasets_come_first(plan: Plan) -> None:
-    assert list(datasets(plan, ["some/rows.jsonl", "echo", "other=x.jsonl"])) == ["echo", "rows", "other"]
+def test_file_is_titled_by_its_name_and_the_recipe_s_datasets_come_first(plan: Plan, own_rows: Path) -> None:
+    assert list(datasets(plan, [str(own_rows), "echo", f"other={own_rows}"])) == ["echo", "mine", "other"]
+
+
+def test_format_of_a_file_is_recognised(run: Path, own_rows: Path, plan: Plan) -> None:
+    row = {"id": "x", "conversations": [{"from": "human", "value": "one two"}, {"from": "gpt", "value": "three"}]}
+    other = own_rows.with_name("theirs.json")
+    other.write_text(json.dumps([row]))
+    [sample] = rows(plan, datasets(plan, [str(other)])["theirs"], None)
+    assert sample.messages[-1].content[0].text == "three"
+    assert scored(run, str(other))["scores"]["theirs"]["rows"] == 1
 
 
 def test_row_that_cannot_be_scored_is_found_before_the_first_answer(plan: Plan, tmp_path: Path) -> None:
