@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from omnikit.data.text.segments import TextSegment
+from omnikit.data.text.text_segments import TextSegment
 from omnikit.data.text.tokenizer import Tokenizer
 
 

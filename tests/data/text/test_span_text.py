@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from chat_folders import FAMILIES, Family, write_tokenizer
 
-from omnikit.data.text.segments import TextSegment
 from omnikit.data.text.span_text import SpanText
+from omnikit.data.text.text_segments import TextSegment
 from omnikit.data.text.tokenizer import Tokenizer, load
 
 TEMPLATE = "<|im_start|>user\nWhy not?<|im_end|>\n<|im_start|>assistant\n  So it is. <|im_end|>\n\nAnd <|endoftext|> then?"
