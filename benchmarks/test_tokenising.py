@@ -16,7 +16,7 @@ from omnikit.recipe.schema import construct
 from omnikit.store.tokenizer_files import load_tokenizer
 
 TURNS, TIMES, LIMIT, ROUNDS = 5, 8, 14.0, 5  # 8 times the turns for at most so many times the time
-WORDS = ("the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "while", "many", "birds", "sing", "in", "old", "trees")
+WORDS = ("the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "while", "many", "birds", "sing")
 
 
 def conversation(turns: int) -> list[Message]:
