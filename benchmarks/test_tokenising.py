@@ -1,4 +1,4 @@
-"""Tokenising conversations of more and more turns, with a template that tokenises header and answer together: linear in turns."""
+"""Tokenising conversations of more and more turns, with templates that tokenise header and answer together: linear in turns."""
 
 import random
 

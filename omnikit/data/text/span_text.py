@@ -87,7 +87,8 @@ class SpanText:
     def _find_anchors(self) -> list[tuple[int, int, int]]:
         """Give (end, begin, index of the id) of tokens before and behind which all is tokenised by itself."""
         strict = self._tokenizer.strict_tokens
-        positions = [(stop, start) for start, stop in self._control_tokens(0, len(self.text)) if self.text[start:stop] in strict]
+        positions = [(stop, start) for start, stop in self._control_tokens(0, len(self.text))
+                     if self.text[start:stop] in strict]
         indices = [index for index, i in enumerate(self.ids) if i in self._tokenizer.strict_ids]
         if len(indices) > len(positions):  # what stands in front
             indices = indices[len(indices) - len(positions):] if self._front or self._special else []
