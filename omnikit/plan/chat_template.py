@@ -46,7 +46,7 @@ def auto_template(tokenizer: str) -> Template:
     """Give the chat template of a tokenizer's folder.
 
     Raises:
-        ConfigError: the folder has none, or it does not let an answer be told from what stands around it.
+        ConfigError: the folder has none, or it does not let an answer be separated from what stands around it.
     """
     named = Path(tokenizer).expanduser()
     folder = named.parent if named.is_file() else model_folder(tokenizer)

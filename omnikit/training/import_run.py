@@ -15,7 +15,7 @@ from omnikit.recipe.recipe import parse
 from omnikit.recipe.schema import construct, plain
 from omnikit.store.files import atomic_folder
 from omnikit.store.import_report import rows_of
-from omnikit.store.tokenizer_files import copy_tokenizer
+from omnikit.store.tokenizer_files import copy_tokenizer, load_tokenizer
 from omnikit.training.stage import run_stages
 
 STAGE = "imported"
@@ -66,5 +66,7 @@ def start_run(tree: Mapping[str, object], out: Path) -> list[tuple[str, ...]]:
         text = yaml.safe_dump({**values, "run": None}, sort_keys=False, allow_unicode=True)
         (partial / "config.yaml").write_text(f"# Made by omnikit import; resume with omnikit train <this folder>.\n{text}")
         plan = make(parse(with_run_tokenizer(read_mapping(partial / "config.yaml"), partial), out.name))
+        if plan.tokenizer and not file:  # a tokenizer of another package is loaded before the weights are
+            load_tokenizer(plan.tokenizer)
         run_stages(plan, partial, text)
         return [row for stage in plan.stages for row in rows_of(partial / stage / "manifest.json")]

@@ -27,10 +27,10 @@ def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_frames_equal_those_of_transformers(whisper: Path) -> None:
-    overrides = [f"audio.encoder.weights={whisper}", "audio.encoder.seconds=2.0"]
+    overrides = [f"audio.encoder.weights={whisper}", "audio.encoder.seconds=4.0"]
     encoder = make(compose("llama_omni/tiny", overrides)).inputs["audio"].encoder.build().eval()
     theirs = WhisperModel.from_pretrained(whisper).eval().encoder
-    signal = Signal(torch.randn(1, 32000), torch.tensor([32000]))
+    signal = Signal(torch.randn(1, 64000), torch.tensor([64000]))
     with torch.no_grad():
         mel, _ = encoder.mel_frames(signal)
         torch.testing.assert_close(encoder(signal).data, theirs(mel).last_hidden_state, rtol=1e-5, atol=1e-5)

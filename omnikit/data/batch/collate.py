@@ -13,6 +13,7 @@ from torch import Tensor
 from omnikit.contracts.codes import Code
 from omnikit.contracts.configs import HeadConfig
 from omnikit.contracts.optional import head_options
+from omnikit.contracts.specs import Template
 from omnikit.contracts.types import Batch, ContentPart, Sample, Targets
 from omnikit.data.batch.codes import Codes, check_codebooks, code_targets
 from omnikit.data.batch.signals import (
@@ -25,9 +26,9 @@ from omnikit.data.batch.signals import (
     signal_length,
 )
 from omnikit.data.batch.windows import target_count
-from omnikit.data.text.segments import TextSegment
 from omnikit.data.text.spoken_text import SpokenTextEncoder, spoken_answers
 from omnikit.data.text.templates import PADDING, answer_texts, prompt, render, turn_labels
+from omnikit.data.text.text_segments import TextSegment
 from omnikit.data.text.tokenise import TokenSpan, encode
 from omnikit.data.text.tokenizer import Tokenizer, load
 from omnikit.errors import ConfigError, DataError
@@ -117,7 +118,7 @@ class Collator:
                 self._add_medium(row, part)
             return row
         assert self.plan.template and self.plan.backbone and self.tokenizer, "a plan with a backbone has all three"
-        for span in encode(self._segments(sample), self.plan.template, self.tokenizer):
+        for span in encode(self._segments(sample, self.plan.template), self.plan.template, self.tokenizer):
             if span.mismatch and not self.prompt_only:
                 raise DataError(f"Row {sample.id}: {span.mismatch}", kind="merged token")
             if span.media:
@@ -128,10 +129,9 @@ class Collator:
         self._check(row, sample, self.plan.backbone.context)
         return row
 
-    def _segments(self, sample: Sample) -> list[TextSegment]:
-        assert self.plan.template, "it has a template"
+    def _segments(self, sample: Sample, template: Template) -> list[TextSegment]:
         try:
-            return (prompt if self.prompt_only else render)(sample.messages, self.plan.template)
+            return (prompt if self.prompt_only else render)(sample.messages, template)
         except DataError as error:
             raise DataError(f"Row {sample.id}: {error}", kind=error.kind) from error
 
@@ -167,8 +167,7 @@ class Collator:
                             kind="wrong length") from error
         if count < 1:
             raise DataError(f"Row {row}: {input_branch.name} of {samples} samples is too short, it gives no frame;"
-                            " leave it out.",
-                            kind="wrong length")
+                            " leave it out.", kind="wrong length")
         return count
 
     def _check(self, row: CollatedRow, sample: Sample, context: int) -> None:

@@ -1,7 +1,7 @@
 """Segments of a conversation that a folder's own chat template renders.
 
 The template is rendered twice: with a mark in the place of each message, which gives what it writes around them, and with the
-messages themselves, which must be the same text. Where it is not, since the template changes a message by what it says, each
+messages themselves, which must be the same text. Where it is not, since the template changes a message by its content, each
 answer is what the rendering has beyond that of the conversation before it.
 """
 
@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from omnikit.contracts.specs import Template
 from omnikit.contracts.types import ContentPart, Message
-from omnikit.data.text.segments import TextSegment
+from omnikit.data.text.text_segments import TextSegment
 from omnikit.errors import ConfigError, DataError
 from omnikit.plan.chat_template import BEGIN, END, GENERATED, GENERATED_END, MARKS, ChatMessage, probe, render
 
@@ -43,7 +43,7 @@ def chat_segments(messages: Sequence[Message], template: Template, *, prompt: bo
     """Give the segments of a conversation; with `prompt` also what asks for an answer.
 
     Raises:
-        DataError: the template refuses it, or does not let its answers be told from what stands around them.
+        DataError: the template refuses it, or does not let its answers be separated from what stands around them.
     """
     messages = [message for message in messages if message.role != "system" or (message.content and any(
         part.type != "text" or part.text for part in message.content))]
@@ -156,7 +156,7 @@ class _Conversation:
             following = self._render(self.texts[: number + 2], prompt=prompt).text if number + 1 < len(self.texts) else ""
             end = found.text.find(self.probe.end, len(before))
             if end < 0 or self.probe.end in core or (following and not following.startswith(before)):
-                raise ConfigError(f"does not let the answer in message {number + 1} be told from what stands around it")
+                raise ConfigError(f"does not let the answer in message {number + 1} be separated from what stands around it")
             position = end + len(self.probe.end)
             found.messages[number], found.answers[number] = (len(before), end), (len(before), position)
 

@@ -3,11 +3,11 @@
 A token that a user wrote out (`<|im_end|>`) is tokenised as the letters that it is: only a template's own text yields it.
 """
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from omnikit.data.text.segments import TextSegment
+from omnikit.data.text.text_segments import TextSegment
 from omnikit.data.text.tokenizer import Tokenizer
 
 
@@ -41,16 +41,16 @@ class SpanText:
         self._special, self._front = special, list(front)
         self.typed = typed_tokens(segments, tokenizer)
         self.ids = self._whole(len(self.text))
-        self._anchors: list[tuple[int, int]] | None = None
+        self._anchors: list[tuple[int, int, int]] | None = None
 
     def before(self, position: int) -> PrefixIds:
         """Give the ids of the text up to a position, as if nothing followed."""
         if self._anchors is None:
             self._anchors = self._find_anchors()
-        found = bisect_left(self._anchors, (position, 0)) - 1
+        found = bisect_right(self._anchors, (position, position)) - 1
         if found < 0:
             return PrefixIds(0, self._whole(position))
-        begin, shared = self._anchors[found]
+        _, begin, shared = self._anchors[found]
         return PrefixIds(shared, self._ids(begin, position))
 
     def offsets(self) -> list[tuple[int, int]]:
@@ -84,14 +84,17 @@ class SpanText:
         return [(start, stop) for start, stop in self._tokenizer.control_tokens(self.text, begin, end)
                 if not any(first < stop and last > start for first, last in self.typed)]
 
-    def _find_anchors(self) -> list[tuple[int, int]]:
-        """Give (position in the text, index of the id) of tokens before and behind which all is tokenised by itself."""
+    def _find_anchors(self) -> list[tuple[int, int, int]]:
+        """Give (end, begin, index of the id) of tokens before and behind which all is tokenised by itself."""
         strict = self._tokenizer.strict_tokens
-        positions = [start for start, stop in self._control_tokens(0, len(self.text)) if self.text[start:stop] in strict]
+        positions = [(stop, start) for start, stop in self._control_tokens(0, len(self.text))
+                     if self.text[start:stop] in strict]
         indices = [index for index, i in enumerate(self.ids) if i in self._tokenizer.strict_ids]
         if len(indices) > len(positions):  # what stands in front
             indices = indices[len(indices) - len(positions):] if self._front or self._special else []
-        return list(zip(positions, indices, strict=True)) if len(indices) == len(positions) else []
+        if len(indices) != len(positions):
+            return []
+        return [(stop, start, index) for (stop, start), index in zip(positions, indices, strict=True)]
 
 
 def typed_tokens(segments: Sequence[TextSegment], tokenizer: Tokenizer) -> list[tuple[int, int]]:

@@ -7,8 +7,8 @@ from itertools import pairwise
 from omnikit.contracts.specs import Template
 from omnikit.contracts.types import Message
 from omnikit.data.text.chat_segments import chat_segments
-from omnikit.data.text.segments import TextSegment as TextSegment
-from omnikit.data.text.segments import merge
+from omnikit.data.text.text_segments import TextSegment as TextSegment
+from omnikit.data.text.text_segments import merge
 from omnikit.errors import DataError
 
 PADDING = -100  # of targets

@@ -9,8 +9,8 @@ from itertools import groupby
 
 from omnikit.contracts.specs import Template
 from omnikit.contracts.types import ContentPart
-from omnikit.data.text.segments import TextSegment
 from omnikit.data.text.span_text import PrefixIds, SpanText
+from omnikit.data.text.text_segments import TextSegment
 from omnikit.data.text.tokenizer import Tokenizer
 
 AnswerPrefixes = tuple[PrefixIds, PrefixIds]  # of an answer: ids of the text before it, and ids up to its end

@@ -10,8 +10,8 @@ from transformers import AutoTokenizer
 
 from omnikit.contracts.specs import Template
 from omnikit.contracts.types import ContentPart, Message
-from omnikit.data.text.segments import TextSegment
 from omnikit.data.text.templates import prompt, render
+from omnikit.data.text.text_segments import TextSegment
 from omnikit.data.text.tokenise import encode
 from omnikit.data.text.tokenizer import load
 from omnikit.errors import ConfigError, DataError

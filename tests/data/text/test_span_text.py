@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 from chat_folders import FAMILIES, Family, write_tokenizer
+from tokenizers import AddedToken, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer as Fast
+from transformers import PreTrainedTokenizerFast
 
-from omnikit.data.text.segments import TextSegment
 from omnikit.data.text.span_text import SpanText
+from omnikit.data.text.text_segments import TextSegment
 from omnikit.data.text.tokenizer import Tokenizer, load
 
 TEMPLATE = "<|im_start|>user\nWhy not?<|im_end|>\n<|im_start|>assistant\n  So it is. <|im_end|>\n\nAnd <|endoftext|> then?"
@@ -32,7 +35,7 @@ def test_ids_before_a_position_are_those_of_the_text_alone(tokenizer: Tokenizer,
 def test_only_what_follows_the_last_control_token_is_tokenised_again(tokenizer: Tokenizer) -> None:
     span = SpanText([template_segment(TEMPLATE)], tokenizer)
     end = TEMPLATE.index(" So it is.")
-    assert span.before(end).shared == tokenizer.ids(TEMPLATE[: TEMPLATE.rindex("<|im_start|>")]).__len__()
+    assert span.before(end).shared == len(tokenizer.ids(TEMPLATE[: TEMPLATE.rindex("<|im_start|>")]))
 
 
 def test_whole_that_goes_on_otherwise_does_not_begin_with_the_prefix(tokenizer: Tokenizer) -> None:
@@ -58,3 +61,16 @@ def test_control_token_that_is_not_marked_as_special_is_letters_too(tmp_path: Pa
     span = SpanText([TextSegment("Hi <|user|>", origins=((11, "question"),))], tokenizer)
     assert tokenizer.ids("<|user|>")[0] not in span.ids
     assert tokenizer.text_with_specials(span.ids) == "Hi <|user|>"
+
+
+@pytest.mark.parametrize("scheme", ["first", "always", "never"])
+def test_ids_before_a_position_hold_for_words_that_begin_with_a_space_mark(scheme: str) -> None:
+    text = "<s>[INST] Why not? [/INST] So it is.</s>[INST] And  then? [/INST] Well, yes</s>\n end"
+    fast = Fast(models.BPE())
+    fast.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
+    specials = [AddedToken(token, special=True, normalized=False) for token in ("<s>", "</s>", "[INST]", "[/INST]")]
+    fast.train_from_iterator([text], trainers.BpeTrainer(vocab_size=200, show_progress=False, special_tokens=specials))
+    tokenizer = Tokenizer(PreTrainedTokenizerFast(tokenizer_object=fast))
+    span = SpanText([template_segment(text)], tokenizer)
+    found = [span.ids[: prefix.shared] + prefix.own for prefix in map(span.before, range(len(text) + 1))]
+    assert found == [tokenizer.ids(text[:end]) for end in range(len(text) + 1)]
