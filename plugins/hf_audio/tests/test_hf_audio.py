@@ -35,6 +35,7 @@ from omnikit.contracts.types import Features, Signal
 from omnikit.errors import DataError, RunError
 from omnikit.recipe import presets
 from omnikit.recipe.compose import compose
+from omnikit.recipe.schema import construct
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24}
 WAVES = {**SMALL, "conv_dim": [8] * 7, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2, "vocab_size": 12}
@@ -410,4 +411,6 @@ def test_a_folder_replaces_the_sizes_of_a_preset_and_a_run_holds_them(tmp_path: 
     recipe = compose("llama_omni/tiny", ["audio/encoder=wav2vec2_base", f"audio.encoder.weights={folder}"])
     fields = recipe.branches["audio"]["encoder"].fields
     assert (fields["family"], fields["dim"], fields["depthwise_kernel"], fields["conv_dim"]) == ("w2v_bert", 16, 5, None)
-    assert HfAudio(**{**fields, "weights": "/gone"}).encoder == HfAudio(weights=folder).encoder
+    errors: list[str] = []
+    moved = construct(HfAudio, {**fields, "weights": "/gone"}, "audio.encoder", errors)
+    assert errors == [] and moved is not None and moved.encoder == HfAudio(weights=folder).encoder

@@ -28,6 +28,7 @@ from omnikit.data.media.image import cut_tiles, normalise
 from omnikit.errors import PlanError, RunError
 from omnikit.recipe import presets
 from omnikit.recipe.compose import compose
+from omnikit.recipe.schema import construct
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "patch_size": 8}
 SIZES: dict[str, dict[str, Any]] = {
@@ -388,7 +389,9 @@ def test_a_folder_replaces_the_sizes_of_a_preset_and_a_run_holds_them(tmp_path: 
     recipe = compose("vita_1_5/tiny", ["vision/encoder=sam_vit_b", f"vision.encoder.weights={folder}"])
     fields = recipe.branches["vision"]["encoder"].fields
     assert (fields["family"], fields["dim"], fields["trained_size"], fields["window"]) == ("siglip", 16, 36, None)
-    assert HfVision(**{**fields, "weights": "/gone"}).tower == HfVision(weights=folder).tower
+    errors: list[str] = []
+    moved = construct(HfVision, {**fields, "weights": "/gone"}, "vision.encoder", errors)
+    assert errors == [] and moved is not None and moved.tower == HfVision(weights=folder).tower
 
 
 def test_a_size_that_a_recipe_sets_against_its_folder_is_a_sentence(tmp_path: Path) -> None:
@@ -397,7 +400,7 @@ def test_a_size_that_a_recipe_sets_against_its_folder_is_a_sentence(tmp_path: Pa
         compose("vita_1_5/tiny", [*overrides, "vision.encoder.dim=32"])
     settle = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**settle, "model_type": "vit"}))
-    with pytest.raises(PlanError, match=r"vision\.encoder\.weights: .* has model_type 'vit', but hf_vision builds clip, siglip"):
+    with pytest.raises(PlanError, match=r"vision\.encoder\.weights: .* has model_type 'vit', but hf_vision"):
         compose("vita_1_5/tiny", overrides)
 
 
