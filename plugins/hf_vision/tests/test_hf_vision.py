@@ -404,7 +404,7 @@ def test_a_size_that_a_recipe_sets_against_its_folder_is_a_sentence(tmp_path: Pa
         compose("vita_1_5/tiny", overrides)
 
 
-def test_another_size_leaves_the_folders_edge_aside(tmp_path: Path) -> None:
+def test_another_size_ignores_an_edge_below_it(tmp_path: Path) -> None:
     folder = saved(tower("dinov2"), tmp_path, size={"shortest_edge": 30}, crop_size=24, do_center_crop=True)
     specs = [HfVision(weights=folder, size=size).image_spec for size in (24, 16, 48)]
     assert [(spec.size, spec.edge) for spec in specs] == [(24, 30), (16, 30), (48, None)]
