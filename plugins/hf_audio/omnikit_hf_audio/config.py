@@ -1,13 +1,15 @@
 """The settings and contract of transformers' audio encoders. Imports neither torch nor transformers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from omnikit.contracts.folders import FolderValue
 from omnikit.contracts.footprint import Footprint
-from omnikit.contracts.model_folder import model_config, processor_config
 from omnikit.contracts.specs import FeatureSpec, SignalSpec
+from omnikit.errors import ConfigError
+from omnikit.recipe.model_config import config_folder, fill_from_folder, json_file, processor_config
 from omnikit_hf_audio.encoder import SAMPLE_RATE, Encoder
 from omnikit_hf_audio.families import FAMILIES, family_of, preparation, sizes
 from omnikit_hf_audio.footprint import footprint
@@ -102,28 +104,33 @@ class HfAudio:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        given: dict[str, Any] = self._from_folder() if self.weights is not None else self._from_defaults()
+        if self.weights is not None:
+            found = _stated(self.weights)
+            if not found and self.family is None:
+                raise ValueError(f"weights is {self.weights!r}, but there is no config.json in it; give a folder that"
+                                 " transformers' save_pretrained wrote")
+            fill_from_folder(self, found, self.weights)
+        given = self._from_defaults()
         for name, families in OF_FAMILIES.items():
             if getattr(self, name) is not None and given["family"] not in families:
                 raise ValueError(f"{name} is {getattr(self, name)}, but only encoders of {' and '.join(families)} have it, and"
                                  f" this one is {given['family']}")
         for name, value in given.items():
             if getattr(self, name) is None:
-                object.__setattr__(self, name, value)  # so that the fields are the encoder's without the folder too
+                object.__setattr__(self, name, value)
         self.encoder.check()
 
-    def _from_folder(self) -> dict[str, Any]:
-        """Give the fields that the folder states, and refuse those that contradict its config.json."""
-        path = Path(str(self.weights)).expanduser()
-        config, where = model_config(str(self.weights)), str(path / "config.json")
-        family = family_of(config, where)
-        found: dict[str, Any] = {"family": family, **sizes(family, config, where)}
-        for name, value in found.items():
-            own = getattr(self, name)
-            if own is not None and own != value:
-                raise ValueError(f"{name} is {own}, but {where} has {value}; leave {name} out or give another folder")
-        stated = processor_config(str(self.weights), "feature_extractor")
-        return found | preparation(family, stated, found, str(path / "preprocessor_config.json"))
+    @staticmethod
+    def folder_fields(fields: Mapping[str, Any]) -> dict[str, FolderValue]:
+        """Give what the folder or id in `weights` states; sizes are fixed, how waveforms are prepared may be set otherwise.
+
+        Raises:
+            ConfigError: its files hold what is not built here.
+        """
+        try:
+            return _stated(fields["weights"])
+        except ValueError as error:
+            raise ConfigError(f"{error}.") from error
 
     def _from_defaults(self) -> dict[str, Any]:
         family = self.family or "wav2vec2"
@@ -155,3 +162,16 @@ class HfAudio:
         from omnikit_hf_audio.model import HfAudioEncoder
 
         return HfAudioEncoder(self)
+
+
+def _stated(weights: str) -> dict[str, FolderValue]:
+    """Give what a folder states, by our fields; {} where there is none. Raises ValueError as `folder_fields` does."""
+    path = config_folder(weights)
+    if path is None:
+        return {}
+    config, where = json_file(path / "config.json"), str(path / "config.json")
+    family = family_of(config, where)
+    found: dict[str, Any] = {"family": family, **dict.fromkeys(OF_FAMILIES), **sizes(family, config, where)}
+    ways = preparation(family, processor_config(path, "feature_extractor"), found, str(path / "preprocessor_config.json"))
+    return ({name: FolderValue(value, "config.json") for name, value in found.items() if name not in ways}
+            | {name: FolderValue(value, "preprocessor_config.json", fixed=False) for name, value in ways.items()})

@@ -1,6 +1,6 @@
 """The families of audio encoders: transformers' names of our fields, and its values where a config.json is silent. Light."""
 
-from omnikit.contracts.model_folder import Values, positive, whole
+from omnikit.recipe.model_config import Values, positive, whole
 
 Value = int | float | str | bool | tuple[int, ...]
 Names = dict[str, tuple[str, Value]]  # our field → transformers' key and its default

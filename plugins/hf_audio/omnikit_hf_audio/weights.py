@@ -28,6 +28,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from transformers.utils import logging
 
 from omnikit.errors import RunError
+from omnikit.recipe.model_folder import model_folder
 from omnikit.store.tensors import in_folder
 from omnikit_hf_audio.encoder import Encoder
 from omnikit_hf_audio.families import FAMILIES
@@ -67,7 +68,7 @@ def loaded(encoder: Encoder, folder: str) -> PreTrainedModel:
     Raises:
         RunError: a file is missing or damaged, or a tensor is missing, unexpected or of another shape.
     """
-    found = in_folder(Path(folder).expanduser(), ADVICE)
+    found = in_folder(model_folder(folder) or Path(folder).expanduser(), ADVICE)
     whisper = encoder.family == "whisper"  # whose encoder is a part, not the base of its models
     names = {PREFIX.sub("", name, count=1) if whisper and PREFIX.match(name) else name: name for name in found
              if not _behind(name, encoder)}

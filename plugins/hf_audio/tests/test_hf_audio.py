@@ -34,6 +34,8 @@ from omnikit.contracts.optional import without_weight_files
 from omnikit.contracts.types import Features, Signal
 from omnikit.errors import DataError, RunError
 from omnikit.recipe import presets
+from omnikit.recipe.compose import compose
+from omnikit.recipe.schema import construct
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24}
 WAVES = {**SMALL, "conv_dim": [8] * 7, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2, "vocab_size": 12}
@@ -272,7 +274,7 @@ def test_longer_clips_are_cut_as_by_the_library_and_it_is_logged(tmp_path: Path,
 
 
 @pytest.mark.parametrize(("case", "changes", "fields", "words"), [
-    ("wav2vec2", {}, {"dim": 32}, "dim is 32, but .*config.json has 16; leave dim out or give another folder"),
+    ("wav2vec2", {}, {"dim": 32}, "dim is 32, but config.json of .* states 16; leave dim out or give another folder"),
     ("wav2vec2", {"model_type": "data2vec-audio"}, {}, "has model_type 'data2vec-audio', but hf_audio builds wav2vec2, hubert"),
     ("wav2vec2", {"add_adapter": True}, {}, "has add_adapter True, but hf_audio builds encoders with False alone"),
     ("w2v_bert", {"position_embeddings_type": "rotary"}, {}, "position_embeddings_type 'rotary', but .* 'relative_key' alone"),
@@ -402,3 +404,13 @@ def test_defaults_are_the_librarys(kind: str, tmp_path: Path) -> None:
     names = FAMILIES[TYPES[kind]]
     found = {theirs: np.array(getattr(config, ours)).tolist() for ours, (theirs, _) in names.items()}
     assert found == {theirs: np.array(getattr(built, theirs)).tolist() for theirs, _ in names.values()}
+
+
+def test_a_folder_replaces_the_sizes_of_a_preset_and_a_run_holds_them(tmp_path: Path) -> None:
+    folder = saved("w2v_bert", original("w2v_bert"), tmp_path)
+    recipe = compose("llama_omni/tiny", ["audio/encoder=wav2vec2_base", f"audio.encoder.weights={folder}"])
+    fields = recipe.branches["audio"]["encoder"].fields
+    assert (fields["family"], fields["dim"], fields["depthwise_kernel"], fields["conv_dim"]) == ("w2v_bert", 16, 5, None)
+    errors: list[str] = []
+    moved = construct(HfAudio, {**fields, "weights": "/gone"}, "audio.encoder", errors)
+    assert errors == [] and moved is not None and moved.encoder == HfAudio(weights=folder).encoder

@@ -1,12 +1,14 @@
 """The settings and contract of transformers' image towers. Imports neither torch nor transformers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from omnikit.contracts.folders import FolderValue
 from omnikit.contracts.footprint import Footprint
-from omnikit.contracts.model_folder import model_config, processor_config
 from omnikit.contracts.specs import FeatureSpec, ImageSpec, SignalSpec
+from omnikit.errors import ConfigError
+from omnikit.recipe.model_config import config_folder, fill_from_folder, json_file, processor_config
 from omnikit_hf_vision.families import FAMILIES, family_of, sizes
 from omnikit_hf_vision.preprocessing import Images, images
 from omnikit_hf_vision.tower import Tower, footprint
@@ -41,7 +43,7 @@ class HfVision:
         global_layers: SAM: layers, from 0, that attend to the whole image.
         neck: SAM: width of what its neck gives.
         size: side of an image in pixels; where it is not `trained_size`, positions are interpolated as transformers does it.
-        edge: what the shortest edge is resized to before the centre is cut out; None: `size`.
+        edge: what the shortest edge is resized to before the centre is cut out; null or below `size`: `size`.
         fit: how an image becomes a square, see ImageSpec.
         resample: filter that resizes images, see ImageSpec.
         mean: of red, green and blue.
@@ -89,12 +91,15 @@ class HfVision:
     pooled: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
-        given: dict[str, Any] = self._from_folder() if self.weights is not None else self._from_defaults()
-        if self.size is not None and self.size != given.get("size"):
-            given.pop("edge", None)  # it belongs to the size
-        for name, value in given.items():
+        if self.weights is not None:
+            found = _stated(self.weights)
+            if not found and self.family is None:
+                raise ValueError(f"weights is {self.weights!r}, but there is no config.json in it; give a folder that"
+                                 " transformers' save_pretrained wrote")
+            fill_from_folder(self, found, self.weights)
+        for name, value in self._from_defaults().items():
             if getattr(self, name) is None:
-                object.__setattr__(self, name, value)  # so that the fields are the tower's without the folder too
+                object.__setattr__(self, name, value)
         for name, family in OF_ONE_FAMILY.items():
             if getattr(self, name) is not None and self.family != family:
                 raise ValueError(f"{name} is {getattr(self, name)}, but only towers of family {family} have it, and this one is"
@@ -102,18 +107,17 @@ class HfVision:
         self.tower.check()
         assert self.image_spec  # its fields are ours: they are refused here, not when it is first asked for
 
-    def _from_folder(self) -> dict[str, Any]:
-        """Give the fields that the folder states, and refuse those that contradict its config.json."""
-        path = Path(str(self.weights)).expanduser()
-        config, where = model_config(str(self.weights)), str(path / "config.json")
-        family = family_of(config, where)
-        found: dict[str, Any] = {"family": family, **sizes(family, config, where)}
-        for name, value in found.items():
-            own = getattr(self, name)
-            if own is not None and own != value:
-                raise ValueError(f"{name} is {own}, but {where} has {value}; leave {name} out or give another folder")
-        stated = images(processor_config(str(self.weights), "image_processor"), str(path / "preprocessor_config.json"))
-        return {**found, **_image_defaults(family, found["trained_size"], stated)}
+    @staticmethod
+    def folder_fields(fields: Mapping[str, Any]) -> dict[str, FolderValue]:
+        """Give what the folder or id in `weights` states; sizes are fixed, how images are prepared may be set otherwise.
+
+        Raises:
+            ConfigError: its files hold what is not built here.
+        """
+        try:
+            return _stated(fields["weights"])
+        except ValueError as error:
+            raise ConfigError(f"{error}.") from error
 
     def _from_defaults(self) -> dict[str, Any]:
         family = self.family or "clip"
@@ -139,8 +143,9 @@ class HfVision:
     @property
     def image_spec(self) -> ImageSpec:
         tower = self.tower
+        edge = self.edge if self.edge and self.edge > tower.size and tower.fit == "crop" else None
         return ImageSpec(
-            tower.size, tower.mean, tower.deviation, tower.fit, edge=self.edge, resample=tower.resample,
+            tower.size, tower.mean, tower.deviation, tower.fit, edge=edge, resample=tower.resample,
             most_tiles=self.most_tiles, thumbnail=self.thumbnail, frame_rate=self.frame_rate, least_frames=self.least_frames,
             most_frames=self.most_frames, pooled=self.pooled,
         )  # fmt: skip
@@ -160,7 +165,21 @@ class HfVision:
 
 
 def _image_defaults(family: str, trained_size: int, stated: Images) -> dict[str, Any]:
-    """Give how images are prepared: what a folder states, else the family's way for the size that it was trained on."""
+    """Give how images are prepared: what a folder states, else the family's way for the size of its training."""
     mean, deviation = FAMILIES[family].colours
-    return {"size": trained_size, "fit": FAMILIES[family].fit, "resample": FAMILIES[family].resample, "mean": mean,
-            "deviation": deviation, **stated}
+    return {"size": trained_size, "edge": None, "fit": FAMILIES[family].fit, "resample": FAMILIES[family].resample,
+            "mean": mean, "deviation": deviation, **stated}
+
+
+def _stated(weights: str) -> dict[str, FolderValue]:
+    """Give what a folder states, by our fields; {} where there is none. Raises ValueError as `folder_fields` does."""
+    path = config_folder(weights)
+    if path is None:
+        return {}
+    config, where = json_file(path / "config.json"), str(path / "config.json")
+    family = family_of(config, where)
+    found: dict[str, Any] = {"family": family, **dict.fromkeys(OF_ONE_FAMILY), **sizes(family, config, where)}
+    prepared = images(processor_config(path, "image_processor"), str(path / "preprocessor_config.json"))
+    ways = _image_defaults(family, found["trained_size"], prepared)
+    return ({name: FolderValue(value, "config.json") for name, value in found.items()}
+            | {name: FolderValue(value, "preprocessor_config.json", fixed=False) for name, value in ways.items()})

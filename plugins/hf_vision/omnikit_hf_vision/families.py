@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from math import isqrt
 
-from omnikit.contracts.model_folder import Values, positive, whole
+from omnikit.recipe.model_config import Values, positive, whole
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 OPENAI = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))

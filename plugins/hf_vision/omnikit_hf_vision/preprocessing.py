@@ -3,8 +3,8 @@
 from math import isqrt
 from typing import TypedDict
 
-from omnikit.contracts.model_folder import Values, whole
 from omnikit.contracts.specs import RESAMPLING
+from omnikit.recipe.model_config import Values, whole
 
 Colour = tuple[float, float, float]
 

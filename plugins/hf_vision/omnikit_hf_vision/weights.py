@@ -26,6 +26,7 @@ from transformers.models.siglip2.modeling_siglip2 import Siglip2VisionModel
 from transformers.utils import logging
 
 from omnikit.errors import RunError
+from omnikit.recipe.model_folder import model_folder
 from omnikit.store.tensors import in_folder
 from omnikit_hf_vision.tower import Tower
 
@@ -63,7 +64,7 @@ def loaded(tower: Tower, folder: str) -> PreTrainedModel:
     Raises:
         RunError: a file is missing or damaged, or a tensor is missing, unexpected or of another shape.
     """
-    found = in_folder(Path(folder).expanduser(), ADVICE)
+    found = in_folder(model_folder(folder) or Path(folder).expanduser(), ADVICE)
     state = {name: tensor.read() for name, tensor in found.items() if not _behind(name, tower)}
     with quiet():
         pair: object = MODELS[tower.family][1].from_pretrained(

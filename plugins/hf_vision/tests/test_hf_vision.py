@@ -25,8 +25,10 @@ from omnikit import registry
 from omnikit.contracts.configs import EncoderConfig
 from omnikit.contracts.types import Signal
 from omnikit.data.media.image import cut_tiles, normalise
-from omnikit.errors import RunError
+from omnikit.errors import PlanError, RunError
 from omnikit.recipe import presets
+from omnikit.recipe.compose import compose
+from omnikit.recipe.schema import construct
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "patch_size": 8}
 SIZES: dict[str, dict[str, Any]] = {
@@ -250,8 +252,8 @@ def test_other_processors_are_refused(tmp_path: Path, stated: dict[str, object],
 
 
 @pytest.mark.parametrize(("changes", "fields", "words"), [
-    ({}, {"dim": 32}, "dim is 32, but .*config.json has 16; leave dim out or give another folder"),
-    ({}, {"family": "siglip"}, "family is siglip, but .*config.json has clip"),
+    ({}, {"dim": 32}, "dim is 32, but config.json of .* states 16; leave dim out or give another folder"),
+    ({}, {"family": "siglip"}, "family is siglip, but config.json of .* states clip"),
     ({"model_type": "vit"}, {}, "has model_type 'vit', but hf_vision builds clip, siglip, siglip2, dinov2, sam"),
     ({"num_channels": 1}, {}, "has num_channels 1, but hf_vision builds towers with 3 alone"),
     ({"layer_norm_eps": float("nan")}, {}, "has layer_norm_eps nan, but it must be a finite number above 0"),
@@ -380,3 +382,29 @@ def test_defaults_are_the_librarys(name: str, tmp_path: Path) -> None:
     assert (config.dim, config.layers, config.heads) == (768, 12, 12)
     assert (config.patch, config.activation, config.eps) == (built.patch_size, built.hidden_act, built.layer_norm_eps)
     assert config.ffn == 3072 and config.trained_size == getattr(built, "image_size", 256)
+
+
+def test_a_folder_replaces_the_sizes_of_a_preset_and_a_run_holds_them(tmp_path: Path) -> None:
+    folder = saved(tower("siglip"), tmp_path)
+    recipe = compose("vita_1_5/tiny", ["vision/encoder=sam_vit_b", f"vision.encoder.weights={folder}"])
+    fields = recipe.branches["vision"]["encoder"].fields
+    assert (fields["family"], fields["dim"], fields["trained_size"], fields["window"]) == ("siglip", 16, 36, None)
+    errors: list[str] = []
+    moved = construct(HfVision, {**fields, "weights": "/gone"}, "vision.encoder", errors)
+    assert errors == [] and moved is not None and moved.tower == HfVision(weights=folder).tower
+
+
+def test_a_size_that_a_recipe_sets_against_its_folder_is_a_sentence(tmp_path: Path) -> None:
+    overrides = ["vision/encoder=hf_vision", f"vision.encoder.weights={saved(tower('siglip'), tmp_path)}"]
+    with pytest.raises(PlanError, match=r"vision\.encoder\.dim is 32, but config\.json of .* states 16; leave vision"):
+        compose("vita_1_5/tiny", [*overrides, "vision.encoder.dim=32"])
+    settle = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**settle, "model_type": "vit"}))
+    with pytest.raises(PlanError, match=r"vision\.encoder\.weights: .* has model_type 'vit', but hf_vision"):
+        compose("vita_1_5/tiny", overrides)
+
+
+def test_another_size_ignores_an_edge_below_it(tmp_path: Path) -> None:
+    folder = saved(tower("dinov2"), tmp_path, size={"shortest_edge": 30}, crop_size=24, do_center_crop=True)
+    specs = [HfVision(weights=folder, size=size).image_spec for size in (24, 16, 48)]
+    assert [(spec.size, spec.edge) for spec in specs] == [(24, 30), (16, 30), (48, None)]
