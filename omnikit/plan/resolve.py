@@ -18,7 +18,6 @@ from omnikit.recipe import presets
 from omnikit.recipe.branches import Choice
 from omnikit.recipe.model_folder import missing_package
 from omnikit.recipe.recipe import Recipe
-from omnikit.recipe.row_policy import split_policy
 from omnikit.recipe.schema import construct, defaults
 
 RANDOM = "random"
@@ -64,7 +63,7 @@ def find_reader(name: str, choice: Choice | None, where: str, errors: list[str])
     try:
         if choice is None:
             values = presets.preset_fields("data", name)
-            choice, _ = split_policy(where, Choice(values.pop("use"), values), errors)
+            choice = Choice(values.pop("use"), values)
         made: ReaderConfig | None = construct(registry.component("reader", choice.use), choice.fields, where, errors)
     except OmnikitError as error:
         errors.append(f"{where}: {error}")

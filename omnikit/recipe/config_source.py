@@ -7,6 +7,7 @@ through it as well, so that a third-party YAML can neither name code (`_target_`
 import os
 import re
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from omnikit.recipe.answers import Evaluate, Generate
 from omnikit.recipe.inheritance import check_no_cycle, inherited_stages
 from omnikit.recipe.live import Live
 from omnikit.recipe.recipe import OWN_KEYS, SLOTS, Stage
+from omnikit.recipe.row_policy import DEFAULTS
 from omnikit.recipe.run_recipe import is_run_config
 from omnikit.recipe.schema import defaults, editable
 from omnikit.recipe.validation import check_file
@@ -118,7 +120,7 @@ class OmnikitSearchPath(SearchPathPlugin):
 
 def _preset_fields(kind: str, parts: list[str]) -> dict[str, Any]:
     try:
-        return presets.preset_fields(kind, parts[-1])
+        return presets.preset_fields(kind, parts[-1]) | (deepcopy(DEFAULTS) if kind == "data" else {})
     except OmnikitError as error:
         raise ConfigError(f"{'/'.join(parts[:-1])}: {error}") from error
 

@@ -12,7 +12,6 @@ from typing import Any
 from omnikit import registry
 from omnikit.contracts.specs import KINDS
 from omnikit.errors import ConfigError, RegistryError, nearest
-from omnikit.recipe.row_policy import DEFAULTS
 from omnikit.recipe.schema import defaults
 from omnikit.recipe.yaml_text import YAMLLimitError, parse_yaml
 
@@ -31,24 +30,19 @@ def preset_fields(kind: str, name: str) -> dict[str, Any]:
     if preset is None:
         if name not in registry.components(component_kind):
             raise RegistryError(unknown_name(kind, name, names(kind)))
-        return {"use": name, **defaults(registry.component(component_kind, name)), **_policy(kind)}
+        return {"use": name, **defaults(registry.component(component_kind, name))}
     values = read_mapping(preset.path)
     if kind == "trainer":  # settings of stages, not of a component
         return values
     use = values.pop("use", None)
     if not isinstance(use, str):
         raise ConfigError(f"{preset.path} has no `use: <component>`; a preset names the {component_kind} it sets.")
-    known = {**defaults(registry.component(component_kind, use)), **_policy(kind)}
+    known = defaults(registry.component(component_kind, use))
     for key in values:
         if key not in known:
             raise ConfigError(f"{preset.path} sets {key!r}, which is not a field of {component_kind} {use!r}."
                               f"{nearest(key, known)} It has: {', '.join(known)}.")
     return {"use": use, **known, **values}
-
-
-def _policy(kind: str) -> dict[str, Any]:
-    """Give what a dataset has beside its reader's fields."""
-    return deepcopy(DEFAULTS) if kind == "data" else {}
 
 
 def names(kind: str) -> list[str]:

@@ -51,8 +51,12 @@ def described(sample: Sample) -> list[tuple[str, str, str | None, bytes]]:
 
 def media(part: ContentPart) -> bytes:
     kinds = {"text": lambda: b"", "audio": lambda: load_waveform(part, 16000, "r").tobytes(),
-             "image": lambda: (load_image(part.path) if part.data is None else decode_image(part.data, name="", most=99)).tobytes()}
+             "image": lambda: pixels(part).tobytes()}
     return kinds[part.type]()
+
+
+def pixels(part: ContentPart) -> np.ndarray:
+    return load_image(part.path or "") if part.data is None else decode_image(part.data, name="", most=99)
 
 
 def converted(source: Path, out: Path, reader: str) -> Path:
@@ -72,7 +76,8 @@ def test_rows_come_back_as_they_were(folder: Path, tmp_path: Path, rows: str, fi
 
 
 @pytest.mark.parametrize("reader", list(SPOKEN))
-def test_check_names_the_reader_of_a_file(folder: Path, tmp_path: Path, reader: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_names_the_reader_of_a_file(folder: Path, tmp_path: Path, reader: str,
+                                          capsys: pytest.CaptureFixture[str]) -> None:
     out = converted(folder / "spoken.jsonl", tmp_path / SPOKEN[reader], reader)
     assert main(["data", "check", str(out)]) == 0
     printed = capsys.readouterr().out

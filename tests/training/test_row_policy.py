@@ -59,7 +59,8 @@ def skipped() -> dict[int, str]:
 
 
 @pytest.mark.parametrize("extra", [[], ["stages.understand.trainer.workers=2"], ["stages.understand.trainer.pack=256"],
-                                   ["stages.understand.trainer.batch_tokens=100"]], ids=["alone", "workers", "packed", "tokens"])
+                                   ["stages.understand.trainer.batch_tokens=100"]],
+                         ids=["alone", "workers", "packed", "tokens"])
 def test_bad_rows_are_skipped_and_listed(folder: Path, extra: list[str]) -> None:
     assert main([*TRAIN, "data.rows.on_error=skip", *extra]) == 0
     assert skipped() == {2: "not JSON", 3: "missing file", 5: "unreadable audio"}
@@ -73,8 +74,8 @@ def test_error_stops_with_the_same_sentence_in_workers(folder: Path, workers: in
     assert main([*TRAIN, f"stages.understand.trainer.workers={workers}"]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert [line for line in lines if line.startswith("omnikit:")] == [
-        "omnikit: Row r5: 5.wav is not a readable audio file (Format not recognised.), but must be one that libsndfile reads: WAV,"
-        " FLAC, OGG or MP3."]
+        "omnikit: Row r5: 5.wav is not a readable audio file (Format not recognised.), but must be one that libsndfile reads:"
+        " WAV, FLAC, OGG or MP3."]
     assert not any("Traceback" in line for line in lines)
 
 

@@ -122,7 +122,7 @@ class OpenAIMessages:
 class NemoManifest:
     """Recordings of a NeMo manifest: one {audio_filepath, duration, offset, text} in a line.
 
-    The transcript is also the answer, unless a row has one of its own (`answer`); `question` or `prompt` stands behind the audio.
+    The transcript is also the answer, unless a row has one of its own (`answer`); `question` stands behind the audio.
 
     Args:
         path: the manifest; or a folder, then `split` names the file in it.
@@ -198,7 +198,7 @@ class Kaldi:
 
 @dataclass(frozen=True)
 class HFDataset:
-    """Rows of a Hugging Face dataset: what save_to_disk wrote, Parquet files, or a dataset in the hub's cache. Needs `datasets`.
+    """Rows of a Hugging Face dataset: what save_to_disk wrote, Parquet files, a dataset in the hub's cache. Needs `datasets`.
 
     Rows with turns (messages, conversations) are conversations; others are read by their columns. Nothing is downloaded.
 

@@ -77,7 +77,7 @@ def _history(row: RawRow) -> list[tuple[Mapping[str, object], str]]:
         if not isinstance(pair, list) or len(pair) != 2:
             row.refuse(f"history[{index}]", pair, "a list of a question and its answer")
     spoken = [(pair, f"history[{index}]") for index, pair in enumerate(pairs) if isinstance(pair, list)]
-    turns = []
+    turns: list[tuple[Mapping[str, object], str]] = []
     for (question, answer), where in [*spoken, ([row.values.get("query"), row.values.get("response")], "query and response")]:
         turns += [({"role": "user", "content": question}, where), ({"role": "assistant", "content": answer}, where)]
     return turns

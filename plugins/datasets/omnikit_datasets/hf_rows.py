@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omnikit.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset  # type: ignore[import-untyped]
 
     from omnikit_datasets.config import HFDataset
 
+OFFLINE = "HF_HUB_OFFLINE"
 FILES = {".parquet": "parquet", ".arrow": "arrow", ".json": "json", ".jsonl": "json", ".csv": "csv"}
 
 
@@ -60,7 +62,7 @@ def _load(config: HFDataset) -> Dataset:
     if isinstance(found, dict):
         if config.split is None and len(found) == 1:
             return next(iter(found.values()))
-        if config.split not in found:
+        if config.split is None or config.split not in found:
             raise ConfigError(f"split is {config.split or 'empty'}, but {config.path} has the splits {', '.join(found)}; choose"
                               " one.")
         return found[config.split]
@@ -88,18 +90,15 @@ def _open(config: HFDataset, path: Path) -> Dataset | dict[str, Dataset]:
 @contextmanager
 def _offline() -> Iterator[None]:
     """Keep the libraries from asking the hub, which they would do over and over where there is no network."""
-    import datasets.config
-    import huggingface_hub.constants
-
-    modules = (datasets.config, huggingface_hub.constants)
-    before = [module.HF_HUB_OFFLINE for module in modules]
+    modules = [import_module(name) for name in ("datasets.config", "huggingface_hub.constants")]
+    before = [getattr(module, OFFLINE) for module in modules]
     try:
         for module in modules:
-            module.HF_HUB_OFFLINE = True
+            setattr(module, OFFLINE, True)
         yield
     finally:
         for module, value in zip(modules, before, strict=True):
-            module.HF_HUB_OFFLINE = value
+            setattr(module, OFFLINE, value)
 
 
 def _without_none(value: object) -> object:

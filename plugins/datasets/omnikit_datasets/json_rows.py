@@ -1,4 +1,4 @@
-"""Rows of a JSON list or of JSON Lines by index. Holds only where each row begins, so that memory does not grow with the rows."""
+"""Rows of a JSON list or of JSON Lines by index. Holds only where each row begins."""
 
 import json
 from array import array
@@ -96,8 +96,8 @@ def _items(stream: BinaryIO, offset: int, file: Path) -> Iterator[tuple[int, int
         yield offset + at, end - at, number
         number += 1
         if closing not in ",]":
-            raise DataError(f"{file} is not a JSON list: behind row {number - 1} stands {closing!r}, but a comma or the end must"
-                            " stand there.", kind="not JSON")
+            raise DataError(f"{file} is not a JSON list: behind row {number - 1} stands {closing!r}, but a comma or the end"
+                            " must stand there.", kind="not JSON")
         at = after + (closing == ",")
 
 

@@ -1,5 +1,4 @@
-"""A row as its file holds it, before it is a sample: keys and values, where it stands, and what media it names. Knows no format.
-"""
+"""A row as its file holds it, before it is a sample: keys and values, its place, and the media that it names."""
 
 import base64
 import binascii

@@ -81,7 +81,8 @@ def rows_file(path: str, split: str | None, endings: tuple[str, ...]) -> Path:
     if found.is_dir():
         if split is None:
             raise ConfigError(f"path is the folder {found}, but split is empty; set split to the name of a file in it.")
-        return next((file for ending in endings if (file := found / f"{split}{ending}").is_file()), found / f"{split}{endings[0]}")
+        files = [found / f"{split}{ending}" for ending in endings]
+        return next((file for file in files if file.is_file()), files[0])
     if split is not None and found.is_file():
         raise ConfigError(f"split is {split!r}, but path is the single file {found}; give the folder instead.")
     return found

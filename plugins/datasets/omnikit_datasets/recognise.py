@@ -54,7 +54,8 @@ def _is_table(path: Path) -> bool:
 def _row(row: Mapping[str, object]) -> str | None:
     if "audio_filepath" in row:
         return "nemo_manifest"
-    turns = next((value for key in ("conversations", "conversation", "messages") if isinstance(value := row.get(key), list)), [])
+    named = [row.get(key) for key in ("conversations", "conversation", "messages")]
+    turns = next((value for value in named if isinstance(value, list)), [])
     if "query" in row and "response" in row:
         return "sharegpt"
     if not turns or not all(isinstance(turn, dict) for turn in turns):

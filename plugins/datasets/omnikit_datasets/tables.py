@@ -7,8 +7,8 @@ from pathlib import Path
 
 from omnikit.errors import DataError
 
-HEAD = {"id", "utt_id", "key", "path", "audio", "wav", "audio_filepath", "sentence", "text", "transcript", "client_id", "question",
-        "answer", "image", "video"}
+HEAD = {"id", "utt_id", "key", "path", "audio", "wav", "audio_filepath", "sentence", "text", "transcript", "client_id",
+        "question", "answer", "image", "video"}
 PLAIN = ("id", "audio", "text")  # columns of a table without a head
 
 
@@ -58,7 +58,8 @@ class TableRows:
         try:
             text = line.decode("utf-8-sig").rstrip("\r\n")
         except UnicodeDecodeError as error:
-            raise DataError(f"{self.file} holds a line that is not UTF-8 ({error}); save it as UTF-8.", kind="not UTF-8") from None
+            raise DataError(f"{self.file} holds a line that is not UTF-8 ({error}); save it as UTF-8.",
+                            kind="not UTF-8") from None
         return text.split("\t") if self.delimiter == "\t" else next(csv.reader([text]), [])
 
 
@@ -103,8 +104,8 @@ class KaldiRows:
         if source is None:
             raise DataError(f"{self.place(index)}: wav.scp has no recording {recording}; add it.", kind="missing file")
         if source.endswith("|"):
-            raise DataError(f"{self.place(index)}: wav.scp makes {recording} by the command {source[:60]!r}, which is never run;"
-                            " write the audio to a file and name that.", kind="command")
+            raise DataError(f"{self.place(index)}: wav.scp makes {recording} by the command {source[:60]!r}, which is never"
+                            " run; write the audio to a file and name that.", kind="command")
         return values | {"audio": source}
 
 

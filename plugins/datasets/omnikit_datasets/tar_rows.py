@@ -113,7 +113,8 @@ class TarRows:
             try:
                 descriptor = self._open[shard] = os.open(self.shards[shard], os.O_RDONLY)
             except OSError as error:
-                raise DataError(f"{self.shards[shard]} cannot be read any more ({error.strerror}).", kind="missing file") from None
+                raise DataError(f"{self.shards[shard]} cannot be read any more ({error.strerror}).",
+                                kind="missing file") from None
         found = self.indices[shard]
         size = int(found.sizes[at])
         data = os.pread(descriptor, size, int(found.offsets[at]))
@@ -129,7 +130,7 @@ def shards(path: str) -> list[Path]:
         ConfigError: there is none.
     """
     expanded = _expanded(str(Path(path).expanduser()))
-    found = [Path(name) for each in expanded for name in (sorted(glob.glob(each)) or [each])]
+    found = [Path(name) for each in expanded for name in (sorted(glob.glob(each)) or [each])]  # noqa: PTH207  # a whole path
     found = [shard for each in found for shard in (sorted(each.glob("*.tar")) if each.is_dir() else [each])]
     if not found:
         raise ConfigError(f"path is {path}, but there is no .tar in it; name a shard, a folder or a pattern of shards.")

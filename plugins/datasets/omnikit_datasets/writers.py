@@ -85,9 +85,9 @@ def write_table(samples: Iterable[Sample], path: Path) -> Lost:
 def write_hf(samples: Iterable[Sample], path: Path) -> Lost:
     """Write rows {id, messages} with their media as bytes: one .parquet, which lies in the folder `path` if that is none."""
     try:
-        import pyarrow
-        from datasets import Features, Value
-        from pyarrow.parquet import ParquetWriter
+        import pyarrow  # type: ignore[import-untyped]
+        from datasets import Features, Value  # type: ignore[import-untyped]
+        from pyarrow.parquet import ParquetWriter  # type: ignore[import-untyped]
     except ImportError:
         raise ConfigError("hf_dataset needs the package datasets, which is not installed; pip install datasets.") from None
     lost: Lost = Counter()
@@ -216,8 +216,8 @@ def _speech(sample: Sample, path: Path, lost: Lost) -> dict[str, object]:
     audio = [part for part in asked if part.type == "audio"]
     answers = [message for message in sample.messages if message.role == "assistant"]
     if len(audio) != 1 or len(answers) != 1 or any(part.type not in ("audio", "text") for part in asked):
-        raise DataError(f"Row {sample.id} has {len(audio)} recordings and {len(answers)} answers, but a table of speech holds one"
-                        " of each, and no images; choose another format, messages_jsonl.", kind="wrong format")
+        raise DataError(f"Row {sample.id} has {len(audio)} recordings and {len(answers)} answers, but a table of speech"
+                        " holds one of each, and no images; choose another format, messages_jsonl.", kind="wrong format")
     for message in sample.messages:
         lost.update({"system prompts": 1} if message.role == "system" else {})
     answer = "\n".join(part.text or "" for part in _kept(answers[0], lost) if part.type == "text")
@@ -238,7 +238,8 @@ def _seconds(path: Path, speech: Mapping[str, object], sample: Sample) -> float:
     try:
         return round(float(soundfile.info(io.BytesIO(media_content(part)[0])).duration), 4)
     except soundfile.LibsndfileError as error:
-        raise DataError(f"Row {sample.id}: its audio is not readable ({error.error_string}).", kind="unreadable audio") from None
+        raise DataError(f"Row {sample.id}: its audio is not readable ({error.error_string}).",
+                        kind="unreadable audio") from None
 
 
 def _write_json(rows: Iterable[Mapping[str, object]], path: Path, *, as_list: bool) -> None:

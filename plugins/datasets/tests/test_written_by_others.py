@@ -44,7 +44,8 @@ def waveform(part: ContentPart) -> np.ndarray:
 def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset of two columns, the audio embedded, in the three ways that the library stores it."""
     folder = tmp_path_factory.mktemp("hf")
-    rows = {"audio": [{"bytes": wav(i), "path": f"{i}.wav"} for i in range(ROWS)], "sentence": [f"row {i}" for i in range(ROWS)]}
+    rows = {"audio": [{"bytes": wav(i), "path": f"{i}.wav"} for i in range(ROWS)],
+            "sentence": [f"row {i}" for i in range(ROWS)]}
     made = datasets.Dataset.from_dict(rows).cast_column("audio", datasets.Audio())
     made.save_to_disk(str(folder / "disk"))
     datasets.DatasetDict({"train": made, "test": made}).save_to_disk(str(folder / "splits"))

@@ -68,7 +68,9 @@ class MessagesJsonl:
 
 def _are_parts(messages: object) -> bool:
     """Say whether all content is text or parts of our kinds, media by their path."""
-    contents = [message.get("content") for message in messages if isinstance(message, dict)] if isinstance(messages, list) else []
+    listed = messages if isinstance(messages, list) else []
+    contents = [message.get("content") for message in listed if isinstance(message, dict)]
     parts = [part for content in contents if isinstance(content, list) for part in content]
     return bool(contents) and all(isinstance(part, dict) and part.get("type") in KINDS
-                                  and (part["type"] in ("text", "prompt") or "path" in part or "codes" in part) for part in parts)
+                                  and (part["type"] in ("text", "prompt") or "path" in part or "codes" in part)
+                                  for part in parts)
