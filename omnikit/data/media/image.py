@@ -199,6 +199,11 @@ def save_image(path: str | Path, pixels: Pixels) -> None:
         part.write_bytes(buffer.getbuffer())
 
 
+def resized(pixels: Pixels, width: int, height: int) -> Pixels:
+    """Give an image [H, W, 3] stretched to another size (bicubic)."""
+    return np.asarray(_resize(_image(pixels), width, height))
+
+
 def check_pixels(pixels: Pixels, where: str, axes: int = 3) -> Pixels:
     """Give pixels that are an image [H, W, 3] (or frames [F, H, W, 3], `axes` 4); raises DataError for others."""
     shape = "[height, width, 3]" if axes == 3 else "[frames, height, width, 3]"
