@@ -2,25 +2,26 @@
 
 import base64
 import io
-import warnings
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from omnikit.contracts.specs import ImageSpec
+from omnikit.data.media.containers import DEFAULTS, Source, open_file
+from omnikit.data.media.image_modes import FORMATS, header_size, opened, rgb, upright
 from omnikit.errors import DataError, RunError
+from omnikit.recipe.media import MOST_PIXELS, MediaLimits
 from omnikit.store.files import atomic_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 Pixels = NDArray[np.uint8]
-EXIF_ORIENTATION = 0x0112  # EXIF's tag for how a camera was held
-SWAPPED_SIDES = (5, 6, 7, 8)  # its values for images whose width and height change places
-SIXTEEN_BITS = 257  # 65535 / 255
+LONG_ASPECT = 8  # of the long side to the short one; such an image is cropped before it is resized
+LONGEST_SIDE = 2048  # pixels of the square that a long image is padded to
 SAFE_FORMATS = ("PNG", "JPEG", "WEBP")  # of images that come over a network
 
 
@@ -85,9 +86,21 @@ def fit_square(pixels: Pixels, spec: ImageSpec) -> Pixels:
         return _fit_corner(pixels, spec)
     height, width, _ = pixels.shape
     size, edge, shortest = spec.size, spec.edge or spec.size, min(height, width)
-    image = np.asarray(_resize(_image(pixels), edge * width // shortest, edge * height // shortest, spec.resample))
-    top, left = (image.shape[0] - size) // 2, (image.shape[1] - size) // 2
+    wide, high = edge * width // shortest, edge * height // shortest
+    top, left = (high - size) // 2, (wide - size) // 2
+    if max(wide, high) > LONG_ASPECT * edge:
+        return _resize_middle(pixels, spec, left * width / wide, top * height / high, shortest / edge)
+    image = np.asarray(_resize(_image(pixels), wide, high, spec.resample))
     return image[top:top + size, left:left + size]
+
+
+def _resize_middle(pixels: Pixels, spec: ImageSpec, left: float, top: float, scale: float) -> Pixels:
+    """Resize the square of a long image that stays, and nothing beside it."""
+    from PIL import Image
+
+    height, width, _ = pixels.shape
+    box = (left, top, min(left + spec.size * scale, width), min(top + spec.size * scale, height))
+    return np.asarray(_image(pixels).resize((spec.size, spec.size), Image.Resampling[spec.resample.upper()], box=box))
 
 
 def _fit_corner(pixels: Pixels, spec: ImageSpec) -> Pixels:
@@ -103,8 +116,12 @@ def _fit_corner(pixels: Pixels, spec: ImageSpec) -> Pixels:
 
 
 def pad_to_square(pixels: Pixels, spec: ImageSpec) -> Pixels:
-    """Put an image [H, W, 3] in the middle of a square of the mean colour."""
+    """Put an image [H, W, 3] in the middle of a square of the mean colour; a very long image is resized before."""
     height, width, _ = pixels.shape
+    if max(height, width) > max(LONGEST_SIDE, LONG_ASPECT * min(height, width)):
+        scale = LONGEST_SIDE / max(height, width)
+        width, height = max(1, round(width * scale)), max(1, round(height * scale))
+        pixels = np.asarray(_resize(_image(pixels), width, height, spec.resample))
     side = max(height, width)
     square = np.empty((side, side, 3), dtype=np.uint8)
     square[:] = [int(255 * mean) for mean in spec.mean]
@@ -129,15 +146,16 @@ def thumbnail(tile: NDArray[np.generic], side: int = 48) -> str:
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def load_image(path: str | Path) -> Pixels:
+def load_image(path: str | Path, limits: MediaLimits = DEFAULTS) -> Pixels:
     """Read an image as [H, W, 3] of red, green and blue, turned as its camera was held.
 
     What is transparent becomes white, 16 bits become 8, and of a moving image the first frame is taken.
+    Formats: image_modes.FORMATS.
 
     Raises:
-        DataError: the file is missing, not an image, cut short, or too large to be one.
+        DataError: the file is missing, not an image, damaged, or larger than the limits.
     """
-    return _pixels(_open(path), str(path))
+    return _load(path, str(path), FORMATS, limits)
 
 
 def decode_image(data: bytes, *, name: str, most: int, formats: tuple[str, ...] | None = SAFE_FORMATS) -> Pixels:
@@ -146,24 +164,19 @@ def decode_image(data: bytes, *, name: str, most: int, formats: tuple[str, ...] 
     Args:
         name: of the image in messages.
         most: pixels at most; the header is read before anything is decoded.
-        formats: Pillow's names of formats that are read; None for all.
+        formats: Pillow's names of formats that are read; None for all that load_image reads.
 
     Raises:
         DataError: as load_image, or the image is larger, or of another format.
     """
-    image = _open(io.BytesIO(data), name, formats)
-    if image.width * image.height > most:
-        image.close()
-        raise DataError(f"{name} has {image.width} x {image.height} pixels, but at most {most:,} are allowed; make it"
-                        " smaller.", kind="unreadable image")
-    return _pixels(image, name)
+    return _load(data, name, formats or FORMATS, MediaLimits(max_pixels=min(most, MOST_PIXELS)))
 
 
-def image_size(path: str | Path | BinaryIO) -> tuple[int, int]:
-    """Give width and height of an image file as load_image would give it, from its header; raises as it does."""
-    with _open(path, "" if isinstance(path, str | Path) else "its embedded file") as image:
-        width, height = image.size
-        return (height, width) if image.getexif().get(EXIF_ORIENTATION) in SWAPPED_SIDES else (width, height)
+def image_size(path: Source, limits: MediaLimits = DEFAULTS) -> tuple[int, int]:
+    """Give width and height of an image as load_image would give it, from its header; raises as it does."""
+    name = str(path) if isinstance(path, str | Path) else "its embedded file"
+    with open_file(path, name, "image", limits) as file, opened(file, name, FORMATS, limits) as image:
+        return header_size(image)
 
 
 def save_image(path: str | Path, pixels: Pixels) -> None:
@@ -186,6 +199,11 @@ def save_image(path: str | Path, pixels: Pixels) -> None:
         part.write_bytes(buffer.getbuffer())
 
 
+def resized(pixels: Pixels, width: int, height: int) -> Pixels:
+    """Give an image [H, W, 3] stretched to another size (bicubic)."""
+    return np.asarray(_resize(_image(pixels), width, height))
+
+
 def check_pixels(pixels: Pixels, where: str, axes: int = 3) -> Pixels:
     """Give pixels that are an image [H, W, 3] (or frames [F, H, W, 3], `axes` 4); raises DataError for others."""
     shape = "[height, width, 3]" if axes == 3 else "[frames, height, width, 3]"
@@ -194,51 +212,14 @@ def check_pixels(pixels: Pixels, where: str, axes: int = 3) -> Pixels:
     return pixels
 
 
-def _pixels(opened: "Image", name: str) -> Pixels:
-    from PIL import ImageOps
-
-    with opened as image:
-        try:
-            image.load()
-            return np.asarray(_rgb(ImageOps.exif_transpose(image)))
-        except (OSError, SyntaxError, ValueError, EOFError) as error:  # all of them in Pillow's readers
-            raise DataError(f"{name} is a damaged image ({str(error).rstrip('.')}); write or copy it again.",
-                        kind="unreadable image") from None
-
-
-def _open(source: str | Path | BinaryIO, name: str = "", formats: tuple[str, ...] | None = None) -> "Image":
-    from PIL import Image, UnidentifiedImageError
-
-    name = name or str(source)
-    if isinstance(source, str | Path) and not Path(source).is_file():
-        raise DataError(f"{name} does not exist, but an image should be there.", kind="missing file")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return Image.open(source, formats=formats)
-    except UnidentifiedImageError:
-        raise DataError(f"{name} is not a readable image, but must be one that Pillow reads: PNG, JPEG or WebP.",
-                        kind="unreadable image") from None
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise DataError(f"{name} has more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels; make it smaller.",
-                        kind="unreadable image") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{name} is a damaged image ({str(error).rstrip('.')}); write or copy it again.",
-                        kind="unreadable image") from None
-
-
-def _rgb(image: "Image") -> "Image":
-    from PIL import Image
-
-    if image.mode.startswith("I") or image.mode == "F":  # grey of more than 8 bits, which `convert` would cut off
-        values = np.asarray(image).astype(np.float64)
-        if values.max() > 255:
-            values = values / SIXTEEN_BITS
-        image = Image.fromarray(values.clip(0, 255).astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        clear = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear)
-    return image.convert("RGB")
+def _load(source: Source, name: str, formats: tuple[str, ...], limits: MediaLimits) -> Pixels:
+    with open_file(source, name, "image", limits) as file, opened(file, name, formats, limits) as image:
+        width, height = header_size(image)
+        pixels = np.asarray(rgb(upright(image), name))
+    if pixels.shape != (height, width, 3):  # token counts are made from headers
+        raise DataError(f"{name} is a damaged image (its header states {width} x {height} pixels, but it has"
+                        f" {pixels.shape[1]} x {pixels.shape[0]}); write or copy it again.", kind="unreadable image")
+    return pixels
 
 
 def _image(pixels: Pixels) -> "Image":

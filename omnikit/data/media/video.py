@@ -1,27 +1,22 @@
 """Videos from files through PyAV, and which of their frames an encoder takes. Reads no sample and no model."""
 
-import io
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from omnikit.contracts.specs import ImageSpec
-from omnikit.data.media.image import Pixels, check_pixels
+from omnikit.data.media.containers import DEFAULTS, open_file
+from omnikit.data.media.frame_index import FORMATS, FrameIndex, VideoSource
+from omnikit.data.media.image import Pixels, check_pixels, resized
 from omnikit.errors import DataError
+from omnikit.recipe.media import MOST_PIXELS, MediaLimits
 from omnikit.store.files import atomic_file
 
-if TYPE_CHECKING:
-    from av.container import InputContainer
-    from av.video.frame import VideoFrame
-    from av.video.stream import VideoStream
-
+WEB_FORMATS = ("mov", "matroska")  # of videos that come over a network or inside a row
 EMBEDDED = "its embedded file"
-EBML = b"\x1aE\xdf\xa3"  # the first bytes of WebM and Matroska
 
 
 @dataclass(frozen=True)
@@ -80,27 +75,41 @@ def frames_by_rate(video: VideoFile, rate: float, least: int, most: int, span: t
     return [indices[index] for index in np.linspace(0, len(indices) - 1, count, dtype=int)]
 
 
-def open_video(path: str | Path | bytes) -> VideoFile:
-    """Read how many frames a video (or the bytes of one) has and how fast they follow, without decoding any.
+def open_video(path: str | Path | bytes, limits: MediaLimits = DEFAULTS) -> VideoFile:
+    """Read how many frames a video (or the bytes of one) has and how fast they follow; headers of frames are enough, mostly.
+
+    A video of varying rate counts as one with so many frames as its seconds have at that rate which it mostly has.
 
     Raises:
         DataError: as load_frames, or decode_frames.
     """
-    if isinstance(path, bytes):
-        with _open(io.BytesIO(path), EMBEDDED, _container(path, EMBEDDED)) as (container, stream):
-            return _video(EMBEDDED, container, stream)[0]
-    with _open(path) as (container, stream):
-        return _video(path, container, stream)[0]
+    name = EMBEDDED if isinstance(path, bytes) else str(path)
+    with open_file(path, name, "video", limits) as file:
+        return _video_file(VideoSource(file, name, _formats(path), limits).index())
 
 
-def load_frames(path: str | Path, spec: ImageSpec) -> Pixels:
+def load_frames(path: str | Path, spec: ImageSpec, limits: MediaLimits = DEFAULTS) -> Pixels:
     """Read the frames of a video that an encoder takes, [F, H, W, 3] of red, green and blue, turned as its camera was held.
 
+    Where the size changes on the way, frames are scaled to the first one's.
+
     Raises:
-        DataError: the file is missing, not a video, cut short, or has too few frames a second.
+        DataError: the file is missing, not a video, cut short, beyond the limits, or has too few frames a second.
     """
-    with _open(path) as (container, stream):
-        return _frames(container, stream, spec, str(path))
+    return _stack(list(read_frames(path, spec, limits)))
+
+
+def read_frames(path: str | Path | bytes, spec: ImageSpec, limits: MediaLimits = DEFAULTS, name: str = "") -> Iterator[Pixels]:
+    """Read these frames one by one, each [H, W, 3] of its own size; raises as load_frames."""
+    name = name or (EMBEDDED if isinstance(path, bytes) else str(path))
+    with open_file(path, name, "video", limits) as file:
+        source = VideoSource(file, name, _formats(path), limits)
+        index = source.index()
+        try:
+            wanted = frame_indices(_video_file(index), spec)
+        except DataError as error:
+            raise DataError(f"{name}: {error}", kind=error.kind) from error
+        yield from source.frames(index, [index.frame_at(number) for number in wanted])
 
 
 def decode_frames(data: bytes, spec: ImageSpec, *, name: str, seconds: float, most: int) -> Pixels:
@@ -114,37 +123,21 @@ def decode_frames(data: bytes, spec: ImageSpec, *, name: str, seconds: float, mo
     Raises:
         DataError: as load_frames, or the video is longer or larger, or neither MP4 nor WebM nor Matroska.
     """
-    with _open(io.BytesIO(data), name, _container(data, name)) as (container, stream):
-        if stream.width * stream.height > most:
-            raise DataError(f"{name} has frames of {stream.width} x {stream.height} pixels, but at most {most:,} are allowed;"
-                            " make it smaller.", kind="unreadable video")
-        return _frames(container, stream, spec, name, seconds)
+    limits = MediaLimits(max_seconds=min(seconds, 1e9), max_pixels=min(most, MOST_PIXELS))
+    return _stack(list(read_frames(data, spec, limits, name)))
 
 
-def _container(data: bytes, name: str) -> str:
-    """Give FFmpeg's name of the format; its other readers may open files that the data name."""
-    if data[4:8] != b"ftyp" and data[:4] != EBML:
-        raise DataError(f"{name} is not a readable video, but must be an MP4, WebM or Matroska file.",
-                        kind="unreadable video")
-    return "mp4" if data[4:8] == b"ftyp" else "matroska"
+def _formats(source: str | Path | bytes) -> tuple[str, ...]:
+    return WEB_FORMATS if isinstance(source, bytes) else tuple(FORMATS)
 
 
-def _frames(container: "InputContainer", stream: "VideoStream", spec: ImageSpec, name: str,
-            seconds: float | None = None) -> Pixels:
-    video, timeline = _video(name, container, stream)
-    if seconds is not None and video.frames > seconds * video.rate:
-        raise DataError(f"{name} has {video.frames / video.rate:.1f} s of video, but at most {seconds:g} s are allowed; send a"
-                        " shorter one.", kind="video too long")
-    try:
-        wanted = frame_indices(video, spec)
-    except DataError as error:
-        raise DataError(f"{name}: {error}", kind=error.kind) from error
-    moments = [timeline.moments[index] for index in wanted]
-    found = dict(_decode(container, stream, timeline.keys, sorted(set(moments))))
-    if missing := [index for index, moment in zip(wanted, moments, strict=True) if moment not in found]:
-        raise DataError(f"{name} is damaged (frame {missing[0]} of {video.frames} cannot be read); write or copy it again.",
-                        kind="unreadable video")
-    return np.stack([found[moment] for moment in moments])
+def _video_file(index: FrameIndex) -> VideoFile:
+    return VideoFile(len(index.times) if index.is_even else max(1, round(index.seconds * index.rate)), index.rate)
+
+
+def _stack(frames: list[Pixels]) -> Pixels:
+    height, width, _ = frames[0].shape
+    return np.stack([frame if frame.shape == frames[0].shape else resized(frame, width, height) for frame in frames])
 
 
 def save_video(path: str | Path, frames: Pixels | Sequence[Pixels], rate: float) -> None:
@@ -167,70 +160,3 @@ def save_video(path: str | Path, frames: Pixels | Sequence[Pixels], rate: float)
         for frame in pixels:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
         container.mux(stream.encode(None))
-
-
-@contextmanager
-def _open(source: str | Path | BinaryIO, name: str = "",
-          container_format: str | None = None) -> "Iterator[tuple[InputContainer, VideoStream]]":
-    import av
-
-    name = name or str(source)
-    if isinstance(source, str | Path) and not Path(source).is_file():
-        raise DataError(f"{name} does not exist, but a video should be there.", kind="missing file")
-    try:
-        with av.open(str(source) if isinstance(source, Path) else source, mode="r", format=container_format) as container:
-            if not container.streams.video:
-                raise DataError(f"{name} holds no images, but must be a video; give its sound track as audio instead.",
-                                        kind="unreadable video")
-            yield container, container.streams.video[0]
-    except av.FFmpegError as error:
-        raise DataError(f"{name} is not a readable video ({error.strerror}), but must be one that FFmpeg reads: MP4, WebM or"
-                        " MKV.", kind="unreadable video") from None
-
-
-@dataclass(frozen=True)
-class _Timeline:
-    """When frames are shown, in the stream's own ticks, and which of these moments one can jump to; both in order."""
-
-    moments: list[int]
-    keys: list[int]
-
-
-def _video(path: str | Path, container: "InputContainer", stream: "VideoStream") -> tuple[VideoFile, _Timeline]:
-    """Count the frames by their packets: headers of truncated videos still count them all, and those of streams none."""
-    packets = [packet for packet in container.demux(stream) if packet.size]
-    visible = [packet for packet in packets if not packet.is_discard]  # without what an edit list cuts off
-    rate = stream.average_rate or stream.guessed_rate
-    if not visible or not rate:
-        raise DataError(f"{path} holds no frame, but must be a video.", kind="unreadable video")
-    if len(packets) < stream.frames:
-        raise DataError(f"{path} is cut short ({len(packets)} of {stream.frames} frames are there); write or copy it again.",
-                        kind="unreadable video")
-    moments = sorted(packet.pts for packet in visible if packet.pts is not None)
-    if len(moments) < len(visible):
-        raise DataError(f"{path} has frames without a time stamp; put it into an MP4 file.", kind="unreadable video")
-    keys = sorted(packet.pts for packet in packets if packet.is_keyframe and packet.pts is not None)
-    return VideoFile(len(visible), float(rate)), _Timeline(moments, keys)
-
-
-def _decode(container: "InputContainer", stream: "VideoStream", keys: Sequence[int],
-            wanted: Sequence[int]) -> Iterator[tuple[int, Pixels]]:
-    """Give the wanted frames by their moments, in order; skips to a key frame where there is one."""
-    frames: Iterator[VideoFrame] = iter(())
-    at: int | None = None  # the last moment that was decoded
-    for moment in wanted:
-        key = max((key for key in keys if key <= moment), default=wanted[0])
-        if at is None or key > at:
-            container.seek(key, stream=stream)
-            frames = container.decode(stream)
-        for frame in frames:
-            at = frame.pts
-            if at == moment:
-                yield moment, _rotated(frame)
-            if at is None or at >= moment:
-                break
-
-
-def _rotated(frame: "VideoFrame") -> Pixels:
-    pixels = frame.to_ndarray(format="rgb24")
-    return np.ascontiguousarray(np.rot90(pixels, frame.rotation // 90))  # both count against the clock
