@@ -25,7 +25,8 @@ class StoreOnce(argparse.Action):
 
     @staticmethod
     def _given(namespace: argparse.Namespace) -> set[str]:
-        return vars(namespace).setdefault("_given", set())
+        found: set[str] = vars(namespace).setdefault("_given", set())
+        return found
 
 
 class Parser(argparse.ArgumentParser):
