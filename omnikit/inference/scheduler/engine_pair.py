@@ -1,5 +1,5 @@
 """VITA's two models for comparison: while one makes a conversation's answer, the other decides the next turn; if that is a
-query, the first one is stopped and they swap roles (arXiv:2408.05211, section 3.4).
+query, the first one is stopped and they swap roles (arXiv:2408.05211).
 
 Ours needs one: the answer and the turn that is decided are two rows of one engine. The events are the same.
 """
