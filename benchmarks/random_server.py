@@ -60,6 +60,7 @@ def main() -> None:
 
     import omnikit
     from omnikit.serving.address import Address
+    from omnikit.serving.memory import freeze_objects
     from omnikit.serving.server import bind
     from omnikit.serving.settings import Limits, Settings
     from omnikit.serving.start import make_server
@@ -70,6 +71,7 @@ def main() -> None:
     address = Address(port=0)
     listener = bind(address, limits.send_seconds)
     server = make_server(session, Settings("tiny", limits=limits), address)
+    freeze_objects()
     print(listener.getsockname()[1], flush=True)
     server.run([listener])
 

@@ -7,6 +7,7 @@ its client. `python benchmarks/test_soak.py 1000` is the long form: a line for e
 import asyncio
 import random
 import sys
+import time
 from collections.abc import Sequence
 
 from bench_table import Measures
@@ -14,6 +15,7 @@ from random_server import RandomServer, random_server
 from realtime_client import AUDIO_DELTA, conversation, spoken
 
 FIRST, CONVERSATIONS, TOGETHER, TOKENS, LONG = 60, 60, 4, 16, 300
+SETTLE = 2.5  # seconds
 GROWTH = 150.0  # KiB for each conversation: less than the audio that one gives, and more than malloc still takes so early
 WORDS = ["what", "is", "two", "plus", "one", "three", "four", "five", "six", "seven", "how", "many", "apples", "are", "in",
          "the", "box", "tell", "me", "about", "cats", "dogs", "birds", "trees", "rivers", "and", "their", "names", "green"]
@@ -22,9 +24,9 @@ WORDS = ["what", "is", "two", "plus", "one", "three", "four", "five", "six", "se
 def test_conversations_leave_no_memory_behind(measures: Measures) -> None:
     with random_server() as server:
         asyncio.run(converse(server, range(FIRST)))
-        before = server.megabytes
+        before = settled(server)
         asyncio.run(converse(server, range(FIRST, FIRST + CONVERSATIONS)))
-        after = server.megabytes
+        after = settled(server)
     measures.number(f"a server after {FIRST} conversations", before, "MB")
     measures.number(f"each of {CONVERSATIONS} later conversations", 1024 * (after - before) / CONVERSATIONS, "KiB", most=GROWTH)
 
@@ -57,6 +59,12 @@ async def converse_once(server: RandomServer, number: int) -> None:
         await made.until("response.done")
 
 
+def settled(server: RandomServer) -> float:
+    """Give a server's memory when it has had time to give back what is free."""
+    time.sleep(SETTLE)
+    return server.megabytes
+
+
 def main(conversations: int) -> None:
     """Print the memory of a server after each tenth of its conversations."""
     part = conversations // 10
@@ -64,7 +72,7 @@ def main(conversations: int) -> None:
         print(f"{0:6} {server.megabytes:8.1f} MB", flush=True)
         for start in range(0, conversations, part):
             asyncio.run(converse(server, range(start, start + part)))
-            print(f"{start + part:6} {server.megabytes:8.1f} MB", flush=True)
+            print(f"{start + part:6} {settled(server):8.1f} MB", flush=True)
 
 
 if __name__ == "__main__":

@@ -154,10 +154,10 @@ class ModelThread:
             self._signal_loop()
 
     def _do_jobs(self, *, wait: bool) -> bool:
-        """Do the jobs that are there, or wait until there is one; gives whether there were any."""
+        """Do the jobs that are there, or wait until there is one, for some seconds; gives whether there were any."""
         with self._wake:
             if wait and not (self._jobs or self._stopping):
-                self._wake.wait()
+                self._wake.wait(RETURN_SECONDS)
             jobs = [self._jobs.popleft() for _ in range(len(self._jobs))]
         for job in jobs:
             job()

@@ -9,6 +9,7 @@ from omnikit.inference.session import Session
 from omnikit.serving.address import Address
 from omnikit.serving.app import create_app
 from omnikit.serving.logs import note, write_json_lines
+from omnikit.serving.memory import freeze_objects
 from omnikit.serving.server import Server
 from omnikit.serving.service import Service
 from omnikit.serving.settings import Settings
@@ -24,4 +25,6 @@ def serve(session: Session, settings: Settings, address: Address, listener: sock
     """Serve at a socket that omnikit.serving.server.bind gave, until a signal ends it."""
     write_json_lines()
     note("serving", address=address.url, model=settings.name, keys=len(settings.keys))
-    make_server(session, settings, address).run([listener])
+    server = make_server(session, settings, address)
+    freeze_objects()
+    server.run([listener])
