@@ -21,6 +21,7 @@ def render(messages: Sequence[Message], template: Template) -> list[TextSegment]
     Raises:
         DataError: an answer's state is not one of the template's, or its own chat template refuses the conversation.
     """
+    _check_characters(messages)
     if template.chat:
         return chat_segments(messages, template, prompt=False)
     return merge(_segments(messages, template))
@@ -34,9 +35,21 @@ def prompt(messages: Sequence[Message], template: Template) -> list[TextSegment]
     messages = list(messages)
     while messages and messages[-1].role == "assistant":
         messages.pop()
+    _check_characters(messages)
     if template.chat:
         return chat_segments(messages, template, prompt=True)
     return merge([*_segments(messages, template), _text_segment(template.assistant)])
+
+
+def _check_characters(messages: Sequence[Message]) -> None:
+    """Refuse half of a surrogate pair, which no encoding can write; raises DataError."""
+    for text in (part.text for message in messages for part in message.content if part.text and not part.text.isascii()):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(f"the text {text[max(0, error.start - 20):error.end + 20]!a} holds half of a character"
+                            f" ({text[error.start]!a}), which no tokenizer can read; write it again as UTF-8.",
+                            kind="broken character") from None
 
 
 def answer_texts(messages: Sequence[Message]) -> list[str]:
