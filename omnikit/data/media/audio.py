@@ -29,6 +29,7 @@ MOST_VALUES = 400_000  # a second of audio from a network; two channels at 192 k
 BLOCK = 1 << 18  # samples of a channel that are decoded at once
 UNKNOWN = 1 << 40  # samples from which a header's count means: not known
 LEAST_RATE, MOST_RATE = 1000, 768_000  # Hz of a recording; others are damaged headers
+OTHER_READER = {"WAV": "wav", "CAF": "caf", "OGG": "ogg"}  # FFmpeg's, for codecs that libsndfile has not
 MOST_CHANNELS = 64  # of an array; a longer axis is time
 
 
@@ -177,7 +178,18 @@ def _container(file: BinaryIO, name: str) -> Container:
         return Container("OGG", "ogg")
     if found.name == "FLAC" and _is_piped_flac(file):
         return Container("FLAC", "flac")
-    return found
+    return Container(found.name, OTHER_READER[found.name]) if found.name in OTHER_READER and _is_for_ffmpeg(file) else found
+
+
+def _is_for_ffmpeg(file: BinaryIO) -> bool:
+    """Say whether libsndfile has not the codec of a file, or miscounts it."""
+    file.seek(0)
+    try:
+        with soundfile.SoundFile(file) as opened:
+            return opened.subtype == "MPEG_LAYER_III"
+    except soundfile.LibsndfileError:
+        file.seek(0)
+        return file.read(4) != b"RIFF" or data_chunk(file) is not None
 
 
 def _is_piped_flac(file: BinaryIO) -> bool:
