@@ -41,11 +41,13 @@ class EncoderOptions:
 
     Args:
         image_spec: how images and videos become its signals, one for each tile; for encoders of images.
+        seconds: of a clip that it reads, for encoders of audio whose clips are all cut or padded to it; no more is decoded.
         footprint: gives how large it is, for `omnikit forecast`.
         folder_fields: static; takes the fields, `weights` among them; gives field → what that folder states of it.
     """
 
     image_spec: ImageSpec | None = None
+    seconds: float | None = None
     footprint: Callable[[], Footprint] | None = None
     folder_fields: Callable[[Mapping[str, Any]], Mapping[str, FolderValue]] | None = None
 

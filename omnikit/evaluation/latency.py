@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from omnikit.contracts.streaming import SpeakingHead, StreamingCodec, StreamingHead
 from omnikit.contracts.types import ContentPart, Sample
-from omnikit.data.batch.signals import MOST_PIXELS, load_waveform
+from omnikit.data.batch.signals import load_waveform
+from omnikit.data.media.containers import DEFAULTS
 from omnikit.data.media.image import decode_image
 from omnikit.evaluation.records import Timing
 from omnikit.inference.answer_timing import AnswerTiming
@@ -82,7 +83,7 @@ def _pixels_or_path(part: ContentPart) -> str | NDArray[np.uint8]:
     if part.pixels is not None:
         return part.pixels
     if part.data is not None:
-        return decode_image(part.data, name=f"an embedded {part.type}", most=MOST_PIXELS, formats=None)
+        return decode_image(part.data, name=f"an embedded {part.type}", most=DEFAULTS.max_pixels, formats=None)
     assert part.path is not None, "a row without an image was refused when it was answered"
     return part.path
 

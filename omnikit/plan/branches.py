@@ -37,6 +37,11 @@ class InputBranch:
         """How images are cut, in a branch of images."""
         return encoder_options(self.encoder).image_spec
 
+    @property
+    def clip(self) -> float | None:
+        """Seconds of a clip that an encoder of audio reads; None: all of it."""
+        return encoder_options(self.encoder).seconds
+
     def length(self, samples: int) -> int:
         """Give the exact number of backbone positions for a signal of `samples` samples."""
         count = self.encoder.length(samples)

@@ -24,6 +24,7 @@ from omnikit.recipe import presets
 from omnikit.recipe.answers import Evaluate, Generate
 from omnikit.recipe.inheritance import check_no_cycle, inherited_stages
 from omnikit.recipe.live import Live
+from omnikit.recipe.media import MediaLimits
 from omnikit.recipe.recipe import OWN_KEYS, SLOTS, Stage
 from omnikit.recipe.row_policy import DEFAULTS
 from omnikit.recipe.run_recipe import is_run_config
@@ -186,4 +187,5 @@ def _schema() -> DictConfig:
     tree["generate"] = OmegaConf.structured(editable(Generate))
     tree["evaluate"] = OmegaConf.create(defaults(Evaluate))
     tree["live"] = OmegaConf.create(defaults(Live))
+    tree["media"] = OmegaConf.create(defaults(MediaLimits))
     return tree

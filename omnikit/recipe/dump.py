@@ -3,6 +3,7 @@
 from typing import Any
 
 from omnikit.recipe.branches import Choice
+from omnikit.recipe.media import MediaLimits
 from omnikit.recipe.recipe import Recipe
 from omnikit.recipe.schema import plain
 
@@ -24,12 +25,16 @@ def values(recipe: Recipe) -> dict[str, Any]:
         "template": recipe.template, "system": recipe.system,
         "data": {name: _chosen(choice) | _policy(recipe, name) for name, choice in recipe.data.items()},
         "stages": plain(recipe.stages), "generate": plain(recipe.generate), "evaluate": plain(recipe.evaluate),
-        "live": plain(recipe.live), "seed": recipe.seed, "run": recipe.run, "stage": recipe.stage,
+        "live": plain(recipe.live), **_media(recipe), "seed": recipe.seed, "run": recipe.run, "stage": recipe.stage,
     }
 
 
 def _options(recipe: Recipe, branch: str) -> dict[str, Any]:
     return plain(recipe.branch_options[branch]) if branch in recipe.branch_options else {}
+
+
+def _media(recipe: Recipe) -> dict[str, Any]:
+    return {} if recipe.media == MediaLimits() else {"media": plain(recipe.media)}
 
 
 def _policy(recipe: Recipe, dataset: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from omnikit.errors import PlanError, nearest
 from omnikit.recipe.answers import Evaluate, Generate
 from omnikit.recipe.branches import OPTIONS, BranchOptions, Choice, parse_choice, parse_options
 from omnikit.recipe.live import Live
+from omnikit.recipe.media import MediaLimits
 from omnikit.recipe.optim import Optim
 from omnikit.recipe.row_policy import RowPolicy, split_policy
 from omnikit.recipe.schema import construct, convert, key_paths, plain
@@ -30,6 +31,7 @@ _TOP: dict[str, tuple[Any, Any]] = {  # key: type, default
     "generate": (_MAPPING, {}),
     "evaluate": (_MAPPING, {}),
     "live": (_MAPPING, {}),
+    "media": (_MAPPING, {}),
     "template": (str | None, None),
     "system": (str | None, None),
     "seed": (int, 0),
@@ -40,8 +42,8 @@ _TOP: dict[str, tuple[Any, Any]] = {  # key: type, default
 SLOTS = {"encoder": "encoder", "projector": "projector", "head": "head", "units": "codec", "codec": "codec",
          "normaliser": "normaliser"}
 """What a branch may hold → the kind of component. `units` is a codec that only makes codes, where `codec` cannot."""
-OWN_KEYS = ("backbone", "data", "evaluate", "generate", "live", "name", "run", "seed", "stage", "stages", "system", "template",
-            "trainer")
+OWN_KEYS = ("backbone", "data", "evaluate", "generate", "live", "media", "name", "run", "seed", "stage", "stages", "system",
+            "template", "trainer")
 Objective = Literal["heads", "units", "vocoder", "codec", "import"]
 HEADS_ONLY = {"activation_checkpointing", "cache", "compile", "devices", "nodes", "precision", "reshard",
               "strategy"}
@@ -165,6 +167,7 @@ class Recipe:
     branch_options: dict[str, BranchOptions] = field(default_factory=dict)  # of branches that name some
     live: Live = field(default_factory=Live)
     row_policies: dict[str, RowPolicy] = field(default_factory=dict)  # of datasets that name one
+    media: MediaLimits = field(default_factory=MediaLimits)
 
     def __repr__(self) -> str:
         """Give the parts with what was picked for each, and the stages, as a table."""
@@ -233,17 +236,17 @@ def parse(values: Mapping[str, Any], name: str, picks: Mapping[str, str] | None 
     stages = {key: _with_trainer(stage, top["trainer"], errors) for key, stage in stages.items()}
     generate = construct(Generate, top["generate"], "generate", errors)
     evaluate = construct(Evaluate, top["evaluate"], "evaluate", errors)
-    live = construct(Live, top["live"], "live", errors)
+    live, media = construct(Live, top["live"], "live", errors), construct(MediaLimits, top["media"], "media", errors)
     if top["stage"] is not None:
         stages = _single_stage(top["stage"], stages, errors)
     names = {"data": top["data"], "stages": top["stages"], "evaluate.data": evaluate.data if evaluate else {}}
     errors += [f"{where}.{key} is not a valid name; use lower-case letters, digits and _." for where, keys in names.items()
                for key in keys if not _NAME.fullmatch(key)]
-    if errors or generate is None or evaluate is None or live is None:
+    if errors or generate is None or evaluate is None or live is None or media is None:
         raise PlanError(*errors)
     return Recipe(name, branches, backbone, top["template"], top["system"], data, order_stages(stages), generate, evaluate,
                   top["seed"], top["run"], dict(picks or {}), top["stage"], options, live,
-                  {key: policy for key, (_, policy) in rows.items() if not policy.is_default})
+                  {key: policy for key, (_, policy) in rows.items() if not policy.is_default}, media)
 
 
 def _with_trainer(stage: Stage, shared: Mapping[str, object], errors: list[str]) -> Stage:

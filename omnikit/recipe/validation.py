@@ -12,7 +12,8 @@ from omnikit.errors import ConfigError
 from omnikit.recipe.recipe import SLOTS
 from omnikit.recipe.schema import MISSING_VALUE, key_paths
 
-_SCHEMA = ("evaluate", "generate", "live", "seed", "stages", "system", "template")  # with a default: Hydra drops `???` there
+# with a default: Hydra drops `???` there
+_SCHEMA = ("evaluate", "generate", "live", "media", "seed", "stages", "system", "template")
 _MAPPINGS = ("train", "loss", "data", "optim", "trainer")  # of a stage
 _RESOLVER = re.compile(r"\$\{.*:", re.DOTALL)  # ${oc.env:HOME}, ${oc.${x}:HOME}
 _USE = re.compile(rf"(backbone|data\.\w+|\w+\.(?:{'|'.join(SLOTS)}))\.use")

@@ -146,7 +146,7 @@ class Collator:
 
     def _add_signals(self, row: CollatedRow, part: ContentPart, input_branch: InputBranch) -> int:
         """Add a part to one branch; gives the number of its signals there."""
-        items = load_signals(part, input_branch, row.id)
+        items = load_signals(part, input_branch, row.id, self.plan.recipe.media)
         counts = [self._count(input_branch, item, row.id) for item in items]
         if part.type == "video" and input_branch.image_spec and self.uses_backbone:
             counts = [input_branch.image_spec.frame_count(frame, count) for frame, count in enumerate(counts)]
@@ -234,7 +234,7 @@ class Collator:
             if part.codes is not None:
                 found.extend(part.codes)
             elif name in self.codes:
-                found.extend(self.codes[name](load_waveform(part, self.codes[name].sample_rate, row)))
+                found.extend(self.codes[name](load_waveform(part, self.codes[name].sample_rate, row, self.plan.recipe.media)))
         check_codebooks(found, self.plan.outputs[name].codes, f"{name}.codec", row)
         if not found:
             raise DataError(f"Row {row} has no speech in its answer, but branch {name} is trained on it;"

@@ -42,11 +42,11 @@ class LengthCounter:
     def _positions(self, part: ContentPart, input_branch: InputBranch) -> int:
         length = input_branch.length if self.collator.uses_backbone else input_branch.encoder.length
         if part.type == "audio":
-            return length(recorded_samples(part, int(input_branch.encoder.input.rate or 0)))
+            return length(recorded_samples(part, int(input_branch.encoder.input.rate or 0), input_branch.clip))
         if input_branch.image_spec is None:
             return length(1)
         spec, each = input_branch.image_spec, length(1)
-        tiles = count_tiles(part, spec)
+        tiles = count_tiles(part, spec, self.collator.plan.recipe.media)
         if part.type == "video" and self.collator.uses_backbone:
             return sum(spec.frame_count(tile, each) for tile in range(tiles))
         return tiles * each

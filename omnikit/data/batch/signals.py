@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from omnikit.contracts.specs import ImageSpec
 from omnikit.contracts.types import ContentPart, Sample, Signal
 from omnikit.data.media.audio import as_waveform, audio_length, check_audio, decode_audio, load_audio
+from omnikit.data.media.containers import DEFAULTS
 from omnikit.data.media.image import (
     Pixels,
     check_pixels,
@@ -21,13 +22,13 @@ from omnikit.data.media.image import (
     load_image,
     tile_count,
 )
-from omnikit.data.media.video import VideoFile, decode_frames, frame_indices, load_frames, open_video
+from omnikit.data.media.video import VideoFile, frame_indices, open_video, read_frames
 from omnikit.errors import DataError
 from omnikit.plan.branches import InputBranch
+from omnikit.recipe.media import MediaLimits
 
 RATE = 16000  # at which seconds are counted
 EMBEDDED = "its embedded file"  # in sentences, behind the row
-MOST_PIXELS = 1 << 31
 Waveform = NDArray[np.float32]
 SignalArray = NDArray[np.float32] | NDArray[np.uint8]  # a waveform [N], a tile [3, S, S] of bytes, or [1] for no signal
 
@@ -44,7 +45,7 @@ def answer_audio(sample: Sample) -> list[ContentPart]:
             if part.type == "audio"]
 
 
-def load_signals(part: ContentPart, input_branch: InputBranch, row: str) -> list[SignalArray]:
+def load_signals(part: ContentPart, input_branch: InputBranch, row: str, limits: MediaLimits = DEFAULTS) -> list[SignalArray]:
     """Give the signals of a part for the branch that takes it: one waveform, or an image's tiles, or a video's frames.
 
     Raises:
@@ -53,44 +54,43 @@ def load_signals(part: ContentPart, input_branch: InputBranch, row: str) -> list
     if input_branch.image_spec is None or part.type not in input_branch.media:
         if input_branch.encoder.input.modality == "prompt":
             return [np.zeros(1, dtype=np.float32)]
-        return [load_waveform(part, int(input_branch.encoder.input.rate or 0), row)]
+        return [load_waveform(part, int(input_branch.encoder.input.rate or 0), row, limits, input_branch.clip)]
     try:
-        return list(np.ascontiguousarray(load_tiles(part, input_branch.image_spec).transpose(0, 3, 1, 2)))
+        return list(np.ascontiguousarray(load_tiles(part, input_branch.image_spec, limits).transpose(0, 3, 1, 2)))
     except DataError as error:
         raise DataError(f"Row {row}: {error}", kind=error.kind) from error
 
 
-def load_tiles(part: ContentPart, spec: ImageSpec) -> Pixels:
+def load_tiles(part: ContentPart, spec: ImageSpec, limits: MediaLimits = DEFAULTS) -> Pixels:
     """Give the tiles of an image, or the frames of a video, [T, S, S, 3]; raises DataError."""
     if part.type == "image":
         if part.pixels is None and part.path is None and part.data is None:
             raise DataError("a part of type image has neither a path nor data; give it one.", kind="no media")
         if part.data is not None:
-            return cut_tiles(decode_image(part.data, name=EMBEDDED, most=MOST_PIXELS, formats=None), spec)
-        return cut_tiles(load_image(part.path) if part.pixels is None and part.path else _pixels(part), spec)
+            return cut_tiles(decode_image(part.data, name=EMBEDDED, most=limits.max_pixels, formats=None), spec)
+        return cut_tiles(load_image(part.path, limits) if part.pixels is None and part.path else _pixels(part), spec)
     if part.pixels is not None:
         pixels = _pixels(part)
-        frames = pixels[frame_indices(VideoFile(len(pixels), part.frame_rate), spec)]
-    elif part.data is not None:
-        frames = decode_frames(part.data, spec, name=EMBEDDED, seconds=float("inf"), most=MOST_PIXELS)
-    elif part.path is not None:
-        frames = load_frames(part.path, spec)
-    else:
+        indices = frame_indices(VideoFile(len(pixels), part.frame_rate), spec)
+        return np.stack([fit_square(frame, spec) for frame in pixels[indices]])
+    if (source := part.path if part.data is None else part.data) is None:
         raise DataError("a part of type video has neither a path nor data; give it one.", kind="no media")
-    return np.stack([fit_square(frame, spec) for frame in frames])
+    return np.stack([fit_square(frame, spec) for frame in read_frames(source, spec, limits)])
 
 
-def count_tiles(part: ContentPart, spec: ImageSpec) -> int:
+def count_tiles(part: ContentPart, spec: ImageSpec, limits: MediaLimits = DEFAULTS) -> int:
     """Give the number of tiles or frames that `load_tiles` gives; of a file only the header is read. Raises DataError."""
     if part.type == "image":
-        width, height = image_size(_source(part)) if part.pixels is None else part.pixels.shape[1::-1]
+        width, height = image_size(_source(part), limits) if part.pixels is None else part.pixels.shape[1::-1]
         return tile_count(width, height, spec)
-    video = open_video(part.data or part.path or "") if part.pixels is None else VideoFile(len(part.pixels), part.frame_rate)
+    video = (open_video(part.data or part.path or "", limits) if part.pixels is None
+             else VideoFile(len(part.pixels), part.frame_rate))
     return len(frame_indices(video, spec))
 
 
-def load_waveform(part: ContentPart, rate: int, row: str) -> Waveform:
-    """Give an audio part as [N] float32 at `rate`; raises DataError naming the row."""
+def load_waveform(part: ContentPart, rate: int, row: str, limits: MediaLimits = DEFAULTS,
+                  clip: float | None = None) -> Waveform:
+    """Give an audio part as [N] float32 at `rate`, of a file the first `clip` seconds; raises DataError naming the row."""
     if part.audio is not None:
         waveform = as_waveform(part.audio, f"Row {row}: a part of type {part.type}") if len(part.audio) else part.audio
         if part.sample_rate != rate:
@@ -99,8 +99,8 @@ def load_waveform(part: ContentPart, rate: int, row: str) -> Waveform:
             waveform = np.asarray(soxr.resample(waveform, part.sample_rate, rate), dtype=np.float32)
     elif part.data is not None or part.path is not None:
         try:
-            waveform = (load_audio(part.path or "", rate) if part.data is None else
-                        decode_audio(part.data, rate, name=EMBEDDED, seconds=None))
+            waveform = (load_audio(part.path or "", rate, seconds=clip, limits=limits) if part.data is None else
+                        decode_audio(part.data, rate, name=EMBEDDED, seconds=limits.max_seconds, first=clip))
         except DataError as error:
             raise DataError(f"Row {row}: {error}", kind=error.kind) from error
     else:
@@ -111,11 +111,11 @@ def load_waveform(part: ContentPart, rate: int, row: str) -> Waveform:
     return waveform
 
 
-def recorded_samples(part: ContentPart, rate: int) -> int:
+def recorded_samples(part: ContentPart, rate: int, clip: float | None = None) -> int:
     """Give the samples that `load_waveform` gives; of a file only the header is read. 0 where it is not audio."""
     if part.audio is None:
         source = part.path if part.data is None else part.data
-        return audio_length(source, rate) if source else 0
+        return audio_length(source, rate, clip) if source else 0
     frames, own = max(np.shape(part.audio)), part.sample_rate
     return int((2 * frames * rate + own) // (2 * own))  # soxr rounds half up
 

@@ -16,10 +16,12 @@ import soxr
 from numpy.typing import NDArray
 
 from omnikit.data.media.audio_formats import PLAIN, Container, find_container, is_joined_ogg
+from omnikit.data.media.containers import DEFAULTS, open_file
 from omnikit.data.media.ffmpeg_audio import decode_mp3, decode_track
 from omnikit.data.media.mp3_frames import mp3_parts
 from omnikit.data.media.wav_header import SizedWAV, data_chunk
 from omnikit.errors import DataError
+from omnikit.recipe.media import MediaLimits
 from omnikit.store.files import atomic_file
 
 Waveform = NDArray[np.float32]
@@ -27,16 +29,17 @@ MOST_VALUES = 400_000  # a second of audio from a network; two channels at 192 k
 BLOCK = 1 << 18  # samples of a channel that are decoded at once
 UNKNOWN = 1 << 40  # samples from which a header's count means: not known
 LEAST_RATE, MOST_RATE = 1000, 768_000  # Hz of a recording; others are damaged headers
+OTHER_READER = {"WAV": "wav", "CAF": "caf", "OGG": "ogg"}  # FFmpeg's, for codecs that libsndfile has not
 MOST_CHANNELS = 64  # of an array; a longer axis is time
 
 
-def load_audio(path: str | Path, sample_rate: int, *, seconds: float | None = None) -> Waveform:
+def load_audio(path: str | Path, sample_rate: int, *, seconds: float | None = None, limits: MediaLimits = DEFAULTS) -> Waveform:
     """Read an audio file, or the sound track of a video, as one channel at `sample_rate`.
 
     Channels are averaged and other rates resampled (soxr, high quality).
 
     Args:
-        seconds: no more than the first ones are decoded; None: all.
+        seconds: no more than the first ones are decoded, and the rest counts towards no limit; None: all.
 
     Returns:
         [N] float32, in [-1, 1] unless the file itself holds more.
@@ -44,36 +47,39 @@ def load_audio(path: str | Path, sample_rate: int, *, seconds: float | None = No
     Raises:
         DataError: the file is missing, not audio, cut short, empty, or holds values that are not finite numbers.
     """
-    with _open(path) as file:
-        return _at_rate(*_decode(file, str(path), first=seconds), sample_rate)
+    with open_file(path, str(path), "audio file", limits) as file:
+        found = _decode(file, str(path), first=seconds, limit=limits.max_seconds)
+        return _at_rate(*found, sample_rate)
 
 
-def decode_audio(data: bytes, sample_rate: int, *, name: str, seconds: float | None) -> Waveform:
+def decode_audio(data: bytes, sample_rate: int, *, name: str, seconds: float | None, first: float | None = None) -> Waveform:
     """Read the bytes of an audio file, in memory, as load_audio reads a file.
 
     Args:
         name: of the audio in messages.
         seconds: of audio at most; no more is decoded. None: any.
+        first: seconds that are decoded; the rest counts towards no limit.
 
     Raises:
         DataError: as load_audio, or the audio is longer.
     """
-    return _at_rate(*_decode(io.BytesIO(data), name, most=seconds), sample_rate)
+    return _at_rate(*_decode(io.BytesIO(data), name, first=first, most=seconds), sample_rate)
 
 
-def audio_length(source: str | Path | bytes, sample_rate: int | None = None) -> int:
+def audio_length(source: str | Path | bytes, sample_rate: int | None = None, seconds: float | None = None) -> int:
     """Give the samples that load_audio or decode_audio gives, from headers where these can be trusted; 0: it is not audio.
 
     Args:
         source: a file's path or content.
         sample_rate: None: the file's own.
+        seconds: that are decoded at most.
     """
     try:
         if isinstance(source, bytes):
-            count, own = _length(io.BytesIO(source), "")
+            count, own = _length(io.BytesIO(source), "", seconds)
         else:
             facts = Path(source).stat()
-            count, own = _length_of_file(str(source), facts.st_size, facts.st_mtime_ns)
+            count, own = _length_of_file(str(source), facts.st_size, facts.st_mtime_ns, seconds)
     except (DataError, OSError, soundfile.LibsndfileError):
         return 0
     rate = sample_rate or own
@@ -133,18 +139,24 @@ def _open(path: str | Path) -> BinaryIO:
     return path.open("rb")
 
 
-def _decode(file: BinaryIO, name: str, *, first: float | None = None, most: float | None = None) -> tuple[Waveform, int]:
-    """Give one channel and its rate: of the first seconds, or of at most so many."""
-    enough = first if most is None else most + 1.0
+def _decode(file: BinaryIO, name: str, *, first: float | None = None, most: float | None = None,
+            limit: float | None = None) -> tuple[Waveform, int]:
+    """Give one channel and its rate: of the first seconds, or of at most so many.
+
+    Args:
+        most: seconds of audio from a network, whose channels and rate are bounded too; `limit`: of a file.
+    """
+    most, limit = (None, None) if first is not None else (most, most if most is not None else limit)
+    enough = first if limit is None else limit + 1.0
     container = _container(file, name)
     if container.ffmpeg == "mp3":
         waveform, rate = _mp3(file, name, enough)
     elif container.ffmpeg is not None:
         waveform, rate = decode_track(file, container.ffmpeg, name, enough)
     else:
-        waveform, rate = _sndfile(file, name, enough, most)
-    if most is not None and len(waveform) > most * rate:
-        raise DataError(f"{name} has more than {most:g} s of audio, which is all that is allowed; send a shorter one.",
+        waveform, rate = _sndfile(file, name, enough, limit, most)
+    if limit is not None and len(waveform) > limit * rate:
+        raise DataError(f"{name} has more than {limit:g} s of audio, which is all that is allowed; give a shorter one.",
                         kind="audio too long")
     _check_values(waveform, name)
     return waveform, rate
@@ -166,7 +178,18 @@ def _container(file: BinaryIO, name: str) -> Container:
         return Container("OGG", "ogg")
     if found.name == "FLAC" and _is_piped_flac(file):
         return Container("FLAC", "flac")
-    return found
+    return Container(found.name, OTHER_READER[found.name]) if found.name in OTHER_READER and _is_for_ffmpeg(file) else found
+
+
+def _is_for_ffmpeg(file: BinaryIO) -> bool:
+    """Say whether libsndfile has not the codec of a file, or miscounts it."""
+    file.seek(0)
+    try:
+        with soundfile.SoundFile(file) as opened:
+            return opened.subtype == "MPEG_LAYER_III"
+    except soundfile.LibsndfileError:
+        file.seek(0)
+        return file.read(4) != b"RIFF" or data_chunk(file) is not None
 
 
 def _is_piped_flac(file: BinaryIO) -> bool:
@@ -188,14 +211,14 @@ def _mp3(file: BinaryIO, name: str, seconds: float | None) -> tuple[Waveform, in
     return decode_mp3(data, parts, name, seconds)
 
 
-def _sndfile(file: BinaryIO, name: str, seconds: float | None, most: float | None) -> tuple[Waveform, int]:
+def _sndfile(file: BinaryIO, name: str, seconds: float | None, limit: float | None, most: float | None) -> tuple[Waveform, int]:
     chunk = data_chunk(file)
     source = SizedWAV(file, chunk) if chunk and chunk.is_piped else file
     source.seek(0)
     try:
         with soundfile.SoundFile(source) as opened:
             rate, promised = opened.samplerate, opened.frames
-            _check_header(opened, name, most)
+            _check_header(opened, name, limit, most)
             wanted = promised if seconds is None else min(promised, int(seconds * rate))
             pieces, count = [], 0
             while count < wanted:
@@ -213,17 +236,15 @@ def _sndfile(file: BinaryIO, name: str, seconds: float | None, most: float | Non
     return np.concatenate([*pieces, np.zeros(0, np.float32)]), rate
 
 
-def _check_header(opened: soundfile.SoundFile, name: str, seconds: float | None) -> None:
+def _check_header(opened: soundfile.SoundFile, name: str, limit: float | None, most: float | None) -> None:
     rate, channels = opened.samplerate, opened.channels
     if not LEAST_RATE <= rate <= MOST_RATE:
         raise DataError(f"{name} states {rate} samples a second, but a recording has {LEAST_RATE} to {MOST_RATE}; write it"
                         " again.", kind="unreadable audio")
-    if seconds is None:
-        return
-    if UNKNOWN > opened.frames > seconds * rate:
-        raise DataError(f"{name} has {opened.frames / rate:.1f} s of audio, but at most {seconds:g} s are allowed; send a"
-                        " shorter one.", kind="audio too long")
-    if channels * min(opened.frames, seconds * rate) > seconds * MOST_VALUES:
+    if limit is not None and UNKNOWN > opened.frames > limit * rate:
+        raise DataError(f"{name} has {opened.frames / rate:.1f} s of audio, but at most {limit:g} s are allowed"
+                        " (media.max_seconds); give a shorter one.", kind="audio too long")
+    if most is not None and channels * min(opened.frames, most * rate) > most * MOST_VALUES:
         raise DataError(f"{name} has {channels} channels at {rate} Hz, which is more than {MOST_VALUES} values a"
                         " second; send one channel.", kind="audio too long")
 
@@ -235,13 +256,18 @@ def _at_rate(waveform: Waveform, rate: int, wanted: int) -> Waveform:
 
 
 @lru_cache(maxsize=1 << 16)
-def _length_of_file(path: str, size: int, changed: int) -> tuple[int, int]:
+def _length_of_file(path: str, size: int, changed: int, seconds: float | None) -> tuple[int, int]:
     with _open(path) as file:
-        return _length(file, path)
+        return _length(file, path, seconds)
 
 
-def _length(file: BinaryIO, name: str) -> tuple[int, int]:
-    """Give samples and rate: from a header, from counted frames, or, where neither is exact, by decoding."""
+def _length(file: BinaryIO, name: str, seconds: float | None = None) -> tuple[int, int]:
+    """Give samples and rate, of the first seconds: from a header, from counted frames, or, if neither is exact, by decoding."""
+    count, rate = _complete_length(file, name, seconds)
+    return (count if seconds is None else min(count, int(seconds * rate))), rate
+
+
+def _complete_length(file: BinaryIO, name: str, seconds: float | None) -> tuple[int, int]:
     container = _container(file, name)
     if container.ffmpeg == "mp3":
         file.seek(0)
@@ -251,7 +277,7 @@ def _length(file: BinaryIO, name: str) -> tuple[int, int]:
         rate = parts[0].rate
         return sum((2 * part.samples * rate + part.rate) // (2 * part.rate) for part in parts), rate
     if container.ffmpeg is not None:
-        waveform, rate = decode_track(file, container.ffmpeg, name)
+        waveform, rate = decode_track(file, container.ffmpeg, name, seconds)
         return len(waveform), rate
     chunk = data_chunk(file)
     source = SizedWAV(file, chunk) if chunk and chunk.is_piped else file
