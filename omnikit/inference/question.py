@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omnikit.contracts.types import ContentPart, Message, Sample
-from omnikit.data.media.audio import as_waveform
+from omnikit.data.media.audio_arrays import as_waveform
 from omnikit.data.media.image import Pixels
 from omnikit.errors import DataError
 

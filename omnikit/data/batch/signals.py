@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from omnikit.contracts.specs import ImageSpec
 from omnikit.contracts.types import ContentPart, Sample, Signal
-from omnikit.data.media.audio import as_waveform, audio_length, check_audio, decode_audio, load_audio
+from omnikit.data.media.audio import audio_length, check_audio, decode_audio, load_audio
+from omnikit.data.media.audio_arrays import as_waveform
 from omnikit.data.media.containers import DEFAULTS
 from omnikit.data.media.image import (
     Pixels,

@@ -15,6 +15,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from omnikit.data.media.audio_arrays import check_values
 from omnikit.data.media.audio_formats import PLAIN, Container, find_container, is_joined_ogg
 from omnikit.data.media.containers import DEFAULTS, open_file
 from omnikit.data.media.ffmpeg_audio import decode_mp3, decode_track
@@ -30,7 +31,6 @@ BLOCK = 1 << 18  # samples of a channel that are decoded at once
 UNKNOWN = 1 << 40  # samples from which a header's count means: not known
 LEAST_RATE, MOST_RATE = 1000, 768_000  # Hz of a recording; others are damaged headers
 OTHER_READER = {"WAV": "wav", "CAF": "caf", "OGG": "ogg"}  # FFmpeg's, for codecs that libsndfile has not
-MOST_CHANNELS = 64  # of an array; a longer axis is time
 
 
 def load_audio(path: str | Path, sample_rate: int, *, seconds: float | None = None, limits: MediaLimits = DEFAULTS) -> Waveform:
@@ -96,40 +96,6 @@ def check_audio(source: str | Path | bytes, name: str) -> None:
                         kind="unreadable audio") from None
 
 
-def as_waveform(audio: object, where: str) -> Waveform:
-    """Give samples that a program passes as [N] float32: integers are scaled by their type, channels averaged.
-
-    Args:
-        audio: an array or tensor, [N], [N, channels] or [channels, N]; of floats in [-1, 1] or integers.
-        where: of the audio, in messages.
-
-    Raises:
-        DataError: they are not numbers, of another shape, none, or not finite.
-    """
-    moved = audio.detach().cpu().numpy() if hasattr(audio, "detach") else audio
-    array = np.asarray(moved)
-    if array.dtype.kind not in "fiu":
-        raise DataError(f"{where} has samples of type {array.dtype}, but must have floats in [-1, 1] or integers.",
-                        kind="unreadable audio")
-    if array.ndim == 2 and min(array.shape) <= MOST_CHANNELS:
-        array = _scaled(array).mean(axis=int(np.argmin(array.shape)), dtype=np.float32)
-    if array.ndim != 1:
-        raise DataError(f"{where} has shape {list(array.shape)}, but must be [samples], or that with one axis of channels.",
-                        kind="unreadable audio")
-    waveform = _scaled(array)
-    _check_values(waveform, where)
-    return waveform
-
-
-def _scaled(array: NDArray[np.generic]) -> Waveform:
-    """Give floats as they are and integers as fractions of their type's range."""
-    if array.dtype.kind == "f":
-        return np.asarray(array, dtype=np.float32)
-    facts = np.iinfo(array.dtype.name)
-    middle = 0.0 if facts.min else (facts.max + 1) / 2
-    return np.asarray((array.astype(np.float64) - middle) / (facts.max + 1 - middle), dtype=np.float32)
-
-
 def _open(path: str | Path) -> BinaryIO:
     path = Path(path)
     if path.is_dir():
@@ -158,16 +124,8 @@ def _decode(file: BinaryIO, name: str, *, first: float | None = None, most: floa
     if limit is not None and len(waveform) > limit * rate:
         raise DataError(f"{name} has more than {limit:g} s of audio, which is all that is allowed; give a shorter one.",
                         kind="audio too long")
-    _check_values(waveform, name)
+    check_values(waveform, name)
     return waveform, rate
-
-
-def _check_values(waveform: Waveform, name: str) -> None:
-    if not len(waveform):
-        raise DataError(f"{name} holds no samples, but must hold some audio.", kind="empty audio")
-    if not np.isfinite(waveform).all():
-        raise DataError(f"{name} holds values that are not finite numbers (NaN or infinite); write it again.",
-                        kind="unreadable audio")
 
 
 def _container(file: BinaryIO, name: str) -> Container:

@@ -14,7 +14,8 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
-from omnikit.data.media.audio import as_waveform, audio_length, check_audio, decode_audio, load_audio
+from omnikit.data.media.audio import audio_length, check_audio, decode_audio, load_audio
+from omnikit.data.media.audio_arrays import as_waveform
 from omnikit.errors import DataError
 
 RATE = 16000

@@ -51,8 +51,9 @@ def test_an_image_has_the_size_of_its_header(entry: dict[str, object]) -> None:
     assert list(load_image(path).shape[1::-1]) == list(image_size(path)) == entry["size"]
 
 
-@pytest.mark.parametrize("name", ["rgb.png", "rgb.bmp", "rgb.tiff", "rgb.ppm", "rgb.qoi", "rgb.tga", "lossless.webp", "pages.tiff",
-                                  "moving.png", "moving.webp", "wrong_name.gif", "tiff_lzw.tiff", "packbits.tiff"])
+@pytest.mark.parametrize("name", ["rgb.png", "rgb.bmp", "rgb.tiff", "rgb.ppm", "rgb.qoi", "rgb.tga", "lossless.webp",
+                                  "pages.tiff", "moving.png", "moving.webp", "wrong_name.gif", "tiff_lzw.tiff",
+                                  "packbits.tiff"])
 def test_lossless_images_are_the_formula(name: str) -> None:
     y, x = np.mgrid[0:16, 0:24]
     expected = np.stack([x * 10, y * 15, (x + y) * 6], axis=-1).astype(np.uint8)

@@ -49,7 +49,8 @@ for held in range(2, 9):
     exif[0x0112] = held
     picture.save(out / f"held{held}.png", exif=exif)
     picture.save(out / f"held{held}.tiff", exif=exif)
-exif = Image.Exif(); exif[0x0112] = 6
+exif = Image.Exif()
+exif[0x0112] = 6
 picture.save(out / "held6.jpg", exif=exif, quality=95)
 picture.save(out / "held6.webp", exif=exif, lossless=True)
 Image.new("RGB", (3000, 1), (9, 8, 7)).save(out / "wide.png")
