@@ -141,7 +141,7 @@ class RowOptions:
         answer_tokens: those of its answer.
         tiles: images and frames of videos that a row has, tile by tile, on average.
         records: `build()` synthesises recordings that are not there yet and stores them; another process may do so beforehand.
-        recognise: says whether a file or folder is of this format, by its name and first row.
+        recognise: gives whether a file or folder is of this format, by its name and first row.
         write: writes samples to a path in this format; gives what the format cannot hold → how often that was left out.
     """
 

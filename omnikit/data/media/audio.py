@@ -34,7 +34,7 @@ OTHER_READER = {"WAV": "wav", "CAF": "caf", "OGG": "ogg"}  # FFmpeg's, for codec
 
 
 def load_audio(path: str | Path, sample_rate: int, *, seconds: float | None = None, limits: MediaLimits = DEFAULTS) -> Waveform:
-    """Read an audio file, or the sound track of a video, as one channel at `sample_rate`.
+    """Read an audio file, or the audio track of a video, as one channel at `sample_rate`.
 
     Channels are averaged and other rates resampled (soxr, high quality).
 
@@ -144,7 +144,7 @@ def _is_for_ffmpeg(file: BinaryIO) -> bool:
     file.seek(0)
     try:
         with soundfile.SoundFile(file) as opened:
-            return opened.subtype == "MPEG_LAYER_III"
+            return str(opened.subtype) == "MPEG_LAYER_III"
     except soundfile.LibsndfileError:
         file.seek(0)
         return file.read(4) != b"RIFF" or data_chunk(file) is not None

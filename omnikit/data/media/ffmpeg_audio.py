@@ -1,4 +1,4 @@
-"""The sound track of a file through PyAV: what libsndfile does not read, or measures wrongly. The container is given."""
+"""The audio track of a file through PyAV: what libsndfile does not read, or measures wrongly. The container is given."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ QUIET = {"protocol_whitelist": "file,pipe"}  # a container opens nothing else
 
 
 def decode_track(file: BinaryIO, container: str, name: str, seconds: float | None = None) -> tuple[Waveform, int]:
-    """Give the first sound track, channels averaged [N], and its rate.
+    """Give the first audio track, channels averaged [N], and its rate.
 
     Args:
         file: open for reading; it is read from its start.
@@ -28,7 +28,7 @@ def decode_track(file: BinaryIO, container: str, name: str, seconds: float | Non
         seconds: that are decoded at most.
 
     Raises:
-        DataError: the file holds no sound track, is damaged or cut short.
+        DataError: the file holds no audio track, is damaged or cut short.
     """
     import av
 
@@ -36,7 +36,7 @@ def decode_track(file: BinaryIO, container: str, name: str, seconds: float | Non
     try:
         with av.open(file, mode="r", format=container, options=QUIET) as opened:
             if not opened.streams.audio:
-                raise DataError(f"{name} holds no sound track, but must be audio.", kind="unreadable audio")
+                raise DataError(f"{name} holds no audio track, but must be audio.", kind="unreadable audio")
             stream = opened.streams.audio[0]
             rate, resampler = stream.rate, av.AudioResampler(format="fltp")
             pieces, count = [], 0

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +87,7 @@ class VideoSource:
         if found not in formats:
             names = READABLE if len(formats) == len(FORMATS) else "MP4, WebM or Matroska"
             raise DataError(f"{name} is not a readable video, but must be an {names} file.", kind="unreadable video")
-        self.container = found
+        self.container: str = str(found)
 
     @contextmanager
     def opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
@@ -136,7 +136,7 @@ class VideoSource:
 
     def _packet_index(self, container: InputContainer, stream: VideoStream,
                       rate: float) -> tuple[FrameIndex | None, float | None]:
-        """Give the index by packets, None where they do not state it; and where the header says that the video ends."""
+        """Give the index by packets, None where they do not state it; and where the video ends by its header."""
         packets = [_Packet(packet.pts, packet.dts, packet.duration or 0, packet.is_keyframe, packet.is_discard)
                    for packet in self._packets(container, stream)]
         if len(packets) < stream.frames:
@@ -156,7 +156,7 @@ class VideoSource:
         last = max(shown, key=lambda packet: packet.pts or 0).duration
         return _index(times, rate, last * tick if last else None, moments, sorted(keys)), ends
 
-    def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet]:
+    def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
         count = 0
         for packet in container.demux(stream):
             if packet.size:
@@ -227,7 +227,7 @@ class VideoSource:
     def _pixels(self, frame: VideoFrame) -> Pixels:
         self._check_pixels(frame.width, frame.height)
         if not frame.format.name.startswith(ALPHA):
-            return _upright(frame, frame.to_ndarray(format="rgb24"))
+            return _upright(frame, frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False))
         values = frame.to_ndarray(format="rgba").astype(np.uint16)
         colours, alpha = values[..., :3], values[..., 3:]
         return _upright(frame, ((colours * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8))  # on white
@@ -285,7 +285,8 @@ def _stated_seconds(stream: VideoStream) -> float | None:
 
 def _upright(frame: VideoFrame, pixels: Pixels) -> Pixels:
     """Turn or mirror a frame by its display matrix: x' = a x + c y, y' = b x + d y."""
-    matrix = next((side for side in frame.side_data if side.type.name == "DISPLAYMATRIX"), None)
+    sides: list[Any] = list(frame.side_data)  # PyAV's own types call them texts
+    matrix = next((side for side in sides if side.type.name == "DISPLAYMATRIX"), None)
     if matrix is None:
         return pixels
     a, b, _, c, d = (round(value / UNITY) for value in np.frombuffer(matrix, dtype=np.int32)[:5].tolist())

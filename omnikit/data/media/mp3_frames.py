@@ -29,7 +29,7 @@ class MP3Part:
 
     Args:
         start: its first byte, `end`: the byte behind its last one.
-        samples: of each channel, without what the encoder says that it added at both ends.
+        samples: of each channel, without what the encoder added at both ends by its tag.
         rate: per second.
         missing: frames that its tag promises and that are not there.
     """

@@ -64,8 +64,8 @@ class Columns:
     def _value(self, row: RawRow, meaning: str) -> object:
         if meaning in self.columns:
             return row.values.get(self.columns[meaning])
-        taken = set(self.columns.values())
-        return row.first(*(name for name in NAMES[meaning] if name not in taken))
+        used = set(self.columns.values())
+        return row.first(*(name for name in NAMES[meaning] if name not in used))
 
     def _named(self, meaning: str) -> str:
         return self.columns.get(meaning, meaning)

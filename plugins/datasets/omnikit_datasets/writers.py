@@ -47,7 +47,7 @@ def write_openai(samples: Iterable[Sample], path: Path) -> Lost:
     lost: Lost = Counter()
 
     def row(sample: Sample) -> dict[str, object]:
-        return {"messages": [{"role": message.role, "content": [_openai_part(part) for part in _kept(message, lost)]}
+        return {"messages": [{"role": message.role, "content": [_openai_part(part) for part in _saved_parts(message, lost)]}
                              for message in sample.messages]}
 
     _write_json((row(sample) for sample in samples), path, as_list=path.suffix == ".json")
@@ -97,7 +97,7 @@ def write_hf(samples: Iterable[Sample], path: Path) -> Lost:
     def row(sample: Sample) -> dict[str, object]:
         return {"id": sample.id, "messages": [{"role": message.role, "content": [
             {"type": part.type, "text": part.text, "bytes": None if part.type == "text" else media_content(part)[0]}
-            for part in _kept(message, lost, transcripts=True)]} for message in sample.messages]}
+            for part in _saved_parts(message, lost, transcripts=True)]} for message in sample.messages]}
 
     file = path if path.suffix == ".parquet" else path / "train.parquet"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -150,7 +150,7 @@ def _write_shard(samples: Iterable[tuple[int, Sample]], stream: BinaryIO, lost: 
                 return {"type": part.type, "path": media[-1][0], **text}
 
             row = {"id": sample.id, "messages": [
-                {"role": message.role, "content": [content(part) for part in _kept(message, lost, transcripts=True)]}
+                {"role": message.role, "content": [content(part) for part in _saved_parts(message, lost, transcripts=True)]}
                 for message in sample.messages]}
             files = [("json", json.dumps(row, ensure_ascii=False).encode()), *media]
             for name, data in files:
@@ -159,18 +159,18 @@ def _write_shard(samples: Iterable[tuple[int, Sample]], stream: BinaryIO, lost: 
                 tar.addfile(info, io.BytesIO(data))
 
 
-def _kept(message: Message, lost: Lost, *, transcripts: bool = False) -> list[ContentPart]:
+def _saved_parts(message: Message, lost: Lost, *, transcripts: bool = False) -> list[ContentPart]:
     """Give the parts that a format without codes, states and prompts holds; counts what is left out."""
     lost.update({"turn states": 1} if message.state else {})
     lost.update({"cut marks": 1} if message.cut else {})
-    kept = [part for part in message.content if part.type != "prompt"]
-    lost.update({"prompts": len(message.content) - len(kept)} if len(kept) < len(message.content) else {})
-    for part in kept:
+    saved = [part for part in message.content if part.type != "prompt"]
+    lost.update({"prompts": len(message.content) - len(saved)} if len(saved) < len(message.content) else {})
+    for part in saved:
         lost.update({"codes": 1} if part.codes is not None else {})
         lost.update({"transcripts": 1} if part.type != "text" and part.text is not None and not transcripts else {})
-    silent = [part for part in kept if part.type != "text" and part.path is None and part.data is None and part.audio is None
+    silent = [part for part in saved if part.type != "text" and part.path is None and part.data is None and part.audio is None
               and part.pixels is None]
-    return [part for part in kept if part not in silent] if silent else kept
+    return [part for part in saved if part not in silent] if silent else saved
 
 
 def _listed(sample: Sample, path: Path, lost: Lost, keys: tuple[str, str], turns: str) -> dict[str, object]:
@@ -179,7 +179,7 @@ def _listed(sample: Sample, path: Path, lost: Lost, keys: tuple[str, str], turns
 
     def text(message: Message) -> str:
         pieces = []
-        for part in _kept(message, lost):
+        for part in _saved_parts(message, lost):
             if part.type == "text":
                 pieces.append(part.text or "")
             elif message.role == "assistant":
@@ -190,13 +190,13 @@ def _listed(sample: Sample, path: Path, lost: Lost, keys: tuple[str, str], turns
                 pieces.append(f"<{part.type}>")
         return "\n".join(pieces)
 
-    said = [{keys[0]: ROLES[message.role] if keys[0] == "from" else message.role, keys[1]: text(message)}
+    listed = [{keys[0]: ROLES[message.role] if keys[0] == "from" else message.role, keys[1]: text(message)}
             for message in sample.messages]
     if keys[0] == "from":
         media: Mapping[str, object] = {kind: found[0] if len(found) == 1 else found for kind, found in files.items() if found}
     else:
         media = {f"{kind}s": found for kind, found in files.items() if found}
-    return {"id": sample.id, **media, turns: said}
+    return {"id": sample.id, **media, turns: listed}
 
 
 def _openai_part(part: ContentPart) -> dict[str, object]:
@@ -220,7 +220,7 @@ def _speech(sample: Sample, path: Path, lost: Lost) -> dict[str, object]:
                         " holds one of each, and no images; choose another format, messages_jsonl.", kind="wrong format")
     for message in sample.messages:
         lost.update({"system prompts": 1} if message.role == "system" else {})
-    answer = "\n".join(part.text or "" for part in _kept(answers[0], lost) if part.type == "text")
+    answer = "\n".join(part.text or "" for part in _saved_parts(answers[0], lost) if part.type == "text")
     question = "\n".join(part.text or "" for part in asked if part.type == "text")
     found: dict[str, object] = {"audio": media_path(audio[0], path.parent, f"{sample.id}_0"), "transcript": audio[0].text,
                                 "question": question or None, "answer": answer}

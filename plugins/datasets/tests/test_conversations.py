@@ -74,16 +74,16 @@ def test_swift_query_response_and_history(folder: Path) -> None:
 
 
 def test_openai_row_holds_its_media_as_base64(folder: Path) -> None:
-    sound = io.BytesIO()
-    soundfile.write(sound, np.zeros(160), 16000, format="WAV")
+    clip = io.BytesIO()
+    soundfile.write(clip, np.zeros(160), 16000, format="WAV")
     row = {"messages": [
         {"role": "user", "content": [
             {"type": "text", "text": "look"},
             {"type": "image_url", "image_url": {"url": "data:image/png;base64," + base64.b64encode(b"png").decode()}},
-            {"type": "input_audio", "input_audio": {"data": base64.b64encode(sound.getvalue()).decode(), "format": "wav"}}]},
+            {"type": "input_audio", "input_audio": {"data": base64.b64encode(clip.getvalue()).decode(), "format": "wav"}}]},
         {"role": "assistant", "content": "an answer"}]}
     parts = OpenAIMessages(write(folder, row)).build()[0].messages[0].content
-    assert [part.data for part in parts] == [None, b"png", sound.getvalue()]
+    assert [part.data for part in parts] == [None, b"png", clip.getvalue()]
 
 
 def test_json_list_is_read_row_by_row_also_over_blocks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,9 +5,9 @@ import os
 import pickle
 from pathlib import Path
 
+import audiofile
 import numpy as np
 import pytest
-import soundfile
 from omnikit_datasets.config import HFDataset, WebDataset
 from PIL import Image
 
@@ -20,13 +20,13 @@ datasets = pytest.importorskip("datasets")
 ROWS = 6
 
 
-def sound(index: int) -> np.ndarray:
+def audio(index: int) -> np.ndarray:
     return (np.arange(160 * (index + 1)) * (index + 3) % 3000).astype(np.int16)
 
 
 def wav(index: int) -> bytes:
     buffer = io.BytesIO()
-    soundfile.write(buffer, sound(index), 16000, format="WAV")
+    audiofile.write(buffer, audio(index), 16000, format="WAV")
     return buffer.getvalue()
 
 
@@ -58,7 +58,7 @@ def test_hugging_face_dataset_of_speech(speech: Path, name: str, split: str | No
     reader = HFDataset(str(speech / name), split=split, question="Transcribe.").build()
     question, answer = reader[4].messages
     assert [len(reader), question.content[0].text, answer.content[0].text] == [ROWS, "row 4", "row 4"]
-    np.testing.assert_array_equal(waveform(question.content[0]), sound(4))
+    np.testing.assert_array_equal(waveform(question.content[0]), audio(4))
 
 
 def test_split_has_to_be_chosen_where_there_are_several(speech: Path) -> None:
@@ -78,8 +78,8 @@ def test_hugging_face_conversations_with_images(tmp_path: Path) -> None:
         features=datasets.Features({"conversations": [{"from": datasets.Value("string"), "value": datasets.Value("string")}],
                                     "images": [datasets.Image()]}))
     made.to_parquet(str(tmp_path / "train.parquet"))
-    picture, text = HFDataset(str(tmp_path)).build()[1].messages[0].content
-    assert [decode_image(picture.data or b"", name="x", most=99).shape, text.text] == [(3, 3, 3), "what?"]
+    image, text = HFDataset(str(tmp_path)).build()[1].messages[0].content
+    assert [decode_image(image.data or b"", name="x", most=99).shape, text.text] == [(3, 3, 3), "what?"]
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_tar_shards_in_any_order(shards: Path, path: str) -> None:
         sample = reader[row]
         assert [sample.id, sample.messages[0].content[1].text, sample.messages[1].content[0].text] == [
             f"s/{row:04d}", "Say it.", f"row {row}"]
-        np.testing.assert_array_equal(waveform(sample.messages[0].content[0]), sound(row))
+        np.testing.assert_array_equal(waveform(sample.messages[0].content[0]), audio(row))
 
 
 def test_reader_of_shards_goes_to_other_processes(shards: Path) -> None:

@@ -58,7 +58,7 @@ def test_joined_mp3s_are_read_as_both(tag: str) -> None:
     assert len(both) == 2 * len(decode_audio(one, RATE, name="one", seconds=None)) == audio_length(one + one)
 
 
-def test_an_mp3_s_tag_says_what_is_missing() -> None:
+def test_an_mp3_s_tag_states_what_is_missing() -> None:
     with pytest.raises(DataError, match=r"a.mp3 is cut short \(\d+ frames are missing\)"):
         decode_audio(written("mp3", "libmp3lame", {})[:5000], RATE, name="a.mp3", seconds=None)
 
@@ -124,11 +124,11 @@ def test_a_text_that_names_files_opens_none(text: str, tmp_path: Path) -> None:
         load_audio(tmp_path / "a.wav", RATE)
 
 
-def test_the_sound_track_of_a_video_is_read_and_a_silent_one_refused(tmp_path: Path) -> None:
+def test_a_video_without_audio_is_refused(tmp_path: Path) -> None:
     from omnikit.data.media.video import save_video
 
     save_video(tmp_path / "a.mp4", np.zeros((4, 16, 16, 3), np.uint8), 4)
-    with pytest.raises(DataError, match="holds no sound track"):
+    with pytest.raises(DataError, match="holds no audio track"):
         check_audio(tmp_path / "a.mp4", "a.mp4")
 
 
