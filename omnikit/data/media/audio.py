@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,7 +17,7 @@ import soxr
 from numpy.typing import NDArray
 
 from omnikit.data.media.audio_arrays import check_values
-from omnikit.data.media.audio_formats import PLAIN, Container, find_container, is_joined_ogg
+from omnikit.data.media.audio_formats import PLAIN, Container, find_container, ogg_links
 from omnikit.data.media.containers import DEFAULTS, open_file
 from omnikit.data.media.ffmpeg_audio import decode_mp3, decode_track
 from omnikit.data.media.mp3_frames import mp3_parts
@@ -89,20 +90,11 @@ def audio_length(source: str | Path | bytes, sample_rate: int | None = None, sec
 def check_audio(source: str | Path | bytes, name: str) -> None:
     """Raise DataError where a file, or the content of one, is not audio; decodes it only where nothing else shows that."""
     try:
-        with io.BytesIO(source) if isinstance(source, bytes) else _open(source) as file:
+        with io.BytesIO(source) if isinstance(source, bytes) else open_file(source, name, "audio file", DEFAULTS) as file:
             _length(file, name)
     except soundfile.LibsndfileError as error:
         raise DataError(f"{name} is not a readable audio file ({error.error_string}), but must be {PLAIN}.",
                         kind="unreadable audio") from None
-
-
-def _open(path: str | Path) -> BinaryIO:
-    path = Path(path)
-    if path.is_dir():
-        raise DataError(f"{path} is a folder, but an audio file should be there.", kind="missing file")
-    if not path.is_file():
-        raise DataError(f"{path} does not exist, but an audio file should be there.", kind="missing file")
-    return path.open("rb")
 
 
 def _decode(file: BinaryIO, name: str, *, first: float | None = None, most: float | None = None,
@@ -115,7 +107,12 @@ def _decode(file: BinaryIO, name: str, *, first: float | None = None, most: floa
     most, limit = (None, None) if first is not None else (most, most if most is not None else limit)
     enough = first if limit is None else limit + 1.0
     container = _container(file, name)
-    if container.ffmpeg == "mp3":
+    links = _links(file, container)
+    if len(links) > 1:
+        decoded = [_sndfile(link, name, enough, limit, most) for link in links]
+        rate = decoded[0][1]
+        waveform = np.concatenate([_at_rate(*one, rate) for one in decoded])[:None if enough is None else int(enough * rate)]
+    elif container.ffmpeg == "mp3":
         waveform, rate = _mp3(file, name, enough)
     elif container.ffmpeg is not None:
         waveform, rate = decode_track(file, container.ffmpeg, name, enough)
@@ -132,11 +129,19 @@ def _container(file: BinaryIO, name: str) -> Container:
     found = find_container(file)
     if found is None:
         raise DataError(f"{name} is not a readable audio file, but must be {PLAIN}.", kind="unreadable audio")
-    if found.name == "OGG" and is_joined_ogg(file):
-        return Container("OGG", "ogg")
     if found.name == "FLAC" and _is_piped_flac(file):
         return Container("FLAC", "flac")
     return Container(found.name, OTHER_READER[found.name]) if found.name in OTHER_READER and _is_for_ffmpeg(file) else found
+
+
+def _links(file: BinaryIO, container: Container) -> list[BinaryIO]:
+    """Give the streams of an OGG file that is several, one behind the other."""
+    starts = ogg_links(file) if container == Container("OGG") else []
+    if len(starts) < 2:
+        return []
+    file.seek(0)
+    data = file.read()
+    return [io.BytesIO(data[start:end]) for start, end in pairwise([*starts, len(data)])]
 
 
 def _is_for_ffmpeg(file: BinaryIO) -> bool:
@@ -215,7 +220,7 @@ def _at_rate(waveform: Waveform, rate: int, wanted: int) -> Waveform:
 
 @lru_cache(maxsize=1 << 16)
 def _length_of_file(path: str, size: int, changed: int, seconds: float | None) -> tuple[int, int]:
-    with _open(path) as file:
+    with open_file(path, path, "audio file", DEFAULTS) as file:
         return _length(file, path, seconds)
 
 
@@ -237,6 +242,10 @@ def _complete_length(file: BinaryIO, name: str, seconds: float | None) -> tuple[
     if container.ffmpeg is not None:
         waveform, rate = decode_track(file, container.ffmpeg, name, seconds)
         return len(waveform), rate
+    if links := _links(file, container):
+        counted = [_complete_length(link, name, seconds) for link in links]
+        rate = counted[0][1]
+        return sum((2 * count * rate + own) // (2 * own) for count, own in counted), rate
     chunk = data_chunk(file)
     source = SizedWAV(file, chunk) if chunk and chunk.is_piped else file
     source.seek(0)

@@ -41,19 +41,18 @@ def find_container(file: BinaryIO) -> Container | None:
     return found
 
 
-def is_joined_ogg(file: BinaryIO) -> bool:
-    """Say whether one OGG stream stands behind another, of which libsndfile reads the first alone; walks from page to page."""
+def ogg_links(file: BinaryIO) -> list[int]:
+    """Give where each of the streams of an OGG file begins, walking from page to page; libsndfile reads the first alone."""
     file.seek(0)
-    begun, at = False, 0
+    starts, begins, at = [], False, 0
     while len(page := file.read(OGG_HEADER)) == OGG_HEADER and page[:4] == b"OggS":
-        begins = bool(page[5] & 2)
-        if begins and begun:
-            return True
-        begun = begun or not begins
+        before, begins = begins, bool(page[5] & 2)
+        if begins and not before:  # several streams side by side begin with pages one behind the other
+            starts.append(at)
         sizes = file.read(page[26])
         at += OGG_HEADER + len(sizes) + sum(sizes)
         file.seek(at)
-    return False
+    return starts
 
 
 def _known(head: bytes) -> Container | None:
