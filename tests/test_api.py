@@ -168,8 +168,8 @@ def test_answer_without_audio_is_text_alone() -> None:
     (lambda: question(), "A question has neither audio nor text, image or video; give one of them."),
     (lambda: question(text=5), "text is 5, but must be a text."),
     (lambda: question(text="a", system=b"b"), "system is b'b', but must be a text."),
-    (lambda: question(audio=5), "audio is 5, but must be a file, or samples [N] at 16 kHz in a numpy array."),
-    (lambda: question(audio=np.zeros((2, 9))), "audio has the shape (2, 9), but must be one channel [N] at 16 kHz."),
+    (lambda: question(audio=5), "audio is 5, but must be a file, or samples [N] at 16 kHz in an array or tensor."),
+    (lambda: question(audio=np.zeros((2, 9, 9))), "audio has shape [2, 9, 9], but must be [samples], or that with one axis"),
     (lambda: question(image=[3]), "image is 3, but must be a file or pixels, or a list of them."),
 ], ids=lambda value: value if isinstance(value, str) else "call")
 def test_wrong_argument_is_one_sentence(call: Callable[[], object], sentence: str) -> None:

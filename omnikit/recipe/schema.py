@@ -142,7 +142,7 @@ def _convert_tuple(value: Any, kinds: tuple[Any, ...], where: str, errors: list[
 
 def _convert_scalar(value: Any, kind: Any, where: str, errors: list[str]) -> Any:
     if isinstance(value, int | float | str) and (flaw := _flaw(value)):
-        errors.append(f"{where} is {value!r}, which {flaw}.")
+        errors.append(f"{where} is {value!r}, but must be {flaw}.")
         return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
@@ -156,12 +156,12 @@ def _convert_scalar(value: Any, kind: Any, where: str, errors: list[str]) -> Any
 
 
 def _flaw(value: float | str) -> str:
-    """Say what is wrong with a scalar whatever it is for."""
+    """Give what a scalar must be, whatever it is for, and is not; "" where nothing is wrong."""
     if isinstance(value, str):
-        return "holds half of a character, not text" if any("\ud800" <= one <= "\udfff" for one in value) else ""
+        return "a text of whole characters" if any("\ud800" <= one <= "\udfff" for one in value) else ""
     if isinstance(value, float) and not math.isfinite(value):
-        return "is not a finite number"
-    return f"is beyond ±{LARGEST:g}, further than any setting goes" if abs(value) > LARGEST else ""
+        return "a finite number"
+    return f"a number within ±{LARGEST:g}" if abs(value) > LARGEST else ""
 
 
 def _check(right: bool, value: Any, kind: Any, where: str, errors: list[str]) -> Any:

@@ -36,7 +36,7 @@ def _error(plan: Plan, name: str) -> OmnikitError | None:
         rows = plan.readers[name].build()
         for index in range(0 if policy and policy.on_error == "skip" else min(FIRST, len(rows))):
             sample = rows[index]
-            for part in (*question_media(sample), *answer_audio(sample)):
+            for part in (*question_media(sample), *(one for one in answer_audio(sample) if one.codes is None)):
                 _check_medium(sample.id, part)
     except OmnikitError as error:
         return error

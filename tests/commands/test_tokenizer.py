@@ -36,8 +36,9 @@ def corpus(folder: Path) -> str:
 
 
 def extend(source: Path, folder: Path, *words: str) -> int:
-    return main(["tokenizer", "extend", str(source), "--corpus", corpus(folder), "--pieces", str(PIECES), "--out",
-                 str(folder / "out"), *words])
+    options = {"--corpus": corpus(folder), "--pieces": str(PIECES), "--out": str(folder / "out")}
+    options |= dict(zip(words[::2], words[1::2], strict=True))
+    return main(["tokenizer", "extend", str(source), *(word for pair in options.items() for word in pair)])
 
 
 @pytest.mark.parametrize("tied", [False, True], ids=["two matrices", "tied"])

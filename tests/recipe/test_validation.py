@@ -43,7 +43,7 @@ from omnikit.recipe.compose import compose, run_jobs
     ("~speech", "speech is a branch, which is removed part by part: ~speech/head ~speech/codec."),
     ("x=[1", "override 'x=[1' cannot be read: no viable alternative at input '[1'; a text with such signs needs quotes: 'x=\"[1\"'."),
     ("foo", "override 'foo' cannot be read: "),
-    ("+nonsense=3", "nonsense is 3, but a top-level key is either one of backbone, data, evaluate, generate, live, name, "),
+    ("+nonsense=3", "nonsense is 3, but a top-level key is either one of backbone, data, evaluate, generate, live, media, name, "),
     ("+seeed=3", "Did you mean 'seed'?"),
     ("seed=abc", "seed is 'abc', but must be a whole number."),
     ("audio.projector=linear", "audio.projector is 'linear', but must be a mapping with `use: <component>`; pick one with"

@@ -149,7 +149,7 @@ def test_qformer_of_an_empty_row_stays_finite() -> None:
     ("make", "message"),
     [
         (lambda: StackMlp(stride=0), "stride is 0, but must be at least 1"),
-        (lambda: Mlp(depth=1), "depth is 1, but must be at least 2"),
+        (lambda: Mlp(depth=1), "depth is 1, but must be 2 to 64"),
         (lambda: StridedConv(kernel=-1), "kernel is -1, but must be at least 1"),
         (lambda: QFormer(dim=10, heads=4), "heads is 4, but must divide dim, which is 10"),
         (lambda: QFormer(dropout=1.0), "dropout is 1.0, but must be"),

@@ -96,9 +96,9 @@ def test_impossible_settings_are_refused(fields: dict[str, object], message: str
 @pytest.mark.parametrize(
     ("view", "provides", "seconds"),
     [
-        ("speech", {"audio", "transcript", "answer", "speech"}, 5.0),
+        ("speech", {"audio", "transcript", "answer", "speech"}, 4.0),
         ("text", {"text", "answer"}, None),
-        ("reading", {"audio", "transcript"}, 5.0),
+        ("reading", {"audio", "transcript"}, 4.0),
     ],
 )
 def test_contract_follows_the_view(view: str, provides: set[str], seconds: float | None) -> None:

@@ -79,7 +79,7 @@ def test_voice_of_another_length_is_refused(reference: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("text", "sentence"), [
     ("{", r"v\.json is not JSON"),
-    ("[1]", r"v\.json is not a mapping"),
+    ("[1]", r"v\.json is not a voice file"),
     ("{}", r"v\.json is not a voice file: it must have a list of tokens"),
     ('{"voice": [1, "two"]}', "is not a voice file"),
     ('{"voice": []}', "is not a voice file"),
