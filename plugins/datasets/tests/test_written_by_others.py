@@ -5,9 +5,9 @@ import os
 import pickle
 from pathlib import Path
 
-import audiofile
 import numpy as np
 import pytest
+import soundfile
 from omnikit_datasets.config import HFDataset, WebDataset
 from PIL import Image
 
@@ -26,7 +26,7 @@ def audio(index: int) -> np.ndarray:
 
 def wav(index: int) -> bytes:
     buffer = io.BytesIO()
-    audiofile.write(buffer, audio(index), 16000, format="WAV")
+    soundfile.write(buffer, audio(index), 16000, format="WAV")
     return buffer.getvalue()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -34,7 +36,7 @@ class LogMel(nn.Module):
 
 def triangles(count: int, size: int, sample_rate: int) -> Tensor:
     """Give `count` triangular filters [count, size / 2 + 1] from 0 Hz to half the sample rate, each of area 1 in bins."""
-    top = 2595 * torch.log10(torch.tensor(1 + sample_rate / 2 / 700, dtype=torch.float64))
+    top = 2595 * math.log10(1 + sample_rate / 2 / 700)
     edges = 700 * (10 ** (torch.linspace(0, 1, count + 2, dtype=torch.float64) * top / 2595) - 1)
     bins = torch.arange(size // 2 + 1, dtype=torch.float64) * sample_rate / size
     rise = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
