@@ -186,7 +186,7 @@ class VideoSource:
         with self.opened() as (container, stream):
             for packet in self._packets(container, stream):
                 try:
-                    yield from packet.decode()  # type: ignore[misc]
+                    yield from packet.decode()  # type: ignore[misc]  # of a video stream: frames
                 except av.error.InvalidDataError:
                     continue
             yield from stream.decode(None)

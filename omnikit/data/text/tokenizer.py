@@ -61,7 +61,7 @@ class Tokenizer:
         return found + self._letters(text[at:])
 
     def _letters(self, text: str) -> list[int]:
-        return [] if not text else list(self.coder.encode(text, add_special_tokens=False, split_special_tokens=True))  # type: ignore[call-arg]
+        return [] if not text else list(self.coder.encode(text, add_special_tokens=False, split_special_tokens=True))  # type: ignore[call-arg]  # of transformers
 
     def control_tokens(self, text: str, begin: int, end: int) -> list[tuple[int, int]]:
         """Give where in a text the names of control tokens stand."""

@@ -5,9 +5,11 @@ import os
 import pickle
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 import soundfile
+import webdataset
 from omnikit_datasets.config import HFDataset, WebDataset
 from PIL import Image
 
@@ -16,7 +18,6 @@ from omnikit.data.batch.signals import load_waveform
 from omnikit.data.media.image import decode_image
 from omnikit.errors import DataError, OmnikitError
 
-datasets = pytest.importorskip("datasets")
 ROWS = 6
 
 
@@ -85,7 +86,6 @@ def test_hugging_face_conversations_with_images(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two shards of three samples, as WebDataset's own writer has them."""
-    webdataset = pytest.importorskip("webdataset")
     folder = tmp_path_factory.mktemp("shards")
     for shard in range(2):
         with webdataset.TarWriter(str(folder / f"d-{shard:06d}.tar")) as writer:
@@ -111,7 +111,6 @@ def test_reader_of_shards_goes_to_other_processes(shards: Path) -> None:
 
 
 def test_json_of_a_sample_names_media_beside_it(tmp_path: Path) -> None:
-    webdataset = pytest.importorskip("webdataset")
     row = {"messages": [{"role": "user", "content": [{"type": "image", "path": "0.png"}, {"type": "text", "text": "what?"}]},
                         {"role": "assistant", "content": "it"}]}
     with webdataset.TarWriter(str(tmp_path / "a.tar")) as writer:
@@ -121,7 +120,6 @@ def test_json_of_a_sample_names_media_beside_it(tmp_path: Path) -> None:
 
 
 def test_shard_that_was_written_again_has_a_new_index(tmp_path: Path) -> None:
-    webdataset = pytest.importorskip("webdataset")
     for time, texts in enumerate((["a"], ["b", "c"])):
         with webdataset.TarWriter(str(tmp_path / "a.tar")) as writer:
             for row, text in enumerate(texts):
