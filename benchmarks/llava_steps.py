@@ -164,7 +164,7 @@ def peaks(way: str, steps: int, batch_size: int) -> tuple[float, float]:
 def main(way: str, steps: int, batch_size: int) -> None:
     """Train one way and print what it took."""
     import accelerate  # noqa: F401  # what a way imports late is not what its training takes
-    import open_clip  # noqa: F401  # likewise
+    import open_clip  # noqa: F401  # its memory counts, as that of the other imports here
 
     with tempfile.TemporaryDirectory() as folder:
         comparison = Comparison(Path(folder), steps, batch_size)

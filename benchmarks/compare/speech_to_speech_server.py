@@ -15,9 +15,9 @@ import torch
 nltk.data.find = lambda *_, **__: True  # the stubs cut no sentences; it would be downloaded
 torch.hub.load = lambda *_, **__: (silero_vad.load_silero_vad(), None)  # the same network, from the package
 
-from speech_to_speech import backend_registry as registry  # noqa: E402  # after what it looks for
-from speech_to_speech.baseHandler import BaseHandler  # noqa: E402  # after what it looks for
-from speech_to_speech.pipeline.messages import (  # noqa: E402  # after what it looks for
+from speech_to_speech import backend_registry as registry  # noqa: E402  # behind the two replacements above, which its import needs
+from speech_to_speech.baseHandler import BaseHandler  # noqa: E402  # behind the two replacements above, which its import needs
+from speech_to_speech.pipeline.messages import (  # noqa: E402  # behind the two replacements above, which its import needs
     AUDIO_RESPONSE_DONE,
     EndOfResponse,
     GenerateResponseRequest,
@@ -25,7 +25,7 @@ from speech_to_speech.pipeline.messages import (  # noqa: E402  # after what it 
     Transcription,
     VADAudio,
 )
-from speech_to_speech.s2s_pipeline import run_pipeline_command  # noqa: E402  # after what it looks for
+from speech_to_speech.s2s_pipeline import run_pipeline_command  # noqa: E402  # behind the two replacements above, which its import needs
 
 RATE, BLOCK, TEXT = 16000, 512, "This is the answer."
 

@@ -139,14 +139,14 @@ class _Weights:
                                               for part, found in self.parts.items() if is_adapted(self.stage, part)})
 
     @property
-    def whole(self) -> dict[str, int]:
+    def fully_trained(self) -> dict[str, int]:
         """Part → parameters, for parts that are trained as a whole."""
         return {part: found.parameters for part, found in self.parts.items()
                 if part in self.stage.trained and part not in self.adapters}
 
     @property
     def trained(self) -> int:
-        return sum(self.whole.values()) + sum(self.adapters.values()) + self.discriminators
+        return sum(self.fully_trained.values()) + sum(self.adapters.values()) + self.discriminators
 
     @property
     def discriminators(self) -> int:
@@ -158,14 +158,14 @@ class _Weights:
 
     @property
     def frozen(self) -> int:
-        return sum(found.parameters for part, found in self.parts.items() if part not in self.whole)
+        return sum(found.parameters for part, found in self.parts.items() if part not in self.fully_trained)
 
     @property
     def bytes(self) -> float:
         """Trained weights are float32; frozen ones as they are, or halves where the stage holds them so."""
         halves = self.stage.stage.trainer.precision == "bf16-true"
         frozen = {part: HALF if found.dtype != "float32" or (halves and not part.endswith((".codec", ".units"))) else 4
-                  for part, found in self.parts.items() if part not in self.whole}
+                  for part, found in self.parts.items() if part not in self.fully_trained}
         frozen |= {part: 4 for part, tuning in self.stage.tuning.items() if tuning.full}  # the rest computes in float32 too
         whole = sum(size * self.parts[part].parameters for part, size in frozen.items())
         return whole + 4 * self.trained - sum(self._quantised(part, size) for part, size in frozen.items())
@@ -194,7 +194,7 @@ class _Weights:
         plain = MOMENTS[optim.name] * self.trained
         if optim.muon is None and optim.name != "muon":
             return plain
-        return plain + (4.0 - MOMENTS[optim.name]) * sum(_inner(self.parts[part]) for part in self.whole)
+        return plain + (4.0 - MOMENTS[optim.name]) * sum(_inner(self.parts[part]) for part in self.fully_trained)
 
     @property
     def offloaded(self) -> float:
@@ -211,7 +211,7 @@ class _Weights:
     @property
     def saved(self) -> float:
         """Bytes of the stage's weights file, each part in its own dtype and adapters alone."""
-        counts = [*self.whole.items(), *self.adapters.items()]
+        counts = [*self.fully_trained.items(), *self.adapters.items()]
         return sum(count * (HALF if self.parts[part].dtype != "float32" else 4) for part, count in counts)
 
 

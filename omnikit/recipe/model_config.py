@@ -58,7 +58,7 @@ def processor_config(folder: Path, inner: str) -> dict[str, object]:
     return found if isinstance(found, dict) else {}
 
 
-def whole(values: Values, key: str, default: int, where: str, least: int = 1) -> int:
+def integer(values: Values, key: str, default: int, where: str, least: int = 1) -> int:
     """Give a whole number of at least `least`; of two equal sides, one. `where` names the file."""
     value = values.get(key)
     value = default if value is None else value

@@ -34,7 +34,7 @@ def chat_routes(service: Service) -> APIRouter:
         answers = Answers(service, asked, await begin(service, asked))
         if asked.stream:
             return EventStream(answers)
-        return JSONResponse(await answers.whole(request))
+        return JSONResponse(await answers.complete(request))
 
     return router
 
@@ -80,7 +80,7 @@ class Answers:
         self._choices = [Choice(asked.audio) for _ in streams]
         self._completion, self._first = Completion(service.settings.name), FirstTimes(service.metrics)
 
-    async def whole(self, request: Request) -> JsonObject:
+    async def complete(self, request: Request) -> JsonObject:
         """Give all at once; the answers are cancelled where the client goes away."""
         try:
             async for number, events in self._service.model.events(self._streams):
@@ -90,8 +90,8 @@ class Answers:
                 if await request.is_disconnected():
                     break
             if not self._asked.audio:
-                return self._completion.whole(self._choices, self._streams)
-            return await run_in_threadpool(self._completion.whole, self._choices, self._streams)
+                return self._completion.complete(self._choices, self._streams)
+            return await run_in_threadpool(self._completion.complete, self._choices, self._streams)
         finally:
             self._service.observe(self._streams)
 

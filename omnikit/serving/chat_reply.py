@@ -119,7 +119,7 @@ class Completion:
     id: str = field(default_factory=lambda: f"chatcmpl-{secrets.token_hex(12)}")
     created: int = field(default_factory=lambda: int(time.time()))
 
-    def whole(self, choices: Sequence[Choice], streams: Sequence[AnswerStream]) -> JsonObject:
+    def complete(self, choices: Sequence[Choice], streams: Sequence[AnswerStream]) -> JsonObject:
         """Give a complete completion."""
         given: list[Json] = [
             {"index": number, "message": choice.message(), "finish_reason": finish_reason(stream),

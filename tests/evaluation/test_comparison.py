@@ -84,7 +84,7 @@ def test_other_data_under_one_title_is_not_compared(tmp_path: Path) -> None:
     assert "a: not compared, because the runs were scored on other data" in table(found, {})
 
 
-def test_run_without_speech_stands_beside_one_with_it(tmp_path: Path) -> None:
+def test_run_without_speech_is_compared_with_one_with_it(tmp_path: Path) -> None:
     spoken = [replace(row, speech_transcript=row.answer, seconds=1.0) for row in rows([1])]
     found = compare_runs(open_runs([saved(tmp_path / "x", {"a": rows([1])}), saved(tmp_path / "y", {"a": spoken})]))
     line = next(line for line in found.datasets[0].lines if line.metric == "speech_wer")
@@ -130,7 +130,7 @@ def test_names_are_what_runs_do_not_have_in_common(two: RunsComparison, given: t
     assert labels([replace(run, label=name) for run, name in zip(two.runs, given, strict=True)]) == short
 
 
-def test_page_stands_alone_and_escapes_answers(two: RunsComparison) -> None:
+def test_page_requests_nothing_and_escapes_answers(two: RunsComparison) -> None:
     page = as_html(two, {"seed": (0, 1)})
     assert "say 0 &lt;b&gt;" in page and "<td>seed</td><td>0</td><td>1</td>" in page and "+20.0<br><small>[" in page
     assert "number none" in page and "(6 rows" not in page and "10 rows" in page

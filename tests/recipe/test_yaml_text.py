@@ -50,6 +50,6 @@ def test_a_file_of_five_megabytes_is_refused() -> None:
         parse_yaml("x" * 5_000_000)
 
 
-def test_a_key_that_stands_twice_is_refused() -> None:
+def test_a_duplicate_key_is_refused() -> None:
     with pytest.raises(yaml.YAMLError, match="duplicate key"):
         parse_yaml("a: 1\na: 2")

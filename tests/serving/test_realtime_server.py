@@ -340,7 +340,7 @@ def test_an_image_is_shown_to_a_model_with_vision(vision_server: Running) -> Non
     converse(vision_server, test)
 
 
-def test_an_image_before_a_spoken_question_stands_in_its_message(vision_server: Running,
+def test_an_image_before_a_spoken_question_is_in_its_message(vision_server: Running,
                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
     engine, asked = vision_server.service.model.engine, list[Sample]()
     begin = engine.begin

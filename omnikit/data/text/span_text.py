@@ -40,7 +40,7 @@ class SpanText:
         self.text, self._tokenizer = "".join(segment.text for segment in segments), tokenizer
         self._special, self._front = special, list(front)
         self.typed = typed_tokens(segments, tokenizer)
-        self.ids = self._whole(len(self.text))
+        self.ids = self._all_ids(len(self.text))
         self._anchors: list[tuple[int, int, int]] | None = None
 
     def before(self, position: int) -> PrefixIds:
@@ -49,7 +49,7 @@ class SpanText:
             self._anchors = self._find_anchors()
         found = bisect_right(self._anchors, (position, position)) - 1
         if found < 0:
-            return PrefixIds(0, self._whole(position))
+            return PrefixIds(0, self._all_ids(position))
         _, begin, shared = self._anchors[found]
         return PrefixIds(shared, self._ids(begin, position))
 
@@ -64,7 +64,7 @@ class SpanText:
             at = stop
         return found
 
-    def _whole(self, end: int) -> list[int]:
+    def _all_ids(self, end: int) -> list[int]:
         if self._special and not self.typed:
             return self._front + self._tokenizer.ids(self.text[:end], special=True)
         return self._front + (self._tokenizer.ids("", special=True) if self._special else []) + self._ids(0, end)

@@ -1,6 +1,6 @@
 """The families of audio encoders: transformers' names of our fields, and its values where a config.json is silent. Light."""
 
-from omnikit.recipe.model_config import Values, positive, whole
+from omnikit.recipe.model_config import Values, integer, positive
 
 Value = int | float | str | bool | tuple[int, ...]
 Names = dict[str, tuple[str, Value]]  # our field → transformers' key and its default
@@ -70,8 +70,8 @@ def _value(config: Values, key: str, default: Value, where: str) -> Value:
     if isinstance(default, tuple):
         given = config.get(key, default)
         entries = list(given) if isinstance(given, list | tuple) else []
-        return tuple(whole({key: entry}, key, 0, where) for entry in entries)
-    return whole(config, key, default, where) if isinstance(default, int) else positive(config, key, default, where)
+        return tuple(integer({key: entry}, key, 0, where) for entry in entries)
+    return integer(config, key, default, where) if isinstance(default, int) else positive(config, key, default, where)
 
 
 def preparation(family: str, config: Values, settled: Values, where: str) -> dict[str, bool | float]:
@@ -86,7 +86,7 @@ def preparation(family: str, config: Values, settled: Values, where: str) -> dic
     """
     expected: dict[str, object] = {"sampling_rate": 16000, "dither": 0.0}
     if family == "whisper":
-        seconds = whole(settled, "positions", 1500, where) / 50
+        seconds = integer(settled, "positions", 1500, where) / 50
         expected |= {"feature_size": settled["mel_bins"], "n_fft": 400, "hop_length": 160, "chunk_length": seconds}
     elif family == "w2v_bert":
         expected |= {"num_mel_bins": 80, "stride": 2}

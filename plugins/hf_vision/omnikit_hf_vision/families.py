@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from math import isqrt
 
-from omnikit.recipe.model_config import Values, positive, whole
+from omnikit.recipe.model_config import Values, integer, positive
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 OPENAI = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
@@ -77,21 +77,21 @@ def sizes(name: str, config: Values, where: str) -> dict[str, Value]:
     for key, only in {"num_channels": 3, **family.fixed}.items():
         if values.get(key, only) != only:
             raise ValueError(f"{where} has {key} {values[key]!r}, but hf_vision builds towers with {only!r} alone")
-    dim, patch = whole(values, "hidden_size", 768, where), whole(values, "patch_size", family.patch, where)
+    dim, patch = integer(values, "hidden_size", 768, where), integer(values, "patch_size", family.patch, where)
     found: dict[str, Value] = {
-        "dim": dim, "patch": patch, "layers": whole(values, "num_hidden_layers", 12, where),
-        "heads": whole(values, "num_attention_heads", 12, where), "ffn": _ffn(name, values, dim, where),
+        "dim": dim, "patch": patch, "layers": integer(values, "num_hidden_layers", 12, where),
+        "heads": integer(values, "num_attention_heads", 12, where), "ffn": _ffn(name, values, dim, where),
         "eps": positive(values, "layer_norm_eps", family.eps, where),
         "activation": str(values.get("hidden_act", family.activation)),
-        "trained_size": whole(values, "image_size", family.trained_size, where),
+        "trained_size": integer(values, "image_size", family.trained_size, where),
     }
     if name == "siglip2":
-        found["trained_size"] = patch * isqrt(whole(values, "num_patches", 256, where))
+        found["trained_size"] = patch * isqrt(integer(values, "num_patches", 256, where))
     if name == "dinov2":
         found["swiglu"] = bool(values.get("use_swiglu_ffn", False))
     if name == "sam":
         layers = values.get("global_attn_indexes", [2, 5, 8, 11])
-        found |= {"window": whole(values, "window_size", 14, where), "neck": whole(values, "output_channels", 256, where),
+        found |= {"window": integer(values, "window_size", 14, where), "neck": integer(values, "output_channels", 256, where),
                   "global_layers": tuple(layers) if isinstance(layers, list | tuple) else ()}
     return found
 
@@ -99,4 +99,4 @@ def sizes(name: str, config: Values, where: str) -> dict[str, Value]:
 def _ffn(name: str, values: Values, dim: int, where: str) -> int:
     if name == "dinov2" or (name == "sam" and values.get("mlp_dim") is None):
         return int(dim * positive(values, "mlp_ratio", 4.0, where))
-    return whole(values, "mlp_dim" if name == "sam" else "intermediate_size", 3072, where)
+    return integer(values, "mlp_dim" if name == "sam" else "intermediate_size", 3072, where)

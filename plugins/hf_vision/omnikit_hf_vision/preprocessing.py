@@ -4,7 +4,7 @@ from math import isqrt
 from typing import TypedDict
 
 from omnikit.contracts.specs import RESAMPLING
-from omnikit.recipe.model_config import Values, whole
+from omnikit.recipe.model_config import Values, integer
 
 Colour = tuple[float, float, float]
 
@@ -37,7 +37,7 @@ def images(config: Values, where: str) -> Images:
     if isinstance(number, int) and 0 <= number < len(RESAMPLING):
         found["resample"] = RESAMPLING[number]
     if "max_num_patches" in config:  # SigLIP 2's: of a square image as many patches as fit, which is a square of them
-        found["size"] = whole(config, "patch_size", 16, where) * isqrt(whole(config, "max_num_patches", 256, where))
+        found["size"] = integer(config, "patch_size", 16, where) * isqrt(integer(config, "max_num_patches", 256, where))
         found["fit"] = "stretch"
     elif "size" in config:
         found.update(_square(config, where))
@@ -48,11 +48,11 @@ def _square(config: Values, where: str) -> Images:
     size = config["size"]
     cut = _side(config.get("crop_size"), where) if config.get("do_center_crop") else None
     if isinstance(size, dict) and "longest_edge" in size and "shortest_edge" not in size:
-        return {"size": whole(size, "longest_edge", 1, where), "fit": "corner"}
+        return {"size": integer(size, "longest_edge", 1, where), "fit": "corner"}
     if isinstance(size, dict) and "height" in size:
         side = _side(size, where)
         return {"size": side, "fit": "stretch"} if cut in (None, side) else _no_square(config, where)
-    edge = whole(size if isinstance(size, dict) else {"shortest_edge": size}, "shortest_edge", 1, where)
+    edge = integer(size if isinstance(size, dict) else {"shortest_edge": size}, "shortest_edge", 1, where)
     if cut is None or cut > edge:
         return _no_square(config, where)
     return {"size": cut, "edge": edge if edge > cut else None, "fit": "crop"}
@@ -66,7 +66,7 @@ def _no_square(config: Values, where: str) -> Images:
 def _side(value: object, where: str) -> int:
     """Give the side of a square: a number, or equal height and width."""
     sides = value if isinstance(value, dict) else {"height": value, "width": value}
-    height, width = whole(sides, "height", 0, where), whole(sides, "width", 0, where)
+    height, width = integer(sides, "height", 0, where), integer(sides, "width", 0, where)
     if height != width:
         raise ValueError(f"{where} makes images of {height} x {width}, but hf_vision takes squares")
     return height

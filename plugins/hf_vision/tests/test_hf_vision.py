@@ -144,7 +144,7 @@ def test_a_folder_with_a_text_tower_gives_its_image_tower(tmp_path: Path, name: 
     assert torch.equal(ours(config.build(), images), expected)
 
 
-def test_sams_neck_stands_behind_the_last_layer_alone(tmp_path: Path) -> None:
+def test_sams_neck_follows_the_last_layer_alone(tmp_path: Path) -> None:
     model = tower("sam")
     config = HfVision(weights=saved(model, tmp_path), feature_layers=(1, 3))
     with torch.no_grad():

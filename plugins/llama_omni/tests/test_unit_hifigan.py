@@ -163,7 +163,7 @@ def test_a_wild_duration_predictor_is_refused() -> None:
 SPEAKERS = replace(SMALL, speakers=3, speaker=1)
 
 
-def test_a_speakers_embedding_stands_beside_each_units() -> None:
+def test_a_speakers_embedding_is_concatenated_with_each_units() -> None:
     """As fairseq's CodeGenerator has it: one wave by its formula, from the checkpoint's tensors."""
     module, units = build(SPEAKERS), torch.tensor([[1, 5, 3]])
     state = module.state_dict()

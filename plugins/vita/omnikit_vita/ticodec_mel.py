@@ -38,7 +38,7 @@ def triangles(count: int, size: int, sample_rate: int) -> Tensor:
     """Give `count` triangular filters [count, size / 2 + 1] from 0 Hz to half the sample rate, each of area 1 in bins."""
     top = 2595 * math.log10(1 + sample_rate / 2 / 700)
     edges = 700 * (10 ** (torch.linspace(0, 1, count + 2, dtype=torch.float64) * top / 2595) - 1)
-    bins = torch.arange(size // 2 + 1, dtype=torch.float64) * sample_rate / size
+    bins = torch.arange(size // 2 + 1, dtype=torch.float64, device=edges.device) * sample_rate / size
     rise = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     fall = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
     filters = torch.minimum(rise, fall).clamp(min=0)

@@ -305,3 +305,19 @@ def test_a_moment_has_no_voice() -> None:
 def test_a_batch_of_one_teaches_no_voice() -> None:
     with pytest.raises(DataError, match="take a batch_size of at least 2"):
         build().train().reconstruct(waves(1))
+
+
+def test_it_is_built_on_the_meta_device_after_transformers_loaded_a_model_there() -> None:
+    """transformers replaces torch.linspace meanwhile, and torch then remembers the replacement as the constructor."""
+    from torch.utils import _device
+    from transformers.initialization import meta_device_safe_creation_ops
+
+    _device._device_constructors.cache_clear()
+    try:
+        with meta_device_safe_creation_ops(), torch.device("meta"):
+            torch.empty(1)
+        with torch.device("meta"):
+            model = TiCodecModel(replace(SMALL, mel_bands=8, mel_hop=6, encoder_rates=(2, 1), encoder_kernels=(4, 3)))
+    finally:
+        _device._device_constructors.cache_clear()
+    assert {weight.device.type for weight in model.parameters()} == {"meta"}

@@ -38,7 +38,7 @@ def test_only_what_follows_the_last_control_token_is_tokenised_again(tokenizer: 
     assert span.before(end).shared == len(tokenizer.ids(TEMPLATE[: TEMPLATE.rindex("<|im_start|>")]))
 
 
-def test_whole_that_goes_on_otherwise_does_not_begin_with_the_prefix(tokenizer: Tokenizer) -> None:
+def test_a_text_that_continues_otherwise_does_not_begin_with_the_prefix(tokenizer: Tokenizer) -> None:
     span = SpanText([template_segment(TEMPLATE)], tokenizer)
     assert not span.before(TEMPLATE.index("hy not")).begins([*span.ids[:3], -1, -1])
 
