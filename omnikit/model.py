@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from omnikit.contracts.optional import head_module_options, head_options, without_weight_files
-from omnikit.contracts.protocols import Backbone, Codec, CodeHead, Encoder, Head, Projector
+from omnikit.contracts.protocols import Backbone, Codec, CodeHead, Encoder, FusionProjector, Head
 from omnikit.contracts.types import Batch, Features, Targets
 from omnikit.errors import DataError
 from omnikit.ops.empty import empty_weights
@@ -116,9 +116,9 @@ class OmniModel(nn.Module):
         """The encoder of an input branch."""
         return cast(Encoder, self.get_submodule(f"{branch}.encoder"))
 
-    def projector(self, branch: str) -> Projector:
-        """The projector of an input branch."""
-        return cast(Projector, self.get_submodule(f"{branch}.projector"))
+    def projector(self, branch: str) -> FusionProjector:
+        """The projector of an input branch, of one source or several."""
+        return cast(FusionProjector, self.get_submodule(f"{branch}.projector"))
 
     def language_model(self) -> Backbone:
         """The backbone."""
@@ -253,9 +253,9 @@ class Taps:
 
     def _project(self, branch: str) -> Features:
         """Give the projector's features [B', T, D] of one input branch."""
-        projector = self.model.projector(branch)
-        source = as_dtype_of(self.model.get_submodule(f"{branch}.projector"), self.point(f"{branch}.encoder"))
-        features, wired = projector(source), self.model.plan.inputs[branch]
+        wired, module = self.model.plan.inputs[branch], self.model.get_submodule(f"{branch}.projector")
+        sources = [as_dtype_of(module, self.point(f"{each.name}.encoder")) for each in (wired, *wired.sources)]
+        features = self.model.projector(branch)(*sources)
         assert wired.projected, "a branch with a projector has its spec"
         self._check(f"{branch}.projector", features, wired.projected, self._lengths(branch))
         return features

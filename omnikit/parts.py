@@ -23,7 +23,8 @@ def build_part(plan: Plan, path: str, config: Any) -> nn.Module:
     if slot == "projector":
         input_branch = plan.inputs[branch]
         assert input_branch.projected, "the plan lists its own parts"
-        built: nn.Module = config.build(input_branch.encoded, input_branch.projected.dim)
+        sources, dim = [each.encoded for each in (input_branch, *input_branch.sources)], input_branch.projected.dim
+        built: nn.Module = config.build_fused(sources, dim) if input_branch.sources else config.build(*sources, dim)
     elif slot == "head":
         output = plan.outputs[branch]
         built = config.build(output.source, output.codes, output.vocabulary)

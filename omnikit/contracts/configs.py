@@ -5,7 +5,7 @@ A plugin needs none of these as a base class; they say what the toolkit will cal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -72,6 +72,22 @@ class ProjectorConfig(Protocol):
         """Give the exact number of vectors for `count` incoming vectors."""
 
     def build(self, source: FeatureSpec, dim: int) -> nn.Module: ...
+
+
+@runtime_checkable
+class FusionProjectorConfig(Protocol):
+    """Turns the features of several encoders, which read the same signals, into one sequence as wide as the backbone.
+
+    Its module takes one Features for each source, in order: those of its own branch first. A projector may be of both kinds.
+    """
+
+    def fused_output(self, sources: Sequence[FeatureSpec], dim: int) -> FeatureSpec:
+        """As ProjectorConfig.output, of several sources; raises ValueError if they do not fit together."""
+
+    def fused_length(self, counts: Sequence[int]) -> int:
+        """Give the exact number of vectors for so many incoming vectors of each source."""
+
+    def build_fused(self, sources: Sequence[FeatureSpec], dim: int) -> nn.Module: ...
 
 
 @runtime_checkable

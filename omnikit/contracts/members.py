@@ -9,6 +9,7 @@ from omnikit.contracts.configs import (
     BackboneConfig,
     CodecConfig,
     EncoderConfig,
+    FusionProjectorConfig,
     HeadConfig,
     ImporterConfig,
     NormaliserConfig,
@@ -22,13 +23,17 @@ from omnikit.contracts.optional import OPTIONS
 ROLES: dict[str, type] = {"encoder": EncoderConfig, "projector": ProjectorConfig, "backbone": BackboneConfig, "vad": VADConfig,
                           "head": HeadConfig, "codec": CodecConfig, "reader": ReaderConfig, "tts": TTSConfig,
                           "importer": ImporterConfig, "builder": BuilderConfig, "normaliser": NormaliserConfig}
+INSTEAD: dict[str, type] = {"projector": FusionProjectorConfig}
+"""Kind → another role that a component of it may have instead, or as well."""
 CLOSE = 0.85  # similarity above which a member counts as a slip of the pen: `unreachble`, `pack`, `end`
 
 
 def lacking(kind: str, cls: type[Any]) -> tuple[str, ...]:
     """Give the required members of a kind that a component's class lacks."""
     own = {item.name for item in fields(cls)}  # a field without a default is no attribute of its class
-    return tuple(name for name in required(kind) if name not in own and not hasattr(cls, name))
+    missing = tuple(name for name in required(kind) if name not in own and not hasattr(cls, name))
+    instead = tuple(name for name in _members(INSTEAD.get(kind, object)) if not hasattr(cls, name))
+    return () if kind in INSTEAD and not instead else missing
 
 
 def misspelt(kind: str, cls: type[Any]) -> dict[str, str]:
@@ -40,13 +45,17 @@ def misspelt(kind: str, cls: type[Any]) -> dict[str, str]:
 
 def extra(kind: str, cls: type[Any]) -> tuple[str, ...]:
     """Give the public members of a component's class that are neither settings nor read by the toolkit."""
-    known = {*required(kind), *_optional(kind), *(item.name for item in fields(cls))}
+    known = {*required(kind), *_members(INSTEAD.get(kind, object)), *_optional(kind), *(item.name for item in fields(cls))}
     return tuple(sorted(name for name in _names(cls) if name not in known))
 
 
 def required(kind: str) -> tuple[str, ...]:
     """Give the members that each component of a kind has."""
-    return tuple(name for name in vars(ROLES.get(kind, object)) if not name.startswith("_"))
+    return _members(ROLES.get(kind, object))
+
+
+def _members(role: type) -> tuple[str, ...]:
+    return tuple(name for name in vars(role) if not name.startswith("_"))
 
 
 def _optional(kind: str) -> tuple[str, ...]:

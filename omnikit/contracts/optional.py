@@ -13,6 +13,7 @@ from omnikit.contracts.configs import (
     BackboneConfig,
     CodecConfig,
     EncoderConfig,
+    FusionProjectorConfig,
     HeadConfig,
     ProjectorConfig,
     ReaderConfig,
@@ -58,9 +59,11 @@ class ProjectorOptions:
 
     Args:
         footprint: takes what `build` takes; gives how large it is.
+        fused_footprint: takes what `build_fused` takes.
     """
 
     footprint: Callable[[FeatureSpec, int], Footprint] | None = None
+    fused_footprint: Callable[[Sequence[FeatureSpec], int], Footprint] | None = None
 
 
 @dataclass(frozen=True)
@@ -200,7 +203,7 @@ def encoder_options(config: EncoderConfig) -> EncoderOptions:
     return _given(EncoderOptions, config)
 
 
-def projector_options(config: ProjectorConfig) -> ProjectorOptions:
+def projector_options(config: ProjectorConfig | FusionProjectorConfig) -> ProjectorOptions:
     """Give a projector's optional members."""
     return _given(ProjectorOptions, config)
 

@@ -32,6 +32,12 @@ class Projector(Protocol):
     def __call__(self, features: Features) -> Features: ...
 
 
+class FusionProjector(Protocol):
+    """nn.Module; features of several encoders to one sequence of features."""
+
+    def __call__(self, *features: Features) -> Features: ...
+
+
 class Backbone(Protocol):
     """nn.Module around a causal language model.
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from omnikit.contracts.configs import HeadConfig
 from omnikit.contracts.types import Sample
-from omnikit.data.batch.collate import CollatedRow, Collator, transcript_tokenizer
+from omnikit.data.batch.collate import CollatedRow, Collator
+from omnikit.data.batch.tokenizers import transcript_tokenizer
 from omnikit.data.media.image import thumbnail
 from omnikit.data.text.span_text import SpanText
 from omnikit.data.text.tokenise import TokenSpan

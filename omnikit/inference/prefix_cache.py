@@ -80,18 +80,22 @@ def whole_signals(batch: Batch, length: int) -> int:
 
 def without_prefix(batch: Batch, length: int) -> Batch:
     """Give a prompt without its first positions and the signals in them."""
-    counts, signals, slots, rows, sizes = {}, {}, {}, {}, {}
-    for branch, spans in _spans(batch).items():
-        left = [number for number, (first, _) in enumerate(spans) if first >= length]
+    counts, signals, slots, rows, sizes, places = {}, {}, {}, {}, {}, {}
+    begins = {branch: [first for first, _ in spans] for branch, spans in _spans(batch).items()} | batch.places
+    for branch, firsts in begins.items():
+        left = [number for number, first in enumerate(firsts) if first >= length]
         if left:
-            signal, positions = batch.signals[branch], batch.slots[branch]
+            signal = batch.signals[branch]
             counts[branch] = [batch.counts[branch][number] for number in left]
             signals[branch] = Signal(signal.data[left], signal.lengths[left])
-            slots[branch] = positions[positions >= length] - length
+            if branch in batch.slots:
+                slots[branch] = batch.slots[branch][batch.slots[branch] >= length] - length
+            else:
+                places[branch] = [firsts[number] - length for number in left]
             rows[branch] = [0] * len(left)
             sizes[branch] = [size for number, size in enumerate(batch.sizes.get(branch, ())) if number in left]
     return replace(batch, tokens=batch.tokens[:, length:], lengths=batch.lengths - length, signals=signals, slots=slots,
-                   counts=counts, rows=rows, sizes=sizes)
+                   counts=counts, rows=rows, sizes=sizes, places=places)
 
 
 def _spans(batch: Batch) -> dict[str, list[tuple[int, int]]]:

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from omnikit.contracts.codes import Code
 from omnikit.contracts.optional import backbone_options
 from omnikit.contracts.types import Batch, ContentPart, Message, Sample
-from omnikit.data.batch.collate import Collator, to_device, transcript_tokenizer
+from omnikit.data.batch.collate import Collator, to_device
+from omnikit.data.batch.tokenizers import transcript_tokenizer
 from omnikit.data.text.tokenizer import Tokenizer
 from omnikit.data.text.tokenizer import load as load_tokenizer
 from omnikit.errors import DataError, PlanError

@@ -44,8 +44,9 @@ def activations(plan: Plan, stage: StagePlan, sizes: BatchSizes, parts: Mapping[
 def with_gradients(plan: Plan, stage: StagePlan) -> frozenset[str]:
     """Give the parts that a gradient passes: what is trained, and what stands behind it on the way to a loss."""
     found = set(stage.trained) & set(stage.used)
-    for name in plan.inputs:
-        if f"{name}.encoder" in found and f"{name}.projector" in stage.used:
+    for name, branch in plan.inputs.items():
+        encoders = {f"{each.name}.encoder" for each in (branch, *branch.sources)}
+        if encoders & found and f"{name}.projector" in stage.used:
             found.add(f"{name}.projector")
     inner = any(f"{name}.projector" in found for name in plan.inputs)
     if inner and "backbone" in stage.used:

@@ -118,10 +118,10 @@ def _lengths(branch: InputBranch, readers: Mapping[str, ReaderConfig], stage: St
     seconds = max((value for value in known if value is not None), default=SECONDS)
     samples = int(seconds * rate) if rate else 1
     try:
-        frames = branch.encoder.length(samples)
+        return branch.encoder.length(samples), branch.positions(samples)
     except DataError:  # longer than the encoder takes
-        frames = branch.encoder.length(int(SECONDS * rate)) if rate else 1
-    return frames, branch.projector.length(frames) if branch.projector else frames
+        samples = int(SECONDS * rate) if rate else 1
+        return branch.encoder.length(samples), branch.positions(samples)
 
 
 def _row(reader: ReaderConfig, used: Mapping[str, InputBranch], positions: Mapping[str, int], weight: float,

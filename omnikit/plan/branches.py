@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from omnikit.contracts.configs import CodecConfig, EncoderConfig, HeadConfig, NormaliserConfig, ProjectorConfig
+from omnikit.contracts.configs import (
+    CodecConfig,
+    EncoderConfig,
+    FusionProjectorConfig,
+    HeadConfig,
+    NormaliserConfig,
+    ProjectorConfig,
+)
 from omnikit.contracts.optional import encoder_options, head_options
 from omnikit.contracts.specs import CodecSpec, FeatureSpec, ImageSpec
 
@@ -15,16 +23,19 @@ BACKBONE_TAPS = ("logits", "hidden", "embedding")
 class InputBranch:
     """One input branch, wired. `projector` and `projected` are None for a branch that no backbone reads.
 
-    `input` names the branch whose signals it reads too; `fusion` is how its embeddings enter the backbone.
+    `input` names the branch whose signals it reads too; `fusion` is how its embeddings enter the backbone. `sources` are the
+    branches whose encoders' features its projector takes beside those of its own, `seconds` of a clip are read by all of them.
     """
 
     name: str
     encoder: EncoderConfig
     encoded: FeatureSpec
-    projector: ProjectorConfig | None
+    projector: ProjectorConfig | FusionProjectorConfig | None
     projected: FeatureSpec | None
     input: str | None = None
     fusion: str = "splice"
+    sources: tuple[InputBranch, ...] = ()
+    seconds: float | None = None
 
     @property
     def media(self) -> tuple[str, ...]:
@@ -40,12 +51,24 @@ class InputBranch:
     @property
     def clip(self) -> float | None:
         """Seconds of a clip that an encoder of audio reads; None: all of it."""
-        return encoder_options(self.encoder).seconds
+        return min(filter(None, (self.seconds, encoder_options(self.encoder).seconds)), default=None)
 
     def length(self, samples: int) -> int:
-        """Give the exact number of backbone positions for a signal of `samples` samples."""
-        count = self.encoder.length(samples)
-        return self.projector.length(count) if self.projector else count
+        """Give the exact number of features that leave the branch for a signal of `samples` samples."""
+        counts = [branch.encoder.length(samples) for branch in (self, *self.sources)]
+        if isinstance(self.projector, FusionProjectorConfig) and self.sources:
+            return self.projector.fused_length(counts)
+        return self.projector.length(counts[0]) if isinstance(self.projector, ProjectorConfig) else counts[0]
+
+    def readers(self, taps: Collection[str]) -> tuple[str, ...]:
+        """Give the branches that run for what is tapped of this one: itself, and its sources where that is its projector."""
+        if f"{self.name}.projector" in taps:
+            return (self.name, *(each.name for each in self.sources))
+        return (self.name,) if f"{self.name}.encoder" in taps else ()
+
+    def positions(self, samples: int) -> int:
+        """Give the exact number of backbone positions for a signal: none where only another branch's projector reads it."""
+        return self.length(samples) if self.projector else 0
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def _points(output: OutputBranch, trained: Collection[str], inputs: Mapping[str,
     if not output.needs_hidden:
         return {}
     read = [branch for branch in inputs.values() if branch.projector]
-    before = tuple(part for branch in read for part in (f"{branch.name}.encoder", f"{branch.name}.projector"))
+    before = tuple(dict.fromkeys(part for branch in read for part in (*_encoders(branch), f"{branch.name}.projector")))
     if _frozen((*before, "backbone"), trained):
         point = f"last.{output.state_input}" if output.head.target == "state" else output.trained_on
         return {f"backbone.{point}": (*before, "backbone")}
@@ -61,13 +61,20 @@ def _points(output: OutputBranch, trained: Collection[str], inputs: Mapping[str,
 
 def _deepest(branch: InputBranch, slot: str, trained: Collection[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Give the last frozen point of an input branch up to a slot, if its encoder is frozen."""
-    encoder, projector = f"{branch.name}.encoder", f"{branch.name}.projector"
-    if branch.encoder.input.modality == "prompt" or not _frozen((encoder,), trained):  # a prompt has no signal to encode
+    projector, encoders = f"{branch.name}.projector", _encoders(branch)
+    if branch.encoder.input.modality == "prompt":  # it has no signal to encode
         return
-    if slot == "projector" and _frozen((projector,), trained):
-        yield projector, (encoder, projector)
-    else:
-        yield encoder, (encoder,)
+    if slot == "projector" and _frozen((*encoders, projector), trained):
+        yield projector, (*encoders, projector)
+        return
+    for encoder in encoders if slot == "projector" else encoders[:1]:
+        if _frozen((encoder,), trained):
+            yield encoder, (encoder,)
+
+
+def _encoders(branch: InputBranch) -> tuple[str, ...]:
+    """Give the encoders whose features a branch's projector takes, its own first."""
+    return tuple(f"{each.name}.encoder" for each in (branch, *branch.sources))
 
 
 def _frozen(parts: Collection[str], trained: Collection[str]) -> bool:

@@ -143,7 +143,8 @@ def _arrows(plan: PlanLike, boxes: dict[str, Box]) -> Iterator[Arrow]:
         yield Arrow(None, encoder, str(branch.encoder.input))
         if branch.projector:
             projector = boxes[f"{name}.projector"]
-            yield Arrow(encoder, projector, _size(branch.encoded))
+            for each in (branch, *branch.sources):
+                yield Arrow(boxes[f"{each.name}.encoder"], projector, _size(each.encoded))
             yield Arrow(projector, boxes["backbone"], _size(branch.projected))
     for name, output in plan.outputs.items():
         yield from _output_arrows(name, output, boxes)

@@ -25,8 +25,12 @@ def _input(name: str, branch: InputBranch) -> dict[str, Footprint | None]:
     encoder = encoder_options(branch.encoder).footprint
     found = {f"{name}.encoder": encoder() if encoder else None}
     if branch.projector and branch.projected:
-        projector = projector_options(branch.projector).footprint
-        found[f"{name}.projector"] = projector(branch.encoded, branch.projected.dim) if projector else None
+        options, dim = projector_options(branch.projector), branch.projected.dim
+        sources = [each.encoded for each in (branch, *branch.sources)]
+        if branch.sources:
+            found[f"{name}.projector"] = options.fused_footprint(sources, dim) if options.fused_footprint else None
+        else:
+            found[f"{name}.projector"] = options.footprint(branch.encoded, dim) if options.footprint else None
     return found
 
 

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from math import isqrt
 
-from omnikit.contracts.configs import CodecConfig, EncoderConfig, HeadConfig, NormaliserConfig, ProjectorConfig
+from omnikit.contracts.configs import CodecConfig, HeadConfig, NormaliserConfig
 from omnikit.contracts.optional import head_options
 from omnikit.contracts.specs import FeatureSpec
 from omnikit.errors import ConfigError, nearest
 from omnikit.plan.branches import BACKBONE_TAPS, InputBranch, OutputBranch
 from omnikit.plan.components import ComponentConfigs
+from omnikit.plan.fusion import join_sources, projector_output
 from omnikit.plan.resolve import tokenizer_size
 from omnikit.recipe.branches import BranchOptions, Choice
 from omnikit.recipe.recipe import Recipe
@@ -23,16 +24,19 @@ from omnikit.recipe.recipe import Recipe
 def wire_inputs(recipe: Recipe, parts: ComponentConfigs, errors: list[str]) -> dict[str, InputBranch]:
     """Wire each branch that has an encoder."""
     input_branches = {}
+    sources = {source for options in recipe.branch_options.values() for source in options.sources}
     for name, slots in recipe.branches.items():
         encoder = parts.get(f"{name}.encoder")
         if "projector" in slots and "encoder" not in slots:
             errors.append(f"{name}.projector has nothing to project: pick an encoder with {name}/encoder=<preset>.")
-        if "encoder" in slots and "projector" not in slots and recipe.backbone:
+        if "encoder" in slots and "projector" not in slots and recipe.backbone and name not in sources:
             errors.append(f"{name}.encoder does not reach the backbone: pick a projector with {name}/projector=<preset>.")
         if encoder is not None:
             options = recipe.branch_options.get(name, BranchOptions())
-            input_branches[name] = replace(_input_branch(name, encoder, parts, errors), input=options.input,
-                                           fusion=options.fusion)
+            input_branches[name] = InputBranch(name, encoder, encoder.output, None, None, options.input, options.fusion)
+    join_sources(recipe, input_branches, errors)
+    for name, branch in input_branches.items():
+        input_branches[name] = _projected(branch, parts, errors)
     for input_branch in input_branches.values():
         errors += _unseen(input_branch)
     _check_inputs(input_branches, errors)
@@ -103,19 +107,21 @@ def _unseen(input_branch: InputBranch) -> Iterator[str]:
                    f" {count}; that must be a square and at least as many.")
 
 
-def _input_branch(name: str, encoder: EncoderConfig, parts: ComponentConfigs, errors: list[str]) -> InputBranch:
-    projector: ProjectorConfig | None = parts.get(f"{name}.projector")
+def _projected(branch: InputBranch, parts: ComponentConfigs, errors: list[str]) -> InputBranch:
+    """Give a branch with its projector, held against the encoders and the backbone."""
+    name, projector = branch.name, parts.get(f"{branch.name}.projector")
     if projector is None or parts.backbone is None:
-        return InputBranch(name, encoder, encoder.output, None, None)
+        return branch
+    encoders = " and ".join(f"{each.name}.encoder" for each in (branch, *branch.sources))
     try:
-        projected = projector.output(encoder.output, parts.backbone.dim)
+        projected = projector_output(projector, branch, parts.backbone.dim)
     except ValueError as error:
-        errors.append(f"{name}.projector does not fit {name}.encoder: {str(error).rstrip('.')}.")
-        return InputBranch(name, encoder, encoder.output, None, None)
+        errors.append(f"{name}.projector does not fit {encoders}: {str(error).rstrip('.')}.")
+        return branch
     if projected.dim != parts.backbone.dim:
         errors.append(f"{name}.projector gives vectors of hidden size {projected.dim}, but the backbone takes"
                       f" {parts.backbone.dim}; its `output` must give the size that is asked for.")
-    return InputBranch(name, encoder, encoder.output, projector, projected)
+    return replace(branch, projector=projector, projected=projected)
 
 
 def _source(

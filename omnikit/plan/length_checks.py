@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from omnikit.contracts.configs import ProjectorConfig
 from omnikit.contracts.specs import FeatureSpec
 from omnikit.errors import DataError
 from omnikit.plan.branches import InputBranch
@@ -25,7 +26,9 @@ def _misfits(branch: InputBranch) -> Iterator[str]:
         yield from _misfit(f"{branch.name}.encoder", branch.encoder.length, samples, branch.encoded, "samples")
     elif branch.encoded.count is not None:
         yield from _misfit(f"{branch.name}.encoder", branch.encoder.length, [1, 1], branch.encoded, "item")
-    if branch.projector and branch.projected and branch.encoded.rate is not None:
+    if branch.projected and branch.sources and rate is not None:
+        yield from _misfit(f"{branch.name}.projector", branch.length, samples, branch.projected, "samples")
+    elif isinstance(branch.projector, ProjectorConfig) and branch.projected and branch.encoded.rate is not None:
         counts = [int(seconds * branch.encoded.rate) for seconds in SECONDS]
         yield from _misfit(f"{branch.name}.projector", branch.projector.length, counts, branch.projected, "features")
 

@@ -126,7 +126,9 @@ def _reach(output: OutputBranch, wired: Wiring) -> set[str]:
         branches = {part for name in wired.inputs for part in (f"{name}.encoder", f"{name}.projector")}
         return reached | (branches & set(wired.parts)) | {"backbone"}
     branch, _, slot = tap.partition(".")
-    return reached | {f"{branch}.encoder"} | ({tap} if slot == "projector" else set())
+    found = wired.inputs.get(branch)
+    sources = {f"{each.name}.encoder" for each in found.sources} if found and slot == "projector" else set()
+    return reached | {f"{branch}.encoder"} | sources | ({tap} if slot == "projector" else set())
 
 
 def _table(stage: Stage, trained: tuple[str, ...], used: tuple[str, ...], wired: Wiring) -> bool:

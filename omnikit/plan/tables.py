@@ -53,7 +53,8 @@ def part_lines(plan: PlanLike) -> list[PartLine]:
         encoder, projector = f"{name}.encoder", f"{name}.projector"
         lines.append(PartLine(encoder, used[encoder], str(branch.encoder.input), str(branch.encoded)))
         if branch.projector:
-            lines.append(PartLine(projector, used[projector], str(branch.encoded), str(branch.projected)))
+            takes = " and ".join(str(each.encoded) for each in (branch, *branch.sources))
+            lines.append(PartLine(projector, used[projector], takes, str(branch.projected)))
     if plan.backbone:
         size = f"hidden size {plan.backbone.dim}"
         gives = f"{size}, {plan.backbone.vocabulary} tokens, context {plan.backbone.context}"

@@ -1,11 +1,13 @@
 """What a branch of a recipe holds beside its name: a choice for each of its parts, and how it meets the backbone."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from omnikit.contracts.specs import LATER, later_defaults
+
 FUSIONS = ("splice",)  # how embeddings of a branch enter the backbone: splice puts them in the place of the medium
-OPTIONS = ("input", "fusion")  # keys of a branch that are no parts
+OPTIONS = ("input", "fusion", "sources")  # keys of a branch that are no parts
 
 
 @dataclass(frozen=True)
@@ -23,10 +25,16 @@ class BranchOptions:
     Args:
         input: the input branch whose signals it reads too; None: those of its own modality.
         fusion: how its embeddings enter the backbone, one of FUSIONS.
+        sources: other input branches whose encoders' features its projector takes, behind those of its own encoder.
     """
 
     input: str | None = None
     fusion: str = FUSIONS[0]
+    sources: tuple[str, ...] = field(default=(), metadata=LATER)
+
+    def settings(self) -> dict[str, Any]:
+        """Give the options without those that came later and stand at their default."""
+        return {key: value for key, value in asdict(self).items() if key not in later_defaults(self)}
 
 
 def parse_options(name: str, value: Any, errors: list[str]) -> BranchOptions:
@@ -36,6 +44,12 @@ def parse_options(name: str, value: Any, errors: list[str]) -> BranchOptions:
         errors.append(f"{name}.fusion is {given['fusion']!r}, but must be one of {', '.join(FUSIONS)}.")
     if "input" in given and not isinstance(given["input"], str):
         errors.append(f"{name}.input is {given['input']!r}, but must be the name of an input branch.")
+    if "sources" in given:
+        named = given["sources"]
+        if isinstance(named, str) or not isinstance(named, Sequence) or not all(isinstance(each, str) for each in named):
+            errors.append(f"{name}.sources is {named!r}, but must be a list of input branches, as [vision_high_resolution].")
+            named = ()
+        given["sources"] = tuple(named)
     if given and "encoder" not in value:
         errors.append(f"{name}.{next(iter(given))} is never read: {name} has no encoder; pick one with"
                       f" {name}/encoder=<preset>.")

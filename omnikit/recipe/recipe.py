@@ -185,7 +185,8 @@ class Recipe:
         backbone, data = _own("backbone", self.backbone), {name: _own("reader", choice) for name, choice in self.data.items()}
         parts = [branches, backbone, self.template, self.system, data,
                  {name: training_settings(stage) for name, stage in self.stages.items()}, self.seed,
-                 *([self.branch_options] if self.branch_options else []),
+                 *([{branch: options.settings() for branch, options in self.branch_options.items()}]
+                   if self.branch_options else []),
                  *([self.row_policies] if self.row_policies else [])]
         return hashlib.sha256(json.dumps(plain(parts), sort_keys=True).encode()).hexdigest()[:12]
 

@@ -51,4 +51,5 @@ def blank(batch: Batch, branch: InputBranch) -> Batch:
     data = torch.zeros(1, *spec.shape, device=device) if spec.shape else torch.zeros(1, length, device=device)
     signal = Signal(data, torch.tensor([1 if spec.shape else length], device=device))
     none = torch.zeros(0, dtype=torch.int64, device=device)
-    return Batch(none.view(0, 0), none, none.view(0, 0), none, {branch.name: signal}, {}, {}, {branch.name: [0]}, {}, ["none"])
+    signals = {branch.name: signal} | {each.name: blank(batch, each).signals[each.name] for each in branch.sources}
+    return Batch(none.view(0, 0), none, none.view(0, 0), none, signals, {}, {}, {name: [0] for name in signals}, {}, ["none"])

@@ -1,5 +1,7 @@
 """Footprints against the modules themselves: parameters of every preset, and what autograd keeps."""
 
+from functools import partial
+
 import pytest
 import torch
 from omnikit_hf.config import HF
@@ -32,9 +34,12 @@ def test_parameters_are_those_of_the_module(kind: str, name: str) -> None:
     config = construct(registry.component(kind, use), fields, kind, errors)
     source = {"prompt_embeddings": FeatureSpec(1, count=1), "nar_ar": FeatureSpec(4 * 896, count=10)}.get(use, SOURCE)
     arguments = (source, *ARGUMENTS[kind][1:]) if ARGUMENTS[kind] else ()
+    build, footprint = (config.build, config.footprint) if hasattr(config, "build") else (
+        partial(config.build_fused, [SOURCE]), partial(config.fused_footprint, [SOURCE]))
+    arguments = arguments if hasattr(config, "build") else arguments[1:]
     with torch.device("meta"):
-        module = config.build(*arguments)
-    assert config.footprint(*arguments).parameters == sum(weight.numel() for weight in module.parameters()), errors
+        module = build(*arguments)
+    assert footprint(*arguments).parameters == sum(weight.numel() for weight in module.parameters()), errors
 
 
 def saved_bytes(module: nn.Module, inputs: tuple[object, ...], *, half: bool) -> int:

@@ -25,13 +25,14 @@ from omnikit.data.batch.signals import (
     question_media,
     signal_length,
 )
+from omnikit.data.batch.tokenizers import check_tokenizer, transcript_tokenizer
 from omnikit.data.batch.windows import target_count
 from omnikit.data.text.spoken_text import SpokenTextEncoder, spoken_answers
 from omnikit.data.text.templates import PADDING, answer_texts, prompt, render, turn_labels
 from omnikit.data.text.text_segments import TextSegment
 from omnikit.data.text.tokenise import TokenSpan, encode
-from omnikit.data.text.tokenizer import Tokenizer, load
-from omnikit.errors import ConfigError, DataError
+from omnikit.data.text.tokenizer import load
+from omnikit.errors import DataError
 from omnikit.plan.plan import InputBranch, Plan
 
 
@@ -49,6 +50,7 @@ class CollatedRow:
     answers: list[int] = field(default_factory=list)
     slots: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     counts: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    places: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     signals: dict[str, list[SignalArray]] = field(default_factory=lambda: defaultdict(list))
     transcripts: dict[str, list[str | None]] = field(default_factory=lambda: defaultdict(list))
     media: list[tuple[tuple[str, int], ...]] = field(default_factory=list)
@@ -72,15 +74,15 @@ class Collator:
                  prompt_only: bool = False) -> None:
         self.plan, self.codes, self.prompt_only = plan, codes or {}, prompt_only
         self.tokenizer = load(plan.tokenizer) if plan.tokenizer else None
-        _check_tokenizer(plan, self.tokenizer)
+        check_tokenizer(plan, self.tokenizer)
         self.branches = () if prompt_only else tuple(branches)
         outputs = [plan.outputs[name] for name in branches]
         taps = {output.head.tap for output in outputs}
         self.uses_backbone = any(output.needs_hidden for output in outputs)
         self.spoken_text = {output.name: SpokenTextEncoder(output, self.tokenizer) for output in outputs
                       if output.reads_text and self.tokenizer and not prompt_only}
-        self.input_branches = list(plan.inputs.values()) if self.uses_backbone else [i for i in plan.inputs.values()
-                                                                              if _feeds(i, taps)]
+        fed = {name for branch in plan.inputs.values() for name in branch.readers(taps)}
+        self.input_branches = [branch for name, branch in plan.inputs.items() if self.uses_backbone or name in fed]
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
         """Make one batch; raises DataError naming the row that does not fit."""
@@ -97,7 +99,8 @@ class Collator:
             answer_lengths=torch.tensor([len(row.answers) for row in sequences], dtype=torch.int64),
             signals={name: pad_signals([item for row in rows for item in row.signals[name]]) for name in branches},
             slots={name: torch.tensor([index * length + position for index, row in enumerate(rows) for position in
-                                       row.slots[name]], dtype=torch.int64) for name in branches if self.uses_backbone},
+                                       row.slots[name]], dtype=torch.int64) for name in branches
+                   if self.uses_backbone and self.plan.inputs[name].projector},
             counts={name: [count for row in rows for count in row.counts[name]] for name in branches},
             rows={name: [index for index, row in enumerate(rows) for _ in row.signals[name]] for name in branches},
             targets=targets,
@@ -105,6 +108,8 @@ class Collator:
             texts={name: _as_targets([ids for sample in samples for ids in self._spoken(name, sample)], 0)
                    for name in self.spoken_text},
             sizes={name: [signal_length(item) for row in rows for item in row.signals[name]] for name in branches},
+            places={name: [place for row in rows for place in row.places[name]] for name in branches
+                    if any(row.places[name] for row in rows)},
             target_counts={name: target_count(self.plan.outputs[name].head, each) for name, each in targets.items()},
         )
 
@@ -142,16 +147,20 @@ class Collator:
             raise DataError(f"Row {row.id} holds {part.type} in a question, but the recipe has no input branch for"
                             f" {part.type}; add one or leave the row out.", kind="no branch")
         if readers:
-            row.media.append(tuple((reader.name, self._add_signals(row, part, reader)) for reader in readers))
+            place = len(row.tokens)
+            row.media.append(tuple((reader.name, self._add_signals(row, part, reader, place)) for reader in readers))
 
-    def _add_signals(self, row: CollatedRow, part: ContentPart, input_branch: InputBranch) -> int:
-        """Add a part to one branch; gives the number of its signals there."""
+    def _add_signals(self, row: CollatedRow, part: ContentPart, input_branch: InputBranch, place: int) -> int:
+        """Add a part, which so many positions stand before, to one branch; gives the number of its signals there."""
         items = load_signals(part, input_branch, row.id, self.plan.recipe.media)
         counts = [self._count(input_branch, item, row.id) for item in items]
         if part.type == "video" and input_branch.image_spec and self.uses_backbone:
             counts = [input_branch.image_spec.frame_count(frame, count) for frame, count in enumerate(counts)]
         row.signals[input_branch.name].extend(items)
         row.transcripts[input_branch.name].extend([part.text] * len(items))
+        if self.uses_backbone and input_branch.projector is None:
+            counts = [0] * len(items)
+            row.places[input_branch.name].extend([place] * len(items))
         row.counts[input_branch.name].extend(counts)
         if self.uses_backbone:
             row.slots[input_branch.name].extend(range(len(row.tokens), len(row.tokens) + sum(counts)))
@@ -252,19 +261,6 @@ class Collator:
         return tokenizer.ids(f" {text.strip()}") if text.strip() else []
 
 
-def _check_tokenizer(plan: Plan, tokenizer: Tokenizer | None) -> None:
-    """Compare the loaded tokenizer with what the plan could not count without loading it."""
-    if tokenizer is None or plan.backbone is None or plan.template is None:
-        return
-    if len(tokenizer) > plan.backbone.vocabulary:
-        raise ConfigError(f"backbone.tokenizer {plan.tokenizer!r} has {len(tokenizer)} ids, but backbone.vocabulary is"
-                          f" {plan.backbone.vocabulary}; set backbone.vocabulary={len(tokenizer)}.")
-    split = [f"{token} ({len(tokenizer.ids(token))})" for token in plan.template.specials if len(tokenizer.ids(token)) != 1]
-    if split:
-        raise ConfigError(f"backbone.tokenizer {plan.tokenizer!r} does not write the template's tokens as one id each:"
-                          f" {', '.join(split)}; choose the tokenizer that belongs to the template.")
-
-
 def _check_reachable(branch: str, head: HeadConfig, frames: Sequence[tuple[str, int]],
                      targets: Sequence[Sequence[int]]) -> None:
     """Refuse a target that a head could never give from so many frames, where the head can compute that; names the row."""
@@ -273,12 +269,6 @@ def _check_reachable(branch: str, head: HeadConfig, frames: Sequence[tuple[str, 
         reason = unreachable(count, ids) if unreachable else None
         if reason:
             raise DataError(f"Row {row} cannot be learned by branch {branch}: {reason}.", kind="unreachable target")
-
-
-def transcript_tokenizer(plan: Plan, branch: str) -> Tokenizer | None:
-    """Give the tokenizer whose ids a transcript branch predicts: its head's own, else the plan's."""
-    reference = head_options(plan.outputs[branch].head).tokenizer or plan.tokenizer
-    return load(reference) if reference else None
 
 
 def _as_targets(rows: Sequence[Sequence[int]], filler: int) -> Targets:
@@ -294,7 +284,3 @@ def pad(rows: Sequence[Sequence[int]], filler: int) -> Tensor:
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """Give the batch on another device; the same batch if it is there already."""
     return batch if batch.tokens.device == device else batch.mapped(lambda tensor: tensor.to(device, non_blocking=True))
-
-
-def _feeds(input_branch: InputBranch, taps: set[str]) -> bool:
-    return bool({f"{input_branch.name}.encoder", f"{input_branch.name}.projector"} & taps)

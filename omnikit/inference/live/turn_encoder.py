@@ -87,10 +87,12 @@ class TurnEncoder:
 
 def streaming_branches(model: OmniModel) -> dict[str, tuple[StreamingEncoder, StreamingProjector]]:
     """Give the branches of audio whose encoder depends on a bounded future only, and whose projector streams too."""
-    found = {}
+    found: dict[str, tuple[StreamingEncoder, StreamingProjector]] = {}
     for name, branch in model.plan.inputs.items():
         spec = branch.encoder.input
-        if spec.modality != "audio" or spec.rate != RATE or branch.projector is None or math.isinf(branch.encoded.lookahead):
+        if spec.modality != "audio" or spec.rate != RATE or math.isinf(branch.encoded.lookahead):
+            continue
+        if branch.projector is None or branch.sources:
             continue
         encoder, projector = model.encoder(name), model.projector(name)
         if isinstance(encoder, StreamingEncoder) and isinstance(projector, StreamingProjector):

@@ -12,6 +12,12 @@ def pointwise(widths: tuple[int, ...], *, norm: bool = False, joined: int = 1) -
     return Footprint(parameters, outside=Saved(2 * first * norm, first + 2 * sum(inner)))
 
 
+def fused(sources: list[int], width: int, behind: tuple[int, ...], *, weights: int = 0) -> Footprint:
+    """A Linear for each source, and Linears behind activations; `weights` are learned beside them."""
+    parameters = sum(linear(source, width) for source in sources) + sum(linear(*pair) for pair in pairwise(behind)) + weights
+    return Footprint(parameters, outside=Saved(0, sum(sources) + 2 * sum(behind[:-1]) + width * weights))
+
+
 def strided_conv(source: int, dim: int, hidden: int, *, kernel: int, stride: int, norm: bool, prompts: int) -> Footprint:
     """A convolution, norm, activation and a Linear."""
     parameters = convolution(source, hidden, kernel) + 2 * hidden * norm + linear(hidden, dim) + prompts * dim

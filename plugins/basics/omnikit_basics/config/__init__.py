@@ -3,8 +3,10 @@
 A component's place in recipes' fingerprints is this package, whichever file of it holds the class (omnikit.store.facts).
 """
 
+from omnikit_basics.config.fusion import ConcatMlp, ConcatSequence, WeightedSum
 from omnikit_basics.config.heads import CaptionWords, CtcText, Lm, State
 from omnikit_basics.config.projectors import Linear, Mlp, QFormer, StackMlp, StridedConv
 from omnikit_basics.config.reader import MessagesJsonl
 
-__all__ = ["CaptionWords", "CtcText", "Linear", "Lm", "MessagesJsonl", "Mlp", "QFormer", "StackMlp", "State", "StridedConv"]
+__all__ = ["CaptionWords", "ConcatMlp", "ConcatSequence", "CtcText", "Linear", "Lm", "MessagesJsonl", "Mlp", "QFormer",
+           "StackMlp", "State", "StridedConv", "WeightedSum"]
