@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from omnikit.contracts.optional import head_module_options, head_options, without_weight_files
-from omnikit.contracts.protocols import Backbone, Codec, CodeHead, Encoder, FusionProjector, Head
+from omnikit import splice
+from omnikit.contracts.layout import InputLayout
+from omnikit.contracts.optional import backbone_options, head_module_options, head_options, without_weight_files
+from omnikit.contracts.protocols import Backbone, Codec, CodeHead, Encoder, FusionProjector, Head, LayoutBackbone
 from omnikit.contracts.types import Batch, Features, Targets
 from omnikit.errors import DataError
 from omnikit.ops.empty import empty_weights
-from omnikit.parts import build_from_settings, build_part, build_table, seeded
-from omnikit.splice import ExpectedFeatures, LengthChecks, as_dtype_of, at, check_dim, check_features, normalised, pooled
+from omnikit.parts import build_from_settings, build_part, build_table, rest_in_eval, seeded
 
 if TYPE_CHECKING:
     from omnikit.contracts.specs import FeatureSpec
@@ -48,7 +49,7 @@ class OmniModel(nn.Module):
         super().__init__()
         self.plan, self.table = plan, table
         self.frozen: frozenset[str] = frozenset()  # see omnikit.training.trainable.freeze
-        self.length_checks = LengthChecks()
+        self.length_checks = splice.LengthChecks()
         self.pieces: frozenset[str] = frozenset()  # parts that are trained in pieces, see omnikit.training.trainable.freeze
         self.hashes: dict[str, str] = {}  # of parts as they were loaded, see omnikit.store.load
         self.merged: set[str] = set()  # parts with adapters added; their hash is that of what they are made of
@@ -143,12 +144,12 @@ class OmniModel(nn.Module):
     def head_input(self, output: OutputBranch, states: Tensor, lengths: Tensor) -> Features:
         """Give backbone states [B, U, D] as an output branch's head takes them: as logits where it taps these, in its dtype."""
         data = self.language_model().logits(states) if output.head.tap == "logits" else states
-        check_dim(self.plan.described("backbone"), output.head.tap, data, output.source.dim)
+        splice.check_dim(self.plan.described("backbone"), output.head.tap, data, output.source.dim)
         return self.for_head(output.name, Features(data, lengths))
 
     def for_head(self, branch: str, features: Features) -> Features:
         """Give features in the dtype of an output branch's head: whatever a head takes passes here."""
-        return as_dtype_of(self.get_submodule(f"{branch}.head"), features)
+        return splice.as_dtype_of(self.get_submodule(f"{branch}.head"), features)
 
     def _has(self, path: str) -> bool:
         branch, _, slot = path.partition(".")
@@ -162,15 +163,6 @@ class OmniModel(nn.Module):
         if branch not in self._modules:
             self.add_module(branch, nn.Module())
         self.get_submodule(branch).add_module(slot, module)
-
-
-def rest_in_eval(module: nn.Module) -> None:
-    """Set eval mode where a module has weights and trains none; what has none keeps the mode of what is around it."""
-    for inner in module.children():
-        if any(weights.requires_grad for weights in inner.parameters()):
-            rest_in_eval(inner)
-        elif any(True for _ in (*inner.parameters(), *inner.buffers())):
-            inner.eval()
 
 
 class Taps:
@@ -195,7 +187,7 @@ class Taps:
                 self._points[name] = self._last_states(slot.removeprefix("last."))
             else:
                 positions = (self.batch.answers - BACK[slot]).clamp(min=0)
-                self._points[name] = Features(at(self.hidden, positions, self.batch.conversation_rows),
+                self._points[name] = Features(splice.at(self.hidden, positions, self.batch.conversation_rows),
                                               self.batch.answer_lengths)
         return self._points[name]
 
@@ -244,7 +236,7 @@ class Taps:
 
     def _encode(self, branch: str) -> Features:
         """Give the encoder's features [B', T, D] of one input branch."""
-        signal = normalised(self.batch.signals[branch], self.model.plan.inputs[branch].image_spec)
+        signal = splice.normalised(self.batch.signals[branch], self.model.plan.inputs[branch].image_spec)
         features = self.model.encoder(branch)(signal)
         wired = self.model.plan.inputs[branch]
         self._check(f"{branch}.encoder", features, wired.encoded,
@@ -254,7 +246,7 @@ class Taps:
     def _project(self, branch: str) -> Features:
         """Give the projector's features [B', T, D] of one input branch."""
         wired, module = self.model.plan.inputs[branch], self.model.get_submodule(f"{branch}.projector")
-        sources = [as_dtype_of(module, self.point(f"{each.name}.encoder")) for each in (wired, *wired.sources)]
+        sources = [splice.as_dtype_of(module, self.point(f"{each.name}.encoder")) for each in (wired, *wired.sources)]
         features = self.model.projector(branch)(*sources)
         assert wired.projected, "a branch with a projector has its spec"
         self._check(f"{branch}.projector", features, wired.projected, self._lengths(branch))
@@ -266,18 +258,25 @@ class Taps:
         vectors = self.model.language_model().embed(self.batch.tokens)
         plan = self.model.plan
         assert plan.backbone, "a batch with tokens has a backbone"
-        check_dim(plan.described("backbone"), "embeddings", vectors, plan.backbone.dim)
+        splice.check_dim(plan.described("backbone"), "embeddings", vectors, plan.backbone.dim)
         for branch, slots in self.batch.slots.items():
             features, counts = self.point(f"{branch}.projector"), self.batch.counts[branch]
             spec = plan.inputs[branch].image_spec
             pools = spec.pooled[1:] if spec and spec.pooled else ()
             assert all(count == length or (count in pools and count < length) for count, length in zip(
                 counts, self._lengths(branch) or counts, strict=True)), "a collator keeps a position for each projected vector"
-            packed = torch.cat([pooled(row[None], count)[0] if count in pools else row[:count]
-                                for row, count in zip(features.data, counts, strict=True)])  # [S, D]
-            flat = vectors.flatten(0, 1).index_copy(0, slots, packed.to(vectors.dtype))
-            vectors = flat.view_as(vectors)
+            vectors = splice.spliced(vectors, slots, features.data, counts, pools)
         return vectors
+
+    @cached_property
+    def layout(self) -> InputLayout | None:
+        """What the backbone's input positions hold; None where it does not take that."""
+        plan = self.model.plan
+        if plan.backbone is None or not backbone_options(plan.backbone).takes_layout:
+            return None
+        return splice.input_layout(self.batch, {name: splice.Attended(self.point(f"{name}.projector"), self._lengths(name))
+                                         for name, branch in plan.inputs.items()
+                                         if branch.is_attended and name in self.batch.signals})
 
     @cached_property
     def hidden(self) -> Tensor:
@@ -285,6 +284,8 @@ class Taps:
         positions = torch.arange(self.batch.tokens.shape[1], device=self.batch.lengths.device)
         mask = positions < self.batch.lengths[:, None]
         documents = () if self.batch.documents is None else (self.batch.documents,)
+        if self.layout is not None:
+            return cast(LayoutBackbone, self.model.language_model())(self.inputs, mask, *documents, layout=self.layout)
         return self.model.language_model()(self.inputs, mask, *documents)
 
     def _lengths(self, branch: str) -> list[int]:
@@ -295,5 +296,5 @@ class Taps:
         if not lengths:  # a batch made by hand promises nothing
             return
         rows = [self.batch.ids[row] for row in self.batch.rows[part.partition(".")[0]]]
-        check_features(features, ExpectedFeatures(self.model.plan.described(part), spec, lengths, rows),
+        splice.check_features(features, splice.ExpectedFeatures(self.model.plan.described(part), spec, lengths, rows),
                        read_lengths=self.model.length_checks.due(part, features.data.device))

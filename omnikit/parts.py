@@ -1,4 +1,4 @@
-"""Builds one part of a plan, with random weights of its own seed. Uses no other part and no file."""
+"""Builds one part of a plan, with random weights of its own seed, and sets its mode. Uses no other part and no file."""
 
 from __future__ import annotations
 
@@ -53,3 +53,12 @@ def seeded(text: str) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]))
         yield
+
+
+def rest_in_eval(module: nn.Module) -> None:
+    """Set eval mode where a module has weights and trains none; what has none keeps the mode of what is around it."""
+    for inner in module.children():
+        if any(weights.requires_grad for weights in inner.parameters()):
+            rest_in_eval(inner)
+        elif any(True for _ in (*inner.parameters(), *inner.buffers())):
+            inner.eval()

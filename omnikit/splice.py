@@ -6,7 +6,7 @@ Uses no plan, and no module but those that are passed in.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import isqrt
@@ -14,9 +14,11 @@ from math import isqrt
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
+from torch.nn.utils.rnn import pad_sequence
 
+from omnikit.contracts.layout import InputLayout, Memory
 from omnikit.contracts.specs import FeatureSpec, ImageSpec
-from omnikit.contracts.types import Features, Signal
+from omnikit.contracts.types import Batch, Features, Signal
 from omnikit.errors import DataError, PlanError
 
 OPENING, SELDOM = 3, 500  # batches whose lengths are read although an accelerator must be waited for: the first, every so many
@@ -55,6 +57,59 @@ def pooled(vectors: Tensor, count: int) -> Tensor:
         return vectors
     grid = vectors.transpose(1, 2).reshape(*vectors.shape[::2], side, side)  # [B, D, side, side]
     return interpolate(grid, size=(new, new), mode="bilinear", align_corners=False).flatten(2).transpose(1, 2)
+
+
+def spliced(vectors: Tensor, slots: Tensor, features: Tensor, counts: Sequence[int], pools: Sequence[int]) -> Tensor:
+    """Put features [B', T, D], so many of each signal, in the place of vectors [B, L, D].
+
+    Args:
+        slots: [S] int64, the position (row * L + position) of each feature.
+        pools: counts to which the features of a square image are pooled.
+    """
+    packed = torch.cat([pooled(row[None], count)[0] if count in pools else row[:count]
+                        for row, count in zip(features, counts, strict=True)])  # [S, D]
+    return vectors.flatten(0, 1).index_copy(0, slots, packed.to(vectors.dtype)).view_as(vectors)
+
+
+def input_layout(batch: Batch, attended: Mapping[str, Attended]) -> InputLayout:
+    """Give what a batch's positions [B, L] hold; of a batch of prompts all of them come before the answer.
+
+    Args:
+        attended: input branch → the features that the backbone attends to.
+    """
+    held = torch.zeros(batch.tokens.numel(), dtype=torch.bool, device=batch.tokens.device)
+    for slots in batch.slots.values():
+        held[slots] = True
+    prompts = batch.lengths if not batch.answers.shape[1] else torch.where(batch.answer_lengths > 0, batch.answers[:, 0],
+                                                                           batch.lengths)
+    return InputLayout(prompts, held.view_as(batch.tokens), _memory(batch, attended) if attended else None)
+
+
+@dataclass(frozen=True)
+class Attended:
+    """Features [B', T, D] of a branch's signals, and how many of each are valid."""
+
+    features: Features
+    lengths: Sequence[int]
+
+
+def _memory(batch: Batch, attended: Mapping[str, Attended]) -> Memory:
+    """Give what each row attends to, in the order of its media; features with one start are of one medium."""
+    rows: list[list[tuple[int, Tensor]]] = [[] for _ in batch.ids]  # of each row starts and vectors [T, D]
+    for branch, found in attended.items():
+        for index, start, length, vectors in zip(batch.rows[branch], batch.starts[branch], found.lengths, found.features.data,
+                                               strict=True):
+            rows[index].append((start, vectors[:length]))
+    empty = next(iter(attended.values())).features.data[0, :0]
+    starts, media, data = [], [], []
+    for row in rows:
+        row.sort(key=lambda each: each[0])  # stable: with one start in the order of the branches
+        numbers = {start: number for number, start in enumerate(dict.fromkeys(start for start, _ in row))}
+        data.append(torch.cat([empty, *(vectors for _, vectors in row)]))
+        starts.append(torch.tensor([start for start, vectors in row for _ in vectors], dtype=torch.int64))
+        media.append(torch.tensor([numbers[start] for start, vectors in row for _ in vectors], dtype=torch.int64))
+    padded = pad_sequence(starts, batch_first=True, padding_value=Memory.FAR), pad_sequence(media, True, -1)
+    return Memory(pad_sequence(data, batch_first=True), *(each.to(empty.device, non_blocking=True) for each in padded))
 
 
 class LengthChecks:

@@ -34,6 +34,7 @@ CONTRACTS = {
     "builder": (),
     "normaliser": (),
 }
+OUTPUTS = {"output": "output(source, dim)", "fused_output": "fused_output(sources, dim)"}  # of projectors
 
 
 def run(argv: list[str]) -> int:
@@ -156,8 +157,8 @@ def _contract(kind: str, cls: type[Any], values: dict[str, Any]) -> list[tuple[s
             lines.append((name, str(getattr(made, name, "none"))))
         except (OmnikitError, ValueError) as error:
             lines.append((name, str(error)))
-    if kind == "projector":
-        lines.append(("output(source, dim)", inspect.getdoc(cls.output) or "features of the backbone's hidden size"))
+    lines += [(signature, inspect.getdoc(getattr(cls, name)) or "features of the backbone's hidden size")
+              for name, signature in OUTPUTS.items() if kind == "projector" and hasattr(cls, name)]
     return lines
 
 

@@ -96,6 +96,8 @@ class BackboneConfig(Protocol):
 
     - ends, where a backbone has it: ids that end an answer, beside the template's end.
     - packs, where a backbone has it: True if its module takes `documents`, so that rows may hold several conversations.
+    - fusions, where a backbone has it: how embeddings of media may enter: "splice", which all take, or "cross_attention".
+    - takes_layout, where a backbone has it: True if its module takes an InputLayout.
     - build_table(fresh), where a backbone has it: `embed` alone, named as in the whole; undefined unless `fresh`.
     """
 

@@ -77,6 +77,9 @@ class BackboneOptions:
         build_table: builds `embed` alone, named as in the complete module; its values are undefined unless `fresh`.
         footprint: gives how large it is.
         folder_fields: as an encoder's; "generate.KEY" names a setting of how answers are made.
+        fusions: how embeddings of media may enter it, see omnikit.recipe.branches.FUSIONS.
+        takes_layout: its module takes an InputLayout, see omnikit.contracts.protocols.LayoutBackbone.
+        memory_dim: width of the embeddings that it attends to; None: `dim`.
     """
 
     ends: tuple[int, ...] = ()
@@ -85,6 +88,9 @@ class BackboneOptions:
     build_table: Callable[..., nn.Module] | None = None
     footprint: Callable[[], Footprint] | None = None
     folder_fields: Callable[[Mapping[str, Any]], Mapping[str, FolderValue]] | None = None
+    fusions: tuple[str, ...] = ("splice",)
+    takes_layout: bool = False
+    memory_dim: int | None = None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Generator, Tensor
 
+    from omnikit.contracts.layout import InputLayout
     from omnikit.contracts.types import Features, Reconstruction, Sample, Signal, Targets
 
 
@@ -61,6 +62,17 @@ class Backbone(Protocol):
     def init_state(self, batch: int) -> object: ...
     def step(self, inputs: Tensor, mask: Tensor, state: object) -> tuple[Tensor, object]:
         """New inputs [B, N, D] after what `state` holds; mask [B, past + N]; gives hidden [B, N, D]."""
+
+
+class LayoutBackbone(Backbone, Protocol):
+    """A backbone whose configuration states `takes_layout`: what its positions hold comes with them."""
+
+    def __call__(self, inputs: Tensor, mask: Tensor, documents: Tensor | None = None, *,
+                 layout: InputLayout | None = None) -> Tensor:
+        """As Backbone.__call__; `layout` always comes."""
+
+    def init_state(self, batch: int, layout: InputLayout | None = None) -> object:
+        """Give the state of rows of this layout; the first step then takes their prompts as a whole."""
 
 
 class Head(Protocol):

@@ -111,7 +111,7 @@ class Batch:
         window_counts: the same of all batches of its accumulation window; None: it is not in one.
         repeated: whether another rank trains on it, so that it counts nothing here.
         skipped: rows in whose place others stand.
-        places: for each input branch whose signals take no positions (their counts are 0) how many positions of its row stand
+        starts: for each input branch whose signals take no positions (their counts are 0) how many positions of its row stand
             before each signal.
         content: for each point whose features are stored a key of each conversation, see omnikit.data.batch.single_rows.
     """
@@ -136,7 +136,7 @@ class Batch:
     content: dict[str, list[str]] = field(default_factory=dict)
     repeated: bool = False
     skipped: tuple[SkippedRow, ...] = ()
-    places: dict[str, list[int]] = field(default_factory=dict)
+    starts: dict[str, list[int]] = field(default_factory=dict)
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Give the batch with every tensor changed."""
@@ -148,7 +148,7 @@ class Batch:
                      {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.targets.items()}, self.ids,
                      self.documents, conversation_rows, target_positions,
                      {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.texts.items()}, self.sizes,
-                     self.target_counts, self.window_counts, self.content, self.repeated, self.skipped, self.places)
+                     self.target_counts, self.window_counts, self.content, self.repeated, self.skipped, self.starts)
 
     def pin_memory(self) -> Batch:
         """Give the batch in memory that a GPU copies from without waiting; a DataLoader asks for it by this name."""

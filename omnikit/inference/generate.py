@@ -5,12 +5,15 @@ Reads no file and holds no conversation: a batch of prompts in, tokens, hidden s
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from omnikit.contracts.codes import Code
 from omnikit.contracts.configs import HeadConfig
+from omnikit.contracts.layout import InputLayout
+from omnikit.contracts.protocols import LayoutBackbone
 from omnikit.contracts.types import Batch, Features
 from omnikit.model import OmniModel, Taps
 from omnikit.plan.plan import OutputBranch
@@ -71,10 +74,11 @@ def decoding_steps(model: OmniModel, batch: Batch, sampling: Sampling) -> Iterat
     """Decode an answer to each prompt, token by token, until every answer has its end or the limit is reached."""
     backbone = model.language_model()
     one_more = any(reads_tokens(output.head) for output in model.plan.outputs.values())
-    inputs, valid = _padded_left(Taps(model, batch).inputs, batch.lengths)
+    taps = Taps(model, batch)
+    inputs, valid, layout = _padded_left(taps.inputs, batch.lengths, taps.layout)
     count, length = valid.shape
     mask = torch.cat([valid, valid.new_ones(count, sampling.limit)], 1)  # once: each step uses one position more of it
-    state = backbone.init_state(count)
+    state = backbone.init_state(count) if layout is None else cast(LayoutBackbone, backbone).init_state(count, layout)
     finished = torch.zeros(count, dtype=torch.bool, device=inputs.device)
     ends = torch.tensor(sampling.ends, dtype=torch.int64, device=inputs.device)
     first: list[list[int]] = [[] for _ in range(count)]
@@ -127,12 +131,14 @@ def reads_tokens(head: HeadConfig) -> bool:
     return head.tap in ("hidden", "logits") and head.alignment == "reads"
 
 
-def _padded_left(inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """Turn rows [B, L, D] padded on the right into rows padded on the left, with their mask [B, L]."""
+def _padded_left(inputs: Tensor, lengths: Tensor,
+                 layout: InputLayout | None) -> tuple[Tensor, Tensor, InputLayout | None]:
+    """Turn rows [B, L, D] padded on the right into rows padded on the left, with their mask [B, L] and their layout."""
     positions = torch.arange(inputs.shape[1], device=inputs.device)
     source = (positions + lengths[:, None]) % inputs.shape[1]  # [B, L]
     mask = positions >= inputs.shape[1] - lengths[:, None]
-    return inputs[torch.arange(len(inputs), device=inputs.device)[:, None], source], mask
+    moved = layout and layout.padded_left(inputs.shape[1] - lengths, source)
+    return inputs[torch.arange(len(inputs), device=inputs.device)[:, None], source], mask, moved
 
 
 def _choose(logits: Tensor, sampling: Sampling) -> Tensor:

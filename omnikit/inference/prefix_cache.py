@@ -80,8 +80,8 @@ def whole_signals(batch: Batch, length: int) -> int:
 
 def without_prefix(batch: Batch, length: int) -> Batch:
     """Give a prompt without its first positions and the signals in them."""
-    counts, signals, slots, rows, sizes, places = {}, {}, {}, {}, {}, {}
-    begins = {branch: [first for first, _ in spans] for branch, spans in _spans(batch).items()} | batch.places
+    counts, signals, slots, rows, sizes, starts = {}, {}, {}, {}, {}, {}
+    begins = {branch: [first for first, _ in spans] for branch, spans in _spans(batch).items()} | batch.starts
     for branch, firsts in begins.items():
         left = [number for number, first in enumerate(firsts) if first >= length]
         if left:
@@ -91,11 +91,11 @@ def without_prefix(batch: Batch, length: int) -> Batch:
             if branch in batch.slots:
                 slots[branch] = batch.slots[branch][batch.slots[branch] >= length] - length
             else:
-                places[branch] = [firsts[number] - length for number in left]
+                starts[branch] = [firsts[number] - length for number in left]
             rows[branch] = [0] * len(left)
             sizes[branch] = [size for number, size in enumerate(batch.sizes.get(branch, ())) if number in left]
     return replace(batch, tokens=batch.tokens[:, length:], lengths=batch.lengths - length, signals=signals, slots=slots,
-                   counts=counts, rows=rows, sizes=sizes, places=places)
+                   counts=counts, rows=rows, sizes=sizes, starts=starts)
 
 
 def _spans(batch: Batch) -> dict[str, list[tuple[int, int]]]:

@@ -67,8 +67,18 @@ class InputBranch:
         return (self.name,) if f"{self.name}.encoder" in taps else ()
 
     def positions(self, samples: int) -> int:
-        """Give the exact number of backbone positions for a signal: none where only another branch's projector reads it."""
-        return self.length(samples) if self.projector else 0
+        """Give the exact number of backbone positions for a signal; 0 where it is attended to or joined to another branch."""
+        return self.length(samples) if self.is_spliced else 0
+
+    @property
+    def is_attended(self) -> bool:
+        """Whether layers of the backbone attend to its embeddings."""
+        return self.projector is not None and self.fusion == "cross_attention"
+
+    @property
+    def is_spliced(self) -> bool:
+        """Whether its embeddings take positions of the backbone."""
+        return self.projector is not None and self.fusion == "splice"
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,12 @@
-"""Branches whose projector takes the features of several encoders: which encoders, and whether they fit together."""
+"""How branches meet: projectors that take the features of several encoders, and ways into the backbone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
 
-from omnikit.contracts.configs import FusionProjectorConfig, ProjectorConfig
+from omnikit.contracts.configs import BackboneConfig, FusionProjectorConfig, ProjectorConfig
+from omnikit.contracts.optional import backbone_options
 from omnikit.contracts.specs import FeatureSpec
 from omnikit.errors import nearest
 from omnikit.plan.branches import InputBranch
@@ -30,6 +31,20 @@ def join_sources(recipe: Recipe, branches: dict[str, InputBranch], errors: list[
             group = [replace(branch, seconds=seconds) for branch in group]
             branches |= {branch.name: branch for branch in group}
             branches[name] = replace(group[0], sources=tuple(group[1:]))
+
+
+def embedding_dim(branch: InputBranch, backbone: BackboneConfig) -> int:
+    """Give the width of the embeddings that a backbone takes of a branch."""
+    attended = branch.fusion == "cross_attention" and backbone_options(backbone).memory_dim
+    return attended or backbone.dim
+
+
+def check_fusion(branch: InputBranch, recipe: Recipe, backbone: BackboneConfig | None, errors: list[str]) -> None:
+    """Refuse a way into the backbone that it does not offer."""
+    offered = backbone_options(backbone).fusions if backbone else ()
+    if backbone and recipe.backbone and branch.fusion not in offered and "projector" in recipe.branches[branch.name]:
+        errors.append(f"{branch.name}.fusion is {branch.fusion!r}, but backbone {recipe.backbone.use} takes"
+                      f" {' or '.join(offered)}; set {branch.name}.fusion to that, or choose another backbone.")
 
 
 def projector_output(projector: ProjectorConfig | FusionProjectorConfig, branch: InputBranch, dim: int) -> FeatureSpec:

@@ -15,7 +15,7 @@ from omnikit.contracts.specs import FeatureSpec
 from omnikit.errors import ConfigError, nearest
 from omnikit.plan.branches import BACKBONE_TAPS, InputBranch, OutputBranch
 from omnikit.plan.components import ComponentConfigs
-from omnikit.plan.fusion import join_sources, projector_output
+from omnikit.plan.fusion import check_fusion, embedding_dim, join_sources, projector_output
 from omnikit.plan.resolve import tokenizer_size
 from omnikit.recipe.branches import BranchOptions, Choice
 from omnikit.recipe.recipe import Recipe
@@ -37,6 +37,7 @@ def wire_inputs(recipe: Recipe, parts: ComponentConfigs, errors: list[str]) -> d
     join_sources(recipe, input_branches, errors)
     for name, branch in input_branches.items():
         input_branches[name] = _projected(branch, parts, errors)
+        check_fusion(branch, recipe, parts.backbone, errors)
     for input_branch in input_branches.values():
         errors += _unseen(input_branch)
     _check_inputs(input_branches, errors)
@@ -114,13 +115,14 @@ def _projected(branch: InputBranch, parts: ComponentConfigs, errors: list[str]) 
         return branch
     encoders = " and ".join(f"{each.name}.encoder" for each in (branch, *branch.sources))
     try:
-        projected = projector_output(projector, branch, parts.backbone.dim)
+        dim = embedding_dim(branch, parts.backbone)
+        projected = projector_output(projector, branch, dim)
     except ValueError as error:
         errors.append(f"{name}.projector does not fit {encoders}: {str(error).rstrip('.')}.")
         return branch
-    if projected.dim != parts.backbone.dim:
+    if projected.dim != dim:
         errors.append(f"{name}.projector gives vectors of hidden size {projected.dim}, but the backbone takes"
-                      f" {parts.backbone.dim}; its `output` must give the size that is asked for.")
+                      f" {dim}; its `output` must give the size that is asked for.")
     return replace(branch, projector=projector, projected=projected)
 
 

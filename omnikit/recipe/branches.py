@@ -6,7 +6,8 @@ from typing import Any
 
 from omnikit.contracts.specs import LATER, later_defaults
 
-FUSIONS = ("splice",)  # how embeddings of a branch enter the backbone: splice puts them in the place of the medium
+FUSIONS = ("splice", "cross_attention")
+"""How embeddings of a branch enter the backbone: in the place of the medium, or as what its layers attend to."""
 OPTIONS = ("input", "fusion", "sources")  # keys of a branch that are no parts
 
 

@@ -67,7 +67,7 @@ def test_an_input_changes_the_fingerprint_and_survives_a_dump(fitting: dict[str,
     ({"second": {key: value for key, value in SECOND.items() if key != "input"}},
      "audio.encoder and second.encoder both take audio; set second.input=audio to let both read each audio, or take one of them"
      " out of the recipe."),
-    ({"audio.fusion": "cross_attention"}, "audio.fusion is 'cross_attention', but must be one of splice."),
+    ({"audio.fusion": "xattn"}, "audio.fusion is 'xattn', but must be one of splice, cross_attention."),
     ({"text.input": "audio"}, "text.input is never read: text has no encoder; pick one with text/encoder=<preset>."),
 ], ids=["unknown", "itself", "unnamed", "fusion", "no encoder"])
 def test_an_option_that_does_not_fit_is_one_sentence(fitting: dict[str, Any], changes: dict[str, object],

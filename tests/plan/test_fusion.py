@@ -40,7 +40,7 @@ def test_joined_features_take_the_positions_of_one_encoder(plan: Plan) -> None:
     lengths = [plan.inputs["audio"].encoder.length(len(waveform)) for waveform in (FIRST, LAST)]
     assert batch.counts == {"audio": lengths, "second": [0, 0]}
     assert len(batch.slots["audio"]) == sum(lengths) and "second" not in batch.slots
-    assert batch.places["second"] == [int(batch.slots["audio"][0]), int(batch.slots["audio"][lengths[0]])]
+    assert batch.starts["second"] == [int(batch.slots["audio"][0]), int(batch.slots["audio"][lengths[0]])]
     assert LengthCounter(Collator(plan, ["text"]))(row(FIRST, LAST)) == batch.tokens.shape[1]
 
 

@@ -50,7 +50,7 @@ class CollatedRow:
     answers: list[int] = field(default_factory=list)
     slots: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     counts: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
-    places: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    starts: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     signals: dict[str, list[SignalArray]] = field(default_factory=lambda: defaultdict(list))
     transcripts: dict[str, list[str | None]] = field(default_factory=lambda: defaultdict(list))
     media: list[tuple[tuple[str, int], ...]] = field(default_factory=list)
@@ -100,7 +100,7 @@ class Collator:
             signals={name: pad_signals([item for row in rows for item in row.signals[name]]) for name in branches},
             slots={name: torch.tensor([index * length + position for index, row in enumerate(rows) for position in
                                        row.slots[name]], dtype=torch.int64) for name in branches
-                   if self.uses_backbone and self.plan.inputs[name].projector},
+                   if self.uses_backbone and self.plan.inputs[name].is_spliced},
             counts={name: [count for row in rows for count in row.counts[name]] for name in branches},
             rows={name: [index for index, row in enumerate(rows) for _ in row.signals[name]] for name in branches},
             targets=targets,
@@ -108,8 +108,8 @@ class Collator:
             texts={name: _as_targets([ids for sample in samples for ids in self._spoken(name, sample)], 0)
                    for name in self.spoken_text},
             sizes={name: [signal_length(item) for row in rows for item in row.signals[name]] for name in branches},
-            places={name: [place for row in rows for place in row.places[name]] for name in branches
-                    if any(row.places[name] for row in rows)},
+            starts={name: [start for row in rows for start in row.starts[name]] for name in branches
+                    if any(row.starts[name] for row in rows)},
             target_counts={name: target_count(self.plan.outputs[name].head, each) for name, each in targets.items()},
         )
 
@@ -147,10 +147,10 @@ class Collator:
             raise DataError(f"Row {row.id} holds {part.type} in a question, but the recipe has no input branch for"
                             f" {part.type}; add one or leave the row out.", kind="no branch")
         if readers:
-            place = len(row.tokens)
-            row.media.append(tuple((reader.name, self._add_signals(row, part, reader, place)) for reader in readers))
+            start = len(row.tokens)
+            row.media.append(tuple((reader.name, self._add_signals(row, part, reader, start)) for reader in readers))
 
-    def _add_signals(self, row: CollatedRow, part: ContentPart, input_branch: InputBranch, place: int) -> int:
+    def _add_signals(self, row: CollatedRow, part: ContentPart, input_branch: InputBranch, start: int) -> int:
         """Add a part, which so many positions stand before, to one branch; gives the number of its signals there."""
         items = load_signals(part, input_branch, row.id, self.plan.recipe.media)
         counts = [self._count(input_branch, item, row.id) for item in items]
@@ -158,9 +158,9 @@ class Collator:
             counts = [input_branch.image_spec.frame_count(frame, count) for frame, count in enumerate(counts)]
         row.signals[input_branch.name].extend(items)
         row.transcripts[input_branch.name].extend([part.text] * len(items))
-        if self.uses_backbone and input_branch.projector is None:
+        if self.uses_backbone and not input_branch.is_spliced:
             counts = [0] * len(items)
-            row.places[input_branch.name].extend([place] * len(items))
+            row.starts[input_branch.name].extend([start] * len(items))
         row.counts[input_branch.name].extend(counts)
         if self.uses_backbone:
             row.slots[input_branch.name].extend(range(len(row.tokens), len(row.tokens) + sum(counts)))

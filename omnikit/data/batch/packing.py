@@ -184,8 +184,8 @@ def pack_batch(batch: Batch, conversation_rows: Sequence[int], per_token: Collec
         answers=torch.where(inside, batch.answers + begins[:, None], 0),
         target_positions=(batch.answers + shifts[:, None])[inside],
         slots={name: shifts[slots // unpacked] + slots % unpacked for name, slots in batch.slots.items()},
-        places={name: [place + starts[row] for place, row in zip(places, batch.rows[name], strict=True)]
-                for name, places in batch.places.items()},
+        starts={name: [start + starts[row] for start, row in zip(found, batch.rows[name], strict=True)]
+                for name, found in batch.starts.items()},
         targets={name: _concatenated(targets) if name in per_token else targets for name, targets in batch.targets.items()})
 
 

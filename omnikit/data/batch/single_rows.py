@@ -26,7 +26,7 @@ def single_row(batch: Batch, index: int) -> Batch:
         counts={name: [batch.counts[name][at] for at in found] for name, found in signals.items()},
         rows={name: [0] * len(found) for name, found in signals.items()},
         targets={}, ids=[batch.ids[index]],
-        places={name: [batch.places[name][at] for at in found] for name, found in signals.items() if name in batch.places},
+        starts={name: [batch.starts[name][at] for at in found] for name, found in signals.items() if name in batch.starts},
         sizes={name: [batch.sizes[name][at] for at in found] for name, found in signals.items() if name in batch.sizes})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from omnikit.contracts.optional import backbone_options
 from omnikit.contracts.streaming import RowBackbone, RowHead
 from omnikit.errors import PlanError
 from omnikit.inference.row_numbers import RowNumber
@@ -30,11 +31,16 @@ class BatchEngine(Scheduler[RowNumber]):
         limits, backbone = limits or EngineLimits(), session.model.language_model()
         assert session.plan.backbone, "checked above"
         fixed = (limits.rows, session.plan.backbone.context) if recorded else None
-        rows = backbone.init_rows(fixed) if isinstance(backbone, RowBackbone) else None
+        rows = backbone.init_rows(fixed) if isinstance(backbone, RowBackbone) and _joins(session) else None
         if rows is None:
             raise PlanError(f"{session.plan.recipe.name} has a backbone that cannot step answers of different lengths together,"
-                            " because its `init_rows` is missing or gives none; use SingleEngine.")
+                            " because it takes a layout, or its `init_rows` is missing or gives none; use SingleEngine.")
         super().__init__(session, JoinedRows(rows), limits, _shared_head(session))
+
+
+def _joins(session: Session) -> bool:
+    """Give whether a row needs nothing but its embeddings, so that rows may be joined."""
+    return session.plan.backbone is not None and not backbone_options(session.plan.backbone).takes_layout
 
 
 def _shared_head(session: Session) -> SharedHead | None:
@@ -53,5 +59,5 @@ def engine_for(session: Session, limits: EngineLimits | None = None) -> BatchEng
     """
     session.check_answers()
     backbone = session.model.language_model()
-    batches = isinstance(backbone, RowBackbone) and backbone.init_rows() is not None
+    batches = isinstance(backbone, RowBackbone) and _joins(session) and backbone.init_rows() is not None
     return BatchEngine(session, limits) if batches else SingleEngine(session, limits)

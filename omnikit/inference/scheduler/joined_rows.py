@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from omnikit.contracts.layout import InputLayout
 from omnikit.contracts.streaming import BackboneRows, SavedPositions
 from omnikit.inference.row_numbers import RowNumber, RowNumbers, ascending
 
@@ -29,6 +30,10 @@ class JoinedRows:
     def open(self) -> RowNumber:
         """Give an empty row."""
         return self._numbers.add(self._cache.add())
+
+    def set_layout(self, row: RowNumber, layout: InputLayout) -> None:
+        """Never called, since BatchEngine refuses backbones that take a layout."""
+        raise AssertionError("rows that are joined have no layout")
 
     def length(self, row: RowNumber) -> int:
         """Give the positions that a row holds."""

@@ -69,6 +69,7 @@ class RunningAnswer:
         self.prompt_tokens, self.cached_tokens = plan.batch.tokens.shape[1], 0
         self.inputs: Tensor | None = None  # [L, D] of the prompt that is not read yet
         self.has_media = False  # signals are encoded for it
+        self.read_at_once = False  # the backbone takes its prompt in one step
         self.tokens: list[int] = []
         self._codes = 0  # of its audio
         self.complete = False  # no more events come

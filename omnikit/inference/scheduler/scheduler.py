@@ -123,7 +123,7 @@ class Scheduler(Generic[Row]):
         while left > 0 and (active := self._next_prompt()) is not None:
             answer = active.answer
             assert answer.inputs is not None, "a prompt that is read has inputs"
-            count = min(left, len(answer.inputs))
+            count = len(answer.inputs) if answer.read_at_once else min(left, len(answer.inputs))
             with self._ending([active]):
                 self._read(active, answer.inputs[:count])
             left = 0 if answer.has_media and any(each.token is not None for each in self._active) else left - count
@@ -173,7 +173,11 @@ class Scheduler(Generic[Row]):
                 batch, answer.cached_tokens = without_prefix(batch, count), count
         answer.has_media = bool(batch.signals)
         given = plan.prefix.encoded.given(batch) if plan.prefix is not None else {}
-        answer.inputs = Taps(self.session.model, to_device(batch, self.session.device), given).inputs[0]
+        taps = Taps(self.session.model, to_device(batch, self.session.device), given)
+        answer.inputs = taps.inputs[0]
+        if taps.layout is not None:
+            self.rows.set_layout(active.row, taps.layout)
+            answer.read_at_once = True
 
     def _is_noise(self, answer: RunningAnswer, hidden: Tensor, start: int) -> bool:
         """Read the state of the question where the positions from `start`, hidden [N, D], decide it."""

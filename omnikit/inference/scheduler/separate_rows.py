@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from omnikit.contracts.protocols import Backbone
+from omnikit.contracts.layout import InputLayout
+from omnikit.contracts.protocols import Backbone, LayoutBackbone
 from omnikit.contracts.streaming import SavedPositions
 
 
@@ -27,6 +29,10 @@ class SeparateRows:
     def open(self) -> SeparateRow:
         """Give an empty row."""
         return SeparateRow(self._backbone.init_state(1))
+
+    def set_layout(self, row: SeparateRow, layout: InputLayout) -> None:
+        """Take the layout of the prompt that an empty row reads next, as a whole."""
+        row.state = cast(LayoutBackbone, self._backbone).init_state(1, layout)
 
     def length(self, row: SeparateRow) -> int:
         """Give the positions that a row holds."""

@@ -55,9 +55,9 @@ class SequenceProjector(nn.Module):
         begin = torch.zeros_like(lengths[0])
         for each, length in zip(projected, lengths, strict=True):
             steps = torch.arange(each.shape[1], device=length.device)
-            places = begin[:, None] + steps  # [B, T]; what lies beyond a row's length is overwritten or beyond the sum
-            data = data.scatter(1, places[..., None].expand_as(each), torch.where(steps[None, :, None] < length[:, None, None],
-                                                                                  each, 0))
+            positions = begin[:, None] + steps  # [B, T]; what lies beyond a row's length is overwritten or beyond the sum
+            valid = each.where(steps[None, :, None] < length[:, None, None], 0)
+            data = data.scatter(1, positions[..., None].expand_as(each), valid)
             begin = begin + length
         rates = [each.rate for each in features if each.rate is not None]
         return Features(data, lengths.sum(0), sum(rates[1:], rates[0]) if rates else None)
