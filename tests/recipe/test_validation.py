@@ -192,7 +192,7 @@ def test_hydra_in_the_defaults_of_a_recipe_is_refused(tmp_path: Path, trap: str,
 def test_a_file_that_claims_hydras_package_does_not_get_it(tmp_path: Path, trap: str) -> None:
     (tmp_path / "evil.yaml").write_text(f"# @package hydra.job_logging\nhandlers: {{x: {{(): {trap}}}}}\n")
     recipe = str(write_recipe(tmp_path, ("/recipe\n", "/recipe\n  - /evil\n")))
-    assert message(recipe) == "handlers.x is not a part of a branch; a branch holds encoder, projector, head, units, codec, normaliser, input, fusion. Did you mean 'trainer'?"
+    assert message(recipe) == "handlers.x is not a part of a branch; a branch holds encoder, projector, head, units, codec, normaliser, input, fusion, sources. Did you mean 'trainer'?"
     assert nothing_ran()
 
 
