@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from omnikit import splice
+from omnikit.contracts import protocols as roles
 from omnikit.contracts.layout import InputLayout
 from omnikit.contracts.optional import backbone_options, head_module_options, head_options, without_weight_files
-from omnikit.contracts.protocols import Backbone, Codec, CodeHead, Encoder, FusionProjector, Head, LayoutBackbone
 from omnikit.contracts.types import Batch, Features, Targets
 from omnikit.errors import DataError
 from omnikit.ops.empty import empty_weights
@@ -25,7 +25,6 @@ from omnikit.parts import build_from_settings, build_part, build_table, rest_in_
 if TYPE_CHECKING:
     from omnikit.contracts.specs import FeatureSpec
     from omnikit.plan.plan import OutputBranch, Plan
-
 
 BACK = {"predicts": 1, "reads": 0}  # positions from a supervised token to the state that a head takes for it
 
@@ -113,33 +112,33 @@ class OmniModel(nn.Module):
 
     # The casts below are the one place where a module is taken for the role that its plugin's contract promises.
 
-    def encoder(self, branch: str) -> Encoder:
+    def encoder(self, branch: str) -> roles.Encoder:
         """The encoder of an input branch."""
-        return cast(Encoder, self.get_submodule(f"{branch}.encoder"))
+        return cast(roles.Encoder, self.get_submodule(f"{branch}.encoder"))
 
-    def projector(self, branch: str) -> FusionProjector:
-        """The projector of an input branch, of one source or several."""
-        return cast(FusionProjector, self.get_submodule(f"{branch}.projector"))
+    def projector(self, branch: str) -> roles.InstructedProjector:
+        """The projector of an input branch, of one source or several, with text or without."""
+        return cast(roles.InstructedProjector, self.get_submodule(f"{branch}.projector"))
 
-    def language_model(self) -> Backbone:
+    def language_model(self) -> roles.Backbone:
         """The backbone."""
-        return cast(Backbone, self.get_submodule("backbone"))
+        return cast(roles.Backbone, self.get_submodule("backbone"))
 
-    def head(self, branch: str) -> Head:
+    def head(self, branch: str) -> roles.Head:
         """The head of an output branch."""
-        return cast(Head, self.get_submodule(f"{branch}.head"))
+        return cast(roles.Head, self.get_submodule(f"{branch}.head"))
 
-    def code_head(self, branch: str) -> CodeHead:
+    def code_head(self, branch: str) -> roles.CodeHead:
         """The head of an output branch with target "codes"."""
-        return cast(CodeHead, self.get_submodule(f"{branch}.head"))
+        return cast(roles.CodeHead, self.get_submodule(f"{branch}.head"))
 
-    def codec(self, branch: str) -> Codec:
+    def codec(self, branch: str) -> roles.Codec:
         """The codec of an output branch."""
-        return cast(Codec, self.get_submodule(f"{branch}.codec"))
+        return cast(roles.Codec, self.get_submodule(f"{branch}.codec"))
 
-    def units(self, branch: str) -> Codec:
+    def units(self, branch: str) -> roles.Codec:
         """What makes the codes of an output branch: its `units`, else its codec."""
-        return cast(Codec, self.get_submodule(self.plan.outputs[branch].code_source_part or f"{branch}.codec"))
+        return cast(roles.Codec, self.get_submodule(self.plan.outputs[branch].code_source_part or f"{branch}.codec"))
 
     def head_input(self, output: OutputBranch, states: Tensor, lengths: Tensor) -> Features:
         """Give backbone states [B, U, D] as an output branch's head takes them: as logits where it taps these, in its dtype."""
@@ -247,7 +246,8 @@ class Taps:
         """Give the projector's features [B', T, D] of one input branch."""
         wired, module = self.model.plan.inputs[branch], self.model.get_submodule(f"{branch}.projector")
         sources = [splice.as_dtype_of(module, self.point(f"{each.name}.encoder")) for each in (wired, *wired.sources)]
-        features = self.model.projector(branch)(*sources)
+        text = {"instructions": self.batch.instructions[branch]} if wired.instruction_tokenizer else {}
+        features = self.model.projector(branch)(*sources, **text)
         assert wired.projected, "a branch with a projector has its spec"
         self._check(f"{branch}.projector", features, wired.projected, self._lengths(branch))
         return features
@@ -274,9 +274,9 @@ class Taps:
         plan = self.model.plan
         if plan.backbone is None or not backbone_options(plan.backbone).takes_layout:
             return None
+        attended = [name for name, branch in plan.inputs.items() if branch.is_attended and name in self.batch.signals]
         return splice.input_layout(self.batch, {name: splice.Attended(self.point(f"{name}.projector"), self._lengths(name))
-                                         for name, branch in plan.inputs.items()
-                                         if branch.is_attended and name in self.batch.signals})
+                                                for name in attended})
 
     @cached_property
     def hidden(self) -> Tensor:
@@ -285,7 +285,7 @@ class Taps:
         mask = positions < self.batch.lengths[:, None]
         documents = () if self.batch.documents is None else (self.batch.documents,)
         if self.layout is not None:
-            return cast(LayoutBackbone, self.model.language_model())(self.inputs, mask, *documents, layout=self.layout)
+            return cast(roles.LayoutBackbone, self.model.language_model())(self.inputs, mask, *documents, layout=self.layout)
         return self.model.language_model()(self.inputs, mask, *documents)
 
     def _lengths(self, branch: str) -> list[int]:

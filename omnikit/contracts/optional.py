@@ -60,10 +60,13 @@ class ProjectorOptions:
     Args:
         footprint: takes what `build` takes; gives how large it is.
         fused_footprint: takes what `build_fused` takes.
+        tokenizer: by name or path; the module then takes, as `instructions`, Targets with its ids of the text of the message
+            that each signal stands in. None: it takes features alone.
     """
 
     footprint: Callable[[FeatureSpec, int], Footprint] | None = None
     fused_footprint: Callable[[Sequence[FeatureSpec], int], Footprint] | None = None
+    tokenizer: str | None = None
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,13 @@ class FusionProjector(Protocol):
     def __call__(self, *features: Features) -> Features: ...
 
 
+class InstructedProjector(Protocol):
+    """nn.Module; features to features that depend on the text beside them, of a configuration with a `tokenizer`."""
+
+    def __call__(self, *features: Features, instructions: Targets = ...) -> Features:
+        """Also takes the ids of each signal's message [B', U], its tokenizer's special tokens around them; always given."""
+
+
 class Backbone(Protocol):
     """nn.Module around a causal language model.
 

@@ -113,6 +113,8 @@ class Batch:
         skipped: rows in whose place others stand.
         starts: for each input branch whose signals take no positions (their counts are 0) how many positions of its row stand
             before each signal.
+        instructions: for each input branch whose projector reads text the ids of the message of each of its signals, [B', U];
+            padding is 0.
         content: for each point whose features are stored a key of each conversation, see omnikit.data.batch.single_rows.
     """
 
@@ -137,6 +139,7 @@ class Batch:
     repeated: bool = False
     skipped: tuple[SkippedRow, ...] = ()
     starts: dict[str, list[int]] = field(default_factory=dict)
+    instructions: dict[str, Targets] = field(default_factory=dict)
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Give the batch with every tensor changed."""
@@ -148,7 +151,8 @@ class Batch:
                      {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.targets.items()}, self.ids,
                      self.documents, conversation_rows, target_positions,
                      {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.texts.items()}, self.sizes,
-                     self.target_counts, self.window_counts, self.content, self.repeated, self.skipped, self.starts)
+                     self.target_counts, self.window_counts, self.content, self.repeated, self.skipped, self.starts,
+                     {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.instructions.items()})
 
     def pin_memory(self) -> Batch:
         """Give the batch in memory that a GPU copies from without waiting; a DataLoader asks for it by this name."""

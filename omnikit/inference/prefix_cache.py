@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import takewhile
 
 from omnikit.contracts.streaming import SavedPositions
-from omnikit.contracts.types import Batch, Signal
+from omnikit.contracts.types import Batch, Signal, Targets
 from omnikit.inference.encoded_signals import EncodedSignals, signal_digest
 
 Key = int | str
@@ -64,7 +64,8 @@ def position_keys(batch: Batch) -> list[Key]:
     for branch, slots in batch.slots.items():
         positions = iter(slots.tolist())
         for number, count in enumerate(batch.counts[branch]):
-            key = f"{branch} {count} {signal_digest(batch.signals[branch], number)}"
+            text = batch.instructions[branch].ids[number].tolist() if branch in batch.instructions else ""
+            key = f"{branch} {count} {signal_digest(batch.signals[branch], number)} {text}"
             for position in (next(positions) for _ in range(count)):
                 keys[position] = key
     return keys
@@ -80,7 +81,7 @@ def whole_signals(batch: Batch, length: int) -> int:
 
 def without_prefix(batch: Batch, length: int) -> Batch:
     """Give a prompt without its first positions and the signals in them."""
-    counts, signals, slots, rows, sizes, starts = {}, {}, {}, {}, {}, {}
+    counts, signals, slots, rows, sizes, starts, texts = {}, {}, {}, {}, {}, {}, {}
     begins = {branch: [first for first, _ in spans] for branch, spans in _spans(batch).items()} | batch.starts
     for branch, firsts in begins.items():
         left = [number for number, first in enumerate(firsts) if first >= length]
@@ -92,10 +93,12 @@ def without_prefix(batch: Batch, length: int) -> Batch:
                 slots[branch] = batch.slots[branch][batch.slots[branch] >= length] - length
             else:
                 starts[branch] = [firsts[number] - length for number in left]
+            if branch in batch.instructions:
+                texts[branch] = Targets(batch.instructions[branch].ids[left], batch.instructions[branch].lengths[left])
             rows[branch] = [0] * len(left)
             sizes[branch] = [size for number, size in enumerate(batch.sizes.get(branch, ())) if number in left]
     return replace(batch, tokens=batch.tokens[:, length:], lengths=batch.lengths - length, signals=signals, slots=slots,
-                   counts=counts, rows=rows, sizes=sizes, starts=starts)
+                   counts=counts, rows=rows, sizes=sizes, starts=starts, instructions=texts)
 
 
 def _spans(batch: Batch) -> dict[str, list[tuple[int, int]]]:

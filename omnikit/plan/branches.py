@@ -13,7 +13,7 @@ from omnikit.contracts.configs import (
     NormaliserConfig,
     ProjectorConfig,
 )
-from omnikit.contracts.optional import encoder_options, head_options
+from omnikit.contracts.optional import encoder_options, head_options, projector_options
 from omnikit.contracts.specs import CodecSpec, FeatureSpec, ImageSpec
 
 BACKBONE_TAPS = ("logits", "hidden", "embedding")
@@ -69,6 +69,11 @@ class InputBranch:
     def positions(self, samples: int) -> int:
         """Give the exact number of backbone positions for a signal; 0 where it is attended to or joined to another branch."""
         return self.length(samples) if self.is_spliced else 0
+
+    @property
+    def instruction_tokenizer(self) -> str | None:
+        """The tokenizer of the text that its projector reads beside the features; None where it reads none."""
+        return projector_options(self.projector).tokenizer if self.projector else None
 
     @property
     def is_attended(self) -> bool:

@@ -64,7 +64,7 @@ def _deepest(branch: InputBranch, slot: str, trained: Collection[str]) -> Iterat
     projector, encoders = f"{branch.name}.projector", _encoders(branch)
     if branch.encoder.input.modality == "prompt":  # it has no signal to encode
         return
-    if slot == "projector" and _frozen((*encoders, projector), trained):
+    if slot == "projector" and _frozen((*encoders, projector), trained) and branch.instruction_tokenizer is None:
         yield projector, (*encoders, projector)
         return
     for encoder in encoders if slot == "projector" else encoders[:1]:

@@ -123,7 +123,10 @@ def _projected(branch: InputBranch, parts: ComponentConfigs, errors: list[str]) 
     if projected.dim != dim:
         errors.append(f"{name}.projector gives vectors of hidden size {projected.dim}, but the backbone takes"
                       f" {dim}; its `output` must give the size that is asked for.")
-    return replace(branch, projector=projector, projected=projected)
+    found = replace(branch, projector=projector, projected=projected)
+    if found.instruction_tokenizer:
+        _own_tokenizer(f"{name}.projector", found.instruction_tokenizer, errors)
+    return found
 
 
 def _source(
@@ -206,13 +209,19 @@ def _vocabulary(name: str, head: HeadConfig, recipe: Recipe, parts: ComponentCon
     own = head_options(head).tokenizer
     if own is None and parts.backbone is not None:
         return parts.backbone.vocabulary
-    try:
-        size = tokenizer_size(own) if own else None
-    except ConfigError as error:
-        errors.append(f"{name}.head.tokenizer: {error}")
-        return 0
-    if own and size is None:
-        errors.append(f"{name}.head.tokenizer is {own!r}, but neither a tokenizer of that name nor a .json file is there.")
+    size = _own_tokenizer(f"{name}.head", own, errors) if own else 0
     if own is None and head.target != "codes" and recipe.backbone is None:
         errors.append(f"{name}.head has no vocabulary: without a backbone, set {name}.head.tokenizer (for example tiny).")
+    return size
+
+
+def _own_tokenizer(where: str, reference: str, errors: list[str]) -> int:
+    """Give the number of ids of a component's own tokenizer; 0, and a sentence, where it cannot be read."""
+    try:
+        size = tokenizer_size(reference)
+    except ConfigError as error:
+        errors.append(f"{where}.tokenizer: {error}")
+        return 0
+    if size is None:
+        errors.append(f"{where}.tokenizer is {reference!r}, but neither a tokenizer of that name nor a .json file is there.")
     return size or 0

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from omnikit.contracts.types import Batch, Signal
+from omnikit.contracts.types import Batch, Signal, Targets
 from omnikit.model import Taps
 from omnikit.plan.branches import InputBranch
 
@@ -52,4 +52,6 @@ def blank(batch: Batch, branch: InputBranch) -> Batch:
     signal = Signal(data, torch.tensor([1 if spec.shape else length], device=device))
     none = torch.zeros(0, dtype=torch.int64, device=device)
     signals = {branch.name: signal} | {each.name: blank(batch, each).signals[each.name] for each in branch.sources}
-    return Batch(none.view(0, 0), none, none.view(0, 0), none, signals, {}, {}, {name: [0] for name in signals}, {}, ["none"])
+    text = {branch.name: Targets(none.new_zeros(1, 1), none.new_ones(1))} if branch.instruction_tokenizer else {}
+    return Batch(none.view(0, 0), none, none.view(0, 0), none, signals, {}, {}, {name: [0] for name in signals}, {}, ["none"],
+                 instructions=text)

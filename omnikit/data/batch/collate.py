@@ -21,6 +21,7 @@ from omnikit.data.batch.signals import (
     answer_audio,
     load_signals,
     load_waveform,
+    media_texts,
     pad_signals,
     question_media,
     signal_length,
@@ -42,7 +43,7 @@ class CollatedRow:
 
     `signals`, `counts` and `transcripts` belong together, branch by branch: one each for a recording, a tile or a frame.
     `media` are, for each part, the branches that read it with their number of signals; `spans` what the positions were made
-    of, in order. Only omnikit.data.inspect looks at them.
+    of, in order. Only omnikit.data.inspect looks at them. `texts` are those of each medium's message, by the id of its part.
     """
 
     id: str
@@ -51,10 +52,12 @@ class CollatedRow:
     slots: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     counts: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     starts: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    instructions: dict[str, list[list[int]]] = field(default_factory=lambda: defaultdict(list))
     signals: dict[str, list[SignalArray]] = field(default_factory=lambda: defaultdict(list))
     transcripts: dict[str, list[str | None]] = field(default_factory=lambda: defaultdict(list))
     media: list[tuple[tuple[str, int], ...]] = field(default_factory=list)
     spans: list[TokenSpan] = field(default_factory=list)
+    texts: dict[int, str] = field(default_factory=dict)
 
 
 class Collator:
@@ -81,6 +84,8 @@ class Collator:
         self.uses_backbone = any(output.needs_hidden for output in outputs)
         self.spoken_text = {output.name: SpokenTextEncoder(output, self.tokenizer) for output in outputs
                       if output.reads_text and self.tokenizer and not prompt_only}
+        self.instructions = {name: load(reference) for name, branch in plan.inputs.items()
+                             if (reference := branch.instruction_tokenizer)}
         fed = {name for branch in plan.inputs.values() for name in branch.readers(taps)}
         self.input_branches = [branch for name, branch in plan.inputs.items() if self.uses_backbone or name in fed]
 
@@ -110,6 +115,8 @@ class Collator:
             sizes={name: [signal_length(item) for row in rows for item in row.signals[name]] for name in branches},
             starts={name: [start for row in rows for start in row.starts[name]] for name in branches
                     if any(row.starts[name] for row in rows)},
+            instructions={name: _as_targets([ids for row in rows for ids in row.instructions[name]], 0) for name in branches
+                          if name in self.instructions},
             target_counts={name: target_count(self.plan.outputs[name].head, each) for name, each in targets.items()},
         )
 
@@ -117,7 +124,7 @@ class Collator:
 
     def row(self, sample: Sample) -> CollatedRow:
         """Give one sample before padding; raises DataError where it does not fit."""
-        row = CollatedRow(sample.id)
+        row = CollatedRow(sample.id, texts=media_texts(sample) if self.instructions else {})
         if not self.uses_backbone:
             for part in question_media(sample):
                 self._add_medium(row, part)
@@ -162,6 +169,9 @@ class Collator:
             counts = [0] * len(items)
             row.starts[input_branch.name].extend([start] * len(items))
         row.counts[input_branch.name].extend(counts)
+        if input_branch.name in self.instructions:
+            ids = self.instructions[input_branch.name].ids(row.texts[id(part)], special=True)
+            row.instructions[input_branch.name].extend([ids] * len(items))
         if self.uses_backbone:
             row.slots[input_branch.name].extend(range(len(row.tokens), len(row.tokens) + sum(counts)))
             row.tokens.extend([0] * sum(counts))

@@ -40,6 +40,13 @@ def question_media(sample: Sample) -> list[ContentPart]:
             if part.type != "text"]
 
 
+def media_texts(sample: Sample) -> dict[int, str]:
+    """Give the id of each medium's part → the text of its message, pieces joined by a space."""
+    texts = [(message, " ".join(part.text.strip() for part in message.content if part.type == "text" and part.text))
+             for message in sample.messages]
+    return {id(part): text for message, text in texts for part in message.content if part.type != "text"}
+
+
 def answer_audio(sample: Sample) -> list[ContentPart]:
     """Give the audio parts of the answers, in order."""
     return [part for message in sample.messages if message.role == "assistant" for part in message.content

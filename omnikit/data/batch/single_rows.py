@@ -6,7 +6,7 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
-from omnikit.contracts.types import Batch, Signal
+from omnikit.contracts.types import Batch, Signal, Targets
 
 
 def single_row(batch: Batch, index: int) -> Batch:
@@ -25,6 +25,8 @@ def single_row(batch: Batch, index: int) -> Batch:
         slots={name: _slots(batch, name, found) - first for name, found in signals.items() if name in batch.slots},
         counts={name: [batch.counts[name][at] for at in found] for name, found in signals.items()},
         rows={name: [0] * len(found) for name, found in signals.items()},
+        instructions={name: _lines(batch.instructions[name], found) for name, found in signals.items()
+                      if name in batch.instructions},
         targets={}, ids=[batch.ids[index]],
         starts={name: [batch.starts[name][at] for at in found] for name, found in signals.items() if name in batch.starts},
         sizes={name: [batch.sizes[name][at] for at in found] for name, found in signals.items() if name in batch.sizes})
@@ -47,6 +49,8 @@ def _key(row: Batch, branch: str | None) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for name in sorted(row.signals) if branch is None else [branch]:
         _add(digest, name, row.signals[name].data, row.signals[name].lengths)
+        if name in row.instructions and branch is None:
+            _add(digest, name, row.instructions[name].ids, row.instructions[name].lengths)
     if branch is None:
         _add(digest, f"{sorted(row.counts.items())}", row.tokens, row.answers, *(row.slots[name] for name in sorted(row.slots)))
     return digest.hexdigest()
@@ -75,6 +79,11 @@ def _cut(signal: Signal, found: list[int]) -> Signal:
     lengths = signal.lengths[found[0]:found[-1] + 1]
     data = signal.data[found[0]:found[-1] + 1]
     return Signal(data[:, :int(lengths.max())] if data.ndim == 2 else data, lengths)
+
+
+def _lines(texts: Targets, found: list[int]) -> Targets:
+    lengths = texts.lengths[found]
+    return Targets(texts.ids[found][:, :int(lengths.max())], lengths)
 
 
 def _slots(batch: Batch, name: str, found: list[int]) -> Tensor:
