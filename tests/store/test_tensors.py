@@ -81,7 +81,7 @@ def test_tensors_that_do_not_fit_are_a_sentence_and_none_is_copied(tensors: dict
 
 def test_a_pointer_of_git_lfs_is_named(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
-    with pytest.raises(RunError, match=r"model\.safetensors is a pointer of Git LFS, not the weights; fetch them with `git"):
+    with pytest.raises(RunError, match=r"model\.safetensors is a pointer of Git LFS, not the file itself; fetch it with `git"):
         in_folder(tmp_path)
 
 
