@@ -10,7 +10,7 @@ PAGES = ("<!doctype", "<html", "<?xml", "<head", "<error")
 OTHER_KINDS = {b"GGUF": "a file of llama.cpp (GGUF)", b"\x1f\x8b": "compressed with gzip", b"\x89HDF": "a file of HDF5",
                b"version https://git-annex": "a pointer of git-annex"}
 ELSEWHERE = {"*.gguf": "llama.cpp", "tf_model.h5": "TensorFlow", "flax_model*.msgpack": "Flax", "*.onnx": "ONNX",
-             "consolidated*": "the authors' own layout", "adapter_model.*": "an adapter alone", "params.json": "the authors' layout"}
+             "consolidated*": "the authors' own layout", "adapter_model.*": "an adapter alone"}
 SHOWN = 60  # characters of a text that stands in a file's place
 
 

@@ -35,9 +35,10 @@ def quantised_tensor(tensors: Iterable[tuple[str, str]], where: object) -> str |
     pairs = list(tensors)
     if scale := next((name for name, _ in pairs if SCALES.fullmatch(name)), None):
         return f"{where} holds {scale}, which belongs to quantised weights, but only plain ones are read; {ADVICE}."
-    if odd := next(((name, dtype) for name, dtype in pairs if name.rpartition(".")[2] == "weight" and dtype not in PLAIN), None):
-        return (f"{where} holds {odd[0]} in {odd[1]}, which means nothing without the scales that it was divided by, and only"
-                f" plain weights are read; {ADVICE}.")
+    matrices = (pair for pair in pairs if pair[0].rpartition(".")[2] == "weight")
+    if narrow := next((pair for pair in matrices if pair[1] not in PLAIN), None):
+        return (f"{where} holds {narrow[0]} in {narrow[1]}, which means nothing without the scales that it was divided by, and"
+                f" only plain weights are read; {ADVICE}.")
     return None
 
 

@@ -1,7 +1,7 @@
 """Which files of a folder hold its weights, as transformers finds them, and what stands in their headers. Uses no torch.
 
-First model.safetensors, then its shards by their index, then pytorch_model.bin and its shards. An index is the truth: a tensor is
-read from the shard that it names, and what else the shards hold under such a name is ignored.
+First model.safetensors, then its shards by their index, then pytorch_model.bin and its shards. An index is the truth: a tensor
+is read from the shard that it names, and what else the shards hold under such a name is ignored.
 """
 
 import json
@@ -13,6 +13,7 @@ from omnikit.errors import ConfigError, RunError
 from omnikit.recipe.model_folder import read_object
 from omnikit.recipe.placeholders import in_place_of_weights, placeholder
 from omnikit.recipe.quantised import quantised_config, quantised_tensor
+from omnikit.recipe.wrappers import advice, unmerged, wrapped
 
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
           "I16": "int16", "I8": "int8", "U8": "uint8", "U16": "uint16", "U32": "uint32", "U64": "uint64", "BOOL": "bool",
@@ -46,11 +47,11 @@ class StoredTensor:
     end: int
 
 
-def weight_files(folder: Path, advice: str) -> WeightFiles:
+def weight_files(folder: Path, otherwise: str) -> WeightFiles:
     """Find the files of a folder's weights.
 
     Args:
-        advice: ends the sentence that a folder without weights is refused with.
+        otherwise: ends the sentence that a folder without weights is refused with.
 
     Raises:
         RunError: there are none, or an index names what is not there.
@@ -67,7 +68,7 @@ def weight_files(folder: Path, advice: str) -> WeightFiles:
         if lost := placeholder(file):
             raise RunError(f"{folder} holds no weights: {file.name} {lost}.")
     raise RunError(f"{folder} holds no weights: neither model.safetensors nor pytorch_model.bin, nor their index.json for"
-                   f" shards{in_place_of_weights(folder)}; {advice}.")
+                   f" shards{in_place_of_weights(folder)}; {otherwise}.")
 
 
 def weight_map(index: Path) -> dict[str, str]:
@@ -137,12 +138,24 @@ def header(file: Path) -> dict[str, StoredTensor]:
         raise RunError(f"{file} is not a whole safetensors file ({str(error)[:200]}); copy it again.") from error
 
 
-def check_plain(folder: Path, tensors: Mapping[str, StoredTensor]) -> None:
-    """Raise RunError where a folder's weights are quantised, by its config.json or by its tensors."""
+def check_weights(folder: Path, prefix: str) -> dict[str, StoredTensor]:
+    """Look at a folder's weights as far as JSON and headers go, before anything is trained on them; gives what they state.
+
+    Args:
+        prefix: `weights_prefix` of the component that reads them.
+
+    Raises:
+        RunError: there are none, a file is a placeholder or damaged, they are quantised, or a wrapper named them.
+    """
+    found = stored_tensors(weight_files(folder, "give the folder of a model as transformers saves it"))
     wrong = quantised_config(config_of(folder), folder / "config.json") or quantised_tensor(
-        ((name, tensor.dtype) for name, tensor in tensors.items()), folder)
+        ((name, tensor.dtype) for name, tensor in found.items()), folder) or unmerged(found, folder)
     if wrong:
         raise RunError(wrong)
+    front = wrapped(found) if not prefix else ""
+    if front:
+        raise RunError(f"The weights in {folder} are not named as a model names them: {advice(front)}.")
+    return found
 
 
 def config_of(folder: Path) -> dict[str, object]:

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 WRAPPERS = {"module.": "DistributedDataParallel or DeepSpeed", "_orig_mod.": "torch.compile", "base_model.model.": "PEFT",
             "_fsdp_wrapped_module.": "FSDP", "_checkpoint_wrapped_module.": "activation checkpointing",
@@ -11,6 +12,7 @@ AROUND = re.compile(rf"({'|'.join(re.escape(word) for word in WRAPPERS)})+")
 INSIDE = re.compile(r"(?<=\.)(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module)\.")
 """Words that torch keeps for itself, so that no model has them."""
 FIELD = "weights_prefix"
+T = TypeVar("T")
 
 
 def wrapped(names: Iterable[str]) -> str:
@@ -30,17 +32,30 @@ def front(missing: Sequence[str], names: Iterable[str]) -> str:
     return best if 2 * count >= len(wanted) else ""
 
 
-def advice(prefix: str) -> str:
-    """Say what stands before the names of a checkpoint, who writes that, and how they are read without it."""
+def advice(prefix: str, field: str = FIELD) -> str:
+    """Say what stands before the names of a checkpoint, who writes that, and how they are read without it.
+
+    Args:
+        field: that takes a prefix off; "" where there is none.
+    """
     origin = next((f", which {who} writes" for word, who in WRAPPERS.items() if prefix.startswith(word)), "")
-    return f"its names begin with {prefix!r}{origin}; set {FIELD}={prefix} beside weights to read them without it"
+    way = (f"set {field}={prefix} beside weights to read them without it" if field else
+           "save the state dict of the model inside, without it")
+    return f"its names begin with {prefix!r}{origin}; {way}"
+
+
+def behind(found: Mapping[str, T], prefix: str) -> dict[str, T]:
+    """Give what is named with a prefix, without it; a dot at its end may be left out."""
+    prefix = f"{prefix}." if prefix and not prefix.endswith(".") else prefix
+    return {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
 
 
 def unmerged(names: Iterable[str], where: object) -> str | None:
-    """Give the sentence that refuses the names of a model under PEFT, whose adapters are not added; None where there are none."""
+    """Give the sentence that refuses a model under PEFT, whose adapters are not added; None where there are none."""
     found = next((name for name in names if ".base_layer." in name), None)
     return None if found is None else (
-        f"{where} holds {found}, a layer under an adapter of PEFT that is not added; call merge_and_unload() and save that model.")
+        f"{where} holds {found}, a layer under an adapter of PEFT that is not added; call merge_and_unload() and save that"
+        " model.")
 
 
 def without_inner(names: Iterable[str]) -> Mapping[str, str]:

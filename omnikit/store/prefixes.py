@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError
-from omnikit.recipe.wrappers import FIELD, advice, front, without_inner
+from omnikit.recipe.wrappers import FIELD, advice, behind, front, without_inner
 
 Named = Mapping[str, LazyTensor]
 
@@ -23,7 +23,7 @@ def named(found: Named, prefix: str, where: Path) -> dict[str, LazyTensor]:
     return _without_inner(_behind(found, prefix, where), where)
 
 
-def advised(problems: Sequence[str], missing: Sequence[str], unexpected: Named, otherwise: str) -> str:
+def advised(problems: Sequence[str], missing: Sequence[str], unexpected: Named, otherwise: str, field: str = FIELD) -> str:
     """Give the end of a sentence: the first problem, how many more there are, and the prefix that explains them, if one does.
 
     Args:
@@ -31,7 +31,7 @@ def advised(problems: Sequence[str], missing: Sequence[str], unexpected: Named, 
     """
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     prefix = found_prefix(missing, unexpected)
-    return f"{problems[0]}{more}; {advice(prefix) if prefix else otherwise}"
+    return f"{problems[0]}{more}; {advice(prefix, field) if prefix else otherwise}"
 
 
 def found_prefix(missing: Sequence[str], unexpected: Named) -> str:
@@ -41,13 +41,10 @@ def found_prefix(missing: Sequence[str], unexpected: Named) -> str:
 
 
 def _behind(found: Named, prefix: str, where: Path) -> Named:
-    if not prefix:
-        return found
-    prefix = prefix if prefix.endswith(".") else f"{prefix}."
-    inside = {name.removeprefix(prefix): tensor for name, tensor in found.items() if name.startswith(prefix)}
-    if not inside:
-        raise RunError(f"{FIELD} is {prefix!r}, but no tensor of {where} begins with it, for example {next(iter(found), 'none')};"
-                       f" leave {FIELD} out, or set it to what stands before the model's own names.")
+    inside = behind(found, prefix)
+    if found and not inside:
+        raise RunError(f"{FIELD} is {prefix!r}, but no tensor of {where} begins with it, for example {next(iter(found))}; leave"
+                       f" {FIELD} out, or set it to what stands before the model's own names.")
     return inside
 
 
@@ -56,8 +53,8 @@ def _without_inner(found: Named, where: Path) -> dict[str, LazyTensor]:
     if not changed:
         return dict(found)
     if len({changed.get(name, name) for name in found}) < len(found):
-        raise RunError(f"{where} holds {next(iter(changed))} with a wrapper's word in its name and without it; save the state dict"
-                       " of the model inside again.")
-    logging.getLogger(__name__).warning("%s: the words of wrappers inside %d names are left out, as in %s.", where, len(changed),
-                                        next(iter(changed)))
+        raise RunError(f"{where} holds {next(iter(changed))} with a wrapper's word in its name and without it; save the state"
+                       " dict of the model inside again.")
+    logging.getLogger(__name__).warning("%s: the words of wrappers inside %d names are left out, as in %s.", where,
+                                        len(changed), next(iter(changed)))
     return {changed.get(name, name): tensor for name, tensor in found.items()}

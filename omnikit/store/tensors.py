@@ -18,11 +18,11 @@ from omnikit.recipe.model_folder import read_object
 from omnikit.recipe.placeholders import placeholder
 from omnikit.recipe.quantised import quantised_config, quantised_tensor
 from omnikit.recipe.weight_files import DTYPES, check_map, config_of, weight_files, weight_map
-from omnikit.recipe.wrappers import unmerged
+from omnikit.recipe.wrappers import FIELD, unmerged
 from omnikit.store.prefixes import advised, named
 
 __all__ = ["DTYPES", "assign", "fill", "in_file", "in_folder", "in_memory", "mapping", "metadata", "misfits", "read_json",
-           "safetensors_file", "torch_file", "weight_map"]
+           "readable", "safetensors_file", "torch_file", "torch_word", "weight_map"]
 
 CODE = ("{} is not a torch file or holds more than tensors, so reading it could run code; save its state dict again, as"
         " safetensors.")
@@ -37,9 +37,7 @@ def in_file(path: Path, prefix: str = "") -> dict[str, LazyTensor]:
     Raises:
         RunError: the file is missing, cut short or holds something else, quantised weights among that.
     """
-    found = _tensors(path)
-    _refuse_unreadable(found, path)
-    return named(found, prefix, path)
+    return readable(_tensors(path), path, prefix)
 
 
 def in_folder(folder: Path, advice: str = "give the folder of a checkpoint", prefix: str = "") -> dict[str, LazyTensor]:
@@ -61,8 +59,7 @@ def in_folder(folder: Path, advice: str = "give the folder of a checkpoint", pre
     else:
         check_map(files.index, files.shard_of, {file: set(names) for file, names in held.items()})
         found = {name: held[shard][name] for name, shard in files.shard_of.items()}
-    _refuse_unreadable(found, folder)
-    return named(found, prefix, folder)
+    return readable(found, folder, prefix)
 
 
 def _tensors(path: Path) -> dict[str, LazyTensor]:
@@ -70,10 +67,15 @@ def _tensors(path: Path) -> dict[str, LazyTensor]:
     return safetensors_file(path) if path.suffix == ".safetensors" else mapping(torch_file(path), path)
 
 
-def _refuse_unreadable(found: Mapping[str, LazyTensor], where: Path) -> None:
-    """Raise RunError where tensors are not numbers of their own: quantised ones, or those under an adapter."""
+def readable(found: Mapping[str, LazyTensor], where: Path, prefix: str = "") -> dict[str, LazyTensor]:
+    """Give tensors by the names that a model has; see omnikit.store.prefixes.named.
+
+    Raises:
+        RunError: they are quantised or lie under an adapter, or none has the prefix.
+    """
     if wrong := quantised_tensor(((name, tensor.dtype) for name, tensor in found.items()), where) or unmerged(found, where):
         raise RunError(wrong)
+    return named(found, prefix, where)
 
 
 def torch_file(path: Path) -> object:
@@ -126,13 +128,15 @@ def in_memory(name: str, path: Path, tensor: Tensor) -> LazyTensor:
     return LazyTensor(name, path, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), lambda: tensor)
 
 
-def fill(module: nn.Module, found: Mapping[str, LazyTensor], where: str, what: str, advice: str) -> None:
+def fill(module: nn.Module, found: Mapping[str, LazyTensor], where: str, what: str, advice: str, *,
+         field: str = FIELD) -> None:
     """Put tensors in the place of a module's, strictly: each name of its state dict must be there in its shape, and no other.
 
     They keep the module's dtypes. Of tied weights the first name is enough.
 
     Args:
         where: file or folder that the tensors come from, `what`: the module's name, `advice`: the sentence's end.
+        field: of the component, by which names lose what stands before them; "" where it has none.
 
     Raises:
         RunError: the first tensor that is missing, unexpected or of another shape, and how many more there are; the module is
@@ -146,7 +150,7 @@ def fill(module: nn.Module, found: Mapping[str, LazyTensor], where: str, what: s
                  if not problems and not torch.equal(*(found[one].read().to(own[name].dtype) for one in (name, first)))]
     if problems:
         unexpected = {name: tensor for name, tensor in found.items() if name not in own}
-        raise RunError(f"The weights in {where} do not fit {what}: {advised(problems, missing, unexpected, advice)}.")
+        raise RunError(f"The weights in {where} do not fit {what}: {advised(problems, missing, unexpected, advice, field)}.")
     assign(module, {name: found[name].read().to(tensor.dtype) for name, tensor in own.items() if name in found})
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from omnikit.contracts.folders import FolderValue
 from omnikit.errors import ConfigError
 from omnikit.recipe.model_folder import TokenizerFolder, model_folder, read_object
+from omnikit.recipe.weight_files import check_weights, equal
+from omnikit.recipe.wrappers import FIELD, behind
 
 # our field → transformers' name; those that a config.json lacks stand at the architecture's default
 NAMES = {"dim": "hidden_size", "layers": "num_hidden_layers", "heads": "num_attention_heads",
@@ -23,6 +25,7 @@ OTHER_CONTEXT = {"gpt2": "n_positions"}
 EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
 ROPE = {"rope_theta": "rope_theta", "rope_factor": "factor", "rope_low": "low_freq_factor", "rope_high": "high_freq_factor",
         "rope_original": "original_max_position_embeddings"}
+HEAD, TABLES = "lm_head.weight", ("embed_tokens.weight", "wte.weight", "embed_in.weight")
 DTYPES = ("float32", "bfloat16", "float16")
 FAMILY_TEMPLATES = {"llama": "llama_3", "qwen2": "qwen2p5_instruct", "qwen3": "qwen2p5_instruct", "mistral": "mixtral_instruct",
                     "mixtral": "mixtral_instruct"}
@@ -40,6 +43,8 @@ def folder_fields(fields: Mapping[str, object]) -> dict[str, FolderValue]:
         return {}
     config = _ModelConfig(folder / "config.json")
     found = config.sizes() | config.rope() | config.dtype()
+    if found["tie_embeddings"].value:
+        found["tie_embeddings"] = _tied(folder, str(fields.get(FIELD) or ""), found["tie_embeddings"])
     if config.get("attn_logit_softcapping"):  # which no other kernel of transformers has
         found["attention"] = FolderValue("eager", f"{config.path.name} attn_logit_softcapping")
     return found | _ends(config, folder) | _tokenizer(fields, folder, found) | _generation(folder)
@@ -136,6 +141,21 @@ class _ModelConfig:
         value = self.content.get("dtype", self.content.get("torch_dtype"))
         name = str(value).removeprefix("torch.")
         return {"dtype": FolderValue(name, f"{self.path.name} dtype", fixed=False)} if name in DTYPES else {}
+
+
+def _tied(folder: Path, prefix: str, stated: FolderValue) -> FolderValue:
+    """Give whether the output matrix is the embedding table, as transformers decides it: not where the files hold another one.
+
+    Torch files are not opened here; of them a recipe may state that the matrices differ.
+    """
+    found = behind(check_weights(folder, prefix), prefix)
+    head = found.get(HEAD)
+    tables = [tensor for name, tensor in found.items() if name.endswith(TABLES)]
+    if head is None or len(tables) != 1:
+        return stated if found else FolderValue(True, stated.place, fixed=False)
+    if equal(head, tables[0]):
+        return FolderValue(True, stated.place, fixed=False)
+    return FolderValue(False, f"{HEAD}, which differs from the embedding table,")
 
 
 def _ends(config: _ModelConfig, folder: Path) -> dict[str, FolderValue]:
