@@ -37,7 +37,9 @@ def advised(problems: Sequence[str], missing: Sequence[str], unexpected: Named, 
 def found_prefix(missing: Sequence[str], unexpected: Named) -> str:
     """Give what stands before most of the missing names in the files; "" where nothing does."""
     names = [tensor.name for tensor in unexpected.values()]
-    return front(missing, names) or front([name.partition(".")[2] for name in missing if name.count(".") > 1], names)
+    outer = {f"{name.partition('.')[0]}." for name in missing}
+    of_base = front([name.partition(".")[2] for name in missing if name.count(".") > 1], names)
+    return front(missing, names) or ("" if of_base in outer else of_base)
 
 
 def _behind(found: Named, prefix: str, where: Path) -> Named:

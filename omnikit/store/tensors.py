@@ -111,8 +111,8 @@ def _require(path: Path) -> None:
 def mapping(found: object, path: Path) -> dict[str, LazyTensor]:
     """Give name → tensor of what a torch file held; raises RunError if it is not a mapping of names to tensors."""
     if isinstance(found, Mapping) and (nested := [str(key) for key, value in found.items() if _is_named(value)]):
-        raise RunError(f"{path} holds its tensors under {', '.join(map(repr, nested))}, as a program that trains writes them;"
-                       f" save what stands under {nested[0]!r} alone.")
+        raise RunError(f"{path} holds no mapping of names to tensors, but one under {', '.join(map(repr, nested))}, as programs"
+                       f" that train write it; save what stands under {nested[0]!r} alone.")
     if found != {} and not _is_named(found):
         raise RunError(f"{path} holds no mapping of names to tensors; save its state dict again.")
     assert isinstance(found, Mapping), "looked at"

@@ -52,7 +52,7 @@ def opened(source: Vita) -> Opened:
         raise RunError(f"{folder} is not a folder; give the one with VITA's config.json and weights.")
     base = Path(source.base).expanduser() if source.base else None
     home = folder / "config.json" if (folder / "config.json").is_file() or base is None else base / "config.json"
-    model, config = _checkpoint(folder, base), read_json(home)
+    model, config = _checkpoint(folder, base, source.weights_prefix or ""), read_json(home)
     missing = [key for key in NEEDED if config.get(key) is None]
     if missing:
         raise RunError(f"{home} lacks {', '.join(missing)}, which nothing else states; give the config.json of a VITA.")
@@ -75,23 +75,23 @@ def opened(source: Vita) -> Opened:
                   tokenizer_in(source.tokenizer, folder, base), _speech_home(source, folder), source.template)
 
 
-def _checkpoint(folder: Path, base: Path | None) -> dict[str, LazyTensor]:
+def _checkpoint(folder: Path, base: Path | None, prefix: str) -> dict[str, LazyTensor]:
     """Give the checkpoint's tensors: a folder's own, or a base's with projectors or an adapter laid over them."""
     if (folder / CONFIG).is_file():
-        return adapted(in_folder(_adapted_base(folder, base)), folder)
+        return adapted(in_folder(_adapted_base(folder, base), prefix=prefix), folder)
     whole = any(folder.glob("model*.safetensors*")) or any(folder.glob("pytorch_model*.bin*"))
     alone = [name for name in ALONE if (folder / name).is_file()]
     if whole or not alone:
         if base is not None:
             raise RunError(f"base is given, but {folder} holds no projectors alone ({', '.join(ALONE)}) that would need one;"
                            " leave it out.")
-        return in_folder(folder)
+        return in_folder(folder, prefix=prefix)
     if base is None:
         raise RunError(f"{folder} holds projectors alone ({', '.join(alone)}); give the folder of the language model that they"
                        " were trained on with --base.")
     if not base.is_dir():
         raise RunError(f"base is {base}, which is not a folder; give the language model's.")
-    model = in_folder(base)
+    model = in_folder(base, prefix=prefix)
     for file in alone:
         found = {name: tensor for name, tensor in in_file(folder / file).items() if ALONE[file] in name}
         if not found:
