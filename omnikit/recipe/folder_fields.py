@@ -82,7 +82,7 @@ def _of_part(values: Mapping[str, Any], path: str, kind: str, pick: str | None,
             found[key] = (f"{path}.{key} is {fields[key]!r}, but {stated.place} of {fields['weights']} states"
                           f" {stated.value!r}; leave {path}.{key} out, or set {path}.weights to another checkpoint.")
     if folder := model_folder(fields["weights"]):
-        check_weights(folder, str(fields.get(FIELD) or ""))
+        check_weights(folder, str(fields.get(FIELD) or ""), f"{path}.{FIELD}")
     return found
 
 

@@ -33,6 +33,13 @@ def model_folder(reference: str) -> Path | None:
         return None
 
 
+def check_tokenizer(folder: Path) -> None:
+    """Raise ConfigError where the file that a folder's tokenizer is read from is a placeholder."""
+    first = next((path for name in TOKENIZER_FILES if (path := folder / name).is_file() or path.is_symlink()), None)
+    if first is not None and (wrong := placeholder(first)):
+        raise ConfigError(f"{first} {wrong}.")
+
+
 def missing_package(folder: Path) -> tuple[str, str] | None:
     """Give the file of a tokenizer and the package that reads it, where that package is needed and not installed."""
     if not folder.is_dir() or (folder / "tokenizer.json").is_file():

@@ -11,6 +11,7 @@ OTHER_KINDS = {b"GGUF": "a file of llama.cpp (GGUF)", b"\x1f\x8b": "compressed w
                b"version https://git-annex": "a pointer of git-annex"}
 ELSEWHERE = {"*.gguf": "llama.cpp", "tf_model.h5": "TensorFlow", "flax_model*.msgpack": "Flax", "*.onnx": "ONNX",
              "consolidated*": "the authors' own layout", "adapter_model.*": "an adapter alone"}
+BEGIN = 400  # bytes that are looked at
 SHOWN = 60  # characters of a text that stands in a file's place
 
 
@@ -23,7 +24,7 @@ def placeholder(path: Path) -> str | None:
     if not path.stat().st_size:
         return "is empty (0 bytes); fetch it again"
     with path.open("rb") as file:
-        begin = file.read(400)
+        begin = file.read(BEGIN)
     if begin.startswith(POINTER):
         return "is a pointer of Git LFS, not the file itself; fetch it with `git lfs pull`"
     for magic, kind in OTHER_KINDS.items():
@@ -32,32 +33,34 @@ def placeholder(path: Path) -> str | None:
     text = begin.decode("utf-8", "ignore").lstrip("\ufeff \t\r\n")
     if text.lower().startswith(PAGES):
         return f"is a page of a web server ({_title(text)}), not the file itself; fetch it again, logged in if it must be"
-    if path.stat().st_size < len(begin) and re.fullmatch(r"[A-Z][\w' ,.:;/-]+", text.strip()):
+    if path.stat().st_size < BEGIN and re.fullmatch(r"[A-Z][\w' ,.:;/-]+", text.strip()):
         return f"holds the text {text.strip()[:SHOWN]!r} of a web server, not the file itself; fetch it again"
     return None
 
 
-def in_place_of_weights(folder: Path) -> str:
-    """Say what a folder without weights that can be read holds instead, as ", but …"; "" where nothing is well known."""
-    if not folder.exists():
-        return ", as there is no such folder"
+def in_place_of_weights(folder: Path) -> tuple[str, str] | None:
+    """Give what a folder without weights that can be read holds instead, and what to do; None where nothing is well known."""
+    if not folder.is_dir():
+        return "it is no folder", "give the folder of a model as transformers saves it"
     if snapshot := next(iter(snapshots(folder)), None):
-        return f", but a download cache; its files are in {snapshot}"
+        return f"it is a download cache, whose files are in {snapshot}", "give that folder"
     if begun := next(iter(_begun(folder)), None):
-        return f", but {begun.name}, a download that did not end; fetch it again"
+        return f"it holds {begun.name}, a download that did not end", "fetch it again"
     if lost := next((path for path in sorted(folder.iterdir()) if path.is_symlink() and not path.exists()), None):
-        return f", but {lost.name}, a link to a file that is not there; fetch it again"
+        return f"{lost.name} is a link to a file that is not there", "fetch it again"
     for pattern, origin in ELSEWHERE.items():
         if found := next(iter(sorted(folder.glob(pattern))), None):
-            return f", but {found.name} ({origin}), which is not read here"
+            return f"it holds {found.name} ({origin}), which is not read", "give the folder of a model as transformers saves it"
     other = next((path for end in ("safetensors", "bin", "pt", "pth") for path in sorted(folder.glob(f"*.{end}"))), None)
-    return f", but {other.name}, which no file names" if other else ""
+    return other and (f"it holds {other.name}, which no index.json names", "fetch the index too, or rename the file")
 
 
 def snapshots(folder: Path) -> list[Path]:
     """Give the folders with files in a download cache: in its root, or in the folder of one model there."""
     found = [path for pattern in ("snapshots/*", "models--*/snapshots/*", "hub/models--*/snapshots/*")
              for path in sorted(folder.glob(pattern)) if path.is_dir()]
+    found = found or ([path for path in sorted(folder.iterdir()) if (path / "config.json").is_file()]
+                      if folder.name == "snapshots" else [])
     newest = _newest(folder)
     return sorted(found, key=lambda path: path != newest)
 

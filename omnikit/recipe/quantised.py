@@ -21,7 +21,7 @@ def quantised_config(content: Mapping[str, object], where: object) -> str | None
     inner = [content, *(value for key, value in content.items() if key.endswith("_config") and isinstance(value, Mapping))]
     for found in inner:
         for key in KEYS:
-            if isinstance(settings := found.get(key), Mapping) and settings:
+            if (settings := found.get(key)) not in (None, False):
                 return f"{where} has a {key} ({_described(settings)}), but only plain weights are read; {ADVICE}."
     return None
 
@@ -42,7 +42,9 @@ def quantised_tensor(tensors: Iterable[tuple[str, str]], where: object) -> str |
     return None
 
 
-def _described(settings: Mapping[str, object]) -> str:
+def _described(settings: object) -> str:
+    if not isinstance(settings, Mapping) or not settings:
+        return repr(settings)[:40]
     method = settings.get("quant_method") or settings.get("format") or next(
         (word for word in ("load_in_8bit", "load_in_4bit") if settings.get(word)), "an unnamed method")
     bits = next((f"{settings[key]} bits" for key in WIDTHS if isinstance(settings.get(key), int)), "")

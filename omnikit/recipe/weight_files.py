@@ -13,7 +13,7 @@ from omnikit.errors import ConfigError, RunError
 from omnikit.recipe.model_folder import read_object
 from omnikit.recipe.placeholders import in_place_of_weights, placeholder
 from omnikit.recipe.quantised import quantised_config, quantised_tensor
-from omnikit.recipe.wrappers import advice, unmerged, wrapped
+from omnikit.recipe.wrappers import FIELD, advice, unmerged, wrapped
 
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
           "I16": "int16", "I8": "int8", "U8": "uint8", "U16": "uint16", "U32": "uint32", "U64": "uint64", "BOOL": "bool",
@@ -67,8 +67,9 @@ def weight_files(folder: Path, otherwise: str) -> WeightFiles:
     for file in _candidates(folder):
         if lost := placeholder(file):
             raise RunError(f"{folder} holds no weights: {file.name} {lost}.")
+    instead, action = in_place_of_weights(folder) or ("", otherwise)
     raise RunError(f"{folder} holds no weights: neither model.safetensors nor pytorch_model.bin, nor their index.json for"
-                   f" shards{in_place_of_weights(folder)}; {otherwise}.")
+                   f" shards{', but ' if instead else ''}{instead}; {action}.")
 
 
 def weight_map(index: Path) -> dict[str, str]:
@@ -138,11 +139,11 @@ def header(file: Path) -> dict[str, StoredTensor]:
         raise RunError(f"{file} is not a whole safetensors file ({str(error)[:200]}); copy it again.") from error
 
 
-def check_weights(folder: Path, prefix: str) -> dict[str, StoredTensor]:
+def check_weights(folder: Path, prefix: str, field: str = FIELD) -> dict[str, StoredTensor]:
     """Look at a folder's weights as far as JSON and headers go, before anything is trained on them; gives what they state.
 
     Args:
-        prefix: `weights_prefix` of the component that reads them.
+        prefix: `weights_prefix` of the component that reads them, `field`: its path, for messages.
 
     Raises:
         RunError: there are none, a file is a placeholder or damaged, they are quantised, or a wrapper named them.
@@ -154,7 +155,7 @@ def check_weights(folder: Path, prefix: str) -> dict[str, StoredTensor]:
         raise RunError(wrong)
     front = wrapped(found) if not prefix else ""
     if front:
-        raise RunError(f"The weights in {folder} are not named as a model names them: {advice(front)}.")
+        raise RunError(f"The weights in {folder} are not named as a model names them: {advice(front, field)}.")
     return found
 
 
@@ -195,8 +196,8 @@ def _by_index(index: Path) -> WeightFiles:
     files = tuple(index.parent / name for name in sorted(set(shard_of.values())))
     for file in files:
         if not file.is_file():
-            raise RunError(f"{index} names the shard {file.name}, but that {placeholder(file) or 'is missing'}; copy the"
-                           " checkpoint again.")
+            raise RunError(f"{index} names the shard {file.name}, but that"
+                           f" {placeholder(file) or 'is missing; copy the checkpoint again'}.")
     return WeightFiles(index, files, shard_of)
 
 

@@ -39,7 +39,7 @@ def advice(prefix: str, field: str = FIELD) -> str:
         field: that takes a prefix off; "" where there is none.
     """
     origin = next((f", which {who} writes" for word, who in WRAPPERS.items() if prefix.startswith(word)), "")
-    way = (f"set {field}={prefix} beside weights to read them without it" if field else
+    way = (f"set {field}={prefix} to read them without it" if field else
            "save the state dict of the model inside, without it")
     return f"its names begin with {prefix!r}{origin}; {way}"
 

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from omnikit.contracts.configs import ModelDescription
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError
+from omnikit.recipe.model_folder import check_tokenizer
 from omnikit.recipe.recipe import OWN_KEYS, SLOTS
 from omnikit.recipe.schema import plain
 from omnikit.store.tensors import in_file
@@ -89,6 +90,7 @@ def tokenizer_in(given: str | None, *folders: Path | None) -> Path:
         return Path(given).expanduser()
     there = [folder for folder in folders if folder is not None]
     for place in there:
+        check_tokenizer(place)
         if (place / "tokenizer.json").is_file():
             return place / "tokenizer.json"
         if (place / "tokenizer.model").is_file() or (place / "vocab.json").is_file():  # vocab.json: Qwen's older form

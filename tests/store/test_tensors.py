@@ -86,8 +86,8 @@ def test_a_pointer_of_git_lfs_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("file", "words"), [
-    ("a.safetensors.incomplete", "but a.safetensors.incomplete, a download that did not end"),
-    ("snapshots/abc/x", "but a download cache; its files are in .*snapshots/abc"),
+    ("a.safetensors.incomplete", "but it holds a.safetensors.incomplete, a download that did not end"),
+    ("snapshots/abc/x", "but it is a download cache, whose files are in .*snapshots/abc"),
 ], ids=["incomplete", "cache"])
 def test_other_content_in_place_of_weights_is_named(file: str, words: str, tmp_path: Path) -> None:
     (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from omnikit.contracts.folders import FolderValue
 from omnikit.errors import ConfigError
-from omnikit.recipe.model_folder import TokenizerFolder, model_folder, read_object
+from omnikit.recipe.model_folder import TokenizerFolder, check_tokenizer, model_folder, read_object
 from omnikit.recipe.weight_files import check_weights, equal
 from omnikit.recipe.wrappers import FIELD, behind
 
@@ -148,7 +148,7 @@ def _tied(folder: Path, prefix: str, stated: FolderValue) -> FolderValue:
 
     Torch files are not opened here; of them a recipe may state that the matrices differ.
     """
-    found = behind(check_weights(folder, prefix), prefix)
+    found = behind(check_weights(folder, prefix, f"backbone.{FIELD}"), prefix)
     head = found.get(HEAD)
     tables = [tensor for name, tensor in found.items() if name.endswith(TABLES)]
     if head is None or len(tables) != 1:
@@ -176,6 +176,7 @@ def _ends(config: _ModelConfig, folder: Path) -> dict[str, FolderValue]:
 def _tokenizer(fields: Mapping[str, object], folder: Path, sizes: Mapping[str, FolderValue]) -> dict[str, FolderValue]:
     """Give the folder as its tokenizer, with its special tokens and its template."""
     tokenizer = TokenizerFolder(folder)
+    check_tokenizer(folder)
     if not tokenizer.exists:
         return {}
     specials = tokenizer.specials

@@ -25,6 +25,7 @@ from transformers.utils.hub import cached_file
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import ConfigError, RunError
 from omnikit.ops.empty import empty_weights
+from omnikit.recipe.wrappers import FIELD
 from omnikit.store.adapters import peft_adapter
 from omnikit.store.config_keys import key_of
 from omnikit.store.pretrained import Report, check_report
@@ -112,13 +113,16 @@ def _filled(config: HF, folder: Path, facts: PreTrainedConfig) -> PreTrainedMode
                            " model has them, so that it cannot be added; merge the adapter with PEFT and give the"
                            " whole checkpoint.")
         return _converted(config, folder, model, found)
-    fill(model, found, str(folder), f"a {config.model_type} of these sizes", _otherwise(config, model, found))
+    fill(model, found, str(folder), f"a {config.model_type} of these sizes", _otherwise(config, model, found),
+         field=f"backbone.{FIELD}")
     return model
 
 
 def _otherwise(config: HF, model: PreTrainedModel, found: Mapping[str, LazyTensor]) -> str:
     """Give what to do where tensors do not fit and no prefix explains it."""
-    key = key_of([name for name, own in model.state_dict().items() if name in found and found[name].shape != own.shape])
+    own = model.state_dict()
+    misshapen = [name for name in own if name in found and found[name].shape != own[name].shape]
+    key = key_of(misshapen or [name for name in {**own, **found} if (name in own) != (name in found)])
     if key:
         return f"{key} in config.json decides on that: copy the config.json of these weights"
     untied = config.tie_embeddings and HEAD in found
