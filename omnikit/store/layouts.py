@@ -173,7 +173,8 @@ def stated(own: Mapping[str, Mapping[str, object]], tree: Mapping[str, object]) 
         own: the settings of the model's parts.
         tree: the recipe that the files give.
     """
-    found = {part: {name: value for name, value in _at(tree, part).items() if name in fields and fields[name] != value}
+    found = {part: {name: value for name, value in _at(tree, part).items()
+                    if name in fields and name not in FREE and fields[name] != value}
              for part, fields in own.items()}
     return {part: values for part, values in found.items() if values}
 

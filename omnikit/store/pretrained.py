@@ -9,7 +9,7 @@ from torch import Tensor
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError
 from omnikit.store.prefixes import advised
-from omnikit.store.tensors import torch_word
+from omnikit.store.tensors import reads_as, torch_word
 
 
 class Report(TypedDict):
@@ -39,13 +39,8 @@ def check_report(report: Report, own: Mapping[str, Tensor], found: Mapping[str, 
     problems += [f"{name} has the shape {list(there)}, but the configuration makes it {list(ours)}"
                  for name, there, ours in sorted(report["mismatched_keys"])]
     problems += [f"{name} has the dtype {tensor.dtype}, which cannot be read as {torch_word(own[name].dtype)}"
-                 for name, tensor in found.items() if name in own and _is_narrow(tensor.dtype, own[name])]
+                 for name, tensor in found.items() if name in own and not reads_as(tensor.dtype, own[name].dtype)]
     if problems:
         start, _, end = sentence.partition("{}; ")
         strays = {name: found[name] for name in unexpected if name in found}
         raise RunError(f"{start}{advised(problems, missing, strays, end)}.")
-
-
-def _is_narrow(stored: str, own: Tensor) -> bool:
-    kind = getattr(torch, stored, None)
-    return own.is_floating_point() and (not isinstance(kind, torch.dtype) or kind.itemsize == 1)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import ConfigError, RunError
 from omnikit.recipe.model_folder import read_object
-from omnikit.recipe.placeholders import placeholder
+from omnikit.recipe.placeholders import placeholder, snapshots
 from omnikit.recipe.quantised import quantised_config, quantised_tensor
 from omnikit.recipe.weight_files import DTYPES, check_map, config_of, weight_files, weight_map
 from omnikit.recipe.wrappers import FIELD, unmerged
@@ -203,7 +203,8 @@ def read_json(path: Path) -> dict[str, object]:
     if wrong := placeholder(path):
         raise RunError(f"{path} {wrong}.")
     if not path.is_file():
-        raise RunError(f"{path} is missing; give the folder that holds it.")
+        cached = next(iter(snapshots(path.parent)), None)
+        raise RunError(f"{path} is missing; give the folder that holds it" + (f", {cached}." if cached else "."))
     try:
         return read_object(path)
     except ConfigError as error:
