@@ -79,7 +79,7 @@ def built(model: str, folder: Path, *more: str) -> nn.Module:
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-def test_a_prefix_is_named_and_taken_off_where_it_is_given(saved: Path, model: str, prefix: str, tmp_path: Path) -> None:
+def test_a_prefix_is_named_and_left_out_where_it_is_given(saved: Path, model: str, prefix: str, tmp_path: Path) -> None:
     folder = changed(saved, model, tmp_path, lambda tensors: {f"{prefix}{name}": one for name, one in tensors.items()})
     with pytest.raises(OmnikitError, match=rf"its names begin with '{prefix}.*; set [\w.]*weights_prefix={prefix}"):
         built(model, folder)

@@ -44,7 +44,7 @@ def configure(**keys: object) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "base_model.model.", "language_model."])
-def test_a_prefix_is_named_and_taken_off_where_it_is_given(
+def test_a_prefix_is_named_and_left_out_where_it_is_given(
         folder: Path, prefix: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert imported(out="plain") == 0
     change(lambda tensors: {f"{prefix}{name}": tensor for name, tensor in tensors.items()})
@@ -97,7 +97,7 @@ def test_a_part_that_is_not_there_may_start_from_random_weights(folder: Path, ca
     assert imported("--allow", "audio.projector") == 0
 
 
-def test_an_output_matrix_beside_tied_embeddings_is_kept_where_it_differs(folder: Path) -> None:
+def test_an_output_matrix_beside_tied_embeddings_is_read_where_it_differs(folder: Path) -> None:
     configure(tie_word_embeddings=True)
     assert imported() == 0
     plan = load_plan(folder / "run")

@@ -38,7 +38,7 @@ CLOSING = {"clip": "post_layernorm", "siglip": "post_layernorm", "siglip2": "pos
            "sam": "vision_encoder.neck"}
 BESIDE = re.compile(r"(text_model|prompt_encoder|mask_decoder|shared_image_embedding|classifier)\.|logit_|"
                     r"(text|visual)_projection|(vision_model\.)?(head\.|post_layernorm\.)|vision_encoder\.neck\.|"
-                    r"(dinov2\.)?(layernorm\.|embeddings\.mask_token)")  # of a joint model, or behind what is taken
+                    r"(dinov2\.)?(layernorm\.|embeddings\.mask_token)")  # of a joint model, or behind what is matched
 LAYER = re.compile(r"(?:^|\.)layers?\.(\d+)\.")
 SENTENCE = "The weights in {folder} do not fit hf_vision: {{}}; give a complete checkpoint whose config.json is its own"
 ADVICE = "hf_vision's field `weights` must name a folder that transformers wrote, or be null for random weights"
@@ -60,14 +60,14 @@ def loaded(tower: Tower, folder: str, prefix: str = "") -> PreTrainedModel:
         RunError: a file is missing or damaged, or a tensor is missing, unexpected or of another shape.
     """
     found = in_folder(model_folder(folder) or Path(folder).expanduser(), ADVICE, prefix)
-    taken = {name: tensor for name, tensor in found.items() if not _behind(name, tower)}
-    state = {name: tensor.read() for name, tensor in taken.items()}
+    matched = {name: tensor for name, tensor in found.items() if not _behind(name, tower)}
+    state = {name: tensor.read() for name, tensor in matched.items()}
     with quiet():
         pair: object = MODELS[tower.family][1].from_pretrained(
             None, config=configuration(tower), state_dict=state, dtype=torch.float32, ignore_mismatched_sizes=True,
             output_loading_info=True)
     model, report = cast(tuple[PreTrainedModel, Report], pair)  # with output_loading_info
-    check_report(report, model.state_dict(), taken, SENTENCE.format(folder=folder),
+    check_report(report, model.state_dict(), matched, SENTENCE.format(folder=folder),
                  optional=None if tower.closes else f"{CLOSING[tower.family]}.")
     return trimmed(model, tower)
 

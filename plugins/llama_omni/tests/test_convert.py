@@ -192,7 +192,7 @@ def test_tied_embeddings_need_no_output_matrix(folder: Path) -> None:
     assert [tensor.name for tensor in source().open().ignored["backbone"]] == ["lm_head.weight"]
 
 
-def test_an_output_matrix_beside_a_tied_config_is_kept_where_it_differs(folder: Path) -> None:
+def test_an_output_matrix_beside_a_tied_config_is_read_where_it_differs(folder: Path) -> None:
     original.write_config(Path("checkpoint"), tie_word_embeddings=True)
     assert torch.equal(tensors(source())["backbone"]["lm_head.weight"], original.language_model()["lm_head.weight"])
     assert not plan_of(source()).backbone.tie_embeddings
