@@ -52,7 +52,8 @@ def in_place_of_weights(folder: Path) -> tuple[str, str] | None:
         if found := next(iter(sorted(folder.glob(pattern))), None):
             return f"it holds {found.name} ({origin}), which is not read", "give the folder of a model as transformers saves it"
     other = next((path for end in ("safetensors", "bin", "pt", "pth") for path in sorted(folder.glob(f"*.{end}"))), None)
-    return other and (f"it holds {other.name}, which no index.json names", "fetch the index too, or rename the file")
+    return None if other is None else (
+        f"it holds {other.name}, which no index.json names", "fetch the index too, or rename the file")
 
 
 def snapshots(folder: Path) -> list[Path]:

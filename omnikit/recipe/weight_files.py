@@ -206,9 +206,15 @@ def _entries(file: Path, named: Mapping[str, Mapping[str, object]], start: int, 
     for name, entry in named.items():
         if name == "__metadata__":
             continue
-        dtype, shape, (begin, end) = str(entry["dtype"]), entry["shape"], entry["data_offsets"]  # type: ignore[misc]  # checked
-        found[name] = StoredTensor(file, DTYPES.get(dtype, dtype), tuple(shape), start + begin, start + end)  # type: ignore[arg-type]  # whatever JSON holds
+        dtype, shape, (begin, end) = str(entry["dtype"]), _integers(entry["shape"]), _integers(entry["data_offsets"])
+        found[name] = StoredTensor(file, DTYPES.get(dtype, dtype), shape, start + begin, start + end)
     last = max((tensor.end for tensor in found.values()), default=start)
     if last != size:
         raise ValueError(f"it has {size} bytes, but its header names {last}")
     return found
+
+
+def _integers(value: object) -> tuple[int, ...]:
+    if not isinstance(value, list) or not all(isinstance(each, int) for each in value):
+        raise ValueError(f"its header has {value!r} where whole numbers stand")
+    return tuple(value)

@@ -38,7 +38,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "hubert": lambda: HubertModel(HubertConfig(hidden_size=32, conv_dim=(8,) * 7, num_conv_pos_embeddings=8,
                                                num_conv_pos_embedding_groups=2, **LAYERS)),
     "clip": lambda: CLIPVisionModel(CLIPVisionConfig(hidden_size=32, image_size=32, patch_size=8, **LAYERS))}
-PLACES = {"llama": ("llama_omni/tiny", "backbone", ""), "mixtral": ("llama_omni/tiny", "backbone", ""),
+PARTS = {"llama": ("llama_omni/tiny", "backbone", ""), "mixtral": ("llama_omni/tiny", "backbone", ""),
           "whisper": ("llama_omni/tiny", "audio.encoder", "whisper_tiny_random"),
           "hubert": ("llama_omni/tiny", "audio.encoder", "hf_audio")}
 PREFIXES = ["module.", "base_model.model.", "language_model.", "module._orig_mod."]
@@ -67,11 +67,11 @@ def changed(saved: Path, model: str, folder: Path, change: Callable[[Tensors], T
 
 
 def built(model: str, folder: Path, *more: str) -> nn.Module:
-    if model not in PLACES:  # no recipe is composed: one with images takes seconds
+    if model not in PARTS:  # no recipe is composed: one with images takes seconds
         fields = dict(one.split("=") for one in more)
         tower: nn.Module = registry.component("encoder", "hf_vision")(weights=str(folder), **fields).build()
         return tower
-    recipe, path, component = PLACES[model]
+    recipe, path, component = PARTS[model]
     chosen = [f"{path.replace('.', '/')}={component}"] if component else []
     plan = make(compose(recipe, [*chosen, f"{path}.weights={folder}", *(f"{path}.{one}" for one in more)]))
     part: nn.Module = plan.parts()[path].build()

@@ -66,7 +66,7 @@ def loaded(encoder: Encoder, folder: str, prefix: str = "") -> PreTrainedModel:
     found = in_folder(model_folder(folder) or Path(folder).expanduser(), ADVICE, prefix)
     whisper = encoder.family == "whisper"  # whose encoder is a part, not the base of its models
     matched = {PREFIX.sub("", name, count=1) if whisper and PREFIX.match(name) else name: tensor
-             for name, tensor in found.items() if not _behind(name, encoder)}
+               for name, tensor in found.items() if not _behind(name, encoder)}
     state = {name: tensor.read() for name, tensor in matched.items()}
     with quiet():
         pair: object = MODELS[encoder.family][1].from_pretrained(
@@ -135,7 +135,7 @@ def _closing(encoder: Encoder) -> str:
 
 
 def _behind(name: str, encoder: Encoder) -> bool:
-    """Whether a folder's tensor is of another part of the model, or behind what is matched."""
+    """Whether a folder's tensor is of another part of the model, or behind what is taken."""
     match = LAYER.search(name)
     if match and encoder.depth <= int(match.group(1)) < encoder.layers and "feature_extractor" not in name:
         return True

@@ -38,7 +38,7 @@ CLOSING = {"clip": "post_layernorm", "siglip": "post_layernorm", "siglip2": "pos
            "sam": "vision_encoder.neck"}
 BESIDE = re.compile(r"(text_model|prompt_encoder|mask_decoder|shared_image_embedding|classifier)\.|logit_|"
                     r"(text|visual)_projection|(vision_model\.)?(head\.|post_layernorm\.)|vision_encoder\.neck\.|"
-                    r"(dinov2\.)?(layernorm\.|embeddings\.mask_token)")  # of a joint model, or behind what is matched
+                    r"(dinov2\.)?(layernorm\.|embeddings\.mask_token)")  # of a joint model, or behind what is taken
 LAYER = re.compile(r"(?:^|\.)layers?\.(\d+)\.")
 SENTENCE = "The weights in {folder} do not fit hf_vision: {{}}; give a complete checkpoint whose config.json is its own"
 ADVICE = "hf_vision's field `weights` must name a folder that transformers wrote, or be null for random weights"

@@ -119,7 +119,7 @@ def test_a_key_edited_beside_ours_is_refused(
         LlamaOmni(str(edited)).recipe()
 
 
-def test_a_key_edited_in_both_places_is_read(edited: Path) -> None:
+def test_a_key_edited_with_ours_is_read(edited: Path) -> None:
     config = json.loads((edited / "config.json").read_text())
     config["omnikit"]["parts"]["backbone"]["ends"] = config["eos_token_id"] = [1, 2]
     (edited / "config.json").write_text(json.dumps(config))
