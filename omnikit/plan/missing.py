@@ -75,7 +75,7 @@ def _weights(plan: Plan, stage: StagePlan) -> Iterator[Missing]:
         fields = {} if part in stage.origins else weight_fields(configs[part])
         for name, path in fields.items():
             if not _exists(path):
-                yield Missing(f"{part}.{name} is {path}, which does not exist; fix it.")
+                yield Missing(f"{part}.{name}: {path} does not exist; fix it.")
 
 
 def _source(stage: StagePlan) -> Iterator[Missing]:
@@ -84,7 +84,7 @@ def _source(stage: StagePlan) -> Iterator[Missing]:
     for name in defaults(type(importer)) if importer else ():
         value = getattr(importer, name)
         if isinstance(value, str) and name != "template" and ("/" in value or name == "folder") and not _exists(value):
-            yield Missing(f"stages.{stage.name}.source.{name} is {value}, which does not exist; fix it, or leave the"
+            yield Missing(f"stages.{stage.name}.source.{name}: {value} does not exist; fix it, or leave the"
                           " stage as it is if it is finished.", expected=True)
 
 
@@ -102,7 +102,7 @@ def _datasets(plan: Plan, names: Collection[str]) -> Iterator[Missing]:
             continue
         for field, path in paths.items():
             if not _exists(path):
-                yield Missing(f"data.{name}.{field} is {path}, which does not exist; fix it.",
+                yield Missing(f"data.{name}.{field}: {path} does not exist; fix it.",
                               path in _proposed())
         tts = getattr(reader, "tts", None)
         if isinstance(tts, str) and tts not in (known := registry.components("tts")):
@@ -126,7 +126,7 @@ def _tokenizers(plan: Plan) -> Iterator[Missing]:
     named |= {f"{name}.head.tokenizer": head_options(output.head).tokenizer for name, output in plan.outputs.items()}
     for where, reference in named.items():
         if reference and _is_path(reference) and not _exists(reference):
-            yield Missing(f"{where} is {reference}, which does not exist; fix it.")
+            yield Missing(f"{where}: {reference} does not exist; fix it.")
 
 
 def _asr(plan: Plan) -> Iterator[Missing]:

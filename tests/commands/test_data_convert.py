@@ -94,6 +94,12 @@ def test_check_of_a_file_counts_bad_rows(folder: Path, tmp_path: Path, capsys: p
     assert "3 rows, 2 bad" in printed and "unreadable audio" in printed and "missing file" in printed
 
 
+def test_check_of_a_file_names_both_rows_of_one_id(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = save(tmp_path, "rows.jsonl", *(conversation(number, {"type": "text", "text": "q"}) for number in (0, 1, 0)))
+    assert main(["data", "check", str(path)]) == 1
+    assert "Row r0 is row 2 of rows.jsonl, but row 0 has the same id" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     (["none.jsonl", "out.json"], "none.jsonl does not exist"),
     (["seen.jsonl", "out"], "out ends in nothing, which stands for no format; name one with --to"),

@@ -49,19 +49,19 @@ evaluate: {data: {held_out: late}}
 """
 LAST = "+stages.last.data"
 FAULTS = {
-    "data": (["data.late.path=typo.jsonl"], "data.late.path is typo.jsonl, which does not exist"),
-    "root": (["data.late.root=typo"], "data.late.root is typo, which does not exist"),
-    "split": (["data.late.path=.", "data.late.split=tran"], "data.late.split is tran.*, which does not exist"),
-    "validation": (["+stages.last.validate.data.shards=1.0"], "data.shards.path is shards, which does not exist"),
-    "shards": (["data.shards.path=a-*.tar", f"{LAST}.shards=1.0"], "data.shards.path is a-*.tar, which does not exist"),
+    "data": (["data.late.path=typo.jsonl"], "data.late.path: typo.jsonl does not exist"),
+    "root": (["data.late.root=typo"], "data.late.root: typo does not exist"),
+    "split": (["data.late.path=.", "data.late.split=tran"], "data.late.split: tran.* does not exist"),
+    "validation": (["+stages.last.validate.data.shards=1.0"], "data.shards.path: shards does not exist"),
+    "shards": (["data.shards.path=a-*.tar", f"{LAST}.shards=1.0"], "data.shards.path: a-*.tar does not exist"),
     "voices": ([f"{LAST}.spoken=1.0", "data.spoken.tts=espeakk"],
                "data.spoken.tts is 'espeakk', which is not an installed text-to-speech. Did you mean 'espeak'"),
     "voices of the evaluation": (["+evaluate.data.spoken=spoken", "data.spoken.tts=espeakk"], "data.spoken.tts is 'espeakk'"),
-    "weights": (["backbone.weights=typo"], "backbone.weights is typo, which does not exist"),
-    "tokenizer": (["backbone.tokenizer=./typo.json"], "backbone.tokenizer is ./typo.json, which does not exist"),
+    "weights": (["backbone.weights=typo"], "backbone.weights: typo does not exist"),
+    "tokenizer": (["backbone.tokenizer=./typo.json"], "backbone.tokenizer: ./typo.json does not exist"),
     "own tokenizer": (["transcript.head.tokenizer=./typo.json"], "transcript.head.tokenizer is './typo.json', but neither"),
-    "ASR model": (["evaluate.asr=asr/tinny"],
-                  "evaluate.asr is 'asr/tinny', which is neither a recipe nor a run with a finished stage. Did you mean 'asr/tiny'"),
+    "ASR model": (["evaluate.asr=asr/tinny"], "evaluate.asr is 'asr/tinny', which is neither a recipe nor a run with a finished"
+                  " stage. Did you mean 'asr/tiny'"),
     "tracker": (["+stages.last.trainer.logger=[none_such]"], "none_such"),
 }
 
@@ -109,7 +109,7 @@ def test_missing_package_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch,
 
 def test_place_that_a_preset_proposes_is_only_mentioned(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "llama_omni/full"]) == 0
-    assert "Before training: data.conversations.path is data/instruct_s2s/train.jsonl, which does not exist" in (
+    assert "Before training: data.conversations.path: data/instruct_s2s/train.jsonl does not exist" in (
         capsys.readouterr().out)
 
 

@@ -11,7 +11,7 @@ from itertools import accumulate
 from omnikit.errors import DataError
 from omnikit_datasets.conversation import has_media_parts
 from omnikit_datasets.shard_names import shards
-from omnikit_datasets.tar_index import shard_index
+from omnikit_datasets.tar_index import shard_facts, shard_index
 
 OPEN = 64  # shards that are open at once
 MEDIA = {"audio": ("wav", "flac", "mp3", "ogg", "opus", "m4a", "aac"),
@@ -113,8 +113,7 @@ class TarRows:
                 raise DataError(f"{self.shards[shard]} cannot be read any more ({error.strerror}).",
                                 kind="missing file") from None
         found = self.indices[shard]
-        size = int(found.sizes[at])
-        data = os.pread(descriptor, size, int(found.offsets[at]))
-        if len(data) != size:
-            raise DataError(f"{self.shards[shard]} has become shorter since it was opened; start again.", kind="damaged shard")
-        return data
+        if shard_facts(os.fstat(descriptor)) != found.facts:
+            raise DataError(f"{self.shards[shard]} has been written again since it was opened; start again.",
+                            kind="changed shard")
+        return os.pread(descriptor, int(found.sizes[at]), int(found.offsets[at]))
