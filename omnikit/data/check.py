@@ -16,6 +16,7 @@ from omnikit.contracts.protocols import Reader
 from omnikit.contracts.types import Sample
 from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.signals import answer_audio, check_header, load_waveform, question_media
+from omnikit.data.batch.worker_errors import plain_errors
 from omnikit.data.text.text_checks import check_text, check_typed
 from omnikit.errors import ConfigError, DataError, OmnikitError, nearest
 from omnikit.plan.plan import Plan
@@ -85,10 +86,11 @@ class DatasetChecker(Dataset[CheckedRow]):
         """Give what is wrong, row by row, read in so many other processes; calls `advance` behind each row."""
         rows = DataLoader(self, batch_size=None, num_workers=workers)
         repeated = RepeatedIds(self.dataset)
-        for index, row in enumerate(rows):
-            yield from repeated(row.id, index)
-            yield from row.problems
-            advance()
+        with plain_errors():
+            for index, row in enumerate(rows):
+                yield from repeated(row.id, index)
+                yield from row.problems
+                advance()
 
     def __len__(self) -> int:
         return len(self.reader)
