@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 
 from omnikit import registry
 from omnikit.contracts.optional import head_options, row_options
+from omnikit.contracts.protocols import TTS
 from omnikit.contracts.types import ContentPart
 from omnikit.data.batch.signals import answer_audio, check_header, question_media
 from omnikit.data.text.tokenizer import load
@@ -55,9 +56,10 @@ def _voices(plan: Plan, datasets: Collection[str]) -> Iterator[OmnikitError]:
         voices = [voice for voice in row_options(plan.readers[name]).voices if (tts, voice) not in tried]
         tried |= {(tts, voice) for voice in voices}
         try:
-            speaker = registry.component("tts", tts)().build() if voices else None
-            for voice in voices:
-                speaker.speak("a", voice, 175, 50)
+            if voices:
+                speaker: TTS = registry.component("tts", tts)().build()
+                for voice in voices:
+                    speaker.speak("a", voice, 175, 50)
         except OmnikitError as error:
             yield ConfigError(f"data.{name}.tts is {tts}: {error}")
 
