@@ -250,7 +250,7 @@ def test_synthesizer_states_why_it_refuses_a_text() -> None:
         Synthesizer(Voices(seconds=0.1))("A question that is longer than that", "0")
 
 
-def test_rows_of_one_id_are_warned_of_once_with_both_places(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_rows_of_one_id_are_warned_of_once_with_both_positions(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     source = write(tmp_path, *(row(name, text_part(ENGLISH)) for name in ("a", "b", "a", "b", "a")))
     SpokenQuestions(source).build().make(tmp_path / "out", Runs())
     assert [record.message for record in caplog.records] == [
