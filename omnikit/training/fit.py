@@ -27,8 +27,9 @@ from omnikit.data.batch.sample_lengths import SampleLengths
 from omnikit.data.batch.samplers import LengthBucketSampler, MixtureDataset, MixtureSampler
 from omnikit.data.batch.token_batches import TokenBatchSampler
 from omnikit.data.batch.tolerant import packed_batches, row_batches, tolerant
+from omnikit.data.batch.worker_errors import plain_errors
 from omnikit.data.speech import find_speech, joined
-from omnikit.errors import DataError, OmnikitError
+from omnikit.errors import DataError
 from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan, StagePlan
 from omnikit.progress import progress
@@ -256,15 +257,11 @@ def _run(trainer: L.Trainer, module: Training, loader: BatchLoader[Key, B]) -> N
     """Fit, and give interruptions and mistakes in the data back as they were raised."""
     interrupt = signal.getsignal(signal.SIGINT)
     try:
-        trainer.fit(module, loader)
+        with plain_errors():
+            trainer.fit(module, loader)
     except SystemExit as error:  # Lightning's answer to Ctrl-C: it ignores the signal from then on and leaves the program
         signal.signal(signal.SIGINT, interrupt)
         raise KeyboardInterrupt from error
-    except OmnikitError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        # a worker's exception comes with its trace as the text, and the sentence at its end
-        raise type(error)(str(error).rpartition(f"{type(error).__name__}: ")[2].strip()) from error
 
 
 def fit_units(fit: StageFit) -> Fitted:
