@@ -27,16 +27,16 @@ def as_waveform(audio: object, where: str) -> Waveform:
         raise DataError(f"{where} has samples of type {array.dtype}, but must have floats in [-1, 1] or integers.",
                         kind="unreadable audio")
     if array.ndim == 2 and min(array.shape) <= MOST_CHANNELS:
-        array = _scaled(array).mean(axis=int(np.argmin(array.shape)), dtype=np.float32)
+        array = scaled(array).mean(axis=int(np.argmin(array.shape)), dtype=np.float32)
     if array.ndim != 1:
         raise DataError(f"{where} has shape {list(array.shape)}, but must be [samples], or that with one axis of channels.",
                         kind="unreadable audio")
-    waveform = _scaled(array)
+    waveform = scaled(array)
     check_values(waveform, where)
     return waveform
 
 
-def _scaled(array: NDArray[np.generic]) -> Waveform:
+def scaled(array: NDArray[np.generic]) -> Waveform:
     """Give floats as they are and integers as fractions of their type's range."""
     if array.dtype.kind == "f":
         return np.asarray(array, dtype=np.float32)
