@@ -9,12 +9,11 @@ from typing import BinaryIO
 
 from omnikit.data.media.stated_sizes import OGG_HEADER, data_chunk
 
-MARKS = {  # what a file of a format begins with, where its header does not state where it ends
-    "wav": re.compile(rb"(?s)RIFF.{4}WAVEfmt "), "flac": re.compile(rb"(?s)fLaC[\x00\x80]\x00\x00\x22"),
-    "au": re.compile(rb"(?s)\.snd\0\0"),
-    "asf": re.compile(rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9"), "tta": re.compile(rb"TTA1[\x01\x03]\0"), "amr": re.compile(rb"#!AMR"),
-    "voc": re.compile(rb"Creative Voice File\x1a"), "flv": re.compile(rb"FLV\x01[\x00-\x05]\0\0\0\x09"),
-    "w64": re.compile(rb"(?s)riff\x2e\x91\xcf\x11.{16}wave\xf3"), "caf": re.compile(rb"caff\0\x01\0\0desc"), "matroska": re.compile(rb"(?s)\x1aE\xdf\xa3.{4,40}(?:webm|matroska)")}
+MARKS = {name: re.compile(mark, re.DOTALL) for name, mark in (  # with what such files begin
+    ("wav", rb"RIFF.{4}WAVEfmt "), ("flac", rb"fLaC[\x00\x80]\x00\x00\x22"), ("au", rb"\.snd\0\0"), ("amr", rb"#!AMR"),
+    ("caf", rb"caff\0\x01\0\0desc"), ("tta", rb"TTA1[\x01\x03]\0"), ("voc", rb"Creative Voice File\x1a"),
+    ("asf", rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9"), ("flv", rb"FLV\x01[\x00-\x05]\0\0\0\x09"),
+    ("w64", rb"riff\x2e\x91\xcf\x11.{16}wave\xf3"), ("matroska", rb"\x1aE\xdf\xa3.{4,40}(?:webm|matroska)"))}
 STARTS = {"aiff": b"FORM", "wav": b"RIFF", "au": b".snd", "caf": b"caff", "w64": b"riff", "avi": b"RIFF"}
 BLOCK = 1 << 22  # bytes that are searched at once
 OVERLAP = 64  # bytes of a mark at most
