@@ -51,39 +51,41 @@ def decode_audio(data: bytes, sample_rate: int, *, name: str, seconds: float | N
     return at_rate(*decode(io.BytesIO(data), name, first=first, most=seconds), sample_rate)
 
 
-def audio_length(source: str | Path | bytes, sample_rate: int | None = None, seconds: float | None = None) -> int:
+def audio_length(source: str | Path | bytes, sample_rate: int | None = None, seconds: float | None = None, *,
+                 limits: MediaLimits = DEFAULTS) -> int:
     """Give the samples that load_audio or decode_audio gives, from headers where these can be trusted; 0: it is not audio.
 
     Args:
         source: a file's path or content.
         sample_rate: None: the file's own.
         seconds: that are decoded at most.
+        limits: a file of more bytes has no length; of one without a header no more seconds are decoded.
     """
     try:
         if isinstance(source, bytes):
-            count, own = measure(io.BytesIO(source), "", seconds)
+            count, own = measure(io.BytesIO(source), "", seconds, limits.max_seconds)
         else:
             facts = Path(source).stat()
-            count, own = _length_of_file(str(source), facts.st_size, facts.st_mtime_ns, seconds)
+            count, own = _length_of_file(str(source), facts.st_size, facts.st_mtime_ns, seconds, limits)
     except (DataError, OSError, soundfile.LibsndfileError):
         return 0
     return length_at(count, own, sample_rate or own)
 
 
-def check_audio(source: str | Path | bytes, name: str) -> None:
+def check_audio(source: str | Path | bytes, name: str, limits: MediaLimits = DEFAULTS) -> None:
     """Raise DataError where a file, or the content of one, is not audio; decodes it only where nothing else shows that."""
     try:
-        with io.BytesIO(source) if isinstance(source, bytes) else open_file(source, name, "audio file", DEFAULTS) as file:
-            measure(file, name)
+        with io.BytesIO(source) if isinstance(source, bytes) else open_file(source, name, "audio file", limits) as file:
+            measure(file, name, most=limits.max_seconds)
     except soundfile.LibsndfileError as error:
         raise DataError(f"{name} is not a readable audio file ({error.error_string}), but must be {PLAIN}.",
                         kind="unreadable audio") from None
 
 
 @lru_cache(maxsize=1 << 16)
-def _length_of_file(path: str, size: int, changed: int, seconds: float | None) -> tuple[int, int]:
-    with open_file(path, path, "audio file", DEFAULTS) as file:
-        return measure(file, path, seconds)
+def _length_of_file(path: str, size: int, changed: int, seconds: float | None, limits: MediaLimits) -> tuple[int, int]:
+    with open_file(path, path, "audio file", limits) as file:
+        return measure(file, path, seconds, limits.max_seconds)
 
 
 def save_audio(path: str | Path, waveform: NDArray[np.float32], sample_rate: int) -> None:

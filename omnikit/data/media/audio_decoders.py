@@ -47,13 +47,16 @@ def decode(file: BinaryIO, name: str, *, first: float | None = None, most: float
     return waveform, rate
 
 
-def measure(file: BinaryIO, name: str, seconds: float | None = None) -> tuple[int, int]:
+def measure(file: BinaryIO, name: str, seconds: float | None = None, most: float | None = None) -> tuple[int, int]:
     """Give samples and rate, of the first seconds: from a header, from counted frames, or, if neither is exact, by decoding.
+
+    Args:
+        most: seconds that are allowed; a file that must be decoded is decoded until it has more.
 
     Raises:
         DataError: as decode. LibsndfileError: libsndfile cannot read it.
     """
-    count, rate = _measure(file, name, seconds)
+    count, rate = _measure(file, name, seconds, most)
     return (count if seconds is None else min(count, int(seconds * rate))), rate
 
 
@@ -85,18 +88,18 @@ def _decode(file: BinaryIO, name: str, first: float | None, limit: float | None,
     return _sndfile(file, name, seconds, limit, most)
 
 
-def _measure(file: BinaryIO, name: str, seconds: float | None) -> tuple[int, int]:
+def _measure(file: BinaryIO, name: str, seconds: float | None, most: float | None) -> tuple[int, int]:
     container = _container(file, name)
     if container.name == "mp3":
         parts = _mp3_parts(file, name, seconds)
         rate = parts[0].rate
         return sum(length_at(part.samples, part.rate, rate) for part in parts), rate
     if files := _joined(file, container, seconds):
-        counted = [_measure(one, name, None) for one in files]
+        counted = [_measure(one, name, None, most) for one in files]
         rate = counted[0][1]
         return sum(length_at(count, own, rate) for count, own in counted), rate
     if container.by_ffmpeg:
-        return track_length(file, container.name, name, seconds)
+        return track_length(file, container.name, name, seconds if most is None else min(seconds or most + 1, most + 1))
     with soundfile.SoundFile(_sized(file)) as opened:
         return opened.frames, opened.samplerate
 
