@@ -126,7 +126,7 @@ def _recordings(reader: Reader, positions: dict[bytes, tuple[int, int, int]], an
         _, row, part = positions[keys[index]]
         sample = reader[row]
         parts = answer_audio(sample) if answers else _question_audio(sample)
-        return torch.from_numpy(load_waveform(parts[part], wanted[0], sample.id, limits=wanted[1]))
+        return torch.from_numpy(load_waveform(parts[part], wanted[0], sample.id, wanted[1]))
 
     return Recordings([samples for samples, _, _ in positions.values()],
                       lambda index: cache.get(keys[index], lambda: decode(index)))

@@ -128,7 +128,7 @@ def _matroska_end(file: BinaryIO) -> int:
 
 
 def _ebml_size(file: BinaryIO) -> int:
-    """Read a size of 1 to 8 bytes, whose first bit that is set tells how many; 0: all of its bits are set."""
+    """Read a size of 1 to 8 bytes, whose first bit that is set gives how many; 0: all of its bits are set."""
     first = file.read(1)
     if not first or not first[0]:
         return 0
