@@ -5,7 +5,7 @@ libsndfile reads what it measures rightly; MP3 and what browsers and phones reco
 
 from __future__ import annotations
 
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -15,17 +15,18 @@ from numpy.typing import NDArray
 from omnikit.data.media.audio_arrays import check_values
 from omnikit.data.media.audio_formats import PLAIN, Container, find_container
 from omnikit.data.media.ffmpeg_audio import decode_mp3, decode_track, track_length
-from omnikit.data.media.joined_files import file_starts, split
+from omnikit.data.media.joined_files import joined_files
 from omnikit.data.media.mp3_frames import MP3Part, mp3_parts
-from omnikit.data.media.stated_sizes import SizedFile, data_chunk, missing_bytes
+from omnikit.data.media.stated_sizes import data_chunk, missing_bytes, sized
 from omnikit.errors import DataError
 
 Waveform = NDArray[np.float32]
 MOST_VALUES = 400_000  # a second of audio from a network; two channels at 192 kHz are below
 BLOCK = 1 << 18  # samples of a channel that are decoded at once
+MP3_TAGS, MP3_BYTES = 1 << 20, 40_000  # bytes before the first frame, mostly; of a second of an MP3, at most
 UNKNOWN = 1 << 40  # samples from which a header's count means: not known
 LEAST_RATE, MOST_RATE = 1000, 768_000  # Hz of a recording; others are damaged headers
-MISCOUNTED = ("MPEG_LAYER_III", "G721_32", "G723_24", "G723_40")  # codecs of which libsndfile gives another length
+MISCOUNTED = ("MPEG_LAYER_III", "GSM610", "G721_32", "G723_24", "G723_40")  # codecs of which libsndfile gives another length
 
 
 def decode(file: BinaryIO, name: str, *, first: float | None = None, most: float | None = None,
@@ -77,10 +78,20 @@ def _decode(file: BinaryIO, name: str, first: float | None, limit: float | None,
     container = _container(file, name)
     if container.name == "mp3":
         return decode_mp3(_mp3_parts(file, name, seconds), name, seconds)
-    if files := _joined(file, container, seconds):
-        decoded = [_decode(one, name, first, limit, most) for one in files]
-        rate = decoded[0][1]
-        return np.concatenate([at_rate(*one, rate) for one in decoded])[:None if seconds is None else int(seconds * rate)], rate
+    pieces, rate, count = [np.zeros(0, np.float32)], 0, 0
+    for one in joined_files(file, container.name, _searched(seconds)):
+        waveform, own = _decode_one(one, name, _container(one, name), (seconds, limit, most))
+        rate = rate or own
+        pieces.append(at_rate(waveform, own, rate))
+        count += len(pieces[-1])
+        if seconds is not None and count >= seconds * rate:
+            return np.concatenate(pieces)[:int(seconds * rate)], rate
+    return (np.concatenate(pieces), rate) if rate else _decode_one(file, name, container, (seconds, limit, most))
+
+
+def _decode_one(file: BinaryIO, name: str, container: Container,
+                bounds: tuple[float | None, float | None, float | None]) -> tuple[Waveform, int]:
+    seconds, limit, most = bounds
     if missing := missing_bytes(file, container.name):
         raise DataError(f"{name} is cut short ({missing} bytes are missing); write or copy it again.", kind="unreadable audio")
     if container.by_ffmpeg:
@@ -94,14 +105,27 @@ def _measure(file: BinaryIO, name: str, seconds: float | None, most: float | Non
         parts = _mp3_parts(file, name, seconds)
         rate = parts[0].rate
         return sum(length_at(part.samples, part.rate, rate) for part in parts), rate
-    if files := _joined(file, container, seconds):
-        counted = [_measure(one, name, None, most) for one in files]
-        rate = counted[0][1]
-        return sum(length_at(count, own, rate) for count, own in counted), rate
+    total = rate = 0
+    for one in joined_files(file, container.name, _searched(seconds)):
+        count, own = _measure_one(one, name, _container(one, name), most)
+        rate = rate or own
+        total += length_at(count, own, rate)
+        if seconds is not None and total >= seconds * rate:
+            break
+    enough = seconds if most is None else min(seconds or most + 1, most + 1)
+    return (total, rate) if rate else _measure_one(file, name, container, enough)
+
+
+def _measure_one(file: BinaryIO, name: str, container: Container, seconds: float | None) -> tuple[int, int]:
     if container.by_ffmpeg:
-        return track_length(file, container.name, name, seconds if most is None else min(seconds or most + 1, most + 1))
-    with soundfile.SoundFile(_sized(file)) as opened:
+        return track_length(file, container.name, name, seconds)
+    with soundfile.SoundFile(sized(file)) as opened:
         return opened.frames, opened.samplerate
+
+
+def _searched(seconds: float | None) -> int | None:
+    """Give the bytes that so many seconds have at most."""
+    return None if seconds is None else int(4 * seconds * MOST_VALUES)
 
 
 def _container(file: BinaryIO, name: str) -> Container:
@@ -113,17 +137,10 @@ def _container(file: BinaryIO, name: str) -> Container:
     return Container(found.name, _is_for_ffmpeg(file) if found.name != "flac" else _is_piped_flac(file))
 
 
-def _joined(file: BinaryIO, container: Container, seconds: float | None) -> list[BinaryIO]:
-    """Give the files that were joined to one; none where there is one."""
-    most = None if seconds is None else int(4 * seconds * MOST_VALUES)
-    starts = file_starts(file, container.name, most)
-    return split(file, starts) if len(starts) > 1 else []
-
-
 def _is_for_ffmpeg(file: BinaryIO) -> bool:
     """Say whether libsndfile has not the codec of a file, or miscounts it."""
     try:
-        with soundfile.SoundFile(_sized(file)) as opened:
+        with soundfile.SoundFile(sized(file)) as opened:
             return str(opened.subtype) in MISCOUNTED
     except soundfile.LibsndfileError:
         file.seek(0)
@@ -139,22 +156,19 @@ def _is_piped_flac(file: BinaryIO) -> bool:
 
 def _mp3_parts(file: BinaryIO, name: str, seconds: float | None) -> list[MP3Part]:
     file.seek(0)
-    parts = list(mp3_parts(file.read(), seconds))
+    most = -1 if seconds is None else MP3_TAGS + int(seconds * MP3_BYTES)  # no more of a long file is read
+    parts = list(mp3_parts(file.read(most), seconds))
+    if seconds is not None and sum(part.samples / part.rate for part in parts) < seconds:
+        file.seek(0)
+        parts = list(mp3_parts(file.read(), seconds))
     if not parts:
         raise DataError(f"{name} holds no frame of an MP3; write or copy it again.", kind="unreadable audio")
     return parts
 
 
-def _sized(file: BinaryIO) -> BinaryIO:
-    """Give a file as libsndfile can read it: one that a pipe wrote gets the sizes that it has."""
-    chunk = data_chunk(file)
-    file.seek(0)
-    return cast(BinaryIO, SizedFile(file, chunk)) if chunk and chunk.is_piped and chunk.patches else file
-
-
 def _sndfile(file: BinaryIO, name: str, seconds: float | None, limit: float | None, most: float | None) -> tuple[Waveform, int]:
     try:
-        with soundfile.SoundFile(_sized(file)) as opened:
+        with soundfile.SoundFile(sized(file)) as opened:
             rate, promised = opened.samplerate, opened.frames
             _check_header(opened, name, limit, most)
             wanted = promised if seconds is None else min(promised, int(seconds * rate))

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from omnikit.data.media.containers import container_format, open_container
 from omnikit.data.media.frame_pixels import frame_pixels
-from omnikit.data.media.joined_files import file_starts
+from omnikit.data.media.joined_files import joined_files
 from omnikit.data.media.stated_sizes import missing_bytes
+from omnikit.data.media.track_decoder import TrackDecoder
 from omnikit.errors import DataError
 from omnikit.recipe.media import MediaLimits
 
@@ -90,7 +91,7 @@ class VideoSource:
             names = READABLE if len(formats) == len(FORMATS) else "MP4, WebM or Matroska"
             raise DataError(f"{name} is not a readable video, but must be an {names} file.", kind="unreadable video")
         self.container: str = str(found)
-        if found in ONE_ONLY and len(file_starts(file, found)) > 1:
+        if found in ONE_ONLY and next(joined_files(file, found), None) is not None:
             raise DataError(f"{name} holds several videos one behind the other, of which a player shows the first; join them"
                             " with ffmpeg.", kind="unreadable video")
         if found in ("ogg", "asf") and (missing := missing_bytes(file, found)):
@@ -165,7 +166,8 @@ class VideoSource:
         last = max(shown, key=lambda packet: packet.pts or 0).duration
         return _index(times, rate, last * tick if last else None, moments, sorted(keys)), ends
 
-    def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+    def _packets(self, container: InputContainer, stream: VideoStream, *,
+                 with_end: bool = False) -> Iterator[Packet[VideoStream]]:
         count = 0
         for packet in container.demux(stream):
             if packet.size:
@@ -173,6 +175,8 @@ class VideoSource:
                 if count > self.limits.max_frames:
                     raise DataError(f"{self.name} has more than {self.limits.max_frames:,} frames, which is all that is allowed"
                                     " (media.max_frames); give a shorter one.", kind="video too long")
+                yield packet
+            elif with_end and packet.dts is None and packet.pts is None:  # makes the decoder give what it holds
                 yield packet
 
     def _decoded_index(self, rate: float) -> FrameIndex:
@@ -193,12 +197,12 @@ class VideoSource:
         import av
 
         with self.opened() as (container, stream):
-            for packet in self._packets(container, stream):
+            decoder = TrackDecoder(stream)
+            for packet in self._packets(container, stream, with_end=True):
                 try:
-                    yield from packet.decode()  # type: ignore[misc]  # of a video stream: frames
+                    yield from decoder.decode(packet)
                 except av.error.InvalidDataError:
                     continue
-            yield from stream.decode(None)
 
     def _by_number(self, wanted: Sequence[int]) -> Iterator[VideoFrame]:
         numbers = set(wanted)
@@ -244,13 +248,15 @@ def _seek_frames(container: InputContainer, stream: VideoStream, keys: Sequence[
     import av
 
     frames: Iterator[VideoFrame] = iter(())
+    decoder = TrackDecoder(stream)
     at: int | None = None  # the last moment that was decoded
     try:
         for moment in asked:
             key = keys[max(0, bisect_right(keys, moment) - 1)] if keys else asked[0]
             if at is None or key > at:
                 container.seek(key, stream=stream)
-                frames = container.decode(stream)
+                decoder.reset()
+                frames = (frame for packet in container.demux(stream) for frame in decoder.decode(packet))
             for frame in frames:
                 at = frame.pts
                 if at == moment:

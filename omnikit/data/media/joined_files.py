@@ -2,48 +2,67 @@
 
 from __future__ import annotations
 
-import io
+import os
 import re
-from itertools import pairwise
-from typing import BinaryIO
+from collections.abc import Iterator
+from itertools import chain, islice, pairwise
+from typing import BinaryIO, cast
 
-from omnikit.data.media.stated_sizes import OGG_HEADER, data_chunk
+from omnikit.data.media.stated_sizes import OGG_HEADER, FileView, data_chunk
 
 MARKS = {name: re.compile(mark, re.DOTALL) for name, mark in (  # with what such files begin
     ("wav", rb"RIFF.{4}WAVEfmt "), ("flac", rb"fLaC[\x00\x80]\x00\x00\x22"), ("au", rb"\.snd\0\0"), ("amr", rb"#!AMR"),
     ("caf", rb"caff\0\x01\0\0desc"), ("tta", rb"TTA1[\x01\x03]\0"), ("voc", rb"Creative Voice File\x1a"),
     ("asf", rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9"), ("flv", rb"FLV\x01[\x00-\x05]\0\0\0\x09"),
     ("w64", rb"riff\x2e\x91\xcf\x11.{16}wave\xf3"), ("matroska", rb"\x1aE\xdf\xa3.{4,40}(?:webm|matroska)"))}
-STARTS = {"aiff": b"FORM", "wav": b"RIFF", "au": b".snd", "caf": b"caff", "w64": b"riff", "avi": b"RIFF"}
+STARTS = {"aiff": b"FORM", "wav": b"RIFF", "au": b".snd", "caf": b"caff", "w64": b"riff"}
 BLOCK = 1 << 22  # bytes that are searched at once
 OVERLAP = 64  # bytes of a mark at most
 
 
-def file_starts(file: BinaryIO, container: str, most: int | None = None) -> list[int]:
-    """Give where each of several joined files begins; one or no place: it is one file.
+def joined_files(file: BinaryIO, container: str, most: int | None = None) -> Iterator[BinaryIO]:
+    """Give the files that were joined one by one, each found when it is asked for; none: it is one file.
 
     Args:
         container: FFmpeg's name of the format.
         most: bytes that are searched where headers state no end.
     """
+    starts = _starts(file, container, most)
+    first = list(islice(starts, 2))
+    if len(first) < 2:
+        return
+    for start, end in pairwise(chain(first, starts, (file.seek(0, os.SEEK_END),))):
+        yield cast(BinaryIO, FileView(file, start, end))
+
+
+def _starts(file: BinaryIO, container: str, most: int | None) -> Iterator[int]:
+    """Give where files begin, in order; what stands before the first one that is found belongs to it."""
     if container == "ogg":
         return _ogg(file)
     if container == "mov":
         return _boxes(file)
     if container == "avi":
         return _riffs(file, b"AVI ")
-    chunk = data_chunk(file)
-    if chunk is not None and not chunk.is_piped:
-        ends = {chunk.end, _stated_end(file)} - {0}
-        return [0, *[end for end in sorted(ends) if _begins(file, end, STARTS[container])][:1]]
-    return _search(file, MARKS[container], most) if container in MARKS else [0]
+    if container in STARTS:
+        return _stated(file, container, most)
+    return _search(file, MARKS[container], 0, most) if container in MARKS else iter((0,))
 
 
-def split(file: BinaryIO, starts: list[int]) -> list[BinaryIO]:
-    """Give joined files one by one; an entry of `starts` may itself begin several."""
-    file.seek(0)
-    data = file.read()
-    return [io.BytesIO(data[start:end]) for start, end in pairwise([*starts, len(data)])]
+def _stated(file: BinaryIO, container: str, most: int | None) -> Iterator[int]:
+    """Go from the end that a header states to the next file."""
+    at, size = 0, file.seek(0, os.SEEK_END)
+    while True:
+        yield at
+        rest = cast(BinaryIO, FileView(file, at, size))
+        chunk = data_chunk(rest)
+        if chunk is None or chunk.is_piped:
+            if container in MARKS:
+                yield from (place for place in _search(file, MARKS[container], at, most) if place > at)
+            return
+        ends = [end for end in sorted({chunk.end, _stated_end(rest)} - {0}) if _begins(rest, end, STARTS[container])]
+        if not ends:
+            return
+        at += ends[0]
 
 
 def _stated_end(file: BinaryIO) -> int:
@@ -59,59 +78,63 @@ def _begins(file: BinaryIO, at: int, mark: bytes) -> bool:
     return file.read(len(mark)) == mark
 
 
-def _ogg(file: BinaryIO) -> list[int]:
+def _ogg(file: BinaryIO) -> Iterator[int]:
     """Walk from page to page; libsndfile reads the first stream alone."""
-    file.seek(0)
-    starts: list[int] = []
     begins, at = False, 0
-    while len(page := file.read(OGG_HEADER)) == OGG_HEADER and page[:4] == b"OggS":
+    while True:
+        file.seek(at)
+        page = file.read(OGG_HEADER)
+        if len(page) < OGG_HEADER or page[:4] != b"OggS":
+            return
+        sizes = file.read(page[26])
         before, begins = begins, bool(page[5] & 2)
         if begins and not before:  # several streams side by side begin with pages one behind the other
-            starts.append(at)
-        sizes = file.read(page[26])
+            yield at
         at += OGG_HEADER + len(sizes) + sum(sizes)
-        file.seek(at)
-    return starts
 
 
-def _boxes(file: BinaryIO) -> list[int]:
+def _boxes(file: BinaryIO) -> Iterator[int]:
     """Walk the boxes of an MP4: a second `ftyp` begins another file."""
-    starts, at = [0], 0
+    at = 0
+    yield at
     while True:
         file.seek(at)
         head = file.read(16)
         if len(head) < 8:
-            return starts
-        size = int.from_bytes(head[:4])
+            return
         if head[4:8] == b"ftyp" and at:
-            starts.append(at)
-        size = int.from_bytes(head[8:16]) if size == 1 else size
+            yield at
+        size = int.from_bytes(head[8:16]) if head[:4] == b"\0\0\0\1" else int.from_bytes(head[:4])
         if size < 8:  # 0: to the end
-            return starts
+            return
         at += size
 
 
-def _riffs(file: BinaryIO, kind: bytes) -> list[int]:
-    starts, at = [0], 0
+def _riffs(file: BinaryIO, kind: bytes) -> Iterator[int]:
+    at = 0
     while True:
         file.seek(at)
         head = file.read(12)
         if len(head) < 12 or head[:4] != b"RIFF":
-            return starts
-        if head[8:] == kind and at:
-            starts.append(at)
+            return
+        if head[8:] == kind:
+            yield at
         size = int.from_bytes(head[4:8], "little")
         at += 8 + size + size % 2
 
 
-def _search(file: BinaryIO, mark: re.Pattern[bytes], most: int | None) -> list[int]:
-    """Give the places of a mark, block by block."""
-    starts: list[int] = []
-    at, tail = 0, b""
-    file.seek(0)
-    while (most is None or at < most) and (block := file.read(BLOCK)):
+def _search(file: BinaryIO, mark: re.Pattern[bytes], start: int, most: int | None) -> Iterator[int]:
+    """Give the places of a mark behind a place, block by block."""
+    at, tail, last = start, b"", -1
+    while most is None or at < start + most:
+        file.seek(at)
+        block = file.read(BLOCK)
+        if not block:
+            return
         data = tail + block
-        starts += [place for found in mark.finditer(data)
-                   if (place := at - len(tail) + found.start()) not in starts[-1:]]
+        for found in mark.finditer(data):
+            place = at - len(tail) + found.start()
+            if place > last:
+                yield place
+            last = place
         at, tail = at + len(block), data[-OVERLAP:]
-    return starts

@@ -9,7 +9,7 @@ import re
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -216,18 +216,24 @@ def _is_chunk(header: bytes, there: int) -> bool:
     return all(32 <= byte < 127 for byte in name) and size <= there - CHUNK
 
 
-class SizedFile(io.RawIOBase):
-    """A file that a pipe wrote, with the sizes that it has; nothing is copied but the header."""
+def sized(file: BinaryIO) -> BinaryIO:
+    """Give a file as libsndfile can read it, from its beginning: one that a pipe wrote gets the sizes that it has."""
+    chunk = data_chunk(file)
+    file.seek(0)
+    if chunk is None or not chunk.is_piped or not chunk.patches:
+        return file
+    header = bytearray(file.read(chunk.start))
+    for place, patch in chunk.patches:
+        header[place:place + len(patch)] = patch
+    return cast(BinaryIO, FileView(file, 0, chunk.start + chunk.there, bytes(header)))
 
-    def __init__(self, file: BinaryIO, chunk: DataChunk) -> None:
+
+class FileView(io.RawIOBase):
+    """A stretch of a file as a file, with other bytes in the place of its first ones; nothing else is copied."""
+
+    def __init__(self, file: BinaryIO, start: int, end: int, header: bytes = b"") -> None:
         super().__init__()
-        self.file, self.at = file, 0
-        file.seek(0)
-        header = bytearray(file.read(chunk.start))
-        self.length = chunk.start + chunk.there
-        for place, patch in chunk.patches:
-            header[place:place + len(patch)] = patch
-        self.header = bytes(header)
+        self.file, self.start, self.length, self.header, self.at = file, start, end - start, header, 0
 
     def readable(self) -> bool:
         return True
@@ -246,8 +252,8 @@ class SizedFile(io.RawIOBase):
         view = memoryview(buffer).cast("B")
         found = self.header[self.at:self.at + len(view)]
         if not found:
-            self.file.seek(self.at)
-            found = self.file.read(len(view))
+            self.file.seek(self.start + self.at)
+            found = self.file.read(max(0, min(len(view), self.length - self.at)))
         view[:len(found)] = found
         self.at += len(found)
         return len(found)
