@@ -92,8 +92,7 @@ def _decode(file: BinaryIO, name: str, first: float | None, limit: float | None,
 def _decode_one(file: BinaryIO, name: str, container: Container,
                 bounds: tuple[float | None, float | None, float | None]) -> tuple[Waveform, int]:
     seconds, limit, most = bounds
-    if missing := missing_bytes(file, container.name):
-        raise DataError(f"{name} is cut short ({missing} bytes are missing); write or copy it again.", kind="unreadable audio")
+    _check_complete(file, name, container)
     if container.by_ffmpeg:
         return decode_track(file, container.name, name, seconds, limit)
     return _sndfile(file, name, seconds, limit, most)
@@ -117,10 +116,16 @@ def _measure(file: BinaryIO, name: str, seconds: float | None, most: float | Non
 
 
 def _measure_one(file: BinaryIO, name: str, container: Container, seconds: float | None) -> tuple[int, int]:
+    _check_complete(file, name, container)
     if container.by_ffmpeg:
         return track_length(file, container.name, name, seconds)
     with soundfile.SoundFile(sized(file)) as opened:
         return opened.frames, opened.samplerate
+
+
+def _check_complete(file: BinaryIO, name: str, container: Container) -> None:
+    if missing := missing_bytes(file, container.name):
+        raise DataError(f"{name} is cut short ({missing} bytes are missing); write or copy it again.", kind="unreadable audio")
 
 
 def _searched(seconds: float | None) -> int | None:
@@ -163,6 +168,8 @@ def _mp3_parts(file: BinaryIO, name: str, seconds: float | None) -> list[MP3Part
         parts = list(mp3_parts(file.read(), seconds))
     if not parts:
         raise DataError(f"{name} holds no frame of an MP3; write or copy it again.", kind="unreadable audio")
+    if missing := sum(part.missing for part in parts):
+        raise DataError(f"{name} is cut short ({missing} frames are missing); write or copy it again.", kind="unreadable audio")
     return parts
 
 

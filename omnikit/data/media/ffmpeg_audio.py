@@ -66,15 +66,12 @@ def decode_mp3(parts: Iterable[MP3Part], name: str, seconds: float | None = None
     A part of another rate is resampled to that of the first; frames that are damaged are silent.
 
     Raises:
-        DataError: many frames are damaged, or frames are missing.
+        DataError: many frames are damaged.
     """
     import soxr
 
     pieces, rate, count = [np.zeros(0, np.float32)], 0, 0
     for part in parts:
-        if part.missing:
-            raise DataError(f"{name} is cut short ({part.missing} frames are missing); write or copy it again.",
-                            kind="unreadable audio")
         rate = rate or part.rate
         piece, _ = decode_track(io.BytesIO(part.data), "mp3", name)
         piece = np.pad(piece[:part.samples], (0, max(0, part.samples - len(piece))))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # decoders that read the second picture of a packet
+WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # decoders that read the second image of a packet
 
 
 class TrackDecoder:
@@ -40,8 +40,7 @@ class TrackDecoder:
 
 def _context(name: str) -> VideoCodecContext | None:
     import av
+    from av.video.codeccontext import VideoCodecContext
 
-    if name not in av.codecs_available:
-        return None
-    found: VideoCodecContext = av.CodecContext.create(name, "r")
-    return found
+    found = av.CodecContext.create(name, "r") if name in av.codecs_available else None
+    return found if isinstance(found, VideoCodecContext) else None

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from omnikit.contracts.specs import ImageSpec
-from omnikit.data.media.audio import audio_length, load_audio
+from omnikit.data.media.audio import audio_length, check_audio, load_audio
 from omnikit.data.media.image import Pixels, image_size, load_image
 from omnikit.data.media.video import load_frames, open_video, read_frames
 from omnikit.errors import DataError
@@ -30,7 +30,7 @@ LOSSLESS = {"rgb.png", "rgb.bmp", "rgb.tiff", "rgb.ppm", "rgb.qoi", "rgb.tga", "
             "moving.png", "moving.webp", "wrong_name.gif", "tiff_lzw.tiff", "tiff_deflate.tiff", "packbits.tiff", "cmyk.tiff",
             "rgb16.png", "interlaced.png"}
 LOSSY = {"rgb.jpg": 12, "progressive.jpg": 12, "cmyk.jpg": 12, "rgb.avif": 16, "moving.gif": 40, "palette.gif": 40,
-         "palette.png": 40, "pictures.mpo": 12}  # largest difference: of JPEG and AV1 at quality 95; 64 colours of 384
+         "palette.png": 40, "two_images.mpo": 12}  # largest difference: of JPEG and AV1 at quality 95; 64 colours of 384
 TURNED = {2: RGB[:, ::-1], 3: RGB[::-1, ::-1], 4: RGB[::-1], 5: RGB.swapaxes(0, 1), 6: RGB[::-1].swapaxes(0, 1),
           7: RGB[::-1, ::-1].swapaxes(0, 1), 8: RGB[:, ::-1].swapaxes(0, 1)}  # by EXIF's orientation
 SAME_MP3 = ("zeros_first", "garbage_between", "ape_behind", "ape_first")
@@ -85,6 +85,14 @@ def test_a_second_rate_in_an_mp3_is_resampled_to_the_first() -> None:
     spectra = [np.abs(np.fft.rfft(half * np.hanning(len(half)))).argmax() * 16000 / len(half)
                for half in (found[:9216], found[9216:])]
     assert abs(len(found) - 2 * 9216) < 1152 and np.allclose(spectra, 440, atol=4)
+
+
+@pytest.mark.parametrize("name", [entry["name"] for entry in TABLE if "is cut short" in entry.get("refused", "")
+                                  and entry["name"].startswith("audio")])
+def test_the_header_shows_what_is_cut_short(name: str) -> None:
+    assert audio_length(FILES / name) == 0
+    with pytest.raises(DataError, match="is cut short"):
+        check_audio(FILES / name, name)
 
 
 @pytest.mark.parametrize("name", accepted("image"))

@@ -118,7 +118,7 @@ WRITTEN = {
     "photo.heic": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 40, "page.pdf": b"%PDF-1.4\n", "icon.ico": b"\0\0\1\0\1\0"}
 for name, content in WRITTEN.items():
     (out / name).write_bytes(content)
-image.save(out / "pictures.mpo", format="MPO", save_all=True, append_images=[image.rotate(180)], quality=95)
+image.save(out / "two_images.mpo", format="MPO", save_all=True, append_images=[image.rotate(180)], quality=95)
 for held in (2, 3, 4, 5, 7, 8):
     exif = Image.Exif()
     exif[0x0112] = held
