@@ -17,6 +17,7 @@ from omnikit.errors import ConfigError, RunError
 from omnikit.paths import recipe_files
 from omnikit.plan.plan import make
 from omnikit.recipe.compose import compose
+from omnikit.recipe.media import MediaLimits
 from omnikit.store.files import atomic_file
 
 SHOWN = 20  # rows of each kind; the report has all
@@ -59,7 +60,7 @@ def _check_file(path: Path, words: Sequence[str]) -> int:
     problems, repeated = list[RowProblem](), RepeatedIds(path.name)
     with _bars() as advance:
         for index in range(len(found.rows)):
-            problems += read_problems(path.name, found.rows, index, repeated)
+            problems += read_problems(path.name, found.rows, index, repeated, MediaLimits())
             advance(path.name, len(found.rows))
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"{path} is for the reader {found.reader}: its rows hold {', '.join(found.config.provides) or 'nothing'}.")

@@ -20,6 +20,7 @@ from omnikit.data.batch.worker_errors import plain_errors
 from omnikit.data.text.text_checks import check_text, check_typed
 from omnikit.errors import ConfigError, DataError, OmnikitError, nearest
 from omnikit.plan.plan import Plan
+from omnikit.recipe.media import MediaLimits
 
 HARMLESS = ("control token",)  # kinds
 DEFAULT_RATE = 16000  # Hz at which the audio of answers is read
@@ -79,7 +80,7 @@ class DatasetChecker(Dataset[CheckedRow]):
     """
 
     def __init__(self, plan: Plan, dataset: str, reader: Reader) -> None:
-        self.dataset, self.reader = dataset, reader
+        self.dataset, self.reader, self.limits = dataset, reader, plan.recipe.media
         self.collators, self.learns_speech = _collators(plan, dataset)
 
     def problems(self, advance: Callable[[], None], workers: int = 0) -> Iterator[RowProblem]:
@@ -125,7 +126,7 @@ class DatasetChecker(Dataset[CheckedRow]):
                             " codes, or leave the row out.", kind="no speech")
         for part in parts:
             if self.learns_speech and part.codes is None:
-                load_waveform(part, DEFAULT_RATE, sample.id)
+                load_waveform(part, DEFAULT_RATE, sample.id, self.limits)
 
 
 @dataclass(frozen=True)
@@ -161,13 +162,13 @@ def read_row(reader: Reader, index: int) -> tuple[Sample | None, list[DataError]
         return None, (problems(index) if problems else []) or [error]
 
 
-def read_problems(dataset: str, reader: Reader, index: int, repeated: RepeatedIds) -> list[RowProblem]:
+def read_problems(dataset: str, reader: Reader, index: int, repeated: RepeatedIds, limits: MediaLimits) -> list[RowProblem]:
     """Give what is wrong with a row, for a dataset that no recipe trains on: its id, what its reader reads, media headers."""
     sample, errors = read_row(reader, index)
     if sample:
         for part in (*question_media(sample), *answer_audio(sample)):
             try:
-                check_header(part)
+                check_header(part, limits)
             except DataError as error:
                 errors.append(DataError(f"Row {sample.id}: {error}", kind=error.kind))
     name = sample.id if sample else ""

@@ -11,6 +11,7 @@ from omnikit.data.text.tokenizer import load
 from omnikit.errors import ConfigError, DataError, OmnikitError
 from omnikit.plan.missing import missing
 from omnikit.plan.plan import Plan
+from omnikit.recipe.media import MediaLimits
 
 FIRST = 3  # rows that are read of each dataset
 
@@ -74,14 +75,14 @@ def _error(plan: Plan, name: str) -> OmnikitError | None:
         for index in range(0 if policy and policy.on_error == "skip" else min(FIRST, len(rows))):
             sample = rows[index]
             for part in (*question_media(sample), *(one for one in answer_audio(sample) if one.codes is None)):
-                _check_medium(sample.id, part)
+                _check_medium(sample.id, part, plan.recipe.media)
     except OmnikitError as error:
         return error
     return None
 
 
-def _check_medium(row: str, part: ContentPart) -> None:
+def _check_medium(row: str, part: ContentPart, limits: MediaLimits) -> None:
     try:
-        check_header(part)
+        check_header(part, limits)
     except DataError as error:
         raise DataError(f"Row {row}: {error}", kind=error.kind) from error
