@@ -3,6 +3,7 @@
 User errors end with code 2 and no trace.
 """
 
+import errno
 import gc
 import os
 import sys
@@ -36,6 +37,8 @@ COMMANDS = {
     "completion": ("omnikit.commands.completion:run", "print the bash completion: eval \"$(omnikit completion bash)\""),
 }
 BRIEF = ("check", "completion", "list")  # commands that run no model
+MACHINE = (errno.EACCES, errno.EPERM, errno.EIO, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.EMFILE, errno.ENFILE,
+           errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO)  # what a file or a disk refuses: not a bug
 USAGE = "omnikit: compose encoders, projectors, a language model and heads from YAML; train it, talk to it.\n"
 
 
@@ -52,6 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output went away, as in `omnikit list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains at exit
         return 0
+    except OSError as error:
+        if error.errno not in MACHINE:
+            raise
+        named = f"{error.filename} cannot be used" if error.filename else "a file cannot be read or written"
+        sys.stderr.write(f"omnikit: {named}: {error.strerror}; check its permissions and its disk.\n")
+        return 2
     except KeyboardInterrupt:
         saved = {"train": "finished stages and steps", "answer": "finished answers",
                  "data": "finished rows" * (arguments[1:2] == ["build"])}

@@ -1,3 +1,4 @@
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +86,19 @@ def test_a_bug_of_ours_shows_its_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("omnikit.commands.list.run", buggy)
     with pytest.raises(ZeroDivisionError):
         cli.main(["list"])
+
+
+@pytest.mark.parametrize(("error", "sentence"), [
+    (PermissionError(errno.EACCES, "Permission denied", "rows.jsonl"), "rows.jsonl cannot be used: Permission denied"),
+    (OSError(errno.EIO, "Input/output error"), "a file cannot be read or written: Input/output error"),
+], ids=["permission", "disk"])
+def test_what_the_machine_refuses_is_one_sentence(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+                                                  error: OSError, sentence: str) -> None:
+    def refused(argv: list[str]) -> int:
+        raise error
+
+    monkeypatch.setattr("omnikit.commands.list.run", refused)
+    assert run(capsys, "list") == (2, "", f"omnikit: {sentence}; check its permissions and its disk.\n")
 
 
 def test_output_whose_reader_went_away_is_no_error() -> None:
