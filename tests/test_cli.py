@@ -107,6 +107,16 @@ def test_output_whose_reader_went_away_is_no_error() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(("shell", "code", "shown"), [
+    ("{} list >&-", 0, ""), ("{} nothing 2>&-", 2, ""), ("env PYTHONIOENCODING=ascii {} --help | tail -1", 0, "example"),
+    ("mkdir gone; cd gone; rmdir ../gone; {} check llama_omni/tiny", 2, "the folder that you are in was removed"),
+], ids=["closed output", "closed errors", "encoding", "folder"])
+def test_a_poor_shell_gets_no_trace(tmp_path: Path, shell: str, code: int, shown: str) -> None:
+    words = shell.format(f"{sys.executable} -m omnikit.cli")
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", words], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == code and shown in done.stdout + done.stderr and "Traceback" not in done.stderr
+
+
 def test_train_shows_the_configuration_and_makes_no_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path,
                                                            monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

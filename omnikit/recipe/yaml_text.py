@@ -137,7 +137,8 @@ def _loader() -> type[yaml.SafeLoader]:
     base = yaml.SafeLoader
     merge = [(tag, form) for tag, form in base.yaml_implicit_resolvers["<"] if tag == f"{TAG}merge"]
     kept = {tag: read for tag, read in base.yaml_constructors.items() if tag in (None, f"{TAG}str", f"{TAG}seq", f"{TAG}map")}
-    loader: type[yaml.SafeLoader] = type("Loader", (base,), {"yaml_implicit_resolvers": {"<": merge}, "yaml_constructors": kept})
+    own = {"yaml_implicit_resolvers": {"<": merge}, "yaml_constructors": kept}
+    loader: type[yaml.SafeLoader] = type("Loader", (base,), own)
     _add_scalars(loader)
     for name in SCALARS:
         loader.add_constructor(f"{TAG}{name}", partial(_scalar, name=name))

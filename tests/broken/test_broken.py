@@ -41,6 +41,7 @@ stages:
 generate: {max_new_tokens: 4}
 """
 SECONDS = 5.0
+ALL = (*TABLE, *DAMAGED, *WILD)
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +76,8 @@ def test_without_the_mistake_it_works(here: Path, argv: str) -> None:
     assert cli.main(argv.split()) == 0
 
 
-@pytest.mark.parametrize("broken", [*TABLE, *DAMAGED, *WILD],
-                         ids=[ascii(f"{broken.kind}: {broken.argv}: {broken.place}")[1:-1] for broken in (*TABLE, *DAMAGED, *WILD)])
+@pytest.mark.parametrize("broken", ALL,
+                         ids=[ascii(f"{broken.kind}: {broken.argv}: {broken.place}")[1:-1] for broken in ALL])
 def test_a_mistake_is_one_sentence(here: Path, capsys: pytest.CaptureFixture[str], broken: Broken) -> None:
     prepare(here, broken)
     before = time.process_time()

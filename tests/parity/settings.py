@@ -19,7 +19,8 @@ class Settings(dict[str, Any]):
 
     def get(self, key: str, default: Any = None) -> Any:
         """Give a value, or the default."""
-        return self[key] if key in self else default
+        self._read.add(key)
+        return super().get(key, default)
 
     def values(self) -> Any:
         """Give all values."""
