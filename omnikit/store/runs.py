@@ -37,9 +37,17 @@ def find(run: str | Path) -> Path:
     """
     for folder in (Path(run), Path(run) / "latest", RUNS / run / "latest", shipped_run(str(run))):
         if folder and any(folder.glob("[!.]*/config.yaml")):
+            _check_one_run(folder)
             return folder.resolve()
     raise RunError(f"{run} is not a run: neither a folder with finished stages nor a recipe with a latest run in {RUNS}/;"
                    f" train first with omnikit train {run}.")
+
+
+def _check_one_run(folder: Path) -> None:
+    """Raise RunError where a folder holds runs: their stages lie one level deeper, and it has no configuration of its own."""
+    own = any(os.path.lexists(folder / name) for name in (run_manifest.CONFIG, run_manifest.NAME))
+    if not own and (deeper := sorted(folder.glob("[!.]*/[!.]*/config.yaml"))):
+        raise RunError(f"{folder} is a folder of runs, not a run; give one of them, for example {deeper[0].parents[1]}.")
 
 
 def link_latest(folder: Path) -> None:
