@@ -136,8 +136,9 @@ def _loader() -> type[yaml.SafeLoader]:
 
     base = yaml.SafeLoader
     merge = [(tag, form) for tag, form in base.yaml_implicit_resolvers["<"] if tag == f"{TAG}merge"]
-    kept = {tag: read for tag, read in base.yaml_constructors.items() if tag in (None, f"{TAG}str", f"{TAG}seq", f"{TAG}map")}
-    own = {"yaml_implicit_resolvers": {"<": merge}, "yaml_constructors": kept}
+    plain = (None, f"{TAG}str", f"{TAG}seq", f"{TAG}map")
+    constructors = {tag: read for tag, read in base.yaml_constructors.items() if tag in plain}
+    own = {"yaml_implicit_resolvers": {"<": merge}, "yaml_constructors": constructors}
     loader: type[yaml.SafeLoader] = type("Loader", (base,), own)
     _add_scalars(loader)
     for name in SCALARS:
