@@ -13,6 +13,7 @@ from pathlib import Path
 from omnikit.contracts.folders import FolderValue
 from omnikit.errors import ConfigError
 from omnikit.recipe.model_folder import TokenizerFolder, model_folder, read_object
+from omnikit.store import adapter_config
 
 # our field → transformers' name; those that a config.json lacks stand at the architecture's default
 NAMES = {"dim": "hidden_size", "layers": "num_hidden_layers", "heads": "num_attention_heads",
@@ -35,6 +36,8 @@ def folder_fields(fields: Mapping[str, object]) -> dict[str, FolderValue]:
     Raises:
         ConfigError: its files cannot be read, or hold what no causal language model has.
     """
+    if fields.get("adapter"):
+        adapter_config.read(Path(str(fields["adapter"])).expanduser())
     folder = model_folder(str(fields["weights"]))
     if folder is None or not (folder / "config.json").is_file():
         return {}

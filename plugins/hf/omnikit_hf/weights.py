@@ -7,6 +7,7 @@ unexpected, of another shape or quantised is one sentence.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -24,10 +25,12 @@ from transformers.utils.hub import cached_file
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import ConfigError, RunError
 from omnikit.ops.empty import empty_weights
+from omnikit.store import adapter_config
 from omnikit.store.adapters import peft_adapter
 from omnikit.store.tensors import fill, in_folder
 from omnikit_hf.config import HF
 
+log = logging.getLogger(__name__)
 # our field → transformers' name, for what a checkpoint's own config must agree with
 NAMES = {"dim": "hidden_size", "layers": "num_hidden_layers", "heads": "num_attention_heads",
          "kv_heads": "num_key_value_heads", "ffn": "intermediate_size", "vocabulary": "vocab_size",
@@ -90,7 +93,13 @@ def tensors_of(folder: Path, model: PreTrainedModel) -> dict[str, LazyTensor]:
 
 def with_adapter(config: HF, found: dict[str, LazyTensor]) -> dict[str, LazyTensor]:
     """Give a checkpoint's tensors with those of the adapter added, where one is named; raises RunError if it does not fit."""
-    return peft_adapter(Path(config.adapter).expanduser()).merged(found) if config.adapter else found
+    if not config.adapter:
+        return found
+    folder = Path(config.adapter).expanduser()
+    facts = adapter_config.read(folder)
+    if facts.is_of_another_base(Path(str(config.weights)).expanduser()):
+        log.warning("%s was trained on %s, and is added to %s.", folder, facts.base, config.weights)
+    return peft_adapter(folder).merged(found, tied=config.tie_embeddings)
 
 
 def _filled(config: HF, folder: Path, facts: PreTrainedConfig) -> PreTrainedModel:
