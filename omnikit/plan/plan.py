@@ -136,8 +136,10 @@ def _tokenizer(outputs: dict[str, OutputBranch], backbone: BackboneConfig | None
         errors.append(f"backbone.tokenizer: {error}")
         return None
     if size is not None and size > backbone.vocabulary:
+        advice = "give the tokenizer of these weights, backbone.tokenizer=PATH" if getattr(backbone, "weights", None) else (
+            f"set backbone.vocabulary={size}")
         errors.append(f"backbone.vocabulary is {backbone.vocabulary}, but tokenizer {backbone.tokenizer!r} has {size} ids;"
-                      f" set backbone.vocabulary={size}.")
+                      f" {advice}.")
     return backbone.tokenizer
 
 

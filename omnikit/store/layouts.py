@@ -16,6 +16,8 @@ from safetensors.torch import save_file
 from omnikit.contracts.configs import ModelDescription
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError
+from omnikit.recipe.causal_config import check_ids
+from omnikit.recipe.model_folder import read_object
 from omnikit.recipe.recipe import OWN_KEYS, SLOTS
 from omnikit.recipe.schema import plain
 from omnikit.store.tensors import in_file
@@ -54,14 +56,18 @@ def integer_of(config: Mapping[str, object], key: str, file: Path) -> int:
 
 
 def end_ids(config: Mapping[str, object], file: Path) -> list[int]:
-    """Give the ids that end an answer; one below 0 stands for none."""
-    found = config.get("eos_token_id")
-    ends = found if isinstance(found, list) else [] if found is None else [found]
-    ids = [end for end in ends if isinstance(end, int) and not isinstance(end, bool)]
-    if len(ids) < len(ends):
-        raise RunError(f"{file} has eos_token_id {found!r}, but it must be the id of a token, or a list of ids; write it"
-                       " there.")
-    return [end for end in ids if end >= 0]
+    """Give the ids that end an answer, of a config.json and the generation_config.json beside it; one below 0 stands for none.
+
+    Raises:
+        ConfigError: an id is outside the embedding table.
+    """
+    beside = file.with_name("generation_config.json")
+    ids: list[int] = []
+    for path, content in ((file, config), (beside, read_object(beside))):
+        check_ids(content, str(path), config.get("vocab_size"))
+        found = content.get("eos_token_id")
+        ids += [one for one in (found if isinstance(found, list) else [found]) if isinstance(one, int) and one >= 0]
+    return list(dict.fromkeys(ids))
 
 
 def special_tokens(tokenizer: Path, candidates: Sequence[str]) -> list[str]:

@@ -10,11 +10,13 @@ import json
 import logging
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 from transformers.modeling_utils import PreTrainedModel
@@ -37,6 +39,7 @@ NAMES = {"dim": "hidden_size", "layers": "num_hidden_layers", "heads": "num_atte
          "tie_embeddings": "tie_word_embeddings"}
 ROPE = {"rope_theta": "rope_theta", "rope_factor": "factor", "rope_low": "low_freq_factor", "rope_high": "high_freq_factor",
         "rope_original": "original_max_position_embeddings"}
+NOT_UNDERSTOOD = (LookupError, TypeError, AttributeError, ArithmeticError, AssertionError, RuntimeError, StrictDataclassError)
 COMPUTED = ("rotary_emb.inv_freq", "attn.bias", "attn.masked_bias")  # ends of names that old versions saved and all compute
 UNFIT = {"missing_keys": "is missing", "unexpected_keys": "is unexpected", "mismatched_keys": "has another shape"}
 OF_THIS_MACHINE = ("_name_or_path", "transformers_version")  # keys of a config.json that say nothing of the model
@@ -50,7 +53,8 @@ def load(config: HF) -> PreTrainedModel:
     """
     try:
         folder = folder_of(config)
-        facts = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        with _understood(folder):
+            facts = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         _compare(config, facts)
         return _filled(config, folder, facts)
     except RunError as error:
@@ -59,6 +63,17 @@ def load(config: HF) -> PreTrainedModel:
         raise ConfigError(f"backbone.weights {config.weights!r} cannot be loaded as a causal language model: it must be"
                           f" a folder with config.json and safetensors, or a model id in the local cache"
                           f" ({' '.join(str(error).split())[:200]}).") from error
+
+
+@contextmanager
+def _understood(folder: Path) -> Iterator[None]:
+    """Turn what transformers raises for numbers that it cannot build from into one sentence; OSError and ValueError pass."""
+    try:
+        yield
+    except NOT_UNDERSTOOD as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(f"{folder / 'config.json'} describes nothing that transformers can build ({type(error).__name__}:"
+                          f" {reason}); copy the file again.") from error
 
 
 def model_of(config: HF, facts: PreTrainedConfig) -> PreTrainedModel:
@@ -107,7 +122,7 @@ def _filled(config: HF, folder: Path, facts: PreTrainedConfig) -> PreTrainedMode
     if getattr(facts, "quantization_config", None):
         raise RunError(f"{folder / 'config.json'} has a quantization_config, and backbone hf reads plain weights only; give a"
                        " checkpoint in bfloat16, float16 or float32.")
-    with empty_weights():
+    with empty_weights(), _understood(folder):
         model = model_of(config, facts)
     found = with_adapter(config, tensors_of(folder, model))
     if model.state_dict().keys() - found.keys() and _is_converted(facts):
