@@ -165,6 +165,10 @@ def _check_numbers(recipe: Recipe, errors: list[str]) -> None:
                       " sentence.")
     if not 0 <= generate.temperature < math.inf:  # false for nan
         errors.append(f"generate.temperature is {generate.temperature:g}, but must be a finite number, at least 0.")
+    if not 0 < generate.top_p <= 1:
+        errors.append(f"generate.top_p is {generate.top_p:g}, but must be above 0 and at most 1.")
+    if generate.top_k < 0:
+        errors.append(f"generate.top_k is {generate.top_k}, but must be at least 0, which draws among all tokens.")
 
 
 def _check_state_inputs(inputs: dict[str, InputBranch], outputs: dict[str, OutputBranch], errors: list[str]) -> None:

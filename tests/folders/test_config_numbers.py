@@ -172,6 +172,34 @@ def test_ends_are_those_of_both_files_else_the_tokenizers(sources: dict[str, Pat
     assert folder_fields({"weights": str(folder)})["ends"].value == expected
 
 
+@pytest.mark.parametrize(("content", "expected"), [
+    ({"do_sample": True, "temperature": 0.6, "top_p": 0.95, "top_k": 20}, (0.6, 0.95, 20)),
+    ({"do_sample": True}, (1.0, 1.0, 0)), ({"do_sample": False, "temperature": 0.6, "top_k": 20}, (0.0, 1.0, 0)),
+    ({"temperature": 0.6}, (0.0, 1.0, 0))], ids=["drawn", "as they come", "greedy", "not stated"])
+def test_answers_are_made_as_the_folder_states(sources: dict[str, Path], tmp_path: Path, content: dict[str, object],
+                                               expected: tuple[float, ...]) -> None:
+    folder = changed(sources["qwen2"], tmp_path / "model", {})
+    (folder / "generation_config.json").write_text(json.dumps(content))
+    found = compose("llama_omni/tiny", [f"backbone.weights={folder}"]).generate
+    assert (found.temperature, found.top_p, found.top_k) == expected
+
+
+@pytest.mark.parametrize(("content", "sentence"), [
+    ({"do_sample": True, "temperature": NAN}, "has temperature nan, but it must be a number from 0"),
+    ({"do_sample": True, "temperature": "0.6"}, "has temperature '0.6', but"),
+    ({"do_sample": True, "top_p": 1.5}, "has top_p 1.5, but it must be a number from 2.22507e-308 to 1"),
+    ({"do_sample": True, "top_k": 2.5}, "has top_k 2.5, but it must be a number from 0"),
+    ({"max_new_tokens": 0}, "has max_new_tokens 0, but it must be a number from 1"),
+    ({"eos_token_id": [4, 999]}, "generation_config.json has eos_token_id 999, but ids are from 0 to 400 - 1"),
+], ids=str)
+def test_generation_defaults_out_of_range_are_refused(sources: dict[str, Path], tmp_path: Path, content: dict[str, object],
+                                                      sentence: str) -> None:
+    folder = changed(sources["qwen2"], tmp_path / "model", {})
+    (folder / "generation_config.json").write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match=sentence):
+        folder_fields({"weights": str(folder)})
+
+
 def test_an_adapter_that_is_not_merged_is_refused_before_anything_is_built(sources: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text('{"r": 4, "lora_alpha": 8, "init_lora_weights": "pissa"}')
     with pytest.raises(PlanError, match=r"backbone.weights: .* has init_lora_weights 'pissa', which changed the base"):

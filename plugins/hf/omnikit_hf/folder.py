@@ -4,6 +4,7 @@ Reads JSON, and the defaults of an architecture as the installed transformers wr
 """
 
 import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,6 +24,11 @@ OTHER_CONTEXT = {"gpt2": "n_positions"}
 EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
 ROPE = {"rope_theta": "rope_theta", "rope_factor": "factor", "rope_low": "low_freq_factor", "rope_high": "high_freq_factor",
         "rope_original": "original_max_position_embeddings"}
+GENERATION: dict[str, tuple[tuple[type[float] | type[int], ...], float, float]] = {
+    "max_new_tokens": ((int,), 1, math.inf), "temperature": ((float, int), 0, sys.float_info.max),
+    "top_p": ((float, int), sys.float_info.min, 1), "top_k": ((int,), 0, math.inf)}
+"""Fields of `generate` → their types, least and greatest value in a generation_config.json."""
+DRAWN = ("temperature", "top_p", "top_k")
 DTYPES = ("float32", "bfloat16", "float16")
 FAMILY_TEMPLATES = {"llama": "llama_3", "qwen2": "qwen2p5_instruct", "qwen3": "qwen2p5_instruct", "mistral": "mixtral_instruct",
                     "mixtral": "mixtral_instruct"}
@@ -180,12 +186,19 @@ def _template(fields: Mapping[str, object], tokenizer: TokenizerFolder, sizes: M
 
 
 def _generation(folder: Path) -> dict[str, FolderValue]:
-    """Give how the folder's own answers are made: greedily, or at a temperature."""
-    content = read_object(folder / "generation_config.json")
-    found: dict[str, FolderValue] = {}
-    temperature, limit = content.get("temperature", 1.0), content.get("max_new_tokens")
-    if content.get("do_sample") is True and isinstance(temperature, int | float) and math.isfinite(temperature):
-        found["generate.temperature"] = FolderValue(float(temperature), "generation_config.json temperature", fixed=False)
-    if isinstance(limit, int) and limit > 0:
-        found["generate.max_new_tokens"] = FolderValue(limit, "generation_config.json max_new_tokens", fixed=False)
+    """Give how the folder's own answers are made: greedily, or drawn."""
+    path = folder / "generation_config.json"
+    content, found = read_object(path), dict[str, FolderValue]()
+    names = ("max_new_tokens", *(DRAWN if content.get("do_sample") is True else ()))
+    for name in names:
+        value = content.get(name)
+        if value is None:
+            continue
+        kind, least, most = GENERATION[name]
+        if not isinstance(value, kind) or isinstance(value, bool) or not least <= value <= most:
+            raise ConfigError(f"{path} has {name} {value!r}, but it must be a number from {least:g}"
+                              f"{'' if most == math.inf else f' to {most:g}'}; copy the file again.")
+        found[f"generate.{name}"] = FolderValue(kind[0](value), f"{path.name} {name}", fixed=False)
+    if "temperature" in names:
+        found.setdefault("generate.temperature", FolderValue(1.0, f"{path.name} do_sample", fixed=False))
     return found
