@@ -20,6 +20,7 @@ from omnikit.recipe.causal_config import check_ids
 from omnikit.recipe.model_folder import read_object
 from omnikit.recipe.recipe import OWN_KEYS, SLOTS
 from omnikit.recipe.schema import plain
+from omnikit.store.files import atomic_file
 from omnikit.store.tensors import in_file
 
 KEY = "omnikit"
@@ -203,7 +204,8 @@ def additions(own: Mapping[str, object], theirs: Mapping[str, object], model: Mo
 def write_extras(extras: Mapping[str, LazyTensor], folder: Path) -> None:
     """Write the tensors that the layout cannot express; no file where there are none."""
     if extras:
-        save_file({name: tensor.read().contiguous() for name, tensor in extras.items()}, folder / EXTRAS, {"format": "pt"})
+        with atomic_file(folder / EXTRAS) as part:
+            save_file({name: tensor.read().contiguous() for name, tensor in extras.items()}, part, {"format": "pt"})
 
 
 def write_config(config: Mapping[str, object], folder: Path, added: Callable[[], Mapping[str, object]]) -> None:

@@ -61,7 +61,7 @@ DAMAGED = [
     damaged(CHAT, "understand/done cannot be read (Is a directory)", BACK, folder_of(DONE)),
     damaged(CHAT, "weights.safetensors is ", "train its stage", folder_of(WEIGHTS)),
     damaged(CHAT, "weights.safetensors is not a whole safetensors file", "train its stage again", write(WEIGHTS, "")),
-    damaged("chat run --text two", "run is not a run", "train first", replaced("run/understand", Path.touch)),
+    damaged("chat run --text two", "understand is a file, but a stage is a folder", "move it away", replaced("run/understand", Path.touch)),
     damaged(TRAIN, "understand/manifest.json holds list []", BACK, write(STAGE, "[]")),
     damaged(TRAIN, "understand/manifest.json cannot be read (Expecting value", BACK, write(STAGE, '{"recipe": ')),
     damaged(TRAIN, "understand/manifest.json cannot be read (Is a directory)", BACK, folder_of(STAGE)),
