@@ -53,7 +53,7 @@ def _draw(logits: Tensor, options: Sequence[TokenOptions], *, nucleus: bool) -> 
     numbers = torch.cat([torch.rand(1, generator=each.generator, dtype=torch.float64) for each in options])
     values = [torch.tensor([each.temperature, each.top_p, each.top_k], dtype=torch.float64) for each in options]
     given = torch.cat([numbers[:, None], torch.stack(values)], 1).to(logits.device, torch.float32, non_blocking=True)
-    uniform, temperature, top_p, top_k = given.split(1, 1)  # each [B, 1]
+    uniform, temperature, top_p, top_k = (given[:, column:column + 1] for column in range(4))  # each [B, 1]
     probabilities = (logits.float() / temperature).softmax(-1)  # [B, V]
     if not nucleus:
         return _at(probabilities, uniform)[:, 0]

@@ -86,8 +86,9 @@ def read(folder: Path) -> AdapterConfig:
         path, _alpha(values.get("lora_alpha"), "lora_alpha", path), _rank(values.get("r", 8), "r", path),
         {key: _alpha(value, f"alpha_pattern[{key!r}]", path) for key, value in _patterns(values, "alpha_pattern", path)},
         {key: _rank(value, f"rank_pattern[{key!r}]", path) for key, value in _patterns(values, "rank_pattern", path)},
-        *(_flag(values, key, path) for key in ("use_rslora", "use_dora", "fan_in_fan_out")),
-        str(values.get("base_model_name_or_path") or ""), _names(values, "modules_to_save", path))
+        rslora=_flag(values, "use_rslora", path), dora=_flag(values, "use_dora", path),
+        transposed=_flag(values, "fan_in_fan_out", path), base=str(values.get("base_model_name_or_path") or ""),
+        saved=_names(values, "modules_to_save", path))
 
 
 def is_tied(*folders: Path) -> bool:
@@ -105,7 +106,7 @@ def _check_kind(values: Mapping[str, object], path: Path) -> None:
     if not any(start is plain or (isinstance(start, str) and start == plain) for plain in PLAIN_STARTS):
         raise RunError(f"{path} has init_lora_weights {start!r}, which changed the base before the training; {MERGE}, or save"
                        " it again with path_initial_model_for_weight_conversion.")
-    off = (None, False, [], {}, "")
+    off: tuple[object, ...] = (None, False, [], {}, "")
     unknown = sorted(key for key, value in values.items() if key not in PLAIN_KEYS and value not in off)
     if unknown:
         raise RunError(f"{path} has {unknown[0]} {str(values[unknown[0]])[:40]!r}, and an adapter with it is not merged here;"

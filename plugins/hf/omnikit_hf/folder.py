@@ -24,10 +24,9 @@ OTHER_CONTEXT = {"gpt2": "n_positions"}
 EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
 ROPE = {"rope_theta": "rope_theta", "rope_factor": "factor", "rope_low": "low_freq_factor", "rope_high": "high_freq_factor",
         "rope_original": "original_max_position_embeddings"}
-GENERATION: dict[str, tuple[tuple[type[float] | type[int], ...], float, float]] = {
-    "max_new_tokens": ((int,), 1, math.inf), "temperature": ((float, int), 0, sys.float_info.max),
-    "top_p": ((float, int), sys.float_info.min, 1), "top_k": ((int,), 0, math.inf)}
-"""Fields of `generate` → their types, least and greatest value in a generation_config.json."""
+GENERATION = {"max_new_tokens": (True, 1.0, math.inf), "temperature": (False, 0.0, sys.float_info.max),
+              "top_p": (False, sys.float_info.min, 1.0), "top_k": (True, 0.0, math.inf)}
+"""Fields of `generate` → whether they are whole, their least and greatest value in a generation_config.json."""
 DRAWN = ("temperature", "top_p", "top_k")
 DTYPES = ("float32", "bfloat16", "float16")
 FAMILY_TEMPLATES = {"llama": "llama_3", "qwen2": "qwen2p5_instruct", "qwen3": "qwen2p5_instruct", "mistral": "mixtral_instruct",
@@ -194,11 +193,12 @@ def _generation(folder: Path) -> dict[str, FolderValue]:
         value = content.get(name)
         if value is None:
             continue
-        kind, least, most = GENERATION[name]
-        if not isinstance(value, kind) or isinstance(value, bool) or not least <= value <= most:
+        whole, least, most = GENERATION[name]
+        number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+        if not isinstance(value, int | float) or not number or not least <= value <= most:
             raise ConfigError(f"{path} has {name} {value!r}, but it must be a number from {least:g}"
                               f"{'' if most == math.inf else f' to {most:g}'}; copy the file again.")
-        found[f"generate.{name}"] = FolderValue(kind[0](value), f"{path.name} {name}", fixed=False)
+        found[f"generate.{name}"] = FolderValue(value if whole else float(value), f"{path.name} {name}", fixed=False)
     if "temperature" in names:
         found.setdefault("generate.temperature", FolderValue(1.0, f"{path.name} do_sample", fixed=False))
     return found
