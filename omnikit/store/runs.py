@@ -39,7 +39,7 @@ def find(run: str | Path) -> Path:
     """Find a run given as a folder, a link to one, or a recipe's name: its latest run, else the one that a package ships.
 
     Raises:
-        RunError: there is no such run; says what there is instead.
+        RunError: there is no such run; it names what lies there instead.
     """
     with _looking(Path(run)):
         for folder in (Path(run), Path(run) / "latest", RUNS / run / "latest", shipped_run(str(run))):

@@ -12,7 +12,7 @@ from omnikit_hf.config import HF
 from omnikit_hf.folder import folder_fields
 from transformers import AutoModelForCausalLM
 
-from omnikit.errors import ConfigError, OmnikitError, PlanError
+from omnikit.errors import ConfigError, PlanError
 from omnikit.plan.plan import make
 from omnikit.recipe.causal_config import check_plain
 from omnikit.recipe.compose import compose
@@ -65,7 +65,6 @@ REFUSED: list[tuple[dict[str, object], str]] = [
     ({"model_type": "Qwen2"}, "has model_type 'Qwen2', which transformers does not have. Did you mean 'qwen2'"),
     ({"model_type": 2}, "has no model_type, which names the architecture"),
     ({"dtype": 16}, "has dtype 16, but it must be a name"),
-    ({"vocab_size": 100}, "backbone.vocabulary is 100, but tokenizer .* give the tokenizer of these weights"),
 ]
 
 
@@ -99,9 +98,19 @@ def test_a_number_that_no_model_has_is_one_sentence(sources: dict[str, Path], tm
                                                     sentence: str) -> None:
     folder = changed(sources["qwen2"], tmp_path / "model", changes)
     (folder / "generation_config.json").unlink()
-    with pytest.raises(OmnikitError, match=sentence) as caught:
-        make(compose("llama_omni/tiny", [f"backbone.weights={folder}"]))
+    with pytest.raises(ConfigError, match=sentence) as caught:
+        folder_fields({"weights": str(folder)})
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("changes", "sentence"), [
+    ({"rms_norm_eps": NAN}, r"backbone.weights: .*config.json has rms_norm_eps nan, but it must be a finite number above 0"),
+    ({"vocab_size": 100}, r"backbone.vocabulary is 100, but tokenizer .* give the tokenizer of these weights"),
+], ids=str)
+def test_a_plan_refuses_it(sources: dict[str, Path], tmp_path: Path, changes: dict[str, object], sentence: str) -> None:
+    folder = changed(sources["qwen2"], tmp_path / "model", changes)
+    with pytest.raises(PlanError, match=sentence):
+        make(compose("llama_omni/tiny", [f"backbone.weights={folder}"]))
 
 
 LISTS: dict[str, object] = {"short_factor": [1.0, 1.1, 1.2, 1.3], "long_factor": [2.0, 3.0, 4.0, 5.0]}

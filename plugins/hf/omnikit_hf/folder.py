@@ -153,7 +153,7 @@ def _ends(config: _ModelConfig, folder: Path) -> dict[str, FolderValue]:
     if not ids:
         end, place = TokenizerFolder(folder).end, "tokenizer_config.json"
         ids = [] if end is None else [end]
-    return {"ends": FolderValue(tuple(one for one in dict.fromkeys(ids) if one >= 0), f"{place} eos_token_id", fixed=False)}
+    return {"ends": FolderValue(tuple(one for one in dict.fromkeys(ids) if isinstance(one, int) and one >= 0), f"{place} eos_token_id", fixed=False)}
 
 
 def _generation_config(config: _ModelConfig, folder: Path) -> dict[str, object]:
@@ -194,11 +194,14 @@ def _generation(folder: Path) -> dict[str, FolderValue]:
         if value is None:
             continue
         whole, least, most = GENERATION[name]
-        number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-        if not isinstance(value, int | float) or not number or not least <= value <= most:
+        if not _is_number(value, whole=whole) or not least <= float(str(value)) <= most:
             raise ConfigError(f"{path} has {name} {value!r}, but it must be a number from {least:g}"
                               f"{'' if most == math.inf else f' to {most:g}'}; copy the file again.")
-        found[f"generate.{name}"] = FolderValue(value if whole else float(value), f"{path.name} {name}", fixed=False)
+        found[f"generate.{name}"] = FolderValue(value if whole else float(str(value)), f"{path.name} {name}", fixed=False)
     if "temperature" in names:
         found.setdefault("generate.temperature", FolderValue(1.0, f"{path.name} do_sample", fixed=False))
     return found
+
+
+def _is_number(value: object, *, whole: bool) -> bool:
+    return not isinstance(value, bool) and isinstance(value, int if whole else (int, float))
