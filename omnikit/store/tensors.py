@@ -3,6 +3,7 @@
 Torch files are opened with `weights_only`, so that they can hold data but run no code.
 """
 
+import json
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -13,8 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from omnikit.contracts.types import LazyTensor
-from omnikit.errors import ConfigError, RunError
-from omnikit.recipe.model_folder import read_object
+from omnikit.errors import RunError
 
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
           "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
@@ -181,12 +181,15 @@ def assign(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 
 def read_json(path: Path) -> dict[str, object]:
     """Give a JSON file's mapping; raises RunError if it is missing or not one."""
-    if not path.is_file():
-        raise RunError(f"{path} is missing; give the folder that holds it.")
     try:
-        return read_object(path)
-    except ConfigError as error:
-        raise RunError(*error.args) from error
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunError(f"{path} is missing; give the folder that holds it.") from error
+    except ValueError as error:
+        raise RunError(f"{path} is not JSON ({error}); copy it again.") from error
+    if not isinstance(found, dict):
+        raise RunError(f"{path} is not a mapping of keys to values; copy it again.")
+    return found
 
 
 def weight_map(index: Path) -> dict[str, str]:

@@ -5,7 +5,7 @@ import re
 from parity.case import Case
 
 from omnikit.contracts.specs import ImageSpec
-from omnikit.model import pooled
+from omnikit.splice import pooled
 
 
 def matches(case: Case) -> bool:
