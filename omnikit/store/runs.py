@@ -45,7 +45,7 @@ def find(run: str | Path) -> Path:
         for folder in (Path(run), Path(run) / "latest", RUNS / run / "latest", shipped_run(str(run))):
             if folder and _has_stages(folder):
                 return folder.resolve()
-        raise RunError(f"{run} is not a run: {_instead(Path(run))}")
+        raise RunError(f"{run} is {_instead(Path(run))}")
 
 
 @contextmanager
@@ -97,22 +97,22 @@ def run_folders(folder: Path, depth: int = DEPTH) -> Iterator[Path]:
 def _instead(path: Path) -> str:
     """Say what lies where a run was expected, and what to do."""
     if path.is_symlink() and not path.exists():
-        return f"it is a link to {path.readlink()}, which is not there; link it again."
+        return f"not a run: it is a link to {path.readlink()}, which is not there; link it again."
     if path.is_file():
-        return "it is a file, but a run is a folder; name the run's folder."
+        return "not a run: it is a file, but a run is a folder; name the run's folder."
     if is_stage(path):
-        return f"it is a stage of {path.parent}; name that folder."
+        return f"not a run: it is a stage of {path.parent}; name that folder."
     if any(path.glob(PARTIAL)):
-        return f"it has no finished stage yet; finish its training with omnikit train RECIPE run={path}."
+        return f"not a run: it has no finished stage yet; finish its training with omnikit train RECIPE run={path}."
     if (path / "adapter_config.json").is_file() or (path / "config.json").is_file() or (path / "tokenizer.json").is_file():
-        return (f"it is the folder of a model; train with backbone.weights={path}, or make a run of it with omnikit import"
-                f" LAYOUT {path} --out RUN.")
+        return (f"not a run: it is the folder of a model; train with backbone.weights={path}, or make a run of it with omnikit"
+                f" import LAYOUT {path} --out RUN.")
     runs = [str(run) for run in islice(run_folders(path), SHOWN + 1)] if path.is_dir() else []
     if runs:
         more = " and more" if len(runs) > SHOWN else ""
-        return f"it holds the runs {', '.join(runs[:SHOWN])}{more}; name one of them."
-    return (f"neither a folder with finished stages nor a recipe with a latest run in {RUNS}/; train first with omnikit train"
-            f" {path}.")
+        return f"a folder of runs, not a run; give one of them: {', '.join(runs[:SHOWN])}{more}."
+    return (f"not a run: neither a folder with finished stages nor a recipe with a latest run in {RUNS}/; train first with"
+            f" omnikit train {path}.")
 
 
 def link_latest(folder: Path) -> None:

@@ -87,7 +87,7 @@ DAMAGED = [
     *(damaged(command, "weights.safetensors is not a whole safetensors file", "train its stage again", cut) for command in READING[:2]),
     damaged("chat run/understand --text two", "it is a stage of run", "name that folder", lambda folder: None),
     damaged("chat rows.jsonl --text two", "it is a file, but a run is a folder", "name the run's folder", lambda folder: None),
-    damaged("chat . --text two", "it holds the runs run", "name one of them", lambda folder: None),
+    damaged("chat . --text two", "is a folder of runs, not a run", "give one of them: run.", lambda folder: None),
     damaged("chat . --text two", "it is the folder of a model", "train with backbone.weights=.", write("config.json", "{}")),
     damaged("chat away --text two", "it is a link to not_there", "link it again", lambda folder: dangling(folder / "away")),
     damaged("chat away --text two", "it is a link to away", "link it again", lambda folder: circle(folder / "away")),

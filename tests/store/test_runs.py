@@ -179,7 +179,7 @@ def test_a_folder_of_runs_is_no_run(tmp_path: Path) -> None:
         (tmp_path / "runs" / name / "understand").mkdir(parents=True)
         for file in ("manifest.json", "config.yaml", "understand/config.yaml", "understand/manifest.json", "understand/done"):
             (tmp_path / "runs" / name / file).touch()
-    with pytest.raises(RunError, match=r"is not a run: it holds the runs \S+/a, \S+/b, \S+/c and more; name one of them"):
+    with pytest.raises(RunError, match=r"is a folder of runs, not a run; give one of them: \S+/a, \S+/b, \S+/c and more\."):
         find(tmp_path / "runs")
     assert find(tmp_path / "runs/b") == tmp_path / "runs/b"
     with pytest.raises(RunError, match=r"understand is not a run: it is a stage of \S+/b; name that folder"):

@@ -153,7 +153,8 @@ def _ends(config: _ModelConfig, folder: Path) -> dict[str, FolderValue]:
     if not ids:
         end, place = TokenizerFolder(folder).end, "tokenizer_config.json"
         ids = [] if end is None else [end]
-    return {"ends": FolderValue(tuple(one for one in dict.fromkeys(ids) if isinstance(one, int) and one >= 0), f"{place} eos_token_id", fixed=False)}
+    ends = tuple(one for one in dict.fromkeys(ids) if isinstance(one, int) and one >= 0)
+    return {"ends": FolderValue(ends, f"{place} eos_token_id", fixed=False)}
 
 
 def _generation_config(config: _ModelConfig, folder: Path) -> dict[str, object]:
