@@ -3,11 +3,14 @@
 User errors end with code 2 and no trace.
 """
 
+import errno
 import gc
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
+from pathlib import Path
 
 from omnikit.errors import OmnikitError, nearest
 
@@ -36,12 +39,15 @@ COMMANDS = {
     "completion": ("omnikit.commands.completion:run", "print the bash completion: eval \"$(omnikit completion bash)\""),
 }
 BRIEF = ("check", "completion", "list")  # commands that run no model
+MACHINE = (errno.EACCES, errno.EPERM, errno.EIO, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.EMFILE,
+           errno.ENFILE, errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO)  # what a file or a disk refuses: not a bug
 USAGE = "omnikit: compose encoders, projectors, a language model and heads from YAML; train it, talk to it.\n"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; gives the exit code: 0 done, 2 a user's error, 130 interrupted. Bugs show their trace."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _prepare_streams()
     try:
         code = _run(arguments)
         sys.stdout.flush()
@@ -52,6 +58,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output went away, as in `omnikit list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains at exit
         return 0
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and _is_folder_gone():
+            sys.stderr.write("omnikit: the folder that you are in was removed; change to another.\n")
+            return 2
+        if error.errno not in MACHINE:
+            raise
+        named = f"{error.filename} cannot be used" if error.filename else "a file cannot be read or written"
+        sys.stderr.write(f"omnikit: {named}: {error.strerror}; check its permissions and its disk.\n")
+        return 2
     except KeyboardInterrupt:
         saved = {"train": "finished stages and steps", "answer": "finished answers",
                  "data": "finished rows" * (arguments[1:2] == ["build"])}
@@ -77,6 +92,22 @@ def _run(arguments: list[str]) -> int:
         gc.disable()  # nothing to collect before the end, which comes within a second
     module, _, function = COMMANDS[arguments[0]][0].partition(":")
     return int(getattr(import_module(module), function)(arguments[1:]))
+
+
+def _prepare_streams() -> None:
+    """Open what a shell closed, as `>&-` does, and let signs that a terminal's encoding lacks be written as escapes."""
+    null = Path(os.devnull)
+    sys.stdin, sys.stdout, sys.stderr = sys.stdin or null.open(), sys.stdout or null.open("w"), sys.stderr or null.open("w")
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _is_folder_gone() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _help() -> str:

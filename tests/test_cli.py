@@ -1,3 +1,4 @@
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -87,10 +88,33 @@ def test_a_bug_of_ours_shows_its_trace(monkeypatch: pytest.MonkeyPatch) -> None:
         cli.main(["list"])
 
 
+@pytest.mark.parametrize(("error", "sentence"), [
+    (PermissionError(errno.EACCES, "Permission denied", "rows.jsonl"), "rows.jsonl cannot be used: Permission denied"),
+    (OSError(errno.EIO, "Input/output error"), "a file cannot be read or written: Input/output error"),
+], ids=["permission", "disk"])
+def test_what_the_machine_refuses_is_one_sentence(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+                                                  error: OSError, sentence: str) -> None:
+    def refused(argv: list[str]) -> int:
+        raise error
+
+    monkeypatch.setattr("omnikit.commands.list.run", refused)
+    assert run(capsys, "list") == (2, "", f"omnikit: {sentence}; check its permissions and its disk.\n")
+
+
 def test_output_whose_reader_went_away_is_no_error() -> None:
     shell = f"{sys.executable} -m omnikit.cli --help | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("shell", "code", "shown"), [
+    ("{} list >&-", 0, ""), ("{} nothing 2>&-", 2, ""), ("env PYTHONIOENCODING=ascii {} --help | tail -1", 0, "example"),
+    ("mkdir gone; cd gone; rmdir ../gone; {} check llama_omni/tiny", 2, "the folder that you are in was removed"),
+], ids=["closed output", "closed errors", "encoding", "folder"])
+def test_a_poor_shell_gets_no_trace(tmp_path: Path, shell: str, code: int, shown: str) -> None:
+    words = shell.format(f"{sys.executable} -m omnikit.cli")
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", words], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == code and shown in done.stdout + done.stderr and "Traceback" not in done.stderr
 
 
 def test_train_shows_the_configuration_and_makes_no_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path,

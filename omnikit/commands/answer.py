@@ -27,6 +27,8 @@ def run(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     if arguments.out.resolve() == arguments.questions.resolve():
         raise ConfigError(f"--out is {arguments.out}, which holds the questions; name another file.")
+    if arguments.out.exists() and not arguments.out.is_file():
+        raise RunError(f"--out is {arguments.out}, which is not a file; name one, for example answers.jsonl.")
     if not arguments.out.absolute().parent.is_dir():
         raise RunError(f"--out is {arguments.out}, but there is no folder {arguments.out.parent}; make it.")
 

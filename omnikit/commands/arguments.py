@@ -1,6 +1,7 @@
 """Command lines are read by argparse, but its errors are one sentence like all others."""
 
 import argparse
+from pathlib import Path
 from typing import Any, NoReturn
 
 from omnikit.errors import ConfigError
@@ -11,6 +12,13 @@ def at_least_one(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
     return int(text)
+
+
+def file_path(text: str) -> Path:
+    """Read a path for argparse; an empty one, as an unset variable of a shell gives it, would be the folder at hand."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the path is empty; name a file or a folder")
+    return Path(text)
 
 
 class StoreOnce(argparse.Action):
@@ -36,6 +44,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*arguments, **settings)
         self.register("action", None, StoreOnce)
         self.register("action", "store", StoreOnce)
+        self.register("type", Path, file_path)
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{self.prog}: {message}; see {self.prog} --help.")

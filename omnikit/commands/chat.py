@@ -16,6 +16,7 @@ from omnikit.errors import OmnikitError, RunError
 if TYPE_CHECKING:
     from omnikit.contracts.types import ContentPart, Message
     from omnikit.inference.session import Session
+    from omnikit.recipe.media import MediaLimits
 
 EXAMPLE = "example: omnikit chat llama_omni/tiny --audio question.wav --out answer.wav"
 OMEGA = 10  # codes of a segment; the smallest of LLaMA-Omni's paper, arXiv:2409.06666
@@ -166,7 +167,8 @@ def _example(session: "Session", out: Path | None) -> Question:
     for part in parts:
         if part.type in media:
             number = f"-{len(media[part.type]) + 1}" if media[part.type] else ""
-            path = _medium_of(part, (out.stem + "-" if out else "") + "question" + number, out, sample.id)
+            stem = (out.stem + "-" if out else "") + "question" + number
+            path = _medium_of(part, stem, (out, sample.id, session.plan.recipe.media))
             media[part.type].append(path)
             sys.stdout.write(f"question  {path}{f'  ({part.text})' if part.text else ''}\n")
     text = " ".join(part.text for part in parts if part.type == "text" and part.text)
@@ -175,16 +177,17 @@ def _example(session: "Session", out: Path | None) -> Question:
     return Question(next(iter(media["audio"]), None), text or None, media["image"] or None, media["video"] or None)
 
 
-def _medium_of(part: "ContentPart", stem: str, out: Path | None, row: str) -> str:
-    """Give the file of a part, written beside `out` where the row has none."""
+def _medium_of(part: "ContentPart", stem: str, where: "tuple[Path | None, str, MediaLimits]") -> str:
+    """Give the file of a part, written beside --out where the row has none."""
     from omnikit.data.batch.signals import load_waveform
     from omnikit.data.media.audio import save_audio
     from omnikit.data.media.image import save_image
     from omnikit.data.media.video import save_video
 
+    out, row, limits = where
     path = (out.parent if out else Path()) / f"{stem}{EXAMPLES[part.type]}"
     if part.type == "audio":
-        save_audio(path, load_waveform(part, 16000, row), 16000)
+        save_audio(path, load_waveform(part, 16000, row, limits), 16000)
     elif part.path is not None or part.pixels is None:
         return str(part.path)
     elif part.type == "image":

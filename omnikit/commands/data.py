@@ -12,6 +12,7 @@ from omnikit.commands.arguments import Parser, at_least_one
 from omnikit.errors import ConfigError, nearest
 from omnikit.recipe import presets
 from omnikit.recipe.quoting import pasted
+from omnikit.recipe.yaml_text import parse_yaml
 from omnikit.text_table import columns
 
 if TYPE_CHECKING:
@@ -120,8 +121,6 @@ def _build(arguments: Namespace) -> int:
 def _values(arguments: list[str]) -> dict[str, object]:
     """Read key=value arguments as YAML reads values."""
     import yaml
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
     values: dict[str, object] = {}
     for argument in arguments:
@@ -130,9 +129,12 @@ def _values(arguments: list[str]) -> dict[str, object]:
             raise ConfigError(f"{argument!r} is not an option; write key=value, for example seed=1."
                               f"{nearest(argument, ['out=', 'source='])}")
         try:
-            values[key] = OmegaConf.to_container(OmegaConf.create(f"value: {text}"), resolve=False)["value"]  # type: ignore[call-overload,index]  # a mapping
-        except (OmegaConfBaseException, yaml.YAMLError) as error:
+            read = parse_yaml(f"value: {text}")
+        except (ValueError, yaml.YAMLError) as error:
             raise ConfigError(f"{key} is {text!r}, which is not a value: {str(error).splitlines()[0]}.") from error
+        if list(read) != ["value"]:
+            raise ConfigError(f"{key} is {text!r}, which is not one value; put it in double quotes.")
+        values[key] = read["value"]
     return values
 
 

@@ -11,12 +11,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from omnikit.data.check import DataReport, RowProblem, check_datasets, count_by_kind, read_problems
+from omnikit.data.check import DataReport, RepeatedIds, RowProblem, check_datasets, count_by_kind, read_problems
 from omnikit.data.formats import ENDINGS, recognise
 from omnikit.errors import ConfigError, RunError
 from omnikit.paths import recipe_files
 from omnikit.plan.plan import make
 from omnikit.recipe.compose import compose
+from omnikit.recipe.media import MediaLimits
 from omnikit.store.files import atomic_file
 
 SHOWN = 20  # rows of each kind; the report has all
@@ -56,10 +57,10 @@ def _check_file(path: Path, words: Sequence[str]) -> int:
     if words:
         raise ConfigError(f"{path} is a dataset, which takes no {words[0]!r}; name a recipe for that.")
     found = recognise(path)
-    problems: list[RowProblem] = []
+    problems, repeated = list[RowProblem](), RepeatedIds(path.name)
     with _bars() as advance:
         for index in range(len(found.rows)):
-            problems += read_problems(path.name, found.rows, index)
+            problems += read_problems(path.name, found.rows, index, repeated, MediaLimits())
             advance(path.name, len(found.rows))
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"{path} is for the reader {found.reader}: its rows hold {', '.join(found.config.provides) or 'nothing'}.")

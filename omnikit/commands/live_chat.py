@@ -64,7 +64,7 @@ def _device(session: "Session", arguments: Namespace) -> "AudioDevice":
     if arguments.out and session.speech is None:
         raise RunError(f"--out is {arguments.out}, but {session.plan.recipe.name} has no speech branch, so its answers have no"
                        " audio.")
-    return FileDevice(Path(arguments.audio), arguments.out)
+    return FileDevice(Path(arguments.audio), arguments.out, limits=session.plan.recipe.media)
 
 
 class Screen:

@@ -23,10 +23,10 @@ def run(argv: list[str]) -> int:
     if not out.parent.is_dir():
         raise RunError(f"--out is {out}, but there is no folder {out.parent}; make it first.")
 
-    from omnikit.inference.builder_runs import BuilderRuns
+    from omnikit.inference.builder_runs import BuilderRuns, media_limits
     from omnikit.inference.voices import extract
 
-    voice = extract(*BuilderRuns().codec(arguments.run), arguments.audio)
+    voice = extract(*BuilderRuns().codec(arguments.run), arguments.audio, media_limits(arguments.run))
     voice.save(out)
     sys.stdout.write(f"voice  {out}  ({' '.join(map(str, voice.tokens))})\n")
     return 0

@@ -155,6 +155,9 @@ class RowOptions:
         records: `build()` synthesises recordings that are not there yet and stores them; another process may do so beforehand.
         recognise: gives whether a file or folder is of this format, by its name and first row.
         write: writes samples to a path in this format; gives what the format cannot hold → how often that was left out.
+        paths: gives field → file or folder that `build()` opens; None: what its fields `path`, `split` and `root` name.
+        packages: that `build()` imports and that its plugin does not require.
+        voices: of its `tts`, for the recordings that it makes.
     """
 
     text_tokens: int | None = None
@@ -163,6 +166,9 @@ class RowOptions:
     records: bool = False
     recognise: Callable[[Path], bool] | None = None
     write: Callable[[Iterable[Sample], Path], Mapping[str, int]] | None = None
+    paths: Callable[[], Mapping[str, str]] | None = None
+    packages: tuple[str, ...] = ()
+    voices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -252,10 +258,15 @@ def module_options(module: nn.Module) -> ModuleOptions:
     return _given(ModuleOptions, module)
 
 
+def weight_fields(config: object) -> dict[str, str]:
+    """Give field → path of what a component of any kind takes its first weights from."""
+    values = {name: getattr(config, name) for name in WEIGHT_FIELDS if _has(config, name)}
+    return {name: value for name, value in values.items() if isinstance(value, str)}
+
+
 def weight_files(config: object) -> tuple[str, ...]:
     """Give the paths that a component of any kind takes its first weights from."""
-    values = [getattr(config, name) for name in WEIGHT_FIELDS if _has(config, name)]
-    return tuple(value for value in values if isinstance(value, str))
+    return tuple(weight_fields(config).values())
 
 
 def without_weight_files(config: T) -> T:

@@ -16,9 +16,11 @@ from omnikit.contracts.protocols import Reader
 from omnikit.contracts.types import Sample
 from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.signals import answer_audio, check_header, load_waveform, question_media
+from omnikit.data.batch.worker_errors import plain_errors
 from omnikit.data.text.text_checks import check_text, check_typed
 from omnikit.errors import ConfigError, DataError, OmnikitError, nearest
 from omnikit.plan.plan import Plan
+from omnikit.recipe.media import MediaLimits
 
 HARMLESS = ("control token",)  # kinds
 DEFAULT_RATE = 16000  # Hz at which the audio of answers is read
@@ -53,6 +55,21 @@ class CheckedRow:
     problems: tuple[RowProblem, ...]
 
 
+class RepeatedIds:
+    """Owns the ids of a dataset's rows so far: of a repeated one only the second and later rows are problems."""
+
+    def __init__(self, dataset: str) -> None:
+        self.dataset = dataset
+        self._first: dict[str, int] = {}  # id → index
+
+    def __call__(self, row: str | None, index: int) -> list[RowProblem]:
+        """Give what is wrong with the id of the next row; None for one that has none that could be read."""
+        if row is None or self._first.setdefault(row, index) == index:
+            return []
+        return [RowProblem(self.dataset, row, index, "duplicate id", f"Row {row} is row {index} of {self.dataset}, but row"
+                           f" {self._first[row]} has the same id; give one of them another.")]
+
+
 class DatasetChecker(Dataset[CheckedRow]):
     """Checks the rows of one dataset for every stage of a plan that reads it; where none does, as conversations to train on.
 
@@ -63,22 +80,18 @@ class DatasetChecker(Dataset[CheckedRow]):
     """
 
     def __init__(self, plan: Plan, dataset: str, reader: Reader) -> None:
-        self.dataset, self.reader = dataset, reader
+        self.dataset, self.reader, self.limits = dataset, reader, plan.recipe.media
         self.collators, self.learns_speech = _collators(plan, dataset)
 
     def problems(self, advance: Callable[[], None], workers: int = 0) -> Iterator[RowProblem]:
         """Give what is wrong, row by row, read in so many other processes; calls `advance` behind each row."""
         rows = DataLoader(self, batch_size=None, num_workers=workers)
-        first: dict[str, int] = {}  # id → index
-        for index, row in enumerate(rows):
-            if row.id is not None and row.id in first:
-                yield RowProblem(self.dataset, row.id, index, "duplicate id",
-                                 f"Row {row.id} is row {index} of {self.dataset}, but row {first[row.id]} has the same id; give"
-                                 " one of them another.")
-            elif row.id is not None:
-                first[row.id] = index
-            yield from row.problems
-            advance()
+        repeated = RepeatedIds(self.dataset)
+        with plain_errors():
+            for index, row in enumerate(rows):
+                yield from repeated(row.id, index)
+                yield from row.problems
+                advance()
 
     def __len__(self) -> int:
         return len(self.reader)
@@ -113,7 +126,7 @@ class DatasetChecker(Dataset[CheckedRow]):
                             " codes, or leave the row out.", kind="no speech")
         for part in parts:
             if self.learns_speech and part.codes is None:
-                load_waveform(part, DEFAULT_RATE, sample.id)
+                load_waveform(part, DEFAULT_RATE, sample.id, self.limits)
 
 
 @dataclass(frozen=True)
@@ -149,16 +162,18 @@ def read_row(reader: Reader, index: int) -> tuple[Sample | None, list[DataError]
         return None, (problems(index) if problems else []) or [error]
 
 
-def read_problems(dataset: str, reader: Reader, index: int) -> list[RowProblem]:
-    """Give what is wrong with a row, for a dataset that no recipe trains on: as its reader reads it, and its media headers."""
+def read_problems(dataset: str, reader: Reader, index: int, repeated: RepeatedIds, limits: MediaLimits) -> list[RowProblem]:
+    """Give what is wrong with a row, for a dataset that no recipe trains on: its id, what its reader reads, media headers."""
     sample, errors = read_row(reader, index)
     if sample:
         for part in (*question_media(sample), *answer_audio(sample)):
             try:
-                check_header(part)
+                check_header(part, limits)
             except DataError as error:
                 errors.append(DataError(f"Row {sample.id}: {error}", kind=error.kind))
-    return [RowProblem(dataset, error.row or (sample.id if sample else ""), index, error.kind, str(error)) for error in errors]
+    name = sample.id if sample else ""
+    return [*repeated(name or None, index),
+            *(RowProblem(dataset, error.row or name, index, error.kind, str(error)) for error in errors)]
 
 
 def check_datasets(plan: Plan, names: Sequence[str] = (), *, workers: int = 0,

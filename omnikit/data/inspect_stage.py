@@ -29,7 +29,7 @@ def inspect_stage(plan: Plan, stage: str | None = None, rows: int = 4) -> Inspec
     collator = Collator(plan, list(found.stage.loss), codes)
     collator.branches = tuple(branch for branch in collator.branches if branch not in notes)  # the rest is read all the same
     readers = {dataset: plan.readers[dataset].build() for dataset in found.datasets}
-    mixture = MixtureDataset(readers, plan.image_spec)
+    mixture = MixtureDataset(readers, plan.image_spec, plan.recipe.media)
     seed = plan.recipe.seed + list(plan.stages).index(found.name)
     sampler = LengthBucketSampler(mixture, found.stage.data, rows, seed, window=found.stage.trainer.window)
     keys = _with_each(max(islice(sampler, 2), key=len), found.datasets)  # one batch of a pass may be short

@@ -17,6 +17,8 @@ from torch import Tensor
 from omnikit.contracts.protocols import Reader
 from omnikit.contracts.types import ContentPart, Sample
 from omnikit.data.batch.signals import answer_audio, load_waveform, question_media, recorded_samples
+from omnikit.data.media.containers import DEFAULTS
+from omnikit.recipe.media import MediaLimits
 
 CACHE = 2 ** 29  # bytes of decoded waveforms of one set of datasets: 2.3 hours at 16 kHz
 
@@ -92,7 +94,7 @@ def joined(recordings: Sequence[Recordings]) -> Recordings:
 
 
 def find_speech(readers: Mapping[str, Reader], rate: int, progress: Callable[[float], None], *,
-                questions: bool) -> dict[str, Recordings]:
+                questions: bool, limits: MediaLimits = DEFAULTS) -> dict[str, Recordings]:
     """Give the different spoken answers of each dataset as waveforms at `rate`; nothing is decoded yet.
 
     Args:
@@ -107,35 +109,37 @@ def find_speech(readers: Mapping[str, Reader], rate: int, progress: Callable[[fl
         answers, asked = dict[bytes, tuple[int, int, int]](), dict[bytes, tuple[int, int, int]]()  # key → samples, row, part
         for index in range(len(reader)):
             sample = reader[index]
-            _add(answers, sample, index, answer_audio(sample), rate)
+            _add(answers, sample, index, answer_audio(sample), (rate, limits))
             if questions and not answers:
-                _add(asked, sample, index, _question_audio(sample), rate)
+                _add(asked, sample, index, _question_audio(sample), (rate, limits))
             done += 1
             progress(done / rows)
-        found[name] = _recordings(reader, answers or asked, bool(answers), rate, cache)
+        found[name] = _recordings(reader, answers or asked, bool(answers), (rate, limits), cache)
     return found
 
 
-def _recordings(reader: Reader, positions: dict[bytes, tuple[int, int, int]], answers: bool, rate: int,
-                cache: WaveformCache) -> Recordings:
+def _recordings(reader: Reader, positions: dict[bytes, tuple[int, int, int]], answers: bool,
+                wanted: tuple[int, MediaLimits], cache: WaveformCache) -> Recordings:
     keys = list(positions)
 
     def decode(index: int) -> Tensor:
         _, row, part = positions[keys[index]]
         sample = reader[row]
         parts = answer_audio(sample) if answers else _question_audio(sample)
-        return torch.from_numpy(load_waveform(parts[part], rate, sample.id))
+        return torch.from_numpy(load_waveform(parts[part], wanted[0], sample.id, wanted[1]))
 
     return Recordings([samples for samples, _, _ in positions.values()],
                       lambda index: cache.get(keys[index], lambda: decode(index)))
 
 
 def _add(positions: dict[bytes, tuple[int, int, int]], sample: Sample, index: int, parts: Sequence[ContentPart],
-         rate: int) -> None:
+         wanted: tuple[int, MediaLimits]) -> None:
+    rate, limits = wanted
     for number, part in enumerate(parts):
         key = _key(part)
         if key not in positions:
-            samples = recorded_samples(part, rate) or len(load_waveform(part, rate, sample.id))  # which names what is wrong
+            samples = recorded_samples(part, rate, limits=limits)
+            samples = samples or len(load_waveform(part, rate, sample.id, limits))  # which names what is wrong
             positions[key] = samples, index, number
 
 

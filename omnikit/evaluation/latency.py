@@ -19,6 +19,7 @@ from omnikit.inference.answer_timing import AnswerTiming
 from omnikit.inference.question import Audio, Images
 from omnikit.inference.session import Session
 from omnikit.progress import progress
+from omnikit.recipe.media import MediaLimits
 
 OMEGAS: tuple[int, ...] = (10, 20, 40, 80)
 RATE = 16000  # of the audio of questions, as a session takes it
@@ -39,7 +40,7 @@ class Question(TypedDict, total=False):
 
 def measure(session: Session, samples: Sequence[Sample], omegas: Sequence[int]) -> list[Timing]:
     """Stream every question with each Ω, then answer it without streaming; the first question is a warm-up before."""
-    questions = [(sample.id, question) for sample in samples if (question := as_question(sample))]
+    questions = [(sample.id, question) for sample in samples if (question := as_question(sample, session.plan.recipe.media))]
     settings = [*(omegas if streams(session) else ()), None]
     timings: list[Timing] = []
     with progress("eval latency") as report:
@@ -52,7 +53,7 @@ def measure(session: Session, samples: Sequence[Sample], omegas: Sequence[int]) 
     return timings
 
 
-def as_question(sample: Sample) -> Question | None:
+def as_question(sample: Sample, limits: MediaLimits = DEFAULTS) -> Question | None:
     """Give a sample's question as a session takes it; None for one with earlier turns, several audios, or a video of pixels at
     another frame rate."""
     turns = [message for message in sample.messages if message.role != "system"]
@@ -67,7 +68,7 @@ def as_question(sample: Sample) -> Question | None:
     audio = next((part for part in parts if part.type == "audio"), None)
     text = next((part.text for part in parts if part.type == "text"), None)
     system = " ".join(part.text or "" for part in systems[0]) if systems else None
-    found = Question(audio=load_waveform(audio, RATE, sample.id) if audio else None, text=text, system=system)
+    found = Question(audio=load_waveform(audio, RATE, sample.id, limits) if audio else None, text=text, system=system)
     if images:
         found["image"] = [_pixels_or_path(part) for part in images]
     if videos:

@@ -184,11 +184,11 @@ def _compared(rows: Sequence[tuple[Sample, ContentPart, str]], output: OutputBra
     counts, distances, stoi, made, true = torch.zeros(spec.codebooks, spec.cardinality), [], [], [], []
     with progress(f"codec {title}") as report:
         for index, (sample, part, _) in enumerate(rows):
-            codes = units.encode(torch.from_numpy(load_waveform(part, spec.sample_rate, sample.id)))
+            codes = units.encode(torch.from_numpy(load_waveform(part, spec.sample_rate, sample.id, model.plan.recipe.media)))
             books = codes.reshape(-1, spec.codebooks).T  # of a waveform shorter than a frame there are none
             counts.scatter_add_(1, books, torch.ones_like(books, dtype=counts.dtype))
             made.append(codec.decode(codes).float())
-            true.append(torch.from_numpy(load_waveform(part, rate, sample.id)))
+            true.append(torch.from_numpy(load_waveform(part, rate, sample.id, model.plan.recipe.media)))
             if not spec.merged:
                 distances.append(mel_distance(made[-1], true[-1], rate))
                 stoi.append(stoi_score(made[-1], true[-1], rate))

@@ -156,7 +156,8 @@ class EvalRunner:
         if input_branch is None:
             return [()] * len(samples)
         rate = int(input_branch.encoder.input.rate or 0)
-        waveforms = [[load_waveform(part, rate, sample.id) for part in _spoken_parts(sample)] for sample in samples]
+        limits = self.session.plan.recipe.media
+        waveforms = [[load_waveform(part, rate, sample.id, limits) for part in _spoken_parts(sample)] for sample in samples]
         texts = iter(self.session.transcribe([one for some in waveforms for one in some], rate))
         return [tuple(next(texts) for _ in some) for some in waveforms]
 
@@ -175,7 +176,7 @@ class EvalRunner:
         parts = [part for part in answer_audio(sample)[-1:] if part.path or part.data or part.audio is not None]
         if not parts or rate is None or self.session.speech is None:
             return None
-        return load_waveform(parts[0], rate, sample.id), rate
+        return load_waveform(parts[0], rate, sample.id, self.session.plan.recipe.media), rate
 
     def _transcribed(self, audios: Sequence[SampledAudio | None]) -> list[str | None]:
         """Give the ASR model's transcripts; None where there is no audio or no ASR model."""

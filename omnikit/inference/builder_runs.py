@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from omnikit.contracts.codes import Code
 from omnikit.contracts.optional import needs_training
 from omnikit.errors import ConfigError
+from omnikit.recipe.media import MediaLimits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,6 +64,11 @@ class BuilderRuns:
         if output is None or output.codec is None:
             raise ConfigError(f"{run} cannot speak, because {plan.recipe.name} has no speech branch; name a run with a codec.")
         return output, _filled(run, plan, f"{output.name}.codec").codec(output.name)
+
+
+def media_limits(run: str) -> MediaLimits:
+    """Give the limits of media files that a run was made with; raises as BuilderRuns.codec."""
+    return _plan(run).recipe.media
 
 
 class SessionTextGenerator:

@@ -16,8 +16,10 @@ from torch import Tensor, nn
 
 from omnikit.contracts.protocols import Codec
 from omnikit.data.media.audio import load_audio
+from omnikit.data.media.containers import DEFAULTS
 from omnikit.errors import RunError
 from omnikit.plan.plan import OutputBranch
+from omnikit.recipe.media import MediaLimits
 from omnikit.store.files import write_text
 from omnikit.store.hashes import distinct, part_hash, tensor_digest
 from omnikit.store.tensors import read_json
@@ -67,7 +69,7 @@ def read(path: Path) -> Voice:
 
 
 @torch.no_grad()
-def extract(output: OutputBranch, codec: Codec, recording: Path) -> Voice:
+def extract(output: OutputBranch, codec: Codec, recording: Path, limits: MediaLimits = DEFAULTS) -> Voice:
     """Give the voice of a recording, by a branch's codec.
 
     Raises:
@@ -76,7 +78,7 @@ def extract(output: OutputBranch, codec: Codec, recording: Path) -> Voice:
     """
     assert output.codec is not None, "voices belong to a branch with a codec"
     voiced, rate = _voiced(output, codec), output.codec.spec.sample_rate
-    waveform = torch.from_numpy(load_audio(recording, rate)).to(voiced.voice.device)
+    waveform = torch.from_numpy(load_audio(recording, rate, limits=limits)).to(voiced.voice.device)
     return Voice(tuple(voiced.voice_tokens(waveform).tolist()), _weights(codec), rate, recording.name)
 
 

@@ -28,6 +28,7 @@ from omnikit.recipe.recipe import Recipe, parse
 from omnikit.recipe.run_recipe import is_run_config, recorded_name
 from omnikit.recipe.schema import plain
 from omnikit.recipe.validation import check_overrides
+from omnikit.recipe.yaml_text import dump_yaml
 
 _NO_OUTPUT = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra.sweep.subdir=.", "hydra/job_logging=none")
 
@@ -106,7 +107,7 @@ def run_jobs(recipe: str, argv: Sequence[str], job: Callable[[Recipe, str], None
             picks = _picks(HydraConfig.get().runtime.choices)
             tree.stages = {name: stage for name, stage in tree.stages.items() if stage is not None}  # null: left out
             made = from_hydra(tree, recipe, picks, HydraConfig.get().overrides.task)
-            job(made, OmegaConf.to_yaml(tree, resolve=True))
+            job(made, dump_yaml(OmegaConf.to_container(tree, resolve=True)))
         except OmnikitError as error:
             errors.append(error)
 

@@ -6,13 +6,12 @@ from omnikit.recipe.branches import Choice
 from omnikit.recipe.media import MediaLimits
 from omnikit.recipe.recipe import Recipe
 from omnikit.recipe.schema import plain
+from omnikit.recipe.yaml_text import dump_yaml
 
 
 def dump(recipe: Recipe) -> str:
     """Give a recipe as YAML with every value that it holds."""
-    import yaml
-
-    return yaml.safe_dump(values(recipe), sort_keys=False, allow_unicode=True)
+    return dump_yaml(values(recipe))
 
 
 def values(recipe: Recipe) -> dict[str, Any]:

@@ -12,8 +12,11 @@ from omnikit.contracts.folders import FolderValue
 from omnikit.errors import OmnikitError, PlanError
 from omnikit.recipe import presets
 from omnikit.recipe.answers import Generate
+from omnikit.recipe.model_folder import model_folder
 from omnikit.recipe.recipe import OWN_KEYS, SLOTS
 from omnikit.recipe.schema import defaults
+from omnikit.recipe.weight_files import check_weights
+from omnikit.recipe.wrappers import FIELD
 
 GENERATE = "generate."  # before the names of values that are not the component's, but how answers are made
 
@@ -78,6 +81,8 @@ def _of_part(values: Mapping[str, Any], path: str, kind: str, pick: str | None,
         elif stated.contradicts(fields[key]):
             found[key] = (f"{path}.{key} is {fields[key]!r}, but {stated.place} of {fields['weights']} states"
                           f" {stated.value!r}; leave {path}.{key} out, or set {path}.weights to another checkpoint.")
+    if folder := model_folder(fields["weights"]):
+        check_weights(folder, str(fields.get(FIELD) or ""), f"{path}.{FIELD}")
     return found
 
 

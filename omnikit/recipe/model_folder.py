@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from omnikit.errors import ConfigError
+from omnikit.recipe.placeholders import placeholder
 
 NUMBERED = re.compile(r"(reserved|unused|special|extra)\w*\d", re.IGNORECASE)  # tokens that stand for nothing yet
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "tekken.json", "vocab.json", "vocab.txt",
@@ -32,6 +33,13 @@ def model_folder(reference: str) -> Path | None:
         return cached / "snapshots" / (cached / "refs" / "main").read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
         return None
+
+
+def check_tokenizer(folder: Path) -> None:
+    """Raise ConfigError where the file that a folder's tokenizer is read from is a placeholder."""
+    first = next((path for name in TOKENIZER_FILES if (path := folder / name).is_file() or path.is_symlink()), None)
+    if first is not None and (wrong := placeholder(first)):
+        raise ConfigError(f"{first} {wrong}.")
 
 
 def missing_package(folder: Path) -> tuple[str, str] | None:
@@ -59,6 +67,8 @@ def read_object(path: Path) -> dict[str, object]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
+        if wrong := placeholder(path):
+            raise ConfigError(f"{path} {wrong}.") from error
         raise ConfigError(f"{path} is not JSON ({str(error)[:200]}); copy the file again.") from error
     if not isinstance(found, dict):
         raise ConfigError(f"{path} is not a mapping of keys to values; copy the file again.")

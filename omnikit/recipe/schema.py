@@ -197,7 +197,10 @@ def _sentence(text: str) -> str:
 
 @cache
 def editable(cls: type) -> type:
-    """Give a copy of a dataclass that OmegaConf can hold: not frozen, Literals as their value's type, dataclasses likewise."""
+    """Give a copy of a dataclass that OmegaConf can hold: not frozen, Literals as their value's type, dataclasses likewise.
+
+    Numbers and booleans stay as they were written, for `convert`: OmegaConf would read the texts 1_000 and yes as such.
+    """
     hints = typing.get_type_hints(cls)
     parts = [(f.name, _editable_type(hints[f.name]), _editable_default(f, hints[f.name])) for f in fields(cls) if f.init]
     return make_dataclass(cls.__name__, parts)
@@ -206,6 +209,10 @@ def editable(cls: type) -> type:
 def _editable_type(kind: Any) -> Any:
     if typing.get_origin(kind) is Literal:
         return type(typing.get_args(kind)[0])
+    if typing.get_origin(kind) is dict:
+        return dict[str, Any]
+    if {int, float, bool}.intersection(typing.get_args(kind) or (kind,)) and typing.get_origin(kind) is not tuple:
+        return Any
     return editable(kind) if is_dataclass(kind) and isinstance(kind, type) else kind
 
 

@@ -1,4 +1,4 @@
-"""YAML text to plain values: scalars as YAML 1.2 reads them, and bounds on depth, size and what aliases expand to.
+"""YAML text to plain values and back: scalars as YAML 1.2 reads them; bounds on depth, size and what aliases expand to.
 
 PyYAML reads YAML 1.1, where `yes` is true, `12:30` is 750 and `010` is 8, and it recurses without a bound.
 """
@@ -6,7 +6,8 @@ PyYAML reads YAML 1.1, where `yes` is true, `12:30` is 750 and `010` is 8, and i
 from __future__ import annotations
 
 import re
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,10 +18,15 @@ DEEPEST = 64  # mappings and lists in one another
 MOST_VALUES = 50_000  # with every alias written out
 NESTED = 2000  # brackets and list marks, up to which libyaml may recurse whatever they mean
 
-NULL = re.compile(r"~|null|Null|NULL|")
-BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
-INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+TAG = "tag:yaml.org,2002:"
+SCALARS: dict[str, tuple[str, str, Callable[[str], object]]] = {  # YAML 1.2.2, 10.3.2: form, first signs, value
+    "null": (r"~|null|Null|NULL|", "~nN", lambda text: None),
+    "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF", lambda text: text.lower() == "true"),
+    "int": (r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789",
+            lambda text: int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))),
+    "float": (r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+.0123456789",
+              lambda text: float(re.sub(r"\.(?=[iInN])", "", text))),
+}
 
 
 class YAMLLimitError(ValueError):
@@ -43,6 +49,14 @@ def parse_yaml(text: str) -> Any:
         return None
     _check_size(root)
     return _loader()("").construct_document(root)
+
+
+def dump_yaml(values: Any) -> str:
+    """Give plain values as YAML that `parse_yaml` reads back."""
+    import yaml
+
+    text: str = yaml.dump(values, Dumper=_dumper(), sort_keys=False, allow_unicode=True)
+    return text
 
 
 def _check_depth(text: str) -> None:
@@ -82,6 +96,7 @@ def _check_size(root: yaml.Node) -> None:
                 raise YAMLLimitError(f"{_line(node)}a value holds itself by an alias")
             return known
         sizes[id(node)] = None
+        _check_keys(node)
         children = [child for pair in node.value for child in (pair if isinstance(pair, tuple) else (pair,))] \
             if isinstance(node.value, list) else []
         found = sizes[id(node)] = 1 + sum(size(child, depth + 1) for child in children)
@@ -91,6 +106,19 @@ def _check_size(root: yaml.Node) -> None:
     if total > MOST_VALUES:
         raise YAMLLimitError(f"holds {total} values with its aliases written out, but a configuration has at most"
                              f" {MOST_VALUES}")
+
+
+def _check_keys(node: yaml.Node) -> None:
+    """Raise yaml.YAMLError where a mapping has a key twice, which a loader would drop."""
+    import yaml
+
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen = set()
+    for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in seen:
+            raise yaml.MarkedYAMLError(problem=f"found duplicate key {key.value}", problem_mark=key.start_mark)
+        seen.add((key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key))
 
 
 def _too_deep(found: yaml.Event | yaml.Node) -> str:
@@ -103,20 +131,41 @@ def _line(found: yaml.Event | yaml.Node) -> str:
 
 @cache
 def _loader() -> type[yaml.SafeLoader]:
-    """Give a loader that refuses a key that stands twice, as OmegaConf's (which is not exported), with scalars of YAML 1.2."""
-    from omegaconf._utils import get_yaml_loader
+    """Give a loader of YAML 1.2's core schema, with merge keys; other tags are errors."""
+    import yaml
 
-    base: type[yaml.SafeLoader] = get_yaml_loader()
-    loader: type[yaml.SafeLoader] = type("Loader", (base,), {"yaml_implicit_resolvers": {}})
-    for tag, form, starts in (("null", NULL, [*"~nN", ""]), ("bool", BOOL, [*"tTfF"]), ("int", INT, [*"-+0123456789"]),
-                              ("float", FLOAT, [*"-+.0123456789"])):
-        loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(f"(?:{form.pattern})$"), starts)
-    merge = [(tag, form) for tag, form in base.yaml_implicit_resolvers.get("<", []) if tag.endswith("merge")]
-    loader.yaml_implicit_resolvers["<"] = merge
-
-    def integer(self: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
-        value = str(self.construct_scalar(node))
-        return int(value, {"0o": 8, "0x": 16}.get(value[:2], 10))
-
-    loader.add_constructor("tag:yaml.org,2002:int", integer)
+    base = yaml.SafeLoader
+    merge = [(tag, form) for tag, form in base.yaml_implicit_resolvers["<"] if tag == f"{TAG}merge"]
+    kept = {tag: read for tag, read in base.yaml_constructors.items() if tag in (None, f"{TAG}str", f"{TAG}seq", f"{TAG}map")}
+    own = {"yaml_implicit_resolvers": {"<": merge}, "yaml_constructors": kept}
+    loader: type[yaml.SafeLoader] = type("Loader", (base,), own)
+    _add_scalars(loader)
+    for name in SCALARS:
+        loader.add_constructor(f"{TAG}{name}", partial(_scalar, name=name))
     return loader
+
+
+@cache
+def _dumper() -> type[yaml.SafeDumper]:
+    """Give a dumper that puts quotes around texts that YAML 1.1 or 1.2 would read as something else, and has no aliases."""
+    import yaml
+
+    dumper: type[yaml.SafeDumper] = type("Dumper", (yaml.SafeDumper,), {"ignore_aliases": lambda self, data: True})
+    _add_scalars(dumper)
+    return dumper
+
+
+def _add_scalars(user: type[yaml.SafeLoader] | type[yaml.SafeDumper]) -> None:
+    for name, (form, starts, _) in SCALARS.items():
+        first = [*starts, ""] if name == "null" else [*starts]
+        user.add_implicit_resolver(f"{TAG}{name}", re.compile(rf"(?:{form})\Z"), first)
+
+
+def _scalar(loader: yaml.SafeLoader, node: yaml.ScalarNode, name: str) -> object:
+    import yaml
+
+    form, _, read = SCALARS[name]
+    text = str(loader.construct_scalar(node))
+    if not re.fullmatch(form, text):  # which its tag hides
+        raise yaml.MarkedYAMLError(problem=f"{text!r} is tagged !!{name}, but is not one", problem_mark=node.start_mark)
+    return read(text)

@@ -20,7 +20,8 @@ class Service:
     """Owns what the routes share."""
 
     def __init__(self, session: Session, engine: AnswerEngine, settings: Settings) -> None:
-        self.session, self.settings, self.limits = session, settings, settings.limits
+        self.session, self.settings = session, settings
+        self.limits = settings.limits.within(session.plan.recipe.media)
         self.model = ModelThread(engine, settings.limits.jobs)
         self.access, self.metrics = Access(settings), Metrics()
         self.metrics.jobs.set_function(lambda: self.model.waiting)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+from omnikit.recipe.media import MediaLimits
 
 MEBIBYTE = 1 << 20
 
@@ -46,6 +48,12 @@ class Limits:
     send_seconds: float = 20.0
     choices: int = 8
     drain_seconds: float = 30.0
+
+    def within(self, media: MediaLimits) -> Limits:
+        """Give these limits, those of media no larger than the recipe's."""
+        return replace(self, audio_seconds=min(self.audio_seconds, media.max_seconds),
+                       video_seconds=min(self.video_seconds, media.max_seconds),
+                       image_pixels=min(self.image_pixels, media.max_pixels))
 
 
 @dataclass(frozen=True)

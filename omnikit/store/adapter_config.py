@@ -91,7 +91,7 @@ def read(folder: Path) -> AdapterConfig:
         saved=_names(values, "modules_to_save", path))
 
 
-def is_tied(*folders: Path) -> bool:
+def states_tied(*folders: Path) -> bool:
     """Whether the first config.json of some folders states that the output matrix is the embedding table."""
     found = next((folder / "config.json" for folder in folders if (folder / "config.json").is_file()), None)
     return found is not None and read_object(found).get("tie_word_embeddings") is True

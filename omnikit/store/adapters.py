@@ -15,7 +15,7 @@ from omnikit.errors import RunError
 from omnikit.ops.lora import LowRank, merge
 from omnikit.store import adapter_config
 from omnikit.store.adapter_config import CONFIG, MERGE, AdapterConfig
-from omnikit.store.tensors import in_file
+from omnikit.store.tensors import in_file, mapping, safetensors_file, torch_file
 
 __all__ = ["CONFIG", "Adapter", "AdapterFacts", "adapted", "own_adapter", "peft_adapter"]
 
@@ -161,13 +161,18 @@ def peft_adapter(folder: Path) -> Adapter:
     file = next((folder / name for name in FILES if (folder / name).is_file()), None)
     if file is None:
         raise RunError(f"{folder} has {CONFIG} but no {' or '.join(FILES)}; copy it again.")
-    tensors = {name.removeprefix("base_model.model."): tensor for name, tensor in in_file(file).items()}
+    tensors = {name.removeprefix("base_model.model."): tensor for name, tensor in _held(file).items()}
     _check_one_adapter(tensors, file)
     layers, embeddings, replaced = _sorted({SAVED.sub("", name): tensor for name, tensor in tensors.items()})
     _check_complete(config, layers, replaced, file)
     transposed = frozenset(layers) if config.transposed else embeddings
     scales = {layer: config.scale(layer, roles["A"].shape[0]) for layer, roles in layers.items() if "A" in roles}
     return Adapter(file, layers, scales, transposed, replaced, by_shape=True, tables=embeddings)
+
+
+def _held(file: Path) -> dict[str, LazyTensor]:
+    """Give the tensors of an adapter's file, whose names may be those of layers under an adapter."""
+    return safetensors_file(file) if file.suffix == ".safetensors" else mapping(torch_file(file), file)
 
 
 def _check_one_adapter(tensors: _Named, file: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from omnikit.errors import RunError
 from omnikit.plan.plan import Plan
+from omnikit.recipe.yaml_text import dump_yaml, parse_yaml
 from omnikit.registry import conf_file
 from omnikit.store import checkpoint, manifest, run_manifest
 from omnikit.store.best_weights import FOLDER as BEST
@@ -85,14 +86,11 @@ def _hold_tokenizer(plan: Plan, folder: Path) -> None:
 
 def _renamed(text: str, old: str, new: str) -> str:
     """Give a resolved recipe in which the tokenizer has another name, for the backbone and wherever else it is named."""
-    import yaml
-
-    values: dict[str, Any] = yaml.safe_load(text)
+    values: dict[str, Any] = parse_yaml(text)
     if isinstance(values.get("backbone"), dict):
         values["backbone"]["tokenizer"] = new
     named = json.dumps(values).replace(json.dumps(old), json.dumps(new))
-    found: str = yaml.safe_dump(json.loads(named), sort_keys=False, allow_unicode=True)
-    return found
+    return dump_yaml(json.loads(named))
 
 
 def _mark(folder: Path, stages: Sequence[str]) -> None:

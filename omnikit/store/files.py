@@ -29,8 +29,9 @@ def atomic_file(path: Path, sentence: str = "{} cannot be written: {}.") -> Iter
     Raises:
         RunError: the disk refuses.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.parent / f".{path.name}.{os.getpid()}.part"
     try:
+        check_file(path)
         part.touch()
         mode = part.stat().st_mode & 0o777  # by the umask; some libraries write files of mode 600
         yield part
@@ -42,6 +43,14 @@ def atomic_file(path: Path, sentence: str = "{} cannot be written: {}.") -> Iter
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def check_file(path: Path) -> None:
+    """Raise OSError where a name stands for something else than a file: a device or a pipe would be replaced by one."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EEXIST, "it is a device or a pipe, not a file", str(path))
 
 
 def write_text(path: Path, text: str) -> None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from omnikit.contracts.types import CheckpointTensors, LazyTensor
 from omnikit.plan.import_stages import OTHER
+from omnikit.recipe.wrappers import FIELD, advice
+from omnikit.store.config_keys import key_of
+from omnikit.store.prefixes import found_prefix
 from omnikit.store.safetensors_writer import count
+from omnikit.store.tensors import reads_as
 
 COLUMNS = ("from_files", "fresh", "left_over", "left_out")
 
@@ -57,7 +63,8 @@ def compare(wanted: Mapping[str, Mapping[str, LazyTensor]], found: CheckpointTen
     entries = []
     for part, own in wanted.items():
         there = found.tensors.get(part, {})
-        matched = {name: tensor for name, tensor in there.items() if name in own and own[name].shape == tensor.shape}
+        matched = {name: tensor for name, tensor in there.items() if name in own and own[name].shape == tensor.shape
+                   and _is_readable(tensor, own[name])}
         unexpected = {name: tensor for name, tensor in there.items() if name not in matched}
         entries.append(PartReport(part, own, matched, unexpected, tuple(found.ignored.get(part, ()))))
     strays = {f"{part}.{name}".removeprefix(f"{OTHER}."): tensor for part, there in found.tensors.items() if part not in wanted
@@ -67,8 +74,15 @@ def compare(wanted: Mapping[str, Mapping[str, LazyTensor]], found: CheckpointTen
 
 
 def incomplete_parts(entries: list[PartReport], found: CheckpointTensors, allow: Collection[str]) -> list[str]:
-    """Give one sentence for each part that is not complete and may not be so."""
-    return [_incomplete(entry, found) for entry in entries if entry.part not in allow and not entry.complete]
+    """Give one sentence for each part that is not complete and may not be so; one for all where a prefix explains them."""
+    wrong = [entry for entry in entries if (entry.part not in allow and not entry.complete) or list(_unreadable(entry))]
+    missing = [found.original(entry.part, name) for entry in wrong for name in entry.fresh if name not in entry.unexpected]
+    strays = {tensor.name: tensor for entry in wrong for name, tensor in entry.unexpected.items() if name not in entry.wanted}
+    if prefix := found_prefix(missing, strays):
+        first = next(entry for entry in wrong if entry.fresh)
+        names = f"{missing[0]} is missing from {found.sources.get(first.part, 'the files')}{_more(missing)}"
+        return [f"{first.part}: {names}; {advice(prefix, '')}, or give --{FIELD} {prefix} (source.{FIELD} of a stage)."]
+    return [_incomplete(entry, found) for entry in wrong]
 
 
 def rows_of(lock: Path) -> list[tuple[str, ...]]:
@@ -101,6 +115,17 @@ def _total(tensors: Collection[LazyTensor]) -> int:
     return sum(count(tensor) for tensor in tensors)
 
 
+def _is_readable(tensor: LazyTensor, own: LazyTensor) -> bool:
+    """Whether a tensor's numbers mean themselves in the model's dtype."""
+    return reads_as(tensor.dtype, getattr(torch, own.dtype))
+
+
+def _unreadable(entry: PartReport) -> Iterator[LazyTensor]:
+    """Give the tensors whose numbers mean nothing in the model's dtype, which no part may start without."""
+    yield from (tensor for name, tensor in entry.unexpected.items()
+                if name in entry.wanted and not _is_readable(tensor, entry.wanted[name]))
+
+
 def _incomplete(entry: PartReport, found: CheckpointTensors) -> str:
     """Say what a part lacks, has too much of or has in another shape, by the names of the files."""
     part, sentences = entry.part, []
@@ -108,23 +133,31 @@ def _incomplete(entry: PartReport, found: CheckpointTensors) -> str:
     misshapen = {name: tensor for name, tensor in entry.unexpected.items() if name in entry.wanted}
     missing = [name for name in entry.fresh if name not in misshapen]
     strays = [tensor for name, tensor in entry.unexpected.items() if name not in misshapen]
-    if missing and len(missing) == len(entry.wanted):
+    absent = bool(missing) and len(missing) == len(entry.wanted)
+    if narrow := next(_unreadable(entry), None):
+        sentences.append(f"{narrow.name} of {narrow.file} has the dtype {narrow.dtype}, which means nothing without its scales")
+    elif absent:
         sentences.append(f"all of its {len(missing)} tensors are missing from {home}")
     elif missing:
         sentences.append(f"{found.original(part, missing[0])} is missing from {home}{_more(missing)}")
-    for name, tensor in list(misshapen.items())[:1]:
+    for name, tensor in list(misshapen.items())[:0 if narrow else 1]:
         sentences.append(f"{tensor.name} of {tensor.file} has shape {tensor.shape}, but the model has"
                          f" {entry.wanted[name].shape}"
                          f"{_more(misshapen)}")
     if strays:
         sentences.append(f"{strays[0].name} of {strays[0].file} has no place in the model{_more(strays)}")
-    return f"{part}: {' and '.join(sentences)}; fix the files, or {_advice(entry)}."
+    names = [*misshapen, *missing, *(stray.name for stray in strays)]
+    return f"{part}: {' and '.join(sentences)}; {_advice(entry, absent and not strays, names)}."
 
 
-def _advice(entry: PartReport) -> str:
-    if not entry.fresh:
-        return f"leave it out with --allow {entry.part}"
-    return f"let what is missing start from random weights with --allow {entry.part}"
+def _advice(entry: PartReport, absent: bool, names: list[str]) -> str:
+    """Say what to do: --allow only for a part that is not there at all, or for what belongs to none."""
+    if absent:
+        return f"fix the files, or let it start from random weights with --allow {entry.part}"
+    if entry.part == OTHER:
+        return f"fix the files, or leave {'them' if len(names) > 1 else 'it'} out with --allow {OTHER}"
+    key = key_of(names)
+    return f"fix the files: {key} in config.json decides on that" if key else "give files that belong together"
 
 
 def _more(some: Collection[object]) -> str:

@@ -5,6 +5,7 @@ parts and top-level keys under KEY in config.json, their tensors by our names in
 """
 
 import json
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import fields, replace
@@ -17,7 +18,7 @@ from omnikit.contracts.configs import ModelDescription
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError
 from omnikit.recipe.causal_config import check_ids
-from omnikit.recipe.model_folder import read_object
+from omnikit.recipe.model_folder import check_tokenizer, read_object
 from omnikit.recipe.recipe import OWN_KEYS, SLOTS
 from omnikit.recipe.schema import plain
 from omnikit.store.files import atomic_file
@@ -25,6 +26,9 @@ from omnikit.store.tensors import in_file
 
 KEY = "omnikit"
 EXTRAS = "omnikit.safetensors"
+STATED = "stated"  # in KEY: what the file's own keys gave, where KEY holds against them
+FREE = {"use", "tokenizer", "template", "specials"}  # fields that no key of config.json gives
+HEAD, TABLE = "lm_head.weight", "model.embed_tokens.weight"  # of causal language models of transformers
 _WEIGHT_NORM = ((".weight_g", ".parametrizations.weight.original0"), (".weight_v", ".parametrizations.weight.original1"))
 
 
@@ -92,6 +96,7 @@ def tokenizer_in(given: str | None, *folders: Path | None) -> Path:
         return Path(given).expanduser()
     there = [folder for folder in folders if folder is not None]
     for place in there:
+        check_tokenizer(place)
         if (place / "tokenizer.json").is_file():
             return place / "tokenizer.json"
         if (place / "tokenizer.model").is_file() or (place / "vocab.json").is_file():  # vocab.json: Qwen's older form
@@ -103,6 +108,22 @@ def common_dtype(tensors: Mapping[str, LazyTensor]) -> str:
     """Give the one dtype of a language model's tensors, or float32, which holds every other."""
     found = {tensor.dtype for tensor in tensors.values()}
     return found.pop() if len(found) == 1 and all(getattr(torch, d).is_floating_point for d in found) else "float32"
+
+
+def is_tied(config: Mapping[str, object], file: Path, tensors: Mapping[str, LazyTensor]) -> bool:
+    """Whether the output matrix is the embedding table: where config.json states it, unless the files hold another one.
+
+    Args:
+        file: the config.json, for messages.
+    """
+    head, table = tensors.get(HEAD), tensors.get(TABLE)
+    if not config.get("tie_word_embeddings") or head is None or table is None:
+        return bool(config.get("tie_word_embeddings"))
+    if head.shape == table.shape and torch.equal(head.read().to(table.read().dtype), table.read()):
+        return True
+    logging.getLogger(__name__).warning("%s states tie_word_embeddings, but %s is a matrix of its own: both are read, as"
+                                        " transformers does.", file, HEAD)
+    return False
 
 
 def read_extras(folder: Path) -> dict[str, LazyTensor]:
@@ -128,14 +149,15 @@ def with_additions(tree: MutableMapping[str, object], config: Mapping[str, objec
         backbone: settings of the backbone that the import gives, which win.
 
     Raises:
-        RunError: KEY holds something else.
+        RunError: KEY holds something else, or the file's own keys were edited since and KEY holds against them.
     """
     added = config.get(KEY)
     if added is None:
         return dict(tree)
     parts, keys = _parts_and_keys(added) or (None, None)
-    if parts is None or keys is None:
+    if parts is None or keys is None or not isinstance(added, Mapping):
         raise RunError(f"{file} has {KEY} {added!r}, which `omnikit export` did not write; remove it.")
+    _refuse_edited(tree, parts, added.get(STATED, {}), file)
     for path, part in parts.items():
         if path == "backbone":
             tree[path] = {**(part or {}), **backbone}
@@ -150,9 +172,43 @@ def with_additions(tree: MutableMapping[str, object], config: Mapping[str, objec
     return {**tree, **keys}
 
 
+def stated(own: Mapping[str, Mapping[str, object]], tree: Mapping[str, object]) -> dict[str, dict[str, object]]:
+    """Give part → the fields that the layout's files alone give otherwise than a model has them, for KEY: see _refuse_edited.
+
+    Args:
+        own: the settings of the model's parts.
+        tree: the recipe that the files give.
+    """
+    found = {part: {name: value for name, value in _at(tree, part).items()
+                    if name in fields and name not in FREE and fields[name] != value}
+             for part, fields in own.items()}
+    return {part: values for part, values in found.items() if values}
+
+
+def _refuse_edited(tree: Mapping[str, object], parts: Mapping[str, Mapping[str, object] | None], before: object,
+                   file: Path) -> None:
+    """Raise RunError where KEY and the file's own keys contradict each other, and did not when both were written."""
+    for path, part in parts.items():
+        now, then = _at(tree, path), before.get(path, {}) if isinstance(before, Mapping) else {}
+        if part is None or now.get("use") != part.get("use"):
+            continue
+        for name in sorted(now.keys() & part.keys() - FREE):
+            if part[name] != now[name] and now[name] != then.get(name, part[name]):
+                raise RunError(f"{file} has {KEY}.parts.{path}.{name} {part[name]!r}, but its own keys state {now[name]!r} by"
+                               f" now; write {now[name]!r} in both places, or undo the edit.")
+
+
+def _at(tree: Mapping[str, object], part: str) -> dict[str, object]:
+    """Give the fields of a part in a recipe, as YAML has them."""
+    found: object = tree
+    for key in part.split("."):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return plain(found) if isinstance(found, Mapping) else {}
+
+
 def _parts_and_keys(added: object) -> tuple[dict[str, dict[str, object] | None], dict[str, object]] | None:
     """Give parts (None: there is none) and top-level keys as `omnikit export` writes them; None where it cannot have."""
-    if not isinstance(added, Mapping) or not added.keys() <= {"parts", "keys"}:
+    if not isinstance(added, Mapping) or not added.keys() <= {"parts", "keys", STATED}:
         return None
     parts, keys = added.get("parts", {}), added.get("keys", {})
     if not isinstance(parts, dict) or not isinstance(keys, dict) or not keys.keys() <= {"system", "generate"}:
@@ -187,18 +243,19 @@ def part_settings(model: ModelDescription, files: Sequence[str]) -> dict[str, di
     return dict(sorted(found.items()))
 
 
-def additions(own: Mapping[str, object], theirs: Mapping[str, object], model: ModelDescription,
-              read: ModelDescription) -> dict[str, object]:
+def additions(own: Mapping[str, Mapping[str, object]], theirs: Mapping[str, object], model: ModelDescription,
+              read: ModelDescription, tree: Mapping[str, object]) -> dict[str, object]:
     """Give what KEY must hold: parts that the layout's files alone would give otherwise (None: there is none), and keys.
 
     Args:
         own: the settings of the model's parts, `theirs`: of those that the written files give.
-        model: the model, `read`: what the written files give.
+        model: the model, `read`: what the written files give, `tree`: the recipe that they give.
     """
     parts: dict[str, object] = {part: choice for part, choice in own.items() if choice != theirs.get(part)}
     parts |= {part: None for part in theirs if part not in own}
     differing = {key: value for key, value in model.settings.items() if value != read.settings[key]}
-    return {key: value for key, value in (("parts", parts), ("keys", differing)) if value}
+    before = stated({part: choice for part, choice in own.items() if part in parts}, tree)
+    return {key: value for key, value in (("parts", parts), ("keys", differing), (STATED, before)) if value}
 
 
 def write_extras(extras: Mapping[str, LazyTensor], folder: Path) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omnikit.errors import ConfigError, nearest
-from omnikit.recipe.model_folder import missing_package
+from omnikit.recipe.model_folder import check_tokenizer, missing_package
+from omnikit.recipe.placeholders import placeholder
 from omnikit.registry import conf_file, conf_folders
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def load_tokenizer(reference: str) -> PreTrainedTokenizerBase:
     path = conf_file("tokenizer", f"{reference}.json") or Path(reference).expanduser()
     if path.is_file():
         return _from_file(path, reference)
+    if path.is_dir():
+        check_tokenizer(path)
     from transformers.models.auto.tokenization_auto import AutoTokenizer
 
     try:
@@ -57,6 +60,8 @@ def _without_dropout(tokenizer: PreTrainedTokenizerBase, reference: str) -> PreT
 
 
 def _from_file(path: Path, reference: str) -> PreTrainedTokenizerBase:
+    if wrong := placeholder(path):
+        raise ConfigError(f"tokenizer {reference!r}: {path} {wrong}.")
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 

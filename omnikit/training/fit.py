@@ -27,8 +27,9 @@ from omnikit.data.batch.sample_lengths import SampleLengths
 from omnikit.data.batch.samplers import LengthBucketSampler, MixtureDataset, MixtureSampler
 from omnikit.data.batch.token_batches import TokenBatchSampler
 from omnikit.data.batch.tolerant import packed_batches, row_batches, tolerant
+from omnikit.data.batch.worker_errors import plain_errors
 from omnikit.data.speech import find_speech, joined
-from omnikit.errors import DataError, OmnikitError
+from omnikit.errors import DataError
 from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan, StagePlan
 from omnikit.progress import progress
@@ -87,7 +88,7 @@ Fitted = tuple[int, dict[str, float]]  # steps, and the last losses or what a fi
 
 def fit_heads(fit: StageFit) -> Fitted:
     """Train heads, and what stands before them, by the sum of their losses."""
-    mixture = MixtureDataset(fit.readers, fit.plan.image_spec)
+    mixture = MixtureDataset(fit.readers, fit.plan.image_spec, fit.plan.recipe.media)
     collate, run, data = collator(fit.plan, fit.stage, fit.model), fit.trainer, fit.stage.stage.data
     tolerant(fit.readers, collate)
     if run.pack is None and run.batch_tokens is None:
@@ -127,7 +128,7 @@ def fit_vocoder(fit: StageFit) -> Fitted:
     maker = fit.model.get_submodule(output.code_source_part or f"{branch}.codec").to(accelerator(fit.trainer))
     with progress(f"{fit.stage.name}: labels") as report:
         speech = label(fit.readers, fit.model.units(branch), config, report, sample_rate=units.spec.sample_rate,
-                       device=accelerator(fit.trainer))
+                       device=accelerator(fit.trainer), limits=fit.plan.recipe.media)
     maker.cpu()
     segments = VocoderDataset(speech, stage.data, fit.trainer.batch_size, config.segment, fit.seed)
     losses = VocoderLosses(cast(Vocoder, fit.model.codec(branch)), stage.loss, config, stage.optim.lr)
@@ -139,7 +140,7 @@ def fit_codec(fit: StageFit) -> Fitted:
     stage, part = fit.stage.stage, fit.stage.trained[0]
     config, learner = cast(VocoderConfig, fit.plan.parts()[part]), cast(TrainableCodec, fit.model.get_submodule(part))
     with progress(f"{fit.stage.name}: speech") as report:
-        waves = codec.speech(fit.readers, config.spec.sample_rate, report)
+        waves = codec.speech(fit.readers, config.spec.sample_rate, report, fit.plan.recipe.media)
     length = int(config.segment * config.spec.sample_rate / config.spec.rate)
     cuts = codec.CodecDataset(waves, stage.data, fit.trainer.batch_size, length, fit.seed)
     order = NumberedBatches(len(cuts))
@@ -256,22 +257,19 @@ def _run(trainer: L.Trainer, module: Training, loader: BatchLoader[Key, B]) -> N
     """Fit, and give interruptions and mistakes in the data back as they were raised."""
     interrupt = signal.getsignal(signal.SIGINT)
     try:
-        trainer.fit(module, loader)
+        with plain_errors():
+            trainer.fit(module, loader)
     except SystemExit as error:  # Lightning's answer to Ctrl-C: it ignores the signal from then on and leaves the program
         signal.signal(signal.SIGINT, interrupt)
         raise KeyboardInterrupt from error
-    except OmnikitError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        # a worker's exception comes with its trace as the text, and the sentence at its end
-        raise type(error)(str(error).rpartition(f"{type(error).__name__}: ")[2].strip()) from error
 
 
 def fit_units(fit: StageFit) -> Fitted:
     """Fit a codec to the spoken answers, in one go."""
     part = fit.stage.trained[0]
     rate = cast(CodecConfig, fit.plan.parts()[part]).spec.sample_rate  # the plan lets `units` train codecs only
-    waves = joined(list(find_speech(fit.readers, rate, lambda fraction: None, questions=False).values()))
+    waves = joined(list(find_speech(fit.readers, rate, lambda fraction: None, questions=False,
+                                    limits=fit.plan.recipe.media).values()))
     if not waves:
         raise DataError(f"Stage {fit.stage.name} finds no spoken answer in {', '.join(fit.readers)}, but fits units to them.")
     with progress(fit.stage.name) as report:

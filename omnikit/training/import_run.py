@@ -13,6 +13,7 @@ from omnikit.recipe import presets
 from omnikit.recipe.presets import read_mapping
 from omnikit.recipe.recipe import parse
 from omnikit.recipe.schema import construct, plain
+from omnikit.recipe.yaml_text import dump_yaml
 from omnikit.store.files import atomic_folder
 from omnikit.store.import_report import rows_of
 from omnikit.store.tokenizer_files import copy_tokenizer, load_tokenizer
@@ -57,13 +58,11 @@ def start_run(tree: Mapping[str, object], out: Path) -> list[tuple[str, ...]]:
     Raises:
         OmnikitError: the recipe does not fit together, a file cannot be read, or the disk not written.
     """
-    import yaml
-
     values = plain(tree)
     with atomic_folder(out) as partial:
         file = copy_tokenizer(values["backbone"]["tokenizer"], partial / "tokenizer")
         values["backbone"]["tokenizer"] = str((out / "tokenizer" / file).absolute())
-        text = yaml.safe_dump({**values, "run": None}, sort_keys=False, allow_unicode=True)
+        text = dump_yaml({**values, "run": None})
         (partial / "config.yaml").write_text(f"# Made by omnikit import; resume with omnikit train <this folder>.\n{text}")
         plan = make(parse(with_run_tokenizer(read_mapping(partial / "config.yaml"), partial), out.name))
         if plan.tokenizer and not file:  # a tokenizer of another package is loaded before the weights are

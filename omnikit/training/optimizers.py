@@ -12,6 +12,7 @@ from torch.optim import Adafactor, AdamW, Muon, Optimizer
 
 from omnikit.errors import RunError
 from omnikit.model import OmniModel
+from omnikit.plan.missing import OPTIMIZERS
 from omnikit.plan.plan import StagePlan
 from omnikit.recipe.optim import Optim
 from omnikit.training.distributed import complete, local
@@ -20,7 +21,6 @@ from omnikit.training.roles import decaying, matrices
 
 Group = dict[str, Any]  # as torch's optimizers take it
 MUON = 0.02  # peak rate where `name` is muon and the recipe gives none
-PACKAGES = {"adamw_8bit": "torchao", "adamw_8bit_paged": "bitsandbytes"}
 
 
 class CombinedOptimizer(Optimizer):
@@ -105,7 +105,7 @@ def check_installed(stages: Collection[StagePlan]) -> None:
     """
     errors = [f"stages.{stage.name}.optim.name is {stage.stage.optim.name}, which package {package} makes, and it is not"
               f" installed here; pip install {package}, or set it to adafactor, which needs as little memory."
-              for stage in stages if (package := PACKAGES.get(stage.stage.optim.name)) and find_spec(package) is None]
+              for stage in stages if (package := OPTIMIZERS.get(stage.stage.optim.name)) and find_spec(package) is None]
     if errors:
         raise RunError(*errors)
 

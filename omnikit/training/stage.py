@@ -40,7 +40,7 @@ from omnikit.training.monitoring.estimate import estimate
 from omnikit.training.monitoring.run_page import write_page
 from omnikit.training.monitoring.trackers import check_trackers
 from omnikit.training.optimizers import check_installed
-from omnikit.training.preflight import check_datasets
+from omnikit.training.preflight import preflight
 from omnikit.training.run_state import RunState
 from omnikit.training.stage_task import StageResult, StageTask, completing, hold_run_tokenizer
 from omnikit.training.trainable.freeze import freeze
@@ -119,7 +119,7 @@ def _check(plan: Plan, to_train: Collection[str], jobs: int, world: World) -> No
     for stage in stages:
         check_tuning(plan, stage)
     check_trackers(stages)
-    check_datasets(plan, to_train)
+    preflight(plan, to_train)
 
 
 def _later_readers(plan: Plan, finished: Collection[str]) -> list[ReaderConfig]:

@@ -13,6 +13,7 @@ import pytest
 import soundfile
 from broken.damaged import DAMAGED, TRAIN
 from broken.table import TABLE, TRAP, Broken, row
+from broken.wild import WILD
 from small_recipe import RECIPE
 
 from omnikit import cli
@@ -40,6 +41,7 @@ stages:
 generate: {max_new_tokens: 4}
 """
 SECONDS = 5.0
+ALL = (*TABLE, *DAMAGED, *WILD)
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +76,8 @@ def test_without_the_mistake_it_works(here: Path, argv: str) -> None:
     assert cli.main(argv.split()) == 0
 
 
-@pytest.mark.parametrize("broken", [*TABLE, *DAMAGED],
-                         ids=[f"{broken.kind}: {broken.argv}: {broken.place}" for broken in (*TABLE, *DAMAGED)])
+@pytest.mark.parametrize("broken", ALL,
+                         ids=[ascii(f"{broken.kind}: {broken.argv}: {broken.place}")[1:-1] for broken in ALL])
 def test_a_mistake_is_one_sentence(here: Path, capsys: pytest.CaptureFixture[str], broken: Broken) -> None:
     prepare(here, broken)
     before = time.process_time()

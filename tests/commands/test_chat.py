@@ -57,6 +57,18 @@ def test_loop_answers_line_by_line_and_outlives_a_bad_one(
     assert "gone.wav does not exist" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("lines", "answers", "helps"), [
+    ("/help\n/exit\nnever read\n", 0, 2), ("quit\nnever read\n", 0, 1), ("EXIT\n", 0, 1), ("", 0, 1), ("\n \n", 0, 1),
+    ("/nothing\ntwo\n", 1, 2), ("\x01\x1b[A\n/quit\n", 1, 1)], ids=ascii)
+def test_words_of_the_loop_are_not_questions(run: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+                                             lines: str, answers: int, helps: int) -> None:
+    asked: list[Question] = []
+    monkeypatch.setattr("omnikit.commands.chat.Chat.ask", lambda self, question, out: asked.append(question))
+    monkeypatch.setattr("sys.stdin", io.StringIO(lines))
+    assert main(["chat", run]) == 0
+    assert len(asked) == answers and capsys.readouterr().out.count("A line is a question") == helps
+
+
 def test_streamed_audio_equals_the_offline_audio(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["chat", run, "--text", "two three four", "--out", str(tmp_path / "whole.wav")]) == 0
     text = capsys.readouterr().out.splitlines()[0]

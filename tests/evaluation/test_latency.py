@@ -10,6 +10,7 @@ from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.evaluation.latency import as_question, independent, measure, streams
 from omnikit.evaluation.records import Timing
 from omnikit.inference.answer import Answer, Event
+from omnikit.recipe.media import MediaLimits
 
 SAMPLES = np.zeros(50, dtype=np.float32)
 QUESTION = ContentPart("audio", audio=np.zeros(16000, dtype=np.float32))
@@ -36,6 +37,7 @@ class Playing:
     def __init__(self, head: object, codec: object, speaks: bool = True) -> None:
         self.speech = SimpleNamespace(name="speech") if speaks else None
         self.model = SimpleNamespace(head=lambda name: head, codec=lambda name: codec)
+        self.plan = SimpleNamespace(recipe=SimpleNamespace(media=MediaLimits()))
         self.asked: list[tuple[int | None, bool]] = []
 
     def stream(self, audio: object, text: object, system: object, *, omega: int | None = None,

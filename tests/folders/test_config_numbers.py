@@ -153,7 +153,7 @@ def test_rows_of_longrope_are_not_stepped_together(sources: dict[str, Path], tmp
 FILES: list[tuple[Callable[[str], str], str]] = [
     (lambda text: text.replace("{", '{"hidden_size": 16,', 1), r"is not JSON \(the key 'hidden_size' is there twice\)"),
     (lambda text: "\ufeff" + text, r"is not JSON \(Unexpected UTF-8 BOM"), (lambda text: "[]", "is not a mapping of keys"),
-    (lambda text: "null", "is not a mapping of keys"), (lambda text: "", "is not JSON"),
+    (lambda text: "null", "is not a mapping of keys"), (lambda text: "", "is empty"),
     (lambda text: "[" * 100_000, "is not JSON"), (lambda text: "// sizes\n" + text, "is not JSON"),
     (lambda text: text[:-2] + " " * (33 << 20) + "}", "has 33 MiB, but such"),
     (lambda text: text.replace("{", '{"x": ' + "9" * 5000 + ",", 1), "is not JSON"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import WhisperConfig, WhisperModel
 
 from omnikit.contracts.types import Signal
@@ -60,6 +61,7 @@ def test_published_internvit_gives_its_sizes(tmp_path: Path) -> None:
     vision = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 96, "patch_size": 8,
               "image_size": 64, "norm_type": "rms_norm", "layer_norm_eps": 1e-5, "qkv_bias": False, "qk_normalization": True}
     (tmp_path / "config.json").write_text(json.dumps({"vision_config": vision}))
+    save_file({"vision_model.encoder.layers.0.ls1": torch.zeros(48)}, tmp_path / "model.safetensors")  # as far as headers go
     plan = make(compose("vita_1_5/tiny", ["vision/encoder=internvit", f"vision.encoder.weights={tmp_path}"]))
     encoder = plan.inputs["vision"].encoder
     assert (encoder.dim, encoder.layers, encoder.ffn, encoder.norm, encoder.qkv_bias, encoder.qk_norm) == (

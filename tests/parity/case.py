@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from parity.settings import Settings
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -66,10 +67,10 @@ class Case:
         found: dict[str, Any] = json.loads((self.folder / "case.json").read_text(encoding="utf-8"))
         return found
 
-    @property
-    def config(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.facts.get("config", {})
-        return found
+    @cached_property
+    def config(self) -> Settings:
+        """The configuration of the original; records what is read of it."""
+        return Settings(self.facts.get("config", {}))
 
     @cached_property
     def words(self) -> str:

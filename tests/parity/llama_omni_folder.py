@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from omnikit_llama_omni.config import UnitHiFiGAN
-from parity.case import Case, ReplayError
+from parity.case import Case, ReplayError, refuse_others
 from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.models import WordLevel
@@ -32,6 +32,8 @@ def write(case: Case, folder: Path) -> dict[str, Tensor]:
         (folder / file).parent.mkdir(parents=True)
     save_file(main, folder / "model.safetensors", metadata={"format": "pt"})
     dims = _dims(encoder, case.config["whisper_encoder"]["heads"])
+    stated = {"n_mels": "n_mels", "ctx": "n_audio_ctx", "state": "n_audio_state", "layers": "n_audio_layer"}
+    refuse_others(case.config["whisper_encoder"], {key: (dims[name],) for key, name in stated.items()})
     torch.save({"dims": dims, "model_state_dict": encoder}, folder / WHISPER)
     stated = {key: value for key, value in case.config.items() if isinstance(value, str | int | float)}
     config = {**SETTINGS, "speech_encoder_hidden_size": dims["n_audio_state"], **stated, **llm}

@@ -88,7 +88,8 @@ def replayed(case: Case) -> str:
                else "all equal" if not worst.error else f"{worst.output} differs")
     also = "" if len(wrong) < 2 else f", also {', '.join(check.output for check in wrong if check is not worst)}"
     left = f", not compared: {', '.join(case.left)}" if case.left else ""
-    named = f"; {'; '.join(case.differences)}" if case.differences else ""
+    unread = case.config.unread()
+    named = "".join(f"; {text}" for text in (*case.differences, *([f"not read: {', '.join(unread)}"] if unread else [])))
     return f"{'FAILED' if wrong else 'ok    '}  {name}: {len(case.checks)} checks, {largest}{also}{left}{named}"
 
 

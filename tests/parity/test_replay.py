@@ -195,6 +195,8 @@ def configure(folder: Path, *path: str, **values: object) -> None:
 @pytest.mark.parametrize(("name", "path", "values", "words"), [
     ("internvit_300m_style", (), {"mm_projector_type": "linear"}, "mm_projector_type is 'linear', but its weights have the"),
     ("internvit_300m_style", (), {"mm_projector_type": "spp"}, "mm_projector_type is 'spp', but layout vita has linear"),
+    ("llama_omni_full", ("whisper_encoder",), {"state": 17}, "its state is 17, but what replays it has 16 alone"),
+    ("dynamic_tiling", ("image_processor",), {"rescale_factor": 0.5}, "its rescale_factor is 0.5, but what replays it has"),
     ("internvit_300m_style", (), {"llm_hidden_size": 9}, "its llm_hidden_size is 9, but its weights and features have 48"),
     ("whale_audio_encoder", ("model_conf",), {"audio_prompt_finetune": True, "audio_prompt_num": 3}, "prompts is in"),
     ("whale_audio_encoder", ("model_conf",), {"adpter_type": "linear"}, "its adpter_type is 'linear', but what replays it has"),

@@ -8,7 +8,7 @@ import yaml
 
 from omnikit.errors import ConfigError
 from omnikit.recipe.presets import mapping_of
-from omnikit.recipe.yaml_text import YAMLLimitError, parse_yaml
+from omnikit.recipe.yaml_text import YAMLLimitError, dump_yaml, parse_yaml
 
 CORE: list[tuple[str, Any]] = [  # YAML 1.2.2, section 10.3.2
     ("yes", "yes"), ("No", "No"), ("on", "on"), ("true", True), ("False", False), ("12:30", "12:30"),
@@ -23,6 +23,22 @@ BOMB = "a0: &a0 [1, 1]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for 
 def test_scalars_are_those_of_yaml_1_2(text: str, value: Any) -> None:
     assert parse_yaml(f"x: {text}") == {"x": value}
     assert type(parse_yaml(f"x: {text}")["x"]) is type(value)
+
+
+def test_texts_that_look_like_other_scalars_are_written_in_quotes() -> None:
+    texts = [text for text, _ in CORE] + ["1e3", "08", "", "a: b", "- x", "#", "\u2028", "é", "\x07", "1\n"]
+    assert parse_yaml(dump_yaml({"x": texts})) == {"x": texts}
+    assert yaml.safe_load(dump_yaml({"x": texts})) == {"x": texts}, "as readers of YAML 1.1 read it"
+
+
+def test_numbers_are_written_as_numbers() -> None:
+    values = [1e-05, 1e20, 0.1, 15, -3, True, None, float("inf")]
+    assert parse_yaml(dump_yaml(values)) == values == yaml.safe_load(dump_yaml(values))
+
+
+def test_a_key_of_a_merged_mapping_may_be_replaced_at_any_depth() -> None:
+    text = "z: &z {k: 0}\nx: {a: &a {<<: *z, k: 1}}\nc: {<<: *a}"
+    assert parse_yaml(text) == {"z": {"k": 0}, "x": {"a": {"k": 1}}, "c": {"k": 1}}
 
 
 def test_merge_keys_and_aliases_hold() -> None:

@@ -81,13 +81,13 @@ def test_tensors_that_do_not_fit_are_a_sentence_and_none_is_copied(tensors: dict
 
 def test_a_pointer_of_git_lfs_is_named(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
-    with pytest.raises(RunError, match=r"model\.safetensors is a pointer of Git LFS, not the weights; fetch them with `git"):
+    with pytest.raises(RunError, match=r"model\.safetensors is a pointer of Git LFS, not the file itself; fetch it with `git"):
         in_folder(tmp_path)
 
 
 @pytest.mark.parametrize(("file", "words"), [
-    ("a.safetensors.incomplete", "but a.safetensors.incomplete, a download that did not end"),
-    ("snapshots/abc/x", "but a download cache; its files are in .*snapshots/abc"),
+    ("a.safetensors.incomplete", "but it holds a.safetensors.incomplete, a download that did not end"),
+    ("snapshots/abc/x", "but it is a download cache, whose files are in .*snapshots/abc"),
 ], ids=["incomplete", "cache"])
 def test_other_content_in_place_of_weights_is_named(file: str, words: str, tmp_path: Path) -> None:
     (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)

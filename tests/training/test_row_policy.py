@@ -90,6 +90,18 @@ def test_filter_leaves_good_rows_out_and_is_no_error(folder: Path) -> None:
     assert skipped() == {2: "filtered"}
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("setting", ["pack=256", "batch_tokens=100"])
+def test_error_of_a_row_that_workers_measure_is_the_same_sentence(folder: Path, workers: int, setting: str,
+                                                                  capsys: pytest.CaptureFixture[str]) -> None:
+    rows = Path("rows.jsonl").read_text().splitlines()
+    Path("rows.jsonl").write_text("\n".join([*[rows[0]] * 140, rows[3]]))
+    assert main([*TRAIN, f"stages.understand.trainer.workers={workers}", f"stages.understand.trainer.{setting}"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.startswith("omnikit: ") and "3.wav" in line for line in lines if "omnikit" in line] == [True], lines
+    assert not any("Traceback" in line for line in lines)
+
+
 def test_filter_by_positions(folder: Path) -> None:
     rows = Path("rows.jsonl").read_text().splitlines()
     long = json.loads(rows[1])

@@ -42,7 +42,8 @@ class LengthCounter:
     def _positions(self, part: ContentPart, input_branch: InputBranch) -> int:
         length = input_branch.positions if self.collator.uses_backbone else input_branch.encoder.length
         if part.type == "audio":
-            return length(recorded_samples(part, int(input_branch.encoder.input.rate or 0), input_branch.clip))
+            return length(recorded_samples(part, int(input_branch.encoder.input.rate or 0), input_branch.clip,
+                                           limits=self.collator.plan.recipe.media))
         if input_branch.image_spec is None:
             return length(1)
         spec, each = input_branch.image_spec, length(1)

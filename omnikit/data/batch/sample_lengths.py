@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from omnikit.contracts.types import Sample
 from omnikit.data.batch.samplers import MixtureDataset, MixtureSampler, RowTable, SampleKey
 from omnikit.data.batch.signals import question_media
+from omnikit.data.batch.worker_errors import plain_errors
 
 CHUNK = 64  # samples that a worker measures at a time
 AHEAD = 4096  # samples that workers measure together, before they are needed
@@ -53,10 +54,11 @@ class SampleLengths:
         workers = min(self.workers, len(chunks) - 1)  # one chunk is measured sooner here
         measured = DataLoader(_Chunks(self, chunks), batch_size=None, num_workers=max(workers, 0), collate_fn=_same,
                               generator=torch.Generator())  # so that no draw of this process is spent on the workers' seeds
-        for done, (chunk, numbers) in enumerate(zip(chunks, measured, strict=True)):
-            for key, number in zip(chunk, numbers, strict=True):
-                self._table.set(key, number)
-            report((done + 1) / len(chunks))
+        with plain_errors():
+            for done, (chunk, numbers) in enumerate(zip(chunks, measured, strict=True)):
+                for key, number in zip(chunk, numbers, strict=True):
+                    self._table.set(key, number)
+                report((done + 1) / len(chunks))
 
     def _found(self, key: SampleKey) -> tuple[int, bool]:
         number = self._table.get(key)

@@ -13,7 +13,9 @@ from omnikit.contracts.specs import ImageSpec
 from omnikit.contracts.types import ContentPart, Sample
 from omnikit.data.batch.signals import answer_audio, count_tiles, question_media
 from omnikit.data.media.audio import audio_length
+from omnikit.data.media.containers import DEFAULTS
 from omnikit.errors import DataError
+from omnikit.recipe.media import MediaLimits
 
 CHARACTERS_PER_SECOND = 15.0  # of speech, roughly; weighs text against audio when rows are sorted by length
 SECONDS_PER_TILE = 20.0  # seconds of speech with as many positions as a tile or a frame, roughly (VITA-1.5)
@@ -24,8 +26,9 @@ SampleKey = tuple[str, int]  # dataset and index
 class MixtureDataset(Dataset[Sample]):
     """Samples of several datasets by (dataset, index); `image_spec` counts the tiles of their images and videos."""
 
-    def __init__(self, readers: Mapping[str, Reader], image_spec: ImageSpec | None = None) -> None:
-        self.readers, self.image_spec = readers, image_spec
+    def __init__(self, readers: Mapping[str, Reader], image_spec: ImageSpec | None = None,
+                 limits: MediaLimits = DEFAULTS) -> None:
+        self.readers, self.image_spec, self.limits = readers, image_spec, limits
         for name, reader in readers.items():
             if len(reader) == 0:
                 raise DataError(f"Dataset {name} is empty, but a stage trains on it; check its path and split.")
@@ -38,7 +41,7 @@ class MixtureDataset(Dataset[Sample]):
         sample = self[key]
         characters = sum(len(p.text or "") for m in sample.messages for p in m.content if p.type == "text")
         parts = (*question_media(sample), *answer_audio(sample))
-        return sum(_seconds(part, self.image_spec) for part in parts) + characters / CHARACTERS_PER_SECOND
+        return sum(_seconds(part, self.image_spec, self.limits) for part in parts) + characters / CHARACTERS_PER_SECOND
 
 
 class RowTable:
@@ -145,10 +148,10 @@ def shuffle(items: list[T], generator: torch.Generator) -> list[T]:
     return [items[index] for index in torch.randperm(len(items), generator=generator).tolist()]
 
 
-def _seconds(part: ContentPart, image_spec: ImageSpec | None) -> float:
+def _seconds(part: ContentPart, image_spec: ImageSpec | None, limits: MediaLimits) -> float:
     if part.type in ("image", "video") and image_spec:
         try:
-            return SECONDS_PER_TILE * count_tiles(part, image_spec)
+            return SECONDS_PER_TILE * count_tiles(part, image_spec, limits)
         except DataError:  # as below
             return 0.0
     if part.type != "audio":
@@ -156,4 +159,4 @@ def _seconds(part: ContentPart, image_spec: ImageSpec | None) -> float:
     if part.audio is not None:
         return len(part.audio) / part.sample_rate
     source = part.path if part.data is None else part.data
-    return audio_length(source, 1000) / 1000 if source else 0.0  # a file that is none is reported with its row
+    return audio_length(source, 1000, limits=limits) / 1000 if source else 0.0  # a file that is none is reported with its row

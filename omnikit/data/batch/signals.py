@@ -119,30 +119,30 @@ def load_waveform(part: ContentPart, rate: int, row: str, limits: MediaLimits = 
     return waveform
 
 
-def recorded_samples(part: ContentPart, rate: int, clip: float | None = None) -> int:
+def recorded_samples(part: ContentPart, rate: int, clip: float | None = None, *, limits: MediaLimits = DEFAULTS) -> int:
     """Give the samples that `load_waveform` gives; of a file only the header is read. 0 where it is not audio."""
     if part.audio is None:
         source = part.path if part.data is None else part.data
-        return audio_length(source, rate, clip) if source else 0
+        return audio_length(source, rate, clip, limits=limits) if source else 0
     frames, own = max(np.shape(part.audio)), part.sample_rate
     return int((2 * frames * rate + own) // (2 * own))  # soxr rounds half up
 
 
-def audio_seconds(part: ContentPart) -> float | None:
+def audio_seconds(part: ContentPart, limits: MediaLimits = DEFAULTS) -> float | None:
     """Give the seconds of a part's audio, of a file from its header; None where they cannot be read."""
     if part.audio is not None:
         return len(part.audio) / part.sample_rate
-    return audio_length(part.data or part.path or "", RATE) / RATE or None
+    return audio_length(part.data or part.path or "", RATE, limits=limits) / RATE or None
 
 
-def check_header(part: ContentPart) -> None:
+def check_header(part: ContentPart, limits: MediaLimits = DEFAULTS) -> None:
     """Raise DataError where a part's media file cannot be opened; only its header is read."""
     if part.type == "image" and part.pixels is None:
-        image_size(_source(part))
+        image_size(_source(part), limits)
     elif part.type == "video" and part.pixels is None:
-        open_video(part.data or part.path or "")
+        open_video(part.data or part.path or "", limits)
     elif part.type == "audio" and part.audio is None and not (part.path is None and part.codes is not None):
-        check_audio(part.data or part.path or "", part.path or EMBEDDED)
+        check_audio(part.data or part.path or "", part.path or EMBEDDED, limits)
 
 
 def signal_length(item: SignalArray) -> int:

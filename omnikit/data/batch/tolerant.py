@@ -17,8 +17,10 @@ from omnikit.data.batch.loader import CollatedRows
 from omnikit.data.batch.packing import Pack, PackedCollator, PackedSamples, pack_batch
 from omnikit.data.batch.samplers import MixtureDataset, SampleKey
 from omnikit.data.batch.signals import audio_seconds, question_media
+from omnikit.data.media.containers import DEFAULTS
 from omnikit.errors import DataError
 from omnikit.plan.plan import Plan
+from omnikit.recipe.media import MediaLimits
 from omnikit.recipe.row_policy import RowPolicy
 
 FILTERED = "filtered"  # kind of a row with which nothing is wrong
@@ -31,10 +33,11 @@ class TolerantReader:
         dataset: its name.
         reader: all rows.
         policy: which are left out.
+        limits: of the files whose length a filter needs.
     """
 
-    def __init__(self, dataset: str, reader: Reader, policy: RowPolicy) -> None:
-        self.dataset, self.reader, self.policy = dataset, reader, policy
+    def __init__(self, dataset: str, reader: Reader, policy: RowPolicy, limits: MediaLimits = DEFAULTS) -> None:
+        self.dataset, self.reader, self.policy, self.limits = dataset, reader, policy, limits
         self.lengths: Callable[[Sample], int] | None = None  # gives the positions of a sample, for filter.max_tokens
         self.skipped: dict[int, SkippedRow] = {}  # by index, as far as this process has met them
 
@@ -85,7 +88,7 @@ class TolerantReader:
         limits = self.policy.filter
         if limits.max_seconds is not None or limits.min_seconds is not None:
             found = [seconds for part in question_media(sample) if part.type == "audio"
-                     and (seconds := audio_seconds(part)) is not None]
+                     and (seconds := audio_seconds(part, self.limits)) is not None]
             if found and limits.max_seconds is not None and max(found) > limits.max_seconds:
                 return f"{max(found):.2f} s of audio, more than max_seconds {limits.max_seconds:g}"
             if found and limits.min_seconds is not None and min(found) < limits.min_seconds:
@@ -107,7 +110,7 @@ def open_reader(plan: Plan, dataset: str) -> Reader:
     """Open a dataset of a plan for training, with its policy."""
     reader = plan.readers[dataset].build()
     policy = plan.recipe.row_policies.get(dataset)
-    return TolerantReader(dataset, reader, policy) if policy and len(reader) else reader
+    return TolerantReader(dataset, reader, policy, plan.recipe.media) if policy and len(reader) else reader
 
 
 def tolerant(readers: Mapping[str, Reader], collator: Collator) -> dict[str, TolerantReader]:

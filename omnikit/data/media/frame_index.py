@@ -8,12 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from omnikit.data.media.containers import container_format, open_container
+from omnikit.data.media.frame_pixels import frame_pixels
+from omnikit.data.media.joined_files import joined_files
+from omnikit.data.media.stated_sizes import missing_bytes
+from omnikit.data.media.track_decoder import TrackDecoder
 from omnikit.errors import DataError
 from omnikit.recipe.media import MediaLimits
 
@@ -27,10 +31,9 @@ Pixels = NDArray[np.uint8]
 FORMATS = {"mov": "MP4", "matroska": "WebM", "avi": "AVI", "mpegts": "MPEG-TS", "mpeg": "MPEG-PS", "flv": "FLV", "asf": "WMV",
            "ogg": "Ogg", "gif": "GIF"}
 """FFmpeg's names of the container formats that are read; none of them names another file."""
+ONE_ONLY = ("mov", "flv", "asf", "ogg")  # of joined files FFmpeg reads the first; of MPEG, AVI and WebM all
 READABLE = "MP4 (MOV, 3GP), WebM, Matroska, AVI, MPEG-TS, MPEG-PS, FLV, WMV, Ogg or GIF"
-ALPHA = ("yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya8", "ya16", "pal8")  # how formats with transparency begin
 FASTEST = 120.0  # frames a second that a video of varying rate is counted by
-UNITY = 1 << 16  # 1 in a display matrix
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,12 @@ class VideoSource:
             names = READABLE if len(formats) == len(FORMATS) else "MP4, WebM or Matroska"
             raise DataError(f"{name} is not a readable video, but must be an {names} file.", kind="unreadable video")
         self.container: str = str(found)
+        if found in ONE_ONLY and next(joined_files(file, found), None) is not None:
+            raise DataError(f"{name} holds several videos one behind the other, of which a player shows the first; join them"
+                            " with ffmpeg.", kind="unreadable video")
+        if found in ("ogg", "asf") and (missing := missing_bytes(file, found)):
+            raise DataError(f"{name} is cut short ({missing} bytes are missing); write or copy it again.",
+                            kind="unreadable video")
 
     @contextmanager
     def opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
@@ -153,10 +162,12 @@ class VideoSource:
             return None, ends
         tick = float(stream.time_base)
         times = [(moment - moments[0]) * tick for moment in moments]
+        ends = None if ends is None else ends - max(0.0, moments[0] * tick)
         last = max(shown, key=lambda packet: packet.pts or 0).duration
         return _index(times, rate, last * tick if last else None, moments, sorted(keys)), ends
 
-    def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+    def _packets(self, container: InputContainer, stream: VideoStream, *,
+                 with_end: bool = False) -> Iterator[Packet[VideoStream]]:
         count = 0
         for packet in container.demux(stream):
             if packet.size:
@@ -164,6 +175,8 @@ class VideoSource:
                 if count > self.limits.max_frames:
                     raise DataError(f"{self.name} has more than {self.limits.max_frames:,} frames, which is all that is allowed"
                                     " (media.max_frames); give a shorter one.", kind="video too long")
+                yield packet
+            elif with_end and packet.dts is None and packet.pts is None:  # makes the decoder give what it holds
                 yield packet
 
     def _decoded_index(self, rate: float) -> FrameIndex:
@@ -184,12 +197,12 @@ class VideoSource:
         import av
 
         with self.opened() as (container, stream):
-            for packet in self._packets(container, stream):
+            decoder = TrackDecoder(stream)
+            for packet in self._packets(container, stream, with_end=True):
                 try:
-                    yield from packet.decode()  # type: ignore[misc]  # of a video stream: frames
+                    yield from decoder.decode(packet)
                 except av.error.InvalidDataError:
                     continue
-            yield from stream.decode(None)
 
     def _by_number(self, wanted: Sequence[int]) -> Iterator[VideoFrame]:
         numbers = set(wanted)
@@ -226,11 +239,7 @@ class VideoSource:
 
     def _pixels(self, frame: VideoFrame) -> Pixels:
         self._check_pixels(frame.width, frame.height)
-        if not frame.format.name.startswith(ALPHA):
-            return _upright(frame, frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False))
-        values = frame.to_ndarray(format="rgba").astype(np.uint16)
-        colours, alpha = values[..., :3], values[..., 3:]
-        return _upright(frame, ((colours * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8))  # on white
+        return frame_pixels(frame)
 
 
 def _seek_frames(container: InputContainer, stream: VideoStream, keys: Sequence[int],
@@ -239,13 +248,15 @@ def _seek_frames(container: InputContainer, stream: VideoStream, keys: Sequence[
     import av
 
     frames: Iterator[VideoFrame] = iter(())
+    decoder = TrackDecoder(stream)
     at: int | None = None  # the last moment that was decoded
     try:
         for moment in asked:
             key = keys[max(0, bisect_right(keys, moment) - 1)] if keys else asked[0]
             if at is None or key > at:
                 container.seek(key, stream=stream)
-                frames = container.decode(stream)
+                decoder.reset()
+                frames = (frame for packet in container.demux(stream) for frame in decoder.decode(packet))
             for frame in frames:
                 at = frame.pts
                 if at == moment:
@@ -281,15 +292,3 @@ def _stated_seconds(stream: VideoStream) -> float | None:
         return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
     except ValueError:
         return None
-
-
-def _upright(frame: VideoFrame, pixels: Pixels) -> Pixels:
-    """Turn or mirror a frame by its display matrix: x' = a x + c y, y' = b x + d y."""
-    sides: list[Any] = list(frame.side_data)  # PyAV's own types call them texts
-    matrix = next((side for side in sides if side.type.name == "DISPLAYMATRIX"), None)
-    if matrix is None:
-        return pixels
-    a, b, _, c, d = (round(value / UNITY) for value in np.frombuffer(matrix, dtype=np.int32)[:5].tolist())
-    if not a and not d:
-        pixels, a, d = pixels.transpose(1, 0, 2), c, b
-    return np.ascontiguousarray(pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])

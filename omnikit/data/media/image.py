@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from omnikit.contracts.specs import ImageSpec
 from omnikit.data.media.containers import DEFAULTS, Source, open_file
-from omnikit.data.media.image_modes import FORMATS, header_size, opened, rgb, upright
+from omnikit.data.media.image_modes import FORMATS, check_rows, header_size, opened, rgb, upright
 from omnikit.errors import DataError, RunError
 from omnikit.recipe.media import MOST_PIXELS, MediaLimits
 from omnikit.store.files import atomic_file
@@ -215,7 +215,9 @@ def check_pixels(pixels: Pixels, where: str, axes: int = 3) -> Pixels:
 def _load(source: Source, name: str, formats: tuple[str, ...], limits: MediaLimits) -> Pixels:
     with open_file(source, name, "image", limits) as file, opened(file, name, formats, limits) as image:
         width, height = header_size(image)
-        pixels = np.asarray(rgb(upright(image), name))
+        whole = upright(image)
+        check_rows(image, file, name)
+        pixels = np.asarray(rgb(whole, name))
     if pixels.shape != (height, width, 3):  # token counts are made from headers
         raise DataError(f"{name} is a damaged image (its header states {width} x {height} pixels, but it has"
                         f" {pixels.shape[1]} x {pixels.shape[0]}); write or copy it again.", kind="unreadable image")

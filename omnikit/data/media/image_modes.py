@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from omnikit.data.media.png_chunks import exif_chunk, has_all_rows
 from omnikit.errors import DataError
 from omnikit.recipe.media import MediaLimits
 
@@ -22,7 +23,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "J
 READABLE = "PNG, JPEG, WebP, GIF, BMP, TIFF, PPM, AVIF, JPEG 2000, QOI or TGA"
 ORIENTATION = 0x0112  # EXIF's tag for how a camera was held
 SWAPPED_SIDES = (5, 6, 7, 8)  # its values for images whose width and height change places
-WIDTH, HEIGHT, BITS = 256, 257, 258  # TIFF's tags
+WIDTH, HEIGHT, BITS, PHOTOMETRIC, SAMPLE_FORMAT = 256, 257, 258, 262, 339  # TIFF's tags
+WHITE_IS_ZERO, SIGNED = 0, 2  # values of the last two
 SIXTEEN_BITS = 65535
 READER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, LookupError, TypeError, ArithmeticError,
                  AttributeError, MemoryError, RuntimeError)  # all of them in Pillow's readers, for damaged files
@@ -73,9 +75,15 @@ def stored_size(image: Image) -> tuple[int, int]:
 
 def orientation(image: Image) -> int:
     """Give how a camera was held, 1 to 8; 1 where the image does not state it, or states nonsense."""
+    from PIL.Image import Image as PillowImage
+
     found = None
     with suppress(*READER_ERRORS):
-        found = image.getexif().get(ORIENTATION)
+        if image.format == "PNG" and "exif" not in image.info and (file := getattr(image, "fp", None)) is not None:
+            at = file.tell()
+            image.info["exif"] = exif_chunk(file)
+            file.seek(at)
+        found = PillowImage.getexif(image).get(ORIENTATION)  # that of a PNG itself decodes it, and hides what is damaged
     return found if isinstance(found, int) and 1 <= found <= 8 else 1  # EXIF's values
 
 
@@ -92,6 +100,13 @@ def upright(image: Image) -> Image:
                             6: turns.ROTATE_270, 7: turns.TRANSVERSE, 8: turns.ROTATE_90}[held])
 
 
+def check_rows(image: Image, file: BinaryIO, name: str) -> None:
+    """Raise DataError where rows of a decoded PNG are missing; it is read again only where its last row is black."""
+    if image.format == "PNG" and not np.asarray(image)[-1].any() and not has_all_rows(file):
+        raise DataError(f"{name} is a damaged image (rows at its end are missing); write or copy it again.",
+                        kind="unreadable image")
+
+
 def rgb(image: Image, name: str) -> Image:
     """Give an image as RGB of 8 bits: deeper grey scaled by its type, what is transparent on white.
 
@@ -101,6 +116,8 @@ def rgb(image: Image, name: str) -> Image:
     from PIL import Image
 
     clear = "transparency" in image.info
+    if _tag(image, SAMPLE_FORMAT) == SIGNED and image.mode == "L":
+        raise _unknown_range(np.asarray(image).view(np.int8).astype(np.float64), name, "signed integers of 8 bits")
     if image.mode.startswith("I") or image.mode == "F":
         image, clear = Image.fromarray(_eight_bits(image, name)), False
     if clear or image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
@@ -118,14 +135,23 @@ def _eight_bits(image: Image, name: str) -> NDArray[np.uint8]:
     if image.mode == "F":
         largest = 1.0
     elif image.mode.startswith("I;16") or image.format in ("PNG", "PPM"):
-        bits = getattr(image, "tag_v2", {}).get(BITS, 16)
-        largest = float((1 << int(bits[0] if isinstance(bits, tuple) else bits)) - 1)
+        largest = float((1 << (_tag(image, BITS) or 16)) - 1)
         largest = SIXTEEN_BITS if largest < 256 else largest  # no such depth
     else:
         raise _unknown_range(values, name, "integers of 32 bits")
     if values.min() < 0 or values.max() > largest:
         raise _unknown_range(values, name, f"values beyond 0 to {largest:g}")
+    if image.format == "TIFF" and _tag(image, PHOTOMETRIC) == WHITE_IS_ZERO:
+        values = largest - values
+    if isinstance(clear := image.info.get("transparency"), int):
+        values = np.where(values == clear, largest, values)
     return np.rint(values * (255 / largest)).astype(np.uint8)
+
+
+def _tag(image: Image, number: int) -> int | None:
+    """Give a tag of a TIFF, of its first channel."""
+    found = getattr(image, "tag_v2", {}).get(number)
+    return found[0] if isinstance(found, tuple) else found
 
 
 def _unknown_range(values: NDArray[np.float64], name: str, found: str) -> DataError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from omnikit.data.media.audio_formats import ID3_HEADER, synchsafe
+from omnikit.data.media.containers import APE, ID3, synchsafe
 
 RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # MPEG 1, 2, 2.5
 BITRATES = {  # (MPEG 1, layer): kbit/s
@@ -21,21 +21,22 @@ BITRATES = {  # (MPEG 1, layer): kbit/s
 XING_FRAMES, XING_BYTES, XING_TOC, XING_QUALITY = 1, 2, 4, 8  # flags of what a tag holds, in this order
 LAME_DELAYS = 21  # bytes from the LAME tag's start to both delays, 12 bits each
 VBRI_PLACE = 36  # of its tag in a frame
+CHAIN = 3  # frames of one kind that must follow a first one
+MARGIN = 4096  # samples that are counted beyond what is needed: a decoder's delay
 
 
 @dataclass(frozen=True)
 class MP3Part:
-    """A stretch of a file that one encoder wrote; joined files have several.
+    """Frames that one encoder wrote; joined files have several parts.
 
     Args:
-        start: its first byte, `end`: the byte behind its last one.
+        data: its frames without what lies between them.
         samples: of each channel, without what the encoder added at both ends by its tag.
         rate: per second.
         missing: frames that its tag promises and that are not there.
     """
 
-    start: int
-    end: int
+    data: bytes
     samples: int
     rate: int
     missing: int
@@ -50,47 +51,91 @@ class _Frame:
     tag: int  # where a Xing tag would stand in the file
 
 
-def mp3_parts(data: bytes) -> list[MP3Part]:
-    """Count the frames of a file, part by part; a frame with a tag begins a part. Empty where there is no frame."""
-    parts: list[MP3Part] = []
+def has_frames(data: bytes) -> bool:
+    """Say whether frames of one rate follow each other somewhere in the first bytes of a file that begins with others."""
+    at = data.find(b"\xff")
+    while at >= 0:
+        if (first := _frame(data, at)) and _is_chain(data, first, complete=True):
+            return True
+        at = data.find(b"\xff", at + 1)
+    return False
+
+
+def mp3_parts(data: bytes, seconds: float | None = None) -> Iterator[MP3Part]:
+    """Count the frames of a file, part by part; a frame with a tag, or of another rate, begins a part.
+
+    Args:
+        seconds: of audio behind which no more is counted, of the last part then.
+    """
+    tag: tuple[int, int] = (0, 0)
+    first: _Frame | None = None
     own: list[_Frame] = []
-    promised = trimmed = 0
-    start: int | None = None
+    left = float("inf") if seconds is None else seconds
     for frame in _frames(data):
-        tag = _tag(data, frame)
-        if tag is None:
-            start = frame.start if start is None else start
-            own.append(frame)
+        found = _tag(data, frame)
+        if own and (found is not None or frame.rate != own[0].rate):
+            yield (part := _part(data, first, own, tag))
+            left -= part.samples / part.rate
+            tag, first, own = (0, 0), None, []
+        if found is not None:
+            tag, first = found, frame
             continue
-        if own and start is not None:
-            parts.append(_part(start, own, promised, trimmed))
-        own, (promised, trimmed), start = [], tag, frame.start
-    return [*parts, _part(start, own, promised, trimmed)] if own and start is not None else parts
+        own.append(frame)
+        if len(own) * frame.samples > left * frame.rate + MARGIN:
+            yield _part(data, first, own, (0, tag[1]))
+            return
+    if own:
+        yield _part(data, first, own, tag)
 
 
-def _part(start: int, frames: list[_Frame], promised: int, trimmed: int) -> MP3Part:
+def _part(data: bytes, tag_frame: _Frame | None, frames: list[_Frame], tag: tuple[int, int]) -> MP3Part:
+    promised, trimmed = tag
     samples = sum(frame.samples for frame in frames) - trimmed
-    return MP3Part(start, frames[-1].start + frames[-1].size, max(0, samples), frames[0].rate, max(0, promised - len(frames)))
+    joined = b"".join(data[frame.start:frame.start + frame.size] for frame in ([tag_frame] if tag_frame else []) + frames)
+    return MP3Part(joined, max(0, samples), frames[0].rate, max(0, promised - len(frames)))
 
 
 def _frames(data: bytes) -> Iterator[_Frame]:
-    """Find all frames; a first one counts where a second one follows, later ones wherever they are."""
-    at, found = 0, False
+    """Find all frames; one behind other bytes counts where more of its kind follow it."""
+    at, synced, found = 0, False, False
     while 0 <= at <= len(data) - 4:
-        if data[at:at + 3] == b"ID3":
-            at += ID3_HEADER + synchsafe(data[at + 6:at + ID3_HEADER])
+        if tag := _tag_size(data, at):
+            at, synced = at + tag, False
             continue
         frame = _frame(data, at)
-        if frame is None or (not found and at + frame.size < len(data) - 4 and _frame(data, at + frame.size) is None):
-            sync = data.find(b"\xff", at + 1)
-            tag = data.find(b"ID3", at + 1, sync) if sync > 0 else -1
-            at = tag if tag > 0 else sync
+        if frame is None or not (synced or _is_chain(data, frame, complete=found)):
+            synced = False
+            marks = [place for mark in (b"\xff", b"ID3", b"APETAGEX") if (place := data.find(mark, at + 1)) > 0]
+            at = min(marks, default=-1)
             continue
         if at + frame.size > len(data):  # its end is missing: a decoder gives nothing of it
             return
-        found = True
+        synced = found = True
         yield frame
         at += frame.size
+
+
+def _tag_size(data: bytes, at: int) -> int:
+    """Give the bytes of a tag that begins here; 0: none does."""
+    head = data[at:at + APE]
+    if head[:3] == b"ID3":
+        return ID3 + synchsafe(head[6:ID3]) if len(head) >= ID3 else 0
+    if head[:8] != b"APETAGEX" or len(head) < APE:
+        return 0
+    return APE + (int.from_bytes(head[12:16], "little") if head[23] & 0x20 else 0)  # a header, or what stands behind a tag
+
+
+def _is_chain(data: bytes, frame: _Frame, complete: bool = False) -> bool:
+    """Say whether frames of one kind follow a frame, or the end of the file, unless the chain must be complete."""
+    at = frame.start + frame.size
+    for _ in range(CHAIN):
+        if not complete and (at > len(data) - 4 or data[at:at + 3] in (b"TAG", b"ID3", b"APE", b"LYR")):
+            return True
+        following = _frame(data, at)
+        if following is None or (following.rate, following.samples) != (frame.rate, frame.samples):
+            return False
+        at += following.size
+    return at <= len(data) or not complete
 
 
 def _frame(data: bytes, at: int) -> _Frame | None:

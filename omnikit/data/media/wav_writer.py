@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from omnikit.data.media.audio import save_audio
 from omnikit.errors import RunError
+from omnikit.store.files import check_file
 
 NUMBERED = re.compile(r"\d{3,}\.wav")
 
@@ -31,6 +32,7 @@ class WavSegments:
         self.growing = path.with_name(f"{path.stem}.{os.getpid()}.part.wav")
         self.count = self.samples = 0
         with self._writing():
+            check_file(path)
             self.folder.mkdir(exist_ok=True)
             self._empty()
             self._file = self.growing.open("wb")

@@ -12,6 +12,7 @@ import yaml
 
 from omnikit.errors import ConfigError
 from omnikit.evaluation.duplex.variants import expanded
+from omnikit.recipe.yaml_text import parse_yaml
 
 SPOKEN = ("query", "fragment", "interruption", "backchannel", "statement", "side_talk", "second_speaker")
 FORMULA = ("cough", "keyboard", "noise")
@@ -108,7 +109,7 @@ def read(path: Path | None = None, variants: int | None = None) -> list[Scenario
     name = str(path) if path else "scenarios.yaml"
     try:
         text = (path or files("omnikit.evaluation.duplex").joinpath("scenarios.yaml")).read_text(encoding="utf-8")
-        content = yaml.safe_load(text)
+        content = parse_yaml(text)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{name} cannot be read as scenarios: {' '.join(str(error).split())}.") from None
     listed = content.get("scenarios") if isinstance(content, Mapping) else None

@@ -13,7 +13,9 @@ from typing import Protocol
 import numpy as np
 
 from omnikit.data.media.audio import load_audio, save_audio
+from omnikit.data.media.containers import DEFAULTS
 from omnikit.inference.live.resampler import RATE, Samples
+from omnikit.recipe.media import MediaLimits
 
 PIECE = 512  # samples of a file that are read at once: 32 ms
 TAIL_SECONDS = 2.0  # of silence behind a file and behind the last answer
@@ -94,8 +96,9 @@ class FileDevice:
 
     sample_rate = RATE
 
-    def __init__(self, audio: Path, out: Path | None, clock: Clock | None = None) -> None:
-        self._audio, self._out, self._clock = load_audio(audio, RATE), out, clock or Clock()
+    def __init__(self, audio: Path, out: Path | None, clock: Clock | None = None,
+                 limits: MediaLimits = DEFAULTS) -> None:
+        self._audio, self._out, self._clock = load_audio(audio, RATE, limits=limits), out, clock or Clock()
         self._queue, self._played = PlayQueue(), list[Samples]()
         self._start: float | None = None
         self._rate: int | None = None  # of the answers, Hz

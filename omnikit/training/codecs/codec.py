@@ -21,9 +21,11 @@ from torch import Tensor, nn
 
 from omnikit.contracts.configs import VocoderConfig
 from omnikit.contracts.protocols import Codec, Reader, TrainableCodec
+from omnikit.data.media.containers import DEFAULTS
 from omnikit.data.speech import Recordings, find_speech, joined
 from omnikit.errors import DataError, RunError
 from omnikit.plan.codec_stages import CODEC_LOSSES
+from omnikit.recipe.media import MediaLimits
 from omnikit.training.codecs.discriminators import GANLoss
 from omnikit.training.codecs.spectral_losses import MelLoss, ScaledMelLoss, STFTLoss
 
@@ -50,13 +52,14 @@ class CodecBatch:
         return self.mapped(lambda tensor: tensor.pin_memory())
 
 
-def speech(readers: Mapping[str, Reader], rate: int, progress: Callable[[float], None]) -> dict[str, Recordings]:
+def speech(readers: Mapping[str, Reader], rate: int, progress: Callable[[float], None],
+           limits: MediaLimits = DEFAULTS) -> dict[str, Recordings]:
     """Give each different recording of each dataset at `rate`: its spoken answers, or the questions' where it has none.
 
     Raises:
         DataError: a dataset has no speech, or some that cannot be read.
     """
-    found = find_speech(readers, rate, progress, questions=True)
+    found = find_speech(readers, rate, progress, questions=True, limits=limits)
     for name, recordings in found.items():
         if not recordings:
             raise DataError(f"Dataset {name} has no speech, but a codec learns from it; take another dataset.")

@@ -20,9 +20,11 @@ from torch.nn.utils.rnn import pad_sequence
 
 from omnikit.contracts.configs import VocoderConfig
 from omnikit.contracts.protocols import Codec, LabellingCodec, Reader, Vocoder
+from omnikit.data.media.containers import DEFAULTS
 from omnikit.data.speech import find_speech
 from omnikit.errors import DataError, RunError
 from omnikit.plan.codec_stages import VOCODER_LOSSES
+from omnikit.recipe.media import MediaLimits
 from omnikit.training.codecs.discriminators import GANLoss
 from omnikit.training.codecs.spectral_losses import MelLoss, STFTLoss
 
@@ -82,7 +84,8 @@ class VocoderBatch:
 
 
 def label(readers: Mapping[str, Reader], codec: Codec, config: VocoderConfig,
-          progress: Callable[[float], None], *, sample_rate: int, device: str = "cpu") -> dict[str, list[LabelledSpeech]]:
+          progress: Callable[[float], None], *, sample_rate: int, device: str = "cpu",
+          limits: MediaLimits = DEFAULTS) -> dict[str, list[LabelledSpeech]]:
     """Label each different spoken answer of each dataset; one shorter than a segment ends in silence.
 
     Args:
@@ -100,9 +103,9 @@ def label(readers: Mapping[str, Reader], codec: Codec, config: VocoderConfig,
         raise RunError(f"{type(codec).__name__} makes codes, but does not say which frame has which (it has no `label`), so no"
                        " vocoder can learn from it; pick other units.")
     labelling = cast(LabellingCodec, codec)
-    spoken = find_speech(readers, sample_rate, lambda fraction: progress(FINDING * fraction), questions=False)
+    spoken = find_speech(readers, sample_rate, lambda fraction: progress(FINDING * fraction), questions=False, limits=limits)
     targets = spoken if config.spec.sample_rate == sample_rate else find_speech(
-        readers, config.spec.sample_rate, lambda fraction: None, questions=False)
+        readers, config.spec.sample_rate, lambda fraction: None, questions=False, limits=limits)
     found, done = dict[str, list[LabelledSpeech]](), 0
     for name, recordings in spoken.items():
         if not recordings:

@@ -64,7 +64,7 @@ class HeldOut:
                  workers: int = 0, on_batch: Callable[[Batch], None] = lambda batch: None) -> None:
         self.on_batch = on_batch
         self.stage, self.settings, self.collate, self.workers = stage, settings, collate, workers
-        self.mixture = MixtureDataset(readers, collate.plan.image_spec)
+        self.mixture = MixtureDataset(readers, collate.plan.image_spec, collate.plan.recipe.media)
         self.accurate = counted(stage, collate.plan.outputs) if "accuracy" in settings.metrics else []
 
     def measure(self, trainer: L.Trainer, module: Training) -> dict[str, Means]:

@@ -5,17 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from omnikit.contracts.types import Sample
     from omnikit_datasets.reader import RowReader, ShardReader
 
 PROVIDES = ("text", "audio", "image", "video", "transcript", "caption", "answer", "speech")
 MEANINGS = ("id", "audio", "image", "video", "question", "answer", "transcript", "system", "offset", "duration")
+T = TypeVar("T")
+
+
+def _row_format(name: str) -> Callable[[type[T]], type[T]]:
+    """Give what adds to a reader's settings that they are checked, and that its format is recognised and written."""
+    def add(settings: type[T]) -> type[T]:
+        for member, value in (("__post_init__", _check), ("recognise", staticmethod(partial(_recognise, name))),
+                              ("write", staticmethod(partial(_write, name)))):
+            setattr(settings, member, value)
+        return settings
+    return add
 
 
 def _recognise(reader: str, path: Path) -> bool:
@@ -32,7 +43,25 @@ def _write(reader: str, samples: Iterable[Sample], path: Path) -> Counter[str]:
     return WRITERS[reader](samples, path)
 
 
+def _check(settings: object) -> None:
+    """Refuse words that `provides` and `columns` do not have."""
+    for name, known in (("provides", PROVIDES), ("columns", MEANINGS)):
+        for word in getattr(settings, name, ()):
+            if word not in known:
+                raise ValueError(f"{name} holds {word!r}, but must be among {', '.join(known)}")
+
+
+def _conversations(settings: LlavaJson | ShareGpt | OpenAIMessages) -> RowReader:
+    """Open a file of conversations."""
+    from omnikit_datasets.json_rows import JsonRows
+    from omnikit_datasets.reader import RowReader, conversation, root_of, rows_file
+
+    file = rows_file(settings.path, settings.split, (".jsonl", ".json"))
+    return RowReader(JsonRows(file), conversation, root_of(settings.root, file))
+
+
 @dataclass(frozen=True)
+@_row_format("llava_json")
 class LlavaJson:
     """Conversations of LLaVA's JSON: {id, image | video | audio, conversations: [{from: human | gpt, value}]}.
 
@@ -50,17 +79,11 @@ class LlavaJson:
     provides: tuple[str, ...] = ("text", "image", "answer")
     seconds: float | None = None
 
-    def __post_init__(self) -> None:
-        _check_provides(self.provides)
-
-    def build(self) -> RowReader:
-        return _conversations(self.path, self.split, self.root)
-
-    recognise = staticmethod(partial(_recognise, "llava_json"))
-    write = staticmethod(partial(_write, "llava_json"))
+    build = _conversations
 
 
 @dataclass(frozen=True)
+@_row_format("sharegpt")
 class ShareGpt:
     """Conversations of ShareGPT's JSON, and of ms-swift's: turns, with images, audios and videos in lists beside them.
 
@@ -80,17 +103,11 @@ class ShareGpt:
     provides: tuple[str, ...] = ("text", "answer")
     seconds: float | None = None
 
-    def __post_init__(self) -> None:
-        _check_provides(self.provides)
-
-    def build(self) -> RowReader:
-        return _conversations(self.path, self.split, self.root)
-
-    recognise = staticmethod(partial(_recognise, "sharegpt"))
-    write = staticmethod(partial(_write, "sharegpt"))
+    build = _conversations
 
 
 @dataclass(frozen=True)
+@_row_format("openai_messages")
 class OpenAIMessages:
     """Conversations of OpenAI's JSONL: {messages: [{role, content: text | [{type: image_url | input_audio | text, …}]}]}.
 
@@ -108,17 +125,11 @@ class OpenAIMessages:
     provides: tuple[str, ...] = ("text", "answer")
     seconds: float | None = None
 
-    def __post_init__(self) -> None:
-        _check_provides(self.provides)
-
-    def build(self) -> RowReader:
-        return _conversations(self.path, self.split, self.root)
-
-    recognise = staticmethod(partial(_recognise, "openai_messages"))
-    write = staticmethod(partial(_write, "openai_messages"))
+    build = _conversations
 
 
 @dataclass(frozen=True)
+@_row_format("nemo_manifest")
 class NemoManifest:
     """Recordings of a NeMo manifest: one {audio_filepath, duration, offset, text} in a line.
 
@@ -142,10 +153,6 @@ class NemoManifest:
     provides: tuple[str, ...] = ("audio", "transcript", "answer")
     seconds: float | None = None
 
-    def __post_init__(self) -> None:
-        _check_provides(self.provides)
-        _check_columns(self.columns)
-
     def build(self) -> RowReader:
         from omnikit_datasets.json_rows import JsonRows
         from omnikit_datasets.reader import Columns, RowReader, root_of, rows_file
@@ -153,11 +160,9 @@ class NemoManifest:
         file = rows_file(self.path, self.split, (".json", ".jsonl"))
         return RowReader(JsonRows(file), Columns(self.columns, self.question).sample, root_of(self.root, file))
 
-    recognise = staticmethod(partial(_recognise, "nemo_manifest"))
-    write = staticmethod(partial(_write, "nemo_manifest"))
-
 
 @dataclass(frozen=True)
+@_row_format("kaldi")
 class Kaldi:
     """Recordings of a Kaldi data folder (wav.scp, text, segments), or of a table id, path, text in a .tsv.
 
@@ -179,10 +184,6 @@ class Kaldi:
     provides: tuple[str, ...] = ("audio", "transcript", "answer")
     seconds: float | None = None
 
-    def __post_init__(self) -> None:
-        _check_provides(self.provides)
-        _check_columns(self.columns)
-
     def build(self) -> RowReader:
         from omnikit_datasets.reader import Columns, RowReader, root_of
         from omnikit_datasets.tables import KaldiRows, TableRows
@@ -192,11 +193,9 @@ class Kaldi:
         root = root_of(self.root, path / "text" if path.is_dir() else path)
         return RowReader(rows, Columns(self.columns, self.question).sample, root)
 
-    recognise = staticmethod(partial(_recognise, "kaldi"))
-    write = staticmethod(partial(_write, "kaldi"))
-
 
 @dataclass(frozen=True)
+@_row_format("hf_dataset")
 class HFDataset:
     """Rows of a Hugging Face dataset: what save_to_disk wrote, Parquet files, a dataset in the hub's cache. Needs `datasets`.
 
@@ -221,10 +220,12 @@ class HFDataset:
     columns: dict[str, str] = field(default_factory=dict)
     provides: tuple[str, ...] = ("text", "answer")
     seconds: float | None = None
+    packages: ClassVar[tuple[str, ...]] = ("datasets",)
 
-    def __post_init__(self) -> None:
-        _check_provides(self.provides)
-        _check_columns(self.columns)
+    def paths(self) -> dict[str, str]:
+        """Give what must be there: no path that may be an id of the hub, NAME or OWNER/NAME."""
+        is_id = self.path.count("/") < 2 and not self.path.startswith(("/", ".", "~")) and not Path(self.path).suffix
+        return ({} if is_id else {"path": self.path}) | ({"root": self.root} if self.root else {})
 
     def build(self) -> RowReader:
         from omnikit_datasets.hf_rows import HFRows
@@ -234,11 +235,9 @@ class HFDataset:
         root = path if path.is_dir() else path.parent
         return RowReader(HFRows(self), TurnsOrColumns(Columns(self.columns, self.question)), root)
 
-    recognise = staticmethod(partial(_recognise, "hf_dataset"))
-    write = staticmethod(partial(_write, "hf_dataset"))
-
 
 @dataclass(frozen=True)
+@_row_format("webdataset")
 class WebDataset:
     """Samples of tar shards: files of one name up to the first dot, a .json or .txt and media beside it.
 
@@ -260,9 +259,12 @@ class WebDataset:
     provides: tuple[str, ...] = ("text", "image", "answer")
     seconds: float | None = None
 
-    def __post_init__(self) -> None:
-        _check_provides(self.provides)
-        _check_columns(self.columns)
+    def paths(self) -> dict[str, str]:
+        """Give the first shard that is not there, and `root`."""
+        from omnikit_datasets.shard_names import shards
+
+        absent = [str(shard) for shard in shards(self.path) if not shard.exists()]
+        return ({"path": absent[0]} if absent else {}) | ({"root": self.root} if self.root else {})
 
     def build(self) -> ShardReader:
         from omnikit_datasets.reader import Columns, ShardReader, TurnsOrColumns, root_of
@@ -270,26 +272,3 @@ class WebDataset:
 
         rows = TarRows(self.path)
         return ShardReader(rows, TurnsOrColumns(Columns(self.columns, self.question)), root_of(self.root, rows.shards[0]))
-
-    recognise = staticmethod(partial(_recognise, "webdataset"))
-    write = staticmethod(partial(_write, "webdataset"))
-
-
-def _conversations(path: str, split: str | None, root: str | None) -> RowReader:
-    from omnikit_datasets.json_rows import JsonRows
-    from omnikit_datasets.reader import RowReader, conversation, root_of, rows_file
-
-    file = rows_file(path, split, (".jsonl", ".json"))
-    return RowReader(JsonRows(file), conversation, root_of(root, file))
-
-
-def _check_provides(provides: tuple[str, ...]) -> None:
-    for word in provides:
-        if word not in PROVIDES:
-            raise ValueError(f"provides holds {word!r}, but must be among {', '.join(PROVIDES)}")
-
-
-def _check_columns(columns: dict[str, str]) -> None:
-    for word in columns:
-        if word not in MEANINGS:
-            raise ValueError(f"columns holds {word!r}, but must be among {', '.join(MEANINGS)}")

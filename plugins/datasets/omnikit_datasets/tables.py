@@ -3,7 +3,10 @@
 import csv
 from array import array
 from collections.abc import Iterator
+from hashlib import blake2b
 from pathlib import Path
+
+import numpy as np
 
 from omnikit.errors import DataError
 
@@ -64,15 +67,15 @@ class TableRows:
 
 
 class KaldiRows:
-    """Utterances of a Kaldi data folder, in the order of `text`."""
+    """Utterances of a Kaldi data folder, in the order of `text`; holds only where each line begins."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.recordings = dict(_pairs(folder / "wav.scp"))
+        self.recordings = KeyedLines(folder / "wav.scp")
         segments = folder / "segments"
-        self.segments = dict(_pairs(segments)) if segments.is_file() else None
-        self.texts = list(_pairs(folder / "text"))
-        if not self.texts:
+        self.segments = KeyedLines(segments) if segments.is_file() else None
+        self.texts = KeyedLines(folder / "text")
+        if not len(self.texts):
             raise DataError(f"{folder / 'text'} is empty, but must hold at least one utterance.")
 
     def __len__(self) -> int:
@@ -80,14 +83,14 @@ class KaldiRows:
 
     def place(self, index: int) -> str:
         """Give file and utterance, for sentences."""
-        return f"{self.folder / 'text'}, utterance {self.texts[index][0]}"
+        return f"{self.folder / 'text'}, utterance {self.texts.pair(index)[0]}"
 
     def __getitem__(self, index: int) -> dict[str, object]:
-        name, text = self.texts[index]
+        name, text = self.texts.pair(index)
         values: dict[str, object] = {"id": name, "text": text}
         recording = name
         if self.segments is not None:
-            cells = self.segments.get(name, "").split()
+            cells = (self.segments.get(name) or "").split()
             if len(cells) != 3:
                 raise DataError(f"{self.place(index)}: segments has no line `{name} RECORDING START END`; add it.",
                                 kind="wrong segment")
@@ -116,12 +119,49 @@ def _with_offsets(first: list[tuple[int, bytes]], offset: int, stream: Iterator[
         offset += len(line)
 
 
-def _pairs(file: Path) -> Iterator[tuple[str, str]]:
-    """Give (first word, rest) of each line."""
-    if not file.is_file():
-        raise DataError(f"{file} does not exist, but a Kaldi data folder holds wav.scp and text; fix `path`.",
-                        kind="missing file")
-    for line in file.read_text(encoding="utf-8").splitlines():
-        if line.strip():
-            name, _, rest = line.strip().partition(" ")
-            yield (name, rest.strip()) if rest else (line.strip().partition("\t")[0], line.strip().partition("\t")[2])
+class KeyedLines:
+    """Lines that begin with a key, by index and by key.
+
+    Raises:
+        DataError: there is no such file.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.offsets, keys = file, array("q"), array("Q")
+        if not file.is_file():
+            raise DataError(f"{file} does not exist, but a Kaldi data folder holds wav.scp and text; fix `path`.",
+                            kind="missing file")
+        with file.open("rb") as stream:
+            for offset, line in _with_offsets([], 0, stream):
+                if words := line.split(maxsplit=1):
+                    self.offsets.append(offset)
+                    keys.append(_hash(words[0]))
+        hashes = np.frombuffer(keys, dtype=np.uint64) if keys else np.zeros(0, np.uint64)
+        self._order = np.argsort(hashes, kind="stable")
+        self._hashes = hashes[self._order]
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def pair(self, index: int) -> tuple[str, str]:
+        """Give the key and the rest of a line."""
+        with self.file.open("rb") as stream:
+            stream.seek(self.offsets[index])
+            line = stream.readline()
+        try:
+            name, _, rest = line.decode("utf-8").strip().replace("\t", " ", 1).partition(" ")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{self.file} holds a line that is not UTF-8 ({error}); save it as UTF-8.",
+                            kind="not UTF-8") from None
+        return name, rest.strip()
+
+    def get(self, key: str) -> str | None:
+        """Give the rest of the last line with a key; None where there is none."""
+        wanted = np.uint64(_hash(key.encode()))
+        first, end = (int(np.searchsorted(self._hashes, wanted, side)) for side in ("left", "right"))
+        pairs = (self.pair(int(index)) for index in reversed(self._order[first:end]))
+        return next((rest for name, rest in pairs if name == key), None)
+
+
+def _hash(key: bytes) -> int:
+    return int.from_bytes(blake2b(key, digest_size=8).digest(), "little")

@@ -1,26 +1,23 @@
 """Samples of tar shards by index, each file read where it lies: any order, and a stage resumes in the middle of a shard."""
 
-import glob
 import json
 import os
-import re
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from itertools import accumulate
-from pathlib import Path
 
-from omnikit.errors import ConfigError, DataError
+from omnikit.errors import DataError
 from omnikit_datasets.conversation import has_media_parts
-from omnikit_datasets.tar_index import shard_index
+from omnikit_datasets.shard_names import shards
+from omnikit_datasets.tar_index import shard_facts, shard_index
 
 OPEN = 64  # shards that are open at once
 MEDIA = {"audio": ("wav", "flac", "mp3", "ogg", "opus", "m4a", "aac"),
          "image": ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff"), "video": ("mp4", "webm", "mkv", "avi", "mov")}
 TEXTS = {"txt": "transcript", "text": "transcript", "transcript": "transcript", "caption": "answer", "question": "question",
          "answer": "answer"}
-BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
 class TarRows:
@@ -116,31 +113,7 @@ class TarRows:
                 raise DataError(f"{self.shards[shard]} cannot be read any more ({error.strerror}).",
                                 kind="missing file") from None
         found = self.indices[shard]
-        size = int(found.sizes[at])
-        data = os.pread(descriptor, size, int(found.offsets[at]))
-        if len(data) != size:
-            raise DataError(f"{self.shards[shard]} has become shorter since it was opened; start again.", kind="damaged shard")
-        return data
-
-
-def shards(path: str) -> list[Path]:
-    """Give the shards that a path, folder, pattern or range names, in order.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    expanded = _expanded(str(Path(path).expanduser()))
-    found = [Path(name) for each in expanded for name in (sorted(glob.glob(each)) or [each])]  # noqa: PTH207  # a whole path
-    found = [shard for each in found for shard in (sorted(each.glob("*.tar")) if each.is_dir() else [each])]
-    if not found:
-        raise ConfigError(f"path is {path}, but there is no .tar in it; name a shard, a folder or a pattern of shards.")
-    return found
-
-
-def _expanded(path: str) -> list[str]:
-    match = BRACES.search(path)
-    if match is None:
-        return [path]
-    first, last = match.groups()
-    numbers = [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
-    return [name for number in numbers for name in _expanded(path[:match.start()] + number + path[match.end():])]
+        if shard_facts(os.fstat(descriptor)) != found.facts:
+            raise DataError(f"{self.shards[shard]} has been written again since it was opened; start again.",
+                            kind="changed shard")
+        return os.pread(descriptor, int(found.sizes[at]), int(found.offsets[at]))

@@ -107,7 +107,7 @@ class EncodecCodec(nn.Module):
     def _load(self, file: str) -> None:
         try:
             fill(self.model, in_file(Path(file).expanduser()), file, f"encodec of {self.config.sample_rate} Hz with width"
-                 f" {self.config.width} and dim {self.config.dim}", "give the published file of that model")
+                 f" {self.config.width} and dim {self.config.dim}", "give the published file of that model", field="")
         except RunError as error:
             raise ConfigError(f"encodec.weights: {error}") from error
 

@@ -62,6 +62,7 @@ class HF:
         tokenizer: a tokenizer by name (`conf/tokenizer`), folder, file, or id in the local cache.
         specials: special tokens of this tokenizer.
         ends: ids that end an answer, beside the template's end (eos_token_id of generation_config.json).
+        weights_prefix: what a wrapper around the model put before the names of these weights; tensors without it are left out.
         adapter: folder of a LoRA adapter as PEFT writes it, added to the weights.
     """
 
@@ -92,6 +93,7 @@ class HF:
     ends: tuple[int, ...] = field(default=(), metadata=LATER)
     adapter: str | None = field(default=None, metadata=LATER)
     head_dim: int | None = field(default=None, metadata=LATER)
+    weights_prefix: str = field(default="", metadata=LATER)
 
     def __post_init__(self) -> None:
         if self.checkpointing:

@@ -11,7 +11,9 @@ from pathlib import Path
 from omnikit.contracts.folders import FolderValue
 from omnikit.errors import ConfigError
 from omnikit.recipe.causal_config import check_causal, check_ids
-from omnikit.recipe.model_folder import TokenizerFolder, model_folder, read_object
+from omnikit.recipe.model_folder import TokenizerFolder, check_tokenizer, model_folder, read_object
+from omnikit.recipe.weight_files import check_weights, equal
+from omnikit.recipe.wrappers import FIELD, behind
 from omnikit.store import adapter_config
 from omnikit_hf.architectures import architecture_defaults, check_types, closest
 
@@ -28,6 +30,7 @@ GENERATION = {"max_new_tokens": (True, 1.0, math.inf), "temperature": (False, 0.
               "top_p": (False, sys.float_info.min, 1.0), "top_k": (True, 0.0, math.inf)}
 """Fields of `generate` → whether they are whole, their least and greatest value in a generation_config.json."""
 DRAWN = ("temperature", "top_p", "top_k")
+HEAD, TABLES = "lm_head.weight", ("embed_tokens.weight", "wte.weight", "embed_in.weight")
 DTYPES = ("float32", "bfloat16", "float16")
 FAMILY_TEMPLATES = {"llama": "llama_3", "qwen2": "qwen2p5_instruct", "qwen3": "qwen2p5_instruct", "mistral": "mixtral_instruct",
                     "mixtral": "mixtral_instruct"}
@@ -47,6 +50,8 @@ def folder_fields(fields: Mapping[str, object]) -> dict[str, FolderValue]:
         return {}
     config = _ModelConfig(folder / "config.json")
     found = config.sizes() | config.rope() | config.dtype()
+    if found["tie_embeddings"].value:
+        found["tie_embeddings"] = _tied(folder, str(fields.get(FIELD) or ""), found["tie_embeddings"])
     if config.get("attn_logit_softcapping"):  # which no other kernel of transformers has
         found["attention"] = FolderValue("eager", f"{config.path.name} attn_logit_softcapping")
     return found | _ends(config, folder) | _tokenizer(fields, folder, found) | _generation(folder)
@@ -144,6 +149,21 @@ class _ModelConfig:
         return {"dtype": FolderValue(name, f"{self.path.name} dtype", fixed=False)} if name in DTYPES else {}
 
 
+def _tied(folder: Path, prefix: str, stated: FolderValue) -> FolderValue:
+    """Give whether the output matrix is the embedding table, as transformers decides it: not where the files hold another one.
+
+    Torch files are not opened here; of them a recipe may state that the matrices differ.
+    """
+    found = behind(check_weights(folder, prefix, f"backbone.{FIELD}"), prefix)
+    head = found.get(HEAD)
+    tables = [tensor for name, tensor in found.items() if name.endswith(TABLES)]
+    if head is None or len(tables) != 1:
+        return stated if found else FolderValue(True, stated.place, fixed=False)
+    if equal(head, tables[0]):
+        return FolderValue(True, stated.place, fixed=False)
+    return FolderValue(False, f"{HEAD}, which differs from the embedding table,")
+
+
 def _ends(config: _ModelConfig, folder: Path) -> dict[str, FolderValue]:
     """Give the ids that end an answer: of generation_config.json and config.json, else the tokenizer's own."""
     stated = {name: content.get("eos_token_id") for name, content in (
@@ -167,6 +187,7 @@ def _generation_config(config: _ModelConfig, folder: Path) -> dict[str, object]:
 def _tokenizer(fields: Mapping[str, object], folder: Path, sizes: Mapping[str, FolderValue]) -> dict[str, FolderValue]:
     """Give the folder as its tokenizer, with its special tokens and its template."""
     tokenizer = TokenizerFolder(folder)
+    check_tokenizer(folder)
     if not tokenizer.exists:
         return {}
     specials = tokenizer.specials

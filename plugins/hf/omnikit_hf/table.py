@@ -59,7 +59,7 @@ def read(config: HF, name: str) -> Tensor:
     """Read the table from a checkpoint, a folder's or of an id in the local cache; raises ConfigError."""
     size = (config.vocabulary, config.dim)
     try:
-        found = weights.with_adapter(config, in_folder(weights.folder_of(config))).get(name)
+        found = weights.with_adapter(config, in_folder(weights.folder_of(config), prefix=config.weights_prefix)).get(name)
     except (OSError, RunError) as error:
         raise ConfigError(f"backbone.weights {config.weights!r} holds no tensor {name}, which is the embedding table"
                           f" ({' '.join(str(error).split())[:200]}); give a complete checkpoint.") from error

@@ -27,10 +27,14 @@ from transformers.utils.hub import cached_file
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import ConfigError, RunError
 from omnikit.ops.empty import empty_weights
+from omnikit.recipe.wrappers import FIELD
 from omnikit.store import adapter_config
 from omnikit.store.adapters import peft_adapter
+from omnikit.store.config_keys import key_of
+from omnikit.store.pretrained import Report, check_report
 from omnikit.store.tensors import fill, in_folder
 from omnikit_hf.config import HF
+from omnikit_hf.folder import HEAD
 
 log = logging.getLogger(__name__)
 # our field → transformers' name, for what a checkpoint's own config must agree with
@@ -41,7 +45,7 @@ ROPE = {"rope_theta": "rope_theta", "rope_factor": "factor", "rope_low": "low_fr
         "rope_original": "original_max_position_embeddings"}
 NOT_UNDERSTOOD = (LookupError, TypeError, AttributeError, ArithmeticError, AssertionError, RuntimeError, StrictDataclassError)
 COMPUTED = ("rotary_emb.inv_freq", "attn.bias", "attn.masked_bias")  # ends of names that old versions saved and all compute
-UNFIT = {"missing_keys": "is missing", "unexpected_keys": "is unexpected", "mismatched_keys": "has another shape"}
+logger = logging.getLogger(__name__)
 OF_THIS_MACHINE = ("_name_or_path", "transformers_version")  # keys of a config.json that say nothing of the model
 
 
@@ -94,15 +98,15 @@ def folder_of(config: HF) -> Path:
                                 else str(config.weights), "config.json", local_files_only=True))).parent
 
 
-def tensors_of(folder: Path, model: PreTrainedModel) -> dict[str, LazyTensor]:
+def tensors_of(folder: Path, model: PreTrainedModel, prefix: str = "") -> dict[str, LazyTensor]:
     """Give the tensors of a checkpoint by the model's names, without those that every version computes."""
-    found = in_folder(folder, "give the folder of a checkpoint with config.json and safetensors")
+    found = in_folder(folder, "give the folder of a checkpoint with config.json and safetensors", prefix)
     ignored = tuple(cast(Iterable[str], model._keys_to_ignore_on_load_unexpected or ()))
     found = {name: tensor for name, tensor in found.items()
              if not name.endswith(COMPUTED) and not any(re.search(pattern, name) for pattern in ignored)}
-    prefix, own = f"{model.base_model_prefix}.", model.state_dict()
-    if not any(name.startswith(prefix) for name in found):  # of the base model alone, as GPT-2 is published
-        found = {f"{prefix}{name}" if f"{prefix}{name}" in own else name: tensor for name, tensor in found.items()}
+    base, own = f"{model.base_model_prefix}.", model.state_dict()
+    if not any(name.startswith(base) for name in found):  # of the base model alone, as GPT-2 is published
+        found = {f"{base}{name}" if f"{base}{name}" in own else name: tensor for name, tensor in found.items()}
     return found
 
 
@@ -119,20 +123,33 @@ def with_adapter(config: HF, found: dict[str, LazyTensor]) -> dict[str, LazyTens
 
 def _filled(config: HF, folder: Path, facts: PreTrainedConfig) -> PreTrainedModel:
     """Build the model without weights and put those of the files in, or let transformers do so where it must convert them."""
-    if getattr(facts, "quantization_config", None):
-        raise RunError(f"{folder / 'config.json'} has a quantization_config, and backbone hf reads plain weights only; give a"
-                       " checkpoint in bfloat16, float16 or float32.")
+    if facts.tie_word_embeddings and not config.tie_embeddings:
+        logger.warning("%s states tie_word_embeddings, but the output matrix is one of its own: both are read, as transformers"
+                       " does.", folder / "config.json")
+        facts.tie_word_embeddings = False
     with empty_weights(), _understood(folder):
         model = model_of(config, facts)
-    found = with_adapter(config, tensors_of(folder, model))
+    found = with_adapter(config, tensors_of(folder, model, config.weights_prefix))
     if model.state_dict().keys() - found.keys() and _is_converted(facts):
         if config.adapter:
             raise RunError(f"adapter is {config.adapter}, but transformers stores the experts of {folder} otherwise than the"
                            " model has them, so that it cannot be added; merge the adapter with PEFT and give the"
                            " whole checkpoint.")
-        return _converted(config, folder, facts)
-    fill(model, found, str(folder), f"a {config.model_type} of these sizes", "give a complete checkpoint")
+        return _converted(config, folder, model, found)
+    fill(model, found, str(folder), f"a {config.model_type} of these sizes", _otherwise(config, model, found),
+         field=f"backbone.{FIELD}")
     return model
+
+
+def _otherwise(config: HF, model: PreTrainedModel, found: Mapping[str, LazyTensor]) -> str:
+    """Give what to do where tensors do not fit and no prefix explains it."""
+    own = model.state_dict()
+    misshapen = [name for name in own if name in found and found[name].shape != own[name].shape]
+    key = key_of(misshapen or [name for name in {**own, **found} if (name in own) != (name in found)])
+    if key:
+        return f"{key} in config.json decides on that: copy the config.json of these weights"
+    untied = config.tie_embeddings and HEAD in found
+    return "set backbone.tie_embeddings=false to read both, as transformers does" if untied else "give a complete checkpoint"
 
 
 def _is_converted(facts: PreTrainedConfig) -> bool:
@@ -140,18 +157,15 @@ def _is_converted(facts: PreTrainedConfig) -> bool:
     return bool(get_checkpoint_conversion_mapping(facts.model_type))  # type: ignore[no-untyped-call]  # transformers has none here
 
 
-def _converted(config: HF, folder: Path, facts: PreTrainedConfig) -> PreTrainedModel:
+def _converted(config: HF, folder: Path, empty: PreTrainedModel, found: Mapping[str, LazyTensor]) -> PreTrainedModel:
     """Let transformers convert and fill, and refuse what it would have drawn or left out."""
-    loaded: object = AutoModelForCausalLM.from_pretrained(
-        folder, config=facts, dtype=getattr(torch, config.dtype), attn_implementation=config.attention,
-        local_files_only=True, trust_remote_code=False, output_loading_info=True)
-    model, report = cast(tuple[PreTrainedModel, Mapping[str, Iterable[object]]], loaded)  # with output_loading_info
-    for key, word in UNFIT.items():
-        names = sorted(str(item[0]) if isinstance(item, tuple) else str(item) for item in report.get(key, ()))
-        if names:
-            more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-            raise RunError(f"The weights in {folder} do not fit a {config.model_type} of these sizes: {names[0]} {word}{more};"
-                           " give a complete checkpoint.")
+    state = {name: tensor.read() for name, tensor in found.items()}
+    loaded: object = type(empty).from_pretrained(
+        None, config=empty.config, state_dict=state, dtype=getattr(torch, config.dtype),
+        attn_implementation=config.attention, output_loading_info=True, ignore_mismatched_sizes=True)
+    model, report = cast(tuple[PreTrainedModel, Report], loaded)  # with output_loading_info
+    check_report(report, model.state_dict(), found, f"The weights in {folder} do not fit a {config.model_type} of these sizes:"
+                                                    " {}; give a complete checkpoint")
     return model
 
 
@@ -160,7 +174,8 @@ def _compare(config: HF, facts: PreTrainedConfig) -> None:
     pairs = {ours: getattr(facts, theirs, None) for ours, theirs in {**NAMES, "model_type": "model_type"}.items()}
     pairs |= {"rms_eps": getattr(facts, "rms_norm_eps", None)} | _rope(facts)
     wrong = [f"backbone.{ours} is {getattr(config, ours)}, but {config.weights} has {found}; set backbone.{ours}={found}."
-             for ours, found in pairs.items() if found is not None and found != getattr(config, ours)]
+             for ours, found in pairs.items() if found is not None and found != getattr(config, ours)
+             and (ours, found) != ("tie_embeddings", True)]  # where its head is not the table, both are read
     wrong += [f"{config.weights} has {ours} {found}, which is not a finite number; copy its config.json again."
               for ours, found in pairs.items() if isinstance(found, float) and not math.isfinite(found)]
     reach = getattr(facts, "max_position_embeddings", None)

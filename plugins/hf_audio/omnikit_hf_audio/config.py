@@ -1,13 +1,13 @@
 """The settings and contract of transformers' audio encoders. Imports neither torch nor transformers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal
 
 from omnikit.contracts.folders import FolderValue
 from omnikit.contracts.footprint import Footprint
-from omnikit.contracts.specs import FeatureSpec, SignalSpec
+from omnikit.contracts.specs import LATER, FeatureSpec, SignalSpec
 from omnikit.errors import ConfigError
 from omnikit.recipe.model_config import config_folder, fill_from_folder, json_file, processor_config
 from omnikit_hf_audio.encoder import SAMPLE_RATE, Encoder
@@ -34,6 +34,7 @@ class HfAudio:
 
     Args:
         weights: a folder that transformers wrote, of the encoder alone or of a model that has one; None: random weights.
+        weights_prefix: what a wrapper around the model put before the names of these weights; tensors without it are left out.
         family: which encoder.
         dim: width inside the transformer.
         ffn: width inside the feed-forward layers.
@@ -102,6 +103,7 @@ class HfAudio:
     final_norm: bool = True
     class_token: bool = False
     dropout: float = 0.0
+    weights_prefix: str = field(default="", metadata=LATER)
 
     def __post_init__(self) -> None:
         if self.weights is not None:

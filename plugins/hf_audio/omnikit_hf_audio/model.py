@@ -34,7 +34,7 @@ class HfAudioEncoder(nn.Module):
         super().__init__()
         self.config, self.sizes = config, config.encoder
         load = config.weights is not None and loads_weights()
-        self.tower = loaded(self.sizes, str(config.weights)) if load else fresh(self.sizes)
+        self.tower = loaded(self.sizes, str(config.weights), config.weights_prefix) if load else fresh(self.sizes)
         projections = [name for name, _ in self.named_modules() if name.endswith(("q_proj", "k_proj", "v_proj", "out_proj"))]
         self.direct_weights = tuple(projections) if config.family == "wavlm" else ()  # its attention reads the matrices
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import cast
 
 import torch
 from torch import nn
@@ -27,20 +27,11 @@ from transformers.models.whisper.configuration_whisper import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from transformers.utils import logging
 
-from omnikit.errors import RunError
 from omnikit.recipe.model_folder import model_folder
+from omnikit.store.pretrained import Report, check_report
 from omnikit.store.tensors import in_folder
 from omnikit_hf_audio.encoder import Encoder
 from omnikit_hf_audio.families import FAMILIES
-
-
-class Report(TypedDict):
-    """What transformers notes while it loads."""
-
-    missing_keys: set[str]
-    unexpected_keys: set[str]
-    mismatched_keys: set[tuple[str, torch.Size, torch.Size]]
-
 
 MODELS: dict[str, tuple[type[PreTrainedConfig], type[PreTrainedModel]]] = {
     "wav2vec2": (Wav2Vec2Config, Wav2Vec2Model), "hubert": (HubertConfig, HubertModel), "wavlm": (WavLMConfig, WavLMModel),
@@ -53,6 +44,7 @@ BESIDE = re.compile(r"(lm_head|projector|classifier|quantizer|project_q|project_
                     r"(model\.)?decoder)\b|(\w+\.)?masked_spec_embed$")  # of a model that has the encoder, or for its training
 LAYER = re.compile(r"(?:^|\.)layers?\.(\d+)\.")
 ADVICE = "hf_audio's field `weights` must name a folder that transformers wrote, or be null for random weights"
+SENTENCE = "The weights in {folder} do not fit hf_audio: {{}}; give a complete checkpoint whose config.json is its own"
 _DROPOUTS = ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout")
 UNUSED: dict[str, object] = {"layerdrop": 0.0, "mask_time_prob": 0.0, "mask_feature_prob": 0.0, "apply_spec_augment": False}
 
@@ -62,32 +54,27 @@ def fresh(encoder: Encoder) -> PreTrainedModel:
     return trimmed(MODELS[encoder.family][1](configuration(encoder)), encoder)
 
 
-def loaded(encoder: Encoder, folder: str) -> PreTrainedModel:
+def loaded(encoder: Encoder, folder: str, prefix: str = "") -> PreTrainedModel:
     """Give the module with a folder's weights, float32.
+
+    Args:
+        prefix: what a wrapper put before their names.
 
     Raises:
         RunError: a file is missing or damaged, or a tensor is missing, unexpected or of another shape.
     """
-    found = in_folder(model_folder(folder) or Path(folder).expanduser(), ADVICE)
+    found = in_folder(model_folder(folder) or Path(folder).expanduser(), ADVICE, prefix)
     whisper = encoder.family == "whisper"  # whose encoder is a part, not the base of its models
-    names = {PREFIX.sub("", name, count=1) if whisper and PREFIX.match(name) else name: name for name in found
-             if not _behind(name, encoder)}
-    state = {ours: found[theirs].read() for ours, theirs in names.items()}
+    matched = {PREFIX.sub("", name, count=1) if whisper and PREFIX.match(name) else name: tensor
+               for name, tensor in found.items() if not _behind(name, encoder)}
+    state = {name: tensor.read() for name, tensor in matched.items()}
     with quiet():
         pair: object = MODELS[encoder.family][1].from_pretrained(
             None, config=configuration(encoder), state_dict=state, dtype=torch.float32, ignore_mismatched_sizes=True,
             output_loading_info=True)
     model, report = cast(tuple[PreTrainedModel, Report], pair)  # with output_loading_info
-    closing = f"{_closing(encoder)}."
-    problems = [f"{name} is missing" for name in sorted(report["missing_keys"])
-                if encoder.closes or not name.startswith(closing)]
-    problems += [f"{name} is unexpected" for name in sorted(report["unexpected_keys"])]
-    problems += [f"{name} has the shape {list(there)}, but the configuration makes it {list(ours)}"
-                 for name, there, ours in sorted(report["mismatched_keys"])]
-    if problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise RunError(f"The weights in {folder} do not fit hf_audio: {problems[0]}{more}; give a complete checkpoint whose"
-                       " config.json is its own.")
+    check_report(report, model.state_dict(), matched, SENTENCE.format(folder=folder),
+                 optional=None if encoder.closes else f"{_closing(encoder)}.")
     return trimmed(model, encoder)
 
 

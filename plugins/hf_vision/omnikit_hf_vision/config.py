@@ -1,12 +1,12 @@
 """The settings and contract of transformers' image towers. Imports neither torch nor transformers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from omnikit.contracts.folders import FolderValue
 from omnikit.contracts.footprint import Footprint
-from omnikit.contracts.specs import FeatureSpec, ImageSpec, SignalSpec
+from omnikit.contracts.specs import LATER, FeatureSpec, ImageSpec, SignalSpec
 from omnikit.errors import ConfigError
 from omnikit.recipe.model_config import config_folder, fill_from_folder, json_file, processor_config
 from omnikit_hf_vision.families import FAMILIES, family_of, sizes
@@ -31,6 +31,7 @@ class HfVision:
 
     Args:
         weights: a folder that transformers wrote, of the tower alone or of a model that has one; None: random weights.
+        weights_prefix: what a wrapper around the model put before the names of these weights; tensors without it are left out.
         family: which tower.
         dim: width inside the transformer.
         ffn: width inside the feed-forward layers; of DINOv2 `mlp_ratio` x dim.
@@ -89,6 +90,7 @@ class HfVision:
     least_frames: int = 4
     most_frames: int = 16
     pooled: tuple[int, int, int] | None = None
+    weights_prefix: str = field(default="", metadata=LATER)
 
     def __post_init__(self) -> None:
         if self.weights is not None:

@@ -19,7 +19,7 @@ class HfVisionEncoder(nn.Module):
         super().__init__()
         self.config, self.sizes = config, config.tower
         load = config.weights is not None and loads_weights()
-        self.tower = loaded(self.sizes, str(config.weights)) if load else fresh(self.sizes)
+        self.tower = loaded(self.sizes, str(config.weights), config.weights_prefix) if load else fresh(self.sizes)
 
     def forward(self, signal: Signal) -> Features:
         joined = [self._patches(hidden, index) for index, hidden in self._hidden(signal.data).items()]

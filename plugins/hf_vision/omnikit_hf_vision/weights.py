@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import cast
 
 import torch
 from torch import nn
@@ -25,19 +25,10 @@ from transformers.models.siglip2.configuration_siglip2 import Siglip2VisionConfi
 from transformers.models.siglip2.modeling_siglip2 import Siglip2VisionModel
 from transformers.utils import logging
 
-from omnikit.errors import RunError
 from omnikit.recipe.model_folder import model_folder
+from omnikit.store.pretrained import Report, check_report
 from omnikit.store.tensors import in_folder
 from omnikit_hf_vision.tower import Tower
-
-
-class Report(TypedDict):
-    """What transformers notes while it loads."""
-
-    missing_keys: set[str]
-    unexpected_keys: set[str]
-    mismatched_keys: set[tuple[str, torch.Size, torch.Size]]
-
 
 MODELS: dict[str, tuple[type[PreTrainedConfig], type[PreTrainedModel]]] = {
     "clip": (CLIPVisionConfig, CLIPVisionModel), "siglip": (SiglipVisionConfig, SiglipVisionModel),
@@ -49,6 +40,7 @@ BESIDE = re.compile(r"(text_model|prompt_encoder|mask_decoder|shared_image_embed
                     r"(text|visual)_projection|(vision_model\.)?(head\.|post_layernorm\.)|vision_encoder\.neck\.|"
                     r"(dinov2\.)?(layernorm\.|embeddings\.mask_token)")  # of a joint model, or behind what is taken
 LAYER = re.compile(r"(?:^|\.)layers?\.(\d+)\.")
+SENTENCE = "The weights in {folder} do not fit hf_vision: {{}}; give a complete checkpoint whose config.json is its own"
 ADVICE = "hf_vision's field `weights` must name a folder that transformers wrote, or be null for random weights"
 
 
@@ -58,28 +50,25 @@ def fresh(tower: Tower) -> PreTrainedModel:
     return trimmed(model(config), tower)
 
 
-def loaded(tower: Tower, folder: str) -> PreTrainedModel:
+def loaded(tower: Tower, folder: str, prefix: str = "") -> PreTrainedModel:
     """Give the module with a folder's weights, float32.
+
+    Args:
+        prefix: what a wrapper put before their names.
 
     Raises:
         RunError: a file is missing or damaged, or a tensor is missing, unexpected or of another shape.
     """
-    found = in_folder(model_folder(folder) or Path(folder).expanduser(), ADVICE)
-    state = {name: tensor.read() for name, tensor in found.items() if not _behind(name, tower)}
+    found = in_folder(model_folder(folder) or Path(folder).expanduser(), ADVICE, prefix)
+    matched = {name: tensor for name, tensor in found.items() if not _behind(name, tower)}
+    state = {name: tensor.read() for name, tensor in matched.items()}
     with quiet():
         pair: object = MODELS[tower.family][1].from_pretrained(
             None, config=configuration(tower), state_dict=state, dtype=torch.float32, ignore_mismatched_sizes=True,
             output_loading_info=True)
     model, report = cast(tuple[PreTrainedModel, Report], pair)  # with output_loading_info
-    closing = f"{CLOSING[tower.family]}."
-    problems = [f"{name} is missing" for name in sorted(report["missing_keys"]) if tower.closes or not name.startswith(closing)]
-    problems += [f"{name} is unexpected" for name in sorted(report["unexpected_keys"])]
-    problems += [f"{name} has the shape {list(there)}, but the configuration makes it {list(ours)}"
-                 for name, there, ours in sorted(report["mismatched_keys"])]
-    if problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise RunError(f"The weights in {folder} do not fit hf_vision: {problems[0]}{more}; give a complete checkpoint whose"
-                       " config.json is its own.")
+    check_report(report, model.state_dict(), matched, SENTENCE.format(folder=folder),
+                 optional=None if tower.closes else f"{CLOSING[tower.family]}.")
     return trimmed(model, tower)
 
 

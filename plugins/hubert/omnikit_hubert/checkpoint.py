@@ -52,16 +52,16 @@ def load(config: HubertUnits) -> HubertModel:
     with empty_weights():
         model = HubertModel(facts)
     try:
-        fill(model, _tensors(folder, model), str(folder), "hubert_units", "give a complete checkpoint")
+        fill(model, _tensors(folder, model, config.weights_prefix), str(folder), "hubert_units", "give a complete checkpoint")
     except RunError as error:
         raise ConfigError(f"hubert_units.weights: {error}") from error
     return model
 
 
-def _tensors(folder: Path, model: HubertModel) -> dict[str, LazyTensor]:
+def _tensors(folder: Path, model: HubertModel, prefix: str) -> dict[str, LazyTensor]:
     """Give a checkpoint's tensors by the model's names: without what stands around it, weight norm by torch's present words."""
     found = {from_legacy_weight_norm(name.removeprefix("hubert.")): tensor
-             for name, tensor in in_folder(folder).items() if not name.startswith(AROUND)}
+             for name, tensor in in_folder(folder, prefix=prefix).items() if not name.startswith(AROUND)}
     mask = model.masked_spec_embed  # read in training only, which no stage does
     if mask is not None and "masked_spec_embed" not in found:
         found["masked_spec_embed"] = in_memory("masked_spec_embed", folder, torch.zeros(mask.shape))

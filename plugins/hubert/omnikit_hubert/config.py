@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from omnikit.contracts.footprint import Footprint, linear
-from omnikit.contracts.specs import CodecSpec
+from omnikit.contracts.specs import LATER, CodecSpec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,6 +30,7 @@ class HubertUnits:
     Args:
         units: different units (centroids).
         weights: folder of a transformers HuBERT checkpoint (config.json, model.safetensors); None for random weights.
+        weights_prefix: what a wrapper around the model put before the names of these weights; tensors without it are left out.
         centroids: file with the centroids [units, dim], .npy or .safetensors; None to fit them in a stage.
         layer: transformer layer whose output is clustered; 0 is what enters the first one.
         normalize: bring each waveform to mean 0 and variance 1 first; as the checkpoint was trained.
@@ -72,6 +73,7 @@ class HubertUnits:
     chunk: int = 1600000
     iterations: int = 25
     frames: int = 30000
+    weights_prefix: str = field(default="", metadata=LATER)
 
     def __post_init__(self) -> None:
         for name in POSITIVE:

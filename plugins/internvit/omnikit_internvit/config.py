@@ -1,11 +1,11 @@
 """The settings and contract of InternViT. Imports no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from omnikit.contracts.footprint import Footprint, Matrix, Saved, convolution, linear
-from omnikit.contracts.specs import FeatureSpec, ImageSpec, SignalSpec
+from omnikit.contracts.specs import LATER, FeatureSpec, ImageSpec, SignalSpec
 from omnikit_internvit.folder import folder_fields
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class InternVit:
         pooled: slow-fast pooling of a video; see ImageSpec.
         weights: a published InternViT: its folder (model.safetensors, config.json), which states the sizes, or one file; None:
             random weights.
+        weights_prefix: what a wrapper around the model put before the names of these weights; tensors without it are left out.
     """
 
     size: int = 64
@@ -73,6 +74,7 @@ class InternVit:
     pooled: tuple[int, int, int] | None = None
     weights: str | None = None
     stem: tuple[int, ...] = ()
+    weights_prefix: str = field(default="", metadata=LATER)
 
     def __post_init__(self) -> None:
         if self.checkpointing:

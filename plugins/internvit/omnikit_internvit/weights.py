@@ -28,7 +28,7 @@ def load_weights(module: nn.Module, source: str, config: InternVit) -> None:
     own = module.state_dict()
     folder = Path(source).expanduser()
     refuse_other_settings(folder, config)
-    found = {name: tensor for name, tensor in read_tensors(folder).items() if not _behind(name, config)}
+    found = {name: tensor for name, tensor in read_tensors(folder, config.weights_prefix).items() if not _behind(name, config)}
     positions = found.get(POSITIONS)
     if positions is not None and len(positions.shape) == 3 and positions.shape[2] == own[POSITIONS].shape[2]:
         side = round((own[POSITIONS].shape[1] - 1) ** 0.5)
@@ -50,11 +50,11 @@ def refuse_other_settings(folder: Path, config: InternVit) -> None:
                            "choose the preset of that size or set the field.")
 
 
-def read_tensors(source: Path) -> dict[str, LazyTensor]:
+def read_tensors(source: Path, prefix: str = "") -> dict[str, LazyTensor]:
     """Give the tower's tensors in a file or folder by their names behind a known prefix; where none has one, all tensors."""
-    found = in_file(source) if source.is_file() else in_folder(source, ADVICE)
-    for prefix in PREFIXES:
-        tower = {name.removeprefix(prefix): tensor for name, tensor in found.items() if name.startswith(prefix)}
+    found = in_file(source, prefix) if source.is_file() else in_folder(source, ADVICE, prefix)
+    for own in PREFIXES:
+        tower = {name.removeprefix(own): tensor for name, tensor in found.items() if name.startswith(own)}
         if tower:
             return tower
     return found

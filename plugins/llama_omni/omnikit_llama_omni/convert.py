@@ -14,14 +14,24 @@ from omnikit.contracts.types import CheckpointTensors, LazyTensor
 from omnikit.errors import RunError
 from omnikit.recipe.causal_config import check_plain
 from omnikit.recipe.presets import preset_fields
-from omnikit.store.layouts import common_dtype, end_ids, integer_of, special_tokens, split_extras, with_additions
+from omnikit.store.layouts import (
+    HEAD,
+    TABLE,
+    common_dtype,
+    end_ids,
+    integer_of,
+    is_tied,
+    special_tokens,
+    split_extras,
+    with_additions,
+)
 from omnikit_llama_omni import names
 from omnikit_llama_omni.files import Opened, opened
 
 __all__ = ["opened", "published", "recipe"]
 
 TEMPLATE = "llama_omni"
-LLAMA = {"rms_norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": False, "max_position_embeddings": 2048}
+LLAMA = {"rms_norm_eps": 1e-6, "rope_theta": 10000.0, "max_position_embeddings": 2048}
 """What transformers leaves out of a Llama's config.json (defaults of its LlamaConfig)."""
 SPECIALS = ("<|begin_of_text|>", "<|end_of_text|>", "<|finetune_right_pad_id|>", "<|start_header_id|>", "<|end_header_id|>",
             "<|eom_id|>", "<|eot_id|>", "<|python_tag|>")  # of Llama 3's tokenizer
@@ -52,15 +62,16 @@ def published(files: Opened) -> CheckpointTensors:
     ignored: dict[str, list[LazyTensor]] = defaultdict(list)
     tensors["audio.encoder"] |= files.encoder.tensors
     ignored["audio.encoder"] += files.encoder.ignored
+    tied = is_tied(files.config, files.config_file, files.model)
     inside = not any(tensor.name.startswith(names.ENCODER) for tensor in files.encoder.tensors.values())
     for name, tensor in files.model.items():
         part, own = names.of_checkpoint(name) or ("other", name)
         if part == "audio.encoder":
             ignored[part] += [tensor] if inside else []
-        elif name.endswith("rotary_emb.inv_freq") or (name == "lm_head.weight" and files.config.get("tie_word_embeddings")):
+        elif name.endswith("rotary_emb.inv_freq") or (name == HEAD and tied and TABLE in files.model):
             ignored[part].append(tensor)  # computed, or the embedding table again
         else:
-            tensors[part][own] = tensor
+            tensors[part][TABLE if name == HEAD and tied else own] = tensor
     tensors["speech.codec"] |= files.vocoder or {}
     for part, own, tensor in split_extras(files.extras):
         tensors[part][own] = tensor
@@ -119,7 +130,7 @@ def _backbone(files: Opened) -> dict[str, object]:
         "dim": dim, "layers": _number(files, "num_hidden_layers"), "heads": heads,
         "kv_heads": files.config.get("num_key_value_heads") or heads, "ffn": _number(files, "intermediate_size"),
         "vocabulary": table.shape[0] if table else _number(files, "vocab_size"), "context": settings["max_position_embeddings"],
-        "rms_eps": settings["rms_norm_eps"], "tie_embeddings": settings["tie_word_embeddings"],
+        "rms_eps": settings["rms_norm_eps"], "tie_embeddings": is_tied(files.config, files.config_file, files.model),
         "dtype": common_dtype(language), "tokenizer": str(files.tokenizer),
         "ends": end_ids(files.config, files.config_file), "template": files.template or TEMPLATE,
         "specials": special_tokens(files.tokenizer, SPECIALS)}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError
-from omnikit.store.adapter_config import is_tied
+from omnikit.store.adapter_config import states_tied
 from omnikit.store.adapters import CONFIG, adapted
 from omnikit.store.layouts import read_extras, tokenizer_in
 from omnikit.store.tensors import in_file, in_folder, mapping, read_json, torch_file
@@ -56,7 +56,7 @@ def opened(source: LlamaOmni) -> Opened:
         raise RunError(f"{folder} is not a folder; give the one with LLaMA-Omni's config.json and weights.")
     base = Path(source.base).expanduser() if source.base else None
     at = folder if (folder / "config.json").is_file() or base is None else base
-    config, model = read_json(at / "config.json"), _checkpoint(folder, base)
+    config, model = read_json(at / "config.json"), _checkpoint(folder, base, source.weights_prefix or "")
     missing = [key for key in NEEDED if config.get(key) is None]
     if missing:
         raise RunError(f"{at / 'config.json'} lacks {', '.join(missing)}, which nothing else states; give the config.json of a"
@@ -71,7 +71,7 @@ def opened(source: LlamaOmni) -> Opened:
                   extras, tokenizer_in(source.tokenizer, folder, base), source.template)
 
 
-def _checkpoint(folder: Path, base: Path | None) -> dict[str, LazyTensor]:
+def _checkpoint(folder: Path, base: Path | None, prefix: str) -> dict[str, LazyTensor]:
     """Give the checkpoint's tensors: a folder's own, or a base's with a projector or an adapter laid over them."""
     adapter, projector = folder / CONFIG, folder / "speech_projector.bin"
     whole = any(folder.glob("model*.safetensors*")) or any(folder.glob("pytorch_model*.bin*"))
@@ -81,13 +81,13 @@ def _checkpoint(folder: Path, base: Path | None) -> dict[str, LazyTensor]:
         if base is not None:
             raise RunError(f"base is given, but {folder} holds neither an adapter nor a projector alone that would need one;"
                            " leave it out.")
-        return in_folder(folder)
+        return in_folder(folder, prefix=prefix)
     if base is None:
         what = "a LoRA adapter" if adapter.is_file() else "a projector alone"
         raise RunError(f"{folder} holds {what}; give the folder of the language model that it was trained on with --base.")
     if adapter.is_file():
-        return adapted(in_folder(base), folder, tied=is_tied(folder, base))
-    return in_folder(base) | {f"model.{name[name.index('speech_projector'):]}": tensor for name, tensor in
+        return adapted(in_folder(base, prefix=prefix), folder, tied=states_tied(folder, base))
+    return in_folder(base, prefix=prefix) | {f"model.{name[name.index('speech_projector'):]}": tensor for name, tensor in
                               in_file(projector).items() if "speech_projector" in name}
 
 

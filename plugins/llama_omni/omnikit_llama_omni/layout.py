@@ -32,6 +32,7 @@ class LlamaOmni:
         tokenizer: a folder or tokenizer.json; left out: the folder's, else the base's.
         template: llama_omni begins a prompt with one BOS or two as the tokenizer has it; llama_omni_one_bos and
             llama_omni_two_bos force it; left out: that of an export, else llama_omni.
+        weights_prefix: what a wrapper around the model put before the names of its tensors; those without it are left out.
 
     Source: ictnlp/LLaMA-Omni, by the names and shapes of its checkpoints; PEFT's names for adapters.
     """
@@ -42,6 +43,7 @@ class LlamaOmni:
     base: str | None = None
     tokenizer: str | None = None
     template: str | None = field(default=None, metadata={"word": True})
+    weights_prefix: str | None = field(default=None, metadata={"word": True})
 
     def recipe(self) -> dict[str, object]:
         """Give the model as a recipe's YAML would hold it, without stages."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -134,13 +135,14 @@ def _additions(model: ModelDescription, folder: Path, describe: Describe) -> dic
     """Give what the files as they are would be read wrongly without."""
     ids, files, own = _ids(folder), opened(LlamaOmni(str(folder))), part_settings(model, FILES)
     try:
-        read = describe(recipe(files))
+        tree = recipe(files)
+        read = describe(deepcopy(tree))
     except OmnikitError:  # a part is not in the layout's files at all
         return {"parts": own, "keys": model.settings}
     theirs = part_settings(read, FILES)
     if _other_ends(model, ids) == _other_ends(read, ids):  # the template's end may be among them or not
         theirs["backbone"]["ends"] = own["backbone"]["ends"]
-    return additions(own, theirs, model, read)
+    return additions(own, theirs, model, read, tree)
 
 
 def _other_ends(model: ModelDescription, ids: Mapping[str, int]) -> list[int]:

@@ -126,7 +126,7 @@ class UnitVocoder(nn.Module):
     def _load(self, file: str) -> None:
         try:
             fill(self, stored(Path(file).expanduser()), file, "codec unit_hifigan",
-                 "choose the preset with the vocoder's sizes (unit_hifigan_1000)")
+                 "choose the preset with the vocoder's sizes (unit_hifigan_1000)", field="")
         except RunError as error:
             raise ConfigError(f"speech.codec.weights: {error}") from error
 

@@ -185,10 +185,17 @@ def test_answers_end_at_any_of_the_ids_that_the_config_names(folder: Path, eos: 
 
 def test_tied_embeddings_need_no_output_matrix(folder: Path) -> None:
     weights = original.language_model() | original.speech_parts()
+    weights["lm_head.weight"] = weights["model.embed_tokens.weight"].clone()
     save_file(weights, "checkpoint/model.safetensors")
     original.write_config(Path("checkpoint"), tie_word_embeddings=True)
     assert "lm_head.weight" not in tensors(source())["backbone"]
     assert [tensor.name for tensor in source().open().ignored["backbone"]] == ["lm_head.weight"]
+
+
+def test_an_output_matrix_beside_a_tied_config_is_read_where_it_differs(folder: Path) -> None:
+    original.write_config(Path("checkpoint"), tie_word_embeddings=True)
+    assert torch.equal(tensors(source())["backbone"]["lm_head.weight"], original.language_model()["lm_head.weight"])
+    assert not plan_of(source()).backbone.tie_embeddings
 
 
 def test_a_checkpoint_without_generator_only_writes(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """LLaMA-Omni's published files written: what was imported comes out as it was, and what the layout has no words for travels."""
 
 import json
+import shutil
 from pathlib import Path
 
 import llama_omni_checkpoint as original
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from omnikit.cli import main
+from omnikit.errors import RunError
 from omnikit.inference.session import load
 from omnikit.store.imports import held
 from omnikit.store.layouts import from_legacy_weight_norm, to_legacy_weight_norm
@@ -106,6 +108,41 @@ def test_what_the_original_has_no_words_for_travels_too(folder: Path) -> None:
     assert np.array_equal(answers[0].waveform, answers[1].waveform)
 
 
+@pytest.mark.parametrize(("key", "value", "field"), [
+    ("eos_token_id", [1, 2], "backbone.ends"), ("rope_theta", 5e5, "backbone.rope_theta"),
+    ("speech_encoder_ds_rate", 4, "audio.projector.stride")])
+def test_a_key_edited_beside_ours_is_refused(
+        edited: Path, key: str, value: object, field: str, capsys: pytest.CaptureFixture[str]) -> None:
+    config = json.loads((edited / "config.json").read_text())
+    (edited / "config.json").write_text(json.dumps({**config, key: value}))
+    with pytest.raises(RunError, match=rf"has omnikit.parts.{field} .*, but its own keys state .* by now; write .* in both"):
+        LlamaOmni(str(edited)).recipe()
+
+
+def test_a_key_edited_with_ours_is_read(edited: Path) -> None:
+    config = json.loads((edited / "config.json").read_text())
+    config["omnikit"]["parts"]["backbone"]["ends"] = config["eos_token_id"] = [1, 2]
+    (edited / "config.json").write_text(json.dumps(config))
+    backbone = LlamaOmni(str(edited)).recipe()["backbone"]
+    assert isinstance(backbone, dict) and backbone["ends"] == [1, 2]
+
+
+@pytest.fixture
+def edited(exported: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(exported, tmp_path / "edited"))
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An export of a model beyond the original's words."""
+    home = tmp_path_factory.mktemp("ours")
+    write_rows(home)
+    (home / "ours.yaml").write_text(OURS.replace("rows.jsonl", str(home / "rows.jsonl")))
+    assert main(["train", str(home / "ours.yaml"), f"run={home / 'run'}"]) == 0
+    assert main(["export", "llama_omni", str(home / "run"), "--out", str(home / "exported")]) == 0
+    return home / "exported"
+
+
 def test_files_that_cannot_be_read_back_are_no_export(
         folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def save(whole: object, path: Path) -> None:
@@ -155,5 +192,9 @@ generate: {max_new_tokens: 5}
 
 @pytest.fixture(autouse=True)
 def rows(tmp_path: Path) -> None:
+    write_rows(tmp_path)
+
+
+def write_rows(folder: Path) -> None:
     asked = {"role": "user", "content": [{"type": "text", "text": "two"}]}
-    (tmp_path / "rows.jsonl").write_text(json.dumps({"messages": [asked, {"role": "assistant", "content": "two"}]}) + "\n")
+    (folder / "rows.jsonl").write_text(json.dumps({"messages": [asked, {"role": "assistant", "content": "two"}]}) + "\n")

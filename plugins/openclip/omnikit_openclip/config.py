@@ -1,10 +1,10 @@
 """The settings and contract of open_clip's image towers. Imports neither torch nor open_clip."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from omnikit.contracts.footprint import Footprint, Matrix, Saved, linear
-from omnikit.contracts.specs import FeatureSpec, ImageSpec, SignalSpec
+from omnikit.contracts.specs import LATER, FeatureSpec, ImageSpec, SignalSpec
 from omnikit_openclip.towers import Tower, tower
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ class OpenClip:
         model: open_clip's name (ViT-L-14-336), a JSON file like those in its model_configs, or a folder with
             open_clip_config.json.
         weights: a local checkpoint of that model (.safetensors, .bin or .pt of tensors); None: random weights.
+        weights_prefix: what a wrapper around the model put before the names of these weights; tensors without it are left out.
         layer: whose output is taken, as an index into [embeddings, layer 1, …]; the layers behind it are not built.
         norm: whether the tower's last LayerNorm is applied to the features.
         mean: of red, green and blue; None: the model's.
@@ -50,6 +51,7 @@ class OpenClip:
     least_frames: int = 4
     most_frames: int = 16
     pooled: tuple[int, int, int] | None = None
+    weights_prefix: str = field(default="", metadata=LATER)
 
     def __post_init__(self) -> None:
         if self.checkpointing:

@@ -1,13 +1,16 @@
 """The options of `omnikit data build spoken_instructions`. Loads nothing until `build()`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+
+from omnikit.contracts.specs import LATER
 
 if TYPE_CHECKING:
     from omnikit_spoken_instructions.model import SpokenInstructionsBuilder
 
 VOICES = ("en-us", "en", "en-gb-x-rp", "en-us+f1", "en-us+f2", "en-us+f3", "en-us+f4", "en-us+f5", "en-us+m1", "en-us+m3",
           "en-us+m5", "en-us+m7", "en+f2", "en+f4", "en+m2", "en+m6")  # of espeak
+MANDARIN = ("cmn", "cmn+f1", "cmn+f2", "cmn+f3", "cmn+f4", "cmn+f5", "cmn+m1", "cmn+m3", "cmn+m5", "cmn+m7")
 
 
 @dataclass(frozen=True)
@@ -22,8 +25,8 @@ class SpokenInstructions:
         question_words: a longer question is rejected.
         answer_words: an answer is cut behind its last complete sentence within so many words.
         tts: the text-to-speech component.
-        voices: of the questions, drawn at random.
-        answer_voice: of all answers.
+        voices: of the questions, drawn at random; of a question with a Chinese character those of `mandarin_voices`.
+        answer_voice: of all answers; of one with a Chinese character `mandarin_answer_voice`.
         speeds: words per minute of the questions, from and to.
         pitches: pitch of the questions, from and to, 0 to 100.
         seconds: a longer question is rejected.
@@ -37,6 +40,8 @@ class SpokenInstructions:
         workers: synthesis processes; their number changes no file.
         engine: what runs them: "local", or "ray" for Ray Data; it changes no file either.
         address: of a Ray cluster whose machines share the dataset's folder; None starts Ray on this machine.
+        mandarin_voices: of the questions in Chinese, whose characters count as words.
+        mandarin_answer_voice: of all answers in Chinese.
 
     Source: InstructS2S-200K in LLaMA-Omni, arXiv:2409.06666.
     """
@@ -62,6 +67,8 @@ class SpokenInstructions:
     workers: int = 2
     engine: Literal["local", "ray"] = "local"
     address: str | None = None
+    mandarin_voices: tuple[str, ...] = field(default=MANDARIN, metadata=LATER)
+    mandarin_answer_voice: str = field(default="cmn", metadata=LATER)
 
     def __post_init__(self) -> None:
         for name in ("fillers", "noise_fraction", "overlap_fraction"):
@@ -80,8 +87,9 @@ class SpokenInstructions:
             raise ValueError(f"limit is {self.limit}, but must be at least 1, or null for all entries")
         if self.address is not None and self.engine != "ray":
             raise ValueError(f"address is {self.address!r}, but only engine=ray has one; add engine=ray, or leave it out")
-        if not self.voices:
-            raise ValueError("voices is empty, but a voice is needed for the questions; name at least one")
+        for name in ("voices", "mandarin_voices"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} is empty, but a voice is needed for the questions; name at least one")
 
     def build(self) -> "SpokenInstructionsBuilder":
         """Give what makes the dataset; nothing is read yet."""

@@ -14,10 +14,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from omnikit.contracts.builders import Runs, Units
 from omnikit.contracts.codes import to_file
 from omnikit.contracts.protocols import TTS
+from omnikit.contracts.specs import later_defaults
 from omnikit.contracts.types import BuildReport
 from omnikit.data.build.folder import BUILD_STATE, Journal, build_folder
 from omnikit.data.build.ray_engine import map_jobs
 from omnikit.data.media.audio import load_audio
+from omnikit.data.text.spoken_language import HAN, check_voices
 from omnikit.errors import ConfigError, OmnikitError
 from omnikit.recipe.schema import plain
 from omnikit.registry import component
@@ -47,13 +49,15 @@ class SpokenInstructionsBuilder:
         """
         options, source = self.options, Path(self.options.source).expanduser()
         entries = read(source, options.limit)
-        speaker = _speaker(options)
+        is_mandarin = any(isinstance(entry, Entry) and HAN.search(f"{entry.question}{entry.answer}") for entry in entries)
+        speaker = _speaker(options, is_mandarin=is_mandarin)
         units = runs.units(options.units) if options.units else None
         writer = runs.text_generator(options.rewriter) if options.rewriter != "rules" else None
         versions = {"format": FORMAT, "omnikit": version("omnikit"),
                     NAME: version(f"omnikit-{NAME.replace('_', '-')}"), "tts": speaker.version,
                     "units": units.version if units else None, "rewriter": writer.version if writer else None}
-        identity = {"builder": NAME, "options": {k: v for k, v in plain(options).items() if k not in RUNNING},
+        ignored = {*RUNNING, *later_defaults(options)}
+        identity = {"builder": NAME, "options": {k: v for k, v in plain(options).items() if k not in ignored},
                     "source_sha256": hashlib.sha256(source.read_bytes()).hexdigest(), "versions": versions}
         with build_folder(folder, identity), _bar() as (bar, task):
             if writer:
@@ -118,12 +122,19 @@ def _merged(entries: Sequence[Entry | Rejected], rewritten: Sequence[Rewritten |
     return [entry if isinstance(entry, Rejected) else next(rest) for entry in entries]
 
 
-def _speaker(options: SpokenInstructions) -> TTS:
-    """Load the text-to-speech, and try every voice and the ends of the ranges, so that an error is raised at once."""
+def _speaker(options: SpokenInstructions, *, is_mandarin: bool) -> TTS:
+    """Load the text-to-speech, and try every voice and the ends of the ranges, so that an error is raised at once.
+
+    Args:
+        is_mandarin: some entry is in Chinese, so that its voices are needed.
+    """
     speaker: TTS = component("tts", options.tts)().build()
     low, high = zip(options.speeds, options.pitches, strict=True)
+    english, mandarin = (*options.voices, options.answer_voice), (*options.mandarin_voices, options.mandarin_answer_voice)
     try:
-        for voice in (*options.voices, options.answer_voice):
+        check_voices(english, "voices or answer_voice", "english")
+        check_voices(mandarin, "mandarin_voices or mandarin_answer_voice", "mandarin")
+        for voice in (*english, *(mandarin if is_mandarin else ())):
             speaker.speak("a", voice, *low)
         speaker.speak("a", options.answer_voice, *high)
     except OmnikitError as error:

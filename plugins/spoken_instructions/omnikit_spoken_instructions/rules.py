@@ -7,6 +7,8 @@ no lists, brief; questions with a few words such as "so" or "um".
 import random
 import re
 
+from omnikit.data.text.spoken_language import spoken_language
+from omnikit_spoken_instructions import mandarin
 from omnikit_spoken_instructions.numbers import in_words
 
 REFUSED = (
@@ -40,22 +42,23 @@ def question(text: str, words: int) -> str:
         ValueError: it cannot be spoken; the message is the reason, in a few words.
     """
     spoken = plain(text)
-    if len(spoken.split()) > words:
+    if _length(spoken) > words:
         raise ValueError("question too long")
     return spoken
 
 
 def answer(text: str, words: int) -> str:
     """Give as many complete sentences of an answer, as speakable text, as fit into so many words; see question."""
-    fitting, count = [], 0
-    for sentence in SENTENCE.findall(plain(text)):
-        count += len(sentence.split())
+    fitting, count, spoken = [], 0, plain(text)
+    is_mandarin = spoken_language(spoken) == "mandarin"
+    for sentence in (mandarin.SENTENCE if is_mandarin else SENTENCE).findall(spoken):
+        count += _length(sentence)
         if count > words:
             break
         fitting.append(sentence.strip())
     if not fitting:
         raise ValueError("answer too long")
-    return " ".join(fitting)
+    return ("" if is_mandarin else " ").join(fitting)
 
 
 def plain(text: str) -> str:
@@ -63,6 +66,14 @@ def plain(text: str) -> str:
     for reason, pattern in REFUSED:
         if pattern.search(text):
             raise ValueError(reason)
+    return mandarin.plain(text) if spoken_language(text) == "mandarin" else _english(text)
+
+
+def _length(text: str) -> int:
+    return mandarin.words(text) if spoken_language(text) == "mandarin" else len(text.split())
+
+
+def _english(text: str) -> str:
     for pattern, other in SUMS:
         text = pattern.sub(other, text)
     for pattern, other in MARKDOWN:
@@ -85,8 +96,8 @@ def plain(text: str) -> str:
 
 
 def with_filler(text: str, fraction: float, rng: random.Random) -> str:
-    """Begin a fraction of the questions with a filler; one in four of these gets another inside, behind a comma."""
-    if rng.random() >= fraction:
+    """Begin a fraction of the English questions with a filler; one in four of these gets another inside, behind a comma."""
+    if rng.random() >= fraction or spoken_language(text) == "mandarin":
         return text
     start, inside = rng.choice(STARTS), rng.random() < 0.25
     word = text.split(maxsplit=1)[0]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from omnikit.data.build.recordings import Utterance
+from omnikit.data.text.spoken_language import spoken_language
 from omnikit_spoken_instructions.config import SpokenInstructions
 from omnikit_spoken_instructions.rewriter import Rewritten
 
@@ -50,7 +51,8 @@ def jobs(items: Sequence[Rewritten], options: SpokenInstructions) -> list[Job]:
 
 def _question(item: Rewritten, options: SpokenInstructions) -> Utterance:
     rng = random.Random(f"{options.seed} voice {item.id}")
-    voice = rng.choice(options.voices)
+    is_mandarin = spoken_language(item.question) == "mandarin"
+    voice = rng.choice(options.mandarin_voices if is_mandarin else options.voices)
     return Utterance(item.question, voice, rng.randint(*options.speeds), rng.randint(*options.pitches))
 
 
@@ -60,6 +62,8 @@ def _job(item: Rewritten, questions: dict[str, Utterance], names: list[str], opt
     snr, below = rng.uniform(*options.noise_snr_db), rng.uniform(*options.overlap_db)
     other = rng.choice(names)
     overlapped = overlapped and other != item.id and questions[other].voice != questions[item.id].voice
-    return Job(item.id, questions[item.id], Utterance(item.answer, options.answer_voice), options.seconds,
+    is_mandarin = spoken_language(item.answer) == "mandarin"
+    answer = Utterance(item.answer, options.mandarin_answer_voice if is_mandarin else options.answer_voice)
+    return Job(item.id, questions[item.id], answer, options.seconds,
                f"{options.seed} noise {item.id}", round(snr, 1) if noisy else None, questions[other] if overlapped else None,
                other if overlapped else "", round(below, 1) if overlapped else 0.0)

@@ -289,3 +289,39 @@ def test_command_prints_rejected_rows_by_reason(source: Path, tmp_path: Path, ca
     shown = capsys.readouterr().out
     assert "rows      7" in shown and "rejected  5" in shown and "1  code\n" in shown
     assert "provides=[audio,transcript,answer,speech]" in shown
+
+
+def chinese(folder: Path) -> str:
+    path = folder / "rows.json"
+    rows = [{"instruction": "法国的首都是哪里？", "output": "法国的首都是巴黎。"}, {"instruction": "Name a colour", "output": "Red."},
+            {"instruction": "把“你好”翻译成英文", "output": "Hello."}, {"instruction": "日本の首都はどこですか", "output": "東京です。"}]
+    path.write_text(json.dumps(rows, ensure_ascii=False))
+    return str(path)
+
+
+def test_each_language_is_spoken_by_its_own_voices(tmp_path: Path) -> None:
+    report = SpokenInstructions(chinese(tmp_path), fillers=0).build().make(tmp_path / "out", NoRuns())
+    rows = [json.loads(line) for line in (tmp_path / "out" / "train.jsonl").read_text().splitlines()]
+    asked = [row["messages"][0]["content"][0]["text"] for row in rows]
+    assert asked == ["法国的首都是哪里？", "Name a colour.", "把你好翻译成英文。"]
+    assert [row["facts"]["voice"].startswith("cmn") for row in rows] == [True, False, True]
+    assert report.rejected == {"unreadable character '日'": 1}
+
+
+def test_answer_is_spoken_in_its_own_language(tmp_path: Path) -> None:
+    SpokenInstructions(chinese(tmp_path), fillers=0).build().make(tmp_path / "out", NoRuns())
+    row = json.loads((tmp_path / "out" / "train.jsonl").read_text().splitlines()[0])
+    path = next(part["path"] for part in row["messages"][1]["content"] if part["type"] == "audio")
+    expected, rate = Espeak().build().speak("法国的首都是巴黎。", "cmn")
+    found, _ = soundfile.read(tmp_path / "out" / path, dtype="float32")
+    assert rate == 16000 and abs(len(found) - len(expected)) <= 1600
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"voices": ("en-us", "cmn+f1")}, "voices or answer_voice holds 'cmn\\+f1', a voice of Mandarin, which would speak English"),
+    ({"answer_voice": "yue"}, "holds 'yue', a voice of Mandarin"),
+    ({"mandarin_voices": ("en-us",)}, "mandarin_voices or mandarin_answer_voice holds 'en-us', a voice of English"),
+], ids=["questions", "answers", "mandarin"])
+def test_voice_of_the_other_language_is_refused(tmp_path: Path, options: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        SpokenInstructions(chinese(tmp_path), **options).build().make(tmp_path / "out", NoRuns())

@@ -7,6 +7,9 @@ if TYPE_CHECKING:
     from omnikit_spoken_qa.model import SpokenCorpus
 
 SIZES = {"train": 9600, "test": 300, "test_unseen": 300}  # rows of a split when `size` is 0
+VOICES = ("en-us", "en", "en-gb-x-rp", "en-us+f2", "en-us+f4", "en-us+m3", "en-us+m7", "en+f5")  # seen speakers
+UNSEEN = "en-us+f3"  # the unseen speaker
+ANSWER_VOICE = "en-us"  # the one voice of all answers
 SECONDS = 4.0  # no recording is longer; the longest of the shipped corpus takes 3.4 s
 
 
@@ -70,6 +73,13 @@ class SpokenQA:
     def records(self) -> bool:
         """Recordings that the cache lacks are synthesised when it is built."""
         return self.view != "text"
+
+    @property
+    def voices(self) -> tuple[str, ...]:
+        """Those of its recordings."""
+        if not self.records:
+            return ()
+        return (ANSWER_VOICE, UNSEEN) if self.split == "test_unseen" else (ANSWER_VOICE, *VOICES)
 
     def build(self) -> "SpokenCorpus":
         """Give the rows; recordings that the cache lacks are made now, with a progress bar."""

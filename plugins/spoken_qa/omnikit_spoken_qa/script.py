@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 
 from omnikit.data.build.recordings import Utterance
+from omnikit_spoken_qa.config import ANSWER_VOICE, UNSEEN, VOICES
 from omnikit_spoken_qa.grammar import KINDS, Question, divide
 
-VOICES = ("en-us", "en", "en-gb-x-rp", "en-us+f2", "en-us+f4", "en-us+m3", "en-us+m7", "en+f5")  # seen speakers
-UNSEEN = "en-us+f3"  # the unseen speaker
-ANSWER_VOICE = "en-us"  # the one voice of all answers
 SPEEDS, PITCHES = (150, 210), (35, 65)  # of questions; words per minute and espeak-ng's pitch
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,8 @@ from omnikit.errors import ConfigError, DataError
 from omnikit.recipe.schema import construct
 from omnikit.registry import component
 from omnikit_spoken_turns.config import NoiseAudio, SpokenQuestions
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,17 @@ def source(options: SpokenQuestions | NoiseAudio) -> tuple[Reader, str]:
 
 
 def samples(reader: Reader, limit: int | None) -> Iterator[Sample | Rejected]:
-    """Read the source; a row that it refuses is rejected with the reader's sentence."""
+    """Read the source; a row that it refuses is rejected with the reader's sentence, and rows of one id are warned of once."""
+    first: dict[str, int] = {}  # id → index
+    warned = False
     for index in range(min(limit or len(reader), len(reader))):
         try:
-            yield reader[index]
+            sample = reader[index]
+            if first.setdefault(sample.id, index) != index and not warned:
+                log.warning("Rows %d and %d of the source have the same id, %s; they get the same voice and noise, so give"
+                            " each row an id of its own.", first[sample.id], index, sample.id)
+                warned = True
+            yield sample
         except DataError as error:
             yield Rejected(str(index), error.kind if error.kind != "other" else "unreadable row", str(error))
 

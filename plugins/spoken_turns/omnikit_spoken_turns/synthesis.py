@@ -1,7 +1,6 @@
 """Text to speech in a voice that a seed draws, with background noise. Uses no row and no file."""
 
 import random
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -10,12 +9,12 @@ import numpy as np
 import soxr
 
 from omnikit.contracts.protocols import TTS
+from omnikit.data.text.spoken_language import check_voices, spoken_language
 from omnikit.errors import ConfigError, DataError, OmnikitError
 from omnikit.registry import component
 from omnikit_spoken_turns.config import BackgroundNoise, Voices
 from omnikit_spoken_turns.noises import Waveform, babble, mix_at_snr, noise
 
-HAN = re.compile("[\u3400-\u9fff]")
 CHARACTERS_PER_SECOND = 40  # faster than any speech: a longer text is not tried
 TALKERS = 4  # voices of babble
 
@@ -45,6 +44,8 @@ class Synthesizer:
         self.tts: TTS = component("tts", voices.tts)().build()
         low, high = zip(voices.speeds, voices.pitches, strict=True)
         try:  # an error is raised before the work
+            check_voices(voices.english, "english", "english")
+            check_voices(voices.mandarin, "mandarin", "mandarin")
             for voice in (*voices.english, *voices.mandarin):
                 self.tts.speak("a", voice, *low)
             self.tts.speak("a", voices.english[0], *high)
@@ -59,7 +60,9 @@ class Synthesizer:
             raise NotSynthesizedError("no word in it")
         if len(words) > CHARACTERS_PER_SECOND * options.seconds:
             raise NotSynthesizedError("sounds too long")
-        voice = rng.choice(options.mandarin if HAN.search(words) else options.english)
+        if (language := spoken_language(words)) is None:
+            raise NotSynthesizedError("no voice for its language")
+        voice = rng.choice(options.mandarin if language == "mandarin" else options.english)
         speed, pitch = rng.randint(*options.speeds), rng.randint(*options.pitches)
         try:
             waveform, rate = self.tts.speak(words, voice, speed, pitch)

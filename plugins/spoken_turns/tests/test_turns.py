@@ -248,3 +248,23 @@ def test_mistake_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_synthesizer_states_why_it_refuses_a_text() -> None:
     with pytest.raises(NotSynthesizedError, match="sounds too long"):
         Synthesizer(Voices(seconds=0.1))("A question that is longer than that", "0")
+
+
+def test_rows_of_one_id_are_warned_of_once_with_both_positions(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = write(tmp_path, *(row(name, text_part(ENGLISH)) for name in ("a", "b", "a", "b", "a")))
+    SpokenQuestions(source).build().make(tmp_path / "out", Runs())
+    assert [record.message for record in caplog.records] == [
+        "Rows 0 and 2 of the source have the same id, a; they get the same voice and noise, so give each row an id of its own."]
+
+
+def test_question_in_another_script_stays_text(tmp_path: Path) -> None:
+    source = write(tmp_path, row("a", text_part("こんにちは、元気ですか")), row("b", text_part(ENGLISH)))
+    SpokenQuestions(source, fraction=1.0).build().make(tmp_path / "out", Runs())
+    kinds = [value["messages"][0]["content"][0]["type"] for value in rows(tmp_path / "out")]
+    assert kinds == ["text", "audio"]
+
+
+def test_voice_of_the_other_language_is_refused(tmp_path: Path) -> None:
+    options = SpokenQuestions(write(tmp_path, row("a", text_part(ENGLISH))), voices=Voices(english=("cmn",)))
+    with pytest.raises(ConfigError, match="english holds 'cmn', a voice of Mandarin, which would speak English texts"):
+        options.build().make(tmp_path / "out", Runs())

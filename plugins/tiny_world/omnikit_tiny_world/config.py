@@ -36,6 +36,12 @@ TRAIN, TEST = 8000, 400  # rows of a split when `size` is 0
 SECONDS = 4.0  # no recording is longer
 CUT_SECONDS = 0.7  # around one that is cut as a live session cuts it, at most
 FRAMES = 4  # of a video, at the rate that encoders take
+TRAINING_VOICES = {
+    "en": ("en-us", "en", "en-gb-x-rp", "en-us+f2", "en-us+f4", "en-us+m3", "en-us+m7", "en+f5"),
+    "zh": ("cmn", "cmn+f1", "cmn+f2", "cmn+f4", "cmn+f5", "cmn+m1", "cmn+m3", "cmn+m7"),
+}  # seen speakers
+UNSEEN_VOICES = {"en": "en-us+f3", "zh": "cmn+f3"}  # unseen speakers
+ANSWER_VOICES = {"en": "en-us+f1", "zh": "cmn+m2"}  # the one voice of all answers
 
 
 @dataclass(frozen=True)
@@ -135,6 +141,13 @@ class TinyWorld:
     def records(self) -> bool:
         """Recordings that the cache lacks are synthesised when it is built."""
         return "audio" in VIEWS[self.view] or self.spoken_answers
+
+    @property
+    def voices(self) -> tuple[str, ...]:
+        """Those of its recordings."""
+        languages = LANGUAGES[:2] if self.language == "both" else (self.language,)
+        questions = {key: (UNSEEN_VOICES[key],) if self.split == "test_unseen" else TRAINING_VOICES[key] for key in languages}
+        return tuple(voice for key in languages for voice in (ANSWER_VOICES[key], *questions[key])) if self.records else ()
 
     def build(self) -> "TinyCorpus":
         """Give the rows; recordings that the cache lacks are made now, with a progress bar."""

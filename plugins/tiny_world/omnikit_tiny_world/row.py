@@ -4,15 +4,10 @@ import random
 from dataclasses import dataclass, field
 
 from omnikit.data.build.recordings import Utterance
+from omnikit_tiny_world.config import ANSWER_VOICES, TRAINING_VOICES, UNSEEN_VOICES
 from omnikit_tiny_world.scenes import Scene
 from omnikit_tiny_world.sentences import image_questions
 
-TRAINING_VOICES = {
-    "en": ("en-us", "en", "en-gb-x-rp", "en-us+f2", "en-us+f4", "en-us+m3", "en-us+m7", "en+f5"),
-    "zh": ("cmn", "cmn+f1", "cmn+f2", "cmn+f4", "cmn+f5", "cmn+m1", "cmn+m3", "cmn+m7"),
-}  # seen speakers
-UNSEEN_VOICES = {"en": "en-us+f3", "zh": "cmn+f3"}  # unseen speakers
-ANSWER_VOICES = {"en": "en-us+f1", "zh": "cmn+m2"}  # the one voice of all answers
 SPEEDS, PITCHES = (150, 210), (35, 65)  # words per minute and espeak-ng's pitch
 VARIANTS, IMAGE_QUESTION_VARIANTS = 16, 48  # recordings of one sentence, at most; of one of the few questions about images
 LanguageIndex = tuple[int, str]  # number of a row among those of its language, and the language

@@ -13,7 +13,17 @@ from math import isqrt
 from omnikit.contracts.types import CheckpointTensors, LazyTensor
 from omnikit.errors import RunError
 from omnikit.recipe.causal_config import check_plain
-from omnikit.store.layouts import common_dtype, end_ids, integer_of, special_tokens, split_extras, with_additions
+from omnikit.store.layouts import (
+    HEAD,
+    TABLE,
+    common_dtype,
+    end_ids,
+    integer_of,
+    is_tied,
+    special_tokens,
+    split_extras,
+    with_additions,
+)
 from omnikit_vita import audio_settings, experts, names, speech_files
 from omnikit_vita.files import Opened
 
@@ -51,16 +61,16 @@ def published(files: Opened) -> CheckpointTensors:
     ignored: dict[str, list[LazyTensor]] = defaultdict(list)
     fused, used = experts.joined(files.model)
     tensors["backbone"] |= fused
-    depth = _depth(files)
+    depth, tied = _depth(files), is_tied(files.config, files.config_file, files.model)
     for name, tensor in files.model.items():
         part, own = names.of_checkpoint(name) or ("other", name)
         layer = re.match(r"encoder\.layers\.(\d+)\.", own) if part == "vision.encoder" else None
-        if name.endswith("rotary_emb.inv_freq") or (name == "lm_head.weight" and files.config.get("tie_word_embeddings")):
+        if name.endswith("rotary_emb.inv_freq") or (name == HEAD and tied and TABLE in files.model):
             ignored[part].append(tensor)  # computed, or the embedding table again
         elif layer and int(layer[1]) >= depth:
             ignored[part].append(tensor)  # behind the layer whose output is taken
         elif name not in used:
-            tensors[part][own] = tensor
+            tensors[part][TABLE if name == HEAD and tied else own] = tensor
     if files.statistics:
         tensors["audio.encoder"] |= files.statistics
     if files.speech:
@@ -194,7 +204,7 @@ def _backbone(files: Opened) -> dict[str, object]:
             "kv_heads": config.get("num_key_value_heads") or heads, "ffn": _number(files, "intermediate_size"),
             "vocabulary": table, "context": config.get("max_position_embeddings", 32768),
             "rms_eps": config.get("rms_norm_eps", eps), "rope_theta": theta,
-            "tie_embeddings": bool(config.get("tie_word_embeddings", False)), "dtype": common_dtype(language),
+            "tie_embeddings": is_tied(config, files.config_file, files.model), "dtype": common_dtype(language),
             **moe, "template": files.template or template, "tokenizer": str(files.tokenizer),
             "specials": special_tokens(files.tokenizer, SPECIALS), "ends": end_ids(files.config, files.config_file)}
 

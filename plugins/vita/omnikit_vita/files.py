@@ -8,7 +8,7 @@ from pathlib import Path
 
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError
-from omnikit.store.adapter_config import is_tied
+from omnikit.store.adapter_config import states_tied
 from omnikit.store.adapters import CONFIG, adapted
 from omnikit.store.layouts import read_extras, tokenizer_in
 from omnikit.store.tensors import in_file, in_folder, mapping, read_json, torch_file
@@ -53,7 +53,7 @@ def opened(source: Vita) -> Opened:
         raise RunError(f"{folder} is not a folder; give the one with VITA's config.json and weights.")
     base = Path(source.base).expanduser() if source.base else None
     home = folder / "config.json" if (folder / "config.json").is_file() or base is None else base / "config.json"
-    model, config = _checkpoint(folder, base), read_json(home)
+    model, config = _checkpoint(folder, base, source.weights_prefix or ""), read_json(home)
     missing = [key for key in NEEDED if config.get(key) is None]
     if missing:
         raise RunError(f"{home} lacks {', '.join(missing)}, which nothing else states; give the config.json of a VITA.")
@@ -76,24 +76,24 @@ def opened(source: Vita) -> Opened:
                   tokenizer_in(source.tokenizer, folder, base), _speech_home(source, folder), source.template)
 
 
-def _checkpoint(folder: Path, base: Path | None) -> dict[str, LazyTensor]:
+def _checkpoint(folder: Path, base: Path | None, prefix: str) -> dict[str, LazyTensor]:
     """Give the checkpoint's tensors: a folder's own, or a base's with projectors or an adapter laid over them."""
     if (folder / CONFIG).is_file():
         below = _adapted_base(folder, base)
-        return adapted(in_folder(below), folder, tied=is_tied(folder, below))
+        return adapted(in_folder(below, prefix=prefix), folder, tied=states_tied(folder, below))
     whole = any(folder.glob("model*.safetensors*")) or any(folder.glob("pytorch_model*.bin*"))
     alone = [name for name in ALONE if (folder / name).is_file()]
     if whole or not alone:
         if base is not None:
             raise RunError(f"base is given, but {folder} holds no projectors alone ({', '.join(ALONE)}) that would need one;"
                            " leave it out.")
-        return in_folder(folder)
+        return in_folder(folder, prefix=prefix)
     if base is None:
         raise RunError(f"{folder} holds projectors alone ({', '.join(alone)}); give the folder of the language model that they"
                        " were trained on with --base.")
     if not base.is_dir():
         raise RunError(f"base is {base}, which is not a folder; give the language model's.")
-    model = in_folder(base)
+    model = in_folder(base, prefix=prefix)
     for file in alone:
         found = {name: tensor for name, tensor in in_file(folder / file).items() if ALONE[file] in name}
         if not found:

@@ -33,6 +33,7 @@ class Vita:
             (adapter_config.json, adapter_model.safetensors, non_lora_trainables.bin), that of the model.
         tokenizer: a folder or tokenizer.json; left out: the folder's, else the base's.
         template: left out: that of an export, else qwen2p5_vita, mixtral_two or nemo by the language model.
+        weights_prefix: what a wrapper around the model put before the names of its tensors; those without it are left out.
 
     Source: VITA-MLLM/VITA-1.5 and VITA-MLLM/VITA, by the names and shapes of their files.
     """
@@ -44,6 +45,7 @@ class Vita:
     tokenizer: str | None = None
     speech: str | None = None
     template: str | None = field(default=None, metadata={"word": True})
+    weights_prefix: str | None = field(default=None, metadata={"word": True})
 
     def recipe(self) -> dict[str, object]:
         """Give the model as a recipe's YAML would hold it, without stages."""

@@ -5,6 +5,7 @@ into a file of its own; a model that the layout can express completely gets neit
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -176,10 +177,11 @@ def _additions(model: ModelDescription, folder: Path, describe: Describe) -> dic
     """Give what the files as they are would be read wrongly without."""
     own = part_settings(model, FILES)
     try:
-        read = describe(recipe(opened(Vita(str(folder)))))
+        tree = recipe(opened(Vita(str(folder))))
+        read = describe(deepcopy(tree))
     except OmnikitError:  # a part is not in the layout's files at all
         return {"parts": own, "keys": model.settings}
     theirs = part_settings(read, FILES)
     if not own.get("speech.codec", {}).get("voice", True) and "speech.codec" in theirs:
         own["speech.codec"]["voice"] = theirs["speech.codec"]["voice"]  # trained, but a setting in the layout
-    return additions(own, theirs, model, read)
+    return additions(own, theirs, model, read, tree)

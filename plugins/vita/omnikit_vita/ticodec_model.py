@@ -153,7 +153,8 @@ class TiCodecModel(nn.Module):
             found = ticodec_files.stored(path)[0]
             if "voice" in self.state_dict():  # what the files do not hold
                 found["voice"] = in_memory("voice", path, self.voice)
-            fill(self, found, place, "codec ticodec", "give the codec the sizes of its model.json")
+            fill(self, found, place, "codec ticodec", "give the codec the sizes of its model.json",
+                 field="")
         except RunError as error:
             raise ConfigError(f"speech.codec.weights: {error}") from error
         if not self.config.voice:

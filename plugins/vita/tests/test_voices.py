@@ -19,6 +19,7 @@ from omnikit.errors import DataError, RunError
 from omnikit.inference import builder_runs
 from omnikit.inference.voices import extract, read, use
 from omnikit.plan.plan import OutputBranch
+from omnikit.recipe.media import MediaLimits
 
 SMALL = TiCodec(codes=16, dim=32, channels=32, rates=(4, 3), kernels=(8, 5), block_kernels=(3,), block_dilations=((1, 2),),
                 encoder_channels=8, global_dim=16, global_groups=4, global_codes=32, global_hidden=4, sample_rate=8000)
@@ -114,6 +115,7 @@ def test_command_keeps_a_voice(reference: Path, tmp_path: Path, monkeypatch: pyt
                                capsys: pytest.CaptureFixture[str]) -> None:
     codec = build()
     monkeypatch.setattr(builder_runs.BuilderRuns, "codec", lambda self, run: (output(codec), codec))
+    monkeypatch.setattr(builder_runs, "media_limits", lambda run: MediaLimits())
     assert main(["voice", "extract", str(reference), "--out", str(tmp_path / "a.json"), "some/run"]) == 0
     saved = json.loads((tmp_path / "a.json").read_text())
     assert saved["voice"] == codec.voice_tokens(torch.from_numpy(wave_of(reference))).tolist() and saved["sample_rate"] == 8000

@@ -1,12 +1,12 @@
 """The settings and contract of the Whisper encoder. Imports no torch."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from omnikit.contracts.footprint import Footprint, Matrix, Saved, convolution, linear
-from omnikit.contracts.specs import FeatureSpec, SignalSpec
+from omnikit.contracts.specs import LATER, FeatureSpec, SignalSpec
 from omnikit.errors import DataError
 from omnikit_whisper.folder import folder_fields
 
@@ -42,6 +42,7 @@ class Whisper:
         gain_db: while training a clip becomes louder or softer by up to this many decibels.
         weights: a folder with a Whisper model of transformers (model.safetensors or pytorch_model.bin), or a model id in the
             local cache, whose config.json states the sizes, over a preset's values; None: random weights.
+        weights_prefix: what a wrapper around the model put before the names of these weights; tensors without it are left out.
     """
 
     dim: int = 128
@@ -61,6 +62,7 @@ class Whisper:
     frequency_mask_width: int = 16
     gain_db: float = 0.0
     weights: str | None = None
+    weights_prefix: str = field(default="", metadata=LATER)
 
     def __post_init__(self) -> None:
         for name in ("dim", "layers", "heads", "ffn", "mel_bins", "positions"):

@@ -39,7 +39,7 @@ class WhisperEncoder(nn.Module):
             self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.layers))
             self.layer_norm = nn.LayerNorm(config.dim)
         if config.weights is not None and loads_weights():
-            load_weights(self, config.weights)
+            load_weights(self, config.weights, config.weights_prefix)
 
     def forward(self, signal: Signal) -> Features:
         mel, lengths = self.mel_frames(signal)

@@ -13,17 +13,22 @@ ADVICE = ("whisper's field `weights` must name a folder with a Whisper model of 
           " weights")
 
 
-def load_weights(module: nn.Module, folder: str) -> None:
+def load_weights(module: nn.Module, folder: str, prefix: str = "") -> None:
     """Copy the encoder's tensors of a checkpoint into `module`.
 
     Raises:
         RunError: the folder or a file is missing or unreadable, or a tensor is missing, left over or of another shape.
     """
-    found = read_tensors(model_folder(folder) or Path(folder).expanduser())
+    found = read_tensors(model_folder(folder) or Path(folder).expanduser(), prefix)
     fill(module, found, folder, "whisper", "choose the preset of that size")
 
 
-def read_tensors(folder: Path) -> dict[str, LazyTensor]:
-    """Give the encoder's tensors by their names behind the prefix."""
-    found = in_folder(folder, ADVICE)
-    return {name.removeprefix(prefix): found[name] for name in found for prefix in PREFIXES if name.startswith(prefix)}
+def read_tensors(folder: Path, prefix: str = "") -> dict[str, LazyTensor]:
+    """Give the encoder's tensors by their names behind a known prefix; where none has one, all tensors.
+
+    Args:
+        prefix: what a wrapper put before all names.
+    """
+    found = in_folder(folder, ADVICE, prefix)
+    inside = {name.removeprefix(own): found[name] for name in found for own in PREFIXES if name.startswith(own)}
+    return inside or found

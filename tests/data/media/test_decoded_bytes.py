@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 import soundfile
 from PIL import Image
+from typing_extensions import Buffer
 
 from omnikit.contracts.specs import ImageSpec
 from omnikit.data.media.audio import decode_audio, load_audio
+from omnikit.data.media.audio_decoders import decode, measure
 from omnikit.data.media.image import decode_image, load_image
 from omnikit.data.media.video import decode_frames, load_frames, save_video
 from omnikit.errors import DataError
 
+FILES = Path(__file__).parent / "files" / "audio"
 NOISE = np.random.default_rng(0).integers(0, 255, (6, 32, 48, 3), dtype=np.uint8)
 
 
@@ -77,3 +80,39 @@ def test_a_playlist_that_names_files_is_refused() -> None:
     playlist = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n"
     with pytest.raises(DataError, match="must be an MP4, WebM or Matroska"):
         decode_frames(playlist, ImageSpec(size=16), name="video", seconds=1, most=100)
+
+
+class CountedFile(io.BytesIO):
+    """A file that counts what is read of it."""
+
+    count = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        found = super().read(size)
+        self.count += len(found)
+        return found
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        found = super().readinto(buffer)
+        self.count += found
+        return found
+
+
+def many_times(name: str) -> bytes:
+    """Give a file of the table 3000 times; most are of 0.5 s."""
+    return (FILES / name).read_bytes() * 3000
+
+
+@pytest.mark.parametrize("name", ["garbage_first.mp3", "joined.aiff", "adts.aac", "aac.ts", "joined.wav"])
+def test_of_a_long_file_only_the_first_seconds_are_read(name: str) -> None:
+    file = CountedFile(many_times(name))
+    waveform, rate = decode(file, name, first=2.0)
+    assert len(waveform) == 2 * rate
+    assert file.count < 4 << 20 < len(file.getvalue())
+
+
+@pytest.mark.parametrize("name", ["garbage_first.mp3", "adts.aac", "aac.ts"])
+def test_the_length_of_the_first_seconds_needs_no_more(name: str) -> None:
+    file = CountedFile(many_times(name))
+    assert measure(file, name, 2.0) == (32000, 16000)
+    assert file.count < 4 << 20 < len(file.getvalue())

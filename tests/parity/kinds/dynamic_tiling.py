@@ -7,7 +7,8 @@ from parity.case import Case, refuse_others
 from omnikit.contracts.specs import ImageSpec
 from omnikit.data.media.image import cut_tiles, fit_square, normalise, pad_to_square, tile_count, tile_grid, tile_grids
 
-ONLY: dict[str, tuple[object, ...]] = {"do_resize": (True,), "do_center_crop": (True,), "resample": ("BICUBIC(3)", 3)}
+ONLY: dict[str, tuple[object, ...]] = {"do_resize": (True,), "do_center_crop": (True,), "resample": ("BICUBIC(3)", 3),
+                                      "rescale_factor": (1 / 255,)}
 
 
 def matches(case: Case) -> bool:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-import yaml
 from parity.case import Case, ReplayError
 from parity.kinds.llama_omni_full import call
 from safetensors.torch import load_file, save_file
@@ -100,7 +99,7 @@ def write(case: Case, folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps({**stated, **llm}))
     (tower / "config.json").write_text(json.dumps(config["vision"]))
     settings = {"encoder_conf": config["audio_encoder"], "model_conf": config["audio_adapter"]}
-    (audio / "train.yaml").write_text(yaml.safe_dump(settings))
+    (audio / "train.yaml").write_text(json.dumps(settings))
     size = llm["vocab_size"]
     words = [f"w{number}" for number in range(size - len(SPECIALS))] + list(SPECIALS)
     tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(words)}, unk_token="w0"))

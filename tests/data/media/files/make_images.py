@@ -1,5 +1,8 @@
-"""python make_images.py FOLDER: write the small images of the table; each value of `steps` is known by formula."""
+"""python make_images.py FOLDER: write the small images of the table; their pixels are known by formula."""
+import io
+import struct
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -62,3 +65,62 @@ Image.new("1", (9400, 9400)).save(out / "large.png")
 (out / "text.png").write_text("no image")
 (out / "vector.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"><image href="/etc/passwd"/></svg>')
 image.save(out / "script.eps")
+
+
+def png(raw: bytes, bits: int, colour: int, *, extra: bytes = b"", interlaced: int = 0, data: bytes | None = None,
+        size: tuple[int, int] = (24, 16)) -> bytes:
+    """Give a PNG of rows that each begin with a filter byte."""
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", *size, bits, colour, 0, 0, interlaced)), (b"tRNS", extra),
+              (b"IDAT", zlib.compress(raw) if data is None else data), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(">I", len(content)) + name + content
+                                           + struct.pack(">I", zlib.crc32(name + content))
+                                           for name, content in chunks if content or name != b"tRNS")
+
+
+def rows(values: np.ndarray) -> bytes:
+    return b"".join(b"\0" + row.tobytes() for row in values)
+
+
+def deep(values: np.ndarray) -> np.ndarray:
+    return (values.astype(np.uint16) * 257).astype(">u2")
+
+
+def tiff(values: np.ndarray, bits: int, *, kind: int = 1, order: str = "<", photometric: int = 1) -> bytes:
+    """Give a TIFF of one channel."""
+    raw, (height, width) = values.tobytes(), values.shape
+    tags = [(256, 3, width), (257, 3, height), (258, 3, bits), (259, 3, 1), (262, 3, photometric), (273, 4, 8), (277, 3, 1),
+            (278, 3, height), (279, 4, len(raw)), (339, 3, kind)]
+    entries = b"".join(struct.pack(order + "HHI", tag, size, 1) + (struct.pack(order + "HH", value, 0) if size == 3
+                                                                   else struct.pack(order + "I", value))
+                       for tag, size, value in tags)
+    head = (b"MM" if order == ">" else b"II") + struct.pack(order + "HI", 42, 8 + len(raw))
+    return head + raw + struct.pack(order + "H", len(tags)) + entries + b"\0\0\0\0"
+
+
+passes = ((0, 8, 0, 8), (4, 8, 0, 8), (0, 4, 4, 8), (2, 4, 0, 4), (0, 2, 2, 4), (1, 2, 0, 2), (0, 1, 1, 2))
+jpeg = io.BytesIO()
+image.resize((96, 64)).save(jpeg, "JPEG")
+whole = jpeg.getvalue()
+WRITTEN = {
+    "rgb16.png": png(rows(deep(rgb)), 16, 2), "alpha16.png": png(rows(deep(alpha)), 16, 6),
+    "interlaced.png": png(b"".join(rows(rgb[row::high, column::wide]) for column, wide, row, high in passes), 8, 2,
+                          interlaced=1),
+    "clear_grey.png": png(rows(grey), 8, 0, extra=b"\0\0"), "clear_grey16.png": png(rows(deep(grey)), 16, 0, extra=b"\0\0"),
+    "rows_missing.png": png(rows(rgb[:8]), 8, 2), "data_damaged.png": png(b"", 8, 2, data=b"garbage"),
+    "no_width.png": png(b"", 8, 2, size=(0, 16)), "endless.png": png(b"", 8, 2, size=(2**31 - 1, 2**31 - 1)),
+    "big_endian16.tiff": tiff(deep(grey), 16, order=">"), "signed8.tiff": tiff(grey.astype(np.int8), 8, kind=2),
+    "white_is_zero16.tiff": tiff(65535 - grey.astype("<u2") * 257, 16, photometric=0),
+    "unsigned32.tiff": tiff(grey.astype("<u4") * 16843009, 32), "float64.tiff": tiff(grey / 255, 64, kind=3),
+    "half.jpg": whole[:len(whole) // 2], "last_byte.jpg": whole[:-2], "zeros.jpg": whole[:300] + b"\0" * (len(whole) - 300),
+    "cut.webp": (out / "alpha.webp").read_bytes()[:60], "cut.tiff": (out / "rgb.tiff").read_bytes()[:600],
+    "cut.gif": (out / "palette.gif").read_bytes()[:300], "cut.bmp": (out / "rgb.bmp").read_bytes()[:-100],
+    "page.html": b"<html>404</html>", "lfs.png": b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 1\n",
+    "photo.heic": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 40, "page.pdf": b"%PDF-1.4\n", "icon.ico": b"\0\0\1\0\1\0"}
+for name, content in WRITTEN.items():
+    (out / name).write_bytes(content)
+image.save(out / "two_images.mpo", format="MPO", save_all=True, append_images=[image.rotate(180)], quality=95)
+for held in (2, 3, 4, 5, 7, 8):
+    exif = Image.Exif()
+    exif[0x0112] = held
+    image.save(out / f"held{held}.webp", exif=exif, lossless=True)
+    image.save(out / f"held{held}.jpg", exif=exif, quality=95)
