@@ -26,6 +26,7 @@ class AnswerOptions:
         max_new_tokens: tokens at most, the one that ends it included.
         temperature: 0 takes the most probable token.
         top_p: draws among the most probable tokens that together have this probability.
+        top_k: among this many of the most probable tokens; 0 for all.
         stop: texts that end the answer; they are not part of it.
         seed: of the answer's own draws; None: the engine draws one.
         speak: False gives text only.
@@ -39,21 +40,24 @@ class AnswerOptions:
 
     max_new_tokens: int | None = None
     temperature: float | None = None
-    top_p: float = 1.0
+    top_p: float | None = None
     stop: tuple[str, ...] = ()
     seed: int | None = None
     speak: bool = True
     omega: int = 10
     independent: bool = False
     logprobs: int | None = None
+    top_k: int | None = None
 
     def __post_init__(self) -> None:
         if self.max_new_tokens is not None and self.max_new_tokens < 1:
             raise ConfigError(f"max_new_tokens is {self.max_new_tokens}, but must be a whole number of at least 1.")
         if self.temperature is not None and not 0 <= self.temperature < float("inf"):
             raise ConfigError(f"temperature is {self.temperature}, but must be a number of at least 0.")
-        if not 0 < self.top_p <= 1:
+        if self.top_p is not None and not 0 < self.top_p <= 1:
             raise ConfigError(f"top_p is {self.top_p}, but must be above 0 and at most 1.")
+        if self.top_k is not None and self.top_k < 0:
+            raise ConfigError(f"top_k is {self.top_k}, but must be a whole number of at least 0.")
         if "" in self.stop:
             raise ConfigError("stop holds an empty text, but each text that ends an answer needs a character; leave it out.")
         if self.omega < 1:

@@ -15,6 +15,7 @@ from omnikit.contracts.configs import HeadConfig
 from omnikit.contracts.layout import InputLayout
 from omnikit.contracts.protocols import LayoutBackbone
 from omnikit.contracts.types import Batch, Features
+from omnikit.inference.token_choice import most_probable
 from omnikit.model import OmniModel, Taps
 from omnikit.plan.plan import OutputBranch
 
@@ -29,6 +30,8 @@ class Sampling:
         ends: ids of the tokens that end an answer, any of them.
         limit: tokens at most.
         temperature: 0 takes the most probable token; above, tokens are drawn with `generator`.
+        top_p: draws among the most probable tokens that together have this probability.
+        top_k: before that, among this many of the most probable tokens; 0 for all.
         stop: gives for an answer's first ids after how many of them it ends without an end token; None where it does not.
     """
 
@@ -37,6 +40,8 @@ class Sampling:
     temperature: float = 0.0
     generator: torch.Generator | None = None
     stop: Callable[[Sequence[int]], int | None] | None = None
+    top_p: float = 1.0
+    top_k: int = 0
 
 
 @dataclass(frozen=True)
@@ -145,7 +150,11 @@ def _choose(logits: Tensor, sampling: Sampling) -> Tensor:
     if sampling.temperature <= 0:
         return logits.argmax(-1)
     probabilities = (logits.float() / sampling.temperature).softmax(-1)
-    return torch.multinomial(probabilities, 1, generator=sampling.generator).squeeze(-1)
+    if sampling.top_p == 1 and sampling.top_k == 0:
+        return torch.multinomial(probabilities, 1, generator=sampling.generator).squeeze(-1)
+    top_p, top_k = (torch.full((len(logits), 1), value, device=logits.device) for value in (sampling.top_p, sampling.top_k))
+    ordered, ids = most_probable(probabilities, top_p, top_k)
+    return ids.gather(1, torch.multinomial(ordered, 1, generator=sampling.generator)).squeeze(-1)
 
 
 def _lengths(ends: Tensor) -> Tensor:

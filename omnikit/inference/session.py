@@ -239,9 +239,11 @@ class Session:
     def _prepare(self, samples: Sequence[Sample], *, greedy: bool) -> tuple[Batch, Tokenizer, Sampling]:
         """Give the prompts of questions, the tokenizer and how tokens are chosen."""
         prompt = self.prompt(samples)
-        temperature = 0.0 if greedy else self.plan.recipe.generate.temperature
+        settings = self.plan.recipe.generate
+        temperature = 0.0 if greedy else settings.temperature
         states = answer_states(self.plan.template, prompt.tokenizer)
-        sampling = Sampling(prompt.ends, prompt.limit, temperature, self._generator, states.stop if states.texts else None)
+        sampling = Sampling(prompt.ends, prompt.limit, temperature, self._generator, states.stop if states.texts else None,
+                            top_p=settings.top_p, top_k=settings.top_k)
         return to_device(prompt.batch, self.device), prompt.tokenizer, sampling
 
     @torch.no_grad()

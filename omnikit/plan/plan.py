@@ -136,8 +136,10 @@ def _tokenizer(outputs: dict[str, OutputBranch], backbone: BackboneConfig | None
         errors.append(f"backbone.tokenizer: {error}")
         return None
     if size is not None and size > backbone.vocabulary:
+        advice = "give the tokenizer of these weights, backbone.tokenizer=PATH" if getattr(backbone, "weights", None) else (
+            f"set backbone.vocabulary={size}")
         errors.append(f"backbone.vocabulary is {backbone.vocabulary}, but tokenizer {backbone.tokenizer!r} has {size} ids;"
-                      f" set backbone.vocabulary={size}.")
+                      f" {advice}.")
     return backbone.tokenizer
 
 
@@ -163,6 +165,10 @@ def _check_numbers(recipe: Recipe, errors: list[str]) -> None:
                       " sentence.")
     if not 0 <= generate.temperature < math.inf:  # false for nan
         errors.append(f"generate.temperature is {generate.temperature:g}, but must be a finite number, at least 0.")
+    if not 0 < generate.top_p <= 1:
+        errors.append(f"generate.top_p is {generate.top_p:g}, but must be above 0 and at most 1.")
+    if generate.top_k < 0:
+        errors.append(f"generate.top_k is {generate.top_k}, but must be at least 0, which draws among all tokens.")
 
 
 def _check_state_inputs(inputs: dict[str, InputBranch], outputs: dict[str, OutputBranch], errors: list[str]) -> None:

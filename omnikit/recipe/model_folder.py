@@ -16,6 +16,8 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "tekken.
                    "qwen.tiktoken", "tiktoken.model")  # one of them is enough
 PACKAGES = {"tokenizer.model": "sentencepiece", "spiece.model": "sentencepiece", "qwen.tiktoken": "tiktoken",
             "tiktoken.model": "tiktoken", "tekken.json": "mistral_common"}
+VOCABULARY_FILES = ("tokenizer.json", "vocab.json", "tekken.json")
+LARGEST = 32 << 20  # bytes of any other file
 NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
@@ -54,10 +56,14 @@ def read_object(path: Path) -> dict[str, object]:
     """Give a JSON file's mapping; {} where there is no such file.
 
     Raises:
-        ConfigError: it is not JSON, or not a mapping.
+        ConfigError: it is not JSON, not a mapping, has a key twice, or is too large for what it is.
     """
+    vocabulary = path.name in VOCABULARY_FILES  # large, and read often: a key that is there twice is not looked for
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        if not vocabulary and path.stat().st_size > LARGEST:
+            raise ConfigError(f"{path} has {path.stat().st_size >> 20} MiB, but such a file has at most {LARGEST >> 20};"
+                              " copy the file again.")
+        found = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=None if vocabulary else _each_key_once)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
@@ -66,6 +72,14 @@ def read_object(path: Path) -> dict[str, object]:
         raise ConfigError(f"{path} is not JSON ({str(error)[:200]}); copy the file again.") from error
     if not isinstance(found, dict):
         raise ConfigError(f"{path} is not a mapping of keys to values; copy the file again.")
+    return found
+
+
+def _each_key_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key, _ in pairs if [other for other, _ in pairs].count(key) > 1)
+        raise ValueError(f"the key {twice!r} is there twice")
     return found
 
 
@@ -101,6 +115,13 @@ class TokenizerFolder:
     def text_of(self, index: int) -> str | None:
         """Give the token of an id, where it is one beside the model."""
         return next((str(token["content"]) for token in self._added() if token.get("id") == index), None)
+
+    @property
+    def end(self) -> int | None:
+        """The id of its end of text, where that is a token beside the model."""
+        named = self.named.get("eos_token")
+        found = (token.get("id") for token in self._added() if token["content"] == named)
+        return next((index for index in found if isinstance(index, int)), None)
 
     @property
     def chat_template(self) -> str | None:

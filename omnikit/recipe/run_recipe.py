@@ -15,7 +15,7 @@ def recorded_name(manifest: Path) -> str:
     """Give the recipe's name that a run's manifest holds."""
     try:
         name = json.loads(manifest.read_text(encoding="utf-8"))["recipe"]
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise ConfigError(f"{manifest} cannot be read ({type(error).__name__}: {error}); write it again with omnikit train"
                           f" RECIPE run={manifest.parent}.") from error
     return str(name)

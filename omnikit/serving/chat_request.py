@@ -67,10 +67,10 @@ def _options(fields: Fields, *, speak: bool) -> AnswerOptions:
     wanted, most = fields.flag("logprobs", False), fields.optional_integer("top_logprobs", 0, 20)
     if most is not None and not wanted:
         raise ProtocolError("top_logprobs is given, but logprobs is not true; set it.", "invalid_value", "top_logprobs")
-    top_p = fields.number("top_p", 0.0, 1.0, 1.0)
+    top_p = fields.optional_number("top_p", 0.0, 1.0)
     return AnswerOptions(
         max_new_tokens=limits[0] or limits[1], temperature=fields.optional_number("temperature", 0.0, 2.0),
-        top_p=max(top_p, 1e-6),
+        top_p=None if top_p is None else max(top_p, 1e-6),
         stop=_stop(fields), seed=fields.optional_integer("seed", -2**63, 2**63 - 1), speak=speak,
         logprobs=(most or 0) if wanted else None)
 

@@ -11,7 +11,8 @@ from omnikit.errors import RunError
 from omnikit.paths import cache_folder
 from omnikit.store.files import disk_errors
 from omnikit.store.locks import hold, holder
-from omnikit.store.run_list import CHECKPOINTS, LOCK, PARTIAL, RunSummary, is_run, list_runs, size, summary
+from omnikit.store.run_list import CHECKPOINTS, LOCK, RunSummary, list_runs, size, summary
+from omnikit.store.runs import PARTIAL, is_run
 
 REPLACED, PARTS = ".*.before", ".*.part"  # of stages and of files, between two renames
 

@@ -2,13 +2,15 @@
 
 A store is one folder for all rows of one point in one model. Each process adds shards (safetensors) that appear complete or not
 at all and are never changed, so that any number of processes write and read without a lock; what two of them compute at the
-same time lies there twice, equal. A shard that cannot be read is computed again.
+same time lies there twice, equal. Rows that cannot be read, or that are not what their checksums say, are computed again.
 """
 
+import json
 import logging
 import os
 import shutil
 import time
+import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,10 +22,12 @@ from torch import Tensor
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError
 from omnikit.store.files import atomic_file
-from omnikit.store.tensors import safetensors_file
+from omnikit.store.hashes import tensor_bytes
+from omnikit.store.tensors import metadata, safetensors_file
 
 log = logging.getLogger(__name__)
 SHARD = 64 << 20  # bytes of a shard
+CHECKSUMS = "crc32"  # in the metadata of a shard: name → checksum of its tensor's bytes
 LOOK_AGAIN = 10.0  # seconds between two looks for shards of other processes
 
 
@@ -40,6 +44,7 @@ class FeatureStore:
         self.full = False
         self._rows: dict[str, list[LazyTensor]] = {}
         self._new: dict[str, list[Tensor]] = {}
+        self._checksums: dict[str, int] = {}  # of the tensors that were not read yet
         self._bytes = 0  # of the new ones
         self._opened: set[str] = set()
         self._looked = 0.0
@@ -57,7 +62,18 @@ class FeatureStore:
             return self._new[key]
         if key not in self._rows and time.monotonic() - self._looked > LOOK_AGAIN:
             self._look()
-        return [tensor.read() for tensor in self._rows[key]] if key in self._rows else None
+        return self._read(key) if key in self._rows else None
+
+    def _read(self, key: str) -> list[Tensor] | None:
+        """Read a row; None where it is not what was written, which is looked at when it is read first."""
+        found = [tensor.read() for tensor in self._rows[key]]
+        for lazy, tensor in zip(self._rows[key], found, strict=True):
+            expected = self._checksums.pop(lazy.name, None)
+            if expected is not None and zlib.crc32(tensor_bytes(tensor)) != expected:
+                log.warning("%s is damaged: a row in it is not what was written; it is computed again.", lazy.file)
+                del self._rows[key]
+                return None
+        return found
 
     def put(self, key: str, features: Sequence[Tensor]) -> None:
         """Store the features of a row, on the CPU; those of a full store are forgotten.
@@ -98,7 +114,8 @@ class FeatureStore:
         shard = self.folder / f"{uuid4().hex}.safetensors"
         with atomic_file(shard, "{} cannot be written: {}; free some space there, set OMNIKIT_CACHE to another folder, or leave"
                                 " trainer.cache out.") as part:
-            save_file(tensors, part)
+            sums = {name: zlib.crc32(tensor_bytes(tensor)) for name, tensor in tensors.items()}
+            save_file(tensors, part, {CHECKSUMS: json.dumps(sums)})
         self._open(shard)
 
     def _look(self) -> None:
@@ -112,10 +129,16 @@ class FeatureStore:
         self._opened.add(shard.name)
         try:
             found = safetensors_file(shard)
+            sums: dict[str, int] = json.loads(metadata(shard)[CHECKSUMS])
         except RunError as error:
             if shard.exists():
                 log.warning("%s; its features are computed again.", error)
             return
+        except (LookupError, ValueError):
+            log.warning("%s has no checksums of its rows; its features are computed again.", shard)
+            return
+        found = {name: tensor for name, tensor in found.items() if name in sums}
+        self._checksums |= sums
         rows: dict[str, list[LazyTensor]] = {}
         for name in sorted(found, key=lambda name: (name.partition(".")[0], int(name.partition(".")[2]))):
             rows.setdefault(name.partition(".")[0], []).append(found[name])

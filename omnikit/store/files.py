@@ -81,7 +81,7 @@ def read_json(path: Path, advice: str) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RunError(f"{path} cannot be read ({error.strerror or error}); {advice}.") from error
-    except ValueError as error:  # not UTF-8, or not JSON
+    except (ValueError, RecursionError) as error:  # not UTF-8, or not JSON
         raise RunError(f"{path} cannot be read ({' '.join(str(error).split())}); {advice}.") from error
     if not isinstance(found, dict):
         raise RunError(f"{path} holds {type(found).__name__} {str(found)[:40]}, but must hold a mapping; {advice}.")

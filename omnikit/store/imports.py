@@ -3,9 +3,9 @@
 The model is built on the meta device, for names and shapes; only a part of which the files lack something is built for real.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from omnikit.store.hashes import distinct
 from omnikit.store.import_report import PartReport, compare, incomplete_parts
 from omnikit.store.lineage import lineage
 from omnikit.store.load import blueprint, build_model, run_tensors
+from omnikit.store.stage_record import read as read_record
 
 
 def source_of(stage: StagePlan) -> ImporterConfig:
@@ -61,15 +62,14 @@ def held(plan: Plan, folder: Path) -> dict[str, dict[str, LazyTensor]]:
         RunError: a stage is not finished, or a file is not what it was.
     """
     origins = lineage(plan, folder)
-    return {part: _as_published(named, folder / origins[part] / "manifest.json", part) if part in origins else named
+    return {part: _as_published(named, read_record(folder, origins[part]), part) if part in origins else named
             for part, named in run_tensors(plan, folder).items()}
 
 
-def _as_published(named: dict[str, LazyTensor], lock: Path, part: str) -> dict[str, LazyTensor]:
+def _as_published(named: dict[str, LazyTensor], record: Mapping[str, Any], part: str) -> dict[str, LazyTensor]:
     """Give a part's imported tensors in the dtype of the files, where that was one for all but whole numbers, which
     keep theirs; so do fresh ones."""
-    import_report = json.loads(lock.read_text()).get("import_report", {}) if lock.is_file() else {}
-    formats, fresh = (import_report.get(part, {}).get(key, []) for key in ("formats", "fresh"))
+    formats, fresh = (record.get("import_report", {}).get(part, {}).get(key, []) for key in ("formats", "fresh"))
     formats = [word for word in formats if _is_floating(word)]
     if len(formats) != 1:
         return named

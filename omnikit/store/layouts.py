@@ -17,9 +17,11 @@ from safetensors.torch import save_file
 from omnikit.contracts.configs import ModelDescription
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError
-from omnikit.recipe.model_folder import check_tokenizer
+from omnikit.recipe.causal_config import check_ids
+from omnikit.recipe.model_folder import check_tokenizer, read_object
 from omnikit.recipe.recipe import OWN_KEYS, SLOTS
 from omnikit.recipe.schema import plain
+from omnikit.store.files import atomic_file
 from omnikit.store.tensors import in_file
 
 KEY = "omnikit"
@@ -59,14 +61,18 @@ def integer_of(config: Mapping[str, object], key: str, file: Path) -> int:
 
 
 def end_ids(config: Mapping[str, object], file: Path) -> list[int]:
-    """Give the ids that end an answer; one below 0 stands for none."""
-    found = config.get("eos_token_id")
-    ends = found if isinstance(found, list) else [] if found is None else [found]
-    ids = [end for end in ends if isinstance(end, int) and not isinstance(end, bool)]
-    if len(ids) < len(ends):
-        raise RunError(f"{file} has eos_token_id {found!r}, but it must be the id of a token, or a list of ids; write it"
-                       " there.")
-    return [end for end in ids if end >= 0]
+    """Give the ids that end an answer, of a config.json and the generation_config.json beside it; one below 0 stands for none.
+
+    Raises:
+        ConfigError: an id is outside the embedding table.
+    """
+    beside = file.with_name("generation_config.json")
+    ids: list[int] = []
+    for path, content in ((file, config), (beside, read_object(beside))):
+        check_ids(content, str(path), config.get("vocab_size"))
+        found = content.get("eos_token_id")
+        ids += [one for one in (found if isinstance(found, list) else [found]) if isinstance(one, int) and one >= 0]
+    return list(dict.fromkeys(ids))
 
 
 def special_tokens(tokenizer: Path, candidates: Sequence[str]) -> list[str]:
@@ -255,7 +261,8 @@ def additions(own: Mapping[str, Mapping[str, object]], theirs: Mapping[str, obje
 def write_extras(extras: Mapping[str, LazyTensor], folder: Path) -> None:
     """Write the tensors that the layout cannot express; no file where there are none."""
     if extras:
-        save_file({name: tensor.read().contiguous() for name, tensor in extras.items()}, folder / EXTRAS, {"format": "pt"})
+        with atomic_file(folder / EXTRAS) as part:
+            save_file({name: tensor.read().contiguous() for name, tensor in extras.items()}, part, {"format": "pt"})
 
 
 def write_config(config: Mapping[str, object], folder: Path, added: Callable[[], Mapping[str, object]]) -> None:

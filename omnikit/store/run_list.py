@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -12,13 +11,11 @@ from omnikit.errors import RunError
 from omnikit.store import run_manifest
 from omnikit.store.files import read_json
 from omnikit.store.locks import holder
-from omnikit.store.runs import DONE, RUNS, finished_hash
+from omnikit.store.runs import DONE, PARTIAL, RUNS, finished_hash, run_folders
 from omnikit.store.stage_record import StageRecord, record
 
 LOCK = ".lock"
-PARTIAL = ".*.partial"  # folders of stages that are not complete, see omnikit.store.stage_folder
 CHECKPOINTS = "checkpoints"  # of a stage, see omnikit.store.training_checkpoint, which imports torch
-DEPTH = 5  # folders below each other in which runs are looked for: runs/SYSTEM/RECIPE/FINGERPRINT, and a sweep's above
 
 
 @dataclass(frozen=True)
@@ -70,21 +67,6 @@ def list_runs(folder: Path) -> list[RunSummary]:
         raise RunError(f"{folder} is not a folder, but runs lie in one; train first with omnikit train RECIPE, or name another"
                        " folder.")
     return sorted((summary(found) for found in run_folders(folder)), key=lambda run: run.changed, reverse=True)
-
-
-def run_folders(folder: Path, depth: int = DEPTH) -> Iterator[Path]:
-    """Give the folders of runs, without following links."""
-    if is_run(folder):
-        yield folder
-    elif depth:
-        for below in sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()):
-            yield from run_folders(below, depth - 1)
-
-
-def is_run(folder: Path) -> bool:
-    """Whether a folder is a run, finished, begun or broken off: it has a manifest, a stage, or the beginnings of one."""
-    recorded = (folder / run_manifest.NAME).is_file() and (folder / run_manifest.CONFIG).is_file()
-    return recorded or any(folder.glob(f"[!.]*/{DONE}")) or any(folder.glob(PARTIAL))
 
 
 def summary(folder: Path) -> RunSummary:

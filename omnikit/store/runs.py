@@ -6,6 +6,9 @@ them config.yaml and manifest.json of the last training; runs/<recipe>/latest li
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 from omnikit.errors import RunError
@@ -21,6 +24,9 @@ RUNS = Path("runs")
 WEIGHTS = "weights.safetensors"
 METRICS = "metrics.csv"
 DONE = "done"
+PARTIAL = ".*.partial"  # folders of stages that are not complete, see omnikit.store.stage_folder
+DEPTH = 5  # folders below each other in which runs are looked for: runs/SYSTEM/RECIPE/FINGERPRINT, and a sweep's above
+SHOWN = 3  # runs that a message names
 _HASH = re.compile(r"[0-9a-f]{16}")
 
 
@@ -33,21 +39,80 @@ def find(run: str | Path) -> Path:
     """Find a run given as a folder, a link to one, or a recipe's name: its latest run, else the one that a package ships.
 
     Raises:
-        RunError: there is no such run, or it has no finished stage.
+        RunError: there is no such run; it names what lies there instead.
     """
-    for folder in (Path(run), Path(run) / "latest", RUNS / run / "latest", shipped_run(str(run))):
-        if folder and any(folder.glob("[!.]*/config.yaml")):
-            _check_one_run(folder)
-            return folder.resolve()
-    raise RunError(f"{run} is not a run: neither a folder with finished stages nor a recipe with a latest run in {RUNS}/;"
-                   f" train first with omnikit train {run}.")
+    with _looking(Path(run)):
+        for folder in (Path(run), Path(run) / "latest", RUNS / run / "latest", shipped_run(str(run))):
+            if folder and _has_stages(folder):
+                return folder.resolve()
+        raise RunError(f"{run} is {_instead(Path(run))}")
 
 
-def _check_one_run(folder: Path) -> None:
-    """Raise RunError where a folder holds runs: their stages lie one level deeper, and it has no configuration of its own."""
-    own = any(os.path.lexists(folder / name) for name in (run_manifest.CONFIG, run_manifest.NAME))
-    if not own and (deeper := sorted(folder.glob("[!.]*/[!.]*/config.yaml"))):
-        raise RunError(f"{folder} is a folder of runs, not a run; give one of them, for example {deeper[0].parents[1]}.")
+@contextmanager
+def _looking(path: Path) -> Iterator[None]:
+    """Turn what the system refuses on the way to a run into one sentence."""
+    try:
+        yield
+    except (OSError, ValueError) as error:  # ValueError: a null character
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise RunError(f"{str(path)[:200]!r} is not a run: {reason}; name a run's folder or a recipe.") from error
+
+
+def _has_stages(folder: Path) -> bool:
+    """Whether a folder is a run whose stages may be asked for, not one of its stages and not a folder of runs."""
+    if is_stage(folder):
+        return False
+    return is_recorded(folder) or any(not is_recorded_run(file.parent) for file in folder.glob("[!.]*/config.yaml"))
+
+
+def is_stage(folder: Path) -> bool:
+    """Whether a folder is a finished stage of a run."""
+    return os.path.lexists(folder / DONE)
+
+
+def is_recorded(folder: Path) -> bool:
+    """Whether a folder has the record of a run, or of a stage."""
+    return (folder / run_manifest.NAME).is_file() and (folder / run_manifest.CONFIG).is_file()
+
+
+def is_recorded_run(folder: Path) -> bool:
+    """Whether a folder has the record of a run, and no stage's."""
+    return is_recorded(folder) and not is_stage(folder)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run, finished, begun or broken off: it has a manifest, a stage, or the beginnings of one."""
+    return is_recorded(folder) or any(folder.glob(f"[!.]*/{DONE}")) or any(folder.glob(PARTIAL))
+
+
+def run_folders(folder: Path, depth: int = DEPTH) -> Iterator[Path]:
+    """Give the folders of runs, without following links."""
+    if is_run(folder):
+        yield folder
+    elif depth:
+        for below in sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()):
+            yield from run_folders(below, depth - 1)
+
+
+def _instead(path: Path) -> str:
+    """Say what lies where a run was expected, and what to do."""
+    if path.is_symlink() and not path.exists():
+        return f"not a run: it is a link to {path.readlink()}, which is not there; link it again."
+    if path.is_file():
+        return "not a run: it is a file, but a run is a folder; name the run's folder."
+    if is_stage(path):
+        return f"not a run: it is a stage of {path.parent}; name that folder."
+    if any(path.glob(PARTIAL)):
+        return f"not a run: it has no finished stage yet; finish its training with omnikit train RECIPE run={path}."
+    if (path / "adapter_config.json").is_file() or (path / "config.json").is_file() or (path / "tokenizer.json").is_file():
+        return (f"not a run: it is the folder of a model; train with backbone.weights={path}, or make a run of it with omnikit"
+                f" import LAYOUT {path} --out RUN.")
+    runs = [str(run) for run in islice(run_folders(path), SHOWN + 1)] if path.is_dir() else []
+    if runs:
+        more = " and more" if len(runs) > SHOWN else ""
+        return f"a folder of runs, not a run; give one of them: {', '.join(runs[:SHOWN])}{more}."
+    return (f"not a run: neither a folder with finished stages nor a recipe with a latest run in {RUNS}/; train first with"
+            f" omnikit train {path}.")
 
 
 def link_latest(folder: Path) -> None:

@@ -18,7 +18,7 @@ from omnikit.errors import RunError
 from omnikit.store import best_weights, checkpoint, training_checkpoint
 from omnikit.store.content import Stat
 from omnikit.store.files import disk_errors, read_json, write_json, write_text
-from omnikit.store.manifest import NAME
+from omnikit.store.manifest import NAME, read
 from omnikit.store.runs import DONE, WEIGHTS
 
 
@@ -103,11 +103,12 @@ def mark_done(path: Path) -> None:
 
 
 def weights_stats(path: Path) -> dict[str, Stat]:
-    """Give size, time and inode of a finished stage's weights files when they were written; nothing where none are recorded."""
-    try:
-        found = read_json(path / NAME, "train again").get("weights_files")
-    except RunError:
-        return {}
+    """Give size, time and inode of a finished stage's weights files when they were written; nothing where none are recorded.
+
+    Raises:
+        RunError: the stage's record is missing or damaged.
+    """
+    found = read(path.parent, path.name).get("weights_files")
     return found if isinstance(found, dict) else {}
 
 

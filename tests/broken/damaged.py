@@ -10,6 +10,7 @@ from broken.table import CHAT, WEIGHTS, Broken, cut, remove, write
 
 TRAIN = "train text.yaml run=run"
 RUN, STAGE, DONE = "run/manifest.json", "run/understand/manifest.json", "run/understand/done"
+READING = ("eval run --data rows.jsonl", "bundle run --out other", "replay run --check", "diff run run seed=1")  # commands
 AGAIN, BACK = "write it again with omnikit train", "again with --retrain understand"
 
 
@@ -61,7 +62,7 @@ DAMAGED = [
     damaged(CHAT, "understand/done cannot be read (Is a directory)", BACK, folder_of(DONE)),
     damaged(CHAT, "weights.safetensors is ", "train its stage", folder_of(WEIGHTS)),
     damaged(CHAT, "weights.safetensors is not a whole safetensors file", "train its stage again", write(WEIGHTS, "")),
-    damaged("chat run --text two", "run is not a run", "train first", replaced("run/understand", Path.touch)),
+    damaged("chat run --text two", "understand is a file, but a stage is a folder", "move it away", replaced("run/understand", Path.touch)),
     damaged(TRAIN, "understand/manifest.json holds list []", BACK, write(STAGE, "[]")),
     damaged(TRAIN, "understand/manifest.json cannot be read (Expecting value", BACK, write(STAGE, '{"recipe": ')),
     damaged(TRAIN, "understand/manifest.json cannot be read (Is a directory)", BACK, folder_of(STAGE)),
@@ -78,6 +79,18 @@ DAMAGED = [
     damaged(TRAIN, "weights.safetensors is ", BACK, folder_of(WEIGHTS)),
     damaged(TRAIN, "weights.safetensors is not a whole safetensors file", BACK, cut),
     damaged(TRAIN, "run/config.yaml cannot be written: Is a directory", "choose another folder", folder_of("run/config.yaml")),
+    *(damaged(command, "run/manifest.json holds list []", AGAIN, write(RUN, "[]")) for command in READING),
+    *(damaged(command, "run/manifest.json cannot be read (maximum recursion", AGAIN, write(RUN, "[" * 100_000)) for command in READING),
+    *(damaged(command, "understand is a link to understand", BACK, replaced("run/understand", circle)) for command in READING),
+    *(damaged(command, "understand/manifest.json holds list []", BACK, write(STAGE, "[]")) for command in (CHAT, *READING)),
+    *(damaged(command, "understand/manifest.json cannot be read ('utf-8'", BACK, binary(STAGE)) for command in (CHAT, *READING)),
+    *(damaged(command, "weights.safetensors is not a whole safetensors file", "train its stage again", cut) for command in READING[:2]),
+    damaged("chat run/understand --text two", "it is a stage of run", "name that folder", lambda folder: None),
+    damaged("chat rows.jsonl --text two", "it is a file, but a run is a folder", "name the run's folder", lambda folder: None),
+    damaged("chat . --text two", "is a folder of runs, not a run", "give one of them: run.", lambda folder: None),
+    damaged("chat . --text two", "it is the folder of a model", "train with backbone.weights=.", write("config.json", "{}")),
+    damaged("chat away --text two", "it is a link to not_there", "link it again", lambda folder: dangling(folder / "away")),
+    damaged("chat away --text two", "it is a link to away", "link it again", lambda folder: circle(folder / "away")),
     damaged("train run", "run/manifest.json cannot be read (KeyError: 'recipe')", AGAIN, write(RUN, "{}")),
     damaged(f"{TRAIN} --retrain understnd", "--retrain is 'understnd'", "Did you mean 'understand'?", lambda folder: None),
     damaged(f"{TRAIN} stages.understand.optim.lr=0.5", "with stages.understand.optim.lr 0.001, which is 0.5 now", "add --retrain understand", lambda folder: None),

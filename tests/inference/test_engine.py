@@ -239,3 +239,15 @@ def test_greedy_rows_need_no_generator() -> None:
 
     logits = torch.tensor([[0.0, 2.0, 1.0], [3.0, 0.0, 1.0]])
     assert choose_tokens(logits, [TokenOptions(), TokenOptions()]).tolist() == [1, 0]
+
+
+def test_tokens_are_drawn_among_the_most_probable_alone() -> None:
+    from omnikit.inference.token_choice import TokenOptions, choose_tokens
+
+    logits = torch.tensor([[0.0, 2.0, 1.0, 1.5]]).log_softmax(-1).expand(64, 4)  # 0.06, 0.45, 0.17, 0.28 about
+    draws = {
+        "top_k": [TokenOptions(3.0, 1.0, torch.Generator().manual_seed(seed), top_k=2) for seed in range(64)],
+        "top_p of top_k": [TokenOptions(1.0, 0.6, torch.Generator().manual_seed(seed), top_k=2) for seed in range(64)],
+        "top_p": [TokenOptions(1.0, 0.9, torch.Generator().manual_seed(seed)) for seed in range(64)]}
+    found = {name: set(choose_tokens(logits, options).tolist()) for name, options in draws.items()}
+    assert found == {"top_k": {1, 3}, "top_p of top_k": {1}, "top_p": {1, 2, 3}}

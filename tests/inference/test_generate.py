@@ -102,3 +102,9 @@ def test_temperature_draws_by_the_generator(model: OmniModel) -> None:
     assert draws[0].tokens == draws[1].tokens != draws[2].tokens
 
 
+def test_one_of_one_token_is_the_most_probable(model: OmniModel) -> None:
+    greedy = generate(model, prompts(model, [1, 2]), Sampling((), LIMIT))
+    drawn = generate(model, prompts(model, [1, 2]), Sampling((), LIMIT, 5.0, torch.Generator().manual_seed(1), top_k=1))
+    assert drawn.tokens == greedy.tokens
+
+

@@ -35,7 +35,7 @@ from omnikit.recipe.compose import compose, run_jobs
     ("stages.speak.data=rows", "stages.speak.data is rows, but must be a mapping of keys to values."),
     ("stages.speak=3", "stages.speak is 3, but must be a mapping of keys to values."),
     ("+stages.new.seed=3", "stages.new.seed belongs to stages.new, a stage that is not there; write a new stage in a YAML"),
-    ("generate.max=3", "generate.max is not a field of Generate. It has: max_new_tokens, speak_after, temperature."),
+    ("generate.max=3", "generate.max is not a field of Generate. It has: max_new_tokens, speak_after, temperature, top_k, top_p."),
     ("~nope", "nope names nothing: recipe {recipe} has no 'nope'."),
     ("stage=speek", "stage is 'speek', which is not a stage. Did you mean 'speak'? Stages: understand, speak."),
     ("stage=", "stage is '', which is not a stage. Stages: understand, speak."),

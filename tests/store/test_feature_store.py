@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from omnikit.store import feature_store
 from omnikit.store.feature_store import FeatureStore
@@ -87,3 +88,22 @@ def test_a_shard_that_was_cut_short_is_computed_again(tmp_path: Path, caplog: py
     shard.write_bytes(shard.read_bytes()[:-10])
     assert FeatureStore(tmp_path / "a", LIMIT).get("one") is None
     assert "its features are computed again" in caplog.text
+
+
+def test_a_row_that_is_not_what_was_written_is_computed_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = FeatureStore(tmp_path / "a", LIMIT)
+    store.put("one", row(1))
+    store.flush()
+    shard = next((tmp_path / "a").iterdir())
+    shard.write_bytes(shard.read_bytes()[:-3] + b"\xff\xff\xff")
+    again = FeatureStore(tmp_path / "a", LIMIT)
+    assert again.get("one") is None and again.get("one") is None
+    assert [record.message for record in caplog.records] == [
+        f"{shard} is damaged: a row in it is not what was written; it is computed again."]
+
+
+def test_a_shard_without_checksums_is_computed_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "a").mkdir()
+    save_file({"one.0": torch.zeros(2), "other": torch.zeros(2)}, tmp_path / "a/x.safetensors")
+    assert FeatureStore(tmp_path / "a", LIMIT).get("one") is None
+    assert "has no checksums of its rows; its features are computed again" in caplog.text

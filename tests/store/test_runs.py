@@ -172,3 +172,21 @@ def test_packing_counts_only_where_a_stage_packs(plan: Plan) -> None:
     stage = plan.stages["understand"].stage
     assert "pack" not in training_settings(stage)["trainer"]
     assert training_settings(replace(stage, trainer=replace(stage.trainer, pack=60)))["trainer"]["pack"] == 60
+
+
+def test_a_folder_of_runs_is_no_run(tmp_path: Path) -> None:
+    for name in ("a", "b", "c", "d"):
+        (tmp_path / "runs" / name / "understand").mkdir(parents=True)
+        for file in ("manifest.json", "config.yaml", "understand/config.yaml", "understand/manifest.json", "understand/done"):
+            (tmp_path / "runs" / name / file).touch()
+    with pytest.raises(RunError, match=r"is a folder of runs, not a run; give one of them: \S+/a, \S+/b, \S+/c and more\."):
+        find(tmp_path / "runs")
+    assert find(tmp_path / "runs/b") == tmp_path / "runs/b"
+    with pytest.raises(RunError, match=r"understand is not a run: it is a stage of \S+/b; name that folder"):
+        find(tmp_path / "runs/b/understand")
+
+
+def test_a_run_whose_first_stage_was_broken_off_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".understand.partial").mkdir()
+    with pytest.raises(RunError, match=r"it has no finished stage yet; finish its training with omnikit train RECIPE run="):
+        find(tmp_path)

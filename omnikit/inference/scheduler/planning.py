@@ -56,4 +56,7 @@ def _token_options(session: Session, options: AnswerOptions, seeds: torch.Genera
     if temperature <= 0:
         return TokenOptions(logprobs=options.logprobs)
     seed = int(torch.randint(2**62, (1,), generator=seeds)) if options.seed is None else options.seed
-    return TokenOptions(temperature, options.top_p, torch.Generator().manual_seed(seed), options.logprobs)
+    generate = session.plan.recipe.generate
+    top_p = generate.top_p if options.top_p is None else options.top_p
+    return TokenOptions(temperature, top_p, torch.Generator().manual_seed(seed), options.logprobs,
+                        top_k=generate.top_k if options.top_k is None else options.top_k)

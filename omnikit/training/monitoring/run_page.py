@@ -89,8 +89,11 @@ def _facts(folder: Path, name: str) -> Iterable[tuple[str, str]]:
 def _rows(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error):  # damaged: the page goes without
+        return []
 
 
 def _chosen(rows: Sequence[Mapping[str, str]], starts: tuple[str, ...]) -> dict[str, Series]:

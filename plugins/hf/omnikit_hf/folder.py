@@ -3,18 +3,19 @@
 Reads JSON, and the defaults of an architecture as the installed transformers writes them down; imports neither it nor torch.
 """
 
-import ast
 import math
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
-from importlib.util import find_spec
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from omnikit.contracts.folders import FolderValue
 from omnikit.errors import ConfigError
+from omnikit.recipe.causal_config import check_causal, check_ids
 from omnikit.recipe.model_folder import TokenizerFolder, check_tokenizer, model_folder, read_object
 from omnikit.recipe.weight_files import check_weights, equal
 from omnikit.recipe.wrappers import FIELD, behind
+from omnikit.store import adapter_config
+from omnikit_hf.architectures import architecture_defaults, check_types, closest
 
 # our field → transformers' name; those that a config.json lacks stand at the architecture's default
 NAMES = {"dim": "hidden_size", "layers": "num_hidden_layers", "heads": "num_attention_heads",
@@ -25,6 +26,10 @@ OTHER_CONTEXT = {"gpt2": "n_positions"}
 EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
 ROPE = {"rope_theta": "rope_theta", "rope_factor": "factor", "rope_low": "low_freq_factor", "rope_high": "high_freq_factor",
         "rope_original": "original_max_position_embeddings"}
+GENERATION = {"max_new_tokens": (True, 1.0, math.inf), "temperature": (False, 0.0, sys.float_info.max),
+              "top_p": (False, sys.float_info.min, 1.0), "top_k": (True, 0.0, math.inf)}
+"""Fields of `generate` → whether they are whole, their least and greatest value in a generation_config.json."""
+DRAWN = ("temperature", "top_p", "top_k")
 HEAD, TABLES = "lm_head.weight", ("embed_tokens.weight", "wte.weight", "embed_in.weight")
 DTYPES = ("float32", "bfloat16", "float16")
 FAMILY_TEMPLATES = {"llama": "llama_3", "qwen2": "qwen2p5_instruct", "qwen3": "qwen2p5_instruct", "mistral": "mixtral_instruct",
@@ -38,6 +43,8 @@ def folder_fields(fields: Mapping[str, object]) -> dict[str, FolderValue]:
     Raises:
         ConfigError: its files cannot be read, or hold what no causal language model has.
     """
+    if fields.get("adapter"):
+        adapter_config.read(Path(str(fields["adapter"])).expanduser())
     folder = model_folder(str(fields["weights"]))
     if folder is None or not (folder / "config.json").is_file():
         return {}
@@ -62,7 +69,11 @@ class _ModelConfig:
             raise ConfigError(f"{path} describes a {kind} of several modalities, whose language model stands in text_config;"
                               " save that language model alone with save_pretrained and give its folder.")
         self.model_type, self.defaults = kind, architecture_defaults(kind)
+        if not self.defaults and (close := closest(kind)):
+            raise ConfigError(f"{path} has model_type {kind!r}, which transformers does not have. Did you mean {close!r}?")
         self.names = NAMES | OTHER_NAMES.get(kind, {})
+        check_causal({**self.defaults, **self.content}, str(path))
+        check_types(self.content, kind, path)
 
     def get(self, name: str) -> object:
         """Give a value of the file, else the architecture's default; None where there is neither."""
@@ -71,8 +82,6 @@ class _ModelConfig:
 
     def stated(self, name: str, value: object) -> FolderValue:
         """Give a value with the place that it comes from."""
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(f"{self.path} has {name} {value}, which is not a finite number; copy the file again.")
         place = self.path.name if name in self.content else f"the default of {self.model_type} in transformers, for"
         return FolderValue(value, f"{place} {name}")
 
@@ -88,35 +97,30 @@ class _ModelConfig:
             if ours == "tie_embeddings" and value is None:
                 value = True  # of PreTrainedConfig
             if value is not None:
-                found[ours] = self.stated(theirs, self._number(theirs, value))
+                found[ours] = self.stated(theirs, value)
         return found | self._context() | self._head_dim(found) | self._experts()
-
-    def _number(self, name: str, value: object) -> object:
-        if isinstance(value, int | float) and (isinstance(value, bool) or value > 0):
-            return value
-        raise ConfigError(f"{self.path} has {name} {value!r}, but it must be a number above 0; copy the file again.")
 
     def _context(self) -> dict[str, FolderValue]:
         name = OTHER_CONTEXT.get(self.model_type, "max_position_embeddings")
         value = self.get(name)
         if value is None:
             return {}
-        stated = self.stated(name, self._number(name, value))
+        stated = self.stated(name, value)
         return {"context": FolderValue(stated.value, stated.place, at_most=True)}
 
     def _head_dim(self, sizes: Mapping[str, FolderValue]) -> dict[str, FolderValue]:
         """Give the width of a head where it is not the hidden size over the heads."""
         value, dim, heads = self.get("head_dim"), sizes["dim"].value, sizes["heads"].value
-        if value is None or not isinstance(dim, int) or not isinstance(heads, int) or dim == heads * int(str(value)):
+        if not isinstance(value, int) or not isinstance(dim, int) or not isinstance(heads, int) or dim == heads * value:
             return {"head_dim": FolderValue(None, f"{self.path.name} head_dim")}
-        return {"head_dim": self.stated("head_dim", self._number("head_dim", value))}
+        return {"head_dim": self.stated("head_dim", value)}
 
     def _experts(self) -> dict[str, FolderValue]:
         name = next((name for name in EXPERTS if self.get(name)), None)
         if name is None:
             return {"experts": FolderValue(0, f"{self.path.name}, a dense model,")}
         active = self.get("num_experts_per_tok")
-        return {"experts": self.stated(name, self._number(name, self.get(name)))} | (
+        return {"experts": self.stated(name, self.get(name))} | (
             {"experts_per_token": self.stated("num_experts_per_tok", active)} if active else {})
 
     def rope(self) -> dict[str, FolderValue]:
@@ -129,16 +133,18 @@ class _ModelConfig:
             return {}
         theta = found.get("rope_theta", self.content.get("rope_theta", self.defaults.get("default_theta", 10000.0)))
         place = "rope_theta" if "rope_theta" in self.content else "rope_parameters"
-        stated = {"rope_theta": self.stated(place, float(str(self._number("rope_theta", theta))))}
+        stated = {"rope_theta": self.stated(place, float(str(theta)))}
         if kind == "default":
             return stated | {"rope_factor": self.stated(place, None)}
         name = "rope_parameters" if "rope_parameters" in self.content else "rope_scaling"
-        return stated | {ours: self.stated(f"{name}.{theirs}", self._number(theirs, found[theirs]))
+        return stated | {ours: self.stated(f"{name}.{theirs}", found[theirs])
                          for ours, theirs in ROPE.items() if ours != "rope_theta" and theirs in found}
 
     def dtype(self) -> dict[str, FolderValue]:
         """Give the dtype of the weights."""
         value = self.content.get("dtype", self.content.get("torch_dtype"))
+        if value is not None and not isinstance(value, str):
+            raise ConfigError(f"{self.path} has dtype {value!r}, but it must be a name, such as bfloat16; copy the file again.")
         name = str(value).removeprefix("torch.")
         return {"dtype": FolderValue(name, f"{self.path.name} dtype", fixed=False)} if name in DTYPES else {}
 
@@ -159,18 +165,23 @@ def _tied(folder: Path, prefix: str, stated: FolderValue) -> FolderValue:
 
 
 def _ends(config: _ModelConfig, folder: Path) -> dict[str, FolderValue]:
-    """Give the ids that end an answer: of generation_config.json, else of config.json."""
-    generation = read_object(folder / "generation_config.json").get("eos_token_id")
-    value = config.content.get("eos_token_id") if generation is None else generation
-    place = "config.json" if generation is None else "generation_config.json"
-    ids = value if isinstance(value, list) else [value] if value is not None else []
-    vocabulary = config.get("vocab_size")
-    wrong = [i for i in ids if not isinstance(i, int) or isinstance(i, bool) or not isinstance(vocabulary, int)
-             or not 0 <= i < vocabulary]
-    if wrong:
-        raise ConfigError(f"{folder / place} has eos_token_id {wrong[0]!r}, but ids are from 0 to {vocabulary} - 1; copy the"
-                          " file again.")
-    return {"ends": FolderValue(tuple(ids), f"{place} eos_token_id", fixed=False)}
+    """Give the ids that end an answer: of generation_config.json and config.json, else the tokenizer's own."""
+    stated = {name: content.get("eos_token_id") for name, content in (
+        ("generation_config.json", _generation_config(config, folder)), (config.path.name, config.content))}
+    ids = [one for value in stated.values() if value is not None for one in (value if isinstance(value, list) else [value])]
+    place = " and ".join(name for name, value in stated.items() if value is not None)
+    if not ids:
+        end, place = TokenizerFolder(folder).end, "tokenizer_config.json"
+        ids = [] if end is None else [end]
+    ends = tuple(one for one in dict.fromkeys(ids) if isinstance(one, int) and one >= 0)
+    return {"ends": FolderValue(ends, f"{place} eos_token_id", fixed=False)}
+
+
+def _generation_config(config: _ModelConfig, folder: Path) -> dict[str, object]:
+    path = folder / "generation_config.json"
+    content = read_object(path)
+    check_ids(content, str(path), config.get("vocab_size"))
+    return content
 
 
 def _tokenizer(fields: Mapping[str, object], folder: Path, sizes: Mapping[str, FolderValue]) -> dict[str, FolderValue]:
@@ -196,55 +207,23 @@ def _template(fields: Mapping[str, object], tokenizer: TokenizerFolder, sizes: M
 
 
 def _generation(folder: Path) -> dict[str, FolderValue]:
-    """Give how the folder's own answers are made: greedily, or at a temperature."""
-    content = read_object(folder / "generation_config.json")
-    found: dict[str, FolderValue] = {}
-    temperature, limit = content.get("temperature", 1.0), content.get("max_new_tokens")
-    if content.get("do_sample") is True and isinstance(temperature, int | float) and math.isfinite(temperature):
-        found["generate.temperature"] = FolderValue(float(temperature), "generation_config.json temperature", fixed=False)
-    if isinstance(limit, int) and limit > 0:
-        found["generate.max_new_tokens"] = FolderValue(limit, "generation_config.json max_new_tokens", fixed=False)
+    """Give how the folder's own answers are made: greedily, or drawn."""
+    path = folder / "generation_config.json"
+    content, found = read_object(path), dict[str, FolderValue]()
+    names = ("max_new_tokens", *(DRAWN if content.get("do_sample") is True else ()))
+    for name in names:
+        value = content.get(name)
+        if value is None:
+            continue
+        whole, least, most = GENERATION[name]
+        if not _is_number(value, whole=whole) or not least <= float(str(value)) <= most:
+            raise ConfigError(f"{path} has {name} {value!r}, but it must be a number from {least:g}"
+                              f"{'' if most == math.inf else f' to {most:g}'}; copy the file again.")
+        found[f"generate.{name}"] = FolderValue(value if whole else float(str(value)), f"{path.name} {name}", fixed=False)
+    if "temperature" in names:
+        found.setdefault("generate.temperature", FolderValue(1.0, f"{path.name} do_sample", fixed=False))
     return found
 
 
-@lru_cache(maxsize=64)
-def architecture_defaults(model_type: str) -> dict[str, object]:
-    """Give the defaults of an architecture's configuration in the installed transformers; {} where it has none."""
-    spec = find_spec("transformers")
-    roots = list(spec.submodule_search_locations or ()) if spec else []
-    name = model_type.replace("-", "_")
-    for folder in (name, name.removesuffix("_text")):
-        for file in (Path(root) / "models" / folder / f"configuration_{folder}.py" for root in roots):
-            if file.is_file():
-                return _class_defaults(ast.parse(file.read_text(encoding="utf-8")), model_type)
-    return {}
-
-
-def _class_defaults(tree: ast.Module, model_type: str) -> dict[str, object]:
-    """Give the constants of the class that describes an architecture."""
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and (found := _constants(node.body)).get("model_type") == model_type:
-            return found
-    return {}
-
-
-def _constants(body: Iterable[ast.stmt]) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for node in body:
-        target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0] if isinstance(node, ast.Assign) else None
-        if isinstance(target, ast.Name) and isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
-            value = _constant(node.value)
-            if value is not None:
-                found[target.id] = value
-    return found
-
-
-def _constant(node: ast.expr) -> object:
-    """Give a literal or a product of two; None for anything else."""
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
-        left, right = _constant(node.left), _constant(node.right)
-        return left * right if isinstance(left, int | float) and isinstance(right, int | float) else None
-    try:
-        return ast.literal_eval(node)
-    except ValueError:
-        return None
+def _is_number(value: object, *, whole: bool) -> bool:
+    return not isinstance(value, bool) and isinstance(value, int if whole else (int, float))

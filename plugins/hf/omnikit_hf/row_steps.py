@@ -34,10 +34,12 @@ class StepCache(Cache):
 
 
 def has_rows(config: PreTrainedConfig) -> bool:
-    """Say whether a model can be stepped so: its family was found to be, and all its layers look equally far back."""
+    """Say whether a model can be stepped so: its family was found to be, all its layers look equally far back, and no row's
+    length changes the rotary positions of another one, as those of longrope do."""
     kinds = set(getattr(config, "layer_types", None) or ())
-    return config.model_type in PACKED and config._attn_implementation in ("sdpa", "eager", NAME) and (
-        len(kinds) <= 1 or window(config) is None)
+    rope = getattr(config, "rope_parameters", None) or {}
+    served = config.model_type in PACKED and config._attn_implementation in ("sdpa", "eager", NAME)
+    return served and rope.get("rope_type") not in ("longrope", "dynamic") and (len(kinds) <= 1 or window(config) is None)
 
 
 def window(config: PreTrainedConfig) -> int | None:

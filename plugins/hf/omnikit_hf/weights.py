@@ -10,11 +10,13 @@ import json
 import logging
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 from transformers.modeling_utils import PreTrainedModel
@@ -26,6 +28,7 @@ from omnikit.contracts.types import LazyTensor
 from omnikit.errors import ConfigError, RunError
 from omnikit.ops.empty import empty_weights
 from omnikit.recipe.wrappers import FIELD
+from omnikit.store import adapter_config
 from omnikit.store.adapters import peft_adapter
 from omnikit.store.config_keys import key_of
 from omnikit.store.pretrained import Report, check_report
@@ -33,12 +36,14 @@ from omnikit.store.tensors import fill, in_folder
 from omnikit_hf.config import HF
 from omnikit_hf.folder import HEAD
 
+log = logging.getLogger(__name__)
 # our field → transformers' name, for what a checkpoint's own config must agree with
 NAMES = {"dim": "hidden_size", "layers": "num_hidden_layers", "heads": "num_attention_heads",
          "kv_heads": "num_key_value_heads", "ffn": "intermediate_size", "vocabulary": "vocab_size",
          "tie_embeddings": "tie_word_embeddings"}
 ROPE = {"rope_theta": "rope_theta", "rope_factor": "factor", "rope_low": "low_freq_factor", "rope_high": "high_freq_factor",
         "rope_original": "original_max_position_embeddings"}
+NOT_UNDERSTOOD = (LookupError, TypeError, AttributeError, ArithmeticError, AssertionError, RuntimeError, StrictDataclassError)
 COMPUTED = ("rotary_emb.inv_freq", "attn.bias", "attn.masked_bias")  # ends of names that old versions saved and all compute
 logger = logging.getLogger(__name__)
 OF_THIS_MACHINE = ("_name_or_path", "transformers_version")  # keys of a config.json that say nothing of the model
@@ -52,7 +57,8 @@ def load(config: HF) -> PreTrainedModel:
     """
     try:
         folder = folder_of(config)
-        facts = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        with _understood(folder):
+            facts = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         _compare(config, facts)
         return _filled(config, folder, facts)
     except RunError as error:
@@ -61,6 +67,17 @@ def load(config: HF) -> PreTrainedModel:
         raise ConfigError(f"backbone.weights {config.weights!r} cannot be loaded as a causal language model: it must be"
                           f" a folder with config.json and safetensors, or a model id in the local cache"
                           f" ({' '.join(str(error).split())[:200]}).") from error
+
+
+@contextmanager
+def _understood(folder: Path) -> Iterator[None]:
+    """Turn what transformers raises for numbers that it cannot build from into one sentence; OSError and ValueError pass."""
+    try:
+        yield
+    except NOT_UNDERSTOOD as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(f"{folder / 'config.json'} describes nothing that transformers can build ({type(error).__name__}:"
+                          f" {reason}); copy the file again.") from error
 
 
 def model_of(config: HF, facts: PreTrainedConfig) -> PreTrainedModel:
@@ -95,7 +112,13 @@ def tensors_of(folder: Path, model: PreTrainedModel, prefix: str = "") -> dict[s
 
 def with_adapter(config: HF, found: dict[str, LazyTensor]) -> dict[str, LazyTensor]:
     """Give a checkpoint's tensors with those of the adapter added, where one is named; raises RunError if it does not fit."""
-    return peft_adapter(Path(config.adapter).expanduser()).merged(found) if config.adapter else found
+    if not config.adapter:
+        return found
+    folder = Path(config.adapter).expanduser()
+    facts = adapter_config.read(folder)
+    if facts.is_of_another_base(Path(str(config.weights)).expanduser()):
+        log.warning("%s was trained on %s, and is added to %s.", folder, facts.base, config.weights)
+    return peft_adapter(folder).merged(found, tied=config.tie_embeddings)
 
 
 def _filled(config: HF, folder: Path, facts: PreTrainedConfig) -> PreTrainedModel:
@@ -104,7 +127,7 @@ def _filled(config: HF, folder: Path, facts: PreTrainedConfig) -> PreTrainedMode
         logger.warning("%s states tie_word_embeddings, but the output matrix is one of its own: both are read, as transformers"
                        " does.", folder / "config.json")
         facts.tie_word_embeddings = False
-    with empty_weights():
+    with empty_weights(), _understood(folder):
         model = model_of(config, facts)
     found = with_adapter(config, tensors_of(folder, model, config.weights_prefix))
     if model.state_dict().keys() - found.keys() and _is_converted(facts):

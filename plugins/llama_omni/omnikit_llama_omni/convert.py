@@ -12,6 +12,7 @@ from math import ceil
 
 from omnikit.contracts.types import CheckpointTensors, LazyTensor
 from omnikit.errors import RunError
+from omnikit.recipe.causal_config import check_plain
 from omnikit.recipe.presets import preset_fields
 from omnikit.store.layouts import (
     HEAD,
@@ -117,13 +118,15 @@ def _backbone(files: Opened) -> dict[str, object]:
         raise RunError(f"{files.config_file} has model_type {model_type!r}, but layout llama_omni holds a Llama"
                        " (omni_speech2s_llama).")
     _only(files, "hidden_act", "silu")
+    rope = _rope(files)
+    check_plain(files.config, str(files.config_file))
     dim, heads = _number(files, "hidden_size"), _number(files, "num_attention_heads")
     if files.config.get("head_dim") not in (None, dim // heads):
         raise RunError(f"{files.config_file} has head_dim {files.config['head_dim']}, but backbone hf has heads of"
                        f" hidden_size / num_attention_heads ({dim // heads}); such a language model cannot be imported.")
     language = {name: tensor for name, tensor in files.model.items() if (names.of_checkpoint(name) or "?")[0] == "backbone"}
     settings = {key: files.config.get(key, default) for key, default in LLAMA.items()}
-    return preset_fields("backbone", "llama_3_1_8b_omni") | _rope(files) | {
+    return preset_fields("backbone", "llama_3_1_8b_omni") | rope | {
         "dim": dim, "layers": _number(files, "num_hidden_layers"), "heads": heads,
         "kv_heads": files.config.get("num_key_value_heads") or heads, "ffn": _number(files, "intermediate_size"),
         "vocabulary": table.shape[0] if table else _number(files, "vocab_size"), "context": settings["max_position_embeddings"],

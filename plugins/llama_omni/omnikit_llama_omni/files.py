@@ -8,6 +8,7 @@ from pathlib import Path
 
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError
+from omnikit.store.adapter_config import states_tied
 from omnikit.store.adapters import CONFIG, adapted
 from omnikit.store.layouts import read_extras, tokenizer_in
 from omnikit.store.tensors import in_file, in_folder, mapping, read_json, torch_file
@@ -85,7 +86,7 @@ def _checkpoint(folder: Path, base: Path | None, prefix: str) -> dict[str, LazyT
         what = "a LoRA adapter" if adapter.is_file() else "a projector alone"
         raise RunError(f"{folder} holds {what}; give the folder of the language model that it was trained on with --base.")
     if adapter.is_file():
-        return adapted(in_folder(base, prefix=prefix), folder)
+        return adapted(in_folder(base, prefix=prefix), folder, tied=states_tied(folder, base))
     return in_folder(base, prefix=prefix) | {f"model.{name[name.index('speech_projector'):]}": tensor for name, tensor in
                               in_file(projector).items() if "speech_projector" in name}
 

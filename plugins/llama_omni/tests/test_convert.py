@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import WhisperConfig, WhisperModel
 
-from omnikit.errors import RunError
+from omnikit.errors import OmnikitError, RunError
 from omnikit.plan.plan import Plan, make
 from omnikit.recipe.recipe import parse
 
@@ -215,12 +215,17 @@ def test_a_checkpoint_without_generator_only_writes(folder: Path) -> None:
     ({"model_type": "omni2_speech2s_qwen2"}, r"but layout llama_omni holds a Llama"),
     ({"eos_token_id": [2, "3"]}, r"has eos_token_id \[2, '3'\], but it must be the id of a token, or a list of ids"),
     ({"hidden_act": "gelu"}, r"has hidden_act 'gelu', but layout llama_omni has 'silu' only"),
+    ({"hidden_size": True}, r"has hidden_size True, but it must be a whole number"),
+    ({"rms_norm_eps": float("nan")}, r"has rms_norm_eps nan, but it must be a finite number above 0"),
+    ({"sliding_window": 4}, r"has sliding_window 4, but language models are imported without one"),
+    ({"attention_bias": True}, r"has attention_bias True, but language models are imported with False alone"),
     ({"head_dim": 16}, r"has head_dim 16, but backbone hf has heads of hidden_size / num_attention_heads \(8\)"),
     ({"rope_scaling": {"type": "dynamic"}}, r"rotary positions of type 'dynamic'"),
-], ids=["three numbers", "code", "factor", "generator", "qwen2", "ends", "hidden_act", "head_dim", "rope"])
+], ids=["three numbers", "code", "factor", "generator", "qwen2", "ends", "hidden_act", "true", "nan", "window",
+        "bias", "head_dim", "rope"])
 def test_a_config_that_states_something_else_is_refused(folder: Path, changes: dict[str, object], message: str) -> None:
     original.write_config(Path("checkpoint"), **changes)
-    with pytest.raises(RunError, match=message):
+    with pytest.raises(OmnikitError, match=message):
         source().recipe()
 
 

@@ -12,6 +12,7 @@ from math import isqrt
 
 from omnikit.contracts.types import CheckpointTensors, LazyTensor
 from omnikit.errors import RunError
+from omnikit.recipe.causal_config import check_plain
 from omnikit.store.layouts import (
     HEAD,
     TABLE,
@@ -190,6 +191,8 @@ def _backbone(files: Opened) -> dict[str, object]:
         raise RunError(f"{files.config_file} has model_type {config.get('model_type')!r}, but layout vita holds vita-Qwen2,"
                        " vita-mixtral or a Mistral-Nemo.")
     model_type, template, eps = FAMILIES[word]
+    theta = _theta(files)
+    check_plain(files.config, str(files.config_file))
     dim, heads, table = _number(files, "hidden_size"), _number(files, "num_attention_heads"), _table(files)
     if config.get("head_dim") not in (None, dim // heads):
         raise RunError(f"{files.config_file} has head_dim {config['head_dim']}, but backbone hf has heads of hidden_size /"
@@ -200,7 +203,7 @@ def _backbone(files: Opened) -> dict[str, object]:
     return {"use": "hf", "model_type": model_type, "dim": dim, "layers": _number(files, "num_hidden_layers"), "heads": heads,
             "kv_heads": config.get("num_key_value_heads") or heads, "ffn": _number(files, "intermediate_size"),
             "vocabulary": table, "context": config.get("max_position_embeddings", 32768),
-            "rms_eps": config.get("rms_norm_eps", eps), "rope_theta": _theta(files),
+            "rms_eps": config.get("rms_norm_eps", eps), "rope_theta": theta,
             "tie_embeddings": is_tied(config, files.config_file, files.model), "dtype": common_dtype(language),
             **moe, "template": files.template or template, "tokenizer": str(files.tokenizer),
             "specials": special_tokens(files.tokenizer, SPECIALS), "ends": end_ids(files.config, files.config_file)}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from omnikit.contracts.types import LazyTensor
 from omnikit.errors import RunError
+from omnikit.store.adapter_config import states_tied
 from omnikit.store.adapters import CONFIG, adapted
 from omnikit.store.layouts import read_extras, tokenizer_in
 from omnikit.store.tensors import in_file, in_folder, mapping, read_json, torch_file
@@ -78,7 +79,8 @@ def opened(source: Vita) -> Opened:
 def _checkpoint(folder: Path, base: Path | None, prefix: str) -> dict[str, LazyTensor]:
     """Give the checkpoint's tensors: a folder's own, or a base's with projectors or an adapter laid over them."""
     if (folder / CONFIG).is_file():
-        return adapted(in_folder(_adapted_base(folder, base), prefix=prefix), folder)
+        below = _adapted_base(folder, base)
+        return adapted(in_folder(below, prefix=prefix), folder, tied=states_tied(folder, below))
     whole = any(folder.glob("model*.safetensors*")) or any(folder.glob("pytorch_model*.bin*"))
     alone = [name for name in ALONE if (folder / name).is_file()]
     if whole or not alone:
