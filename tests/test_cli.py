@@ -52,8 +52,11 @@ def test_a_wrong_command_line_is_one_sentence(capsys: pytest.CaptureFixture[str]
     assert code == 2 and err.startswith(f"omnikit: {sentence}") and err.count("\n") == 1
 
 
-def test_check_prints_the_wiring_and_the_stages(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_check_prints_the_wiring_and_the_stages(capsys: pytest.CaptureFixture[str], tmp_path: Path,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = str(write_recipe(tmp_path))
+    (tmp_path / "rows.jsonl").write_text("")
+    monkeypatch.chdir(tmp_path)
     code, out, _ = run(capsys, "check", recipe)
     assert code == 0 and out.endswith(f"{recipe} fits together: 6 parts, 2 stages.\n")
     speak = "1 speech  1 rows  3 steps x 2  audio.projector of understand, backbone of understand"

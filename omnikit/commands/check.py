@@ -43,7 +43,7 @@ def run(argv: list[str]) -> int:
     sys.stdout.write(verdict(arguments.recipe, forecast(plan), card_memory()))
     parts, stages = len(plan.parts()), len(plan.stages)
     sys.stdout.write(f"{arguments.recipe} fits together: {parts} parts, {stages} stage{'s' if stages != 1 else ''}.\n")
-    for advice in (advice_on_weights(plan), *expected):
+    for advice in (*expected, advice_on_weights(plan)):
         sys.stdout.write(f"Before training: {advice}\n" if advice else "")
     return 0
 

@@ -29,7 +29,8 @@ class Missing:
 
     Args:
         sentence: where it is named, and what to do.
-        expected: a preset proposes this place, or a finished stage needs it no more: nothing is mistyped.
+        expected: a preset proposes this place, a finished stage needs it no more, or another machine may have the package:
+            nothing is mistyped.
     """
 
     sentence: str
@@ -65,7 +66,7 @@ def _packages(stage: StagePlan) -> Iterator[Missing]:
         for package in names:
             if find_spec(package) is None:
                 yield Missing(f"{place} needs the package {package}, which is not installed; run `pip install {package}`, or"
-                              " set it otherwise.")
+                              " set it otherwise.", expected=True)
 
 
 def _weights(plan: Plan, stage: StagePlan) -> Iterator[Missing]:
@@ -75,7 +76,7 @@ def _weights(plan: Plan, stage: StagePlan) -> Iterator[Missing]:
         fields = {} if part in stage.origins else weight_fields(configs[part])
         for name, path in fields.items():
             if not _exists(path):
-                yield Missing(f"{part}.{name}: {path} does not exist; fix it.")
+                yield Missing(f"{part}.{name}: {path} does not exist; fix `{name}`.")
 
 
 def _source(stage: StagePlan) -> Iterator[Missing]:
@@ -84,7 +85,7 @@ def _source(stage: StagePlan) -> Iterator[Missing]:
     for name in defaults(type(importer)) if importer else ():
         value = getattr(importer, name)
         if isinstance(value, str) and name != "template" and ("/" in value or name == "folder") and not _exists(value):
-            yield Missing(f"stages.{stage.name}.source.{name}: {value} does not exist; fix it, or leave the"
+            yield Missing(f"stages.{stage.name}.source.{name}: {value} does not exist; fix `{name}`, or leave the"
                           " stage as it is if it is finished.", expected=True)
 
 
@@ -94,7 +95,8 @@ def _datasets(plan: Plan, names: Collection[str]) -> Iterator[Missing]:
         reader, options = plan.readers[name], row_options(plan.readers[name])
         for package in options.packages:
             if find_spec(package) is None:
-                yield Missing(f"data.{name} needs the package {package}, which is not installed; run `pip install {package}`.")
+                yield Missing(f"data.{name} needs the package {package}, which is not installed; run `pip install {package}`.",
+                              expected=True)
         try:
             paths = options.paths() if options.paths else _named_paths(reader)
         except OmnikitError as error:
@@ -102,7 +104,7 @@ def _datasets(plan: Plan, names: Collection[str]) -> Iterator[Missing]:
             continue
         for field, path in paths.items():
             if not _exists(path):
-                yield Missing(f"data.{name}.{field}: {path} does not exist; fix it.",
+                yield Missing(f"data.{name}.{field}: {path} does not exist; fix `{field}`.",
                               path in _proposed())
         tts = getattr(reader, "tts", None)
         if isinstance(tts, str) and tts not in (known := registry.components("tts")):
@@ -126,7 +128,7 @@ def _tokenizers(plan: Plan) -> Iterator[Missing]:
     named |= {f"{name}.head.tokenizer": head_options(output.head).tokenizer for name, output in plan.outputs.items()}
     for where, reference in named.items():
         if reference and _is_path(reference) and not _exists(reference):
-            yield Missing(f"{where}: {reference} does not exist; fix it.")
+            yield Missing(f"{where}: {reference} does not exist; fix `tokenizer`.")
 
 
 def _asr(plan: Plan) -> Iterator[Missing]:

@@ -146,17 +146,22 @@ def _incomplete(entry: PartReport, found: CheckpointTensors) -> str:
                          f"{_more(misshapen)}")
     if strays:
         sentences.append(f"{strays[0].name} of {strays[0].file} has no place in the model{_more(strays)}")
-    names = [*misshapen, *missing, *(stray.name for stray in strays)]
-    return f"{part}: {' and '.join(sentences)}; {_advice(entry, absent and not strays, names)}."
+    unmatched = [*missing, *(stray.name for stray in strays)]
+    key = key_of(misshapen, sizes=True) if misshapen else key_of(unmatched, sizes=False)
+    return f"{part}: {' and '.join(sentences)}; {_advice(entry, absent and not strays, len(unmatched), key)}."
 
 
-def _advice(entry: PartReport, absent: bool, names: list[str]) -> str:
-    """Say what to do: --allow only for a part that is not there at all, or for what belongs to none."""
+def _advice(entry: PartReport, absent: bool, unmatched: int, key: str | None) -> str:
+    """Say what to do: --allow only for a part that is not there at all, or for what belongs to none.
+
+    Args:
+        unmatched: tensors that are missing or left over.
+        key: of a config.json, that decides on the first tensor that does not fit.
+    """
     if absent:
         return f"fix the files, or let it start from random weights with --allow {entry.part}"
     if entry.part == OTHER:
-        return f"fix the files, or leave {'them' if len(names) > 1 else 'it'} out with --allow {OTHER}"
-    key = key_of(names)
+        return f"fix the files, or leave {'them' if unmatched > 1 else 'it'} out with --allow {OTHER}"
     return f"fix the files: {key} in config.json decides on that" if key else "give files that belong together"
 
 

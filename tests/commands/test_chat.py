@@ -18,6 +18,7 @@ from omnikit.data.media.wav_writer import wav_segments
 from omnikit.errors import RunError
 from omnikit.inference import session
 from omnikit.inference.session import Session
+from omnikit.recipe.media import MediaLimits
 from omnikit.store.runs import find
 from omnikit.training.stage import run_stages
 
@@ -217,7 +218,7 @@ def test_images_that_would_be_dropped_are_refused(
 def example(message: Message, out: Path | None) -> Question:
     """What --example asks of a dataset whose first row is this question."""
     reader = SimpleNamespace(build=lambda: [Sample("row", (message,))])
-    recipe = SimpleNamespace(name="r", evaluate=SimpleNamespace(data={"shown": "rows"}))
+    recipe = SimpleNamespace(name="r", evaluate=SimpleNamespace(data={"shown": "rows"}), media=MediaLimits())
     plan = SimpleNamespace(recipe=recipe, readers={"rows": reader})
     return _example(cast(Session, SimpleNamespace(plan=plan)), out)
 

@@ -18,6 +18,7 @@ from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.evaluation.runner import EvalRunner
 from omnikit.inference.answer import Answer
 from omnikit.plan.plan import InputBranch, OutputBranch
+from omnikit.recipe.media import MediaLimits
 
 SPOKEN = ContentPart("audio", audio=np.ones(30, dtype=np.float32), sample_rate=RATE)
 SPEECH = OutputBranch("speech", FakeHead("hidden", "codes"), FeatureSpec(4, count=1), FakeCodec(), FakeCodec().spec, 0,
@@ -44,7 +45,8 @@ class Codec:
 class FakeSession:
     """A session that answers every question with one word and ten samples of sound for its two codes."""
 
-    plan = SimpleNamespace(recipe=SimpleNamespace(name="saying"), backbone=object(), template=None, outputs={})
+    recipe = SimpleNamespace(name="saying", media=MediaLimits())
+    plan = SimpleNamespace(recipe=recipe, backbone=object(), template=None, outputs={})
     model = SimpleNamespace(units=lambda name: Units(), codec=lambda name: Codec())
     device = torch.device("cpu")
 

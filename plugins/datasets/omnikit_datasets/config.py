@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -220,7 +220,7 @@ class HFDataset:
     columns: dict[str, str] = field(default_factory=dict)
     provides: tuple[str, ...] = ("text", "answer")
     seconds: float | None = None
-    packages: ClassVar[tuple[str, ...]] = ("datasets",)
+    packages = ("datasets",)
 
     def paths(self) -> dict[str, str]:
         """Give what must be there: no path that may be an id of the hub, NAME or OWNER/NAME."""

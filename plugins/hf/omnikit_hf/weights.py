@@ -145,7 +145,8 @@ def _otherwise(config: HF, model: PreTrainedModel, found: Mapping[str, LazyTenso
     """Give what to do where tensors do not fit and no prefix explains it."""
     own = model.state_dict()
     misshapen = [name for name in own if name in found and found[name].shape != own[name].shape]
-    key = key_of(misshapen or [name for name in {**own, **found} if (name in own) != (name in found)])
+    unmatched = [name for name in {**own, **found} if (name in own) != (name in found)]
+    key = key_of(misshapen, sizes=True) if misshapen else key_of(unmatched, sizes=False)
     if key:
         return f"{key} in config.json decides on that: copy the config.json of these weights"
     untied = config.tie_embeddings and HEAD in found

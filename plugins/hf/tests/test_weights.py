@@ -40,7 +40,7 @@ def without(name: str) -> Callable[[Tensors], Tensors]:
 BROKEN = {
     **{prefix: (renamed(prefix), rf"model.embed_tokens.weight is missing \(and \d+ more\); its names begin with '{prefix}'")
        for prefix in ("module.", "_orig_mod.", "base_model.model.", "language_model.")},
-    "no head": (without("lm_head.weight"), "lm_head.weight is missing; give a complete checkpoint"),
+    "no head": (without("lm_head.weight"), "lm_head.weight is missing; tie_word_embeddings in config.json decides"),
     "no layer": (without("model.norm.weight"), "model.norm.weight is missing; give"),
     "stray": (lambda t: {**t, "stray": torch.zeros(1)}, "stray is unexpected; give"),
     "shape": (lambda t: {**t, "model.norm.weight": torch.zeros(7)}, r"model.norm.weight has the shape \[7\], but"),

@@ -286,7 +286,8 @@ def test_codec_that_goes_on_from_weights_keeps_its_codes(tokenizer: str, tmp_pat
         "waveform": sum(weights.sum() for weights in self._codec[0].parameters())})
     plan = taught(tokenizer, steps=20)
     run_stages(plan, tmp_path, "")
-    given = replace(plan.outputs["speech"], codec=Learner(weights="file"))
+    (tmp_path / "file").write_text("read by no one")
+    given = replace(plan.outputs["speech"], codec=Learner(weights=str(tmp_path / "file")))
     run_stages(replace(plan, outputs={**plan.outputs, "speech": given}), tmp_path / "again", "")
     assert (seen[0], seen[-1]) == (2, 0)
 

@@ -19,6 +19,7 @@ from omnikit.errors import DataError, RunError
 from omnikit.plan.plan import Plan
 from omnikit.plan.stage_plan import Wiring
 from omnikit.plan.stages import plan_stages
+from omnikit.recipe.media import MediaLimits
 from omnikit.recipe.optim import Optim
 from omnikit.recipe.recipe import Stage, TrainerConfig
 from omnikit.store import checkpoint
@@ -247,7 +248,7 @@ def test_discriminators_are_a_column_and_are_not_saved(tokenizer: str, tmp_path:
 
 
 def test_stage_labels_at_the_rate_of_the_units(tokenizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, sample_rate: int, device: str) -> None:
+    def refuse(*_: object, sample_rate: int, device: str, limits: MediaLimits) -> None:
         raise RunError(f"labelled at {sample_rate}")
 
     plan = voiced(tokenizer, {"stft": 1.0, "duration": 1.0})

@@ -79,7 +79,7 @@ def test_sweep_prints_a_table_and_names_the_job_that_failed(recipe: str, capsys:
     out, err = capsys.readouterr()
     assert "  1    data.rows.path=nothing.jsonl  runs/small/" in out and "understand.text " in out
     assert err.startswith("omnikit: job 1 (data.rows.path=nothing.jsonl; run runs/small/") and err.count("\n") == 1
-    assert "failed: nothing.jsonl does not exist" in err
+    assert "failed: data.rows.path: nothing.jsonl does not exist" in err
     results, = Path("runs/sweeps").glob("*/results.csv")
     with results.open(newline="") as file:
         first, second = csv.DictReader(file)

@@ -11,6 +11,7 @@ from omnikit_basics.heads import LmHead
 from torch import Tensor, nn
 
 from omnikit import registry
+from omnikit.contracts.layout import InputLayout, Memory
 from omnikit.contracts.specs import CodecSpec, FeatureSpec
 from omnikit.contracts.types import Features, Signal, Targets
 from omnikit.errors import RunError
@@ -50,6 +51,19 @@ def image(module: nn.Module, config: Any) -> Tensor:
 
 def features(module: nn.Module, config: Any) -> Tensor:
     return to_targets(module(FEATURES).data)
+
+
+def fused(module: nn.Module, config: Any) -> Tensor:
+    return to_targets(module(FEATURES, FEATURES).data)
+
+
+def attending(module: Any, config: Any) -> Tensor:
+    ids = torch.randint(0, VOCABULARY, (ROWS, 50), generator=torch.Generator().manual_seed(3))
+    data = torch.randn(ROWS, 4, config.dim, generator=torch.Generator().manual_seed(4))
+    memory = Memory(data, torch.full((ROWS, 4), 2), torch.zeros(ROWS, 4, dtype=torch.int64))
+    layout = InputLayout(torch.full((ROWS,), 9), torch.zeros(ROWS, 50, dtype=torch.bool), memory)
+    hidden = module(module.embed(ids), torch.ones(ROWS, 50, dtype=torch.bool), layout=layout)
+    return LmHead().loss(Features(module.logits(hidden), torch.full((ROWS,), 50)), Targets(ids, torch.full((ROWS,), 50)))
 
 
 def language(module: Any, config: Any) -> Tensor:
@@ -104,6 +118,10 @@ COMPONENTS: dict[str, tuple[str, str, Loss, dict[str, object]]] = {
     "qformer": ("projector", "qformer", features, {}),
     "stack_mlp": ("projector", "stack_mlp", features, {}),
     "strided_conv": ("projector", "strided_conv", features, {}),
+    "concat_mlp": ("projector", "concat_mlp", fused, {}),
+    "concat_sequence": ("projector", "concat_sequence", fused, {}),
+    "weighted_sum": ("projector", "weighted_sum", fused, {}),
+    "hf_cross_attention": ("backbone", "hf_cross_attention", attending, {"cross_gate": 0.5}),
     "llama": ("backbone", "llama_tiny_random", language, {}),
     "qwen2": ("backbone", "qwen2_tiny_random", language, {}),
     "mixtral": ("backbone", "mixtral_tiny_random", language, {}),
@@ -142,6 +160,8 @@ def build(name: str) -> tuple[Alone, Any]:
     assert not errors, errors
     torch.manual_seed(0)
     source = FeatureSpec(1, count=1) if name == "prompt_embeddings" else SOURCE
+    if hasattr(config, "build_fused"):
+        return Alone(config.build_fused([SOURCE, SOURCE], DIM)), config
     arguments = {"projector": (source, DIM), "head": (source, CODEC, VOCABULARY)}.get(kind, ())
     return Alone(config.build(*arguments)), config
 
