@@ -147,7 +147,7 @@ def _incomplete(entry: PartReport, found: CheckpointTensors) -> str:
     if strays:
         sentences.append(f"{strays[0].name} of {strays[0].file} has no place in the model{_more(strays)}")
     unmatched = [*missing, *(stray.name for stray in strays)]
-    key = key_of(misshapen, sizes=True) if misshapen else key_of(unmatched, sizes=False)
+    key = key_of(list(misshapen), sizes=True) if misshapen else key_of(unmatched, sizes=False)
     return f"{part}: {' and '.join(sentences)}; {_advice(entry, absent and not strays, len(unmatched), key)}."
 
 
