@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -103,8 +104,7 @@ class Collator:
             answers=pad([row.answers for row in sequences], 0),
             answer_lengths=torch.tensor([len(row.answers) for row in sequences], dtype=torch.int64),
             signals={name: pad_signals([item for row in rows for item in row.signals[name]]) for name in branches},
-            slots={name: torch.tensor([index * length + position for index, row in enumerate(rows) for position in
-                                       row.slots[name]], dtype=torch.int64) for name in branches
+            slots={name: _joined_slots([row.slots[name] for row in rows], length) for name in branches
                    if self.uses_backbone and self.plan.inputs[name].is_spliced},
             counts={name: [count for row in rows for count in row.counts[name]] for name in branches},
             rows={name: [index for index, row in enumerate(rows) for _ in row.signals[name]] for name in branches},
@@ -287,8 +287,15 @@ def _as_targets(rows: Sequence[Sequence[int]], filler: int) -> Targets:
 
 def pad(rows: Sequence[Sequence[int]], filler: int) -> Tensor:
     """Give [B, longest] int64, filled on the right."""
-    longest = max((len(row) for row in rows), default=0)
-    return torch.tensor([[*row, *[filler] * (longest - len(row))] for row in rows], dtype=torch.int64).view(len(rows), longest)
+    padded = np.full((len(rows), max((len(row) for row in rows), default=0)), filler, dtype=np.int64)
+    for line, row in zip(padded, rows, strict=True):  # torch takes five times as long to read a list
+        line[:len(row)] = row
+    return torch.from_numpy(padded)
+
+
+def _joined_slots(rows: Sequence[Sequence[int]], length: int) -> Tensor:
+    """Give positions in rows as positions in all rows of a length, one row behind another, [S]."""
+    return torch.from_numpy(np.concatenate([np.array(row, dtype=np.int64) + index * length for index, row in enumerate(rows)]))
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
