@@ -1,4 +1,4 @@
-"""Loaders of the same rows from one worker to ready batches: omnikit's, webdataset's, litdata's and datasets' with a plain collator.
+"""Loaders of the same rows from one worker to ready batches: omnikit's, and those of webdataset, litdata and datasets.
 
 Each way gives batches from a row on; all but omnikit's in the order of the files, since they shuffle in other ways.
 """

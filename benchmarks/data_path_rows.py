@@ -17,7 +17,7 @@ from PIL import Image
 ROWS, SIDE, SECONDS, RATE = 5000, 336, 3, 16000
 MEDIA = 50  # different images and recordings; each row has files of its own with one of each
 SHARD, CHUNK = 500, "64MB"  # rows of a tar shard; bytes of a chunk of litdata
-WORDS = "the quick brown fox jumps over a lazy dog while many birds sing".split()
+WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "while", "many", "birds", "sing"]
 RECIPE = """\
 # @package _global_
 defaults:
@@ -74,7 +74,8 @@ def write(folder: Path, count: int = ROWS) -> None:
 
 def _jpeg(number: int) -> bytes:
     random = np.random.default_rng(number)
-    smooth = Image.fromarray(random.integers(0, 256, (12, 12, 3), dtype=np.uint8)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    coarse = Image.fromarray(random.integers(0, 256, (12, 12, 3), dtype=np.uint8))
+    smooth = coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     noisy = np.asarray(smooth).astype(np.float64) + random.normal(0, 8, (SIDE, SIDE, 1))
     buffer = io.BytesIO()
     Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=90)

@@ -26,10 +26,11 @@ def resized(data: bytes) -> bytes:
 
 
 LIST = b"LIST\x04\0\0\0INFO"
-PLAIN = {"mono": wav(), "stereo": wav(2), "other rate": wav(rate=44100), "chunk before": resized(wav()[:36] + LIST + wav()[36:]),
-         "chunk behind": resized(wav() + LIST)}
-OTHERS = {"24 bits": wav(subtype="PCM_24"), "floats": wav(subtype="FLOAT"), "three channels": wav(3), "no samples": wav(samples=0),
-          "joined": wav() + wav(), "cut short": wav()[:-100], "cut short, its size right": resized(wav()[:-100]),
+PLAIN = {"mono": wav(), "stereo": wav(2), "other rate": wav(rate=44100),
+         "chunk before": resized(wav()[:36] + LIST + wav()[36:]), "chunk behind": resized(wav() + LIST)}
+OTHERS = {"24 bits": wav(subtype="PCM_24"), "floats": wav(subtype="FLOAT"), "three channels": wav(3),
+          "no samples": wav(samples=0), "joined": wav() + wav(),
+          "cut short": wav()[:-100], "cut short, its size right": resized(wav()[:-100]),
           "written to a pipe": wav()[:40] + b"\xff" * 4 + wav()[44:], "a rate of 500 Hz": wav(rate=500),
           "half a frame": resized(wav()[:-1]), "header alone": wav()[:36], "nothing": b""}
 
