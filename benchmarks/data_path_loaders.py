@@ -1,10 +1,13 @@
 """Loaders of the same rows from one worker to ready batches: omnikit's, and those of webdataset, litdata and datasets.
 
 Each way gives batches from a row on; all but omnikit's in the order of the files, since they shuffle in other ways.
+
+    python benchmarks/data_path_loaders.py FOLDER ROWS      # writes the state of litdata's loader after so many rows
 """
 
 import io
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -177,3 +180,8 @@ WAYS: dict[str, Callable[[Path, int], Iterator[Batch] | Iterator[Plain]]] = {
     "omnikit parquet": omnikit("table", shuffled=True), "omnikit files in order": omnikit("files", shuffled=False),
     "omnikit tar in order": omnikit("shards", shuffled=False), "omnikit parquet in order": omnikit("table", shuffled=False),
     "webdataset": webdataset, "litdata": litdata, "datasets": datasets}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    write_litdata_state(Path(sys.argv[1]), int(sys.argv[2]))

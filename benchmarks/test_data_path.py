@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 import pytest
 from bench_table import Measures
@@ -53,49 +54,58 @@ def loaded(folder: Path, ways: tuple[str, ...], start: int = 0, rounds: int = RO
     found = Found()
     for number in range(rounds):
         for way in ways[::-1 if number % 2 else 1]:
-            script = Path(__file__).parent / "data_path.py"
-            printed = subprocess.run([sys.executable, str(script), str(folder), way, str(start)], env=ENVIRONMENT, check=True,
-                                     capture_output=True, text=True).stdout
-            found.add(way, json.loads(printed.splitlines()[-1]))
+            found.add(way, json.loads(run("data_path.py", str(folder), way, str(start)).splitlines()[-1]))
     return found
+
+
+def run(script: str, *arguments: str) -> str:
+    """Run a script of this folder, and give what it prints."""
+    return subprocess.run([sys.executable, str(Path(__file__).parent / script), *arguments], env=ENVIRONMENT, check=True,
+                          capture_output=True, text=True).stdout
 
 
 @pytest.fixture(scope="module", params=[SOME, pytest.param(ROWS, marks=pytest.mark.slow)])
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of the rows in every format, or the one that DATA_PATH_ROWS names."""
-    path = Path(os.environ.get("DATA_PATH_ROWS", tmp_path_factory.getbasetemp())) / f"rows_{request.param}"
+    """A folder of the rows in every format."""
+    path = tmp_path_factory.mktemp("rows")
     write(path, request.param)
-    loaded(path, (*OURS, *OTHERS), rounds=1)  # warms the file cache and what the libraries store
     return path
 
 
-def test_a_row_costs_no_more_than_in_the_best_of_the_others(measures: Measures, folder: Path) -> None:
-    found = loaded(folder, (*OURS, *OTHERS))
-    for unit, table in (("processor time", found.processor), ("time on the clock", found.clock)):
+@pytest.fixture(scope="module")
+def in_order(folder: Path) -> Found:
+    """All rows in the order of the files, once; warms the file cache and what the libraries store."""
+    return loaded(folder, (*IN_ORDER, *OTHERS), rounds=1)
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path, in_order: Found) -> Found:
+    """All rows."""
+    return loaded(folder, (*OURS, *OTHERS))
+
+
+def test_first_batches_are_equal_value_by_value(in_order: Found) -> None:
+    assert all(digest == in_order.digest["webdataset"] for digest in in_order.digest.values())
+    assert all(ids == in_order.ids["webdataset"] for ids in in_order.ids.values())
+
+
+def test_a_row_costs_no_more_than_in_the_best_of_the_others(measures: Measures, whole: Found) -> None:
+    for unit, table in (("processor time", whole.processor), ("time on the clock", whole.clock)):
         best = [min(table[way][number] for way in OTHERS) for number in range(ROUNDS)]
         for way in OURS:
             measures.ratio(f"rows per {unit}, {way} / the best of the others", best, table[way], least=LEAST)
     for way in (*OURS, *OTHERS):
-        measures.number(f"processor time of a row, {way}", sorted(found.processor[way])[ROUNDS // 2], "us")
-        measures.number(f"rows a second, {way}", 1e6 / sorted(found.clock[way])[ROUNDS // 2], "")
-        measures.number(f"time to the first batch, {way}", sorted(found.first[way])[ROUNDS // 2], "s")
-        measures.number(f"memory of both processes, {way}", sorted(found.megabytes[way])[ROUNDS // 2], "MB")
+        measures.number(f"processor time of a row, {way}", median(whole.processor[way]), "us")
+        measures.number(f"rows a second, {way}", 1e6 / median(whole.clock[way]), "")
+        measures.number(f"time to the first batch, {way}", median(whole.first[way]), "s")
+        measures.number(f"memory of both processes, {way}", median(whole.megabytes[way]), "MB")
 
 
-def test_first_batches_are_equal_value_by_value(folder: Path) -> None:
-    found = loaded(folder, (*IN_ORDER, *OTHERS), rounds=1)
-    assert all(digest == found.digest["webdataset"] for digest in found.digest.values())
-    assert all(ids == found.ids["webdataset"] for ids in found.ids.values())
-
-
-def test_resuming_in_the_middle_gives_the_rest_of_the_same_order(measures: Measures, folder: Path) -> None:
-    whole = loaded(folder, (*OURS, *OTHERS), rounds=1)
+def test_resuming_in_the_middle_gives_the_rest_of_the_same_order(measures: Measures, folder: Path, whole: Found) -> None:
     start = len(whole.ids["omnikit files"]) // 2 // BATCH * BATCH
-    subprocess.run([sys.executable, "-c", f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-                    "from pathlib import Path; from data_path_loaders import write_litdata_state\n"
-                    f"write_litdata_state(Path({str(folder)!r}), {start})"], env=ENVIRONMENT, check=True)
-    found = loaded(folder, (*OURS, *OTHERS), start)
+    run("data_path_loaders.py", str(folder), str(start))
+    found = loaded(folder, (*OURS, *OTHERS), start, rounds=1)
     for way in (*OURS, *OTHERS):
-        measures.number(f"time to the first batch after row {start}, {way}", sorted(found.first[way])[ROUNDS // 2], "s")
+        measures.number(f"time to the first batch after row {start}, {way}", found.first[way][0], "s")
         measures.number(f"the order goes on as it was, {way}", float(found.ids[way] == whole.ids[way][start:]), "")
     assert all(found.ids[way] == whole.ids[way][start:] for way in OURS)

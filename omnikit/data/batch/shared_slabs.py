@@ -91,7 +91,7 @@ class SlabPool:
         number = packed.lease.number
         if packed.slab is not None:
             self._slabs[packed.worker, number] = packed.slab
-        memory = memoryview(self._slabs[packed.worker, number].numpy())
+        memory = self._slabs[packed.worker, number].numpy().data
         weakref.finalize(memory, _give_back, weakref.ref(self), number).atexit = False
         return _Unpickler(packed.content, memory).load()
 
@@ -122,7 +122,8 @@ class SlabWriter:
         pickler.dump(batch)
         slab, is_new = self._slabs.get(lease.number), False
         if slab is None or len(slab) < pickler.size:
-            slab, is_new = torch.empty(int(SPARE * pickler.size) + ALIGNED, dtype=torch.uint8).share_memory_(), True
+            slab, is_new = torch.empty(int(SPARE * pickler.size) + ALIGNED, dtype=torch.uint8), True
+            slab.share_memory_()  # type: ignore[no-untyped-call]  # of torch
             self._slabs[lease.number] = slab
         for tensor, (offset, dtype, shape, strides) in pickler.tensors:
             place = slab[offset:offset + _count(shape) * dtype.itemsize]

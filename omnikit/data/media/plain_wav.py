@@ -39,8 +39,10 @@ class PlainWAV:
         count = self.frames if seconds is None else min(self.frames, int(seconds * self.rate))
         file.seek(self.start)
         data = np.frombuffer(file.read(count * self.channels * BYTES), dtype="<i2")
-        samples = np.multiply(data, SCALE, dtype=np.float32)
-        return samples if self.channels == 1 else samples.reshape(-1, self.channels).mean(axis=1, dtype=np.float32)
+        samples: NDArray[np.float32] = np.multiply(data, SCALE, dtype=np.float32)
+        if self.channels > 1:
+            samples = samples.reshape(-1, self.channels).mean(axis=1, dtype=np.float32)
+        return samples
 
 
 def plain_wav(file: BinaryIO) -> PlainWAV | None:
