@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -65,8 +66,8 @@ def write(folder: Path, count: int = ROWS) -> None:
     """Write rows in every format, and the recipe that reads ours; a folder that is complete is left as it is."""
     if (folder / "complete").exists() and (folder / "complete").read_text() == str(count):
         return
-    writers: list[Callable[[Path, int], None]] = [_write_files, _write_tar, _write_parquet, _write_litdata]
-    for writer in writers:
+    writers: list[Callable[[Path, int], None]] = [_write_files, _write_tar, _write_parquet]
+    for writer in [*writers, *([_write_litdata] if find_spec("litdata") else [])]:
         writer(folder, count)
     (folder / "recipe.yaml").write_text(RECIPE.format(folder=folder, seconds=SECONDS))
     (folder / "complete").write_text(str(count))

@@ -2,7 +2,8 @@
 
 The others have a plain collator. All read the same JPEG, WAV and text, and their first batches are equal value by value. Each
 way has a process of its own, in turns, with a warm file cache. omnikit shuffles and checks as in a training; the others read in
-the order of their files.
+the order of their files. litdata needs an older python-dateutil than we have, so it is measured where PYTHONPATH has it; see
+docs/explanation/performance.md.
 """
 
 import json
@@ -11,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
@@ -21,7 +23,7 @@ from data_path_rows import ROWS, write
 
 ROUNDS, LEAST = 3, 1.0
 SOME = 1500  # rows of `make bench`; all of them where the test is slow
-OTHERS = ("webdataset", "litdata", "datasets")
+OTHERS = ("webdataset", "datasets", *(["litdata"] if find_spec("litdata") else []))
 OURS = ("omnikit files", "omnikit tar", "omnikit parquet")
 IN_ORDER = tuple(f"{way} in order" for way in OURS)
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -90,10 +92,10 @@ def test_first_batches_are_equal_value_by_value(in_order: Found) -> None:
 
 
 def test_a_row_costs_no_more_than_in_the_best_of_the_others(measures: Measures, whole: Found) -> None:
-    for unit, table in (("processor time", whole.processor), ("time on the clock", whole.clock)):
+    for unit, table, least in (("processor time", whole.processor, LEAST), ("time on the clock", whole.clock, None)):
         best = [min(table[way][number] for way in OTHERS) for number in range(ROUNDS)]
         for way in OURS:
-            measures.ratio(f"rows per {unit}, {way} / the best of the others", best, table[way], least=LEAST)
+            measures.ratio(f"rows per {unit}, {way} / the best of the others", best, table[way], least=least)
     for way in (*OURS, *OTHERS):
         measures.number(f"processor time of a row, {way}", median(whole.processor[way]), "us")
         measures.number(f"rows a second, {way}", 1e6 / median(whole.clock[way]), "")
@@ -103,7 +105,8 @@ def test_a_row_costs_no_more_than_in_the_best_of_the_others(measures: Measures, 
 
 def test_resuming_in_the_middle_gives_the_rest_of_the_same_order(measures: Measures, folder: Path, whole: Found) -> None:
     start = len(whole.ids["omnikit files"]) // 2 // BATCH * BATCH
-    run("data_path_loaders.py", str(folder), str(start))
+    if "litdata" in OTHERS:
+        run("data_path_loaders.py", str(folder), str(start))
     found = loaded(folder, (*OURS, *OTHERS), start, rounds=1)
     for way in (*OURS, *OTHERS):
         measures.number(f"time to the first batch after row {start}, {way}", found.first[way][0], "s")
