@@ -23,7 +23,7 @@ class Made:
 
 
 def made(number: int) -> Made:
-    """Make a batch that its number tells all of, larger from one to the next."""
+    """Make a batch of a number, larger from one to the next."""
     generator = torch.Generator().manual_seed(number)
     return Made(number, torch.full((number + 1, 3), number, dtype=torch.int64),
                 torch.randint(0, 256, (2, 4, 4, 3), generator=generator, dtype=torch.uint8).permute(0, 3, 1, 2),
