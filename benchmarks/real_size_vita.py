@@ -25,8 +25,8 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from omnikit.contracts.types import Batch, Targets
-from omnikit.data.batch.collate import pad
 from omnikit.data.batch.packing import first_fit, pack_batch
+from omnikit.data.batch.padding import pad
 from omnikit.data.batch.signals import pad_signals
 from omnikit.data.media.image import cut_tiles, normalise
 from omnikit.inference.generate import Sampling, decoding_steps

@@ -40,7 +40,7 @@ def normalised(signal: Signal, spec: ImageSpec | None) -> Signal:
         return signal
     found = torch.empty(signal.data.shape, device=signal.data.device)
     for channel, (mean, deviation) in enumerate(zip(spec.mean, spec.deviation, strict=True)):
-        found[:, channel] = signal.data[:, channel] * (1 / (255 * deviation)) - mean / deviation
+        torch.mul(signal.data[:, channel], 1 / (255 * deviation), out=found[:, channel]).sub_(mean / deviation)
     return Signal(found, signal.lengths)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 
 from omnikit.contracts.configs import (
     CodecConfig,
@@ -43,12 +44,12 @@ class InputBranch:
         modality = self.encoder.input.modality
         return ("image", "video") if modality == "image" else (modality,)
 
-    @property
+    @cached_property
     def image_spec(self) -> ImageSpec | None:
         """How images are cut, in a branch of images."""
         return encoder_options(self.encoder).image_spec
 
-    @property
+    @cached_property
     def clip(self) -> float | None:
         """Seconds of a clip that an encoder of audio reads; None: all of it."""
         return min(filter(None, (self.seconds, encoder_options(self.encoder).seconds)), default=None)

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
 
 from omnikit.contracts.codes import Code
 from omnikit.contracts.configs import HeadConfig
@@ -16,6 +15,7 @@ from omnikit.contracts.optional import head_options
 from omnikit.contracts.specs import Template
 from omnikit.contracts.types import Batch, ContentPart, Sample, Targets
 from omnikit.data.batch.codes import Codes, check_codebooks, code_targets
+from omnikit.data.batch.padding import joined_slots, pad
 from omnikit.data.batch.signals import (
     SignalArray,
     answer_audio,
@@ -103,8 +103,7 @@ class Collator:
             answers=pad([row.answers for row in sequences], 0),
             answer_lengths=torch.tensor([len(row.answers) for row in sequences], dtype=torch.int64),
             signals={name: pad_signals([item for row in rows for item in row.signals[name]]) for name in branches},
-            slots={name: torch.tensor([index * length + position for index, row in enumerate(rows) for position in
-                                       row.slots[name]], dtype=torch.int64) for name in branches
+            slots={name: joined_slots([row.slots[name] for row in rows], length) for name in branches
                    if self.uses_backbone and self.plan.inputs[name].is_spliced},
             counts={name: [count for row in rows for count in row.counts[name]] for name in branches},
             rows={name: [index for index, row in enumerate(rows) for _ in row.signals[name]] for name in branches},
@@ -283,12 +282,6 @@ def _check_reachable(branch: str, head: HeadConfig, frames: Sequence[tuple[str, 
 
 def _as_targets(rows: Sequence[Sequence[int]], filler: int) -> Targets:
     return Targets(pad(rows, filler), torch.tensor([len(ids) for ids in rows], dtype=torch.int64))
-
-
-def pad(rows: Sequence[Sequence[int]], filler: int) -> Tensor:
-    """Give [B, longest] int64, filled on the right."""
-    longest = max((len(row) for row in rows), default=0)
-    return torch.tensor([[*row, *[filler] * (longest - len(row))] for row in rows], dtype=torch.int64).view(len(rows), longest)
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

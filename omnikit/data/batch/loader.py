@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count, islice
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+
+from omnikit.data.batch.shared_slabs import Lease, LendingSampler, PackedBatch, SlabWriter
 
 Key = TypeVar("Key")
 KeyIn = TypeVar("KeyIn", contravariant=True)
@@ -26,6 +28,8 @@ Row = TypeVar("Row")
 RowOut = TypeVar("RowOut", covariant=True)
 Made = TypeVar("Made")
 MAX_WORKERS = 8  # where nobody asks for more: each holds the datasets' readers
+PREFETCHED = 2  # batches that a worker makes ahead, torch's default
+HELD = 3  # batches that a trainer holds beside a window
 GRACE = 60  # seconds that a worker goes on after a SIGTERM, which a cluster sends to every process of a job
 
 
@@ -61,6 +65,15 @@ class BatchOrder(Protocol[KeyOut]):
 
     def count(self, number: int) -> int:
         """Give the batches of a pass; where that is unknown, no fewer than there will be."""
+        ...
+
+
+@runtime_checkable
+class SeekableOrder(Protocol[KeyOut]):
+    """An order that gives a pass's batches from any one on without looking at rows before it."""
+
+    def batches_from(self, number: int, first: int) -> Iterator[KeyOut]:
+        """Give the keys of each batch of a pass from one on."""
         ...
 
 
@@ -132,16 +145,18 @@ class BatchLoader(Generic[Key, Made]):
         self.window, self.position = window, start  # of the batch that is trained on next
         self.on_window = on_window
         self._given: deque[Position] = deque()
-        self._made: Iterator[tuple[Place, Made]] = iter(())
+        self._made: Iterator[tuple[Place, Any]] = iter(())
         keys = PositionSampler(order, start, passes, batches)
         mine = RankSampler(keys, window, rank, world) if world > 1 else keys
-        self._loader: DataLoader[tuple[Place, Made]] = DataLoader(
-            SeededBatches(make, seed), sampler=mine, batch_size=None, collate_fn=_same, num_workers=workers,
+        self._loader: DataLoader[tuple[Place, Made | PackedBatch]] = DataLoader(
+            SeededBatches(make, seed), sampler=LendingSampler(mine, workers, PREFETCHED * workers + window + HELD),
+            batch_size=None, collate_fn=_same, num_workers=workers, prefetch_factor=PREFETCHED if workers else None,
             generator=torch.Generator(), worker_init_fn=_outlast_signals, pin_memory=torch.cuda.is_available())
 
     def __iter__(self) -> Iterator[Made]:
         self._made = iter(self._loader)
-        while window := list(islice(self._made, self.window)):
+        unpacked = map(_unpacked, self._made)
+        while window := list(islice(unpacked, self.window)):
             for place, batch in window:
                 if place.repeated:
                     vars(batch).update(repeated=True, target_counts={})  # it counts nothing
@@ -175,9 +190,9 @@ class PositionSampler(Sampler[tuple[Place, Key]], Generic[Key]):
         for number in count(self.start.number):
             if self.passes is not None and number >= self.passes:
                 return
-            for index, keys in enumerate(self.order.batches(number)):
-                if (number, index) >= (self.start.number, self.start.batch):
-                    yield Place(Position(number, index), Position(number, index + 1)), keys
+            first = self.start.batch if number == self.start.number else 0
+            for index, keys in enumerate(_batches_from(self.order, number, first), first):
+                yield Place(Position(number, index), Position(number, index + 1)), keys
 
 
 class RankSampler(Sampler[tuple[Place, Key]], Generic[Key]):
@@ -199,16 +214,17 @@ class RankSampler(Sampler[tuple[Place, Key]], Generic[Key]):
                 yield Place(place.position, end, repeated=not there), keys
 
 
-class SeededBatches(Dataset[tuple[Place, Made]], Generic[Key, Made]):
-    """Batches by place and keys."""
+class SeededBatches(Dataset[tuple[Place, Made | PackedBatch]], Generic[Key, Made]):
+    """Batches by place and keys, packed where a slab is lent."""
 
     def __init__(self, make: Callable[[Key], Made], seed: int) -> None:
-        self.make, self.seed = make, seed
+        self.make, self.seed, self.writer = make, seed, SlabWriter()
 
-    def __getitem__(self, item: tuple[Place, Key]) -> tuple[Place, Made]:
-        place, keys = item
+    def __getitem__(self, item: tuple[tuple[Place, Key], Lease | None]) -> tuple[Place, Made | PackedBatch]:
+        (place, keys), lease = item
         with seeded_draws(self.seed, place.position):
-            return place, self.make(keys)
+            batch = self.make(keys)
+        return place, batch if lease is None else self.writer.packed(batch, lease)
 
 
 @contextmanager
@@ -233,6 +249,18 @@ def _outlast_signals(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(GRACE))
+
+
+def _batches_from(order: BatchOrder[Key], number: int, first: int) -> Iterator[Key]:
+    """Give the keys of a pass's batches from one on, where an order can without making those before it."""
+    if isinstance(order, SeekableOrder):
+        return order.batches_from(number, first)
+    return islice(order.batches(number), first, None)
+
+
+def _unpacked(item: tuple[Place, Any]) -> tuple[Place, Any]:
+    place, batch = item
+    return place, batch.unpacked() if isinstance(batch, PackedBatch) else batch
 
 
 def _same(item: Any) -> Any:  # by default, arrays would become tensors

@@ -125,10 +125,20 @@ class LengthBucketSampler(Sampler[list[SampleKey]]):
 
     def batches(self, number: int) -> Iterator[list[SampleKey]]:
         """Give the batches of a pass."""
+        return self.batches_from(number, 0)
+
+    def batches_from(self, number: int, first: int) -> Iterator[list[SampleKey]]:
+        """Give the batches of a pass from one on; of a window before it no length is read."""
         keys, generator = self.mixture_sampler.sample_keys(number)
         window = self.window * self.batch_size
         for at in range(0, len(keys), window):
-            yield from self._window(keys[at:at + window], generator)
+            part = keys[at:at + window]
+            count = -(-len(part) // self.batch_size)
+            if first >= count:
+                torch.randperm(count, generator=generator)  # as its shuffle draws
+            else:
+                yield from self._window(part, generator)[first:]
+            first = max(0, first - count)
 
     def _window(self, keys: list[SampleKey], generator: torch.Generator) -> list[list[SampleKey]]:
         ordered = sorted(keys, key=self._size) if self.window > 1 else keys
@@ -149,6 +159,8 @@ def shuffle(items: list[T], generator: torch.Generator) -> list[T]:
 
 
 def _seconds(part: ContentPart, image_spec: ImageSpec | None, limits: MediaLimits) -> float:
+    if part.type == "image" and image_spec and not image_spec.most_tiles:
+        return SECONDS_PER_TILE
     if part.type in ("image", "video") and image_spec:
         try:
             return SECONDS_PER_TILE * count_tiles(part, image_spec, limits)

@@ -64,7 +64,7 @@ def load_signals(part: ContentPart, input_branch: InputBranch, row: str, limits:
             return [np.zeros(1, dtype=np.float32)]
         return [load_waveform(part, int(input_branch.encoder.input.rate or 0), row, limits, input_branch.clip)]
     try:
-        return list(np.ascontiguousarray(load_tiles(part, input_branch.image_spec, limits).transpose(0, 3, 1, 2)))
+        return list(load_tiles(part, input_branch.image_spec, limits).transpose(0, 3, 1, 2))
     except DataError as error:
         raise DataError(f"Row {row}: {error}", kind=error.kind) from error
 
@@ -151,13 +151,13 @@ def signal_length(item: SignalArray) -> int:
 
 
 def pad_signals(items: Sequence[SignalArray]) -> Signal:
-    """Give waveforms as one padded signal, or tiles as a stack of them."""
+    """Give waveforms as one padded signal, or tiles as a stack of them, colours last in memory as images have them."""
     lengths = torch.tensor([signal_length(item) for item in items], dtype=torch.int64)
     if items[0].ndim > 1:
-        return Signal(torch.from_numpy(np.stack(items)), lengths)
+        return Signal(torch.from_numpy(np.stack([item.transpose(1, 2, 0) for item in items])).permute(0, 3, 1, 2), lengths)
     data = torch.zeros(len(items), int(lengths.max()))
-    for row, waveform in zip(data, items, strict=True):
-        row[: len(waveform)] = torch.from_numpy(waveform)
+    for row, waveform in zip(data.numpy(), items, strict=True):
+        row[: len(waveform)] = waveform
     return Signal(data, lengths)
 
 

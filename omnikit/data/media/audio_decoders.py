@@ -17,6 +17,7 @@ from omnikit.data.media.audio_formats import PLAIN, Container, find_container
 from omnikit.data.media.ffmpeg_audio import decode_mp3, decode_track, track_length
 from omnikit.data.media.joined_files import joined_files
 from omnikit.data.media.mp3_frames import MP3Part, mp3_parts
+from omnikit.data.media.plain_wav import plain_wav
 from omnikit.data.media.stated_sizes import data_chunk, missing_bytes, sized
 from omnikit.errors import DataError
 
@@ -40,6 +41,9 @@ def decode(file: BinaryIO, name: str, *, first: float | None = None, most: float
         DataError: the file is not audio, cut short, empty, too long, or holds values that are not finite numbers.
     """
     most, limit = (None, None) if first is not None else (most, most if most is not None else limit)
+    plain = plain_wav(file)
+    if plain and (limit is None or plain.frames <= limit * plain.rate) and (first is None or first * plain.rate >= 1):
+        return plain.read(file, first), plain.rate
     waveform, rate = _decode(file, name, first, limit, most)
     if limit is not None and len(waveform) > limit * rate:
         raise DataError(f"{name} has more than {limit:g} s of audio, which is all that is allowed; give a shorter one.",
@@ -57,7 +61,8 @@ def measure(file: BinaryIO, name: str, seconds: float | None = None, most: float
     Raises:
         DataError: as decode. LibsndfileError: libsndfile cannot read it.
     """
-    count, rate = _measure(file, name, seconds, most)
+    plain = plain_wav(file)
+    count, rate = (plain.frames, plain.rate) if plain else _measure(file, name, seconds, most)
     return (count if seconds is None else min(count, int(seconds * rate))), rate
 
 

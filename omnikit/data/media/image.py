@@ -69,11 +69,10 @@ def cut_tiles(pixels: Pixels, spec: ImageSpec) -> Pixels:
     if not spec.most_tiles:
         return fit_square(pixels, spec)[None]
     size, (columns, rows) = spec.size, tile_grid(pixels.shape[1], pixels.shape[0], spec)
-    image = _image(pixels)
-    resized = np.asarray(_resize(image, columns * size, rows * size, spec.resample))
-    cut = resized.reshape(rows, size, columns, size, 3).swapaxes(1, 2).reshape(-1, size, size, 3)
+    stretched = _resize(pixels, columns * size, rows * size, spec.resample)
+    cut = stretched.reshape(rows, size, columns, size, 3).swapaxes(1, 2).reshape(-1, size, size, 3)
     if spec.thumbnail and len(cut) > 1:
-        cut = np.concatenate([cut, np.asarray(_resize(image, size, size, spec.resample))[None]])
+        cut = np.concatenate([cut, _resize(pixels, size, size, spec.resample)[None]])
     return cut
 
 
@@ -81,7 +80,7 @@ def fit_square(pixels: Pixels, spec: ImageSpec) -> Pixels:
     """Make one square [size, size, 3] of an image or frame [H, W, 3], by `spec.fit`."""
     if spec.fit in ("pad", "stretch"):
         pixels = pad_to_square(pixels, spec) if spec.fit == "pad" else pixels
-        return np.asarray(_resize(_image(pixels), spec.size, spec.size, spec.resample))
+        return _resize(pixels, spec.size, spec.size, spec.resample)
     if spec.fit == "corner":
         return _fit_corner(pixels, spec)
     height, width, _ = pixels.shape
@@ -90,7 +89,7 @@ def fit_square(pixels: Pixels, spec: ImageSpec) -> Pixels:
     top, left = (high - size) // 2, (wide - size) // 2
     if max(wide, high) > LONG_ASPECT * edge:
         return _resize_middle(pixels, spec, left * width / wide, top * height / high, shortest / edge)
-    image = np.asarray(_resize(_image(pixels), wide, high, spec.resample))
+    image = _resize(pixels, wide, high, spec.resample)
     return image[top:top + size, left:left + size]
 
 
@@ -108,10 +107,9 @@ def _fit_corner(pixels: Pixels, spec: ImageSpec) -> Pixels:
     height, width, _ = pixels.shape
     scale = spec.size / max(height, width)
     fitted = [max(1, int(side * scale + 0.5)) for side in (width, height)]
-    image = _resize(_image(pixels), fitted[0], fitted[1], spec.resample)
     square = np.empty((spec.size, spec.size, 3), dtype=np.uint8)
     square[:] = [round(255 * mean) for mean in spec.mean]
-    square[:image.height, :image.width] = np.asarray(image)
+    square[:fitted[1], :fitted[0]] = _resize(pixels, fitted[0], fitted[1], spec.resample)
     return square
 
 
@@ -121,7 +119,7 @@ def pad_to_square(pixels: Pixels, spec: ImageSpec) -> Pixels:
     if max(height, width) > max(LONGEST_SIDE, LONG_ASPECT * min(height, width)):
         scale = LONGEST_SIDE / max(height, width)
         width, height = max(1, round(width * scale)), max(1, round(height * scale))
-        pixels = np.asarray(_resize(_image(pixels), width, height, spec.resample))
+        pixels = _resize(pixels, width, height, spec.resample)
     side = max(height, width)
     square = np.empty((side, side, 3), dtype=np.uint8)
     square[:] = [int(255 * mean) for mean in spec.mean]
@@ -142,7 +140,7 @@ def normalise(cut: Pixels, spec: ImageSpec) -> NDArray[np.float32]:
 def thumbnail(tile: NDArray[np.generic], side: int = 48) -> str:
     """Give a tile [3, S, S] as the data URL of a small PNG."""
     buffer = io.BytesIO()
-    _resize(_image(np.ascontiguousarray(tile.transpose(1, 2, 0), dtype=np.uint8)), side, side).save(buffer, format="PNG")
+    _image(_resize(np.asarray(tile.transpose(1, 2, 0), dtype=np.uint8), side, side)).save(buffer, format="PNG")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
@@ -201,7 +199,7 @@ def save_image(path: str | Path, pixels: Pixels) -> None:
 
 def resized(pixels: Pixels, width: int, height: int) -> Pixels:
     """Give an image [H, W, 3] stretched to another size (bicubic)."""
-    return np.asarray(_resize(_image(pixels), width, height))
+    return _resize(pixels, width, height)
 
 
 def check_pixels(pixels: Pixels, where: str, axes: int = 3) -> Pixels:
@@ -230,9 +228,10 @@ def _image(pixels: Pixels) -> "Image":
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
-def _resize(image: "Image", width: int, height: int, resample: str = "bicubic") -> "Image":
+def _resize(pixels: Pixels, width: int, height: int, resample: str = "bicubic") -> Pixels:
+    """Stretch an image [H, W, 3]; one that has the size is given as it is."""
     from PIL import Image
 
-    if image.size == (width, height):
-        return image
-    return image.resize((width, height), Image.Resampling[resample.upper()])
+    if pixels.shape[1::-1] == (width, height):
+        return pixels
+    return np.asarray(_image(pixels).resize((width, height), Image.Resampling[resample.upper()]))

@@ -123,7 +123,7 @@ def rgb(image: Image, name: str) -> Image:
     if clear or image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
         shown = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _eight_bits(image: Image, name: str) -> NDArray[np.uint8]:

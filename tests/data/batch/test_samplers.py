@@ -75,3 +75,13 @@ def test_images_and_videos_count_by_their_tiles(part: ContentPart, tiles: int) -
 def test_empty_dataset_is_refused() -> None:
     with pytest.raises(DataError, match="Dataset a is empty"):
         MixtureDataset({"a": EchoReader(EchoDataset(0))})
+
+
+def test_batches_from_the_middle_of_a_pass_are_those_of_the_whole_and_measure_nothing_before(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[SampleKey] = []
+    monkeypatch.setattr(MixtureDataset, "size", lambda self, key: measured.append(key) or 1.0 + key[1])
+    whole = list(make_sampler(window=2).batches(1))
+    measured.clear()
+    assert list(make_sampler(window=2).batches_from(1, 3)) == whole[3:]
+    assert len(measured) == 20 - 2 * 4

@@ -109,7 +109,7 @@ def test_a_rate_that_no_recording_has_is_refused_by_its_header(rate: int) -> Non
 
 
 def test_only_the_first_seconds_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    soundfile.write(tmp_path / "long.wav", np.zeros(600 * RATE, np.int16), RATE)
+    soundfile.write(tmp_path / "long.wav", np.zeros(600 * RATE, np.int16), RATE, subtype="PCM_24")
     read: list[int] = []
     original = soundfile.SoundFile.read
     monkeypatch.setattr(soundfile.SoundFile, "read", lambda self, frames, **given: read.append(frames)

@@ -16,7 +16,7 @@ import omnikit
 from omnikit.cli import main as command
 from omnikit.contracts.codes import to_file
 from omnikit.contracts.types import Batch, Features, Signal, Targets
-from omnikit.data.batch.collate import pad
+from omnikit.data.batch.padding import pad
 from omnikit.inference.generate import Generated, Sampling, decode_codes, decoding_steps, generate
 from omnikit.inference.speech_stream import SpeechStream
 from omnikit.model import OmniModel, Taps

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import omnikit
 from omnikit.contracts.types import Batch, Features, Signal, Targets
-from omnikit.data.batch.collate import pad
+from omnikit.data.batch.padding import pad
 from omnikit.inference.generate import Sampling, generate
 from omnikit.model import OmniModel, Taps
 
