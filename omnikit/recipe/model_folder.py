@@ -106,6 +106,11 @@ class TokenizerFolder:
         return tuple(dict.fromkeys(str(token["content"]) for token in self._added()))
 
     @property
+    def ids(self) -> dict[str, int]:
+        """Tokens beside its model → their ids."""
+        return {str(token["content"]): index for token in self._added() if isinstance(index := token.get("id"), int)}
+
+    @property
     def named(self) -> dict[str, str]:
         """Its tokens by the names that a chat template uses: bos_token, eos_token, …"""
         content = read_object(self.path / "special_tokens_map.json") | read_object(self.path / "tokenizer_config.json")

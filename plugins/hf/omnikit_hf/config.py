@@ -64,6 +64,7 @@ class HF:
         ends: ids that end an answer, beside the template's end (eos_token_id of generation_config.json).
         weights_prefix: what a wrapper around the model put before the names of these weights; tensors without it are left out.
         adapter: folder of a LoRA adapter as PEFT writes it, added to the weights.
+        config_keys: what else the architecture's config.json holds, by its names there; these come after the other fields.
     """
 
     model_type: str = "llama"
@@ -94,6 +95,7 @@ class HF:
     adapter: str | None = field(default=None, metadata=LATER)
     head_dim: int | None = field(default=None, metadata=LATER)
     weights_prefix: str = field(default="", metadata=LATER)
+    config_keys: dict[str, object] = field(default_factory=dict, metadata=LATER)
 
     def __post_init__(self) -> None:
         if self.checkpointing:

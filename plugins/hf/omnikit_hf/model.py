@@ -186,4 +186,4 @@ def _arguments(config: HF) -> dict[str, object]:
     if config.experts:
         sizes |= {"num_local_experts": config.experts, "num_experts_per_tok": config.experts_per_token}
     return sizes | {"max_position_embeddings": config.context, "rms_norm_eps": config.rms_eps, "rope_parameters": rope,
-                    "bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
+                    "bos_token_id": None, "eos_token_id": None, "pad_token_id": None} | config.config_keys

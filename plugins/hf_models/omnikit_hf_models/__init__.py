@@ -1,0 +1,1 @@
+"""Multimodal models of transformers as recipes of parts, read and written."""

@@ -1,0 +1,64 @@
+"""Folders of transformers at the command line: imported, asked, exported; and refused in one sentence."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hf_cases import CASES
+from hf_parity import Pair, made
+from omnikit_hf_models.layout import HFModel
+from PIL import Image
+
+from omnikit.cli import main
+from omnikit.errors import RunError
+
+
+@pytest.fixture(scope="module")
+def llava(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    return made(CASES["llava"], tmp_path_factory.mktemp("llava"))
+
+
+def edited(folder: Path, at: Path, changes: Mapping[str, object]) -> HFModel:
+    """Give a folder's layout with other keys in its config.json."""
+    for file in folder.iterdir():
+        (at / file.name).write_bytes(file.read_bytes())
+    config = json.loads((folder / "config.json").read_text())
+    (at / "config.json").write_text(json.dumps({**config, **changes}))
+    return HFModel(str(at), template="llama_3")
+
+
+def test_a_folder_is_imported_and_asked(llava: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, answers = tmp_path / "run", tmp_path / "answers.jsonl"
+    assert main(["import", "hf_model", str(llava.folder), "--template", "llama_3", "--out", str(run)]) == 0
+    assert "100.0%" in capsys.readouterr().out
+    Image.fromarray(np.full((50, 60, 3), 90, np.uint8)).save(tmp_path / "image.png")
+    (tmp_path / "questions.jsonl").write_text(json.dumps({"id": "a", "image": "image.png", "text": "what is it"}) + "\n")
+    assert main(["answer", str(run), str(tmp_path / "questions.jsonl"), "--out", str(answers), "--max-new-tokens", "4"]) == 0
+    assert json.loads(answers.read_text())["id"] == "a"
+
+
+@pytest.mark.parametrize(("changes", "sentence"), [
+    ({"model_type": "fuyu"}, r"config.json has model_type 'fuyu', but layout hf_model holds llava"),
+    ({"multimodal_projector_bias": False}, "multimodal_projector_bias False, but layout hf_model holds projectors with biases"),
+    ({"projector_hidden_act": "tanh"}, "has projector_hidden_act 'tanh', but layout hf_model holds gelu, relu, silu"),
+    ({"vision_config": {"model_type": "pixtral"}}, "has vision_config.model_type 'pixtral', but layout hf_model holds towers"),
+], ids=["class", "bias", "activation", "tower"])
+def test_what_no_part_holds_is_one_sentence(llava: Pair, tmp_path: Path, changes: dict[str, object], sentence: str) -> None:
+    with pytest.raises(RunError, match=sentence):
+        edited(llava.folder, tmp_path, changes).recipe()
+
+
+def test_how_images_are_prepared_comes_from_the_folder(llava: Pair, tmp_path: Path) -> None:
+    """As CLIP's processor of llava-1.5-7b-hf states it."""
+    (llava.folder / "preprocessor_config.json").write_text(json.dumps({
+        "size": {"shortest_edge": 48}, "crop_size": {"height": 40, "width": 40}, "resample": 3, "do_center_crop": True,
+        "image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6]}))
+    source = edited(llava.folder, tmp_path, {})
+    (llava.folder / "preprocessor_config.json").unlink()
+    tree = source.recipe()
+    assert isinstance(tree["vision"], dict)
+    found = {key: tree["vision"]["encoder"][key] for key in ("size", "edge", "fit", "resample", "mean", "deviation")}
+    assert found == {"size": 40, "edge": 48, "fit": "crop", "resample": "bicubic", "mean": [0.1, 0.2, 0.3],
+                     "deviation": [0.4, 0.5, 0.6]}

@@ -1,0 +1,160 @@
+"""Tiny models of transformers, saved and imported, and what both give for the same two rows: what the parity tests share.
+
+A row is a list of token ids and of MEDIUM, the place of the next medium.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from shutil import copyfile
+
+import torch
+from torch import Tensor
+from transformers.modeling_utils import PreTrainedModel
+
+from omnikit import splice
+from omnikit.contracts.types import Batch, Signal
+from omnikit.inference.session import load
+from omnikit.model import OmniModel, Taps
+from omnikit.training.import_run import import_checkpoint
+
+TOKENIZER = Path(__file__).parents[1] / "conf" / "tokenizer" / "tiny.json"
+MEDIUM = -1
+ROWS = ([MEDIUM, MEDIUM, 31, 32, 33], [41, 42, 43, 44, 45, 46, MEDIUM, 47, 48, MEDIUM])  # two media in a row; first and last
+
+
+@dataclass(frozen=True)
+class Case:
+    """A class of transformers.
+
+    Args:
+        build: makes a tiny model of it.
+        branch: the input branch of its medium.
+        media: makes so many signals of unequal content (and length, where they have one), and their sizes.
+        inputs: gives transformers' inputs for the signals that our encoder takes.
+        placeholder: the id of the medium in transformers' input.
+        exact: whether all modules on the way are theirs.
+    """
+
+    build: Callable[[], PreTrainedModel]
+    branch: str
+    media: Callable[[int], tuple[Signal, list[int]]]
+    inputs: Callable[[Signal], dict[str, Tensor]]
+    placeholder: int
+    exact: bool = True
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A model of transformers, and ours that was imported from its folder."""
+
+    case: Case
+    theirs: PreTrainedModel
+    ours: OmniModel
+    folder: Path
+    run: Path
+    rows: Sequence[Sequence[int]] = field(default=ROWS)
+
+
+def made(case: Case, at: Path) -> Pair:
+    """Build, save and import a case."""
+    torch.manual_seed(0)
+    model = case.build().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.numel() > 1 and bool((parameter == parameter.flatten()[0]).all()):  # a gate at zero hides its branch
+                parameter += torch.randn_like(parameter) * 0.2
+            elif parameter.numel() == 1:
+                parameter.fill_(0.5)
+    model.save_pretrained(at / "theirs")
+    copyfile(TOKENIZER, at / "theirs" / "tokenizer.json")
+    import_checkpoint("hf_model", {"folder": str(at / "theirs"), "template": "llama_3"}, at / "run")
+    return Pair(case, model, load(str(at / "run")).model, at / "theirs", at / "run")
+
+
+def batch_of(pair: Pair, signal: Signal, sizes: list[int]) -> Batch:
+    """Give the rows as a collator does."""
+    branch, wired = pair.case.branch, pair.ours.plan.inputs[pair.case.branch]
+    counts = [wired.length(size) for size in sizes]
+    media, rows, slots, owners = iter(counts), [], [], []
+    for number, row in enumerate(pair.rows):
+        rows.append([])
+        for token in row:
+            count = next(media) if token == MEDIUM else 0
+            slots += [(number, len(rows[-1]) + step) for step in range(count)]
+            owners += [number] * (token == MEDIUM)
+            rows[-1] += [0] * count if token == MEDIUM else [token]
+    width = max(map(len, rows))
+    lengths = torch.tensor([len(row) for row in rows])
+    none = torch.zeros(len(rows), 0, dtype=torch.long)
+    return Batch(torch.tensor([row + [0] * (width - len(row)) for row in rows]), lengths, none, none.sum(1), {branch: signal},
+                 {branch: torch.tensor([row * width + at for row, at in slots])}, {branch: counts}, {branch: owners}, {},
+                 [f"row {number}" for number in range(len(rows))], sizes={branch: sizes})
+
+
+def media_of(pair: Pair) -> tuple[Signal, list[int]]:
+    """Give the signals of all rows."""
+    return pair.case.media(sum(row.count(MEDIUM) for row in map(list, pair.rows)))
+
+
+def mask_of(batch: Batch, *, left: bool) -> Tensor:
+    """Give what is valid [B, L] of rows padded on one side."""
+    positions = torch.arange(batch.tokens.shape[1])
+    return positions >= batch.tokens.shape[1] - batch.lengths[:, None] if left else positions < batch.lengths[:, None]
+
+
+def moved(values: Tensor, batch: Batch) -> Tensor:
+    """Give values [B, L, …] of rows padded on the right with the padding on the left."""
+    return torch.stack([row.roll(row.shape[0] - int(length), 0) for row, length in zip(values, batch.lengths, strict=True)])
+
+
+def their_inputs(pair: Pair, batch: Batch, *, left: bool = False) -> dict[str, Tensor]:
+    """Give what transformers takes for a batch."""
+    ids, branch = batch.tokens.clone(), pair.case.branch
+    ids.view(-1)[batch.slots[branch]] = pair.case.placeholder
+    mask = mask_of(batch, left=left)
+    ids = moved(ids, batch) if left else ids
+    signal = splice.normalised(batch.signals[branch], pair.ours.plan.inputs[branch].image_spec)
+    return {"input_ids": ids, "attention_mask": mask.long(), **pair.case.inputs(signal)}
+
+
+def their_logits(pair: Pair, batch: Batch, *, left: bool = False) -> Tensor:
+    """Give transformers' logits at the valid positions, [S, V]."""
+    inputs = their_inputs(pair, batch, left=left)
+    mask = inputs["attention_mask"]
+    found: Tensor = pair.theirs(**inputs, position_ids=(mask.cumsum(-1) - 1).clamp(min=0)).logits
+    return found[mask.bool()]
+
+
+def our_logits(pair: Pair, batch: Batch, *, left: bool = False) -> Tensor:
+    """Give our logits at the valid positions, [S, V]."""
+    taps, backbone, mask = Taps(pair.ours, batch), pair.ours.language_model(), mask_of(batch, left=left)
+    hidden = backbone(moved(taps.inputs, batch), mask) if left else taps.hidden
+    return backbone.logits(hidden)[mask]
+
+
+def assert_equal(pair: Pair, ours: Tensor, theirs: Tensor) -> None:
+    """Compare bit by bit where all modules are theirs; else by float32's rounding."""
+    tolerance = 0.0 if pair.case.exact else 1e-5
+    torch.testing.assert_close(ours, theirs, atol=tolerance, rtol=tolerance)
+
+
+def other_medium(batch: Batch, branch: str, index: int) -> Batch:
+    """Give the batch with one medium changed."""
+    signal = batch.signals[branch]
+    data = signal.data.clone()
+    data[index] = data[index].flip(-1)
+    return replace(batch, signals={branch: Signal(data, signal.lengths)})
+
+
+def without_media(batch: Batch) -> Batch:
+    """Give the batch with no medium in the place of its slots."""
+    return replace(batch, slots={}, signals={}, counts={}, rows={}, sizes={})
+
+
+def gradients(model: torch.nn.Module, logits: Tensor) -> Mapping[str, Tensor]:
+    """Give name → gradient of one step whose loss takes all logits."""
+    model.zero_grad()
+    targets = torch.arange(len(logits)) * 7 % logits.shape[1]
+    torch.nn.functional.cross_entropy(logits, targets).backward()
+    return {name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None}
