@@ -5,7 +5,21 @@ from hf_parity import Case
 from torch import Tensor
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.modeling_utils import PreTrainedModel
+from transformers.models.blip_2.configuration_blip_2 import Blip2Config, Blip2QFormerConfig, Blip2VisionConfig
+from transformers.models.blip_2.modeling_blip_2 import Blip2ForConditionalGeneration
+from transformers.models.internvl.configuration_internvl import InternVLConfig, InternVLVisionConfig
+from transformers.models.internvl.modeling_internvl import InternVLForConditionalGeneration
+from transformers.models.opt.configuration_opt import OPTConfig
+from transformers.models.qwen2_audio.configuration_qwen2_audio import Qwen2AudioConfig, Qwen2AudioEncoderConfig
+from transformers.models.qwen2_audio.modeling_qwen2_audio import Qwen2AudioForConditionalGeneration
+from transformers.models.voxtral.configuration_voxtral import VoxtralConfig, VoxtralEncoderConfig
+from transformers.models.voxtral.modeling_voxtral import VoxtralForConditionalGeneration
+from transformers.models.whisper.feature_extraction_whisper import WhisperFeatureExtractor
 from transformers.models.clip.configuration_clip import CLIPVisionConfig
+from transformers.models.deepseek_vl.configuration_deepseek_vl import DeepseekVLConfig
+from transformers.models.deepseek_vl.modeling_deepseek_vl import DeepseekVLForConditionalGeneration
+from transformers.models.vipllava.configuration_vipllava import VipLlavaConfig
+from transformers.models.vipllava.modeling_vipllava import VipLlavaForConditionalGeneration
 from transformers.models.llama.configuration_llama import LlamaConfig
 from transformers.models.llava.configuration_llava import LlavaConfig
 from transformers.models.llava.modeling_llava import LlavaForConditionalGeneration
@@ -14,6 +28,7 @@ from transformers.models.siglip.configuration_siglip import SiglipVisionConfig
 
 from omnikit.contracts.types import Signal
 
+POSITIONS = 20  # of audio towers: 0.4 s
 SIDE, PATCH, PLACEHOLDER = 40, 16, 699  # of 40 pixels, 8 are in no patch
 SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}
 TOWER = {**SIZES, "image_size": SIDE, "patch_size": PATCH}
@@ -35,6 +50,32 @@ def pixel_values(signal: Signal) -> dict[str, Tensor]:
     return {"pixel_values": signal.data}
 
 
+def squares(count: int) -> tuple[Signal, list[int]]:
+    pixels = torch.randint(0, 256, (count, 3, 64, 64), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    return Signal(pixels, torch.ones(count, dtype=torch.long)), [1] * count
+
+
+def clips(count: int) -> tuple[Signal, list[int]]:
+    """Unequal lengths, none of whole mel frames; the longest is longer than the window."""
+    lengths = [900 + 1777 * index for index in range(count)]
+    data = torch.randn(count, max(lengths), generator=torch.Generator().manual_seed(1)) * 0.1
+    inside = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    return Signal(data * inside, torch.tensor(lengths)), lengths
+
+
+def masked_mels(signal: Signal) -> dict[str, Tensor]:
+    """As Whisper's feature extractor of transformers gives them, on waveforms of their own lengths."""
+    waveforms = [row[:length].numpy() for row, length in zip(signal.data, signal.lengths.tolist(), strict=True)]
+    found = WhisperFeatureExtractor(feature_size=80)(
+        waveforms, sampling_rate=16000, padding="max_length", max_length=POSITIONS * 320, truncation=True,
+        return_attention_mask=True, return_tensors="pt")
+    return {"input_features": found["input_features"], "feature_attention_mask": found["attention_mask"]}
+
+
+def mels(signal: Signal) -> dict[str, Tensor]:
+    return {"input_features": masked_mels(signal)["input_features"]}
+
+
 def llava(text: PreTrainedConfig, tower: PreTrainedConfig, **changes: object) -> PreTrainedModel:
     return LlavaForConditionalGeneration(LlavaConfig(text_config=text, vision_config=tower, image_token_index=PLACEHOLDER,
                                                      **changes))
@@ -49,4 +90,26 @@ CASES = {
         Qwen2Config(**TEXT, tie_word_embeddings=True), SiglipVisionConfig(**TOWER, vision_use_head=False),
         vision_feature_layer=-1, vision_feature_select_strategy="full", tie_word_embeddings=True),
         "vision", images, pixel_values, PLACEHOLDER),
+    "vip_llava": Case(lambda: VipLlavaForConditionalGeneration(VipLlavaConfig(
+        text_config=llama(), vision_config=CLIPVisionConfig(**TOWER), image_token_index=PLACEHOLDER,
+        vision_feature_layer=[-2, 1])), "vision", images, pixel_values, PLACEHOLDER),
+    "deepseek_vl": Case(lambda: DeepseekVLForConditionalGeneration(DeepseekVLConfig(
+        text_config=llama(), vision_config=SiglipVisionConfig(**TOWER), image_token_id=PLACEHOLDER)),
+        "vision", images, pixel_values, PLACEHOLDER),
+    "internvl": Case(lambda: InternVLForConditionalGeneration(InternVLConfig(
+        text_config=Qwen2Config(**TEXT), vision_config=InternVLVisionConfig(**{**SIZES, "image_size": 64, "patch_size": 16}),
+        image_token_id=PLACEHOLDER)), "vision", squares, pixel_values, PLACEHOLDER, exact=False),
+    "blip_2": Case(lambda: Blip2ForConditionalGeneration(Blip2Config(
+        text_config=OPTConfig(vocab_size=700, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, ffn_dim=48,
+                              max_position_embeddings=256, word_embed_proj_dim=32),
+        vision_config=Blip2VisionConfig(**TOWER), num_query_tokens=3, image_token_index=PLACEHOLDER,
+        qformer_config=Blip2QFormerConfig(**SIZES, vocab_size=30))), "vision", images, pixel_values, PLACEHOLDER),
+    "qwen2_audio": Case(lambda: Qwen2AudioForConditionalGeneration(Qwen2AudioConfig(
+        text_config=Qwen2Config(**TEXT), audio_config=Qwen2AudioEncoderConfig(
+            d_model=32, encoder_layers=2, encoder_attention_heads=4, encoder_ffn_dim=48, num_mel_bins=80,
+            max_source_positions=POSITIONS), audio_token_index=PLACEHOLDER)), "audio", clips, masked_mels, PLACEHOLDER),
+    "voxtral": Case(lambda: VoxtralForConditionalGeneration(VoxtralConfig(
+        text_config=llama().to_dict(), audio_config=VoxtralEncoderConfig(
+            hidden_size=32, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, num_mel_bins=80,
+            max_source_positions=POSITIONS), audio_token_id=PLACEHOLDER)), "audio", clips, mels, PLACEHOLDER),
 }

@@ -64,8 +64,8 @@ def made(case: Case, at: Path) -> Pair:
         for parameter in model.parameters():
             if parameter.numel() > 1 and bool((parameter == parameter.flatten()[0]).all()):  # a gate at zero hides its branch
                 parameter += torch.randn_like(parameter) * 0.2
-            elif parameter.numel() == 1:
-                parameter.fill_(0.5)
+            elif parameter.dim() > 1:  # fresh weights are so small that a medium hardly changes a logit
+                parameter.normal_(std=parameter[0].numel() ** -0.5)
     model.save_pretrained(at / "theirs")
     copyfile(TOKENIZER, at / "theirs" / "tokenizer.json")
     import_checkpoint("hf_model", {"folder": str(at / "theirs"), "template": "llama_3"}, at / "run")

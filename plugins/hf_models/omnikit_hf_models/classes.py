@@ -47,6 +47,7 @@ class ModelClass:
         names: (begin of a name in the files, our part, begin of our name), the first that fits counts.
         placeholders: key of config.json that holds the id of a medium → tokens that may have it.
         aliases: (pattern, replacement): other names of the same tensors, of other versions of transformers.
+        fits: whether it holds the settings of parts that are of the components in `uses`.
         unused: pattern, by the configuration, of tensors that the class has and never uses; they are written as zeros.
         template: that a conversation becomes text by, where the folder has no chat template for texts.
         config: the keys of config.json beside those of the language model.
@@ -59,6 +60,7 @@ class ModelClass:
     config: Callable[[ModelDescription], dict[str, object]]
     placeholders: Mapping[str, tuple[str, ...]]
     aliases: tuple[tuple[str, str], ...] = ()
+    fits: Callable[[ModelDescription], bool] = lambda _: True
     unused: Callable[[PreTrainedConfig], str] = lambda _: r"(?!)"
     template: str = "llava_1_5"
 

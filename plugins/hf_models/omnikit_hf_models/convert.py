@@ -19,9 +19,11 @@ from omnikit.store.tensors import in_folder, read_json
 from omnikit_hf_models import language
 from omnikit_hf_models.classes import ModelClass, Source
 from omnikit_hf_models.layout import HFModel
-from omnikit_hf_models.llava import LLAVA
+from omnikit_hf_models.llava import DEEPSEEK_VL, LLAVA, VIP_LLAVA
+from omnikit_hf_models.own_towers import BLIP_2, INTERNVL, QWEN2_AUDIO, VOXTRAL
 
-CLASSES: dict[str, ModelClass] = {"llava": LLAVA}
+CLASSES: dict[str, ModelClass] = {"llava": LLAVA, "vipllava": VIP_LLAVA, "deepseek_vl": DEEPSEEK_VL, "internvl": INTERNVL,
+                                 "blip-2": BLIP_2, "qwen2_audio": QWEN2_AUDIO, "voxtral": VOXTRAL}
 """model_type of a config.json → its class."""
 PARTS = re.compile(r"\btype\b")  # in a chat template that takes messages in parts, each with its type, and not as texts
 
@@ -123,6 +125,6 @@ def _is_tied(files: Opened) -> bool:
                   and found[1].endswith("embed_tokens.weight")), None)
     if head is None or table is None:
         return head is None
-    facts = files.source.facts
-    stated = facts.tie_word_embeddings or facts.get_text_config().tie_word_embeddings
+    configs = (files.source.facts, files.source.facts.get_text_config())
+    stated = any(getattr(facts, "tie_word_embeddings", False) for facts in configs)
     return bool(stated) and head.shape == table.shape and torch.equal(head.read(), table.read())

@@ -48,7 +48,7 @@ def _rope(facts: PreTrainedConfig) -> dict[str, object]:
     found = getattr(facts, "rope_parameters", None)
     if not isinstance(found, dict) or found.get("rope_type", "default") not in ("default", "llama3"):
         return {}
-    theta = {"rope_theta": float(found.get("rope_theta", 10000.0))}
+    theta: dict[str, object] = {"rope_theta": float(found.get("rope_theta", 10000.0))}
     if found.get("rope_type", "default") == "default":
         return theta
     return theta | {ours: int(found[theirs]) if ours == "rope_original" else float(found[theirs])

@@ -56,7 +56,8 @@ def write(model: ModelDescription, tensors: Mapping[str, Named], folder: Path, d
 
 def _class_of(model: ModelDescription) -> ModelClass:
     """Give the class that holds a model's parts."""
-    found = [kind for kind in CLASSES.values() if all(model.uses.get(part) == use for part, use in kind.uses.items())]
+    found = [kind for kind in CLASSES.values() if all(model.uses.get(part) == use for part, use in kind.uses.items())
+             and kind.fits(model)]
     if not found:
         parts = ", ".join(f"{part}: {use}" for part, use in model.uses.items())
         raise RunError(f"this run has {parts}, but layout hf_model holds {_held()}; such a model cannot be exported in it.")
@@ -87,7 +88,7 @@ def _placeholders(kind: ModelClass, tokenizer: TokenizerFolder, vocabulary: int)
             for index, (key, tokens) in enumerate(kind.placeholders.items())}
 
 
-def _unused(kind: ModelClass, config: Mapping[str, object], held: Named) -> Named:
+def _unused(kind: ModelClass, config: Mapping[str, object], held: Named) -> dict[str, LazyTensor]:
     """Give zeros for what a class has and never uses; what else is missing is our error."""
     facts = CONFIG_MAPPING[str(config["model_type"])].from_dict(dict(config))
     unused, missing = re.compile(kind.unused(facts)), dict[str, LazyTensor]()
@@ -103,7 +104,8 @@ def _unused(kind: ModelClass, config: Mapping[str, object], held: Named) -> Name
 
 def _empty(kind: ModelClass, facts: PreTrainedConfig) -> dict[str, Tensor]:
     """Give the parameters of a class, without numbers."""
-    module = import_module(f"transformers.models.{facts.model_type}.modeling_{facts.model_type}")
+    name = facts.model_type.replace("-", "_")
+    module = import_module(f"transformers.models.{name}.modeling_{name}")
     model_class: type[PreTrainedModel] = getattr(module, kind.architecture)
     with torch.device("meta"):
         return dict(model_class(facts).named_parameters())

@@ -15,12 +15,13 @@ NAMES = {"dim": "hidden_size", "layers": "num_hidden_layers", "heads": "num_atte
          "patch": "patch_size", "trained_size": "image_size", "activation": "hidden_act", "eps": "layer_norm_eps"}
 
 
-def encoder(source: Source, layers: object, *, class_token: bool) -> dict[str, object]:
+def encoder(source: Source, layers: object, *, class_token: bool, norm: bool = False) -> dict[str, object]:
     """Give the encoder's settings.
 
     Args:
         layers: vision_feature_layer of a config.json, one or several.
         class_token: whether the vector before the patches is taken too.
+        norm: whether the norm behind the last layer is taken.
 
     Raises:
         RunError: the tower is of another family, or images are prepared otherwise.
@@ -33,7 +34,7 @@ def encoder(source: Source, layers: object, *, class_token: bool) -> dict[str, o
         raise source.refuse("vision_feature_select_strategy", "default", "for a SigLIP, which has no class token, 'full'")
     chosen = list(layers) if isinstance(layers, list | tuple) else [layers]
     return {"use": "hf_vision", "family": family, **{ours: getattr(facts, theirs) for ours, theirs in NAMES.items()},
-            "feature_layers": chosen, "final_norm": False,
+            "feature_layers": chosen, "final_norm": norm,
             "class_token": class_token and family == "clip", **images(source)}
 
 
@@ -44,17 +45,20 @@ def vision_config(fields: Mapping[str, object]) -> dict[str, object]:
     return {"model_type": kind, **{theirs: fields[ours] for ours, theirs in NAMES.items()}, **head}
 
 
-def unused(facts: PreTrainedConfig, layers: object, prefix: str) -> str:
+def unused(facts: PreTrainedConfig, layers: object, prefix: str, *, norm: bool = False) -> str:
     """Give the pattern of a tower's tensors behind the last layer that is taken.
 
     Args:
         layers: vision_feature_layer of a config.json, one or several.
         prefix: what stands before the tower's names, as a pattern.
+        norm: whether the norm behind the last layer is taken.
     """
-    total = facts.num_hidden_layers
-    depth = max(one if one >= 0 else total + 1 + one for one in (layers if isinstance(layers, list | tuple) else [layers]))
+    total: int = facts.num_hidden_layers
+    chosen = [int(str(one)) for one in (layers if isinstance(layers, list | tuple) else [layers])]
+    depth = max(one if one >= 0 else total + 1 + one for one in chosen)
     behind = [rf"encoder\.layers\.{number}\." for number in range(depth, total)]
-    return f"{prefix}(" + "|".join([*behind, r"post_layernorm\.", r"head\."]) + ")"  # hidden_states come before that norm
+    closing = [] if norm else [r"post_layernorm\."]  # hidden_states come before it
+    return f"{prefix}(" + "|".join([*behind, *closing, r"head\."]) + ")"
 
 
 def images(source: Source) -> dict[str, object]:

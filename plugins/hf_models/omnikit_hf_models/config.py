@@ -1,0 +1,194 @@
+"""Towers and projectors that stand in one class of transformers alone, by its configuration. Imports neither torch nor transformers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import TYPE_CHECKING, Literal
+
+from omnikit.contracts.specs import FeatureSpec, ImageSpec, SignalSpec
+from omnikit.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SAMPLE_RATE, HOP = 16000, 160  # Hz; samples between two mel frames
+CLASS_TOKENS = {"internvl_vision": 1, "blip_2_vision_model": 1}  # vectors before the patches
+TAKEN = {"internvl_vision": 0, "blip_2_vision_model": 1}  # of these, those that are given
+TINY_IMAGES: dict[str, object] = {
+    "model_type": "internvl_vision", "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64,
+    "image_size": [64, 64], "patch_size": [16, 16]}
+TINY_AUDIO: dict[str, object] = {
+    "model_type": "qwen2_audio_encoder", "d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": 64,
+    "num_mel_bins": 80, "max_source_positions": 1500}
+
+
+@dataclass(frozen=True)
+class HFImageTower:
+    """The image tower of an InternVL or a BLIP-2, transformers' own module.
+
+    Args:
+        config: its configuration, as the vision_config of a folder; `model_type` is internvl_vision or blip_2_vision_model.
+        edge: what the shortest edge is resized to before the centre is cut out; null: the size of its images.
+        fit: how an image becomes a square, see ImageSpec.
+        resample: filter that resizes images, see ImageSpec.
+        mean: of red, green and blue.
+        deviation: of red, green and blue.
+        most_tiles: that an image is cut into; 0 cuts none.
+    """
+
+    config: dict[str, object] = field(default_factory=lambda: dict(TINY_IMAGES))
+    edge: int | None = None
+    fit: Literal["crop", "pad", "stretch", "corner"] = "stretch"
+    resample: str = "bicubic"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    deviation: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    most_tiles: int = 0
+
+    def __post_init__(self) -> None:
+        if self.config.get("model_type") not in CLASS_TOKENS:
+            raise ValueError(f"config.model_type is {self.config.get('model_type')!r}, but must be {' or '.join(CLASS_TOKENS)}")
+        assert self.image_spec  # its fields are refused here, not when it is first asked for
+
+    @property
+    def size(self) -> int:
+        """Side of an image in pixels."""
+        return number(self.config, "image_size")
+
+    @property
+    def input(self) -> SignalSpec:
+        return SignalSpec("image", None, (3, self.size, self.size))
+
+    @property
+    def output(self) -> FeatureSpec:
+        return FeatureSpec(number(self.config, "hidden_size"), count=self.length(1))
+
+    @property
+    def image_spec(self) -> ImageSpec:
+        return ImageSpec(self.size, self.mean, self.deviation, self.fit, edge=self.edge, resample=self.resample,
+                         most_tiles=self.most_tiles)
+
+    @property
+    def dropped(self) -> int:
+        """Vectors before the patches that are not given."""
+        kind = str(self.config["model_type"])
+        return CLASS_TOKENS[kind] - TAKEN[kind]
+
+    def length(self, items: int) -> int:
+        """Give the features of a tile, which are as many for every tile."""
+        return (self.size // number(self.config, "patch_size")) ** 2 + TAKEN[str(self.config["model_type"])]
+
+    def build(self) -> nn.Module:
+        from omnikit_hf_models.towers import ImageTower
+
+        return ImageTower(self)
+
+
+@dataclass(frozen=True)
+class HFAudioTower:
+    """The audio tower of a Qwen2-Audio, transformers' own module: Whisper's, with pairs of frames averaged at its end.
+
+    Args:
+        config: its configuration, as the audio_config of a folder; `model_type` is qwen2_audio_encoder.
+    """
+
+    config: dict[str, object] = field(default_factory=lambda: dict(TINY_AUDIO))
+
+    def __post_init__(self) -> None:
+        if self.config.get("model_type") != "qwen2_audio_encoder":
+            raise ValueError(f"config.model_type is {self.config.get('model_type')!r}, but must be qwen2_audio_encoder")
+
+    @property
+    def input(self) -> SignalSpec:
+        return SignalSpec("audio", Fraction(SAMPLE_RATE))
+
+    @property
+    def output(self) -> FeatureSpec:
+        return FeatureSpec(number(self.config, "d_model"), rate=Fraction(SAMPLE_RATE, 4 * HOP), lookahead=math.inf)
+
+    @property
+    def window(self) -> int:
+        """Samples that every clip is padded with silence or cut to."""
+        return 2 * HOP * number(self.config, "max_source_positions")
+
+    def length(self, samples: int) -> int:
+        """Give the exact number of features of a clip; raises DataError if it is too short for one."""
+        count = convolved(min(samples, self.window))
+        if count < 2:
+            raise DataError(f"A clip has {samples} samples, but hf_audio_tower needs at least {2 * HOP + 1}; leave the row out or"
+                            " give a longer clip.")
+        return count // 2
+
+    def build(self) -> nn.Module:
+        from omnikit_hf_models.towers import AudioTower
+
+        return AudioTower(self)
+
+
+@dataclass(frozen=True)
+class HFProjector:
+    """The projector of a class of transformers.
+
+    - internvl: each square of patches joined to one vector, norm, Linear, activation, Linear.
+    - blip-2: queries that attend to the features (BERT's layers), then a Linear.
+    - voxtral: frames joined to one vector, Linear, activation, Linear, without biases.
+
+    Args:
+        config: `model_type` and the keys of a folder's config.json that the projector depends on: downsample_ratio and
+            projector_hidden_act; num_query_tokens and qformer_config; projector_hidden_act and stack, the frames that are joined.
+    """
+
+    config: dict[str, object] = field(default_factory=lambda: {
+        "model_type": "internvl", "downsample_ratio": 0.5, "projector_hidden_act": "gelu"})
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("internvl", "blip-2", "voxtral"):
+            raise ValueError(f"config.model_type is {self.kind!r}, but must be internvl, blip-2 or voxtral")
+
+    @property
+    def kind(self) -> str:
+        """The class."""
+        return str(self.config.get("model_type"))
+
+    @property
+    def side(self) -> int:
+        """Of a square of patches that becomes one vector."""
+        return round(1 / float(str(self.config["downsample_ratio"])))
+
+    def output(self, source: FeatureSpec, dim: int) -> FeatureSpec:
+        if self.kind == "voxtral" and source.rate is not None:
+            return FeatureSpec(dim, rate=source.rate / number(self.config, "stack"), lookahead=source.lookahead)
+        if source.count is None:
+            raise ValueError(f"{self.kind} projects a fixed number of vectors, but the encoder gives {source}")
+        if self.kind == "internvl" and (math.isqrt(source.count) ** 2 != source.count or math.isqrt(source.count) % self.side):
+            raise ValueError(f"downsample_ratio is {self.config['downsample_ratio']}, but the encoder gives {source.count} vectors;"
+                             f" they must be a square whose side {self.side} divides")
+        return FeatureSpec(dim, count=self.length(source.count), lookahead=source.lookahead)
+
+    def length(self, count: int) -> int:
+        """Give the exact number of vectors for so many incoming vectors."""
+        if self.kind == "blip-2":
+            return number(self.config, "num_query_tokens")
+        return count // (self.side**2 if self.kind == "internvl" else number(self.config, "stack"))
+
+    def build(self, source: FeatureSpec, dim: int) -> nn.Module:
+        from omnikit_hf_models.projectors import PROJECTORS
+
+        return PROJECTORS[self.kind](self, source.dim, dim)
+
+
+def number(config: Mapping[str, object], key: str) -> int:
+    """Give a whole number of a configuration; of two equal sides, one. Raises ValueError where there is none."""
+    value = config.get(key)
+    if isinstance(value, list | tuple) and len(set(value)) == 1:
+        value = value[0]
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"config.{key} is {value!r}, but must be a whole number of at least 1")
+    return value
+
+
+def convolved(samples: int) -> int:
+    """Give Whisper's vectors for so many samples: of two mel frames each, the last one of one."""
+    return (math.ceil(samples / HOP) + 1) // 2
