@@ -7,32 +7,36 @@ from transformers.configuration_utils import PreTrainedConfig
 from transformers.modeling_utils import PreTrainedModel
 from transformers.models.blip_2.configuration_blip_2 import Blip2Config, Blip2QFormerConfig, Blip2VisionConfig
 from transformers.models.blip_2.modeling_blip_2 import Blip2ForConditionalGeneration
-from transformers.models.internvl.configuration_internvl import InternVLConfig, InternVLVisionConfig
-from transformers.models.internvl.modeling_internvl import InternVLForConditionalGeneration
-from transformers.models.opt.configuration_opt import OPTConfig
-from transformers.models.qwen2_audio.configuration_qwen2_audio import Qwen2AudioConfig, Qwen2AudioEncoderConfig
-from transformers.models.qwen2_audio.modeling_qwen2_audio import Qwen2AudioForConditionalGeneration
-from transformers.models.voxtral.configuration_voxtral import VoxtralConfig, VoxtralEncoderConfig
-from transformers.models.voxtral.modeling_voxtral import VoxtralForConditionalGeneration
-from transformers.models.whisper.feature_extraction_whisper import WhisperFeatureExtractor
 from transformers.models.clip.configuration_clip import CLIPVisionConfig
 from transformers.models.deepseek_vl.configuration_deepseek_vl import DeepseekVLConfig
 from transformers.models.deepseek_vl.modeling_deepseek_vl import DeepseekVLForConditionalGeneration
-from transformers.models.vipllava.configuration_vipllava import VipLlavaConfig
-from transformers.models.vipllava.modeling_vipllava import VipLlavaForConditionalGeneration
+from transformers.models.idefics3.configuration_idefics3 import Idefics3Config, Idefics3VisionConfig
+from transformers.models.idefics3.modeling_idefics3 import Idefics3ForConditionalGeneration
+from transformers.models.internvl.configuration_internvl import InternVLConfig, InternVLVisionConfig
+from transformers.models.internvl.modeling_internvl import InternVLForConditionalGeneration
 from transformers.models.llama.configuration_llama import LlamaConfig
 from transformers.models.llava.configuration_llava import LlavaConfig
 from transformers.models.llava.modeling_llava import LlavaForConditionalGeneration
+from transformers.models.opt.configuration_opt import OPTConfig
 from transformers.models.qwen2.configuration_qwen2 import Qwen2Config
+from transformers.models.qwen2_audio.configuration_qwen2_audio import Qwen2AudioConfig, Qwen2AudioEncoderConfig
+from transformers.models.qwen2_audio.modeling_qwen2_audio import Qwen2AudioForConditionalGeneration
 from transformers.models.siglip.configuration_siglip import SiglipVisionConfig
+from transformers.models.smolvlm.configuration_smolvlm import SmolVLMConfig, SmolVLMVisionConfig
+from transformers.models.smolvlm.modeling_smolvlm import SmolVLMForConditionalGeneration
+from transformers.models.vipllava.configuration_vipllava import VipLlavaConfig
+from transformers.models.vipllava.modeling_vipllava import VipLlavaForConditionalGeneration
+from transformers.models.voxtral.configuration_voxtral import VoxtralConfig, VoxtralEncoderConfig
+from transformers.models.voxtral.modeling_voxtral import VoxtralForConditionalGeneration
+from transformers.models.whisper.feature_extraction_whisper import WhisperFeatureExtractor
 
 from omnikit.contracts.types import Signal
 
-POSITIONS = 20  # of audio towers: 0.4 s
+POSITIONS = 500  # of audio towers: 10 s
 SIDE, PATCH, PLACEHOLDER = 40, 16, 699  # of 40 pixels, 8 are in no patch
 SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}
 TOWER = {**SIZES, "image_size": SIDE, "patch_size": PATCH}
-TEXT = {**SIZES, "num_hidden_layers": 2, "num_key_value_heads": 2, "vocab_size": 700, "max_position_embeddings": 256}
+TEXT = {**SIZES, "num_hidden_layers": 2, "num_key_value_heads": 2, "vocab_size": 700, "max_position_embeddings": 1024}
 ROPE = {"rope_type": "llama3", "rope_theta": 5e4, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
         "original_max_position_embeddings": 64}
 
@@ -55,9 +59,13 @@ def squares(count: int) -> tuple[Signal, list[int]]:
     return Signal(pixels, torch.ones(count, dtype=torch.long)), [1] * count
 
 
+def pairs_of_images(signal: Signal) -> dict[str, Tensor]:
+    return {"pixel_values": signal.data.unflatten(0, (-1, 2))}
+
+
 def clips(count: int) -> tuple[Signal, list[int]]:
     """Unequal lengths, none of whole mel frames; the longest is longer than the window."""
-    lengths = [900 + 1777 * index for index in range(count)]
+    lengths = [*(900 + 1777 * index for index in range(count - 1)), POSITIONS * 320 + 900]
     data = torch.randn(count, max(lengths), generator=torch.Generator().manual_seed(1)) * 0.1
     inside = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
     return Signal(data * inside, torch.tensor(lengths)), lengths
@@ -98,12 +106,18 @@ CASES = {
         "vision", images, pixel_values, PLACEHOLDER),
     "internvl": Case(lambda: InternVLForConditionalGeneration(InternVLConfig(
         text_config=Qwen2Config(**TEXT), vision_config=InternVLVisionConfig(**{**SIZES, "image_size": 64, "patch_size": 16}),
-        image_token_id=PLACEHOLDER)), "vision", squares, pixel_values, PLACEHOLDER, exact=False),
+        image_token_id=PLACEHOLDER)), "vision", squares, pixel_values, PLACEHOLDER),
     "blip_2": Case(lambda: Blip2ForConditionalGeneration(Blip2Config(
         text_config=OPTConfig(vocab_size=700, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, ffn_dim=48,
                               max_position_embeddings=256, word_embed_proj_dim=32),
         vision_config=Blip2VisionConfig(**TOWER), num_query_tokens=3, image_token_index=PLACEHOLDER,
         qformer_config=Blip2QFormerConfig(**SIZES, vocab_size=30))), "vision", images, pixel_values, PLACEHOLDER),
+    "idefics3": Case(lambda: Idefics3ForConditionalGeneration(Idefics3Config(
+        text_config=llama(), vision_config=Idefics3VisionConfig(**{**SIZES, "image_size": 64, "patch_size": 16}), scale_factor=2,
+        image_token_id=PLACEHOLDER)), "vision", squares, pairs_of_images, PLACEHOLDER),
+    "smolvlm": Case(lambda: SmolVLMForConditionalGeneration(SmolVLMConfig(
+        text_config=llama(), vision_config=SmolVLMVisionConfig(**{**SIZES, "image_size": 64, "patch_size": 16}), scale_factor=2,
+        image_token_id=PLACEHOLDER)), "vision", squares, pairs_of_images, PLACEHOLDER),
     "qwen2_audio": Case(lambda: Qwen2AudioForConditionalGeneration(Qwen2AudioConfig(
         text_config=Qwen2Config(**TEXT), audio_config=Qwen2AudioEncoderConfig(
             d_model=32, encoder_layers=2, encoder_attention_heads=4, encoder_ffn_dim=48, num_mel_bins=80,

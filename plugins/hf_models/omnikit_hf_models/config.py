@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 SAMPLE_RATE, HOP = 16000, 160  # Hz; samples between two mel frames
-CLASS_TOKENS = {"internvl_vision": 1, "blip_2_vision_model": 1}  # vectors before the patches
-TAKEN = {"internvl_vision": 0, "blip_2_vision_model": 1}  # of these, those that are given
+CLASS_TOKENS = {"internvl_vision": 1, "blip_2_vision_model": 1, "idefics3_vision": 0, "smolvlm_vision": 0}
+"""Vectors before the patches, by the towers there are."""
+TAKEN = {"blip_2_vision_model": 1}
+"""Of these, those that are given."""
 TINY_IMAGES: dict[str, object] = {
     "model_type": "internvl_vision", "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64,
     "image_size": [64, 64], "patch_size": [16, 16]}
@@ -27,10 +29,10 @@ TINY_AUDIO: dict[str, object] = {
 
 @dataclass(frozen=True)
 class HFImageTower:
-    """The image tower of an InternVL or a BLIP-2, transformers' own module.
+    """The image tower of an InternVL, a BLIP-2, an Idefics3 or a SmolVLM, transformers' own module.
 
     Args:
-        config: its configuration, as the vision_config of a folder; `model_type` is internvl_vision or blip_2_vision_model.
+        config: its configuration, as the vision_config of a folder; `model_type` is one of CLASS_TOKENS.
         edge: what the shortest edge is resized to before the centre is cut out; null: the size of its images.
         fit: how an image becomes a square, see ImageSpec.
         resample: filter that resizes images, see ImageSpec.
@@ -74,11 +76,11 @@ class HFImageTower:
     def dropped(self) -> int:
         """Vectors before the patches that are not given."""
         kind = str(self.config["model_type"])
-        return CLASS_TOKENS[kind] - TAKEN[kind]
+        return CLASS_TOKENS[kind] - TAKEN.get(kind, 0)
 
     def length(self, items: int) -> int:
         """Give the features of a tile, which are as many for every tile."""
-        return (self.size // number(self.config, "patch_size")) ** 2 + TAKEN[str(self.config["model_type"])]
+        return (self.size // number(self.config, "patch_size")) ** 2 + TAKEN.get(str(self.config["model_type"]), 0)
 
     def build(self) -> nn.Module:
         from omnikit_hf_models.towers import ImageTower
@@ -132,20 +134,21 @@ class HFProjector:
     """The projector of a class of transformers.
 
     - internvl: each square of patches joined to one vector, norm, Linear, activation, Linear.
+    - idefics3: each square of patches joined to one vector, and a Linear without bias.
     - blip-2: queries that attend to the features (BERT's layers), then a Linear.
     - voxtral: frames joined to one vector, Linear, activation, Linear, without biases.
 
     Args:
         config: `model_type` and the keys of a folder's config.json that the projector depends on: downsample_ratio and
-            projector_hidden_act; num_query_tokens and qformer_config; projector_hidden_act and stack, the frames that are joined.
+            projector_hidden_act; scale_factor; num_query_tokens and qformer_config; projector_hidden_act and stack, the frames that are joined.
     """
 
     config: dict[str, object] = field(default_factory=lambda: {
         "model_type": "internvl", "downsample_ratio": 0.5, "projector_hidden_act": "gelu"})
 
     def __post_init__(self) -> None:
-        if self.kind not in ("internvl", "blip-2", "voxtral"):
-            raise ValueError(f"config.model_type is {self.kind!r}, but must be internvl, blip-2 or voxtral")
+        if self.kind not in ("internvl", "idefics3", "blip-2", "voxtral"):
+            raise ValueError(f"config.model_type is {self.kind!r}, but must be internvl, idefics3, blip-2 or voxtral")
 
     @property
     def kind(self) -> str:
@@ -155,6 +158,8 @@ class HFProjector:
     @property
     def side(self) -> int:
         """Of a square of patches that becomes one vector."""
+        if self.kind == "idefics3":
+            return number(self.config, "scale_factor")
         return round(1 / float(str(self.config["downsample_ratio"])))
 
     def output(self, source: FeatureSpec, dim: int) -> FeatureSpec:
@@ -162,16 +167,17 @@ class HFProjector:
             return FeatureSpec(dim, rate=source.rate / number(self.config, "stack"), lookahead=source.lookahead)
         if source.count is None:
             raise ValueError(f"{self.kind} projects a fixed number of vectors, but the encoder gives {source}")
-        if self.kind == "internvl" and (math.isqrt(source.count) ** 2 != source.count or math.isqrt(source.count) % self.side):
-            raise ValueError(f"downsample_ratio is {self.config['downsample_ratio']}, but the encoder gives {source.count} vectors;"
-                             f" they must be a square whose side {self.side} divides")
+        edge = math.isqrt(source.count)
+        if self.kind in ("internvl", "idefics3") and (edge**2 != source.count or edge % self.side):
+            raise ValueError(f"{self.kind} joins squares of {self.side} x {self.side} vectors, but the encoder gives"
+                             f" {source.count}; they must be a square whose side {self.side} divides")
         return FeatureSpec(dim, count=self.length(source.count), lookahead=source.lookahead)
 
     def length(self, count: int) -> int:
         """Give the exact number of vectors for so many incoming vectors."""
         if self.kind == "blip-2":
             return number(self.config, "num_query_tokens")
-        return count // (self.side**2 if self.kind == "internvl" else number(self.config, "stack"))
+        return count // (number(self.config, "stack") if self.kind == "voxtral" else self.side**2)
 
     def build(self, source: FeatureSpec, dim: int) -> nn.Module:
         from omnikit_hf_models.projectors import PROJECTORS

@@ -71,6 +71,25 @@ def blip_config(model: ModelDescription) -> dict[str, object]:
     return {"vision_config": plain(model.parts["vision.encoder"].config), **plain(model.parts["vision.projector"].config)}
 
 
+def idefics_branches(source: Source) -> Tree:
+    """Give the branch `vision` of an Idefics3 or a SmolVLM."""
+    projector = {"model_type": "idefics3", "scale_factor": source.facts.scale_factor}
+    return {"vision": {"encoder": image_tower(source), "projector": {"use": "hf_projector", "config": projector}}}
+
+
+def idefics_config(model: ModelDescription) -> dict[str, object]:
+    """Give the keys of an Idefics3's or a SmolVLM's config.json."""
+    tower, projector = model.parts["vision.encoder"].config, model.parts["vision.projector"].config
+    return {"model_type": str(tower["model_type"]).removesuffix("_vision"), "vision_config": plain(tower),
+            "scale_factor": projector["scale_factor"]}
+
+
+def tower_is(kind: str) -> Callable[[ModelDescription], bool]:
+    """Give what holds for an Idefics3's projector behind a tower of a class."""
+    return lambda model: (getattr(model.parts["vision.projector"], "kind", None) == "idefics3"
+                          and model.parts["vision.encoder"].config["model_type"] == kind)
+
+
 def qwen_branches(source: Source) -> Tree:
     """Give the branch `audio` of a Qwen2-Audio."""
     return {"audio": {"encoder": {"use": "hf_audio_tower", "config": keys_of(source.facts.audio_config)},
@@ -120,6 +139,12 @@ BLIP_2 = ModelClass(
     (("vision_model.", "vision.encoder", "tower."), *LANGUAGE, *((f"{name}", "vision.projector", name) for name in (
         "query_tokens", "qformer.", "language_projection."))), blip_config, {"image_token_index": IMAGE}, (),
     projects("vision.projector", "blip-2"), template="blip_2")
+IDEFICS_NAMES = (
+    ("model.vision_model.", "vision.encoder", "tower."), ("model.connector.modality_projection.", "vision.projector", ""),
+    ("model.text_model.", "backbone", "model."), ("lm_head.", "backbone", "lm_head."))
+IDEFICS3, SMOLVLM = (ModelClass(
+    f"{name}ForConditionalGeneration", idefics_branches, IMAGE_PARTS, IDEFICS_NAMES, idefics_config,
+    {"image_token_id": IMAGE}, (), tower_is(f"{name.lower()}_vision"), template="idefics3") for name in ("Idefics3", "SmolVLM"))
 QWEN2_AUDIO = ModelClass(
     "Qwen2AudioForConditionalGeneration", qwen_branches,
     {"audio.encoder": "hf_audio_tower", "audio.projector": "linear", "backbone": "hf"},

@@ -25,14 +25,28 @@ class PixelShuffleProjector(nn.Module):
         self.act: nn.Module = ACT2FN[str(config.config["projector_hidden_act"])]
 
     def forward(self, features: Features) -> Features:
-        data = self.linear_2(self.act(self.linear_1(self.layer_norm(self._joined(features.data)))))
+        data = self.linear_2(self.act(self.linear_1(self.layer_norm(squares(features.data, self.side)))))
         return Features(data, torch.full_like(features.lengths, data.shape[1]))
 
-    def _joined(self, data: Tensor) -> Tensor:
-        """Give patches [B, T, D] of a square as [B, T / side², D * side²]; in a square, row by row."""
-        rows, new = len(data), isqrt(data.shape[1]) // self.side
-        grid = data.view(rows, new, self.side, new, self.side, data.shape[2])
-        return grid.permute(0, 1, 3, 2, 4, 5).reshape(rows, new * new, -1)
+
+class SquaresProjector(nn.Module):
+    """Idefics3's: squares of patches joined, and a Linear without bias."""
+
+    def __init__(self, config: HFProjector, source: int, dim: int) -> None:
+        super().__init__()
+        self.side = config.side
+        self.proj = nn.Linear(source * self.side**2, dim, bias=False)
+
+    def forward(self, features: Features) -> Features:
+        data = self.proj(squares(features.data, self.side))
+        return Features(data, torch.full_like(features.lengths, data.shape[1]))
+
+
+def squares(data: Tensor, side: int) -> Tensor:
+    """Give patches [B, T, D] of a square as [B, T / side², D * side²]; in a square, row by row."""
+    rows, new = len(data), isqrt(data.shape[1]) // side
+    grid = data.reshape(rows, new, side, new, side, data.shape[2])
+    return grid.permute(0, 1, 3, 2, 4, 5).reshape(rows, new * new, -1)
 
 
 class QueryProjector(nn.Module):
@@ -74,4 +88,4 @@ class StackProjector(nn.Module):
 
 
 PROJECTORS: dict[str, Callable[[HFProjector, int, int], nn.Module]] = {
-    "internvl": PixelShuffleProjector, "blip-2": QueryProjector, "voxtral": StackProjector}
+    "internvl": PixelShuffleProjector, "idefics3": SquaresProjector, "blip-2": QueryProjector, "voxtral": StackProjector}

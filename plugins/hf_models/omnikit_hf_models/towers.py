@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from transformers.audio_utils import mel_filter_bank
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_utils import PreTrainedModel
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from omnikit.contracts.types import Features, Signal
-from omnikit_hf_models.config import HOP, SAMPLE_RATE, HFAudioTower, HFImageTower
+from omnikit_hf_models.config import HOP, SAMPLE_RATE, HFAudioTower, HFImageTower, number
 
 MODELS = {"internvl_vision": ("internvl", "InternVLVisionModel"), "blip_2_vision_model": ("blip_2", "Blip2VisionModel"),
-          "qwen2_audio_encoder": ("qwen2_audio", "Qwen2AudioEncoder")}
+          "idefics3_vision": ("idefics3", "Idefics3VisionTransformer"),
+          "smolvlm_vision": ("smolvlm", "SmolVLMVisionTransformer"), "qwen2_audio_encoder": ("qwen2_audio", "Qwen2AudioEncoder")}
 FRAME = 400  # samples of a mel frame
 
 
@@ -41,7 +41,11 @@ class AudioTower(nn.Module):
 
     def __init__(self, config: HFAudioTower) -> None:
         super().__init__()
-        self.tower, self.window, self.bins = tower(config.config), config.window, int(str(config.config["num_mel_bins"]))
+        self.tower, self.window, self.bins = tower(config.config), config.window, number(config.config, "num_mel_bins")
+        table = self.tower.get_submodule("embed_positions")  # frozen there; a stage that trains all parameters would train it
+        weight = table.get_parameter("weight").detach()
+        del table.weight
+        table.register_buffer("weight", weight)
 
     def forward(self, signal: Signal) -> Features:
         frames = torch.div(signal.lengths.clamp(max=self.window) + HOP - 1, HOP, rounding_mode="floor")
@@ -59,7 +63,7 @@ def tower(config: Mapping[str, object]) -> PreTrainedModel:
     """Give the module of a configuration, with random weights."""
     folder, name = MODELS[str(config["model_type"])]
     model: type[PreTrainedModel] = getattr(import_module(f"transformers.models.{folder}.modeling_{folder}"), name)
-    return model(CONFIG_MAPPING[str(config["model_type"])].from_dict(dict(config)))
+    return model(model.config_class.from_dict(dict(config)))
 
 
 def log_mel(waveform: Tensor, window: int, bins: int) -> Tensor:

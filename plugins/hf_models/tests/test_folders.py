@@ -9,6 +9,7 @@ import pytest
 from hf_cases import CASES
 from hf_parity import Pair, made
 from omnikit_hf_models.layout import HFModel
+from omnikit_hf_models.table import lines
 from PIL import Image
 
 from omnikit.cli import main
@@ -62,3 +63,8 @@ def test_how_images_are_prepared_comes_from_the_folder(llava: Pair, tmp_path: Pa
     found = {key: tree["vision"]["encoder"][key] for key in ("size", "edge", "fit", "resample", "mean", "deviation")}
     assert found == {"size": 40, "edge": 48, "fit": "crop", "resample": "bicubic", "mean": [0.1, 0.2, 0.3],
                      "deviation": [0.4, 0.5, 0.6]}
+
+
+def test_the_page_has_the_table_of_classes() -> None:
+    page = Path(__file__).parents[3] / "docs" / "howto" / "models_of_transformers.md"
+    assert "\n".join(lines()) in page.read_text(), "renew it: python -m omnikit_hf_models.table"

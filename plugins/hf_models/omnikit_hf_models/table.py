@@ -1,0 +1,38 @@
+"""The table of classes in docs/howto/models_of_transformers.md: what layout hf_model holds, and what the others lack here."""
+
+from collections.abc import Iterator
+
+from omnikit_hf_models.convert import CLASSES
+
+MISSING = {
+    "LlavaNextForConditionalGeneration": "tiles of any resolution cut after the tower, and a learned vector behind each line of them",
+    "LlavaOnevisionForConditionalGeneration": "as LLaVA-NeXT, and pooling of videos",
+    "VideoLlavaForConditionalGeneration": "one projector behind two towers that do not take the same signals",
+    "Blip2ForConditionalGeneration with T5": "an encoder-decoder backbone",
+    "InstructBlipForConditionalGeneration": "a Q-Former that reads the question's tokens in BERT's layout",
+    "GraniteSpeechForConditionalGeneration": "a conformer that attends to the padding of a batch, and a LoRA adapter that is on only beside"
+                                             " audio",
+    "DeepseekVLHybridForConditionalGeneration": "SAM's features resized and added by a learned weight before the second tower's",
+    "PaliGemmaForConditionalGeneration": "a backbone whose prompt attends in both directions",
+    "IdeficsForVisionText2Text": "a backbone with that class's own cross-attention layers",
+    "MllamaForConditionalGeneration": "a backbone with that class's own cross-attention layers",
+    "Kosmos2ForConditionalGeneration": "latent queries that attend to patches and to themselves at once",
+    "MoshiForConditionalGeneration": "summed embeddings of text and codes, and a depth decoder",
+    "CsmForConditionalGeneration": "summed embeddings of codes, and a depth decoder",
+}
+"""Class of transformers that is not held → what is missing."""
+
+
+def lines() -> Iterator[str]:
+    """Give the lines of both tables."""
+    yield from ("| class of transformers | `model_type` | encoder | projector |", "|---|---|---|---|")
+    for model_type, kind in CLASSES.items():
+        parts = [f"`{use}`" for part, use in kind.uses.items() if part != "backbone"]
+        yield f"| {kind.architecture} | `{model_type}` | {' | '.join(parts)} |"
+    yield from ("", "| not held | what is missing here |", "|---|---|")
+    for name, missing in MISSING.items():
+        yield f"| {name} | {missing} |"
+
+
+if __name__ == "__main__":
+    print("\n".join(lines()))  # noqa: T201  # a table for the page
