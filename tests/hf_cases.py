@@ -36,6 +36,7 @@ POSITIONS = 500  # of audio towers: 10 s
 SIDE, PATCH, PLACEHOLDER = 40, 16, 699  # of 40 pixels, 8 are in no patch
 SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}
 TOWER = {**SIZES, "image_size": SIDE, "patch_size": PATCH}
+SQUARES = {**SIZES, "image_size": 64, "patch_size": 16}
 TEXT = {**SIZES, "num_hidden_layers": 2, "num_key_value_heads": 2, "vocab_size": 700, "max_position_embeddings": 1024}
 ROPE = {"rope_type": "llama3", "rope_theta": 5e4, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
         "original_max_position_embeddings": 64}
@@ -105,7 +106,7 @@ CASES = {
         text_config=llama(), vision_config=SiglipVisionConfig(**TOWER), image_token_id=PLACEHOLDER)),
         "vision", images, pixel_values, PLACEHOLDER),
     "internvl": Case(lambda: InternVLForConditionalGeneration(InternVLConfig(
-        text_config=Qwen2Config(**TEXT), vision_config=InternVLVisionConfig(**{**SIZES, "image_size": 64, "patch_size": 16}),
+        text_config=Qwen2Config(**TEXT), vision_config=InternVLVisionConfig(**SQUARES),
         image_token_id=PLACEHOLDER)), "vision", squares, pixel_values, PLACEHOLDER),
     "blip_2": Case(lambda: Blip2ForConditionalGeneration(Blip2Config(
         text_config=OPTConfig(vocab_size=700, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, ffn_dim=48,
@@ -113,10 +114,10 @@ CASES = {
         vision_config=Blip2VisionConfig(**TOWER), num_query_tokens=3, image_token_index=PLACEHOLDER,
         qformer_config=Blip2QFormerConfig(**SIZES, vocab_size=30))), "vision", images, pixel_values, PLACEHOLDER),
     "idefics3": Case(lambda: Idefics3ForConditionalGeneration(Idefics3Config(
-        text_config=llama(), vision_config=Idefics3VisionConfig(**{**SIZES, "image_size": 64, "patch_size": 16}), scale_factor=2,
+        text_config=llama(), vision_config=Idefics3VisionConfig(**SQUARES), scale_factor=2,
         image_token_id=PLACEHOLDER)), "vision", squares, pairs_of_images, PLACEHOLDER),
     "smolvlm": Case(lambda: SmolVLMForConditionalGeneration(SmolVLMConfig(
-        text_config=llama(), vision_config=SmolVLMVisionConfig(**{**SIZES, "image_size": 64, "patch_size": 16}), scale_factor=2,
+        text_config=llama(), vision_config=SmolVLMVisionConfig(**SQUARES), scale_factor=2,
         image_token_id=PLACEHOLDER)), "vision", squares, pairs_of_images, PLACEHOLDER),
     "qwen2_audio": Case(lambda: Qwen2AudioForConditionalGeneration(Qwen2AudioConfig(
         text_config=Qwen2Config(**TEXT), audio_config=Qwen2AudioEncoderConfig(

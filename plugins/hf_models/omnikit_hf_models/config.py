@@ -1,4 +1,4 @@
-"""Towers and projectors that stand in one class of transformers alone, by its configuration. Imports neither torch nor transformers."""
+"""Towers and projectors that stand in one class of transformers alone, by its configuration. Imports no torch."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ CLASS_TOKENS = {"internvl_vision": 1, "blip_2_vision_model": 1, "idefics3_vision
 TAKEN = {"blip_2_vision_model": 1}
 """Of these, those that are given."""
 TINY_IMAGES: dict[str, object] = {
-    "model_type": "internvl_vision", "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64,
-    "image_size": [64, 64], "patch_size": [16, 16]}
+    "model_type": "internvl_vision", "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "intermediate_size": 64, "image_size": [64, 64], "patch_size": [16, 16]}
 TINY_AUDIO: dict[str, object] = {
-    "model_type": "qwen2_audio_encoder", "d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": 64,
-    "num_mel_bins": 80, "max_source_positions": 1500}
+    "model_type": "qwen2_audio_encoder", "d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 4,
+    "encoder_ffn_dim": 64, "num_mel_bins": 80, "max_source_positions": 1500}
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,8 @@ class HFAudioTower:
         """Give the exact number of features of a clip; raises DataError if it is too short for one."""
         count = convolved(min(samples, self.window))
         if count < 2:
-            raise DataError(f"A clip has {samples} samples, but hf_audio_tower needs at least {2 * HOP + 1}; leave the row out or"
-                            " give a longer clip.")
+            raise DataError(f"A clip has {samples} samples, but hf_audio_tower needs at least {2 * HOP + 1}; leave the row"
+                            " out or give a longer clip.")
         return count // 2
 
     def build(self) -> nn.Module:
@@ -140,7 +140,8 @@ class HFProjector:
 
     Args:
         config: `model_type` and the keys of a folder's config.json that the projector depends on: downsample_ratio and
-            projector_hidden_act; scale_factor; num_query_tokens and qformer_config; projector_hidden_act and stack, the frames that are joined.
+            projector_hidden_act; scale_factor; num_query_tokens and qformer_config; projector_hidden_act and stack, the frames
+            that are joined.
     """
 
     config: dict[str, object] = field(default_factory=lambda: {

@@ -5,14 +5,13 @@ from collections.abc import Iterator
 from omnikit_hf_models.convert import CLASSES
 
 MISSING = {
-    "LlavaNextForConditionalGeneration": "tiles of any resolution cut after the tower, and a learned vector behind each line of them",
+    "LlavaNextForConditionalGeneration": "tiles of any resolution cut after the tower, and a learned vector behind each line",
     "LlavaOnevisionForConditionalGeneration": "as LLaVA-NeXT, and pooling of videos",
     "VideoLlavaForConditionalGeneration": "one projector behind two towers that do not take the same signals",
     "Blip2ForConditionalGeneration with T5": "an encoder-decoder backbone",
     "InstructBlipForConditionalGeneration": "a Q-Former that reads the question's tokens in BERT's layout",
-    "GraniteSpeechForConditionalGeneration": "a conformer that attends to the padding of a batch, and a LoRA adapter that is on only beside"
-                                             " audio",
-    "DeepseekVLHybridForConditionalGeneration": "SAM's features resized and added by a learned weight before the second tower's",
+    "GraniteSpeechForConditionalGeneration": "a conformer that attends to padding; LoRA that is on beside audio alone",
+    "DeepseekVLHybridForConditionalGeneration": "SAM's features resized, and added by a learned weight",
     "PaliGemmaForConditionalGeneration": "a backbone whose prompt attends in both directions",
     "IdeficsForVisionText2Text": "a backbone with that class's own cross-attention layers",
     "MllamaForConditionalGeneration": "a backbone with that class's own cross-attention layers",

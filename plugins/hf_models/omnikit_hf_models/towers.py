@@ -20,7 +20,8 @@ from omnikit_hf_models.config import HOP, SAMPLE_RATE, HFAudioTower, HFImageTowe
 
 MODELS = {"internvl_vision": ("internvl", "InternVLVisionModel"), "blip_2_vision_model": ("blip_2", "Blip2VisionModel"),
           "idefics3_vision": ("idefics3", "Idefics3VisionTransformer"),
-          "smolvlm_vision": ("smolvlm", "SmolVLMVisionTransformer"), "qwen2_audio_encoder": ("qwen2_audio", "Qwen2AudioEncoder")}
+          "smolvlm_vision": ("smolvlm", "SmolVLMVisionTransformer"),
+          "qwen2_audio_encoder": ("qwen2_audio", "Qwen2AudioEncoder")}
 FRAME = 400  # samples of a mel frame
 
 
@@ -63,6 +64,7 @@ def tower(config: Mapping[str, object]) -> PreTrainedModel:
     """Give the module of a configuration, with random weights."""
     folder, name = MODELS[str(config["model_type"])]
     model: type[PreTrainedModel] = getattr(import_module(f"transformers.models.{folder}.modeling_{folder}"), name)
+    assert model.config_class, "each of them has one"
     return model(model.config_class.from_dict(dict(config)))
 
 
