@@ -88,7 +88,8 @@ def test_the_loss_is_the_mean_of_what_each_step_gives_its_cells(head: FrameDecod
 
 def test_a_padded_batch_has_the_loss_of_its_rows(head: FrameDecoder) -> None:
     given = features(4, 2)
-    rows = [head.loss(alone(given, row), targets(codes)) * (len(codes) * BOOKS + 1) for row, codes in enumerate((FIRST, SECOND))]
+    rows = [head.loss(alone(given, row), targets(codes)) * (len(codes) * BOOKS + 1)
+            for row, codes in enumerate((FIRST, SECOND))]
     torch.testing.assert_close(head.loss(given, targets(FIRST, SECOND)), sum(rows) / 14)
 
 
