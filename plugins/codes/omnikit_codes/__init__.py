@@ -1,0 +1,1 @@
+"""Speech heads for codecs of several codebooks."""
