@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SAMPLE_RATE, HOP = 16000, 160  # Hz; samples between two mel frames
 CLASS_TOKENS = {"internvl_vision": 1, "blip_2_vision_model": 1, "idefics3_vision": 0, "smolvlm_vision": 0}
 """Vectors before the patches, by the towers there are."""
-TAKEN = {"blip_2_vision_model": 1}
+CLASS_FEATURES = {"blip_2_vision_model": 1}
 """Of these, those that are given."""
 TINY_IMAGES: dict[str, object] = {
     "model_type": "internvl_vision", "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -76,11 +76,11 @@ class HFImageTower:
     def dropped(self) -> int:
         """Vectors before the patches that are not given."""
         kind = str(self.config["model_type"])
-        return CLASS_TOKENS[kind] - TAKEN.get(kind, 0)
+        return CLASS_TOKENS[kind] - CLASS_FEATURES.get(kind, 0)
 
     def length(self, items: int) -> int:
         """Give the features of a tile, which are as many for every tile."""
-        return (self.size // number(self.config, "patch_size")) ** 2 + TAKEN.get(str(self.config["model_type"]), 0)
+        return (self.size // number(self.config, "patch_size")) ** 2 + CLASS_FEATURES.get(str(self.config["model_type"]), 0)
 
     def build(self) -> nn.Module:
         from omnikit_hf_models.towers import ImageTower
