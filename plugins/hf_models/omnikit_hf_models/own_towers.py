@@ -21,9 +21,9 @@ WHISPER = {"dim": "d_model", "layers": "encoder_layers", "heads": "encoder_atten
 def keys_of(facts: PreTrainedConfig) -> dict[str, object]:
     """Give a configuration without what every one has."""
     common, found = PreTrainedConfig().to_dict(), dict[str, object](facts.to_dict())
-    kept = {key: value for key, value in found.items() if key not in common or common[key] != value}
+    own = {key: value for key, value in found.items() if key not in common or common[key] != value}
     return {"model_type": facts.model_type, **{key: list(value) if isinstance(value, tuple) else value
-                                              for key, value in kept.items() if key not in ("transformers_version", "dtype")}}
+                                              for key, value in own.items() if key not in ("transformers_version", "dtype")}}
 
 
 def image_tower(source: Source) -> dict[str, object]:
