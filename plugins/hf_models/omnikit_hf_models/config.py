@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
 
+from omnikit.contracts.footprint import Footprint
 from omnikit.contracts.specs import FeatureSpec, ImageSpec, SignalSpec
 from omnikit.errors import DataError
+from omnikit_hf_models import footprints
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,8 +19,8 @@ if TYPE_CHECKING:
 SAMPLE_RATE, HOP = 16000, 160  # Hz; samples between two mel frames
 CLASS_TOKENS = {"internvl_vision": 1, "blip_2_vision_model": 1, "idefics3_vision": 0, "smolvlm_vision": 0}
 """Vectors before the patches, by the towers there are."""
-CLASS_FEATURES = {"blip_2_vision_model": 1}
-"""Of these, those that are given."""
+GIVEN = {"blip_2_vision_model": 1}
+"""Of these, those among the features."""
 TINY_IMAGES: dict[str, object] = {
     "model_type": "internvl_vision", "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
     "intermediate_size": 64, "image_size": [64, 64], "patch_size": [16, 16]}
@@ -76,11 +78,16 @@ class HFImageTower:
     def dropped(self) -> int:
         """Vectors before the patches that are not given."""
         kind = str(self.config["model_type"])
-        return CLASS_TOKENS[kind] - CLASS_FEATURES.get(kind, 0)
+        return CLASS_TOKENS[kind] - GIVEN.get(kind, 0)
 
     def length(self, items: int) -> int:
         """Give the features of a tile, which are as many for every tile."""
-        return (self.size // number(self.config, "patch_size")) ** 2 + CLASS_FEATURES.get(str(self.config["model_type"]), 0)
+        return (self.size // number(self.config, "patch_size")) ** 2 + GIVEN.get(str(self.config["model_type"]), 0)
+
+    def footprint(self) -> Footprint:
+        """Give how large it is."""
+        patch = number(self.config, "patch_size")
+        return footprints.image_tower(self.config, number(self.config, "hidden_size"), (self.size // patch) ** 2, patch)
 
     def build(self) -> nn.Module:
         from omnikit_hf_models.towers import ImageTower
@@ -122,6 +129,10 @@ class HFAudioTower:
             raise DataError(f"A clip has {samples} samples, but hf_audio_tower needs at least {2 * HOP + 1}; leave the row"
                             " out or give a longer clip.")
         return count // 2
+
+    def footprint(self) -> Footprint:
+        """Give how large it is."""
+        return footprints.audio_tower(self.config, number(self.config, "d_model"), number(self.config, "num_mel_bins"))
 
     def build(self) -> nn.Module:
         from omnikit_hf_models.towers import AudioTower
@@ -179,6 +190,15 @@ class HFProjector:
         if self.kind == "blip-2":
             return number(self.config, "num_query_tokens")
         return count // (number(self.config, "stack") if self.kind == "voxtral" else self.side**2)
+
+    def footprint(self, source: FeatureSpec, dim: int) -> Footprint:
+        """Give how large it is."""
+        if self.kind == "blip-2":
+            keys = self.config["qformer_config"]
+            assert isinstance(keys, Mapping), "the importer writes a mapping"
+            return footprints.queries(keys, self.length(1), source.dim, dim)
+        joined = number(self.config, "stack") if self.kind == "voxtral" else self.side**2
+        return footprints.joined_mlp(source.dim, dim, joined, kind=self.kind)
 
     def build(self, source: FeatureSpec, dim: int) -> nn.Module:
         from omnikit_hf_models.projectors import PROJECTORS

@@ -66,8 +66,8 @@ def vip_branches(source: Source) -> Tree:
 def vip_config(model: ModelDescription) -> dict[str, object]:
     """Give the keys of a ViP-LLaVA's config.json."""
     found = config(model)
-    keys = ("vision_config", "vision_feature_layer", "projector_hidden_act", "image_seq_length")
-    return {"model_type": "vipllava", **{key: found[key] for key in keys}, "projector_layernorm_eps": 1e-5}
+    names = ("vision_config", "vision_feature_layer", "projector_hidden_act", "image_seq_length")
+    return {"model_type": "vipllava", **{key: found[key] for key in names}, "projector_layernorm_eps": 1e-5}
 
 
 def vip_fits(model: ModelDescription) -> bool:

@@ -61,6 +61,15 @@ def test_a_dropped_medium_is_found(pair: Pair, batch: Batch) -> None:
         assert_equal(pair, our_logits(pair, without_media(batch)), their_logits(pair, batch))
 
 
+def test_footprints_count_the_parameters(pair: Pair) -> None:
+    branch = pair.ours.plan.inputs[pair.case.branch]
+    counts = [sum(weight.numel() for weight in pair.ours.get_submodule(f"{branch.name}.{slot}").parameters())
+              for slot in ("encoder", "projector")]
+    dim = pair.ours.plan.parts()["backbone"].dim
+    found = (branch.encoder.footprint(), branch.projector.footprint(branch.encoded, dim))
+    assert [each.parameters for each in found] == counts
+
+
 def test_gradients_are_equal(pair: Pair, batch: Batch) -> None:
     pair.ours.requires_grad_(True)
     kind = CLASSES[pair.theirs.config.model_type]
