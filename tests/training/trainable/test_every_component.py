@@ -28,6 +28,7 @@ from omnikit.training.trainable.tuning import tuned
 
 SOURCE, DIM, VOCABULARY, ROWS = FeatureSpec(32, rate=Fraction(10)), 48, 665, 3
 CODEC = CodecSpec(16000, Fraction(50), 1, 100, merged=True)
+BOOKS = CodecSpec(16000, Fraction(50), 2, 20)
 FEATURES = Features(torch.randn(ROWS, 40, 32, generator=torch.Generator().manual_seed(0)), torch.tensor([40, 30, 20]),
                     Fraction(10))
 Loss = Callable[[Any, Any], Tensor]
@@ -83,6 +84,11 @@ def codes(module: Any, config: Any) -> Tensor:
     return module.loss(FEATURES, Targets(ids, torch.tensor([6, 5, 4])), *context)
 
 
+def frames(module: Any, config: Any) -> Tensor:
+    ids = torch.randint(0, BOOKS.cardinality, (ROWS, 6, BOOKS.codebooks), generator=torch.Generator().manual_seed(3))
+    return module.loss(FEATURES, Targets(ids, torch.tensor([6, 5, 4])))
+
+
 def vocoder(module: Any, config: Any) -> Tensor:
     ids = torch.randint(0, config.spec.cardinality, (ROWS, 12, 1), generator=torch.Generator().manual_seed(3))
     durations = module.log_durations(ids, torch.ones(ROWS, 12, dtype=torch.bool))
@@ -112,6 +118,10 @@ COMPONENTS: dict[str, tuple[str, str, Loss, dict[str, object]]] = {
     "siglip2": ("encoder", "siglip2_tiny_random", image, {"layers": 2}),
     "dinov2": ("encoder", "dinov2_tiny_random", image, {"layers": 2}),
     "sam": ("encoder", "sam_tiny_random", image, {}),
+    "hf_image_tower": ("encoder", "hf_image_tower", image, {}),
+    "hf_audio_tower": ("encoder", "hf_audio_tower", audio, {}),
+    "hf_projector": ("projector", "hf_projector", features, {"config": {
+        "model_type": "voxtral", "stack": 4, "projector_hidden_act": "gelu"}}),
     "linear": ("projector", "linear", features, {}),
     "mlp": ("projector", "mlp", features, {}),
     "prompt_embeddings": ("projector", "prompt_embeddings", features, {}),
@@ -131,6 +141,8 @@ COMPONENTS: dict[str, tuple[str, str, Loss, dict[str, object]]] = {
     "ctc_units": ("head", "ctc_units_tiny_random", codes, {}),
     "nar_ar": ("head", "nar_ar_tiny_random", codes, {"dim": 32, "heads": 2}),
     "nar_ar prefix": ("head", "nar_ar_tiny_random", codes, {"dim": 32, "heads": 2, "prefix": True}),
+    "parallel_codes": ("head", "parallel_codes_tiny_random", frames, {"dim": 32, "heads": 2}),
+    "depth_codes": ("head", "depth_codes_tiny_random", frames, {"dim": 32, "heads": 2}),
     "unit_hifigan": ("codec", "unit_hifigan_tiny_random", vocoder, {}),
     "ticodec": ("codec", "ticodec_tiny_random", through_codes, {}),
 }
@@ -162,7 +174,8 @@ def build(name: str) -> tuple[Alone, Any]:
     source = FeatureSpec(1, count=1) if name == "prompt_embeddings" else SOURCE
     if hasattr(config, "build_fused"):
         return Alone(config.build_fused([SOURCE, SOURCE], DIM)), config
-    arguments = {"projector": (source, DIM), "head": (source, CODEC, VOCABULARY)}.get(kind, ())
+    codec = BOOKS if name.endswith("_codes") else CODEC
+    arguments = {"projector": (source, DIM), "head": (source, codec, VOCABULARY)}.get(kind, ())
     return Alone(config.build(*arguments)), config
 
 
