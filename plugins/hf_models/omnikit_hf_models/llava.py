@@ -80,7 +80,7 @@ def vip_fits(model: ModelDescription) -> bool:
 
 def deepseek_branches(source: Source) -> Tree:
     """Give the branch `vision` of a DeepSeek-VL: a SigLIP's last layer behind its norm."""
-    return {"vision": {"encoder": vision.encoder(source, -1, class_token=True, norm=True),
+    return {"vision": {"encoder": vision.encoder(source, -1, class_token=True, norm=True) | {"fit": "pad"},
                        "projector": {**MLP, "activation": "gelu"}}}
 
 

@@ -84,10 +84,10 @@ def images(source: Source) -> dict[str, object]:
 
 
 def _sides(value: object) -> tuple[int, ...] | None:
-    """Give the shortest edge, or height and width."""
+    """Give the shortest edge, or height and width; None where a longest edge is bounded before tiles are cut."""
     if isinstance(value, int):
         return (value,)
     if not isinstance(value, Mapping):
         return None
     keys = ("shortest_edge",) if "shortest_edge" in value else ("height", "width")
-    return tuple(int(value[key]) for key in keys)
+    return tuple(int(value[key]) for key in keys) if all(key in value for key in keys) else None
