@@ -5,10 +5,10 @@ from itertools import pairwise
 from omnikit.contracts.footprint import Footprint, Matrix, Saved, convolution, linear
 
 
-def pointwise(widths: tuple[int, ...], *, norm: bool = False, joined: int = 1) -> Footprint:
+def pointwise(widths: tuple[int, ...], *, norm: bool = False, joined: int = 1, bias: bool = True) -> Footprint:
     """Linears with activations between them; `joined` frames of the first width come in for each that goes out."""
     first, *inner = widths[0] * joined, *widths[1:-1]
-    parameters = sum(linear(narrow, wide) for narrow, wide in pairwise((first, *widths[1:]))) + 2 * first * norm
+    parameters = sum(linear(*pair, bias=bias) for pair in pairwise((first, *widths[1:]))) + 2 * first * norm
     return Footprint(parameters, outside=Saved(2 * first * norm, first + 2 * sum(inner)))
 
 
@@ -24,15 +24,34 @@ def strided_conv(source: int, dim: int, hidden: int, *, kernel: int, stride: int
     return Footprint(parameters, outside=Saved(2 * hidden, source * stride + 2 * hidden))
 
 
-def qformer(source: int, out: int, queries: int, *, dim: int, ffn: int, layers: int, crossing: int) -> Footprint:
+def qformer(source: int, out: int, queries: int, *, dim: int, ffn: int, layers: int, crossing: int,
+            norms: int = 0) -> Footprint:
     """Learned queries through layers, `crossing` of which also attend to the features; a unit is one query."""
     attention = 4 * linear(dim, dim)
     cross = 2 * linear(dim, dim) + 2 * source * dim + 2 * dim + 2 * dim
     layer = attention + 4 * dim + linear(dim, ffn) + linear(ffn, dim)
     return Footprint(
-        queries * dim + layers * layer + crossing * cross + 2 * dim + linear(dim, out), layers=layers, width=dim,
+        queries * dim + layers * layer + crossing * cross + 2 * dim + linear(dim, out) + norms, layers=layers, width=dim,
         layer=Saved(4 * dim, 10 * dim + 2 * ffn), outside=Saved(2 * dim, dim),
         matrices=(Matrix(layers, dim, dim), Matrix(layers, dim, ffn), Matrix(layers, ffn, dim)))
+
+
+def perceiver(source: int, out: int, latents: int, *, layers: int, inner: int, norms: int) -> Footprint:
+    """Latents through attention `inner` wide and a feed-forward of four times the width; a unit is one latent."""
+    layer = 4 * source * inner + 8 * source * source + 6 * source + norms
+    return Footprint(
+        latents * source + layers * layer + 2 * source + linear(source, out), layers=layers, width=source,
+        layer=Saved(4 * source, 4 * inner + 10 * source), outside=Saved(2 * source, source),
+        matrices=(Matrix(4 * layers, source, inner), Matrix(layers, source, 4 * source), Matrix(layers, 4 * source, source)))
+
+
+def resampler(source: int, out: int, queries: int, *, width: int, layers: int, ffn: int) -> Footprint:
+    """Queries through attention to projected features, and feed-forwards; a unit is one query."""
+    layer = 4 * linear(width, width) + 2 * width + bool(ffn) * (2 * width + linear(width, ffn) + linear(ffn, width))
+    return Footprint(
+        queries * width + source * width + 4 * width + layers * layer + linear(width, out), layers=layers, width=width,
+        layer=Saved(4 * width, 6 * width + 2 * ffn), outside=Saved(2 * width, source + 3 * width),
+        matrices=(Matrix(layers, width, width),))
 
 
 def classes(source: int, count: int, *, norm: bool = False, joined: int = 1) -> Footprint:

@@ -17,12 +17,13 @@ PROMPT_SPREAD = 0.02  # of fresh prompts, that of a language model's embeddings
 class PointwiseProjector(nn.Module):
     """Linears with activations between them, each vector alone; `widths` are those of the vectors on the way."""
 
-    def __init__(self, widths: tuple[int, ...], activation: Activation = "gelu", *, norm: bool = False) -> None:
+    def __init__(self, widths: tuple[int, ...], activation: Activation = "gelu", *, norm: bool = False,
+                 bias: bool = True) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(widths[0]) if norm else nn.Identity()
         layers: list[nn.Module] = []
         for narrow, wide in pairwise(widths):
-            layers += [nn.Linear(narrow, wide), ACTIVATIONS[activation]()]
+            layers += [nn.Linear(narrow, wide, bias=bias), ACTIVATIONS[activation]()]
         self.layers = nn.Sequential(*layers[:-1])
 
     def forward(self, features: Features) -> Features:
@@ -35,8 +36,10 @@ class StackProjector(nn.Module):
     def __init__(self, config: StackMlp, source: int, dim: int) -> None:
         super().__init__()
         self.stride, self.pads = config.stride, config.tail == "pad"
-        self.linear1 = nn.Linear(source * config.stride, config.hidden)
-        self.linear2 = nn.Linear(config.hidden, dim)
+        width = config.hidden or dim
+        self.linear1 = nn.Linear(source * config.stride, width, bias=config.bias)
+        self.activation = ACTIVATIONS[config.activation]()
+        self.linear2 = nn.Linear(width, dim, bias=config.bias)
 
     def forward(self, features: Features) -> Features:
         data, stride = features.data, self.stride
@@ -47,7 +50,7 @@ class StackProjector(nn.Module):
         runs = data.shape[1] // stride
         joined = data[:, : runs * stride].reshape(len(data), runs, stride * data.shape[2])  # [B, T / k, k * D]
         rate = None if features.rate is None else features.rate / stride
-        return Features(self.linear2(F.relu(self.linear1(joined))), lengths, rate)
+        return Features(self.linear2(self.activation(self.linear1(joined))), lengths, rate)
 
 
 @dataclass(frozen=True)

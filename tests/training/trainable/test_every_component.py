@@ -54,6 +54,10 @@ def features(module: nn.Module, config: Any) -> Tensor:
     return to_targets(module(FEATURES).data)
 
 
+def grid(module: nn.Module, config: Any) -> Tensor:
+    return to_targets(module(Features(FEATURES.data[:, :36], torch.tensor([36, 16, 16]))).data)
+
+
 def fused(module: nn.Module, config: Any) -> Tensor:
     return to_targets(module(FEATURES, FEATURES).data)
 
@@ -128,6 +132,12 @@ COMPONENTS: dict[str, tuple[str, str, Loss, dict[str, object]]] = {
     "qformer": ("projector", "qformer", features, {}),
     "stack_mlp": ("projector", "stack_mlp", features, {}),
     "strided_conv": ("projector", "strided_conv", features, {}),
+    "average_pool": ("projector", "average_pool", features, {}),
+    "bert_qformer": ("projector", "bert_qformer", features, {}),
+    "window_qformer": ("projector", "window_qformer", fused, {}),
+    "perceiver_resampler": ("projector", "perceiver_resampler", features, {}),
+    "query_resampler": ("projector", "query_resampler", features, {}),
+    "pixel_shuffle_mlp": ("projector", "pixel_shuffle_mlp", grid, {}),
     "concat_mlp": ("projector", "concat_mlp", fused, {}),
     "concat_sequence": ("projector", "concat_sequence", fused, {}),
     "weighted_sum": ("projector", "weighted_sum", fused, {}),
@@ -147,8 +157,9 @@ COMPONENTS: dict[str, tuple[str, str, Loss, dict[str, object]]] = {
     "ticodec": ("codec", "ticodec_tiny_random", through_codes, {}),
 }
 NO_ADAPTERS = {"prompt_embeddings": "has no linear layer", "ticodec": "is trained as a whole by its objective"}
-NEVER_TRAINED = {"encodec": "comes with its weights", "hubert_units": "comes with its weights",
-                 "mel_units": "is fitted by k-means", "prompt": "has no weights", "lm": "has no weights"}
+NEVER_TRAINED = {"dac": "comes with its weights", "encodec": "comes with its weights", "mimi": "comes with its weights",
+                 "hubert_units": "comes with its weights", "mel_units": "is fitted by k-means", "prompt": "has no weights",
+                 "lm": "has no weights"}
 
 
 class Alone(OmniModel):

@@ -7,6 +7,9 @@ from omnikit_basics.config.fusion import ConcatMlp, ConcatSequence, WeightedSum
 from omnikit_basics.config.heads import CaptionWords, CtcText, Lm, State
 from omnikit_basics.config.projectors import Linear, Mlp, QFormer, StackMlp, StridedConv
 from omnikit_basics.config.reader import MessagesJsonl
+from omnikit_basics.config.resamplers import BertQFormer, PerceiverResampler, QueryResampler
+from omnikit_basics.config.windows import AveragePool, PixelShuffleMlp, WindowQFormer
 
-__all__ = ["CaptionWords", "ConcatMlp", "ConcatSequence", "CtcText", "Linear", "Lm", "MessagesJsonl", "Mlp", "QFormer",
-           "StackMlp", "State", "StridedConv", "WeightedSum"]
+__all__ = ["AveragePool", "BertQFormer", "CaptionWords", "ConcatMlp", "ConcatSequence", "CtcText", "Linear", "Lm",
+           "MessagesJsonl", "Mlp", "PerceiverResampler", "PixelShuffleMlp", "QFormer", "QueryResampler", "StackMlp", "State",
+           "StridedConv", "WeightedSum", "WindowQFormer"]

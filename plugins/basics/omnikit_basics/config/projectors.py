@@ -76,22 +76,27 @@ class Mlp:
 class StackMlp:
     """Join each `stride` frames, then Linear, ReLU, Linear.
 
-    Source: LLaMA-Omni, arXiv:2409.06666, whose code drops the tail; also SLAM-ASR, arXiv:2402.08846.
+    Source: LLaMA-Omni, arXiv:2409.06666, whose code drops the tail; also SLAM-ASR, arXiv:2402.08846. With GELU and no bias
+    Voxtral, arXiv:2507.13264.
 
     Args:
         stride: frames that are joined.
-        hidden: width between the Linears.
+        hidden: width between the Linears; 0: as wide as the backbone.
         tail: what becomes of the last frames that are fewer than `stride`: dropped, or padded with zeros.
         uneven: a fixed number of frames that the stride does not divide has such a tail too; false refuses the stride.
+        bias: whether the Linears have biases.
     """
 
     stride: int = 5
     hidden: int = 256
     tail: Literal["drop", "pad"] = "drop"
     uneven: bool = field(default=False, metadata=LATER)
+    activation: Activation = field(default="relu", metadata=LATER)
+    bias: bool = field(default=True, metadata=LATER)
 
     def __post_init__(self) -> None:
-        at_least(1, stride=self.stride, hidden=self.hidden)
+        at_least(1, stride=self.stride)
+        at_least(0, hidden=self.hidden)
 
     def output(self, source: FeatureSpec, dim: int) -> FeatureSpec:
         if source.rate is not None:
@@ -109,7 +114,7 @@ class StackMlp:
         return count // self.stride if self.tail == "drop" else -(-count // self.stride)
 
     def footprint(self, source: FeatureSpec, dim: int) -> Footprint:
-        return footprints.pointwise((source.dim, self.hidden, dim), joined=self.stride)
+        return footprints.pointwise((source.dim, self.hidden or dim, dim), joined=self.stride, bias=self.bias)
 
     def build(self, source: FeatureSpec, dim: int) -> "StackProjector":
         from omnikit_basics.projectors import StackProjector

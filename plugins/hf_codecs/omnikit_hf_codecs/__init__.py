@@ -1,0 +1,1 @@
+"""Codecs of transformers: Mimi and DAC."""

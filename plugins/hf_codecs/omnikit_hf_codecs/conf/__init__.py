@@ -1,0 +1,1 @@
+"""Presets of omnikit-hf-codecs."""

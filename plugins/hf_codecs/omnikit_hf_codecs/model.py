@@ -1,0 +1,131 @@
+"""Codecs `mimi` and `dac` around transformers' own networks, which no stage trains."""
+
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import DacConfig, DacModel, MimiConfig, MimiModel
+
+from omnikit.errors import ConfigError, DataError
+from omnikit.ops.empty import loads_weights
+from omnikit_hf_codecs.config import MIMI_CODEBOOKS, MIMI_RATE, MIMI_RATIOS, Dac, Mimi
+
+if TYPE_CHECKING:
+    from omnikit.contracts.specs import CodecSpec
+
+Model = TypeVar("Model", MimiModel, DacModel)
+CODEBOOK_SPREAD = 1.0  # of a random codebook's vectors; the library begins with zeros, of which every code is the first
+
+
+class MimiCodec(nn.Module):
+    """Owns transformers' MimiModel."""
+
+    def __init__(self, config: Mimi) -> None:
+        super().__init__()
+        self.spec = config.spec
+        self.model = _loaded(MimiModel, mimi_config(config), config.weights, "mimi")
+        if config.weights is None:
+            for name, buffer in self.model.named_buffers():
+                if name.endswith("embed_sum"):
+                    nn.init.normal_(buffer, std=CODEBOOK_SPREAD)
+        self.eval()
+
+    @torch.no_grad()
+    def encode(self, wave: Tensor) -> Tensor:
+        """Wave [N] in [-1, 1] to codes [T, Q], T = ceil(N / 1920)."""
+        if not len(wave):
+            return torch.zeros(0, self.spec.codebooks, dtype=torch.int64, device=wave.device)
+        self._renew()
+        codes: Tensor = self.model.encode(wave[None, None], num_quantizers=self.spec.codebooks).audio_codes
+        return codes[0].T
+
+    @torch.no_grad()
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes [T, Q] to a wave [T x 1920]."""
+        codes = _valid(codes, self.spec, "mimi")
+        if not len(codes):
+            return torch.zeros(0, device=codes.device)
+        self._renew()
+        wave: Tensor = self.model.decode(codes.T.contiguous()[None]).audio_values
+        return wave[0, 0].clamp(-1, 1)
+
+    def _renew(self) -> None:
+        """Drop the vectors that the library keeps of each codebook: they outlive loaded weights and moves between devices."""
+        for module in self.model.modules():
+            if hasattr(module, "_embed"):
+                module._embed = None
+
+
+class DacCodec(nn.Module):
+    """Owns transformers' DacModel."""
+
+    def __init__(self, config: Dac) -> None:
+        super().__init__()
+        self.spec, self.hop = config.spec, config.hop
+        self.model = _loaded(DacModel, dac_config(config), config.weights, "dac")
+        self.eval()
+
+    @torch.no_grad()
+    def encode(self, wave: Tensor) -> Tensor:
+        """Wave [N] in [-1, 1] to codes [T, Q], T = ceil(N / hop): zeros fill the last frame, as in the library."""
+        if not len(wave):
+            return torch.zeros(0, self.spec.codebooks, dtype=torch.int64, device=wave.device)
+        padded = F.pad(wave, (0, -len(wave) % self.hop))
+        codes: Tensor = self.model.encode(padded[None, None], n_quantizers=self.spec.codebooks).audio_codes
+        return codes[0].T
+
+    @torch.no_grad()
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes [T, Q] to the library's wave, which may miss some samples of T x hop where a ratio is odd."""
+        codes = _valid(codes, self.spec, "dac")
+        if not len(codes):
+            return torch.zeros(0, device=codes.device)
+        wave: Tensor = self.model.decode(audio_codes=codes.T.contiguous()[None]).audio_values
+        return wave[0].clamp(-1, 1)
+
+
+def mimi_config(config: Mimi) -> MimiConfig:
+    """Give transformers' configuration of these sizes."""
+    return MimiConfig(
+        sampling_rate=MIMI_RATE, hidden_size=config.dim, num_filters=config.width, upsampling_ratios=list(MIMI_RATIOS),
+        codebook_size=config.cardinality, codebook_dim=config.codebook_dim, num_quantizers=MIMI_CODEBOOKS,
+        vector_quantization_hidden_dimension=config.codebook_dim, upsample_groups=config.dim, num_hidden_layers=config.layers,
+        intermediate_size=config.ffn, num_attention_heads=config.heads, num_key_value_heads=config.heads,
+        head_dim=config.dim // config.heads, sliding_window=config.window)
+
+
+def dac_config(config: Dac) -> DacConfig:
+    """Give transformers' configuration of these sizes."""
+    return DacConfig(
+        encoder_hidden_size=config.width, downsampling_ratios=list(config.ratios), decoder_hidden_size=config.decoder_width,
+        n_codebooks=config.codebooks, codebook_size=config.cardinality, codebook_dim=config.codebook_dim,
+        sampling_rate=config.sample_rate)
+
+
+def _loaded(cls: type[Model], config: MimiConfig | DacConfig, folder: str | None, name: str) -> Model:
+    """Give the model, filled from a folder if there is one; raises ConfigError where they do not fit."""
+    if folder is None or not loads_weights():
+        return cls(config)
+    try:
+        model, report = cls.from_pretrained(folder, config=config, local_files_only=True, dtype=torch.float32,
+                                            output_loading_info=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise ConfigError(f"{name}.weights: {folder} does not fit a {name} of these sizes ({reason}); give the folder that"
+                          " transformers' save_pretrained wrote and the sizes of its config.json.") from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ConfigError(f"{name}.weights: {folder} lacks {len(missing)} tensors, {missing[0]} first; give the folder of a"
+                          f" complete {name}.")
+    return model
+
+
+def _valid(codes: Tensor, spec: "CodecSpec", name: str) -> Tensor:
+    if codes.ndim != 2 or codes.shape[1] != spec.codebooks:
+        raise DataError(f"codes of shape {list(codes.shape)} cannot be decoded: codec {name} has {spec.codebooks} codebooks;"
+                        f" give [T, {spec.codebooks}].")
+    if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < spec.cardinality:
+        raise DataError(f"codes from {int(codes.min())} to {int(codes.max())} cannot be decoded: codec {name} has codes 0 to"
+                        f" {spec.cardinality - 1}; use codes of the same codec.")
+    return codes
