@@ -21,7 +21,8 @@ class AveragePoolProjector(nn.Module):
 
     def forward(self, features: Features) -> Features:
         runs = features.data.shape[1] // self.stride
-        means = features.data[:, :runs * self.stride].unflatten(1, (runs, self.stride)).mean(2)  # [B, T / stride, D]
+        batch, _, dim = features.data.shape
+        means = features.data[:, :runs * self.stride].reshape(batch, runs, self.stride, dim).mean(2)  # [B, T / stride, D]
         rate = None if features.rate is None else features.rate / self.stride
         return Features(self.linear(self.norm(means)), features.lengths // self.stride, rate)
 
@@ -50,6 +51,6 @@ def shuffled(data: Tensor, factor: int) -> Tensor:
     """Grids [B, H * H, D], row by row, to [B, (H // factor) ** 2, factor * factor * D]; of a square its rows come in turn."""
     side = isqrt(data.shape[1])
     less = side // factor
-    grid = data.unflatten(1, (side, side))[:, :less * factor, :less * factor]
-    grid = grid.unflatten(2, (less, factor)).unflatten(1, (less, factor))  # [B, less, factor, less, factor, D]
+    grid = data.reshape(len(data), side, side, -1)[:, :less * factor, :less * factor]
+    grid = grid.reshape(len(data), less, factor, less, factor, -1)
     return grid.transpose(2, 3).flatten(3).flatten(1, 2)

@@ -163,9 +163,9 @@ class DepthCodes(FrameDecoderConfig):
         depth, frames = self.depth_dim, SECONDS * float(codec.rate if codec else 0)
         own = (linear(self.dim, depth, bias=False) + self.depth_layers * _layer(depth, self.depth_ffn) + depth
                + (books - 1) * codes * depth)
-        decoder = Saved(2 * depth, 8 * depth + 4 * self.depth_ffn).times(self.depth_layers * books * frames)
+        saved = Saved(2 * depth, 8 * depth + 4 * self.depth_ffn).times(self.depth_layers * books * frames)
         classes = Saved(2 * self.dim + 3 * books * codes, books * codes).times(frames)
-        outside = Saved(decoder.wide + classes.wide, decoder.narrow + classes.narrow)
+        outside = Saved(saved.wide + classes.wide, saved.narrow + classes.narrow)
         return _footprint(self, source, books * (codes + 2) * self.dim + linear(self.dim, codes + 1) + own, frames, outside)
 
     def build(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> nn.Module:

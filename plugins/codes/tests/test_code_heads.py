@@ -60,11 +60,11 @@ def test_two_frames_in_each_pattern(name: PatternName, expected: list[list[int]]
 
 
 @pytest.mark.parametrize("name", ["parallel", "delayed", "flattened"])
-def test_a_pattern_holds_each_code_once(name: PatternName) -> None:
+def test_a_pattern_places_each_code_once(name: PatternName) -> None:
     pattern = Pattern(name, BOOKS)
-    positions = {(pattern.step(frame, book), book): frame for frame in range(5) for book in range(BOOKS)}
-    assert len(positions) == 15
-    assert all(pattern.frame(step, book) == frame for (step, book), frame in positions.items())
+    frames = {(pattern.step(frame, book), book): frame for frame in range(5) for book in range(BOOKS)}
+    assert len(frames) == 15
+    assert all(pattern.frame(step, book) == frame for (step, book), frame in frames.items())
 
 
 def test_the_loss_is_the_mean_of_what_each_step_gives_its_cells(head: FrameDecoder) -> None:

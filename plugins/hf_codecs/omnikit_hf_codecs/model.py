@@ -1,11 +1,11 @@
 """Codecs `mimi` and `dac` around transformers' own networks, which no stage trains."""
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import DacConfig, DacModel, MimiConfig, MimiModel
+from transformers import DacConfig, DacModel, MimiConfig, MimiModel, PreTrainedConfig, PreTrainedModel
 
 from omnikit.errors import ConfigError, DataError
 from omnikit.ops.empty import loads_weights
@@ -14,7 +14,6 @@ from omnikit_hf_codecs.config import MIMI_CODEBOOKS, MIMI_RATE, MIMI_RATIOS, Dac
 if TYPE_CHECKING:
     from omnikit.contracts.specs import CodecSpec
 
-Model = TypeVar("Model", MimiModel, DacModel)
 CODEBOOK_SPREAD = 1.0  # of a random codebook's vectors; the library begins with zeros, of which every code is the first
 
 
@@ -24,7 +23,7 @@ class MimiCodec(nn.Module):
     def __init__(self, config: Mimi) -> None:
         super().__init__()
         self.spec = config.spec
-        self.model = _loaded(MimiModel, mimi_config(config), config.weights, "mimi")
+        self.model = cast(MimiModel, _loaded(MimiModel, mimi_config(config), config.weights, "mimi"))
         if config.weights is None:
             for name, buffer in self.model.named_buffers():
                 if name.endswith("embed_sum"):
@@ -54,7 +53,7 @@ class MimiCodec(nn.Module):
         """Drop the vectors that the library keeps of each codebook: they outlive loaded weights and moves between devices."""
         for module in self.model.modules():
             if hasattr(module, "_embed"):
-                module._embed = None
+                vars(module)["_embed"] = None
 
 
 class DacCodec(nn.Module):
@@ -63,7 +62,7 @@ class DacCodec(nn.Module):
     def __init__(self, config: Dac) -> None:
         super().__init__()
         self.spec, self.hop = config.spec, config.hop
-        self.model = _loaded(DacModel, dac_config(config), config.weights, "dac")
+        self.model = cast(DacModel, _loaded(DacModel, dac_config(config), config.weights, "dac"))
         self.eval()
 
     @torch.no_grad()
@@ -103,18 +102,19 @@ def dac_config(config: Dac) -> DacConfig:
         sampling_rate=config.sample_rate)
 
 
-def _loaded(cls: type[Model], config: MimiConfig | DacConfig, folder: str | None, name: str) -> Model:
+def _loaded(cls: type[PreTrainedModel], config: PreTrainedConfig, folder: str | None, name: str) -> PreTrainedModel:
     """Give the model, filled from a folder if there is one; raises ConfigError where they do not fit."""
     if folder is None or not loads_weights():
         return cls(config)
     try:
-        model, report = cls.from_pretrained(folder, config=config, local_files_only=True, dtype=torch.float32,
-                                            output_loading_info=True)
+        found: Any = cls.from_pretrained(folder, config=config, local_files_only=True, dtype=torch.float32,
+                                         output_loading_info=True)
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[-1]
         raise ConfigError(f"{name}.weights: {folder} does not fit a {name} of these sizes ({reason}); give the folder that"
                           " transformers' save_pretrained wrote and the sizes of its config.json.") from error
-    missing = sorted(report["missing_keys"])
+    model: PreTrainedModel = found[0]
+    missing = sorted(found[1]["missing_keys"])
     if missing:
         raise ConfigError(f"{name}.weights: {folder} lacks {len(missing)} tensors, {missing[0]} first; give the folder of a"
                           f" complete {name}.")
