@@ -60,7 +60,7 @@ def test_two_frames_in_each_pattern(name: PatternName, expected: list[list[int]]
 
 
 @pytest.mark.parametrize("name", ["parallel", "delayed", "flattened"])
-def test_a_pattern_places_each_code_once(name: PatternName) -> None:
+def test_a_pattern_holds_each_code_once(name: PatternName) -> None:
     pattern = Pattern(name, BOOKS)
     frames = {(pattern.step(frame, book), book): frame for frame in range(5) for book in range(BOOKS)}
     assert len(frames) == 15
