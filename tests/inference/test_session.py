@@ -48,6 +48,10 @@ def test_answers_in_a_batch_are_those_alone(session: Session) -> None:
     assert [a.codes for a in together] == [a.codes for a in alone]
 
 
+def test_no_questions_have_no_answers(session: Session) -> None:
+    assert session.answers([]) == []
+
+
 def test_waveform_is_the_codec_s(session: Session) -> None:
     answer = session.answer(text="one two")
     assert answer.sample_rate == RATE

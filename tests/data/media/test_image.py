@@ -167,3 +167,19 @@ def test_what_cannot_be_written_is_one_sentence(name: str, text: str, tmp_path: 
 def test_impossible_specs_are_refused(fields: dict[str, object], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         ImageSpec(448, **fields)
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch", "corner"])
+@pytest.mark.parametrize(("height", "width"), [(1, 5000), (3000, 1)])
+def test_a_long_image_is_never_enlarged_beyond_what_stays(fit: str, height: int, width: int,
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    resize = Image.Image.resize
+
+    def recorded(image: Image.Image, size: tuple[int, int], *rest: object, **named: object) -> Image.Image:
+        sizes.append(size[0] * size[1])
+        return resize(image, size, *rest, **named)  # type: ignore[arg-type]  # as it came
+
+    monkeypatch.setattr(Image.Image, "resize", recorded)
+    assert fit_square(colours(height, width), ImageSpec(448, fit=fit, most_tiles=0)).shape == (448, 448, 3)
+    assert max(sizes) <= 8 * 448 * 448  # pixels; the whole image at the height of the square would have 5000 times as many
