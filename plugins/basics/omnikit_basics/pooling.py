@@ -21,8 +21,8 @@ class AveragePoolProjector(nn.Module):
 
     def forward(self, features: Features) -> Features:
         runs = features.data.shape[1] // self.stride
-        batch, _, dim = features.data.shape
-        means = features.data[:, :runs * self.stride].reshape(batch, runs, self.stride, dim).mean(2)  # [B, T / stride, D]
+        data = features.data[:, :runs * self.stride]
+        means = data.reshape(len(data), runs, self.stride, data.shape[2]).mean(2)  # [B, T / stride, D]
         rate = None if features.rate is None else features.rate / self.stride
         return Features(self.linear(self.norm(means)), features.lengths // self.stride, rate)
 
@@ -49,8 +49,9 @@ class PixelShuffleProjector(nn.Module):
 
 def shuffled(data: Tensor, factor: int) -> Tensor:
     """Grids [B, H * H, D], row by row, to [B, (H // factor) ** 2, factor * factor * D]; of a square its rows come in turn."""
-    side = isqrt(data.shape[1])
+    batch, count, dim = data.shape
+    side = isqrt(count)
     less = side // factor
-    grid = data.reshape(len(data), side, side, -1)[:, :less * factor, :less * factor]
-    grid = grid.reshape(len(data), less, factor, less, factor, -1)
-    return grid.transpose(2, 3).flatten(3).flatten(1, 2)
+    grid = data.reshape(batch, side, side, dim)[:, :less * factor, :less * factor]
+    squares = grid.reshape(batch, less, factor, less, factor, dim).transpose(2, 3)  # [B, less, less, factor, factor, D]
+    return squares.reshape(batch, less * less, factor * factor * dim)

@@ -1,11 +1,12 @@
 """Codecs `mimi` and `dac` around transformers' own networks, which no stage trains."""
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import DacConfig, DacModel, MimiConfig, MimiModel, PreTrainedConfig, PreTrainedModel
+from transformers import DacConfig, DacModel, MimiConfig, MimiModel, PreTrainedModel
+from transformers.models.mimi.modeling_mimi import MimiEuclideanCodebook
 
 from omnikit.errors import ConfigError, DataError
 from omnikit.ops.empty import loads_weights
@@ -23,7 +24,12 @@ class MimiCodec(nn.Module):
     def __init__(self, config: Mimi) -> None:
         super().__init__()
         self.spec = config.spec
-        self.model = cast(MimiModel, _loaded(MimiModel, mimi_config(config), config.weights, "mimi"))
+        if config.weights is not None and loads_weights():
+            model = _load(MimiModel, mimi_config(config), config.weights, "mimi")
+            assert isinstance(model, MimiModel), "of that class"
+        else:
+            model = MimiModel(mimi_config(config))
+        self.model = model
         if config.weights is None:
             for name, buffer in self.model.named_buffers():
                 if name.endswith("embed_sum"):
@@ -52,8 +58,8 @@ class MimiCodec(nn.Module):
     def _renew(self) -> None:
         """Drop the vectors that the library keeps of each codebook: they outlive loaded weights and moves between devices."""
         for module in self.model.modules():
-            if hasattr(module, "_embed"):
-                vars(module)["_embed"] = None
+            if isinstance(module, MimiEuclideanCodebook):
+                module._embed = None
 
 
 class DacCodec(nn.Module):
@@ -62,7 +68,12 @@ class DacCodec(nn.Module):
     def __init__(self, config: Dac) -> None:
         super().__init__()
         self.spec, self.hop = config.spec, config.hop
-        self.model = cast(DacModel, _loaded(DacModel, dac_config(config), config.weights, "dac"))
+        if config.weights is not None and loads_weights():
+            model = _load(DacModel, dac_config(config), config.weights, "dac")
+            assert isinstance(model, DacModel), "of that class"
+        else:
+            model = DacModel(dac_config(config))
+        self.model = model
         self.eval()
 
     @torch.no_grad()
@@ -102,19 +113,18 @@ def dac_config(config: Dac) -> DacConfig:
         sampling_rate=config.sample_rate)
 
 
-def _loaded(cls: type[PreTrainedModel], config: PreTrainedConfig, folder: str | None, name: str) -> PreTrainedModel:
-    """Give the model, filled from a folder if there is one; raises ConfigError where they do not fit."""
-    if folder is None or not loads_weights():
-        return cls(config)
+def _load(cls: type[PreTrainedModel], config: MimiConfig | DacConfig, folder: str, name: str) -> PreTrainedModel:
+    """Give the model filled from a folder; raises ConfigError where they do not fit."""
     try:
-        found: Any = cls.from_pretrained(folder, config=config, local_files_only=True, dtype=torch.float32,
-                                         output_loading_info=True)
+        found: object = cls.from_pretrained(
+            folder, config=config, local_files_only=True, dtype=torch.float32, output_loading_info=True)
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[-1]
         raise ConfigError(f"{name}.weights: {folder} does not fit a {name} of these sizes ({reason}); give the folder that"
                           " transformers' save_pretrained wrote and the sizes of its config.json.") from error
+    assert isinstance(found, tuple), "of the model and what was loaded"
     model: PreTrainedModel = found[0]
-    missing = sorted(found[1]["missing_keys"])
+    missing: list[str] = sorted(found[1]["missing_keys"])
     if missing:
         raise ConfigError(f"{name}.weights: {folder} lacks {len(missing)} tensors, {missing[0]} first; give the folder of a"
                           f" complete {name}.")
