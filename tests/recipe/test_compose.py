@@ -23,7 +23,8 @@ from omnikit.recipe.schema import defaults
 def test_slash_picks_a_component(recipe: str) -> None:
     made = compose(recipe, ["audio/projector=stack_mlp"])
     assert made.branches["audio"]["projector"].use == "stack_mlp"
-    assert made.branches["audio"]["projector"].fields == {"stride": 5, "hidden": 256, "tail": "drop", "uneven": False}
+    assert made.branches["audio"]["projector"].fields == {
+        "stride": 5, "hidden": 256, "tail": "drop", "uneven": False, "activation": "relu", "bias": True}
 
 
 def test_slash_picks_a_preset(recipe: str) -> None:

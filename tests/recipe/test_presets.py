@@ -24,7 +24,7 @@ def preset(site: Path) -> Path:
 
 def test_a_component_gives_use_and_its_defaults() -> None:
     assert presets.preset_fields("projector", "stack_mlp") == {"use": "stack_mlp", "stride": 5, "hidden": 256, "tail": "drop",
-                                                          "uneven": False}
+                                                              "uneven": False, "activation": "relu", "bias": True}
 
 
 def test_a_preset_gives_all_fields_with_its_own_values(preset: Path) -> None:

@@ -110,8 +110,8 @@ class Dac:
     cardinality: int = 1024
     codebook_dim: int = 8
     ratios: tuple[int, ...] = (2, 4, 8, 8)
-    width: int = 64
-    decoder_width: int = 1536
+    width: int = 8
+    decoder_width: int = 96
     weights: str | None = None
 
     def __post_init__(self) -> None:
