@@ -30,6 +30,8 @@ class Mimi:
         layers: of each of the two transformers.
         window: positions, at 25 Hz, that a position of the transformers attends to.
         weights: folder that transformers' save_pretrained wrote; None for random weights.
+        segment: frames that it is trained on at once.
+        discriminator_dim: width of the discriminators of a stage with adversarial losses.
     """
 
     codebooks: int = 8
@@ -42,9 +44,12 @@ class Mimi:
     ffn: int = 2048
     window: int = 250
     weights: str | None = None
+    segment: int = 12
+    discriminator_dim: int = 32
 
     def __post_init__(self) -> None:
         _powers_of_two(cardinality=self.cardinality)
+        _trained(self.segment, self.discriminator_dim)
         _at_least(1, codebook_dim=self.codebook_dim, width=self.width, layers=self.layers, heads=self.heads, ffn=self.ffn,
                   window=self.window)
         if not 2 <= self.codebooks <= MIMI_CODEBOOKS:
@@ -66,11 +71,16 @@ class Mimi:
 
     @property
     def objectives(self) -> tuple[str, ...]:
-        """It comes with its weights."""
-        return ()
+        """What stages can train it: `objective: codec`."""
+        return ("codec",)
+
+    @property
+    def averages(self) -> bool:
+        """Codes are moving averages, which no loss moves."""
+        return True
 
     def footprint(self) -> Footprint:
-        """Give how large encoder and decoder are; codebooks are no parameters, and none is trained."""
+        """Give how large encoder and decoder are; codebooks are no parameters."""
         wide, total = self.width, convolution(1, self.width, KERNEL) + convolution(self.width, 1, LAST_KERNEL)
         for ratio in reversed(MIMI_RATIOS):
             block = convolution(wide, wide // 2, RESIDUAL_KERNEL) + convolution(wide // 2, wide, 1)
@@ -102,6 +112,8 @@ class Dac:
         width: channels after the encoder's first convolution.
         decoder_width: channels after the decoder's first convolution.
         weights: folder that transformers' save_pretrained wrote; None for random weights.
+        segment: frames that it is trained on at once.
+        discriminator_dim: width of the discriminators of a stage with adversarial losses.
     """
 
     sample_rate: int = 44100
@@ -113,9 +125,12 @@ class Dac:
     width: int = 8
     decoder_width: int = 96
     weights: str | None = None
+    segment: int = 32
+    discriminator_dim: int = 32
 
     def __post_init__(self) -> None:
         _powers_of_two(cardinality=self.cardinality)
+        _trained(self.segment, self.discriminator_dim)
         _at_least(1, sample_rate=self.sample_rate, codebooks=self.codebooks, codebook_dim=self.codebook_dim, width=self.width,
                   decoder_width=self.decoder_width, **{f"ratios[{at}]": ratio for at, ratio in enumerate(self.ratios)})
         if not 0 <= self.use_codebooks <= self.codebooks:
@@ -144,8 +159,13 @@ class Dac:
 
     @property
     def objectives(self) -> tuple[str, ...]:
-        """It comes with its weights."""
-        return ()
+        """What stages can train it: `objective: codec`."""
+        return ("codec",)
+
+    @property
+    def averages(self) -> bool:
+        """Codes learn by gradients."""
+        return False
 
     def footprint(self) -> Footprint:
         """Give how large encoder, decoder and codebooks are."""
@@ -179,6 +199,12 @@ def _at_least(least: int, **values: int) -> None:
     for name, value in values.items():
         if value < least:
             raise ValueError(f"{name} is {value}, but must be at least {least}")
+
+
+def _trained(segment: int, discriminator_dim: int) -> None:
+    _at_least(1, segment=segment)
+    if discriminator_dim < 4 or discriminator_dim % 4:
+        raise ValueError(f"discriminator_dim is {discriminator_dim}, but must be a multiple of 4")
 
 
 def _powers_of_two(**values: int) -> None:

@@ -1,16 +1,19 @@
-"""Codecs `mimi` and `dac` around transformers' own networks, which no stage trains."""
+"""Codecs `mimi` and `dac` around transformers' own networks; an `objective: codec` stage trains them whole."""
 
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 from transformers import DacConfig, DacModel, MimiConfig, MimiModel, PreTrainedModel
 from transformers.models.mimi.modeling_mimi import MimiEuclideanCodebook
 
+from omnikit.contracts.types import Reconstruction
 from omnikit.errors import ConfigError, DataError
+from omnikit.ops.codebook_usage import CodebookUsage
 from omnikit.ops.empty import loads_weights
 from omnikit_hf_codecs.config import MIMI_CODEBOOKS, MIMI_RATE, MIMI_RATIOS, Dac, Mimi
+from omnikit_hf_codecs.quantizers import DacQuantizers, MimiQuantizers, usage_of
 
 if TYPE_CHECKING:
     from omnikit.contracts.specs import CodecSpec
@@ -18,12 +21,56 @@ if TYPE_CHECKING:
 CODEBOOK_SPREAD = 1.0  # of a random codebook's vectors; the library begins with zeros, of which every code is the first
 
 
-class MimiCodec(nn.Module):
+class TrainedCodec(nn.Module):
+    """What both codecs share while they learn; see omnikit.contracts.protocols.TrainableCodec.
+
+    Args:
+        spec: of the codec.
+        dim: width of a codebook's vectors.
+    """
+
+    def __init__(self, spec: "CodecSpec", dim: int) -> None:
+        super().__init__()
+        self.spec = spec
+        self.usages = nn.ModuleList(CodebookUsage(spec.cardinality, dim) for _ in range(spec.codebooks))
+
+    def reconstruct(self, waves: Tensor, *, quantise: bool = True) -> Reconstruction:
+        """Waves [B, N], N whole frames, through the codes and back."""
+        latents, quantizers = self._latents(waves), self._quantizers()
+        if not quantise:
+            return Reconstruction(self._waves(quantizers.unquantised(latents, learn=self.training), waves), None, {})
+        latents, codes, losses = quantizers(latents, learn=self.training)
+        return Reconstruction(self._waves(latents, waves), codes, losses)
+
+    def usage(self) -> dict[str, float]:
+        """Give the codebook utilisation since the last `revive`: "codes" of the first codebook, "codes_2" of the second."""
+        return usage_of(self._usages)
+
+    def revive(self, generator: Generator) -> int:
+        """Move codes that were not drawn since the last call to recent latents; gives how many."""
+        return self._quantizers().revive(generator)
+
+    @property
+    def _usages(self) -> list[CodebookUsage]:
+        return [usage for usage in self.usages if isinstance(usage, CodebookUsage)]
+
+    def _latents(self, waves: Tensor) -> Tensor:
+        """Waves [B, N] to what is quantised [B, D, T]."""
+        raise NotImplementedError
+
+    def _quantizers(self) -> MimiQuantizers | DacQuantizers:
+        raise NotImplementedError
+
+    def _waves(self, latents: Tensor, like: Tensor) -> Tensor:
+        """Latents [B, D, T] to waves as long as others [B, N]."""
+        raise NotImplementedError
+
+
+class MimiCodec(TrainedCodec):
     """Owns transformers' MimiModel."""
 
     def __init__(self, config: Mimi) -> None:
-        super().__init__()
-        self.spec = config.spec
+        super().__init__(config.spec, config.codebook_dim)
         if config.weights is not None and loads_weights():
             model = _load(MimiModel, mimi_config(config), config.weights, "mimi")
             assert isinstance(model, MimiModel), "of that class"
@@ -55,6 +102,19 @@ class MimiCodec(nn.Module):
         wave: Tensor = self.model.decode(codes.T.contiguous()[None]).audio_values
         return wave[0, 0].clamp(-1, 1)
 
+    def _latents(self, waves: Tensor) -> Tensor:
+        assert self.model.encoder is not None, "built with both halves"
+        found: Tensor = self.model.encoder(waves[:, None]).latents
+        return found
+
+    def _quantizers(self) -> MimiQuantizers:
+        return MimiQuantizers(self.model, self._usages)
+
+    def _waves(self, latents: Tensor, like: Tensor) -> Tensor:
+        assert self.model.decoder is not None, "built with both halves"
+        found: Tensor = self.model.decoder(latents).audio_values
+        return found[:, 0, :like.shape[1]]
+
     def _renew(self) -> None:
         """Drop the vectors that the library keeps of each codebook: they outlive loaded weights and moves between devices."""
         for module in self.model.modules():
@@ -62,12 +122,14 @@ class MimiCodec(nn.Module):
                 module._embed = None
 
 
-class DacCodec(nn.Module):
+class DacCodec(TrainedCodec):
     """Owns transformers' DacModel."""
 
     def __init__(self, config: Dac) -> None:
-        super().__init__()
-        self.spec, self.hop = config.spec, config.hop
+        super().__init__(config.spec, config.codebook_dim)
+        self.hop = config.hop
+        self.unused_parameters = tuple(
+            f"model.quantizer.quantizers.{index}" for index in range(config.spec.codebooks, config.codebooks))
         if config.weights is not None and loads_weights():
             model = _load(DacModel, dac_config(config), config.weights, "dac")
             assert isinstance(model, DacModel), "of that class"
@@ -93,6 +155,17 @@ class DacCodec(nn.Module):
             return torch.zeros(0, device=codes.device)
         wave: Tensor = self.model.decode(audio_codes=codes.T.contiguous()[None]).audio_values
         return wave[0].clamp(-1, 1)
+
+    def _latents(self, waves: Tensor) -> Tensor:
+        found: Tensor = self.model.encoder(waves[:, None])
+        return found
+
+    def _quantizers(self) -> DacQuantizers:
+        return DacQuantizers(self.model, self._usages)
+
+    def _waves(self, latents: Tensor, like: Tensor) -> Tensor:
+        found: Tensor = self.model.decoder(latents)[:, 0]
+        return F.pad(found[:, :like.shape[1]], (0, max(like.shape[1] - found.shape[1], 0)))
 
 
 def mimi_config(config: Mimi) -> MimiConfig:

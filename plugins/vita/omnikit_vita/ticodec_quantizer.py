@@ -9,11 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from omnikit.ops.codebook_usage import CodebookUsage
 from omnikit_vita.ticodec import TiCodec
-
-RECENT = 1024  # latest vectors that a codebook remembers at least; twice its codes where they are more
-ROUNDS = 10  # of k-means, where all codes are new
-EXPECTED = 10.0  # draws of each code, were all equally frequent, before one that has none counts as dead: by chance e^-10
 
 
 @dataclass
@@ -44,15 +41,11 @@ class Codebook(nn.Module):
 
     def __init__(self, codes: int, dim: int, decay: float) -> None:
         super().__init__()
-        self.decay, self.recent_limit = decay, max(2 * codes, RECENT)
+        self.decay, self.usage = decay, CodebookUsage(codes, dim)
         self.embedding = nn.Embedding(codes, dim)
         nn.init.uniform_(self.embedding.weight, -1 / codes, 1 / codes)
         self.register_buffer("frequencies", torch.full((codes,), 1 / codes), persistent=decay > 0)
-        self.register_buffer("drawn", torch.zeros(codes, dtype=torch.int64), persistent=False)
-        self.register_buffer("recent", torch.zeros(0, dim), persistent=False)
         self.frequencies: Tensor
-        self.drawn: Tensor
-        self.recent: Tensor
 
     def nearest(self, x: Tensor) -> Tensor:
         """Vectors [..., dim] to the nearest codes [...], by Euclid."""
@@ -73,40 +66,20 @@ class Codebook(nn.Module):
         return x + (found - x).detach(), codes
 
     @torch.no_grad()
-    def remember(self, x: Tensor) -> None:
-        """Keep vectors [..., dim] from which codes may be revived."""
-        self.recent = torch.cat([x.detach().float().reshape(-1, x.shape[-1]), self.recent])[:self.recent_limit]
-
-    @torch.no_grad()
     def revive(self, generator: Generator) -> int:
-        """Put dead codes at vectors that are remembered; gives how many.
-
-        Once every code would have been drawn EXPECTED times, were all drawn equally often, those that never were are dead, and
-        counting begins again. A codebook that coded nothing since the last call, but remembers vectors, is clustered.
-        """
-        drawn = int(self.drawn.sum())
-        if not len(self.recent) or 0 < drawn < EXPECTED * len(self.drawn):
+        """Put dead codes at vectors that are remembered; gives how many (omnikit.ops.codebook_usage)."""
+        found = self.usage.revive(generator)
+        if found is None:
             return 0
-        dead = (self.drawn == 0).nonzero()[:, 0]
-        self.drawn.zero_()
-        order = torch.randperm(len(self.recent), generator=generator)[:len(dead)]
-        if not len(dead):
-            return 0
-        fresh = self.recent[order.repeat(-(-len(dead) // len(order)))[:len(dead)].to(self.recent.device)]
-        self.frequencies[dead] = 1 / len(self.drawn)
-        if not drawn:
-            fresh, sizes = clustered(self.recent, fresh)
-            self.frequencies.copy_(sizes / sizes.sum())
-        self.embedding.weight[dead] = fresh.to(self.embedding.weight.dtype)
-        return len(dead)
+        self.frequencies[found.codes] = found.shares
+        self.embedding.weight[found.codes] = found.vectors.to(self.embedding.weight.dtype)
+        return len(found.codes)
 
     @torch.no_grad()
     def _learn(self, x: Tensor, codes: Tensor) -> None:
-        self.remember(x)
-        flat, rows = codes.flatten(), x.float().reshape(-1, x.shape[-1])
-        counts = torch.zeros_like(self.drawn).index_add_(0, flat, torch.ones_like(flat))
-        self.drawn += counts
+        counts = self.usage.count(x, codes)
         if self.decay:
+            flat, rows = codes.flatten(), x.float().reshape(-1, x.shape[-1])
             new = (1 - self.decay) * counts / len(flat)  # what this batch adds to the frequencies
             self.frequencies.mul_(self.decay).add_(new)
             means = torch.zeros_like(self.embedding.weight, dtype=torch.float32).index_add_(0, flat, rows)
@@ -164,9 +137,9 @@ class Quantizer(nn.Module):
     def remember(self, frames: Tensor, voice: Tensor) -> None:
         """Let codebooks remember frames [B, dim, T] and voices [B, global_dim] that they did not code."""
         for book, part in zip(self._books(self.levels[0]), frames.transpose(1, 2).chunk(self.groups, -1), strict=True):
-            book.remember(part)
+            book.usage.remember(part)
         for book, part in zip(self._books("quantizer_modules_globaltokens"), voice.chunk(self.parts, -1), strict=True):
-            book.remember(part)
+            book.usage.remember(part)
 
     def usage(self) -> dict[str, float]:
         """Give the codebook utilisation of each level, and of the voice's."""
@@ -181,19 +154,6 @@ class Quantizer(nn.Module):
 
     def _books(self, name: str) -> list[Codebook]:
         return [book for book in self.get_submodule(name).children() if isinstance(book, Codebook)]
-
-
-def clustered(vectors: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
-    """Move centres [K, D] by a few rounds of k-means over vectors [M, D]; gives them and how many vectors each stands for.
-
-    One that stands for none stays.
-    """
-    for _ in range(ROUNDS):
-        labels = torch.cdist(vectors, centres).argmin(1)
-        sizes = torch.bincount(labels, minlength=len(centres))
-        sums = torch.zeros_like(centres).index_add_(0, labels, vectors)
-        centres = torch.where(sizes[:, None] > 0, sums / sizes.clamp(min=1)[:, None], centres)
-    return centres, sizes
 
 
 def _level(level: int) -> str:
@@ -215,4 +175,4 @@ def _embedded(books: Sequence[Codebook], codes: Tensor) -> Tensor:
 
 
 def _share(books: Sequence[Codebook]) -> float:
-    return float(torch.stack([(book.drawn > 0).float().mean() for book in books]).mean())
+    return float(torch.stack([book.usage.share for book in books]).mean())

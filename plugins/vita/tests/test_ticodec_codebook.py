@@ -2,8 +2,10 @@
 
 import pytest
 import torch
-from omnikit_vita.ticodec_quantizer import EXPECTED, Codebook, Losses
+from omnikit_vita.ticodec_quantizer import Codebook, Losses
 from torch import Generator, Tensor
+
+from omnikit.ops.codebook_usage import EXPECTED
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -34,7 +36,7 @@ def test_codes_that_few_vectors_could_have_drawn_are_not_dead() -> None:
     book = book_at(codes)
     for step in range(50):  # a batch of 16 segments has 16 voices: 800 draws of 1024 codes, all of them perfect
         book(codes[torch.randint(1024, (16,), generator=Generator().manual_seed(step))], Losses())
-    assert int((book.drawn == 0).sum()) > 400
+    assert int((book.usage.drawn == 0).sum()) > 400
     assert book.revive(Generator().manual_seed(0)) == 0 and distortion(book, codes) == 0
 
 
@@ -43,7 +45,7 @@ def test_perfect_codes_stay_when_enough_were_drawn() -> None:
     book = book_at(codes)
     book(codes[torch.randint(1024, (int(EXPECTED) * 1024,), generator=Generator().manual_seed(0))], Losses())
     assert book.revive(Generator().manual_seed(0)) <= 2  # 1024 x e^-10 = 0.05 are expected
-    assert int(book.drawn.sum()) == 0  # counting begins again
+    assert int(book.usage.drawn.sum()) == 0  # counting begins again
 
 
 def test_draws_are_counted_over_calls_until_they_suffice() -> None:
@@ -57,10 +59,10 @@ def test_draws_are_counted_over_calls_until_they_suffice() -> None:
 
 def test_frames_that_are_only_remembered_become_clusters() -> None:
     book = Codebook(64, 8, 0.95).train()
-    book.remember(mixture(600, seed=1))
+    book.usage.remember(mixture(600, seed=1))
     assert book.revive(Generator().manual_seed(0)) == 64
-    labels = book.nearest(book.recent)
-    means = torch.stack([book.recent[labels == code].mean(0) for code in labels.unique()])
+    labels = book.nearest(book.usage.recent)
+    means = torch.stack([book.usage.recent[labels == code].mean(0) for code in labels.unique()])
     assert float((book.embedding.weight.detach()[labels.unique()] - means).abs().max()) < 0.5  # k-means has nearly settled
 
 
@@ -83,13 +85,13 @@ def test_averages_are_those_of_counts_and_sums() -> None:
 @pytest.fixture
 def clustered() -> Codebook:
     book = Codebook(64, 8, 0.95).train()
-    book.remember(mixture(1024, seed=1))
+    book.usage.remember(mixture(1024, seed=1))
     book.revive(Generator().manual_seed(0))
     return book
 
 
 def test_frequencies_begin_at_the_sizes_of_the_clusters(clustered: Codebook) -> None:
-    sizes = torch.bincount(clustered.nearest(clustered.recent), minlength=64) / 1024
+    sizes = torch.bincount(clustered.nearest(clustered.usage.recent), minlength=64) / 1024
     assert float((clustered.frequencies - sizes).abs().sum()) < 0.05  # the last move of the centres changes a few labels
     assert float(clustered.frequencies.sum()) == pytest.approx(1)
 

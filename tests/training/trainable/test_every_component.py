@@ -155,11 +155,14 @@ COMPONENTS: dict[str, tuple[str, str, Loss, dict[str, object]]] = {
     "depth_codes": ("head", "depth_codes_tiny_random", frames, {"dim": 32, "heads": 2}),
     "unit_hifigan": ("codec", "unit_hifigan_tiny_random", vocoder, {}),
     "ticodec": ("codec", "ticodec_tiny_random", through_codes, {}),
+    "mimi": ("codec", "mimi_tiny_random", through_codes, {}),
+    "dac": ("codec", "dac_tiny_random", through_codes, {}),
+    "dac of fewer codebooks": ("codec", "dac_tiny_random", through_codes, {"use_codebooks": 2}),
 }
-NO_ADAPTERS = {"prompt_embeddings": "has no linear layer", "ticodec": "is trained as a whole by its objective"}
-NEVER_TRAINED = {"dac": "comes with its weights", "encodec": "comes with its weights", "mimi": "comes with its weights",
-                 "hubert_units": "comes with its weights", "mel_units": "is fitted by k-means", "prompt": "has no weights",
-                 "lm": "has no weights"}
+NO_ADAPTERS = {"prompt_embeddings": "has no linear layer"} | dict.fromkeys(
+    ("ticodec", "mimi", "dac", "dac of fewer codebooks"), "is trained as a whole by its objective")
+NEVER_TRAINED = {"encodec": "comes with its weights", "hubert_units": "comes with its weights", "mel_units": "is fitted by k-means",
+                 "prompt": "has no weights", "lm": "has no weights"}
 
 
 class Alone(OmniModel):
