@@ -1,0 +1,77 @@
+"""Every component of the tree, in the smallest size that has all of its code."""
+
+from pathlib import Path
+from typing import Any
+
+from omnikit import registry
+from omnikit.recipe.presets import preset_fields
+from omnikit.recipe.schema import construct
+
+SMALL: dict[str, tuple[str, str, dict[str, object]]] = {
+    "whisper": ("encoder", "whisper_tiny_random", {"dim": 32, "layers": 2, "ffn": 64}),
+    "whisper window": ("encoder", "whisper_tiny_random", {"dim": 32, "layers": 1, "ffn": 64, "seconds": 1.0}),
+    "mel_cnn": ("encoder", "mel_cnn_tiny_random", {"dim": 32, "layers": 2, "ffn": 64}),
+    "mel_cnn streaming": ("encoder", "mel_cnn_tiny_random", {"dim": 32, "layers": 2, "ffn": 64, "chunk_size": 2,
+                                                             "left_chunks": 3, "normalisation": "fixed"}),
+    "mel_cnn relative": ("encoder", "mel_cnn_tiny_relative_random", {"dim": 32, "layers": 2, "ffn": 64}),
+    "internvit": ("encoder", "internvit_tiny_random", {}),
+    "openclip": ("encoder", "openclip_tiny_random", {}),
+    "prompt": ("encoder", "prompt", {}),
+    **{name: ("encoder", f"{name}_tiny_random", {}) for name in (
+        "wav2vec2", "hubert", "wavlm", "w2v_bert", "hf_whisper", "ast", "clip", "siglip", "siglip2", "dinov2", "sam")},
+    "linear": ("projector", "linear", {}),
+    "mlp": ("projector", "mlp", {"hidden": 32, "norm": True}),
+    "stack_mlp": ("projector", "stack_mlp", {"hidden": 32}),
+    "stack_mlp pad": ("projector", "stack_mlp", {"hidden": 32, "stride": 2, "tail": "pad"}),
+    "strided_conv": ("projector", "strided_conv", {"hidden": 32}),
+    "strided_conv right": ("projector", "strided_conv", {"hidden": 32, "causal": False, "norm": "batch", "prompts": 3}),
+    "qformer": ("projector", "qformer", {"queries": 4, "dim": 32, "ffn": 64, "heads": 2}),
+    "prompt_embeddings": ("projector", "prompt_embeddings", {"count": 3}),
+    "concat_mlp": ("projector", "concat_mlp", {}),
+    "concat_sequence": ("projector", "concat_sequence", {}),
+    "weighted_sum": ("projector", "weighted_sum", {}),
+    "llama": ("backbone", "llama_tiny_random", {"dim": 32, "layers": 2, "ffn": 64}),
+    "qwen2": ("backbone", "qwen2_tiny_random", {"dim": 32, "layers": 2, "ffn": 64}),
+    "mixtral": ("backbone", "mixtral_tiny_random", {"dim": 32, "layers": 2, "ffn": 64}),
+    "hf_cross_attention": ("backbone", "hf_cross_attention", {"dim": 32, "layers": 2, "ffn": 64, "cross_heads": 2,
+                                                              "cross_head_dim": 8, "cross_gate": 0.5}),
+    "lm": ("head", "lm", {}),
+    "ctc_text": ("head", "ctc_text", {}),
+    "ctc_text stacked": ("head", "ctc_text", {"stack": 2}),
+    "caption_words": ("head", "caption_words", {}),
+    "state": ("head", "state", {}),
+    "ctc_units": ("head", "ctc_units_tiny_random", {"dim": 32, "ffn": 64, "factor": 5}),
+    "nar_ar": ("head", "nar_ar_tiny_random", {"dim": 32, "heads": 2, "ffn": 64, "layers": 2, "max_codes": 12}),
+    "nar_ar prefix": ("head", "nar_ar_tiny_random", {"dim": 32, "heads": 2, "ffn": 64, "layers": 2, "max_codes": 12,
+                                                     "prefix": True}),
+    "unit_hifigan": ("codec", "unit_hifigan_tiny_random", {}),
+    "ticodec": ("codec", "ticodec_tiny_random", {}),
+    "encodec": ("codec", "encodec_tiny_random", {}),
+    "hubert_units": ("codec", "hubert_units", {"units": 16}),
+    "mel_units": ("codec", "mel_units", {"units": 16, "duration_steps": 5, "griffin_lim": 2, "duration_dim": 16}),
+    "energy": ("vad", "energy", {}),
+    "silero": ("vad", "silero", {}),
+    "espeak": ("tts", "espeak", {}),
+}
+
+
+def config(name: str) -> Any:
+    """Give one of SMALL."""
+    kind, preset, changes = SMALL[name]
+    return made(kind, preset, changes)
+
+
+def made(kind: str, preset: str, changes: dict[str, object]) -> Any:
+    """Give a preset or component with changed fields."""
+    fields = {**preset_fields(kind, preset), **changes}
+    errors: list[str] = []
+    found = construct(registry.component(kind, str(fields.pop("use"))), fields, kind, errors)
+    assert not errors, errors
+    return found
+
+
+def rows_file(folder: Path) -> Path:
+    """Write a dataset of one row."""
+    path = folder / "rows.jsonl"
+    path.write_text('{"id": "a", "messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]}\n')
+    return path
