@@ -41,7 +41,7 @@ HEAVY = {"torch", "torchaudio", "transformers", "pytorch_lightning", "lightning"
 STANDARD = ("__init__", "api", "errors", "paths", "text_table", "registry", "cli", "contracts", "recipe", "plan")
 WITH_HYDRA = ("compose", "config_source", "hydra_errors", "sweep")  # of recipe/
 LIGHT_COMMANDS = ("arguments", "bench", "bundle", "chat", "check", "check_head", "compare", "completion", "data", "diff",
-                  "eval", "export", "import_", "list", "replay", "runs", "serve", "show", "train", "voice")
+                  "eval", "export", "import_", "list", "replay", "runs", "serve", "show", "test_plugin", "train", "voice")
 FOR_PLUGINS = {"errors", "paths", "progress", "contracts", "ops", "registry", "recipe", "store", "data"}
 FOR_LIGHT_MODULES = {"errors", "contracts", "recipe"}
 FILES = sorted((ROOT / "omnikit").rglob("*.py"))

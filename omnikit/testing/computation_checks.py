@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import torch
+from torch import Tensor, nn
 
 from omnikit.contracts.optional import backbone_options
 from omnikit.testing.backbone_probe import BackboneProbe
@@ -35,10 +36,22 @@ def deterministic(probe: Probe) -> None:
 @torch.no_grad()
 def input_unchanged(probe: Probe) -> None:
     """A pass leaves its input as it was."""
-    given = probe.rows()
-    _ = probe.outputs(probe.module, given)
-    if difference(given, probe.rows()):
+    given, passed = probe.rows(), list[tuple[Tensor, Tensor]]()
+    module: nn.Module = probe.module
+    handle = module.register_forward_pre_hook(
+        lambda _, inputs: passed.extend((each, each.clone()) for each in _tensors(inputs)))
+    _ = probe.outputs(module, given)
+    handle.remove()
+    if difference(given, probe.rows()) or any(not torch.equal(each, before) for each, before in passed):
         raise CheckFailure("it changes its input in place; work on a copy")
+
+
+def _tensors(inputs: Sequence[object]) -> Iterator[Tensor]:
+    """Give the tensors of positional inputs: themselves, or what signals and features hold."""
+    for value in inputs:
+        data = getattr(value, "data", None)
+        if isinstance(data, Tensor):
+            yield data
 
 
 @torch.no_grad()
@@ -49,8 +62,8 @@ def padding(probe: Probe) -> None:
     alone = [probe.outputs(probe.module, [row])[0] for row in rows]
     gaps = [difference([one], [other]) for one, other in zip(together, alone, strict=True)]
     if max(gaps) > CLOSE:
-        raise CheckFailure(f"row {gaps.index(max(gaps))} of a batch gives other numbers than alone ({_gap(max(gaps))}); keep what"
-                           " lies beyond `lengths` out of every sum, convolution and attention")
+        raise CheckFailure(f"row {gaps.index(max(gaps))} of a batch gives other numbers than alone ({_gap(max(gaps))}); keep"
+                           " what lies beyond `lengths` out of every sum, convolution and attention")
     if isinstance(probe, HeadProbe):
         _check_loss(probe, rows)
 

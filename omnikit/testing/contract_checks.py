@@ -57,8 +57,8 @@ def output_rate(probe: FeatureProbe) -> None:
         return
     counted = list(_grown(probe))
     if counted and abs(counted[0] / float(expected * LONG) - 1) > SLOPE + 1 / float(expected * LONG):
-        raise CheckFailure(f"its `length` grows by {counted[0]} vectors in {LONG} s, but its `output` states {_hertz(expected)},"
-                           f" which are {float(expected * LONG):g}")
+        raise CheckFailure(f"its `length` grows by {counted[0]} vectors in {LONG} s, but its `output` states"
+                           f" {_hertz(expected)}, which are {float(expected * LONG):g}")
 
 
 def _grown(probe: FeatureProbe) -> Iterator[int]:
@@ -135,13 +135,13 @@ def lookahead(probe: FeatureProbe) -> None:
     before = probe.outputs(probe.module, [row])[0][0]
     for index in (0, len(before) // 3, 2 * len(before) // 3):
         seconds = float(index / spec.rate) + spec.lookahead
-        begins = [_first_after(seconds * float(rate), whole=isinstance(probe, EncoderProbe)) for rate in rates]
+        begins = [_first_after(seconds * float(rate or 0), whole=isinstance(probe, EncoderProbe)) for rate in rates]
         changed = tuple(_changed(values, begin) for values, begin in zip(row, begins, strict=False)) + row[len(rates):]
         after = probe.outputs(probe.module, [changed])[0][0]
         gap = float((after[:index + 1] - before[:index + 1]).abs().max())
         if gap > TOLERANCE * max(1.0, float(before.abs().max())):
-            raise CheckFailure(f"vector {index} depends on input more than {spec.lookahead:g} s after it, the lookahead that its"
-                               " `output` states")
+            raise CheckFailure(f"vector {index} depends on input more than {spec.lookahead:g} s after it, the lookahead that"
+                               " its `output` states")
 
 
 def _first_after(position: float, *, whole: bool) -> int:
@@ -194,8 +194,8 @@ def _check_codes(probe: CodecProbe, codes: torch.Tensor, seconds: float) -> None
                            f" {spec.cardinality - 1}")
     expected = seconds * float(spec.rate)
     if len(codes) > expected + 2 or (not spec.merged and len(codes) < expected - 2):
-        raise CheckFailure(f"it encodes {seconds:.2f} s to {len(codes)} frames, but its `spec` states {_hertz(spec.rate)}, which"
-                           f" are {expected:.1f}")
+        raise CheckFailure(f"it encodes {seconds:.2f} s to {len(codes)} frames, but its `spec` states {_hertz(spec.rate)},"
+                           f" which are {expected:.1f}")
 
 
 @torch.no_grad()
@@ -209,7 +209,8 @@ def emitted_ids(probe: HeadProbe) -> None:
                                    " codebooks; give a tuple of as many numbers")
             ids = one if isinstance(one, tuple) else (one,)
             if any(type(each) is not int or each < 0 or (limit is not None and each >= limit) for each in ids):
-                raise CheckFailure(f"it emits {one!r}, which must be whole numbers from 0 to {limit - 1 if limit else 'its last'}")
+                raise CheckFailure(f"it emits {one!r}, which must be whole numbers from 0 to"
+                                   f" {limit - 1 if limit else 'its last'}")
 
 
 def footprint(probe: Probe) -> None:

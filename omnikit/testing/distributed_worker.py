@@ -74,7 +74,7 @@ def trained(probe: Probe) -> str:
         dist.all_gather(found, own)
         if not bool(own.isfinite().all()):
             return "its gradients in two processes are not finite"
-        if not torch.allclose(*found):
+        if not torch.allclose(found[0], found[1]):
             return "two processes hold other gradients after they were averaged; let no parameter be used in one process only"
         moving.step()
     return ""

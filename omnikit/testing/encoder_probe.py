@@ -40,7 +40,7 @@ class EncoderProbe(Probe):
 
     def clip(self, samples: int, generator: torch.Generator) -> Tensor:
         """Give noise [samples] that is louder and softer in turns."""
-        swell = 1 + 0.5 * torch.sin(torch.arange(samples) * (20 / self.config.input.rate))
+        swell = 1 + 0.5 * torch.sin(torch.arange(samples) * (20 / float(self.config.input.rate)))
         return LOUDNESS * swell * torch.randn(samples, generator=generator)
 
     def takes(self, samples: int) -> bool:

@@ -1,6 +1,5 @@
 """Checks of a component before it is built: what its light module imports, its fields, its documentation, its licence."""
 
-import ast
 import inspect
 import os
 import pickle
@@ -20,8 +19,7 @@ HEAVY = ("torch", "torchaudio", "transformers", "lightning", "pytorch_lightning"
 IMPORTED = ("import importlib, sys; importlib.import_module(sys.argv[1]);"
             f" print(*(name for name in {HEAVY} if name in sys.modules))")
 SECONDS = 120  # that the import of a light module may take on a busy machine
-SHAPE = re.compile(r"\[(?:[A-Z]\w*|[a-z_]+|\d+|…|\.\.\.)(?:, ?[^\[\],]+)*,?\]")  # [B, T, D]
-METHODS = ("forward", "loss", "decode", "encode", "generate", "embed", "step")  # whose docstrings may state shapes
+SHAPE = re.compile(r"\[(?:[A-Z]\w*'?|[a-z_]+|\d+|…|\.\.\.)(?:, ?[^\[\],]+)*,?\]")  # [B, T, D]
 
 
 def light_module(probe: Probe) -> None:
@@ -46,11 +44,23 @@ def _loaded(module: str) -> tuple[str, ...]:
 def fields_from_yaml(probe: Probe) -> None:
     """Its fields, written as YAML holds them, make the same configuration again."""
     errors: list[str] = []
-    found = construct(type(probe.config), plain(probe.config), probe.component.name, errors)
+    values = plain(probe.config)
+    if strange := sorted(name for name, value in values.items() if not _in_yaml(value)):
+        raise CheckFailure(f"its field {strange[0]} holds {values[strange[0]]!r}, which YAML cannot; let every field hold"
+                           " numbers, texts, lists, mappings or null")
+    found = construct(type(probe.config), values, probe.component.name, errors)
     if errors:
         raise CheckFailure(f"its own fields are refused: {errors[0]}")
     if found != probe.config:
         raise CheckFailure(f"its fields give {found}, but it is {probe.config}; let every field hold what YAML can")
+
+
+def _in_yaml(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _in_yaml(inner) for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_in_yaml, value))
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def pickles(probe: Probe) -> None:
@@ -84,15 +94,12 @@ def shapes_documented(probe: Probe) -> None:
 
 
 def _docstrings(cls: type) -> list[str]:
-    """Give the docstrings of a class, of its methods and of its file."""
-    own = [vars(base)[name] for base in cls.__mro__ for name in METHODS if name in vars(base)
-           and base.__module__.partition(".")[0] != "torch"]
-    source = inspect.getsourcefile(cls)
-    try:
-        above = ast.get_docstring(ast.parse(inspect.getsource(sys.modules[cls.__module__]))) if source else ""
-    except (OSError, KeyError):
-        above = ""
-    return [text for text in (cls.__doc__, above, *(inspect.getdoc(method) for method in own)) if text]
+    """Give the docstrings of a class and its bases, of their methods, and of its file."""
+    bases = [base for base in cls.__mro__ if base.__module__.partition(".")[0] not in ("torch", "builtins")]
+    methods = [member for base in bases for name, member in vars(base).items()
+               if inspect.isfunction(member) and not name.startswith("_")]
+    found = [vars(base).get("__doc__") for base in bases] + [inspect.getdoc(method) for method in methods]
+    return [text for text in (*found, (inspect.getmodule(cls) or sys).__doc__) if text]
 
 
 def licence(probe: Probe) -> None:
@@ -104,7 +111,7 @@ def licence(probe: Probe) -> None:
         metadata = distribution(entry.package).metadata
     except PackageNotFoundError:
         raise NotApplicable(f"the metadata of {entry.package} cannot be found") from None
-    stated = [metadata.get(key) for key in ("License-Expression", "License")]
+    stated = [value for key in ("License-Expression", "License") for value in metadata.get_all(key) or ()]
     classifiers = [value for value in metadata.get_all("Classifier") or () if value.startswith("License ::")]
     if not any(stated) and not classifiers:
         raise CheckFailure(f"the package {entry.package} states no licence; set license in its pyproject.toml, as in"

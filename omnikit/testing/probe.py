@@ -49,7 +49,7 @@ class Probe(ABC):
         return to_random_targets(found)
 
     @cached_property
-    def module(self) -> nn.Module:
+    def module(self) -> Any:
         """The module that checks read and leave as it is, in eval mode.
 
         Raises:
@@ -57,7 +57,7 @@ class Probe(ABC):
         """
         return self.fresh()
 
-    def fresh(self, seed: int = 0) -> nn.Module:
+    def fresh(self, seed: int = 0) -> Any:
         """Give a new module in eval mode, with the random weights of a seed; raises as `module`."""
         with seeded(f"conformance {seed}"):
             built = self.make()

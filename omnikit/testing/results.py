@@ -7,7 +7,7 @@ from typing import Literal
 Status = Literal["passed", "failed", "skipped", "expected failure"]
 
 
-class CheckFailure(AssertionError):
+class CheckFailure(AssertionError):  # noqa: N818  # pytest shows it as an assertion
     """A component does not do what its contract states; its text gives what was found and what was expected."""
 
 

@@ -77,8 +77,8 @@ class Session:
         if expected is not None and status == "failed":
             status, message = "expected failure", expected
         elif expected is not None and status == "passed":
-            status, message = "failed", (f"it is expected to fail ({expected}), but passes; take {check.name} out of the expected"
-                                         " failures")
+            status, message = "failed", (f"it is expected to fail ({expected}), but passes; take {check.name} out of the"
+                                         " expected failures")
         return CheckResult(component.kind, component.name, check.name, status, message)
 
     def _outcome(self, index: int, check: Check) -> tuple[Status, str]:

@@ -12,7 +12,7 @@ from omnikit_basics.projectors import ACTIVATIONS
 
 
 class ConcatProjector(nn.Module):
-    """A Linear for each source, joined channel by channel, and Linears behind activations."""
+    """A Linear for each source [B, T, D], joined channel by channel, and Linears behind activations."""
 
     def __init__(self, config: ConcatMlp, sources: Sequence[int], dim: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class SumProjector(nn.Module):
 
 
 class SequenceProjector(nn.Module):
-    """A Linear for each source; of each row the vectors of all sources, one source behind another."""
+    """A Linear for each source [B, T, D]; of each row the vectors of all sources, one source behind another."""
 
     def __init__(self, sources: Sequence[int], dim: int) -> None:
         super().__init__()

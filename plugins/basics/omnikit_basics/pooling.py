@@ -11,7 +11,7 @@ from omnikit_basics.projectors import PointwiseProjector
 
 
 class AveragePoolProjector(nn.Module):
-    """Means of runs of vectors, a norm where it has one, and a Linear."""
+    """Means of runs of vectors [B, T, D], a norm where it has one, and a Linear to [B, T / stride, D']."""
 
     def __init__(self, config: AveragePool, source: int, dim: int) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class AveragePoolProjector(nn.Module):
 
 
 class PixelShuffleProjector(nn.Module):
-    """Squares of neighbours joined, and Linears."""
+    """Squares of neighbours in grids [B, T, D] joined, and Linears to [B, T / factor², D']."""
 
     def __init__(self, config: PixelShuffleMlp, source: int, dim: int) -> None:
         super().__init__()

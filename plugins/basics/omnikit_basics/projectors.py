@@ -15,7 +15,7 @@ PROMPT_SPREAD = 0.02  # of fresh prompts, that of a language model's embeddings
 
 
 class PointwiseProjector(nn.Module):
-    """Linears with activations between them, each vector alone; `widths` are those of the vectors on the way."""
+    """Linears with activations between them, [B, T, D] to [B, T, D'], each vector alone; `widths` are those on the way."""
 
     def __init__(self, widths: tuple[int, ...], activation: Activation = "gelu", *, norm: bool = False,
                  bias: bool = True) -> None:
@@ -31,7 +31,7 @@ class PointwiseProjector(nn.Module):
 
 
 class StackProjector(nn.Module):
-    """Runs of vectors joined, the first vector's values first, then two Linears under LLaMA-Omni's names."""
+    """Runs of vectors [B, T, D] joined to [B, T / stride, D'], the first one first; Linears under LLaMA-Omni's names."""
 
     def __init__(self, config: StackMlp, source: int, dim: int) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class ConvState:
 
 
 class StridedConvProjector(nn.Module):
-    """A strided convolution over time, norm, activation and Linear; learned prompts before them."""
+    """A strided convolution over time [B, T, D], norm, activation and Linear to [B, T / stride, D']; learned prompts before."""
 
     def __init__(self, config: StridedConv, source: int, dim: int) -> None:
         super().__init__()

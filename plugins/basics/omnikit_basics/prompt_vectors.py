@@ -8,7 +8,7 @@ from omnikit_basics.projectors import PROMPT_SPREAD
 
 
 class PlaceEncoder(nn.Module):
-    """One zero for each place; it has no parameters."""
+    """One zero [1, 1] for each place; it has no parameters."""
 
     def forward(self, signal: Signal) -> Features:
         return Features(signal.data.new_zeros(len(signal.data), 1, 1), torch.ones_like(signal.lengths))

@@ -176,7 +176,8 @@ class HFProjector:
 
     def output(self, source: FeatureSpec, dim: int) -> FeatureSpec:
         if self.kind == "voxtral" and source.rate is not None:
-            return FeatureSpec(dim, rate=source.rate / number(self.config, "stack"), lookahead=source.lookahead)
+            stack = number(self.config, "stack")
+            return FeatureSpec(dim, rate=source.rate / stack, lookahead=source.lookahead + float((stack - 1) / source.rate))
         if source.count is None:
             raise ValueError(f"{self.kind} projects a fixed number of vectors, but the encoder gives {source}")
         edge = math.isqrt(source.count)

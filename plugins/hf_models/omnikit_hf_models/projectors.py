@@ -71,7 +71,7 @@ class QueryProjector(nn.Module):
 
 
 class StackProjector(nn.Module):
-    """Voxtral's: frames joined, Linear, activation, Linear, without biases; a tail that fills none is dropped."""
+    """Voxtral's: frames [B, T, D] joined, Linear, activation, Linear, no biases; a tail that fills none is dropped."""
 
     def __init__(self, config: HFProjector, source: int, dim: int) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class StackProjector(nn.Module):
 
     def forward(self, features: Features) -> Features:
         count = features.data.shape[1] // self.stack
-        joined = features.data[:, :count * self.stack].reshape(len(features.data), count, -1)
+        joined = features.data[:, :count * self.stack].reshape(len(features.data), count, self.linear_1.in_features)
         lengths = torch.div(features.lengths, self.stack, rounding_mode="floor")
         rate = None if features.rate is None else features.rate / self.stack
         return Features(self.linear_2(self.act(self.linear_1(joined))), lengths, rate)

@@ -16,7 +16,7 @@ from omnikit.contracts.types import LazyTensor
 from omnikit.errors import ConfigError, RunError
 from omnikit.ops.empty import empty_weights
 from omnikit.store.layouts import from_legacy_weight_norm
-from omnikit.store.tensors import fill, in_folder, in_memory
+from omnikit.store.tensors import fill, in_folder
 from omnikit_hubert.config import HubertUnits
 
 # our field → transformers' name
@@ -24,13 +24,16 @@ NAMES = {"dim": "hidden_size", "layers": "num_hidden_layers", "heads": "num_atte
          "stable": "do_stable_layer_norm", "kernels": "conv_kernel", "strides": "conv_stride", "conv_norm": "feat_extract_norm",
          "conv_bias": "conv_bias", "position_kernel": "num_conv_pos_embeddings",
          "position_groups": "num_conv_pos_embedding_groups"}
-AROUND = ("lm_head.", "projector.", "classifier.", "layer_weights")  # of models that were fine-tuned for something
+AROUND = ("lm_head.", "projector.", "classifier.", "layer_weights",  # of models that were fine-tuned for something
+          "masked_spec_embed", "hubert.masked_spec_embed")  # and what is read in training only, which no stage does
+UNMASKED: dict[str, float] = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0}  # so that it has no vector for masks
 
 
 def fresh(config: HubertUnits) -> HubertModel:
     """Give a HuBERT of the given sizes with random weights."""
     sizes = {theirs: getattr(config, ours) for ours, theirs in NAMES.items()}
-    return HubertModel(HubertConfig(**sizes, conv_dim=(config.conv_dim,) * len(config.kernels)))
+    return HubertModel(HubertConfig(**sizes, conv_dim=(config.conv_dim,) * len(config.kernels),
+                                    **UNMASKED))
 
 
 def load(config: HubertUnits) -> HubertModel:
@@ -44,7 +47,7 @@ def load(config: HubertUnits) -> HubertModel:
         raise ConfigError(f"hubert_units.weights {config.weights!r} is not a folder with a config.json; give a HuBERT"
                           " checkpoint that transformers wrote (config.json, model.safetensors).")
     try:
-        facts = HubertConfig.from_pretrained(folder, local_files_only=True)
+        facts = HubertConfig.from_pretrained(folder, local_files_only=True, **UNMASKED)
         _compare(config, facts)
     except (OSError, ValueError, TypeError) as error:
         raise ConfigError(f"hubert_units.weights {config.weights!r} cannot be loaded as a HuBERT: its config.json cannot be"
@@ -52,20 +55,16 @@ def load(config: HubertUnits) -> HubertModel:
     with empty_weights():
         model = HubertModel(facts)
     try:
-        fill(model, _tensors(folder, model, config.weights_prefix), str(folder), "hubert_units", "give a complete checkpoint")
+        fill(model, _tensors(folder, config.weights_prefix), str(folder), "hubert_units", "give a complete checkpoint")
     except RunError as error:
         raise ConfigError(f"hubert_units.weights: {error}") from error
     return model
 
 
-def _tensors(folder: Path, model: HubertModel, prefix: str) -> dict[str, LazyTensor]:
+def _tensors(folder: Path, prefix: str) -> dict[str, LazyTensor]:
     """Give a checkpoint's tensors by the model's names: without what stands around it, weight norm by torch's present words."""
-    found = {from_legacy_weight_norm(name.removeprefix("hubert.")): tensor
-             for name, tensor in in_folder(folder, prefix=prefix).items() if not name.startswith(AROUND)}
-    mask = model.masked_spec_embed  # read in training only, which no stage does
-    if mask is not None and "masked_spec_embed" not in found:
-        found["masked_spec_embed"] = in_memory("masked_spec_embed", folder, torch.zeros(mask.shape))
-    return found
+    return {from_legacy_weight_norm(name.removeprefix("hubert.")): tensor
+            for name, tensor in in_folder(folder, prefix=prefix).items() if not name.startswith(AROUND)}
 
 
 def centroids(config: HubertUnits) -> Tensor:

@@ -129,7 +129,7 @@ class HubertUnits:
         positions = dim // self.position_groups * dim * self.position_kernel + self.position_kernel + dim
         layer = 4 * linear(dim, dim) + linear(dim, self.ffn) + linear(self.ffn, dim) + 4 * dim
         layers = max(1, self.layer) * layer
-        return Footprint(first + 2 * wide + linear(wide, dim) + positions + 3 * dim + layers, imports=IMPORTS)
+        return Footprint(first + 2 * wide + linear(wide, dim) + positions + 2 * dim + layers, imports=IMPORTS)
 
     def build(self) -> nn.Module:
         """Give the module; raises ConfigError if weights or centroids cannot be read or do not fit."""

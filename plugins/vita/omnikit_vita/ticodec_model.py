@@ -47,6 +47,7 @@ class TiCodecModel(nn.Module):
         fixed = torch.tensor(config.voice or [0] * config.global_groups)
         self.register_buffer("voice", fixed, persistent=not config.voice)
         self.register_buffer("mean_voice", torch.zeros(config.global_dim), persistent=False)
+        self.unused_parameters = ("quantizer",) if config.averages else ()  # moving averages, which no loss reaches
         self.voice: Tensor
         self.mean_voice: Tensor
         keep_compiled()
