@@ -1,7 +1,8 @@
 """Which components and presets are installed, read from package metadata; only the chosen light module is imported.
 
 Everything is an entry point: `omnikit.<kind>` names a component's dataclass, `omnikit.conf` names a package that holds
-presets (`<kind>/<preset>.yaml`), shared files (`data/`, `template/`, `tokenizer/`) and trained runs (`run/<recipe>/`).
+presets (`<kind>/<preset>.yaml`), shared files (`data/`, `template/`, `tokenizer/`) and trained runs (`run/<recipe>/`);
+`omnikit.interface` declares the version of omnikit.contracts that a package was written for.
 Nothing else registers anything.
 """
 
@@ -14,9 +15,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from omnikit.contracts.interface import incompatible
 from omnikit.contracts.members import lacking, misspelt
 from omnikit.contracts.specs import KINDS
 from omnikit.errors import RegistryError, nearest
+
+CONF, INTERFACE = "omnikit.conf", "omnikit.interface"
+GROUPS = (*(f"omnikit.{kind}" for kind in KINDS), CONF, INTERFACE)
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,12 @@ class RegistryEntry:
     version: str
 
     def load(self) -> type[Any]:
-        """Import the dataclass; a plugin that fails to import is a RegistryError with the plugin's own reason."""
+        """Import the dataclass; a plugin that fails to import is a RegistryError with the plugin's own reason.
+
+        So is one that was written for another version of the interface; nothing of it is imported.
+        """
+        if reason := incompatible_package(self.package):
+            raise RegistryError(f"{self.kind} {self.name!r} of package {self.package} is incompatible: the package {reason}.")
         module, _, name = self.target.partition(":")
         try:
             cls = getattr(import_module(module), name)
@@ -77,7 +87,8 @@ def component(kind: str, name: str) -> type[Any]:
     """Give the dataclass of one component; raises RegistryError if unknown, published twice or broken."""
     known = components(kind)
     if name not in known:
-        raise RegistryError(f"{kind} {name!r} is not installed.{nearest(name, known)} {_installed(known)}")
+        hints = "".join(f" {sentence}" for sentence in misplaced() if f"'{name}'" in sentence)
+        raise RegistryError(f"{kind} {name!r} is not installed.{nearest(name, known)}{hints} {_installed(known)}")
     if len(known[name]) > 1:
         raise RegistryError(_clash(kind, name, [e.package for e in known[name]]))
     return known[name][0].load()
@@ -122,7 +133,7 @@ def shipped_run(name: str) -> Path | None:
 def conf_folders() -> tuple[tuple[str, Path], ...]:
     """Give (package, folder) of every published conf package that can be found; omnikit's own comes first."""
     folders = {}
-    for point in sorted(_points("omnikit.conf"), key=lambda p: p.name != "omnikit"):
+    for point in sorted(_points(CONF), key=lambda p: p.name != "omnikit"):
         folder = _folder(point.value)
         if folder is not None:
             folders[folder] = _origin(point)[0]
@@ -152,9 +163,27 @@ def problem(entry: RegistryEntry, clashes: bool) -> str:
     return ""
 
 
+def incompatible_package(package: str) -> str:
+    """Give why a package does not work with this omnikit, in words after its name; "" where it does or declares nothing."""
+    return next((reason for declared in _interfaces().get(package, ()) if (reason := incompatible(declared))), "")
+
+
+def misplaced() -> list[str]:
+    """Give a sentence for each entry point that omnikit does not read: of an unknown group, or of a missing folder."""
+    found = []
+    for point in _all_points():
+        if point.group not in GROUPS:
+            found.append(f"Package {_origin(point)[0]} publishes {point.name!r} in the entry point group {point.group}, which"
+                         f" omnikit does not read.{nearest(point.group, GROUPS)}")
+        elif point.group == CONF and _folder(point.value) is None:
+            found.append(f"Package {_origin(point)[0]} publishes presets in {point.value}, which cannot be found or is no"
+                         f" package; name a package of it, with an __init__.py, in the entry point group {CONF}.")
+    return found
+
+
 def forget() -> None:
     """Drop what was read from package metadata; for tests and notebooks that install packages while running."""
-    for known in (components, conf_folders, _all_points, _named):
+    for known in (components, conf_folders, _all_points, _interfaces, _named):
         known.cache_clear()
 
 
@@ -163,10 +192,19 @@ def _all_points() -> tuple[EntryPoint, ...]:
     """Read every installed distribution's entry points, once: a file for each; of two with one name the first counts."""
     found: dict[str, list[EntryPoint]] = {}
     for distribution in distributions():
-        points = [point for point in distribution.entry_points if point.group.startswith("omnikit.")]
+        points = [point for point in distribution.entry_points if point.group.startswith("omnikit")]
         if points:
             found.setdefault(_named(distribution)[0], points)
     return tuple(point for points in found.values() for point in points)
+
+
+@cache
+def _interfaces() -> dict[str, list[str]]:
+    """Give what each package declares, by its name."""
+    found: dict[str, list[str]] = {}
+    for point in _points(INTERFACE):
+        found.setdefault(_origin(point)[0], []).append(point.value)
+    return found
 
 
 def _points(group: str) -> list[EntryPoint]:

@@ -32,6 +32,7 @@ def run(argv: list[str]) -> int:
             sys.stdout.write("".join(_notes(group)))
     if kind is None:
         sys.stdout.write(f"recipe\n{columns(_recipes())}")
+        sys.stdout.write("".join(f"note: {sentence}\n" for sentence in registry.misplaced()))
     return 0
 
 
@@ -46,7 +47,8 @@ def _components(kind: str) -> list[tuple[str, str, str]]:
     for name, entries in (registry.components(kind) if kind in KINDS else {}).items():
         for entry in entries:
             reason = registry.problem(entry, clashes=len(entries) > 1)
-            line = f"BROKEN: {reason}" if reason else (entry.load().__doc__ or "").strip().partition("\n")[0]
+            mark = "INCOMPATIBLE" if registry.incompatible_package(entry.package) else "BROKEN"
+            line = f"{mark}: {reason}" if reason else (entry.load().__doc__ or "").strip().partition("\n")[0]
             lines.append((name, f"{entry.package} {entry.version}", line))
     return lines
 
