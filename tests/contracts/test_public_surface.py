@@ -14,5 +14,5 @@ def test_public_surface_is_the_recorded_one() -> None:
     before, now = set(tool.FILE.read_text(encoding="utf-8").splitlines()), set(tool.surface().splitlines())
     gone, new = "\n".join(sorted(before - now)), "\n".join(sorted(now - before))
     assert before == now, (f"What plugins may import has changed.\nGone:\n{gone}\nNew:\n{new}\nWhat is gone breaks plugins:"
-                           " deprecate it for a minor version, or raise the major one (omnikit.contracts.interface). Then record"
-                           " it: python tools/public_surface.py")
+                           " deprecate it for a minor version, or raise the major one (omnikit.contracts.interface). Then"
+                           " record it: python tools/public_surface.py")
