@@ -36,6 +36,7 @@ COMMANDS = {
     "export": ("omnikit.commands.export:run", "write a run in the files of a published layout"),
     "bundle": ("omnikit.commands.bundle:run", "copy a run with all that it needs into one folder that works elsewhere"),
     "list": ("omnikit.commands.list:run", "list installed components and presets"),
+    "new": ("omnikit.commands.new:run", "write a plugin: a small working component of a kind, with its tests"),
     "test-plugin": ("omnikit.commands.test_plugin:run", "check what a package's components do against what they state"),
     "completion": ("omnikit.commands.completion:run", "print the bash completion: eval \"$(omnikit completion bash)\""),
 }

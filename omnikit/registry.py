@@ -2,7 +2,7 @@
 
 Everything is an entry point: `omnikit.<kind>` names a component's dataclass, `omnikit.conf` names a package that holds
 presets (`<kind>/<preset>.yaml`), shared files (`data/`, `template/`, `tokenizer/`) and trained runs (`run/<recipe>/`);
-`omnikit.interface` declares the version of omnikit.contracts that a package was written for.
+`omnikit.interface` declares, as the name of its entry point, the omnikit.contracts.VERSION that a package was written for.
 Nothing else registers anything.
 """
 
@@ -203,7 +203,7 @@ def _interfaces() -> dict[str, list[str]]:
     """Give what each package declares, by its name."""
     found: dict[str, list[str]] = {}
     for point in _points(INTERFACE):
-        found.setdefault(_origin(point)[0], []).append(point.value)
+        found.setdefault(_origin(point)[0], []).append(point.name)
     return found
 
 

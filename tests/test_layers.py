@@ -28,7 +28,7 @@ ROOMS = (  # from the lowest; rooms of one line are side by side: neither import
     ("data",),
     ("training", "inference"),
     ("evaluation",),
-    ("serving", "testing"),
+    ("serving", "testing", "scaffold"),
     ("api",),
     ("__init__",),
     ("commands", "cli"),
@@ -41,7 +41,8 @@ HEAVY = {"torch", "torchaudio", "transformers", "pytorch_lightning", "lightning"
 STANDARD = ("__init__", "api", "errors", "paths", "text_table", "registry", "cli", "contracts", "recipe", "plan")
 WITH_HYDRA = ("compose", "config_source", "hydra_errors", "sweep")  # of recipe/
 LIGHT_COMMANDS = ("arguments", "bench", "bundle", "chat", "check", "check_head", "compare", "completion", "data", "diff",
-                  "eval", "export", "import_", "list", "replay", "runs", "serve", "show", "test_plugin", "train", "voice")
+                  "eval", "export", "import_", "list", "new", "replay", "runs", "serve", "show", "test_plugin", "train",
+                  "voice")
 FOR_PLUGINS = {"errors", "paths", "progress", "contracts", "ops", "registry", "recipe", "store", "data"}
 FOR_LIGHT_MODULES = {"errors", "contracts", "recipe"}
 FILES = sorted((ROOT / "omnikit").rglob("*.py"))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 VERSION = "1.0"
-"""MAJOR.MINOR. A plugin declares the version that it was written for in the entry point group `omnikit.interface`."""
+"""MAJOR.MINOR. A plugin declares the one it was written for by an entry point `"1.0" = "package"` of `omnikit.interface`."""
 SHAPE = re.compile(r"\d+\.\d+")
 
 

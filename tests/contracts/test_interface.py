@@ -17,7 +17,7 @@ MAJOR, MINOR = map(int, VERSION.split("."))
 
 def frames(site: Path, interface: str, **groups: dict[str, str]) -> None:
     publish(site, "made_up", {"omnikit.encoder": {"frames": "made_up.config:Frames"},
-                              "omnikit.interface": {"made_up": interface}, **groups}, {"config.py": ENCODER})
+                              "omnikit.interface": {interface: "made_up"}, **groups}, {"config.py": ENCODER})
     registry.forget()
 
 
@@ -56,7 +56,7 @@ def test_an_incompatible_component_is_listed_so_and_the_others_work(site: Path, 
 
 
 def test_an_incompatible_plugin_is_not_imported(site: Path) -> None:
-    publish(site, "made_up", {"omnikit.encoder": {"frames": "made_up.config:Frames"}, "omnikit.interface": {"x": "99.0"}},
+    publish(site, "made_up", {"omnikit.encoder": {"frames": "made_up.config:Frames"}, "omnikit.interface": {"99.0": "made_up"}},
             {"config.py": "raise SystemError"})
     registry.forget()
     with pytest.raises(RegistryError, match="is incompatible"):
@@ -95,7 +95,8 @@ def test_a_conf_package_that_is_not_there_is_named(site: Path, value: str, files
 def test_every_plugin_of_the_tree_declares_this_version() -> None:
     for pyproject in (Path(__file__).parents[2] / "plugins").glob("*/pyproject.toml"):
         text = pyproject.read_text()
-        assert f'[project.entry-points."omnikit.interface"]\nomnikit_{pyproject.parent.name} = "{VERSION}"\n' in text, pyproject
+        declared = f'[project.entry-points."omnikit.interface"]\n"{VERSION}" = "omnikit_{pyproject.parent.name}"\n'
+        assert declared in text, pyproject
         assert '"omnikit>=0.1,<0.2"' in text, pyproject
 
 
