@@ -11,7 +11,7 @@ def recipe_files() -> dict[str, Path]:
     spec = find_spec("omnikit.recipes")  # in an editable install this is recipes/ at the top of the tree
     assert spec is not None and spec.submodule_search_locations, "the wheel ships omnikit.recipes"
     folder = Path(spec.submodule_search_locations[0])
-    return {str(path.relative_to(folder).with_suffix("")): path for path in sorted(folder.glob("*/*.yaml"))}
+    return {str(path.relative_to(folder).with_suffix("")): path for path in sorted(folder.glob("**/*.yaml"))}
 
 
 def with_run_tokenizer(values: dict[str, Any], run: Path) -> dict[str, Any]:

@@ -41,6 +41,7 @@ class HFImageTower:
         mean: of red, green and blue.
         deviation: of red, green and blue.
         most_tiles: that an image is cut into; 0 cuts none.
+        class_token: gives it before the patches, where its class does (BLIP-2).
     """
 
     config: dict[str, object] = field(default_factory=lambda: dict(TINY_IMAGES))
@@ -50,6 +51,7 @@ class HFImageTower:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     deviation: tuple[float, float, float] = (0.229, 0.224, 0.225)
     most_tiles: int = 0
+    class_token: bool = True
 
     def __post_init__(self) -> None:
         if self.config.get("model_type") not in CLASS_TOKENS:
@@ -77,12 +79,15 @@ class HFImageTower:
     @property
     def dropped(self) -> int:
         """Vectors before the patches that are not given."""
-        kind = str(self.config["model_type"])
-        return CLASS_TOKENS[kind] - GIVEN.get(kind, 0)
+        return CLASS_TOKENS[str(self.config["model_type"])] - self._given
+
+    @property
+    def _given(self) -> int:
+        return GIVEN.get(str(self.config["model_type"]), 0) if self.class_token else 0
 
     def length(self, items: int) -> int:
         """Give the features of a tile, which are as many for every tile."""
-        return (self.size // number(self.config, "patch_size")) ** 2 + GIVEN.get(str(self.config["model_type"]), 0)
+        return (self.size // number(self.config, "patch_size")) ** 2 + self._given
 
     def footprint(self) -> Footprint:
         """Give how large it is."""
