@@ -32,7 +32,7 @@ MODULES = {"protocols": ("omnikit.contracts.protocols", ROLES), "configs": ("omn
 API = ("compose", "check", "forecast", "inspect", "train", "build", "load", "evaluate", "Recipe", "Plan", "Session", "Answer",
        "Run", "Evaluation")
 """The names of the page about Python, in the order of use."""
-RECIPES = ("llama_omni", "asr", "vita", "vita_1_5")
+RECIPES = ("llama_omni", "asr", "vita", "vita_1_5", "survey")
 GENERATED = ("index.md", *(f"recipes/{name}.md" for name in RECIPES), "reference/commands.md", "reference/components.md",
              "reference/api.md", *(f"reference/{page}.md" for page in MODULES))
 

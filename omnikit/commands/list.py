@@ -25,13 +25,14 @@ def run(argv: list[str]) -> int:
     if name and kind is None:
         raise ConfigError(f"{name!r} is not a kind of component.{nearest(name, GROUPS)} Kinds: {', '.join(GROUPS)}, recipe.")
     for group in GROUPS if kind is None else [kind]:
-        lines = _recipes() if group == "recipe" else _components(group) + _presets(group)
-        if lines:
+        if group == "recipe":
+            sys.stdout.write(_recipes())
+        elif lines := _components(group) + _presets(group):
             sys.stdout.write(f"{group}\n{columns(lines)}")
         if kind in KINDS:
             sys.stdout.write("".join(_notes(group)))
     if kind is None:
-        sys.stdout.write(f"recipe\n{columns(_recipes())}")
+        sys.stdout.write(_recipes())
         sys.stdout.write("".join(f"note: {sentence}\n" for sentence in registry.misplaced()))
     return 0
 
@@ -75,5 +76,11 @@ def _presets(kind: str) -> list[tuple[str, str, str]]:
     return lines
 
 
-def _recipes() -> list[tuple[str, str, str]]:
-    return [(name, "omnikit", presets.summary(path)) for name, path in recipe_files().items()]
+def _recipes() -> str:
+    """Give the recipes in columns, those of published systems by the family that their full.yaml states."""
+    groups: dict[str, list[tuple[str, str, str]]] = {}
+    for name, path in recipe_files().items():
+        family = presets.stated(path.with_name("full.yaml"), "Family")
+        groups.setdefault(f"recipe: {family.rstrip('.')}" if family else "recipe", []).append(
+            (name, "omnikit", presets.summary(path)))
+    return "".join(f"{group}\n{columns(lines)}" for group, lines in sorted(groups.items()))

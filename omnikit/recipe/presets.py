@@ -109,6 +109,12 @@ def summary(path: Path) -> str:
     return next((line for line in comments if line and not line.startswith("@")), "")
 
 
+def stated(path: Path, key: str) -> str:
+    """Give what a YAML file states in a comment `# key: text`; "" where it does not or is not there."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return next((line.removeprefix(f"# {key}: ") for line in lines if line.startswith(f"# {key}: ")), "")
+
+
 def unknown_name(what: str, name: str, known: Iterable[str], advice: str = "") -> str:
     """Give the error for an unknown name, with the nearest one, what there is, and advice."""
     known = list(known)
