@@ -26,14 +26,13 @@ NAMES = {"dim": "hidden_size", "layers": "num_hidden_layers", "heads": "num_atte
          "position_groups": "num_conv_pos_embedding_groups"}
 AROUND = ("lm_head.", "projector.", "classifier.", "layer_weights",  # of models that were fine-tuned for something
           "masked_spec_embed", "hubert.masked_spec_embed")  # and what is read in training only, which no stage does
-UNMASKED: dict[str, float] = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0}  # so that it has no vector for masks
 
 
 def fresh(config: HubertUnits) -> HubertModel:
     """Give a HuBERT of the given sizes with random weights."""
     sizes = {theirs: getattr(config, ours) for ours, theirs in NAMES.items()}
     return HubertModel(HubertConfig(**sizes, conv_dim=(config.conv_dim,) * len(config.kernels),
-                                    **UNMASKED))
+                                    mask_time_prob=0.0, mask_feature_prob=0.0))
 
 
 def load(config: HubertUnits) -> HubertModel:
@@ -47,7 +46,8 @@ def load(config: HubertUnits) -> HubertModel:
         raise ConfigError(f"hubert_units.weights {config.weights!r} is not a folder with a config.json; give a HuBERT"
                           " checkpoint that transformers wrote (config.json, model.safetensors).")
     try:
-        facts = HubertConfig.from_pretrained(folder, local_files_only=True, **UNMASKED)
+        facts = HubertConfig.from_pretrained(folder, local_files_only=True)
+        facts.mask_time_prob = facts.mask_feature_prob = 0.0
         _compare(config, facts)
     except (OSError, ValueError, TypeError) as error:
         raise ConfigError(f"hubert_units.weights {config.weights!r} cannot be loaded as a HuBERT: its config.json cannot be"
