@@ -85,7 +85,8 @@ def link(entry: dict[str, Any]) -> str:
         return str(entry["name"])
     path = f"{Path(entry['recipe']).name}/README.md"
     path = path if entry["recipe"].startswith("survey/") else f"../{path}"
-    return f"[{entry['name']}]({path}): `{entry['recipe']}/full`"
+    also = f", [variant]({Path(entry['also']).name}/README.md)" if "also" in entry else ""
+    return f"[{entry['name']}]({path}){also}: `{entry['recipe']}/full`"
 
 
 def gallery(systems: list[dict[str, Any]]) -> str:
@@ -101,7 +102,8 @@ def gallery(systems: list[dict[str, Any]]) -> str:
 def files() -> dict[Path, str]:
     """Give every file that is generated, with its content."""
     systems = yaml.safe_load(SYSTEMS.read_text(encoding="utf-8"))
-    named = {Path(each["recipe"]).name for each in systems if each.get("recipe", "").startswith("survey/")}
+    recipes = [each[key] for each in systems for key in ("recipe", "also") if key in each]
+    named = {Path(recipe).name for recipe in recipes if recipe.startswith("survey/")}
     folders = {path.parent.name for path in (RECIPES / "survey").glob("*/full.yaml")}
     if named != folders:
         raise SystemExit(f"{SYSTEMS.name} and recipes/survey differ in {', '.join(sorted(named ^ folders))}.")

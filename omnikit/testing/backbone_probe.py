@@ -14,6 +14,7 @@ from omnikit.contracts.optional import backbone_options
 from omnikit.testing.probe import Probe, Row, padded
 
 LENGTHS = (24, 17, 9)  # tokens of each row
+ANSWER = 4  # tokens at the end of each row that are its answer, where a backbone needs to know
 MEMORY, START = 4, 2  # embeddings that each row attends to, and the position that they come before
 IGNORED = -100  # target that no loss counts
 
@@ -44,11 +45,12 @@ class BackboneProbe(Probe):
         if not backbone_options(self.config).takes_layout:
             return {}
         lengths = torch.tensor([len(row[0]) for row in rows])
+        prompts = lengths - ANSWER
         memory = None
         if self.attends:
             media = torch.zeros(len(rows), MEMORY, dtype=torch.int64)
             memory = Memory(torch.stack([row[1] for row in rows]), torch.full_like(media, START), media)
-        return {"layout": InputLayout(lengths, torch.zeros(len(rows), int(lengths.max()), dtype=torch.bool), memory)}
+        return {"layout": InputLayout(prompts, torch.zeros(len(rows), int(lengths.max()), dtype=torch.bool), memory)}
 
     def hidden(self, module: Any, rows: Sequence[Row]) -> Tensor:
         """Run rows as one batch that is padded on the right: hidden [B, L, D]."""
@@ -58,7 +60,11 @@ class BackboneProbe(Probe):
 
     def outputs(self, module: Any, rows: Sequence[Row]) -> list[Row]:
         hidden = self.hidden(module, rows)
-        return [(states[:len(row[0])],) for states, row in zip(hidden, rows, strict=True)]
+        return [(states[self.first(row):len(row[0])],) for states, row in zip(hidden, rows, strict=True)]
+
+    def first(self, row: Row) -> int:
+        """Give the first position of a row whose hidden state is read: with a layout the last one of its prompt."""
+        return len(row[0]) - ANSWER - 1 if backbone_options(self.config).takes_layout else 0
 
     def stepped(self, module: Any, rows: Sequence[Row], cuts: Sequence[int]) -> list[Row]:
         """Give the outputs of rows that are padded on the left and come in pieces, as answers are generated.
@@ -68,8 +74,10 @@ class BackboneProbe(Probe):
         """
         ids, mask = joined(rows, "left")
         layout = self.layout(rows)
+        if layout:  # prompts come as a whole
+            cuts = [ids.shape[1] - ANSWER, *(cut for cut in cuts if cut > ids.shape[1] - ANSWER)]
         if layout:
-            padding = ids.shape[1] - layout["layout"].prompts
+            padding = ids.shape[1] - torch.tensor([len(row[0]) for row in rows])
             order = (torch.arange(ids.shape[1]) - padding[:, None]) % ids.shape[1]
             layout = {"layout": layout["layout"].padded_left(padding, order)}
         state, begin, found = module.init_state(len(rows), **layout), 0, []
@@ -78,13 +86,14 @@ class BackboneProbe(Probe):
             found.append(hidden)
             begin = end
         hidden = torch.cat(found, dim=1)
-        return [(states[len(states) - len(row[0]):],) for states, row in zip(hidden, rows, strict=True)]
+        return [(states[len(states) - len(row[0]) + self.first(row):],) for states, row in zip(hidden, rows, strict=True)]
 
     def loss(self, module: Any, rows: Sequence[Row]) -> Tensor:
         hidden = self.hidden(module, rows)
         targets = torch.full(hidden.shape[:2], IGNORED)
         for row, (ids, *_) in zip(targets, rows, strict=True):
-            row[:len(ids) - 1] = ids[1:]
+            begin = self.first((ids,))
+            row[begin:len(ids) - 1] = ids[begin + 1:]
         return F.cross_entropy(module.logits(hidden).float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
 
 

@@ -71,6 +71,14 @@ def attending(module: Any, config: Any) -> Tensor:
     return LmHead().loss(Features(module.logits(hidden), torch.full((ROWS,), 50)), Targets(ids, torch.full((ROWS,), 50)))
 
 
+def prompted(module: Any, config: Any) -> Tensor:
+    ids = torch.randint(0, VOCABULARY, (ROWS, 50), generator=torch.Generator().manual_seed(3))
+    mask = torch.ones(ROWS, 50, dtype=torch.bool)
+    hidden = module(module.embed(ids), mask, layout=InputLayout(torch.full((ROWS,), 20), ~mask))
+    return LmHead().loss(Features(module.logits(hidden)[:, 19:], torch.full((ROWS,), 31)),
+                         Targets(ids[:, 19:], torch.full((ROWS,), 31)))
+
+
 def language(module: Any, config: Any) -> Tensor:
     ids = torch.randint(0, VOCABULARY, (ROWS, 50), generator=torch.Generator().manual_seed(3))
     hidden = module(module.embed(ids), torch.ones(ROWS, 50, dtype=torch.bool))
@@ -142,6 +150,7 @@ COMPONENTS: dict[str, tuple[str, str, Loss, dict[str, object]]] = {
     "concat_sequence": ("projector", "concat_sequence", fused, {}),
     "weighted_sum": ("projector", "weighted_sum", fused, {}),
     "hf_cross_attention": ("backbone", "hf_cross_attention", attending, {"cross_gate": 0.5}),
+    "hf_encoder_decoder": ("backbone", "hf_encoder_decoder", prompted, {"vocabulary": VOCABULARY}),
     "llama": ("backbone", "llama_tiny_random", language, {}),
     "qwen2": ("backbone", "qwen2_tiny_random", language, {}),
     "mixtral": ("backbone", "mixtral_tiny_random", language, {}),
