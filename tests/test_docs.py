@@ -23,7 +23,7 @@ from omnikit.plan.plan import make
 from omnikit.recipe.compose import compose
 
 ROOT = Path(__file__).parent.parent
-GENERATED = re.compile(r"docs/(index\.md|recipes/.*|reference/.*)")  # by tools/make_reference.py
+GENERATED = re.compile(r"docs/(index\.md|recipes/.*|reference/.*|howto/plugins/.*)")  # by tools/make_reference.py
 PAGES = [page for page in sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("recipes/*/*.md"),
                                   *ROOT.glob("plugins/*/README.md")])
          if not GENERATED.fullmatch(page.relative_to(ROOT).as_posix())]

@@ -20,6 +20,7 @@ from omnikit.cli import COMMANDS, main
 from omnikit.contracts.specs import KINDS
 from omnikit.recipe import presets
 from omnikit.recipe.schema import defaults
+from omnikit.scaffold.distribution import NewPlugin
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -33,7 +34,9 @@ API = ("compose", "check", "forecast", "inspect", "train", "build", "load", "eva
        "Run", "Evaluation")
 """The names of the page about Python, in the order of use."""
 RECIPES = ("llama_omni", "asr", "vita", "vita_1_5", "survey")
-GENERATED = ("index.md", *(f"recipes/{name}.md" for name in RECIPES), "reference/commands.md", "reference/components.md",
+PLUGINS = tuple(f"howto/plugins/{kind}.md" for kind in KINDS)
+GENERATED = ("index.md", *PLUGINS, *(f"recipes/{name}.md" for name in RECIPES), "reference/commands.md",
+             "reference/components.md",
              "reference/api.md", *(f"reference/{page}.md" for page in MODULES))
 
 
@@ -45,13 +48,27 @@ def write() -> None:
         "reference/commands.md": commands(),
         "reference/components.md": components(),
         "reference/api.md": api(),
+        **{f"howto/plugins/{kind}.md": plugin(kind) for kind in KINDS},
     }
     for page, (module, options) in MODULES.items():
         pages[f"reference/{page}.md"] = f"# {module}\n\n::: {module}\n{options}"
     assert set(pages) == set(GENERATED), "GENERATED lists what this function writes"
     for name, text in pages.items():
-        (DOCS / name).parent.mkdir(exist_ok=True)
+        (DOCS / name).parent.mkdir(parents=True, exist_ok=True)
         (DOCS / name).write_text(text, encoding="utf-8")
+
+
+def plugin(kind: str) -> str:
+    """Give the page of a kind of plugin: what `omnikit new` writes, which omnikit's tests build, install and run."""
+    made = NewPlugin(kind, f"acme_{kind}")
+    text = [f"# A plugin: {kind}\n", f"What `omnikit new {kind} acme_{kind}` writes. The contract of this kind is in"
+            " [configs](../../reference/configs.md), that of its module in [protocols](../../reference/protocols.md).\n"]
+    files = made.files()
+    for path in sorted(files, key=lambda path: (not path.endswith("config.py"), not path.endswith("model.py"), path)):
+        language = {".py": "python", ".toml": "toml", ".yaml": "yaml", ".yml": "yaml"}.get(Path(path).suffix)
+        if language and files[path].strip():
+            text.append(f'```{language} title="{path}"\n{files[path]}```\n')
+    return "\n".join(text)
 
 
 def moved(readme: Path, folder: Path) -> str:

@@ -58,8 +58,8 @@ class NewPlugin:
         if not NAME.fullmatch(self.name) or iskeyword(self.name):
             raise ConfigError(f"{self.name!r} cannot be the name of a component; take lower-case words joined by underscores,"
                               " as in acme_beats.")
-        if taken := registry.components(self.kind).get(self.name):
-            raise ConfigError(f"{self.kind} {self.name!r} is already published by {taken[0].package}; take another name.")
+        if published := registry.components(self.kind).get(self.name):
+            raise ConfigError(f"{self.kind} {self.name!r} is already published by {published[0].package}; take another name.")
 
     @property
     def distribution(self) -> str:

@@ -1,4 +1,4 @@
-"""What plugins import stays as it is, unless the interface's version says otherwise."""
+"""What plugins import stays as it is, unless the interface's version changes."""
 
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
