@@ -42,7 +42,10 @@ def test_list_of_a_kind_shows_package_and_one_line(capsys: pytest.CaptureFixture
 
 
 def test_list_of_recipes(capsys: pytest.CaptureFixture[str]) -> None:
-    assert [line.split()[0] for line in run(capsys, "list", "recipe").splitlines()[1:]] == list(recipe_files())
+    lines = run(capsys, "list", "recipe").splitlines()
+    assert sorted(line.split()[0] for line in lines if line.startswith("  ")) == list(recipe_files())
+    heads = [line for line in lines if not line.startswith("  ")]
+    assert heads[0] == "recipe" and "recipe: images" in heads and len(heads) == len(set(heads))
 
 
 def test_list_of_an_unknown_kind(capsys: pytest.CaptureFixture[str]) -> None:

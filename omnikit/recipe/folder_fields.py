@@ -88,7 +88,7 @@ def _of_part(values: Mapping[str, Any], path: str, kind: str, pick: str | None,
 
 def _head_tokenizers(values: Mapping[str, Any], found: Mapping[str, object]) -> dict[str, object]:
     """Let heads that write transcripts keep a shipped tokenizer: another one for the backbone is none for their frames."""
-    former = (_at(values, "backbone") or {}).get("tokenizer")
+    former = _at(values, "backbone.tokenizer")
     if found.get("backbone.tokenizer", former) == former or not registry.conf_file("tokenizer", f"{former}.json"):
         return {}
     heads = {f"{branch}.head": _at(values, f"{branch}.head") for branch in values if branch not in OWN_KEYS}

@@ -56,6 +56,8 @@ class HFImageTower:
     def __post_init__(self) -> None:
         if self.config.get("model_type") not in CLASS_TOKENS:
             raise ValueError(f"config.model_type is {self.config.get('model_type')!r}, but must be {' or '.join(CLASS_TOKENS)}")
+        for key in ("hidden_size", "image_size", "patch_size"):
+            number(self.config, key)
         assert self.image_spec  # its fields are refused here, not when it is first asked for
 
     @property
@@ -113,6 +115,8 @@ class HFAudioTower:
     def __post_init__(self) -> None:
         if self.config.get("model_type") != "qwen2_audio_encoder":
             raise ValueError(f"config.model_type is {self.config.get('model_type')!r}, but must be qwen2_audio_encoder")
+        for key in ("d_model", "max_source_positions", "num_mel_bins"):
+            number(self.config, key)
 
     @property
     def input(self) -> SignalSpec:
