@@ -33,6 +33,7 @@ SMALL: dict[str, tuple[str, str, dict[str, object]]] = {
     "weighted_sum": ("projector", "weighted_sum", {}),
     "average_pool": ("projector", "average_pool", {}),
     "bert_qformer": ("projector", "bert_qformer", {}),
+    "bert_qformer of text": ("projector", "bert_qformer", {"tokenizer": "tiny", "vocabulary": 665}),
     "window_qformer": ("projector", "window_qformer", {}),
     "perceiver_resampler": ("projector", "perceiver_resampler", {}),
     "query_resampler": ("projector", "query_resampler", {}),

@@ -25,13 +25,13 @@ def strided_conv(source: int, dim: int, hidden: int, *, kernel: int, stride: int
 
 
 def qformer(source: int, out: int, queries: int, *, dim: int, ffn: int, layers: int, crossing: int,
-            norms: int = 0) -> Footprint:
+            added: int = 0) -> Footprint:
     """Learned queries through layers, `crossing` of which also attend to the features; a unit is one query."""
     attention = 4 * linear(dim, dim)
     cross = 2 * linear(dim, dim) + 2 * source * dim + 2 * dim + 2 * dim
     layer = attention + 4 * dim + linear(dim, ffn) + linear(ffn, dim)
     return Footprint(
-        queries * dim + layers * layer + crossing * cross + 2 * dim + linear(dim, out) + norms, layers=layers, width=dim,
+        queries * dim + layers * layer + crossing * cross + 2 * dim + linear(dim, out) + added, layers=layers, width=dim,
         layer=Saved(4 * dim, 10 * dim + 2 * ffn), outside=Saved(2 * dim, dim),
         matrices=(Matrix(layers, dim, dim), Matrix(layers, dim, ffn), Matrix(layers, ffn, dim)))
 

@@ -19,7 +19,7 @@ from omnikit_basics.config import (
 from omnikit_basics.query_resampler import grid_sines
 from torch import Tensor, nn
 from torch.testing import assert_close
-from transformers import Blip2QFormerConfig, Blip2QFormerModel
+from transformers import Blip2QFormerConfig, Blip2QFormerModel, InstructBlipQFormerConfig, InstructBlipQFormerModel
 from transformers.models.granite_speech.modeling_granite_speech import GraniteSpeechEncoderProjector
 from transformers.models.idefics.perceiver import IdeficsPerceiverResampler
 from transformers.models.idefics3.modeling_idefics3 import Idefics3Connector
@@ -29,7 +29,8 @@ from transformers.models.voxtral.modeling_voxtral import VoxtralMultiModalProjec
 
 from omnikit.contracts.configs import FusionProjectorConfig, ProjectorConfig
 from omnikit.contracts.specs import FeatureSpec
-from omnikit.contracts.types import Features
+from omnikit.contracts.types import Features, Targets
+from omnikit.errors import DataError
 
 RATE, CLOSE = Fraction(50), {"atol": 1e-5, "rtol": 1e-5}  # float32 sums in another order
 SEQUENCE: dict[str, ProjectorConfig] = {
@@ -224,3 +225,35 @@ def test_grid_positions_are_sines_of_column_and_row() -> None:
 def test_impossible_value_is_a_sentence(act: type[object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         act()
+
+
+def instructed() -> tuple[BertQFormer, InstructBlipQFormerModel]:
+    """A Q-Former that reads text, and transformers' of the same sizes."""
+    config = BertQFormer(4, dim=16, layers=3, heads=2, ffn=24, tokenizer="tiny", vocabulary=50, context=20)
+    return config, randomised(InstructBlipQFormerModel(InstructBlipQFormerConfig(
+        vocab_size=50, hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=24,
+        max_position_embeddings=20, cross_attention_frequency=2, encoder_hidden_size=8))).eval()  # type: ignore[return-value]
+
+
+def test_a_qformer_with_text_is_instructblip_s() -> None:
+    config, theirs = instructed()
+    ours = built(config)
+    ours.qformer.load_state_dict(theirs.state_dict())  # type: ignore[union-attr]
+    ids, lengths = torch.randint(1, 50, (2, 6), generator=torch.Generator().manual_seed(3)), torch.tensor([6, 4])
+    given = features([9, 5])
+    mask, valid = torch.arange(6) < lengths[:, None], torch.arange(9) < torch.tensor([9, 5])[:, None]
+    queries = ours.query_tokens.expand(2, -1, -1)  # type: ignore[operator]
+    expected = theirs(input_ids=ids, attention_mask=torch.cat([torch.ones(2, 4), mask], dim=1).long(), query_embeds=queries,
+                      encoder_hidden_states=given.data, encoder_attention_mask=valid.long()).last_hidden_state[:, :4]
+    found = ours(given, instructions=Targets(ids, lengths)).data
+    assert_close(found, ours.language_projection(expected), **CLOSE)  # type: ignore[operator]
+    other = ours(given, instructions=Targets(ids.flip(1), lengths)).data
+    assert float((other - found).detach().abs().max()) > 1e-3  # the text matters
+
+
+@pytest.mark.parametrize("ids,sentence", [
+    (torch.tensor([[50]]), r"token 50, but the Q-Former's vocabulary is 50; set the projector's vocabulary"),
+    (torch.ones(1, 21, dtype=torch.int64), r"has 21 tokens, but the Q-Former has places for 20; raise the projector's")])
+def test_text_that_does_not_fit_is_one_sentence(ids: Tensor, sentence: str) -> None:
+    with pytest.raises(DataError, match=sentence):
+        built(instructed()[0])(features([3]), instructions=Targets(ids, torch.tensor([ids.shape[1]])))

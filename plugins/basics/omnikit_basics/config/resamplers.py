@@ -1,12 +1,12 @@
 """The settings and contracts of projectors that give a fixed number of embeddings by attention. Imports no torch."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isqrt
 from typing import TYPE_CHECKING, Literal
 
 from omnikit.contracts.footprint import Footprint
-from omnikit.contracts.specs import FeatureSpec
+from omnikit.contracts.specs import LATER, FeatureSpec
 from omnikit_basics import footprints
 from omnikit_basics.config.limits import at_least, dividing, fraction
 
@@ -22,11 +22,16 @@ Positions = Literal["none", "1d", "2d"]
 class BertQFormer:
     """Learned queries through layers of BERT (norms behind each block) that also attend to the features, and a Linear.
 
-    Parameters have the names of transformers' Blip2QFormerModel. Source: BLIP-2, arXiv:2301.12597.
+    Parameters have the names of transformers' Blip2QFormerModel, with a tokenizer those of InstructBlipQFormerModel. Source:
+    BLIP-2, arXiv:2301.12597; InstructBLIP, arXiv:2305.06500.
 
     Args:
         queries: embeddings per item.
         cross_every: cross-attention stands in the first of every so many layers.
+        tokenizer: by name, folder or file: the queries also attend to the tokens of the message that a signal stands in; None:
+            they read the features alone.
+        vocabulary: rows of the table of these tokens, at least the tokenizer's size.
+        context: of these tokens at most.
     """
 
     queries: int = 32
@@ -36,10 +41,13 @@ class BertQFormer:
     ffn: int = 512
     cross_every: int = 2
     dropout: float = 0.0
+    tokenizer: str | None = field(default=None, metadata=LATER)
+    vocabulary: int = field(default=30523, metadata=LATER)
+    context: int = field(default=512, metadata=LATER)
 
     def __post_init__(self) -> None:
         at_least(1, queries=self.queries, dim=self.dim, layers=self.layers, heads=self.heads, ffn=self.ffn,
-                 cross_every=self.cross_every)
+                 cross_every=self.cross_every, vocabulary=self.vocabulary, context=self.context)
         dividing("heads", self.heads, "dim", self.dim)
         fraction("dropout", self.dropout)
 
@@ -50,13 +58,15 @@ class BertQFormer:
         return self.queries
 
     def footprint(self, source: FeatureSpec, dim: int) -> Footprint:
+        text = self.layers * (2 * self.dim * self.ffn + self.ffn + 3 * self.dim) + (self.vocabulary + self.context) * self.dim
         return footprints.qformer(source.dim, dim, self.queries, dim=self.dim, ffn=self.ffn, layers=self.layers,
-                                  crossing=-(-self.layers // self.cross_every))
+                                  crossing=-(-self.layers // self.cross_every), added=text if self.tokenizer else 0)
 
     def build(self, source: FeatureSpec, dim: int) -> "BertQFormerProjector":
-        from omnikit_basics.bert_qformer import BertQFormerProjector
+        from omnikit_basics.bert_qformer import BertQFormerProjector, TextSizes
 
-        return BertQFormerProjector(self, source.dim, dim)
+        text = TextSizes(self.vocabulary, self.context) if self.tokenizer else None
+        return BertQFormerProjector(self, source.dim, dim, text)
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ class WindowQFormer:
     def fused_footprint(self, sources: Sequence[FeatureSpec], dim: int) -> Footprint:
         width = sum(source.dim for source in sources)
         return footprints.qformer(width, dim, self.queries, dim=self.dim, ffn=self.ffn, layers=self.layers,
-                                  crossing=-(-self.layers // self.cross_every), norms=2 * width * self.norm)
+                                  crossing=-(-self.layers // self.cross_every), added=2 * width * self.norm)
 
     def build_fused(self, sources: Sequence[FeatureSpec], dim: int) -> "WindowQFormerProjector":
         from omnikit_basics.window_qformer import WindowQFormerProjector
