@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from math import isqrt
+from pathlib import Path
 
 from omnikit.contracts.configs import CodecConfig, HeadConfig, NormaliserConfig
 from omnikit.contracts.optional import head_options
@@ -125,8 +126,18 @@ def _projected(branch: InputBranch, parts: ComponentConfigs, errors: list[str]) 
                       f" {dim}; its `output` must give the size that is asked for.")
     found = replace(branch, projector=projector, projected=projected)
     if found.instruction_tokenizer:
-        _own_tokenizer(f"{name}.projector", found.instruction_tokenizer, errors)
+        _check_instructions(name, projector, found.instruction_tokenizer, errors)
     return found
+
+
+def _check_instructions(name: str, projector: object, tokenizer: str, errors: list[str]) -> None:
+    """Hold a projector's tokenizer against its table of tokens, where both are known; an id in the local cache is not."""
+    if "/" in tokenizer and not Path(tokenizer).expanduser().exists():
+        return
+    size, rows = _own_tokenizer(f"{name}.projector", tokenizer, errors), getattr(projector, "vocabulary", None)
+    if isinstance(rows, int) and rows < size:
+        errors.append(f"{name}.projector.vocabulary is {rows}, but tokenizer {tokenizer!r} has {size} ids; set it to at least"
+                      " that.")
 
 
 def _source(

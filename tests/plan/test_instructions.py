@@ -120,3 +120,8 @@ def test_a_batch_without_the_medium_runs_the_projector_on_nothing(plan: Plan) ->
 def test_a_tokenizer_that_is_not_there_is_one_sentence(fitting: dict[str, Any], plan: Plan) -> None:
     found = mistakes(fitting, {"audio.projector": {"use": "linear", "tokenizer": "tinny"}})
     assert found == ["audio.projector.tokenizer is 'tinny', but neither a tokenizer of that name nor a .json file is there."]
+
+
+def test_a_table_smaller_than_the_tokenizer_is_refused(fitting: dict[str, Any]) -> None:
+    found = mistakes(fitting, {"audio.projector": {"use": "bert_qformer", "tokenizer": "tiny", "vocabulary": 60}})
+    assert found == ["audio.projector.vocabulary is 60, but tokenizer 'tiny' has 665 ids; set it to at least that."]
