@@ -62,8 +62,8 @@ WIRING = [
     ({"backbone.dim": 130}, "backbone: dim is 130, but must be a multiple of 2 x heads (8)."),
     ({"template": "qwen2p5_instruct"}, "template is 'qwen2p5_instruct', whose tokens <|im_start|>, <|im_end|> the backbone's tokenizer does not know;"
                                        " use its own template, 'llama_3', by leaving `template` out."),
-    ({"template": "lama_3"}, "template: template 'lama_3' is unknown. Did you mean 'llama_3'? There is: blip_2, idefics3, llama_3, llama_omni, llama_omni_one_bos, llama_omni_two_bos, llava_1_5, mixtral_instruct, mixtral_two, mixtral_zh, nemo, qwen2p5_instruct, qwen2p5_vita."),
-    ({"backbone.template": "lama_3"}, "backbone.template: template 'lama_3' is unknown. Did you mean 'llama_3'? There is: blip_2, idefics3, llama_3, llama_omni, llama_omni_one_bos, llama_omni_two_bos, llava_1_5, mixtral_instruct, mixtral_two, mixtral_zh, nemo, qwen2p5_instruct, qwen2p5_vita."),
+    ({"template": "lama_3"}, "template: template 'lama_3' is unknown. Did you mean 'llama_3'? There is: blip_2, idefics3, llama_3, llama_omni, llama_omni_one_bos, llama_omni_two_bos, llava_1_5, mixtral_instruct, mixtral_two, mixtral_zh, nemo, qwen2p5_instruct, qwen2p5_vita, t5."),
+    ({"backbone.template": "lama_3"}, "backbone.template: template 'lama_3' is unknown. Did you mean 'llama_3'? There is: blip_2, idefics3, llama_3, llama_omni, llama_omni_one_bos, llama_omni_two_bos, llava_1_5, mixtral_instruct, mixtral_two, mixtral_zh, nemo, qwen2p5_instruct, qwen2p5_vita, t5."),
     ({"turn.head": {"use": "state", "branch": "ears"}}, "turn.head predicts states of the questions that branch 'ears' takes, but there is no such input branch; set turn.head.branch=audio."),
     ({"turn.head": {"use": "state", "classes": 4}}, "turn.head: weights has 3 numbers, but must have 5: one for each of the 4 classes and one for the class that is never a target."),
     ({"transcript.head": {"use": "ctc_text", "tap": "audio.encodr"}},
