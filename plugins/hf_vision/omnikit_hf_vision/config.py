@@ -43,6 +43,9 @@ class HfVision:
         window: SAM: side of a window in patches.
         global_layers: SAM: layers, from 0, that attend to the whole image.
         neck: SAM: width of what its neck gives.
+        convolutions: SAM: widths of 3 x 3 convolutions of stride 2 behind its neck, without biases, as Vary and DeepSeek-VL
+            have them; `weights` holds none, so they begin as random numbers.
+        convolution_side: SAM: side in patches that the neck's output is interpolated to before them (DeepSeek-VL: 96).
         size: side of an image in pixels; where it is not `trained_size`, positions are interpolated as transformers does it.
         edge: what the shortest edge is resized to before the centre is cut out; null or below `size`: `size`.
         fit: how an image becomes a square, see ImageSpec.
@@ -91,6 +94,8 @@ class HfVision:
     most_frames: int = 16
     pooled: tuple[int, int, int] | None = None
     weights_prefix: str = field(default="", metadata=LATER)
+    convolutions: tuple[int, ...] = field(default=(), metadata=LATER)
+    convolution_side: int | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         if self.weights is not None:
@@ -154,7 +159,7 @@ class HfVision:
 
     def length(self, items: int) -> int:
         """Give the features of a tile, which are as many for every tile."""
-        return self.tower.grid**2 + int(self.class_token)
+        return self.tower.side**2 + int(self.class_token)
 
     def footprint(self) -> Footprint:
         """Give how large it is."""

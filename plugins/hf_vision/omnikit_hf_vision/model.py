@@ -1,10 +1,13 @@
 """An image tower of transformers up to the chosen layers. Without tiling, projector and text tower.
 
-Parameter names are those of transformers' module, here behind `tower.`.
+Parameter names are those of transformers' module, here behind `tower.`; convolutions behind SAM's neck are ours.
 """
+
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from omnikit.contracts.types import Features, Signal
 from omnikit.ops.empty import loads_weights
@@ -20,6 +23,9 @@ class HfVisionEncoder(nn.Module):
         self.config, self.sizes = config, config.tower
         load = config.weights is not None and loads_weights()
         self.tower = loaded(self.sizes, str(config.weights), config.weights_prefix) if load else fresh(self.sizes)
+        widths = (self.sizes.neck or 0, *config.convolutions)
+        self.convolutions = nn.Sequential(*(nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False)
+                                            for inputs, outputs in pairwise(widths)))
 
     def forward(self, signal: Signal) -> Features:
         joined = [self._patches(hidden, index) for index, hidden in self._hidden(signal.data).items()]
@@ -36,8 +42,16 @@ class HfVisionEncoder(nn.Module):
         """Give a layer's output as [T, patches, D]; SAM has patches in a square, behind its neck channels first."""
         if self.sizes.family == "sam":
             behind_neck = self.sizes.closes and index == self.sizes.depth
-            return hidden.flatten(2).transpose(1, 2) if behind_neck else hidden.flatten(1, 2)
+            return self._convolved(hidden).flatten(2).transpose(1, 2) if behind_neck else hidden.flatten(1, 2)
         return hidden[:, 0 if self.sizes.class_token else self.sizes.kind.class_tokens:]
+
+    def _convolved(self, hidden: Tensor) -> Tensor:
+        """Give what stands behind the neck's output [T, neck, side, side], of fewer patches."""
+        side = self.sizes.convolution_side
+        if side is not None:
+            hidden = interpolate(hidden, size=(side, side), mode="bilinear", align_corners=False)
+        convolved: Tensor = self.convolutions(hidden)
+        return convolved
 
     def _inputs(self, pixels: Tensor) -> dict[str, Tensor | bool | None]:
         sizes = self.sizes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from omnikit.contracts.footprint import Footprint, Matrix, Saved, convolution, linear
@@ -39,6 +40,8 @@ class Tower:
     window: int | None
     global_layers: tuple[int, ...] | None
     neck: int | None
+    convolutions: tuple[int, ...]
+    convolution_side: int | None
 
     @classmethod
     def of(cls, config: HfVision) -> Tower:
@@ -54,6 +57,14 @@ class Tower:
     def grid(self) -> int:
         """Patches on a side of an image."""
         return self.size // self.patch
+
+    @property
+    def side(self) -> int:
+        """Features on a side of an image: patches, or what convolutions of stride 2 leave of them."""
+        side = self.convolution_side or self.grid
+        for _ in self.convolutions:
+            side = (side + 1) // 2
+        return side
 
     @property
     def chosen(self) -> tuple[int, ...]:
@@ -74,6 +85,7 @@ class Tower:
     def width(self) -> int:
         """Of a feature: the chosen layers' widths together."""
         last = self.neck if self.closes and self.neck else self.dim
+        last = self.convolutions[-1] if self.convolutions else last
         return sum(last if index == self.depth else self.dim for index in self.chosen)
 
     def check(self) -> None:
@@ -104,10 +116,18 @@ class Tower:
         if self.class_token and not self.kind.class_tokens:
             raise ValueError(f"class_token is true, but towers of family {self.family} have none")
         if self.family != "sam":
+            if self.convolutions or self.convolution_side:
+                raise ValueError(f"convolutions is {list(self.convolutions)} and convolution_side {self.convolution_side}, but"
+                                 f" only towers of family sam have them, and this one is {self.family}")
             return
         if self.size != self.trained_size or self.size % self.patch:
             raise ValueError(f"size is {self.size} and trained_size {self.trained_size}, but images of family sam have the size"
                              f" that it was trained on, a multiple of {self.patch}")
+        if self.convolutions and (self.chosen != (self.layers,) or not self.closes or min(self.convolutions) < 1):
+            raise ValueError(f"convolutions is {list(self.convolutions)}, but must be widths of at least 1, and feature_layers"
+                             " [-1] with final_norm true: they stand behind the neck")
+        if self.convolution_side is not None and not (self.convolutions and self.convolution_side >= 1):
+            raise ValueError(f"convolution_side is {self.convolution_side}, but must be at least 1, and convolutions behind it")
         if not set(self.global_layers or ()) <= set(range(self.layers)):
             raise ValueError(f"global_layers is {list(self.global_layers or ())}, but its layers are 0 to {self.layers - 1}")
 
@@ -125,6 +145,7 @@ def footprint(tower: Tower) -> Footprint:
         total += sum(2 * (2 * reach - 1) * (dim // tower.heads) for reach in reaches)
         neck = tower.neck or 0
         total += (dim * neck + 9 * neck**2 + 4 * neck - 2 * dim) * tower.closes
+        total += sum(9 * inputs * outputs for inputs, outputs in pairwise((neck, *tower.convolutions)))
         square = 2 * tower.heads * sum(min(1.0, reach**2 / count) for reach in reaches) / depth  # scores that are added to
     each = (tower.kind.class_tokens + count) / count
     return Footprint(

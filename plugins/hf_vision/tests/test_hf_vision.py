@@ -408,3 +408,29 @@ def test_another_size_ignores_an_edge_below_it(tmp_path: Path) -> None:
     folder = saved(tower("dinov2"), tmp_path, size={"shortest_edge": 30}, crop_size=24, do_center_crop=True)
     specs = [HfVision(weights=folder, size=size).image_spec for size in (24, 16, 48)]
     assert [(spec.size, spec.edge) for spec in specs] == [(24, 30), (16, 30), (48, None)]
+
+
+def test_convolutions_behind_sams_neck_equal_deepseek_vls(tmp_path: Path) -> None:
+    from transformers.models.deepseek_vl_hybrid.modeling_deepseek_vl_hybrid import DeepseekVLSamVisionProj
+
+    model = tower("sam")
+    config = HfVision(weights=saved(model, tmp_path), convolutions=(8, 16), convolution_side=8)
+    encoder, behind = config.build(), DeepseekVLSamVisionProj(model.config, output_size=2)
+    behind.load_state_dict({f"conv{index + 1}.weight": layer.weight for index, layer in enumerate(encoder.convolutions)})
+    images = pixels(config.tower.size)
+    with torch.no_grad():
+        expected = behind(theirs(model, "sam", images).last_hidden_state)
+    found = ours(encoder, images)
+    assert torch.equal(found, expected.flatten(2).transpose(1, 2))
+    assert found.shape[1:] == (config.output.count, config.output.dim) == (4, 16)
+    assert sum(weight.numel() for weight in encoder.parameters()) == config.footprint().parameters
+
+
+@pytest.mark.parametrize(("fields", "sentence"), [
+    ({"family": "clip", "convolutions": (8,)}, "only towers of family sam have them, and this one is clip"),
+    ({"family": "sam", "convolutions": (8,), "final_norm": False}, r"convolutions is \[8\], but must be widths of at least 1"),
+    ({"family": "sam", "convolution_side": 8}, "convolution_side is 8, but must be at least 1, and convolutions behind it"),
+])
+def test_convolutions_that_do_not_fit_are_refused(fields: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        HfVision(**fields)
