@@ -36,7 +36,7 @@ class QFormerSizes(Protocol):
 
 @dataclass(frozen=True)
 class TextSizes:
-    """Rows of the tables of tokens and of places of a Q-Former that reads text."""
+    """Rows of the tables of tokens and of positions of a Q-Former that reads text."""
 
     vocabulary: int
     context: int
@@ -70,7 +70,7 @@ class BertQFormerProjector(nn.Module):
 
 
 class TextEmbeddings(nn.Module):
-    """Tokens and their places to vectors [B, U, dim], and the norm of queries and text together."""
+    """Tokens and their positions to vectors [B, U, dim], and the norm of queries and text together."""
 
     def __init__(self, config: QFormerSizes, sizes: TextSizes) -> None:
         super().__init__()
@@ -82,13 +82,13 @@ class TextEmbeddings(nn.Module):
         """ids [B, U] to vectors [B, U, dim], before the norm."""
         rows, context = self.word_embeddings.num_embeddings, self.position_embeddings.num_embeddings
         if ids.shape[1] > context:
-            raise DataError(f"The text beside a signal has {ids.shape[1]} tokens, but the Q-Former has places for {context};"
+            raise DataError(f"The text beside a signal has {ids.shape[1]} tokens, but the Q-Former has positions for {context};"
                             " raise the projector's context, or shorten the text.")
         if ids.device.type == "cpu" and ids.numel() and int(ids.amax()) >= rows:
             raise DataError(f"The text beside a signal has token {int(ids.amax())}, but the Q-Former's vocabulary is {rows};"
                             " set the projector's vocabulary to the size of its tokenizer.")
-        places = torch.arange(ids.shape[1], device=ids.device)
-        vectors: Tensor = self.word_embeddings(ids) + self.position_embeddings(places)
+        positions = torch.arange(ids.shape[1], device=ids.device)
+        vectors: Tensor = self.word_embeddings(ids) + self.position_embeddings(positions)
         return vectors
 
 

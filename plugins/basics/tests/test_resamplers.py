@@ -253,7 +253,7 @@ def test_a_qformer_with_text_is_instructblip_s() -> None:
 
 @pytest.mark.parametrize("ids,sentence", [
     (torch.tensor([[50]]), r"token 50, but the Q-Former's vocabulary is 50; set the projector's vocabulary"),
-    (torch.ones(1, 21, dtype=torch.int64), r"has 21 tokens, but the Q-Former has places for 20; raise the projector's")])
+    (torch.ones(1, 21, dtype=torch.int64), r"has 21 tokens, but the Q-Former has positions for 20; raise the projector's")])
 def test_text_that_does_not_fit_is_one_sentence(ids: Tensor, sentence: str) -> None:
     with pytest.raises(DataError, match=sentence):
         built(instructed()[0])(features([3]), instructions=Targets(ids, torch.tensor([ids.shape[1]])))

@@ -21,7 +21,7 @@ POSITIVE = ("dim", "layers", "heads", "kv_heads", "ffn", "vocabulary", "context"
 BIASED = ("qwen2", "qwen2_moe")  # their queries, keys and values have biases
 NORMED = ("qwen3", "qwen3_moe")  # their queries and keys have norms
 PLAIN = ("gpt_neox", "opt")  # layers of LayerNorms and two matrices behind attention, biases everywhere
-OPT_PLACES = 2  # rows of its table of positions before the first one
+OPT_OFFSET = 2  # rows of its table of positions before the first one
 IMPORTS = 46 * 2**20  # bytes of transformers' modelling code in a process
 
 # architectures whose packed conversations were found to be isolated, with every kernel. Not so: those that count positions
@@ -143,7 +143,7 @@ class HF:
         tables, norm = self.vocabulary * self.dim * (1 if self.tie_embeddings else 2), self.dim
         if self.model_type in PLAIN:
             layer, norm = 4 * self.dim * (self.dim + 1) + 2 * self.dim * self.ffn + self.ffn + 5 * self.dim, 2 * self.dim
-            tables += (self.context + OPT_PLACES) * self.dim * (self.model_type == "opt")
+            tables += (self.context + OPT_OFFSET) * self.dim * (self.model_type == "opt")
         ffn = (Matrix(2 * layers, self.dim, self.ffn), Matrix(layers, self.ffn, self.dim))
         return Footprint(
             parameters=layers * layer + tables + norm, layers=layers, width=self.dim, layer=self._saved(),

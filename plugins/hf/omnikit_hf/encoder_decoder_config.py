@@ -87,7 +87,7 @@ class HFEncoderDecoder:
             feed = 2 * dim * ffn + ffn + dim
             encoder = self.layers * (4 * (dim**2 + dim) + feed + 4 * dim)
             decoder = self.decoder_layers * (8 * (dim**2 + dim) + feed + 6 * dim)
-            around = 2 * (self.context + 2) * dim + 4 * dim  # places, which begin at 2, and a norm behind them
+            around = 2 * (self.context + 2) * dim + 4 * dim  # positions, which begin at 2, and a norm behind them
         return Footprint(encoder + decoder + around + self.vocabulary * dim, dtype=self.dtype)
 
     def build(self) -> nn.Module:
