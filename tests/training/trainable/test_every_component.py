@@ -150,6 +150,7 @@ COMPONENTS: dict[str, tuple[str, str, Loss, dict[str, object]]] = {
     "concat_sequence": ("projector", "concat_sequence", fused, {}),
     "weighted_sum": ("projector", "weighted_sum", fused, {}),
     "hf_cross_attention": ("backbone", "hf_cross_attention", attending, {"cross_gate": 0.5}),
+    "hf_prefix": ("backbone", "hf_prefix", prompted, {"vocabulary": VOCABULARY}),
     "hf_encoder_decoder": ("backbone", "hf_encoder_decoder", prompted, {"vocabulary": VOCABULARY}),
     "llama": ("backbone", "llama_tiny_random", language, {}),
     "qwen2": ("backbone", "qwen2_tiny_random", language, {}),
