@@ -50,7 +50,8 @@ class BackboneProbe(Probe):
         if self.attends:
             media = torch.zeros(len(rows), MEMORY, dtype=torch.int64)
             memory = Memory(torch.stack([row[1] for row in rows]), torch.full_like(media, START), media)
-        return {"layout": InputLayout(prompts, torch.zeros(len(rows), int(lengths.max()), dtype=torch.bool), memory)}
+        spliced = (torch.arange(int(lengths.max())) == 1).expand(len(rows), -1)  # a position that all prompts have
+        return {"layout": InputLayout(prompts, spliced, memory)}
 
     def hidden(self, module: Any, rows: Sequence[Row]) -> Tensor:
         """Run rows as one batch that is padded on the right: hidden [B, L, D]."""

@@ -48,6 +48,7 @@ SMALL: dict[str, tuple[str, str, dict[str, object]]] = {
     "hf_cross_attention": ("backbone", "hf_cross_attention", {"dim": 32, "layers": 2, "ffn": 64, "cross_heads": 2,
                                                               "cross_head_dim": 8, "cross_gate": 0.5}),
     "hf_prefix": ("backbone", "hf_prefix", {"dim": 32, "layers": 2, "ffn": 64}),
+    "hf_expert": ("backbone", "hf_expert", {"dim": 32, "layers": 2, "ffn": 64}),
     "hf_encoder_decoder": ("backbone", "hf_encoder_decoder", {"dim": 32, "head_dim": 8, "ffn": 64}),
     "bart": ("backbone", "hf_encoder_decoder", {"model_type": "bart", "dim": 32, "head_dim": 8, "ffn": 64, "gated": False,
                                                 "context": 64, "start": 2}),

@@ -14,6 +14,7 @@ from transformers.cache_utils import DynamicCache
 
 from omnikit.contracts.layout import InputLayout, Memory
 from omnikit_hf.cross_attention_config import HFCrossAttention
+from omnikit_hf.layers import decoder_layers
 from omnikit_hf.model import HFBackbone, State
 
 
@@ -74,7 +75,7 @@ class CrossAttentionBackbone(HFBackbone):
         self.cross = nn.ModuleList(GatedCrossAttention(config) for _ in range(config.cross_layers))
         self.cross.to(self.model.dtype)
         self._visible: Visible | None = None
-        for number, layer in enumerate(_layers(self.model, config.layers)[::config.cross_every]):
+        for number, layer in enumerate(decoder_layers(self.model, config.layers)[::config.cross_every]):
             layer.register_forward_pre_hook(partial(self._before, number), with_kwargs=True)
 
     def forward(self, inputs: Tensor, mask: Tensor, documents: Tensor | None = None, *,
@@ -118,8 +119,3 @@ class CrossAttentionBackbone(HFBackbone):
         """Change what a layer takes."""
         first, *rest = inputs
         return (self.cross[number](first, self._visible), *rest), named
-
-
-def _layers(model: nn.Module, count: int) -> nn.ModuleList:
-    """Give the decoder layers of a base model."""
-    return next(module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module) == count)

@@ -71,6 +71,14 @@ def attending(module: Any, config: Any) -> Tensor:
     return LmHead().loss(Features(module.logits(hidden), torch.full((ROWS,), 50)), Targets(ids, torch.full((ROWS,), 50)))
 
 
+def spliced(module: Any, config: Any) -> Tensor:
+    ids = torch.randint(0, VOCABULARY, (ROWS, 50), generator=torch.Generator().manual_seed(3))
+    mask = torch.ones(ROWS, 50, dtype=torch.bool)
+    layout = InputLayout(torch.full((ROWS,), 20), (torch.arange(50) < 6).expand(ROWS, 50))
+    hidden = module(module.embed(ids), mask, layout=layout)
+    return LmHead().loss(Features(module.logits(hidden), torch.full((ROWS,), 50)), Targets(ids, torch.full((ROWS,), 50)))
+
+
 def prompted(module: Any, config: Any) -> Tensor:
     ids = torch.randint(0, VOCABULARY, (ROWS, 50), generator=torch.Generator().manual_seed(3))
     mask = torch.ones(ROWS, 50, dtype=torch.bool)
@@ -151,6 +159,7 @@ COMPONENTS: dict[str, tuple[str, str, Loss, dict[str, object]]] = {
     "weighted_sum": ("projector", "weighted_sum", fused, {}),
     "hf_cross_attention": ("backbone", "hf_cross_attention", attending, {"cross_gate": 0.5}),
     "hf_prefix": ("backbone", "hf_prefix", prompted, {"vocabulary": VOCABULARY}),
+    "hf_expert": ("backbone", "hf_expert", spliced, {}),
     "hf_encoder_decoder": ("backbone", "hf_encoder_decoder", prompted, {"vocabulary": VOCABULARY}),
     "llama": ("backbone", "llama_tiny_random", language, {}),
     "qwen2": ("backbone", "qwen2_tiny_random", language, {}),
