@@ -47,7 +47,7 @@ class PrefixBackbone(HFBackbone):
 def _added(seen: Tensor, dtype: torch.dtype) -> Tensor:
     """Give what is added to scores [B, 1, L, L] of queries that may attend to keys `seen` [B, L, L].
 
-    A position of padding that sees nothing is let see everything: its states are undefined, but not NaN.
+    A position of padding that may attend to nothing attends to everything: its states are undefined, but not NaN.
     """
     allowed = seen | ~seen.any(-1, keepdim=True)
     return torch.zeros_like(allowed, dtype=dtype).masked_fill(~allowed, torch.finfo(dtype).min)[:, None]
