@@ -10,6 +10,7 @@ from transformers.models.blip_2.modeling_blip_2 import Blip2ForConditionalGenera
 from transformers.models.clip.configuration_clip import CLIPVisionConfig
 from transformers.models.deepseek_vl.configuration_deepseek_vl import DeepseekVLConfig
 from transformers.models.deepseek_vl.modeling_deepseek_vl import DeepseekVLForConditionalGeneration
+from transformers.models.gemma.configuration_gemma import GemmaConfig
 from transformers.models.idefics3.configuration_idefics3 import Idefics3Config, Idefics3VisionConfig
 from transformers.models.idefics3.modeling_idefics3 import Idefics3ForConditionalGeneration
 from transformers.models.internvl.configuration_internvl import InternVLConfig, InternVLVisionConfig
@@ -18,6 +19,8 @@ from transformers.models.llama.configuration_llama import LlamaConfig
 from transformers.models.llava.configuration_llava import LlavaConfig
 from transformers.models.llava.modeling_llava import LlavaForConditionalGeneration
 from transformers.models.opt.configuration_opt import OPTConfig
+from transformers.models.paligemma.configuration_paligemma import PaliGemmaConfig
+from transformers.models.paligemma.modeling_paligemma import PaliGemmaForConditionalGeneration
 from transformers.models.qwen2.configuration_qwen2 import Qwen2Config
 from transformers.models.qwen2_audio.configuration_qwen2_audio import Qwen2AudioConfig, Qwen2AudioEncoderConfig
 from transformers.models.qwen2_audio.modeling_qwen2_audio import Qwen2AudioForConditionalGeneration
@@ -105,6 +108,10 @@ CASES = {
     "deepseek_vl": Case(lambda: DeepseekVLForConditionalGeneration(DeepseekVLConfig(
         text_config=llama(), vision_config=SiglipVisionConfig(**TOWER), image_token_id=PLACEHOLDER)),
         "vision", images, pixel_values, PLACEHOLDER),
+    "paligemma": Case(lambda: PaliGemmaForConditionalGeneration(PaliGemmaConfig(
+        text_config=GemmaConfig(**TEXT, head_dim=8, tie_word_embeddings=True), projection_dim=32,
+        vision_config=SiglipVisionConfig(**TOWER, vision_use_head=False), image_token_index=PLACEHOLDER)),
+        "vision", images, pixel_values, PLACEHOLDER, prefix=True),
     "internvl": Case(lambda: InternVLForConditionalGeneration(InternVLConfig(
         text_config=Qwen2Config(**TEXT), vision_config=InternVLVisionConfig(**SQUARES),
         image_token_id=PLACEHOLDER)), "vision", squares, pixel_values, PLACEHOLDER),

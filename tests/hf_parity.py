@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers.modeling_utils import PreTrainedModel
 
 from omnikit import splice
+from omnikit.contracts.layout import InputLayout
 from omnikit.contracts.types import Batch, Signal
 from omnikit.inference.session import load
 from omnikit.model import OmniModel, Taps
@@ -34,6 +35,7 @@ class Case:
         inputs: gives transformers' inputs for the signals that our encoder takes.
         placeholder: the id of the medium in transformers' input.
         exact: whether all modules on the way are theirs.
+        prefix: whether a row is attended to both ways.
     """
 
     build: Callable[[], PreTrainedModel]
@@ -42,6 +44,7 @@ class Case:
     inputs: Callable[[Signal], dict[str, Tensor]]
     placeholder: int
     exact: bool = True
+    prefix: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,8 @@ def their_inputs(pair: Pair, batch: Batch, *, left: bool = False) -> dict[str, T
     mask = mask_of(batch, left=left)
     ids = moved(ids, batch) if left else ids
     signal = splice.normalised(batch.signals[branch], pair.ours.plan.inputs[branch].image_spec)
-    return {"input_ids": ids, "attention_mask": mask.long(), **pair.case.inputs(signal)}
+    types = {"token_type_ids": torch.zeros_like(ids)} if pair.case.prefix else {}
+    return {"input_ids": ids, "attention_mask": mask.long(), **types, **pair.case.inputs(signal)}
 
 
 def their_logits(pair: Pair, batch: Batch, *, left: bool = False) -> Tensor:
@@ -129,7 +133,9 @@ def their_logits(pair: Pair, batch: Batch, *, left: bool = False) -> Tensor:
 def our_logits(pair: Pair, batch: Batch, *, left: bool = False) -> Tensor:
     """Give our logits at the valid positions, [S, V]."""
     taps, backbone, mask = Taps(pair.ours, batch), pair.ours.language_model(), mask_of(batch, left=left)
-    hidden = backbone(moved(taps.inputs, batch), mask) if left else taps.hidden
+    whole = InputLayout(torch.full_like(batch.lengths, mask.shape[1]), torch.zeros_like(mask))
+    layout = {"layout": whole} if pair.case.prefix else {}
+    hidden = backbone(moved(taps.inputs, batch), mask, **layout) if left else taps.hidden
     return backbone.logits(hidden)[mask]
 
 

@@ -21,10 +21,11 @@ from omnikit_hf_models.classes import ModelClass, Source
 from omnikit_hf_models.layout import HFModel
 from omnikit_hf_models.llava import DEEPSEEK_VL, LLAVA, VIP_LLAVA
 from omnikit_hf_models.own_towers import BLIP_2, IDEFICS3, INTERNVL, QWEN2_AUDIO, SMOLVLM, VOXTRAL
+from omnikit_hf_models.paligemma import PALIGEMMA
 
 CLASSES: dict[str, ModelClass] = {"llava": LLAVA, "vipllava": VIP_LLAVA, "deepseek_vl": DEEPSEEK_VL, "internvl": INTERNVL,
                                  "blip-2": BLIP_2, "qwen2_audio": QWEN2_AUDIO, "voxtral": VOXTRAL,
-                                 "idefics3": IDEFICS3, "smolvlm": SMOLVLM}
+                                 "idefics3": IDEFICS3, "smolvlm": SMOLVLM, "paligemma": PALIGEMMA}
 """model_type of a config.json → its class."""
 PARTS = re.compile(r"\btype\b")  # in a chat template that takes messages in parts, each with its type, and not as texts
 
@@ -99,7 +100,7 @@ def _backbone(files: Opened) -> dict[str, object]:
     text = files.source.facts.get_text_config()
     own = {name: tensor for name, tensor in files.tensors.items() if (files.kind.ours(name) or "?")[0] == "backbone"}
     keys: dict[str, object] = {**text.to_dict(), **{key: files.config[key] for key in ("eos_token_id",) if key in files.config}}
-    return language.backbone(text, tied=_is_tied(files)) | {
+    return language.backbone(text, tied=_is_tied(files)) | {"use": files.kind.uses["backbone"]} | {
         "dtype": common_dtype(own), "tokenizer": str(files.tokenizer), "ends": end_ids(keys, files.source.file),
         "specials": _specials(files.tokenizer), "template": files.template or _template(files)}
 
