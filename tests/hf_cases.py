@@ -13,6 +13,12 @@ from transformers.models.deepseek_vl.modeling_deepseek_vl import DeepseekVLForCo
 from transformers.models.gemma.configuration_gemma import GemmaConfig
 from transformers.models.idefics3.configuration_idefics3 import Idefics3Config, Idefics3VisionConfig
 from transformers.models.idefics3.modeling_idefics3 import Idefics3ForConditionalGeneration
+from transformers.models.instructblip.configuration_instructblip import (
+    InstructBlipConfig,
+    InstructBlipQFormerConfig,
+    InstructBlipVisionConfig,
+)
+from transformers.models.instructblip.modeling_instructblip import InstructBlipForConditionalGeneration
 from transformers.models.internvl.configuration_internvl import InternVLConfig, InternVLVisionConfig
 from transformers.models.internvl.modeling_internvl import InternVLForConditionalGeneration
 from transformers.models.llama.configuration_llama import LlamaConfig
@@ -120,6 +126,11 @@ CASES = {
                               max_position_embeddings=256, word_embed_proj_dim=32),
         vision_config=Blip2VisionConfig(**TOWER), num_query_tokens=3, image_token_index=PLACEHOLDER,
         qformer_config=Blip2QFormerConfig(**SIZES, vocab_size=30))), "vision", images, pixel_values, PLACEHOLDER),
+    "instruct_blip": Case(lambda: InstructBlipForConditionalGeneration(InstructBlipConfig(
+        text_config=llama(), vision_config=InstructBlipVisionConfig(**TOWER), num_query_tokens=3,
+        image_token_index=PLACEHOLDER, qformer_config=InstructBlipQFormerConfig(
+            **SIZES, vocab_size=700, max_position_embeddings=20))), "vision", images, pixel_values, PLACEHOLDER, exact=False,
+        text=True),
     "idefics3": Case(lambda: Idefics3ForConditionalGeneration(Idefics3Config(
         text_config=llama(), vision_config=Idefics3VisionConfig(**SQUARES), scale_factor=2,
         image_token_id=PLACEHOLDER)), "vision", squares, pairs_of_images, PLACEHOLDER),

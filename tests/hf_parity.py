@@ -14,7 +14,7 @@ from transformers.modeling_utils import PreTrainedModel
 
 from omnikit import splice
 from omnikit.contracts.layout import InputLayout
-from omnikit.contracts.types import Batch, Signal
+from omnikit.contracts.types import Batch, Signal, Targets
 from omnikit.inference.session import load
 from omnikit.model import OmniModel, Taps
 from omnikit.training.import_run import import_checkpoint
@@ -36,6 +36,7 @@ class Case:
         placeholder: the id of the medium in transformers' input.
         exact: whether all modules on the way are theirs.
         prefix: whether a row is attended to both ways.
+        text: whether the projector reads text beside each signal.
     """
 
     build: Callable[[], PreTrainedModel]
@@ -45,6 +46,7 @@ class Case:
     placeholder: int
     exact: bool = True
     prefix: bool = False
+    text: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,9 @@ def made(case: Case, at: Path) -> Pair:
                 parameter.normal_(std=parameter[0].numel() ** -0.5)
     model.save_pretrained(at / "theirs")
     copyfile(TOKENIZER, at / "theirs" / "tokenizer.json")
+    if case.text:
+        (at / "theirs" / "qformer_tokenizer").mkdir()
+        copyfile(TOKENIZER, at / "theirs" / "qformer_tokenizer" / "tokenizer.json")
     import_checkpoint("hf_model", {"folder": str(at / "theirs"), "template": "llama_3"}, at / "run")
     return Pair(case, model, load(str(at / "run")).model, at / "theirs", at / "run")
 
@@ -92,7 +97,15 @@ def batch_of(pair: Pair, signal: Signal, sizes: list[int]) -> Batch:
     none = torch.zeros(len(rows), 0, dtype=torch.long)
     return Batch(torch.tensor([row + [0] * (width - len(row)) for row in rows]), lengths, none, none.sum(1), {branch: signal},
                  {branch: torch.tensor([row * width + at for row, at in slots])}, {branch: counts}, {branch: owners}, {},
-                 [f"row {number}" for number in range(len(rows))], sizes={branch: sizes})
+                 [f"row {number}" for number in range(len(rows))], sizes={branch: sizes},
+                 instructions={branch: texts(len(sizes))} if pair.case.text else {})
+
+
+def texts(count: int) -> Targets:
+    """Give ids of unequal length for so many signals."""
+    ids = torch.randint(5, 600, (count, 7), generator=torch.Generator().manual_seed(5))
+    lengths = torch.tensor([7 - 2 * (index % 2) for index in range(count)])
+    return Targets(ids * (torch.arange(7) < lengths[:, None]), lengths)
 
 
 def media_of(pair: Pair) -> tuple[Signal, list[int]]:
@@ -119,7 +132,15 @@ def their_inputs(pair: Pair, batch: Batch, *, left: bool = False) -> dict[str, T
     ids = moved(ids, batch) if left else ids
     signal = splice.normalised(batch.signals[branch], pair.ours.plan.inputs[branch].image_spec)
     types = {"token_type_ids": torch.zeros_like(ids)} if pair.case.prefix else {}
-    return {"input_ids": ids, "attention_mask": mask.long(), **types, **pair.case.inputs(signal)}
+    return {"input_ids": ids, "attention_mask": mask.long(), **types, **_text(batch, branch), **pair.case.inputs(signal)}
+
+
+def _text(batch: Batch, branch: str) -> dict[str, Tensor]:
+    found = batch.instructions.get(branch)
+    if found is None:
+        return {}
+    inside = torch.arange(found.ids.shape[1]) < found.lengths[:, None]
+    return {"qformer_input_ids": found.ids, "qformer_attention_mask": inside.long()}
 
 
 def their_logits(pair: Pair, batch: Batch, *, left: bool = False) -> Tensor:
@@ -155,7 +176,7 @@ def other_medium(batch: Batch, branch: str, index: int) -> Batch:
 
 def without_media(batch: Batch) -> Batch:
     """Give the batch with no medium in the place of its slots."""
-    return replace(batch, slots={}, signals={}, counts={}, rows={}, sizes={})
+    return replace(batch, slots={}, signals={}, counts={}, rows={}, sizes={}, instructions={})
 
 
 def gradients(model: torch.nn.Module, logits: Tensor) -> Mapping[str, Tensor]:

@@ -51,6 +51,7 @@ class ModelClass:
         unused: pattern, by the configuration, of tensors that the class has and never uses; they are written as zeros.
         template: that a conversation becomes text by, where the folder has no chat template for texts.
         config: the keys of config.json beside those of the language model.
+        more: writes what else the folder needs.
     """
 
     architecture: str
@@ -63,6 +64,7 @@ class ModelClass:
     fits: Callable[[ModelDescription], bool] = lambda _: True
     unused: Callable[[PreTrainedConfig], str] = lambda _: r"(?!)"
     template: str = "llava_1_5"
+    more: Callable[[ModelDescription, Path], None] = lambda model, folder: None
 
     def canonical(self, name: str) -> str:
         """Give the name that `names` are written for."""

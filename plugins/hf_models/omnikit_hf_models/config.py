@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 SAMPLE_RATE, HOP = 16000, 160  # Hz; samples between two mel frames
-CLASS_TOKENS = {"internvl_vision": 1, "blip_2_vision_model": 1, "idefics3_vision": 0, "smolvlm_vision": 0}
+CLASS_TOKENS = {"internvl_vision": 1, "blip_2_vision_model": 1, "instructblip_vision_model": 1,
+                "idefics3_vision": 0, "smolvlm_vision": 0}
 """Vectors before the patches, by the towers there are."""
-GIVEN = {"blip_2_vision_model": 1}
+GIVEN = {"blip_2_vision_model": 1, "instructblip_vision_model": 1}
 """Of these, those among the features."""
 TINY_IMAGES: dict[str, object] = {
     "model_type": "internvl_vision", "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,

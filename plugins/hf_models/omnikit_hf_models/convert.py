@@ -18,6 +18,7 @@ from omnikit.store.layouts import common_dtype, end_ids, read_extras, split_extr
 from omnikit.store.tensors import in_folder, read_json
 from omnikit_hf_models import language
 from omnikit_hf_models.classes import ModelClass, Source
+from omnikit_hf_models.instruct_blip import INSTRUCT_BLIP
 from omnikit_hf_models.layout import HFModel
 from omnikit_hf_models.llava import DEEPSEEK_VL, LLAVA, VIP_LLAVA
 from omnikit_hf_models.own_towers import BLIP_2, IDEFICS3, INTERNVL, QWEN2_AUDIO, SMOLVLM, VOXTRAL
@@ -25,7 +26,8 @@ from omnikit_hf_models.paligemma import PALIGEMMA
 
 CLASSES: dict[str, ModelClass] = {"llava": LLAVA, "vipllava": VIP_LLAVA, "deepseek_vl": DEEPSEEK_VL, "internvl": INTERNVL,
                                  "blip-2": BLIP_2, "qwen2_audio": QWEN2_AUDIO, "voxtral": VOXTRAL,
-                                 "idefics3": IDEFICS3, "smolvlm": SMOLVLM, "paligemma": PALIGEMMA}
+                                 "idefics3": IDEFICS3, "smolvlm": SMOLVLM, "paligemma": PALIGEMMA,
+                                 "instructblip": INSTRUCT_BLIP}
 """model_type of a config.json → its class."""
 PARTS = re.compile(r"\btype\b")  # in a chat template that takes messages in parts, each with its type, and not as texts
 

@@ -20,7 +20,7 @@ def image_tower(config: Config, dim: int, patches: int, patch: int) -> Footprint
         layer -= 2 * dim * (config.get("norm_type") == "rms_norm")
         embeddings += 2 * dim if config.get("use_absolute_position_embeddings", True) else dim - patches * dim
         closing = 0 if config.get("use_mean_pooling", True) else 2 * dim
-    elif kind == "blip_2_vision_model":
+    elif kind in ("blip_2_vision_model", "instructblip_vision_model"):
         layer += 3 * dim * bool(config.get("qkv_bias", True))
         embeddings, closing = embeddings + 2 * dim, 2 * dim
     else:

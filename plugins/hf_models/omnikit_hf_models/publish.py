@@ -51,6 +51,7 @@ def write(model: ModelDescription, tensors: Mapping[str, Named], folder: Path, d
     config = _config(model, kind, folder)
     save_shards(held | _unused(kind, config, held), folder)
     write_extras(extras, folder)
+    kind.more(model, folder)
     write_config(config, folder, lambda: _additions(model, folder, describe))
 
 

@@ -19,6 +19,7 @@ from omnikit.contracts.types import Features, Signal
 from omnikit_hf_models.config import HOP, SAMPLE_RATE, HFAudioTower, HFImageTower, number
 
 MODELS = {"internvl_vision": ("internvl", "InternVLVisionModel"), "blip_2_vision_model": ("blip_2", "Blip2VisionModel"),
+          "instructblip_vision_model": ("instructblip", "InstructBlipVisionModel"),
           "idefics3_vision": ("idefics3", "Idefics3VisionTransformer"),
           "smolvlm_vision": ("smolvlm", "SmolVLMVisionTransformer"),
           "qwen2_audio_encoder": ("qwen2_audio", "Qwen2AudioEncoder")}
