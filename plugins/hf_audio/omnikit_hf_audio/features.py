@@ -5,11 +5,12 @@ from functools import cache
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchaudio.compliance.kaldi import fbank
+from torchaudio.compliance import kaldi
 from transformers.audio_utils import mel_filter_bank
 
 from omnikit_hf_audio.encoder import FRAME, HOP, MEL_STRIDE, SAMPLE_RATE, Encoder
 
+kaldi.EPSILON = torch.tensor(torch.finfo(torch.float32).eps, device="cpu")  # its import may have been on meta
 SIXTEEN_BITS = 2**15  # W2V-BERT takes samples as 16-bit numbers
 W2V_BERT_BINS = 80
 SMALL = 1e-7  # added to variances, feature_extraction_wav2vec2.py
@@ -82,5 +83,5 @@ def _kaldi(waveform: Tensor, bins: int, window: str) -> Tensor:
     if waveform.shape[1] < FRAME:
         return waveform.new_zeros(len(waveform), 0, bins)
     with torch.autocast(waveform.device.type, enabled=False):
-        return torch.stack([fbank(row[None], sample_frequency=SAMPLE_RATE, window_type=window, num_mel_bins=bins)
+        return torch.stack([kaldi.fbank(row[None], sample_frequency=SAMPLE_RATE, window_type=window, num_mel_bins=bins)
                             for row in waveform])

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -414,3 +416,12 @@ def test_a_folder_replaces_the_sizes_of_a_preset_and_a_run_holds_them(tmp_path: 
     errors: list[str] = []
     moved = construct(HfAudio, {**fields, "weights": "/gone"}, "audio.encoder", errors)
     assert errors == [] and moved is not None and moved.encoder == HfAudio(weights=folder).encoder
+
+
+def test_an_encoder_is_built_after_one_without_weights_in_a_new_process() -> None:
+    code = ("import torch; from omnikit.contracts.types import Signal;"
+            " from omnikit_hf_audio.config import HfAudio; config = HfAudio(family='ast');"
+            " torch.device('meta').__enter__(); config.build(); torch.device('cpu').__enter__();"
+            " signal = Signal(torch.ones(1, 16000), torch.tensor([16000])); print(config.build().eval()(signal).data.device)")
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert found.stdout.strip() == "cpu", found.stderr
