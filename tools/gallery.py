@@ -6,6 +6,7 @@ What a page states is in the recipe: the first lines of its full.yaml, its wirin
 weights. survey_systems.yaml lists all systems, with what those without a recipe lack.
 """
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -109,9 +110,11 @@ def files() -> dict[Path, str]:
         raise SystemExit(f"{SYSTEMS.name} and recipes/survey differ in {', '.join(sorted(named ^ folders))}.")
     found = {GALLERY: gallery(systems)}
     for system in sorted(folders):
+        gc.freeze()  # the count of parameters collects garbage part by part, which takes longer the more modules are imported
         plan = omnikit.check(f"survey/{system}/full")
         found[RECIPES / "survey" / system / "README.md"] = page(system, plan)
         found[RECIPES / "survey" / system / "wiring.svg"] = draw(plan)
+    gc.unfreeze()
     return found
 
 
