@@ -259,10 +259,13 @@ def test_adapters_move_and_the_rest_stays(name: str) -> None:
     learn(name, Tuning(Lora(rank=2)))
 
 
-def test_the_last_prefix_layer_and_codebooks_are_the_only_exceptions() -> None:
-    """Its keys and values alone are read; the published files hold all of it. Codes are moving averages, or not used."""
+def test_the_only_unused_parameters_are_these() -> None:
+    """Of a last layer of prefixes or experts keys and values alone are read; the published files hold all of it. Codes are moving
+    averages, or not used."""
     idle = {name: unused(build(name)[0].part) for name in COMPONENTS}
-    assert [name for name, names in idle.items() if names] == ["nar_ar prefix", "ticodec", "dac of fewer codebooks"]
+    assert {name for name, names in idle.items() if names} == {"hf_expert", "nar_ar prefix", "ticodec", "dac of fewer codebooks"}
+    assert all(name.startswith("expert.2.") and not name.endswith(("k_proj.weight", "v_proj.weight"))
+               for name in idle["hf_expert"])
     assert all(name.startswith("quantizer.") for name in idle["ticodec"])
     assert all(name.startswith(("model.quantizer.quantizers.2.", "model.quantizer.quantizers.3."))
                for name in idle["dac of fewer codebooks"])
