@@ -260,10 +260,10 @@ def test_adapters_move_and_the_rest_stays(name: str) -> None:
 
 
 def test_the_only_unused_parameters_are_these() -> None:
-    """Of a last layer of prefixes or experts keys and values alone are read; the published files hold all of it. Codes are moving
-    averages, or not used."""
+    """Of a last layer of prefixes or experts keys and values alone are read. Codes are moving averages, or not used."""
     idle = {name: unused(build(name)[0].part) for name in COMPONENTS}
-    assert {name for name, names in idle.items() if names} == {"hf_expert", "nar_ar prefix", "ticodec", "dac of fewer codebooks"}
+    expected = {"hf_expert", "nar_ar prefix", "ticodec", "dac of fewer codebooks"}
+    assert {name for name, names in idle.items() if names} == expected
     assert all(name.startswith("expert.2.") and not name.endswith(("k_proj.weight", "v_proj.weight"))
                for name in idle["hf_expert"])
     assert all(name.startswith("quantizer.") for name in idle["ticodec"])
