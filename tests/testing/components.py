@@ -38,8 +38,6 @@ SMALL: dict[str, tuple[str, str, dict[str, object]]] = {
     "perceiver_resampler": ("projector", "perceiver_resampler", {}),
     "query_resampler": ("projector", "query_resampler", {}),
     "pixel_shuffle_mlp": ("projector", "pixel_shuffle_mlp", {}),
-    "hf_projector": ("projector", "hf_projector", {"config": {
-        "model_type": "voxtral", "stack": 4, "projector_hidden_act": "gelu"}}),
     "hf_image_tower": ("encoder", "hf_image_tower", {}),
     "hf_audio_tower": ("encoder", "hf_audio_tower", {}),
     "llama": ("backbone", "llama_tiny_random", {"dim": 32, "layers": 2, "ffn": 64}),

@@ -38,26 +38,5 @@ def audio_tower(config: Config, dim: int, bins: int) -> Footprint:
                      matrices=_matrices(layers, dim, ffn), imports=IMPORTS)
 
 
-def joined_mlp(source: int, dim: int, joined: int, *, kind: str) -> Footprint:
-    """Give how large a projector of joined vectors is."""
-    wide = source * joined
-    parameters = {"internvl": 2 * wide + linear(wide, dim) + linear(dim, dim), "idefics3": wide * dim,
-                  "voxtral": wide * dim + dim * dim}[kind]
-    return Footprint(parameters, outside=Saved(wide if kind == "internvl" else 0, wide + 2 * dim), imports=IMPORTS)
-
-
-def queries(config: Config, count: int, source: int, dim: int) -> Footprint:
-    """Give how large BLIP-2's Q-Former is, with its Linear."""
-    hidden, layers, ffn = (int(str(config.get(key, default))) for key, default in (
-        ("hidden_size", 768), ("num_hidden_layers", 12), ("intermediate_size", 3072)))
-    crossing = -(-layers // int(str(config.get("cross_attention_frequency", 2))))
-    attention = 4 * linear(hidden, hidden) + 2 * hidden
-    cross = 2 * linear(hidden, hidden) + 2 * linear(source, hidden) + 2 * hidden
-    layer = attention + linear(hidden, ffn) + linear(ffn, hidden) + 2 * hidden
-    total = count * hidden + layers * layer + crossing * cross + 2 * hidden + linear(hidden, dim)
-    return Footprint(total, layers, hidden, Saved(4 * hidden, 10 * hidden + 2 * ffn), Saved(2 * hidden),
-                     matrices=_matrices(layers, hidden, ffn), imports=IMPORTS)
-
-
 def _matrices(layers: int, dim: int, ffn: int) -> tuple[Matrix, ...]:
     return Matrix(4 * layers, dim, dim), Matrix(layers, dim, ffn), Matrix(layers, ffn, dim)

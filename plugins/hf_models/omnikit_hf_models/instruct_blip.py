@@ -9,13 +9,10 @@ from omnikit.contracts.configs import ModelDescription
 from omnikit.recipe.schema import plain
 from omnikit_hf_models.classes import ModelClass, Source, Tree
 from omnikit_hf_models.llava import IMAGE, LANGUAGE
-from omnikit_hf_models.own_towers import image_tower
+from omnikit_hf_models.own_towers import QUERIES, blip_config, image_tower, qformer
 
 TOKENIZER = "qformer_tokenizer"  # the folder of the Q-Former's tokenizer, beside the model's files
-NAMES = {"dim": "hidden_size", "layers": "num_hidden_layers", "heads": "num_attention_heads", "ffn": "intermediate_size",
-         "cross_every": "cross_attention_frequency", "dropout": "hidden_dropout_prob", "vocabulary": "vocab_size",
-         "context": "max_position_embeddings"}
-FIXED = {"hidden_act": "gelu", "layer_norm_eps": 1e-12}
+TEXT = {"vocabulary": "vocab_size", "context": "max_position_embeddings"}
 
 
 def branches(source: Source) -> Tree:
@@ -23,24 +20,20 @@ def branches(source: Source) -> Tree:
     facts = source.facts
     if facts.text_config.is_encoder_decoder:
         raise source.refuse("text_config.model_type", facts.text_config.model_type, "InstructBLIP with a causal language model")
-    for key, only in FIXED.items():
-        if getattr(facts.qformer_config, key) != only:
-            raise source.refuse(f"qformer_config.{key}", getattr(facts.qformer_config, key), repr(only))
-    sizes = {ours: getattr(facts.qformer_config, theirs) for ours, theirs in NAMES.items()}
+    sizes = {ours: getattr(facts.qformer_config, theirs) for ours, theirs in TEXT.items()}
     folder = source.file.parent / TOKENIZER
     if not folder.is_dir():
         raise source.refuse(TOKENIZER, "nothing", f"folders with the tokenizer of the Q-Former in {TOKENIZER}/")
-    return {"vision": {"encoder": image_tower(source), "projector": {
-        "use": "bert_qformer", "queries": facts.num_query_tokens, **sizes, "tokenizer": str(folder)}}}
+    return {"vision": {"encoder": image_tower(source), "projector": {**qformer(source), **sizes, "tokenizer": str(folder)}}}
 
 
 def config(model: ModelDescription) -> dict[str, object]:
     """Give the keys of an InstructBLIP's config.json."""
-    projector = plain(model.parts["vision.projector"])
-    return {"model_type": "instructblip", "vision_config": plain(model.parts["vision.encoder"].config),
-            "num_query_tokens": projector["queries"],
-            "qformer_config": {"model_type": "instructblip_qformer", **FIXED, **{
-                theirs: projector[ours] for ours, theirs in NAMES.items()}}}
+    found, projector = blip_config(model), plain(model.parts["vision.projector"])
+    keys = found["qformer_config"]
+    assert isinstance(keys, dict), "of a Q-Former"
+    return {**found, "model_type": "instructblip", "qformer_config": {
+        **keys, "model_type": "instructblip_qformer", **{theirs: projector[ours] for ours, theirs in TEXT.items()}}}
 
 
 def write_tokenizer(model: ModelDescription, folder: Path) -> None:
@@ -61,7 +54,7 @@ def fits(model: ModelDescription) -> bool:
 
 INSTRUCT_BLIP = ModelClass(
     "InstructBlipForConditionalGeneration", branches,
-    {"vision.encoder": "hf_image_tower", "vision.projector": "bert_qformer", "backbone": "hf"},
+    QUERIES,
     (("vision_model.", "vision.encoder", "tower."), *LANGUAGE, *((name, "vision.projector", name) for name in (
         "query_tokens", "qformer.", "language_projection."))), config, {"image_token_index": IMAGE}, (), fits,
     template="blip_2", more=write_tokenizer)

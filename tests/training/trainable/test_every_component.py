@@ -140,8 +140,6 @@ COMPONENTS: dict[str, tuple[str, str, Loss, dict[str, object]]] = {
     "sam": ("encoder", "sam_tiny_random", image, {}),
     "hf_image_tower": ("encoder", "hf_image_tower", image, {}),
     "hf_audio_tower": ("encoder", "hf_audio_tower", audio, {}),
-    "hf_projector": ("projector", "hf_projector", features, {"config": {
-        "model_type": "voxtral", "stack": 4, "projector_hidden_act": "gelu"}}),
     "linear": ("projector", "linear", features, {}),
     "mlp": ("projector", "mlp", features, {}),
     "prompt_embeddings": ("projector", "prompt_embeddings", features, {}),
