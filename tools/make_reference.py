@@ -12,6 +12,7 @@ import types
 import typing
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
+from shutil import copyfile
 from typing import Any
 
 import omnikit
@@ -34,8 +35,10 @@ API = ("compose", "check", "forecast", "inspect", "train", "build", "load", "eva
        "Run", "Evaluation")
 """The names of the page about Python, in the order of use."""
 RECIPES = ("llama_omni", "asr", "vita", "vita_1_5", "survey")
+SYSTEMS = tuple(sorted(path.parent.name for path in (ROOT / "recipes" / "survey").glob("*/README.md")))
 PLUGINS = tuple(f"howto/plugins/{kind}.md" for kind in KINDS)
-GENERATED = ("index.md", *PLUGINS, *(f"recipes/{name}.md" for name in RECIPES), "reference/commands.md",
+GENERATED = ("index.md", *PLUGINS, *(f"recipes/survey/{name}.md" for name in SYSTEMS),
+             *(f"recipes/{name}.md" for name in RECIPES), "reference/commands.md",
              "reference/components.md",
              "reference/api.md", *(f"reference/{page}.md" for page in MODULES))
 
@@ -45,6 +48,8 @@ def write() -> None:
     pages = {
         "index.md": moved(ROOT / "README.md", DOCS),
         **{f"recipes/{name}.md": moved(ROOT / "recipes" / name / "README.md", DOCS / "recipes") for name in RECIPES},
+        **{f"recipes/survey/{name}.md": moved(ROOT / "recipes" / "survey" / name / "README.md", DOCS / "recipes" / "survey")
+           for name in SYSTEMS},
         "reference/commands.md": commands(),
         "reference/components.md": components(),
         "reference/api.md": api(),
@@ -56,6 +61,8 @@ def write() -> None:
     for name, text in pages.items():
         (DOCS / name).parent.mkdir(parents=True, exist_ok=True)
         (DOCS / name).write_text(text, encoding="utf-8")
+    for name in SYSTEMS:
+        copyfile(ROOT / "recipes" / "survey" / name / "wiring.svg", DOCS / "recipes" / "survey" / f"{name}.svg")
 
 
 def plugin(kind: str) -> str:
@@ -75,6 +82,10 @@ def moved(readme: Path, folder: Path) -> str:
     """Give a README's text for a page in `folder`: links to pages follow, links to other files become plain text."""
     moved_to = {ROOT / "README.md": DOCS / "index.md"}
     moved_to |= {ROOT / "recipes" / name / "README.md": DOCS / "recipes" / f"{name}.md" for name in RECIPES}
+    for name in SYSTEMS:
+        system = ROOT / "recipes" / "survey" / name
+        moved_to |= {system / file: DOCS / "recipes" / "survey" / f"{name}{ending}" for file, ending in (
+            ("README.md", ".md"), ("wiring.svg", ".svg"))}
 
     def link(match: re.Match[str]) -> str:
         mark, text, target = match.groups()

@@ -120,3 +120,9 @@ def test_stage_that_uses_the_embedding_table_alone(vita: Plan) -> None:
 def test_unknown_stage_is_one_sentence(vita: Plan) -> None:
     with pytest.raises(ConfigError, match=r"stage is speek, which is not a stage of vita_1_5/full\. Did you mean 'speak'\?"):
         draw(vita, "speek")
+
+
+@pytest.mark.parametrize("recipe", recipe_files())
+def test_no_two_arrows_lie_on_each_other(recipe: str) -> None:
+    paths = re.findall(r'<path d="([^"]+)" fill="none"', draw(make(compose(recipe))))
+    assert len(paths) == len(set(paths)) > 2
