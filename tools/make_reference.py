@@ -5,12 +5,15 @@
 
 import inspect
 import io
+import itertools
 import os
+import pkgutil
 import re
 import sys
 import types
 import typing
 from contextlib import redirect_stderr, redirect_stdout, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
@@ -31,6 +34,8 @@ MODULES = {"protocols": ("omnikit.contracts.protocols", ROLES), "configs": ("omn
            "builders": ("omnikit.contracts.builders", ROLES), "specs": ("omnikit.contracts.specs", ""),
            "types": ("omnikit.contracts.types", ""), "errors": ("omnikit.errors", "")}
 """Page → module, and how its members are shown."""
+ROOMS = ("contracts", "ops", "recipe", "store", "data", "testing")
+"""Packages of omnikit that plugins import from; each has a page of the modules that are for plugins and have no page above."""
 API = ("compose", "check", "forecast", "inspect", "train", "build", "load", "evaluate", "Recipe", "Plan", "Session", "Answer",
        "Run", "Evaluation")
 """The names of the page about Python, in the order of use."""
@@ -40,7 +45,7 @@ PLUGINS = tuple(f"howto/plugins/{kind}.md" for kind in KINDS)
 GENERATED = ("index.md", *PLUGINS, *(f"recipes/survey/{name}.md" for name in SYSTEMS),
              *(f"recipes/{name}.md" for name in RECIPES), "reference/commands.md",
              "reference/components.md",
-             "reference/api.md", *(f"reference/{page}.md" for page in MODULES))
+             "reference/api.md", *(f"reference/{page}.md" for page in (*MODULES, *ROOMS)))
 
 
 def write() -> None:
@@ -57,12 +62,30 @@ def write() -> None:
     }
     for page, (module, options) in MODULES.items():
         pages[f"reference/{page}.md"] = f"# {module}\n\n::: {module}\n{options}"
+    for room in ROOMS:
+        pages[f"reference/{room}.md"] = f"# omnikit.{room}\n\n" + "\n".join(
+            f"## {name}\n\n::: {name}\n    options: {{heading_level: 3}}\n" for name in modules(room))
     assert set(pages) == set(GENERATED), "GENERATED lists what this function writes"
     for name, text in pages.items():
         (DOCS / name).parent.mkdir(parents=True, exist_ok=True)
         (DOCS / name).write_text(text, encoding="utf-8")
     for name in SYSTEMS:
         copyfile(ROOT / "recipes" / "survey" / name / "wiring.svg", DOCS / "recipes" / "survey" / f"{name}.svg")
+
+
+def modules(room: str) -> list[str]:
+    """Give the modules of a package for plugins: of contracts and ops all, else those that omnikit's own plugins import."""
+    shown = {module for module, _ in MODULES.values()}
+    if room in ("contracts", "ops"):
+        found = {f"omnikit.{room}.{each.name}" for each in pkgutil.iter_modules([str(ROOT / "omnikit" / room)])}
+    elif room == "testing":
+        found = {"omnikit.testing"}
+    else:
+        lines = [re.findall(rf"^ *from (omnikit\.{room}(?:\.\w+)*) import (\w+)", path.read_text(encoding="utf-8"), re.M)
+                 for path in (ROOT / "plugins").rglob("*.py") if "tests" not in path.parts]
+        found = {f"{parent}.{name}" if find_spec(parent).submodule_search_locations else parent
+                 for parent, name in itertools.chain(*lines)}
+    return sorted(found - shown)
 
 
 def plugin(kind: str) -> str:

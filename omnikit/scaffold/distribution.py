@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import re
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
+from importlib.util import find_spec
 from keyword import iskeyword
 from pathlib import Path
 
@@ -45,7 +48,7 @@ class NewPlugin:
         name: of its component, in lower case with underscores.
 
     Raises:
-        ConfigError: the kind is unknown, or the name is no name or is installed already.
+        ConfigError: the kind is unknown, or the name is no name, is used by something installed, or hides another class.
     """
 
     kind: str
@@ -60,6 +63,17 @@ class NewPlugin:
                               " as in acme_beats.")
         if published := registry.components(self.kind).get(self.name):
             raise ConfigError(f"{self.kind} {self.name!r} is already published by {published[0].package}; take another name.")
+        if preset := next(filter(None, (registry.preset(self.kind, each) for each in (self.name, self.preset) if each)), None):
+            raise ConfigError(f"{preset.name!r} is a preset of {preset.package} already; take another name.")
+        if _is_installed(self.distribution):
+            raise ConfigError(f"A package {self.distribution} is installed, which the new one would replace; take another"
+                              " name.")
+        if find_spec(self.package) is not None:
+            raise ConfigError(f"A Python package {self.package} is installed, which the new one would hide; take another name.")
+        for path, content in self.files().items():
+            if path.endswith(".py") and (hidden := _hidden_names(content)):
+                raise ConfigError(f"{self.name!r} makes a class {hidden[0]}, which would hide another {hidden[0]} that"
+                                  f" {path} uses; take another name.")
 
     @property
     def distribution(self) -> str:
@@ -129,6 +143,27 @@ class NewPlugin:
     def use(self) -> str:
         """Give the override that picks it in a recipe; "" for a kind that is not a slot."""
         return SLOTS.get(self.kind, "").format(name=self.preset or self.name)
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        version(distribution)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _hidden_names(source: str) -> list[str]:
+    """Give the names that a file would use for two things: its own classes, what it imports, and what Python has."""
+    tree = ast.parse(source)
+    own = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+    imported: dict[str, set[str]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for alias in node.names:
+                imported.setdefault(alias.asname or alias.name, set()).add(getattr(node, "module", None) or alias.name)
+    twice = {name for name, modules in imported.items() if len(modules) > 1}
+    return sorted(twice | own & (set(imported) | set(dir(builtins))))
 
 
 def _article(kind: str) -> str:

@@ -47,6 +47,7 @@ def main(folder: Path) -> None:
             file.write(json.dumps(message(pickle.loads(pickled))) + "\n")
             file.flush()
             dist.barrier()
+    dist.destroy_process_group()
 
 
 def message(config: Any) -> str:

@@ -5,6 +5,7 @@ optimizer step; with `fsdp2` a rank holds a shard of each weight. A rank whose b
 head takes part in every sum with zeros, so that no mixture of rows lets another rank wait for ever.
 """
 
+import atexit
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -87,13 +88,17 @@ def largest(value: int, world: World) -> int:
 
 @cache  # a process joins once
 def join() -> World:
-    """Meet the other processes; gives this one's place."""
+    """Meet the other processes; gives this one's place. The process group ends with the interpreter.
+
+    Were the group left to the end of the process, gloo's threads could still run then, which aborts it (PyTorch issue 190489).
+    """
     world = World(*(numbers_of_process() or (0, 1, 0)))
     if world.size > 1:
         if torch.cuda.is_available():
             torch.cuda.set_device(world.local_rank)
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", rank=world.rank,
                                 world_size=world.size, timeout=PATIENCE)
+        atexit.register(dist.destroy_process_group)
     return world
 
 

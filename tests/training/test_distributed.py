@@ -3,7 +3,9 @@
 This file is also what the processes run.
 """
 
+import atexit
 import csv
+import os
 import sys
 from copy import deepcopy
 from dataclasses import replace
@@ -108,6 +110,8 @@ def plan_of(folder: Path, processes: int, strategy: str = "auto", steps: int = 6
 
 def main(folder: Path) -> None:
     """Do all that two processes are needed for, in one go: starting them takes most of the time."""
+    rank = os.environ["RANK"]
+    atexit.register(lambda: (folder / f"group at the end of rank {rank}").write_text(str(torch.distributed.is_initialized())))
     compare_pairs(folder)
     for name, strategy, steps in (("ddp", "ddp", 6), ("fsdp2", "fsdp2", 6), ("two to one", "fsdp2", 4),
                                   ("one to two", "fsdp2", 6)):
@@ -132,6 +136,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_any_pair_of_modalities_gives_the_gradients_of_one_process(folder: Path) -> None:
     assert [(folder / f"rank{rank}").read_text() for rank in range(2)] == ["equal", "equal"]
+
+
+def test_process_group_ends_before_the_interpreter_does(folder: Path) -> None:
+    assert [(folder / f"group at the end of rank {rank}").read_text() for rank in range(2)] == ["False", "False"]
 
 
 def losses(folder: Path) -> list[float]:
