@@ -16,7 +16,8 @@ from omnikit import splice
 from omnikit.contracts.layout import InputLayout
 from omnikit.contracts.types import Batch, Signal, Targets
 from omnikit.inference.session import load
-from omnikit.model import OmniModel, Taps
+from omnikit.model import OmniModel
+from omnikit.taps import Taps
 from omnikit.training.import_run import import_checkpoint
 
 TOKENIZER = Path(__file__).parents[1] / "conf" / "tokenizer" / "tiny.json"

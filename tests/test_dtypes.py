@@ -13,9 +13,10 @@ import torch
 from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.data.batch.collate import Collator
 from omnikit.inference.session import Session
-from omnikit.model import OmniModel, Taps
+from omnikit.model import OmniModel
 from omnikit.plan.plan import make
 from omnikit.recipe.compose import compose
+from omnikit.taps import Taps
 
 ASR = ("asr/tiny", "asr/tiny_world")
 SPEAKING = ("llama_omni/tiny", "llama_omni/tiny_nar_ar", "vita_1_5/tiny", "vita_1_5/tiny_ctc_units")

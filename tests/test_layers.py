@@ -23,6 +23,8 @@ ROOMS = (  # from the lowest; rooms of one line are side by side: neither import
     ("recipe",),
     ("plan",),
     ("splice", "parts"),
+    ("part_modules",),
+    ("taps",),
     ("model",),
     ("store",),
     ("data",),

@@ -12,10 +12,11 @@ from omnikit.contracts.types import Batch
 from omnikit.data.batch.codes import Codes
 from omnikit.data.batch.collate import Collator
 from omnikit.errors import DataError, PlanError
-from omnikit.model import OmniModel, Taps
+from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan
 from omnikit.splice import LengthChecks
 from omnikit.store.hashes import hashes
+from omnikit.taps import Taps
 from omnikit.training.trainable.freeze import freeze
 
 WANTED = ("text", "speech", "transcript")

@@ -83,9 +83,14 @@ def modules(room: str) -> list[str]:
     else:
         lines = [re.findall(rf"^ *from (omnikit\.{room}(?:\.\w+)*) import (\w+)", path.read_text(encoding="utf-8"), re.M)
                  for path in (ROOT / "plugins").rglob("*.py") if "tests" not in path.parts]
-        found = {f"{parent}.{name}" if find_spec(parent).submodule_search_locations else parent
-                 for parent, name in itertools.chain(*lines)}
+        found = {f"{parent}.{name}" if is_package(parent) else parent for parent, name in itertools.chain(*lines)}
     return sorted(found - shown)
+
+
+def is_package(module: str) -> bool:
+    """Whether a module is a folder of modules."""
+    spec = find_spec(module)
+    return spec is not None and spec.submodule_search_locations is not None
 
 
 def plugin(kind: str) -> str:

@@ -27,7 +27,7 @@ class EncodedSignals:
             del self._features[next(iter(self._features))]
 
     def given(self, batch: Batch) -> dict[str, Features]:
-        """Give the features of each branch whose signals are all here, by the points of omnikit.model.Taps."""
+        """Give the features of each branch whose signals are all here, by the points of omnikit.taps.Taps."""
         found = {}
         for branch, signal in batch.signals.items():
             keys = [f"{branch} {signal_digest(signal, number)}" for number in range(len(signal.lengths))]

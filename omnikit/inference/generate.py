@@ -16,8 +16,9 @@ from omnikit.contracts.layout import InputLayout
 from omnikit.contracts.protocols import LayoutBackbone
 from omnikit.contracts.types import Batch, Features
 from omnikit.inference.token_choice import most_probable
-from omnikit.model import OmniModel, Taps
+from omnikit.model import OmniModel
 from omnikit.plan.plan import OutputBranch
+from omnikit.taps import Taps
 
 STOP_WINDOW = 16  # first tokens of an answer that `Sampling.stop` gets
 

@@ -34,7 +34,7 @@ from omnikit.inference.sentence_speech import SentenceSpeech, sentence_codes
 from omnikit.inference.shared_head import SharedHead
 from omnikit.inference.speech_stream import SpeechStream
 from omnikit.inference.turn_detection import detected_states, turn_probabilities
-from omnikit.model import OmniModel, Taps
+from omnikit.model import OmniModel
 from omnikit.plan.branches import BACKBONE_TAPS
 from omnikit.plan.plan import OutputBranch, Plan, make
 from omnikit.recipe.recipe import Recipe
@@ -42,6 +42,7 @@ from omnikit.store.lineage import lineage
 from omnikit.store.load import as_dtype, build_model, inference_device
 from omnikit.store.quantise import LoadIn, check_torchao, quantise_layers
 from omnikit.store.runs import find, load_plan
+from omnikit.taps import Taps
 
 Device = str | torch.device | None  # None takes a GPU if there is one
 

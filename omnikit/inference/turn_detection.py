@@ -10,8 +10,9 @@ from torch import Tensor
 from omnikit.contracts.types import Batch, Features, Sample
 from omnikit.errors import PlanError
 from omnikit.inference.answer_states import NOISE
-from omnikit.model import OmniModel, Taps
+from omnikit.model import OmniModel
 from omnikit.plan.plan import OutputBranch, Plan
+from omnikit.taps import Taps
 
 CLASSES = ("audio", NOISE)  # by id, as in training
 

@@ -22,13 +22,14 @@ from omnikit.contracts.types import Batch, Features
 from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.single_rows import content_keys, single_row
 from omnikit.errors import DataError, RunError
-from omnikit.model import OmniModel, Taps
+from omnikit.model import OmniModel
 from omnikit.paths import cache_folder
 from omnikit.plan.cache_points import cache_points
 from omnikit.plan.plan import Plan, StagePlan
 from omnikit.store.facts import component_fields
 from omnikit.store.feature_store import FeatureStore
 from omnikit.store.load import hashes
+from omnikit.taps import Taps
 from omnikit.training.distributed import ALONE, World, largest
 from omnikit.training.lockstep import blank, run_encoders
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from omnikit.contracts.types import Batch, Signal, Targets
-from omnikit.model import Taps
 from omnikit.plan.branches import InputBranch
+from omnikit.taps import Taps
 
 
 def run_every_part(taps: Taps, wanted: Collection[str], stored: Collection[str] = ()) -> Tensor:

@@ -16,10 +16,11 @@ from torch.optim.lr_scheduler import LambdaLR
 from omnikit.contracts.types import Batch
 from omnikit.data.batch.collate import to_device
 from omnikit.errors import DataError
-from omnikit.model import OmniModel, Taps
+from omnikit.model import OmniModel
 from omnikit.plan.plan import StagePlan
 from omnikit.recipe.recipe import training_settings
 from omnikit.store.facts import flat
+from omnikit.taps import Taps
 from omnikit.training.codecs.codec import CodecBatch, CodecLosses
 from omnikit.training.codecs.vocoder import VocoderBatch, VocoderLosses
 from omnikit.training.distributed import ALONE, World, spread_buffers, sum_gradients

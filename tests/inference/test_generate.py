@@ -9,7 +9,8 @@ from doubles import EchoDataset, EchoReader, make_plan, write_tokenizer
 from omnikit.contracts.types import Batch
 from omnikit.data.batch.collate import Collator
 from omnikit.inference.generate import Sampling, decode_codes, generate
-from omnikit.model import OmniModel, Taps
+from omnikit.model import OmniModel
+from omnikit.taps import Taps
 
 END, LIMIT = 6, 6  # untrained weights never give <end>; this id they give after three to five tokens
 

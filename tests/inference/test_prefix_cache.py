@@ -13,7 +13,7 @@ from omnikit.inference.question import question
 from omnikit.inference.scheduler.batch import BatchEngine
 from omnikit.inference.scheduler.running_answer import RunningAnswer
 from omnikit.inference.session import Session, _append_turn, build
-from omnikit.model import Taps
+from omnikit.taps import Taps
 
 WAVES = [np.random.default_rng(seed).normal(0, 0.1, 6000 + 2000 * seed).astype(np.float32) for seed in range(3)]
 

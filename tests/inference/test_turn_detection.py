@@ -16,9 +16,9 @@ from omnikit.data.text.templates import turn_labels
 from omnikit.errors import DataError, PlanError
 from omnikit.inference.question import question
 from omnikit.inference.session import Session, build
-from omnikit.model import Taps
 from omnikit.plan.plan import Plan, make
 from omnikit.recipe.compose import compose
+from omnikit.taps import Taps
 
 SMALLER = ["speech.codec.dim=4", "speech.codec.channels=32", "speech.codec.duration_dim=4", "speech.head.layers=1",
            "generate.max_new_tokens=4", "backbone.layers=1", "+turn/head=state"]

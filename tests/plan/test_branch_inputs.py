@@ -11,10 +11,11 @@ from plans import changed, mistakes, pick
 from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.lengths import LengthCounter
-from omnikit.model import OmniModel, Taps
+from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan
 from omnikit.recipe.dump import values
 from omnikit.recipe.recipe import parse
+from omnikit.taps import Taps
 
 SECOND = {"encoder": pick("encoder", "whisper_tiny_random"), "projector": pick("projector", "stack_mlp_2x256"),
           "input": "audio"}

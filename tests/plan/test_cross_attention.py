@@ -17,8 +17,9 @@ from omnikit.inference.generate import Sampling, generate
 from omnikit.inference.scheduler.batch import BatchEngine, engine_for
 from omnikit.inference.scheduler.single import SingleEngine
 from omnikit.inference.session import Session
-from omnikit.model import OmniModel, Taps
+from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan
+from omnikit.taps import Taps
 
 WIDTH = {"use": "hf_cross_attention", "cross_gate": 0.5, "cross_heads": 2, "cross_head_dim": 32}
 FIRST = np.random.default_rng(0).normal(0, 0.1, 8000).astype(np.float32)

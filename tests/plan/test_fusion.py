@@ -11,11 +11,12 @@ from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.lengths import LengthCounter
 from omnikit.inference.prefix_cache import position_keys, whole_signals, without_prefix
-from omnikit.model import OmniModel, Taps
+from omnikit.model import OmniModel
 from omnikit.plan.cache_points import cache_points
 from omnikit.plan.plan import Plan
 from omnikit.recipe.dump import values
 from omnikit.recipe.recipe import parse
+from omnikit.taps import Taps
 from omnikit.training.lockstep import run_every_part
 
 SECOND = {"encoder": pick("encoder", "whisper_tiny_random"), "input": "audio"}

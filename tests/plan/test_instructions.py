@@ -15,10 +15,11 @@ from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.single_rows import content_keys, single_row
 from omnikit.data.text.tokenizer import load
 from omnikit.inference.prefix_cache import position_keys, without_prefix
-from omnikit.model import OmniModel, Taps
+from omnikit.model import OmniModel
 from omnikit.plan.cache_points import cache_points
 from omnikit.plan.plan import Plan
 from omnikit.registry import RegistryEntry
+from omnikit.taps import Taps
 from omnikit.training.lockstep import run_every_part
 
 WAVE = np.random.default_rng(0).normal(0, 0.1, 8000).astype(np.float32)

@@ -56,8 +56,8 @@ def test_a_new_encoder_fits_a_recipe(folder: Path) -> None:
     ("encoder", "whisper", "encoder 'whisper' is already published by omnikit-whisper; take another name."),
     ("encoder", "basics", "A package omnikit-basics is installed, which the new one would replace; take another name."),
     ("encoder", "whisper_small", "'whisper_small' is a preset of omnikit-whisper already; take another name."),
-    ("encoder", "features", "'features' makes a class Features, which would hide another Features that omnikit_features/model.py"
-                            " uses; take another name."),
+    ("encoder", "features", "'features' makes a class Features, which would hide another Features that"
+                            " omnikit_features/model.py uses; take another name."),
     ("vad", "value_error", "'value_error' makes a class ValueError, which would hide another ValueError")])
 def test_what_cannot_be_written_is_one_sentence(kind: str, name: str, sentence: str, tmp_path: Path,
                                                 capsys: pytest.CaptureFixture[str]) -> None:

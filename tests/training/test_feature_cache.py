@@ -19,11 +19,12 @@ from omnikit.data.batch.collate import Collator
 from omnikit.data.batch.packing import PackedCollator
 from omnikit.data.batch.single_rows import content_keys, single_row
 from omnikit.errors import DataError, PlanError, RunError
-from omnikit.model import OmniModel, Taps
+from omnikit.model import OmniModel
 from omnikit.plan.cache_points import cache_points
 from omnikit.plan.plan import Plan, make
 from omnikit.recipe.compose import compose
 from omnikit.store.runs import WEIGHTS
+from omnikit.taps import Taps
 from omnikit.training import feature_cache as caching
 from omnikit.training.stage import run_stages
 

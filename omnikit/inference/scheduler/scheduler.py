@@ -30,7 +30,7 @@ from omnikit.inference.session import Session
 from omnikit.inference.shared_head import SharedHead
 from omnikit.inference.token_choice import choose_tokens, log_probabilities
 from omnikit.inference.turn_detection import turn_state
-from omnikit.model import Taps
+from omnikit.taps import Taps
 
 
 @dataclass(frozen=True)

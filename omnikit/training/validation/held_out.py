@@ -18,11 +18,12 @@ from omnikit.data.batch.collate import Collator, to_device
 from omnikit.data.batch.loader import BatchLoader
 from omnikit.data.batch.samplers import MixtureDataset, SampleKey
 from omnikit.data.batch.tolerant import row_batches
-from omnikit.model import OmniModel, Taps
+from omnikit.model import OmniModel
 from omnikit.plan.branches import OutputBranch
 from omnikit.plan.stage_plan import StagePlan
 from omnikit.plan.validation_checks import counted
 from omnikit.recipe.validation_settings import Validate
+from omnikit.taps import Taps
 from omnikit.training.checkpointing.training_state import RandomState, restore_random_state
 from omnikit.training.distributed import reshard
 from omnikit.training.module import Training

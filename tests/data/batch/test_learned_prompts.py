@@ -10,8 +10,9 @@ from vision_doubles import make_row, spoken_question
 
 from omnikit.contracts.types import ContentPart
 from omnikit.data.batch.collate import Collator
-from omnikit.model import OmniModel, Taps
+from omnikit.model import OmniModel
 from omnikit.plan.plan import InputBranch, Plan
+from omnikit.taps import Taps
 
 
 def with_prompts(folder: Path) -> Plan:

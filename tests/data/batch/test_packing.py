@@ -18,9 +18,10 @@ from omnikit.data.batch.packing import PackedCollator, PackedSamples, PackingSam
 from omnikit.data.batch.sample_lengths import SampleLengths
 from omnikit.data.batch.samplers import MixtureDataset, MixtureSampler
 from omnikit.errors import DataError
-from omnikit.model import OmniModel, Taps
+from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan, make
 from omnikit.recipe.compose import compose
+from omnikit.taps import Taps
 
 SIZES = [3, 9, 4, 1, 6, 2, 5, 8, 2, 7, 3, 5, 12, 1, 4]  # positions of the samples of a made-up dataset
 

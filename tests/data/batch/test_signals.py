@@ -16,9 +16,10 @@ from omnikit.data.batch.signals import count_tiles, load_tiles
 from omnikit.data.media.image import cut_tiles, normalise, save_image
 from omnikit.data.media.video import save_video
 from omnikit.errors import DataError
-from omnikit.model import OmniModel, Taps
+from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan
 from omnikit.splice import normalised, pooled
+from omnikit.taps import Taps
 
 WORD = ContentPart("text", text="one")
 

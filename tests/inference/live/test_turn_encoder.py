@@ -18,10 +18,10 @@ from omnikit.inference.live.session import LiveSession
 from omnikit.inference.live.turn_encoder import TurnEncoder, streaming_branches
 from omnikit.inference.scheduler.single import SingleEngine
 from omnikit.inference.session import Session, build
-from omnikit.model import Taps
 from omnikit.plan.plan import make
 from omnikit.recipe.compose import compose
 from omnikit.recipe.live import TurnPolicy
+from omnikit.taps import Taps
 
 SMALLER = ["speech.codec.dim=4", "speech.codec.channels=32", "speech.codec.duration_dim=4", "speech.head.layers=1",
            "generate.max_new_tokens=6", "backbone.layers=1", "backbone.context=512"]

@@ -19,8 +19,9 @@ from omnikit.contracts.types import Batch, Features, Signal, Targets
 from omnikit.data.batch.padding import pad
 from omnikit.inference.generate import Generated, Sampling, decode_codes, decoding_steps, generate
 from omnikit.inference.speech_stream import SpeechStream
-from omnikit.model import OmniModel, Taps
+from omnikit.model import OmniModel
 from omnikit.plan.plan import OutputBranch
+from omnikit.taps import Taps
 
 MARK = -200  # stands for one clip in a case's ids
 IGNORED = -100  # in a case's labels and units

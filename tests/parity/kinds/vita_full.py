@@ -16,7 +16,8 @@ import omnikit
 from omnikit.contracts.types import Batch, Features, Signal, Targets
 from omnikit.data.batch.padding import pad
 from omnikit.inference.generate import Sampling, generate
-from omnikit.model import OmniModel, Taps
+from omnikit.model import OmniModel
+from omnikit.taps import Taps
 
 MARKS = {-200: "vision", -500: "audio"}  # in a case's ids
 IGNORED = -100

@@ -22,10 +22,11 @@ from omnikit.data.batch.collate import Collator
 from omnikit.data.text.templates import PADDING, TextSegment, prompt, render, turn_labels
 from omnikit.data.text.tokenise import encode
 from omnikit.data.text.tokenizer import load
-from omnikit.model import OmniModel, Taps
+from omnikit.model import OmniModel
 from omnikit.recipe.presets import read_mapping
 from omnikit.recipe.schema import construct
 from omnikit.registry import preset
+from omnikit.taps import Taps
 
 TEMPLATES = {"qwen2p5_instruct": "qwen2p5_vita"}  # where the published name is another's
 STATES = {"audio": "audio query", "noise": "noise", "text": "text query"}  # our word → of the case's

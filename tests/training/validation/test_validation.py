@@ -15,7 +15,7 @@ from stopping import Killed, kill, outcome, send, stopping
 from omnikit.data.batch.collate import Collator
 from omnikit.errors import PlanError, RunError
 from omnikit.inference.session import restore
-from omnikit.model import OmniModel, Taps
+from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan
 from omnikit.plan.stage_plan import StagePlan
 from omnikit.plan.validation_checks import check_validation
@@ -24,6 +24,7 @@ from omnikit.recipe.recipe import Stage
 from omnikit.recipe.validation_settings import EarlyStop, Validate
 from omnikit.store import checkpoint
 from omnikit.store.runs import WEIGHTS
+from omnikit.taps import Taps
 from omnikit.training.stage import run_stages
 from omnikit.training.validation.history import ValidationHistory
 
