@@ -261,10 +261,8 @@ class Session:
         branch, texts = output.head.tap.partition(".")[0], [""] * len(waveforms)
         usable = [index for index, one in enumerate(waveforms) if self._long_enough(branch, len(one), sample_rate)]
         if usable:
-            samples = [Sample(str(index), (Message("user",
-                                                   (ContentPart("audio", audio=waveforms[index], sample_rate=sample_rate),
-                                                            )),))
-                       for index in usable]
+            parts = {index: ContentPart("audio", audio=waveforms[index], sample_rate=sample_rate) for index in usable}
+            samples = [Sample(str(index), (Message("user", (part,)),)) for index, part in parts.items()]
             batch = to_device(Collator(self.plan, (output.name,), prompt_only=True)(samples), self.device)
             ids = self.model.head(output.name).decode(Taps(self.model, batch).features(output))
             for index, row in zip(usable, ids, strict=True):
