@@ -97,8 +97,8 @@ def _memory(batch: Batch, attended: Mapping[str, Attended]) -> Memory:
     """Give what each row attends to, in the order of its media; features with one start are of one medium."""
     rows: list[list[tuple[int, Tensor]]] = [[] for _ in batch.ids]  # of each row starts and vectors [T, D]
     for branch, found in attended.items():
-        for index, start, length, vectors in zip(batch.rows[branch], batch.starts[branch], found.lengths, found.features.data,
-                                               strict=True):
+        for index, start, length, vectors in zip(batch.projected_rows(branch), batch.starts[branch], found.lengths,
+                                                 found.features.data, strict=True):
             rows[index].append((start, vectors[:length]))
     empty = next(iter(attended.values())).features.data[0, :0]
     starts, media, data = [], [], []

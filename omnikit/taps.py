@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -109,8 +110,9 @@ class Taps:
         """Give the projector's features [B', T, D] of one input branch."""
         wired, module = self.model.plan.inputs[branch], self.model.get_submodule(f"{branch}.projector")
         sources = [splice.as_dtype_of(module, self.point(f"{each.name}.encoder")) for each in (wired, *wired.sources)]
-        text = {"instructions": self.batch.instructions[branch]} if wired.instruction_tokenizer else {}
-        features = self.model.projector(branch)(*sources, **text)
+        beside: dict[str, Any] = {"instructions": self.batch.instructions[branch]} if wired.instruction_tokenizer else {}
+        beside |= {"media": self.batch.media[branch]} if wired.joins_media else {}
+        features = self.model.projector(branch)(*sources, **beside)
         assert wired.projected, "a branch with a projector has its spec"
         self._check(f"{branch}.projector", features, wired.projected, self._lengths(branch))
         return features
@@ -152,12 +154,19 @@ class Taps:
         return self.model.language_model()(self.inputs, mask, *documents)
 
     def _lengths(self, branch: str) -> list[int]:
-        """Give the number of projected features of each of a branch's signals, by contract."""
-        return list(map(self.model.plan.inputs[branch].length, self.batch.sizes.get(branch, ())))
+        """Give the number of projected features of each of a branch's signals, or of its media, by contract."""
+        wired, sizes = self.model.plan.inputs[branch], self.batch.sizes.get(branch, [])
+        if not wired.joins_media:
+            return list(map(wired.length, sizes))
+        ends = accumulate(medium.signals for medium in self.batch.media[branch])
+        return [wired.medium_length(medium, sizes[end - 1]) for medium, end in zip(self.batch.media[branch], ends, strict=True)
+                if sizes]
 
     def _check(self, part: str, features: Features, spec: FeatureSpec, lengths: list[int]) -> None:
         if not lengths:  # a batch made by hand promises nothing
             return
-        rows = [self.batch.ids[row] for row in self.batch.rows[part.partition(".")[0]]]
+        branch, _, slot = part.partition(".")
+        of = self.batch.rows[branch] if slot == "encoder" else self.batch.projected_rows(branch)
+        rows = [self.batch.ids[row] for row in of]
         splice.check_features(features, splice.ExpectedFeatures(self.model.plan.described(part), spec, lengths, rows),
                        read_lengths=self.model.length_checks.due(part, features.data.device))

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from omnikit.contracts.media import Medium
     from omnikit.contracts.protocols import Head, Reader
     from omnikit.contracts.types import Features, Sample, Targets
     from omnikit.errors import DataError
@@ -62,11 +63,15 @@ class ProjectorOptions:
         fused_footprint: takes what `build_fused` takes.
         tokenizer: by name or path; the module then takes, as `instructions`, Targets with its ids of the text of the message
             that each signal stands in. None: it takes features alone.
+        medium_length: takes a Medium and the features of each of its signals; gives the exact number of vectors for all of it.
+            The module then takes, as `media`, the Medium of each tile or frame in order, joins the features of each, and gives
+            one row for each medium. `length` is that of a medium of one signal. None: signals are projected one by one.
     """
 
     footprint: Callable[[FeatureSpec, int], Footprint] | None = None
     fused_footprint: Callable[[Sequence[FeatureSpec], int], Footprint] | None = None
     tokenizer: str | None = None
+    medium_length: Callable[[Medium, int], int] | None = None
 
 
 @dataclass(frozen=True)

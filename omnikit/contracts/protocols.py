@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
     from omnikit.contracts.layout import InputLayout
+    from omnikit.contracts.media import Medium
     from omnikit.contracts.types import Features, Reconstruction, Sample, Signal, Targets
 
 
@@ -40,10 +41,14 @@ class FusionProjector(Protocol):
 
 
 class InstructedProjector(Protocol):
-    """nn.Module; features to features that depend on the text beside them, of a configuration with a `tokenizer`."""
+    """nn.Module; features to features that depend on more than them, of a configuration with options.
 
-    def __call__(self, *features: Features, instructions: Targets = ...) -> Features:
-        """Also takes the ids of each signal's message [B', U], its tokenizer's special tokens around them; always given."""
+    Args:
+        instructions: with a `tokenizer`, the ids of each signal's message [B', U], its special tokens around them.
+        media: with a `medium_length`, the media that the features belong to, one after another; one row is given for each.
+    """
+
+    def __call__(self, *features: Features, instructions: Targets = ..., media: Sequence[Medium] = ...) -> Features: ...
 
 
 class Backbone(Protocol):

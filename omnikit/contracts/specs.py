@@ -92,6 +92,9 @@ class ImageSpec:
         least_frames: of a video; a shorter one repeats some.
         most_frames: of a video.
         pooled: (every, slow, fast): in a video every so many frames keep `slow` vectors, the others `fast`; None keeps all.
+        grids: (columns, rows) of tiles that an image may be cut into, instead of `least_tiles` to `most_tiles`: the one that
+            keeps most of its pixels. The image keeps its shape and is padded with black; its thumbnail, stretched, comes first
+            (LLaVA-NeXT's any resolution).
     """
 
     size: int
@@ -107,6 +110,7 @@ class ImageSpec:
     pooled: tuple[int, int, int] | None = None
     edge: int | None = None
     resample: str = "bicubic"
+    grids: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         for name, known in (("fit", FITS), ("resample", RESAMPLING)):
@@ -123,6 +127,26 @@ class ImageSpec:
                              " asked for, but there must be at least 1, at least as many at most, and a rate above 0")
         if self.pooled and (self.pooled[0] < 1 or any(isqrt(count) ** 2 != count or not count for count in self.pooled[1:])):
             raise ValueError(f"pooled is {list(self.pooled)}, but must be a number of frames and two squares: 4, 144, 49")
+        if any(len(grid) != 2 or min(grid) < 1 for grid in self.grids):
+            raise ValueError(f"grids is {[list(grid) for grid in self.grids]}, but each must be columns and rows of tiles, such"
+                             " as 2, 1")
+
+    @property
+    def cuts(self) -> bool:
+        """Whether images are cut into tiles."""
+        return bool(self.grids or self.most_tiles)
+
+    @property
+    def largest_grid(self) -> tuple[int, int]:
+        """The grid (columns, rows) of most tiles."""
+        if self.grids:
+            return max(self.grids, key=lambda grid: grid[0] * grid[1])
+        return (max(1, self.most_tiles), 1)
+
+    def tiles(self, grid: tuple[int, int]) -> int:
+        """Give the tiles of an image that is cut into a grid, its thumbnail among them."""
+        count = grid[0] * grid[1]
+        return count + int(bool(self.grids) or (self.cuts and self.thumbnail and count > 1))
 
     def frame_count(self, frame: int, count: int) -> int:
         """Give the vectors that stay of a video's frame (from 0), which has `count`."""

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from omnikit.contracts.codes import Code
+from omnikit.contracts.media import Medium
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,7 +96,8 @@ class Batch:
         answer_lengths: [C] supervised tokens of each conversation.
         signals: for each input branch its signals in order of appearance, B' of them.
         slots: for each input branch [S] int64, place (row * L + position) of each projected vector, in order.
-        counts: for each input branch how many vectors each of its signals takes; they sum to S.
+        counts: for each input branch how many vectors each of its signals takes, or each of its media where they are joined;
+            they sum to S.
         rows: for each input branch the conversation that each of its signals stands in.
         targets: for each output branch what its head shall give: one row for each conversation, or for each signal of the
             branch that the head taps; absent if no row has any. In a packed batch, targets of a loss by token are one row.
@@ -112,9 +115,10 @@ class Batch:
         repeated: whether another rank trains on it, so that it counts nothing here.
         skipped: rows in whose place others stand.
         starts: for each input branch whose signals take no positions (their counts are 0) how many positions of its row stand
-            before each signal.
-        instructions: for each input branch whose projector reads text the ids of the message of each of its signals, [B', U];
-            padding is 0.
+            before each signal, or each medium where they are joined.
+        instructions: for each input branch whose projector reads text the ids of the message of each of its signals, or of each
+            of its media where they are joined, [B', U]; padding is 0.
+        media: for each input branch whose projector joins the signals of a medium its media in order of appearance.
         content: for each point whose features are stored a key of each conversation, see omnikit.data.batch.single_rows.
     """
 
@@ -140,6 +144,14 @@ class Batch:
     skipped: tuple[SkippedRow, ...] = ()
     starts: dict[str, list[int]] = field(default_factory=dict)
     instructions: dict[str, Targets] = field(default_factory=dict)
+    media: dict[str, list[Medium]] = field(default_factory=dict)
+
+    def projected_rows(self, branch: str) -> list[int]:
+        """Give the conversation that each sequence of projected vectors of a branch stands in."""
+        if branch not in self.media:
+            return self.rows[branch]
+        firsts = accumulate((medium.signals for medium in self.media[branch][:-1]), initial=0)
+        return [self.rows[branch][first] for first in firsts]
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Give the batch with every tensor changed."""
@@ -152,7 +164,8 @@ class Batch:
                      self.documents, conversation_rows, target_positions,
                      {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.texts.items()}, self.sizes,
                      self.target_counts, self.window_counts, self.content, self.repeated, self.skipped, self.starts,
-                     {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.instructions.items()})
+                     {k: Targets(change(v.ids), change(v.lengths)) for k, v in self.instructions.items()},
+                     self.media)
 
     def pin_memory(self) -> Batch:
         """Give the batch in memory that a GPU copies from without waiting; a DataLoader asks for it by this name."""

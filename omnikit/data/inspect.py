@@ -6,12 +6,13 @@ Everything comes from the collator: what is shown is what training gets. Runs no
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from itertools import groupby
+from itertools import accumulate, groupby
 from pathlib import Path
 
 from omnikit.contracts.configs import HeadConfig
 from omnikit.contracts.types import Sample
-from omnikit.data.batch.collate import CollatedRow, Collator
+from omnikit.data.batch.collate import Collator
+from omnikit.data.batch.collated_row import CollatedRow
 from omnikit.data.batch.tokenizers import transcript_tokenizer
 from omnikit.data.media.image import thumbnail
 from omnikit.data.text.span_text import SpanText
@@ -160,8 +161,9 @@ def _tokens(collator: Collator, row: CollatedRow) -> Iterator[Token]:
     for span in row.spans:
         if span.media:
             for branch, signals in next(media):
-                yield _medium(collator.plan, row, branch, range(first[branch], first[branch] + signals), position)
-                position += sum(row.counts[branch][first[branch]:first[branch] + signals])
+                found = _medium(collator.plan, row, branch, range(first[branch], first[branch] + signals), position)
+                yield found
+                position += found.count
                 first[branch] += signals
             continue
         assert collator.tokenizer, "a plan with text has a tokenizer"
@@ -175,6 +177,9 @@ def _medium(plan: Plan, row: CollatedRow, branch: str, signals: range, position:
     rate, first, spec = plan.inputs[branch].encoder.input.rate, signals[0], plan.inputs[branch].image_spec
     seconds = round(float(len(row.signals[branch][first]) / rate), 2) if rate else None
     counts = row.counts[branch][first:signals.stop]
+    if branch in row.joined:
+        ends = list(accumulate(medium.signals for medium in row.joined[branch]))
+        counts = [row.counts[branch][ends.index(signals.stop)]]
     tiles = tuple(thumbnail(row.signals[branch][index]) for index in signals) if spec else ()
     return Token(position, row.transcripts[branch][first] or "", branch, count=sum(counts), seconds=seconds, tiles=tiles)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import takewhile
+from itertools import accumulate, takewhile
 
 from omnikit.contracts.streaming import SavedPositions
 from omnikit.contracts.types import Batch, Signal, Targets
@@ -62,10 +62,12 @@ def position_keys(batch: Batch) -> list[Key]:
     """Give the key of each position of a prompt, a batch of one row on the host."""
     keys: list[Key] = batch.tokens[0].tolist()
     for branch, slots in batch.slots.items():
-        positions = iter(slots.tolist())
+        positions, signals = iter(slots.tolist()), _signals(batch, branch)
         for number, count in enumerate(batch.counts[branch]):
             text = batch.instructions[branch].ids[number].tolist() if branch in batch.instructions else ""
-            key = f"{branch} {count} {signal_digest(batch.signals[branch], number)} {text}"
+            medium = batch.media[branch][number] if branch in batch.media else ""
+            held = " ".join(signal_digest(batch.signals[branch], signal) for signal in signals[number])
+            key = f"{branch} {count} {held} {medium} {text}"
             for position in (next(positions) for _ in range(count)):
                 keys[position] = key
     return keys
@@ -81,24 +83,34 @@ def whole_signals(batch: Batch, length: int) -> int:
 
 def without_prefix(batch: Batch, length: int) -> Batch:
     """Give a prompt without its first positions and the signals in them."""
-    counts, signals, slots, rows, sizes, starts, texts = {}, {}, {}, {}, {}, {}, {}
+    counts, signals, slots, rows, sizes, starts, texts, media = {}, {}, {}, {}, {}, {}, {}, {}
     begins = {branch: [first for first, _ in spans] for branch, spans in _spans(batch).items()} | batch.starts
     for branch, firsts in begins.items():
         left = [number for number, first in enumerate(firsts) if first >= length]
         if left:
-            signal = batch.signals[branch]
+            signal, inside = batch.signals[branch], [each for number in left for each in _signals(batch, branch)[number]]
             counts[branch] = [batch.counts[branch][number] for number in left]
-            signals[branch] = Signal(signal.data[left], signal.lengths[left])
+            signals[branch] = Signal(signal.data[inside], signal.lengths[inside])
             if branch in batch.slots:
                 slots[branch] = batch.slots[branch][batch.slots[branch] >= length] - length
             else:
                 starts[branch] = [firsts[number] - length for number in left]
             if branch in batch.instructions:
                 texts[branch] = Targets(batch.instructions[branch].ids[left], batch.instructions[branch].lengths[left])
-            rows[branch] = [0] * len(left)
-            sizes[branch] = [size for number, size in enumerate(batch.sizes.get(branch, ())) if number in left]
+            if branch in batch.media:
+                media[branch] = [batch.media[branch][number] for number in left]
+            rows[branch] = [0] * len(inside)
+            sizes[branch] = [size for number, size in enumerate(batch.sizes.get(branch, ())) if number in inside]
     return replace(batch, tokens=batch.tokens[:, length:], lengths=batch.lengths - length, signals=signals, slots=slots,
-                   counts=counts, rows=rows, sizes=sizes, starts=starts, instructions=texts)
+                   counts=counts, rows=rows, sizes=sizes, starts=starts, instructions=texts, media=media)
+
+
+def _signals(batch: Batch, branch: str) -> list[range]:
+    """Give the numbers of the signals behind each sequence of projected vectors of a branch."""
+    if branch not in batch.media:
+        return [range(number, number + 1) for number in range(len(batch.counts[branch]))]
+    ends = accumulate(medium.signals for medium in batch.media[branch])
+    return [range(end - medium.signals, end) for medium, end in zip(batch.media[branch], ends, strict=True)]
 
 
 def _spans(batch: Batch) -> dict[str, list[tuple[int, int]]]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from omnikit.contracts.configs import BackboneConfig, ReaderConfig
+from omnikit.contracts.media import Medium, image_medium
 from omnikit.contracts.optional import row_options
 from omnikit.errors import DataError
 from omnikit.plan.branches import InputBranch, OutputBranch
@@ -76,6 +77,8 @@ def batch_sizes(stage: StagePlan, inputs: Mapping[str, InputBranch], readers: Ma
     """
     used = {name: branch for name, branch in inputs.items() if f"{name}.encoder" in stage.used}
     lengths = {name: _lengths(branch, readers, stage) for name, branch in used.items()}
+    lengths |= {name: (lengths[name][0], _of_joined(branch, [readers[each] for each in stage.datasets]))
+                for name, branch in used.items() if branch.joins_media and branch.is_spliced}
     frames, positions = ({name: pair[index] for name, pair in lengths.items()} for index in (0, 1))
     total = sum(stage.stage.data[name] for name in stage.datasets)
     rows = [_row(readers[name], used, positions, stage.stage.data[name] / total, text_tokens or TEXT_TOKENS)
@@ -124,6 +127,17 @@ def _lengths(branch: InputBranch, readers: Mapping[str, ReaderConfig], stage: St
         return branch.encoder.length(samples), branch.positions(samples)
 
 
+def _of_joined(branch: InputBranch, readers: Sequence[ReaderConfig]) -> int:
+    """Give the positions that a signal becomes, where all of a medium are joined: a share of those of the largest medium."""
+    count = max((round(_count(branch, reader, row_options(reader).tiles)) for reader in readers), default=1) or 1
+    spec, video = branch.image_spec, any("video" in reader.provides for reader in readers)
+    if spec is None or video:
+        return -(-branch.medium_length(Medium("video" if video else branch.media[0], count)) // count)
+    columns, rows = spec.largest_grid
+    image = image_medium((columns * spec.size, rows * spec.size), (columns, rows), spec)
+    return -(-branch.medium_length(image) // image.signals)
+
+
 def _row(reader: ReaderConfig, used: Mapping[str, InputBranch], positions: Mapping[str, int], weight: float,
          assumed: int) -> Row:
     options = row_options(reader)
@@ -142,5 +156,5 @@ def _count(branch: InputBranch, reader: ReaderConfig, tiles: float | None) -> fl
         return 1
     if tiles is not None:
         return tiles
-    image = spec.most_tiles + spec.thumbnail if spec.most_tiles else 1
+    image = spec.tiles(spec.largest_grid)
     return max(image, spec.most_frames if "video" in reader.provides else 0)

@@ -14,6 +14,7 @@ from omnikit.contracts.configs import (
     NormaliserConfig,
     ProjectorConfig,
 )
+from omnikit.contracts.media import Medium
 from omnikit.contracts.optional import encoder_options, head_options, projector_options
 from omnikit.contracts.specs import CodecSpec, FeatureSpec, ImageSpec
 
@@ -75,6 +76,17 @@ class InputBranch:
     def instruction_tokenizer(self) -> str | None:
         """The tokenizer of the text that its projector reads beside the features; None where it reads none."""
         return projector_options(self.projector).tokenizer if self.projector else None
+
+    @property
+    def joins_media(self) -> bool:
+        """Whether its projector joins the features of all tiles of an image, or of all frames of a video."""
+        return self.projector is not None and projector_options(self.projector).medium_length is not None
+
+    def medium_length(self, medium: Medium, samples: int = 1) -> int:
+        """Give the exact number of vectors of a medium whose signals its projector joins, each of `samples` samples."""
+        length = projector_options(self.projector).medium_length if self.projector else None
+        assert length is not None, "asked where joins_media"
+        return length(medium, self.encoder.length(samples))
 
     @property
     def is_attended(self) -> bool:

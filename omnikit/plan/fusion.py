@@ -12,7 +12,7 @@ from omnikit.errors import nearest
 from omnikit.plan.branches import InputBranch
 from omnikit.recipe.recipe import Recipe
 
-TILING = ("least_tiles", "most_tiles", "thumbnail", "frame_rate", "least_frames", "most_frames", "pooled")
+TILING = ("least_tiles", "most_tiles", "thumbnail", "frame_rate", "least_frames", "most_frames", "pooled", "grids")
 
 
 def join_sources(recipe: Recipe, branches: dict[str, InputBranch], errors: list[str]) -> None:

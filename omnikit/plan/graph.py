@@ -102,7 +102,10 @@ def _unseen(input_branch: InputBranch) -> Iterator[str]:
     if modality == "image" and spec and input_branch.encoder.input.shape != (3, spec.size, spec.size):
         yield (f"{input_branch.name}.encoder takes images of shape {input_branch.encoder.input.shape}, but its"
                f" `image_spec` cuts {(3, spec.size, spec.size)}; give both the same size.")
-    if spec and spec.pooled and input_branch.projected:
+    if spec and spec.pooled and input_branch.joins_media:
+        yield (f"{input_branch.name}.projector joins the frames of a video, but {input_branch.name}.encoder pools frames one by"
+               f" one; set {input_branch.name}.encoder.pooled=null.")
+    elif spec and spec.pooled and input_branch.projected:
         count = input_branch.projected.count or 0
         if isqrt(count) ** 2 != count or max(spec.pooled[1:]) > count:
             yield (f"{input_branch.name}.encoder pools frames to {spec.pooled[1]} and {spec.pooled[2]} vectors, but a frame has"
@@ -159,6 +162,10 @@ def _source(
     if tap not in specs:
         known = [*BACKBONE_TAPS, *specs]
         errors.append(f"{where}.tap is {tap!r}, but can be one of {', '.join(known)}.{nearest(tap, known)}")
+        return None
+    if slot == "projector" and input_branches[branch].joins_media:
+        errors.append(f"{where}.tap is {tap!r}, but that projector joins the signals of a medium, and a head reads them one by"
+                      f" one; tap {branch}.encoder, or choose another projector.")
         return None
     return specs[tap]
 

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import torch
 
+from omnikit.contracts.media import Medium
 from omnikit.contracts.specs import FeatureSpec
 from omnikit.contracts.types import Features
 from omnikit.testing.backbone_probe import BackboneProbe
@@ -94,7 +95,9 @@ def _cases(probe: FeatureProbe) -> Iterator[tuple[Row, int, str]]:
         fixed = [source.count for source in probe.sources]
         for counts in ([fixed] if None not in fixed else [[count] * len(fixed) for count in COUNTS]):
             known = [count for count in counts if count is not None]
-            yield probe.row(known, generator), probe.length(known), f"{' and '.join(map(str, known))} vectors"
+            if not probe.joins_media:
+                yield probe.row(known, generator), probe.length(known), f"{' and '.join(map(str, known))} vectors"
+        yield from probe.media_cases(generator)
     elif not probe.timed:
         yield probe.rows()[0], probe.count(1) or 0, "an item"
     else:
@@ -119,7 +122,10 @@ def output_count(probe: FeatureProbe) -> None:
     expected = stated(probe).count
     if expected is None:
         raise NotApplicable("it states a rate")
-    found = {count for _, count, _ in _cases(probe)}
+    if isinstance(probe, ProjectorProbe) and probe.joins_media:
+        found = {probe.length([probe.sources[0].count or 0]), probe.medium_length(Medium("image"))}
+    else:
+        found = {count for _, count, _ in _cases(probe)}
     if found != {expected}:
         raise CheckFailure(f"its `output` states {expected} vectors, but its `length` gives {_listed(sorted(found))}")
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+from omnikit.contracts.media import Medium
 from omnikit.contracts.types import Batch, Signal, Targets
 from omnikit.plan.branches import InputBranch
 from omnikit.taps import Taps
@@ -53,5 +54,6 @@ def blank(batch: Batch, branch: InputBranch) -> Batch:
     none = torch.zeros(0, dtype=torch.int64, device=device)
     signals = {branch.name: signal} | {each.name: blank(batch, each).signals[each.name] for each in branch.sources}
     text = {branch.name: Targets(none.new_zeros(1, 1), none.new_ones(1))} if branch.instruction_tokenizer else {}
+    media = {branch.name: [Medium(branch.media[0])]} if branch.joins_media else {}
     return Batch(none.view(0, 0), none, none.view(0, 0), none, signals, {}, {}, {name: [0] for name in signals}, {}, ["none"],
-                 instructions=text)
+                 instructions=text, media=media)

@@ -3,22 +3,23 @@
 Every count follows from the contracts before the model runs, so a batch is exact and an error names its row.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import torch
 
 from omnikit.contracts.codes import Code
 from omnikit.contracts.configs import HeadConfig
+from omnikit.contracts.media import Medium
 from omnikit.contracts.optional import head_options
 from omnikit.contracts.specs import Template
 from omnikit.contracts.types import Batch, ContentPart, Sample, Targets
 from omnikit.data.batch.codes import Codes, check_codebooks, code_targets
+from omnikit.data.batch.collated_row import CollatedRow
 from omnikit.data.batch.padding import joined_slots, pad
 from omnikit.data.batch.signals import (
     SignalArray,
     answer_audio,
+    as_medium,
     load_signals,
     load_waveform,
     media_texts,
@@ -31,33 +32,10 @@ from omnikit.data.batch.windows import target_count
 from omnikit.data.text.spoken_text import SpokenTextEncoder, spoken_answers
 from omnikit.data.text.templates import PADDING, answer_texts, prompt, render, turn_labels
 from omnikit.data.text.text_segments import TextSegment
-from omnikit.data.text.tokenise import TokenSpan, encode
+from omnikit.data.text.tokenise import encode
 from omnikit.data.text.tokenizer import load
 from omnikit.errors import DataError
 from omnikit.plan.plan import InputBranch, Plan
-
-
-@dataclass
-class CollatedRow:
-    """One sample before padding; `answers` are positions of supervised tokens, `slots` positions of embeddings.
-
-    `signals`, `counts` and `transcripts` belong together, branch by branch: one each for a recording, a tile or a frame.
-    `media` are, for each part, the branches that read it with their number of signals; `spans` what the positions were made
-    of, in order. Only omnikit.data.inspect looks at them. `texts` are those of each medium's message, by the id of its part.
-    """
-
-    id: str
-    tokens: list[int] = field(default_factory=list)
-    answers: list[int] = field(default_factory=list)
-    slots: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
-    counts: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
-    starts: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
-    instructions: dict[str, list[list[int]]] = field(default_factory=lambda: defaultdict(list))
-    signals: dict[str, list[SignalArray]] = field(default_factory=lambda: defaultdict(list))
-    transcripts: dict[str, list[str | None]] = field(default_factory=lambda: defaultdict(list))
-    media: list[tuple[tuple[str, int], ...]] = field(default_factory=list)
-    spans: list[TokenSpan] = field(default_factory=list)
-    texts: dict[int, str] = field(default_factory=dict)
 
 
 class Collator:
@@ -116,6 +94,8 @@ class Collator:
                     if any(row.starts[name] for row in rows)},
             instructions={name: _as_targets([ids for row in rows for ids in row.instructions[name]], 0) for name in branches
                           if name in self.instructions},
+            media={name: [medium for row in rows for medium in row.joined[name]] for name in branches
+                   if any(row.joined[name] for row in rows)},
             target_counts={name: target_count(self.plan.outputs[name].head, each) for name, each in targets.items()},
         )
 
@@ -159,27 +139,37 @@ class Collator:
     def _add_signals(self, row: CollatedRow, part: ContentPart, input_branch: InputBranch, start: int) -> int:
         """Add a part, which so many positions stand before, to one branch; gives the number of its signals there."""
         items = load_signals(part, input_branch, row.id, self.plan.recipe.media)
-        counts = [self._count(input_branch, item, row.id) for item in items]
-        if part.type == "video" and input_branch.image_spec and self.uses_backbone:
-            counts = [input_branch.image_spec.frame_count(frame, count) for frame, count in enumerate(counts)]
+        counts = self._counts(input_branch, part, items, row)
         row.signals[input_branch.name].extend(items)
         row.transcripts[input_branch.name].extend([part.text] * len(items))
         if self.uses_backbone and not input_branch.is_spliced:
-            counts = [0] * len(items)
-            row.starts[input_branch.name].extend([start] * len(items))
+            counts = [0] * len(counts)
+            row.starts[input_branch.name].extend([start] * len(counts))
         row.counts[input_branch.name].extend(counts)
         if input_branch.name in self.instructions:
             ids = self.instructions[input_branch.name].ids(row.texts[id(part)], special=True)
-            row.instructions[input_branch.name].extend([ids] * len(items))
+            row.instructions[input_branch.name].extend([ids] * len(counts))
         if self.uses_backbone:
             row.slots[input_branch.name].extend(range(len(row.tokens), len(row.tokens) + sum(counts)))
             row.tokens.extend([0] * sum(counts))
         return len(items)
 
-    def _count(self, input_branch: InputBranch, item: SignalArray, row: str) -> int:
-        samples = signal_length(item)
+    def _counts(self, input_branch: InputBranch, part: ContentPart, items: Sequence[SignalArray],
+                row: CollatedRow) -> list[int]:
+        """Give the vectors of each signal of a part, or of all of it where its signals are joined."""
+        if input_branch.joins_media and self.uses_backbone:
+            medium = as_medium(part, input_branch.image_spec, len(items), self.plan.recipe.media)
+            row.joined[input_branch.name].append(medium)
+            return [self._count(input_branch, items[0], row.id, medium)]
+        counts = [self._count(input_branch, item, row.id) for item in items]
+        if part.type == "video" and input_branch.image_spec and self.uses_backbone:
+            return [input_branch.image_spec.frame_count(frame, count) for frame, count in enumerate(counts)]
+        return counts
+
+    def _count(self, input_branch: InputBranch, item: SignalArray, row: str, medium: Medium | None = None) -> int:
+        samples, length = signal_length(item), input_branch.length if self.uses_backbone else input_branch.encoder.length
         try:
-            count = input_branch.length(samples) if self.uses_backbone else input_branch.encoder.length(samples)
+            count = input_branch.medium_length(medium, samples) if medium else length(samples)
         except (ValueError, DataError) as error:
             raise DataError(f"Row {row}: {input_branch.name} cannot take {samples} samples: {error}",
                             kind="wrong length") from error

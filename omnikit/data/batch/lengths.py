@@ -2,7 +2,7 @@
 
 from omnikit.contracts.types import ContentPart, Sample
 from omnikit.data.batch.collate import Collator
-from omnikit.data.batch.signals import count_tiles, question_media, recorded_samples
+from omnikit.data.batch.signals import as_medium, count_tiles, question_media, recorded_samples
 from omnikit.data.text.templates import render
 from omnikit.data.text.tokenise import encode
 from omnikit.errors import DataError
@@ -46,8 +46,10 @@ class LengthCounter:
                                            limits=self.collator.plan.recipe.media))
         if input_branch.image_spec is None:
             return length(1)
-        spec, each = input_branch.image_spec, length(1)
-        tiles = count_tiles(part, spec, self.collator.plan.recipe.media)
+        spec, each, limits = input_branch.image_spec, length(1), self.collator.plan.recipe.media
+        tiles = count_tiles(part, spec, limits)
+        if input_branch.joins_media and self.collator.uses_backbone:
+            return input_branch.medium_length(as_medium(part, spec, tiles, limits)) if input_branch.is_spliced else 0
         if part.type == "video" and self.collator.uses_backbone:
             return sum(spec.frame_count(tile, each) for tile in range(tiles))
         return tiles * each

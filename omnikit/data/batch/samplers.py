@@ -159,7 +159,7 @@ def shuffle(items: list[T], generator: torch.Generator) -> list[T]:
 
 
 def _seconds(part: ContentPart, image_spec: ImageSpec | None, limits: MediaLimits) -> float:
-    if part.type == "image" and image_spec and not image_spec.most_tiles:
+    if part.type == "image" and image_spec and not image_spec.cuts:
         return SECONDS_PER_TILE
     if part.type in ("image", "video") and image_spec:
         try:

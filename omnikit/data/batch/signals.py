@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from omnikit.contracts.media import Medium, image_medium
 from omnikit.contracts.specs import ImageSpec
 from omnikit.contracts.types import ContentPart, Sample, Signal
 from omnikit.data.media.audio import audio_length, check_audio, decode_audio, load_audio
@@ -22,6 +23,7 @@ from omnikit.data.media.image import (
     image_size,
     load_image,
     tile_count,
+    tile_grid,
 )
 from omnikit.data.media.video import VideoFile, frame_indices, open_video, read_frames
 from omnikit.errors import DataError
@@ -84,6 +86,16 @@ def load_tiles(part: ContentPart, spec: ImageSpec, limits: MediaLimits = DEFAULT
     if (source := part.path if part.data is None else part.data) is None:
         raise DataError("a part of type video has neither a path nor data; give it one.", kind="no media")
     return np.stack([fit_square(frame, spec) for frame in read_frames(source, spec, limits)])
+
+
+def as_medium(part: ContentPart, spec: ImageSpec | None, signals: int, limits: MediaLimits = DEFAULTS) -> Medium:
+    """Give what a part is beside its signals; of an image file the header is read. Raises DataError."""
+    if part.type != "image" or spec is None:
+        return Medium(part.type, signals)
+    width, height = image_size(_source(part), limits) if part.pixels is None else part.pixels.shape[1::-1]
+    if not spec.cuts:
+        return Medium(part.type, signals, (width, height))
+    return image_medium((width, height), tile_grid(width, height, spec), spec)
 
 
 def count_tiles(part: ContentPart, spec: ImageSpec, limits: MediaLimits = DEFAULTS) -> int:

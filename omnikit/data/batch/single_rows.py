@@ -10,9 +10,13 @@ from omnikit.contracts.types import Batch, Signal, Targets
 
 
 def single_row(batch: Batch, index: int) -> Batch:
-    """Give the conversation of an index alone and without padding, packed or not; without targets."""
+    """Give the conversation of an index alone and without padding, packed or not; without targets.
+
+    `signals` are the numbers of its signals, `media` those of its rows behind the projector, which may join signals.
+    """
     signals = {name: [at for at, row in enumerate(rows) if row == index] for name, rows in batch.rows.items()}
     signals = {name: found for name, found in signals.items() if found}
+    media = {name: [at for at, row in enumerate(batch.projected_rows(name)) if row == index] for name in signals}
     row, start, length = _position(batch, index)
     first = row * batch.tokens.shape[1] + start
     answers = int(batch.answer_lengths[index]) if len(batch.answer_lengths) else 0
@@ -22,14 +26,15 @@ def single_row(batch: Batch, index: int) -> Batch:
         answers=batch.answers[index:index + 1, :answers] - start,
         answer_lengths=batch.answer_lengths[index:index + 1],
         signals={name: _cut(batch.signals[name], found) for name, found in signals.items()},
-        slots={name: _slots(batch, name, found) - first for name, found in signals.items() if name in batch.slots},
-        counts={name: [batch.counts[name][at] for at in found] for name, found in signals.items()},
+        slots={name: _slots(batch, name, found) - first for name, found in media.items() if name in batch.slots},
+        counts={name: [batch.counts[name][at] for at in found] for name, found in media.items()},
         rows={name: [0] * len(found) for name, found in signals.items()},
-        instructions={name: _lines(batch.instructions[name], found) for name, found in signals.items()
+        instructions={name: _lines(batch.instructions[name], found) for name, found in media.items()
                       if name in batch.instructions},
         targets={}, ids=[batch.ids[index]],
-        starts={name: [batch.starts[name][at] for at in found] for name, found in signals.items() if name in batch.starts},
-        sizes={name: [batch.sizes[name][at] for at in found] for name, found in signals.items() if name in batch.sizes})
+        starts={name: [batch.starts[name][at] for at in found] for name, found in media.items() if name in batch.starts},
+        sizes={name: [batch.sizes[name][at] for at in found] for name, found in signals.items() if name in batch.sizes},
+        media={name: [batch.media[name][at] for at in found] for name, found in media.items() if name in batch.media})
 
 
 def content_keys(batch: Batch, points: Collection[str]) -> dict[str, list[str]]:
@@ -48,7 +53,7 @@ def _key(row: Batch, branch: str | None) -> str:
         return ""
     digest = hashlib.blake2b(digest_size=16)
     for name in sorted(row.signals) if branch is None else [branch]:
-        _add(digest, name, row.signals[name].data, row.signals[name].lengths)
+        _add(digest, f"{name} {row.media.get(name, '')}", row.signals[name].data, row.signals[name].lengths)
         if name in row.instructions and branch is None:
             _add(digest, name, row.instructions[name].ids, row.instructions[name].lengths)
     if branch is None:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,10 +40,12 @@ def tile_grids(least: int, most: int) -> tuple[tuple[int, int], ...]:
 
 
 def tile_grid(width: int, height: int, spec: ImageSpec) -> tuple[int, int]:
-    """Give the grid (columns, rows) whose shape is nearest to an image's.
+    """Give the grid (columns, rows) whose shape is nearest to an image's, or of `spec.grids` as padded_grid does.
 
     On an exact tie the larger grid is taken where the image has more than half of its pixels. Source: arXiv:2404.16821.
     """
+    if spec.grids:
+        return padded_grid(width, height, spec)
     best, nearest = (1, 1), float("inf")
     for columns, rows in tile_grids(spec.least_tiles, spec.most_tiles):
         distance = abs(width / height - columns / rows)
@@ -53,27 +56,52 @@ def tile_grid(width: int, height: int, spec: ImageSpec) -> tuple[int, int]:
     return best
 
 
+def padded_grid(width: int, height: int, spec: ImageSpec) -> tuple[int, int]:
+    """Give the grid of `spec.grids` that keeps most pixels of an image, and of those the one that wastes least.
+
+    Source: select_best_resolution of LLaVA-NeXT.
+    """
+    def kept(grid: tuple[int, int]) -> tuple[int, int]:
+        wide, high = grid[0] * spec.size, grid[1] * spec.size
+        scale = min(wide / width, high / height)
+        pixels = min(int(width * scale) * int(height * scale), width * height)
+        return pixels, pixels - wide * high
+
+    return max(spec.grids, key=kept)
+
+
 def tile_count(width: int, height: int, spec: ImageSpec) -> int:
     """Give the number of tiles of an image, its thumbnail included."""
-    if not spec.most_tiles:
-        return 1
-    columns, rows = tile_grid(width, height, spec)
-    return columns * rows + int(spec.thumbnail and columns * rows > 1)
+    return spec.tiles(tile_grid(width, height, spec)) if spec.cuts else 1
 
 
 def cut_tiles(pixels: Pixels, spec: ImageSpec) -> Pixels:
-    """Cut an image [H, W, 3] into tiles [T, size, size, 3]: row by row, the thumbnail last.
+    """Cut an image [H, W, 3] into tiles [T, size, size, 3]: row by row, the thumbnail last, or first with `spec.grids`.
 
-    The image is stretched to the size of its grid.
+    The image is stretched to the size of its grid, or padded with `spec.grids`.
     """
-    if not spec.most_tiles:
+    if not spec.cuts:
         return fit_square(pixels, spec)[None]
     size, (columns, rows) = spec.size, tile_grid(pixels.shape[1], pixels.shape[0], spec)
-    stretched = _resize(pixels, columns * size, rows * size, spec.resample)
-    cut = stretched.reshape(rows, size, columns, size, 3).swapaxes(1, 2).reshape(-1, size, size, 3)
+    whole = (_pad_to_grid if spec.grids else _resize)(pixels, columns * size, rows * size, spec.resample)
+    cut = whole.reshape(rows, size, columns, size, 3).swapaxes(1, 2).reshape(-1, size, size, 3)
+    if spec.grids:
+        return np.concatenate([_resize(pixels, size, size, spec.resample)[None], cut])
     if spec.thumbnail and len(cut) > 1:
         cut = np.concatenate([cut, _resize(pixels, size, size, spec.resample)[None]])
     return cut
+
+
+def _pad_to_grid(pixels: Pixels, width: int, height: int, resample: str) -> Pixels:
+    """Resize an image [H, W, 3] to the middle of a larger one, black where it does not reach."""
+    high, wide, _ = pixels.shape
+    if width / wide < height / high:
+        wide, high = width, min(math.ceil(high * (width / wide)), height)
+    else:
+        wide, high = min(math.ceil(wide * (height / high)), width), height
+    found, left, top = np.zeros((height, width, 3), dtype=np.uint8), (width - wide) // 2, (height - high) // 2
+    found[top:top + high, left:left + wide] = _resize(pixels, wide, high, resample)
+    return found
 
 
 def fit_square(pixels: Pixels, spec: ImageSpec) -> Pixels:

@@ -62,6 +62,7 @@ class HfVision:
         least_frames: of a video.
         most_frames: of a video.
         pooled: slow-fast pooling of a video; see ImageSpec.
+        grids: (columns, rows) of tiles that an image may be cut into, see ImageSpec; with projector anyres_mlp.
     """
 
     weights: str | None = None
@@ -96,6 +97,7 @@ class HfVision:
     weights_prefix: str = field(default="", metadata=LATER)
     convolutions: tuple[int, ...] = field(default=(), metadata=LATER)
     convolution_side: int | None = field(default=None, metadata=LATER)
+    grids: tuple[tuple[int, int], ...] = field(default=(), metadata=LATER)
 
     def __post_init__(self) -> None:
         if self.weights is not None:
@@ -154,7 +156,7 @@ class HfVision:
         return ImageSpec(
             tower.size, tower.mean, tower.deviation, tower.fit, edge=edge, resample=tower.resample,
             most_tiles=self.most_tiles, thumbnail=self.thumbnail, frame_rate=self.frame_rate, least_frames=self.least_frames,
-            most_frames=self.most_frames, pooled=self.pooled,
+            most_frames=self.most_frames, pooled=self.pooled, grids=self.grids,
         )  # fmt: skip
 
     def length(self, items: int) -> int:
