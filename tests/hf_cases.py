@@ -24,6 +24,10 @@ from transformers.models.internvl.modeling_internvl import InternVLForConditiona
 from transformers.models.llama.configuration_llama import LlamaConfig
 from transformers.models.llava.configuration_llava import LlavaConfig
 from transformers.models.llava.modeling_llava import LlavaForConditionalGeneration
+from transformers.models.llava_next.configuration_llava_next import LlavaNextConfig
+from transformers.models.llava_next.modeling_llava_next import LlavaNextForConditionalGeneration
+from transformers.models.llava_onevision.configuration_llava_onevision import LlavaOnevisionConfig
+from transformers.models.llava_onevision.modeling_llava_onevision import LlavaOnevisionForConditionalGeneration
 from transformers.models.opt.configuration_opt import OPTConfig
 from transformers.models.paligemma.configuration_paligemma import PaliGemmaConfig
 from transformers.models.paligemma.modeling_paligemma import PaliGemmaForConditionalGeneration
@@ -39,10 +43,14 @@ from transformers.models.voxtral.configuration_voxtral import VoxtralConfig, Vox
 from transformers.models.voxtral.modeling_voxtral import VoxtralForConditionalGeneration
 from transformers.models.whisper.feature_extraction_whisper import WhisperFeatureExtractor
 
+from omnikit.contracts.media import Medium, image_medium
+from omnikit.contracts.specs import ImageSpec
 from omnikit.contracts.types import Signal
+from omnikit.data.media.image import padded_grid
 
 POSITIONS = 500  # of audio towers: 10 s
-SIDE, PATCH, PLACEHOLDER = 40, 16, 699  # of 40 pixels, 8 are in no patch
+SIDE, PATCH, PLACEHOLDER, VIDEO = 40, 16, 699, 698  # of 40 pixels, 8 are in no patch
+PINPOINTS = [[SIDE, SIDE], [SIDE, 2 * SIDE], [2 * SIDE, SIDE], [SIDE, 3 * SIDE]]
 SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}
 TOWER = {**SIZES, "image_size": SIDE, "patch_size": PATCH}
 SQUARES = {**SIZES, "image_size": 64, "patch_size": 16}
@@ -94,6 +102,43 @@ def mels(signal: Signal) -> dict[str, Tensor]:
     return {"input_features": masked_mels(signal)["input_features"]}
 
 
+SHAPES = ((100, 40), (40, 100), (37, 37), (200, 39))  # width and height of images, in turn; grids 2 x 1, 1 x 2 and 3 x 1
+GRIDS = ImageSpec(SIDE, grids=((1, 1), (2, 1), (1, 2), (3, 1)))
+FRAMES = 3
+
+
+def tiled(count: int) -> list[Medium]:
+    """Images of several shapes."""
+    sizes = [SHAPES[index % len(SHAPES)] for index in range(count)]
+    return [image_medium(size, padded_grid(*size, GRIDS), GRIDS) for size in sizes]
+
+
+def tiles(count: int) -> tuple[Signal, list[int]]:
+    return images(sum(medium.signals for medium in tiled(count)))
+
+
+def tile_values(signal: Signal) -> dict[str, Tensor]:
+    media, total = [], 0
+    while total < len(signal.data):
+        media, total = tiled(len(media) + 1), sum(medium.signals for medium in tiled(len(media) + 1))
+    return {"pixel_values": signal.data, "image_sizes": torch.tensor([medium.size[::-1] for medium in media])}
+
+
+def videos(count: int) -> list[Medium]:
+    return [Medium("video", FRAMES)] * count
+
+
+def video_values(signal: Signal) -> dict[str, Tensor]:
+    return {"pixel_values_videos": signal.data.unflatten(0, (-1, FRAMES))}
+
+
+def onevision() -> PreTrainedModel:
+    return LlavaOnevisionForConditionalGeneration(LlavaOnevisionConfig(
+        text_config=Qwen2Config(**TEXT), vision_config=SiglipVisionConfig(**TOWER, vision_use_head=False),
+        image_token_index=PLACEHOLDER, video_token_index=VIDEO, vision_aspect_ratio="anyres_max_1",
+        image_grid_pinpoints=PINPOINTS))
+
+
 def llava(text: PreTrainedConfig, tower: PreTrainedConfig, **changes: object) -> PreTrainedModel:
     return LlavaForConditionalGeneration(LlavaConfig(text_config=text, vision_config=tower, image_token_index=PLACEHOLDER,
                                                      **changes))
@@ -108,6 +153,12 @@ CASES = {
         Qwen2Config(**TEXT, tie_word_embeddings=True), SiglipVisionConfig(**TOWER, vision_use_head=False),
         vision_feature_layer=-1, vision_feature_select_strategy="full", tie_word_embeddings=True),
         "vision", images, pixel_values, PLACEHOLDER),
+    "llava_next": Case(lambda: LlavaNextForConditionalGeneration(LlavaNextConfig(
+        text_config=llama(), vision_config=CLIPVisionConfig(**TOWER), image_token_index=PLACEHOLDER,
+        image_grid_pinpoints=PINPOINTS)), "vision", tiles, tile_values, PLACEHOLDER, joined=tiled),
+    "llava_onevision": Case(onevision, "vision", tiles, tile_values, PLACEHOLDER, joined=tiled),
+    "llava_onevision_video": Case(onevision, "vision", lambda count: images(count * FRAMES), video_values, VIDEO,
+                                  joined=videos),
     "vip_llava": Case(lambda: VipLlavaForConditionalGeneration(VipLlavaConfig(
         text_config=llama(), vision_config=CLIPVisionConfig(**TOWER), image_token_index=PLACEHOLDER,
         vision_feature_layer=[-2, 1])), "vision", images, pixel_values, PLACEHOLDER),

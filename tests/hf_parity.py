@@ -14,6 +14,7 @@ from transformers.modeling_utils import PreTrainedModel
 
 from omnikit import splice
 from omnikit.contracts.layout import InputLayout
+from omnikit.contracts.media import Medium
 from omnikit.contracts.types import Batch, Signal, Targets
 from omnikit.inference.session import load
 from omnikit.model import OmniModel
@@ -38,6 +39,7 @@ class Case:
         exact: whether all modules on the way are theirs.
         prefix: whether a row is attended to both ways.
         text: whether the projector reads text beside each signal.
+        joined: gives so many media, where the projector joins the signals of each; `media` then makes signals of all.
     """
 
     build: Callable[[], PreTrainedModel]
@@ -48,6 +50,7 @@ class Case:
     exact: bool = True
     prefix: bool = False
     text: bool = False
+    joined: Callable[[int], list[Medium]] | None = None
 
 
 @dataclass(frozen=True)
@@ -84,14 +87,16 @@ def made(case: Case, at: Path) -> Pair:
 def batch_of(pair: Pair, signal: Signal, sizes: list[int]) -> Batch:
     """Give the rows as a collator does."""
     branch, wired = pair.case.branch, pair.ours.plan.inputs[pair.case.branch]
-    counts = [wired.length(size) for size in sizes]
+    joined = pair.case.joined(media_count(pair)) if pair.case.joined else []
+    counts = [wired.medium_length(medium) for medium in joined] or [wired.length(size) for size in sizes]
+    signals = iter([medium.signals for medium in joined] or [1] * len(sizes))
     media, rows, slots, owners = iter(counts), [], [], []
     for number, row in enumerate(pair.rows):
         rows.append([])
         for token in row:
             count = next(media) if token == MEDIUM else 0
             slots += [(number, len(rows[-1]) + step) for step in range(count)]
-            owners += [number] * (token == MEDIUM)
+            owners += [number] * (next(signals) if token == MEDIUM else 0)
             rows[-1] += [0] * count if token == MEDIUM else [token]
     width = max(map(len, rows))
     lengths = torch.tensor([len(row) for row in rows])
@@ -99,7 +104,8 @@ def batch_of(pair: Pair, signal: Signal, sizes: list[int]) -> Batch:
     return Batch(torch.tensor([row + [0] * (width - len(row)) for row in rows]), lengths, none, none.sum(1), {branch: signal},
                  {branch: torch.tensor([row * width + at for row, at in slots])}, {branch: counts}, {branch: owners}, {},
                  [f"row {number}" for number in range(len(rows))], sizes={branch: sizes},
-                 instructions={branch: texts(len(sizes))} if pair.case.text else {})
+                 instructions={branch: texts(len(sizes))} if pair.case.text else {},
+                 media={branch: joined} if joined else {})
 
 
 def texts(count: int) -> Targets:
@@ -111,7 +117,12 @@ def texts(count: int) -> Targets:
 
 def media_of(pair: Pair) -> tuple[Signal, list[int]]:
     """Give the signals of all rows."""
-    return pair.case.media(sum(row.count(MEDIUM) for row in map(list, pair.rows)))
+    return pair.case.media(media_count(pair))
+
+
+def media_count(pair: Pair) -> int:
+    """Give the media of all rows."""
+    return sum(row.count(MEDIUM) for row in map(list, pair.rows))
 
 
 def mask_of(batch: Batch, *, left: bool) -> Tensor:
@@ -177,7 +188,7 @@ def other_medium(batch: Batch, branch: str, index: int) -> Batch:
 
 def without_media(batch: Batch) -> Batch:
     """Give the batch with no medium in the place of its slots."""
-    return replace(batch, slots={}, signals={}, counts={}, rows={}, sizes={}, instructions={})
+    return replace(batch, slots={}, signals={}, counts={}, rows={}, sizes={}, instructions={}, media={})
 
 
 def gradients(model: torch.nn.Module, logits: Tensor) -> Mapping[str, Tensor]:

@@ -61,13 +61,13 @@ def padded_grid(width: int, height: int, spec: ImageSpec) -> tuple[int, int]:
 
     Source: select_best_resolution of LLaVA-NeXT.
     """
-    def kept(grid: tuple[int, int]) -> tuple[int, int]:
+    def fitting_pixels(grid: tuple[int, int]) -> tuple[int, int]:
         wide, high = grid[0] * spec.size, grid[1] * spec.size
         scale = min(wide / width, high / height)
         pixels = min(int(width * scale) * int(height * scale), width * height)
         return pixels, pixels - wide * high
 
-    return max(spec.grids, key=kept)
+    return max(spec.grids, key=fitting_pixels)
 
 
 def tile_count(width: int, height: int, spec: ImageSpec) -> int:

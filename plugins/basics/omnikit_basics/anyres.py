@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from omnikit.contracts.media import Medium
 from omnikit.contracts.types import Features
-from omnikit_basics.config.media import AnyresMlp, frame_side, kept_patches, shrunk
+from omnikit_basics.config.media import AnyresMlp, frame_side, shrunk, unpadded_grid
 from omnikit_basics.projectors import PointwiseProjector
 
 
@@ -62,7 +62,7 @@ class AnyresProjector(nn.Module):
 
 def without_padding(grid: Tensor, medium: Medium, count: int) -> Tensor:
     """Give the patches of a grid [H, W, D] that are not padding alone, of tiles of `count`."""
-    rows, columns = kept_patches(medium, count)
+    rows, columns = unpadded_grid(medium, count)
     top, left = (grid.shape[0] - rows) // 2, (grid.shape[1] - columns) // 2
     return grid[top:top + rows, left:left + columns]
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
 
 from omnikit.contracts.footprint import Footprint
-from omnikit.contracts.specs import FeatureSpec, ImageSpec, SignalSpec
+from omnikit.contracts.specs import LATER, FeatureSpec, ImageSpec, SignalSpec
 from omnikit.errors import DataError
 from omnikit_hf_models import footprints
 
@@ -43,6 +43,9 @@ class HFImageTower:
         deviation: of red, green and blue.
         most_tiles: that an image is cut into; 0 cuts none.
         class_token: gives it before the patches, where its class does (BLIP-2).
+        frame_rate: frames of a video per second; see ImageSpec.
+        least_frames: of a video.
+        most_frames: of a video.
     """
 
     config: dict[str, object] = field(default_factory=lambda: dict(TINY_IMAGES))
@@ -53,6 +56,9 @@ class HFImageTower:
     deviation: tuple[float, float, float] = (0.229, 0.224, 0.225)
     most_tiles: int = 0
     class_token: bool = True
+    frame_rate: float | None = field(default=None, metadata=LATER)
+    least_frames: int = field(default=4, metadata=LATER)
+    most_frames: int = field(default=16, metadata=LATER)
 
     def __post_init__(self) -> None:
         if self.config.get("model_type") not in CLASS_TOKENS:
@@ -77,7 +83,8 @@ class HFImageTower:
     @property
     def image_spec(self) -> ImageSpec:
         return ImageSpec(self.size, self.mean, self.deviation, self.fit, edge=self.edge, resample=self.resample,
-                         most_tiles=self.most_tiles)
+                         most_tiles=self.most_tiles, frame_rate=self.frame_rate, least_frames=self.least_frames,
+                         most_frames=self.most_frames)
 
     @property
     def dropped(self) -> int:

@@ -21,10 +21,12 @@ from omnikit_hf_models.classes import ModelClass, Source
 from omnikit_hf_models.instruct_blip import INSTRUCT_BLIP
 from omnikit_hf_models.layout import HFModel
 from omnikit_hf_models.llava import DEEPSEEK_VL, LLAVA, VIP_LLAVA
+from omnikit_hf_models.llava_next import LLAVA_NEXT, LLAVA_ONEVISION
 from omnikit_hf_models.own_towers import BLIP_2, IDEFICS3, INTERNVL, QWEN2_AUDIO, SMOLVLM, VOXTRAL
 from omnikit_hf_models.paligemma import PALIGEMMA
 
-CLASSES: dict[str, ModelClass] = {"llava": LLAVA, "vipllava": VIP_LLAVA, "deepseek_vl": DEEPSEEK_VL, "internvl": INTERNVL,
+CLASSES: dict[str, ModelClass] = {"llava": LLAVA, "llava_next": LLAVA_NEXT, "llava_onevision": LLAVA_ONEVISION,
+                                 "vipllava": VIP_LLAVA, "deepseek_vl": DEEPSEEK_VL, "internvl": INTERNVL,
                                  "blip-2": BLIP_2, "qwen2_audio": QWEN2_AUDIO, "voxtral": VOXTRAL,
                                  "idefics3": IDEFICS3, "smolvlm": SMOLVLM, "paligemma": PALIGEMMA,
                                  "instructblip": INSTRUCT_BLIP}

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from omnikit_hf_models.convert import CLASSES
 
 MISSING = {
-    "LlavaNextForConditionalGeneration": "tiles of any resolution cut after the tower, and a learned vector behind each line",
-    "LlavaOnevisionForConditionalGeneration": "as LLaVA-NeXT, and pooling of videos",
     "VideoLlavaForConditionalGeneration": "one projector behind two towers that do not take the same signals",
     "Blip2ForConditionalGeneration with T5": "an importer of its language model, which hf_encoder_decoder would hold",
     "GraniteSpeechForConditionalGeneration": "a conformer that attends to padding; LoRA that is on beside audio alone",

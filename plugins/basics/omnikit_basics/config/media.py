@@ -57,7 +57,7 @@ class AnyresMlp:
             return medium.signals * frame_side(count, self.video_stride) ** 2 + 1
         if medium.signals == 1:
             return count + 1
-        rows, columns = shrunk(kept_patches(medium, count), self.most_tiles * count)
+        rows, columns = shrunk(unpadded_grid(medium, count), self.most_tiles * count)
         return rows * (columns + 1) + (0 if medium.thumbnail is None else count)
 
     def footprint(self, source: FeatureSpec, dim: int) -> Footprint:
@@ -76,7 +76,7 @@ def frame_side(count: int, stride: int) -> int:
     return -(-isqrt(count) // stride)
 
 
-def kept_patches(medium: Medium, count: int) -> tuple[int, int]:
+def unpadded_grid(medium: Medium, count: int) -> tuple[int, int]:
     """Give rows and columns of patches that stay of an image's grid without its padding, `count` of each tile."""
     columns, rows = (tiles * isqrt(count) for tiles in medium.grid)
     if not medium.padded:
