@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from omnikit import registry
 from omnikit.contracts.layout import InputLayout, Memory
+from omnikit.contracts.media import Medium
 from omnikit.contracts.specs import CodecSpec, FeatureSpec
 from omnikit.contracts.types import Features, Signal, Targets
 from omnikit.errors import RunError
@@ -60,6 +61,12 @@ def grid(module: nn.Module, config: Any) -> Tensor:
 
 def fused(module: nn.Module, config: Any) -> Tensor:
     return to_targets(module(FEATURES, FEATURES).data)
+
+
+def joined(module: Any, config: Any) -> Tensor:
+    """Two media: a video of two frames, and an image of a tile."""
+    patches = Features(FEATURES.data[:, :36], torch.full((ROWS,), 36))
+    return to_targets(module(patches, media=[Medium("video", ROWS - 1), Medium("image")]).data)
 
 
 def attending(module: Any, config: Any) -> Tensor:
@@ -152,6 +159,9 @@ COMPONENTS: dict[str, tuple[str, str, Loss, dict[str, object]]] = {
     "perceiver_resampler": ("projector", "perceiver_resampler", features, {}),
     "query_resampler": ("projector", "query_resampler", features, {}),
     "pixel_shuffle_mlp": ("projector", "pixel_shuffle_mlp", grid, {}),
+    "anyres_mlp": ("projector", "anyres_mlp", joined, {}),
+    "spatiotemporal_pool": ("projector", "spatiotemporal_pool", joined, {}),
+    "video_qformer": ("projector", "video_qformer", joined, {}),
     "concat_mlp": ("projector", "concat_mlp", fused, {}),
     "concat_sequence": ("projector", "concat_sequence", fused, {}),
     "weighted_sum": ("projector", "weighted_sum", fused, {}),
