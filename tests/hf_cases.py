@@ -37,6 +37,7 @@ from transformers.models.qwen2_audio.modeling_qwen2_audio import Qwen2AudioForCo
 from transformers.models.siglip.configuration_siglip import SiglipVisionConfig
 from transformers.models.smolvlm.configuration_smolvlm import SmolVLMConfig, SmolVLMVisionConfig
 from transformers.models.smolvlm.modeling_smolvlm import SmolVLMForConditionalGeneration
+from transformers.models.t5.configuration_t5 import T5Config
 from transformers.models.vipllava.configuration_vipllava import VipLlavaConfig
 from transformers.models.vipllava.modeling_vipllava import VipLlavaForConditionalGeneration
 from transformers.models.voxtral.configuration_voxtral import VoxtralConfig, VoxtralEncoderConfig
@@ -61,6 +62,12 @@ ROPE = {"rope_type": "llama3", "rope_theta": 5e4, "factor": 8.0, "low_freq_facto
 
 def llama(**changes: object) -> PreTrainedConfig:
     return LlamaConfig(**{**TEXT, **changes})
+
+
+def t5(**changes: object) -> PreTrainedConfig:
+    return T5Config(**{"vocab_size": 700, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_decoder_layers": 2,
+                       "num_heads": 4, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False,
+                       "decoder_start_token_id": 0, **changes})
 
 
 def images(count: int) -> tuple[Signal, list[int]]:
@@ -177,6 +184,15 @@ CASES = {
                               max_position_embeddings=256, word_embed_proj_dim=32),
         vision_config=Blip2VisionConfig(**TOWER), num_query_tokens=3, image_token_index=PLACEHOLDER,
         qformer_config=Blip2QFormerConfig(**SIZES, vocab_size=30))), "vision", images, pixel_values, PLACEHOLDER, exact=False),
+    "blip_2_t5": Case(lambda: Blip2ForConditionalGeneration(Blip2Config(
+        text_config=t5(), vision_config=Blip2VisionConfig(**TOWER), num_query_tokens=3, image_token_index=PLACEHOLDER,
+        qformer_config=Blip2QFormerConfig(**SIZES, vocab_size=30))), "vision", images, pixel_values, PLACEHOLDER, exact=False,
+        decoder=True),
+    "instruct_blip_t5": Case(lambda: InstructBlipForConditionalGeneration(InstructBlipConfig(
+        text_config=t5(feed_forward_proj="relu", tie_word_embeddings=True), num_query_tokens=3,
+        vision_config=InstructBlipVisionConfig(**TOWER), image_token_index=PLACEHOLDER,
+        qformer_config=InstructBlipQFormerConfig(**SIZES, vocab_size=700, max_position_embeddings=20))),
+        "vision", images, pixel_values, PLACEHOLDER, exact=False, text=True, decoder=True),
     "instruct_blip": Case(lambda: InstructBlipForConditionalGeneration(InstructBlipConfig(
         text_config=llama(), vision_config=InstructBlipVisionConfig(**TOWER), num_query_tokens=3,
         image_token_index=PLACEHOLDER, qformer_config=InstructBlipQFormerConfig(

@@ -23,6 +23,8 @@ from omnikit.training.import_run import import_checkpoint
 
 TOKENIZER = Path(__file__).parents[1] / "conf" / "tokenizer" / "tiny.json"
 MEDIUM = -1
+ANSWERS = ([51, 52, 53, 54], [55, 56])  # of the rows, for an encoder-decoder
+START = 0  # its decoder's first token
 ROWS = ([MEDIUM, MEDIUM, 31, 32, 33], [41, 42, 43, 44, 45, 46, MEDIUM, 47, 48, MEDIUM])  # two media in a row; first and last
 
 
@@ -39,6 +41,7 @@ class Case:
         exact: whether all modules on the way are theirs.
         prefix: whether a row is attended to both ways.
         text: whether the projector reads text beside each signal.
+        decoder: whether the language model is an encoder-decoder: rows then have answers, whose logits are compared.
         joined: gives so many media, where the projector joins the signals of each; `media` then makes signals of all.
     """
 
@@ -50,6 +53,7 @@ class Case:
     exact: bool = True
     prefix: bool = False
     text: bool = False
+    decoder: bool = False
     joined: Callable[[int], list[Medium]] | None = None
 
 
@@ -84,8 +88,9 @@ def made(case: Case, at: Path) -> Pair:
     return Pair(case, model, load(str(at / "run")).model, at / "theirs", at / "run")
 
 
-def batch_of(pair: Pair, signal: Signal, sizes: list[int]) -> Batch:
-    """Give the rows as a collator does."""
+def batch_of(pair: Pair, signal: Signal, sizes: list[int], *, prompt: bool = False) -> Batch:
+    """Give the rows as a collator does; of an encoder-decoder with their answers, unless it is a prompt."""
+    answers = [answer if pair.case.decoder and not prompt else [] for answer in ANSWERS]
     branch, wired = pair.case.branch, pair.ours.plan.inputs[pair.case.branch]
     joined = pair.case.joined(media_count(pair)) if pair.case.joined else []
     counts = [wired.medium_length(medium) for medium in joined] or [wired.length(size) for size in sizes]
@@ -98,10 +103,14 @@ def batch_of(pair: Pair, signal: Signal, sizes: list[int]) -> Batch:
             slots += [(number, len(rows[-1]) + step) for step in range(count)]
             owners += [number] * (next(signals) if token == MEDIUM else 0)
             rows[-1] += [0] * count if token == MEDIUM else [token]
+    starts = [len(row) for row in rows]
+    rows = [row + answer for row, answer in zip(rows, answers, strict=True)]
     width = max(map(len, rows))
     lengths = torch.tensor([len(row) for row in rows])
-    none = torch.zeros(len(rows), 0, dtype=torch.long)
-    return Batch(torch.tensor([row + [0] * (width - len(row)) for row in rows]), lengths, none, none.sum(1), {branch: signal},
+    counted = torch.tensor([len(answer) for answer in answers])
+    steps = torch.arange(int(counted.max()))
+    positions = (torch.tensor(starts)[:, None] + steps) * (steps < counted[:, None])
+    return Batch(torch.tensor([row + [0] * (width - len(row)) for row in rows]), lengths, positions, counted, {branch: signal},
                  {branch: torch.tensor([row * width + at for row, at in slots])}, {branch: counts}, {branch: owners}, {},
                  [f"row {number}" for number in range(len(rows))], sizes={branch: sizes},
                  instructions={branch: texts(len(sizes))} if pair.case.text else {},
@@ -157,6 +166,8 @@ def _text(batch: Batch, branch: str) -> dict[str, Tensor]:
 
 def their_logits(pair: Pair, batch: Batch, *, left: bool = False) -> Tensor:
     """Give transformers' logits at the valid positions, [S, V]."""
+    if pair.case.decoder:
+        return their_answers(pair, batch)
     inputs = their_inputs(pair, batch, left=left)
     mask = inputs["attention_mask"]
     found: Tensor = pair.theirs(**inputs, position_ids=(mask.cumsum(-1) - 1).clamp(min=0)).logits
@@ -166,10 +177,48 @@ def their_logits(pair: Pair, batch: Batch, *, left: bool = False) -> Tensor:
 def our_logits(pair: Pair, batch: Batch, *, left: bool = False) -> Tensor:
     """Give our logits at the valid positions, [S, V]."""
     taps, backbone, mask = Taps(pair.ours, batch), pair.ours.language_model(), mask_of(batch, left=left)
+    if pair.case.decoder:
+        return backbone.logits(decoded(pair, batch) if left else taps.point("backbone.predicts").data)[answered(batch)]
     whole = InputLayout(torch.full_like(batch.lengths, mask.shape[1]), torch.zeros_like(mask))
     layout = {"layout": whole} if pair.case.prefix else {}
     hidden = backbone(moved(taps.inputs, batch), mask, **layout) if left else taps.hidden
     return backbone.logits(hidden)[mask]
+
+
+def answered(batch: Batch) -> Tensor:
+    """Give which of the answers' positions [B, U] there are."""
+    return torch.arange(batch.answers.shape[1]) < batch.answer_lengths[:, None]
+
+
+def their_answers(pair: Pair, batch: Batch) -> Tensor:
+    """Give transformers' logits of the answers, whose prompts go through the encoder, [S, V]."""
+    fed = batch.tokens.gather(1, batch.answers).roll(1, 1)
+    fed[:, 0] = START
+    inputs = their_inputs(pair, prompts_of(batch))
+    found: Tensor = pair.theirs(**inputs, decoder_input_ids=fed).logits
+    return found[answered(batch)]
+
+
+def prompts_of(batch: Batch) -> Batch:
+    """Give the rows without their answers."""
+    lengths = batch.answers[:, 0]
+    width, rows = int(lengths.max()), torch.div(batch.slots[key := next(iter(batch.slots))], batch.tokens.shape[1],
+                                                rounding_mode="floor")
+    return replace(batch, tokens=batch.tokens[:, :width], lengths=lengths, answers=batch.answers[:, :0],
+                   slots={key: batch.slots[key] - rows * (batch.tokens.shape[1] - width)})
+
+
+def decoded(pair: Pair, batch: Batch) -> Tensor:
+    """Give our hidden states [B, U, D] that predict the answers: prompts padded on the left, then token by token."""
+    backbone, prompts = pair.ours.language_model(), prompts_of(batch)
+    mask = mask_of(prompts, left=True)
+    hidden, state = backbone.step(moved(Taps(pair.ours, prompts).inputs, prompts), mask, backbone.init_state(len(mask)))
+    steps = [hidden[:, -1]]
+    for token in batch.tokens.gather(1, batch.answers).T[:-1]:
+        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
+        hidden, state = backbone.step(backbone.embed(token[:, None]), mask, state)
+        steps.append(hidden[:, -1])
+    return torch.stack(steps, 1)
 
 
 def assert_equal(pair: Pair, ours: Tensor, theirs: Tensor) -> None:

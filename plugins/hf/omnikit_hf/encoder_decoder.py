@@ -46,6 +46,8 @@ class EncoderDecoderBackbone(nn.Module):
         for stack in (self.encoder, self.decoder):
             stack.embed_tokens = None  # type: ignore[assignment]  # one table; both take vectors
         head = whole.get_output_embeddings()  # type: ignore[no-untyped-call]  # transformers has none here
+        if not config.tie_embeddings and head.weight is self.shared.weight:  # its own class ties both
+            head = nn.Linear(config.dim, config.vocabulary, bias=False, dtype=self.shared.weight.dtype)
         self.lm_head: nn.Module | None = None if head.weight is self.shared.weight else head
         self.direct_weights = ("shared",) if self.lm_head is None else ()  # it is the output matrix too
         bias = getattr(whole, "final_logits_bias", None)

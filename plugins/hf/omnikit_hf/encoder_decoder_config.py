@@ -33,7 +33,8 @@ class HFEncoderDecoder:
         ffn: width inside the feed-forward layers.
         gated: the feed-forward layers are gated (T5 v1.1 and FLAN-T5: GELU), else plain (T5: ReLU; BART: GELU).
         scaled: logits are of hidden states times dim ** -0.5 (T5; not T5 v1.1 and FLAN-T5).
-        vocabulary: rows of the embedding table, which is the output matrix too.
+        vocabulary: rows of the embedding table.
+        tie_embeddings: the output matrix is the embedding table; of BART always.
         context: positions of the encoder, and of the decoder.
         start: id that the decoder begins with (decoder_start_token_id): 0 of T5, 2 of BART.
         dtype: of the weights.
@@ -63,6 +64,7 @@ class HFEncoderDecoder:
     tokenizer: str = "tiny"
     specials: tuple[str, ...] = ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
     ends: tuple[int, ...] = field(default=(), metadata=LATER)
+    tie_embeddings: bool = field(default=True, metadata=LATER)
 
     takes_layout = True
 
@@ -74,6 +76,8 @@ class HFEncoderDecoder:
             raise ValueError(f"start is {self.start}, but must be an id below {self.vocabulary}, the vocabulary")
         if self.model_type == "bart" and (self.gated or self.scaled or self.heads * self.head_dim != self.dim):
             raise ValueError("of a bart gated and scaled must be false, and heads x head_dim must be dim")
+        if self.model_type == "bart" and not self.tie_embeddings:
+            raise ValueError("tie_embeddings is false, but the output matrix of a bart is its embedding table; leave it out")
 
     def footprint(self) -> Footprint:
         """Give how large it is."""
@@ -88,7 +92,8 @@ class HFEncoderDecoder:
             encoder = self.layers * (4 * (dim**2 + dim) + feed + 4 * dim)
             decoder = self.decoder_layers * (8 * (dim**2 + dim) + feed + 6 * dim)
             around = 2 * (self.context + 2) * dim + 4 * dim  # positions, which begin at 2, and a norm behind them
-        return Footprint(encoder + decoder + around + self.vocabulary * dim, dtype=self.dtype)
+        tables = (1 if self.tie_embeddings else 2) * self.vocabulary * dim
+        return Footprint(encoder + decoder + around + tables, dtype=self.dtype)
 
     def build(self) -> nn.Module:
         """Give the module; raises ConfigError if the weights do not fit."""

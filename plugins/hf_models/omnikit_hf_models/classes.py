@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omnikit.errors import RunError
+from omnikit_hf_models.language import CAUSAL, Language
 
 if TYPE_CHECKING:
     from transformers.configuration_utils import PreTrainedConfig
@@ -52,6 +53,8 @@ class ModelClass:
         template: that a conversation becomes text by, where the folder has no chat template for texts.
         config: the keys of config.json beside those of the language model.
         more: writes what else the folder needs.
+        language: the kind of its language model.
+        repeats: pattern of tensors that hold the embedding table again.
     """
 
     architecture: str
@@ -65,6 +68,12 @@ class ModelClass:
     unused: Callable[[PreTrainedConfig], str] = lambda _: r"(?!)"
     template: str = "llava_1_5"
     more: Callable[[ModelDescription, Path], None] = lambda model, folder: None
+    language: Language = CAUSAL
+    repeats: str = r"(?!)"
+
+    def fits_uses(self, uses: Mapping[str, str]) -> bool:
+        """Whether a model has the components that the layout holds."""
+        return all(uses.get(part) == use for part, use in self.uses.items())
 
     def canonical(self, name: str) -> str:
         """Give the name that `names` are written for."""

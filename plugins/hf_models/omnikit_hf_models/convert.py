@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
+from transformers.configuration_utils import PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from omnikit.contracts.types import CheckpointTensors, LazyTensor
@@ -16,13 +17,12 @@ from omnikit.errors import RunError, nearest
 from omnikit.recipe.model_folder import TokenizerFolder, read_object
 from omnikit.store.layouts import common_dtype, end_ids, read_extras, split_extras, tokenizer_in, with_additions
 from omnikit.store.tensors import in_folder, read_json
-from omnikit_hf_models import language
 from omnikit_hf_models.classes import ModelClass, Source
-from omnikit_hf_models.instruct_blip import INSTRUCT_BLIP
+from omnikit_hf_models.instruct_blip import INSTRUCT_BLIP, INSTRUCT_BLIP_T5
 from omnikit_hf_models.layout import HFModel
 from omnikit_hf_models.llava import DEEPSEEK_VL, LLAVA, VIP_LLAVA
 from omnikit_hf_models.llava_next import LLAVA_NEXT, LLAVA_ONEVISION
-from omnikit_hf_models.own_towers import BLIP_2, IDEFICS3, INTERNVL, QWEN2_AUDIO, SMOLVLM, VOXTRAL
+from omnikit_hf_models.own_towers import BLIP_2, BLIP_2_T5, IDEFICS3, INTERNVL, QWEN2_AUDIO, SMOLVLM, VOXTRAL
 from omnikit_hf_models.paligemma import PALIGEMMA
 
 CLASSES: dict[str, ModelClass] = {"llava": LLAVA, "llava_next": LLAVA_NEXT, "llava_onevision": LLAVA_ONEVISION,
@@ -31,6 +31,8 @@ CLASSES: dict[str, ModelClass] = {"llava": LLAVA, "llava_next": LLAVA_NEXT, "lla
                                  "idefics3": IDEFICS3, "smolvlm": SMOLVLM, "paligemma": PALIGEMMA,
                                  "instructblip": INSTRUCT_BLIP}
 """model_type of a config.json → its class."""
+OF_T5: dict[str, ModelClass] = {"blip-2": BLIP_2_T5, "instructblip": INSTRUCT_BLIP_T5}
+"""The same, where the language model is an encoder-decoder."""
 PARTS = re.compile(r"\btype\b")  # in a chat template that takes messages in parts, each with its type, and not as texts
 
 
@@ -69,9 +71,16 @@ def opened(layout: HFModel) -> Opened:
     except (ValueError, TypeError, AttributeError, LookupError, StrictDataclassError) as error:
         raise RunError(f"{file} describes nothing that transformers can build ({' '.join(str(error).split())[:200]}); copy the"
                        " file again.") from error
+    kind = class_of(facts)
     tensors = {kind.canonical(name): tensor for name, tensor in in_folder(folder, prefix=layout.weights_prefix or "").items()}
     return Opened(Source(file, facts), kind, config, tensors, read_extras(folder), tokenizer_in(layout.tokenizer, folder),
                   layout.template)
+
+
+def class_of(facts: PreTrainedConfig) -> ModelClass:
+    """Give the class of a configuration of transformers."""
+    own = CLASSES[facts.model_type]
+    return OF_T5.get(facts.model_type, own) if facts.get_text_config().is_encoder_decoder else own
 
 
 def recipe(files: Opened) -> dict[str, object]:
@@ -86,7 +95,7 @@ def published(files: Opened) -> CheckpointTensors:
     """Give the tensors by our parts and names; see HFModel.open."""
     tensors: dict[str, dict[str, LazyTensor]] = defaultdict(dict)
     ignored: dict[str, list[LazyTensor]] = defaultdict(list)
-    unused, tied = re.compile(files.kind.unused(files.source.facts)), _is_tied(files)
+    unused, tied = re.compile(f"{files.kind.unused(files.source.facts)}|{files.kind.repeats}"), _is_tied(files)
     for name, tensor in files.tensors.items():
         part, own = files.kind.ours(name) or ("other", name)
         again = tied and (part, own) == ("backbone", "lm_head.weight")
@@ -104,7 +113,7 @@ def _backbone(files: Opened) -> dict[str, object]:
     text = files.source.facts.get_text_config()
     own = {name: tensor for name, tensor in files.tensors.items() if (files.kind.ours(name) or "?")[0] == "backbone"}
     keys: dict[str, object] = {**text.to_dict(), **{key: files.config[key] for key in ("eos_token_id",) if key in files.config}}
-    return language.backbone(text, tied=_is_tied(files)) | {"use": files.kind.uses["backbone"]} | {
+    return files.kind.language.backbone(text, tied=_is_tied(files)) | {"use": files.kind.uses["backbone"]} | {
         "dtype": common_dtype(own), "tokenizer": str(files.tokenizer), "ends": end_ids(keys, files.source.file),
         "specials": _specials(files.tokenizer), "template": files.template or _template(files)}
 
@@ -128,7 +137,7 @@ def _is_tied(files: Opened) -> bool:
     held = {files.kind.ours(name): tensor for name, tensor in files.tensors.items()}
     head = held.get(("backbone", "lm_head.weight"))
     table = next((tensor for found, tensor in held.items() if found and found[0] == "backbone"
-                  and found[1].endswith("embed_tokens.weight")), None)
+                  and found[1].endswith(files.kind.language.table)), None)
     if head is None or table is None:
         return head is None
     configs = (files.source.facts, files.source.facts.get_text_config())

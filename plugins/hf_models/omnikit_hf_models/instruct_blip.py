@@ -1,15 +1,17 @@
-"""InstructBLIP with a causal language model: BLIP-2's tower, and a Q-Former that also reads the question."""
+"""InstructBLIP: BLIP-2's tower, and a Q-Former that also reads the question."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from shutil import copyfile, copytree
 
 from omnikit.contracts.configs import ModelDescription
 from omnikit.recipe.schema import plain
 from omnikit_hf_models.classes import ModelClass, Source, Tree
+from omnikit_hf_models.language_t5 import T5
 from omnikit_hf_models.llava import IMAGE, LANGUAGE
-from omnikit_hf_models.own_towers import QUERIES, blip_config, image_tower, qformer
+from omnikit_hf_models.own_towers import QUERIES, T5_REPEATS, blip_config, image_tower, of_t5, qformer
 
 TOKENIZER = "qformer_tokenizer"  # the folder of the Q-Former's tokenizer, beside the model's files
 TEXT = {"vocabulary": "vocab_size", "context": "max_position_embeddings"}
@@ -18,8 +20,6 @@ TEXT = {"vocabulary": "vocab_size", "context": "max_position_embeddings"}
 def branches(source: Source) -> Tree:
     """Give the branch `vision` of an InstructBLIP."""
     facts = source.facts
-    if facts.text_config.is_encoder_decoder:
-        raise source.refuse("text_config.model_type", facts.text_config.model_type, "InstructBLIP with a causal language model")
     sizes = {ours: getattr(facts.qformer_config, theirs) for ours, theirs in TEXT.items()}
     folder = source.file.parent / TOKENIZER
     if not folder.is_dir():
@@ -58,3 +58,5 @@ INSTRUCT_BLIP = ModelClass(
     (("vision_model.", "vision.encoder", "tower."), *LANGUAGE, *((name, "vision.projector", name) for name in (
         "query_tokens", "qformer.", "language_projection."))), config, {"image_token_index": IMAGE}, (), fits,
     template="blip_2", more=write_tokenizer)
+INSTRUCT_BLIP_T5 = replace(INSTRUCT_BLIP, uses={**QUERIES, "backbone": "hf_encoder_decoder"}, names=of_t5(INSTRUCT_BLIP.names),
+                           language=T5, repeats=T5_REPEATS)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
@@ -16,6 +17,22 @@ ROPE = {"rope_factor": "factor", "rope_low": "low_freq_factor", "rope_high": "hi
 ELSEWHERE = ("architectures", "dtype", "torch_dtype", "transformers_version", "_name_or_path", "bos_token_id", "eos_token_id",
              "pad_token_id", "use_cache", "tie_word_embeddings")
 """Keys that the tokenizer, the files' dtype or the tensors state, or that change no number."""
+
+
+@dataclass(frozen=True)
+class Language:
+    """A kind of language model inside the classes of transformers.
+
+    Args:
+        backbone: takes its configuration, and as `tied` whether its output matrix is the embedding table; gives a backbone's
+            fields.
+        text_config: takes these fields; gives its configuration as transformers writes it.
+        table: how the name of the embedding table ends, in the backbone.
+    """
+
+    backbone: Callable[..., dict[str, object]]
+    text_config: Callable[[Mapping[str, object]], dict[str, object]]
+    table: str
 
 
 def backbone(facts: PreTrainedConfig, *, tied: bool) -> dict[str, object]:
@@ -73,3 +90,6 @@ def _arguments(fields: Mapping[str, object]) -> dict[str, object]:
     keys = fields.get("config_keys")
     return sizes | {"rope_parameters": rope, "tie_word_embeddings": fields["tie_embeddings"]} | (
         dict(keys) if isinstance(keys, Mapping) else {})
+
+
+CAUSAL = Language(backbone, text_config, "embed_tokens.weight")

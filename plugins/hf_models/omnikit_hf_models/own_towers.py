@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from transformers.configuration_utils import PreTrainedConfig
 
 from omnikit.contracts.configs import ModelDescription
 from omnikit.recipe.schema import plain
 from omnikit_hf_models.classes import ModelClass, Source, Tree
+from omnikit_hf_models.language_t5 import T5
 from omnikit_hf_models.llava import ACTIVATIONS, ALIASES, IMAGE, LANGUAGE
 from omnikit_hf_models.vision import images
 
@@ -88,10 +90,7 @@ def qformer(source: Source) -> dict[str, object]:
 
 
 def blip_branches(source: Source) -> Tree:
-    """Give the branch `vision` of a BLIP-2 with a causal language model."""
-    facts = source.facts
-    if facts.text_config.is_encoder_decoder:
-        raise source.refuse("text_config.model_type", facts.text_config.model_type, "BLIP-2 with a causal language model")
+    """Give the branch `vision` of a BLIP-2."""
     return {"vision": {"encoder": image_tower(source), "projector": qformer(source)}}
 
 
@@ -169,6 +168,12 @@ def voxtral_fits(model: ModelDescription) -> bool:
                 and projector.tail == "drop" and projector.hidden in (0, model.parts["backbone"].dim))
 
 
+def of_t5(names: Sequence[tuple[str, str, str]]) -> tuple[tuple[str, str, str], ...]:
+    """Give the names of a class whose language model is a T5: that of its backbone is T5's own."""
+    return (*(each for each in names if each[1] != "backbone"), ("language_model.", "backbone", ""))
+
+
+T5_REPEATS = r"language_model\.(encoder|decoder)\.embed_tokens\."
 MULTI_MODAL = "multi_modal_projector."
 AUDIO_TOWER = ("audio_tower.", "audio.encoder", "tower.")
 INTERNVL = ModelClass(
@@ -182,6 +187,8 @@ BLIP_2 = ModelClass(
     (("vision_model.", "vision.encoder", "tower."), *LANGUAGE, *((f"{name}", "vision.projector", name) for name in (
         "query_tokens", "qformer.", "language_projection."))), blip_config, {"image_token_index": IMAGE}, (),
     blip_fits, template="blip_2")
+BLIP_2_T5 = replace(BLIP_2, uses={**QUERIES, "backbone": "hf_encoder_decoder"}, names=of_t5(BLIP_2.names), language=T5,
+                    repeats=T5_REPEATS)
 IDEFICS_NAMES = (
     ("model.vision_model.", "vision.encoder", "tower."),
     ("model.connector.modality_projection.proj.", "vision.projector", "project.layers.0."),

@@ -24,9 +24,8 @@ from omnikit.recipe.schema import plain
 from omnikit.store.layouts import additions, part_settings, write_config, write_extras
 from omnikit.store.shards import save_shards
 from omnikit.store.tensors import in_memory
-from omnikit_hf_models import language
 from omnikit_hf_models.classes import ModelClass
-from omnikit_hf_models.convert import CLASSES, opened, recipe
+from omnikit_hf_models.convert import CLASSES, OF_T5, opened, recipe
 from omnikit_hf_models.layout import HFModel
 
 FILES = ("weights",)  # fields of parts that name files whose tensors are in the model by now
@@ -57,8 +56,7 @@ def write(model: ModelDescription, tensors: Mapping[str, Named], folder: Path, d
 
 def _class_of(model: ModelDescription) -> ModelClass:
     """Give the class that holds a model's parts."""
-    found = [kind for kind in CLASSES.values() if all(model.uses.get(part) == use for part, use in kind.uses.items())
-             and kind.fits(model)]
+    found = [kind for kind in (*CLASSES.values(), *OF_T5.values()) if kind.fits_uses(model.uses) and kind.fits(model)]
     if not found:
         parts = ", ".join(f"{part}: {use}" for part, use in model.uses.items())
         raise RunError(f"this run has {parts}, but layout hf_model holds {_held()}; such a model cannot be exported in it.")
@@ -67,7 +65,7 @@ def _class_of(model: ModelDescription) -> ModelClass:
 
 def _held() -> str:
     return "; or ".join(f"{kind.architecture} ({', '.join(f'{part}: {use}' for part, use in kind.uses.items())})"
-                        for kind in CLASSES.values())
+                        for kind in (*CLASSES.values(), *OF_T5.values()))
 
 
 def _config(model: ModelDescription, kind: ModelClass, folder: Path) -> dict[str, object]:
@@ -75,8 +73,8 @@ def _config(model: ModelDescription, kind: ModelClass, folder: Path) -> dict[str
     fields = plain(model.parts["backbone"])
     tokenizer, ends = TokenizerFolder(folder), list(model.parts["backbone"].ends)
     end: object = ends[0] if len(ends) == 1 else ends or tokenizer.end
-    text = language.text_config(fields) | {"dtype": fields["dtype"], "eos_token_id": end, "bos_token_id": None,
-                                           "pad_token_id": None, "tie_word_embeddings": fields["tie_embeddings"]}
+    text = {"dtype": fields["dtype"], "eos_token_id": end, "bos_token_id": None, "pad_token_id": None,
+            "tie_word_embeddings": fields["tie_embeddings"]} | kind.language.text_config(fields)
     return {"architectures": [kind.architecture], "dtype": fields["dtype"], "text_config": text,
             "tie_word_embeddings": fields["tie_embeddings"], **_placeholders(kind, tokenizer, fields["vocabulary"]),
             **kind.config(model)}

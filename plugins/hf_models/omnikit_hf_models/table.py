@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 
-from omnikit_hf_models.convert import CLASSES
+from omnikit_hf_models.convert import CLASSES, OF_T5
 
 MISSING = {
     "VideoLlavaForConditionalGeneration": "one projector behind two towers that do not take the same signals",
-    "Blip2ForConditionalGeneration with T5": "an importer of its language model, which hf_encoder_decoder would hold",
     "GraniteSpeechForConditionalGeneration": "a conformer that attends to padding; LoRA that is on beside audio alone",
     "DeepseekVLHybridForConditionalGeneration": "SAM's features resized, and added by a learned weight",
     "IdeficsForVisionText2Text": "a backbone with that class's own cross-attention layers",
@@ -23,7 +22,8 @@ def lines() -> Iterator[str]:
     yield from ("| class of transformers | `model_type` | encoder | projector |", "|---|---|---|---|")
     for model_type, kind in CLASSES.items():
         parts = [f"`{use}`" for part, use in kind.uses.items() if part != "backbone"]
-        yield f"| {kind.architecture} | `{model_type}` | {' | '.join(parts)} |"
+        with_t5 = ", with T5 too" if model_type in OF_T5 else ""
+        yield f"| {kind.architecture}{with_t5} | `{model_type}` | {' | '.join(parts)} |"
     yield from ("", "| not held | what is missing here |", "|---|---|")
     for name, missing in MISSING.items():
         yield f"| {name} | {missing} |"

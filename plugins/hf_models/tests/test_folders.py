@@ -1,20 +1,27 @@
 """Folders of transformers at the command line: imported, asked, exported; and refused in one sentence."""
 
 import json
+import re
 import wave
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hf_cases import CASES
-from hf_parity import Pair, made
+from hf_parity import Pair, batch_of, made, media_of, our_logits, their_logits
 from omnikit_hf_models.layout import HFModel
 from omnikit_hf_models.table import lines
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from omnikit.cli import main
 from omnikit.errors import RunError
+from omnikit.inference.session import load
+from omnikit.store.import_export import export
+from omnikit.training.import_run import import_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +97,32 @@ def test_how_images_are_prepared_comes_from_the_folder(llava: Pair, tmp_path: Pa
 def test_the_page_has_the_table_of_classes() -> None:
     page = Path(__file__).parents[3] / "docs" / "howto" / "models_of_transformers.md"
     assert "\n".join(lines()) in page.read_text(), "renew it: python -m omnikit_hf_models.table"
+
+
+def test_an_output_matrix_beside_t5_s_table_is_read(tmp_path: Path) -> None:
+    """FLAN-T5's files have one that is not the table; transformers reads both, whatever its configuration states."""
+    pair = made(CASES["blip_2_t5"], tmp_path)
+    file = pair.folder / "model.safetensors"
+    matrix = torch.randn(700, 32, generator=torch.Generator().manual_seed(3))
+    save_file({**load_file(file), "language_model.lm_head.weight": matrix}, file, metadata={"format": "pt"})
+    import_checkpoint("hf_model", {"folder": str(pair.folder), "template": "llama_3"}, tmp_path / "untied")
+    theirs, ours = type(pair.theirs).from_pretrained(pair.folder).eval(), load(str(tmp_path / "untied")).model
+    untied = replace(pair, theirs=theirs, ours=ours)
+    batch = batch_of(untied, *media_of(untied))
+    torch.testing.assert_close(our_logits(untied, batch), their_logits(untied, batch), atol=1e-4, rtol=1e-5)
+    assert not torch.allclose(their_logits(untied, batch), their_logits(pair, batch), atol=0.1)
+    export(HFModel, str(tmp_path / "untied"), tmp_path / "again")
+    assert torch.equal(load_file(tmp_path / "again" / "model.safetensors")["language_model.lm_head.weight"], matrix)
+
+
+@pytest.mark.parametrize("key,value,sentence", [
+    ("relative_attention_num_buckets", 16, "text_config has relative_attention_num_buckets 16, but backbone hf_encoder_decoder"
+                                           " has 32; such a model cannot be imported."),
+    ("feed_forward_proj", "gated-silu", "text_config has feed_forward_proj 'gated-silu', but backbone hf_encoder_decoder has"
+                                        " 'gated-gelu' or 'relu'")])
+def test_another_t5_is_refused(tmp_path: Path, key: str, value: object, sentence: str) -> None:
+    folder = made(CASES["blip_2_t5"], tmp_path).folder
+    (tmp_path / "other").mkdir()
+    text = json.loads((folder / "config.json").read_text())["text_config"]
+    with pytest.raises(RunError, match=re.escape(sentence)):
+        edited(folder, tmp_path / "other", {"text_config": {**text, key: value}}).recipe()

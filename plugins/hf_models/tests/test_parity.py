@@ -20,7 +20,7 @@ from hf_parity import (
     their_logits,
     without_media,
 )
-from omnikit_hf_models.convert import CLASSES
+from omnikit_hf_models.convert import class_of
 from omnikit_hf_models.layout import HFModel
 from safetensors.torch import load_file
 
@@ -72,7 +72,7 @@ def test_footprints_count_the_parameters(pair: Pair) -> None:
 
 def test_gradients_are_equal(pair: Pair, batch: Batch) -> None:
     pair.ours.requires_grad_(True)
-    kind = CLASSES[pair.theirs.config.model_type]
+    kind = class_of(pair.theirs.config)
     theirs = {kind.ours(name): grad for name, grad in gradients(pair.theirs, their_logits(pair, batch)).items()}
     ours = gradients(pair.ours, our_logits(pair, batch))
     names = {f"{part}.{name}": grad for part, name in [found for found in theirs if found] for grad in [theirs[part, name]]}
@@ -83,7 +83,8 @@ def test_gradients_are_equal(pair: Pair, batch: Batch) -> None:
 
 
 @torch.no_grad()
-def test_answers_are_equal(pair: Pair, batch: Batch) -> None:
+def test_answers_are_equal(pair: Pair) -> None:
+    batch = batch_of(pair, *media_of(pair), prompt=True)
     ours = generate(pair.ours, batch, Sampling((-1,), 6)).tokens
     inputs = their_inputs(pair, batch, left=True)
     found = pair.theirs.generate(**inputs, do_sample=False, max_new_tokens=6, min_new_tokens=6, eos_token_id=None)
@@ -94,9 +95,9 @@ def test_what_was_imported_is_written_back(pair: Pair, tmp_path: Path) -> None:
     export(HFModel, str(pair.run), tmp_path / "again")
     loaded, report = type(pair.theirs).from_pretrained(tmp_path / "again", output_loading_info=True)
     assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
-    kind = CLASSES[pair.theirs.config.model_type]
+    kind = class_of(pair.theirs.config)
     before, after = load_file(pair.folder / "model.safetensors"), load_file(tmp_path / "again" / "model.safetensors")
-    unused = re.compile(kind.unused(pair.theirs.config))
+    unused = re.compile(f"{kind.unused(pair.theirs.config)}|{kind.repeats}")
     used = {kind.canonical(name): tensor for name, tensor in before.items() if not unused.match(kind.canonical(name))}
     assert used.keys() <= after.keys() <= {kind.canonical(name) for name in before}
     assert [name for name in used if not torch.equal(used[name], after[name])] == []
