@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from omnikit import splice
 from omnikit.contracts import protocols as roles
 from omnikit.contracts.optional import without_weight_files
+from omnikit.contracts.streaming import FeedingHead
 from omnikit.contracts.types import Features
 from omnikit.ops.empty import empty_weights
 from omnikit.parts import build_from_settings, build_part, build_table, rest_in_eval, seeded
@@ -91,6 +92,10 @@ class PartModules(nn.Module):
     def code_head(self, branch: str) -> roles.CodeHead:
         """The head of an output branch with target "codes"."""
         return cast(roles.CodeHead, self.get_submodule(f"{branch}.head"))
+
+    def feeding_head(self, branch: str) -> FeedingHead:
+        """The head of an output branch whose codes the backbone reads."""
+        return cast(FeedingHead, self.get_submodule(f"{branch}.head"))
 
     def codec(self, branch: str) -> roles.Codec:
         """The codec of an output branch."""

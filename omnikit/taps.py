@@ -73,9 +73,29 @@ class Taps:
 
     def states(self, output: OutputBranch) -> Features:
         """Give the backbone's output at the answers [C, U, D]; of a packed batch, for a loss by token, [1, S, D]."""
+        if output.feeds:
+            return self._stream_states(output)
         if self.batch.target_positions is not None and output.per_token:
             return Features(self._token_states(output.trained_on)[None], self.batch.answer_lengths.sum()[None])
         return self.point(f"backbone.{output.trained_on}")
+
+    def _stream_states(self, output: OutputBranch) -> Features:
+        """Give the states [C, S, D] of each step of an answer's codes, from the one that predicts its first token on."""
+        count = output.steps(self.batch.targets[output.name].ids.shape[1])
+        steps = torch.arange(count, device=self.batch.answers.device)
+        positions = (self.batch.answers[:, :1] - 1 + steps).clamp(max=self.hidden.shape[1] - 1)  # beyond a row's steps: any
+        return Features(splice.at(self.hidden, positions, None), torch.full_like(self.batch.lengths, count))
+
+    def _fed(self, vectors: Tensor) -> Tensor:
+        """Add the codes of each step to the backbone's input [B, L, D] behind it."""
+        for output in self.model.plan.outputs.values():
+            if output.feeds and output.name in self.batch.targets:
+                added = self.model.feeding_head(output.name).inputs(self.batch.targets[output.name])  # [B, S, D]
+                steps = torch.arange(added.shape[1], device=vectors.device)
+                positions = (self.batch.answers[:, :1] + steps).clamp(max=vectors.shape[1] - 1)  # beyond a row's end 0 is added
+                rows = torch.arange(len(vectors), device=vectors.device)[:, None].expand_as(positions)
+                vectors = vectors.index_put((rows, positions), added.to(vectors.dtype), accumulate=True)
+        return vectors
 
     def context(self, output: OutputBranch) -> list[Features]:
         """Give the states at the answers [C, U, D] for a head that also takes them; else nothing."""
@@ -131,7 +151,7 @@ class Taps:
             assert all(count == length or (count in pools and count < length) for count, length in zip(
                 counts, self._lengths(branch) or counts, strict=True)), "a collator keeps a position for each projected vector"
             vectors = splice.spliced(vectors, slots, features.data, counts, pools)
-        return vectors
+        return self._fed(vectors)
 
     @cached_property
     def layout(self) -> InputLayout | None:

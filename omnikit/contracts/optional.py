@@ -117,6 +117,9 @@ class HeadOptions:
         footprint: takes what `build` takes; gives how large it is.
         loss_count: takes the Targets of a batch, on the CPU, rows padded; gives what its loss of them is a mean over: a number
             of targets, or the sum of their weights. None: the ids that are not padding, of codes the frames.
+        steps: takes frames of codes and the codec's codebooks; gives the steps of the backbone that emit them, delays and their
+            end among them. With it the head emits codes at every step of an answer, from its first one on, and what they were
+            is added to the backbone's next input; see omnikit.contracts.streaming.FeedingHead. None: the backbone reads none.
     """
 
     branch: str = "audio"
@@ -128,6 +131,7 @@ class HeadOptions:
     codebooks: int | None = 1
     footprint: Callable[[FeatureSpec, CodecSpec | None, int], Footprint] | None = None
     loss_count: Callable[[Targets], float] | None = None
+    steps: Callable[[int, int], int] | None = None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from omnikit.contracts.types import Features, Signal
+    from omnikit.contracts.types import Features, Signal, Targets
 
 
 @runtime_checkable
@@ -44,6 +44,27 @@ class StreamingHead(CodeHead, Protocol):
 
     def step(self, features: Features, state: object) -> tuple[list[list[Code]], object]:
         """New features [B, N, D] after what `state` has taken; gives each row's new codes. May change `state`."""
+
+
+@runtime_checkable
+class FeedingHead(StreamingHead, Protocol):
+    """A head whose codes the backbone reads: each step's are added to its next input. Its configuration has `steps`.
+
+    Step j of an answer is what the hidden state j positions behind the prompt's last one gives, so that step 0 comes with the
+    answer's first token. The codes of step j are added to the input of the position behind it.
+    """
+
+    def inputs(self, targets: Targets) -> Tensor:
+        """Codes [C, U, Q] to what is added to the backbone's inputs behind each step, [C, S, D] for `steps(U)` steps.
+
+        It is 0 behind a row's last step.
+        """
+
+    def feedback(self, state: object) -> Tensor:
+        """What is added to the backbone's next input of each row, [B, D]; 0 where a row has finished."""
+
+    def finished(self, state: object) -> list[bool]:
+        """Whether each row has given its last code."""
 
 
 @runtime_checkable

@@ -51,11 +51,13 @@ class DecodingStep:
 
     Args:
         hidden: [B, D], the hidden state that predicted the tokens, which is the one after reading the tokens before.
-        tokens: [B] ids; None in the step after the last tokens, made only where a head needs it.
+        tokens: [B] ids; None in steps after the last tokens, made only where a head needs them.
+        codes: of each row the codes that are complete with this step, where the backbone reads those of its head.
     """
 
     hidden: Tensor
     tokens: Tensor | None
+    codes: list[list[Code]] | None = None
 
 
 @dataclass
@@ -67,41 +69,89 @@ class Generated:
         hidden_before: [B, N, D], the hidden state that predicted each token.
         hidden_after: [B, N, D], the hidden state after reading each token; None unless a head needs it.
         lengths: [B] tokens of each answer.
+        codes: of each answer, where the backbone read them.
     """
 
     tokens: list[list[int]]
     hidden_before: Tensor
     hidden_after: Tensor | None
     lengths: Tensor
+    codes: list[list[Code]] | None = None
+
+
+class FedCodes:
+    """Codes of the branch whose codes the backbone reads, step by step.
+
+    Args:
+        model: with such a branch.
+        output: it.
+        count: answers.
+    """
+
+    def __init__(self, model: OmniModel, output: OutputBranch, count: int) -> None:
+        self.model, self.output, self.head = model, output, model.feeding_head(output.name)
+        self.state = self.head.init_state(count)
+        assert model.plan.backbone, "such a branch taps it"
+        self.context = model.plan.backbone.context
+
+    @classmethod
+    def of(cls, model: OmniModel, count: int) -> "FedCodes | None":
+        """Give those of a model; None where the backbone reads no codes."""
+        output = next((output for output in model.plan.outputs.values() if output.feeds), None)
+        return cls(model, output, count) if output else None
+
+    @property
+    def finished(self) -> bool:
+        """Whether every answer has its last code."""
+        return all(self.head.finished(self.state))
+
+    def step(self, hidden: Tensor) -> list[list[Code]]:
+        """Take the hidden states [B, N, D] of a step, of which the last counts; gives each answer's complete codes."""
+        lengths = torch.ones(len(hidden), dtype=torch.int64, device=hidden.device)
+        codes, self.state = self.head.step(self.model.head_input(self.output, hidden[:, -1:], lengths), self.state)
+        return codes
+
+    def added(self, inputs: Tensor) -> Tensor:
+        """Add the codes of the last step to the backbone's next inputs [B, 1, D]."""
+        return inputs + self.head.feedback(self.state)[:, None].to(inputs.dtype)
 
 
 @torch.no_grad()
 def decoding_steps(model: OmniModel, batch: Batch, sampling: Sampling) -> Iterator[DecodingStep]:
     """Decode an answer to each prompt, token by token, until every answer has its end or the limit is reached."""
-    backbone = model.language_model()
+    backbone, fed = model.language_model(), FedCodes.of(model, len(batch.tokens))
     one_more = any(reads_tokens(output.head) for output in model.plan.outputs.values())
     taps = Taps(model, batch)
     inputs, valid, layout = _padded_left(taps.inputs, batch.lengths, taps.layout)
     count, length = valid.shape
-    mask = torch.cat([valid, valid.new_ones(count, sampling.limit)], 1)  # once: each step uses one position more of it
+    room = max(sampling.limit, fed.context - length) if fed else sampling.limit
+    mask = torch.cat([valid, valid.new_ones(count, room)], 1)  # once: each step uses one position more of it
     state = backbone.init_state(count) if layout is None else cast(LayoutBackbone, backbone).init_state(count, layout)
     finished = torch.zeros(count, dtype=torch.bool, device=inputs.device)
     ends = torch.tensor(sampling.ends, dtype=torch.int64, device=inputs.device)
     first: list[list[int]] = [[] for _ in range(count)]
+    tokens = torch.zeros(count, dtype=torch.int64, device=inputs.device)
     for number in range(sampling.limit):
         hidden, state = backbone.step(inputs, mask[:, :length + number], state)
-        tokens = _choose(backbone.logits(hidden[:, -1]), sampling)  # [B]
-        yield DecodingStep(hidden[:, -1], tokens)
+        chosen = _choose(backbone.logits(hidden[:, -1]), sampling)  # [B]
+        tokens = torch.where(finished, tokens, chosen) if fed else chosen  # behind its end an answer's last token is repeated
+        yield DecodingStep(hidden[:, -1], tokens, fed.step(hidden) if fed else None)
         inputs = backbone.embed(tokens[:, None])
+        inputs = fed.added(inputs) if fed else inputs
         finished = finished | torch.isin(tokens, ends)
         if sampling.stop and number < STOP_WINDOW:
             first = [[*row, token] for row, token in zip(first, tokens.tolist(), strict=True)]
             finished |= torch.tensor([sampling.stop(row) is not None for row in first], device=inputs.device)
         if bool(finished.all()):
             break
-    if one_more:
+    if one_more and (fed is None or fed.finished):
         hidden, state = backbone.step(inputs, mask[:, :length + number + 1], state)
         yield DecodingStep(hidden[:, -1], None)
+    while fed and not fed.finished and length + number + 1 < fed.context:
+        number += 1
+        hidden, state = backbone.step(inputs, mask[:, :length + number], state)
+        yield DecodingStep(hidden[:, -1], None, fed.step(hidden))
+        inputs = fed.added(backbone.embed(tokens[:, None]))
 
 
 @torch.no_grad()
@@ -112,16 +162,21 @@ def generate(model: OmniModel, batch: Batch, sampling: Sampling) -> Generated:
     tokens = torch.stack([step.tokens for step in steps if step.tokens is not None], dim=1)  # [B, N]
     lengths = _lengths(torch.isin(tokens, torch.tensor(sampling.ends, dtype=torch.int64, device=tokens.device)))
     rows = [row[:length] for row, length in zip(tokens.tolist(), lengths.tolist(), strict=True)]
+    given = [step.codes for step in steps if step.codes is not None]
+    codes = [[code for found in given for code in found[row]] for row in range(len(rows))] if given else None
     if sampling.stop:
         rows = [row[:sampling.stop(row[:STOP_WINDOW])] for row in rows]
         lengths = lengths.clamp(max=torch.tensor([len(row) for row in rows], device=lengths.device))
     number = tokens.shape[1]
-    return Generated(rows, hidden[:, :number], hidden[:, 1:] if hidden.shape[1] > number else None, lengths)
+    return Generated(rows, hidden[:, :number], hidden[:, 1:number + 1] if hidden.shape[1] > number else None, lengths, codes)
 
 
 @torch.no_grad()
 def decode_codes(model: OmniModel, output: OutputBranch, generated: Generated) -> list[list[Code]]:
     """Give the codes that a speech branch emits for each answer."""
+    if output.feeds:
+        assert generated.codes is not None, "its codes came with the tokens"
+        return generated.codes
     return model.code_head(output.name).decode(tapped(model, output, generated))
 
 

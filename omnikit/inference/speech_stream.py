@@ -87,7 +87,16 @@ class HeadStream:
         self._device = next(model.parameters()).device
 
     def write(self, step: DecodingStep, tokens: int = 1, text: str = "") -> list[Code]:
-        """Take one step of the answer and the text that is certain with it; gives codes when `tokens` tokens wait."""
+        """Take one step of the answer and the text that is certain with it; gives codes when `tokens` tokens wait.
+
+        Codes that the backbone reads come with the step.
+        """
+        if self.output.feeds:
+            self._characters += len(text)
+            self._ends.append(self._characters)
+            codes = step.codes[0] if step.codes else []
+            self.note(codes, 1, None)
+            return codes
         features = self.add(step, tokens, text)
         return self._emit(features) if features else []
 

@@ -142,6 +142,17 @@ class OutputBranch:
         return self.head.tap == "logits" and self.head.target == "tokens"
 
     @property
+    def feeds(self) -> bool:
+        """Whether the backbone reads the codes that its head emitted, step by step."""
+        return head_options(self.head).steps is not None
+
+    def steps(self, frames: int) -> int:
+        """Give the backbone's steps that emit so many frames, where it `feeds`."""
+        steps = head_options(self.head).steps
+        assert steps is not None and self.codes is not None, "asked where it feeds, and has a codec"
+        return steps(frames, self.codes.codebooks)
+
+    @property
     def code_source(self) -> CodecConfig | None:
         """What makes codes of waves: `units`, else the codec if it can; None where codes come with the data."""
         return self.units or (self.codec if self.codec and self.codec.encodes else None)

@@ -20,6 +20,8 @@ def cache_points(stage: StagePlan, inputs: Mapping[str, InputBranch],
     for name in stage.stage.loss:
         if name in outputs:
             found |= _points(outputs[name], stage.trained, inputs)
+    if any(outputs[name].feeds for name in stage.stage.loss if name in outputs):  # its head stands before the backbone, too
+        return {point: parts for point, parts in found.items() if not point.startswith("backbone.")}
     return found
 
 

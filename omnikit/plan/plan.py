@@ -16,6 +16,7 @@ from omnikit.contracts.specs import ImageSpec, Template
 from omnikit.errors import ConfigError, DataError, PlanError
 from omnikit.plan.branches import InputBranch, OutputBranch
 from omnikit.plan.components import ComponentConfigs
+from omnikit.plan.feeding import check_feeding
 from omnikit.plan.graph import wire_inputs, wire_outputs
 from omnikit.plan.length_checks import check_lengths
 from omnikit.plan.resolve import find_reader, find_template, tokenizer_size
@@ -91,6 +92,7 @@ def make(recipe: Recipe) -> Plan:
     parts = ComponentConfigs(recipe, errors)
     inputs = wire_inputs(recipe, parts, errors)
     outputs = wire_outputs(recipe, parts, inputs, errors)
+    check_feeding(outputs, errors)
     template = find_template(recipe, parts.backbone, errors)
     tokenizer = _tokenizer(outputs, parts.backbone, errors)
     readers = _readers(recipe, errors)

@@ -11,6 +11,7 @@ from omnikit.plan.branches import BACKBONE_TAPS, OutputBranch
 from omnikit.plan.cache_points import check_cache
 from omnikit.plan.codec_stages import check_codec
 from omnikit.plan.data_checks import check_supplies
+from omnikit.plan.feeding import check_feeding_stage
 from omnikit.plan.import_stages import check_import, check_no_source
 from omnikit.plan.memory_checks import check_memory_settings
 from omnikit.plan.stage_plan import StagePlan, Wiring
@@ -159,6 +160,7 @@ def _check_stage(plan: StagePlan, wired: Wiring, errors: list[str]) -> None:
     _check_batch_tokens(where, plan, errors)
     check_memory_settings(where, plan, wired.parts, errors)
     check_cache(where, plan, wired, errors)
+    check_feeding_stage(where, plan.stage, wired.outputs, errors)
     check_validation(where, plan, wired.outputs, errors)
     if stage.objective == "heads":
         _check_heads(where, plan, wired, errors)

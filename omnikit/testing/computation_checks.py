@@ -70,9 +70,9 @@ def padding(probe: Probe) -> None:
 
 def _check_loss(probe: HeadProbe, rows: Sequence[Row]) -> None:
     """Hold the loss of a batch against those of its rows, each weighed by what it is a mean over."""
-    whole = float(probe.loss(probe.module, rows))
+    whole = float(probe.own_loss(probe.module, rows))
     counts = [probe.loss_count([row]) for row in rows]
-    parts = [float(probe.loss(probe.module, [row])) for row in rows]
+    parts = [float(probe.own_loss(probe.module, [row])) for row in rows]
     expected = sum(count * part for count, part in zip(counts, parts, strict=True)) / max(sum(counts), 1e-9)
     if abs(whole - expected) > LOSS_CLOSE * max(1.0, abs(expected)):
         raise CheckFailure(f"the loss of a batch is {whole:.5g}, but the mean of its rows' losses, weighed by what `loss_count`"

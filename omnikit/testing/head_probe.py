@@ -15,7 +15,7 @@ from omnikit.contracts.optional import head_options
 from omnikit.contracts.specs import CodecSpec, FeatureSpec
 from omnikit.contracts.types import Features, Targets
 from omnikit.errors import ConfigError
-from omnikit.testing.probe import Probe, Row, lengths_of, padded
+from omnikit.testing.probe import Probe, Row, lengths_of, padded, to_random_targets
 from omnikit.testing.results import CheckFailure
 
 VOCABULARY = 60  # tokens of text
@@ -110,6 +110,13 @@ class HeadProbe(Probe):
         return found
 
     def loss(self, module: Any, rows: Sequence[Row]) -> Tensor:
+        found = self.own_loss(module, rows)
+        if head_options(self.config).steps is not None:  # what the backbone reads is trained with it
+            found = found + to_random_targets([module.inputs(self.targets(rows))])
+        return found
+
+    def own_loss(self, module: Any, rows: Sequence[Row]) -> Tensor:
+        """Give what its `loss` gives."""
         found: Tensor = module.loss(self.features(rows), self.targets(rows), *self.context(rows))
         return found
 

@@ -9,6 +9,7 @@ from omnikit.errors import ConfigError, nearest
 from omnikit.testing import (
     computation_checks,
     contract_checks,
+    feeding_checks,
     light_checks,
     service_checks,
     storage_checks,
@@ -32,7 +33,7 @@ def _distributed(probe: Probe) -> None:
 
 CHECKS: tuple[Check, ...] = (
     *light_checks.CHECKS, *contract_checks.CHECKS, *computation_checks.CHECKS, *training_checks.CHECKS,
-    *storage_checks.CHECKS, *streaming_checks.CHECKS, *service_checks.CHECKS,
+    *storage_checks.CHECKS, *streaming_checks.CHECKS, *feeding_checks.CHECKS, *service_checks.CHECKS,
     Check(DISTRIBUTED, _distributed, MODULES, ("builds", "pickles", "gradients")))
 NAMES = tuple(dict.fromkeys(check.name for check in CHECKS))
 

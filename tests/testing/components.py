@@ -64,6 +64,7 @@ SMALL: dict[str, tuple[str, str, dict[str, object]]] = {
                                                      "prefix": True}),
     "parallel_codes": ("head", "parallel_codes_tiny_random", {"dim": 32, "heads": 2, "max_frames": 20}),
     "depth_codes": ("head", "depth_codes_tiny_random", {"dim": 32, "heads": 2, "max_frames": 20}),
+    "delayed_codes": ("head", "delayed_codes", {"max_frames": 20}),
     "mimi": ("codec", "mimi_tiny_random", {}),
     "dac": ("codec", "dac_tiny_random", {}),
     "unit_hifigan": ("codec", "unit_hifigan_tiny_random", {}),

@@ -11,7 +11,7 @@ import torch
 from doubles import EchoDataset, EchoReader, FakeEncoder, make_plan, stages, write_tokenizer
 from safetensors import safe_open
 
-from omnikit import model as modelling
+from omnikit import part_modules as modelling
 from omnikit.contracts.types import ContentPart, Message, Sample
 from omnikit.data.batch.samplers import MixtureDataset
 from omnikit.errors import DataError, RunError

@@ -70,11 +70,14 @@ class Collator:
     def __call__(self, samples: Sequence[Sample]) -> Batch:
         """Make one batch; raises DataError naming the row that does not fit."""
         rows = [self.row(sample) for sample in samples]
+        targets = {name: found for name in self.branches if (found := self._targets(name, samples, rows))}
+        for name in self.branches:
+            if self.plan.outputs[name].feeds and name in targets:
+                self._extend(name, rows, targets[name].lengths.tolist())
         length = max((len(row.tokens) for row in rows), default=0)
         sequences = rows if self.uses_backbone else []
         branches = [input_branch.name for input_branch in self.input_branches
                     if any(row.signals[input_branch.name] for row in rows)]
-        targets = {name: found for name in self.branches if (found := self._targets(name, samples, rows))}
         return Batch(
             tokens=pad([row.tokens for row in sequences], 0),
             lengths=torch.tensor([len(row.tokens) for row in sequences], dtype=torch.int64),
@@ -221,6 +224,20 @@ class Collator:
             _check_reachable(name, self.plan.outputs[name].head, [(row.id, len(row.answers)) for row in rows],
                              [[code[0] for code in codes] for codes in found])
         return code_targets(found, PADDING) if found else None
+
+    def _extend(self, name: str, rows: Sequence[CollatedRow], frames: Sequence[int]) -> None:
+        """Repeat the last token of each row's answer, without supervision, for the steps in which codes are still emitted."""
+        assert self.plan.backbone, "such a branch taps it"
+        for row, count in zip(rows, frames, strict=True):
+            first, last = row.answers[0], row.answers[-1]
+            if last - first + 1 != len(row.answers):
+                raise DataError(f"Row {row.id} has several answers, but the codes of branch {name} are read by the backbone,"
+                                " which is trained on rows of one answer; cut the conversation.", kind="several answers")
+            needed = first - 1 + self.plan.outputs[name].steps(count)  # the last step's codes are read by none
+            row.tokens[last + 1:] = [row.tokens[last]] * max(0, needed - last - 1)
+            if len(row.tokens) > self.plan.backbone.context:
+                raise DataError(f"Row {row.id} has {len(row.tokens)} positions with the steps of branch {name}'s codes, but the"
+                                f" backbone's context is {self.plan.backbone.context}; shorten its answer.", kind="too long")
 
     def _spoken(self, name: str, sample: Sample) -> list[list[int]]:
         """Give the ids of the words of each spoken answer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from omnikit.inference.scheduler.checks import check_engine
 from omnikit.inference.scheduler.scheduler import EngineLimits, Scheduler
 from omnikit.inference.scheduler.separate_rows import SeparateRow, SeparateRows
 from omnikit.inference.session import Session
@@ -11,9 +12,9 @@ class SingleEngine(Scheduler[SeparateRow]):
     """Any number of answers, each with a state of its own that the backbone's `step` moves on.
 
     Raises:
-        PlanError: the model has no backbone.
+        PlanError: as check_engine.
     """
 
     def __init__(self, session: Session, limits: EngineLimits | None = None) -> None:
-        session.check_answers()
+        check_engine(session)
         super().__init__(session, SeparateRows(session.model.language_model()), limits)

@@ -1,4 +1,4 @@
-"""Heads `parallel_codes` and `depth_codes`: sizes, contract and how codes are chosen. Imports no torch; `build` imports it."""
+"""Heads for codecs of several codebooks: sizes, contracts and how codes are chosen. Imports no torch; `build` imports it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from omnikit.contracts.footprint import Footprint, Matrix, Saved, linear
 from omnikit.contracts.specs import CodecSpec, FeatureSpec
-from omnikit_codes.patterns import PATTERNS, PatternName
+from omnikit_codes.patterns import PATTERNS, Pattern, PatternName
 
 if TYPE_CHECKING:
     from torch import nn
@@ -175,6 +175,66 @@ class DepthCodes(FrameDecoderConfig):
         if codec is None:
             raise ValueError("head depth_codes has no codec, but needs one beside it for its codes")
         return DepthCodesHead(self, source.dim, codec.codebooks, codec.cardinality)
+
+
+@dataclass(frozen=True)
+class DelayedCodes:
+    """Codes of all codebooks at each step of the language model, which reads them at the next one beside its own text.
+
+    The embeddings of a step's codes, one table for each codebook, are summed and added to the language model's input.
+    Codebook q is one step behind codebook q - 1, and the first one `delay` steps behind the text. Where the text has ended,
+    its last token is repeated until the codes have.
+
+    Args:
+        delay: steps of text before the first code.
+        top_k: each code is drawn from this many best ones; 1 takes the best.
+        seed: draws them, from the start for each answer.
+        max_frames: of an answer at most.
+
+    Source: Mini-Omni2, arXiv:2410.11190; patterns of MusicGen, arXiv:2306.05284.
+    """
+
+    delay: int = 1
+    top_k: int = 1
+    seed: int = 0
+    max_frames: int = 1000
+
+    target, tap, alignment = "codes", "hidden", "predicts"
+    codebooks = None
+
+    def __post_init__(self) -> None:
+        if self.delay < 0:
+            raise ValueError(f"delay is {self.delay}, but must be at least 0")
+        for name in ("top_k", "max_frames"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, but must be at least 1")
+
+    def codes(self, codec: CodecSpec) -> str | None:
+        """Give why this head cannot emit this codec's codes; None if it can."""
+        return "it gives one code a frame, but the codec merges runs of one code" if codec.merged else None
+
+    def steps(self, frames: int, codebooks: int) -> int:
+        """Give the steps of the language model that emit so many frames and their end."""
+        return self.delay + Pattern("delayed", codebooks).steps(frames)
+
+    def loss_count(self, targets: Targets) -> float:
+        """Give the codes of all codebooks and the end of each row."""
+        return float(targets.lengths.sum()) * targets.ids.shape[-1] + len(targets.lengths)
+
+    def footprint(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> Footprint:
+        """Give how large it is; a unit is a token of the answer, with the steps that it lasts."""
+        books, codes = (codec.codebooks, codec.cardinality) if codec else (1, 0)
+        classes, steps = books * codes + 1, SECONDS * float(codec.rate if codec else 0)
+        parameters = books * (codes + 2) * source.dim + linear(source.dim, classes)
+        return Footprint(parameters, outside=Saved(3 * classes, source.dim + classes).times(steps))
+
+    def build(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> nn.Module:
+        """Give the module; the vocabulary of text does not matter to it."""
+        from omnikit_codes.delayed_codes import DelayedCodesHead
+
+        if codec is None:
+            raise ValueError("head delayed_codes has no codec, but needs one beside it for its codes")
+        return DelayedCodesHead(self, source.dim, codec.codebooks, codec.cardinality)
 
 
 def _layer(dim: int, ffn: int) -> int:

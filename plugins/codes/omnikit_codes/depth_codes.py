@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from omnikit.ops.kv_cache import FixedKVCache
 from omnikit.ops.llama_layer import LlamaLayer
 from omnikit.ops.rotary import RotaryAngles, rotary_angles, rotary_frequencies
+from omnikit_codes.cells import PADDING
 from omnikit_codes.config import DepthCodes
-from omnikit_codes.frame_decoder import PADDING, Classify, FrameDecoder
+from omnikit_codes.frame_decoder import Classify, FrameDecoder
 from omnikit_codes.patterns import Pattern
 
 

@@ -1,7 +1,6 @@
 """A decoder over frames of Q codes behind the features of an answer: training, and one sentence step by step.
 
-Uses no text, no backbone and no waveform. Each codebook has V codes; V is the end, which only the first codebook gives, and
-V + 1 an empty cell (omnikit_codes.patterns).
+Uses no text, no backbone and no waveform. Cells: omnikit_codes.cells.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from omnikit.errors import DataError
 from omnikit.ops.kv_cache import FixedKVCache
 from omnikit.ops.llama_layer import LlamaLayer
 from omnikit.ops.rotary import RotaryAngles, rotary_angles, rotary_frequencies
+from omnikit_codes.cells import PADDING, CellEmbedding, arrange
 from omnikit_codes.config import FrameDecoderConfig
 from omnikit_codes.patterns import Pattern
 
-PADDING = -100  # of targets
 Classify = Callable[[Sequence[int]], Tensor]  # the codes of a step's cells so far to the logits of the next cell
 
 
@@ -50,7 +49,7 @@ class FrameDecoder(nn.Module):
         self.config, self.pattern, self.cardinality = config, pattern, cardinality
         self.end, self.empty = cardinality, cardinality + 1
         self.project = nn.Linear(source, config.dim)
-        self.embedding = nn.Embedding(pattern.codebooks * (cardinality + 2), config.dim)
+        self.embedding = CellEmbedding(pattern.codebooks, cardinality, config.dim)
         self.layers = nn.ModuleList(LlamaLayer(config.dim, config.heads, config.ffn, config.rms_eps)
                                     for _ in range(config.layers))
         self.norm = nn.RMSNorm(config.dim, config.rms_eps)
@@ -67,15 +66,7 @@ class FrameDecoder(nn.Module):
 
     def arrange(self, targets: Targets) -> Tensor:
         """Codes [B, U, Q] to the cells of each step [B, S, Q], each row's end in its place; PADDING where a cell is empty."""
-        ids, (batch, count, books) = targets.ids, targets.ids.shape
-        beyond = torch.arange(count, device=ids.device) >= targets.lengths[:, None]  # [B, U]
-        frames = torch.cat([ids.masked_fill(beyond[..., None], PADDING), ids.new_full((batch, 1, books), PADDING)], 1)
-        frames[:, :, 0] = frames[:, :, 0].scatter(1, targets.lengths[:, None], self.end)
-        cells = ids.new_full((batch, self.pattern.steps(count), books), PADDING)
-        for book in range(books):
-            steps = [self.pattern.step(frame, book) for frame in range(count + (book == 0))]
-            cells[:, steps, book] = frames[:, :len(steps), book]
-        return cells
+        return arrange(targets, self.pattern, self.end)
 
     def forward(self, features: Features, cells: Tensor) -> Tensor:
         """Features [B, T, source] and cells [B, S, Q] (PADDING: empty) to the states [B, S, dim] that give each step."""
@@ -96,13 +87,11 @@ class FrameDecoder(nn.Module):
 
     def embed(self, cells: Tensor) -> Tensor:
         """Cells [..., Q], empty where PADDING, to the sums of their embeddings [..., dim]."""
-        return self.code_embeddings(cells.masked_fill(cells == PADDING, self.empty)).sum(-2)
+        return self.embedding.sums(cells)
 
     def code_embeddings(self, codes: Tensor, first: int = 0) -> Tensor:
         """Codes [..., N] of N codebooks, from `first` on, to their embeddings [..., N, dim]."""
-        books = torch.arange(first, first + codes.shape[-1], device=codes.device)
-        result: Tensor = self.embedding(codes + books * (self.cardinality + 2))
-        return result
+        return self.embedding.of_each(codes, first)
 
     def loss(self, features: Features, targets: Targets) -> Tensor:
         """Cross-entropy of the batch's codes and ends, divided by their number, in float32.

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from omnikit_codes.cells import PADDING
 from omnikit_codes.config import ParallelCodes
-from omnikit_codes.frame_decoder import PADDING, Classify, FrameDecoder
+from omnikit_codes.frame_decoder import Classify, FrameDecoder
 from omnikit_codes.patterns import Pattern
 
 

@@ -4,10 +4,23 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+from omnikit_codes.config import DelayedCodes
+
 from omnikit.contracts.footprint import Footprint, linear
 from omnikit.contracts.specs import CodecSpec, FeatureSpec, SignalSpec
 
 RATE = 16000
+
+
+@dataclass(frozen=True)
+class OtherFeedback(DelayedCodes):
+    """Feeds the language model other vectors in answers than in training."""
+
+    def build(self, source: FeatureSpec, codec: CodecSpec | None, vocabulary: int) -> Any:
+        from frames_plugin.model import OtherFeedbackHead
+
+        assert codec is not None, "a head of codes has one beside it"
+        return OtherFeedbackHead(self, source.dim, codec.codebooks, codec.cardinality)
 
 
 @dataclass(frozen=True)

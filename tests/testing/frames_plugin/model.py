@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from omnikit_codes.delayed_codes import DelayedCodesHead, StreamState
 from torch import Tensor, nn
 
 from frames_plugin.config import Coded, Frames
@@ -193,3 +194,10 @@ class LoudnessCodec(nn.Module):
 
     def decode(self, codes: Tensor) -> Tensor:
         return (codes[:, 0].float() / self.config.cardinality).repeat_interleave(self.config.frame)
+
+
+class OtherFeedbackHead(DelayedCodesHead):
+    """Gives codes [B, S, Q], and [B, D] to the language model that training does not have."""
+
+    def feedback(self, state: StreamState) -> Tensor:
+        return 2 * super().feedback(state)

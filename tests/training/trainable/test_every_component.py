@@ -116,6 +116,12 @@ def frames(module: Any, config: Any) -> Tensor:
     return module.loss(FEATURES, Targets(ids, torch.tensor([6, 5, 4])))
 
 
+def fed(module: Any, config: Any) -> Tensor:
+    ids = torch.randint(0, BOOKS.cardinality, (ROWS, 6, BOOKS.codebooks), generator=torch.Generator().manual_seed(3))
+    targets = Targets(ids, torch.tensor([6, 5, 4]))
+    return module.loss(FEATURES, targets) + to_targets(module.inputs(targets))
+
+
 def vocoder(module: Any, config: Any) -> Tensor:
     ids = torch.randint(0, config.spec.cardinality, (ROWS, 12, 1), generator=torch.Generator().manual_seed(3))
     durations = module.log_durations(ids, torch.ones(ROWS, 12, dtype=torch.bool))
@@ -178,6 +184,7 @@ COMPONENTS: dict[str, tuple[str, str, Loss, dict[str, object]]] = {
     "ctc_units": ("head", "ctc_units_tiny_random", codes, {}),
     "nar_ar": ("head", "nar_ar_tiny_random", codes, {"dim": 32, "heads": 2}),
     "nar_ar prefix": ("head", "nar_ar_tiny_random", codes, {"dim": 32, "heads": 2, "prefix": True}),
+    "delayed_codes": ("head", "delayed_codes", fed, {}),
     "parallel_codes": ("head", "parallel_codes_tiny_random", frames, {"dim": 32, "heads": 2}),
     "depth_codes": ("head", "depth_codes_tiny_random", frames, {"dim": 32, "heads": 2}),
     "unit_hifigan": ("codec", "unit_hifigan_tiny_random", vocoder, {}),
