@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from omnikit.contracts.footprint import Footprint
-from omnikit.plan.batch_sizes import BatchSizes, answer_frames
+from omnikit.plan.batch_sizes import SPOKEN, BatchSizes, answer_frames
 from omnikit.plan.memory_checks import checkpointed_parts
 from omnikit.plan.plan import Plan
 from omnikit.plan.stage_plan import StagePlan
@@ -48,7 +48,8 @@ def with_gradients(plan: Plan, stage: StagePlan) -> frozenset[str]:
         encoders = {f"{each.name}.encoder" for each in (branch, *branch.sources)}
         if encoders & found and f"{name}.projector" in stage.used:
             found.add(f"{name}.projector")
-    inner = any(f"{name}.projector" in found for name in plan.inputs)
+    fed = [f"{name}.head" for name, output in plan.outputs.items() if output.feeds and name in stage.stage.loss]
+    inner = any(part in found for part in (*fed, *(f"{name}.projector" for name in plan.inputs)))
     if inner and "backbone" in stage.used:
         found.add("backbone")
     for name, output in plan.outputs.items():
@@ -70,7 +71,7 @@ def _units(plan: Plan, part: str, sizes: BatchSizes) -> tuple[float, int]:
     if slot == "head":
         output = plan.outputs[branch]
         spoken = 0 if "." in output.head.tap or output.codes is None else round(
-            sizes.answer_tokens * 0.3 * float(output.codes.rate))
+            sizes.answer_tokens * SPOKEN * float(output.codes.rate))
         return answer_frames(output, sizes, plan.backbone), spoken
     return 0.0, 0
 

@@ -6,7 +6,7 @@ What no contract states is assumed: the lengths of text that a reader does not g
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from omnikit.contracts.configs import BackboneConfig, ReaderConfig
 from omnikit.contracts.media import Medium, image_medium
@@ -17,6 +17,7 @@ from omnikit.plan.stage_plan import StagePlan
 
 TEXT_TOKENS = 512  # of a row's text, where its reader does not state it
 SECONDS = 30.0  # of a question's audio, likewise
+SPOKEN = 0.3  # seconds that a token of an answer is spoken, about
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,12 @@ class Row:
 
 
 def batch_sizes(stage: StagePlan, inputs: Mapping[str, InputBranch], readers: Mapping[str, ReaderConfig],
-                text_tokens: int | None = None) -> BatchSizes:
+                text_tokens: int | None = None, outputs: Mapping[str, OutputBranch] | None = None) -> BatchSizes:
     """Give the sizes of a stage's largest batch.
 
     Args:
         text_tokens: of a row, instead of what is assumed where a reader does not state it.
+        outputs: output branches; where the backbone reads the codes of one, rows last until these end.
     """
     used = {name: branch for name, branch in inputs.items() if f"{name}.encoder" in stage.used}
     lengths = {name: _lengths(branch, readers, stage) for name, branch in used.items()}
@@ -83,6 +85,8 @@ def batch_sizes(stage: StagePlan, inputs: Mapping[str, InputBranch], readers: Ma
     total = sum(stage.stage.data[name] for name in stage.datasets)
     rows = [_row(readers[name], used, positions, stage.stage.data[name] / total, text_tokens or TEXT_TOKENS)
             for name in stage.datasets]
+    feeding = [output for name, output in (outputs or {}).items() if output.feeds and name in stage.stage.loss]
+    rows = [replace(row, length=row.length + _behind_text(row, feeding)) for row in rows]
     trainer, answer = stage.stage.trainer, max((row.answer for row in rows), default=0)
     longest = max((row.length for row in rows), default=0)
     if trainer.pack or trainer.batch_tokens:
@@ -125,6 +129,12 @@ def _lengths(branch: InputBranch, readers: Mapping[str, ReaderConfig], stage: St
     except DataError:  # longer than the encoder takes
         samples = int(SECONDS * rate) if rate else 1
         return branch.encoder.length(samples), branch.positions(samples)
+
+
+def _behind_text(row: Row, feeding: Sequence[OutputBranch]) -> int:
+    """Give the positions behind the text of an answer, at which its codes are still emitted."""
+    frames = [(output, round(row.answer * SPOKEN * float(output.codes.rate))) for output in feeding if output.codes]
+    return max((max(0, output.steps(count) - row.answer) for output, count in frames), default=0)
 
 
 def _of_joined(branch: InputBranch, readers: Sequence[ReaderConfig]) -> int:

@@ -102,7 +102,7 @@ def forecast(plan: Plan, setting: Setting | None = None) -> dict[str, Forecast]:
 
 def stage_forecast(plan: Plan, stage: StagePlan, setting: Setting, found: Mapping[str, Footprint]) -> Forecast:
     """Give the memory of one stage."""
-    sizes = batch_sizes(stage, plan.inputs, plan.readers, setting.text_tokens)
+    sizes = batch_sizes(stage, plan.inputs, plan.readers, setting.text_tokens, plan.outputs)
     parts = {part: _table(found[part], plan, stage, part) for part in stage.used if part in found}
     weights = _Weights(stage, parts, plan)
     shards = sharing(stage, setting)
