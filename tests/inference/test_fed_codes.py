@@ -5,14 +5,19 @@ from dataclasses import replace
 
 import pytest
 import torch
+from engines import drained, same
 from omnikit_codes.delayed_codes import DelayedCodesHead
 from torch import Tensor
 
 from omnikit.contracts.types import Batch, ContentPart, Message, Sample, Targets
 from omnikit.data.batch.collate import Collator
 from omnikit.errors import DataError, PlanError
+from omnikit.inference.engine import AnswerOptions
 from omnikit.inference.generate import DecodingStep, Sampling, decoding_steps, generate
-from omnikit.inference.scheduler.batch import engine_for
+from omnikit.inference.prefix_cache import PrefixCache
+from omnikit.inference.question import question
+from omnikit.inference.scheduler.batch import BatchEngine
+from omnikit.inference.scheduler.single import SingleEngine
 from omnikit.inference.session import Session
 from omnikit.model import OmniModel
 from omnikit.plan.cache_points import cache_points
@@ -186,9 +191,9 @@ def test_answers_are_those_of_whole_passes(speaking: OmniModel) -> None:
     end = int(generate(speaking, asked(speaking, QUESTIONS[0]), Sampling((), 2)).tokens[0][-1])  # so that some texts end early
     together = generate(speaking, asked(speaking, *QUESTIONS), Sampling((end,), LIMIT))
     assert together.codes is not None
-    for index, question in enumerate(QUESTIONS):
-        expected = whole_passes(speaking, asked(speaking, question), end)
-        alone = generate(speaking, asked(speaking, question), Sampling((end,), LIMIT))
+    for index, text in enumerate(QUESTIONS):
+        expected = whole_passes(speaking, asked(speaking, text), end)
+        alone = generate(speaking, asked(speaking, text), Sampling((end,), LIMIT))
         assert (alone.tokens[0], (alone.codes or [[]])[0]) == expected
         assert (together.tokens[index], together.codes[index]) == expected
     assert len({len(tokens) for tokens in together.tokens}) > 1
@@ -205,7 +210,7 @@ def test_drawn_codes_are_each_answer_s_own(speaking: OmniModel) -> None:
     drawn = OmniModel(plan).eval()
     drawn.load_state_dict(speaking.state_dict())
     together = generate(drawn, asked(drawn, *QUESTIONS), Sampling((), LIMIT)).codes
-    alone = [generate(drawn, asked(drawn, question), Sampling((), LIMIT)).codes for question in QUESTIONS]
+    alone = [generate(drawn, asked(drawn, text), Sampling((), LIMIT)).codes for text in QUESTIONS]
     assert together == [codes[0] for codes in alone if codes]
     assert together != generate(speaking, asked(speaking, *QUESTIONS), Sampling((), LIMIT)).codes
 
@@ -234,6 +239,30 @@ def test_a_streamed_answer_is_the_answer(speaking: OmniModel) -> None:
     assert len(answer.codes) <= MOST and answer.waveform is not None
 
 
+@pytest.mark.parametrize("engine", [SingleEngine, BatchEngine])
+def test_answers_beside_one_another_are_those_of_the_session(speaking: OmniModel,
+                                                             engine: type[SingleEngine] | type[BatchEngine]) -> None:
+    session = Session(speaking)
+    running = engine(session)
+    answers = [running.begin(question(text=text), AnswerOptions(omega=1, independent=True)) for text in QUESTIONS]
+    for text, events in zip(QUESTIONS, drained(running, answers), strict=True):
+        same(events, list(session.stream(text=text, omega=1, independent=True)))
+
+
+def test_a_later_turn_reads_the_earlier_answer_as_text(speaking: OmniModel) -> None:
+    """Its prompt is the conversation's text, while the states of the earlier answer were made with codes."""
+    session, prefix, spoken = Session(speaking), PrefixCache(), AnswerOptions(omega=1, independent=True)
+    running, history = BatchEngine(session), list[Message]()
+    for text in QUESTIONS[:2]:
+        expected = list(session.stream(text=text, history=list(history), omega=1, independent=True))
+        answer = running.begin(question(text=text, history=history), spoken, prefix)
+        found, = drained(running, [answer])
+        same(found, expected)
+        said = "".join(event.text for event in found)
+        history = [*question(text=text, history=history).messages, Message("assistant", (ContentPart("text", text=said),))]
+    assert answer.cached_tokens > 0
+
+
 # ---- what is refused ----
 
 
@@ -248,11 +277,6 @@ def test_an_answer_longer_than_the_context_is_refused() -> None:
     with pytest.raises(DataError, match=r"Row two has \d+ positions with the steps of branch speech's codes, but the backbone's"
                                         r" context is 120; shorten its answer"):
         batch_of(model, [row("two", 150)])
-
-
-def test_answers_beside_one_another_are_refused(model: OmniModel) -> None:
-    with pytest.raises(PlanError, match="branch speech, whose codes the backbone reads step by step; such answers cannot run"):
-        engine_for(Session(model))
 
 
 @pytest.mark.parametrize("setting", ["pack", "batch_tokens"])

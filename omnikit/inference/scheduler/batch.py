@@ -6,7 +6,6 @@ from omnikit.contracts.optional import backbone_options
 from omnikit.contracts.streaming import RowBackbone, RowHead
 from omnikit.errors import PlanError
 from omnikit.inference.row_numbers import RowNumber
-from omnikit.inference.scheduler.checks import check_engine
 from omnikit.inference.scheduler.joined_rows import JoinedRows
 from omnikit.inference.scheduler.scheduler import EngineLimits, Scheduler
 from omnikit.inference.scheduler.single import SingleEngine
@@ -24,11 +23,11 @@ class BatchEngine(Scheduler[RowNumber]):
             step as a CUDA graph.
 
     Raises:
-        PlanError: as check_engine, or the backbone is one that cannot step rows of different lengths.
+        PlanError: the model has no backbone, or one that cannot step rows of different lengths.
     """
 
     def __init__(self, session: Session, limits: EngineLimits | None = None, *, recorded: bool = False) -> None:
-        check_engine(session)
+        session.check_answers()
         limits, backbone = limits or EngineLimits(), session.model.language_model()
         assert session.plan.backbone, "checked above"
         fixed = (limits.rows, session.plan.backbone.context) if recorded else None
@@ -56,9 +55,9 @@ def engine_for(session: Session, limits: EngineLimits | None = None) -> BatchEng
     """Give the engine that batches where the backbone can, else the one that steps answers in turn.
 
     Raises:
-        PlanError: as check_engine.
+        PlanError: the model has no backbone.
     """
-    check_engine(session)
+    session.check_answers()
     backbone = session.model.language_model()
     batches = isinstance(backbone, RowBackbone) and _joins(session) and backbone.init_rows() is not None
     return BatchEngine(session, limits) if batches else SingleEngine(session, limits)

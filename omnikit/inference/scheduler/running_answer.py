@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from omnikit.contracts.codes import Code
 from omnikit.contracts.types import Batch
 from omnikit.data.text.tokenizer import Tokenizer
 from omnikit.errors import OmnikitError
@@ -17,6 +18,7 @@ from omnikit.inference.answer import Event, TokenLogprob
 from omnikit.inference.answer_events import AnswerEvents
 from omnikit.inference.answer_usage import AnswerUsage, TokenCounts
 from omnikit.inference.engine import FinishReason
+from omnikit.inference.fed_codes import FedCodes
 from omnikit.inference.generate import DecodingStep
 from omnikit.inference.prefix_cache import Key, PrefixCache
 from omnikit.inference.row_numbers import RowNumber
@@ -60,10 +62,12 @@ class RunningAnswer:
         plan: what is known of it.
         events: makes its events.
         cancelled: is called once when it is cancelled.
+        fed: the codes that the backbone reads; None where it reads none.
     """
 
-    def __init__(self, plan: AnswerPlan, events: AnswerEvents, cancelled: Callable[[], None]) -> None:
-        self.plan, self.events = plan, events
+    def __init__(self, plan: AnswerPlan, events: AnswerEvents, cancelled: Callable[[], None],
+                 fed: FedCodes | None = None) -> None:
+        self.plan, self.events, self.fed = plan, events, fed
         self.error: OmnikitError | None = None
         self.finish_reason: FinishReason | None = None
         self.prompt_tokens, self.cached_tokens = plan.batch.tokens.shape[1], 0
@@ -71,7 +75,7 @@ class RunningAnswer:
         self.has_media = False  # signals are encoded for it
         self.read_at_once = False  # the backbone takes its prompt in one step
         self.tokens: list[int] = []
-        self._codes = 0  # of its audio
+        self._codes, self._steps = 0, 0  # codes of its audio; steps of the backbone behind its prompt
         self.complete = False  # no more events come
         self.cancelling = False
         self._ready: deque[Event] = deque()
@@ -104,8 +108,13 @@ class RunningAnswer:
 
     @property
     def longest(self) -> int:
-        """Positions of its prompt and its tokens at most."""
-        return self.prompt_tokens + self.plan.limit
+        """Positions of its prompt and its tokens at most; with codes that the backbone reads, all that there are."""
+        return self.fed.context if self.fed else self.prompt_tokens + self.plan.limit
+
+    @property
+    def keys(self) -> list[Key]:
+        """The keys of its positions that a later turn may begin with: codes are read in the turn that they are emitted in."""
+        return [*self.plan.keys, *(() if self.fed else self.tokens)]
 
     def take(self) -> list[Event]:
         """Give the events that are ready, without waiting."""
@@ -148,12 +157,28 @@ class RunningAnswer:
     def push(self, hidden: Tensor, token: int, logprob: TokenLogprob | None) -> None:
         """Take a token and the hidden state [1, D] that predicted it; gives its text."""
         self.tokens.append(token)
+        self._steps += 1
         given = () if logprob is None or token in self.plan.ends else (logprob,)
-        self.emit(self.events.push_text(DecodingStep(hidden, torch.tensor([token])), given))
+        self.emit(self.events.push_text(DecodingStep(hidden, torch.tensor([token]), self._fed_codes(hidden)), given))
 
     def push_last(self, hidden: Tensor) -> None:
-        """Take the hidden state [1, D] after the last token."""
-        self.emit(self.events.push_text(DecodingStep(hidden, None)))
+        """Take the hidden state [1, D] after the last token, or of a step at which codes alone are emitted."""
+        self._steps += 1
+        self.emit(self.events.push_text(DecodingStep(hidden, None, self._fed_codes(hidden))))
+
+    def is_last(self, *, after: bool) -> bool:
+        """Say whether no step follows; `after`: this one was behind the last token."""
+        if self.fed is not None and self.events.speech is not None and not self.events.ended:
+            full = self.prompt_tokens + self._steps >= self.fed.context
+            return self.finished_tokens and (self.fed.finished or full)
+        return after or (self.finished_tokens and (self.events.ended or not self.plan.one_more))
+
+    def next_input(self, vector: Tensor) -> Tensor:
+        """Give the backbone's next input [D] for the embedding [D] of its last token."""
+        return self.fed.added(vector[None, None])[0, 0] if self.fed else vector
+
+    def _fed_codes(self, hidden: Tensor) -> list[list[Code]] | None:
+        return self.fed.step(hidden[:, None]) if self.fed else None
 
 
 def head_row(answer: RunningAnswer) -> RowNumber:

@@ -22,6 +22,7 @@ from omnikit.errors import AdmissionError, OmnikitError, RunError
 from omnikit.inference.answer import Event, TokenLogprob
 from omnikit.inference.answer_states import NOISE
 from omnikit.inference.engine import AnswerOptions, FinishReason
+from omnikit.inference.fed_codes import FedCodes
 from omnikit.inference.prefix_cache import PrefixCache, whole_signals, without_prefix
 from omnikit.inference.scheduler.planning import EngineParts, plan_answer
 from omnikit.inference.scheduler.row_memory import Row, Rows
@@ -93,7 +94,7 @@ class Scheduler(Generic[Row]):
         """Begin an answer, see omnikit.inference.engine.AnswerEngine."""
         self._admit()
         plan, events = plan_answer(self._parts, sample, options, prefix)
-        answer = RunningAnswer(plan, events, self._sweep)
+        answer = RunningAnswer(plan, events, self._sweep, FedCodes.of(self.session.model, 1))
         with self._queue:
             self._admit()
             self._waiting.append(answer)
@@ -193,6 +194,8 @@ class Scheduler(Generic[Row]):
     def _decode(self, active: Sequence[Active[Row]]) -> None:
         tokens = torch.tensor([each.token for each in active]).to(self.session.device, non_blocking=True)
         inputs = self.session.model.language_model().embed(tokens[:, None])[:, 0]  # [B, D]
+        if any(each.answer.fed for each in active):
+            inputs = torch.stack([each.answer.next_input(vector) for each, vector in zip(active, inputs, strict=True)])
         self._choose(active, self.rows.step([each.row for each in active], inputs))
 
     def _choose(self, active: Sequence[Active[Row]], hidden: Tensor) -> None:
@@ -211,14 +214,9 @@ class Scheduler(Generic[Row]):
                     each.token = chosen[row]
         self._speak([each for each in active if not each.answer.complete])
         for row, each in enumerate(active):
-            if not each.answer.complete and self._is_last(each, after=row in last):
+            if not each.answer.complete and each.answer.is_last(after=row in last):
                 with self._ending([each]):
                     self._complete(each)
-
-    def _is_last(self, active: Active[Row], *, after: bool) -> bool:
-        """Say whether no step follows; `after`: this one was that after the last token."""
-        answer = active.answer
-        return after or (answer.finished_tokens and (answer.events.ended or not answer.plan.one_more))
 
     def _speak(self, active: Sequence[Active[Row]]) -> None:
         """Give the audio of a step: the heads of all answers together where they can, then each one's codec."""
@@ -273,7 +271,7 @@ class Scheduler(Generic[Row]):
             self._active.remove(active)
         plan, saved = active.answer.plan, self.rows.save(active.row) if active.answer.plan.prefix is not None else None
         if plan.prefix is not None and saved is not None and saved.length:
-            plan.prefix.store(self, [*plan.keys, *active.answer.tokens], saved)
+            plan.prefix.store(self, active.answer.keys, saved)
         self.rows.close(active.row)
         active.answer.events.close()
         active.answer.end(reason, error)

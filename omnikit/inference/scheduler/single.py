@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from omnikit.inference.scheduler.checks import check_engine
 from omnikit.inference.scheduler.scheduler import EngineLimits, Scheduler
 from omnikit.inference.scheduler.separate_rows import SeparateRow, SeparateRows
 from omnikit.inference.session import Session
@@ -12,9 +11,9 @@ class SingleEngine(Scheduler[SeparateRow]):
     """Any number of answers, each with a state of its own that the backbone's `step` moves on.
 
     Raises:
-        PlanError: as check_engine.
+        PlanError: the model has no backbone.
     """
 
     def __init__(self, session: Session, limits: EngineLimits | None = None) -> None:
-        check_engine(session)
+        session.check_answers()
         super().__init__(session, SeparateRows(session.model.language_model()), limits)
