@@ -258,8 +258,8 @@ def test_a_later_turn_reads_the_earlier_answer_as_text(speaking: OmniModel) -> N
         answer = running.begin(question(text=text, history=history), spoken, prefix)
         found, = drained(running, [answer])
         same(found, expected)
-        said = "".join(event.text for event in found)
-        history = [*question(text=text, history=history).messages, Message("assistant", (ContentPart("text", text=said),))]
+        text_given = "".join(event.text for event in found)
+        history = [*question(text=text, history=history).messages, Message("assistant", (ContentPart("text", text=text_given),))]
     assert answer.cached_tokens > 0
 
 
