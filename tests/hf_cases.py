@@ -10,6 +10,8 @@ from transformers.models.blip_2.modeling_blip_2 import Blip2ForConditionalGenera
 from transformers.models.clip.configuration_clip import CLIPVisionConfig
 from transformers.models.deepseek_vl.configuration_deepseek_vl import DeepseekVLConfig
 from transformers.models.deepseek_vl.modeling_deepseek_vl import DeepseekVLForConditionalGeneration
+from transformers.models.deepseek_vl_hybrid.configuration_deepseek_vl_hybrid import DeepseekVLHybridConfig
+from transformers.models.deepseek_vl_hybrid.modeling_deepseek_vl_hybrid import DeepseekVLHybridForConditionalGeneration
 from transformers.models.gemma.configuration_gemma import GemmaConfig
 from transformers.models.idefics3.configuration_idefics3 import Idefics3Config, Idefics3VisionConfig
 from transformers.models.idefics3.modeling_idefics3 import Idefics3ForConditionalGeneration
@@ -34,6 +36,7 @@ from transformers.models.paligemma.modeling_paligemma import PaliGemmaForConditi
 from transformers.models.qwen2.configuration_qwen2 import Qwen2Config
 from transformers.models.qwen2_audio.configuration_qwen2_audio import Qwen2AudioConfig, Qwen2AudioEncoderConfig
 from transformers.models.qwen2_audio.modeling_qwen2_audio import Qwen2AudioForConditionalGeneration
+from transformers.models.sam.configuration_sam import SamVisionConfig
 from transformers.models.siglip.configuration_siglip import SiglipVisionConfig
 from transformers.models.smolvlm.configuration_smolvlm import SmolVLMConfig, SmolVLMVisionConfig
 from transformers.models.smolvlm.modeling_smolvlm import SmolVLMForConditionalGeneration
@@ -44,6 +47,7 @@ from transformers.models.voxtral.configuration_voxtral import VoxtralConfig, Vox
 from transformers.models.voxtral.modeling_voxtral import VoxtralForConditionalGeneration
 from transformers.models.whisper.feature_extraction_whisper import WhisperFeatureExtractor
 
+from omnikit import splice
 from omnikit.contracts.media import Medium, image_medium
 from omnikit.contracts.specs import ImageSpec
 from omnikit.contracts.types import Signal
@@ -131,6 +135,17 @@ def tile_values(signal: Signal) -> dict[str, Tensor]:
     return {"pixel_values": signal.data, "image_sizes": torch.tensor([medium.size[::-1] for medium in media])}
 
 
+def small_images(count: int) -> dict[str, Signal]:
+    """As a SigLIP takes them, of other content."""
+    pixels = torch.randint(0, 256, (count, 3, SIDE, SIDE), generator=torch.Generator().manual_seed(9), dtype=torch.uint8)
+    return {"vision_low": Signal(pixels, torch.ones(count, dtype=torch.long))}
+
+
+def two_resolutions(signal: Signal) -> dict[str, Tensor]:
+    low = splice.normalised(small_images(len(signal.data))["vision_low"], ImageSpec(SIDE, (0.5,) * 3, (0.5,) * 3))
+    return {"high_res_pixel_values": signal.data, "pixel_values": low.data}
+
+
 def videos(count: int) -> list[Medium]:
     return [Medium("video", FRAMES)] * count
 
@@ -172,6 +187,12 @@ CASES = {
     "deepseek_vl": Case(lambda: DeepseekVLForConditionalGeneration(DeepseekVLConfig(
         text_config=llama(), vision_config=SiglipVisionConfig(**TOWER), image_token_id=PLACEHOLDER)),
         "vision", images, pixel_values, PLACEHOLDER),
+    "deepseek_vl_hybrid": Case(lambda: DeepseekVLHybridForConditionalGeneration(DeepseekVLHybridConfig(
+        text_config=llama(), vision_config=SiglipVisionConfig(**TOWER), image_token_id=PLACEHOLDER,
+        high_res_vision_config=SamVisionConfig(
+            hidden_size=32, mlp_dim=48, num_hidden_layers=3, num_attention_heads=4, image_size=64, patch_size=16,
+            window_size=3, output_channels=8, global_attn_indexes=[1, 2]))), "vision", squares, two_resolutions, PLACEHOLDER,
+        beside=small_images),
     "paligemma": Case(lambda: PaliGemmaForConditionalGeneration(PaliGemmaConfig(
         text_config=GemmaConfig(**TEXT, head_dim=8, tie_word_embeddings=True), projection_dim=32,
         vision_config=SiglipVisionConfig(**TOWER, vision_use_head=False), image_token_index=PLACEHOLDER)),

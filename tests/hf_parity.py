@@ -43,6 +43,7 @@ class Case:
         text: whether the projector reads text beside each signal.
         decoder: whether the language model is an encoder-decoder: rows then have answers, whose logits are compared.
         joined: gives so many media, where the projector joins the signals of each; `media` then makes signals of all.
+        beside: gives the same media as signals of other branches, where the projector takes their features too.
     """
 
     build: Callable[[], PreTrainedModel]
@@ -55,6 +56,7 @@ class Case:
     text: bool = False
     decoder: bool = False
     joined: Callable[[int], list[Medium]] | None = None
+    beside: Callable[[int], dict[str, Signal]] | None = None
 
 
 @dataclass(frozen=True)
@@ -110,9 +112,12 @@ def batch_of(pair: Pair, signal: Signal, sizes: list[int], *, prompt: bool = Fal
     counted = torch.tensor([len(answer) for answer in answers])
     steps = torch.arange(int(counted.max()))
     positions = (torch.tensor(starts)[:, None] + steps) * (steps < counted[:, None])
-    return Batch(torch.tensor([row + [0] * (width - len(row)) for row in rows]), lengths, positions, counted, {branch: signal},
-                 {branch: torch.tensor([row * width + at for row, at in slots])}, {branch: counts}, {branch: owners}, {},
-                 [f"row {number}" for number in range(len(rows))], sizes={branch: sizes},
+    others = pair.case.beside(len(sizes)) if pair.case.beside else {}
+    return Batch(torch.tensor([row + [0] * (width - len(row)) for row in rows]), lengths, positions, counted,
+                 {branch: signal, **others}, {branch: torch.tensor([row * width + at for row, at in slots])},
+                 {branch: counts, **{name: [0] * len(sizes) for name in others}},
+                 dict.fromkeys((branch, *others), owners), {},
+                 [f"row {number}" for number in range(len(rows))], sizes=dict.fromkeys((branch, *others), sizes),
                  instructions={branch: texts(len(sizes))} if pair.case.text else {},
                  media={branch: joined} if joined else {})
 
@@ -232,7 +237,7 @@ def other_medium(batch: Batch, branch: str, index: int) -> Batch:
     signal = batch.signals[branch]
     data = signal.data.clone()
     data[index] = data[index].flip(-1)
-    return replace(batch, signals={branch: Signal(data, signal.lengths)})
+    return replace(batch, signals={**batch.signals, branch: Signal(data, signal.lengths)})
 
 
 def without_media(batch: Batch) -> Batch:

@@ -259,7 +259,8 @@ def test_a_later_turn_reads_the_earlier_answer_as_text(speaking: OmniModel) -> N
         found, = drained(running, [answer])
         same(found, expected)
         text_given = "".join(event.text for event in found)
-        history = [*question(text=text, history=history).messages, Message("assistant", (ContentPart("text", text=text_given),))]
+        answered = Message("assistant", (ContentPart("text", text=text_given),))
+        history = [*question(text=text, history=history).messages, answered]
     assert answer.cached_tokens > 0
 
 

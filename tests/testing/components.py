@@ -42,6 +42,7 @@ SMALL: dict[str, tuple[str, str, dict[str, object]]] = {
     "spatiotemporal_pool": ("projector", "spatiotemporal_pool", {}),
     "video_qformer": ("projector", "video_qformer", {"dim": 32, "heads": 2, "ffn": 64, "frame_queries": 3, "queries": 5}),
     "hf_image_tower": ("encoder", "hf_image_tower", {}),
+    "hf_high_res_tower": ("encoder", "hf_high_res_tower", {}),
     "hf_audio_tower": ("encoder", "hf_audio_tower", {}),
     "llama": ("backbone", "llama_tiny_random", {"dim": 32, "layers": 2, "ffn": 64}),
     "qwen2": ("backbone", "qwen2_tiny_random", {"dim": 32, "layers": 2, "ffn": 64}),

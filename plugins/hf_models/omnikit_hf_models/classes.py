@@ -34,7 +34,7 @@ class Source:
         return RunError(f"{self.file} has {key} {value!r}, but layout hf_model holds {only}; such a model cannot be imported.")
 
 
-Tree = dict[str, dict[str, dict[str, object]]]  # branch → slot → settings
+Tree = dict[str, dict[str, object]]  # branch → slot or option → settings
 
 
 @dataclass(frozen=True)

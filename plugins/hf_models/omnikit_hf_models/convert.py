@@ -18,6 +18,7 @@ from omnikit.recipe.model_folder import TokenizerFolder, read_object
 from omnikit.store.layouts import common_dtype, end_ids, read_extras, split_extras, tokenizer_in, with_additions
 from omnikit.store.tensors import in_folder, read_json
 from omnikit_hf_models.classes import ModelClass, Source
+from omnikit_hf_models.deepseek_hybrid import DEEPSEEK_VL_HYBRID
 from omnikit_hf_models.instruct_blip import INSTRUCT_BLIP, INSTRUCT_BLIP_T5
 from omnikit_hf_models.layout import HFModel
 from omnikit_hf_models.llava import DEEPSEEK_VL, LLAVA, VIP_LLAVA
@@ -26,7 +27,8 @@ from omnikit_hf_models.own_towers import BLIP_2, BLIP_2_T5, IDEFICS3, INTERNVL, 
 from omnikit_hf_models.paligemma import PALIGEMMA
 
 CLASSES: dict[str, ModelClass] = {"llava": LLAVA, "llava_next": LLAVA_NEXT, "llava_onevision": LLAVA_ONEVISION,
-                                 "vipllava": VIP_LLAVA, "deepseek_vl": DEEPSEEK_VL, "internvl": INTERNVL,
+                                 "vipllava": VIP_LLAVA, "deepseek_vl": DEEPSEEK_VL,
+                                 "deepseek_vl_hybrid": DEEPSEEK_VL_HYBRID, "internvl": INTERNVL,
                                  "blip-2": BLIP_2, "qwen2_audio": QWEN2_AUDIO, "voxtral": VOXTRAL,
                                  "idefics3": IDEFICS3, "smolvlm": SMOLVLM, "paligemma": PALIGEMMA,
                                  "instructblip": INSTRUCT_BLIP}

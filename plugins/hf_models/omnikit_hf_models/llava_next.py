@@ -67,9 +67,10 @@ def onevision_branches(source: Source) -> Tree:
     found = SHRUNK.fullmatch(ratio)
     if found is None:
         raise source.refuse("vision_aspect_ratio", ratio, "anyres_max_N, such as anyres_max_9")
-    tree = branches(source)
-    tree["vision"]["projector"] |= {"most_tiles": int(found[1]), "video_stride": VIDEO_STRIDE}
-    return tree
+    vision = branches(source)["vision"]
+    projector = {"use": "anyres_mlp", "activation": source.facts.projector_hidden_act, "most_tiles": int(found[1]),
+                 "video_stride": VIDEO_STRIDE}
+    return {"vision": {**vision, "projector": projector}}
 
 
 def onevision_config(model: ModelDescription) -> dict[str, object]:

@@ -66,7 +66,9 @@ def test_footprints_count_the_parameters(pair: Pair) -> None:
     counts = [sum(weight.numel() for weight in pair.ours.get_submodule(f"{branch.name}.{slot}").parameters())
               for slot in ("encoder", "projector")]
     dim = pair.ours.plan.parts()["backbone"].dim
-    found = (branch.encoder.footprint(), branch.projector.footprint(branch.encoded, dim))
+    projector = branch.projector.fused_footprint([branch.encoded, *(each.encoded for each in branch.sources)], dim) if (
+        branch.sources) else branch.projector.footprint(branch.encoded, dim)
+    found = (branch.encoder.footprint(), projector)
     assert [each.parameters for each in found] == counts
 
 

@@ -152,6 +152,7 @@ COMPONENTS: dict[str, tuple[str, str, Loss, dict[str, object]]] = {
     "dinov2": ("encoder", "dinov2_tiny_random", image, {"layers": 2}),
     "sam": ("encoder", "sam_tiny_random", image, {}),
     "hf_image_tower": ("encoder", "hf_image_tower", image, {}),
+    "hf_high_res_tower": ("encoder", "hf_high_res_tower", image, {}),
     "hf_audio_tower": ("encoder", "hf_audio_tower", audio, {}),
     "linear": ("projector", "linear", features, {}),
     "mlp": ("projector", "mlp", features, {}),
