@@ -19,7 +19,8 @@ SIZES = ("hidden_size", "image_size", "patch_size", "output_channels", "num_hidd
 FIXED = {"use_abs_pos": True, "use_rel_pos": True, "qkv_bias": True}
 TINY: dict[str, object] = {
     "model_type": "sam_vision_model", "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "mlp_dim": 64,
-    "image_size": 64, "patch_size": 16, "window_size": 2, "output_channels": 8, "global_attn_indexes": [1]}
+    "image_size": 64, "patch_size": 16, "window_size": 2, "output_channels": 8, "global_attn_indexes": [1],
+    "initializer_range": 0.02}
 
 
 @dataclass(frozen=True)
