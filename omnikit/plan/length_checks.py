@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from omnikit.contracts.configs import ProjectorConfig
-from omnikit.contracts.specs import FeatureSpec
+from omnikit.contracts.media import Medium, image_medium
+from omnikit.contracts.specs import FeatureSpec, ImageSpec
 from omnikit.errors import DataError
 from omnikit.plan.branches import InputBranch
 
@@ -31,6 +32,19 @@ def _misfits(branch: InputBranch) -> Iterator[str]:
     elif isinstance(branch.projector, ProjectorConfig) and branch.projected and branch.encoded.rate is not None:
         counts = [int(seconds * branch.encoded.rate) for seconds in SECONDS]
         yield from _misfit(f"{branch.name}.projector", branch.projector.length, counts, branch.projected, "features")
+    if branch.joins_media and branch.image_spec:
+        yield from _too_many(branch, branch.image_spec)
+
+
+def _too_many(branch: InputBranch, spec: ImageSpec) -> Iterator[str]:
+    """Ask a projector that joins the signals of a medium for the longest video and the largest image that there may be."""
+    columns, rows = spec.largest_grid
+    for medium in (Medium("video", spec.most_frames), image_medium((columns, rows), (columns, rows), spec)):
+        try:
+            branch.medium_length(medium)
+        except (ValueError, DataError) as error:
+            yield (f"{branch.name}.projector cannot take {'a video' if medium.type == 'video' else 'an image'} as"
+                   f" {branch.name}.encoder cuts it: {str(error).rstrip('.')}.")
 
 
 def _misfit(part: str, length: Callable[[int], int], inputs: list[int], spec: FeatureSpec, unit: str) -> Iterator[str]:

@@ -74,7 +74,7 @@ class Training(L.LightningModule):
         self.after_step: list[Callable[[], None]] = []  # called at the end of each optimizer step, when its metrics are written
         self.vocoding = vocoding
         self.weights = dict(stage.stage.loss)
-        self.scales = WindowScales(self.weights, stage.stage.trainer.accumulate)
+        self.scales = WindowScales(self.weights, stage.stage.trainer.accumulate, world.size)
         self.cache: FeatureCache | None = None  # of what stands before the first trained part
         self.reached = False  # whether some batch moved what is trained
         self.past: Sequence[str] = ()  # rows of the last batch that did not

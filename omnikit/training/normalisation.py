@@ -21,20 +21,21 @@ class WindowScales:
     Args:
         names: losses of the stage.
         accumulate: batches of a window, by which Lightning divides each of them, the last window's too.
+        ranks: that train the stage together; the processes may be more, where another stage is trained by all.
     """
 
-    def __init__(self, names: Iterable[str], accumulate: int) -> None:
-        self.names, self.accumulate = tuple(names), accumulate
+    def __init__(self, names: Iterable[str], accumulate: int, ranks: int = 1) -> None:
+        self.names, self.accumulate, self.ranks = tuple(names), accumulate, ranks
         self._window: dict[str, float] | None = None
         self._totals: dict[str, Tensor] = {}
 
     def __call__(self, batch: CountedBatch, device: torch.device) -> dict[str, float | Tensor]:
         """Give loss → factor; 1 for a batch that is in no window."""
-        window, world = batch.window_counts, dist.get_world_size() if dist.is_initialized() else 1
+        window = batch.window_counts
         if window is None:
             return dict.fromkeys(self.names, 1.0)
         counts = {name: batch.target_counts[name] or 1.0 for name in self.names if name in batch.target_counts}
-        if world == 1:
+        if self.ranks == 1:
             return {name: self.accumulate * (count / (window[name] or 1.0)) for name, count in counts.items()}
         if self._window is not window:
             self._window, self._totals = window, self._summed(window, device)

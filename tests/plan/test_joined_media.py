@@ -152,6 +152,12 @@ def test_pooled_frames_are_refused() -> None:
         " vision.encoder.pooled=null.",)
 
 
+def test_videos_longer_than_the_projector_takes_are_refused() -> None:
+    assert sentences(*QUERIES, "vision.projector.frames=4") == (
+        "vision.projector cannot take a video as vision.encoder cuts it: it has 6 frames, but the projector has positions for"
+        " 4; raise its frames, or lower the encoder's most_frames.",)
+
+
 def test_a_head_behind_it_is_refused() -> None:
     assert sentences(*POOLED, "+words/head=caption_words", "words.head.tap=vision.projector") == (
         "words.head.tap is 'vision.projector', but that projector joins the signals of a medium, and a head reads them one by"

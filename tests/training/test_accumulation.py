@@ -168,7 +168,7 @@ dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_
 x, y = torch.randn(20, 4, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 3
 weight = torch.nn.Parameter(torch.randn(3, 4, generator=torch.Generator().manual_seed(1)))
 parts = ([range(0, 3), range(3, 4)], [range(4, 15), range(15, 20)])[rank]  # two batches on each rank
-batches, scales = [Batch(part) for part in parts], WindowScales(["text"], 2)
+batches, scales = [Batch(part) for part in parts], WindowScales(["text"], 2, ranks=2)
 for batch in batches:
     batch.window_counts = {"text": float(sum(map(len, parts)))}
     loss = F.cross_entropy(x[list(batch.rows)] @ weight.T, y[list(batch.rows)])

@@ -98,13 +98,20 @@ def compare_pairs(folder: Path) -> None:
     (folder / f"rank{world.rank}").write_text("\n".join(failures) or "equal")
 
 
-def plan_of(folder: Path, processes: int, strategy: str = "auto", steps: int = 6) -> Plan:
-    """A stage that takes the same rows in a step on one device and on two."""
+def plan_of(folder: Path, processes: int, strategy: str = "auto", steps: int = 6, *, behind: bool = False) -> Plan:
+    """A stage that takes the same rows in a step on one device and on two.
+
+    Args:
+        behind: it starts from the weights of another one, which one device trains alone.
+    """
     stage = stages(steps)["understand"]
     trainer = replace(stage.trainer, batch_size=2, accumulate=2 // processes, devices=processes, strategy=strategy, log_every=1,
                       save_every=2, keep=9, logger=())
     optim = replace(stage.optim, schedule="constant", warmup=0.0)  # so that four steps and two more are six
     only = {"understand": replace(stage, after=None, init_from=None, trainer=trainer, optim=optim)}
+    if behind:
+        alone = replace(trainer, devices=1, accumulate=2, strategy="auto")
+        only = {"begin": replace(only["understand"], trainer=alone), "understand": replace(only["understand"], after="begin")}
     return make_plan(write_tokenizer(folder), only=only, run=folder / "run")
 
 
@@ -116,6 +123,7 @@ def main(folder: Path) -> None:
     for name, strategy, steps in (("ddp", "ddp", 6), ("fsdp2", "fsdp2", 6), ("two to one", "fsdp2", 4),
                                   ("one to two", "fsdp2", 6)):
         run_stages(plan_of(folder / name, 2, strategy, steps), folder / name / "run", "")
+    run_stages(plan_of(folder / "behind", 2, "ddp", behind=True), folder / "behind" / "run", "")
 
 
 # ---- tests -----------------------------------------------------------------------------------------------------------
@@ -125,9 +133,10 @@ def main(folder: Path) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What one process trained beside what two did, and what one resumed of two and two of one."""
     top = tmp_path_factory.mktemp("distributed")
-    for name in ("alone", "ddp", "fsdp2", "two to one", "one to two"):
+    for name in ("alone", "ddp", "fsdp2", "two to one", "one to two", "behind", "behind alone"):
         (top / name).mkdir()
     run_stages(plan_of(top / "alone", 1), top / "alone" / "run", "")
+    run_stages(plan_of(top / "behind alone", 1, behind=True), top / "behind alone" / "run", "")
     run_stages(plan_of(top / "one to two", 1, steps=4), top / "one to two" / "run", "")
     start_two(Path(__file__), top)
     run_stages(plan_of(top / "two to one", 1), top / "two to one" / "run", "")
@@ -147,13 +156,14 @@ def losses(folder: Path) -> list[float]:
         return [float(row["loss.text"]) for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize("name", ["ddp", "fsdp2", "two to one", "one to two"])
-def test_two_processes_train_what_one_trains_with_twice_the_accumulation(folder: Path, name: str) -> None:
-    expected, found = (load_file(folder / each / "run" / "understand" / WEIGHTS) for each in ("alone", name))
+@pytest.mark.parametrize(("name", "other"), [("ddp", "alone"), ("fsdp2", "alone"), ("two to one", "alone"),
+                                             ("one to two", "alone"), ("behind", "behind alone")])
+def test_two_processes_train_what_one_trains_with_twice_the_accumulation(folder: Path, name: str, other: str) -> None:
+    expected, found = (load_file(folder / each / "run" / "understand" / WEIGHTS) for each in (other, name))
     assert {key: tensor.shape for key, tensor in found.items()} == {key: tensor.shape for key, tensor in expected.items()}
     # the optimizer divides gradients by their size: weights with hardly any may differ, but not by a step of lr 0.01
     assert max(float((found[key] - expected[key]).abs().max()) for key in expected) < 5e-3
-    assert losses(folder / name) == pytest.approx(losses(folder / "alone"), rel=1e-4)
+    assert losses(folder / name) == pytest.approx(losses(folder / other), rel=1e-4)
     assert len(losses(folder / name)) == 6
 
 
