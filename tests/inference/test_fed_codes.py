@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from engines import drained, same
@@ -233,10 +234,12 @@ def test_training_on_an_answer_gives_the_states_that_it_was_made_from(speaking: 
 def test_a_streamed_answer_is_the_answer(speaking: OmniModel) -> None:
     session = Session(speaking)
     answer = session.answer(text=QUESTIONS[0])
-    events = list(session.stream(text=QUESTIONS[0], omega=2, independent=True))
+    events = list(session.stream(text=QUESTIONS[0], omega=2))
     assert tuple(code for event in events for code in event.codes) == answer.codes
     assert "".join(event.text for event in events) == answer.text
+    waves = [event.waveform for event in events if event.waveform is not None]
     assert len(answer.codes) <= MOST and answer.waveform is not None
+    np.testing.assert_allclose(np.concatenate(waves), answer.waveform, atol=1e-5)
 
 
 @pytest.mark.parametrize("engine", [SingleEngine, BatchEngine])

@@ -14,6 +14,7 @@ from omnikit.ops.codebook_usage import CodebookUsage
 from omnikit.ops.empty import loads_weights
 from omnikit_hf_codecs.config import MIMI_CODEBOOKS, MIMI_RATE, MIMI_RATIOS, Dac, Mimi
 from omnikit_hf_codecs.quantizers import DacQuantizers, MimiQuantizers, usage_of
+from omnikit_hf_codecs.streaming import MimiState, decode
 
 if TYPE_CHECKING:
     from omnikit.contracts.specs import CodecSpec
@@ -101,6 +102,21 @@ class MimiCodec(TrainedCodec):
         self._renew()
         wave: Tensor = self.model.decode(codes.T.contiguous()[None]).audio_values
         return wave[0, 0].clamp(-1, 1)
+
+    def init_state(self, batch: int) -> MimiState:
+        """Give the state of one wave of which nothing was spoken."""
+        return MimiState()
+
+    @torch.no_grad()
+    def step(self, codes: Tensor, state: MimiState, *, last: bool = False) -> tuple[Tensor, MimiState]:
+        """Codes [T, Q] behind those before to their samples [T x 1920]; Mimi looks back only. Changes `state`."""
+        codes, wave = _valid(codes, self.spec, "mimi"), torch.zeros(0, device=codes.device)
+        if len(codes):
+            assert self.model.decoder is not None, "built with both halves"
+            self._renew()
+            latents = self.model.quantizer.decode(codes.T.contiguous()[None])
+            wave = decode(self.model.decoder, latents, state)[0, 0].clamp(-1, 1)
+        return wave, MimiState() if last else state
 
     def _latents(self, waves: Tensor) -> Tensor:
         assert self.model.encoder is not None, "built with both halves"
