@@ -34,7 +34,8 @@ CONTRACTS = {
     "builder": (),
     "normaliser": (),
 }
-OUTPUTS = {"output": "output(source, dim)", "fused_output": "fused_output(sources, dim)"}  # of projectors
+OUTPUTS = {"output": "output(source, dim)", "fused_output": "fused_output(sources, dim)",
+           "medium_length": "medium_length(medium, count)", "steps": "steps(frames, codebooks)"}  # of projectors and heads
 
 
 def run(argv: list[str]) -> int:
@@ -158,7 +159,7 @@ def _contract(kind: str, cls: type[Any], values: dict[str, Any]) -> list[tuple[s
         except (OmnikitError, ValueError) as error:
             lines.append((name, str(error)))
     lines += [(signature, inspect.getdoc(getattr(cls, name)) or "features of the backbone's hidden size")
-              for name, signature in OUTPUTS.items() if kind == "projector" and hasattr(cls, name)]
+              for name, signature in OUTPUTS.items() if kind in ("projector", "head") and hasattr(cls, name)]
     return lines
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from omnikit.contracts.configs import BackboneConfig
 from omnikit.plan.branches import OutputBranch
 from omnikit.recipe.recipe import Stage
 
 BY_POSITIONS = ("pack", "batch_tokens")  # settings of a stage's trainer that count a row's positions before its codes are known
 
 
-def check_feeding(outputs: Mapping[str, OutputBranch], errors: list[str]) -> None:
+def check_feeding(outputs: Mapping[str, OutputBranch], backbone: BackboneConfig | None, errors: list[str]) -> None:
     """Append a sentence for what a branch that feeds, or several of them, cannot be."""
     found = [output for output in outputs.values() if output.feeds]
     for output in found:
@@ -19,6 +20,9 @@ def check_feeding(outputs: Mapping[str, OutputBranch], errors: list[str]) -> Non
             errors.append(f"{output.name}.head has `steps`, so that the backbone reads its codes, but target {head.target!r},"
                           f" tap {head.tap!r} and alignment {head.alignment!r}; such a head must have 'codes', 'hidden' and"
                           " 'predicts'; fix it in the plugin.")
+        if backbone and output.codes and (least := output.steps(1)) >= backbone.context:
+            errors.append(f"{output.name}.head takes {least} steps of the backbone for one frame of codes, but backbone.context"
+                          f" is {backbone.context}; lower its delay.")
     if len(found) > 1:
         names = " and ".join(output.name for output in found)
         errors.append(f"the backbone reads the codes of {names}, but it can read those of one branch; leave the others out, or"

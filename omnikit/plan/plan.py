@@ -92,7 +92,7 @@ def make(recipe: Recipe) -> Plan:
     parts = ComponentConfigs(recipe, errors)
     inputs = wire_inputs(recipe, parts, errors)
     outputs = wire_outputs(recipe, parts, inputs, errors)
-    check_feeding(outputs, errors)
+    check_feeding(outputs, parts.backbone, errors)
     template = find_template(recipe, parts.backbone, errors)
     tokenizer = _tokenizer(outputs, parts.backbone, errors)
     readers = _readers(recipe, errors)

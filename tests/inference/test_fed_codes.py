@@ -289,6 +289,11 @@ def test_packed_rows_are_refused(setting: str) -> None:
         plan_of(f"+stages.speak.trainer.{setting}=256")
 
 
+def test_a_delay_longer_than_the_context_is_refused() -> None:
+    with pytest.raises(PlanError, match="speech[.]head takes 608 steps of the backbone for one frame of codes, but backbone"):
+        plan_of("speech.head.delay=600")
+
+
 def test_a_second_such_branch_is_refused() -> None:
     with pytest.raises(PlanError, match="the backbone reads the codes of speech and song, but it can read those of one branch"):
         plan_of("+song/head=delayed_codes", "+song/codec=mimi_tiny_random")
