@@ -290,7 +290,7 @@ def test_packed_rows_are_refused(setting: str) -> None:
 
 
 def test_a_delay_longer_than_the_context_is_refused() -> None:
-    with pytest.raises(PlanError, match="speech[.]head takes 608 steps of the backbone for one frame of codes, but backbone"):
+    with pytest.raises(PlanError, match=r"speech[.]head takes 608 steps of the backbone for one frame of codes, but backbone"):
         plan_of("speech.head.delay=600")
 
 
