@@ -34,6 +34,7 @@ FAULTS: dict[str, tuple[Any, set[str]]] = {
     "has an idle parameter": (plugin.FaultyFrames(variant="Idle"), {"gradients", "footprint"}),
     "cuts a gradient": (plugin.FaultyFrames(variant="Detached"), {"gradients"}),
     "changes its input": (plugin.FaultyFrames(variant="InPlace"), {"input_unchanged"}),
+    "joins what belongs to other media": (plugin.OtherMedia(), {"padding"}),
     "feeds other vectors than in training": (plugin.OtherFeedback(), {"feedback"}),
     "cannot be copied": (plugin.FaultyFrames(variant="Shared"), {"deep_copy"}),
 }

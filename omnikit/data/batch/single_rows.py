@@ -53,7 +53,7 @@ def _key(row: Batch, branch: str | None) -> str:
         return ""
     digest = hashlib.blake2b(digest_size=16)
     for name in sorted(row.signals) if branch is None else [branch]:
-        _add(digest, f"{name} {row.media.get(name, '')}", row.signals[name].data, row.signals[name].lengths)
+        _add(digest, f"{name}{row.media.get(name, '')}", row.signals[name].data, row.signals[name].lengths)
         if name in row.instructions and branch is None:
             _add(digest, name, row.instructions[name].ids, row.instructions[name].lengths)
     if branch is None:

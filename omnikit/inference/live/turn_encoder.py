@@ -92,7 +92,7 @@ def streaming_branches(model: OmniModel) -> dict[str, tuple[StreamingEncoder, St
         spec = branch.encoder.input
         if spec.modality != "audio" or spec.rate != RATE or math.isinf(branch.encoded.lookahead):
             continue
-        if branch.projector is None or branch.sources:
+        if branch.projector is None or branch.sources or branch.joins_media:
             continue
         encoder, projector = model.encoder(name), model.projector(name)
         if isinstance(encoder, StreamingEncoder) and isinstance(projector, StreamingProjector):

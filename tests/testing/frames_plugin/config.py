@@ -4,12 +4,23 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+from omnikit_basics.config import SpatiotemporalPool
 from omnikit_codes.config import DelayedCodes
 
 from omnikit.contracts.footprint import Footprint, linear
 from omnikit.contracts.specs import CodecSpec, FeatureSpec, SignalSpec
 
 RATE = 16000
+
+
+@dataclass(frozen=True)
+class OtherMedia(SpatiotemporalPool):
+    """Joins what belongs to the other media of a batch."""
+
+    def build(self, source: FeatureSpec, dim: int) -> Any:
+        from frames_plugin.model import OtherMediaProjector
+
+        return OtherMediaProjector(source.dim, dim)
 
 
 @dataclass(frozen=True)

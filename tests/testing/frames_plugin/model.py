@@ -1,13 +1,16 @@
 """Modules of the plugin, and one variant for each fault."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from omnikit_basics.video import SpatiotemporalPoolProjector
 from omnikit_codes.delayed_codes import DelayedCodesHead, StreamState
 from torch import Tensor, nn
 
 from frames_plugin.config import Coded, Frames
+from omnikit.contracts.media import Medium
 from omnikit.contracts.types import Features, Signal
 
 
@@ -201,3 +204,11 @@ class OtherFeedbackHead(DelayedCodesHead):
 
     def feedback(self, state: StreamState) -> Tensor:
         return 2 * super().feedback(state)
+
+
+class OtherMediaProjector(SpatiotemporalPoolProjector):
+    """Patches [B', P, D] to [M, T, D'], with what belongs to all media of the batch."""
+
+    def forward(self, features: Features, *, media: Sequence[Medium]) -> Features:
+        found = super().forward(features, media=media)
+        return Features(found.data + found.data.mean(), found.lengths)
