@@ -56,7 +56,7 @@ WIRING = [
     ({"speech.head": GONE}, "speech.codec has no head that emits its codes: pick one with speech/head=<preset>."),
     ({"speech.codec": GONE}, "speech.head emits codes, but there is no codec: pick one with speech/codec=<preset>."),
     ({"text.codec": {"use": "unit_hifigan"}}, "text.codec is never read: text.head emits tokens; remove it with ~text/codec."),
-    ({"audio.encoder": {"use": "whispr"}}, "audio.encoder: encoder 'whispr' is not installed. Did you mean 'whisper'? Installed: hf_audio, hf_audio_tower, hf_image_tower, hf_vision, internvit, mel_cnn, openclip, prompt, whisper."),
+    ({"audio.encoder": {"use": "whispr"}}, "audio.encoder: encoder 'whispr' is not installed. Did you mean 'whisper'? Installed: hf_audio, hf_audio_tower, hf_high_res_tower, hf_image_tower, hf_vision, internvit, mel_cnn, openclip, prompt, whisper."),
     ({"audio.encoder.dim": 3}, "audio.encoder: heads is 4, but must divide dim, which is 3."),
     ({"audio.encoder.dim": "wide"}, "audio.encoder.dim is 'wide', but must be a whole number."),
     ({"backbone.dim": 130}, "backbone: dim is 130, but must be a multiple of 2 x heads (8)."),
