@@ -41,14 +41,16 @@ class FusionProjector(Protocol):
 
 
 class InstructedProjector(Protocol):
-    """nn.Module; features to features that depend on more than them, of a configuration with options.
+    """nn.Module; features to features that depend on more than them, of a configuration with options."""
 
-    Args:
-        instructions: with a `tokenizer`, the ids of each signal's message [B', U], its special tokens around them.
-        media: with a `medium_length`, the media that the features belong to, one after another; one row is given for each.
-    """
+    def __call__(self, *features: Features, instructions: Targets = ..., media: Sequence[Medium] = ...) -> Features:
+        """Features of a batch to its vectors.
 
-    def __call__(self, *features: Features, instructions: Targets = ..., media: Sequence[Medium] = ...) -> Features: ...
+        Args:
+            features: of each encoder.
+            instructions: with a `tokenizer`, the ids of each signal's message [B', U], its special tokens around them.
+            media: with a `medium_length`, the media that the features belong to, one after another; one row is given for each.
+        """
 
 
 class Backbone(Protocol):
