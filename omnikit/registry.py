@@ -168,6 +168,11 @@ def incompatible_package(package: str) -> str:
     return next((reason for declared in _interfaces().get(package, ()) if (reason := incompatible(declared))), "")
 
 
+def declared_interfaces(package: str) -> tuple[str, ...]:
+    """Give the versions of the interface that a package declares it was written for; of its name capitals do not count."""
+    return tuple(declared for name, found in _interfaces().items() if name.lower() == package.lower() for declared in found)
+
+
 def misplaced() -> list[str]:
     """Give a sentence for each entry point that omnikit does not read: of an unknown group, or of a missing folder."""
     found = []

@@ -18,11 +18,11 @@ def run(argv: list[str]) -> int:
     from omnikit.progress import progress
     from omnikit.store.files import write_text
     from omnikit.testing.package import check_package, version_of
-    from omnikit.testing.report import as_card, as_table
+    from omnikit.testing.report import as_card, as_table, interface_line
 
     with progress(f"checks of {arguments.package}", stderr=True) as report:
         checked = check_package(arguments.package, report)
-    sys.stdout.write(as_table(checked))
+    sys.stdout.write(f"{as_table(checked)}\n{interface_line(arguments.package)}\n")
     if arguments.card:
         write_text(arguments.card, as_card(arguments.package, version_of(arguments.package), checked))
         sys.stdout.write(f"\nThe card is {arguments.card}.\n")

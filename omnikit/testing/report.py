@@ -8,6 +8,8 @@ from importlib.metadata import version
 
 import torch
 
+from omnikit import registry
+from omnikit.contracts import VERSION
 from omnikit.testing.package import Checked
 from omnikit.testing.results import counted
 from omnikit.testing.suite import CHECKS
@@ -31,7 +33,7 @@ def as_card(package: str, package_version: str, checked: Sequence[Checked]) -> s
     state = "Every check passes." if not any(one.failed for one in checked) else "Some checks fail."
     text = [f"# {package} {package_version}: conformance\n",
             f"`omnikit test-plugin {package}` with omnikit {version('omnikit')}, torch {torch.__version__}, Python"
-            f" {platform.python_version()}. {state}\n"]
+            f" {platform.python_version()}. {state}\n", f"{interface_line(package)}\n"]
     for one in checked:
         text.append(f"## {one.title}\n")
         if one.problem:
@@ -43,6 +45,15 @@ def as_card(package: str, package_version: str, checked: Sequence[Checked]) -> s
     text.append("## Checks\n")
     text.append("\n".join(f"- `{name}`: {purpose}" for name, purpose in purposes.items()) + "\n")
     return "\n".join(text)
+
+
+def interface_line(package: str) -> str:
+    """Give which version of the interface a package declares, or that it declares none."""
+    declared = registry.declared_interfaces(package)
+    if declared:
+        return f"{package} is for interface {' and '.join(declared)}; this omnikit has {VERSION}."
+    return (f"{package} declares no version of the interface, so that nobody is warned where a later omnikit has another;"
+            f" publish \"{VERSION}\" = \"PACKAGE\" in the entry point group {registry.INTERFACE}.")
 
 
 def _failures(one: Checked) -> list[tuple[str, str]]:

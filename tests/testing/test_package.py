@@ -7,6 +7,7 @@ from frames_plugin.config import Frames, WrongDim
 
 from omnikit import registry
 from omnikit.cli import main
+from omnikit.contracts import VERSION
 from omnikit.testing import parametrize_with_checks
 
 
@@ -26,6 +27,15 @@ def test_a_package_that_does_what_it_states(monkeypatch: pytest.MonkeyPatch, tmp
     card = (tmp_path / "card.md").read_text()
     assert card.startswith("# acme 1.2: conformance\n") and "Every check passes." in card
     assert "| `padding` | passed |  |" in card
+    assert "acme declares no version of the interface, so that nobody is warned" in card
+
+
+def test_the_version_that_a_package_is_for_is_stated(monkeypatch: pytest.MonkeyPatch,
+                                                     capsys: pytest.CaptureFixture[str]) -> None:
+    publish(monkeypatch, "Frames")
+    monkeypatch.setattr(registry, "_interfaces", lambda: {"acme": ["1.0"]})
+    assert main(["test-plugin", "Acme"]) == 0
+    assert f"Acme is for interface 1.0; this omnikit has {VERSION}." in capsys.readouterr().out
 
 
 def test_a_failure_is_a_sentence_and_exit_code_1(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
