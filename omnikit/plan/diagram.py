@@ -155,6 +155,8 @@ def _output_arrows(name: str, output: OutputBranch, boxes: dict[str, Box]) -> It
     source, dashed = boxes[tap if tap not in BACKBONE_TAPS else "backbone"], head.dashed
     size = f"{TAPS[tap]}, {output.source.dim}" if tap in BACKBONE_TAPS else _size(output.source)
     yield Arrow(source, head, size, dashed=dashed)
+    if output.feeds:
+        yield Arrow(head, source, "codes of each step")
     if output.codec and output.codes:
         codec, codes = boxes[f"{name}.codec"], output.codes
         size = f"{codes.codebooks} × {codes.cardinality}, {float(codes.rate):g} Hz"

@@ -100,6 +100,9 @@ class Arrow:
         if end is None:
             y = (start.y + start.bottom) // 2
             return f"M{start.right},{y} H{start.right + 26}", (start.right + 31, y + 4, "start")
+        if start.column > end.column:  # back, below the arrow that leads there
+            y = start.y + BOX[1] - 12
+            return f"M{start.x},{y} H{end.right + 2}", ((start.x + end.right) // 2 + 3, y + 14, "middle")
         if start.column < end.column and start.lane > end.lane and start.lanes == end.lanes == 1:  # right, then up
             x, y = end.x + BOX[0] // 2, start.y + BOX[1] // 2
             return f"M{start.right},{y} H{x} V{end.bottom + 2}", ((start.right + end.x) // 2 - 3, y - 6, "middle")

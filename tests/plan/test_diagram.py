@@ -126,3 +126,9 @@ def test_unknown_stage_is_one_sentence(vita: Plan) -> None:
 def test_no_two_arrows_lie_on_each_other(recipe: str) -> None:
     paths = re.findall(r'<path d="([^"]+)" fill="none"', draw(make(compose(recipe))))
     assert len(paths) == len(set(paths)) > 2
+
+
+def test_codes_that_the_backbone_reads_lead_back_to_it() -> None:
+    svg = draw(make(compose("survey/mini_omni2/full")))
+    (start, _), (end, _) = points(arrow(svg, "codes of each step"))
+    assert start == rectangle(box(svg, "speech.head"))[0] and end == rectangle(box(svg, "backbone"))[2] + 2
