@@ -1,4 +1,6 @@
-"""Tiles of any resolution are those of transformers' processor of LLaVA-NeXT."""
+"""Tiles of any resolution are those of transformers' processors of LLaVA-NeXT and LLaVA-OneVision."""
+
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from PIL import Image
 from transformers.image_processing_utils import select_best_resolution
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 from transformers.models.llava_next.modeling_llava_next import unpad_image
+from transformers.models.llava_onevision.image_processing_pil_llava_onevision import LlavaOnevisionImageProcessorPil
 
 from omnikit.contracts.media import image_medium
 from omnikit.contracts.specs import ImageSpec
@@ -21,11 +24,12 @@ SIZES = [(200, 50), (50, 200), (64, 64), (131, 97), (30, 20), (640, 480), (3, 50
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_tiles_are_the_processor_s(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("kind", [LlavaNextImageProcessorPil, LlavaOnevisionImageProcessorPil], ids=["next", "onevision"])
+def test_tiles_are_the_processor_s(kind: Any, size: tuple[int, int]) -> None:
     pixels = np.random.default_rng(size[0]).integers(0, 255, (size[1], size[0], 3)).astype(np.uint8)
-    processor = LlavaNextImageProcessorPil(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE},
-                                           image_grid_pinpoints=PINPOINTS)
-    expected = torch.as_tensor(processor(Image.fromarray(pixels), return_tensors="pt")["pixel_values"])[0]
+    side = {"height": SIDE, "width": SIDE}
+    processor = kind(size=side, crop_size=side, image_grid_pinpoints=PINPOINTS)
+    expected = torch.as_tensor(processor([Image.fromarray(pixels)], return_tensors="pt")["pixel_values"])[0]
     torch.testing.assert_close(torch.from_numpy(normalise(cut_tiles(pixels, SPEC), SPEC)), expected, atol=1e-6, rtol=0)
 
 
