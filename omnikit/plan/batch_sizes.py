@@ -143,8 +143,7 @@ def _of_joined(branch: InputBranch, readers: Sequence[ReaderConfig]) -> int:
     spec, video = branch.image_spec, any("video" in reader.provides for reader in readers)
     if spec is None or video:
         return -(-branch.medium_length(Medium("video" if video else branch.media[0], count)) // count)
-    columns, rows = spec.largest_grid
-    image = image_medium((columns * spec.size, rows * spec.size), (columns, rows), spec)
+    image = image_medium(spec.largest_grid, spec.largest_grid, spec)
     return -(-branch.medium_length(image) // image.signals)
 
 

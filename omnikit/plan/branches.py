@@ -14,7 +14,7 @@ from omnikit.contracts.configs import (
     NormaliserConfig,
     ProjectorConfig,
 )
-from omnikit.contracts.media import Medium
+from omnikit.contracts.media import Medium, image_medium
 from omnikit.contracts.optional import encoder_options, head_options, projector_options
 from omnikit.contracts.specs import CodecSpec, FeatureSpec, ImageSpec
 
@@ -87,6 +87,13 @@ class InputBranch:
         length = projector_options(self.projector).medium_length if self.projector else None
         assert length is not None, "asked where joins_media"
         return length(medium, self.encoder.length(samples))
+
+    def largest_media(self) -> tuple[Medium, ...]:
+        """Give the longest video and the largest image, as its encoder cuts them; of other media one."""
+        spec = self.image_spec
+        if spec is None:
+            return (Medium(self.media[0]),)
+        return Medium("video", spec.most_frames), image_medium(spec.largest_grid, spec.largest_grid, spec)
 
     @property
     def is_attended(self) -> bool:

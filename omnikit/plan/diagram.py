@@ -145,7 +145,8 @@ def _arrows(plan: PlanLike, boxes: dict[str, Box]) -> Iterator[Arrow]:
             projector = boxes[f"{name}.projector"]
             for each in (branch, *branch.sources):
                 yield Arrow(boxes[f"{each.name}.encoder"], projector, _size(each.encoded))
-            yield Arrow(projector, boxes["backbone"], _size(branch.projected))
+            most = max(map(branch.medium_length, branch.largest_media())) if branch.joins_media else None
+            yield Arrow(projector, boxes["backbone"], _size(branch.projected, most))
     for name, output in plan.outputs.items():
         yield from _output_arrows(name, output, boxes)
 
@@ -168,6 +169,7 @@ def _output_arrows(name: str, output: OutputBranch, boxes: dict[str, Box]) -> It
         yield Arrow(head, None, GIVES[output.head.target], dashed=dashed)
 
 
-def _size(spec: FeatureSpec | None) -> str:
+def _size(spec: FeatureSpec | None, most: int | None = None) -> str:
+    """Give width and rate or positions; `most` are those of the largest medium, where they depend on it."""
     assert spec, "a branch with a projector has a backbone to project for"
-    return f"{spec.dim} × {float(spec.rate):g} Hz" if spec.rate is not None else f"{spec.dim} × {spec.count}"
+    return f"{spec.dim} × {float(spec.rate):g} Hz" if spec.rate is not None else f"{spec.dim} × {most or spec.count}"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from omnikit.contracts.configs import ProjectorConfig
-from omnikit.contracts.media import Medium, image_medium
-from omnikit.contracts.specs import FeatureSpec, ImageSpec
+from omnikit.contracts.specs import FeatureSpec
 from omnikit.errors import DataError
 from omnikit.plan.branches import InputBranch
 
@@ -33,13 +32,12 @@ def _misfits(branch: InputBranch) -> Iterator[str]:
         counts = [int(seconds * branch.encoded.rate) for seconds in SECONDS]
         yield from _misfit(f"{branch.name}.projector", branch.projector.length, counts, branch.projected, "features")
     if branch.joins_media and branch.image_spec:
-        yield from _too_many(branch, branch.image_spec)
+        yield from _too_many(branch)
 
 
-def _too_many(branch: InputBranch, spec: ImageSpec) -> Iterator[str]:
+def _too_many(branch: InputBranch) -> Iterator[str]:
     """Ask a projector that joins the signals of a medium for the longest video and the largest image that there may be."""
-    columns, rows = spec.largest_grid
-    for medium in (Medium("video", spec.most_frames), image_medium((columns, rows), (columns, rows), spec)):
+    for medium in branch.largest_media():
         try:
             branch.medium_length(medium)
         except (ValueError, DataError) as error:

@@ -54,7 +54,7 @@ def part_lines(plan: PlanLike) -> list[PartLine]:
         lines.append(PartLine(encoder, used[encoder], str(branch.encoder.input), str(branch.encoded)))
         if branch.projector:
             takes = " and ".join(str(each.encoded) for each in (branch, *branch.sources))
-            lines.append(PartLine(projector, used[projector], takes, str(branch.projected)))
+            lines.append(PartLine(projector, used[projector], takes, _projected(branch)))
     if plan.backbone:
         size = f"hidden size {plan.backbone.dim}"
         gives = f"{size}, {plan.backbone.vocabulary} tokens, context {plan.backbone.context}"
@@ -62,6 +62,16 @@ def part_lines(plan: PlanLike) -> list[PartLine]:
     for name, output in plan.outputs.items():
         lines += _output_lines(name, output, used)
     return lines
+
+
+def _projected(branch: InputBranch) -> str:
+    """Describe what a projector gives: of one that joins the signals of a medium, for the largest media that there may be."""
+    if not branch.joins_media or branch.projected is None or branch.image_spec is None:
+        return str(branch.projected)
+    counts = {medium.type: branch.medium_length(medium) for medium in branch.largest_media()}
+    if len(set(counts.values())) == 1:
+        return str(branch.projected)
+    return f"hidden size {branch.projected.dim}, at most {counts['video']} positions of a video, {counts['image']} of an image"
 
 
 def wiring_table(plan: PlanLike, counts: Mapping[str, int] | None = None) -> str:

@@ -14,6 +14,7 @@ from omnikit.inference.generate import Sampling, generate
 from omnikit.inference.prefix_cache import position_keys, without_prefix
 from omnikit.model import OmniModel
 from omnikit.plan.plan import Plan, make
+from omnikit.plan.tables import part_lines
 from omnikit.recipe.compose import compose
 from omnikit.taps import Taps
 from omnikit.training.lockstep import run_every_part
@@ -58,6 +59,12 @@ def test_vectors_are_those_that_the_contract_counts() -> None:
     assert counts["vision"] == [*(PATCHES + grid for grid in whole), 5 * PATCHES + 1]
     assert Collator(plan_of(*POOLED), ["text"])([row(video(5), image(9, 9))]).counts["vision"] == [5 + PATCHES, 1 + PATCHES]
     assert Collator(plan_of(*QUERIES), ["text"])([row(video(5), image(9, 9))]).counts["vision"] == [32, 32]
+
+
+def test_the_table_states_the_largest_media() -> None:
+    pooled, queries = ({line.part: line.gives for line in part_lines(plan_of(*which))} for which in (POOLED, QUERIES))
+    assert pooled["vision.projector"] == "hidden size 128, at most 22 positions of a video, 17 of an image"
+    assert queries["vision.projector"] == "hidden size 128, 32 positions"
 
 
 def test_padding_is_left_out() -> None:
