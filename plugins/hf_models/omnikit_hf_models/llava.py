@@ -16,16 +16,22 @@ ALIASES = ((r"^lm_head\.", "language_model.lm_head."), (r"^model\.language_model
            (r"^model\.(vision_tower|multi_modal_projector)\.", r"\1."), (r"^vision_tower\.vision_model\.", "vision_tower."))
 
 
-def branches(source: Source) -> Tree:
-    """Give the branch `vision`."""
+def activation(source: Source) -> str:
+    """Give what stands between the projector's Linears; raises RunError where they lack biases or it is another."""
     facts = source.facts
     if not facts.multimodal_projector_bias:
         raise source.refuse("multimodal_projector_bias", False, "projectors with biases")
     if facts.projector_hidden_act not in ACTIVATIONS:
         raise source.refuse("projector_hidden_act", facts.projector_hidden_act, ", ".join(ACTIVATIONS))
+    return str(facts.projector_hidden_act)
+
+
+def branches(source: Source) -> Tree:
+    """Give the branch `vision`."""
+    facts, act = source.facts, activation(source)
     full = facts.vision_feature_select_strategy == "full"
     return {"vision": {"encoder": vision.encoder(source, facts.vision_feature_layer, class_token=full),
-                       "projector": {**MLP, "activation": facts.projector_hidden_act}}}
+                       "projector": {**MLP, "activation": act}}}
 
 
 def config(model: ModelDescription) -> dict[str, object]:

@@ -8,7 +8,7 @@ from omnikit.contracts.configs import ModelDescription
 from omnikit.recipe.schema import plain
 from omnikit_hf_models import vision
 from omnikit_hf_models.classes import ModelClass, Source, Tree
-from omnikit_hf_models.llava import ACTIVATIONS, ALIASES, IMAGE, LANGUAGE, TOWER, USES, unused
+from omnikit_hf_models.llava import ALIASES, IMAGE, LANGUAGE, TOWER, USES, activation, unused
 
 SHRUNK = re.compile(r"anyres_max_(\d+)")
 VIDEO_STRIDE = 2  # of LLaVA-OneVision
@@ -16,17 +16,13 @@ VIDEO_STRIDE = 2  # of LLaVA-OneVision
 
 def branches(source: Source) -> Tree:
     """Give the branch `vision`."""
-    facts = source.facts
-    if not facts.multimodal_projector_bias:
-        raise source.refuse("multimodal_projector_bias", False, "projectors with biases")
-    if facts.projector_hidden_act not in ACTIVATIONS:
-        raise source.refuse("projector_hidden_act", facts.projector_hidden_act, ", ".join(ACTIVATIONS))
+    facts, act = source.facts, activation(source)
     full = facts.vision_feature_select_strategy == "full"
     if full and facts.vision_config.model_type != "siglip_vision_model":
         raise source.refuse("vision_feature_select_strategy", "full", "for a tower with a class token, 'default'")
     encoder = vision.encoder(source, facts.vision_feature_layer, class_token=full)
     return {"vision": {"encoder": {**encoder, "grids": grids(source)},
-                       "projector": {"use": "anyres_mlp", "activation": facts.projector_hidden_act}}}
+                       "projector": {"use": "anyres_mlp", "activation": act}}}
 
 
 def grids(source: Source) -> list[list[int]]:
