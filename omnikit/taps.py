@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -178,9 +177,9 @@ class Taps:
         wired, sizes = self.model.plan.inputs[branch], self.batch.sizes.get(branch, [])
         if not wired.joins_media:
             return list(map(wired.length, sizes))
-        ends = accumulate(medium.signals for medium in self.batch.media[branch])
-        return [wired.medium_length(medium, sizes[end - 1]) for medium, end in zip(self.batch.media[branch], ends, strict=True)
-                if sizes]
+        ranges = self.batch.signal_ranges(branch) if sizes else []
+        return [wired.medium_length(medium, sizes[signals.start]) for medium, signals in
+                zip(self.batch.media[branch], ranges, strict=bool(sizes))]
 
     def _check(self, part: str, features: Features, spec: FeatureSpec, lengths: list[int]) -> None:
         if not lengths:  # a batch made by hand promises nothing

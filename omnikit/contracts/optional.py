@@ -64,8 +64,8 @@ class ProjectorOptions:
         tokenizer: by name or path; the module then takes, as `instructions`, Targets with its ids of the text of the message
             that each signal stands in. None: it takes features alone.
         medium_length: takes a Medium and the features of each of its signals; gives the exact number of vectors for all of it.
-            The module then takes, as `media`, the Medium of each tile or frame in order, joins the features of each, and gives
-            one row for each medium. `length` is that of a medium of one signal. None: signals are projected one by one.
+            The module then takes, as `media`, the media whose signals the features are, in order, and gives one row for each
+            medium. `length` is that of a medium of one signal. None: signals are projected one by one.
     """
 
     footprint: Callable[[FeatureSpec, int], Footprint] | None = None

@@ -146,12 +146,14 @@ class Batch:
     instructions: dict[str, Targets] = field(default_factory=dict)
     media: dict[str, list[Medium]] = field(default_factory=dict)
 
+    def signal_ranges(self, branch: str) -> list[range]:
+        """Give the numbers of the signals behind each sequence of projected vectors of a branch."""
+        counts = [medium.signals for medium in self.media.get(branch, ())] or [1] * len(self.rows[branch])
+        return [range(end - count, end) for count, end in zip(counts, accumulate(counts), strict=True)]
+
     def projected_rows(self, branch: str) -> list[int]:
         """Give the conversation that each sequence of projected vectors of a branch stands in."""
-        if branch not in self.media:
-            return self.rows[branch]
-        firsts = accumulate((medium.signals for medium in self.media[branch][:-1]), initial=0)
-        return [self.rows[branch][first] for first in firsts]
+        return [self.rows[branch][signals.start] for signals in self.signal_ranges(branch)]
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Give the batch with every tensor changed."""

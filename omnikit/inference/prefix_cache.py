@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import accumulate, takewhile
+from itertools import takewhile
 
 from omnikit.contracts.streaming import SavedPositions
 from omnikit.contracts.types import Batch, Signal, Targets
@@ -62,7 +62,7 @@ def position_keys(batch: Batch) -> list[Key]:
     """Give the key of each position of a prompt, a batch of one row on the host."""
     keys: list[Key] = batch.tokens[0].tolist()
     for branch, slots in batch.slots.items():
-        positions, signals = iter(slots.tolist()), _signals(batch, branch)
+        positions, signals = iter(slots.tolist()), batch.signal_ranges(branch)
         for number, count in enumerate(batch.counts[branch]):
             text = batch.instructions[branch].ids[number].tolist() if branch in batch.instructions else ""
             medium = batch.media[branch][number] if branch in batch.media else ""
@@ -88,7 +88,8 @@ def without_prefix(batch: Batch, length: int) -> Batch:
     for branch, firsts in begins.items():
         left = [number for number, first in enumerate(firsts) if first >= length]
         if left:
-            signal, inside = batch.signals[branch], [each for number in left for each in _signals(batch, branch)[number]]
+            signal, ranges = batch.signals[branch], batch.signal_ranges(branch)
+            inside = [each for number in left for each in ranges[number]]
             counts[branch] = [batch.counts[branch][number] for number in left]
             signals[branch] = Signal(signal.data[inside], signal.lengths[inside])
             if branch in batch.slots:
@@ -103,14 +104,6 @@ def without_prefix(batch: Batch, length: int) -> Batch:
             sizes[branch] = [size for number, size in enumerate(batch.sizes.get(branch, ())) if number in inside]
     return replace(batch, tokens=batch.tokens[:, length:], lengths=batch.lengths - length, signals=signals, slots=slots,
                    counts=counts, rows=rows, sizes=sizes, starts=starts, instructions=texts, media=media)
-
-
-def _signals(batch: Batch, branch: str) -> list[range]:
-    """Give the numbers of the signals behind each sequence of projected vectors of a branch."""
-    if branch not in batch.media:
-        return [range(number, number + 1) for number in range(len(batch.counts[branch]))]
-    ends = accumulate(medium.signals for medium in batch.media[branch])
-    return [range(end - medium.signals, end) for medium, end in zip(batch.media[branch], ends, strict=True)]
 
 
 def _spans(batch: Batch) -> dict[str, list[tuple[int, int]]]:

@@ -65,6 +65,10 @@ class NewPlugin:
             raise ConfigError(f"{self.kind} {self.name!r} is already published by {published[0].package}; take another name.")
         if preset := next(filter(None, (registry.preset(self.kind, each) for each in (self.name, self.preset) if each)), None):
             raise ConfigError(f"{preset.name!r} is a preset of {preset.package} already; take another name.")
+        self._check_names()
+
+    def _check_names(self) -> None:
+        """Raise ConfigError where a name of it stands for something else here."""
         if _is_installed(self.distribution):
             raise ConfigError(f"A package {self.distribution} is installed, which the new one would replace; take another"
                               " name.")

@@ -1,4 +1,4 @@
-"""Codes at the language model's own steps, which it reads: training against sums by hand, answers against whole passes."""
+"""Codes that the backbone reads: training against sums by hand, answers against decoding without a cache."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -144,7 +144,7 @@ def asked(model: OmniModel, *questions: str) -> Batch:
 
 
 @torch.no_grad()
-def whole_passes(model: OmniModel, prompt: Batch, end: int) -> tuple[list[int], list[tuple[int, ...]]]:
+def decode_without_cache(model: OmniModel, prompt: Batch, end: int) -> tuple[list[int], list[tuple[int, ...]]]:
     """Answer one question greedily, reading everything from the beginning at each step; codes by their definition."""
     backbone, head = model.language_model(), model.get_submodule("speech.head")
     assert isinstance(head, DelayedCodesHead)
@@ -188,12 +188,12 @@ def speaking(model: OmniModel, request: pytest.FixtureRequest) -> OmniModel:
 QUESTIONS = ("how many are there", "what is it", "a")
 
 
-def test_answers_are_those_of_whole_passes(speaking: OmniModel) -> None:
+def test_generation_equals_decoding_without_a_cache(speaking: OmniModel) -> None:
     end = int(generate(speaking, asked(speaking, QUESTIONS[0]), Sampling((), 2)).tokens[0][-1])  # so that some texts end early
     together = generate(speaking, asked(speaking, *QUESTIONS), Sampling((end,), LIMIT))
     assert together.codes is not None
     for index, text in enumerate(QUESTIONS):
-        expected = whole_passes(speaking, asked(speaking, text), end)
+        expected = decode_without_cache(speaking, asked(speaking, text), end)
         alone = generate(speaking, asked(speaking, text), Sampling((end,), LIMIT))
         assert (alone.tokens[0], (alone.codes or [[]])[0]) == expected
         assert (together.tokens[index], together.codes[index]) == expected

@@ -6,6 +6,7 @@ Each codebook has V codes; V is the end, which only the first codebook gives, an
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from omnikit.contracts.types import Targets
@@ -25,6 +26,20 @@ def arrange(targets: Targets, pattern: Pattern, end: int) -> Tensor:
         steps = [pattern.step(frame, book) for frame in range(count + (book == 0))]
         cells[:, steps, book] = frames[:, :len(steps), book]
     return cells
+
+
+def codebook_logits(logits: Tensor, book: int, cardinality: int) -> Tensor:
+    """Give a codebook's logits [..., V] of all [..., Q x V + 1], or [..., V + 1] with the end of the first one."""
+    own = logits[..., book * cardinality:(book + 1) * cardinality]
+    return torch.cat([own, logits[..., -1:]], -1) if book == 0 else own
+
+
+def sum_losses(logits: Tensor, cells: Tensor, cardinality: int) -> Tensor:
+    """Logits [B, S, Q x V + 1] and the cells [B, S, Q] that they give (PADDING: none) to the sum of cross-entropies."""
+    logits = logits.float()
+    found = [F.cross_entropy(codebook_logits(logits, book, cardinality).flatten(0, 1), cells[..., book].flatten(),
+                             ignore_index=PADDING, reduction="sum") for book in range(cells.shape[-1])]
+    return torch.stack(found).sum()
 
 
 class CellEmbedding(nn.Embedding):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from omnikit.contracts.codes import Code
 from omnikit.contracts.types import Features, Targets
-from omnikit_codes.cells import PADDING, CellEmbedding, arrange
+from omnikit_codes.cells import PADDING, CellEmbedding, arrange, codebook_logits, sum_losses
 from omnikit_codes.config import DelayedCodes
 from omnikit_codes.patterns import Pattern
 
@@ -78,10 +78,8 @@ class DelayedCodesHead(nn.Module):
     def loss(self, features: Features, targets: Targets) -> Tensor:
         """Cross-entropy of the batch's codes and ends at states [C, S, dim] of the steps, divided by their number, float32."""
         cells = self.cells(targets)
-        logits = self.classes(features.data[:, :cells.shape[1]]).float()
-        found = [F.cross_entropy(self._of(logits, book).flatten(0, 1), cells[..., book].flatten(), ignore_index=PADDING,
-                                 reduction="sum") for book in range(self.pattern.codebooks)]
-        return torch.stack(found).sum() / (targets.lengths.sum() * self.pattern.codebooks + len(targets.lengths))
+        total = sum_losses(self.classes(features.data[:, :cells.shape[1]]), cells, self.cardinality)
+        return total / (targets.lengths.sum() * self.pattern.codebooks + len(targets.lengths))
 
     # ---- inference ----
 
@@ -123,7 +121,7 @@ class DelayedCodesHead(nn.Module):
 
     def _drawn(self, logits: Tensor, streams: list[Stream]) -> list[list[int]]:
         """Draw a code of each codebook [B][Q] from logits [B, classes]."""
-        each = [self._of(logits, book) for book in range(self.pattern.codebooks)]
+        each = [codebook_logits(logits, book, self.cardinality) for book in range(self.pattern.codebooks)]
         if self.config.top_k == 1:
             return torch.stack([found.argmax(-1) for found in each], 1).tolist()
         best = [found.cpu().topk(min(self.config.top_k, found.shape[-1])) for found in each]
@@ -144,8 +142,3 @@ class DelayedCodesHead(nn.Module):
                 column.append(code)
             cells.append(code)
         return cells
-
-    def _of(self, logits: Tensor, book: int) -> Tensor:
-        """Give a codebook's logits [..., V], or [..., V + 1] with the end of the first one."""
-        own = logits[..., book * self.cardinality:(book + 1) * self.cardinality]
-        return torch.cat([own, logits[..., -1:]], -1) if book == 0 else own

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from omnikit_codes.cells import PADDING
+from omnikit_codes.cells import codebook_logits, sum_losses
 from omnikit_codes.config import ParallelCodes
 from omnikit_codes.frame_decoder import Classify, FrameDecoder
 from omnikit_codes.patterns import Pattern
@@ -23,21 +21,13 @@ class ParallelCodesHead(FrameDecoder):
 
     def sum_losses(self, states: Tensor, cells: Tensor) -> Tensor:
         """As FrameDecoder.sum_losses."""
-        logits = self.classes(states).float()
-        found = [F.cross_entropy(self._of(logits, book).flatten(0, 1), cells[..., book].flatten(), ignore_index=PADDING,
-                                 reduction="sum") for book in range(self.pattern.codebooks)]
-        return torch.stack(found).sum()
+        return sum_losses(self.classes(states), cells, self.cardinality)
 
     def classify(self, state: Tensor) -> Classify:
         """As FrameDecoder.classify; the codes of a step do not depend on each other."""
         logits = self.classes(state)
 
         def of_next(cells: Sequence[int]) -> Tensor:
-            return self._of(logits, len(cells))
+            return codebook_logits(logits, len(cells), self.cardinality)
 
         return of_next
-
-    def _of(self, logits: Tensor, book: int) -> Tensor:
-        """Give a codebook's logits [..., V], or [..., V + 1] with the end of the first one."""
-        own = logits[..., book * self.cardinality:(book + 1) * self.cardinality]
-        return torch.cat([own, logits[..., -1:]], -1) if book == 0 else own

@@ -6,11 +6,10 @@ Parameter names are those of transformers' model, here without `high_res_vision_
 import torch
 from torch import Tensor, nn
 from transformers.models.deepseek_vl_hybrid.modeling_deepseek_vl_hybrid import DeepseekVLSamVisionNeck, DeepseekVLSamVisionProj
-from transformers.models.sam.configuration_sam import SamVisionConfig
-from transformers.models.sam.modeling_sam import SamVisionModel
 
 from omnikit.contracts.types import Features, Signal
 from omnikit_hf_models.high_res_config import HFHighResTower
+from omnikit_hf_models.towers import tower
 
 
 class HighResTower(nn.Module):
@@ -18,9 +17,10 @@ class HighResTower(nn.Module):
 
     def __init__(self, config: HFHighResTower) -> None:
         super().__init__()
-        facts = SamVisionConfig.from_dict(dict(config.config))
-        self.model = SamVisionModel(facts)  # type: ignore[no-untyped-call]
-        self.neck, self.proj = DeepseekVLSamVisionNeck(facts), DeepseekVLSamVisionProj(facts, config.side)  # type: ignore[no-untyped-call]
+        self.model = tower(config.config)
+        neck: type[nn.Module] = DeepseekVLSamVisionNeck
+        proj: type[nn.Module] = DeepseekVLSamVisionProj
+        self.neck, self.proj = neck(self.model.config), proj(self.model.config, config.side)
         self.alpha = nn.Parameter(torch.zeros(1))
         self.layer = config.global_layers[0] + 1  # of its hidden states, the first of which are the embeddings
 

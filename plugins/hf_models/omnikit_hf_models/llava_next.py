@@ -14,15 +14,15 @@ SHRUNK = re.compile(r"anyres_max_(\d+)")
 VIDEO_STRIDE = 2  # of LLaVA-OneVision
 
 
-def branches(source: Source) -> Tree:
-    """Give the branch `vision`."""
+def branches(source: Source, **options: object) -> Tree:
+    """Give the branch `vision`, its projector with more options than the activation."""
     facts, act = source.facts, activation(source)
     full = facts.vision_feature_select_strategy == "full"
     if full and facts.vision_config.model_type != "siglip_vision_model":
         raise source.refuse("vision_feature_select_strategy", "full", "for a tower with a class token, 'default'")
     encoder = vision.encoder(source, facts.vision_feature_layer, class_token=full)
     return {"vision": {"encoder": {**encoder, "grids": grids(source)},
-                       "projector": {"use": "anyres_mlp", "activation": act}}}
+                       "projector": {"use": "anyres_mlp", "activation": act, **options}}}
 
 
 def grids(source: Source) -> list[list[int]]:
@@ -51,10 +51,15 @@ def common(model: ModelDescription) -> dict[str, object]:
 
 
 def fits(model: ModelDescription) -> bool:
+    """Whether the parts are those of both classes, and grids are not shrunk."""
+    return fits_both(model) and model.parts["vision.projector"].most_tiles == 0
+
+
+def fits_both(model: ModelDescription) -> bool:
     """Whether images are cut by grids, and all patches pass two Linears, the first as wide as the language model."""
     tower, projector = model.parts["vision.encoder"], model.parts["vision.projector"]
     return bool(tower.family in vision.FAMILIES.values() and tower.grids and not tower.class_token and not tower.final_norm
-                and projector.hidden in (0, model.parts["backbone"].dim) and projector.most_tiles == 0)
+                and projector.hidden in (0, model.parts["backbone"].dim))
 
 
 def onevision_branches(source: Source) -> Tree:
@@ -63,10 +68,7 @@ def onevision_branches(source: Source) -> Tree:
     found = SHRUNK.fullmatch(ratio)
     if found is None:
         raise source.refuse("vision_aspect_ratio", ratio, "anyres_max_N, such as anyres_max_9")
-    vision = branches(source)["vision"]
-    projector = {"use": "anyres_mlp", "activation": source.facts.projector_hidden_act, "most_tiles": int(found[1]),
-                 "video_stride": VIDEO_STRIDE}
-    return {"vision": {**vision, "projector": projector}}
+    return branches(source, most_tiles=int(found[1]), video_stride=VIDEO_STRIDE)
 
 
 def onevision_config(model: ModelDescription) -> dict[str, object]:
@@ -77,11 +79,9 @@ def onevision_config(model: ModelDescription) -> dict[str, object]:
 
 
 def onevision_fits(model: ModelDescription) -> bool:
-    """Whether images are cut by grids, which are shrunk, and frames of videos pooled."""
-    tower, projector = model.parts["vision.encoder"], model.parts["vision.projector"]
-    return bool(tower.family in vision.FAMILIES.values() and tower.grids and not tower.class_token and not tower.final_norm
-                and projector.hidden in (0, model.parts["backbone"].dim) and projector.most_tiles > 0
-                and projector.video_stride == VIDEO_STRIDE)
+    """Whether the parts are those of both classes, grids are shrunk, and frames of videos interpolated."""
+    projector = model.parts["vision.projector"]
+    return bool(fits_both(model) and projector.most_tiles > 0 and projector.video_stride == VIDEO_STRIDE)
 
 
 NAMES = (TOWER, ("multi_modal_projector.linear_1.", "vision.projector", "project.layers.0."),

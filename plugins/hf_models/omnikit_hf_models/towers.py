@@ -22,7 +22,7 @@ MODELS = {"internvl_vision": ("internvl", "InternVLVisionModel"), "blip_2_vision
           "instructblip_vision_model": ("instructblip", "InstructBlipVisionModel"),
           "idefics3_vision": ("idefics3", "Idefics3VisionTransformer"),
           "smolvlm_vision": ("smolvlm", "SmolVLMVisionTransformer"),
-          "qwen2_audio_encoder": ("qwen2_audio", "Qwen2AudioEncoder")}
+          "qwen2_audio_encoder": ("qwen2_audio", "Qwen2AudioEncoder"), "sam_vision_model": ("sam", "SamVisionModel")}
 FRAME = 400  # samples of a mel frame
 
 
